@@ -1,0 +1,58 @@
+"""What every agent is, and what it is told. An agent sees data and returns a proposal; it never touches git or files."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import Field
+
+from core.model import Data, Proposal, Verdict
+
+
+class Past(Data):
+    """One earlier experiment as an agent sees it."""
+
+    number: int
+    parent: str  # fingerprint of the train.py it changed
+    fingerprint: str  # fingerprint (normalised AST) of the train.py it tried
+    proposal: Proposal
+    verdict: Verdict
+    crash: str = ""
+    val_bpb: float | None = None
+    gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
+    finding: str = ""
+
+
+class Context(Data):
+    """Everything a proposal may depend on. Deterministic agents depend on nothing else."""
+
+    charter: str  # program.md as it stands now
+    source: str  # the best train.py
+    parent: str  # its fingerprint
+    number: int  # the experiment this proposal would become
+    seed: int
+    sigma: float  # noise of one measurement, bpb
+    past: tuple[Past, ...] = ()
+    hints: tuple[str, ...] = ()  # what the human said, newest last
+    pending: tuple[str, ...] = ()  # fingerprints of train.py versions running or waiting now
+    rejections: tuple[str, ...] = Field(default=())  # why the last tries of this very proposal were refused
+
+
+class Exhausted(Exception):
+    """The agent has nothing left to propose (a script at its end). The run ends well."""
+
+
+class AgentFailed(Exception):
+    """The agent could not propose this time; the message is a sentence for a human. The loop backs off and asks again."""
+
+
+class Agent(Protocol):
+    """One method to propose, one to let go of the GPU. Add an agent by writing these two."""
+
+    name: str
+
+    async def propose(self, context: Context) -> Proposal:
+        """Raise AgentFailed when nothing can be had now, Exhausted when nothing ever will."""
+        ...
+
+    async def release(self) -> None: ...

@@ -1,0 +1,177 @@
+"""The nouns of AutoResearch, as plain frozen data. No I/O, no behaviour beyond small derived facts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Data(BaseModel):
+    """Base of every value object: frozen, strict about names, JSON in and out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Verdict(StrEnum):
+    """How an experiment ended. One value for each thing a human would want to tell apart."""
+
+    KEEP = "keep"
+    SIMPLIFICATION = "simplification"
+    DISCARD = "discard"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    OVERRUN = "overrun"
+    INVALID = "invalid"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+    CONFLICT = "conflict"
+    DISTURBED = "disturbed"
+
+    @property
+    def kept(self) -> bool:
+        return self in (Verdict.KEEP, Verdict.SIMPLIFICATION)
+
+    @property
+    def words(self) -> str:
+        """What a person reads."""
+        return {Verdict.INVALID: "broke a rule", Verdict.TIMEOUT: "out of time"}.get(self, self.value)
+
+    @property
+    def upstream(self) -> Literal["keep", "discard", "crash"]:
+        """The verdict in autoresearch's own three words, for results.tsv."""
+        if self.kept:
+            return "keep"
+        return "discard" if self in (Verdict.DISCARD, Verdict.SKIPPED, Verdict.CONFLICT) else "crash"
+
+
+class CrashClass(StrEnum):
+    """What kind of crash; a crash always has exactly one."""
+
+    SYNTAX = "syntax"
+    IMPORT = "import"
+    EXCEPTION = "exception"
+    OUT_OF_MEMORY = "out-of-memory"
+    NON_FINITE = "non-finite"
+    CONTRACT = "contract"
+    OUTPUT_SHAPE = "output shape"
+    HANG = "hang"
+
+
+class Edit(Data):
+    """Replace `search`, which must occur exactly once in train.py, by `replace`."""
+
+    search: str
+    replace: str
+
+
+class Proposal(Data):
+    """One idea: either `edits` on the parent's train.py, or a whole new `source`."""
+
+    hypothesis: str
+    edits: tuple[Edit, ...] = ()
+    source: str | None = None
+    agent: str = ""
+    topic: str = ""
+    meta: dict[str, Any] = Field(default_factory=dict)  # the agent's own notes (e.g. knob values), JSON only
+
+
+class Job(Data):
+    """One training plus scoring, as the harness takes it: plain data, one JSON object."""
+
+    id: str
+    source: str  # path of the train.py to run
+    out: str  # folder of this attempt: metrics.jsonl, output.txt and nats.npy are written there
+    data: str  # folder of the prepared dataset
+    device: str = "cpu"
+    seed: int = 0
+    budget_s: float = 60.0  # CPU seconds on a CPU, wall seconds on a GPU
+    wall_factor: float = 4.0  # on a CPU: wall cap = budget_s * wall_factor
+    setup_s: float = 4.0  # free set-up before the clock (same unit as budget_s)
+    warmup_s: float = 0.0  # free warm-up before the clock
+    scoring_s: float | None = None  # free scoring time; None: measured but not charged (the baseline)
+    hang_s: float = 30.0  # no step for so many wall seconds = hang
+    seq_len: int = 256  # scoring length
+    eval_tokens: int = 94_208
+    score_batch: int = 8
+    split: Literal["val", "test"] = "val"
+    memory_limit: int | None = None  # bytes, the trainer and its children together
+    output_limit: int = 1_000_000  # bytes of stdout + stderr kept
+    max_params: int | None = None
+    reference: str | None = None  # nats.npy of an earlier honest run on the same windows (float32, eval_tokens)
+    preflight: bool = True
+
+
+class Outcome(StrEnum):
+    """What the harness says happened to one job."""
+
+    SCORED = "scored"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    OVERRUN = "overrun"
+    INVALID = "invalid"
+    INTERRUPTED = "interrupted"
+
+
+class Result(Data):
+    """The harness' answer to a Job: the last line it prints for it."""
+
+    job: str
+    outcome: Outcome
+    reason: str = ""  # one sentence a human understands
+    crash: CrashClass | None = None
+    traceback: str = ""  # the filtered last lines, sanitised
+    val_bpb: float | None = None  # only with SCORED
+    params: int | None = None
+    steps: int = 0
+    tokens: int = 0  # training tokens served
+    charged_s: float = 0.0  # seconds charged to the budget
+    cpu_s: float = 0.0  # CPU seconds of the trainer and its descendants while the clock ran
+    wall_s: float = 0.0  # wall seconds while the clock ran
+    score_s: float = 0.0  # seconds of answering, in the budget's unit
+    peak_memory: int = 0  # bytes; on a GPU the device's
+    total_wall_s: float = 0.0
+    parts: dict[str, float] = Field(default_factory=dict)  # wall seconds by part: preflight, fork, setup, training, ...
+    pace: tuple[float, ...] = ()  # steps per charged second in each quarter of the training
+    suspended_s: float = 0.0  # the machine slept so long meanwhile
+    final_loss: float | None = None
+    probes: dict[str, float] = Field(default_factory=dict)
+    unprotected: tuple[str, ...] = ()  # parts of the sandbox that this machine lacks
+
+
+class Measurement(Data):
+    """One scored training of one commit under one seed."""
+
+    commit: str
+    seed: int
+    val_bpb: float
+
+
+class RunConfig(Data):
+    """The header of a run: what must not change while it is continued."""
+
+    name: str
+    dataset: str
+    data: str  # folder of prepared data
+    fingerprint: str
+    device: str
+    profile: str
+    budget_s: float
+    seq_len: int
+    vocab_size: int
+    eval_tokens: int
+    seed: int
+    slots: int
+    base_commit: str
+    noise_prior: float
+    agent: str = "search"
+    gate: Literal["auto", "ask"] = "auto"
+
+
+class Limits(Data):
+    """When a start of the loop ends by itself. None: never."""
+
+    max_experiments: int | None = None
+    max_hours: float | None = None
+    max_crashes_in_a_row: int = 20
