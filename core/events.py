@@ -1,0 +1,230 @@
+"""The events of a run: the only things ever written to its journal.
+
+msgspec rather than Pydantic: a night's journal is validated and folded at every start, and this is ten times faster.
+Every event carries the wall-clock time `t` (seconds since the epoch). Add an event by adding a class here and a
+branch in `core.state`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+SCHEMA = 1
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower, omit_defaults=True):
+    """Base of all events."""
+
+    t: float = 0.0
+
+
+class Created(Event, frozen=True, kw_only=True):
+    """First line of every journal: the schema version and what must not change (`core.model.RunConfig`)."""
+
+    v: int
+    config: dict[str, Any]
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """The loop came up on this run."""
+
+    pid: int
+    agent: str
+    gate: str
+    slots: int
+    limits: dict[str, Any] = {}
+    unprotected: tuple[str, ...] = ()
+
+
+class Stopped(Event, frozen=True, kw_only=True):
+    """The loop went down in good order; `finished` when a limit was reached or the agent was exhausted."""
+
+    reason: str
+    finished: bool = False
+
+
+class Torn(Event, frozen=True, kw_only=True):
+    """A half-written last line of `size` bytes was cut off when the loop came up."""
+
+    size: int
+
+
+class Fit(Event, frozen=True, kw_only=True):
+    """The commit that the run starts from: the user's train.py with the profile's knobs set."""
+
+    commit: str
+    source_hash: str
+    nodes: int
+    knobs: dict[str, Any] = {}
+    parent: str = ""
+
+
+class Charter(Event, frozen=True, kw_only=True):
+    """program.md was read: its hash and what was understood of it."""
+
+    sha: str
+    understood: tuple[str, ...] = ()
+    limits: dict[str, Any] = {}
+    problem: str = ""
+
+
+class Proposed(Event, frozen=True, kw_only=True):
+    """A proposal passed the gate and became a commit; `again` numbers the interrupted experiment it repeats."""
+
+    number: int
+    commit: str
+    parent: str
+    fingerprint: str
+    hypothesis: str
+    agent: str
+    charter: str
+    topic: str = ""
+    meta: dict[str, Any] = {}
+    added: int = 0
+    removed: int = 0
+    nodes: int = 0
+    seconds: float = 0.0
+    again: int | None = None
+
+
+class Refused(Event, frozen=True, kw_only=True):
+    """The agent's tries for this number did not pass the gate, or it could not propose; it is asked again later."""
+
+    number: int
+    agent: str
+    reason: str
+
+
+class Approved(Event, frozen=True, kw_only=True):
+    """`by` is auto, time-out or human."""
+
+    number: int
+    by: str
+
+
+class Rebased(Event, frozen=True, kw_only=True):
+    """The best moved on: the change was re-applied to the new best, as a new commit, and is measured afresh."""
+
+    number: int
+    commit: str
+    parent: str
+    fingerprint: str
+    nodes: int = 0
+
+
+class Launched(Event, frozen=True, kw_only=True):
+    """A job went to a slot. `role`: baseline, candidate, confirm (candidate on a further seed) or best (re-measured)."""
+
+    job: str
+    role: str
+    commit: str
+    seed: int
+    slot: int
+    number: int | None = None
+
+
+class Processes(Event, frozen=True, kw_only=True):
+    """The processes of a launched job as (pid, start time), so that a later start can sweep what a crash left."""
+
+    job: str
+    pids: tuple[tuple[int, float], ...]
+
+
+class Measured(Event, frozen=True, kw_only=True):
+    """A job ended. `disturbed` says why its figures do not count; the job is then run once more."""
+
+    job: str
+    role: str
+    commit: str
+    seed: int
+    outcome: str
+    number: int | None = None
+    val_bpb: float | None = None
+    reason: str = ""
+    crash: str = ""
+    traceback: str = ""
+    disturbed: str = ""
+    params: int | None = None
+    steps: int = 0
+    tokens: int = 0
+    charged_s: float = 0.0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    score_s: float = 0.0
+    peak_memory: int = 0
+    total_wall_s: float = 0.0
+    pace: tuple[float, ...] = ()
+    final_loss: float | None = None
+    parts: dict[str, float] = {}
+    probes: dict[str, float] = {}
+    unprotected: tuple[str, ...] = ()
+
+
+class Judged(Event, frozen=True, kw_only=True):
+    """The verdict on an experiment, with its arithmetic and the sentence that was learnt."""
+
+    number: int
+    verdict: str
+    finding: str
+    reason: str = ""
+    crash: str = ""
+    gain: float | None = None
+    error: float | None = None
+    pairs: int = 0
+    sigma: float = 0.0
+    within_noise: bool = False
+    by: str = ""
+
+
+class Hint(Event, frozen=True, kw_only=True):
+    """What the human told the agent."""
+
+    text: str
+
+
+class Paused(Event, frozen=True, kw_only=True):
+    """No new experiment starts until resumed; `reason` is empty when the human asked for it."""
+
+    reason: str = ""
+
+
+class Resumed(Event, frozen=True, kw_only=True):
+    pass
+
+
+class Gate(Event, frozen=True, kw_only=True):
+    """The approval mode changed: auto or ask."""
+
+    mode: str
+    by: str = ""
+
+
+class Notice(Event, frozen=True, kw_only=True):
+    """Something a human should know that changes no state: a lock removed, a disk nearly full, an agent that backs off."""
+
+    text: str
+
+
+AnyEvent = (
+    Created
+    | Started
+    | Stopped
+    | Torn
+    | Fit
+    | Charter
+    | Proposed
+    | Refused
+    | Approved
+    | Rebased
+    | Launched
+    | Processes
+    | Measured
+    | Judged
+    | Hint
+    | Paused
+    | Resumed
+    | Gate
+    | Notice
+)

@@ -1,0 +1,188 @@
+"""The journal of a run: `events.jsonl`, append-only, one writer, one JSON object a line. The only truth about a run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from core.events import SCHEMA, AnyEvent, Created, Event, Torn
+
+NAME = "events.jsonl"
+RESERVE_BYTES = 1 << 20  # freed when the disk is full, so that the last words still fit
+
+_decoder = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder()
+
+
+class JournalError(Exception):
+    """The journal cannot be trusted or written; the message is a sentence for a human."""
+
+
+class RunBusy(Exception):
+    """Another loop already works on this run."""
+
+
+def decode(line: bytes, number: int, path: Path) -> AnyEvent:
+    """One complete line to an event. Raises JournalError naming the line."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JournalError(
+            f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "
+            f"Restore that line from a backup, or start a new run with --from to go on from its best."
+        ) from None
+
+
+def read(path: Path) -> Iterator[AnyEvent]:
+    """All complete events. A line without its newline is still being written and is left for later.
+
+    Raises JournalError for a broken complete line, an unknown schema, or a first line that is no header.
+    """
+    reader = Reader(path)
+    yield from reader.new()
+
+
+class Reader:
+    """Follows a journal that may grow: `new()` returns the events completed since the last call."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._line = 0
+
+    def new(self) -> list[AnyEvent]:
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        events = []
+        for line in data[:end].splitlines():
+            self._line += 1
+            event = decode(line, self._line, self.path)
+            if self._line == 1:
+                _check_header(event, self.path)
+            events.append(event)
+        self._offset += end
+        return events
+
+
+def _check_header(event: AnyEvent, path: Path) -> None:
+    if not isinstance(event, Created):
+        raise JournalError(f"Line 1 of {path} is no header of a run. Nothing was changed; is this file a journal?")
+    if event.v != SCHEMA:
+        raise JournalError(
+            f"{path} was written with schema {event.v}; this version reads schema {SCHEMA}. "
+            f"Nothing was changed. Use the version that wrote it, or start a new run."
+        )
+
+
+class Lock:
+    """One loop a run. Held for the life of the process, so the kernel frees it however the process ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file: IO[str] = (folder / "lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            pid = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise RunBusy(
+                f"Run {folder.name} already has a loop (process {pid}); nothing was changed. "
+                f"`make status` shows it, `make stop` ends it."
+            ) from None
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()
+
+
+def alive(folder: Path) -> int | None:
+    """The pid of the loop that holds this run's lock, or None."""
+    try:
+        with (folder / "lock").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return int(file.read().strip() or 0)
+    except OSError:
+        pass
+    return None
+
+
+class Journal:
+    """The one writer of a journal. Make it while holding the run's Lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._reserve = folder / "reserve"
+        self._torn = self._cut_torn_line() if self.path.exists() else 0
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._end = os.fstat(self._fd).st_size
+        self.keep_reserve()
+
+    def open(self) -> list[AnyEvent]:
+        """The events so far; a torn line that was cut off is recorded first."""
+        if self._torn and self._end:
+            self.append(Torn(size=self._torn))
+        self._torn = 0
+        return list(read(self.path)) if self._end else []
+
+    def append(self, event: Event) -> AnyEvent:
+        """Stamp, write, flush and fsync one event; all of it or nothing.
+
+        Raises JournalError when not even the reserved space helps.
+        """
+        stamped: AnyEvent = msgspec.structs.replace(event, t=round(time.time(), 3))  # type: ignore[assignment]
+        line = _encoder.encode(stamped) + b"\n"
+        try:
+            self._write(line)
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+            try:
+                self._write(line)
+            except OSError as error:
+                raise JournalError(
+                    f"{self.path} cannot be written ({error.strerror}). All that was recorded before is kept. "
+                    f"Free some space and start the run again; it goes on where it was."
+                ) from error
+        return stamped
+
+    def _write(self, line: bytes) -> None:
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+            os.fsync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, self._end)  # never leave half a line before another attempt
+            raise
+        self._end += len(line)
+
+    def keep_reserve(self) -> None:
+        """Set some space aside for the last words; called again when a full disk has room once more."""
+        if not self._reserve.exists():
+            try:
+                self._reserve.write_bytes(b"\0" * RESERVE_BYTES)
+            except OSError:
+                self._reserve.unlink(missing_ok=True)
+
+    def _cut_torn_line(self) -> int:
+        data = self.path.read_bytes()
+        torn = len(data) - (data.rfind(b"\n") + 1)
+        if torn:
+            os.truncate(self.path, len(data) - torn)
+        return torn
+
+    def close(self) -> None:
+        os.close(self._fd)
+        self._reserve.unlink(missing_ok=True)

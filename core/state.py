@@ -1,0 +1,274 @@
+"""What a journal means: a pure fold of events into the state of a run. Replaying the journal reproduces everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core import events as ev
+from core.model import RunConfig, Verdict
+
+
+@dataclass(slots=True)
+class Experiment:
+    """One proposal and all that became of it."""
+
+    number: int
+    commit: str
+    parent: str
+    fingerprint: str
+    hypothesis: str
+    agent: str
+    charter: str = ""
+    topic: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    added: int = 0
+    removed: int = 0
+    nodes: int = 0
+    proposed_t: float = 0.0
+    proposing_s: float = 0.0
+    again: int | None = None
+    approved: str = ""
+    verdict: Verdict | None = None
+    crash: str = ""
+    reason: str = ""
+    finding: str = ""
+    gain: float | None = None
+    error: float | None = None
+    pairs: int = 0
+    sigma: float = 0.0
+    within_noise: bool = False
+    val_bpb: float | None = None  # mean over its seeds
+    failure: ev.Measured | None = None  # the last job of it that did not end in a score
+    disturbances: int = 0
+    measured: int = 0
+    params: int | None = None
+    steps: int = 0
+    tokens_per_s: float = 0.0
+    peak_memory: int = 0
+    seconds: float = 0.0  # wall seconds over all its jobs
+    final_loss: float | None = None
+    traceback: str = ""
+    ended_t: float = 0.0
+    by: str = ""
+
+    @property
+    def id(self) -> str:
+        return experiment_id(self.number)
+
+
+def experiment_id(number: int) -> str:
+    """The name of an experiment's folder and ref: sorts as it counts."""
+    return f"{number:05d}"
+
+
+@dataclass(slots=True)
+class State:
+    """A run as its journal tells it. Only `apply` changes it."""
+
+    config: RunConfig | None = None
+    experiments: dict[int, Experiment] = field(default_factory=dict)
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
+    facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job
+    fit: ev.Fit | None = None
+    fits: list[str] = field(default_factory=list)
+    baseline: ev.Measured | None = None
+    baseline_failure: ev.Measured | None = None
+    disturbances: dict[str, int] = field(default_factory=dict)  # commit -> disturbed jobs of it as baseline or best
+    failures: dict[str, int] = field(default_factory=dict)  # commit -> failed jobs of it as baseline or best
+    kept: list[int] = field(default_factory=list)
+    open: dict[int, Experiment] = field(default_factory=dict)  # proposed, without a verdict
+    running: dict[str, ev.Launched] = field(default_factory=dict)
+    processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    fingerprints: dict[tuple[str, str], int] = field(default_factory=dict)  # (parent, fingerprint) -> experiment
+    hints: list[str] = field(default_factory=list)
+    charter: ev.Charter | None = None
+    gate: str = "auto"
+    paused: bool = False
+    pause_reason: str = ""
+    started: ev.Started | None = None
+    stopped: ev.Stopped | None = None
+    crash_streak: int = 0
+    judged: int = 0  # verdicts that count: all but interrupted
+    judged_since_best: int = 0  # of those with a score, since the best was last measured
+    refused: int = 0
+    jobs: int = 0
+    created_t: float = 0.0
+    last_t: float = 0.0
+    seconds_running: float = 0.0  # over all earlier starts
+
+    @property
+    def best(self) -> str:
+        """The commit that the next proposal starts from."""
+        if self.kept:
+            return self.experiments[self.kept[-1]].commit
+        return self.fit.commit if self.fit else ""
+
+    @property
+    def best_nodes(self) -> int:
+        if self.kept:
+            return self.experiments[self.kept[-1]].nodes
+        return self.fit.nodes if self.fit else 0
+
+    @property
+    def next_number(self) -> int:
+        return max(self.experiments, default=0) + 1
+
+    def mean(self, commit: str) -> float | None:
+        """Mean val_bpb of a commit over its seeds, or None when it has no score."""
+        scores = self.scores.get(commit)
+        return sum(scores.values()) / len(scores) if scores else None
+
+    @property
+    def commits(self) -> list[str]:
+        """The fit commit and then exactly the kept ones: what the run's branch holds."""
+        return ([self.fit.commit] if self.fit else []) + [self.experiments[n].commit for n in self.kept]
+
+    def apply(self, event: ev.AnyEvent) -> None:
+        """Fold one event in. Unknown combinations are ignored rather than guessed at."""
+        self.last_t = event.t
+        match event:
+            case ev.Measured():
+                self._measured(event)
+            case ev.Launched():
+                self.running[event.job] = event
+                self.jobs += 1
+            case ev.Processes():
+                self.processes[event.job] = event.pids
+            case ev.Proposed():
+                self._proposed(event)
+            case ev.Approved():
+                self.experiments[event.number].approved = event.by
+            case ev.Judged():
+                self._judged(event)
+            case ev.Rebased():
+                self._rebased(event)
+            case ev.Created():
+                self.config = RunConfig.model_validate(event.config)
+                self.gate = self.config.gate
+                self.created_t = event.t
+            case ev.Started():
+                self.started, self.stopped = event, None
+                self.gate = event.gate
+                self.crash_streak = 0
+                self.paused = False
+            case ev.Stopped():
+                self.stopped = event
+                if self.started:
+                    self.seconds_running += event.t - self.started.t
+            case ev.Fit():
+                self.fit = event
+                self.fits.append(event.commit)
+                self.baseline_failure = None
+            case ev.Charter():
+                self.charter = event
+            case ev.Refused():
+                self.refused += 1
+            case ev.Hint():
+                self.hints.append(event.text)
+            case ev.Paused():
+                self.paused, self.pause_reason = True, event.reason
+            case ev.Resumed():
+                self.paused, self.pause_reason = False, ""
+            case ev.Gate():
+                self.gate = event.mode
+            case ev.Torn() | ev.Notice():
+                pass
+
+    def _proposed(self, event: ev.Proposed) -> None:
+        experiment = Experiment(
+            number=event.number,
+            commit=event.commit,
+            parent=event.parent,
+            fingerprint=event.fingerprint,
+            hypothesis=event.hypothesis,
+            agent=event.agent,
+            charter=event.charter,
+            topic=event.topic,
+            meta=event.meta,
+            added=event.added,
+            removed=event.removed,
+            nodes=event.nodes,
+            proposed_t=event.t,
+            proposing_s=event.seconds,
+            again=event.again,
+        )
+        self.experiments[event.number] = self.open[event.number] = experiment
+        self.fingerprints[event.parent, event.fingerprint] = event.number
+
+    def _rebased(self, event: ev.Rebased) -> None:
+        experiment = self.experiments[event.number]
+        experiment.commit, experiment.parent = event.commit, event.parent
+        experiment.fingerprint, experiment.nodes = event.fingerprint, event.nodes
+        experiment.val_bpb, experiment.failure = None, None
+        self.fingerprints[event.parent, event.fingerprint] = event.number
+
+    def _measured(self, event: ev.Measured) -> None:
+        self.running.pop(event.job, None)
+        self.processes.pop(event.job, None)
+        experiment = self.experiments.get(event.number) if event.number is not None else None
+        scored = event.outcome == "scored" and event.val_bpb is not None and not event.disturbed
+        if experiment is not None:
+            experiment.seconds += event.total_wall_s
+        if event.outcome == "interrupted":
+            return
+        if event.disturbed:
+            if experiment is not None and event.role != "best":
+                experiment.disturbances += 1
+            else:
+                self.disturbances[event.commit] = self.disturbances.get(event.commit, 0) + 1
+            return
+        if not scored:
+            if experiment is not None and event.role != "best":
+                experiment.failure = event
+                experiment.peak_memory = max(experiment.peak_memory, event.peak_memory)
+                experiment.traceback = event.traceback
+            else:
+                self.failures[event.commit] = self.failures.get(event.commit, 0) + 1
+                if event.role == "baseline":
+                    self.baseline_failure = event
+            return
+        assert event.val_bpb is not None
+        self.scores.setdefault(event.commit, {})[event.seed] = event.val_bpb
+        self.facts.setdefault(event.commit, event)
+        if event.commit == self.best:
+            self.judged_since_best = 0
+        if event.role == "baseline" and self.baseline is None:
+            self.baseline = event
+        if experiment is not None and experiment.commit == event.commit:
+            experiment.measured += 1
+            experiment.val_bpb = self.mean(event.commit)
+            experiment.params = event.params
+            experiment.steps = event.steps
+            experiment.tokens_per_s = event.tokens / event.charged_s if event.charged_s else 0.0
+            experiment.peak_memory = max(experiment.peak_memory, event.peak_memory)
+            experiment.final_loss = event.final_loss
+
+    def _judged(self, event: ev.Judged) -> None:
+        experiment = self.experiments[event.number]
+        verdict = Verdict(event.verdict)
+        experiment.verdict, experiment.finding, experiment.reason = verdict, event.finding, event.reason
+        experiment.crash, experiment.gain, experiment.error = event.crash, event.gain, event.error
+        experiment.pairs, experiment.sigma, experiment.within_noise = event.pairs, event.sigma, event.within_noise
+        experiment.ended_t, experiment.by = event.t, event.by
+        self.open.pop(event.number, None)
+        if verdict is not Verdict.INTERRUPTED:
+            self.judged += 1
+        if verdict.kept:
+            self.kept.append(event.number)
+            self.judged_since_best = 0
+        elif experiment.val_bpb is not None:
+            self.judged_since_best += 1
+        if verdict in (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID):
+            self.crash_streak += 1
+        elif verdict not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
+            self.crash_streak = 0
+
+
+def fold(events: Iterable[ev.AnyEvent], state: State | None = None) -> State:
+    """All events into a state, or into one that was folded before."""
+    state = state or State()
+    for event in events:
+        state.apply(event)
+    return state
