@@ -1,0 +1,129 @@
+"""Where things are: the source tree, its logs, the runs in them, the prepared data, the device."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from core import journal
+
+RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message is a sentence for a human."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A source tree with program.md and nanochat/train.py, and the folder its runs are logged in."""
+
+    root: Path
+    logs: Path
+
+    @property
+    def program(self) -> Path:
+        return self.root / "program.md"
+
+    @property
+    def train(self) -> Path:
+        return self.root / "nanochat" / "train.py"
+
+    def run(self, name: str) -> Path:
+        """The folder of a run, existing or not. Raises UsageError for an impossible name."""
+        if not RUN_NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} cannot name a run: use small letters, digits and dashes, such as nov23 or wide-heads-2."
+            )
+        return self.logs / name
+
+    def runs(self) -> list[Path]:
+        """All runs, the most recently written first."""
+        if not self.logs.is_dir():
+            return []
+        found = [path.parent for path in self.logs.glob(f"*/{journal.NAME}")]
+        return sorted(found, key=lambda folder: (folder / journal.NAME).stat().st_mtime, reverse=True)
+
+    def pick(self, name: str | None) -> Path:
+        """The run of that name, or the latest. Raises UsageError when there is none."""
+        if name is not None:
+            folder = self.run(name)
+            if not (folder / journal.NAME).exists():
+                known = ", ".join(path.name for path in self.runs()[:5]) or "none yet"
+                raise UsageError(f"There is no run called {name} in {self.logs}. Known runs: {known}.")
+            return folder
+        runs = self.runs()
+        if not runs:
+            raise UsageError(f"There is no run in {self.logs} yet. `make run` starts one.")
+        return runs[0]
+
+    def new_name(self) -> str:
+        """A free name by today's date: nov23, nov23-2, ..."""
+        base = time.strftime("%b%d").lower()
+        name, count = base, 1
+        while (self.logs / name).exists():
+            count += 1
+            name = f"{base}-{count}"
+        return name
+
+
+def find(logs: Path | None = None, start: Path | None = None) -> Project:
+    """The source tree around the working directory, else the one this code lies in."""
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents, Path(__file__).resolve().parent.parent):
+        if (folder / "nanochat" / "train.py").is_file() and (folder / "nanochat" / "scorer.py").is_file():
+            return Project(root=folder, logs=(logs or folder / "logs").resolve())
+    raise UsageError(
+        "Here is no AutoResearch source tree (a folder with program.md and nanochat/train.py). "
+        "Change into the cloned folder and try again."
+    )
+
+
+def data_root() -> Path:
+    """Where prepared data lives: AUTORESEARCH_DATA, else the user's cache folder."""
+    named = os.environ.get("AUTORESEARCH_DATA")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("autoresearch"))
+
+
+def data_folder(dataset: str, vocab_size: int) -> Path:
+    """The folder that `prepare.py` writes for a dataset; `text:PATH` is named by its path."""
+    return data_root() / f"{data_name(dataset)}-v{vocab_size}"
+
+
+def data_name(dataset: str) -> str:
+    """A folder name for a dataset."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", dataset).strip("_")
+
+
+def manifest(folder: Path) -> dict[str, object] | None:
+    """The manifest of a prepared dataset, or None when there is none that can be read."""
+    try:
+        content = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "fingerprint" in content else None
+
+
+def torch_build() -> str:
+    """The installed torch's version without importing it, '' when there is none."""
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def detect_device(gpu_count: int) -> str:
+    """cuda when torch is a GPU build and the driver shows a GPU, mps on Apple silicon, else cpu."""
+    if gpu_count and "+cpu" not in torch_build():
+        return "cuda"
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return "mps"
+    return "cpu"
