@@ -1,0 +1,349 @@
+"""The main loop: propose, train, judge, record, again. Start reading at `Loop.run`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core import commands, schedule
+from core import events as ev
+from core.agents.base import AgentFailed, Exhausted
+from core.executor import Executor, ExecutorFailed
+from core.frozen import Changed
+from core.journal import JournalError
+from core.laboratory import Laboratory
+from core.live import Live
+from core.measuring import HARNESS_TRIES, interrupted
+from core.model import Limits, Verdict
+from core.proposer import Proposer
+from core.schedule import Rebase, Work
+from core.stats import disk_full
+
+TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
+APPROVAL_S = 60.0
+UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to auto
+BACKOFF_S = (2.0, 300.0)  # first and longest wait after an agent failed
+
+
+@dataclass
+class Waiting:
+    """The proposal that waits for a human, and its countdown."""
+
+    number: int
+    left_s: float
+    held: bool = False
+
+
+@dataclass
+class Slot:
+    """One place where a job can run."""
+
+    index: int
+    executor: Executor
+    task: asyncio.Task[None] | None = None
+    work: Work | None = None
+
+
+@dataclass
+class Loop:
+    """Everything a run does, until it is told to stop or reaches a limit."""
+
+    lab: Laboratory
+    proposer: Proposer
+    executors: list[Executor]
+    limits: Limits
+    approval_s: float = APPROVAL_S
+    say: Callable[[str], None] = print
+    slots: list[Slot] = field(init=False)
+    waiting: Waiting | None = None
+
+    def __post_init__(self) -> None:
+        self.slots = [Slot(index, executor) for index, executor in enumerate(self.executors)]
+        self._live = Live(self.lab.folder)
+        self._server = commands.Server(self.lab.folder, self._obey)
+        self._wake = asyncio.Event()
+        self._began = self._ticked = time.monotonic()
+        self._stopping = ""  # the reason, once the loop is to end
+        self._now = False  # do not wait for running experiments
+        self._finished = False  # a limit was reached: the run needs no continuation
+        self._exhausted = False  # the agent has nothing left
+        self._failed: Exception | None = None
+        self._unanswered = 0
+        self._aborted: set[int] = set()
+        self._broken: dict[str, int] = {}
+        self._proposing: asyncio.Task[None] | None = None
+        self._backoff_s, self._ask_again = 0.0, 0.0
+
+    async def run(self) -> str:
+        """Loop until told to stop or at a limit; returns the reason. Killed at any instant, nothing recorded is lost.
+
+        Raises JournalError when the disk takes no more, Changed when the run's own copies were altered, and
+        UsageError when the baseline itself cannot be trained.
+        """
+        await self._server.start()
+        try:
+            while not self._over():
+                self._tick()
+                self._judge()
+                self._propose()
+                self._approve()
+                self._launch()
+                await self._sleep()
+        finally:
+            await self._close()
+        if self._failed is not None:
+            raise self._failed
+        self.lab.record(ev.Stopped(reason=self._stopping, finished=self._finished))
+        self.lab.publish()
+        return self._stopping
+
+    def stop(self, reason: str, *, now: bool = False, finished: bool = False) -> None:
+        """End the loop after the running experiments, or `now` without waiting for them."""
+        self._stopping = self._stopping or reason
+        self._now = self._now or now
+        self._finished = self._finished or finished
+        self._wake.set()
+
+    # -- when to end ----------------------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        if self._failed is not None:
+            return True
+        if not self._stopping:
+            self._check_limits()
+        if not self._stopping:
+            return False
+        return self._now or not (self._busy() or self._work())
+
+    def _check_limits(self) -> None:
+        limits, state = self.limits, self.lab.state
+        if limits.max_experiments is not None and state.judged >= limits.max_experiments and not state.open:
+            self.stop(f"reached the limit of {limits.max_experiments} experiments", finished=True)
+        elif limits.max_hours is not None and time.monotonic() - self._began >= limits.max_hours * 3600:
+            self.stop(f"reached the limit of {limits.max_hours:g} hours", finished=True)
+        elif state.crash_streak >= limits.max_crashes_in_a_row:
+            self.stop(f"{state.crash_streak} experiments in a row failed; the last findings in notebook.md say how")
+        elif self._exhausted and not (self._busy() or state.open or self._work()):
+            self.stop("the agent has nothing left to propose", finished=True)
+
+    def _busy(self) -> bool:
+        return any(slot.task is not None for slot in self.slots)
+
+    def _work(self) -> list[Work]:
+        state = self.lab.state
+        sigma = schedule.noise(state).sigma
+        return list(schedule.wanted(state, sigma, only_started=bool(self._stopping) or state.paused))
+
+    async def _sleep(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), TICK_S)
+        self._wake.clear()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        elapsed, self._ticked = now - self._ticked, now
+        if self.waiting is not None and not self.waiting.held:
+            self.waiting.left_s -= elapsed
+        waiting = self.waiting and {"number": self.waiting.number, "left_s": round(self.waiting.left_s, 1)}
+        self._live.write(waiting, proposing=self._proposing is not None)
+        state, warning = self.lab.state, disk_full(self.lab.folder)
+        if warning and not state.paused:
+            self.lab.record(ev.Paused(reason=warning))
+        elif not warning and state.paused and state.pause_reason:
+            self.lab.record(ev.Resumed())
+            self.lab.journal.keep_reserve()
+
+    # -- verdicts, one at a time ----------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        state = self.lab.state
+        if state.baseline_failure is not None:
+            self.lab.fit_smaller()  # raises UsageError when that cannot help
+        running = {launched.number for launched in state.running.values()}
+        for experiment in list(state.open.values()):
+            if experiment.number in running or not experiment.approved or state.baseline is None:
+                continue
+            step = schedule.assess(state, experiment, schedule.noise(state).sigma)
+            if isinstance(step, ev.Judged):
+                self.lab.judge(step)
+            elif isinstance(step, Rebase):
+                self.lab.rebase(experiment)
+
+    # -- proposals ------------------------------------------------------------------------------------------------
+
+    def _propose(self) -> None:
+        """Keep one proposal ahead of the slots, made while the others train."""
+        state, limit = self.lab.state, self.limits.max_experiments
+        ahead = sum(1 for experiment in state.open.values() if experiment.id not in self.lab.launched)
+        if self._proposing or self._stopping or self._exhausted or state.paused or time.monotonic() < self._ask_again:
+            return
+        if ahead >= 1 or (limit is not None and state.judged + len(state.open) >= limit):
+            return
+        self._proposing = asyncio.create_task(self._ask_agent())
+
+    async def _ask_agent(self) -> None:
+        try:
+            await self.proposer.propose(self.lab)
+            self._backoff_s = 0.0
+        except Exhausted:
+            self._exhausted = True
+        except AgentFailed as error:
+            self._back_off(str(error))
+        except JournalError as error:
+            self._failed = error
+        except Exception as error:  # an agent's bug must not end the night
+            self._back_off(f"The agent {self.proposer.agent.name} broke: {type(error).__name__}: {error}")
+        finally:
+            self._proposing = None
+            self._wake.set()
+
+    def _back_off(self, reason: str) -> None:
+        self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
+        self._ask_again = time.monotonic() + self._backoff_s
+        self.lab.record(ev.Refused(number=self.lab.state.next_number, agent=self.proposer.agent.name, reason=reason))
+        self.say(f"{reason} It is asked again in {self._backoff_s:.0f} s; nothing else waits for it.")
+
+    def _approve(self) -> None:
+        state = self.lab.state
+        for experiment in [e for e in state.open.values() if not e.approved]:
+            asking = state.gate == "ask" and self._server.attached > 0 and experiment.again is None
+            if not asking:
+                self._answer(experiment.number, "auto")
+            elif self.waiting is None or self.waiting.number != experiment.number:
+                self.waiting = Waiting(experiment.number, self.approval_s)
+            elif self.waiting.left_s <= 0:
+                self._answer(experiment.number, "time-out")
+                self._unanswered += 1
+                if self._unanswered >= UNANSWERED:
+                    self.lab.record(ev.Gate(mode="auto", by=f"{UNANSWERED} proposals without an answer"))
+            if asking:
+                break  # one question at a time
+
+    def _answer(self, number: int, by: str) -> None:
+        self.lab.record(ev.Approved(number=number, by=by))
+        self.waiting = None
+        if by == "human":
+            self._unanswered = 0
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        free = [slot for slot in self.slots if slot.task is None]
+        if self._now or self._failed or not free:
+            return
+        for slot, work in zip(free, self._work(), strict=False):
+            slot.work = work
+            slot.task = asyncio.create_task(self._measure(slot, work))
+
+    async def _measure(self, slot: Slot, work: Work) -> None:
+        job = self.lab.launch(work, slot.index)
+        try:
+            self.lab.seal.check()
+            result = await slot.executor.run(job, lambda message: self._update(slot, work, message))
+            self.lab.seal.check()
+            self.lab.measured(work, result, aborted=work.number in self._aborted)
+        except ExecutorFailed as error:
+            self.say(str(error))
+            self._broken[work.commit] = self._broken.get(work.commit, 0) + 1
+            self.lab.measured(work, interrupted(job, str(error), self._broken[work.commit] >= HARNESS_TRIES))
+        except (JournalError, Changed) as error:
+            self._failed = error
+        except asyncio.CancelledError:
+            await slot.executor.abort()
+            raise
+        except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
+            self._failed = error
+        finally:
+            self._live.forget(slot.index)
+            slot.task = slot.work = None
+            self._wake.set()
+
+    def _update(self, slot: Slot, work: Work, message: dict[str, Any]) -> None:
+        if message.get("event") == "started":
+            self.lab.note_processes(message)
+        else:
+            self._live.update(slot.index, work, message)
+
+    async def _close(self) -> None:
+        """End proposing and running jobs, the harness processes too. What was running is recorded as interrupted."""
+        tasks = [slot.task for slot in self.slots if slot.task is not None]
+        tasks += [self._proposing] if self._proposing else []
+        running = [slot.work for slot in self.slots if slot.work is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(slot.executor.close() for slot in self.slots))
+        await self._server.close()
+        await self.proposer.agent.release()
+        self._live.close()
+        if running and not isinstance(self._failed, JournalError):
+            self.lab.interrupt_running(self._stopping or "the loop ended")
+
+    # -- commands -------------------------------------------------------------------------------------------------
+
+    async def _obey(self, command: commands.Command) -> commands.Reply:
+        try:
+            ok, words = self._do(command)
+        except JournalError as error:
+            self._failed, ok, words = error, False, str(error)
+        self._wake.set()
+        return commands.Reply(ok=ok, words=words)
+
+    def _do(self, command: commands.Command) -> tuple[bool, str]:
+        state = self.lab.state
+        match command:
+            case commands.Attach():
+                return True, f"attached to {self.lab.folder.name}"
+            case commands.Stop():
+                self.stop("told to stop", now=command.now)
+                return True, "stopping now" if command.now else "stopping after the current experiment"
+            case commands.Pause():
+                self.lab.record(ev.Paused())
+                return True, "paused after the current experiment"
+            case commands.Resume():
+                self.lab.record(ev.Resumed())
+                return True, "going on"
+            case commands.Tell():
+                self.lab.record(ev.Hint(text=command.text))
+                return True, "the agent reads it with its next proposal"
+            case commands.SetGate():
+                self.lab.record(ev.Gate(mode=command.mode, by="human"))
+                return True, f"approval is now {command.mode}"
+            case commands.Abort():
+                slot = next((s for s in self.slots if s.work and s.work.number == command.number), None)
+                if slot is None:
+                    return False, f"experiment {command.number} is not running"
+                self._aborted.add(command.number)
+                self._background_abort(slot)
+                return True, f"aborting experiment {command.number}"
+            case commands.Approve() | commands.Skip() | commands.Hold():
+                if command.number not in state.open or state.open[command.number].approved:
+                    return False, f"experiment {command.number} is not waiting for an answer"
+                return self._answered(command)
+
+    def _answered(self, command: commands.Approve | commands.Skip | commands.Hold) -> tuple[bool, str]:
+        match command:
+            case commands.Approve():
+                self._answer(command.number, "human")
+                return True, f"approved {command.number}"
+            case commands.Skip():
+                self.waiting, self._unanswered = None, 0
+                self.lab.judge(
+                    ev.Judged(
+                        number=command.number, verdict=Verdict.SKIPPED, reason=command.reason, finding="", by="human"
+                    )
+                )
+                return True, f"skipped {command.number}"
+            case commands.Hold():
+                if self.waiting is not None and self.waiting.number == command.number:
+                    self.waiting.held = command.on
+                return True, "the countdown stands still" if command.on else "the countdown goes on"
+
+    def _background_abort(self, slot: Slot) -> None:
+        abort = asyncio.create_task(slot.executor.abort())
+        abort.add_done_callback(lambda _: self._wake.set())
+        self._aborting = abort  # a reference, or the task may be collected

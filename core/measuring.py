@@ -1,0 +1,96 @@
+"""From a wanted measurement to a Job, and from the harness' Result to the event that is recorded. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core import policy
+from core.charter import Charter
+from core.events import Measured
+from core.model import CrashClass, Job, Outcome, Result
+from core.profiles import Profile
+from core.schedule import PATIENCE, Work
+from core.state import State
+
+HARNESS_TRIES = 3  # a job whose harness broke this often is given up
+SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
+SCORING_EXTRA_S = 1.0
+
+
+def job(
+    state: State, profile: Profile, charter: Charter, work: Work, name: str, source: Path, out: Path, data: Path
+) -> Job:
+    """The job for a wanted measurement; `source` is its train.py, `out` its folder."""
+    config, baseline = state.config, state.baseline
+    assert config is not None
+    reference = out.parent.parent / "baseline.npy"
+    return Job(
+        id=name,
+        source=str(source),
+        out=str(out),
+        data=str(data),
+        device=config.device,
+        seed=work.seed,
+        budget_s=config.budget_s,
+        wall_factor=profile.wall_factor,
+        setup_s=profile.setup_s,
+        warmup_s=profile.warmup_s,
+        scoring_s=None if baseline is None else SCORING_MULTIPLE * baseline.score_s + SCORING_EXTRA_S,
+        hang_s=profile.hang_s,
+        seq_len=config.seq_len,
+        eval_tokens=config.eval_tokens,
+        score_batch=profile.score_batch,
+        memory_limit=None if charter.max_memory_gb is None else int(charter.max_memory_gb * 1e9),
+        max_params=charter.max_params,
+        reference=str(reference) if reference.exists() else None,
+        preflight=work.role in ("baseline", "candidate"),
+    )
+
+
+def interrupted(job: Job, reason: str, give_up: bool) -> Result:
+    """What stands for a result when the harness itself broke: run again, or given up as a crash."""
+    if give_up:
+        return Result(job=job.id, outcome=Outcome.CRASH, crash=CrashClass.EXCEPTION, reason=reason)
+    return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason=reason)
+
+
+def event(state: State, charter: Charter, work: Work, result: Result) -> Measured:
+    """The event that records a result: limits of the charter checked, disturbances of the machine noted."""
+    outcome, reason = result.outcome, result.reason
+    limit = charter.max_memory_gb
+    if outcome is Outcome.SCORED and limit is not None and result.peak_memory > limit * 1e9:
+        outcome = Outcome.INVALID
+        reason = f"it used {result.peak_memory / 1e9:.2f} GB of memory, and program.md allows {limit:g} GB"
+    disturbed = ""
+    if outcome in (Outcome.SCORED, Outcome.TIMEOUT):
+        earlier = state.facts.get(work.commit)
+        disturbed = policy.disturbed(result, earlier, same_code=earlier is not None) or ""
+    if work.role in ("baseline", "best") and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
+        disturbed = ""  # the machine is like this; better a noisy yardstick than none
+    return Measured(
+        job=result.job,
+        role=work.role,
+        commit=work.commit,
+        seed=work.seed,
+        number=work.number,
+        outcome=outcome.value,
+        val_bpb=result.val_bpb if outcome is Outcome.SCORED else None,
+        reason=reason,
+        crash=result.crash.value if result.crash else "",
+        traceback=result.traceback,
+        disturbed=disturbed,
+        params=result.params,
+        steps=result.steps,
+        tokens=result.tokens,
+        charged_s=result.charged_s,
+        cpu_s=result.cpu_s,
+        wall_s=result.wall_s,
+        score_s=result.score_s,
+        peak_memory=result.peak_memory,
+        total_wall_s=result.total_wall_s,
+        pace=result.pace,
+        final_loss=result.final_loss,
+        parts=result.parts,
+        probes=result.probes,
+        unprotected=result.unprotected,
+    )

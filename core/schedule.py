@@ -1,0 +1,160 @@
+"""What a run needs next, as pure functions of its state: which measurement, which verdict. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from core import policy
+from core.events import Judged, Measured
+from core.model import Outcome, Verdict
+from core.noise import Noise
+from core.state import Experiment, State
+
+Role = Literal["baseline", "candidate", "confirm", "best"]
+
+REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
+MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
+DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
+PATIENCE = 3  # tries of a baseline or best on a disturbed machine
+
+
+@dataclass(frozen=True)
+class Work:
+    """One measurement that is wanted."""
+
+    role: Role
+    commit: str
+    seed: int
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Rebase:
+    """The best moved on: the change must be applied to the new best and measured afresh."""
+
+    number: int
+
+
+def noise(state: State) -> Noise:
+    """The noise of one measurement: the profile's prior pooled with every repeat of this run."""
+    assert state.config is not None
+    groups = [tuple(scores.values()) for scores in state.scores.values() if len(scores) > 1]
+    return Noise.pooled(state.config.noise_prior, groups)
+
+
+def best_confirmed(state: State) -> float | None:
+    """The lowest mean among the commits that were kept and measured more than once, else the best's score."""
+    means = [
+        sum(scores.values()) / len(scores) for commit in state.commits if len(scores := state.scores.get(commit, {})) > 1
+    ]
+    return min(means) if means else state.mean(state.best)
+
+
+def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase | Judged:
+    """The next step of one approved experiment: measure, re-apply to a newer best, or judge."""
+    assert state.config is not None
+    if experiment.failure is not None:
+        return _failed(experiment, experiment.failure)
+    if experiment.disturbances >= DISTURBED_TRIES:
+        return Judged(
+            number=experiment.number,
+            verdict=Verdict.DISTURBED,
+            reason=f"the machine was disturbed in {experiment.disturbances} runs of it, so they say nothing",
+            finding="",
+        )
+    candidate = state.scores.get(experiment.commit, {})
+    stale = experiment.parent != state.best
+    if not candidate:
+        if stale:
+            return Rebase(experiment.number)
+        return Work("candidate", experiment.commit, policy.seed(state.config.seed, 0), experiment.number)
+    decision = policy.decide(
+        candidate,
+        state.scores.get(experiment.parent, {}),
+        sigma,
+        run_seed=state.config.seed,
+        nodes_delta=experiment.nodes - _nodes(state, experiment.parent),
+        nodes=_nodes(state, experiment.parent),
+        best_confirmed=best_confirmed(state),
+    )
+    if decision.action != "discard" and stale:
+        return Rebase(experiment.number)
+    if decision.action == "measure":
+        assert decision.seed is not None
+        if decision.who == "best" and state.failures.get(experiment.parent, 0) >= PATIENCE:
+            return Judged(
+                number=experiment.number,
+                verdict=Verdict.DISCARD,
+                reason=f"the best itself failed {PATIENCE} times on the seeds needed to confirm it",
+                finding="",
+            )
+        if decision.who == "best":
+            return Work("best", experiment.parent, decision.seed, experiment.number)
+        return Work("confirm", experiment.commit, decision.seed, experiment.number)
+    verdict = {"keep": Verdict.KEEP, "simplify": Verdict.SIMPLIFICATION, "discard": Verdict.DISCARD}[decision.action]
+    return Judged(
+        number=experiment.number,
+        verdict=verdict,
+        reason=decision.reason,
+        finding="",
+        gain=decision.gain,
+        error=decision.error,
+        pairs=decision.pairs,
+        sigma=sigma,
+        within_noise=decision.within_noise,
+    )
+
+
+def _nodes(state: State, commit: str) -> int:
+    if state.fit is not None and commit == state.fit.commit:
+        return state.fit.nodes
+    return next((e.nodes for n in reversed(state.kept) if (e := state.experiments[n]).commit == commit), 0)
+
+
+def _failed(experiment: Experiment, failure: Measured) -> Judged:
+    verdict = {
+        Outcome.CRASH: Verdict.CRASH,
+        Outcome.TIMEOUT: Verdict.TIMEOUT,
+        Outcome.OVERRUN: Verdict.OVERRUN,
+        Outcome.INVALID: Verdict.INVALID,
+    }[Outcome(failure.outcome)]
+    return Judged(number=experiment.number, verdict=verdict, reason=failure.reason, crash=failure.crash, finding="")
+
+
+def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterator[Work]:
+    """Every measurement that is wanted now and not running, the most urgent first.
+
+    `only_started` (stopping or paused) leaves out experiments of which nothing ran yet, and re-measurements.
+    """
+    assert state.config is not None
+    if state.fit is None:
+        return
+    first = policy.seed(state.config.seed, 0)
+    busy = {(launched.commit, launched.seed) for launched in state.running.values()}
+    if state.baseline is None:
+        if (state.fit.commit, first) not in busy and not only_started:
+            yield Work("baseline", state.fit.commit, first)
+        return
+    fresh: list[Work] = []
+    for experiment in state.open.values():
+        if not experiment.approved:
+            continue
+        step = assess(state, experiment, sigma)
+        if not isinstance(step, Work) or (step.commit, step.seed) in busy:
+            continue
+        if step.role == "candidate" and not experiment.disturbances:
+            fresh.append(step)
+        else:
+            busy.add((step.commit, step.seed))
+            yield step
+    if only_started:
+        return
+    scores = state.scores.get(state.best, {})
+    trouble = state.failures.get(state.best, 0)
+    if state.judged_since_best >= REMEASURE_EVERY and len(scores) < MAX_BEST_SEEDS and trouble < PATIENCE:
+        seed = next(s for i in range(MAX_BEST_SEEDS + 1) if (s := policy.seed(state.config.seed, i)) not in scores)
+        if not any(launched.commit == state.best for launched in state.running.values()):
+            yield Work("best", state.best, seed)
+    yield from fresh
