@@ -163,12 +163,16 @@ class Measured(Event, frozen=True, kw_only=True):
 
 
 class Judged(Event, frozen=True, kw_only=True):
-    """The verdict on an experiment, with its arithmetic and the sentence that was learnt."""
+    """The verdict on an experiment, with its arithmetic and the sentence that was learnt.
+
+    `commit` is set for kept ones: the same tree, with a message that says the scores, on top of the best before.
+    """
 
     number: int
     verdict: str
     finding: str
     reason: str = ""
+    commit: str = ""
     crash: str = ""
     gain: float | None = None
     error: float | None = None

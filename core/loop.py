@@ -178,7 +178,7 @@ class Loop:
     def _propose(self) -> None:
         """Keep one proposal ahead of the slots, made while the others train."""
         state, limit = self.lab.state, self.limits.max_experiments
-        ahead = sum(1 for experiment in state.open.values() if experiment.id not in self.lab.launched)
+        ahead = sum(1 for experiment in state.open.values() if not experiment.launched)
         if self._proposing or self._stopping or self._exhausted or state.paused or time.monotonic() < self._ask_again:
             return
         if ahead >= 1 or (limit is not None and state.judged + len(state.open) >= limit):

@@ -15,11 +15,12 @@ class Experiment:
     """One proposal and all that became of it."""
 
     number: int
-    commit: str
+    commit: str  # once kept: the commit on the run's branch
     parent: str
     fingerprint: str
     hypothesis: str
     agent: str
+    attempts: list[str] = field(default_factory=list)  # every commit that was measured or was to be
     charter: str = ""
     topic: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Experiment:
     proposing_s: float = 0.0
     again: int | None = None
     approved: str = ""
+    launched: bool = False
     verdict: Verdict | None = None
     crash: str = ""
     reason: str = ""
@@ -134,6 +136,8 @@ class State:
             case ev.Launched():
                 self.running[event.job] = event
                 self.jobs += 1
+                if event.number is not None:
+                    self.experiments[event.number].launched = True
             case ev.Processes():
                 self.processes[event.job] = event.pids
             case ev.Proposed():
@@ -193,6 +197,7 @@ class State:
             proposed_t=event.t,
             proposing_s=event.seconds,
             again=event.again,
+            attempts=[event.commit],
         )
         self.experiments[event.number] = self.open[event.number] = experiment
         self.fingerprints[event.parent, event.fingerprint] = event.number
@@ -200,6 +205,7 @@ class State:
     def _rebased(self, event: ev.Rebased) -> None:
         experiment = self.experiments[event.number]
         experiment.commit, experiment.parent = event.commit, event.parent
+        experiment.attempts.append(event.commit)
         experiment.fingerprint, experiment.nodes = event.fingerprint, event.nodes
         experiment.val_bpb, experiment.failure = None, None
         self.fingerprints[event.parent, event.fingerprint] = event.number
@@ -256,6 +262,10 @@ class State:
         if verdict is not Verdict.INTERRUPTED:
             self.judged += 1
         if verdict.kept:
+            self.scores[event.commit] = self.scores.get(experiment.commit, {})
+            if experiment.commit in self.facts:
+                self.facts[event.commit] = self.facts[experiment.commit]
+            experiment.commit = event.commit
             self.kept.append(event.number)
             self.judged_since_best = 0
         elif experiment.val_bpb is not None:

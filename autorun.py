@@ -1,0 +1,11 @@
+"""python autorun.py: start the loop, or continue it. The same as `autoresearch run`."""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("AutoResearch needs Python 3.11 or newer; this is Python %d.%d. Nothing was started." % sys.version_info[:2])
+
+from core.cli import main
+
+if __name__ == "__main__":
+    main(["run", *sys.argv[1:]])

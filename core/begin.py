@@ -1,0 +1,233 @@
+"""Opening a run for work: a new one, one that goes on from another's best, or one that is continued."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from core import edits, journal, knobs, profiles, stats
+from core import events as ev
+from core.frozen import Seal, freeze
+from core.journal import Journal, Lock
+from core.laboratory import Laboratory
+from core.model import RunConfig
+from core.project import Project, UsageError, data_folder, detect_device, manifest
+from core.repository import Repository
+from core.state import State, fold
+
+DEVICES = ("cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; None: the default, or what a continued run says."""
+
+    name: str | None = None
+    origin: str | None = None  # another run, whose best this one begins at
+    agent: str | None = None
+    gate: str | None = None
+    budget_s: float | None = None
+    slots: int | None = None
+    dataset: str | None = None
+    device: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which run is meant, before anything is written. `config` of a continued run comes from its journal."""
+
+    folder: Path
+    config: RunConfig
+    profile: profiles.Profile
+    new: bool
+
+
+def plan(project: Project, options: Options) -> Plan:
+    """Decide which run is started or continued, and check every option. Raises UsageError; writes nothing."""
+    _check(options)
+    folder, continued = _which(project, options)
+    if continued is not None:
+        _check_same(continued, options, folder.name)
+        if options.origin is not None:
+            raise UsageError(f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name.")
+        config = continued.model_copy(
+            update={key: value for key, value in _changeable(options).items() if value is not None}
+        )
+        return Plan(folder, config, profiles.named(config.profile), new=False)
+    gpus = stats.gpu_memory()
+    device = options.device or detect_device(len(gpus))
+    profile = profiles.choose(device, min(gpus, default=0), psutil.virtual_memory().total)
+    dataset = options.dataset or profile.dataset
+    budget = options.budget_s if options.budget_s is not None else profile.budget_s
+    data = data_folder(dataset, profile.vocab_size)
+    if options.dataset is None and manifest(data) is None:
+        embedded = data_folder("python", profile.vocab_size)  # what a machine without a network can always have
+        if dataset != "python" and manifest(embedded) is not None:
+            dataset, data = "python", embedded
+    config = RunConfig(
+        name=folder.name,
+        dataset=dataset,
+        data=str(data),
+        fingerprint=str((manifest(data) or {}).get("fingerprint", "")),
+        device=device,
+        profile=profile.name,
+        budget_s=budget,
+        seq_len=profile.seq_len,
+        vocab_size=profile.vocab_size,
+        eval_tokens=profile.eval_tokens,
+        seed=options.seed if options.seed is not None else secrets.randbelow(10**6),
+        slots=options.slots or profiles.default_slots(device, len(gpus)),
+        base_commit="",
+        noise_prior=profile.noise_prior(budget),
+        agent=options.agent or "search",
+        gate="ask" if options.gate == "ask" else "auto",
+    )
+    return Plan(folder, config, profile, new=True)
+
+
+def _check(options: Options) -> None:
+    if options.budget_s is not None and not 0 < options.budget_s < float("inf"):
+        raise UsageError(f"--budget {options.budget_s:g} is no training time; give seconds above 0, such as 60.")
+    if options.slots is not None and options.slots < 1:
+        raise UsageError(f"--slots {options.slots} leaves no place to train; give 1 or more.")
+    if options.device is not None and options.device not in DEVICES:
+        raise UsageError(f"There is no device {options.device!r}; known are {', '.join(DEVICES)}.")
+    if options.gate not in (None, "auto", "ask"):
+        raise UsageError(f"--gate {options.gate} is neither auto nor ask.")
+
+
+def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
+    if options.name is not None:
+        folder = project.run(options.name)
+        return folder, _config(folder)
+    if options.origin is None:
+        for folder in project.runs():
+            state = fold(journal.read(folder / journal.NAME))
+            if state.config is not None and not (state.stopped and state.stopped.finished):
+                return folder, state.config
+    return project.run(project.new_name()), None
+
+
+def _config(folder: Path) -> RunConfig | None:
+    path = folder / journal.NAME
+    if not path.exists():
+        return None
+    first = next(iter(journal.read(path)), None)
+    return RunConfig.model_validate(first.config) if isinstance(first, ev.Created) else None
+
+
+def _changeable(options: Options) -> dict[str, object]:
+    return {"agent": options.agent, "gate": options.gate, "slots": options.slots}
+
+
+def _check_same(config: RunConfig, options: Options, name: str) -> None:
+    """A continued run keeps what its scores depend on."""
+    asked = {
+        "budget": (options.budget_s, config.budget_s),
+        "dataset": (options.dataset, config.dataset),
+        "device": (options.device, config.device),
+        "seed": (options.seed, config.seed),
+    }
+    for what, (new, old) in asked.items():
+        if new is not None and new != old:
+            raise UsageError(
+                f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
+                f"changed. Continue it without --{what}, or start another with --name NEW --from {name}."
+            )
+
+
+def open_run(
+    project: Project, chosen: Plan, options: Options, report: Callable[[ev.AnyEvent, State], None]
+) -> tuple[Laboratory, Lock]:
+    """Open the run for its one loop: lock, journal, copies, refs; what a crash left behind is ended and recorded.
+
+    Raises UsageError, RunBusy or JournalError, each with a sentence.
+    """
+    folder, config = chosen.folder, chosen.config
+    source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = Lock(folder)
+        record = Journal(folder)
+        state = fold(record.open())
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror}). Nothing was started. Make logs/ writable or name another "
+            f"folder with --logs."
+        ) from error
+    try:
+        _check_data(config, chosen.new or state.config is None)
+        repo = Repository.open(project.root, project.logs / "repository")
+        freeze(project.root, Path(config.data), folder)
+        if state.config is None:
+            base = repo.base()
+            config = config.model_copy(update={"base_commit": base})
+            state.apply(record.append(ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json"))))
+        lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
+        lab.watch_charter()
+        if state.fit is None:
+            values = {} if parent_name else _fitting(chosen.profile, source)
+            lab.fit(source, values, state.config.base_commit if state.config else config.base_commit)
+        _clean_up(lab)
+        lab.sync_refs()
+    except BaseException:
+        record.close()
+        lock.release()
+        raise
+    return lab, lock
+
+
+def _fitting(profile: profiles.Profile, source: str) -> dict[str, object]:
+    """The profile's knobs that this train.py has."""
+    known = {knob.name for knob in knobs.read(source)}
+    return {name: value for name, value in profile.knobs.items() if name in known}
+
+
+def _starting_point(project: Project, options: Options) -> tuple[str, str | None]:
+    """The train.py that a new run starts from: the user's own, or another run's best."""
+    if options.origin is not None:
+        folder = project.pick(options.origin)
+        state = fold(journal.read(folder / journal.NAME))
+        if not state.best:
+            raise UsageError(f"Run {options.origin} has no best train.py yet. Nothing was started.")
+        return Repository.open(project.root, project.logs / "repository").read(state.best), options.origin
+    try:
+        source = project.train.read_text(encoding="utf-8")
+        edits.check(source)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"nanochat/train.py cannot be read ({error}). Nothing was started.") from error
+    except edits.EditError as error:
+        raise UsageError(f"nanochat/train.py cannot be used: {error} Nothing was started; mend it first.") from error
+    return source, None
+
+
+def _check_data(config: RunConfig, new: bool) -> None:
+    found = manifest(Path(config.data))
+    if found is None:
+        raise UsageError(
+            f"The dataset {config.dataset} is not prepared in {config.data}. "
+            f"`python prepare.py --dataset {config.dataset}` makes it. Nothing was started."
+        )
+    if not new and found["fingerprint"] != config.fingerprint:
+        raise UsageError(
+            f"The prepared data in {config.data} is not what run {config.name} was scored on (its fingerprint differs). "
+            f"Nothing was changed. Start another run with --name NEW --from {config.name}."
+        )
+
+
+def _clean_up(lab: Laboratory) -> None:
+    """End what a crash left running, and record it as interrupted."""
+    for pids in lab.state.processes.values():
+        for pid, started in pids:
+            with contextlib.suppress(psutil.Error, OSError):
+                process = psutil.Process(pid)
+                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
+                    process.kill()
+    if lab.state.running:
+        lab.interrupt_running("the loop ended while it ran")

@@ -1,0 +1,267 @@
+"""The command line. Each command is a few lines over the parts that do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+
+from core import begin, commands, journal, live, report, schedule, stats
+from core import events as ev
+from core.agents import registry
+from core.begin import Options
+from core.executor import LocalExecutor
+from core.frozen import Changed
+from core.journal import JournalError, RunBusy
+from core.loop import Loop
+from core.model import Limits
+from core.project import Project, UsageError, find, manifest
+from core.proposer import Proposer
+from core.repository import RepositoryError
+from core.state import State, fold
+
+app = typer.Typer(
+    help="An agent researches a small language model by itself: it edits nanochat/train.py, trains, measures, keeps or reverts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
+Name = Annotated[str | None, typer.Argument(help="The run; the latest when not given.", show_default=False)]
+
+
+def say(text: str) -> None:
+    """One line on stdout, at once."""
+    print(text, flush=True)
+
+
+@app.command()
+def run(
+    name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
+    origin: Annotated[str | None, typer.Option("--from", help="Begin at another run's best.", metavar="RUN")] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="One plain line an event, in the foreground.")] = False,
+    agent: Annotated[str | None, typer.Option(help="Who proposes: search, or script:FILE.", show_default="search")] = None,
+    gate: Annotated[str | None, typer.Option(help="auto or ask.", metavar="auto|ask", show_default="auto")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
+    ] = None,
+    slots: Annotated[int | None, typer.Option(help="Experiments at once.", show_default="by the machine")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="python, tinystories, climbmix or text:PATH.", show_default="by the machine")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
+    max_experiments: Annotated[int | None, typer.Option(min=1, help="End when the run has so many verdicts.")] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0.0, help="End after so many hours.")] = None,
+    max_crashes: Annotated[int, typer.Option(min=1, help="End after so many failures in a row.")] = 20,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
+    logs: Logs = None,
+) -> None:
+    """Start the loop, or continue a run."""
+    del headless  # until there is an app to open, every run is in the foreground
+    options = Options(name, origin, agent, gate, budget, slots, dataset, device, seed)
+    limits = Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes)
+    project = find(logs)
+    chosen = begin.plan(project, options)
+    maker = registry.check(chosen.config.agent)
+    if manifest(Path(chosen.config.data)) is None:
+        say(f"Preparing the dataset {chosen.config.dataset} first.")
+        _prepare(project, ["--dataset", chosen.config.dataset, "--vocab", str(chosen.config.vocab_size)])
+        chosen = begin.plan(project, options)
+    lab, lock = begin.open_run(project, chosen, options, _print_event)
+    try:
+        _work(lab, maker(), limits)
+    finally:
+        lab.journal.close()
+        lock.release()
+    _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder)))
+
+
+def _work(lab: begin.Laboratory, agent: registry.Agent, limits: Limits) -> None:
+    """Run the loop to its end, with signals turned into an orderly stop."""
+
+    async def work() -> None:
+        config = lab.state.config
+        assert config is not None
+        executors = [
+            LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log")
+            for index in range(lab.slots)
+        ]
+        loop = Loop(lab, Proposer(agent), list(executors), limits, say=say)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(
+                number, lambda n=number: loop.stop(f"told to stop by {signal.Signals(n).name}", now=True)
+            )
+        lab.record(
+            ev.Started(
+                pid=lab.pid,
+                agent=agent.name,
+                gate=lab.gate,
+                slots=lab.slots,
+                limits=limits.model_dump(exclude_none=True),
+                unprotected=lab.unprotected(),
+            )
+        )
+        await loop.run()
+
+    asyncio.run(work())
+
+
+def _print_event(event: ev.AnyEvent, state: State) -> None:
+    words = report.line(event, state)
+    if words:
+        say(words)
+
+
+def _summary(lines: Sequence[str]) -> None:
+    if sys.stdout.isatty():
+        Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
+    else:
+        for words in lines:
+            say(words)
+
+
+def _short(folder: Path) -> str:
+    """A path as a person would type it here."""
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    except ValueError:
+        return str(folder)
+
+
+def _facts(folder: Path) -> dict[str, object]:
+    state = fold(journal.read(folder / journal.NAME))
+    if state.config is None:
+        raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
+    warnings = [words for words in (stats.disk_warning(folder),) if words]
+    return report.facts(state, schedule.noise(state), journal.alive(folder), live.read(folder), warnings)
+
+
+@app.command()
+def status(
+    name: Name = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    logs: Logs = None,
+) -> None:
+    """What a run is doing, its best, its counts, whether its loop is alive."""
+    found = _facts(find(logs).pick(name))
+    say(json.dumps(found) if as_json else report.status(found))
+
+
+@app.command()
+def runs(logs: Logs = None) -> None:
+    """All runs, the latest first."""
+    project = find(logs)
+    if not project.runs():
+        say(f"There is no run in {project.logs} yet. `make run` starts one.")
+    for folder in project.runs():
+        try:
+            say(report.run_line(_facts(folder)))
+        except (JournalError, UsageError) as error:
+            say(f"{folder.name}: {error}")
+
+
+@app.command()
+def notebook(name: Name = None, logs: Logs = None) -> None:
+    """The findings, as Markdown."""
+    folder = find(logs).pick(name)
+    path = folder / "notebook.md"
+    if not path.exists():
+        raise UsageError(f"Run {folder.name} has no findings yet. `make status` shows what it is doing.")
+    say(path.read_text(encoding="utf-8"))
+
+
+@app.command()
+def stop(
+    name: Name = None,
+    now: Annotated[bool, typer.Option("--now", help="Abort the running experiment; it is recorded as interrupted.")] = False,
+    logs: Logs = None,
+) -> None:
+    """Finish the current experiment and stop."""
+    folder = find(logs).pick(name)
+    if journal.alive(folder) is None:
+        say(f"Run {folder.name} has no loop running; there is nothing to stop.")
+        return
+    reply = commands.send(folder, commands.Stop(now=now))
+    say(f"{folder.name}: {reply.words}")
+    if now:
+        deadline = time.monotonic() + 60
+        while journal.alive(folder) is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+@app.command()
+def attach(name: Name = None, logs: Logs = None) -> None:
+    """Follow a run: a line for every event, until it ends or Ctrl-C. The loop does not notice."""
+    folder = find(logs).pick(name)
+    reader, state = journal.Reader(folder / journal.NAME), State()
+    try:
+        while True:
+            for event in reader.new():
+                state.apply(event)
+                _print_event(event, state)
+            if journal.alive(folder) is None:
+                break
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        say(f"Detached; the loop goes on. `make attach` comes back, `make stop` ends it.")
+
+
+@app.command()
+def apply(name: Name = None, logs: Logs = None) -> None:
+    """Take the win home: the best train.py of a run as a commit on your checkout, or as a patch."""
+    from core.home import take_home
+
+    say(take_home(find(logs), find(logs).pick(name)))
+
+
+@app.command()
+def doctor(logs: Logs = None) -> None:
+    """Check this machine: one line each, ok, problem or note, and what to do."""
+    from core import doctor as checks
+
+    found = checks.examine(find(logs))
+    for check in found:
+        say(check.line)
+    if any(check.status == "problem" for check in found):
+        raise typer.Exit(1)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def prepare(context: typer.Context) -> None:
+    """Data and tokenizer, once: the same as `python prepare.py` (see its --help)."""
+    _prepare(find(), context.args)
+
+
+def _prepare(project: Project, arguments: list[str]) -> None:
+    code = subprocess.run([sys.executable, str(project.root / "prepare.py"), *arguments]).returncode
+    if code:
+        raise typer.Exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Every expected failure is one sentence on stderr and exit code 1 (2 for a wrong option)."""
+    if platform.system() == "Windows":
+        sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started.")
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="autoresearch")
+    except (UsageError, RunBusy, JournalError, RepositoryError, commands.NoLoop, Changed) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,391 @@
+"""The run on disk: journal, state, git, folders. Every fact goes through `record`; refs and files follow the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from core import edits, findings, knobs, measuring, profiles, schedule
+from core import events as ev
+from core.charter import Charter, CharterError
+from core.charter import read as read_charter
+from core.frozen import Seal
+from core.journal import Journal
+from core.model import Job, Outcome, Proposal, Result, Verdict
+from core.profiles import Profile
+from core.project import Project, UsageError
+from core.publish import publish
+from core.repository import Repository
+from core.schedule import Work
+from core.state import Experiment, State, experiment_id
+
+HALVINGS = 5
+REPEATS_OF_INTERRUPTED = 5  # a proposal that was interrupted this often is not queued once more
+
+
+@dataclass
+class Laboratory:
+    """One run, opened for work by its one loop."""
+
+    project: Project
+    folder: Path
+    journal: Journal
+    state: State
+    repo: Repository
+    profile: Profile
+    seal: Seal
+    report: Callable[[ev.AnyEvent, State], None]
+    charter: Charter = field(default_factory=Charter)
+    charter_text: str = ""
+    _charter_stamp: tuple[int, int] | None = None
+    _fingerprints: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.source = lru_cache(maxsize=64)(self._source)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def sigma(self) -> float:
+        return schedule.noise(self.state).sigma
+
+    def record(self, event: ev.Event) -> None:
+        """Journal first; then the state, then whoever listens. Raises JournalError when nothing can be written."""
+        stamped = self.journal.append(event)
+        self.state.apply(stamped)
+        self.report(stamped, self.state)
+
+    def _source(self, commit: str) -> str:
+        return self.repo.read(commit)
+
+    def fingerprint(self, commit: str) -> str:
+        """Fingerprint of the train.py of a commit."""
+        if commit not in self._fingerprints:
+            self._fingerprints[commit] = edits.fingerprint(self._source(commit))
+        return self._fingerprints[commit]
+
+    def attempt_folder(self, number: int | None) -> Path:
+        """Where the files of an experiment lie; the baseline and re-measurements of the best lie under 00000."""
+        return self.folder / experiment_id(number or 0)
+
+    # -- program.md -----------------------------------------------------------------------------------------------
+
+    def watch_charter(self) -> None:
+        """Take over a changed program.md; keep the last good one, and say so, when it cannot be used."""
+        try:
+            status = self.project.program.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+        except OSError:
+            stamp = (0, -1)
+        if stamp == self._charter_stamp:
+            return
+        self._charter_stamp = stamp
+        known = self.state.charter
+        try:
+            text = self.project.program.read_text(encoding="utf-8")
+            sha = hashlib.sha256(text.encode()).hexdigest()[:12]
+            charter = read_charter(text)
+        except (OSError, UnicodeDecodeError, CharterError) as error:
+            problem = str(error) if isinstance(error, CharterError) else f"program.md cannot be read ({error})."
+            if known is None or not self.charter_text:
+                raise UsageError(f"{problem} Nothing was started. Write down what to research, then try again.") from None
+            self.record(ev.Charter(sha=known.sha, limits=known.limits, problem=f"{problem} The last good one is used."))
+            return
+        self.charter, self.charter_text = charter, text
+        if known is None or known.sha != sha or known.problem:
+            self.record(
+                ev.Charter(
+                    sha=sha,
+                    understood=tuple(charter.understood) + tuple(charter.ignored),
+                    limits={
+                        "max_params": charter.max_params,
+                        "max_memory_gb": charter.max_memory_gb,
+                        "off_limits": list(charter.off_limits),
+                    },
+                )
+            )
+
+    # -- commits --------------------------------------------------------------------------------------------------
+
+    def fit(self, source: str, knob_values: dict[str, Any], parent: str) -> None:
+        """Commit the train.py that the run starts from, with the profile's knobs set."""
+        source = knobs.set_knobs(source, knob_values) if knob_values else source
+        words = ", ".join(f"{name} = {value}" for name, value in knob_values.items()) or "as it is"
+        commit = self.repo.commit(parent, source, f"Start of run {self.name}\n\nKnobs for {self.profile.name}: {words}.")
+        self.record(
+            ev.Fit(
+                commit=commit,
+                source_hash=hashlib.sha256(source.encode()).hexdigest(),
+                nodes=edits.ast_nodes(source),
+                knobs=knob_values,
+                parent=parent,
+            )
+        )
+        self._point(self.repo.attempt_ref(self.name, "fit" if len(self.state.fits) == 1 else f"fit-{len(self.state.fits)}"), commit)
+        self._point(self.repo.branch(self.name), commit)
+
+    def fit_smaller(self) -> None:
+        """Halve the batch after a baseline that ran out of memory. Raises UsageError when that cannot help."""
+        failure, fit = self.state.baseline_failure, self.state.fit
+        assert failure is not None and fit is not None
+        source = self._source(fit.commit)
+        smaller = profiles.halve_batch({knob.name: knob.value for knob in knobs.read(source)})
+        if failure.crash != "out-of-memory" or not smaller or len(self.state.fits) > HALVINGS:
+            tail = f"\n{failure.traceback}" if failure.traceback else ""
+            raise UsageError(
+                f"The baseline, your own train.py, could not be measured: {failure.reason}{tail}\n"
+                f"Nothing was lost; the run is kept in {self.folder}. Mend nanochat/train.py and start a new run."
+            )
+        self.fit(source, fit.knobs | smaller, fit.parent)
+
+    def propose(self, proposal: Proposal, parent: str, source: str, candidate: str, *, seconds: float) -> None:
+        """Make the commit of a proposal, record it, and keep its files."""
+        number = self.state.next_number
+        commit = self.repo.commit(parent, candidate, message(proposal.hypothesis, f"experiment {number} of {self.name}"))
+        added, removed = edits.added_removed(source, candidate)
+        folder = self.attempt_folder(number)
+        folder.mkdir(exist_ok=True)
+        (folder / "train.py").write_text(candidate, encoding="utf-8")
+        (folder / "change.diff").write_text(edits.unified(source, candidate), encoding="utf-8")
+        (folder / "proposal.json").write_text(proposal.model_dump_json(indent=1), encoding="utf-8")
+        self.record(
+            ev.Proposed(
+                number=number,
+                commit=commit,
+                parent=parent,
+                fingerprint=_fingerprint(candidate),
+                hypothesis=proposal.hypothesis,
+                agent=proposal.agent,
+                charter=self.state.charter.sha if self.state.charter else "",
+                topic=proposal.topic,
+                meta=proposal.meta,
+                added=added,
+                removed=removed,
+                nodes=_nodes(candidate),
+                seconds=round(seconds, 3),
+            )
+        )
+        self._point_attempt(number)
+
+    def rebase(self, experiment: Experiment) -> None:
+        """Re-apply an experiment's change to the present best, or record that it no longer applies."""
+        best, number = self.state.best, experiment.number
+        old, new = self._source(experiment.parent), self._source(best)
+        merged = self.repo.merge(old, new, self._source(experiment.commit))
+        try:
+            if merged is None:
+                raise edits.EditError("the best changed the same lines")
+            edits.gate(new, merged, off_limits=self.charter.off_limits)
+        except edits.EditError as error:
+            reason = f"its parent was overtaken and the change no longer applies: {error}"
+            self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
+            return
+        commit = self.repo.commit(
+            best, merged, message(experiment.hypothesis, f"experiment {number} of {self.name}, on the new best")
+        )
+        (self.attempt_folder(number) / "train.py").write_text(merged, encoding="utf-8")
+        (self.attempt_folder(number) / "change.diff").write_text(edits.unified(new, merged), encoding="utf-8")
+        self.record(
+            ev.Rebased(
+                number=number,
+                commit=commit,
+                parent=best,
+                fingerprint=edits.fingerprint(merged),
+                nodes=edits.ast_nodes(merged),
+            )
+        )
+        self._point_attempt(number)
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+
+    def launch(self, work: Work, slot: int) -> Job:
+        """Record that a job starts and lay out its files."""
+        name = f"j{self.state.jobs + 1:06d}"
+        out = self.attempt_folder(work.number if work.role in ("candidate", "confirm") else None) / name
+        out.mkdir(parents=True)
+        source = out / "train.py"
+        source.write_text(self._source(work.commit), encoding="utf-8")
+        self.record(
+            ev.Launched(
+                job=name, role=work.role, commit=work.commit, seed=work.seed, slot=slot, number=work.number
+            )
+        )
+        return measuring.job(self.state, self.profile, self.charter, work, name, source, out, self.folder / "data")
+
+    def note_processes(self, message: dict[str, Any]) -> None:
+        """Remember the processes of a job, so that a later start can end what a crash left behind."""
+        pids = []
+        for pid in message.get("pids", []):
+            with contextlib.suppress(psutil.Error):
+                pids.append((int(pid), psutil.Process(int(pid)).create_time()))
+        if pids and message.get("job") in self.state.running:
+            self.record(ev.Processes(job=message["job"], pids=tuple(pids)))
+
+    def measured(self, work: Work, result: Result, *, aborted: bool = False) -> None:
+        """Record what became of a job."""
+        event = measuring.event(self.state, self.charter, work, result)
+        first = work.role == "baseline" and event.outcome == "scored" and not event.disturbed
+        self.record(event)
+        self._tidy(work, event, keep_nats=first)
+        if event.outcome == Outcome.INTERRUPTED and aborted and work.number is not None:
+            reason = "aborted by the human"
+            self.judge(ev.Judged(number=work.number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human"))
+
+    def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
+        """Bounded logs: the per-token scores serve as the reference once and are not kept of any other job."""
+        out = self.attempt_folder(work.number if work.role in ("candidate", "confirm") else None) / event.job
+        with contextlib.suppress(OSError):
+            if keep_nats:
+                shutil.move(out / "nats.npy", self.folder / "baseline.npy")
+            (out / "nats.npy").unlink(missing_ok=True)
+            (out / "train.py").unlink(missing_ok=True)  # the commit holds it
+            (out / "result.json").write_text(json.dumps({"reason": event.reason, "parts": event.parts}))
+
+    def interrupt_running(self, reason: str) -> None:
+        """Record every running job as interrupted and queue its proposal once more."""
+        numbers = []
+        for launched in list(self.state.running.values()):
+            self.record(
+                ev.Measured(
+                    job=launched.job,
+                    role=launched.role,
+                    commit=launched.commit,
+                    seed=launched.seed,
+                    number=launched.number,
+                    outcome=Outcome.INTERRUPTED.value,
+                    reason=reason,
+                )
+            )
+            if launched.number is not None and launched.number not in numbers:
+                numbers.append(launched.number)
+        for number in numbers:
+            experiment = self.state.experiments[number]
+            if experiment.verdict is not None:
+                continue
+            self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding=""))
+            if self._repeats(experiment) < REPEATS_OF_INTERRUPTED:
+                self._queue_again(experiment)
+
+    def _repeats(self, experiment: Experiment) -> int:
+        count = 0
+        while experiment.again is not None:
+            count, experiment = count + 1, self.state.experiments[experiment.again]
+        return count
+
+    def _queue_again(self, experiment: Experiment) -> None:
+        number = self.state.next_number
+        folder = self.attempt_folder(number)
+        folder.mkdir(exist_ok=True)
+        for name in ("train.py", "change.diff", "proposal.json"):
+            with contextlib.suppress(OSError):
+                shutil.copyfile(self.attempt_folder(experiment.number) / name, folder / name)
+        self.record(
+            ev.Proposed(
+                number=number,
+                commit=experiment.commit,
+                parent=experiment.parent,
+                fingerprint=experiment.fingerprint,
+                hypothesis=experiment.hypothesis,
+                agent=experiment.agent,
+                charter=experiment.charter,
+                topic=experiment.topic,
+                meta=experiment.meta,
+                added=experiment.added,
+                removed=experiment.removed,
+                nodes=experiment.nodes,
+                again=experiment.number,
+            )
+        )
+        self._point_attempt(number)
+
+    # -- verdicts -------------------------------------------------------------------------------------------------
+
+    def judge(self, judged: ev.Judged) -> None:
+        """Record a verdict with its finding; a kept change becomes a commit on the run's branch."""
+        experiment = self.state.experiments[judged.number]
+        old = self.state.mean(experiment.parent)
+        finding = findings.finding(judged, experiment, old)
+        fields: dict[str, Any] = {"finding": finding}
+        if Verdict(judged.verdict).kept:
+            assert old is not None and experiment.val_bpb is not None and judged.gain is not None
+            scores = (
+                f"val_bpb {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {judged.gain:+.6f} "
+                f"over {judged.pairs} seeds (noise of one run {judged.sigma:.6f}).\n"
+                f"Verdict: {judged.verdict}. Experiment {judged.number} of run {self.name}, proposed by {experiment.agent}."
+            )
+            source = self._source(experiment.commit)
+            fields["commit"] = self.repo.commit(self.state.best, source, message(experiment.hypothesis, scores))
+        self.record(msgspec.structs.replace(judged, **fields))
+        if "commit" in fields:
+            self._point(self.repo.branch(self.name), fields["commit"])
+        self.publish()
+
+    def sync_refs(self) -> None:
+        """Make all refs match the journal: after a crash between the two, and only then, they differ."""
+        for words in self.repo.reconcile(self.name, wanted_refs(self.repo, self.state, self.name)):
+            self.record(ev.Notice(text=words))
+
+    def _point_attempt(self, number: int) -> None:
+        attempts = self.state.experiments[number].attempts
+        self._point(attempt_ref(self.repo, self.name, number, len(attempts) - 1), attempts[-1])
+
+    def _point(self, ref: str, commit: str) -> None:
+        self.repo.set_ref(ref, commit)
+
+    def publish(self) -> None:
+        """Rewrite results.tsv and notebook.md; a full disk is no reason to stop, the journal has it all."""
+        with contextlib.suppress(OSError):
+            publish(self.folder, self.state, self.sigma)
+
+
+def attempt_ref(repo: Repository, run: str, number: int, attempt: int) -> str:
+    """Where an attempted commit stays reachable: by number, re-applied ones with a suffix."""
+    return repo.attempt_ref(run, experiment_id(number) + (f"-{attempt + 1}" if attempt else ""))
+
+
+def wanted_refs(repo: Repository, state: State, run: str) -> dict[str, str]:
+    """Every ref a run should have: its branch at the best, and each attempted commit under its number."""
+    wanted = {}
+    for index, commit in enumerate(state.fits):
+        wanted[repo.attempt_ref(run, "fit" if index == 0 else f"fit-{index + 1}")] = commit
+    for experiment in state.experiments.values():
+        for index, commit in enumerate(experiment.attempts):
+            wanted[attempt_ref(repo, run, experiment.number, index)] = commit
+    if state.best:
+        wanted[repo.branch(run)] = state.best
+    return wanted
+
+
+def message(hypothesis: str, body: str) -> str:
+    """A commit message: the hypothesis as the subject (cut at 72 characters, whole in the body), then the facts."""
+    line = " ".join(hypothesis.split()) or "A change without a hypothesis"
+    if len(line) <= 72:
+        return f"{line}\n\n{body}"
+    return f"{line[:69]}...\n\n{line}\n\n{body}"
+
+
+def _fingerprint(source: str) -> str:
+    """A fingerprint even of a train.py that does not parse."""
+    try:
+        return edits.fingerprint(source)
+    except (SyntaxError, ValueError, edits.EditError):
+        return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
+
+
+def _nodes(source: str) -> int:
+    try:
+        return edits.ast_nodes(source)
+    except (SyntaxError, ValueError, edits.EditError):
+        return 0

@@ -1,0 +1,241 @@
+"""Words about a run: one line an event that matters, the status, the closing summary. Pure; state in, text out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from core import events as ev
+from core.model import Verdict
+from core.noise import Noise
+from core.state import Experiment, State
+
+LETTERS = {
+    Verdict.KEEP: "K",
+    Verdict.SIMPLIFICATION: "S",
+    Verdict.DISCARD: "D",
+    Verdict.CRASH: "C",
+    Verdict.TIMEOUT: "T",
+    Verdict.OVERRUN: "O",
+    Verdict.INVALID: "!",
+    Verdict.SKIPPED: "-",
+    Verdict.INTERRUPTED: "I",
+    Verdict.CONFLICT: "X",
+    Verdict.DISTURBED: "~",
+}
+
+
+def line(event: ev.AnyEvent, state: State) -> str | None:
+    """What a headless run prints for an event, None for one that a human need not see. `state` has it folded in."""
+    words = _words(event, state)
+    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {words}" if words else None
+
+
+def _words(event: ev.AnyEvent, state: State) -> str | None:
+    match event:
+        case ev.Started():
+            config = state.config
+            assert config is not None
+            found = f", {state.judged} experiments so far" if state.judged else ""
+            guard = f" · unprotected: {', '.join(event.unprotected)}" if event.unprotected else ""
+            return (
+                f"run {config.name} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
+                f"agent {event.agent} · {event.slots} at a time{found}{guard}"
+            )
+        case ev.Charter(problem=problem) if problem:
+            return f"program.md: {problem}"
+        case ev.Charter():
+            return f"program.md: {'; '.join(event.understood) or 'read'}"
+        case ev.Fit():
+            knobs = ", ".join(f"{name} = {value}" for name, value in event.knobs.items())
+            return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
+        case ev.Proposed():
+            again = f" (once more, was #{event.again})" if event.again else ""
+            return f"#{event.number} proposed by {event.agent}{again}: {_one_line(event.hypothesis)}"
+        case ev.Launched(role="baseline"):
+            return "baseline: training"
+        case ev.Launched(role="candidate"):
+            return f"#{event.number} training"
+        case ev.Launched(role="confirm"):
+            return f"#{event.number} looks promising: again on another seed"
+        case ev.Launched(role="best"):
+            return f"the best is measured again{f' for #{event.number}' if event.number else ''}"
+        case ev.Measured():
+            return _measured(event)
+        case ev.Rebased():
+            return f"#{event.number} re-applied to the new best and run again"
+        case ev.Judged():
+            return _judged(state.experiments[event.number])
+        case ev.Refused():
+            return f"no proposal for #{event.number}: {event.reason}"
+        case ev.Paused():
+            return f"paused{': ' + event.reason if event.reason else ''}"
+        case ev.Resumed():
+            return "going on"
+        case ev.Gate():
+            return f"approval is now {event.mode}{' (' + event.by + ')' if event.by else ''}"
+        case ev.Hint():
+            return f"hint for the agent: {_one_line(event.text)}"
+        case ev.Notice():
+            return event.text
+        case ev.Torn():
+            return f"a half-written last line of {event.size} bytes was cut off the journal; all before it is whole"
+        case ev.Stopped():
+            return f"stopped: {event.reason}"
+    return None
+
+
+def _measured(event: ev.Measured) -> str | None:
+    if event.disturbed:
+        return f"{_owner(event)} disturbed: {event.disturbed}; run again"
+    if event.role in ("baseline", "best") and event.val_bpb is not None:
+        name = "baseline" if event.role == "baseline" else "the best again"
+        return f"{name}: {event.val_bpb:.4f}  ({event.steps} steps, {_rate(event)})"
+    if event.role in ("baseline", "best") or event.outcome == "interrupted":
+        return f"{_owner(event)} {event.outcome}: {event.reason}"
+    return None
+
+
+def _owner(event: ev.Measured) -> str:
+    return f"#{event.number}" if event.number else event.role
+
+
+def _rate(event: ev.Measured) -> str:
+    return f"{event.tokens / event.charged_s / 1000:.1f}k tokens/s" if event.charged_s else "n/a tokens/s"
+
+
+def _judged(experiment: Experiment) -> str:
+    assert experiment.verdict is not None
+    score = f" {experiment.val_bpb:.4f}" if experiment.val_bpb is not None else ""
+    gain = f" ({-experiment.gain:+.4f})" if experiment.gain is not None else ""
+    kind = f" {experiment.crash}" if experiment.crash else ""
+    return f"#{experiment.number} {experiment.verdict.words.upper()}{kind}{score}{gain}: {experiment.finding}"
+
+
+def _one_line(text: str, limit: int = 160) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def counts(state: State) -> dict[str, int]:
+    """Verdicts by name, only those that occurred."""
+    found: dict[str, int] = {}
+    for experiment in state.experiments.values():
+        if experiment.verdict is not None:
+            found[experiment.verdict.value] = found.get(experiment.verdict.value, 0) + 1
+    return found
+
+
+def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """Everything `status --json` says about a run."""
+    config = state.config
+    assert config is not None
+    baseline = state.mean(state.fit.commit) if state.fit else None
+    best = state.mean(state.best)
+    last = [
+        {
+            "number": e.number,
+            "verdict": e.verdict.value if e.verdict else "running",
+            "val_bpb": e.val_bpb,
+            "gain": e.gain,
+            "within_noise": e.within_noise,
+            "agent": e.agent,
+            "hypothesis": e.hypothesis,
+            "finding": e.finding,
+        }
+        for e in list(state.experiments.values())[-5:]
+    ]
+    return {
+        "run": config.name,
+        "loop": {"alive": loop is not None, "pid": loop},
+        "phase": phase(state, loop, live),
+        "dataset": config.dataset,
+        "device": config.device,
+        "profile": config.profile,
+        "budget_s": config.budget_s,
+        "agent": state.started.agent if state.started else config.agent,
+        "gate": state.gate,
+        "paused": state.paused,
+        "baseline": baseline,
+        "best": {
+            "val_bpb": best,
+            "commit": state.best,
+            "measurements": len(state.scores.get(state.best, {})),
+            "experiment": state.kept[-1] if state.kept else 0,
+        },
+        "sigma": noise.sigma,
+        "provisional": noise.provisional,
+        "experiments": len(state.experiments),
+        "judged": state.judged,
+        "kept": len(state.kept),
+        "verdicts": counts(state),
+        "last": last,
+        "unprotected": list(state.started.unprotected) if state.started else [],
+        "warnings": warnings,
+        "live": live,
+    }
+
+
+def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
+    """What the run is doing, in words."""
+    if loop is None:
+        if state.stopped is not None:
+            return f"stopped ({state.stopped.reason})"
+        return "loop dead; `make run` continues it"
+    if state.paused:
+        return f"paused {state.pause_reason}".strip()
+    slots = [
+        f"{'#' + str(s['number']) if s.get('number') else s.get('role')} {s.get('phase')} {s.get('progress', 0):.0%}"
+        for s in live.get("slots", [])
+    ]
+    if slots:
+        return ", ".join(slots)
+    return "proposing" if live.get("proposing") else "between experiments"
+
+
+def status(found: dict[str, Any]) -> str:
+    """The status for people."""
+    alive = f"loop {found['loop']['pid']} alive" if found["loop"]["alive"] else "no loop"
+    best, baseline, sigma = found["best"]["val_bpb"], found["baseline"], found["sigma"]
+    lines = [
+        f"{found['run']}: {found['phase']}  [{alive}]",
+        f"  {found['dataset']} on {found['device']}, {found['budget_s']:g} s each, agent {found['agent']}, "
+        f"approval {found['gate']}",
+    ]
+    if best is not None and baseline is not None:
+        mark = " (provisional)" if found["provisional"] else ""
+        noise = "  within noise" if found["kept"] and abs(best - baseline) < 2 * sigma else ""
+        lines.append(
+            f"  best {best:.4f} from #{found['best']['experiment']} ({best - baseline:+.4f} from the baseline "
+            f"{baseline:.4f}, noise ±{sigma:.4f}{mark}){noise}"
+        )
+    verdicts = ", ".join(f"{count} {name}" for name, count in sorted(found["verdicts"].items())) or "none yet"
+    lines.append(f"  {found['kept']} kept of {found['judged']} judged: {verdicts}")
+    for e in reversed(found["last"]):
+        score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"
+        noise = "  within noise" if e["within_noise"] else ""
+        lines.append(f"  #{e['number']:<4} {e['verdict']:<14} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
+    if found["unprotected"]:
+        lines.append(f"  unprotected: {', '.join(found['unprotected'])}")
+    lines += [f"  warning: {words}" for words in found["warnings"]]
+    return "\n".join(lines)
+
+
+def summary(state: State, noise: Noise, folder: str) -> list[str]:
+    """The last words of a run."""
+    config = state.config
+    assert config is not None
+    baseline = state.mean(state.fit.commit) if state.fit else None
+    best = state.mean(state.best)
+    lines = [f"Run {config.name}: {state.judged} experiments, {len(state.kept)} kept."]
+    if best is not None and baseline is not None:
+        mark = ", provisional" if noise.provisional else ""
+        lines.append(f"val_bpb {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}; noise of one run ±{noise.sigma:.4f}{mark}).")
+    for number in state.kept:
+        e = state.experiments[number]
+        gain = f"{-e.gain:+.4f}" if e.gain is not None else ""
+        lines.append(f"  #{number} {e.verdict.words if e.verdict else ''} {gain}  {e.commit[:7]}  {_one_line(e.hypothesis, 90)}")
+    lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: autoresearch/{config.name}.")
+    if state.kept:
+        lines.append(f"Take it home: .venv/bin/python -m core.cli apply {config.name}")
+    return lines
