@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -24,8 +25,9 @@ from core.begin import Options
 from core.executor import LocalExecutor
 from core.frozen import Changed
 from core.journal import JournalError, RunBusy
+from core.laboratory import Laboratory
 from core.loop import Loop
-from core.model import Limits
+from core.model import Limits, RunConfig
 from core.project import Project, UsageError, find, manifest
 from core.proposer import Proposer
 from core.repository import RepositoryError
@@ -81,22 +83,20 @@ def run(
         chosen = begin.plan(project, options)
     lab, lock = begin.open_run(project, chosen, options, _print_event)
     try:
-        _work(lab, maker(), limits)
+        _work(lab, maker(), chosen.config, limits)
     finally:
         lab.journal.close()
         lock.release()
     _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder)))
 
 
-def _work(lab: begin.Laboratory, agent: registry.Agent, limits: Limits) -> None:
+def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Limits) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
 
     async def work() -> None:
-        config = lab.state.config
-        assert config is not None
         executors = [
             LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log")
-            for index in range(lab.slots)
+            for index in range(config.slots)
         ]
         loop = Loop(lab, Proposer(agent), list(executors), limits, say=say)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -105,12 +105,11 @@ def _work(lab: begin.Laboratory, agent: registry.Agent, limits: Limits) -> None:
             )
         lab.record(
             ev.Started(
-                pid=lab.pid,
+                pid=os.getpid(),
                 agent=agent.name,
-                gate=lab.gate,
-                slots=lab.slots,
+                gate=config.gate,
+                slots=config.slots,
                 limits=limits.model_dump(exclude_none=True),
-                unprotected=lab.unprotected(),
             )
         )
         await loop.run()

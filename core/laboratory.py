@@ -21,7 +21,7 @@ from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.frozen import Seal
 from core.journal import Journal
-from core.model import Job, Outcome, Proposal, Result, Verdict
+from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
 from core.profiles import Profile
 from core.project import Project, UsageError
 from core.publish import publish
@@ -56,6 +56,12 @@ class Laboratory:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's header."""
+        assert self.state.config is not None
+        return self.state.config
 
     @property
     def sigma(self) -> float:

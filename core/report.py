@@ -239,3 +239,10 @@ def summary(state: State, noise: Noise, folder: str) -> list[str]:
     if state.kept:
         lines.append(f"Take it home: .venv/bin/python -m core.cli apply {config.name}")
     return lines
+
+
+def run_line(found: dict[str, Any]) -> str:
+    """One run in the list of all runs."""
+    best = found["best"]["val_bpb"]
+    score = f"best {best:.4f}" if best is not None else "no score yet"
+    return f"{found['run']:<14} {score}  {found['kept']:>3} kept of {found['judged']:<4}  {found['phase']}"

@@ -1,0 +1,80 @@
+"""Commands over a real socket: each one acknowledged, nonsense refused, a missing loop named."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from core import commands
+from core.commands import NoLoop, Reply, Server, send
+
+
+async def echo(command: commands.Command) -> Reply:
+    return Reply(ok=True, words=command.cmd)
+
+
+async def test_a_command_is_acknowledged(tmp_path: Path) -> None:
+    server = Server(tmp_path, echo)
+    await server.start()
+    reply = await asyncio.to_thread(send, tmp_path, commands.Skip(number=3, reason="seen before"))
+    assert reply == Reply(ok=True, words="skip")
+    await server.close()
+
+
+async def test_the_address_is_short_even_in_a_deep_folder(tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 100) / ("b" * 100)
+    deep.mkdir(parents=True)
+    server = Server(deep, echo)
+    await server.start()
+    assert (await asyncio.to_thread(send, deep, commands.Pause())).ok
+    await server.close()
+
+
+async def test_nonsense_is_refused_and_the_server_goes_on(tmp_path: Path) -> None:
+    server = Server(tmp_path, echo)
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection((tmp_path / commands.ADDRESS).read_text())
+    for line in (b"hello\n", b'{"cmd":"fly"}\n', b'{"cmd":"skip","number":"x"}\n'):
+        writer.write(line)
+        answer = Reply.model_validate_json(await reader.readline())
+        assert not answer.ok and "Nothing was changed" in answer.words
+    writer.close()
+    assert (await asyncio.to_thread(send, tmp_path, commands.Resume())).ok
+    await server.close()
+
+
+async def test_an_attached_app_is_counted_until_it_goes(tmp_path: Path) -> None:
+    server = Server(tmp_path, echo)
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection((tmp_path / commands.ADDRESS).read_text())
+    writer.write(commands.Attach().model_dump_json().encode() + b"\n")
+    await reader.readline()
+    assert server.attached == 1
+    writer.close()
+    async with asyncio.timeout(5):
+        while server.attached:
+            await asyncio.sleep(0.01)
+    await server.close()
+
+
+async def test_an_app_that_hangs_does_not_hinder_the_end(tmp_path: Path) -> None:
+    server = Server(tmp_path, echo)
+    await server.start()
+    client = socket.socket(socket.AF_UNIX)
+    client.connect((tmp_path / commands.ADDRESS).read_text())
+    client.sendall(b'{"cmd":')
+    async with asyncio.timeout(5):
+        await server.close()
+    client.close()
+    assert not (tmp_path / commands.ADDRESS).exists()
+
+
+def test_no_loop_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(NoLoop, match="does not answer"):
+        send(tmp_path, commands.Stop())
+    (tmp_path / commands.ADDRESS).write_text(str(tmp_path / "gone"))
+    with pytest.raises(NoLoop, match="does not answer"):
+        send(tmp_path, commands.Stop())

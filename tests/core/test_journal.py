@@ -1,0 +1,117 @@
+"""The journal: whole lines or none, one writer, clear sentences."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import events as ev
+from core import journal
+from core.journal import Journal, JournalError, Lock, RunBusy, read
+
+
+def header() -> ev.Created:
+    return ev.Created(v=ev.SCHEMA, config={"name": "x"})
+
+
+def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
+    writer = Journal(tmp_path)
+    writer.append(header())
+    writer.append(ev.Hint(text="try less\nweight decay \x1b[31m"))
+    writer.append(ev.Judged(number=3, verdict="keep", finding="ok", gain=0.01))
+    found = list(read(writer.path))
+    assert [type(event) for event in found] == [ev.Created, ev.Hint, ev.Judged]
+    assert isinstance(found[1], ev.Hint) and found[1].text == "try less\nweight decay \x1b[31m"
+    assert all(event.t > 1e9 for event in found)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_torn_last_line_is_cut_and_that_is_recorded(tmp_path: Path, cut: int) -> None:
+    writer = Journal(tmp_path)
+    writer.append(header())
+    writer.append(ev.Hint(text="whole"))
+    whole = writer.path.stat().st_size
+    writer.append(ev.Hint(text="this one is torn"))
+    writer.close()
+    with writer.path.open("r+b") as file:
+        file.truncate(writer.path.stat().st_size - cut)
+    size = writer.path.stat().st_size
+    assert len(list(read(writer.path))) == 2, "a reader leaves an incomplete line for later"
+    again = Journal(tmp_path)
+    events = again.open()
+    assert isinstance(events[-1], ev.Torn) and events[-1].size == size - whole
+    assert isinstance(events[1], ev.Hint) and events[1].text == "whole"
+
+
+def test_a_torn_header_leaves_an_empty_journal(tmp_path: Path) -> None:
+    (tmp_path / journal.NAME).write_bytes(b'{"type":"created","v"')
+    assert Journal(tmp_path).open() == []
+
+
+def test_a_broken_line_in_the_middle_is_named_and_nothing_is_guessed(tmp_path: Path) -> None:
+    writer = Journal(tmp_path)
+    writer.append(header())
+    writer.append(ev.Hint(text="two"))
+    writer.append(ev.Hint(text="three"))
+    writer.close()
+    lines = writer.path.read_bytes().split(b"\n")
+    lines[1] = lines[1][:10] + b"garbage" + lines[1][20:]
+    writer.path.write_bytes(b"\n".join(lines))
+    before = writer.path.read_bytes()
+    with pytest.raises(JournalError, match="Line 2 of"):
+        Journal(tmp_path).open()
+    assert writer.path.read_bytes() == before
+
+
+@given(st.binary(max_size=60).filter(lambda b: b"\n" not in b))
+def test_arbitrary_bytes_as_a_line_are_refused_or_read_but_never_crash(line: bytes) -> None:
+    try:
+        journal.decode(line, 7, Path("events.jsonl"))
+    except JournalError as error:
+        assert "Line 7" in str(error)
+
+
+def test_another_schema_and_another_first_line_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / journal.NAME
+    path.write_bytes(b'{"type":"created","v":99,"config":{}}\n')
+    with pytest.raises(JournalError, match="schema 99"):
+        list(read(path))
+    path.write_bytes(b'{"type":"hint","text":"x"}\n')
+    with pytest.raises(JournalError, match="Line 1"):
+        list(read(path))
+
+
+def test_a_reader_follows_a_growing_journal(tmp_path: Path) -> None:
+    writer = Journal(tmp_path)
+    writer.append(header())
+    reader = journal.Reader(writer.path)
+    assert len(reader.new()) == 1
+    assert reader.new() == []
+    writer.append(ev.Hint(text="a"))
+    writer.append(ev.Hint(text="b"))
+    assert [event.text for event in reader.new() if isinstance(event, ev.Hint)] == ["a", "b"]
+
+
+def test_only_one_loop_holds_a_run_and_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from core.journal import Lock\n"
+        "lock = Lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        assert journal.alive(tmp_path) == holder.pid
+        with pytest.raises(RunBusy, match=f"process {holder.pid}"):
+            Lock(tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert journal.alive(tmp_path) is None
+    Lock(tmp_path).release()
