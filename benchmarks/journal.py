@@ -1,0 +1,89 @@
+"""Fold a journal of 10,000 experiments: seconds, and the memory of a process that holds its state.
+
+    python benchmarks/journal.py [--experiments 10000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import msgspec
+import psutil
+
+from core import events as ev
+from core import journal
+from core.model import RunConfig
+from core.state import fold
+
+
+def write(path: Path, experiments: int) -> None:
+    """A journal as a real run of `search` writes it: six events an experiment, every 20th kept."""
+    config = RunConfig(
+        name="bench", dataset="python", data="x", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+        vocab_size=2048, eval_tokens=94208, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.008,
+    )  # fmt: skip
+    encode = msgspec.json.Encoder().encode
+    parts = {"fork": 0.05, "preflight": 0.4, "setup": 0.2, "training": 60.0, "scoring": 4.0, "cleanup": 0.02}
+    with path.open("wb") as file:
+
+        def put(event: ev.Event) -> None:
+            file.write(encode(msgspec.structs.replace(event, t=1.7e9)) + b"\n")
+
+        put(ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json")))
+        put(ev.Fit(commit="f" * 40, source_hash="s", nodes=2000))
+        parent = "f" * 40
+        for number in range(1, experiments + 1):
+            commit, job = f"{number:040x}", f"j{number:06d}"
+            put(
+                ev.Proposed(
+                    number=number, commit=commit, parent=parent, fingerprint=commit, agent="search", charter="c" * 12,
+                    hypothesis="Raise the matrix learning rate from 0.02 to 0.03, since the loss still falls at the end.",
+                    topic="optimizer", meta={"knobs": {"MATRIX_LR": 0.03}}, added=1, removed=1, nodes=2000,
+                )
+            )  # fmt: skip
+            put(ev.Approved(number=number, by="auto"))
+            put(ev.Launched(job=job, role="candidate", commit=commit, seed=1, slot=0, number=number))
+            put(ev.Processes(job=job, pids=((1000, 1.7e9), (1001, 1.7e9))))
+            put(
+                ev.Measured(
+                    job=job, role="candidate", commit=commit, seed=1, number=number, outcome="scored", val_bpb=1.6, steps=400,
+                    tokens=819200, charged_s=60.0, cpu_s=60.0, wall_s=61.0, total_wall_s=66.0, parts=parts, pace=(6.6,) * 4,
+                )
+            )  # fmt: skip
+            kept = number % 20 == 0
+            put(
+                ev.Judged(
+                    number=number, verdict="keep" if kept else "discard", commit=commit if kept else "", gain=0.001, pairs=1,
+                    finding="Raising the matrix learning rate to 0.03 made no difference (0.0004 worse, within noise).",
+                )
+            )  # fmt: skip
+            parent = commit if kept else parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiments", type=int, default=10_000)
+    count = parser.parse_args().experiments
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / journal.NAME
+        write(path, count)
+        size = path.stat().st_size
+        began = time.perf_counter()
+        state = fold(journal.read(path))
+        seconds = time.perf_counter() - began
+        assert len(state.experiments) == count
+        print(f"{count} experiments, journal {size / 1e6:.1f} MB")
+        print(f"fold: {seconds:.3f} s (aim: 0.4 s)")
+        import core.cli  # noqa: F401  what the loop's process has imported
+
+        print(f"memory of a loop that holds it: {psutil.Process().memory_info().rss / 1e6:.0f} MB (aim: 150 MB)")
+
+
+if __name__ == "__main__":
+    main()

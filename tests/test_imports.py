@@ -1,0 +1,55 @@
+"""Import directions, as docs/architecture.md draws them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PURE = ["model", "events", "state", "noise", "policy", "schedule", "edits", "knobs", "charter", "report", "measuring"]
+IO = {"asyncio", "subprocess", "socket", "git", "os", "shutil", "fcntl", "httpx", "psutil", "core.journal", "core.repository",
+      "core.executor", "core.stats", "core.loop", "core.cli", "core.laboratory", "core.commands"}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, with its parents."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            found |= {".".join(parts[: i + 1]) for i in range(len(parts))}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("core", {"torch", "textual", "tui", "nanochat"}),
+        ("nanochat", {"core", "tui", "textual"}),
+        ("tui", {"torch", "git", "nanochat", "core.loop", "core.repository", "core.laboratory"}),
+    ],
+)
+def test_packages_keep_their_distance(package: str, forbidden: set[str]) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        assert not imports(path) & forbidden, path
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_do_no_io(name: str) -> None:
+    assert not imports(ROOT / "core" / f"{name}.py") & IO
+
+
+@pytest.mark.parametrize(("module", "absent"), [("core.cli", "torch,textual,optuna"), ("tui", "torch,git")])
+def test_importing_does_not_drag_in(module: str, absent: str) -> None:
+    code = f"import sys, {module}; print(sorted(set({absent.split(',')!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
