@@ -1,0 +1,198 @@
+"""The main job from outside: propose, train, score, keep or drop, record, resume."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from core.model import Verdict
+from tests.product import TRAIN, Product, edit
+
+BETTER = edit("A three times larger learning rate: the table is still far from converged.", ("LR = 0.03", "LR = 0.1"))
+WORSE = edit("A tiny learning rate, to see that it loses.", ("LR = 0.03", "LR = 0.0001"))
+BROKEN = edit("Forget a bracket.", ("model = Bigram(run.vocab_size)", "model = Bigram(run.vocab_size"))
+CRASHING = edit("Divide by nothing.", ("    return model", "    1 / 0\n    return model"))
+
+
+def test_a_night_by_script(product: Product) -> None:
+    done = product.run("--agent", product.script(BETTER, WORSE, BROKEN, CRASHING), "--max-experiments", "10")
+    assert done.returncode == 0, done.stdout + done.stderr
+    state = product.state()
+    verdicts = [experiment.verdict for experiment in state.experiments.values()]
+    assert verdicts[:2] == [Verdict.KEEP, Verdict.DISCARD] or verdicts[0] is Verdict.KEEP
+    assert verdicts[2:] == [Verdict.CRASH, Verdict.CRASH]
+    assert [state.experiments[n].crash for n in (3, 4)] == ["syntax", "exception"]
+    assert "ZeroDivisionError" in state.experiments[4].traceback
+    assert state.stopped is not None and state.stopped.finished
+    # git: the branch holds the fit commit and exactly the kept change; every attempt has a ref; nothing of the user's moved
+    log = product.git("log", "--format=%s", "main..autoresearch/r").splitlines()
+    assert len(log) == 2 and log[0].startswith("A three times larger")
+    assert "val_bpb" in product.git("log", "-1", "--format=%b", "autoresearch/r")
+    assert len(product.git("for-each-ref", "--format=%(refname)", "refs/autoresearch/r").splitlines()) >= 4
+    assert product.git("status", "--porcelain") == ""
+    assert product.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+    # derived files
+    rows = (product.logs / "r" / "results.tsv").read_text().splitlines()
+    assert rows[0].split("\t")[:5] == ["commit", "val_bpb", "memory_gb", "status", "description"]
+    assert [row.split("\t")[3] for row in rows[1:]].count("crash") == 2
+    assert "ZeroDivisionError" in (product.logs / "r" / "notebook.md").read_text()
+    # status of the finished run
+    found = json.loads(product("status", "r", "--json").stdout)
+    assert found["kept"] == 1 and found["judged"] == 4 and not found["loop"]["alive"]
+    assert product.strays() == []
+    # going on has nothing to do, and says so
+    again = product.run("--agent", product.script(BETTER, WORSE, BROKEN, CRASHING), "--max-experiments", "10")
+    assert again.returncode == 0 and "nothing left to propose" in again.stdout
+
+
+def endless(count: int) -> list[dict[str, object]]:
+    """Harmless ideas, each a different learning rate."""
+    return [
+        {"hypothesis": f"Learning rate {i}.", "source": TRAIN.replace("LR = 0.03", f"LR = {0.02 + i / 1000:.3f}")}
+        for i in range(count)
+    ]
+
+
+def test_killed_at_ten_random_moments_nothing_is_lost(product: Product) -> None:
+    agent = product.script(*endless(40))
+    chance = random.Random(5)
+    recorded = 0
+    for _ in range(10):
+        loop = product.start(*product.options(), "--agent", agent)
+        time.sleep(chance.uniform(0.5, 6.0))
+        loop.kill()
+        loop.communicate()
+        path = product.logs / "r" / "events.jsonl"
+        if path.exists():
+            lines = path.read_bytes().count(b"\n")
+            assert lines >= recorded, "a recorded event vanished"
+            recorded = lines
+    deadline = time.monotonic() + 15
+    while product.strays() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert product.strays() == [], "a process outlived its loop"
+    before = product.state()
+    target = before.judged + 2
+    done = product.run("--agent", agent, "--max-experiments", str(target))
+    assert done.returncode == 0, done.stdout + done.stderr
+    state = product.state()
+    assert state.judged >= target
+    interrupted = [e for e in state.experiments.values() if e.verdict is Verdict.INTERRUPTED]
+    repeated = {e.again for e in state.experiments.values()}
+    assert all(e.number in repeated for e in interrupted)
+    assert product.git("fsck", "--no-dangling") == ""
+    refs = dict(
+        line.split()[::-1] for line in product.git("for-each-ref", "--format=%(objectname) %(refname)").splitlines()
+    )
+    for experiment in state.experiments.values():
+        assert refs[f"refs/autoresearch/r/{experiment.id}"] == experiment.attempts[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_in_good_order(product: Product, number: signal.Signals) -> None:
+    loop = product.start(*product.options(), "--budget", "30", "--agent", product.script(*endless(5)))
+    assert loop.stdout is not None
+    for line in loop.stdout:
+        if "baseline: training" in line:
+            break
+    loop.send_signal(number)
+    output, _ = loop.communicate(timeout=30)
+    assert loop.returncode == 0, output
+    assert f"told to stop by {number.name}" in output
+    assert product.strays() == []
+    state = product.state()
+    assert state.stopped is not None and not state.running
+
+
+def test_stop_finishes_the_experiment_and_stop_now_does_not(product: Product) -> None:
+    agent = product.script(*endless(50))
+    for flags, judged in (((), True), (("--now",), False)):
+        loop = product.start(*product.options(f"s{len(flags)}"), "--agent", agent, "--budget", "2")
+        assert loop.stdout is not None
+        for line in loop.stdout:
+            if "#1 training" in line:
+                break
+        asked = product("stop", f"s{len(flags)}", *flags)
+        assert asked.returncode == 0, asked.stderr
+        output, _ = loop.communicate(timeout=60)
+        assert loop.returncode == 0, output
+        first = product.state(f"s{len(flags)}").experiments[1]
+        assert (first.verdict not in (None, Verdict.INTERRUPTED)) is judged
+    assert product.strays() == []
+
+
+def test_a_second_loop_is_refused(product: Product) -> None:
+    loop = product.start(*product.options(), "--budget", "20", "--agent", product.script(*endless(5)))
+    assert loop.stdout is not None
+    for line in loop.stdout:
+        if "baseline: training" in line:
+            break
+    second = product.run("--agent", "search")
+    assert second.returncode == 1 and "already has a loop" in second.stderr
+    assert f"process {loop.pid}" in second.stderr
+    assert product("stop", "r", "--now").returncode == 0
+    loop.communicate(timeout=30)
+
+
+def test_two_slots_and_a_stale_winner(product: Product) -> None:
+    other = edit("Let the learning rate decay.", ("DECAY = 0.0", "DECAY = 0.7"), ("BATCH = 8", "BATCH = 9"))
+    done = product.run("--agent", product.script(BETTER, other, WORSE), "--slots", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    state = product.state()
+    assert all(experiment.verdict is not None for experiment in state.experiments.values())
+    for number in state.kept:
+        kept = state.experiments[number]
+        log = product.git("log", "--format=%H", "autoresearch/r").split()
+        assert log[log.index(kept.commit) + 1] == kept.parent, "a kept change stands on the best of its time"
+
+
+def test_the_journal_alone_reproduces_the_status(product: Product) -> None:
+    product.run("--agent", product.script(BETTER, WORSE))
+    before = json.loads(product("status", "r", "--json").stdout)
+    for path in (product.logs / "r").iterdir():
+        if path.name not in ("events.jsonl", "lock") and path.is_file():
+            path.unlink()
+    assert json.loads(product("status", "r", "--json").stdout) == before
+
+
+def test_from_begins_at_another_runs_best(product: Product) -> None:
+    product.run("--agent", product.script(BETTER))
+    done = product.run("--agent", product.script(WORSE), "--from", "r", name="next")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "LR = 0.1" in product.git("show", f"{product.state('next').fits[0]}:nanochat/train.py")
+
+
+def test_another_budget_on_a_continued_run_is_refused(product: Product) -> None:
+    product.run("--agent", product.script(BETTER), "--budget", "0.5")
+    journal_before = (product.logs / "r" / "events.jsonl").read_bytes()
+    done = product.run("--agent", product.script(BETTER), "--budget", "0.7")
+    assert done.returncode == 1 and "budget 0.5" in done.stderr and "--from r" in done.stderr
+    assert (product.logs / "r" / "events.jsonl").read_bytes() == journal_before
+
+
+def test_program_md_may_change_while_it_runs_and_its_limits_are_enforced(product: Product) -> None:
+    (product.root / "program.md").write_text("---\nmax_params: 10\noff_limits: [BATCH]\n---\n# Aim\nLow val_bpb.\n")
+    done = product.run("--agent", product.script(BETTER, edit("Twice the batch.", ("BATCH = 8", "BATCH = 16"))))
+    assert done.returncode == 1 and "baseline" in done.stderr, "the user's own train.py breaks the limit: say so"
+    assert "10" in done.stderr
+    (product.root / "program.md").write_text("---\noff_limits: [BATCH]\n---\n# Aim\nLow val_bpb.\n")
+    done = product.run("--agent", product.script(edit("Twice the batch.", ("BATCH = 8", "BATCH = 16"))), name="two")
+    assert done.returncode == 0, done.stderr
+    only = product.state("two").experiments[1]
+    assert only.verdict is Verdict.INVALID and "BATCH" in only.reason
+
+
+def test_output_is_plain_in_a_pipe(product: Product) -> None:
+    done = subprocess.run(
+        product.command(*product.options(), "--agent", product.script(BETTER)),
+        cwd=product.root,
+        env=product.env | {"TERM": "dumb"},
+        capture_output=True,
+        timeout=100,
+    )
+    assert b"\x1b" not in done.stdout and done.returncode == 0

@@ -1,0 +1,112 @@
+"""A whole product in a temporary folder: real git, real data, the real command line, training on tiny shapes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core import journal
+from core.state import State, fold
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TRAIN = '''\
+"""A bigram model: the smallest train.py that keeps the contract."""
+
+import torch
+import torch.nn.functional as F
+
+LR = 0.03  # learning rate
+DECAY = 0.0  # how much of the learning rate is gone at the end
+BATCH = 8  # rows a step
+
+
+class Bigram(torch.nn.Module):
+    def __init__(self, vocab):
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.zeros(vocab, vocab))
+
+    def forward(self, x):
+        return self.table[x]
+
+
+def train(run):
+    model = Bigram(run.vocab_size).to(run.device)
+    state = torch.zeros_like(model.table)
+    for x, y in run.batches(BATCH, run.seq_len):
+        loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        (grad,) = torch.autograd.grad(loss, model.table)
+        state.mul_(0.99).addcmul_(grad, grad, value=0.01)
+        step = LR * (1 - DECAY * run.progress)
+        with torch.no_grad():
+            model.table -= step * grad / (state.sqrt() + 1e-5)
+        run.log(loss=loss.item())
+    return model
+'''
+
+
+@dataclass
+class Product:
+    """A clone-like folder and what a user types in it."""
+
+    root: Path
+    env: dict[str, str]
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "core.cli", *arguments]
+
+    def __call__(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments), cwd=self.root, env=self.env, capture_output=True, text=True, timeout=timeout
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            self.command(*arguments), cwd=self.root, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *arguments: str, name: str = "r", **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        return self(*self.options(name), *arguments, **kwargs)
+
+    def options(self, name: str = "r") -> tuple[str, ...]:
+        return ("run", "--headless", "--profile", "tiny", "--dataset", f"text:{self.root / 'corpus'}", "--name", name,
+                "--seed", "7", "--device", "cpu")  # fmt: skip
+
+    def state(self, name: str = "r") -> State:
+        return fold(journal.read(self.logs / name / journal.NAME))
+
+    def script(self, *entries: dict[str, Any]) -> str:
+        path = self.root / "ideas.jsonl"
+        path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        return f"script:{path}"
+
+    def git(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=self.root, check=True, capture_output=True, text=True, env=self.env
+        ).stdout.strip()
+
+    def strays(self) -> list[psutil.Process]:
+        """Processes of this product's harness that are still there."""
+        found = []
+        for process in psutil.process_iter(["cwd", "cmdline"]):
+            if process.info["cwd"] and Path(process.info["cwd"]).is_relative_to(self.logs):
+                found.append(process)
+        return found
+
+
+def edit(hypothesis: str, *pairs: tuple[str, str]) -> dict[str, Any]:
+    return {"hypothesis": hypothesis, "edits": [{"search": search, "replace": replace} for search, replace in pairs]}
