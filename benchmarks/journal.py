@@ -1,6 +1,6 @@
 """Fold a journal of 10,000 experiments: seconds, and the memory of a process that holds its state.
 
-    python benchmarks/journal.py [--experiments 10000]
+python benchmarks/journal.py [--experiments 10000]
 """
 
 from __future__ import annotations

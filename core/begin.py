@@ -55,7 +55,9 @@ def plan(project: Project, options: Options) -> Plan:
     if continued is not None:
         _check_same(continued, options, folder.name)
         if options.origin is not None:
-            raise UsageError(f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name.")
+            raise UsageError(
+                f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name."
+            )
         config = continued.model_copy(
             update={key: value for key, value in _changeable(options).items() if value is not None}
         )

@@ -54,7 +54,9 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
     origin: Annotated[str | None, typer.Option("--from", help="Begin at another run's best.", metavar="RUN")] = None,
     headless: Annotated[bool, typer.Option("--headless", help="One plain line an event, in the foreground.")] = False,
-    agent: Annotated[str | None, typer.Option(help="Who proposes: search, or script:FILE.", show_default="search")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Who proposes: search, or script:FILE.", show_default="search")
+    ] = None,
     gate: Annotated[str | None, typer.Option(help="auto or ask.", metavar="auto|ask", show_default="auto")] = None,
     budget: Annotated[
         float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
@@ -184,7 +186,9 @@ def notebook(name: Name = None, logs: Logs = None) -> None:
 @app.command()
 def stop(
     name: Name = None,
-    now: Annotated[bool, typer.Option("--now", help="Abort the running experiment; it is recorded as interrupted.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Abort the running experiment; it is recorded as interrupted.")
+    ] = False,
     logs: Logs = None,
 ) -> None:
     """Finish the current experiment and stop."""
@@ -214,7 +218,7 @@ def attach(name: Name = None, logs: Logs = None) -> None:
                 break
             time.sleep(0.5)
     except KeyboardInterrupt:
-        say(f"Detached; the loop goes on. `make attach` comes back, `make stop` ends it.")
+        say("Detached; the loop goes on. `make attach` comes back, `make stop` ends it.")
 
 
 @app.command()
@@ -254,7 +258,9 @@ def _prepare(project: Project, arguments: list[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Every expected failure is one sentence on stderr and exit code 1 (2 for a wrong option)."""
     if platform.system() == "Windows":
-        sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started.")
+        sys.exit(
+            "AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started."
+        )
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="autoresearch")
     except (UsageError, RunBusy, JournalError, RepositoryError, commands.NoLoop, Changed) as error:

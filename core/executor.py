@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from core.model import Job, Outcome, Result
+from core.model import Job, Result
 
 Update = Callable[[dict[str, Any]], None]
 

@@ -106,7 +106,9 @@ class Laboratory:
         except (OSError, UnicodeDecodeError, CharterError) as error:
             problem = str(error) if isinstance(error, CharterError) else f"program.md cannot be read ({error})."
             if known is None or not self.charter_text:
-                raise UsageError(f"{problem} Nothing was started. Write down what to research, then try again.") from None
+                raise UsageError(
+                    f"{problem} Nothing was started. Write down what to research, then try again."
+                ) from None
             self.record(ev.Charter(sha=known.sha, limits=known.limits, problem=f"{problem} The last good one is used."))
             return
         self.charter, self.charter_text = charter, text
@@ -129,7 +131,9 @@ class Laboratory:
         """Commit the train.py that the run starts from, with the profile's knobs set."""
         source = knobs.set_knobs(source, knob_values) if knob_values else source
         words = ", ".join(f"{name} = {value}" for name, value in knob_values.items()) or "as it is"
-        commit = self.repo.commit(parent, source, f"Start of run {self.name}\n\nKnobs for {self.profile.name}: {words}.")
+        commit = self.repo.commit(
+            parent, source, f"Start of run {self.name}\n\nKnobs for {self.profile.name}: {words}."
+        )
         self.record(
             ev.Fit(
                 commit=commit,
@@ -139,7 +143,10 @@ class Laboratory:
                 parent=parent,
             )
         )
-        self._point(self.repo.attempt_ref(self.name, "fit" if len(self.state.fits) == 1 else f"fit-{len(self.state.fits)}"), commit)
+        self._point(
+            self.repo.attempt_ref(self.name, "fit" if len(self.state.fits) == 1 else f"fit-{len(self.state.fits)}"),
+            commit,
+        )
         self._point(self.repo.branch(self.name), commit)
 
     def fit_smaller(self) -> None:
@@ -159,7 +166,9 @@ class Laboratory:
     def propose(self, proposal: Proposal, parent: str, source: str, candidate: str, *, seconds: float) -> None:
         """Make the commit of a proposal, record it, and keep its files."""
         number = self.state.next_number
-        commit = self.repo.commit(parent, candidate, message(proposal.hypothesis, f"experiment {number} of {self.name}"))
+        commit = self.repo.commit(
+            parent, candidate, message(proposal.hypothesis, f"experiment {number} of {self.name}")
+        )
         added, removed = edits.added_removed(source, candidate)
         folder = self.attempt_folder(number)
         folder.mkdir(exist_ok=True)
@@ -224,9 +233,7 @@ class Laboratory:
         source = out / "train.py"
         source.write_text(self._source(work.commit), encoding="utf-8")
         self.record(
-            ev.Launched(
-                job=name, role=work.role, commit=work.commit, seed=work.seed, slot=slot, number=work.number
-            )
+            ev.Launched(job=name, role=work.role, commit=work.commit, seed=work.seed, slot=slot, number=work.number)
         )
         return measuring.job(self.state, self.profile, self.charter, work, name, source, out, self.folder / "data")
 
@@ -247,7 +254,9 @@ class Laboratory:
         self._tidy(work, event, keep_nats=first)
         if event.outcome == Outcome.INTERRUPTED and aborted and work.number is not None:
             reason = "aborted by the human"
-            self.judge(ev.Judged(number=work.number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human"))
+            self.judge(
+                ev.Judged(number=work.number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human")
+            )
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
         """Bounded logs: the per-token scores serve as the reference once and are not kept of any other job."""

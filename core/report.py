@@ -230,12 +230,18 @@ def summary(state: State, noise: Noise, folder: str) -> list[str]:
     lines = [f"Run {config.name}: {state.judged} experiments, {len(state.kept)} kept."]
     if best is not None and baseline is not None:
         mark = ", provisional" if noise.provisional else ""
-        lines.append(f"val_bpb {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}; noise of one run ±{noise.sigma:.4f}{mark}).")
+        lines.append(
+            f"val_bpb {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}; noise of one run ±{noise.sigma:.4f}{mark})."
+        )
     for number in state.kept:
         e = state.experiments[number]
         gain = f"{-e.gain:+.4f}" if e.gain is not None else ""
-        lines.append(f"  #{number} {e.verdict.words if e.verdict else ''} {gain}  {e.commit[:7]}  {_one_line(e.hypothesis, 90)}")
-    lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: autoresearch/{config.name}.")
+        lines.append(
+            f"  #{number} {e.verdict.words if e.verdict else ''} {gain}  {e.commit[:7]}  {_one_line(e.hypothesis, 90)}"
+        )
+    lines.append(
+        f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: autoresearch/{config.name}."
+    )
     if state.kept:
         lines.append(f"Take it home: .venv/bin/python -m core.cli apply {config.name}")
     return lines

@@ -47,7 +47,9 @@ def noise(state: State) -> Noise:
 def best_confirmed(state: State) -> float | None:
     """The lowest mean among the commits that were kept and measured more than once, else the best's score."""
     means = [
-        sum(scores.values()) / len(scores) for commit in state.commits if len(scores := state.scores.get(commit, {})) > 1
+        sum(scores.values()) / len(scores)
+        for commit in state.commits
+        if len(scores := state.scores.get(commit, {})) > 1
     ]
     return min(means) if means else state.mean(state.best)
 
