@@ -14,7 +14,7 @@ from core import edits, journal, knobs, profiles, stats
 from core import events as ev
 from core.frozen import Seal, freeze
 from core.journal import Journal, Lock
-from core.laboratory import Laboratory
+from core.laboratory import Laboratory, check_charter
 from core.model import RunConfig
 from core.project import Project, UsageError, data_folder, detect_device, manifest
 from core.repository import Repository
@@ -36,6 +36,7 @@ class Options:
     dataset: str | None = None
     device: str | None = None
     seed: int | None = None
+    profile: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ def plan(project: Project, options: Options) -> Plan:
         return Plan(folder, config, profiles.named(config.profile), new=False)
     gpus = stats.gpu_memory()
     device = options.device or detect_device(len(gpus))
-    profile = profiles.choose(device, min(gpus, default=0), psutil.virtual_memory().total)
+    if options.profile is not None:
+        profile = profiles.named(options.profile)
+    else:
+        profile = profiles.choose(device, min(gpus, default=0), psutil.virtual_memory().total)
     dataset = options.dataset or profile.dataset
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
     data = data_folder(dataset, profile.vocab_size)
@@ -100,6 +104,9 @@ def _check(options: Options) -> None:
         raise UsageError(f"--slots {options.slots} leaves no place to train; give 1 or more.")
     if options.device is not None and options.device not in DEVICES:
         raise UsageError(f"There is no device {options.device!r}; known are {', '.join(DEVICES)}.")
+    if options.profile is not None and options.profile not in profiles.PROFILES:
+        known = ", ".join(profiles.PROFILES)
+        raise UsageError(f"There is no profile {options.profile!r}; known are {known}.")
     if options.gate not in (None, "auto", "ask"):
         raise UsageError(f"--gate {options.gate} is neither auto nor ask.")
 
@@ -153,6 +160,8 @@ def open_run(
     """
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
+    _check_data(config, chosen.new)
+    check_charter(project.program)  # before anything is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder)
@@ -164,7 +173,6 @@ def open_run(
             f"folder with --logs."
         ) from error
     try:
-        _check_data(config, chosen.new or state.config is None)
         repo = Repository.open(project.root, project.logs / "repository")
         freeze(project.root, Path(config.data), folder)
         if state.config is None:

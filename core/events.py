@@ -35,7 +35,6 @@ class Started(Event, frozen=True, kw_only=True):
     gate: str
     slots: int
     limits: dict[str, Any] = {}
-    unprotected: tuple[str, ...] = ()
 
 
 class Stopped(Event, frozen=True, kw_only=True):

@@ -18,7 +18,8 @@ from core.journal import JournalError
 from core.laboratory import Laboratory
 from core.live import Live
 from core.measuring import HARNESS_TRIES, interrupted
-from core.model import Limits, Verdict
+from core.model import Limits, Outcome, Verdict
+from core.project import UsageError
 from core.proposer import Proposer
 from core.schedule import Rebase, Work
 from core.stats import disk_full
@@ -93,8 +94,12 @@ class Loop:
                 self._approve()
                 self._launch()
                 await self._sleep()
+        except UsageError as error:
+            self._failed, self._stopping, self._finished = error, "the baseline could not be measured", True
         finally:
             await self._close()
+        if isinstance(self._failed, UsageError):
+            self.lab.record(ev.Stopped(reason=self._stopping, finished=True))
         if self._failed is not None:
             raise self._failed
         self.lab.record(ev.Stopped(reason=self._stopping, finished=self._finished))
@@ -245,7 +250,10 @@ class Loop:
             self.lab.seal.check()
             result = await slot.executor.run(job, lambda message: self._update(slot, work, message))
             self.lab.seal.check()
-            self.lab.measured(work, result, aborted=work.number in self._aborted)
+            aborted = work.number in self._aborted
+            if result.outcome is Outcome.INTERRUPTED and not aborted:
+                raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
+            self.lab.measured(work, result, aborted=aborted)
         except ExecutorFailed as error:
             self.say(str(error))
             self._broken[work.commit] = self._broken.get(work.commit, 0) + 1

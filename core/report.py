@@ -37,10 +37,9 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             config = state.config
             assert config is not None
             found = f", {state.judged} experiments so far" if state.judged else ""
-            guard = f" · unprotected: {', '.join(event.unprotected)}" if event.unprotected else ""
             return (
                 f"run {config.name} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
-                f"agent {event.agent} · {event.slots} at a time{found}{guard}"
+                f"agent {event.agent} · {event.slots} at a time{found}"
             )
         case ev.Charter(problem=problem) if problem:
             return f"program.md: {problem}"
@@ -90,7 +89,8 @@ def _measured(event: ev.Measured) -> str | None:
         return f"{_owner(event)} disturbed: {event.disturbed}; run again"
     if event.role in ("baseline", "best") and event.val_bpb is not None:
         name = "baseline" if event.role == "baseline" else "the best again"
-        return f"{name}: {event.val_bpb:.4f}  ({event.steps} steps, {_rate(event)})"
+        guard = f"; unprotected: {', '.join(event.unprotected)}" if event.unprotected else ""
+        return f"{name}: {event.val_bpb:.4f}  ({event.steps} steps, {_rate(event)}{guard})"
     if event.role in ("baseline", "best") or event.outcome == "interrupted":
         return f"{_owner(event)} {event.outcome}: {event.reason}"
     return None
@@ -170,7 +170,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "kept": len(state.kept),
         "verdicts": counts(state),
         "last": last,
-        "unprotected": list(state.started.unprotected) if state.started else [],
+        "unprotected": list(state.unprotected),
         "warnings": warnings,
         "live": live,
     }

@@ -95,6 +95,7 @@ class State:
     judged: int = 0  # verdicts that count: all but interrupted
     judged_since_best: int = 0  # of those with a score, since the best was last measured
     refused: int = 0
+    unprotected: tuple[str, ...] = ()  # parts of the sandbox that the machine lacked in the last job
     jobs: int = 0
     created_t: float = 0.0
     last_t: float = 0.0
@@ -213,6 +214,8 @@ class State:
     def _measured(self, event: ev.Measured) -> None:
         self.running.pop(event.job, None)
         self.processes.pop(event.job, None)
+        if event.outcome != "interrupted":
+            self.unprotected = event.unprotected
         experiment = self.experiments.get(event.number) if event.number is not None else None
         scored = event.outcome == "scored" and event.val_bpb is not None and not event.disturbed
         if experiment is not None:
