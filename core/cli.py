@@ -69,12 +69,15 @@ def run(
     max_experiments: Annotated[int | None, typer.Option(min=1, help="End when the run has so many verdicts.")] = None,
     max_hours: Annotated[float | None, typer.Option(min=0.0, help="End after so many hours.")] = None,
     max_crashes: Annotated[int, typer.Option(min=1, help="End after so many failures in a row.")] = 20,
+    profile: Annotated[
+        str | None, typer.Option(help="Size of everything; tiny is for trying it out.", show_default="by the machine")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
     logs: Logs = None,
 ) -> None:
     """Start the loop, or continue a run."""
     del headless  # until there is an app to open, every run is in the foreground
-    options = Options(name, origin, agent, gate, budget, slots, dataset, device, seed)
+    options = Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile)
     limits = Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes)
     project = find(logs)
     chosen = begin.plan(project, options)

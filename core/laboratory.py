@@ -100,17 +100,13 @@ class Laboratory:
         self._charter_stamp = stamp
         known = self.state.charter
         try:
-            text = self.project.program.read_text(encoding="utf-8")
-            sha = hashlib.sha256(text.encode()).hexdigest()[:12]
-            charter = read_charter(text)
-        except (OSError, UnicodeDecodeError, CharterError) as error:
-            problem = str(error) if isinstance(error, CharterError) else f"program.md cannot be read ({error})."
+            charter, text = check_charter(self.project.program)
+        except UsageError as error:
             if known is None or not self.charter_text:
-                raise UsageError(
-                    f"{problem} Nothing was started. Write down what to research, then try again."
-                ) from None
-            self.record(ev.Charter(sha=known.sha, limits=known.limits, problem=f"{problem} The last good one is used."))
+                raise
+            self.record(ev.Charter(sha=known.sha, limits=known.limits, problem=f"{error} The last good one is used."))
             return
+        sha = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.charter, self.charter_text = charter, text
         if known is None or known.sha != sha or known.problem:
             self.record(
@@ -363,6 +359,17 @@ class Laboratory:
         """Rewrite results.tsv and notebook.md; a full disk is no reason to stop, the journal has it all."""
         with contextlib.suppress(OSError):
             publish(self.folder, self.state, self.sigma)
+
+
+def check_charter(path: Path) -> tuple[Charter, str]:
+    """program.md, read and understood. Raises UsageError with a sentence when it cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return read_charter(text), text
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"program.md cannot be read ({error}). Write down in {path} what to research.") from None
+    except CharterError as error:
+        raise UsageError(str(error)) from None
 
 
 def attempt_ref(repo: Repository, run: str, number: int, attempt: int) -> str:
