@@ -1,0 +1,101 @@
+"""The fold: a journal's events into what a run is."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import events as ev
+from core.model import RunConfig, Verdict
+from core.state import State, experiment_id, fold
+
+CONFIG = RunConfig(
+    name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+    vocab_size=2048, eval_tokens=1000, seed=1, slots=1, base_commit="b", noise_prior=0.008,
+)  # fmt: skip
+
+
+def opening() -> list[ev.AnyEvent]:
+    return [
+        ev.Created(v=ev.SCHEMA, config=CONFIG.model_dump(mode="json"), t=100.0),
+        ev.Started(pid=1, agent="search", gate="auto", slots=1, t=100.0),
+        ev.Fit(commit="fit", source_hash="h", nodes=500),
+        ev.Launched(job="j1", role="baseline", commit="fit", seed=7, slot=0),
+        ev.Measured(job="j1", role="baseline", commit="fit", seed=7, outcome="scored", val_bpb=1.6, score_s=4.0),
+    ]
+
+
+def proposed(number: int, parent: str = "fit", again: int | None = None) -> ev.Proposed:
+    return ev.Proposed(
+        number=number, commit=f"c{number}", parent=parent, fingerprint=f"p{number}", hypothesis="h", agent="a", charter="s",
+        nodes=490, again=again,
+    )  # fmt: skip
+
+
+def measured(number: int, value: float, seed: int = 7, role: str = "candidate", **more: object) -> list[ev.AnyEvent]:
+    job = f"j{number}{seed}{role}"
+    return [
+        ev.Launched(job=job, role=role, commit=f"c{number}", seed=seed, slot=0, number=number),
+        ev.Measured(
+            job=job, role=role, commit=f"c{number}", seed=seed, number=number, outcome="scored", val_bpb=value,
+            tokens=1000, charged_s=2.0, peak_memory=10, **more,  # type: ignore[arg-type]
+        ),
+    ]  # fmt: skip
+
+
+def test_a_kept_change_becomes_the_best_and_takes_its_scores_along() -> None:
+    state = fold([
+        *opening(), proposed(1), ev.Approved(number=1, by="auto"), *measured(1, 1.5), *measured(1, 1.52, 8, "confirm"),
+        ev.Judged(number=1, verdict="keep", finding="good", gain=0.09, commit="k1"),
+    ])  # fmt: skip
+    assert state.best == "k1" and state.commits == ["fit", "k1"] and state.best_nodes == 490
+    assert state.scores["k1"] == {7: 1.5, 8: 1.52} and state.mean("k1") == pytest.approx(1.51)
+    experiment = state.experiments[1]
+    assert experiment.verdict is Verdict.KEEP and experiment.attempts == ["c1"] and experiment.tokens_per_s == 500.0
+    assert not state.open and state.judged == 1
+
+
+def test_a_disturbed_run_counts_for_nothing() -> None:
+    state = fold([*opening(), proposed(1), *measured(1, 1.2, disturbed="the machine slept")])
+    assert "c1" not in state.scores and state.experiments[1].disturbances == 1 and state.experiments[1].val_bpb is None
+
+
+def test_interrupted_experiments_do_not_count_and_do_not_break_a_streak() -> None:
+    crash = [proposed(1), ev.Judged(number=1, verdict="crash", crash="hang", finding="f")]
+    cut = [proposed(2), ev.Judged(number=2, verdict="interrupted", finding="f"), proposed(3, again=2)]
+    state = fold([*opening(), *crash, *cut])
+    assert state.judged == 1 and state.crash_streak == 1 and list(state.open) == [3]
+
+
+def test_a_rebased_change_is_measured_afresh() -> None:
+    state = fold([
+        *opening(), proposed(1), *measured(1, 1.5),
+        ev.Rebased(number=1, commit="r1", parent="k9", fingerprint="q", nodes=480),
+    ])  # fmt: skip
+    experiment = state.experiments[1]
+    assert (experiment.commit, experiment.parent, experiment.val_bpb) == ("r1", "k9", None)
+    assert experiment.attempts == ["c1", "r1"] and state.fingerprints["k9", "q"] == 1
+
+
+def test_running_jobs_are_known_until_they_are_measured() -> None:
+    start = ev.Launched(job="j9", role="candidate", commit="c1", seed=7, slot=0, number=1)
+    state = fold([*opening(), proposed(1), start, ev.Processes(job="j9", pids=((5, 1.5),))])
+    assert set(state.running) == {"j9"} and state.processes == {"j9": ((5, 1.5),)} and state.experiments[1].launched
+    end = ev.Measured(job="j9", role="candidate", commit="c1", seed=7, number=1, outcome="interrupted")
+    fold([end], state)
+    assert not state.running and not state.processes
+
+
+def test_time_spent_is_summed_over_starts() -> None:
+    state = fold([*opening(), ev.Stopped(reason="told", t=160.0), ev.Started(pid=2, agent="a", gate="auto", slots=1, t=500.0),
+                  ev.Stopped(reason="told", t=530.0)])  # fmt: skip
+    assert state.seconds_running == pytest.approx(90.0)
+
+
+def test_folding_in_pieces_is_folding_at_once() -> None:
+    events = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="discard", finding="no")]
+    for cut in range(len(events)):
+        assert fold(events[cut:], fold(events[:cut])) == fold(events)
+
+
+def test_an_empty_state_has_no_best() -> None:
+    assert State().best == "" and State().next_number == 1 and experiment_id(7) == "00007"
