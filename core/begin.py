@@ -88,7 +88,8 @@ def plan(project: Project, options: Options) -> Plan:
         vocab_size=profile.vocab_size,
         eval_tokens=profile.eval_tokens,
         seed=options.seed if options.seed is not None else secrets.randbelow(10**6),
-        slots=options.slots or profiles.default_slots(device, len(gpus)),
+        slots=options.slots
+        or profiles.default_slots(device, len(gpus), stats.physical_cores(), psutil.virtual_memory().total),
         base_commit="",
         noise_prior=profile.noise_prior(budget),
         agent=options.agent or "search",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from core import edits
@@ -69,6 +70,7 @@ class Proposer:
             past=tuple(past(lab, number) for number, e in state.experiments.items() if e.verdict is not None),
             hints=tuple(state.hints),
             pending=tuple(e.fingerprint for e in state.open.values()),
+            proposed=Counter(e.agent for e in state.experiments.values() if e.again is None),
             rejections=rejections,
         )
 

@@ -35,6 +35,7 @@ class Context(Data):
     past: tuple[Past, ...] = ()
     hints: tuple[str, ...] = ()  # what the human said, newest last
     pending: tuple[str, ...] = ()  # fingerprints of train.py versions running or waiting now
+    proposed: dict[str, int] = Field(default_factory=dict)  # by agent: its proposals so far, repeats left out
     rejections: tuple[str, ...] = Field(default=())  # why the last tries of this very proposal were refused
 
 

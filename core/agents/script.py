@@ -1,0 +1,52 @@
+"""The agent `script:FILE`: a fixed list of proposals, one JSON object a line. For tests, replays, and checking the harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.agents.base import Context, Exhausted
+from core.model import Data, Edit, Proposal
+
+
+class Entry(Data):
+    """One line of a script: a hypothesis with either edits or a whole new train.py."""
+
+    hypothesis: str
+    edits: tuple[Edit, ...] = ()
+    source: str | None = None
+
+
+class Script:
+    """Proposes its lines in order. The position comes from the record, so a resumed run continues where it was."""
+
+    repeats = True  # what the script says is tried, even if it was tried before
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError naming the line that cannot be read."""
+        self.name = f"script:{path.name}"
+        self._entries: list[tuple[int, Entry]] = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            try:
+                entry = Entry.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(f"Line {number} of {path} is no proposal: {first['msg']}.") from None
+            if (entry.source is None) == (not entry.edits):
+                raise ValueError(f"Line {number} of {path} needs either edits or a source, and not both.")
+            self._entries.append((number, entry))
+
+    async def propose(self, context: Context) -> Proposal:
+        position = context.proposed.get(self.name, 0)
+        if position >= len(self._entries):
+            raise Exhausted
+        number, entry = self._entries[position]
+        return Proposal(
+            hypothesis=entry.hypothesis, edits=entry.edits, source=entry.source, agent=self.name, meta={"line": number}
+        )
+
+    async def release(self) -> None:
+        pass

@@ -1,0 +1,143 @@
+"""Changes to train.py: applying them, and the gate that each must pass. Pure string and AST work."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from core.model import CrashClass, Edit
+
+SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
+SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence"}
+
+
+class EditError(Exception):
+    """A change that cannot be used. The message is written for a model to act on; `crash` classifies it."""
+
+    def __init__(self, message: str, crash: CrashClass | None = None) -> None:
+        super().__init__(message)
+        self.crash = crash.value if crash else ""
+
+
+def apply(source: str, edits: Sequence[Edit]) -> str:
+    """All edits, in order, or none. Each SEARCH text must occur exactly once. Raises EditError."""
+    if not edits:
+        raise EditError("The proposal has no edits; give at least one search and its replacement.")
+    for index, edit in enumerate(edits, 1):
+        fine = f" Edits 1 to {index - 1} were fine." if index > 1 else ""
+        count = source.count(edit.search) if edit.search else 0
+        if not edit.search:
+            raise EditError(f"Edit {index} has an empty search text; copy some lines of train.py into it.{fine}")
+        if count == 0:
+            raise EditError(
+                f"The search text of edit {index} is not in train.py:\n{edit.search}\n{_nearest(source, edit.search)}{fine}"
+            )
+        if count > 1:
+            raise EditError(
+                f"The search text of edit {index} occurs {count} times in train.py; add a line before or after it, so "
+                f"that it is unique:\n{edit.search}{fine}"
+            )
+        source = source.replace(edit.search, edit.replace)
+    return source
+
+
+def _nearest(source: str, search: str) -> str:
+    """The lines most like the first line that was looked for."""
+    first = next((line for line in search.splitlines() if line.strip()), search)
+    close = difflib.get_close_matches(first, source.splitlines()[:5000], n=2, cutoff=0.5)
+    return "The nearest lines are:\n" + "\n".join(close) if close else "No line of it is similar."
+
+
+def check(source: str) -> ast.Module:
+    """Parse, and find `train(run)`; no seed may be set. Raises EditError."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise EditError(f"syntax error{where}: {getattr(error, 'msg', error)}.", CrashClass.SYNTAX) from None
+    train = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train"]
+    if len(train) != 1 or len(train[0].args.posonlyargs + train[0].args.args) != 1:
+        raise EditError("It must have exactly one top-level function train(run).", CrashClass.CONTRACT)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _seeds(node):
+            raise EditError(
+                f"Line {node.lineno} sets a seed; the seed belongs to the harness and is set already. Leave it out.",
+                CrashClass.CONTRACT,
+            )
+    return tree
+
+
+def _seeds(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return name in SEEDING or (name in SEEDED and bool(call.args or call.keywords))
+
+
+def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
+    """What every proposal must pass before it is trained. Raises EditError."""
+    tree = check(new)
+    before = ast.parse(old)
+    if fingerprint(old) == fingerprint(new):
+        raise EditError("It does not change what train.py does: only comments or formatting differ, or nothing.")
+    for name in off_limits:
+        if _definition(before, name) != _definition(tree, name):
+            raise EditError(f"{name} is off limits (program.md says so) and must stay as it is.")
+
+
+def _definition(tree: ast.Module, name: str) -> list[str]:
+    """Every definition or assignment of a top-level name, or of Class.member."""
+    first, _, rest = name.partition(".")
+    found = []
+    for node in tree.body:
+        names = [getattr(node, "name", "")]
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        if first in names:
+            if rest and isinstance(node, ast.ClassDef):
+                found += _definition(ast.Module(node.body, []), rest)
+            else:
+                found.append(ast.dump(node))
+    return found
+
+
+class _Bare(ast.NodeTransformer):
+    """Drops docstrings: they do nothing."""
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef) and body:
+            first = body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                body[0:1] = [] if len(body) > 1 else [ast.Pass()]
+        return node
+
+
+def fingerprint(source: str) -> str:
+    """A hash of the normalised AST: comments, docstrings and formatting do not matter. Raises SyntaxError."""
+    return hashlib.sha256(ast.dump(_Bare().visit(ast.parse(source))).encode(errors="replace")).hexdigest()[:16]
+
+
+def ast_nodes(source: str) -> int:
+    """The size of train.py in AST nodes, docstrings left out. Raises SyntaxError."""
+    return sum(1 for _ in ast.walk(_Bare().visit(ast.parse(source))))
+
+
+def unified(old: str, new: str) -> str:
+    """A unified diff of nanochat/train.py."""
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), "a/nanochat/train.py", "b/nanochat/train.py"
+    )
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+
+
+def added_removed(old: str, new: str) -> tuple[int, int]:
+    """Lines added and removed."""
+    lines = [line for line in unified(old, new).splitlines()[2:]]
+    return sum(line.startswith("+") for line in lines), sum(line.startswith("-") for line in lines)

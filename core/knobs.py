@@ -1,0 +1,79 @@
+"""The knobs of train.py: the block of NAME = literal lines at its top, each with a comment. Pure."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One named constant: its value as Python reads it, as it is written, and its comment."""
+
+    name: str
+    value: Value
+    written: str
+    comment: str
+    line: int  # 0-based
+
+
+def read(source: str) -> tuple[Knob, ...]:
+    """The knobs between the imports and the first def or class. Raises SyntaxError."""
+    lines = source.splitlines()
+    found = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            break
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1 or node.end_lineno != node.lineno:
+            continue
+        target = node.targets[0]
+        if not isinstance(target, ast.Name) or not target.id.isupper():
+            continue
+        try:
+            value = _literal(node.value)
+        except ValueError:
+            continue
+        line = lines[node.lineno - 1]
+        written = ast.get_source_segment(source, node.value) or ""
+        comment = line[node.value.end_col_offset or 0 :].partition("#")[2].strip()
+        found.append(Knob(target.id, value, written, comment, node.lineno - 1))
+    return tuple(found)
+
+
+def _literal(node: ast.expr) -> Value:
+    """Numbers, strings, booleans, negative numbers, and powers such as 2**15."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        base, power = _literal(node.left), _literal(node.right)
+        if isinstance(base, int) and isinstance(power, int) and 0 <= power < 64:
+            return base**power
+        raise ValueError
+    value = ast.literal_eval(node)
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError
+
+
+def is_power_of_two(value: Value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0 and value & (value - 1) == 0
+
+
+def write(value: Value, like: str) -> str:
+    """A value as Python text, in the style of the old text: powers of two stay written as powers."""
+    if "**" in like and is_power_of_two(value) and isinstance(value, int):
+        return f"2**{value.bit_length() - 1}"
+    return repr(value)
+
+
+def set_knobs(source: str, values: Mapping[str, Value]) -> str:
+    """The source with these knobs set; comments stay. Raises KeyError for a name that is no knob."""
+    known = {knob.name: knob for knob in read(source)}
+    lines = source.splitlines(keepends=True)
+    for name, value in values.items():
+        knob = known[name]
+        pattern = re.compile(rf"^({re.escape(name)}\s*=\s*){re.escape(knob.written)}")
+        lines[knob.line] = pattern.sub(lambda found, v=value, k=knob: found[1] + write(v, k.written), lines[knob.line])  # type: ignore[misc]
+    return "".join(lines)
