@@ -258,7 +258,7 @@ POLAR_EXPRESS = (
 def orthogonalise(g: Tensor) -> Tensor:
     """Set the singular values of each matrix in g (N, rows, columns) to about 1, keeping its singular vectors."""
     tall = g.size(1) > g.size(2)
-    x = g.transpose(1, 2) if tall else g  # (N, r, c) with r <= c
+    x: Tensor = g.transpose(1, 2) if tall else g  # (N, r, c) with r <= c
     x = x / (x.norm(dim=(1, 2), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS[:MUON_STEPS]:
         gram = x @ x.mT  # (N, r, r)
