@@ -1,0 +1,167 @@
+"""Train once, alone, to look at train.py outside the loop: no sandbox, no separate scorer, nothing recorded."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+from torch.nn import functional as F
+
+from nanochat import data
+from nanochat.run import Run
+
+EVAL_BATCH = 8  # windows per question to the model
+TALK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one training used and did. Seconds are CPU seconds on a CPU, wall seconds elsewhere."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    wall_s: float
+    loss: float  # the last one logged
+
+
+def find_data(dataset: str) -> data.Prepared:
+    """The prepared dataset of that name, the newest where there are several vocabularies. Raises data.DataError."""
+    named = os.environ.get("AUTORESEARCH_DATA")
+    root = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("autoresearch"))
+    manifests = sorted(root.glob(f"{dataset}-v*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not manifests:
+        raise data.DataError(
+            f"There is no prepared dataset called {dataset!r} in {root}. `python prepare.py --dataset {dataset}` makes it."
+        )
+    return data.load(manifests[-1].parent)
+
+
+def train_once(
+    train: Callable[[Run], Callable[[torch.Tensor], torch.Tensor]],
+    prepared: data.Prepared,
+    *,
+    device: torch.device,
+    seed: int,
+    budget_s: float,
+    seq_len: int,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], Figures]:
+    """Run `train` for the budget on the training split; hand progress lines to `say`; return the model."""
+    now = time.process_time if device.type == "cpu" else time.monotonic
+    began = wall_began = math.nan
+    said = 0.0
+    steps = tokens = 0
+    loss = math.nan
+
+    def start() -> np.ndarray:
+        nonlocal began, wall_began
+        served = prepared.tokens("train")
+        began, wall_began = now(), time.monotonic()
+        return served
+
+    def on_step(so_far: int, tokens_so_far: int) -> None:
+        nonlocal steps, tokens
+        steps, tokens = so_far, tokens_so_far
+
+    def on_log(scalars: dict[str, float]) -> None:
+        nonlocal said, loss
+        loss = scalars["loss"]
+        used = now() - began
+        if used - said >= TALK_EVERY_S:
+            said = used
+            say(f"{used:6.1f} s  step {steps:5d}  {tokens / used:9,.0f} tokens/s  loss {loss:.3f}")
+
+    torch.manual_seed(seed)
+    run = Run(
+        device=device,
+        vocab_size=prepared.vocab_size,
+        seq_len=seq_len,
+        seed=seed,
+        start=start,
+        clock=lambda: now() - began,
+        budget_s=budget_s,
+        on_log=on_log,
+        on_step=on_step,
+    )
+    model = train(run)
+    return model, Figures(steps, tokens, now() - began, time.monotonic() - wall_began, loss)
+
+
+@torch.no_grad()
+def bits_per_byte(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    prepared: data.Prepared,
+    *,
+    device: torch.device,
+    seq_len: int,
+    eval_tokens: int,
+    split: str = "val",
+) -> float:
+    """Nats of the targets / (ln 2 * their UTF-8 bytes), specials left out, over the fixed windows of the split."""
+    windows = data.val_windows(prepared.tokens(split), seq_len, eval_tokens)  # (n, T+1)
+    lengths = torch.from_numpy(prepared.token_bytes()).long()  # (V,)
+    nats, total_bytes = 0.0, 0
+    for first in range(0, len(windows), EVAL_BATCH):
+        rows = torch.from_numpy(windows[first : first + EVAL_BATCH].astype(np.int64))  # (B, T+1)
+        logits = model(rows[:, :-1].contiguous().to(device)).float().cpu()  # (B, T, V)
+        targets = rows[:, 1:].flatten()  # (B*T,)
+        spent = F.cross_entropy(logits.flatten(0, 1), targets, reduction="none")  # (B*T,)
+        counted = lengths[targets]  # (B*T,), 0 for specials
+        nats += float(spent[counted > 0].double().sum())
+        total_bytes += int(counted.sum())
+    return nats / (math.log(2) * total_bytes)
+
+
+def default_device() -> torch.device:
+    """A GPU where torch finds one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. Exits with 1 and a sentence when the data is missing."""
+    parser = argparse.ArgumentParser(prog="python -m nanochat.train", description="Train alone, for debugging.")
+    parser.add_argument("--budget", type=float, default=10.0, help="seconds of training (CPU seconds on a CPU)")
+    parser.add_argument("--dataset", default="python", help="a dataset that prepare.py has made")
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: a GPU where there is one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seq-len", type=int, default=256, help="length of the windows that the model is measured on")
+    options = parser.parse_args(arguments)
+    if not options.budget > 0:
+        parser.error("--budget must be more than 0 seconds.")
+    device = torch.device(options.device) if options.device else default_device()
+    try:
+        prepared = find_data(options.dataset)
+    except data.DataError as error:
+        sys.exit(str(error))
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+
+    from nanochat import train  # the module proper; this program was started under another name
+
+    print(f"Training on {prepared.folder.name} with the {device.type} for {options.budget:g} s.", flush=True)
+    model, figures = train_once(
+        train.train,
+        prepared,
+        device=device,
+        seed=options.seed,
+        budget_s=options.budget,
+        seq_len=options.seq_len,
+        say=lambda line: print(line, flush=True),
+    )
+    print(f"{figures.steps} steps, {figures.tokens:,} tokens in {figures.seconds:.1f} s, last loss {figures.loss:.3f}.")
+    rough = bits_per_byte(model, prepared, device=device, seq_len=options.seq_len, eval_tokens=20_000)
+    print(
+        f"Validation: about {rough:.3f} bits per byte on few tokens. This is not the score: only the loop's scorer gives one."
+    )
