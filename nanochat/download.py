@@ -1,0 +1,67 @@
+"""Downloads that resume, are verified, and land in one step: a file has its name only when it is whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from nanochat.data import DataError
+
+TRIES = 5
+WAIT_S = 0.5  # before the second try; doubled each time
+
+
+def fetch(url: str, path: Path, *, check: Callable[[Path], None], say: Callable[[str], None], wait_s: float = WAIT_S) -> Path:
+    """Download to `path` unless it is there. Raises DataError after five tries without progress; keeps what came."""
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    failure, tries = "", 0
+    while tries < TRIES:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _get(url, part)
+            check(part)
+            part.replace(path)
+            return path
+        except ValueError as error:
+            failure = str(error)
+            part.unlink(missing_ok=True)
+        except httpx.HTTPStatusError as error:
+            failure = f"the server answered {error.response.status_code}"
+            if error.response.status_code in (401, 403, 404):
+                break
+        except (httpx.HTTPError, OSError) as error:
+            failure = f"{type(error).__name__}: {error}"
+        grown = (part.stat().st_size if part.exists() else 0) > before
+        tries = 1 if grown else tries + 1
+        say(f"{path.name}: {failure}; trying again")
+        time.sleep(wait_s * 2**tries)
+    raise DataError(
+        f"{url} could not be downloaded: {failure}. What came so far is kept; run the same command again to go on, "
+        f"or `python prepare.py --dataset python`, which needs no network."
+    )
+
+
+def _get(url: str, part: Path) -> None:
+    """Fetch the rest of a file. Raises httpx errors, or ValueError when what came cannot be the file."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
+    with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=30.0) as answer:
+        if answer.status_code == 416:  # nothing is left to fetch, or the part is not of this file
+            if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
+                return
+            raise ValueError("the part that was there does not fit the file")
+        answer.raise_for_status()
+        resumed = answer.status_code == 206
+        size = answer.headers.get("Content-Length")
+        with part.open("ab" if resumed else "wb") as file:
+            for piece in answer.iter_bytes(1 << 20):
+                file.write(piece)
+        expected = (have if resumed else 0) + int(size) if size else None
+        if expected is not None and part.stat().st_size != expected:
+            raise httpx.ReadError(f"{part.stat().st_size} of {expected} bytes came")
