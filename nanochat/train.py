@@ -336,7 +336,8 @@ def schedule(progress: float) -> float:
         return (progress + 0.001) / (WARM_UP + 0.001)
     if progress < 1 - WARM_DOWN:
         return 1.0
-    return FINAL_LR + (1 - FINAL_LR) * (1 - progress) / WARM_DOWN
+    left = (1 - progress) / max(WARM_DOWN, 1e-6)  # of the way down, 1 to 0
+    return FINAL_LR + (1 - FINAL_LR) * left
 
 
 def next_token_loss(model: GPT, x: Tensor, y: Tensor) -> Tensor:
