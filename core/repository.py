@@ -1,30 +1,38 @@
-"""Git as an object store: blobs, trees, commits and refs of our own. No checkout, index, hook or signature, ever."""
+"""Git as an object store: blobs, trees, commits and refs of our own, through GitPython and git's plumbing commands.
+
+No checkout, index, work tree, hook or signature is touched or used; `apply_home`, at the user's word, is the one exception.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from git import Repo
-from git.exc import GitCommandError, GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathError
+if TYPE_CHECKING:  # GitPython cannot even be imported on a machine without git
+    from git import Repo
 
 TRAIN = "nanochat/train.py"
 NAME, EMAIL = "AutoResearch", "autoresearch@localhost"
-STALE_LOCK_S = 10.0
+RUN = re.compile(r"[a-z0-9-]+")
+OURS = "refs/autoresearch"
+SAVED = f"{OURS}/_before"  # no run can be called this
+STALE_LOCK_S = 2.0  # git holds the lock of a ref for milliseconds
 QUIET = (
-    "-c",
     "core.hooksPath=/dev/null",
-    "-c",
     "commit.gpgSign=false",
-    "-c",
     "gc.auto=0",
-    "-c",
-    "core.fsync=loose-object",
+    "maintenance.auto=false",
+    "i18n.commitEncoding=UTF-8",
+    "core.fsync=loose-object,reference",  # the journal names commits, so they must survive a power cut as it does
 )
 
 
@@ -37,84 +45,131 @@ class Applied:
     """How a win was taken home: as a commit on the user's branch, or as a patch file."""
 
     words: str
+    commit: str | None = None
+    patch: Path | None = None
 
 
 class Repository:
     """The user's repository (or a private one), seen as a store of commits and refs."""
 
-    def __init__(self, repo: Repo, prefix: str) -> None:
+    def __init__(self, repo: Repo, root: Path, prefix: str) -> None:
         self._repo = repo
+        self._root = root
         self._prefix = prefix  # the source tree's folder inside the repository, "" at its top
-        self._env = {
+        self._store = Path(repo.common_dir)  # objects and refs; of a linked worktree: its main repository's
+        self._who = {
             "GIT_AUTHOR_NAME": NAME, "GIT_AUTHOR_EMAIL": EMAIL, "GIT_COMMITTER_NAME": NAME, "GIT_COMMITTER_EMAIL": EMAIL,
-            "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C",
         }  # fmt: skip
 
     @classmethod
     def open(cls, root: Path, private: Path) -> Repository:
-        """The repository around `root`; where there is none, a bare one in `private`. Raises RepositoryError."""
+        """The repository around `root`; where there is none, a bare one in `private`. Raises RepositoryError.
+
+        A repository that merely lies around the source tree without holding it (a home directory kept in git) is not used.
+        """
         if shutil.which("git") is None:
             raise RepositoryError("git is not installed. Nothing was started. Install git and try again.")
+        from git import Repo
+        from git.exc import GitError, InvalidGitRepositoryError, NoSuchPathError
+
         try:
-            try:
+            root = root.resolve()
+            with contextlib.suppress(InvalidGitRepositoryError, NoSuchPathError, ValueError):
                 repo = Repo(root, search_parent_directories=True)
                 top = Path(repo.working_tree_dir or root).resolve()
-                prefix = root.resolve().relative_to(top).as_posix()
-            except (InvalidGitRepositoryError, NoSuchPathError, ValueError):
-                repo = Repo(private) if (private / "HEAD").exists() else Repo.init(private, bare=True)
-                prefix = "."
-            return cls(repo, "" if prefix == "." else prefix + "/")
-        except (GitCommandError, GitCommandNotFound, OSError) as error:
-            raise RepositoryError(f"Git cannot be used in {root} ({error}). Nothing was changed.") from error
+                inside = root.relative_to(top).as_posix()
+                found = cls(repo, root, "" if inside == "." else inside + "/")
+                if inside == "." or found._has("HEAD", TRAIN):
+                    return found
+            there = (private / "HEAD").exists()
+            return cls(Repo(private) if there else Repo.init(private, bare=True), root, "")
+        except (GitError, OSError, ValueError) as error:
+            raise RepositoryError(
+                f"Git cannot be used in {root} ({_line(str(error))}). Nothing was changed."
+            ) from error
 
-    def _git(self, *arguments: str, data: str | None = None, index: str | None = None) -> str:
-        command = ["git", *QUIET, *arguments]
-        env = {**os.environ, **self._env, **({"GIT_INDEX_FILE": index} if index else {})}
-        env["GIT_DIR"] = str(self._repo.git_dir)
-        env.pop("GIT_WORK_TREE", None)
-        done = subprocess.run(
-            command, input=data, capture_output=True, text=True, encoding="utf-8", env=env, cwd=self._repo.git_dir
-        )
-        if done.returncode:
-            raise RepositoryError(f"git {arguments[0]} failed: {done.stderr.strip()}. Nothing of yours was changed.")
-        return done.stdout
+    def _run(self, *arguments: str, data: bytes = b"", env: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
+        """One git command in this repository: exit status, stdout, stderr. Bytes in and out, so nothing is translated."""
+        options = [part for setting in QUIET for part in ("-c", setting)]
+        full = {
+            **self._who, "GIT_DIR": str(self._repo.git_dir), "GIT_OBJECT_DIRECTORY": str(self._store / "objects"),
+            "GIT_NAMESPACE": "", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1",
+            **(env or {}),
+        }  # fmt: skip
+        try:
+            process = self._repo.git.execute(
+                ["git", *options, *arguments], istream=subprocess.PIPE, as_process=True, env=full
+            )
+            out, err = process.communicate(data)
+        except Exception as error:  # GitPython's own, or the system's
+            raise RepositoryError(
+                f"git {arguments[0]} could not run ({_line(str(error))}). Nothing was lost."
+            ) from error
+        return process.returncode, out, err.decode("utf-8", "replace").strip()
+
+    def _git(self, *arguments: str, data: bytes = b"", env: Mapping[str, str] | None = None) -> str:
+        status, out, err = self._run(*arguments, data=data, env=env)
+        if status:
+            raise RepositoryError(
+                f"git {arguments[0]} failed: {_line(err) or f'exit status {status}'}. Nothing of yours was changed."
+            )
+        try:
+            return out.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RepositoryError(f"What git {arguments[0]} answered is not UTF-8 text ({error}).") from error
 
     # -- objects --------------------------------------------------------------------------------------------------
 
-    def base(self) -> str:
-        """The user's HEAD commit; an empty root commit of our own where there is none."""
-        try:
-            return self._git("rev-parse", "--verify", "-q", "HEAD^{commit}").strip()
-        except RepositoryError:
-            tree = self._git("mktree", data="").strip()
-            return self._git("commit-tree", tree, "-m", "An empty beginning").strip()
+    def base(self, commitish: str = "HEAD") -> str:
+        """A commit of the user's by name; where HEAD has none yet, a root commit of our own that holds train.py."""
+        status, out, err = self._run("rev-parse", "--verify", "-q", "--end-of-options", f"{commitish}^{{commit}}")
+        if status == 0:
+            return out.decode().strip()
+        if err or commitish != "HEAD":
+            raise RepositoryError(f"Git knows no commit {commitish!r} {f'({_line(err)})' if err else ''}".strip() + ".")
+        tree = self._git("mktree").strip()
+        with contextlib.suppress(OSError):
+            blob = self._git("hash-object", "-w", "--stdin", data=(self._root / TRAIN).read_bytes()).strip()
+            tree = self._graft(None, (self._prefix + TRAIN).split("/"), blob)
+        return self._git("commit-tree", tree, data=b"The source tree as the run found it\n").strip()
 
     def read(self, commit: str, path: str = TRAIN) -> str:
-        """A file of a commit. Raises RepositoryError when it has none."""
+        """A file of a commit, exactly as it is. Raises RepositoryError when it has none."""
         return self._git("cat-file", "blob", f"{commit}:{self._prefix}{path}")
+
+    def _has(self, commit: str, path: str) -> bool:
+        return self._run("cat-file", "-e", f"{commit}:{self._prefix}{path}")[0] == 0
 
     def commit(self, parent: str, source: str, message: str) -> str:
         """A commit whose tree is the parent's with train.py replaced. Only objects are written."""
-        blob = self._git("hash-object", "-w", "--stdin", data=source).strip()
-        parts = (self._prefix + TRAIN).split("/")
-        tree = self._graft(f"{parent}^{{tree}}", parts, blob)
-        return self._git("commit-tree", tree, "-p", parent, data=message).strip()
+        try:
+            content = source.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RepositoryError(
+                f"This train.py cannot be written as UTF-8 ({error}). It was not committed."
+            ) from error
+        blob = self._git("hash-object", "-w", "--stdin", data=content).strip()
+        tree = self._graft(f"{parent}^{{tree}}", (self._prefix + TRAIN).split("/"), blob)
+        text = message.replace("\0", " ").encode("utf-8", "replace")  # git refuses both in a message
+        return self._git("commit-tree", tree, "-p", parent, data=text).strip()
 
     def _graft(self, tree: str | None, parts: list[str], blob: str) -> str:
-        """The tree with the file at `parts` replaced by the blob."""
-        listing = self._git("ls-tree", tree).splitlines() if tree else []
-        entries, old = [], None
-        for line in listing:
-            name = line.split("\t", 1)[1]
+        """The tree with the file at `parts` replaced by the blob; its mode is kept, all else is the same object."""
+        entries, old, mode = [], None, "100644"
+        for entry in self._git("ls-tree", "-z", tree).split("\0") if tree else []:
+            about, _, name = entry.partition("\t")
             if name == parts[0]:
-                old = line.split()[2]
-            else:
-                entries.append(line)
+                mode_now, kind, sha = about.split()
+                old = sha if kind == "tree" else None
+                mode = mode_now if mode_now == "100755" else mode
+            elif entry:
+                entries.append(entry)
         if len(parts) == 1:
-            entries.append(f"100644 blob {blob}\t{parts[0]}")
+            entries.append(f"{mode} blob {blob}\t{parts[0]}")
         else:
             entries.append(f"040000 tree {self._graft(old, parts[1:], blob)}\t{parts[0]}")
-        return self._git("mktree", data="\n".join(entries) + "\n").strip()
+        # --missing: a partial clone need not fetch the other files to name them
+        return self._git("mktree", "-z", "--missing", data="".join(f"{entry}\0" for entry in entries).encode()).strip()
 
     def merge(self, base: str, ours: str, theirs: str) -> str | None:
         """Three-way merge of three texts; None when both changed the same lines."""
@@ -122,97 +177,226 @@ class Repository:
             names = []
             for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
                 path = Path(folder) / name
-                path.write_text(text, encoding="utf-8")
+                path.write_bytes(text.encode("utf-8"))
                 names.append(str(path))
-            done = subprocess.run(["git", "merge-file", "-p", *names], capture_output=True, text=True, encoding="utf-8")
-            return done.stdout if done.returncode == 0 else None
+            status, out, _ = self._run("merge-file", "-p", *names)
+            return out.decode("utf-8") if status == 0 else None
 
     def diff(self, old: str, new: str) -> str:
-        return self._git("diff", "--no-ext-diff", "--no-color", old, new, "--", self._prefix + TRAIN)
+        """The change to train.py between two commits, as a patch that `git apply` takes at the repository's top."""
+        return self._git(
+            "diff-tree", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/",
+            old, new, "--", self._prefix + TRAIN,
+        )  # fmt: skip
+
+    def fsck(self) -> str:
+        """What `git fsck` finds wrong; empty when all is well."""
+        status, out, err = self._run("fsck", "--no-dangling", "--no-progress")
+        lines = (out.decode("utf-8", "replace") + err).splitlines()
+        text = "\n".join(
+            line for line in lines if line and not line.startswith("notice:")
+        )  # no commits yet is no fault
+        return text or (f"git fsck failed with exit status {status}" if status else "")
 
     # -- refs -----------------------------------------------------------------------------------------------------
 
     def attempt_ref(self, run: str, name: str) -> str:
-        return f"refs/autoresearch/{run}/{name}"
+        """Where an attempted commit stays reachable. Raises RepositoryError for a name that is no run's."""
+        return f"{OURS}/{_checked(run)}/{name}"
 
     def branch(self, run: str) -> str:
-        """The run's branch; with a dash where a branch called autoresearch is in the way."""
-        blocked = self._ref("refs/heads/autoresearch") is not None
-        return f"refs/heads/autoresearch{'-' if blocked else '/'}{run}"
+        """The run's branch; with a dash where a branch called autoresearch is, or was, in the way."""
+        dashed = f"refs/heads/autoresearch-{_checked(run)}"
+        found = self._refs("refs/heads/autoresearch", dashed)
+        return dashed if "refs/heads/autoresearch" in found or dashed in found else f"refs/heads/autoresearch/{run}"
 
-    def _ref(self, name: str) -> str | None:
-        found = self._git("for-each-ref", "--format=%(refname) %(objectname)", name).split()
-        return found[1] if len(found) >= 2 and found[0] == name else None
+    def refs(self, run: str) -> dict[str, str]:
+        """Every ref of a run, its branch included, with the commit it points at."""
+        branch = self.branch(run)
+        found = self._refs(f"{OURS}/{run}/", branch)
+        return {name: sha for name, sha in found.items() if name == branch or name.startswith(f"{OURS}/{run}/")}
 
-    def set_ref(self, name: str, new: str) -> None:
-        """Point a ref of our own at a commit; a stale lock on it is removed."""
+    def _refs(self, *patterns: str) -> dict[str, str]:
+        listing = self._git("for-each-ref", "--format=%(refname) %(objectname)", *patterns)
+        return dict(line.split(" ", 1) for line in listing.splitlines())
+
+    def set_ref(self, name: str, new: str, old: str | None = None) -> bool:
+        """Point a ref of our own at a commit, in one step; True when it does.
+
+        With `old` (empty: there must be none) another writer who was faster makes this a RepositoryError. Without it, a
+        commit that would become unreachable is kept under refs/autoresearch/_before. A branch that the user has checked
+        out somewhere is left alone, since moving it would change what their work tree is compared with: False.
+        """
+        _own(name)
+        if name.startswith("refs/heads/") and name in self._checked_out():
+            return False
+        if old is None:
+            old = self._refs(name).get(name, "")
+            if old == new:
+                return True
+            self._save(name, old, new)
+        self._update("update-ref", "--no-deref", "--create-reflog", name, new, old, ref=name)
+        return True
+
+    def delete_ref(self, name: str, old: str | None = None) -> None:
+        """Remove a ref of our own; with `old`, only while it still points there."""
+        self._update("update-ref", "--no-deref", "-d", _own(name), *([old] if old else []), ref=name)
+
+    def _update(self, *command: str, ref: str) -> None:
         try:
-            self._git("update-ref", "--no-deref", name, new)
+            self._git(*command)
         except RepositoryError:
-            lock = Path(self._repo.common_dir) / f"{name}.lock"
-            if not self._unlock(lock):
+            if not self._unlock(self._store / f"{ref}.lock"):
                 raise
-            self._git("update-ref", "--no-deref", name, new)
+            self._git(*command)
+
+    def _save(self, name: str, old: str, new: str) -> str | None:
+        """Keep a commit reachable that `name` is about to leave, unless `new` descends from it."""
+        if not old or (new and self._run("merge-base", "--is-ancestor", old, new)[0] == 0):
+            return None
+        saved = f"{SAVED}/{name.removeprefix('refs/').removeprefix('autoresearch/')}/{old[:12]}"
+        self._update("update-ref", "--no-deref", saved, old, ref=saved)
+        return saved
+
+    def _checked_out(self) -> set[str]:
+        listing = self._git("worktree", "list", "--porcelain")
+        return {line.removeprefix("branch ") for line in listing.splitlines() if line.startswith("branch ")}
 
     @staticmethod
     def _unlock(lock: Path) -> bool:
+        """Remove a lock that nobody is using: one that stays the same until it is STALE_LOCK_S old."""
         try:
-            if time.time() - lock.stat().st_mtime < STALE_LOCK_S:
-                time.sleep(STALE_LOCK_S / 10)
+            before = lock.stat()
+            time.sleep(min(STALE_LOCK_S, max(0.0, STALE_LOCK_S - (time.time() - before.st_mtime))))
+            now = lock.stat()
+            if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+                return False
             lock.unlink()
         except OSError:
             return False
         return True
 
-    def reconcile(self, run: str, wanted: dict[str, str]) -> list[str]:
-        """Make our refs match; returns what was mended, in words."""
-        words = []
-        listing = self._git(
-            "for-each-ref", "--format=%(refname) %(objectname)", f"refs/autoresearch/{run}/", self.branch(run)
-        )
-        present = dict(line.split() for line in listing.splitlines())
+    def reconcile(self, run: str, wanted: Mapping[str, str]) -> list[str]:
+        """Make the refs of a run match the journal and clear stale locks; what was mended, in words."""
+        branch, words = self.branch(run), []
+        locks = sorted((self._store / OURS / run).rglob("*.lock")) if (self._store / OURS / run).is_dir() else []
+        for lock in (*locks, self._store / f"{branch}.lock"):
+            if self._unlock(lock):
+                words.append(f"a lock that a crash left on {lock.name.removesuffix('.lock')} was removed")
+        present = self.refs(run)
         for name, commit in wanted.items():
-            if present.pop(name, None) != commit:
-                self.set_ref(name, commit)
-                words.append(f"{name} now points at {commit[:7]}, as the journal says")
-        for name in present:
-            self._git("update-ref", "--no-deref", "-d", name)
-            words.append(f"{name} is not in the journal and was removed; its commit is kept by git for a while")
+            if present.get(name) == commit:
+                continue
+            try:
+                moved = self.set_ref(name, commit)
+            except RepositoryError as error:
+                words.append(f"{name} could not be set: {error}")
+                continue
+            where = f"{name} now points at {commit[:7]}, as the journal says"
+            words.append(where if moved else f"{name} is checked out in your work tree and was left where it is")
+        for name in sorted(present.keys() - wanted.keys()):
+            with contextlib.suppress(RepositoryError):  # tried again at the next start
+                if name in self._checked_out():
+                    continue
+                saved = self._save(name, present[name], "")
+                self.delete_ref(name, present[name])
+                words.append(f"{name} is not in the journal and was removed; its commit stays under {saved}")
         return words
 
     # -- home -----------------------------------------------------------------------------------------------------
 
     def apply_home(self, root: Path, base: str, best: str, message: str, patch: Path) -> Applied:
-        """Put the best train.py on the user's branch as a commit, or write a patch where that is not safe."""
-        source, path = self.read(best), root / TRAIN
-        text = self._git("diff", "--no-ext-diff", "--no-color", base, best, "--", self._prefix + TRAIN)
-        patch.write_text(text, encoding="utf-8")
-        command = f"git apply {patch}"
-        if self._repo.bare:
-            return Applied(f"This source tree is no git repository, so a patch was written instead: {command}")
-        tracked = self._repo.git
-        dirty = tracked.status("--porcelain", "--untracked-files=no")
-        if dirty:
-            return Applied(
-                f"Your checkout has changes of its own, so nothing was touched; a patch was written: {command}"
-            )
-        try:
-            unchanged = path.read_text(encoding="utf-8") == self.read(base)
-        except (OSError, RepositoryError):
-            unchanged = False
-        if not unchanged:
-            return Applied(f"Your train.py has moved on since the run began; a patch was written instead: {command}")
-        path.write_text(source, encoding="utf-8")
-        self._repo.git.add("--", str(path))
-        who = {} if self._has_identity() else self._env
-        with self._repo.git.custom_environment(**who):
-            self._repo.git.commit("-m", message, "--", str(path))
-        head = self._repo.head.commit.hexsha[:7]
-        return Applied(f"Done: the best train.py is now commit {head} on your checkout. `git show {head}` shows it.")
+        """Put the best train.py on the user's checkout as a commit, or write a patch where that is not safe.
 
-    def _has_identity(self) -> bool:
+        Safe: no tracked file is changed, and train.py is as it was in the run's base commit. Nothing else is touched.
+        """
+        path, source = root / TRAIN, self.read(best)
         try:
-            self._repo.git.var("GIT_COMMITTER_IDENT")
-        except GitCommandError:
-            return False
-        return True
+            now = path.read_bytes()
+            current = now.decode("utf-8").replace("\r\n", "\n")
+        except (OSError, UnicodeDecodeError) as error:
+            return self._patch(self.diff(base, best), patch, f"Your {TRAIN} cannot be read ({error})")
+        plain = source.replace("\r\n", "\n")
+        if current == plain:
+            return Applied(f"There is nothing to do: your {TRAIN} is the best one already.")
+        origin = self.read(base).replace("\r\n", "\n") if self._has(base, TRAIN) else ""
+        merged = plain if current == origin else self.merge(origin, current, plain)
+        text = self._between(current, merged) if merged is not None else self.diff(base, best)
+        if self._repo.bare or not self._repo.working_tree_dir:
+            return self._patch(text, patch, "This source tree is no git repository")
+        if self._git("status", "--porcelain", "--untracked-files=no", env=self._tree()):
+            return self._patch(text, patch, "Your checkout has changes of its own")
+        if current != origin:
+            return self._patch(text, patch, f"Your {TRAIN} has moved on since the run began")
+        fresh = plain.replace("\n", "\r\n") if b"\r\n" in now else plain  # the line endings the checkout has
+        try:
+            _replace(path, fresh.encode("utf-8"))
+        except OSError as error:
+            return self._patch(text, patch, f"{path} cannot be written ({error.strerror})")
+        try:
+            self._git("commit", "-q", "--no-verify", "--no-edit", "--cleanup=verbatim", "-m", message, "--only", "--",
+                      self._prefix + TRAIN, env=self._tree())  # fmt: skip
+        except RepositoryError as error:
+            _replace(path, now)
+            return self._patch(text, patch, f"Git would not take the commit ({error}) Your {TRAIN} is as it was")
+        head = self.base()
+        return Applied(
+            f"Done: the best train.py is now commit {head[:7]} on your checkout. `git show {head[:7]}` shows it, "
+            f"`git revert {head[:7]}` takes it back.",
+            commit=head,
+        )
+
+    def _tree(self) -> dict[str, str]:
+        return {"GIT_WORK_TREE": str(self._repo.working_tree_dir)}
+
+    def _between(self, old: str, new: str) -> str:
+        """A patch from one text of train.py to another, by way of two trees that no ref holds."""
+        trees = []
+        for text in (old, new):
+            blob = self._git("hash-object", "-w", "--stdin", data=text.encode("utf-8")).strip()
+            trees.append(self._graft(None, (self._prefix + TRAIN).split("/"), blob))
+        return self.diff(*trees)
+
+    def _patch(self, text: str, patch: Path, why: str) -> Applied:
+        try:
+            patch.parent.mkdir(parents=True, exist_ok=True)
+            _replace(patch, text.encode("utf-8"))
+        except OSError as error:
+            raise RepositoryError(
+                f"{why}, and {patch} cannot be written ({error.strerror}). Nothing was changed."
+            ) from error
+        return Applied(
+            f"{why}, so nothing of yours was touched; a patch was written instead. `git apply {patch}` applies it.",
+            patch=patch,
+        )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step, keeping its mode."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        draft.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _checked(run: str) -> str:
+    if not RUN.fullmatch(run):
+        raise RepositoryError(
+            f"{run!r} is no name for a run; use small letters, digits and dashes. Nothing was changed."
+        )
+    return run
+
+
+def _own(ref: str) -> str:
+    """Only refs of our own are ever written."""
+    if not ref.startswith((f"{OURS}/", "refs/heads/autoresearch/", "refs/heads/autoresearch-")):
+        raise RepositoryError(f"{ref} is not a ref of AutoResearch, so it was left alone.")
+    return ref
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
