@@ -1,0 +1,111 @@
+"""The nursery: imports torch once, then forks a scorer for each job. One job at a time; jobs come as lines on stdin."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from typing import Any
+
+import torch
+import torch.nn.functional
+
+from nanochat import sandbox, scorer
+from nanochat.processes import set_subreaper
+
+
+def main() -> None:
+    """Serve until stdin closes. A job that is running then is ended first."""
+    torch.set_num_threads(1)
+    sandbox.preload()
+    set_subreaper()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    scorer.say({"event": "ready", "pid": os.getpid(), "torch": torch.__version__})
+    child, job, rest = 0, {}, b""
+    waiting: list[bytes] = []
+    while True:
+        ready, _, _ = select.select([0, reader], [], [])
+        if reader in ready:
+            os.read(reader, 4096)
+            child = _reap(child, job)
+        if 0 in ready:
+            piece = os.read(0, 1 << 16)
+            if not piece:
+                _finish(child)
+                return
+            *lines, rest = (rest + piece).split(b"\n")
+            waiting += lines
+        while waiting:
+            message = json.loads(waiting[0])
+            if message.get("abort"):
+                if child:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGTERM)
+            elif child:
+                break
+            else:
+                job = message
+                child = _start(job, (reader, writer))
+            waiting.pop(0)
+
+
+def _start(job: dict[str, Any], ours: tuple[int, int]) -> int:
+    """Fork the scorer of a job."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        sandbox.die_with_parent(signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        for handle in ours:
+            os.close(handle)
+        sandbox.dumpable(False)
+        scorer.main(job)
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _reap(child: int, job: dict[str, Any]) -> int:
+    """Collect ended children; a scorer that ended badly still has a result. Returns the scorer that is still running."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return 0
+        if pid == 0:
+            return child
+        if pid == child:
+            child = 0
+            if status != 0:
+                words = f"the scorer ended unexpectedly (status {status})"
+                scorer.say({"event": "result", "job": job["id"], "outcome": "interrupted", "reason": words})
+
+
+def _finish(child: int) -> None:
+    """End the running job; the scorer clears up after itself."""
+    if child:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main()

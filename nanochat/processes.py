@@ -1,0 +1,126 @@
+"""The processes of a trainer, seen from outside: how much CPU time and memory they use, and how to end them all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Usage:
+    """CPU seconds so far (ended children included), resident bytes and number of processes now."""
+
+    cpu_s: float
+    rss: int
+    count: int
+
+
+class Descendants:
+    """A process and everything it started, also what moved away from under it."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self._known: dict[tuple[int, float], psutil.Process] = {(pid, self._root.create_time()): self._root}
+        self._own: dict[tuple[int, float], float] = {}
+        self._reaped: dict[tuple[int, float], float] = {}
+        self._namespace = self._namespaces()
+
+    def _namespaces(self) -> set[str]:
+        """PID namespaces that are not our own, of the known processes."""
+        own, found = _pid_namespace(os.getpid()), set()
+        for process in self._known.values():
+            name = _pid_namespace(process.pid)
+            if name and name != own:
+                found.add(name)
+        return found
+
+    def poll(self) -> Usage:
+        """Look at the whole tree. A process that vanished counts with the most that was seen of it."""
+        self._find()
+        rss = count = 0
+        living = 0.0
+        for key, process in list(self._known.items()):
+            try:
+                with process.oneshot():
+                    times, memory = process.cpu_times(), process.memory_info().rss
+                    alive = process.status() != psutil.STATUS_ZOMBIE
+            except psutil.Error:
+                continue
+            self._own[key] = max(self._own.get(key, 0.0), times.user + times.system)
+            self._reaped[key] = max(self._reaped.get(key, 0.0), times.children_user + times.children_system)
+            living += self._own[key] + self._reaped[key]
+            rss += memory
+            count += alive
+        # An ended child is in its parent's sum when it was waited for, and only in what was seen of it when it was not.
+        return Usage(max(living, sum(self._own.values())), rss, count)
+
+    def _find(self) -> None:
+        found: list[psutil.Process] = []
+        for process in list(self._known.values()):
+            with contextlib.suppress(psutil.Error):
+                found += process.children(recursive=True)
+        self._namespace |= self._namespaces()
+        if self._namespace:
+            for pid in psutil.pids():
+                if _pid_namespace(pid) in self._namespace:
+                    with contextlib.suppress(psutil.Error):
+                        found.append(psutil.Process(pid))
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                self._known.setdefault((process.pid, process.create_time()), process)
+
+    @property
+    def pids(self) -> list[int]:
+        return [pid for pid, _ in self._known]
+
+    def kill_all(self, patience_s: float = 5.0) -> bool:
+        """SIGKILL until none is left; False when some outlast the patience. Zombies of ours are reaped."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            self._find()
+            living = [process for process in self._known.values() if _running(process)]
+            for process in living:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            if not living:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+
+
+def _running(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _pid_namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def set_subreaper() -> None:
+    """Orphans below this process become its children, so that they can be found."""
+    import ctypes
+    import sys
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def boot_minus_monotonic() -> float:
+    """Grows by as much as the machine was suspended."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    return time.time() - time.monotonic()

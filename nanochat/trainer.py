@@ -1,0 +1,218 @@
+"""Inside the trainer: build the Run, run train.py, answer questions. Everything here may be altered by train.py; nothing
+it says is believed by the scorer beyond "I failed"."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import math
+import mmap
+import os
+import random
+import socket
+import sys
+import time
+import traceback
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nanochat import sandbox, wire
+from nanochat.run import Run
+
+FILENAME = "train.py"
+EVERY_S = 0.05  # messages about steps and figures are sent at most so often
+TRACEBACK_LINES = 20
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the scorer tells the trainer before it starts."""
+
+    source: str
+    device: str
+    vocab_size: int
+    seq_len: int
+    seed: int
+    budget_s: float
+    max_steps: int | None
+    scratch: str
+    memory_limit: int | None
+    inputs: int  # handle of the shared tokens, int64 (B, T)
+    outputs: int  # handle of the shared logits, float32 (B, T, V)
+    batch: int
+
+
+class Channel:
+    """The trainer's end of the socket pair."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._last = {"step": 0.0, "log": 0.0}
+
+    def say(self, kind: str, **content: Any) -> None:
+        self._end.sendall(wire.pack({"say": kind, **content}))
+
+    def now_and_then(self, kind: str, **content: Any) -> None:
+        now = time.monotonic()
+        if now - self._last[kind] >= EVERY_S:
+            self._last[kind] = now
+            self.say(kind, **content)
+
+    def listen(self) -> dict[str, Any]:
+        raw = b""
+        while len(raw) < wire.SIZE:
+            piece = self._end.recv(wire.SIZE - len(raw))
+            if not piece:
+                raise SystemExit(0)  # the scorer is done
+            raw += piece
+        return wire.unpack(raw)
+
+    def receive_tokens(self) -> np.ndarray:
+        """The training tokens as a read-only map; their path is not ours to open."""
+        raw, handles, _, _ = socket.recv_fds(self._end, wire.SIZE, 1)
+        while len(raw) < wire.SIZE:
+            raw += self._end.recv(wire.SIZE - len(raw))
+        size = os.fstat(handles[0]).st_size
+        return np.frombuffer(mmap.mmap(handles[0], size, prot=mmap.PROT_READ), dtype="<u2")
+
+
+def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = ()) -> None:
+    """The trainer's whole life. Ends by os._exit, so that nothing of the parent's is cleaned up twice."""
+    channel = Channel(end)
+    try:
+        missing += sandbox.drop_rights(write=[Path(spec.scratch)], device=spec.device, memory_limit=spec.memory_limit)
+        channel.say("missing", parts=list(missing))
+        _seed(spec.seed)
+        model = _train(channel, spec)
+        _answer(channel, spec, model)
+    except SystemExit:
+        pass
+    except BaseException as error:
+        with contextlib.suppress(Exception):
+            channel.say("crash", **describe(error, spec.source))
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _train(channel: Channel, spec: Spec) -> Any:
+    started = 0.0
+    clock = time.process_time if spec.device == "cpu" else time.monotonic
+
+    def start() -> np.ndarray:
+        nonlocal started
+        channel.say("start")
+        if spec.max_steps is not None:  # the preflight: random tokens
+            tokens = np.random.default_rng(0).integers(0, spec.vocab_size, 65536).astype("<u2")
+        else:
+            tokens = channel.receive_tokens()
+        started = clock()
+        return tokens
+
+    steps = 0
+
+    def on_step(count: int, tokens: int) -> None:
+        nonlocal steps
+        steps = count
+        channel.now_and_then("step", steps=count, tokens=tokens)
+
+    def on_log(values: dict[str, float]) -> None:
+        few = {str(name)[:40]: float(value) for name, value in list(values.items())[:16]}
+        channel.now_and_then("log", step=steps, progress=run.progress, values=few)
+
+    run = Run(
+        device=torch.device(spec.device),
+        vocab_size=spec.vocab_size,
+        seq_len=spec.seq_len,
+        seed=spec.seed,
+        start=start,
+        clock=lambda: clock() - started,
+        budget_s=spec.budget_s,
+        on_log=on_log,
+        on_step=on_step,
+        max_steps=spec.max_steps,
+    )
+    module = types.ModuleType("nanochat.train")
+    module.__file__ = FILENAME
+    sys.modules["nanochat.train"] = module
+    linecache.cache[FILENAME] = (len(spec.source), None, spec.source.splitlines(keepends=True), FILENAME)
+    exec(compile(spec.source, FILENAME, "exec"), module.__dict__)
+    train = getattr(module, "train", None)
+    if not callable(train):
+        raise Contract("train.py has no function train(run)")
+    model = train(run)
+    if not callable(model):
+        raise Contract(f"train(run) returned {type(model).__name__}, not a model that can be called")
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    params = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else 0
+    channel.say("trained", params=params, steps=run._steps, tokens=run._served)
+    return model
+
+
+def _answer(channel: Channel, spec: Spec, model: Any) -> None:
+    """Tokens in, logits out, until the scorer hangs up."""
+    shape = (spec.batch, spec.seq_len)
+    tokens = wire.Shared(math.prod(shape) * 8, spec.inputs).array("<i8", shape)
+    room = wire.Shared(math.prod(shape) * spec.vocab_size * 4, spec.outputs)
+    while True:
+        batch = int(channel.listen()["batch"])
+        x = torch.from_numpy(tokens[:batch].copy()).to(spec.device)
+        with torch.no_grad():
+            logits = model(x)
+        if not isinstance(logits, torch.Tensor):
+            raise BadShape(f"the model returned {type(logits).__name__}, not a tensor of logits")
+        wanted = (batch, spec.seq_len, spec.vocab_size)
+        if tuple(logits.shape) != wanted:
+            raise BadShape(f"the model returned shape {tuple(logits.shape)} where {wanted} is due")
+        torch.from_numpy(room.array("<f4", wanted)).copy_(logits)
+        del logits
+        channel.say("answer")
+
+
+class Contract(Exception):
+    """train.py does not keep the training contract."""
+
+
+class BadShape(Exception):
+    """The model's output has the wrong shape."""
+
+
+def describe(error: BaseException, source: str) -> dict[str, str]:
+    """Class, reason and the lines of the traceback that a human wants to see."""
+    words = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {words[0] if words else ''}".rstrip(": ")
+    if isinstance(error, SyntaxError):
+        kind = "syntax"
+    elif isinstance(error, Contract):
+        kind, reason = "contract", str(error)
+    elif isinstance(error, BadShape):
+        kind, reason = "output shape", str(error)
+    elif isinstance(error, ImportError):
+        kind = "import"
+    elif isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        kind, reason = "out-of-memory", f"it ran out of memory ({reason})"
+    else:
+        kind = "exception"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILENAME]
+    lines = source.splitlines()
+    shown = []
+    for frame in frames[-6:]:
+        shown.append(f"train.py:{frame.lineno} in {frame.name}")
+        if frame.lineno and frame.lineno <= len(lines):
+            shown.append(f"    {lines[frame.lineno - 1].strip()}")
+    shown.append(f"{type(error).__name__}: {' '.join(words[:3])}")
+    return {"crash": kind, "reason": reason[:300], "traceback": "\n".join(shown[-TRACEBACK_LINES:])[:1500]}

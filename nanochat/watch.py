@@ -1,0 +1,265 @@
+"""One trainer process, watched from outside: its clock, memory, output, messages, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nanochat import sandbox, wire
+from nanochat.processes import Descendants, Usage
+from nanochat.trainer import Spec
+from nanochat.trainer import main as trainer_main
+
+POLL_S = 0.03
+MOST_PROCESSES = 64
+METRICS_LINES = 4000  # a curve that grows longer is thinned to every second point
+NON_FINITE_LOGS = 20  # this many in a row and the training is given up
+FORKS = sys.platform == "linux"
+ESCAPES = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|\][^\x07\x1b]*(\x07|\x1b\\))|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class Failed(Exception):
+    """The trial is over without a score."""
+
+    def __init__(self, outcome: str, reason: str, crash: str | None = None, traceback: str = "") -> None:
+        super().__init__(reason)
+        self.outcome, self.reason, self.crash, self.traceback = outcome, reason, crash, traceback
+
+
+class Watch:
+    """Starts a trainer and follows it. Every wait is bounded, every message is checked, and it always ends."""
+
+    def __init__(
+        self, spec: Spec, out: Path, *, memory_limit: int | None, output_limit: int, hang_s: float, wall: bool
+    ) -> None:
+        self._limit, self._hang_s, self._wall = memory_limit, hang_s, wall
+        self._end, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        self._scratch = Path(tempfile.mkdtemp(prefix="autoresearch-trial-"))
+        spec = replace(spec, scratch=str(self._scratch))
+        self._began = time.monotonic()
+        self.pid = self._fork(theirs, writer, spec) if FORKS else self._spawn(theirs, writer, spec)
+        theirs.close()
+        os.close(writer)
+        self._output = reader
+        self._room = output_limit
+        self._inbox = wire.Inbox(self._end)
+        self._queue: deque[dict[str, Any]] = deque()
+        self._tree = Descendants(self.pid)
+        self._out = out
+        self._metrics: list[str] = []
+        self._every, self._seen = 1, 0
+        self._written = 0
+        self._bad_logs = 0
+        self.missing: tuple[str, ...] = ()
+        self.peak_rss = 0
+        self.steps = self.tokens = 0
+        self.loss: float | None = None
+        self.progress = 0.0
+        self.curve: list[tuple[float, int]] = []  # (used, steps)
+        self.alive_at = self._began
+        self._usage = Usage(0.0, 0, 1)
+        self._polled = 0.0
+
+    # -- starting -------------------------------------------------------------------------------------------------
+
+    def _fork(self, theirs: socket.socket, writer: int, spec: Spec) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        try:  # the warden: enters the namespaces, forks the trainer into them, waits for it
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            sandbox.die_with_parent()
+            sandbox.dumpable(True)
+            missing = sandbox.enter_namespaces()
+            if os.fork() == 0:
+                sandbox.die_with_parent()
+                _stdio(writer)
+                _close_all_but({0, 1, 2, theirs.fileno(), spec.inputs, spec.outputs})
+                os.chdir(spec.scratch)
+                os.environ |= {"TMPDIR": spec.scratch, "HOME": spec.scratch}
+                tempfile.tempdir = None
+                trainer_main(theirs, spec, ("no process namespace",) if "pid" in missing else ())
+            _close_all_but(set())
+            os.wait()
+        finally:
+            os._exit(0)
+
+    def _spawn(self, theirs: socket.socket, writer: int, spec: Spec) -> int:
+        """Where forking a process that has torch imported is unsafe."""
+        handles = [theirs.fileno(), spec.inputs, spec.outputs]
+        code = "import sys, json; from nanochat.watch import spawned; spawned(*json.loads(sys.argv[1]))"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, json.dumps([theirs.fileno(), asdict(spec)])],
+            stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, pass_fds=handles, start_new_session=True,
+        )  # fmt: skip
+        return process.pid
+
+    # -- following ------------------------------------------------------------------------------------------------
+
+    def used(self, *, fresh: bool = False) -> float:
+        """Seconds of the budget's unit used since the trainer started: CPU seconds, or wall seconds on a GPU."""
+        now = time.monotonic()
+        if fresh or now - self._polled > POLL_S:
+            self._polled = now
+            self._usage = self._tree.poll()
+            self.peak_rss = max(self.peak_rss, self._usage.rss)
+            if self._limit is not None and self._usage.rss > self._limit + (1 << 29):
+                raise Failed(
+                    "crash", f"it used more than the {self._limit / 1e9:.1f} GB of memory it may", "out-of-memory"
+                )
+            if self._usage.count > MOST_PROCESSES:
+                raise Failed(
+                    "crash", f"it started {self._usage.count} processes; {MOST_PROCESSES} are allowed", "contract"
+                )
+        return now - self._began if self._wall else self._usage.cpu_s
+
+    def wait(self, kind: str, check: Callable[[], None]) -> dict[str, Any]:
+        """The next message of that kind. `check` is called at each turn and may raise Failed."""
+        while True:
+            while self._queue:
+                message = self._queue.popleft()
+                if message["say"] == kind:
+                    return message
+                self._hear(message)
+            select.select([self._end, self._output], [], [], POLL_S)
+            self._drain()
+            try:
+                self._queue += self._inbox.read()
+            except wire.Malformed as error:
+                raise Failed("crash", f"it sent a message that is none ({error})", "contract") from None
+            except EOFError:
+                self.used(fresh=True)
+                raise Failed("crash", "the training process ended without a word", "exception") from None
+            self.used()
+            check()
+            if time.monotonic() - self.alive_at > self._hang_s:
+                raise Failed("crash", f"it did nothing for {self._hang_s:.0f} s", "hang")
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        try:
+            match message["say"]:
+                case "missing":
+                    self.missing = tuple(str(part)[:60] for part in message.get("parts", [])[:8])
+                case "step":
+                    steps = int(wire.number(message, "steps"))
+                    if steps > self.steps:
+                        self.alive_at = time.monotonic()
+                    self.steps, self.tokens = steps, int(wire.number(message, "tokens"))
+                    self.curve.append((self.used(), steps))
+                case "log":
+                    self._log(message)
+                case "crash":
+                    raise Failed(
+                        "crash", plain(str(message.get("reason", "")))[:300], str(message.get("crash")),
+                        plain(str(message.get("traceback", "")))[:1500],
+                    )  # fmt: skip
+                case other:
+                    raise Failed("crash", f"it said {plain(other)[:30]!r} where that makes no sense", "contract")
+        except (wire.Malformed, TypeError, ValueError, OverflowError) as error:
+            raise Failed("crash", f"it sent a message that is none ({error})", "contract") from None
+
+    def _log(self, message: dict[str, Any]) -> None:
+        values = {plain(str(name)): float(value) for name, value in dict(message.get("values", {})).items()}
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        self._bad_logs = 0 if len(finite) == len(values) else self._bad_logs + 1
+        if self._bad_logs >= NON_FINITE_LOGS:
+            raise Failed("crash", "the loss is no finite number any more", "non-finite")
+        self.progress = min(1.0, max(0.0, wire.number(message, "progress")))
+        self.loss = finite.get("loss", self.loss)
+        self._seen += 1
+        if finite and self._seen % self._every == 0:
+            line = {"step": int(wire.number(message, "step")), "progress": round(self.progress, 5), **finite}
+            self._metrics.append(json.dumps(line))
+            self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        path = self._out / "metrics.jsonl"
+        with contextlib.suppress(OSError):
+            if len(self._metrics) > METRICS_LINES:
+                self._metrics = self._metrics[::2]
+                self._every *= 2
+                path.write_text("\n".join(self._metrics) + "\n")
+            else:
+                with path.open("a") as file:
+                    file.write(self._metrics[-1] + "\n")
+
+    def _drain(self) -> None:
+        """Keep the first bytes of what the trainer prints, cleaned; read on and forget the rest."""
+        for _ in range(16):
+            try:
+                piece = os.read(self._output, 1 << 16)
+            except BlockingIOError:
+                return
+            if not piece:
+                return
+            if self._room > 0:
+                clean = ESCAPES.sub(b"", piece)[: self._room]
+                self._room -= len(clean)
+                with contextlib.suppress(OSError), (self._out / "output.txt").open("ab") as file:
+                    file.write(clean + (b"" if self._room else b"\n[cut]\n"))
+
+    def say(self, **content: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._end.send(wire.pack({"say": "ask", **content}), socket.MSG_DONTWAIT)  # one message always has room
+
+    def send_tokens(self, handle: int) -> None:
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._end, [wire.pack({"say": "tokens"})], [handle])
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Kill whatever is left and clear up. Never raises."""
+        with contextlib.suppress(Exception):
+            self._drain()
+        self._tree.kill_all()
+        self._end.close()
+        os.close(self._output)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def pids(self) -> list[int]:
+        return self._tree.pids
+
+
+def plain(text: str) -> str:
+    """No escape sequences, no control characters but line ends and tabs."""
+    return ESCAPES.sub(b"", text.encode(errors="replace")).decode(errors="replace")
+
+
+def _stdio(writer: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(writer, 1)
+    os.dup2(writer, 2)
+
+
+def _close_all_but(keep: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
+def spawned(handle: int, fields: dict[str, Any]) -> None:
+    """The other end of `_spawn`."""
+    sandbox.preload()
+    trainer_main(socket.socket(fileno=handle), Spec(**fields), ())

@@ -1,0 +1,97 @@
+"""Between scorer and trainer: messages of one fixed size over a socket pair, and shared buffers. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+import tempfile
+from typing import Any
+
+import numpy as np
+
+SIZE = 4096  # bytes of every message
+
+
+class Malformed(Exception):
+    """The other side sent something that is no message."""
+
+
+def pack(message: dict[str, Any]) -> bytes:
+    """One message, padded with spaces. Raises ValueError when it is too long."""
+    raw = json.dumps(message, allow_nan=True).encode()
+    if len(raw) > SIZE:
+        raise ValueError("message too long")
+    return raw.ljust(SIZE)
+
+
+def unpack(raw: bytes) -> dict[str, Any]:
+    """Raises Malformed."""
+    try:
+        message = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(str(error)) from None
+    if not isinstance(message, dict) or not isinstance(message.get("say"), str):
+        raise Malformed("no message")
+    return message
+
+
+def number(message: dict[str, Any], name: str) -> float:
+    """A number of an untrusted message. Raises Malformed."""
+    value = message.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Malformed(f"{name} is no number")
+    return float(value)
+
+
+class Inbox:
+    """Whole messages out of a stream that may bring them in pieces."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._rest = b""
+
+    def read(self) -> list[dict[str, Any]]:
+        """What came since the last call, without waiting. Raises Malformed, or EOFError when the other side is gone."""
+        messages = []
+        while True:
+            try:
+                piece = self._end.recv(1 << 16, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return messages
+            except OSError:
+                raise EOFError from None
+            if not piece:
+                if messages:
+                    return messages
+                raise EOFError
+            self._rest += piece
+            while len(self._rest) >= SIZE:
+                messages.append(unpack(self._rest[:SIZE]))
+                self._rest = self._rest[SIZE:]
+            if len(messages) >= 256:
+                return messages
+
+
+class Shared:
+    """Memory that two processes see: an array over an anonymous file."""
+
+    def __init__(self, size: int, handle: int | None = None) -> None:
+        self.handle = handle if handle is not None else anonymous_file(size)
+        self._map = mmap.mmap(self.handle, size)
+
+    def array(self, dtype: str, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
+        count = int(np.prod(shape))
+        return np.frombuffer(self._map, dtype=dtype, count=count, offset=offset).reshape(shape)
+
+
+def anonymous_file(size: int) -> int:
+    """A file descriptor of `size` zero bytes that has no name."""
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("autoresearch")
+    else:
+        with tempfile.TemporaryFile() as file:
+            handle = os.dup(file.fileno())
+    os.ftruncate(handle, size)
+    return handle
