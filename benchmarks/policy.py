@@ -1,0 +1,215 @@
+"""Many simulated nights under the keep rule: false keeps, missed gains, and what they cost. No training, only numbers.
+
+A night is a series of changes to a file whose true score is known. Most do nothing; the others help or harm by half to
+six times the noise. The noise that the rule believes in starts as a prior that is wrong by up to a factor of two and
+learns from repeats, as in a run; scores of the best are cached, and it is measured again every eight experiments.
+
+python benchmarks/policy.py [--nights 400] [--experiments 100] [--seed 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from core import policy
+from core.noise import Noise
+
+USELESS = 0.7  # share of changes that do nothing
+EFFECTS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # size of the others, in true sigmas
+HARMFUL = 0.6  # share of the others that make it worse
+SIMPLER = 0.1  # share of changes that take code out
+REMEASURE_EVERY = 8
+MAX_BEST_SEEDS = 12
+NODES = 2000
+SIGMA = 0.008  # the true noise; all results are in its units
+WRONG = (0.5, 1.0, 2.0)  # true noise / prior
+
+
+@dataclass
+class Tally:
+    """What happened over many nights."""
+
+    useless: int = 0
+    false_keeps: int = 0
+    harmful: int = 0
+    harmful_keeps: int = 0
+    tried: dict[float, int] = field(default_factory=lambda: defaultdict(int))
+    kept: dict[float, int] = field(default_factory=lambda: defaultdict(int))
+    simplified: int = 0
+    experiments: int = 0
+    runs: int = 0
+    improved: float = 0.0  # sigmas that the nights' best gained in truth
+    drift: list[float] = field(default_factory=list)  # sigmas lost by simplifications in each night
+    believed: list[float] = field(default_factory=list)  # believed / true noise at the end of each night
+
+    @property
+    def false_per_50(self) -> float:
+        """False keeps per 50 changes that do nothing."""
+        return 50 * self.false_keeps / max(1, self.useless)
+
+    @property
+    def extra_runs(self) -> float:
+        """Trainings beyond the first, per experiment, those of the best included."""
+        return self.runs / max(1, self.experiments) - 1
+
+
+@dataclass
+class Commit:
+    """A version of the file: its true score and those measured of it."""
+
+    truth: float
+    scores: dict[int, float] = field(default_factory=dict)
+
+
+def night(
+    dice: random.Random, experiments: int, wrong: float, tally: Tally, *, correlation: float, useless: float
+) -> None:
+    """One night; `correlation` is that of two versions' scores on the same seed, `useless` the share of such changes."""
+    prior = SIGMA / wrong
+    shared: dict[int, float] = defaultdict(lambda: dice.gauss(0, SIGMA))
+
+    def measure(commit: Commit, seed: int) -> None:
+        own = dice.gauss(0, SIGMA)
+        commit.scores[seed] = commit.truth + correlation**0.5 * shared[seed] + (1 - correlation) ** 0.5 * own
+        tally.runs += 1
+
+    run_seed = dice.randrange(10**6)
+    order = [policy.seed(run_seed, index) for index in range(MAX_BEST_SEEDS)]
+    best = Commit(truth=1.6)
+    measure(best, order[0])
+    tally.runs -= 1  # the baseline comes with any rule
+    line, since, lost = [best], 0, 0.0
+    finished: list[tuple[float, ...]] = []  # repeated scores of versions that were dropped
+
+    for _ in range(experiments):
+        effect = 0.0
+        if dice.random() >= useless:
+            effect = dice.choice(EFFECTS) * (-1 if dice.random() < HARMFUL else 1)
+        simpler = dice.random() < SIMPLER
+        candidate = Commit(best.truth - effect * SIGMA)
+        measure(candidate, order[0])
+        while True:
+            groups = [tuple(commit.scores.values()) for commit in (*line, candidate) if len(commit.scores) > 1]
+            noise = Noise.pooled(prior, finished + groups)
+            confirmed = [mean(commit) for commit in line if len(commit.scores) > 1]
+            decision = policy.decide(
+                candidate.scores, best.scores, noise.sigma, run_seed=run_seed, nodes=NODES,
+                nodes_delta=-60 if simpler else 0, best_confirmed=min(confirmed) if confirmed else mean(best),
+            )  # fmt: skip
+            if decision.action != "measure":
+                break
+            assert decision.seed is not None
+            measure(candidate if decision.who == "candidate" else best, decision.seed)
+            if decision.who == "best":
+                since = 0
+        since += 1
+        tally.experiments += 1
+        if effect == 0:
+            tally.useless += 1
+            tally.false_keeps += decision.action == "keep"
+        elif effect < 0:
+            tally.harmful += 1
+            tally.harmful_keeps += decision.action == "keep"
+        else:
+            tally.tried[effect] += 1
+            tally.kept[effect] += decision.action in ("keep", "simplify")
+        if decision.action in ("keep", "simplify"):
+            if decision.action == "simplify":
+                tally.simplified += 1
+                lost += max(0.0, -effect)
+            best, since = candidate, 0
+            line.append(best)
+        elif len(candidate.scores) > 1:
+            finished.append(tuple(candidate.scores.values()))
+        if since >= REMEASURE_EVERY and len(best.scores) < MAX_BEST_SEEDS:
+            measure(best, next(seed for seed in order if seed not in best.scores))
+            since = 0
+    tally.drift.append(lost)
+    tally.improved += (line[0].truth - best.truth) / SIGMA
+    tally.believed.append(noise.sigma / SIGMA)
+
+
+def mean(commit: Commit) -> float:
+    return sum(commit.scores.values()) / len(commit.scores)
+
+
+def simulate(
+    nights: int, experiments: int, seed: int, wrong: float, *, correlation: float = 0.0, useless: float = USELESS
+) -> Tally:
+    """Many nights under one error of the prior. Deterministic for a seed."""
+    dice, tally = random.Random(f"{seed} {wrong} {correlation} {useless}"), Tally()
+    for _ in range(nights):
+        night(dice, experiments, wrong, tally, correlation=correlation, useless=useless)
+    return tally
+
+
+def creeping(nights: int, experiments: int, seed: int, loss: float) -> float:
+    """Mean sigmas that a night loses when every change takes code out and costs `loss` sigmas: the drift that is let in."""
+    total = 0.0
+    dice = random.Random(f"{seed} creeping {loss}")
+    for _ in range(nights):
+        order = [policy.seed(1, index) for index in range(MAX_BEST_SEEDS)]
+        line = [Commit(1.6, {seed: dice.gauss(1.6, SIGMA) for seed in order[:2]})]
+        for _ in range(experiments):
+            best = line[-1]
+            truth = best.truth + loss * SIGMA
+            candidate = Commit(truth, {order[0]: dice.gauss(truth, SIGMA)})
+            while True:
+                decision = policy.decide(
+                    candidate.scores, best.scores, SIGMA, run_seed=1, nodes=NODES, nodes_delta=-60,
+                    best_confirmed=min(mean(commit) for commit in line if len(commit.scores) > 1),
+                )  # fmt: skip
+                if decision.action != "measure":
+                    break
+                assert decision.seed is not None
+                who = candidate if decision.who == "candidate" else best
+                who.scores[decision.seed] = dice.gauss(who.truth, SIGMA)
+            if decision.action in ("keep", "simplify"):
+                line.append(candidate)
+        total += (line[-1].truth - line[0].truth) / SIGMA
+    return total / nights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--nights", type=int, default=400)
+    parser.add_argument("--experiments", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    began = time.perf_counter()
+    print(
+        f"{options.nights} nights of {options.experiments} experiments for each line; effects in units of the true noise"
+    )
+    print("useless  corr  noise/prior  false keeps  harmful kept  extra runs  believed  kept of real gains of size")
+    print(
+        "                            per 50       per 50        per exp.    noise    "
+        + "".join(f"{e:>6g}" for e in EFFECTS)
+    )
+    for useless, correlation in ((USELESS, 0.0), (USELESS, 0.7), (1.0, 0.0)):
+        for wrong in WRONG:
+            t = simulate(
+                options.nights, options.experiments, options.seed, wrong, correlation=correlation, useless=useless
+            )
+            gains = "".join(f"{t.kept[e] / t.tried[e]:>6.0%}" if t.tried[e] else "     -" for e in EFFECTS)
+            harm = 50 * t.harmful_keeps / max(1, t.harmful)
+            believed = sum(t.believed) / len(t.believed)
+            print(
+                f"{useless:>7.0%}  {correlation:>4g}  {wrong:>11g}  {t.false_per_50:>11.2f}  {harm:>12.2f}  "
+                f"{t.extra_runs:>10.2f}  {believed:>8.2f}  {gains}"
+            )
+    for loss in (0.2, 0.5):
+        lost = creeping(options.nights // 4, options.experiments, options.seed, loss)
+        print(f"a night of nothing but shorter code, each {loss:g} sigma worse: {lost:.2f} sigma lost in all")
+    print(f"({time.perf_counter() - began:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
