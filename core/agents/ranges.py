@@ -1,0 +1,113 @@
+"""Where a knob may sensibly go, from its name, value and comment. Pure but for Optuna's distributions, imported late."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from core.knobs import Knob, Value, is_power_of_two
+
+MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
+CHOICES = re.compile(r"one of:?\s*([\w, ]+)")
+ZERO_MEANS = re.compile(r"\b0 = ")
+TOPICS = (
+    ("schedule", ("WARM", "FINAL_LR")),
+    ("heads", ("HEAD", "KV_")),
+    ("embeddings", ("EMBED_STD", "VALUE_", "TIE_")),
+    ("regularisation", ("_DECAY",)),
+    ("optimizer", ("_LR", "MUON", "BETA", "MOMENTUM", "EPS")),
+    ("attention", ("WINDOW", "ROPE", "SOFTCAP")),
+    ("size", ("DEPTH", "WIDTH", "MLP", "BATCH", "SEQ_LEN")),
+)
+PATTERNS = ("L", "S", "SL", "SSL", "SSSL")
+
+
+def topic_of(name: str) -> str:
+    """The charter's topic that a knob belongs to."""
+    return next((topic for topic, marks in TOPICS if any(mark in name for mark in marks)), "size")
+
+
+@dataclass(frozen=True)
+class Range:
+    """How a knob is drawn. `power` draws an exponent of two; `choice` an index, since Optuna wants fixed categories."""
+
+    kind: Literal["float", "log", "int", "power", "choice"]
+    low: float
+    high: float
+    choices: tuple[Value, ...] = ()
+
+    def distribution(self) -> Any:
+        import optuna
+
+        if self.kind in ("float", "log"):
+            return optuna.distributions.FloatDistribution(self.low, self.high, log=self.kind == "log")
+        return optuna.distributions.IntDistribution(int(self.low), int(self.high))
+
+    def encode(self, value: Value) -> Any:
+        """A knob's value as Optuna sees it; -1e18 when it cannot be."""
+        if self.kind == "power":
+            return value.bit_length() - 1 if isinstance(value, int) and is_power_of_two(value) else -(10**18)
+        if self.kind == "choice":
+            return self.choices.index(value) if value in self.choices else -(10**18)
+        return value if isinstance(value, int | float) else -(10**18)
+
+    def decode(self, drawn: Any) -> Value:
+        if self.kind == "power":
+            return int(2 ** int(drawn))
+        if self.kind == "choice":
+            return self.choices[int(drawn)]
+        return int(drawn) if self.kind == "int" else float(f"{drawn:.3g}")
+
+    def contains(self, encoded: Any) -> bool:
+        return bool(self.low <= encoded <= self.high)
+
+
+def of(knob: Knob) -> Range:
+    """The range around a knob's present value: small steps, and nothing that makes no sense."""
+    value, name = knob.value, knob.name
+    least = 0 if ZERO_MEANS.search(knob.comment) else 1
+    if isinstance(value, bool):
+        return Range("choice", 0, 1, (False, True))
+    if isinstance(value, str):
+        listed = CHOICES.search(knob.comment)
+        choices = tuple(word.strip() for word in listed[1].split(",")) if listed else PATTERNS
+        choices = choices if value in choices else (value, *choices)
+        return Range("choice", 0, len(choices) - 1, choices)
+    if isinstance(value, int):
+        if is_power_of_two(value) and value >= 8:
+            exponent = value.bit_length() - 1
+            return Range("power", max(1, exponent - 1), exponent + 1)
+        if value < 8:
+            top = {"MUON_STEPS": 5}.get(name, value + 2)
+            return Range("int", max(least, value - 2), max(top, least + 1))
+        return Range("int", max(least, round(value / 2)), value * 2)
+    if value == 0.0:
+        return Range("float", 0.0, 0.5 if "WARM" in name else 0.1)
+    if ("BETA" in name or "MOMENTUM" in name) and 0.5 < value < 1:
+        return Range("float", max(0.3, 1 - 3 * (1 - value)), 1 - (1 - value) / 3)
+    if "fraction" in knob.comment and value <= 1:
+        return Range("float", max(0.0, value - 0.3), min(1.0, value + 0.3))
+    return Range("log", value / 3, value * 3)
+
+
+def sensible(values: Mapping[str, Value], known: Mapping[str, Knob]) -> bool:
+    """Whether sizes fit each other: multiples that the comments ask for, whole heads, whole groups."""
+    for name, knob in known.items():
+        found = MULTIPLE.search(knob.comment)
+        other = values.get(found[1]) if found else None
+        value = values.get(name)
+        if isinstance(other, int) and isinstance(value, int) and other and value % other:
+            return False
+    width, head, groups = values.get("WIDTH"), values.get("HEAD_DIM"), values.get("KV_GROUPS")
+    if isinstance(width, int) and isinstance(head, int):
+        if head % 2 or width % head:
+            return False
+        if isinstance(groups, int) and (groups < 1 or (width // head) % groups):
+            return False
+    batch, rows, length = values.get("TOTAL_BATCH"), values.get("BATCH_SIZE"), values.get("SEQ_LEN")
+    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int) and batch % (rows * length):
+        return False
+    warm = [values.get(name) for name in ("WARM_UP", "WARM_DOWN")]
+    return sum(value for value in warm if isinstance(value, float)) <= 1.0

@@ -1,0 +1,203 @@
+"""The agent `search`: no language model. Optuna over the knobs, a book of structural edits, and combinations of near misses.
+
+It depends on nothing but the context, so that a resumed run goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from core import edits, knobs
+from core.agents.base import Context, Past
+from core.agents.book import BOOK
+from core.agents.ranges import Range, of, sensible, topic_of
+from core.charter import Charter, CharterError
+from core.charter import read as read_charter
+from core.knobs import Knob, Value
+from core.model import Proposal
+
+ENTRIES = {entry.name: entry for entry in BOOK}
+TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
+EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
+COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
+NEAR = 1.0  # a change that lost by less than so many sigmas is a near miss
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A candidate for a proposal: the whole new train.py with what was done to get there."""
+
+    source: str
+    hypothesis: str
+    topic: str
+    meta: dict[str, Any]
+
+
+class Search:
+    """Proposes by what paid off so far, weighted by what program.md asks for; never the same change twice."""
+
+    name = "search"
+
+    async def propose(self, context: Context) -> Proposal:
+        """One new change to the best train.py. It never runs out: when all is tried, it moves more knobs at once."""
+        return await asyncio.to_thread(self.propose_now, context)
+
+    async def release(self) -> None:
+        pass
+
+    def propose_now(self, context: Context) -> Proposal:
+        chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
+        charter = _charter(context.charter)
+        seen = {past.fingerprint for past in context.past if past.parent == context.parent}
+        seen |= {*context.pending, context.parent}
+        for draft in _drafts(context, charter, chance):
+            if draft is None:
+                continue
+            try:
+                edits.gate(context.source, draft.source, off_limits=charter.off_limits)
+            except edits.EditError:
+                continue
+            if edits.fingerprint(draft.source) not in seen:
+                return Proposal(
+                    hypothesis=draft.hypothesis, source=draft.source, agent=self.name, topic=draft.topic, meta=draft.meta
+                )
+        raise AssertionError("unreachable: the stream of drafts has no end")
+
+
+def _charter(text: str) -> Charter:
+    try:
+        return read_charter(text)
+    except CharterError:
+        return Charter()
+
+
+def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterator[Draft | None]:
+    """An endless stream of ideas, the most promising kinds first, wider and wider."""
+    known = {knob.name: knob for knob in knobs.read(context.source) if knob.name not in charter.off_limits}
+    if context.number % COMBINE_EVERY == 0:
+        yield from _combinations(context, chance)
+    ranked = _ranked(context, charter, known, chance)
+    for _ in range(TRIES):
+        arm, topic = next(ranked)
+        yield _structural(context, topic, chance) if arm == "book" else _tune(context, known, topic, chance, 0)
+    width = 2
+    while True:  # nothing small is left
+        yield _tune(context, known, None, chance, min(width, len(known)))
+        width += 1
+
+
+# -- what to try ------------------------------------------------------------------------------------------------------
+
+
+def _kinds(past: Past) -> tuple[str, str]:
+    return ("book" if past.proposal.meta.get("edits") else "knob", past.proposal.topic)
+
+
+def _ranked(
+    context: Context, charter: Charter, known: dict[str, Knob], chance: random.Random
+) -> Iterator[tuple[str, str]]:
+    """Kinds of change, drawn by an upper confidence bound on their pay-off (UCB1, Auer et al. 2002) times the charter's
+    weight: endless, anew each time, so that a kind whose ideas are used up gives way to the others."""
+    pay: dict[tuple[str, str], list[float]] = {}
+    for past in context.past:
+        gain = past.gain if past.gain is not None else -2 * context.sigma
+        pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
+    arms = {("book", entry.topic) for entry in BOOK} | {("knob", topic_of(name)) for name in known}
+    weights = {arm: charter.weights.get(arm[1], 1.0) for arm in sorted(arms)}
+    total = 1 + len(context.past)
+    while True:
+        scores = {}
+        for arm, weight in weights.items():
+            found = pay.get(arm, [])
+            mean = sum(found) / (len(found) + 1)
+            bound = mean + EXPLORE * math.sqrt(2 * math.log(total + 1) / (len(found) + 1)) + 3
+            scores[arm] = weight * max(0.05, bound) * -math.log(1 - chance.random())  # an exponential race
+        yield max(scores, key=lambda arm: scores[arm])
+
+
+def _structural(context: Context, topic: str, chance: random.Random) -> Draft | None:
+    """An idea of the book on that topic which was not tried on this train.py; failed ones are left alone."""
+    crashed = {name for past in context.past if past.crash for name in past.proposal.meta.get("edits", [])}
+    entries = [entry for entry in BOOK if entry.topic == topic and entry.name not in crashed]
+    if not entries:
+        return None
+    entry = chance.choice(entries)
+    changed = entry.apply(context.source)
+    if changed is None:
+        return None
+    return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
+
+
+def _tune(context: Context, known: dict[str, Knob], topic: str | None, chance: random.Random, width: int) -> Draft | None:
+    """Move one to three knobs (`width` of them when given), to where Optuna's TPE expects a gain."""
+    names = sorted(name for name in known if topic is None or topic_of(name) == topic)
+    if not names:
+        return None
+    count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
+    chosen = chance.sample(names, count)
+    values = _ask(context, {name: of(known[name]) for name in chosen}, chance)
+    values = {name: value for name, value in values.items() if value != known[name].value}
+    if not values or not sensible({name: knob.value for name, knob in known.items()} | values, known):
+        return None
+    words = "; ".join(_move(known[name], value) for name, value in values.items())
+    return Draft(
+        knobs.set_knobs(context.source, values), words[0].upper() + words[1:] + ".", topic_of(next(iter(values))),
+        {"knobs": values, "edits": []},
+    )  # fmt: skip
+
+
+def _move(knob: Knob, value: Value) -> str:
+    what = knob.comment.split(";")[0] or knob.name.lower()
+    verb = "set"
+    if isinstance(value, int | float) and not isinstance(value, bool) and isinstance(knob.value, int | float):
+        verb = "raise" if value > knob.value else "lower"
+    return f"{verb} {knob.name} from {knob.written} to {knobs.write(value, knob.written)} ({what})"
+
+
+def _ask(context: Context, ranges: dict[str, Range], chance: random.Random) -> dict[str, Value]:
+    """Values by TPE (Bergstra et al. 2011), from every earlier experiment that moved one of these knobs."""
+    import optuna  # slow to import, and only this needs it
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=chance.randrange(2**31), n_startup_trials=6, constant_liar=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for past in context.past:
+        moved = past.proposal.meta.get("knobs", {})
+        params = {name: ranges[name].encode(value) for name, value in moved.items() if name in ranges}
+        fits = {name: value for name, value in params.items() if ranges[name].contains(value)}
+        if fits:
+            gain = past.gain if past.gain is not None else -3 * context.sigma
+            distributions = {name: ranges[name].distribution() for name in fits}
+            study.add_trial(optuna.trial.create_trial(params=fits, distributions=distributions, value=gain))
+    trial = study.ask({name: found.distribution() for name, found in ranges.items()})
+    return {name: ranges[name].decode(trial.params[name]) for name in ranges}
+
+
+def _combinations(context: Context, chance: random.Random) -> Iterator[Draft | None]:
+    """Pairs of near misses on this train.py: two small gains that drown alone may show together."""
+    near = [
+        past
+        for past in context.past
+        if past.parent == context.parent and past.gain is not None and past.gain > -NEAR * context.sigma
+        and not past.verdict.kept and len(past.proposal.meta.get("parts", [past.number])) == 1
+    ]  # fmt: skip
+    near.sort(key=lambda past: -(past.gain or 0.0))
+    pairs = [(one, other) for i, one in enumerate(near[:6]) for other in near[i + 1 : 6]]
+    chance.shuffle(pairs)
+    for one, other in pairs:
+        source: str | None = context.source
+        meta: dict[str, Any] = {"edits": [], "knobs": {}, "parts": [one.number, other.number]}
+        for past in (one, other):
+            for name in past.proposal.meta.get("edits", []):
+                source = ENTRIES[name].apply(source) if source is not None and name in ENTRIES else None
+            meta["edits"] += past.proposal.meta.get("edits", [])
+            meta["knobs"] |= past.proposal.meta.get("knobs", {})
+        present = {knob.name for knob in knobs.read(source)} if source else set()
+        if source and meta["knobs"].keys() <= present:
+            words = f"Together, two near misses may clear the noise: #{one.number} and #{other.number}."
+            yield Draft(knobs.set_knobs(source, meta["knobs"]), words, one.proposal.topic, meta)

@@ -1,0 +1,86 @@
+"""Every idea of the book, alone and stacked, on the shipped train.py, really trained on tiny shapes."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from core import edits, knobs
+from core.agents.book import BOOK
+from core.charter import TOPICS
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCE = (ROOT / "nanochat" / "train.py").read_text()
+
+TRAIN_ALL = """
+import json, sys, types
+import numpy as np, torch
+from nanochat.run import Run
+torch.set_num_threads(1)
+for name, source in json.load(sys.stdin).items():
+    module = types.ModuleType("train_" + name.replace("-", "_").replace("+", "_"))
+    exec(compile(source, name, "exec"), module.__dict__)
+    losses = []
+    torch.manual_seed(0)
+    run = Run(device=torch.device("cpu"), vocab_size=64, seq_len=16, seed=0, clock=lambda: 0.0, budget_s=1.0, max_steps=3,
+              start=lambda: np.random.default_rng(0).integers(0, 64, 4096).astype("<u2"),
+              on_log=lambda values: losses.append(values["loss"]), on_step=lambda steps, tokens: None)
+    model = module.train(run)
+    x = torch.randint(0, 64, (2, 16))
+    with torch.no_grad():
+        before = model(x)
+        changed = x.clone()
+        changed[:, 9:] = (changed[:, 9:] + 1) % 64
+        after = model(changed)
+    finite = bool(torch.isfinite(before).all()) and all(np.isfinite(losses))
+    causal = bool(torch.equal(before[:, :9], after[:, :9]))
+    print(json.dumps([name, list(before.shape), finite, causal]), flush=True)
+"""
+
+
+def small(source: str) -> str:
+    names = {knob.name for knob in knobs.read(source)}
+    sizes = {"WIDTH": 32, "HEAD_DIM": 16, "SEQ_LEN": 16, "BATCH_SIZE": 2, "TOTAL_BATCH": 32, "WINDOW": 8}
+    return knobs.set_knobs(source, {name: value for name, value in sizes.items() if name in names})
+
+
+def trained(sources: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_ALL], input=json.dumps(sources), capture_output=True, text=True, cwd=ROOT, timeout=110
+    )
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [name for name, *_ in results] == list(sources), done.stderr[-1500:]
+    for name, shape, finite, causal in results:
+        assert shape == [2, 16, 64] and finite, name
+        assert causal, f"{name} looks at the future"
+
+
+def test_every_idea_applies_passes_the_gate_and_trains() -> None:
+    assert len(BOOK) >= 20 and len({entry.name for entry in BOOK}) == len(BOOK)
+    sources = {}
+    for entry in BOOK:
+        changed = entry.apply(SOURCE)
+        assert changed is not None, f"{entry.name} does not apply to the shipped train.py"
+        edits.gate(SOURCE, changed)
+        assert entry.topic in TOPICS
+        sources[entry.name] = small(changed)
+    assert len({edits.fingerprint(source) for source in sources.values()}) == len(BOOK)
+    trained(sources)
+
+
+def test_ideas_stack() -> None:
+    chance = random.Random(1)
+    sources = {}
+    for _ in range(16):
+        source, names = SOURCE, []
+        for entry in chance.sample(BOOK, chance.randint(2, 6)):
+            changed = entry.apply(source)
+            if changed is not None:
+                edits.gate(source, changed)
+                source, names = changed, [*names, entry.name]
+        assert len(names) >= 2
+        sources["+".join(names)] = small(source)
+    trained(sources)
