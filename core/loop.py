@@ -87,9 +87,11 @@ class Loop:
         """
         await self._server.start()
         try:
-            while not self._over():
+            while True:
                 self._tick()
                 self._judge()
+                if self._over():
+                    break
                 self._propose()
                 self._approve()
                 self._launch()

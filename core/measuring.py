@@ -61,10 +61,10 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
     if outcome is Outcome.SCORED and limit is not None and result.peak_memory > limit * 1e9:
         outcome = Outcome.INVALID
         reason = f"it used {result.peak_memory / 1e9:.2f} GB of memory, and program.md allows {limit:g} GB"
-    disturbed = ""
+    disturbed, device = "", state.config.device if state.config else "cpu"
     if outcome in (Outcome.SCORED, Outcome.TIMEOUT):
         earlier = state.facts.get(work.commit)
-        disturbed = policy.disturbed(result, earlier, same_code=earlier is not None) or ""
+        disturbed = policy.disturbed(result, earlier, same_code=earlier is not None, device=device) or ""
     if work.role in ("baseline", "best") and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
         disturbed = ""  # the machine is like this; better a noisy yardstick than none
     return Measured(

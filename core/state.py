@@ -200,6 +200,11 @@ class State:
             again=event.again,
             attempts=[event.commit],
         )
+        if event.again is not None:  # what was measured of it before still counts
+            earlier = self.experiments[event.again]
+            experiment.val_bpb, experiment.measured = self.mean(event.commit), earlier.measured
+            experiment.params, experiment.steps = earlier.params, earlier.steps
+            experiment.tokens_per_s, experiment.peak_memory = earlier.tokens_per_s, earlier.peak_memory
         self.experiments[event.number] = self.open[event.number] = experiment
         self.fingerprints[event.parent, event.fingerprint] = event.number
 

@@ -22,7 +22,7 @@ TRAIN = '''\
 import torch
 import torch.nn.functional as F
 
-LR = 0.03  # learning rate
+LR = 0.01  # learning rate
 DECAY = 0.0  # how much of the learning rate is gone at the end
 BATCH = 8  # rows a step
 
@@ -57,6 +57,7 @@ class Product:
 
     root: Path
     env: dict[str, str]
+    corpus: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -87,7 +88,7 @@ class Product:
         return self(*self.options(name), *arguments, **kwargs)
 
     def options(self, name: str = "r") -> tuple[str, ...]:
-        return ("run", "--headless", "--profile", "tiny", "--dataset", f"text:{self.root / 'corpus'}", "--name", name,
+        return ("run", "--headless", "--profile", "tiny", "--dataset", f"text:{self.corpus}", "--name", name,
                 "--seed", "7", "--device", "cpu")  # fmt: skip
 
     def state(self, name: str = "r") -> State:

@@ -33,10 +33,9 @@ def product(tmp_path: Path, prepared: tuple[Path, Path]) -> Iterator[Product]:
     (root / "nanochat" / "train.py").write_text(TRAIN)
     (root / "program.md").write_text("# Aim\n\nLowest val_bpb. Worth trying: the schedule.\n")
     shutil.copyfile(ROOT / "prepare.py", root / "prepare.py")
-    (root / "corpus").symlink_to(corpus)
-    (root / ".gitignore").write_text("logs/\ncorpus\n__pycache__/\nideas.jsonl\n")
+    (root / ".gitignore").write_text("logs/\n__pycache__/\nideas.jsonl\n")
     env = {**os.environ, "AUTORESEARCH_DATA": str(data), "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    made = Product(root, env)
+    made = Product(root, env, corpus)
     made.git("init", "-q", "-b", "main")
     made.git("add", ".")
     made.git("-c", "user.name=u", "-c", "user.email=u@x", "commit", "-qm", "first")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.product import Product, edit
 
-IDEA = edit("A larger learning rate.", ("LR = 0.03", "LR = 0.1"))
+IDEA = edit("A larger learning rate.", ("LR = 0.01", "LR = 0.03"))
 NO_TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -115,7 +115,7 @@ def test_a_full_disk_pauses_the_run_and_room_lets_it_go_on(product: Product) -> 
     product.logs.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", product.logs], check=True)
     try:
-        ideas = [edit(f"Learning rate {i}.", ("LR = 0.03", f"LR = 0.0{i}")) for i in range(4, 9)]
+        ideas = [edit(f"Learning rate {i}.", ("LR = 0.01", f"LR = 0.0{i}")) for i in range(4, 9)]
         loop = product.start(*product.options(), "--agent", product.script(*ideas), "--budget", "1")
         assert loop.stdout is not None
         for line in loop.stdout:

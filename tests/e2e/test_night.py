@@ -13,8 +13,8 @@ import pytest
 from core.model import Verdict
 from tests.product import TRAIN, Product, edit
 
-BETTER = edit("A three times larger learning rate: the table is still far from converged.", ("LR = 0.03", "LR = 0.1"))
-WORSE = edit("A tiny learning rate, to see that it loses.", ("LR = 0.03", "LR = 0.0001"))
+BETTER = edit("A three times larger learning rate: the table is still far from converged.", ("LR = 0.01", "LR = 0.03"))
+WORSE = edit("A tiny learning rate, to see that it loses.", ("LR = 0.01", "LR = 0.0001"))
 BROKEN = edit("Forget a bracket.", ("model = Bigram(run.vocab_size)", "model = Bigram(run.vocab_size"))
 CRASHING = edit("Divide by nothing.", ("    return model", "    1 / 0\n    return model"))
 
@@ -53,7 +53,7 @@ def test_a_night_by_script(product: Product) -> None:
 def endless(count: int) -> list[dict[str, object]]:
     """Harmless ideas, each a different learning rate."""
     return [
-        {"hypothesis": f"Learning rate {i}.", "source": TRAIN.replace("LR = 0.03", f"LR = {0.02 + i / 1000:.3f}")}
+        {"hypothesis": f"Learning rate {i}.", "source": TRAIN.replace("LR = 0.01", f"LR = {0.02 + i / 1000:.3f}")}
         for i in range(count)
     ]
 
@@ -164,7 +164,7 @@ def test_from_begins_at_another_runs_best(product: Product) -> None:
     product.run("--agent", product.script(BETTER))
     done = product.run("--agent", product.script(WORSE), "--from", "r", name="next")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "LR = 0.1" in product.git("show", f"{product.state('next').fits[0]}:nanochat/train.py")
+    assert "LR = 0.03" in product.git("show", f"{product.state('next').fits[0]}:nanochat/train.py")
 
 
 def test_another_budget_on_a_continued_run_is_refused(product: Product) -> None:
