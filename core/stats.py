@@ -3,110 +3,198 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 FULL_BYTES = 8 << 20  # below this nothing new is started
 LOW_BYTES, LOW_SHARE = 1 << 30, 0.05  # below either, `status` warns
+CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. Memory in bytes, power in watts, temperature in degrees Celsius, clock in MHz."""
+    """One GPU. Memory in bytes, utilisation in percent, power in watts, temperature in degrees Celsius, clock in MHz."""
 
     name: str
-    memory_total: int
+    memory_total: int | None = None
     memory_used: int | None = None
     utilisation: int | None = None
     temperature: int | None = None
     power: float | None = None
     clock: int | None = None
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
 class Machine:
     """CPU in percent over all cores, memory in bytes, and the GPUs."""
 
-    cpu_percent: float
-    memory_used: int
-    memory_total: int
+    cpu_percent: float | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
     gpus: tuple[Gpu, ...] = ()
 
 
 def machine() -> Machine:
-    """The figures now."""
-    memory = psutil.virtual_memory()
-    return Machine(psutil.cpu_percent(), memory.total - memory.available, memory.total, tuple(gpus()))
+    """The figures now; the CPU's is the mean since the last call, and None in the first."""
+    percent = used = total = None
+    with contextlib.suppress(psutil.Error, OSError):
+        percent = psutil.cpu_percent() or None
+    with contextlib.suppress(psutil.Error, OSError):
+        memory = psutil.virtual_memory()
+        used, total = memory.total - memory.available, memory.total
+    return Machine(percent, used, total, tuple(gpus()))
 
 
-def gpus() -> list[Gpu]:
-    """All GPUs that the driver shows; none without a driver."""
+# -- GPUs -------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _nvml() -> Any | None:
+    """The driver's library, initialised at first use and then kept open; None where there is none."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
     except Exception:  # no library, no driver, no right: no GPU to speak of
+        return None
+    return pynvml
+
+
+def gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
+    """The GPUs that this process may use: what the driver shows, less what CUDA_VISIBLE_DEVICES hides."""
+    nvml = _nvml()
+    if nvml is None:
         return []
     found = []
-    try:
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            found.append(_gpu(pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)))
-    except pynvml.NVMLError:
-        pass
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-    return found
+    with contextlib.suppress(Exception):  # a driver that went away
+        for index in range(nvml.nvmlDeviceGetCount()):
+            found.append(_gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
+    return visible(found, environ.get("CUDA_VISIBLE_DEVICES"))
 
 
-def _gpu(nvml: object, handle: object) -> Gpu:
-    def ask(name: str, *arguments: object) -> object | None:
+def visible(found: list[Gpu], setting: str | None) -> list[Gpu]:
+    """Those that a value of CUDA_VISIBLE_DEVICES leaves, by number or beginning of a UUID; it ends at what is unknown."""
+    if setting is None:
+        return found
+    left = []
+    for word in (part.strip() for part in setting.split(",")):
+        if word.isdecimal() and int(word) < len(found):
+            left.append(found[int(word)])
+            continue
+        match = [gpu for gpu in found if word and gpu.uuid.startswith(word)]
+        if len(match) != 1:
+            break
+        left += match
+    return left
+
+
+def _gpu(nvml: Any, handle: object) -> Gpu:
+    def ask(name: str, *arguments: object) -> Any | None:
         try:
-            return getattr(nvml, name)(handle, *arguments)  # type: ignore[no-any-return]
+            return getattr(nvml, name)(handle, *arguments)
         except Exception:  # each figure may be unsupported on its own
             return None
 
-    memory = ask("nvmlDeviceGetMemoryInfo")
-    rates = ask("nvmlDeviceGetUtilizationRates")
-    power = ask("nvmlDeviceGetPowerUsage")
-    temperature, clock = ask("nvmlDeviceGetTemperature", 0), ask("nvmlDeviceGetClockInfo", 1)
+    def text(value: object) -> str:
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+    def number(value: object) -> int | None:
+        return int(value) if isinstance(value, int) else None
+
+    memory, rates = ask("nvmlDeviceGetMemoryInfo"), ask("nvmlDeviceGetUtilizationRates")
+    power = ask("nvmlDeviceGetPowerUsage")  # milliwatts
     return Gpu(
-        name=str(ask("nvmlDeviceGetName") or "GPU"),
-        memory_total=int(getattr(memory, "total", 0)),
-        memory_used=getattr(memory, "used", None),
-        utilisation=getattr(rates, "gpu", None),
-        temperature=temperature if isinstance(temperature, int) else None,
+        name=text(ask("nvmlDeviceGetName")) or "GPU",
+        memory_total=number(getattr(memory, "total", None)),
+        memory_used=number(getattr(memory, "used", None)),
+        utilisation=number(getattr(rates, "gpu", None)),
+        temperature=number(ask("nvmlDeviceGetTemperature", 0)),  # NVML_TEMPERATURE_GPU
         power=power / 1000 if isinstance(power, int) else None,
-        clock=clock if isinstance(clock, int) else None,
+        clock=number(ask("nvmlDeviceGetClockInfo", 1)),  # NVML_CLOCK_SM
+        uuid=text(ask("nvmlDeviceGetUUID")),
     )
 
 
 def gpu_memory() -> list[int]:
-    """Bytes of memory of each GPU."""
-    return [gpu.memory_total for gpu in gpus()]
+    """Bytes of memory of each GPU that may be used; 0 where the driver does not say."""
+    return [gpu.memory_total or 0 for gpu in gpus()]
 
 
-def physical_cores() -> int:
-    """Physical cores that this process may use, at least one."""
-    with contextlib.suppress(AttributeError):
-        return max(1, min(psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity() or [0])))
-    return psutil.cpu_count(logical=False) or 1
+# -- what a container leaves ------------------------------------------------------------------------------------------
+
+
+def physical_cores(cgroup: Path = CGROUP) -> int:
+    """Physical cores that this process may use, at least one: affinity and a container's CPU quota are respected."""
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    with contextlib.suppress(AttributeError, OSError):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    quota = _quota(cgroup)
+    return max(1, cores if quota is None else min(cores, math.floor(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """CPUs that the control group grants (version 2: "quota period" or "max period"; version 1: two files)."""
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        old = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
+        return old / int((cgroup / "cpu/cpu.cfs_period_us").read_text()) if old > 0 else None
+    return None
+
+
+def memory_total(cgroup: Path = CGROUP) -> int:
+    """Bytes of memory that this process may use: the machine's, or a container's limit below that."""
+    total = int(psutil.virtual_memory().total)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+            return min(total, int((cgroup / name).read_text()))
+    return total
+
+
+# -- disk -------------------------------------------------------------------------------------------------------------
+
+
+def disk_free(path: Path) -> int | None:
+    """Bytes that can still be written at a path, which need not exist yet."""
+    usage = _disk(path)
+    return usage[1] if usage else None
+
+
+def _disk(path: Path) -> tuple[int, int] | None:
+    """Total and free bytes of the disk that a path is on."""
+    for folder in (path, *path.absolute().parents):
+        with contextlib.suppress(OSError):
+            usage = shutil.disk_usage(folder)
+            return usage.total, usage.free
+    return None
 
 
 def disk_full(path: Path) -> str | None:
     """A sentence when there is hardly room for another experiment."""
-    free = shutil.disk_usage(path).free
-    if free >= FULL_BYTES:
+    free = disk_free(path)
+    if free is None or free >= FULL_BYTES:
         return None
     return f"the disk is full ({free / 1e6:.0f} MB left for {path}); it goes on by itself when there is room"
 
 
 def disk_warning(path: Path) -> str | None:
     """A sentence before that."""
-    usage = shutil.disk_usage(path)
-    if usage.free >= min(LOW_BYTES, LOW_SHARE * usage.total):
+    usage = _disk(path)
+    return disk_words(*usage) if usage else None
+
+
+def disk_words(total: int, free: int) -> str | None:
+    """What to say of a disk with so many bytes in all and free."""
+    if free >= min(LOW_BYTES, LOW_SHARE * total):
         return None
-    return f"the disk is {1 - usage.free / usage.total:.0%} full ({usage.free / 1e6:.0f} MB left); free some space"
+    return f"the disk is {1 - free / total:.0%} full ({free / 1e6:.0f} MB left); free some space"

@@ -1,0 +1,100 @@
+"""The table of profiles fits the shipped train.py, and every machine finds its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import knobs
+from core.profiles import PROFILES, choose, default_slots, halve_batch, named
+
+TRAIN = Path(__file__).resolve().parents[2] / "nanochat" / "train.py"
+SHIPPED = {knob.name: knob.value for knob in knobs.read(TRAIN.read_text(encoding="utf-8"))}
+GIB = 2**30
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_sets_knobs_that_train_py_has_to_sizes_that_go_together(name: str) -> None:
+    profile = named(name)
+    assert profile.knobs.keys() <= SHIPPED.keys()
+    source = knobs.set_knobs(TRAIN.read_text(encoding="utf-8"), dict(profile.knobs))
+    values = {knob.name: knob.value for knob in knobs.read(source)}
+    assert values == {**SHIPPED, **profile.knobs}
+    assert values["WIDTH"] % values["HEAD_DIM"] == 0  # type: ignore[operator]
+    assert values["TOTAL_BATCH"] % (values["BATCH_SIZE"] * values["SEQ_LEN"]) == 0  # type: ignore[operator]
+    assert profile.eval_tokens % profile.seq_len == 0
+    assert name == "tiny" or values["SEQ_LEN"] == profile.seq_len
+    assert profile.vocab_size < 2**16  # tokens are stored as uint16
+
+
+def test_the_shipped_train_py_is_the_cpu_profile() -> None:
+    assert not named("cpu").knobs
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu", "ram", "name"),
+    [
+        ("cpu", 0, 4, "cpu"),
+        ("cpu", 80, 4, "cpu"),  # asked for the CPU on a machine with a GPU
+        ("mps", 0, 16, "mps"),
+        ("mps", 0, 8, "cpu"),
+        ("cuda", 0, 64, "gpu-8"),  # the driver would not say
+        ("cuda", 7.8, 64, "gpu-8"),
+        ("cuda", 11.99, 64, "gpu-12"),
+        ("cuda", 16, 64, "gpu-12"),
+        ("cuda", 23.99, 64, "gpu-24"),
+        ("cuda", 40, 64, "gpu-24"),
+        ("cuda", 79.6, 64, "gpu-80"),
+        ("cuda", 141, 64, "gpu-80"),
+    ],
+)
+def test_every_machine_finds_its_profile(device: str, gpu: float, ram: int, name: str) -> None:
+    assert choose(device, int(gpu * GIB), ram * GIB).name == name
+
+
+def test_what_is_no_device_or_profile() -> None:
+    with pytest.raises(ValueError, match="'abacus'"):
+        choose("abacus", 0, 0)
+    with pytest.raises(KeyError):
+        named("gpu-7")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_shorter_trainings_are_noisier(name: str) -> None:
+    profile = named(name)
+    priors = [profile.noise_prior(seconds) for seconds in (0.01, 1, 5, 20, 60, 300, 600)]
+    assert priors == sorted(priors, reverse=True)
+    assert all(0 < prior <= 0.05 for prior in priors)
+    assert profile.noise_prior(profile.noise_at) == profile.noise
+
+
+def test_the_prior_of_a_cpu() -> None:
+    assert named("cpu").noise_prior(60) == 0.008
+    assert named("cpu").noise_prior(15) == pytest.approx(0.016)
+    assert named("cpu").noise_prior(0.1) == 0.05
+    assert named("gpu-80").noise_prior(300) == 7e-4 and named("gpu-8").noise_prior(600) == 2e-3
+
+
+def test_halving_the_batch() -> None:
+    assert halve_batch({"BATCH_SIZE": 64, "DEPTH": 8}) == {"BATCH_SIZE": 32}
+    assert halve_batch({"BATCH_SIZE": 1}) == halve_batch({}) == halve_batch({"BATCH_SIZE": "x"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "cores", "ram", "slots"),
+    [
+        ("cpu", 0, 1, 8, 1),
+        ("cpu", 0, 2, 8, 1),
+        ("cpu", 0, 4, 16, 3),
+        ("cpu", 0, 64, 256, 4),
+        ("cpu", 0, 8, 5, 2),  # as far as memory allows
+        ("cpu", 0, 8, 1, 1),
+        ("cuda", 1, 64, 256, 1),
+        ("cuda", 3, 4, 16, 3),
+        ("cuda", 0, 4, 16, 1),
+        ("mps", 0, 8, 16, 1),
+    ],
+)
+def test_default_slots(device: str, gpus: int, cores: int, ram: int, slots: int) -> None:
+    assert default_slots(device, gpus, cores, ram * GIB) == slots

@@ -1,0 +1,68 @@
+"""Figures of whatever machine this is; nothing here needs a GPU, and nothing fails without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import stats
+from core.stats import Gpu, disk_words, physical_cores, visible
+
+GPUS = [Gpu("a", uuid="GPU-11"), Gpu("b", uuid="GPU-12"), Gpu("c", uuid="GPU-31")]
+
+
+def test_the_machine() -> None:
+    stats.machine()
+    found = stats.machine()
+    assert found.memory_total and found.memory_used and 0 < found.memory_used < found.memory_total
+    assert found.cpu_percent is None or 0 < found.cpu_percent <= 100
+    assert len(found.gpus) == len(stats.gpu_memory())
+    assert stats.gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [
+        (None, "abc"), ("", ""), ("-1", ""), ("2,0", "ca"), ("0,7,1", "a"), ("GPU-12", "b"), ("GPU-1", ""), ("GPU-3, 0", "ca"),
+        ("nonsense", ""),
+    ],
+)  # fmt: skip
+def test_hidden_gpus_do_not_count(setting: str | None, names: str) -> None:
+    assert "".join(gpu.name for gpu in visible(GPUS, setting)) == names
+
+
+def test_a_container_s_share_of_the_cpu(tmp_path: Path) -> None:
+    free = physical_cores(tmp_path)
+    assert free >= 1
+    for text, cores in (
+        ("max 100000", free),
+        ("50000 100000", 1),
+        ("100000 100000", 1),
+        ("99900000 100000", free),
+        ("?", free),
+    ):
+        (tmp_path / "cpu.max").write_text(text + "\n")
+        assert physical_cores(tmp_path) == cores
+    (tmp_path / "cpu.max").unlink()
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    for quota, cores in (("-1", free), ("100000", 1)):
+        (tmp_path / "cpu/cpu.cfs_quota_us").write_text(quota)
+        assert physical_cores(tmp_path) == cores
+
+
+def test_a_container_s_share_of_the_memory(tmp_path: Path) -> None:
+    whole = stats.memory_total(tmp_path)
+    for text, expected in (("max", whole), ("1000000", 1_000_000), (str(2**62), whole)):
+        (tmp_path / "memory.max").write_text(text + "\n")
+        assert stats.memory_total(tmp_path) == expected
+
+
+def test_disk(tmp_path: Path) -> None:
+    assert stats.disk_free(tmp_path / "not" / "yet") == pytest.approx(stats.disk_free(tmp_path), rel=0.1)
+    assert stats.disk_full(tmp_path) is None or "full" in str(stats.disk_full(tmp_path))
+    assert disk_words(100 << 30, 50 << 30) is None
+    assert disk_words(10 << 40, 2 << 30) is None  # little of a huge disk is still a lot
+    assert disk_words(1 << 30, 900 << 20) is None  # a small disk with room
+    assert disk_words(100 << 30, 100 << 20) == "the disk is 100% full (105 MB left); free some space"
