@@ -25,6 +25,7 @@ from nanochat.watch import Failed, Watch
 
 PROGRESS_S = 0.3
 GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
+LEAST_PACE_S = 2.0  # a shorter training says nothing about its pace
 LEAST_NATS = 0.05  # per token: below this no language model of this size has ever been
 
 
@@ -333,7 +334,7 @@ class Scorer:
 
 def pace(curve: list[tuple[float, int]], start: float) -> list[float]:
     """Steps per charged second in each quarter of the training."""
-    if len(curve) < 8:
+    if len(curve) < 8 or curve[-1][0] - start < LEAST_PACE_S:
         return []
     end, found, last = curve[-1][0], [], (start, 0)
     for quarter in range(1, 5):

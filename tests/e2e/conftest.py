@@ -43,4 +43,6 @@ def product(tmp_path: Path, prepared: tuple[Path, Path]) -> Iterator[Product]:
     for process in made.started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
