@@ -1,0 +1,127 @@
+"""results.tsv reads in autoresearch's notebook; notebook.md reads in the morning."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import events as ev
+from core.model import RunConfig, Verdict
+from core.publish import publish as publish_state
+from core.results import COLUMNS, Header, Row, notebook, publish, tsv
+from core.state import fold
+
+BASE = Row(0, "a" * 40, None, "baseline", val_bpb=1.601234567, memory=1_260_000_000, seconds=66.04, params=1234)
+KEPT = Row(
+    1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, gain=0.0212, sigma=0.008, agent="search",
+    seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds: kept.", added=1, removed=1,
+)  # fmt: skip
+NOISE = replace(KEPT, number=2, verdict=Verdict.DISCARD, gain=0.001, within_noise=True, finding="It did not repeat.")
+CRASH = Row(3, "c" * 40, Verdict.CRASH, "Divide by zero", crash="exception", finding="Crashed: ZeroDivisionError")
+SKIPPED = Row(4, "d" * 40, Verdict.SKIPPED, "An idea that nobody liked", finding="Skipped by the human.")
+ROWS = [BASE, KEPT, NOISE, CRASH, SKIPPED]
+HEADER = Header("nov24", "python", "cpu", 60.0, 7, 0.0081, True, baseline=1.6012, best=1.58)
+
+
+def read(text: str) -> list[dict[str, str]]:
+    """As pandas or a spreadsheet would."""
+    return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+
+
+def test_the_table() -> None:
+    lines = tsv(ROWS).splitlines()
+    assert lines[0] == "\t".join(COLUMNS) and lines[0].startswith(
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\tclass"
+    )
+    assert lines[1] == "aaaaaaa\t1.601235\t1.3\tkeep\tbaseline\tbaseline\t\t\t\t66.0\t0\t1234\t"
+    assert lines[2] == (
+        "bbbbbbb\t1.580000\t0.4\tkeep\tRaise the rate\tkeep\t0.021200\tbeyond noise\tsearch\t130.0\t1\t\t0.008000"
+    )
+    found = read(tsv(ROWS))
+    assert [row["status"] for row in found] == ["keep", "keep", "discard", "crash", "crash"]
+    assert [row["class"] for row in found] == ["baseline", "keep", "discard", "crash: exception", "skipped"]
+    assert found[2]["noise"] == "within noise"
+    assert found[3]["val_bpb"] == "0.000000" and found[3]["memory_gb"] == "0.0"
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_status_is_one_of_three_words_and_only_what_has_a_score_is_not_a_crash(verdict: Verdict) -> None:
+    assert replace(KEPT, verdict=verdict).status in ("keep", "discard", "crash")
+    assert replace(KEPT, verdict=verdict, val_bpb=None).status == "crash"
+
+
+@given(st.lists(st.text(max_size=40), max_size=5), st.text(max_size=10))
+def test_no_description_breaks_the_table(hypotheses: list[str], agent: str) -> None:
+    rows = [replace(KEPT, number=n, hypothesis=text, agent=agent) for n, text in enumerate(hypotheses)]
+    found = read(tsv(rows))
+    assert [row["number"] for row in found] == [str(n) for n in range(len(rows))]
+    assert all(None not in row and None not in row.values() for row in found)
+    assert tsv(rows).isascii() or tsv(rows).encode("utf-8")
+
+
+def test_a_description_keeps_its_words() -> None:
+    text = 'tab\there\nand "there",\x1b[31m red\u2028next\u202e ünï 漢字'
+    assert (
+        read(tsv([replace(KEPT, hypothesis=text)]))[0]["description"] == "tab here and 'there', [31m red next ünï 漢字"
+    )
+
+
+def test_the_notebook() -> None:
+    text = notebook(ROWS, HEADER)
+    assert text.startswith(
+        "# Run nov24\n\npython on cpu, 60 s of training each, seed 7.\nBaseline 1.6012, best 1.5800 (-0.0212)"
+    )
+    assert "provisional" in text and "provisional" not in notebook(ROWS, replace(HEADER, provisional=False))
+    assert "1 kept of 4." in text
+    assert "- **#1 keep** 1.5800 (-0.0212) · Raise the rate [+1 -1 lines, by search]  \n  Better by 0.0212" in text
+    assert "- **#2 discard** 1.5800 (-0.0010, within noise) ·" in text
+    assert "- **#3 crash (exception)** · Divide by zero [+0 -0 lines]  \n  Crashed: ZeroDivisionError" in text
+    assert "<script" not in notebook([replace(KEPT, hypothesis="<script>")], HEADER)
+    assert "best" not in notebook([], replace(HEADER, baseline=None, best=None))
+
+
+def test_files_appear_whole(tmp_path: Path) -> None:
+    publish(tmp_path, ROWS[:2], HEADER)
+    publish(tmp_path, ROWS, HEADER)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notebook.md", "results.tsv"]
+    assert (tmp_path / "results.tsv").read_text() == tsv(ROWS)
+    before = (tmp_path / "results.tsv").read_bytes()
+    (tmp_path / ".results.tsv.new").mkdir()  # it cannot be written
+    with pytest.raises(OSError):
+        publish(tmp_path, [], HEADER)
+    assert (tmp_path / "results.tsv").read_bytes() == before
+
+
+def test_they_follow_from_the_journal(tmp_path: Path) -> None:
+    config = RunConfig(
+        name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+        vocab_size=2048, eval_tokens=1000, seed=1, slots=1, base_commit="b", noise_prior=0.008,
+    )  # fmt: skip
+    state = fold(
+        [
+            ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json")),
+            ev.Fit(commit="fit", source_hash="h", nodes=500),
+            ev.Launched(job="j1", role="baseline", commit="fit", seed=7, slot=0),
+            ev.Measured(job="j1", role="baseline", commit="fit", seed=7, outcome="scored", val_bpb=1.6),
+            ev.Proposed(number=1, commit="c1", parent="fit", fingerprint="p", hypothesis="h", agent="a", charter="s"),
+            ev.Launched(job="j2", role="candidate", commit="c1", seed=7, slot=0, number=1),
+            ev.Measured(job="j2", role="candidate", commit="c1", seed=7, number=1, outcome="scored", val_bpb=1.61),
+            ev.Judged(
+                number=1, verdict="discard", finding="Worse.", gain=-0.01, pairs=1, sigma=0.008, within_noise=True
+            ),
+        ]
+    )
+    publish_state(tmp_path, state, 0.008)
+    found = read((tmp_path / "results.tsv").read_text())
+    assert [(row["commit"], row["val_bpb"], row["class"]) for row in found] == [
+        ("fit", "1.600000", "baseline"),
+        ("c1", "1.610000", "discard"),
+    ]
+    assert found[1]["gain"] == "-0.010000" and found[1]["noise"] == "within noise"
+    assert "0 kept of 1." in (tmp_path / "notebook.md").read_text()
