@@ -40,10 +40,15 @@ class Row:
 
     @property
     def status(self) -> str:
-        """In autoresearch's words. What has no score is a crash to it: its notebook plots the val_bpb of all others."""
-        if self.verdict is None:
-            return "keep"
-        return self.verdict.upstream if self.val_bpb is not None else "crash"
+        """In autoresearch's own three words."""
+        return "keep" if self.verdict is None else self.verdict.upstream
+
+    @property
+    def score(self) -> str:
+        """val_bpb; 0.000000 for crashes, as autoresearch has it, and nan, which no plot shows, for what was never run."""
+        if self.val_bpb is None:
+            return "0.000000" if self.status == "crash" else "nan"
+        return f"{self.val_bpb:.6f}"
 
     @property
     def kind(self) -> str:
@@ -82,7 +87,7 @@ def tsv(rows: Iterable[Row]) -> str:
         lines.append(
             (
                 row.commit[:7],
-                f"{row.val_bpb or 0.0:.6f}",
+                row.score,
                 f"{row.memory / 1e9:.1f}",
                 row.status,
                 _cell(row.hypothesis),

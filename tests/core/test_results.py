@@ -44,16 +44,18 @@ def test_the_table() -> None:
         "bbbbbbb\t1.580000\t0.4\tkeep\tRaise the rate\tkeep\t0.021200\tbeyond noise\tsearch\t130.0\t1\t\t0.008000"
     )
     found = read(tsv(ROWS))
-    assert [row["status"] for row in found] == ["keep", "keep", "discard", "crash", "crash"]
+    assert [row["status"] for row in found] == ["keep", "keep", "discard", "crash", "discard"]
     assert [row["class"] for row in found] == ["baseline", "keep", "discard", "crash: exception", "skipped"]
     assert found[2]["noise"] == "within noise"
     assert found[3]["val_bpb"] == "0.000000" and found[3]["memory_gb"] == "0.0"
+    assert found[4]["val_bpb"] == "nan"
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_a_status_is_one_of_three_words_and_only_what_has_a_score_is_not_a_crash(verdict: Verdict) -> None:
-    assert replace(KEPT, verdict=verdict).status in ("keep", "discard", "crash")
-    assert replace(KEPT, verdict=verdict, val_bpb=None).status == "crash"
+def test_a_status_is_one_of_three_words_and_what_was_never_run_has_no_score(verdict: Verdict) -> None:
+    row = replace(KEPT, verdict=verdict)
+    assert row.status in ("keep", "discard", "crash") and row.score == "1.580000"
+    assert replace(row, val_bpb=None).score == ("0.000000" if row.status == "crash" else "nan")
 
 
 @given(st.lists(st.text(max_size=40), max_size=5), st.text(max_size=10))
