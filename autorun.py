@@ -3,7 +3,9 @@
 import sys
 
 if sys.version_info < (3, 11):
-    sys.exit("AutoResearch needs Python 3.11 or newer; this is Python %d.%d. Nothing was started." % sys.version_info[:2])
+    sys.exit(
+        "AutoResearch needs Python 3.11 or newer; this is Python %d.%d. Nothing was started." % sys.version_info[:2]
+    )
 
 from core.cli import main
 

@@ -68,7 +68,7 @@ def plan(project: Project, options: Options) -> Plan:
     if options.profile is not None:
         profile = profiles.named(options.profile)
     else:
-        profile = profiles.choose(device, min(gpus, default=0), psutil.virtual_memory().total)
+        profile = profiles.choose(device, min(gpus, default=0), stats.memory_total())
     dataset = options.dataset or profile.dataset
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
     data = data_folder(dataset, profile.vocab_size)
@@ -88,8 +88,7 @@ def plan(project: Project, options: Options) -> Plan:
         vocab_size=profile.vocab_size,
         eval_tokens=profile.eval_tokens,
         seed=options.seed if options.seed is not None else secrets.randbelow(10**6),
-        slots=options.slots
-        or profiles.default_slots(device, len(gpus), stats.physical_cores(), psutil.virtual_memory().total),
+        slots=options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total()),
         base_commit="",
         noise_prior=profile.noise_prior(budget),
         agent=options.agent or "search",

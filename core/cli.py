@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -92,7 +93,8 @@ def run(
     finally:
         lab.journal.close()
         lock.release()
-    _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder)))
+    branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
+    _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch))
 
 
 def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Limits) -> None:
@@ -106,7 +108,7 @@ def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Lim
         loop = Loop(lab, Proposer(agent), list(executors), limits, say=say)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(
-                number, lambda n=number: loop.stop(f"told to stop by {signal.Signals(n).name}", now=True)
+                number, partial(loop.stop, f"told to stop by {number.name}", now=True)
             )
         lab.record(
             ev.Started(

@@ -31,7 +31,8 @@ class RunBusy(Exception):
 def decode(line: bytes, number: int, path: Path) -> AnyEvent:
     """One complete line to an event. Raises JournalError naming the line."""
     try:
-        return _decoder.decode(line)
+        event: AnyEvent = _decoder.decode(line)
+        return event
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
             f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "

@@ -51,7 +51,7 @@ def _literal(node: ast.expr) -> Value:
         if isinstance(base, int) and isinstance(power, int) and 0 <= power < 64:
             return base**power
         raise ValueError
-    value = ast.literal_eval(node)
+    value: object = ast.literal_eval(node)
     if isinstance(value, bool | int | float | str):
         return value
     raise ValueError

@@ -155,7 +155,8 @@ class Loop:
         elapsed, self._ticked = now - self._ticked, now
         if self.waiting is not None and not self.waiting.held:
             self.waiting.left_s -= elapsed
-        waiting = self.waiting and {"number": self.waiting.number, "left_s": round(self.waiting.left_s, 1)}
+        asked = self.waiting
+        waiting = {"number": asked.number, "left_s": round(asked.left_s, 1), "held": asked.held} if asked else None
         self._live.write(waiting, proposing=self._proposing is not None)
         state, warning = self.lab.state, disk_full(self.lab.folder)
         if warning and not state.paused:

@@ -56,7 +56,8 @@ PROFILES: dict[str, Profile] = {
         Profile("cpu", "python", 2048, 256, 60.0, 94_208, 8, 0.008, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0),
         Profile(
             "mps", "tinystories", 4096, 512, 300.0, 524_288, 8, 0.003, 300.0, setup_s=30.0, warmup_s=30.0, hang_s=60.0,
-            knobs={"DEPTH": 4, "WIDTH": 256, "HEAD_DIM": 64, "SEQ_LEN": 512, "BATCH_SIZE": 16, "TOTAL_BATCH": 2**14},
+            knobs={"DEPTH": 4, "WIDTH": 256, "HEAD_DIM": 64, "SEQ_LEN": 512, "BATCH_SIZE": 16, "TOTAL_BATCH": 2**14,
+                   "SOFTCAP": 15.0, "VALUE_EVERY": 2, "EMBED_LR": 0.3},
         ),
         _gpu("gpu-8", "tinystories", 6, 384, 128, 1024, 16, 2**15, 2e-3),
         _gpu("gpu-12", "tinystories", 8, 512, 128, 1024, 16, 2**16, 2e-3),

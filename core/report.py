@@ -221,7 +221,7 @@ def status(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def summary(state: State, noise: Noise, folder: str) -> list[str]:
+def summary(state: State, noise: Noise, folder: str, branch: str) -> list[str]:
     """The last words of a run."""
     config = state.config
     assert config is not None
@@ -239,9 +239,7 @@ def summary(state: State, noise: Noise, folder: str) -> list[str]:
         lines.append(
             f"  #{number} {e.verdict.words if e.verdict else ''} {gain}  {e.commit[:7]}  {_one_line(e.hypothesis, 90)}"
         )
-    lines.append(
-        f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: autoresearch/{config.name}."
-    )
+    lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if state.kept:
         lines.append(f"Take it home: .venv/bin/python -m core.cli apply {config.name}")
     return lines

@@ -42,7 +42,8 @@ class Prepared:
 
     def token_bytes(self) -> np.ndarray:
         """UTF-8 byte length of each token from its raw bytes: int32 (vocab,), 0 for specials."""
-        return np.load(self.folder / "token_bytes.npy", allow_pickle=False)
+        lengths: np.ndarray = np.load(self.folder / "token_bytes.npy", allow_pickle=False)
+        return lengths
 
     def verify(self, split: str) -> None:
         """Raises DataError when the split's content is not what was prepared."""
@@ -62,7 +63,12 @@ def load(folder: Path) -> Prepared:
         if manifest["schema"] != SCHEMA:
             raise DataError(_again(folder, f"it was written with schema {manifest['schema']}, not {SCHEMA}"))
         return Prepared(
-            folder, manifest["dataset"], manifest["vocab_size"], manifest["fingerprint"], manifest["bos"], manifest["splits"]
+            folder,
+            manifest["dataset"],
+            manifest["vocab_size"],
+            manifest["fingerprint"],
+            manifest["bos"],
+            manifest["splits"],
         )
     except FileNotFoundError:
         raise DataError(f"There is no prepared data in {folder}. `python prepare.py` makes it.") from None
@@ -77,5 +83,7 @@ def val_windows(tokens: np.ndarray, seq_len: int, eval_tokens: int) -> np.ndarra
     """
     count = min(eval_tokens // seq_len, (len(tokens) - 1) // seq_len)
     if count < 1:
-        raise DataError(f"The split has {len(tokens)} tokens: too few to score windows of {seq_len}. Prepare more text.")
+        raise DataError(
+            f"The split has {len(tokens)} tokens: too few to score windows of {seq_len}. Prepare more text."
+        )
     return np.lib.stride_tricks.sliding_window_view(tokens, seq_len + 1)[: count * seq_len : seq_len]

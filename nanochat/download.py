@@ -14,7 +14,9 @@ TRIES = 5
 WAIT_S = 0.5  # before the second try; doubled each time
 
 
-def fetch(url: str, path: Path, *, check: Callable[[Path], None], say: Callable[[str], None], wait_s: float = WAIT_S) -> Path:
+def fetch(
+    url: str, path: Path, *, check: Callable[[Path], None], say: Callable[[str], None], wait_s: float = WAIT_S
+) -> Path:
     """Download to `path` unless it is there. Raises DataError after five tries without progress; keeps what came."""
     if path.exists():
         return path

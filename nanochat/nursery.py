@@ -29,7 +29,8 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     scorer.say({"event": "ready", "pid": os.getpid(), "torch": torch.__version__})
-    child, job, rest = 0, {}, b""
+    child, rest = 0, b""
+    job: dict[str, Any] = {}
     waiting: list[bytes] = []
     while True:
         ready, _, _ = select.select([0, reader], [], [])

@@ -58,7 +58,9 @@ def prepare(dataset: str, vocab_size: int, *, shards: int | None = None, force: 
                 raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise DataError(f"{dataset} could not be prepared ({error}). Nothing was left half-written. Free some space, try again.") from error
+        raise DataError(
+            f"{dataset} could not be prepared ({error}). Nothing was left half-written. Free some space, try again."
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     print(f"{dataset} is ready in {target} ({time.monotonic() - began:.1f} s)", flush=True)
@@ -82,9 +84,13 @@ def _fill(draft: Path, dataset: str, vocab_size: int, shards: int | None) -> Non
         return datasets.documents(dataset, shards, root() / "downloads" / dataset.split(":")[0], say)
 
     say(f"tokenizer of {vocab_size} tokens")
-    encoding = tokenizer.train(_up_to((text for split, text in texts() if split == "train"), TOKENIZER_CHARACTERS), vocab_size)
+    encoding = tokenizer.train(
+        _up_to((text for split, text in texts() if split == "train"), TOKENIZER_CHARACTERS), vocab_size
+    )
     if encoding.n_vocab != vocab_size:
-        raise DataError(f"This text is enough for a tokenizer of {encoding.n_vocab} tokens only; give more text or --vocab {encoding.n_vocab}.")
+        raise DataError(
+            f"This text is enough for a tokenizer of {encoding.n_vocab} tokens only; give more text or --vocab {encoding.n_vocab}."
+        )
     tokenizer.save(encoding, draft / "tokenizer.json")
     np.save(draft / "token_bytes.npy", tokenizer.byte_lengths(encoding))
     bos = encoding.n_vocab - 1
@@ -107,7 +113,9 @@ def _fill(draft: Path, dataset: str, vocab_size: int, shards: int | None) -> Non
         files[split].close()
         facts[split]["sha256"] = hashes[split].hexdigest()
         if not facts[split]["documents"]:
-            raise DataError(f"{dataset} has too little text: nothing is left for {split}. Nothing was prepared; give more text.")
+            raise DataError(
+                f"{dataset} has too little text: nothing is left for {split}. Nothing was prepared; give more text."
+            )
     stamp = hashlib.sha256("".join([dataset, *(str(facts[s]["sha256"]) for s in SPLITS)]).encode())
     stamp.update((draft / "tokenizer.json").read_bytes())
     manifest = {
@@ -132,7 +140,9 @@ def say(text: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The command line of prepare.py."""
     parser = argparse.ArgumentParser(prog="prepare.py", description="Data and tokenizer, once.")
-    parser.add_argument("--dataset", default="python", help="python (default, no download), tinystories, climbmix, text:PATH")
+    parser.add_argument(
+        "--dataset", default="python", help="python (default, no download), tinystories, climbmix, text:PATH"
+    )
     parser.add_argument("--vocab", type=int, default=2048, help="tokens of the vocabulary (2048)")
     parser.add_argument("--shards", type=int, help="how many training shards to download")
     parser.add_argument("--force", action="store_true", help="make it anew even if it is there")

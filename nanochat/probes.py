@@ -60,16 +60,14 @@ def plan(random: np.random.Generator, rows: int, length: int, batch: int) -> lis
         current: list[Ask] = []
         present: set[int] = set()
         source, later = later + queue, []
-        taken = 0
-        for taken, ask in enumerate(source, 1):
+        while source and len(current) < batch:
+            ask = source.pop(0)
             if ask.row in present:
                 later.append(ask)
             else:
                 current.append(ask)
                 present.add(ask.row)
-            if len(current) == batch:
-                break
-        queue = source[taken:]
+        queue = source
         batches.append(current)
     return batches
 

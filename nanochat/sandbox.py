@@ -64,7 +64,7 @@ def landlock_abi() -> int:
     """The kernel's Landlock version, 0 without it."""
     if not LINUX:
         return 0
-    return max(0, _libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1))
+    return max(0, int(_libc.syscall(_CREATE, None, ctypes.c_size_t(0), 1)))
 
 
 def probe() -> Sandbox:
@@ -166,7 +166,9 @@ def readable(device: str) -> tuple[tuple[Path, int], ...]:
         rules += [(child, _READ | extra) for child in _children(Path(top)) if not child.name.startswith("python")]
     for name in ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"):
         rules.append((Path(name), _READ_FILE | _WRITE_FILE))
-    rules += [(Path(name), _READ_FILE) for name in ("/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo")]
+    rules += [
+        (Path(name), _READ_FILE) for name in ("/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/proc/meminfo")
+    ]
     rules.append((Path("/sys/devices/system"), _READ))
     if device == "cuda":
         rules += [(path, _READ_FILE | _WRITE_FILE) for path in Path("/dev").glob("nvidia*") if not path.is_dir()]

@@ -47,6 +47,7 @@ class Scorer:
         self.wall = self.job["device"] != "cpu"
         self.prepared: Prepared = data.load(Path(self.job["data"]))
         self.watch: Watch | None = None
+        self._room = int(self.job["output_limit"])  # bytes of output that may still be kept
         self._told = 0.0
         self._phase = ""
 
@@ -92,7 +93,7 @@ class Scorer:
     def _end(self) -> None:
         if self.watch is not None:
             self.watch.end()
-            self.watch = None
+            self._room, self.watch = self.watch.room, None
 
     # -- training -------------------------------------------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class Scorer:
             spec,
             self.out,
             memory_limit=job["memory_limit"],
-            output_limit=job["output_limit"],
+            output_limit=self._room,
             hang_s=job["hang_s"],
             wall=self.wall,
         )

@@ -59,7 +59,7 @@ class Watch:
         theirs.close()
         os.close(writer)
         self._output = reader
-        self._room = output_limit
+        self.room = output_limit
         self._inbox = wire.Inbox(self._end)
         self._queue: deque[dict[str, Any]] = deque()
         self._tree = Descendants(self.pid)
@@ -139,7 +139,7 @@ class Watch:
                 if message["say"] == kind:
                     return message
                 self._hear(message)
-            select.select([self._end, self._output], [], [], POLL_S)
+            select.select([self._end.fileno(), self._output], [], [], POLL_S)
             self._drain()
             try:
                 self._queue += self._inbox.read()
@@ -210,11 +210,11 @@ class Watch:
                 return
             if not piece:
                 return
-            if self._room > 0:
-                clean = ESCAPES.sub(b"", piece)[: self._room]
-                self._room -= len(clean)
+            if self.room > 0:
+                clean = ESCAPES.sub(b"", piece)[: self.room]
+                self.room -= len(clean)
                 with contextlib.suppress(OSError), (self._out / "output.txt").open("ab") as file:
-                    file.write(clean + (b"" if self._room else b"\n[cut]\n"))
+                    file.write(clean + (b"" if self.room else b"\n[cut]\n"))
 
     def say(self, **content: Any) -> None:
         with contextlib.suppress(OSError):

@@ -54,7 +54,7 @@ class Inbox:
 
     def read(self) -> list[dict[str, Any]]:
         """What came since the last call, without waiting. Raises Malformed, or EOFError when the other side is gone."""
-        messages = []
+        messages: list[dict[str, Any]] = []
         while True:
             try:
                 piece = self._end.recv(1 << 16, socket.MSG_DONTWAIT)

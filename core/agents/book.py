@@ -32,7 +32,6 @@ class Entry:
 RELU2 = "hidden = F.relu(hidden).square()"
 MLP_IN = "x = x + self.mlp(norm(x))  # (B, T, C)"
 ATTENTION_IN = "x = x + self.attention(norm(x), extra, cos, sin)  # (B, T, C)"
-SOFT = "logits = SOFTCAP * torch.tanh(logits / SOFTCAP)"
 LOSS = "    return F.cross_entropy(logits.flatten(0, 1), y.flatten())"
 DOWN = "    return FINAL_LR + (1 - FINAL_LR) * left"
 QK = "q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))"
@@ -71,12 +70,9 @@ BOOK: tuple[Entry, ...] = (
           (("self.skip_scale.fill_(0.1)", "self.skip_scale.fill_(0.3)"),)),
     Entry("half-mlp-residual", "residuals", "Halve what the MLP adds: a calmer stream at high learning rates.",
           ((MLP_IN, "x = x + 0.5 * self.mlp(norm(x))  # (B, T, C)"),)),
-    Entry("smear", "embeddings", "Mix a little of the previous token's embedding into each (smear): bigrams for free.",
+    Entry("two-back", "embeddings", "Mix a little of the token two places back into each embedding: trigrams for free.",
           ((EMBED_IN, "e = self.embed(tokens).to(self.dtype)  # (B, T, C)\n"
-            "        x = norm(e + 0.25 * F.pad(e, (0, 0, 1, -1)))  # (B, T, C)"),)),
-    Entry("strong-smear", "embeddings", "Mix half of the previous token's embedding into each.",
-          ((EMBED_IN, "e = self.embed(tokens).to(self.dtype)  # (B, T, C)\n"
-            "        x = norm(e + 0.5 * F.pad(e, (0, 0, 1, -1)))  # (B, T, C)"),)),
+            "        x = norm(e + 0.15 * F.pad(e, (0, 0, 2, -2)))  # (B, T, C)"),)),
     Entry("no-embedding-norm", "embeddings", "Do not norm the embedding: let frequent tokens have their own size.",
           ((EMBED_IN, "x = self.embed(tokens).to(self.dtype)  # (B, T, C)"),)),
     Entry("value-start", "embeddings", "Give the value embeddings full weight from the start.",
@@ -90,8 +86,6 @@ BOOK: tuple[Entry, ...] = (
           ((DOWN, "    left = 1 - (1 - min(1.0, left)) ** 0.5\n" + DOWN),)),
     Entry("square-down", "schedule", "A quadratic warm-down: most of the late time at small rates.",
           ((DOWN, "    left = left * left\n" + DOWN),)),
-    Entry("sigmoid-cap", "attention", "Cap the logits from above only: a sigmoid cap leaves unlikely tokens alone.",
-          ((SOFT, "logits = 2 * SOFTCAP * torch.sigmoid(logits / SOFTCAP) - SOFTCAP"),)),
     Entry("z-loss", "regularisation", "A small z-loss keeps the logits' normaliser near one.",
           ((LOSS, "    z = torch.logsumexp(logits, dim=-1)  # (B, T)\n"
             "    return F.cross_entropy(logits.flatten(0, 1), y.flatten()) + 1e-4 * z.square().mean()"),)),

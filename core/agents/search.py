@@ -64,7 +64,11 @@ class Search:
                 continue
             if edits.fingerprint(draft.source) not in seen:
                 return Proposal(
-                    hypothesis=draft.hypothesis, source=draft.source, agent=self.name, topic=draft.topic, meta=draft.meta
+                    hypothesis=draft.hypothesis,
+                    source=draft.source,
+                    agent=self.name,
+                    topic=draft.topic,
+                    meta=draft.meta,
                 )
         raise AssertionError("unreachable: the stream of drafts has no end")
 
@@ -133,7 +137,9 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
 
 
-def _tune(context: Context, known: dict[str, Knob], topic: str | None, chance: random.Random, width: int) -> Draft | None:
+def _tune(
+    context: Context, known: dict[str, Knob], topic: str | None, chance: random.Random, width: int
+) -> Draft | None:
     """Move one to three knobs (`width` of them when given), to where Optuna's TPE expects a gain."""
     names = sorted(name for name in known if topic is None or topic_of(name) == topic)
     if not names:

@@ -54,9 +54,9 @@ async def test_an_attached_app_is_counted_until_it_goes(tmp_path: Path) -> None:
     await reader.readline()
     assert server.attached == 1
     writer.close()
-    async with asyncio.timeout(5):
-        while server.attached:
-            await asyncio.sleep(0.01)
+    await writer.wait_closed()
+    assert (await asyncio.to_thread(send, tmp_path, commands.Pause())).ok  # a turn of the loop later
+    assert server.attached == 0
     await server.close()
 
 

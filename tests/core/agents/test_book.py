@@ -49,7 +49,12 @@ def small(source: str) -> str:
 
 def trained(sources: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN_ALL], input=json.dumps(sources), capture_output=True, text=True, cwd=ROOT, timeout=110
+        [sys.executable, "-c", TRAIN_ALL],
+        input=json.dumps(sources),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=110,
     )
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [name for name, *_ in results] == list(sources), done.stderr[-1500:]

@@ -1,0 +1,104 @@
+"""What many tests need: a small prepared dataset, made by the real prepare code, and a real harness."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.executor import harness_environment
+from core.model import Job, Result
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder: some 300 kB of source text, vocabulary 320."""
+    base = tmp_path_factory.mktemp("tiny")
+    corpus = base / "corpus"
+    corpus.mkdir()
+    for path in sorted((ROOT / "core").glob("*.py")) + sorted((ROOT / "nanochat").glob("*.py")):
+        shutil.copyfile(path, corpus / f"{path.parent.name}_{path.name}")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "prepare.py"), "--dataset", f"text:{corpus}", "--vocab", "320"],
+        env={**os.environ, "AUTORESEARCH_DATA": str(base / "data")}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (base / "data").glob("*-v320")
+    return folder
+
+
+class Harness:
+    """A real nursery, spoken to as the loop speaks to it."""
+
+    def __init__(self, data: Path, folder: Path) -> None:
+        self.data, self.folder, self.count = data, folder, 0
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nanochat.nursery"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=harness_environment("cpu"), text=True,
+        )  # fmt: skip
+        assert self.receive()["event"] == "ready"
+        self.seen: list[dict[str, Any]] = []
+
+    def receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the harness ended"
+        found = json.loads(line)
+        assert isinstance(found, dict)
+        return found
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+
+    def submit(self, source: str, **options: Any) -> Job:
+        self.count += 1
+        out = self.folder / f"j{self.count}"
+        out.mkdir()
+        (out / "train.py").write_text(source)
+        fields = {"budget_s": 0.4, "seq_len": 32, "eval_tokens": 2048, "score_batch": 4, "setup_s": 2.0, "hang_s": 4.0,
+                  "wall_factor": 20.0, "scoring_s": 3.0} | options  # fmt: skip
+        job = Job(id=f"j{self.count}", source=str(out / "train.py"), out=str(out), data=str(self.data), **fields)
+        self.send(job.model_dump(mode="json"))
+        return job
+
+    def result(self, job: Job) -> Result:
+        self.seen = []
+        while True:
+            message = self.receive()
+            self.seen.append(message)
+            if message["event"] == "result" and message["job"] == job.id:
+                message.pop("event")
+                return Result.model_validate(message)
+
+    def run(self, source: str, **options: Any) -> Result:
+        return self.result(self.submit(source, **options))
+
+    def descendants(self) -> list[psutil.Process]:
+        return [
+            p for p in psutil.Process(self.process.pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE
+        ]
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def harness(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    made = Harness(tiny_data, tmp_path_factory.mktemp("jobs"))
+    yield made
+    made.close()
