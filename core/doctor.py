@@ -59,10 +59,7 @@ def examine(project: Project) -> list[Check]:
 
 
 def _python() -> Check:
-    version = platform.python_version()
-    if sys.version_info < (3, 11):
-        return Check("python", "problem", version, "Install Python 3.11 or newer")
-    return Check("python", "ok", f"{version} on {platform.system()} {platform.machine()}")
+    return Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
 def _torch(gpus: int) -> Check:

@@ -49,7 +49,7 @@ def _literal(node: ast.expr) -> Value:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         base, power = _literal(node.left), _literal(node.right)
         if isinstance(base, int) and isinstance(power, int) and 0 <= power < 64:
-            return base**power
+            return int(base**power)
         raise ValueError
     value: object = ast.literal_eval(node)
     if isinstance(value, bool | int | float | str):

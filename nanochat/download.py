@@ -62,7 +62,7 @@ def _get(url: str, part: Path) -> None:
         resumed = answer.status_code == 206
         size = answer.headers.get("Content-Length")
         with part.open("ab" if resumed else "wb") as file:
-            for piece in answer.iter_bytes(1 << 20):
+            for piece in answer.iter_raw():
                 file.write(piece)
         expected = (have if resumed else 0) + int(size) if size else None
         if expected is not None and part.stat().st_size != expected:

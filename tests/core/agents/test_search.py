@@ -1,0 +1,70 @@
+"""The agent search: deterministic, never a repeat, always something new, and it listens to program.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core import edits, knobs
+from core.agents.base import Context, Past
+from core.agents.search import Search
+from core.model import Proposal, Verdict
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCE = (ROOT / "nanochat" / "train.py").read_text()
+PARENT = edits.fingerprint(SOURCE)
+
+
+def context(number: int = 1, past: tuple[Past, ...] = (), charter: str = "Low val_bpb.", seed: int = 3) -> Context:
+    return Context(charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past)
+
+
+def judged(number: int, proposal: Proposal, gain: float | None) -> Past:
+    assert proposal.source is not None
+    return Past(
+        number=number, parent=PARENT, fingerprint=edits.fingerprint(proposal.source), proposal=proposal, gain=gain,
+        verdict=Verdict.DISCARD if gain is not None else Verdict.CRASH, crash="" if gain is not None else "exception",
+    )  # fmt: skip
+
+
+def night(count: int, charter: str = "Low val_bpb.", seed: int = 3) -> list[Proposal]:
+    found: list[Proposal] = []
+    past: tuple[Past, ...] = ()
+    for number in range(1, count + 1):
+        proposal = Search().propose_now(context(number, past, charter, seed))
+        found.append(proposal)
+        past += (judged(number, proposal, None if number % 9 == 0 else 0.001 * ((number * 7) % 11 - 7)),)
+    return found
+
+
+def test_a_night_of_proposals_is_new_each_time_and_passes_the_gate() -> None:
+    found = night(40)
+    prints = set()
+    for proposal in found:
+        assert proposal.source is not None and proposal.hypothesis.endswith((".", "?"))
+        edits.gate(SOURCE, proposal.source)
+        prints.add(edits.fingerprint(proposal.source))
+    assert len(prints) == 40
+    kinds = [bool(p.meta["edits"]) for p in found]
+    assert any(kinds) and not all(kinds), "both structure and knobs are tried"
+    assert any(len(p.meta.get("parts", [])) == 2 for p in found), "near misses are combined"
+
+
+def test_the_same_record_gives_the_same_proposal() -> None:
+    assert night(6) == night(6)
+    assert night(6) != night(6, seed=4)
+
+
+def test_topics_to_avoid_are_avoided() -> None:
+    charter = "Focus on the schedule.\nAvoid the optimizer and changes of size.\n"
+    topics = [p.topic for p in night(12, charter) if len(p.meta.get("parts", [])) != 2]
+    assert "schedule" in topics and not {"optimizer", "size"} & set(topics)
+
+
+def test_off_limits_knobs_are_left_alone() -> None:
+    names = [knob.name for knob in knobs.read(SOURCE) if knob.name != "WARM_DOWN"]
+    charter = f"---\noff_limits: {names}\n---\nOnly the schedule.\n"
+    before = {knob.name: knob.value for knob in knobs.read(SOURCE)}
+    for proposal in night(6, charter):
+        assert proposal.source is not None
+        after = {knob.name: knob.value for knob in knobs.read(proposal.source)}
+        assert {name for name in before if before[name] != after[name]} <= {"WARM_DOWN"}

@@ -1,0 +1,100 @@
+"""Edits and the gate: all or nothing, and messages that a model can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import edits
+from core.edits import EditError
+from core.model import Edit
+
+SOURCE = '''"""Doc."""
+LR = 0.1  # rate
+
+def train(run):
+    seed = run.seed  # not a call
+    return LR
+'''
+SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
+
+
+def test_edits_apply_in_order_and_all_or_nothing() -> None:
+    first, second = Edit(search="LR = 0.1", replace="LR = 0.2"), Edit(search="LR = 0.2", replace="LR = 0.3")
+    assert "LR = 0.3" in edits.apply(SOURCE, [first, second])
+    with pytest.raises(EditError, match="Edits 1 to 1 were fine"):
+        edits.apply(SOURCE, [first, Edit(search="LR = 9", replace="")])
+
+
+def test_a_missing_text_is_answered_with_the_nearest_lines() -> None:
+    with pytest.raises(EditError) as caught:
+        edits.apply(SOURCE, [Edit(search="LR = 0.15  # rate", replace="x")])
+    assert "LR = 0.1  # rate" in str(caught.value) and "is not in train.py" in str(caught.value)
+
+
+def test_a_text_that_occurs_twice_is_refused() -> None:
+    with pytest.raises(EditError, match="occurs 2 times"):
+        edits.apply(SOURCE, [Edit(search="LR", replace="x")])
+
+
+@given(st.text(), st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
+def test_arbitrary_edits_never_crash(source: str, pairs: list[tuple[str, str]]) -> None:
+    try:
+        edits.apply(source, [Edit(search=a, replace=b) for a, b in pairs])
+    except EditError as error:
+        assert str(error)
+
+
+@given(st.text())
+def test_arbitrary_sources_never_crash_the_gate(source: str) -> None:
+    with pytest.raises(EditError):
+        edits.gate(SOURCE, source)
+
+
+@pytest.mark.parametrize(
+    ("new", "words", "crash"),
+    [
+        (SOURCE + "def f(:\n", "syntax error", "syntax"),
+        (SOURCE.replace("train(run)", "train()"), "train(run)", "contract"),
+        (SOURCE.replace("def train", "def trian"), "train(run)", "contract"),
+        (SOURCE.replace("return LR", "torch.manual_seed(1); return LR"), "seed", "contract"),
+        (SOURCE.replace("return LR", "random.seed(1); return LR"), "seed", "contract"),
+        (SOURCE.replace("return LR", "np.random.default_rng(3); return LR"), "seed", "contract"),
+        (SOURCE.replace("return LR", "torch.Generator().manual_seed(3); return LR"), "seed", "contract"),
+        (SOURCE.replace("# rate", "# another comment"), "only comments", ""),
+        (SOURCE.replace("Doc.", "Other docs."), "only comments", ""),
+        (SOURCE, "only comments", ""),
+    ],
+)
+def test_the_gate_refuses(new: str, words: str, crash: str) -> None:
+    with pytest.raises(EditError) as caught:
+        edits.gate(SOURCE, new)
+    assert words in str(caught.value) and caught.value.crash == crash
+
+
+def test_the_gate_lets_a_real_change_pass() -> None:
+    edits.gate(SOURCE, SOURCE.replace("0.1", "0.2"))
+    edits.check(SHIPPED)
+
+
+def test_off_limits_names_stay_as_they_are() -> None:
+    changed = SOURCE.replace("0.1", "0.2")
+    with pytest.raises(EditError, match="LR is off limits"):
+        edits.gate(SOURCE, changed, off_limits=["LR"])
+    edits.gate(SOURCE, changed, off_limits=["train", "Nothing"])
+    with pytest.raises(EditError, match=r"GPT\.forward"):
+        edits.gate(SHIPPED, SHIPPED.replace("x = norm(x)\n        logits", "logits"), off_limits=["GPT.forward"])
+
+
+def test_the_fingerprint_sees_code_only() -> None:
+    assert edits.fingerprint("x = 1  # a\n") == edits.fingerprint('"""doc"""\nx   =   1\n')
+    assert edits.fingerprint("x = 1") != edits.fingerprint("x = 2")
+    assert edits.ast_nodes("x = 1") < edits.ast_nodes("x = 1 + 2")
+
+
+def test_added_and_removed_lines_are_counted() -> None:
+    assert edits.added_removed("a\nb\n", "a\nc\nd\n") == (2, 1)
+    assert edits.unified("a\n", "b\n").startswith("--- a/nanochat/train.py")

@@ -1,0 +1,135 @@
+"""Downloads against a real server that misbehaves: resumed or retried, verified, never half-written."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nanochat import data, prepare
+from nanochat.data import DataError
+from nanochat.datasets import HUB_SETS, Shards, _is_parquet
+from nanochat.download import fetch
+
+
+def shard(number: int, documents: int = 400) -> bytes:
+    texts = [
+        f"Story {number}-{i}: the quick fox number {i * 7 % 13} met {i * 31 % 97} lazy dogs and told them so. " * 3
+        for i in range(documents)
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"text": texts}), buffer)
+    return buffer.getvalue()
+
+
+class Server:
+    """Serves files; `faults` maps a path to what goes wrong at its first requests."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.faults: dict[str, list[str]] = {}
+        self.ranges: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = outer.files.get(self.path)
+                fault = outer.faults.get(self.path, [])
+                kind = fault.pop(0) if fault else ""
+                asked = self.headers.get("Range")
+                outer.ranges.append(asked or "")
+                if content is None or kind == "404":
+                    self.send_error(404)
+                    return
+                if kind == "500":
+                    self.send_error(500)
+                    return
+                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and kind != "no range" else 0
+                if start >= len(content):
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(content)}")
+                    self.end_headers()
+                    return
+                body = content[start:]
+                self.send_response(206 if asked and kind != "no range" else 200)
+                if kind == "truncate":  # says it is all, and is not
+                    body = body[: len(body) // 2]
+                if kind != "no length":
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: len(body) // 3] if kind == "drop" else body)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.http.serve_forever)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.thread.join()
+        self.http.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+def get(server: Server, folder: Path, check: Callable[[Path], None] = _is_parquet) -> Path:
+    return fetch(f"{server.url}/a.parquet", folder / "a.parquet", check=check, say=lambda text: None, wait_s=0.001)
+
+
+@pytest.mark.parametrize("fault", ["", "drop", "truncate", "500", "no range", "no length"])
+def test_a_fault_is_overcome_and_the_file_is_whole(server: Server, tmp_path: Path, fault: str) -> None:
+    server.files["/a.parquet"] = shard(1)
+    server.faults["/a.parquet"] = [fault, fault] if fault else []
+    path = get(server, tmp_path)
+    assert path.read_bytes() == server.files["/a.parquet"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_dropped_download_is_resumed_where_it_was(server: Server, tmp_path: Path) -> None:
+    server.files["/a.parquet"] = shard(1)
+    server.faults["/a.parquet"] = ["drop"]
+    get(server, tmp_path)
+    assert server.ranges[0] == "" and server.ranges[1] == f"bytes={len(server.files['/a.parquet']) // 3}-"
+
+
+def test_what_is_no_parquet_is_never_taken_for_it(server: Server, tmp_path: Path) -> None:
+    server.files["/a.parquet"] = b"<html>sign in first</html>"
+    with pytest.raises(DataError, match="no whole parquet"):
+        get(server, tmp_path)
+    assert not (tmp_path / "a.parquet").exists()
+
+
+def test_what_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="404"):
+        get(server, tmp_path)
+    assert len(server.ranges) == 1
+
+
+def test_a_whole_dataset_comes_from_shards(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Shards("some/set", lambda i: f"train-{i}.parquet", 2, 2, "val.parquet")
+    monkeypatch.setitem(HUB_SETS, "tinystories", small)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path))
+    for number, name in enumerate(("train-0", "train-1", "val")):
+        server.files[f"/datasets/some/set/resolve/main/{name}.parquet"] = shard(number)
+    server.faults["/datasets/some/set/resolve/main/train-1.parquet"] = ["drop", "500"]
+    prepared = data.load(prepare.prepare("tinystories", 320))
+    assert {split: facts["documents"] > 50 for split, facts in prepared.splits.items()} == dict.fromkeys(
+        data.SPLITS, True
+    )
+    assert prepared.splits["train"]["documents"] == 800
+    assert prepared.splits["val"]["documents"] + prepared.splits["test"]["documents"] == 400
