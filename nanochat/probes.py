@@ -163,17 +163,32 @@ class Exam:
                 f"where the next token was hidden it did worse than its score by {found['honest_z']:.0f} standard errors: "
                 f"it sees what it should not"
             )
-        others = np.setdiff1d(np.arange(self.rows), rows)
-        level = values[others].mean(axis=0) if len(others) >= 8 else np.full(self.length, values.mean())
-        flat = values[rows] - level
-        steps = np.array([flat[i, : cut + 1].mean() - flat[i, cut + 1 :].mean() for i, cut in enumerate(cuts)])
-        found["break_z"] = float(_z(steps))
+        found["break_z"] = self._break(rows, cuts)
         if found["break_z"] > LIMIT_BREAK:
             raise Cheated(
                 f"it did better behind the cuts of the probes than before them by {found['break_z']:.0f} standard errors: "
                 f"it remembered what it was asked"
             )
         return found
+
+    def _break(self, rows: np.ndarray, cuts: np.ndarray) -> float:
+        """How much better it did behind the cuts than before them, in standard errors.
+
+        Logarithms, since a few hard tokens would drown all others; as many positions before as behind, and each relative
+        to the same position in rows without a probe, so that an honest model has no reason to differ.
+        """
+        logs = np.log(self.nats.astype(np.float64) + 0.1)
+        if self.reference is not None:
+            logs -= np.log(np.maximum(self.reference, 0.0) + 0.1)
+        others = np.setdiff1d(np.arange(self.rows), rows)
+        if len(others) >= 8:
+            logs = logs - logs[others].mean(axis=0)
+        steps = []
+        for row, cut in zip(rows, cuts, strict=True):
+            width = min(cut + 1, self.length - 1 - cut)
+            if width >= 4:
+                steps.append(logs[row, cut + 1 - width : cut + 1].mean() - logs[row, cut + 1 : cut + 1 + width].mean())
+        return float(_z(np.array(steps))) if len(steps) >= 8 else 0.0
 
 
 def _z(values: np.ndarray) -> float:

@@ -1,0 +1,95 @@
+"""The agent `search` against uniform random knobs: same budget, same number of experiments, same keep rule.
+
+    python benchmarks/search.py [--experiments 10] [--budget 20] [--seed 1]
+
+Both run through the real loop; the random arm is an agent of this file. Prints the best confirmed val_bpb of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from core import journal, knobs, schedule
+from core.agents.base import Context
+from core.agents.ranges import of, sensible
+from core.model import Proposal
+from core.state import State, fold
+
+
+class RandomKnobs:
+    """Every knob drawn uniformly from its range, whatever happened before."""
+
+    name = "random"
+
+    async def propose(self, context: Context) -> Proposal:
+        chance = random.Random(f"{context.seed}/{context.number}")
+        known = {knob.name: knob for knob in knobs.read(context.source)}
+        while True:
+            values = {}
+            for name, knob in known.items():
+                found = of(knob)
+                whole = found.kind in ("int", "power", "choice")
+                drawn = (
+                    chance.randint(int(found.low), int(found.high)) if whole else chance.uniform(found.low, found.high)
+                )
+                values[name] = found.decode(drawn)
+            if sensible(values, known):
+                return Proposal(hypothesis="Random knobs.", source=knobs.set_knobs(context.source, values))
+
+    async def release(self) -> None:
+        pass
+
+
+def run(agent: str, options: argparse.Namespace, logs: str) -> State:
+    """One whole run in a process of its own."""
+    subprocess.run(
+        [sys.executable, __file__, "--worker", agent, "--logs", logs, "--experiments", str(options.experiments),
+         "--budget", str(options.budget), "--seed", str(options.seed)],
+        cwd=ROOT, check=True,
+    )  # fmt: skip
+    return fold(journal.read(Path(logs) / agent / journal.NAME))
+
+
+def worker(options: argparse.Namespace) -> None:
+    """The command line's own run, with one more agent known."""
+    from core.agents import registry
+    from core.cli import main as command
+
+    if options.worker == "random":
+        registry.check = lambda spec: RandomKnobs  # type: ignore[assignment]
+    command(["run", "--headless", "--name", options.worker, "--logs", options.logs, "--seed", str(options.seed), "--agent",
+             "search" if options.worker == "search" else "random", "--budget", str(options.budget), "--slots", "1",
+             "--max-experiments", str(options.experiments), "--max-crashes", "1000"])  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--experiments", type=int, default=10)
+    parser.add_argument("--budget", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--logs", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options)
+        return
+    with tempfile.TemporaryDirectory() as logs:
+        states = {agent: run(agent, options, logs) for agent in ("search", "random")}
+    for agent, state in states.items():
+        assert state.fit is not None
+        base, best = state.mean(state.fit.commit), state.mean(state.best)
+        assert base is not None and best is not None
+        print(f"{agent:<7} baseline {base:.4f}  best {best:.4f}  ({best - base:+.4f})  kept {len(state.kept)} of {state.judged}"
+              f"  noise {schedule.noise(state).sigma:.4f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
