@@ -58,13 +58,14 @@ def endless(count: int) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.timeout(300)
 def test_killed_at_ten_random_moments_nothing_is_lost(product: Product) -> None:
     agent = product.script(*endless(40))
     chance = random.Random(5)
     recorded = 0
     for _ in range(10):
         loop = product.start(*product.options(), "--agent", agent)
-        time.sleep(chance.uniform(0.5, 6.0))
+        time.sleep(chance.uniform(0.5, 4.0))
         loop.kill()
         loop.communicate()
         path = product.logs / "r" / "events.jsonl"
