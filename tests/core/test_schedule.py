@@ -1,0 +1,151 @@
+"""What comes next, as a table of small states: real events in, work or verdicts out."""
+
+from __future__ import annotations
+
+from core import events as ev
+from core import policy
+from core.events import AnyEvent, Judged
+from core.model import RunConfig, Verdict
+from core.schedule import Rebase, Work, assess, best_confirmed, noise, wanted
+from core.state import State, fold
+
+SEED = [policy.seed(1, index) for index in range(4)]
+CONFIG = RunConfig(
+    name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+    vocab_size=2048, eval_tokens=1000, seed=1, slots=2, base_commit="b", noise_prior=0.01,
+)  # fmt: skip
+
+
+def scored(
+    commit: str, value: float, index: int = 0, role: str = "candidate", number: int | None = None
+) -> list[AnyEvent]:
+    job = f"{commit}{index}{role}"
+    return [
+        ev.Launched(job=job, role=role, commit=commit, seed=SEED[index], slot=0, number=number),
+        ev.Measured(
+            job=job, role=role, commit=commit, seed=SEED[index], outcome="scored", val_bpb=value, number=number
+        ),
+    ]
+
+
+def proposed(number: int, parent: str = "fit", nodes: int = 500) -> list[AnyEvent]:
+    return [
+        ev.Proposed(
+            number=number, commit=f"c{number}", parent=parent, fingerprint=f"p{number}", hypothesis="h", agent="a",
+            charter="s", nodes=nodes,
+        ),
+        ev.Approved(number=number, by="auto"),
+    ]  # fmt: skip
+
+
+def state(*more: list[AnyEvent], baseline: bool = True) -> State:
+    begin: list[AnyEvent] = [
+        ev.Created(v=ev.SCHEMA, config=CONFIG.model_dump(mode="json")), ev.Fit(commit="fit", source_hash="h", nodes=500),
+    ]  # fmt: skip
+    first = scored("fit", 1.6, role="baseline") if baseline else []
+    return fold([*begin, *first, *(event for events in more for event in events)])
+
+
+def todo(found: State, **options: bool) -> list[tuple[str, str, int]]:
+    return [(work.role, work.commit, SEED.index(work.seed)) for work in wanted(found, 0.01, **options)]
+
+
+def test_the_baseline_comes_before_anything_else() -> None:
+    assert todo(state(proposed(1), baseline=False)) == [("baseline", "fit", 0)]
+    assert todo(state(baseline=False), only_started=True) == []
+
+
+def test_fresh_experiments_run_in_order_and_never_twice_at_once() -> None:
+    running = [ev.Launched(job="j", role="candidate", commit="c1", seed=SEED[0], slot=0, number=1)]
+    assert todo(state(proposed(1), proposed(2))) == [("candidate", "c1", 0), ("candidate", "c2", 0)]
+    assert todo(state(proposed(1), proposed(2), running)) == [("candidate", "c2", 0)]
+    assert todo(state(proposed(1)), only_started=True) == []
+
+
+def test_an_unapproved_experiment_waits() -> None:
+    assert todo(state(proposed(1)[:1])) == []
+
+
+def test_a_promising_one_is_confirmed_first_and_the_best_with_it() -> None:
+    found = state(proposed(1), scored("c1", 1.58, number=1), proposed(2))
+    assert todo(found)[0] == ("confirm", "c1", 1)
+    assert todo(found, only_started=True) == [("confirm", "c1", 1)]
+    found = state(proposed(1), scored("c1", 1.58, number=1), scored("c1", 1.58, 1, "confirm", 1))
+    assert todo(found)[0] == ("best", "fit", 1)
+
+
+def test_a_clear_loss_is_judged_after_one_run() -> None:
+    found = state(proposed(1), scored("c1", 1.7, number=1))
+    step = assess(found, found.experiments[1], 0.01)
+    assert isinstance(step, Judged) and step.verdict == Verdict.DISCARD and step.pairs == 1 and todo(found) == []
+
+
+def test_a_repeated_gain_is_kept() -> None:
+    found = state(
+        proposed(1), scored("c1", 1.5, number=1), scored("c1", 1.5, 1, "confirm", 1), scored("fit", 1.6, 1, "best")
+    )
+    step = assess(found, found.experiments[1], 0.01)
+    assert isinstance(step, Judged) and step.verdict == Verdict.KEEP and step.pairs == 2
+
+
+def test_a_failure_is_judged_by_its_outcome() -> None:
+    for outcome, verdict in (
+        ("crash", "crash"),
+        ("timeout", "timeout"),
+        ("overrun", "overrun"),
+        ("invalid", "invalid"),
+    ):
+        job = ev.Measured(job="j", role="candidate", commit="c1", seed=SEED[0], number=1, outcome=outcome, reason="why")
+        found = state(proposed(1), [job])
+        step = assess(found, found.experiments[1], 0.01)
+        assert isinstance(step, Judged) and step.verdict == verdict and step.reason == "why"
+
+
+def test_a_disturbed_run_is_repeated_once_and_then_says_so() -> None:
+    job = ev.Measured(
+        job="j",
+        role="candidate",
+        commit="c1",
+        seed=SEED[0],
+        number=1,
+        outcome="scored",
+        val_bpb=1.7,
+        disturbed="it slept",
+    )
+    assert todo(state(proposed(1), [job])) == [("candidate", "c1", 0)]
+    found = state(proposed(1), [job, job])
+    step = assess(found, found.experiments[1], 0.01)
+    assert isinstance(step, Judged) and step.verdict == Verdict.DISTURBED
+
+
+def kept(number: int) -> list[AnyEvent]:
+    return [ev.Judged(number=number, verdict="keep", finding="f", gain=0.1, commit=f"k{number}")]
+
+
+def test_a_stale_winner_is_applied_again_and_a_stale_loser_dropped() -> None:
+    first = [*proposed(1), *scored("c1", 1.5, number=1), *kept(1)]
+    for value, kind in ((1.55, Rebase), (1.7, Judged)):
+        found = state(proposed(2), first, scored("c2", value, number=2))
+        assert isinstance(assess(found, found.experiments[2], 0.01), kind)
+    found = state(proposed(2), first)
+    assert isinstance(assess(found, found.experiments[2], 0.01), Rebase), "never trained on what is no longer the best"
+
+
+def test_the_best_is_measured_again_every_eight_scored_experiments() -> None:
+    losers = [
+        [*proposed(n), *scored(f"c{n}", 1.7, number=n), ev.Judged(number=n, verdict="discard", finding="f")]
+        for n in range(1, 9)
+    ]
+    assert todo(state(*losers[:7])) == []
+    assert todo(state(*losers)) == [("best", "fit", 1)]
+    assert todo(state(*losers, scored("fit", 1.61, 1, "best"))) == []
+
+
+def test_noise_pools_repeats_and_the_confirmed_best_has_them() -> None:
+    found = state(scored("fit", 1.62, 1, "best"))
+    assert noise(found).repeats == 1 and noise(state()).repeats == 0
+    assert best_confirmed(found) == (1.6 + 1.62) / 2
+
+
+def test_work_is_plain_data() -> None:
+    assert Work("best", "fit", 3) == Work("best", "fit", 3, None)

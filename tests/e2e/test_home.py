@@ -1,0 +1,50 @@
+"""`apply`: the win on the user's checkout, or a patch; nothing of the user's is ever lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.product import Product, edit
+
+BETTER = edit("A three times larger learning rate.", ("LR = 0.01", "LR = 0.03"))
+
+
+@pytest.fixture
+def won(product: Product) -> Product:
+    done = product.run("--agent", product.script(BETTER))
+    assert done.returncode == 0 and product.state().kept == [1], done.stdout
+    return product
+
+
+def test_on_a_clean_checkout_it_is_a_commit(won: Product) -> None:
+    done = won("apply", "r")
+    assert done.returncode == 0, done.stderr
+    assert "LR = 0.03" in (won.root / "nanochat" / "train.py").read_text()
+    assert won.git("status", "--porcelain") == "" and "val_bpb" in won.git("log", "-1", "--format=%B")
+
+
+def test_on_a_dirty_or_moved_checkout_it_is_a_patch(won: Product) -> None:
+    path = won.root / "nanochat" / "train.py"
+    mine = path.read_text() + "\n# mine\n"
+    path.write_text(mine)
+    head = won.git("rev-parse", "HEAD")
+    done = won("apply", "r")
+    assert done.returncode == 0 and "patch" in done.stdout
+    assert path.read_text() == mine and won.git("rev-parse", "HEAD") == head
+    assert "+LR = 0.03" in (won.logs / "r" / "best.patch").read_text()
+
+
+def test_with_nothing_kept_there_is_nothing_to_take(product: Product) -> None:
+    product.run("--agent", product.script(edit("Worse.", ("LR = 0.01", "LR = 0.0001"))))
+    done = product("apply", "r")
+    assert done.returncode == 1 and "nothing to take home" in done.stderr
+
+
+def test_it_works_without_a_repository(product: Product) -> None:
+    for path in sorted((product.root / ".git").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (product.root / ".git").rmdir()
+    done = product.run("--agent", product.script(BETTER))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert product.state().kept == [1] and (product.logs / "repository").is_dir()
+    assert "patch" in product("apply", "r").stdout
