@@ -4,6 +4,8 @@ import sys
 
 if sys.version_info < (3, 11):
     sys.exit("AutoResearch needs Python 3.11 or newer; this is Python %d.%d. Nothing was done." % sys.version_info[:2])
+if sys.platform == "win32":
+    sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was done.")
 
 from nanochat.prepare import main
 

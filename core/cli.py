@@ -102,7 +102,7 @@ def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Lim
 
     async def work() -> None:
         executors = [
-            LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log")
+            LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log", gpu=index)
             for index in range(config.slots)
         ]
         loop = Loop(lab, Proposer(agent), list(executors), limits, say=say)

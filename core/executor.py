@@ -50,18 +50,23 @@ class Executor(Protocol):
     async def close(self) -> None: ...
 
 
-def harness_environment(device: str) -> dict[str, str]:
+def harness_environment(device: str, gpu: int | None = None) -> dict[str, str]:
     """A scrubbed environment: no keys, no tokens, nothing of the user's but where programs and libraries are."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    if device == "cuda" and gpu is not None:  # one slot a GPU: the trainer sees no other
+        visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+        names = visible.split(",") if visible else [str(index) for index in range(gpu + 1)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[gpu % len(names)]
     return environment | (CPU_SETTINGS if device == "cpu" else {})
 
 
 class LocalExecutor:
     """A slot on this machine: one pre-imported harness process that is started once and serves job after job."""
 
-    def __init__(self, harness: Path, device: str, log: Path) -> None:
+    def __init__(self, harness: Path, device: str, log: Path, gpu: int | None = None) -> None:
+        self._gpu = gpu
         self._harness = harness
         self._device = device
         self._log = log
@@ -80,7 +85,7 @@ class LocalExecutor:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 cwd=self._harness,
-                env=harness_environment(self._device),
+                env=harness_environment(self._device, self._gpu),
                 limit=LINE_LIMIT,
                 start_new_session=True,  # a Ctrl-C in the terminal is the loop's to handle
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+from rich.progress import Progress
 
 from nanochat.data import DataError
 
@@ -49,6 +51,11 @@ def fetch(
     )
 
 
+def progress() -> Progress:
+    """A bar on a terminal, nothing elsewhere."""
+    return Progress(transient=True, disable=not sys.stdout.isatty())
+
+
 def _get(url: str, part: Path) -> None:
     """Fetch the rest of a file. Raises httpx errors, or ValueError when what came cannot be the file."""
     have = part.stat().st_size if part.exists() else 0
@@ -61,9 +68,12 @@ def _get(url: str, part: Path) -> None:
         answer.raise_for_status()
         resumed = answer.status_code == 206
         size = answer.headers.get("Content-Length")
-        with part.open("ab" if resumed else "wb") as file:
+        have = have if resumed else 0
+        expected = have + int(size) if size else None
+        with part.open("ab" if resumed else "wb") as file, progress() as bar:
+            task = bar.add_task(part.stem, total=expected, completed=have)
             for piece in answer.iter_raw():
                 file.write(piece)
-        expected = (have if resumed else 0) + int(size) if size else None
+                bar.advance(task, len(piece))
         if expected is not None and part.stat().st_size != expected:
             raise httpx.ReadError(f"{part.stat().st_size} of {expected} bytes came")

@@ -20,6 +20,7 @@ import platformdirs
 
 from nanochat import data, datasets
 from nanochat.data import SCHEMA, SPLITS, DataError
+from nanochat.download import progress
 
 TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer needs no more text than this
 BATCH = 256  # documents that are encoded together
@@ -99,7 +100,11 @@ def _fill(draft: Path, dataset: str, vocab_size: int, shards: int | None) -> Non
     hashes = {split: hashlib.sha256() for split in SPLITS}
     say("tokens")
     documents = texts()
+    bar = progress()
+    bar.start()
+    task = bar.add_task("documents", total=None)
     while batch := list(itertools.islice(documents, BATCH)):
+        bar.advance(task, len(batch))
         encoded = encoding.encode_ordinary_batch([text for _, text in batch], num_threads=os.cpu_count() or 1)
         for (split, text), tokens in zip(batch, encoded, strict=True):
             raw = np.array([bos, *tokens], dtype="<u2").tobytes()
@@ -109,6 +114,7 @@ def _fill(draft: Path, dataset: str, vocab_size: int, shards: int | None) -> Non
             fact["tokens"] += len(tokens) + 1  # type: ignore[operator]
             fact["bytes"] += len(text.encode())  # type: ignore[operator]
             fact["documents"] += 1  # type: ignore[operator]
+    bar.stop()
     for split in SPLITS:
         files[split].close()
         facts[split]["sha256"] = hashes[split].hexdigest()
