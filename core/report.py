@@ -135,7 +135,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
     last = [
         {
             "number": e.number,
-            "verdict": e.verdict.value if e.verdict else "running",
+            "verdict": e.verdict.value if e.verdict else "running" if e.launched else "waiting",
             "val_bpb": e.val_bpb,
             "gain": e.gain,
             "within_noise": e.within_noise,
