@@ -111,3 +111,18 @@ def sensible(values: Mapping[str, Value], known: Mapping[str, Knob]) -> bool:
         return False
     warm = [values.get(name) for name in ("WARM_UP", "WARM_DOWN")]
     return sum(value for value in warm if isinstance(value, float)) <= 1.0
+
+
+def whole_batch(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:
+    """The changes, with TOTAL_BATCH following where it would no longer be a whole number of forward passes."""
+    names = ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH")
+    if not set(names) <= known.keys() or not set(names) & values.keys():
+        return values
+    rows, length, total = (values.get(name, known[name].value) for name in names)
+    if not (isinstance(rows, int) and isinstance(length, int) and isinstance(total, int)):
+        return values
+    if total % (rows * length) == 0:
+        return values
+    if "TOTAL_BATCH" in values and total < rows * length and total % length == 0:
+        return values | {"BATCH_SIZE": total // length}
+    return values | {"TOTAL_BATCH": rows * length}

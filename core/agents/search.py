@@ -15,7 +15,7 @@ from typing import Any
 from core import edits, knobs
 from core.agents.base import Context, Past
 from core.agents.book import BOOK
-from core.agents.ranges import Range, of, sensible, topic_of
+from core.agents.ranges import Range, of, sensible, topic_of, whole_batch
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.knobs import Knob, Value
@@ -147,7 +147,7 @@ def _tune(
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
     chosen = chance.sample(names, count)
     values = _ask(context, {name: of(known[name]) for name in chosen}, chance)
-    values = {name: value for name, value in values.items() if value != known[name].value}
+    values = whole_batch({name: value for name, value in values.items() if value != known[name].value}, known)
     if not values or not sensible({name: knob.value for name, knob in known.items()} | values, known):
         return None
     words = "; ".join(_move(known[name], value) for name, value in values.items())

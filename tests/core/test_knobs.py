@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import knobs
-from core.agents.ranges import of, sensible
+from core.agents.ranges import of, sensible, whole_batch
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
 SOURCE = 'import os\nLR = 0.1  # rate\nN = 2**10   # size\nNAME = "SL"  # pattern\nON = True  # switch\n\ndef f():\n    X = 3\nY = 4\n'
@@ -51,3 +51,12 @@ def test_drawn_values_are_of_their_kind(data: st.DataObject) -> None:
         assert knobs.is_power_of_two(value)
     changed = {k.name: k.value for k in knobs.read(knobs.set_knobs(SHIPPED, {knob.name: value}))}
     assert changed[knob.name] == value
+
+
+def test_a_smaller_batch_takes_the_rest_along() -> None:
+    found = {knob.name: knob for knob in knobs.read(SHIPPED)}
+    rows, length, total = (found[name].value for name in ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH"))
+    assert isinstance(rows, int) and isinstance(length, int) and total == rows * length
+    assert whole_batch({"TOTAL_BATCH": total // 2}, found) == {"TOTAL_BATCH": total // 2, "BATCH_SIZE": rows // 2}
+    assert whole_batch({"BATCH_SIZE": rows * 2}, found) == {"BATCH_SIZE": rows * 2, "TOTAL_BATCH": total * 2}
+    assert whole_batch({"WIDTH": 64}, found) == {"WIDTH": 64}
