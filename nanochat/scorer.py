@@ -21,7 +21,7 @@ from nanochat.data import Prepared
 from nanochat.probes import Ask, Cheated, Exam, Splicer, plan
 from nanochat.processes import boot_minus_monotonic, set_subreaper
 from nanochat.trainer import Spec
-from nanochat.watch import Failed, Watch
+from nanochat.watch import Failed, TooBig, Watch
 
 PROGRESS_S = 0.3
 GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
@@ -135,7 +135,10 @@ class Scorer:
         trained = watch.wait("trained", check)
         self._params(trained)
         tokens = self.prepared.tokens("train")[: 2 * length].astype(np.int64).reshape(2, length)
-        self._ask(watch, tokens, check)
+        try:
+            self._ask(watch, tokens, check)
+        except TooBig:
+            raise Failed("crash", "it ran out of memory on two short rows", "out-of-memory") from None
         self._end()
 
     def _params(self, trained: dict[str, Any]) -> None:
@@ -228,10 +231,10 @@ class Scorer:
             try:
                 nats = self._exam(tokens, windows, batch)
                 break
-            except Failed as failed:
-                if failed.crash != "out-of-memory" or batch == 1 or not self._again():
-                    raise
-                batch = max(1, batch // 2)
+            except TooBig:
+                batch //= 2  # the trainer never says so of a single row
+                if batch == 0:
+                    raise Failed("crash", "it ran out of memory while answering", "out-of-memory") from None
         self.facts["score_s"] = round(self.watch.used(fresh=True) - first, 4)
         lengths = self.prepared.token_bytes()[windows[:, 1:]]
         counted = lengths > 0  # specials have no bytes: neither their nats nor their bytes count
@@ -243,10 +246,6 @@ class Scorer:
             raise Cheated(f"a score of {bpb:.4f} bits per byte is not possible")
         np.save(self.out / "nats.npy", nats)
         return bpb
-
-    def _again(self) -> bool:
-        """Whether the trainer still listens after a failed answer."""
-        return False
 
     def _exam(self, tokens: np.ndarray, windows: np.ndarray, batch: int) -> np.ndarray:
         random = np.random.default_rng(int.from_bytes(os.urandom(16), "big"))

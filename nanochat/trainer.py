@@ -171,8 +171,14 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
     while True:
         batch = int(channel.listen()["batch"])
         x = torch.from_numpy(tokens[:batch].copy()).to(spec.device)
-        with torch.no_grad():
-            logits = model(x)
+        try:
+            with torch.no_grad():
+                logits = model(x)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or batch == 1:
+                raise
+            channel.say("too big")  # the weights are still here: the scorer asks for less at once
+            continue
         if not isinstance(logits, torch.Tensor):
             raise BadShape(f"the model returned {type(logits).__name__}, not a tensor of logits")
         wanted = (batch, spec.seq_len, spec.vocab_size)
@@ -191,6 +197,11 @@ class BadShape(Exception):
     """The model's output has the wrong shape."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Of the machine's memory or of a GPU's."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def describe(error: BaseException, source: str) -> dict[str, str]:
     """Class, reason and the lines of the traceback that a human wants to see."""
     words = str(error).strip().splitlines()
@@ -203,7 +214,7 @@ def describe(error: BaseException, source: str) -> dict[str, str]:
         kind, reason = "output shape", str(error)
     elif isinstance(error, ImportError):
         kind = "import"
-    elif isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    elif out_of_memory(error):
         kind, reason = "out-of-memory", f"it ran out of memory ({reason})"
     else:
         kind = "exception"

@@ -42,6 +42,10 @@ class Failed(Exception):
         self.outcome, self.reason, self.crash, self.traceback = outcome, reason, crash, traceback
 
 
+class TooBig(Exception):
+    """The model has no room to answer so many rows at once."""
+
+
 class Watch:
     """Starts a trainer and follows it. Every wait is bounded, every message is checked, and it always ends."""
 
@@ -166,6 +170,8 @@ class Watch:
                     self.curve.append((self.used(), steps))
                 case "log":
                     self._log(message)
+                case "too big":
+                    raise TooBig
                 case "crash":
                     raise Failed(
                         "crash", plain(str(message.get("reason", "")))[:300], str(message.get("crash")),

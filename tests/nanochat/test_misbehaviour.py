@@ -325,6 +325,15 @@ def test_too_many_parameters_break_a_rule(harness: Harness) -> None:
     assert result.outcome is Outcome.INVALID and "102,400" in result.reason and "1,000" in result.reason
 
 
+def test_a_model_that_cannot_answer_a_whole_batch_is_scored_with_less(harness: Harness, honest: float) -> None:
+    greedy = with_(FORWARD, "        if not torch.is_grad_enabled() and len(x) > 2: raise MemoryError\n" + FORWARD)
+    result = harness.run(greedy)
+    assert result.outcome is Outcome.SCORED and abs((result.val_bpb or 9) - honest) < 0.5
+    hopeless = with_(FORWARD, "        if not torch.is_grad_enabled(): raise MemoryError\n" + FORWARD)
+    result = harness.run(hopeless)
+    assert result.outcome is Outcome.CRASH and result.crash is CrashClass.OUT_OF_MEMORY
+
+
 # -- ending -----------------------------------------------------------------------------------------------------------
 
 
