@@ -30,7 +30,9 @@ from core.schedule import Work
 from core.state import Experiment, State, experiment_id
 
 HALVINGS = 5
-REPEATS_OF_INTERRUPTED = 5  # a proposal that was interrupted this often is not queued once more
+REPEATS_OF_INTERRUPTED = (
+    12  # a proposal that was interrupted so often is not queued once more: it may be what kills the loop
+)
 
 
 @dataclass
