@@ -23,7 +23,7 @@ from core import begin, commands, journal, live, report, schedule, stats
 from core import events as ev
 from core.agents import registry
 from core.begin import Options
-from core.executor import LocalExecutor
+from core.executor import ExecutorFailed, LocalExecutor
 from core.frozen import Changed
 from core.journal import JournalError, RunBusy
 from core.laboratory import Laboratory
@@ -232,6 +232,32 @@ def apply(name: Name = None, logs: Logs = None) -> None:
     from core.home import take_home
 
     say(take_home(find(logs), find(logs).pick(name)))
+
+
+@app.command("report")
+def final_report(name: Name = None, logs: Logs = None) -> None:
+    """Train the start and the best of a run once more, and score both on the test split that no experiment has seen."""
+    from core.final import report as final
+
+    project = find(logs)
+    options = Options(name=project.pick(name).name)
+    chosen = begin.plan(project, options)
+    lab, lock = begin.open_run(project, chosen, options, _print_event)
+    executor = LocalExecutor(lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", gpu=0)
+
+    async def work() -> None:
+        try:
+            await final(lab, executor)
+        finally:
+            await executor.close()
+
+    try:
+        asyncio.run(work())
+    except ExecutorFailed as error:
+        raise UsageError(str(error)) from error
+    finally:
+        lab.journal.close()
+        lock.release()
 
 
 @app.command()

@@ -204,6 +204,15 @@ class Gate(Event, frozen=True, kw_only=True):
     by: str = ""
 
 
+class Reported(Event, frozen=True, kw_only=True):
+    """The final report: bits per byte of the test split, start and best trained on one fresh seed."""
+
+    commit: str
+    seed: int
+    baseline: float
+    best: float
+
+
 class Notice(Event, frozen=True, kw_only=True):
     """Something a human should know that changes no state: a lock removed, a disk nearly full, an agent that backs off."""
 
@@ -230,4 +239,5 @@ AnyEvent = (
     | Resumed
     | Gate
     | Notice
+    | Reported
 )

@@ -77,6 +77,9 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"hint for the agent: {_one_line(event.text)}"
         case ev.Notice():
             return event.text
+        case ev.Reported():
+            change = event.best - event.baseline
+            return f"on the test split: start {event.baseline:.4f}, best {event.best:.4f} ({change:+.4f}, one fresh seed each)"
         case ev.Torn():
             return f"a half-written last line of {event.size} bytes was cut off the journal; all before it is whole"
         case ev.Stopped():

@@ -91,6 +91,7 @@ class State:
     pause_reason: str = ""
     started: ev.Started | None = None
     stopped: ev.Stopped | None = None
+    reported: ev.Reported | None = None
     crash_streak: int = 0
     judged: int = 0  # verdicts that count: all but interrupted
     judged_since_best: int = 0  # of those with a score, since the best was last measured
@@ -178,6 +179,8 @@ class State:
                 self.paused, self.pause_reason = False, ""
             case ev.Gate():
                 self.gate = event.mode
+            case ev.Reported():
+                self.reported = event
             case ev.Torn() | ev.Notice():
                 pass
 

@@ -34,10 +34,21 @@ def test_on_a_dirty_or_moved_checkout_it_is_a_patch(won: Product) -> None:
     assert "+LR = 0.03" in (won.logs / "r" / "best.patch").read_text()
 
 
+def test_the_final_report_is_on_the_test_split(won: Product) -> None:
+    done = won("report", "r")
+    assert done.returncode == 0, done.stderr
+    found = won.state().reported
+    assert found is not None and f"best {found.best:.4f}" in done.stdout
+    assert found.best < found.baseline and found.best not in won.state().scores[won.state().best].values()
+    assert won.strays() == [] and won.run("--agent", won.script(BETTER)).returncode == 0, "the run can still go on"
+
+
 def test_with_nothing_kept_there_is_nothing_to_take(product: Product) -> None:
     product.run("--agent", product.script(edit("Worse.", ("LR = 0.01", "LR = 0.0001"))))
     done = product("apply", "r")
     assert done.returncode == 1 and "nothing to take home" in done.stderr
+    done = product("report", "r")
+    assert done.returncode == 1 and "nothing to report" in done.stderr
 
 
 def test_it_works_without_a_repository(product: Product) -> None:
