@@ -27,10 +27,12 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=5.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as logs:
+        tree = Path(logs) / "tree"  # a clone, so that no ref of the run stays in this repository
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         subprocess.run(
             [sys.executable, "autorun.py", "--headless", "--name", "cycle", "--logs", logs, "--seed", "1", "--slots", "1",
              "--budget", str(options.budget), "--max-experiments", str(options.experiments)],
-            cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
+            cwd=tree, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         events = list(journal.read(Path(logs) / "cycle" / journal.NAME))
     report([event for event in events if isinstance(event, ev.Launched | ev.Measured)])

@@ -53,7 +53,7 @@ def run(agent: str, options: argparse.Namespace, logs: str) -> State:
     subprocess.run(
         [sys.executable, __file__, "--worker", agent, "--logs", logs, "--experiments", str(options.experiments),
          "--budget", str(options.budget), "--seed", str(options.seed)],
-        cwd=ROOT, check=True,
+        cwd=Path(logs) / "tree", check=True,
     )  # fmt: skip
     return fold(journal.read(Path(logs) / agent / journal.NAME))
 
@@ -82,6 +82,8 @@ def main() -> None:
         worker(options)
         return
     with tempfile.TemporaryDirectory() as logs:
+        tree = Path(logs) / "tree"  # a clone, so that no ref of the runs stays in this repository
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         states = {agent: run(agent, options, logs) for agent in ("search", "random")}
     for agent, state in states.items():
         assert state.fit is not None
