@@ -1,0 +1,88 @@
+"""The local executor over a real harness: results, aborts, breakage, and nothing of the user's environment."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from core.executor import ExecutorFailed, LocalExecutor, harness_environment
+from core.model import Job, Outcome
+from tests.product import ROOT, TRAIN
+
+
+def job(folder: Path, data: Path, name: str, budget: float = 0.4) -> Job:
+    out = folder / name
+    out.mkdir()
+    (out / "train.py").write_text(TRAIN)
+    return Job(
+        id=name, source=str(out / "train.py"), out=str(out), data=str(data), budget_s=budget, seq_len=32, eval_tokens=2048,
+        score_batch=4, wall_factor=20.0,
+    )  # fmt: skip
+
+
+async def until(messages: list[dict[str, Any]], phase: str) -> None:
+    async with asyncio.timeout(30):
+        while not any(message.get("phase") == phase for message in messages):  # noqa: ASYNC110  a plain callback fills it
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> LocalExecutor:
+    return LocalExecutor(ROOT, "cpu", tmp_path / "harness.log")
+
+
+async def test_job_after_job_on_one_harness(executor: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    for name in ("a", "b"):
+        result = await executor.run(job(tmp_path, tiny_data, name), seen.append)
+        assert result.outcome is Outcome.SCORED and result.job == name
+    assert {message["event"] for message in seen} == {"started", "progress"}
+    await executor.close()
+
+
+async def test_an_aborted_job_says_interrupted(executor: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    running = asyncio.create_task(executor.run(job(tmp_path, tiny_data, "long", 60.0), seen.append))
+    await until(seen, "training")
+    await executor.abort()
+    assert (await running).outcome is Outcome.INTERRUPTED
+    await executor.close()
+
+
+async def test_a_harness_that_is_killed_is_a_sentence_and_the_next_job_runs(
+    executor: LocalExecutor, tmp_path: Path, tiny_data: Path
+) -> None:
+    seen: list[dict[str, Any]] = []
+    running = asyncio.create_task(executor.run(job(tmp_path, tiny_data, "long", 60.0), seen.append))
+    await until(seen, "training")
+    scorer = psutil.Process(next(message["pids"][0] for message in seen if message["event"] == "started"))
+    nursery = scorer.parent()
+    assert nursery is not None
+    nursery.kill()
+    try:  # the scorer may still get its last word out, or not
+        assert (await running).outcome is Outcome.INTERRUPTED
+    except ExecutorFailed as error:
+        assert "ended unexpectedly" in str(error)
+    _, alive = psutil.wait_procs([scorer], timeout=10)
+    assert not alive
+    await asyncio.to_thread(psutil.wait_procs, [nursery], 10)
+    assert (await executor.run(job(tmp_path, tiny_data, "next"), seen.append)).outcome is Outcome.SCORED
+    await executor.close()
+
+
+def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    found = harness_environment("cpu")
+    assert "secret" not in found.values() and "PYTHONPATH" not in found and found["OMP_NUM_THREADS"] == "1"
+
+
+def test_each_slot_sees_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert harness_environment("cuda", 1)["CUDA_VISIBLE_DEVICES"] == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert harness_environment("cuda", 1)["CUDA_VISIBLE_DEVICES"] == "5"

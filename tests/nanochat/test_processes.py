@@ -1,0 +1,62 @@
+"""The trainer's processes seen from outside: all CPU time counts, and none survives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from nanochat.processes import Descendants
+
+BURN = """
+import os, signal, sys, time
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+"""
+WAYS = {
+    "itself": "burn(0.6)",
+    "a child that is waited for": "if os.fork() == 0:\n    burn(0.6); os._exit(0)\nos.wait()",
+    "a child that is reaped by itself": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork() == 0:\n    burn(0.6); os._exit(0)",
+    "a grandchild that moved away": "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        burn(0.6); os._exit(0)\n"
+    "    time.sleep(0.3); os._exit(0)",
+}  # fmt: skip
+
+
+def start(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", BURN + code + "\nprint('done', flush=True)\ntime.sleep(600)"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the processes that moved away")
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_burning_is_counted(way: str) -> None:
+    process = start(WAYS[way])
+    tree = Descendants(process.pid)
+    deadline = time.monotonic() + 30
+    used = 0.0
+    while used < 0.5 and time.monotonic() < deadline:
+        used = tree.poll().cpu_s
+        time.sleep(0.02)
+    tree.kill_all()
+    process.communicate()
+    assert 0.5 <= used < 3.0, used
+
+
+def test_the_tree_is_measured_and_ended() -> None:
+    process = start("block = bytearray(80_000_000)\nfor _ in range(3):\n    if os.fork() == 0: time.sleep(600)")
+    assert process.stdout is not None and process.stdout.readline() == "done\n"
+    tree = Descendants(process.pid)
+    usage = tree.poll()
+    assert usage.count == 4 and usage.rss > 80_000_000
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert tree.kill_all()
+    process.communicate()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
