@@ -42,6 +42,7 @@ def plan(random: np.random.Generator, rows: int, length: int, batch: int) -> lis
     The end of the exam holds only rows that were probed before and repeats, so that cheating late is caught as well.
     """
     keyed: list[tuple[float, Ask]] = []
+    twice = set(random.choice(rows, size=min(rows, max(4, round(rows * REPEATED))), replace=False).tolist())
     for row in range(rows):
         if random.random() < PROBED:
             first = random.random() * 0.9
@@ -51,7 +52,7 @@ def plan(random: np.random.Generator, rows: int, length: int, batch: int) -> lis
         else:
             whole = random.random() * 0.8
         keyed.append((whole, Ask("whole", row)))
-        if random.random() < REPEATED:
+        if row in twice:
             keyed.append((whole + (1 - whole) * random.random(), Ask("repeat", row)))
     batches: list[list[Ask]] = []
     later: list[Ask] = []

@@ -1,0 +1,92 @@
+"""The sandbox by itself: what a process can still do after it gave its rights up, tried in a child that ends afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nanochat import landlock, sandbox, seccomp
+
+FOUND = sandbox.probe()
+needs_landlock = pytest.mark.skipif(FOUND.landlock_abi < 1, reason="this kernel has no Landlock")
+needs_filter = pytest.mark.skipif(not FOUND.seccomp, reason="this system takes no filter of system calls")
+
+
+def after_dropping(code: str, write: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter that dropped its rights first."""
+    program = (
+        "import os, socket, subprocess, sys\nfrom pathlib import Path\nfrom nanochat import sandbox\n"
+        f"missing = sandbox.drop_rights(write=[Path({str(write)!r})], device='cpu', **{settings!r})\n{code}\n"
+    )
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+
+@needs_landlock
+def test_files_of_the_user_are_out_of_reach_and_the_scratch_folder_is_not(tmp_path: Path) -> None:
+    scratch, secret = tmp_path / "scratch", tmp_path / "secret"
+    scratch.mkdir()
+    secret.write_text("mine")
+    code = (
+        f"Path({str(scratch)!r}, 'note').write_text('x')\n"
+        f"for act in (lambda: open({str(secret)!r}).read(), lambda: open({str(secret)!r}, 'w'), lambda: os.remove({str(secret)!r})):\n"
+        "    try: act()\n    except PermissionError: print('refused')\n    else: print('allowed')"
+    )
+    done = after_dropping(code, scratch, memory_limit=None)
+    assert done.stdout.split() == ["refused"] * 3, done.stderr
+    assert secret.read_text() == "mine" and (scratch / "note").read_text() == "x"
+
+
+@needs_filter
+@pytest.mark.parametrize(
+    "act",
+    [
+        "socket.socket(socket.AF_INET)",
+        "os.mkfifo('x') if False else os.setxattr('/tmp', 'user.x', b'')",
+        "os.mknod('x')",
+        "os.chown('/tmp', 0, 0)",
+    ],
+)
+def test_system_calls_that_no_training_needs_are_refused(tmp_path: Path, act: str) -> None:
+    code = f"try: {act}\nexcept OSError as error: print('refused', error.errno)\nelse: print('allowed')"
+    done = after_dropping(code, tmp_path, memory_limit=None)
+    assert done.stdout.startswith("refused"), done.stdout + done.stderr
+
+
+@needs_filter
+def test_forks_can_be_refused_while_threads_stay_possible(tmp_path: Path) -> None:
+    code = (
+        "import threading\nthread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n"
+        "try: os.fork()\nexcept OSError: print('refused', flush=True)"
+    )
+    done = after_dropping(code, tmp_path, memory_limit=None, forks=False)
+    assert done.stdout.split() == ["thread", "refused"], done.stderr
+
+
+@pytest.mark.skipif(not sandbox.LINUX, reason="only Linux counts private memory")
+def test_private_memory_beyond_the_limit_is_a_memory_error(tmp_path: Path) -> None:
+    code = "try: bytearray(1 << 28)\nexcept MemoryError: print('refused')\nbytearray(1 << 20); print('small is fine')"
+    done = after_dropping(code, tmp_path, memory_limit=1 << 26)
+    assert done.stdout.splitlines() == ["refused", "small is fine"], done.stderr
+
+
+@needs_landlock
+def test_every_part_that_the_probe_promises_holds_after_dropping(tmp_path: Path) -> None:
+    done = after_dropping("print(missing)", tmp_path, memory_limit=None)
+    reported = done.stdout.strip()
+    assert sandbox.NO_FILES not in reported and "threads" not in reported, done.stderr
+
+
+def test_the_probe_leaves_its_caller_every_right(tmp_path: Path) -> None:
+    sandbox.probe()
+    (tmp_path / "x").write_text("still writable")
+    os.close(os.open(__file__, os.O_RDONLY))
+
+
+def test_what_is_missing_is_said_in_words() -> None:
+    assert all(part in {sandbox.NO_FILES, sandbox.NO_NETWORK, sandbox.NO_PROCESSES} for part in FOUND.missing)
+    assert landlock.abi() == FOUND.landlock_abi or not sandbox.LINUX
+    assert seccomp.program("cpu") is None or FOUND.seccomp
