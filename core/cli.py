@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.panel import Panel
 
-from core import begin, commands, journal, live, report, schedule, stats
+from core import begin, commands, journal, live, report, schedule, stats, terminal
 from core import events as ev
 from core.agents import registry
 from core.begin import Options
@@ -40,6 +40,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+ATTEND_S = 15.0  # the app that was started along with the loop comes within this, or not at all
 
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
 Name = Annotated[str | None, typer.Argument(help="The run; the latest when not given.", show_default=False)]
@@ -75,9 +77,12 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
     logs: Logs = None,
+    attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
 ) -> None:
-    """Start the loop, or continue a run."""
-    del headless  # until there is an app to open, every run is in the foreground
+    """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background."""
+    shown = not headless and not attended and terminal.fit()
+    if shown and gate is None:
+        gate = "ask"
     options = Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile)
     limits = Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes)
     project = find(logs)
@@ -87,9 +92,18 @@ def run(
         say(f"Preparing the dataset {chosen.config.dataset} first.")
         _prepare(project, ["--dataset", chosen.config.dataset, "--vocab", str(chosen.config.vocab_size)])
         chosen = begin.plan(project, options)
+    if shown:
+        if journal.alive(chosen.folder) is None:
+            given = {
+                "--name": chosen.config.name, "--from": origin, "--agent": agent, "--gate": gate, "--budget": budget,
+                "--slots": slots, "--dataset": dataset, "--device": device, "--max-experiments": max_experiments,
+                "--max-hours": max_hours, "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--logs": logs,
+            }  # fmt: skip
+            terminal.background(chosen.folder, terminal.options(given))
+        terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, _print_event)
     try:
-        _work(lab, maker(), chosen.config, limits)
+        _work(lab, maker(), chosen.config, limits, attended)
     finally:
         lab.journal.close()
         lock.release()
@@ -97,7 +111,7 @@ def run(
     _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch))
 
 
-def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Limits) -> None:
+def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
 
     async def work() -> None:
@@ -106,6 +120,7 @@ def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Lim
             for index in range(config.slots)
         ]
         loop = Loop(lab, Proposer(agent), list(executors), limits, say=say)
+        loop.attend_s = ATTEND_S if attended else 0.0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(
                 number, partial(loop.stop, f"told to stop by {number.name}", now=True)
@@ -211,8 +226,10 @@ def stop(
 
 @app.command()
 def attach(name: Name = None, logs: Logs = None) -> None:
-    """Follow a run: a line for every event, until it ends or Ctrl-C. The loop does not notice."""
+    """Watch a run in the app; where there is no terminal, as a line for every event. The loop does not notice."""
     folder = find(logs).pick(name)
+    if terminal.fit():
+        terminal.open_app(folder)
     reader, state = journal.Reader(folder / journal.NAME), State()
     try:
         while True:

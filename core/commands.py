@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from core.model import Data
+from core.model import Data, Verdict
 
 ADDRESS = "socket"  # the file in the run's folder that holds the socket's path (socket paths over 100 bytes fail)
 TIMEOUT_S = 10.0
@@ -59,6 +59,38 @@ class Skip(Data):
     reason: str = ""
 
 
+class Revise(Data):
+    """Replace the train.py of the waiting proposal."""
+
+    cmd: Literal["revise"] = "revise"
+    number: int
+    source: str
+
+
+class Own(Data):
+    """An experiment of the human's own: `source`, edited from the train.py of the commit `parent`."""
+
+    cmd: Literal["own"] = "own"
+    parent: str
+    source: str
+    hypothesis: str = ""
+
+
+class Rerun(Data):
+    """Measure a judged experiment once more, on a new seed."""
+
+    cmd: Literal["rerun"] = "rerun"
+    number: int
+
+
+class Overrule(Data):
+    """Another verdict on a judged experiment, as the human's."""
+
+    cmd: Literal["overrule"] = "overrule"
+    number: int
+    verdict: Verdict
+
+
 class Hold(Data):
     """The human is reading or editing: the countdown of the waiting proposal stands still (or runs again)."""
 
@@ -89,7 +121,8 @@ class SetGate(Data):
 
 
 Command = Annotated[
-    Attach | Stop | Pause | Resume | Approve | Skip | Hold | Abort | Tell | SetGate, Field(discriminator="cmd")
+    Attach | Stop | Pause | Resume | Approve | Skip | Revise | Own | Rerun | Overrule | Hold | Abort | Tell | SetGate,
+    Field(discriminator="cmd"),
 ]
 _commands: TypeAdapter[Command] = TypeAdapter(Command)
 
@@ -118,6 +151,7 @@ class Server:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.attached = 0
+        self.ever = False  # whether one has been attached
 
     async def start(self) -> None:
         path = self._private / "s"
@@ -138,7 +172,7 @@ class Server:
                     reply = Reply(ok=False, words=f"That is no command this loop knows ({first}). Nothing was changed.")
                 else:
                     if isinstance(command, Attach) and not attached:
-                        attached = True
+                        attached = self.ever = True
                         self.attached += 1
                     reply = await self._handle(command)
                 writer.write(reply.model_dump_json().encode() + b"\n")

@@ -96,6 +96,17 @@ class Refused(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class Revised(Event, frozen=True, kw_only=True):
+    """The human changed a proposal before it was approved."""
+
+    number: int
+    commit: str
+    fingerprint: str
+    added: int = 0
+    removed: int = 0
+    nodes: int = 0
+
+
 class Approved(Event, frozen=True, kw_only=True):
     """`by` is auto, time-out or human."""
 
@@ -114,7 +125,7 @@ class Rebased(Event, frozen=True, kw_only=True):
 
 
 class Launched(Event, frozen=True, kw_only=True):
-    """A job went to a slot. `role`: baseline, candidate, confirm (candidate on a further seed) or best (re-measured)."""
+    """A job went to a slot. `role`: baseline, candidate, confirm (candidate on a further seed), best (re-measured) or rerun."""
 
     job: str
     role: str
@@ -181,6 +192,12 @@ class Judged(Event, frozen=True, kw_only=True):
     by: str = ""
 
 
+class Rerun(Event, frozen=True, kw_only=True):
+    """The human wants a judged experiment measured once more, on a new seed."""
+
+    number: int
+
+
 class Hint(Event, frozen=True, kw_only=True):
     """What the human told the agent."""
 
@@ -228,12 +245,14 @@ AnyEvent = (
     | Charter
     | Proposed
     | Refused
+    | Revised
     | Approved
     | Rebased
     | Launched
     | Processes
     | Measured
     | Judged
+    | Rerun
     | Hint
     | Paused
     | Resumed

@@ -12,6 +12,8 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
     reason = " ".join(judged.reason.split())
     gain = f"{abs(judged.gain):.4f} bpb" if judged.gain is not None else ""
     seeds = f" over {judged.pairs} seeds" if judged.pairs > 1 else ""
+    if judged.by == "human" and experiment.verdict is not None:
+        return f"{reason[:1].upper()}{reason[1:]}. {experiment.finding}"
     match Verdict(judged.verdict):
         case Verdict.KEEP:
             return f"Better by {gain}{seeds}, beyond the noise of {judged.sigma:.4f}: kept."

@@ -30,6 +30,7 @@ from core.schedule import Work
 from core.state import Experiment, State, experiment_id
 
 HALVINGS = 5
+OF_ITS_OWN = ("candidate", "confirm", "rerun")  # jobs whose files lie in the experiment's folder
 REPEATS_OF_INTERRUPTED = (
     12  # a proposal that was interrupted so often is not queued once more: it may be what kills the loop
 )
@@ -88,6 +89,9 @@ class Laboratory:
         """Where the files of an experiment lie; the baseline and re-measurements of the best lie under 00000."""
         return self.folder / experiment_id(number or 0)
 
+    def _job_folder(self, work: Work) -> Path:
+        return self.attempt_folder(work.number if work.role in OF_ITS_OWN else None)
+
     # -- program.md -----------------------------------------------------------------------------------------------
 
     def watch_charter(self) -> None:
@@ -145,7 +149,7 @@ class Laboratory:
             self.repo.attempt_ref(self.name, "fit" if len(self.state.fits) == 1 else f"fit-{len(self.state.fits)}"),
             commit,
         )
-        self._point(self.repo.branch(self.name), commit)
+        self.point_best()
 
     def fit_smaller(self) -> None:
         """Halve the batch after a baseline that ran out of memory. Raises UsageError when that cannot help."""
@@ -221,12 +225,33 @@ class Laboratory:
         )
         self._point_attempt(number)
 
+    def revise(self, experiment: Experiment, source: str) -> None:
+        """Another change for a proposal that has not run, from the human."""
+        number, old = experiment.number, self._source(experiment.parent)
+        commit = self.repo.commit(
+            experiment.parent, source, message(experiment.hypothesis, f"experiment {number} of {self.name}, revised")
+        )
+        (self.attempt_folder(number) / "train.py").write_text(source, encoding="utf-8")
+        (self.attempt_folder(number) / "change.diff").write_text(edits.unified(old, source), encoding="utf-8")
+        added, removed = edits.added_removed(old, source)
+        self.record(
+            ev.Revised(
+                number=number,
+                commit=commit,
+                fingerprint=edits.fingerprint(source),
+                added=added,
+                removed=removed,
+                nodes=edits.ast_nodes(source),
+            )
+        )
+        self._point_attempt(number)
+
     # -- jobs -----------------------------------------------------------------------------------------------------
 
     def launch(self, work: Work, slot: int) -> Job:
         """Record that a job starts and lay out its files."""
         name = f"j{self.state.jobs + 1:06d}"
-        out = self.attempt_folder(work.number if work.role in ("candidate", "confirm") else None) / name
+        out = self._job_folder(work) / name
         out.mkdir(parents=True)
         source = out / "train.py"
         source.write_text(self._source(work.commit), encoding="utf-8")
@@ -258,7 +283,7 @@ class Laboratory:
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
         """Bounded logs: the per-token scores serve as the reference once and are not kept of any other job."""
-        out = self.attempt_folder(work.number if work.role in ("candidate", "confirm") else None) / event.job
+        out = self._job_folder(work) / event.job
         with contextlib.suppress(OSError):
             if keep_nats:
                 shutil.move(out / "nats.npy", self.folder / "baseline.npy")
@@ -332,23 +357,31 @@ class Laboratory:
         finding = findings.finding(judged, experiment, old)
         fields: dict[str, Any] = {"finding": finding}
         if Verdict(judged.verdict).kept:
-            assert old is not None and experiment.val_bpb is not None and judged.gain is not None
+            assert old is not None and experiment.val_bpb is not None
+            gain = old - experiment.val_bpb if judged.gain is None else judged.gain
             scores = (
-                f"val_bpb {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {judged.gain:+.6f} "
+                f"val_bpb {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {gain:+.6f} "
                 f"over {judged.pairs} seeds (noise of one run {judged.sigma:.6f}).\n"
-                f"Verdict: {judged.verdict}. Experiment {judged.number} of run {self.name}, proposed by {experiment.agent}."
+                f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
+                f"Experiment {judged.number} of run {self.name}, proposed by {experiment.agent}."
             )
             source = self._source(experiment.commit)
             fields["commit"] = self.repo.commit(self.state.best, source, message(experiment.hypothesis, scores))
         self.record(msgspec.structs.replace(judged, **fields))
         if "commit" in fields:
-            self._point(self.repo.branch(self.name), fields["commit"])
+            self.point_best()
         self.publish()
 
     def sync_refs(self) -> None:
         """Make all refs match the journal: after a crash between the two, and only then, they differ."""
         for words in self.repo.reconcile(self.name, wanted_refs(self.repo, self.state, self.name)):
             self.record(ev.Notice(text=words))
+
+    def point_best(self) -> None:
+        """The run's branch, and the copy of the best train.py in its folder, to the present best."""
+        self._point(self.repo.branch(self.name), self.state.best)
+        with contextlib.suppress(OSError):
+            (self.folder / "train.py").write_text(self._source(self.state.best), encoding="utf-8")
 
     def _point_attempt(self, number: int) -> None:
         attempts = self.state.experiments[number].attempts

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import commands, schedule
+from core import commands, human, schedule
 from core import events as ev
 from core.agents.base import AgentFailed, Exhausted
 from core.executor import Executor, ExecutorFailed
@@ -21,6 +21,7 @@ from core.measuring import HARNESS_TRIES, interrupted
 from core.model import Limits, Outcome, Verdict
 from core.project import UsageError
 from core.proposer import Proposer
+from core.repository import RepositoryError
 from core.schedule import Rebase, Work
 from core.stats import disk_full
 
@@ -58,6 +59,7 @@ class Loop:
     executors: list[Executor]
     limits: Limits
     approval_s: float = APPROVAL_S
+    attend_s: float = 0.0  # an app is on its way: for so long a proposal waits for it to come
     say: Callable[[str], None] = print
     slots: list[Slot] = field(init=False)
     waiting: Waiting | None = None
@@ -218,7 +220,7 @@ class Loop:
     def _approve(self) -> None:
         state = self.lab.state
         for experiment in [e for e in state.open.values() if not e.approved]:
-            asking = state.gate == "ask" and self._server.attached > 0 and experiment.again is None
+            asking = state.gate == "ask" and self._attended() and experiment.again is None
             if not asking:
                 self._answer(experiment.number, "auto")
             elif self.waiting is None or self.waiting.number != experiment.number:
@@ -230,6 +232,11 @@ class Loop:
                     self.lab.record(ev.Gate(mode="auto", by=f"{UNANSWERED} proposals without an answer"))
             if asking:
                 break  # one question at a time
+
+    def _attended(self) -> bool:
+        """Whether somebody watches, or is about to."""
+        coming = not self._server.ever and time.monotonic() - self._began < self.attend_s
+        return self._server.attached > 0 or coming
 
     def _answer(self, number: int, by: str) -> None:
         self.lab.record(ev.Approved(number=number, by=by))
@@ -299,6 +306,10 @@ class Loop:
     async def _obey(self, command: commands.Command) -> commands.Reply:
         try:
             ok, words = self._do(command)
+        except human.Declined as error:
+            ok, words = False, str(error)
+        except RepositoryError as error:
+            ok, words = False, f"{error} Nothing was recorded."
         except JournalError as error:
             self._failed, ok, words = error, False, str(error)
         self._wake.set()
@@ -331,12 +342,20 @@ class Loop:
                 self._aborted.add(command.number)
                 self._background_abort(slot)
                 return True, f"aborting experiment {command.number}"
-            case commands.Approve() | commands.Skip() | commands.Hold():
+            case commands.Own():
+                return True, human.own(self.lab, command.parent, command.source, command.hypothesis)
+            case commands.Rerun():
+                return True, human.rerun(self.lab, command.number)
+            case commands.Overrule():
+                return True, human.overrule(self.lab, command.number, command.verdict)
+            case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold():
                 if command.number not in state.open or state.open[command.number].approved:
                     return False, f"experiment {command.number} is not waiting for an answer"
                 return self._answered(command)
 
-    def _answered(self, command: commands.Approve | commands.Skip | commands.Hold) -> tuple[bool, str]:
+    def _answered(
+        self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold
+    ) -> tuple[bool, str]:
         match command:
             case commands.Approve():
                 self._answer(command.number, "human")
@@ -349,6 +368,8 @@ class Loop:
                     )
                 )
                 return True, f"skipped {command.number}"
+            case commands.Revise():
+                return True, human.revise(self.lab, command.number, command.source)
             case commands.Hold():
                 if self.waiting is not None and self.waiting.number == command.number:
                     self.waiting.held = command.on

@@ -57,6 +57,10 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"#{event.number} training"
         case ev.Launched(role="confirm"):
             return f"#{event.number} looks promising: again on another seed"
+        case ev.Launched(role="rerun"):
+            return f"#{event.number} once more on a new seed, as the human wished"
+        case ev.Revised():
+            return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
         case ev.Launched(role="best"):
             return f"the best is measured again{f' for #{event.number}' if event.number else ''}"
         case ev.Measured():
@@ -94,7 +98,9 @@ def _measured(event: ev.Measured) -> str | None:
         name = "baseline" if event.role == "baseline" else "the best again"
         guard = f"; unprotected: {', '.join(event.unprotected)}" if event.unprotected else ""
         return f"{name}: {event.val_bpb:.4f}  ({event.steps} steps, {_rate(event)}{guard})"
-    if event.role in ("baseline", "best") or event.outcome == "interrupted":
+    if event.role == "rerun" and event.val_bpb is not None:
+        return f"#{event.number} again: {event.val_bpb:.4f} on this seed"
+    if event.role in ("baseline", "best", "rerun") or event.outcome == "interrupted":
         return f"{_owner(event)} {event.outcome}: {event.reason}"
     return None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from core.model import Outcome, Verdict
 from core.noise import Noise
 from core.state import Experiment, State
 
-Role = Literal["baseline", "candidate", "confirm", "best"]
+Role = Literal["baseline", "candidate", "confirm", "best", "rerun"]
 
 REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
 MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
@@ -139,6 +140,11 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         if (state.fit.commit, first) not in busy and not only_started:
             yield Work("baseline", state.fit.commit, first)
         return
+    for number in () if only_started else state.reruns:
+        commit = state.experiments[number].commit
+        scores, running = state.scores.get(commit, {}), {taken for where, taken in busy if where == commit}
+        if not any(launched.role == "rerun" and launched.number == number for launched in state.running.values()):
+            yield Work("rerun", commit, next(_unused(state, {*scores, *running})), number)
     fresh: list[Work] = []
     for experiment in state.open.values():
         if not experiment.approved:
@@ -156,7 +162,15 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
     scores = state.scores.get(state.best, {})
     trouble = state.failures.get(state.best, 0)
     if state.judged_since_best >= REMEASURE_EVERY and len(scores) < MAX_BEST_SEEDS and trouble < PATIENCE:
-        seed = next(s for i in range(MAX_BEST_SEEDS + 1) if (s := policy.seed(state.config.seed, i)) not in scores)
+        seed = next(_unused(state, scores))
         if not any(launched.commit == state.best for launched in state.running.values()):
             yield Work("best", state.best, seed)
     yield from fresh
+
+
+def _unused(state: State, taken: Collection[int]) -> Iterator[int]:
+    """The run's seeds in their order, without those that were used."""
+    assert state.config is not None
+    for index in itertools.count():
+        if (seed := policy.seed(state.config.seed, index)) not in taken:
+            yield seed

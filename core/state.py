@@ -53,7 +53,8 @@ class Experiment:
     final_loss: float | None = None
     traceback: str = ""
     ended_t: float = 0.0
-    by: str = ""
+    by: str = ""  # human: an overruled verdict
+    revised: bool = False  # the human changed it before it ran
 
     @property
     def id(self) -> str:
@@ -84,6 +85,7 @@ class State:
     running: dict[str, ev.Launched] = field(default_factory=dict)
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     fingerprints: dict[tuple[str, str], int] = field(default_factory=dict)  # (parent, fingerprint) -> experiment
+    reruns: list[int] = field(default_factory=list)  # wanted by the human
     hints: list[str] = field(default_factory=list)
     charter: ev.Charter | None = None
     gate: str = "auto"
@@ -144,6 +146,10 @@ class State:
                 self.processes[event.job] = event.pids
             case ev.Proposed():
                 self._proposed(event)
+            case ev.Revised():
+                self._revised(event)
+            case ev.Rerun():
+                self.reruns.append(event.number)
             case ev.Approved():
                 self.experiments[event.number].approved = event.by
             case ev.Judged():
@@ -211,6 +217,13 @@ class State:
         self.experiments[event.number] = self.open[event.number] = experiment
         self.fingerprints[event.parent, event.fingerprint] = event.number
 
+    def _revised(self, event: ev.Revised) -> None:
+        experiment = self.experiments[event.number]
+        experiment.commit, experiment.fingerprint, experiment.revised = event.commit, event.fingerprint, True
+        experiment.added, experiment.removed, experiment.nodes = event.added, event.removed, event.nodes
+        experiment.attempts.append(event.commit)
+        self.fingerprints[experiment.parent, event.fingerprint] = event.number
+
     def _rebased(self, event: ev.Rebased) -> None:
         experiment = self.experiments[event.number]
         experiment.commit, experiment.parent = event.commit, event.parent
@@ -230,6 +243,10 @@ class State:
             experiment.seconds += event.total_wall_s
         if event.outcome == "interrupted":
             return
+        if event.role == "rerun":
+            self.reruns = [number for number in self.reruns if number != event.number]
+            if not scored:
+                return  # the verdict stands as it was
         if event.disturbed:
             if experiment is not None and event.role != "best":
                 experiment.disturbances += 1
@@ -264,13 +281,15 @@ class State:
 
     def _judged(self, event: ev.Judged) -> None:
         experiment = self.experiments[event.number]
-        verdict = Verdict(event.verdict)
+        verdict, before = Verdict(event.verdict), experiment.verdict
+        if before is not None and before.kept and not verdict.kept:  # overruled; only ever the last one kept
+            self.kept.remove(event.number)
         experiment.verdict, experiment.finding, experiment.reason = verdict, event.finding, event.reason
         experiment.crash, experiment.gain, experiment.error = event.crash, event.gain, event.error
         experiment.pairs, experiment.sigma, experiment.within_noise = event.pairs, event.sigma, event.within_noise
         experiment.ended_t, experiment.by = event.t, event.by
         self.open.pop(event.number, None)
-        if verdict is not Verdict.INTERRUPTED:
+        if verdict is not Verdict.INTERRUPTED and before is None:
             self.judged += 1
         if verdict.kept:
             self.scores[event.commit] = self.scores.get(experiment.commit, {})
@@ -281,6 +300,8 @@ class State:
             self.judged_since_best = 0
         elif experiment.val_bpb is not None:
             self.judged_since_best += 1
+        if before is not None:
+            return
         if verdict in (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID):
             self.crash_streak += 1
         elif verdict not in (Verdict.SKIPPED, Verdict.INTERRUPTED):

@@ -1,0 +1,60 @@
+"""From a terminal to the app: the loop goes to the background, and this process becomes the app."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from core import journal
+from core.project import UsageError
+
+LOG = "loop.log"  # what the loop says when no terminal hears it
+START_S = 120.0
+
+
+def fit() -> bool:
+    """Whether somebody sits here: a terminal that can show an app, in both directions."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+def options(values: Mapping[str, object]) -> list[str]:
+    """Command line options of those that were given."""
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
+
+
+def background(folder: Path, arguments: Sequence[str]) -> None:
+    """Start the loop of a run in a session of its own, which no closed terminal ends. Raises UsageError with its words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    began = _size(folder / journal.NAME)
+    with (folder / LOG).open("a") as log:
+        start = log.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "core.cli", "run", "--headless", "--attended", *arguments],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if journal.alive(folder) and _size(folder / journal.NAME) > began:
+            return
+        if process.poll() is not None:
+            with (folder / LOG).open() as log:
+                log.seek(start)
+                words = log.read().strip()
+            raise UsageError(words or f"The loop ended at once with code {process.returncode} and no word.")
+        time.sleep(0.05)
+    raise UsageError(f"The loop has not begun within {START_S:.0f} s. What it said is in {folder / LOG}.")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def open_app(folder: Path) -> NoReturn:
+    """Become the app, showing this run."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "tui", str(folder)])
