@@ -57,6 +57,10 @@ class Reader:
         self._offset = 0
         self._line = 0
 
+    def grown(self) -> bool:
+        """Whether there is more than was read: cheap, for those who look often."""
+        return self.path.stat().st_size > self._offset
+
     def new(self) -> list[AnyEvent]:
         with self.path.open("rb") as file:
             file.seek(self._offset)

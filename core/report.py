@@ -6,23 +6,8 @@ import time
 from typing import Any
 
 from core import events as ev
-from core.model import Verdict
 from core.noise import Noise
 from core.state import Experiment, State
-
-LETTERS = {
-    Verdict.KEEP: "K",
-    Verdict.SIMPLIFICATION: "S",
-    Verdict.DISCARD: "D",
-    Verdict.CRASH: "C",
-    Verdict.TIMEOUT: "T",
-    Verdict.OVERRUN: "O",
-    Verdict.INVALID: "!",
-    Verdict.SKIPPED: "-",
-    Verdict.INTERRUPTED: "I",
-    Verdict.CONFLICT: "X",
-    Verdict.DISTURBED: "~",
-}
 
 
 def line(event: ev.AnyEvent, state: State) -> str | None:

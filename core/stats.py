@@ -7,8 +7,8 @@ import functools
 import math
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ class Gpu:
     power: float | None = None
     clock: int | None = None
     uuid: str = ""
+    throttled: str = ""  # why its clock is held down, in words
+    users: tuple[tuple[int, int], ...] = ()  # processes that compute on it: (pid, bytes)
+    others: int = 0  # bytes that processes hold which are not ours
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,53 @@ class Machine:
     memory_used: int | None = None
     memory_total: int | None = None
     gpus: tuple[Gpu, ...] = ()
+    trainer_cpu: float | None = None  # percent of one core, over all running trainers
+    trainer_memory: int | None = None  # bytes
 
 
-def machine() -> Machine:
-    """The figures now; the CPU's is the mean since the last call, and None in the first."""
-    percent = used = total = None
-    with contextlib.suppress(psutil.Error, OSError):
-        percent = psutil.cpu_percent() or None
-    with contextlib.suppress(psutil.Error, OSError):
-        memory = psutil.virtual_memory()
-        used, total = memory.total - memory.available, memory.total
-    return Machine(percent, used, total, tuple(gpus()))
+class Meter:
+    """Reads the machine again and again; loads are means since the last reading, and None in the first."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, float], psutil.Process] = {}
+
+    def read(self, trainers: Iterable[tuple[int, float]] = ()) -> Machine:
+        """The figures now. `trainers` are the processes (pid, start time) of the running jobs."""
+        percent = used = total = None
+        with contextlib.suppress(psutil.Error, OSError):
+            percent = psutil.cpu_percent() or None
+        with contextlib.suppress(psutil.Error, OSError):
+            memory = psutil.virtual_memory()
+            used, total = memory.total - memory.available, memory.total
+        ours = self._processes(trainers)
+        pids = {process.pid for process in ours}
+        found = tuple(
+            replace(gpu, others=sum(size for pid, size in gpu.users if pid not in pids)) if pids else gpu
+            for gpu in gpus()
+        )
+        load, size = _sum(ours)
+        return Machine(percent, used, total, found, load, size)
+
+    def _processes(self, trainers: Iterable[tuple[int, float]]) -> list[psutil.Process]:
+        known: dict[tuple[int, float], psutil.Process] = {}
+        for key in trainers:
+            with contextlib.suppress(psutil.Error, OSError):
+                process = self._known.get(key) or psutil.Process(key[0])
+                if abs(process.create_time() - key[1]) < 0.05:
+                    known[key] = process
+        self._known = known
+        return list(known.values())
+
+
+def _sum(processes: Iterable[psutil.Process]) -> tuple[float | None, int | None]:
+    """Load in percent of one core and resident bytes; None where nothing could be read."""
+    load, size, seen = 0.0, 0, False
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            load += process.cpu_percent()
+            size += process.memory_info().rss
+            seen = True
+    return (load, size) if seen else (None, None)
 
 
 # -- GPUs -------------------------------------------------------------------------------------------------------------
@@ -121,7 +160,20 @@ def _gpu(nvml: Any, handle: object) -> Gpu:
         power=power / 1000 if isinstance(power, int) else None,
         clock=number(ask("nvmlDeviceGetClockInfo", 1)),  # NVML_CLOCK_SM
         uuid=text(ask("nvmlDeviceGetUUID")),
+        throttled=throttled(
+            ask("nvmlDeviceGetCurrentClocksEventReasons") or ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+        ),
+        users=tuple(
+            (int(user.pid), int(user.usedGpuMemory or 0)) for user in ask("nvmlDeviceGetComputeRunningProcesses") or ()
+        ),
     )
+
+
+def throttled(reasons: object) -> str:
+    """Why the clock is held down, '' when it is not. Bits of nvmlClocksEventReasons in nvml.h; a power cap is daily life."""
+    bits = reasons if isinstance(reasons, int) else 0
+    words = {0x08: "hardware slowdown", 0x20: "heat", 0x40: "heat", 0x80: "power brake"}
+    return ", ".join(dict.fromkeys(word for bit, word in words.items() if bits & bit))
 
 
 def gpu_memory() -> list[int]:

@@ -13,8 +13,9 @@ GPUS = [Gpu("a", uuid="GPU-11"), Gpu("b", uuid="GPU-12"), Gpu("c", uuid="GPU-31"
 
 
 def test_the_machine() -> None:
-    stats.machine()
-    found = stats.machine()
+    meter = stats.Meter()
+    meter.read()
+    found = meter.read()
     assert found.memory_total and found.memory_used and 0 < found.memory_used < found.memory_total
     assert found.cpu_percent is None or 0 < found.cpu_percent <= 100
     assert len(found.gpus) == len(stats.gpu_memory())

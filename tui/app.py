@@ -1,0 +1,374 @@
+"""The app itself: it lays out the panes, tells them what to show, and turns keys into commands to the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from core import events as ev
+from core import report
+from core.state import Experiment, experiment_id
+from tui import keys, view
+from tui.bridge import Bridge, News
+from tui.curves import Curve, Tail
+from tui.detail import DetailScreen
+from tui.help import HelpScreen
+from tui.human import Human
+from tui.panes.activity import ActivityPane
+from tui.panes.base import Pane
+from tui.panes.change import ChangePane
+from tui.panes.experiments import ExperimentsPane
+from tui.panes.loss import LossPane
+from tui.panes.machine import MachinePane, brief
+from tui.panes.night import NightPane
+from tui.panes.program import ProgramPane
+from tui.panes.status import StatusLine
+from tui.prompt import Prompt
+from tui.words import clean, sparkline, verdict
+
+FULL = (120, 36)  # columns and rows from which all panes are shown at once
+LEAST = (72, 20)
+PLOT_S = 1.0  # a curve is drawn at most so often
+PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
+    ProgramPane, ChangePane, LossPane, MachinePane, ExperimentsPane, NightPane, ActivityPane,
+)  # fmt: skip
+
+
+class AutoResearch(Human, App[str]):
+    """A view of one run. It holds no truth: everything shown comes from the bridge."""
+
+    TITLE = "AutoResearch"
+    ENABLE_COMMAND_PALETTE = True
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", *(f"panes/{name}/pane.tcss" for name in (
+        "status", "program", "change", "loss", "machine", "experiments", "night", "activity"))]  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
+
+    def __init__(self, folder: Path, program: Path) -> None:
+        super().__init__()
+        self.bridge = Bridge(folder, program, self._news)
+        self.now = keys.Now()
+        self._chosen: int | None = None  # the experiment that the cursor is on; None: the newest
+        self._tails: dict[Path, Tail] = {}
+        self._plotted = 0.0
+        self._rung: set[int] = set()
+        self._small = False
+
+    # -- layout ---------------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield StatusLine()
+        yield Static(id="tabs")
+        with Container(id="panes"):
+            for pane in PANES:
+                yield pane()
+        yield Static(id="tiny")
+        yield Prompt()
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(ExperimentsPane).focus()
+        self.run_worker(self.bridge.follow(), exit_on_error=True)
+        self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = event.size
+        self._small = width < FULL[0] or height < FULL[1]
+        main = self.screen_stack[0]
+        main.set_class(self._small, "-small")
+        main.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
+        main.query_one("#tiny", Static).update(
+            f"The app needs {LEAST[0]} columns and {LEAST[1]} rows; this terminal has {width} x {height}.\n"
+            f"Enlarge it. The loop does not mind; q closes the app."
+        )
+        self._show_status()
+        self._show_tabs()
+
+    def action_pane(self, number: int) -> None:
+        """Focus a pane by its number; on a small screen, show it."""
+        for pane in self.screen.query(".pane"):
+            if getattr(pane, "NUMBER", 0) == number:
+                pane.focus()
+        if number == 8:
+            self.query_one(ActivityPane).focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The focused pane is the one that a small or zoomed screen shows."""
+        if len(self.screen_stack) > 1:
+            return
+        focused = event.widget
+        if focused.has_class("pane"):
+            for pane in self.query(".pane"):
+                pane.set_class(pane is focused, "-current")
+            self._show_tabs()
+
+    def action_zoom(self) -> None:
+        self.screen.toggle_class("-zoom")
+        self._look_at_keys()
+
+    async def action_back(self) -> None:
+        if self.screen.has_class("-zoom"):
+            self.screen.remove_class("-zoom")
+            self._look_at_keys()
+        else:
+            self.query_one(ExperimentsPane).follow()
+
+    def _show_tabs(self) -> None:
+        if not self._small:
+            return
+        parts = []
+        for pane in PANES:
+            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md')}"
+            here = self.query_one(pane).has_class("-current")
+            parts.append(f"[reverse] {name} [/reverse]" if here else f" {name} ")
+        self.query_one("#tabs", Static).update("".join(parts))
+
+    # -- what is shown --------------------------------------------------------------------------------------------
+
+    @property
+    def followed(self) -> Experiment | None:
+        """The experiment that the panes show: the selected one, else the waiting, else the newest running, else the newest."""
+        state = self.bridge.state
+        waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
+        running = [launched.number for launched in state.running.values() if launched.number is not None]
+        for number in (
+            self._chosen,
+            waiting.number if waiting else None,
+            *reversed(running),
+            max(state.experiments, default=None),
+        ):
+            if number is not None and number in state.experiments:
+                return state.experiments[number]
+        return None
+
+    def _news(self, news: News) -> None:
+        """The bridge saw something new."""
+        state = self.bridge.state
+        main = self.screen_stack[0]
+        numbers: Iterable[int]
+        if news.first:
+            numbers = reversed(state.experiments)
+            lines = self.bridge.events[-40:]
+        else:
+            numbers = sorted({n for event in news.events if (n := getattr(event, "number", None)) in state.experiments})
+            lines = list(news.events)
+        main.query_one(ExperimentsPane).show(view.row(state, state.experiments[number]) for number in numbers)
+        words = [line for event in lines if (line := report.line(event, state))]
+        if words:
+            main.query_one(ActivityPane).add(words)
+        if news.first or any(isinstance(event, ev.Judged | ev.Measured) for event in news.events):
+            main.query_one(NightPane).show(view.night(state))
+        if news.program:
+            self.run_worker(main.query_one(ProgramPane).show(self.bridge.program_text), exit_on_error=False)
+        if news.program or news.first or any(isinstance(event, ev.Charter | ev.Proposed) for event in news.events):
+            self._show_program()
+        if news.machine:
+            main.query_one(MachinePane).show(self.bridge.machine)
+        self._show_change()
+        self._show_loss(force=bool(news.events) or news.first)
+        self._show_status()
+        self._look_at_keys()
+        if news.events and len(self.screen_stack) > 1 and isinstance(self.screen, DetailScreen):
+            self.screen.show()
+
+    def _show_status(self) -> None:
+        bridge = self.bridge
+        if not bridge.loaded:
+            return
+        waiting = view.waiting(bridge.live) if bridge.pid else None
+        found = view.status(bridge.state, bridge.live, bridge.pid is not None, time.time(), bridge.trouble)
+        slots = view.slots(bridge.state, bridge.live) if bridge.pid else []
+        loss = slots[-1].loss if slots else None
+        extra = f"loss {loss:.3f} {sparkline(self._curve().smooth(), 20)}   " if loss is not None else ""
+        self.screen_stack[0].query_one(StatusLine).show(found, waiting, self._small, extra + brief(bridge.machine))
+        if waiting is not None and waiting.number not in self._rung:
+            self._rung.add(waiting.number)
+            self.bell()
+
+    def _show_change(self) -> None:
+        pane, found = self.screen_stack[0].query_one(ChangePane), self.followed
+        if found is None:
+            pane.show(None, "", "")
+            pane.tell(None, "", None)
+            return
+        pane.show(found.number, found.hypothesis, self.diff(found))
+        waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
+        pane.tell(found.number, verdict(found), waiting)
+
+    def diff(self, experiment: Experiment) -> str:
+        """The change as a unified diff, '' where its file is gone."""
+        try:
+            return self.diff_path(experiment).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def diff_path(self, experiment: Experiment) -> Path:
+        return self.bridge.folder / experiment_id(experiment.number) / "change.diff"
+
+    def _show_loss(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._plotted < PLOT_S:
+            return
+        state, folder = self.bridge.state, self.bridge.folder
+        best = view.metrics_of(state, folder, state.best) if state.best else None
+        reference = self._tail(best)
+        slot = self._slot()
+        ours = self._tail(self._metrics())
+        fresh = [tail.read() for tail in (reference, ours) if tail is not None]
+        if not (force or any(fresh)):
+            return
+        self._plotted = now
+        name = slot.name if slot else f"#{self.followed.number}" if self.followed else ""
+        curve = ours.curve if ours else Curve()
+        same = best is not None and ours is not None and best == ours.path
+        other = reference.curve if reference is not None and not same else Curve()
+        self.screen_stack[0].query_one(LossPane).show(name, curve, other, "best", slot)
+        pulse = [f"{slot.name} step {slot.step}  loss {slot.loss:.3f}"] if slot and slot.loss is not None else []
+        self.screen_stack[0].query_one(ActivityPane).pulse(self._streamed() + pulse)
+
+    def _streamed(self) -> list[str]:
+        """The agent's latest words, where it has said something just now."""
+        return [clean(line, 300) for line in str(self.bridge.live.get("stream", "")).splitlines()[-6:] if line.strip()]
+
+    def _slot(self) -> view.Slot | None:
+        """The running job that belongs to what the panes show."""
+        slots = view.slots(self.bridge.state, self.bridge.live) if self.bridge.pid else []
+        found = self.followed
+        mine = [slot for slot in slots if found is not None and slot.number == found.number]
+        if mine or self._chosen is not None:
+            return mine[-1] if mine else None
+        return slots[-1] if slots else None
+
+    def _metrics(self) -> Path | None:
+        slot, found = self._slot(), self.followed
+        if slot is not None:
+            return view.job_folder(self.bridge.folder, slot.role, slot.number, slot.job) / "metrics.jsonl"
+        return view.metrics_of(self.bridge.state, self.bridge.folder, found.commit) if found else None
+
+    def _curve(self) -> Curve:
+        tail = self._tail(self._metrics())
+        return tail.curve if tail else Curve()
+
+    def _tail(self, path: Path | None) -> Tail | None:
+        if path is None:
+            return None
+        if path not in self._tails:
+            if len(self._tails) > 8:
+                self._tails.pop(next(iter(self._tails)))
+            self._tails[path] = Tail(path)
+        return self._tails[path]
+
+    def _show_program(self) -> None:
+        state = self.bridge.state
+        charter = state.charter
+        first = next((n for n, e in state.experiments.items() if charter and e.charter == charter.sha), None)
+        read = bool(charter and charter.sha and self.bridge.program_sha() not in ("", charter.sha))
+        self.screen_stack[0].query_one(ProgramPane).tell(
+            first, read, charter.understood if charter else (), charter.problem if charter else ""
+        )
+
+    # -- keys -----------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that make no sense now are neither shown nor obeyed."""
+        del parameters
+        return keys.valid(action, self.now)
+
+    def _look_at_keys(self) -> None:
+        state = self.bridge.state
+        found = self.followed
+        waiting = view.waiting(self.bridge.live)
+        now = keys.Now(
+            alive=self.bridge.pid is not None,
+            waiting=waiting is not None,
+            paused=state.paused,
+            running=any(launched.number is not None for launched in state.running.values()),
+            selected=found is not None,
+            judged=found is not None and found.verdict is not None,
+            rerunning=found is not None and found.number in state.reruns,
+            zoomed=self.screen_stack[0].has_class("-zoom"),
+        )
+        if now != self.now:
+            self.now = now
+            self.screen_stack[0].refresh_bindings()
+
+    def on_experiments_pane_selected(self, event: ExperimentsPane.Selected) -> None:
+        self._chosen = event.number
+        self._show_change()
+        self._show_loss(force=True)
+        self._look_at_keys()
+
+    def on_experiments_pane_opened(self, event: ExperimentsPane.Opened) -> None:
+        self._open(event.number)
+
+    def action_details(self) -> None:
+        if self.followed is not None:
+            self._open(self.followed.number)
+
+    def _open(self, number: int) -> None:
+        table = self.query_one(ExperimentsPane)
+        screen = DetailScreen(lambda: self.bridge.state, self.bridge.folder, table.numbers, number)
+        self.push_screen(screen, lambda last: table.select(last) if last is not None else None)
+
+    def action_explain(self) -> None:
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in PANES]))
+
+    def action_logarithmic(self) -> None:
+        pane = self.query_one(LossPane)
+        pane.logarithmic = not pane.logarithmic
+        self._show_loss(force=True)
+
+    def action_sort(self) -> None:
+        self.query_one(ExperimentsPane).next_sort()
+
+    def action_filter(self) -> None:
+        self.query_one(ExperimentsPane).next_filter()
+
+    def action_search(self) -> None:
+        table = self.query_one(ExperimentsPane)
+
+        def done(text: str | None) -> None:
+            table.focus()
+            if text is not None:
+                table.search(text)
+
+        self.query_one(Prompt).ask("search", done)
+
+    def action_detach(self) -> None:
+        name = self.bridge.folder.name
+        if self.bridge.pid is None:
+            self.exit(f"Closed. Run {name} has no loop; `make run` continues it.")
+        else:
+            self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.")
+
+    async def action_quit(self) -> None:
+        self.action_detach()
+
+    def action_help_quit(self) -> None:
+        self.action_detach()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: every key by name, then Textual's own for themes and the like."""
+        for key in keys.KEYS:
+            if key.action != "command_palette" and key.valid(self.now):
+                action = f"app.{key.action}"
+                yield SystemCommand(
+                    f"{keys.display(key)}  {key.footer or key.action}",
+                    key.about,
+                    lambda action=action: self._by_name(action),
+                )
+        for command in super().get_system_commands(screen):
+            if command.title in ("Theme", "Screenshot", "Maximize", "Minimize"):
+                yield command
+
+    async def _by_name(self, action: str) -> None:
+        await self.run_action(action)

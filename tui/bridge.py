@@ -1,0 +1,160 @@
+"""The one place where the app meets the run: it tails the journal and the live files, and carries commands to the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core import commands, journal, live, stats
+from core import events as ev
+from core.journal import JournalError
+from core.state import State, fold
+
+TICK_S = 0.4  # the journal and the live files are looked at so often
+SLOW_S = 2.0  # the machine's figures, the disk, program.md
+RECONNECT_S = 1.0
+
+
+@dataclass(frozen=True)
+class News:
+    """What changed since the last time. `first`: the journal was read for the first time."""
+
+    events: tuple[ev.AnyEvent, ...] = ()
+    first: bool = False
+    live: bool = False
+    machine: bool = False
+    alive: bool = False
+    program: bool = False
+
+
+@dataclass
+class Bridge:
+    """A run as seen from outside its loop. Fields are written here only; panes are told what to show."""
+
+    folder: Path
+    program: Path
+    post: Callable[[News], None]
+    state: State = field(default_factory=State)
+    events: list[ev.AnyEvent] = field(default_factory=list)  # the last few, for the activity pane
+    live: dict[str, Any] = field(default_factory=dict)
+    machine: stats.Machine = field(default_factory=stats.Machine)
+    pid: int | None = None  # of the loop
+    trouble: str = ""
+    program_text: str = ""
+    loaded: bool = False
+
+    def __post_init__(self) -> None:
+        self._reader = journal.Reader(self.folder / journal.NAME)
+        self._meter = stats.Meter()
+        self._slow_t = 0.0
+        self._program_stamp = 0
+        self._live_stamp = 0
+
+    async def follow(self) -> None:
+        """Look, and tell what changed, until cancelled."""
+        while True:
+            news = await self._look()
+            if news != News():
+                self.post(news)
+            await asyncio.sleep(TICK_S)
+
+    async def _look(self) -> News:
+        first = not self.loaded
+        events: list[ev.AnyEvent] = []
+        try:
+            if first:
+                events = await asyncio.to_thread(self._reader.new)
+                self.state = await asyncio.to_thread(fold, events)
+                self.loaded = True
+            elif self._reader.grown():
+                events = self._reader.new()
+                for event in events:
+                    self.state.apply(event)
+        except FileNotFoundError:
+            self.trouble = "the run has no journal yet"
+            return News()
+        except JournalError as error:
+            self.trouble = str(error)
+            self.loaded = True
+            return News(first=first, alive=first)
+        self.events = (self.events + events)[-200:]
+        pid, before = journal.alive(self.folder), self.pid
+        self.pid = pid
+        return News(
+            events=() if first else tuple(events),
+            first=first,
+            live=self._look_live(),
+            alive=pid != before,
+            **await self._look_slowly(first),
+        )
+
+    def _look_live(self) -> bool:
+        try:
+            stamp = (self.folder / live.NAME).stat().st_mtime_ns
+        except OSError:
+            stamp = 0
+        if stamp == self._live_stamp:
+            return False
+        self._live_stamp = stamp
+        self.live = live.read(self.folder)
+        return True
+
+    async def _look_slowly(self, first: bool) -> dict[str, bool]:
+        now = time.monotonic()
+        if now - self._slow_t < SLOW_S:
+            return {}
+        self._slow_t = now
+        if not first:  # the first look must be quick: the driver's library can take a while
+            trainers = [key for keys in self.state.processes.values() for key in keys]
+            self.machine = await asyncio.to_thread(self._meter.read, trainers)
+            self.trouble = stats.disk_warning(self.folder) or ""
+        return {"machine": not first, "program": self._look_at_program()}
+
+    def _look_at_program(self) -> bool:
+        try:
+            stamp = self.program.stat().st_mtime_ns
+            if stamp == self._program_stamp:
+                return False
+            self.program_text = self.program.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            stamp, self.program_text = -1, f"`{self.program}` cannot be read: {error.strerror}"
+            if stamp == self._program_stamp:
+                return False
+        self._program_stamp = stamp
+        return True
+
+    def program_sha(self) -> str:
+        """As the loop names a text of program.md."""
+        return hashlib.sha256(self.program_text.encode()).hexdigest()[:12] if self.program_text else ""
+
+    async def stay_attached(self) -> None:
+        """Keep one connection open, by which the loop knows that somebody watches. Comes back when the loop does."""
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                address = (self.folder / commands.ADDRESS).read_text()
+                reader, writer = await asyncio.open_unix_connection(address)
+                try:
+                    writer.write(commands.Attach().model_dump_json().encode() + b"\n")
+                    await writer.drain()
+                    while await reader.readline():
+                        pass
+                finally:
+                    writer.close()
+            await asyncio.sleep(RECONNECT_S)
+
+    async def send(self, command: commands.Command) -> commands.Reply:
+        """Send one command and wait for the acknowledgement; that there is none is an answer too."""
+        if journal.alive(self.folder) is None:
+            return commands.Reply(
+                ok=False, words="No loop is running, so nothing was done. `make run` continues the run."
+            )
+        try:
+            return await asyncio.to_thread(commands.send, self.folder, command)
+        except commands.NoLoop as error:
+            return commands.Reply(ok=False, words=str(error))

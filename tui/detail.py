@@ -1,0 +1,176 @@
+"""Everything about one experiment, on the whole screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from core.state import Experiment, State, experiment_id
+from tui import diffs, words
+from tui.curves import Curve, Tail, thin
+from tui.panes.base import MOVES, Pane
+from tui.plots import Plot
+from tui.view import metrics_of
+
+OUTPUT = 4000  # characters of the trainer's output that are shown
+
+
+class Body(Pane):
+    """The scrolling part."""
+
+    NUMBER: ClassVar[int] = 0
+    NAME: ClassVar[str] = "body"
+
+
+class DetailScreen(Screen[int]):
+    """Dismissed with the number that was looked at last."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *MOVES,
+        Binding("left_square_bracket", "walk(1)", "older", key_display="["),
+        Binding("right_square_bracket", "walk(-1)", "newer", key_display="]"),
+        Binding("y", "app.copy", "copy the diff"),
+        Binding("escape,q,enter,ctrl+c,ctrl+q", "leave", "back", priority=True),
+    ]
+
+    def __init__(self, state: Callable[[], State], folder: Path, numbers: Sequence[int], number: int) -> None:
+        """`numbers` in the order of the table."""
+        super().__init__()
+        self._state, self._folder = state, folder
+        self._numbers, self.number = list(numbers), number
+
+    def compose(self) -> ComposeResult:
+        with Body():
+            yield Static(id="facts")
+            yield Plot(id="against")
+            yield Static(id="more")
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(Body).focus()
+        self.show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        del event
+        self.show()
+
+    def action_leave(self) -> None:
+        self.dismiss(self.number)
+
+    def action_walk(self, step: int) -> None:
+        here = self._numbers.index(self.number) if self.number in self._numbers else 0
+        self.number = self._numbers[min(len(self._numbers) - 1, max(0, here + step))]
+        self.show()
+        self.query_one(Body).scroll_home(animate=False)
+
+    def show(self) -> None:
+        """Draw the experiment as the journal knows it now."""
+        state = self._state()
+        experiment = state.experiments.get(self.number)
+        if experiment is None:
+            return
+        body = self.query_one(Body)
+        body.border_title = f"#{self.number} {words.verdict(experiment)}".replace("[", "\\[")
+        self.query_one("#facts", Static).update(_facts(state, experiment))
+        ours, parents = _curve(state, self._folder, experiment.commit), _curve(state, self._folder, experiment.parent)
+        plot = self.query_one(Plot)
+        plot.display = bool(ours.loss)
+        plot.show(lambda p: _draw(p, ours, parents))
+        width = body.scrollable_content_region.width
+        self.query_one("#more", Static).update(_more(self._folder, experiment, ours, parents, width))
+
+
+def _curve(state: State, folder: Path, commit: str) -> Curve:
+    path = metrics_of(state, folder, commit)
+    if path is None:
+        return Curve()
+    tail = Tail(path)
+    tail.read()
+    return tail.curve
+
+
+def _draw(plot: Plot, ours: Curve, parents: Curve) -> None:
+    for curve, tone in ((parents, "foreground-darken-3"), (ours, "accent")):
+        xs, ys = thin(curve.progress, curve.smooth(), max(8, plot.size.width * 2))
+        if xs:
+            plot.line(xs, ys, tone)
+    plot.range_x(0.0, 1.0)
+
+
+def _facts(state: State, e: Experiment) -> Content:
+    """Hypothesis, finding, and the verdict with its arithmetic."""
+    rows: list[Content] = [Content.styled(words.clean(e.hypothesis, 10_000), "bold"), Content("")]
+    if e.finding:
+        rows.append(_pair("finding", words.clean(e.finding, 4000)))
+    rows.append(_pair("verdict", words.verdict(e) + (f": {words.clean(e.reason)}" if e.reason else "")))
+    old = state.mean(e.parent)
+    scores = state.scores.get(e.commit, {})
+    if e.val_bpb is not None:
+        each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
+        rows.append(_pair("val_bpb", f"{words.bpb(e.val_bpb)} against the parent's {words.bpb(old)}; {each}"))
+    if e.gain is not None:
+        error = f" ± {e.error:.4f}" if e.error is not None else ""
+        rows.append(
+            _pair("gain", f"{words.change(e.gain)}{error} over {e.pairs} pairs on the same seeds; noise of one run {e.sigma:.4f}"
+                          f"{', within noise' if e.within_noise else ''}")
+        )  # fmt: skip
+    rows.append(
+        _pair("cost", f"{words.memory(e.peak_memory)} memory, {words.rate(e.tokens_per_s)} tokens/s, {e.steps} steps, "
+                      f"{words.span(e.seconds)} in all, {e.params or 0:,} parameters")
+    )  # fmt: skip
+    answer = {"auto": "by itself", "time-out": "by time-out", "human": "by you"}.get(e.approved, "not yet")
+    rows.append(
+        _pair("agent", f"{words.clean(e.agent, 60)}, approved {answer}{', revised by you' if e.revised else ''}")
+    )
+    fact = state.facts.get(e.commit)
+    if fact is not None and fact.probes:
+        rows.append(
+            _pair("probes", ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in fact.probes.items()))
+        )
+    if fact is not None and fact.unprotected:
+        rows.append(_pair("unprotected", ", ".join(fact.unprotected)))
+    return Content("\n").join(rows)
+
+
+def _more(folder: Path, e: Experiment, ours: Curve, parents: Curve, width: int) -> Content:
+    """Below the curve: diff, traceback, output, and where it all lies."""
+    rows: list[Content] = []
+    if ours.loss:
+        theirs = parents.at(1.0)
+        end = f"loss {ours.smooth()[-1]:.3f}" + (f", the parent's {theirs:.3f}" if theirs is not None else "")
+        rows += [Content.styled(f"{end} (smoothed)", "$foreground 60%"), Content("")]
+    own = folder / experiment_id(e.number)
+    try:
+        diff = (own / "change.diff").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        diff = ""
+    rows += [diffs.render(diffs.parse(diff), width), Content("")]
+    if e.traceback:
+        rows += [Content.styled("traceback", "bold $warning"), Content(words.clean_lines(e.traceback)), Content("")]
+    output = _output(own)
+    if output:
+        rows += [Content.styled("output of the trainer", "bold"), Content(words.clean_lines(output)), Content("")]
+    rows.append(_pair("git", f"git show {e.commit[:12]}"))
+    files = sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) if own.is_dir() else []
+    rows.append(_pair("files", f"{own}: {', '.join(files[:12])}"))
+    return Content("\n").join(rows)
+
+
+def _output(own: Path) -> str:
+    found = sorted(own.glob("*/output.txt")) if own.is_dir() else []
+    try:
+        return found[-1].read_text(encoding="utf-8", errors="replace")[-OUTPUT:] if found else ""
+    except OSError:
+        return ""
+
+
+def _pair(name: str, text: str) -> Content:
+    return Content.assemble((f"{name:<12}", "$foreground 60%"), text)

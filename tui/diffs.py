@@ -1,0 +1,117 @@
+"""Unified diffs as lines, and as highlighted text: one column, or old and new side by side. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from textual.content import Content
+from textual.highlight import highlight
+
+from tui import words
+
+_HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
+STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}
+LINES = 2000  # of a diff that are shown
+WIDTH = 400  # characters of a line
+
+
+@dataclass(frozen=True)
+class Line:
+    """`sign` is +, -, a space, or @ for where a hunk begins."""
+
+    sign: str
+    text: str
+
+
+def parse(diff: str) -> list[Line]:
+    """The lines of a unified diff, without its file names."""
+    found: list[Line] = []
+    inside = False
+    for raw in words.clean_lines(diff).split("\n")[:LINES]:
+        if match := _HUNK.match(raw):
+            inside = True
+            found.append(Line("@", f"line {match[2]} {match[3]}".rstrip()))
+        elif inside and raw[:1] in ("+", "-", " "):
+            found.append(Line(raw[0], raw[1 : WIDTH + 1]))
+    return found
+
+
+def count(lines: Sequence[Line]) -> tuple[int, int]:
+    """Lines added and removed."""
+    return sum(line.sign == "+" for line in lines), sum(line.sign == "-" for line in lines)
+
+
+def wide(lines: Sequence[Line], width: int) -> bool:
+    """Whether both sides fit beside each other whole."""
+    longest = max((len(line.text) for line in lines if line.sign != "@"), default=0)
+    return width >= 150 or (width >= 100 and longest <= _half(width) - 2)
+
+
+def render(lines: Sequence[Line], width: int) -> Content:
+    """All of it, highlighted; side by side where that fits into `width` columns."""
+    if not lines:
+        return Content("")
+    code = highlight("\n".join(line.text if line.sign != "@" else "" for line in lines), language="python").split(
+        "\n", allow_blank=True
+    )
+    coloured = [(line, code[i] if i < len(code) else Content(line.text)) for i, line in enumerate(lines)]
+    return _beside(coloured, width) if wide(lines, width) else _below(coloured, width)
+
+
+def _below(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
+    rows = []
+    for line, code in lines:
+        if line.sign == "@":
+            rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
+            continue
+        row = Content.assemble(f"{line.sign if line.sign != '-' else '−'} ", code)
+        rows.append(_fill(row, width, STYLES[line.sign]))
+    return Content("\n").join(rows)
+
+
+def _beside(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
+    half = _half(width)
+    rows: list[Content] = []
+    old: list[Content] = []
+    new: list[Content] = []
+
+    def flush() -> None:
+        for left, right in zip_longest(old, new):
+            rows.append(
+                Content.assemble(
+                    _fill(Content.assemble("− ", left), half, STYLES["-"]) if left is not None else " " * half,
+                    " │ ",
+                    _fill(Content.assemble("+ ", right), half, STYLES["+"]) if right is not None else " " * half,
+                )
+            )
+        old.clear()
+        new.clear()
+
+    for line, code in lines:
+        if line.sign == "-":
+            old.append(code)
+        elif line.sign == "+":
+            new.append(code)
+        else:
+            flush()
+            if line.sign == "@":
+                rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
+            else:
+                side = _fill(Content.assemble("  ", code), half, "")
+                rows.append(Content.assemble(side, " │ ", side))
+    flush()
+    return Content("\n").join(rows)
+
+
+def _half(width: int) -> int:
+    return (width - 3) // 2
+
+
+def _fill(row: Content, width: int, style: str) -> Content:
+    if row.cell_length > width:
+        row = row.truncate(width, ellipsis=True)
+    padded = row.pad_right(max(0, width - row.cell_length))
+    return padded.stylize_before(style) if style else padded

@@ -1,0 +1,226 @@
+"""What the human decides: each action becomes a command to the loop, acknowledged in words."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import App
+
+from core import commands
+from core.model import Verdict
+from core.state import Experiment, experiment_id
+from tui import clipboard, editor, view, words
+from tui.menu import Menu
+from tui.panes.experiments import ExperimentsPane
+from tui.prompt import Prompt
+
+if TYPE_CHECKING:
+    from tui.bridge import Bridge
+
+TWICE_S = 3.0  # within this, the second x counts
+
+
+class Human(App[str]):
+    """The decisions, as actions of the app."""
+
+    bridge: Bridge
+    _abort_asked: tuple[float, int] = (0.0, -1)
+
+    @property
+    def followed(self) -> Experiment | None:
+        raise NotImplementedError
+
+    def diff_path(self, experiment: Experiment) -> Path:
+        raise NotImplementedError
+
+    async def obey(self, command: commands.Command, quiet: bool = False) -> bool:
+        """Send, and say what the loop answered."""
+        reply = await self.bridge.send(command)
+        if not quiet or not reply.ok:
+            self.notify(reply.words, severity="information" if reply.ok else "warning", timeout=5, markup=False)
+        return reply.ok
+
+    def later(self, command: commands.Command, quiet: bool = False) -> None:
+        """The same from where nothing can wait."""
+        self.run_worker(self.obey(command, quiet), exit_on_error=False)
+
+    def _asked(self) -> int | None:
+        waiting = view.waiting(self.bridge.live)
+        return waiting.number if waiting else None
+
+    # -- the proposal ---------------------------------------------------------------------------------------------
+
+    async def action_approve(self) -> None:
+        if (number := self._asked()) is not None:
+            await self.obey(commands.Approve(number=number))
+
+    async def action_skip(self) -> None:
+        if (number := self._asked()) is not None:
+            await self.obey(commands.Skip(number=number))
+
+    async def action_skip_why(self) -> None:
+        if (number := self._asked()) is None:
+            return
+        await self.obey(commands.Hold(number=number, on=True), quiet=True)
+
+        def done(reason: str | None) -> None:
+            self._to_table()
+            if reason is None:
+                self.later(commands.Hold(number=number, on=False), quiet=True)
+            else:
+                self.later(commands.Skip(number=number, reason=reason.strip()))
+
+        self.query_one(Prompt).ask(f"why skip #{number}?", done)
+
+    async def action_revise(self) -> None:
+        if (number := self._asked()) is None:
+            return
+        await self.obey(commands.Hold(number=number, on=True), quiet=True)
+        origin = self.bridge.folder / experiment_id(number) / "train.py"
+        draft = self.bridge.folder / f"revised-{number}.py"
+        try:
+            source = self._edit(origin, draft)
+            self._put_away(draft, source is None or await self.obey(commands.Revise(number=number, source=source)))
+        finally:
+            await self.obey(commands.Hold(number=number, on=False), quiet=True)
+
+    async def action_own(self) -> None:
+        parent = self.bridge.state.best
+        draft = self.bridge.folder / f"own-{time.strftime('%H%M%S')}.py"
+        source = self._edit(self.bridge.folder / "train.py", draft)
+        if source is None:
+            draft.unlink(missing_ok=True)
+            return
+
+        def done(hypothesis: str | None) -> None:
+            self._to_table()
+            if hypothesis is None:
+                self.notify(f"Not started. Your text is kept in {draft}.", timeout=10, markup=False)
+            else:
+                command = commands.Own(parent=parent, source=source, hypothesis=hypothesis.strip())
+                self.run_worker(self._send_own(command, draft), exit_on_error=False)
+
+        self.query_one(Prompt).ask("what should it show?", done)
+
+    async def _send_own(self, command: commands.Own, draft: Path) -> None:
+        self._put_away(draft, await self.obey(command))
+
+    def _put_away(self, draft: Path, used: bool) -> None:
+        """A text that the loop took is in its commit; one that it refused is kept."""
+        if used:
+            draft.unlink(missing_ok=True)
+        else:
+            self.notify(f"Your text is kept in {draft}.", timeout=10, markup=False)
+
+    def _edit(self, origin: Path, draft: Path) -> str | None:
+        """A copy of `origin` in the user's editor. None when nothing was changed."""
+        try:
+            shutil.copyfile(origin, draft)
+            before = draft.read_text(encoding="utf-8")
+            with self.suspend():
+                editor.edit(draft)
+            after = draft.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.notify(f"{origin} cannot be edited ({error}).", severity="warning", markup=False)
+            return None
+        except editor.NoEditor as error:
+            self.notify(str(error), severity="warning", timeout=10, markup=False)
+            return None
+        if after == before:
+            self.notify("Nothing was changed.", timeout=3)
+            return None
+        return after
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    async def action_pause(self) -> None:
+        await self.obey(commands.Resume() if self.bridge.state.paused else commands.Pause())
+
+    async def action_unattended(self) -> None:
+        number = self._asked()
+        asks = self.bridge.state.gate == "ask"
+        ok = await self.obey(commands.SetGate(mode="auto" if asks else "ask"))
+        if ok and asks and number is not None:
+            self.notify(f"#{number} was waiting and is approved.", timeout=5)
+
+    async def action_abort(self) -> None:
+        running = [launched.number for launched in self.bridge.state.running.values() if launched.number is not None]
+        chosen = self.followed
+        number = chosen.number if chosen is not None and chosen.number in running else running[-1] if running else None
+        if number is None:
+            return
+        asked, last = self._abort_asked
+        if last == number and time.monotonic() - asked < TWICE_S:
+            self._abort_asked = (0.0, -1)
+            await self.obey(commands.Abort(number=number))
+        else:
+            self._abort_asked = (time.monotonic(), number)
+            self.notify(f"x again aborts #{number}.", timeout=TWICE_S)
+
+    def action_tell(self) -> None:
+        def done(text: str | None) -> None:
+            self._to_table()
+            if text and text.strip():
+                self.later(commands.Tell(text=text.strip()))
+
+        self.query_one(Prompt).ask("tell the agent", done)
+
+    def action_program(self) -> None:
+        try:
+            with self.suspend():
+                editor.edit(self.bridge.program)
+        except editor.NoEditor as error:
+            self.notify(str(error), severity="warning", timeout=10, markup=False)
+
+    def action_stop(self) -> None:
+        choices = (
+            ("y", "after", "yes, after this experiment"),
+            ("n", "no", "no, go on"),
+            ("N", "now", "yes, now: the running experiment is recorded as interrupted"),
+        )
+
+        def done(choice: str | None) -> None:
+            if choice in ("after", "now"):
+                self.later(commands.Stop(now=choice == "now"))
+
+        self.push_screen(Menu(f"Stop the loop of {self.bridge.folder.name}?", choices), done)
+
+    # -- the selected experiment ----------------------------------------------------------------------------------
+
+    async def action_rerun(self) -> None:
+        if self.followed is not None:
+            await self.obey(commands.Rerun(number=self.followed.number))
+
+    def action_overrule(self) -> None:
+        found = self.followed
+        if found is None or found.verdict is None:
+            return
+        number = found.number
+        choices = (("k", "keep", "keep it"), ("d", "discard", "discard it"), ("i", "invalid", "it broke a rule"))
+
+        def done(choice: str | None) -> None:
+            if choice is not None:
+                self.later(commands.Overrule(number=number, verdict=Verdict(choice)))
+
+        self.push_screen(Menu(f"#{number} is {words.verdict(found)}. Your verdict?", choices), done)
+
+    def action_copy(self) -> None:
+        number = getattr(self.screen, "number", None)
+        found = self.bridge.state.experiments.get(number) if number is not None else self.followed
+        if found is None:
+            return
+        path = self.diff_path(found)
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            self.notify(f"{path} cannot be read ({error.strerror}).", severity="warning", markup=False)
+            return
+        if not clipboard.by_tmux(text):
+            self.copy_to_clipboard(text)
+        self.notify(f"Copied the diff of #{found.number}; it is in {path}.", timeout=6, markup=False)
+
+    def _to_table(self) -> None:
+        self.query_one(ExperimentsPane).focus()

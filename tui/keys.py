@@ -1,0 +1,101 @@
+"""Every key in one table: the app's bindings, the footer, the help and the palette all come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True)
+class Now:
+    """What decides which keys are valid."""
+
+    alive: bool = False
+    waiting: bool = False
+    paused: bool = False
+    running: bool = False  # an experiment, not the baseline
+    selected: bool = False
+    judged: bool = False  # the selected one has a verdict
+    rerunning: bool = False
+    zoomed: bool = False
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key. `footer` is its short name there; '' keeps it out. `group` heads it in the help."""
+
+    keys: str
+    action: str
+    footer: str
+    about: str
+    group: str
+    valid: Callable[[Now], bool] = lambda now: True
+
+
+def _waiting(now: Now) -> bool:
+    return now.alive and now.waiting
+
+
+def _alive(now: Now) -> bool:
+    return now.alive
+
+
+KEYS: tuple[Key, ...] = (
+    Key("a", "approve", "approve", "Approve the proposal that waits for you.", "the proposal", _waiting),
+    Key("s", "skip", "skip", "Skip it.", "the proposal", _waiting),
+    Key("S", "skip_why", "skip, why", "Skip it with a reason, which the agent reads.", "the proposal", _waiting),
+    Key("e", "revise", "revise", "Change it in $EDITOR before you approve; the clock stands still meanwhile.", "the proposal", _waiting),
+    Key("p", "pause", "pause", "Start nothing new after this experiment, or go on again.", "the loop", _alive),
+    Key("x", "abort", "abort", "Twice: abort the running experiment. It is recorded as interrupted.", "the loop",
+        lambda now: now.alive and now.running),
+    Key("t", "tell", "tell", "Tell the agent something; it reads it with its next proposal.", "the loop", _alive),
+    Key("u", "unattended", "auto", "Let proposals go on without asking, or ask again. A waiting one is approved.", "the loop", _alive),
+    Key("E", "own", "own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
+    Key("m", "program", "", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
+    Key("Q", "stop", "", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
+    Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays.", "the selected experiment",
+        lambda now: now.alive and now.judged and not now.rerunning),
+    Key("o", "overrule", "overrule", "Give the selected experiment another verdict, recorded as yours.", "the selected experiment",
+        lambda now: now.alive and now.judged),
+    Key("y", "copy", "", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
+        lambda now: now.selected),
+    Key("enter", "details", "", "Everything about the selected experiment; [ and ] walk to its neighbours.", "the selected experiment",
+        lambda now: now.selected),
+    Key("slash", "search", "", "Search the table; an empty search shows all.", "looking around"),
+    Key("f", "filter", "", "Show all, kept, no difference, failed, or open experiments.", "looking around"),
+    Key("greater_than_sign", "sort", "", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
+    Key("L", "logarithmic", "", "Log scale of the loss.", "looking around"),
+    Key("z", "zoom", "", "Let the focused pane fill the screen, and back.", "looking around"),
+    Key("escape", "back", "", "Leave the zoom, or follow the newest experiment again.", "looking around"),
+    Key("question_mark", "explain", "help", "This page.", "looking around"),
+    Key("ctrl+p,colon", "command_palette", "", "Everything by name, and the themes.", "looking around"),
+    Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop goes on; `make attach` comes back.", "looking around"),
+)  # fmt: skip
+PANES = "12345678"
+FOOTER = ("approve", "skip", "skip_why", "revise", "explain", "detach")  # these come first: they must not be cut off
+SHOWN = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "colon": ":"}
+
+
+def bindings() -> list[BindingType]:
+    """For the app. The digits focus a pane."""
+    found: list[BindingType] = []
+    for key in sorted(KEYS, key=lambda key: FOOTER.index(key.action) if key.action in FOOTER else len(FOOTER)):
+        first, *others = key.keys.split(",")
+        found.append(
+            Binding(first, key.action, key.footer or key.about, show=bool(key.footer), key_display=display(key))
+        )
+        found += [Binding(other, key.action, key.about, show=False) for other in others]
+    return found + [Binding(digit, f"pane({digit})", f"pane {digit}", show=False) for digit in PANES]
+
+
+def display(key: Key) -> str:
+    """As it stands on the keyboard."""
+    first = key.keys.split(",")[0]
+    return SHOWN.get(first, first)
+
+
+def valid(action: str, now: Now) -> bool:
+    """Whether an action makes sense now; what is not in the table always does."""
+    return all(key.valid(now) for key in KEYS if key.action == action)

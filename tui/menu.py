@@ -1,0 +1,46 @@
+"""A small menu: one choice by its key or by moving to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Key
+from textual.screen import ModalScreen
+from textual.widgets import Label, OptionList
+from textual.widgets.option_list import Option
+
+
+class Menu(ModalScreen[str | None]):
+    """Dismissed with the id of the choice, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,ctrl+c,ctrl+q", "leave", "back", priority=True)]
+
+    def __init__(self, question: str, choices: Sequence[tuple[str, str, str]]) -> None:
+        """`choices` are (key, id, words)."""
+        super().__init__()
+        self._question = question
+        self._choices = choices
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="menu"):
+            yield Label(self._question, markup=False)
+            yield OptionList(*(Option(f"{key}  {words}", id=name) for key, name, words in self._choices), markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).focus()
+
+    def on_key(self, event: Key) -> None:
+        for key, name, _ in self._choices:
+            if event.character == key:
+                event.stop()
+                self.dismiss(name)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option_id)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)

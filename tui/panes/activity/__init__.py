@@ -1,0 +1,57 @@
+"""What happens, in words: the journal, the agent's words as they come, the trainer's last lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from tui import words
+from tui.panes.base import Pane
+
+KEPT = 200
+
+
+class ActivityPane(Pane):
+    """The last lines."""
+
+    NUMBER: ClassVar[int] = 7
+    NAME: ClassVar[str] = "activity"
+    ABOUT: ClassVar[str] = "What the loop did, what the agent says while it thinks, and the trainer's last lines."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._pulse: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="lines")
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Lines of the journal."""
+        self._lines = (self._lines + [words.clean(line, 400) for line in lines])[-KEPT:]
+        self._draw()
+
+    def pulse(self, lines: Sequence[str]) -> None:
+        """What is true just now: streamed words, the last step. Replaces the former ones."""
+        fresh = [words.clean(line, 400) for line in lines]
+        if fresh != self._pulse:
+            self._pulse = fresh
+            self._draw()
+
+    def _draw(self) -> None:
+        end = self.scroll_offset.y >= self.max_scroll_y
+        rows = [Content(line) for line in self._lines] + [
+            Content.styled(line, "$foreground 60%") for line in self._pulse
+        ]
+        self.query_one("#lines", Static).update(Content("\n").join(rows))
+        if end:
+            self.call_after_refresh(self.scroll_end, animate=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        del event
+        self.scroll_end(animate=False)

@@ -1,0 +1,76 @@
+"""The current change: the hypothesis on top, then the diff, side by side where there is room."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from tui import diffs, words
+from tui.diffs import Line
+from tui.panes.base import Pane
+from tui.view import Waiting
+
+
+class ChangePane(Pane):
+    """One proposal."""
+
+    NUMBER: ClassVar[int] = 2
+    NAME: ClassVar[str] = "change"
+    ABOUT: ClassVar[str] = (
+        "The hypothesis and the diff of the selected experiment, or of the proposal that waits for you."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[int, str, str] | None = None
+        self._lines: list[Line] = []
+        self._wide = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="hypothesis")
+        yield Static(id="diff")
+
+    def show(self, number: int | None, hypothesis: str, diff: str) -> None:
+        """Another proposal, or none yet."""
+        if number is None:
+            self._shown = None
+            self.query_one("#hypothesis", Static).update("No proposal yet.")
+            self.query_one("#diff", Static).update("")
+            return
+        key = (number, hypothesis, diff)
+        if key == self._shown:
+            return
+        self._shown = key
+        self._lines = diffs.parse(diff)
+        self.query_one("#hypothesis", Static).update(Content(words.clean(hypothesis, 10_000)))
+        self._draw()
+        self.scroll_home(animate=False)
+
+    def tell(self, number: int | None, verdict: str, waiting: Waiting | None) -> None:
+        """The title: whose change this is, and whether it waits."""
+        asks = waiting is not None and waiting.number == number
+        self.set_class(asks, "-asks")
+        if number is None:
+            self.head()
+            return
+        added, removed = diffs.count(self._lines)
+        right = f"+{added} −{removed}" if self._lines else ""
+        if asks and waiting is not None:
+            left = "the clock stands still" if waiting.held else f"approved in {words.clock(waiting.left_s)}"
+            self.head(f"change · #{number} waits for you · {left}", right)
+        else:
+            self.head(f"change · #{number} {verdict}", right)
+
+    def _draw(self) -> None:
+        width = self.scrollable_content_region.width
+        self.query_one("#diff", Static).update(diffs.render(self._lines, width))
+        self._wide = diffs.wide(self._lines, width)
+
+    def on_resize(self, event: events.Resize) -> None:
+        del event
+        if self._shown is not None:
+            self._draw()

@@ -1,0 +1,282 @@
+"""All experiments, newest first: sorted, filtered, searched; it follows the newest until one scrolls away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import DataTable
+
+from tui import words
+from tui.view import Row
+
+FIRST, CHUNK = 120, 200  # rows at once: the first screenful, then what fits between two frames
+SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
+    ("newest first", lambda row: -row.number),
+    ("best first", lambda row: (row.val_bpb is None, row.val_bpb or 0.0)),
+    ("largest gain first", lambda row: (row.change is None, row.change or 0.0)),
+    ("longest first", lambda row: -row.seconds),
+    ("by agent", lambda row: (row.agent, -row.number)),
+)
+FILTERS = ("all", "kept", "no difference", "failed", "open")
+_KEPT, _FAILED = "KS", "CTO!"
+COLUMNS = (  # title, width; None: what is left
+    ("#", 5), ("verdict", 17), ("val_bpb", 7), ("change", 7), ("mem", 7), ("tok/s", 5), ("agent", 10), ("±lines", 7),
+    ("time", 5), ("hypothesis", None),
+)  # fmt: skip
+RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")
+SMALL = ("#", "verdict", "val_bpb", "change", "hypothesis")
+
+
+class ExperimentsPane(DataTable[Text]):
+    """The table. Rows are added and cells updated; it is only rebuilt when its order or choice changes."""
+
+    NUMBER: ClassVar[int] = 5
+    NAME: ClassVar[str] = "experiments"
+    ABOUT: ClassVar[str] = (
+        "Every experiment. K keep, S simplification, D discard, C crash, T out of time, O overrun, ! broke a rule, - skipped, "
+        "I interrupted, X conflict, ~ disturbed."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "down", show=False),
+        Binding("k", "cursor_up", "up", show=False),
+        Binding("g", "scroll_top", "top", show=False),
+        Binding("G", "scroll_bottom", "bottom", show=False),
+        Binding("space", "page_down", "page down", show=False),
+    ]
+
+    class Selected(Message):
+        """The cursor came to an experiment; None: follow the newest again."""
+
+        def __init__(self, number: int | None) -> None:
+            super().__init__()
+            self.number = number
+
+    class Opened(Message):
+        """Enter was pressed on it."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    def __init__(self) -> None:
+        super().__init__(id="experiments", classes="pane", cursor_type="row", cell_padding=1)
+        self._rows: dict[int, Row] = {}
+        self._order: list[int] = []  # of those that are shown
+        self._left: list[int] = []  # not yet in the table
+        self._sort = 0
+        self._filter = 0
+        self._search = ""
+        self._small = False
+        self._columns_wide: tuple[str, ...] = ()
+        self._hypothesis = 40
+        self._filling = False
+        self._moving = False  # the cursor is moved by us, not by a human
+        self.following = True
+        self._new = 0
+
+    # -- what to show ---------------------------------------------------------------------------------------------
+
+    def show(self, rows: Iterable[Row]) -> None:
+        """Rows that are new or changed."""
+        fresh: list[int] = []
+        for row in rows:
+            known = self._rows.get(row.number)
+            if row == known:
+                continue
+            self._rows[row.number] = row
+            if known is None:
+                fresh.append(row.number)
+            elif self._is_shown(row.number):
+                for name, cell in zip(self._columns_wide, self._cells(row), strict=True):
+                    self.update_cell(str(row.number), name, cell)
+        if not self._columns_wide:
+            self.rebuild()
+        elif fresh:
+            self._add(fresh)
+        self._entitle()
+
+    def _is_shown(self, number: int) -> bool:
+        return str(number) in self._row_locations
+
+    def _add(self, numbers: Sequence[int]) -> None:
+        kept = [number for number in numbers if self._fits(self._rows[number])]
+        if not kept:
+            return
+        self._new += 0 if self.following else len(kept)
+        here = self.selected
+        for number in kept:
+            self.add_row(*self._cells(self._rows[number]), key=str(number), height=1)
+        self._moving = True
+        rank = SORTS[self._sort][1]
+        self.sort("#", key=lambda cell: rank(self._rows[int(cell.plain)]))
+        if self.following:
+            self.move_cursor(row=0, animate=False)
+        elif here is not None and self._is_shown(here):
+            self.move_cursor(row=self.get_row_index(str(here)), animate=False, scroll=False)
+        self._moving = False
+
+    def rebuild(self) -> None:
+        """Another order, choice or width: the first screenful at once, the rest between frames."""
+        here = self.selected
+        self._moving = True
+        self.clear(columns=True)
+        self._small = self.size.width < 100
+        names = SMALL if self._small else tuple(name for name, _ in COLUMNS)
+        widths = dict(COLUMNS)
+        taken = sum((widths[name] or 0) + 2 for name in names) + 4
+        self._hypothesis = max(20, self.size.width - taken)
+        for name in names:
+            width = widths[name]
+            label = Text(name, justify="right" if name in RIGHT else "left")
+            self.add_column(label, width=self._hypothesis if width is None else width, key=name)
+        self._columns_wide = names
+        shown = [row for row in self._rows.values() if self._fits(row)]
+        self._order = [row.number for row in sorted(shown, key=SORTS[self._sort][1])]
+        self._left = self._order[FIRST:]
+        self._fill(self._order[:FIRST])
+        if not self.following and here is not None and self._is_shown(here):
+            self.move_cursor(row=self.get_row_index(str(here)), animate=False)
+        self._moving = False
+        self._more()
+
+    def _fill(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.add_row(*self._cells(self._rows[number]), key=str(number), height=1)
+
+    def _more(self) -> None:
+        if self._left and not self._filling:
+            self._filling = True
+            self.set_timer(0.02, self._fill_more)
+
+    def _fill_more(self) -> None:
+        self._filling = False
+        chunk, self._left = self._left[:CHUNK], self._left[CHUNK:]
+        self._fill([number for number in chunk if not self._is_shown(number)])
+        self._more()
+
+    def _fits(self, row: Row) -> bool:
+        name = FILTERS[self._filter]
+        if name == "kept" and row.letter not in _KEPT:
+            return False
+        if name == "failed" and row.letter not in _FAILED:
+            return False
+        if name == "no difference" and row.letter not in "DX-":
+            return False
+        if name == "open" and row.letter != " ":
+            return False
+        where = f"{row.hypothesis} {row.verdict} {row.agent} #{row.number}".lower()
+        return self._search.lower() in where
+
+    def _cells(self, row: Row) -> list[Text]:
+        tone = self._tone(row.tone)
+        dim = self._tone("text-muted")
+        better = self._tone("success") if row.change is not None and row.change < 0 and row.letter in _KEPT else ""
+        marks = f"+{row.added} −{row.removed}"
+        cells = {
+            "#": Text(str(row.number), justify="right"),
+            "verdict": Text(f"{row.letter} {row.verdict}", style=tone, no_wrap=True, overflow="ellipsis"),
+            "val_bpb": Text(words.bpb(row.val_bpb), justify="right"),
+            "change": Text(words.change(row.change), style=better, justify="right"),
+            "mem": Text(words.memory(row.memory), style=dim, justify="right"),
+            "tok/s": Text(words.rate(row.tokens_per_s), style=dim, justify="right"),
+            "agent": Text(row.agent, style=dim, no_wrap=True, overflow="ellipsis"),
+            "±lines": Text(marks, style=dim, no_wrap=True, overflow="ellipsis"),
+            "time": Text(words.span(row.seconds) if row.seconds else words.MISSING, style=dim, justify="right"),
+            "hypothesis": Text(row.hypothesis, no_wrap=True, overflow="ellipsis"),
+        }
+        return [cells[name] for name in self._columns_wide]
+
+    def _tone(self, name: str) -> str:
+        value = self.app.theme_variables.get(name, "") if name else ""
+        return value if value.startswith("#") else "dim" if name == "text-muted" else ""
+
+    def _entitle(self) -> None:
+        order = SORTS[self._sort][0]
+        parts = [f"{self.NUMBER} experiments", FILTERS[self._filter], order]
+        if self._search:
+            parts.append(f"“{words.clean(self._search, 30)}”")
+        self.border_title = " · ".join(parts).replace("[", "\\[")
+        self.border_subtitle = f"+{self._new} new, g follows" if self._new else ""
+
+    # -- what a human does ----------------------------------------------------------------------------------------
+
+    @property
+    def selected(self) -> int | None:
+        """The experiment under the cursor."""
+        if not self.is_valid_row_index(self.cursor_row):
+            return None
+        key = self.ordered_rows[self.cursor_row].key.value
+        return int(key) if key is not None else None
+
+    @property
+    def numbers(self) -> list[int]:
+        """What the table shows, in its order."""
+        rest = [number for number in self._left if not self._is_shown(number)]
+        return [int(row.key.value) for row in self.ordered_rows if row.key.value is not None] + rest
+
+    def select(self, number: int) -> None:
+        """Move the cursor there."""
+        if self._is_shown(number):
+            self.move_cursor(row=self.get_row_index(str(number)), animate=False)
+
+    def next_sort(self) -> str:
+        self._sort = (self._sort + 1) % len(SORTS)
+        self.rebuild()
+        self._entitle()
+        return SORTS[self._sort][0]
+
+    def next_filter(self) -> str:
+        self._filter = (self._filter + 1) % len(FILTERS)
+        self.rebuild()
+        self._entitle()
+        return FILTERS[self._filter]
+
+    def search(self, text: str) -> int:
+        """Show only rows with this text; '' shows all. How many there are."""
+        self._search = text.strip()
+        self.rebuild()
+        self._entitle()
+        return len(self._order)
+
+    def follow(self) -> None:
+        """Back to the newest."""
+        self.following, self._new = True, 0
+        self._moving = True
+        self.move_cursor(row=0, animate=False)
+        self._moving = False
+        self._entitle()
+        self.post_message(self.Selected(None))
+
+    def action_scroll_top(self) -> None:
+        self.follow()
+
+    def action_cursor_up(self) -> None:
+        if self.cursor_row == 0:
+            self.follow()
+        else:
+            super().action_cursor_up()
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        if self._moving or not self.has_focus or event.row_key.value is None:
+            return
+        number = int(event.row_key.value)
+        if self.following and event.cursor_row == 0:
+            return
+        self.following = False
+        self.post_message(self.Selected(number))
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        if event.row_key.value is not None:
+            self.post_message(self.Opened(int(event.row_key.value)))
+
+    def on_resize(self, event: events.Resize) -> None:
+        del event
+        if self._rows and (self._small != (self.size.width < 100) or self._columns_wide):
+            self.rebuild()

@@ -1,0 +1,69 @@
+"""The loss of the running training against the best's at equal progress."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from tui import words
+from tui.curves import Curve, thin
+from tui.panes.base import Pane
+from tui.plots import Plot
+from tui.view import Slot
+
+
+class LossPane(Pane):
+    """A plot, and the latest figures below."""
+
+    NUMBER: ClassVar[int] = 3
+    NAME: ClassVar[str] = "loss"
+    ABOUT: ClassVar[str] = (
+        "The training loss (nats per token, smoothed) over progress, and the best's beside it. `L` switches the log scale."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logarithmic = False
+
+    def compose(self) -> ComposeResult:
+        yield Plot(id="curve")
+        yield Static(id="pulse")
+
+    def show(self, name: str, curve: Curve, reference: Curve, reference_name: str, slot: Slot | None) -> None:
+        """Draw `curve` over `reference`; `slot` has the running job's latest figures."""
+        last = slot.loss if slot is not None and slot.loss is not None else curve.loss[-1] if curve.loss else None
+        value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
+        self.head(f"loss · {name} {value}" if name else "loss", "log" if self.logarithmic else "")
+        self.query_one(Plot).show(lambda plot: self._draw(plot, curve, reference))
+        pulse = words.sparkline(curve.smooth(), 16)
+        parts = [pulse] if pulse else []
+        if slot is not None:
+            parts.append(f"{words.rate(slot.tokens_per_s)} tok/s")
+            if slot.left_s is not None:
+                parts.append(f"{words.clock(slot.left_s)} left")
+        ours = curve.at(1.0)
+        if ours is not None and reference.loss and curve.progress:
+            theirs = reference.at(curve.progress[-1])
+            if theirs is not None:
+                parts.append(f"{ours - theirs:+.3f} against {reference_name}".replace("-", "−"))
+        self.query_one("#pulse", Static).update("  ".join(parts))
+
+    def _draw(self, plot: Plot, curve: Curve, reference: Curve) -> None:
+        points = max(8, plot.size.width * 2)
+        seen: list[float] = []
+        for line, tone in ((reference, "foreground-darken-3"), (curve, "accent")):
+            xs, ys = thin(line.progress, line.smooth(), points)
+            if self.logarithmic:
+                ys = [math.log10(y) if y > 0 else math.nan for y in ys]
+            kept = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+            seen += [y for _, y in kept]
+            if kept:
+                plot.line([x for x, _ in kept], [y for _, y in kept], tone)
+        plot.range_x(0.0, 1.0)
+        if seen:
+            low, high = min(seen), max(seen)
+            marks = [low, (low + high) / 2, high] if high > low else [low]
+            plot.ticks_y(marks, [f"{10**mark if self.logarithmic else mark:.2f}" for mark in marks])

@@ -1,0 +1,61 @@
+"""Progress over the night: every experiment a dot, the best so far a staircase."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from tui import words
+from tui.panes.base import Pane
+from tui.plots import Plot
+from tui.view import Night
+
+ROOM = 1.5  # how far above the baseline is shown, in units of what was gained
+
+
+class NightPane(Pane):
+    """The picture of the run."""
+
+    NUMBER: ClassVar[int] = 6
+    NAME: ClassVar[str] = "the night"
+    ABOUT: ClassVar[str] = (
+        "val_bpb of every experiment in order: ● kept, · not kept, × failed at the upper edge, and the best so far as a staircase."
+    )
+
+    def compose(self) -> ComposeResult:
+        yield Plot(id="dots")
+
+    def show(self, night: Night) -> None:
+        if not night.stairs:
+            return
+        first, last = night.stairs[0][1], night.stairs[-1][1]
+        self.head("the night", f"{words.bpb(first)} → {words.bpb(last)}" if last != first else "")
+        self.query_one(Plot).show(lambda plot: draw(plot, night))
+
+
+def draw(plot: Plot, night: Night) -> None:
+    """Everything in its range: what scored far worse lies at the upper edge."""
+    start, best = night.stairs[0][1], min(value for _, value in night.stairs)
+    low = min([best, *(value for _, value in night.scored)])
+    room = max(ROOM * (start - best), 0.3 * (start - low), 0.004)
+    top, bottom = start + room, low - 0.1 * room
+    xs, ys = [], []
+    for (x0, y0), (x1, _) in zip(night.stairs, night.stairs[1:], strict=False):
+        xs += [x0, x1]
+        ys += [y0, y0]
+    if xs:
+        plot.line([float(x) for x in xs], ys, "success")
+    width = max(1, plot.size.width) * 2
+    for points, tone, marker in ((night.scored, "foreground-darken-2", "·"), (night.kept, "success", "●")):
+        seen = {(round(x * width / max(1, night.stairs[-1][0])), round(y, 4)): (x, min(y, top)) for x, y in points}
+        if seen:
+            plot.dots([float(x) for x, _ in seen.values()], [y for _, y in seen.values()], tone, marker)
+    if night.failed:
+        plot.dots([float(x) for x in night.failed], [top] * len(night.failed), "warning", "×")
+    last = max(1, night.stairs[-1][0], *night.failed)
+    plot.range_y(bottom, top)
+    plot.range_x(0, last)
+    plot.ticks_x([0, last], ["0", str(last)])
+    marks = sorted({best, start})
+    plot.ticks_y(marks, [f"{mark:.3f}" for mark in marks])

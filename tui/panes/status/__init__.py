@@ -1,0 +1,86 @@
+"""The status line: is it alive, how far is this one, is the night going well, is something wrong."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tui import words
+from tui.view import Status, Waiting
+
+BAR = 20
+
+
+class StatusLine(Static):
+    """One line; two where the screen is small."""
+
+    def __init__(self) -> None:
+        super().__init__(id="status")
+
+    def show(self, found: Status, waiting: Waiting | None, small: bool, extra: str) -> None:
+        """`extra` is the loss and the machine in few words, for the second line of a small screen."""
+        width = max(40, self.app.size.width - 1)
+        if not small:
+            self.update(_fit([*_now(found, BAR), *_score(found), *_rest(found)], [_health(found)], width))
+            return
+        first = _fit([*_now(found, BAR // 2), *_score(found)[:-1]], [_dot(found)], width)
+        second = Content.assemble(" ", extra)
+        if waiting:
+            second += Content.assemble("   ", (_asks(waiting), "bold $warning"))
+        elif found.alarm:
+            second += Content.assemble("   ", _health(found))
+        self.update(Content("\n").join([first, second]))
+
+
+def _now(found: Status, width: int) -> list[Content]:
+    """What it does, and how far it is."""
+    parts = [Content.assemble(" ", (found.run, "bold $accent")), Content.styled(found.doing, "bold")]
+    if found.progress is not None:
+        full, rest = words.bar(found.progress, width)
+        left = f"  {words.clock(found.left_s)} left" if found.left_s is not None else ""
+        parts.append(Content.assemble((full, "$accent"), (rest, "$foreground 25%"), f" {found.progress:.0%}{left}"))
+    return parts
+
+
+def _score(found: Status) -> list[Content]:
+    """How the night goes; the most important first."""
+    best = Content.assemble("best ", (words.bpb(found.best), "bold $success" if found.kept else "bold"))
+    if found.delta is not None and found.kept:
+        best += Content.assemble(" ", (words.change(found.delta), "$success"))
+    parts = [best, Content(f"{found.kept} kept / {found.judged}")]
+    if found.per_hour is not None:
+        parts.append(Content(f"{found.per_hour:.1f}/h"))
+    noise = f"noise ±{found.sigma:.4f}{'?' if found.provisional else ''}" if found.sigma is not None else ""
+    return [*parts, Content(noise)]
+
+
+def _rest(found: Status) -> list[Content]:
+    asks = "asks you" if found.gate == "ask" else "unattended"
+    return [Content(found.agent), Content.styled(asks, "$foreground 60%"), Content(words.span(found.running_s))]
+
+
+def _dot(found: Status) -> Content:
+    return Content.styled("● alive", "$success") if found.alive else Content.styled("○ no loop", "bold $error")
+
+
+def _health(found: Status) -> Content:
+    """The one thing that is wrong, in words, or that nothing is."""
+    if not found.alarm:
+        return _dot(found)
+    return Content.styled(f"{'●' if found.alive else '○'} {found.alarm}", "$warning" if found.alive else "bold $error")
+
+
+def _fit(parts: list[Content], right: list[Content], width: int) -> Content:
+    """As many parts as fit, from the left; what is at the right always stands there."""
+    parts, tail = [part for part in parts if len(part)], Content("   ").join(right)
+    room = width - min(tail.cell_length, width // 2) - 2
+    while len(parts) > 1 and Content("   ").join(parts).cell_length > room:
+        parts.pop()
+    line = Content("   ").join(parts)
+    return Content.assemble(line, " " * max(1, width - line.cell_length - tail.cell_length), tail)
+
+
+def _asks(waiting: Waiting) -> str:
+    if waiting.held:
+        return f"#{waiting.number} waits for you (the clock stands still)"
+    return f"#{waiting.number} waits: a approves, or it goes in {words.clock(waiting.left_s)}"

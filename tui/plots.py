@@ -1,0 +1,65 @@
+"""Plots by plotext, in the colours of the theme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+from textual.color import Color
+from textual_plotext import PlotextPlot
+
+MARKER = "braille"
+
+
+class Plot(PlotextPlot):
+    """Redrawn by a function when something changed or the size did, never otherwise."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self._draw: Callable[[Plot], None] | None = None
+        self._cache: tuple[object, Text] | None = None
+
+    def show(self, draw: Callable[[Plot], None]) -> None:
+        """Draw anew with `draw`, which calls `line`, `dots` and the like."""
+        self._draw, self._cache = draw, None
+        self.refresh()
+
+    def colour(self, tone: str) -> tuple[int, int, int]:
+        """A theme variable as plotext wants it; unknown ones are the foreground."""
+        variables = self.app.theme_variables
+        value = variables.get(tone, variables["foreground"])
+        try:
+            return Color.parse(value).rgb
+        except Exception:  # "auto" colours and the like
+            return Color.parse(variables["foreground"]).rgb
+
+    def line(self, xs: Sequence[float], ys: Sequence[float], tone: str) -> None:
+        self.plt.plot(xs, ys, marker=MARKER, color=self.colour(tone))
+
+    def dots(self, xs: Sequence[float], ys: Sequence[float], tone: str, marker: str) -> None:
+        self.plt.scatter(xs, ys, marker=marker, color=self.colour(tone))
+
+    def range_x(self, low: float, high: float) -> None:
+        self.plt.xlim(low, high)
+
+    def range_y(self, low: float, high: float) -> None:
+        self.plt.ylim(low, high)
+
+    def ticks_y(self, marks: Sequence[float], labels: Sequence[str]) -> None:
+        self.plt.yticks(list(marks), list(labels))
+
+    def ticks_x(self, marks: Sequence[float], labels: Sequence[str]) -> None:
+        self.plt.xticks(list(marks), list(labels))
+
+    def render(self) -> Text:
+        key = (self.size, self.app.theme)
+        if self._cache is None or self._cache[0] != key:
+            self.plt.clear_figure()
+            self.plt.frame(False)
+            self.plt.xticks([])
+            if self._draw is not None:
+                self._draw(self)
+            picture = super().render()
+            assert isinstance(picture, Text)
+            self._cache = (key, picture)
+        return self._cache[1]

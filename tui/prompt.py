@@ -1,0 +1,54 @@
+"""One line to type in, between the panes and the footer. It hides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input, Label
+
+
+class Prompt(Horizontal):
+    """Ask for a line; enter answers, escape does not."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel"),
+        Binding("ctrl+c,ctrl+q", "cancel", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt")
+        self._done: Callable[[str | None], object] | None = None
+        self.display = False
+
+    def compose(self) -> ComposeResult:
+        yield Label(id="question")
+        field = Input(id="answer", compact=True)
+        field.cursor_blink = False
+        yield field
+
+    def ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
+        """`done` gets the line, or None when it was cancelled."""
+        self._finish(None)
+        self._done = done
+        self.query_one("#question", Label).update(question)
+        field = self.query_one(Input)
+        field.value = text
+        self.display = True
+        field.focus()
+
+    def _finish(self, answer: str | None) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            self.display = False
+            done(answer)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._finish(event.value)
+
+    def action_cancel(self) -> None:
+        self._finish(None)

@@ -1,0 +1,266 @@
+"""What the panes show, as plain values computed from the state of a run. Pure: no I/O, no widgets, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import schedule
+from core.model import Verdict
+from core.state import Experiment, State, experiment_id
+from tui import words
+
+WINDOW_S = 3 * 3600.0  # experiments per hour are counted over this
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A job that runs now."""
+
+    number: int | None
+    role: str
+    job: str
+    phase: str
+    progress: float
+    left_s: float | None
+    loss: float | None
+    step: int
+    tokens_per_s: float | None
+
+    @property
+    def name(self) -> str:
+        if self.number is not None:
+            return f"#{self.number}"
+        return "baseline" if self.role == "baseline" else "best"
+
+    @property
+    def words(self) -> str:
+        """What it is doing, for one line."""
+        if self.phase != "training":
+            return self.phase
+        return "training" if self.role == "baseline" else words.ROLES.get(self.role, self.phase)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The proposal that waits for an answer."""
+
+    number: int
+    left_s: float
+    held: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """The status line."""
+
+    run: str
+    doing: str
+    progress: float | None
+    left_s: float | None
+    best: float | None
+    delta: float | None  # from the baseline; negative is better
+    sigma: float | None
+    provisional: bool
+    kept: int
+    judged: int
+    per_hour: float | None
+    agent: str
+    gate: str
+    running_s: float
+    alive: bool
+    alarm: str  # the one thing that is wrong, in words
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment in the table."""
+
+    number: int
+    letter: str
+    verdict: str
+    tone: str
+    val_bpb: float | None
+    change: float | None
+    memory: int
+    tokens_per_s: float
+    agent: str
+    added: int
+    removed: int
+    seconds: float
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class Night:
+    """Every experiment as a dot, the best so far as a staircase."""
+
+    scored: tuple[tuple[int, float], ...]
+    kept: tuple[tuple[int, float], ...]
+    failed: tuple[int, ...]
+    stairs: tuple[tuple[int, float], ...]
+
+
+def slots(state: State, live: Mapping[str, Any]) -> list[Slot]:
+    """The running jobs, as the loop last told."""
+    budget = state.config.budget_s if state.config else 0.0
+    found = []
+    for slot in live.get("slots", []):
+        progress = _number(slot.get("progress")) or 0.0
+        charged, wall = _number(slot.get("charged_s")), _number(slot.get("wall_s"))
+        left = None
+        if charged and wall and slot.get("phase") == "training":
+            left = max(0.0, budget - charged) * wall / charged
+        found.append(
+            Slot(
+                number=slot.get("number"),
+                role=str(slot.get("role", "")),
+                job=str(slot.get("job", "")),
+                phase=words.clean(str(slot.get("phase", "starting")), 20),
+                progress=progress,
+                left_s=left,
+                loss=_number(slot.get("loss")),
+                step=int(_number(slot.get("step")) or 0),
+                tokens_per_s=_number(slot.get("tokens_per_s")),
+            )
+        )
+    return found
+
+
+def waiting(live: Mapping[str, Any]) -> Waiting | None:
+    asked = live.get("waiting")
+    if not asked:
+        return None
+    return Waiting(int(asked["number"]), float(asked["left_s"]), bool(asked["held"]))
+
+
+def status(state: State, live: Mapping[str, Any], alive: bool, now: float, trouble: str = "") -> Status:
+    """`now` is the wall clock, `trouble` what the machine or the journal says is wrong."""
+    config = state.config
+    running = slots(state, live) if alive else []
+    first = running[-1] if running else None
+    noise = schedule.noise(state) if config else None
+    baseline = state.mean(state.fit.commit) if state.fit else None
+    best = state.mean(state.best)
+    began = state.started.t if state.started else state.created_t
+    end = now if alive else state.last_t
+    return Status(
+        run=config.name if config else "",
+        doing=_doing(state, live, first, alive),
+        progress=first.progress if first and first.phase == "training" else None,
+        left_s=first.left_s if first else None,
+        best=best,
+        delta=best - baseline if best is not None and baseline is not None else None,
+        sigma=noise.sigma if noise else None,
+        provisional=noise.provisional if noise else False,
+        kept=len(state.kept),
+        judged=state.judged,
+        per_hour=_per_hour(state, end),
+        agent=words.clean(state.started.agent if state.started else config.agent if config else "", 24),
+        gate=state.gate,
+        running_s=max(0.0, end - began) if began else 0.0,
+        alive=alive,
+        alarm=_alarm(state, alive, trouble),
+    )
+
+
+def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool) -> str:
+    if not alive:
+        return "finished" if state.stopped and state.stopped.finished else "stopped" if state.stopped else "dead"
+    if slot is not None:
+        return f"{slot.name} {slot.words}"
+    if waiting(live):
+        return "waiting for you"
+    if state.paused:
+        return "paused"
+    return "proposing" if live.get("proposing") else "between experiments"
+
+
+def _alarm(state: State, alive: bool, trouble: str) -> str:
+    if trouble:
+        return trouble
+    if not alive and state.stopped is None:
+        return "the loop is dead, `make run` continues it"
+    if not alive and state.stopped is not None:
+        return words.clean(f"stopped: {state.stopped.reason}", 120)
+    if state.paused:
+        return f"paused: {words.clean(state.pause_reason, 100)}" if state.pause_reason else "paused by you, p goes on"
+    if state.charter is not None and state.charter.problem:
+        return "program.md cannot be used, the last good one is"
+    if state.unprotected:
+        return f"unprotected: {', '.join(state.unprotected)}"
+    return ""
+
+
+def _per_hour(state: State, now: float) -> float | None:
+    began = max(state.started.t if state.started else now, now - WINDOW_S)
+    ended = 0
+    for number in reversed(state.experiments):
+        experiment = state.experiments[number]
+        if experiment.verdict is not None and experiment.ended_t < began:
+            break
+        ended += experiment.verdict is not None and experiment.seconds > 0
+    return ended * 3600 / (now - began) if ended and now > began + 30 else None
+
+
+def row(state: State, experiment: Experiment) -> Row:
+    """One line of the table."""
+    found = experiment.verdict
+    parent = state.mean(experiment.parent)
+    change = -experiment.gain if experiment.gain is not None else None
+    if change is None and experiment.val_bpb is not None and parent is not None and found is not None:
+        change = experiment.val_bpb - parent
+    return Row(
+        number=experiment.number,
+        letter=words.letter(experiment),
+        verdict=words.verdict(experiment),
+        tone=words.TONES.get(found, "") if found else "accent",
+        val_bpb=experiment.val_bpb,
+        change=change,
+        memory=experiment.peak_memory,
+        tokens_per_s=experiment.tokens_per_s,
+        agent=words.clean(experiment.agent, 24),
+        added=experiment.added,
+        removed=experiment.removed,
+        seconds=experiment.seconds,
+        hypothesis=words.clean(experiment.hypothesis, 300),
+    )
+
+
+def night(state: State) -> Night:
+    """The picture of the whole run; experiment 0 is the baseline."""
+    baseline = state.mean(state.fit.commit) if state.fit else None
+    scored: list[tuple[int, float]] = []
+    kept: list[tuple[int, float]] = []
+    failed: list[int] = []
+    best = baseline
+    stairs = [(0, baseline)] if baseline is not None else []
+    for number, experiment in state.experiments.items():
+        if experiment.val_bpb is not None:
+            (kept if experiment.verdict and experiment.verdict.kept else scored).append((number, experiment.val_bpb))
+            if experiment.verdict and experiment.verdict.kept and experiment.val_bpb != best:
+                best = experiment.val_bpb
+                stairs.append((number, best))
+        elif experiment.verdict in (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID):
+            failed.append(number)
+    if stairs and state.experiments:
+        stairs.append((max(state.experiments), stairs[-1][1]))
+    return Night(tuple(scored), tuple(kept), tuple(failed), tuple(stairs))
+
+
+def metrics_of(state: State, folder: Path, commit: str) -> Path | None:
+    """The live metrics that the first undisturbed job of a commit left."""
+    fact = state.facts.get(commit)
+    return job_folder(folder, fact.role, fact.number, fact.job) / "metrics.jsonl" if fact else None
+
+
+def job_folder(folder: Path, role: str, number: int | None, job: str) -> Path:
+    """Where the files of a job lie: those of the baseline and of re-measurements under 00000."""
+    own = role in ("candidate", "confirm", "rerun")
+    return folder / experiment_id(number if own and number is not None else 0) / job
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

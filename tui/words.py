@@ -1,0 +1,140 @@
+"""Words, letters and figures as the app writes them. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import unicodedata
+
+from core.model import Verdict
+from core.state import Experiment
+
+LETTERS = {
+    Verdict.KEEP: "K",
+    Verdict.SIMPLIFICATION: "S",
+    Verdict.DISCARD: "D",
+    Verdict.CRASH: "C",
+    Verdict.TIMEOUT: "T",
+    Verdict.OVERRUN: "O",
+    Verdict.INVALID: "!",
+    Verdict.SKIPPED: "-",
+    Verdict.INTERRUPTED: "I",
+    Verdict.CONFLICT: "X",
+    Verdict.DISTURBED: "~",
+}
+TONES = {  # names of theme variables: calm by default, warm for what failed, never alarming by itself
+    Verdict.KEEP: "success",
+    Verdict.SIMPLIFICATION: "success",
+    Verdict.CRASH: "warning",
+    Verdict.TIMEOUT: "warning",
+    Verdict.OVERRUN: "warning",
+    Verdict.INVALID: "warning",
+}
+MISSING = "–"
+ROLES = {
+    "baseline": "baseline",
+    "candidate": "training",
+    "confirm": "confirming",
+    "best": "best again",
+    "rerun": "again",
+}
+
+
+def clean(text: str, limit: int = 2000) -> str:
+    """One harmless line: no control or invisible direction characters, bounded length."""
+    words = "".join(" " if c.isspace() else c for c in text[: limit * 4])
+    words = "".join(c for c in words if unicodedata.category(c)[0] != "C")
+    words = " ".join(words.split())
+    return words if len(words) <= limit else words[: limit - 1] + "…"
+
+
+def clean_lines(text: str, limit: int = 100_000) -> str:
+    """The same for text of several lines; indentation stays."""
+    kept = text[:limit].expandtabs(4)
+    return "".join(c for c in kept if c == "\n" or unicodedata.category(c)[0] != "C")
+
+
+def verdict(experiment: Experiment) -> str:
+    """What became of an experiment, in a person's words."""
+    found = experiment.verdict
+    if found is None:
+        return "running" if experiment.launched else "queued" if experiment.approved else "waiting"
+    if experiment.by == "human" and found not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
+        return f"{found.words}, by you"
+    if found is Verdict.DISCARD and experiment.gain is not None:
+        if not experiment.within_noise:
+            return "worse" if experiment.gain < 0 else "discard"
+        return "did not repeat" if experiment.pairs > 1 and experiment.gain > 0 else "no difference"
+    if found is Verdict.CRASH and experiment.crash:
+        return f"crash {experiment.crash}"
+    return found.words
+
+
+def letter(experiment: Experiment) -> str:
+    return LETTERS[experiment.verdict] if experiment.verdict else " "
+
+
+def bpb(value: float | None) -> str:
+    """val_bpb with four digits."""
+    return f"{value:.4f}" if value is not None and math.isfinite(value) else MISSING
+
+
+def change(value: float | None) -> str:
+    """A signed difference of val_bpb; down is better. A true minus sign."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def memory(size: float | None) -> str:
+    """Bytes as GB, or MB where that says more."""
+    if not size:
+        return MISSING
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def rate(tokens_per_s: float | None) -> str:
+    """Tokens per second."""
+    if not tokens_per_s or not math.isfinite(tokens_per_s):
+        return MISSING
+    if tokens_per_s >= 1e6:
+        return f"{tokens_per_s / 1e6:.1f}M"
+    return f"{tokens_per_s / 1e3:.0f}k" if tokens_per_s >= 1e4 else f"{tokens_per_s / 1e3:.1f}k"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    left = max(0, math.ceil(seconds))
+    return f"{left // 60}:{left % 60:02d}"
+
+
+def span(seconds: float) -> str:
+    """A long time: 6h12m, 4m, 50s."""
+    if seconds < 60:
+        return f"{max(0, seconds):.0f}s"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m"
+
+
+def bar(share: float, width: int) -> tuple[str, str]:
+    """A progress bar as its full and its empty part."""
+    share = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
+    halves = round(share * width * 2)
+    full = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    return full, "━" * (width - len(full))
+
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The last `width` buckets of a series as blocks; what is not finite is left out."""
+    found = [value for value in values if math.isfinite(value)]
+    if not found or width < 1:
+        return ""
+    count = min(width, len(found))
+    cuts = [len(found) * i // count for i in range(count + 1)]
+    means = [sum(found[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
+    low, high = min(means), max(means)
+    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BLOCKS[round((value - low) * scale)] for value in means)
