@@ -7,13 +7,14 @@ from typing import Any
 
 from core import events as ev
 from core.noise import Noise
+from core.plain import clean
 from core.state import Experiment, State
 
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
     """What a headless run prints for an event, None for one that a human need not see. `state` has it folded in."""
     words = _words(event, state)
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {words}" if words else None
+    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {clean(words)}" if words else None
 
 
 def _words(event: ev.AnyEvent, state: State) -> str | None:
@@ -107,8 +108,7 @@ def _judged(experiment: Experiment) -> str:
 
 
 def _one_line(text: str, limit: int = 160) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return clean(text, limit)
 
 
 def counts(state: State) -> dict[str, int]:

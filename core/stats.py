@@ -73,11 +73,13 @@ class Meter:
 
     def _processes(self, trainers: Iterable[tuple[int, float]]) -> list[psutil.Process]:
         known: dict[tuple[int, float], psutil.Process] = {}
-        for key in trainers:
+        for pid, started in trainers:
             with contextlib.suppress(psutil.Error, OSError):
-                process = self._known.get(key) or psutil.Process(key[0])
-                if abs(process.create_time() - key[1]) < 0.05:
-                    known[key] = process
+                process = psutil.Process(pid)
+                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
+                    for member in (process, *process.children(recursive=True)):
+                        key = (member.pid, member.create_time())
+                        known[key] = self._known.get(key, member)
         self._known = known
         return list(known.values())
 

@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE = ["model", "events", "state", "noise", "policy", "schedule", "edits", "knobs", "charter", "report", "measuring"]
+PURE = [
+    "model",
+    "events",
+    "state",
+    "noise",
+    "policy",
+    "schedule",
+    "edits",
+    "knobs",
+    "charter",
+    "report",
+    "measuring",
+    "plain",
+]
 IO = {"asyncio", "subprocess", "socket", "git", "os", "shutil", "fcntl", "httpx", "psutil", "core.journal", "core.repository",
       "core.executor", "core.stats", "core.loop", "core.cli", "core.laboratory", "core.commands"}  # fmt: skip
 

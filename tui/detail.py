@@ -38,7 +38,8 @@ class DetailScreen(Screen[int]):
         Binding("left_square_bracket", "walk(1)", "older", key_display="["),
         Binding("right_square_bracket", "walk(-1)", "newer", key_display="]"),
         Binding("y", "app.copy", "copy the diff"),
-        Binding("escape,q,enter,ctrl+c,ctrl+q", "leave", "back", priority=True),
+        Binding("escape", "leave", "back", priority=True),
+        Binding("q,enter,ctrl+c,ctrl+q", "leave", "back", show=False, priority=True),
     ]
 
     def __init__(self, state: Callable[[], State], folder: Path, numbers: Sequence[int], number: int) -> None:
@@ -126,10 +127,9 @@ def _facts(state: State, e: Experiment) -> Content:
         _pair("cost", f"{words.memory(e.peak_memory)} memory, {words.rate(e.tokens_per_s)} tokens/s, {e.steps} steps, "
                       f"{words.span(e.seconds)} in all, {e.params or 0:,} parameters")
     )  # fmt: skip
-    answer = {"auto": "by itself", "time-out": "by time-out", "human": "by you"}.get(e.approved, "not yet")
-    rows.append(
-        _pair("agent", f"{words.clean(e.agent, 60)}, approved {answer}{', revised by you' if e.revised else ''}")
-    )
+    answer = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
+    revised = ", revised by you" if e.revised else ""
+    rows.append(_pair("agent", f"{words.clean(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
     fact = state.facts.get(e.commit)
     if fact is not None and fact.probes:
         rows.append(

@@ -40,8 +40,13 @@ class Human(App[str]):
         """Send, and say what the loop answered."""
         reply = await self.bridge.send(command)
         if not quiet or not reply.ok:
-            self.notify(reply.words, severity="information" if reply.ok else "warning", timeout=5, markup=False)
+            self.tell(reply.words, wrong=not reply.ok)
         return reply.ok
+
+    def tell(self, words: str, wrong: bool = False, seconds: float = 5.0) -> None:
+        """One note at a time, at the lower right."""
+        self.clear_notifications()
+        self.notify(words, severity="warning" if wrong else "information", timeout=seconds, markup=False)
 
     def later(self, command: commands.Command, quiet: bool = False) -> None:
         """The same from where nothing can wait."""
@@ -98,7 +103,7 @@ class Human(App[str]):
         def done(hypothesis: str | None) -> None:
             self._to_table()
             if hypothesis is None:
-                self.notify(f"Not started. Your text is kept in {draft}.", timeout=10, markup=False)
+                self.tell(f"Not started. Your text is kept in {draft}.", seconds=10)
             else:
                 command = commands.Own(parent=parent, source=source, hypothesis=hypothesis.strip())
                 self.run_worker(self._send_own(command, draft), exit_on_error=False)
@@ -113,7 +118,7 @@ class Human(App[str]):
         if used:
             draft.unlink(missing_ok=True)
         else:
-            self.notify(f"Your text is kept in {draft}.", timeout=10, markup=False)
+            self.tell(f"Your text is kept in {draft}.", seconds=10)
 
     def _edit(self, origin: Path, draft: Path) -> str | None:
         """A copy of `origin` in the user's editor. None when nothing was changed."""
@@ -124,13 +129,13 @@ class Human(App[str]):
                 editor.edit(draft)
             after = draft.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            self.notify(f"{origin} cannot be edited ({error}).", severity="warning", markup=False)
+            self.tell(f"{origin} cannot be edited ({error}).", wrong=True)
             return None
         except editor.NoEditor as error:
-            self.notify(str(error), severity="warning", timeout=10, markup=False)
+            self.tell(str(error), wrong=True, seconds=10)
             return None
         if after == before:
-            self.notify("Nothing was changed.", timeout=3)
+            self.tell("Nothing was changed.", seconds=3)
             return None
         return after
 
@@ -144,7 +149,7 @@ class Human(App[str]):
         asks = self.bridge.state.gate == "ask"
         ok = await self.obey(commands.SetGate(mode="auto" if asks else "ask"))
         if ok and asks and number is not None:
-            self.notify(f"#{number} was waiting and is approved.", timeout=5)
+            self.tell(f"#{number} was waiting and is approved.", seconds=5)
 
     async def action_abort(self) -> None:
         running = [launched.number for launched in self.bridge.state.running.values() if launched.number is not None]
@@ -158,7 +163,7 @@ class Human(App[str]):
             await self.obey(commands.Abort(number=number))
         else:
             self._abort_asked = (time.monotonic(), number)
-            self.notify(f"x again aborts #{number}.", timeout=TWICE_S)
+            self.tell(f"x again aborts #{number}.", seconds=TWICE_S)
 
     def action_tell(self) -> None:
         def done(text: str | None) -> None:
@@ -173,7 +178,7 @@ class Human(App[str]):
             with self.suspend():
                 editor.edit(self.bridge.program)
         except editor.NoEditor as error:
-            self.notify(str(error), severity="warning", timeout=10, markup=False)
+            self.tell(str(error), wrong=True, seconds=10)
 
     def action_stop(self) -> None:
         choices = (
@@ -216,11 +221,11 @@ class Human(App[str]):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            self.notify(f"{path} cannot be read ({error.strerror}).", severity="warning", markup=False)
+            self.tell(f"{path} cannot be read ({error.strerror}).", wrong=True)
             return
         if not clipboard.by_tmux(text):
             self.copy_to_clipboard(text)
-        self.notify(f"Copied the diff of #{found.number}; it is in {path}.", timeout=6, markup=False)
+        self.tell(f"Copied the diff of #{found.number}; it is in {path}.", seconds=6)
 
     def _to_table(self) -> None:
         self.query_one(ExperimentsPane).focus()

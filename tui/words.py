@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-import unicodedata
 
 from core.model import Verdict
+from core.plain import clean as clean
+from core.plain import clean_lines as clean_lines
 from core.state import Experiment
 
 LETTERS = {
@@ -38,20 +39,6 @@ ROLES = {
     "best": "best again",
     "rerun": "again",
 }
-
-
-def clean(text: str, limit: int = 2000) -> str:
-    """One harmless line: no control or invisible direction characters, bounded length."""
-    words = "".join(" " if c.isspace() else c for c in text[: limit * 4])
-    words = "".join(c for c in words if unicodedata.category(c)[0] != "C")
-    words = " ".join(words.split())
-    return words if len(words) <= limit else words[: limit - 1] + "…"
-
-
-def clean_lines(text: str, limit: int = 100_000) -> str:
-    """The same for text of several lines; indentation stays."""
-    kept = text[:limit].expandtabs(4)
-    return "".join(c for c in kept if c == "\n" or unicodedata.category(c)[0] != "C")
 
 
 def verdict(experiment: Experiment) -> str:

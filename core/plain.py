@@ -1,0 +1,18 @@
+"""Text from agents and trainers, made harmless for a terminal: no escape sequence, no invisible direction mark. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def clean(text: str, limit: int = 2000) -> str:
+    """One line: no control or invisible characters, white space as single spaces, bounded length."""
+    words = "".join(" " if c.isspace() else c for c in text[: limit * 4])
+    words = " ".join("".join(c for c in words if unicodedata.category(c)[0] != "C").split())
+    return words if len(words) <= limit else words[: limit - 1] + "…"
+
+
+def clean_lines(text: str, limit: int = 100_000) -> str:
+    """The same for text of several lines; indentation stays."""
+    kept = text[:limit].expandtabs(4)
+    return "".join(c for c in kept if c == "\n" or unicodedata.category(c)[0] != "C")

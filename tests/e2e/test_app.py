@@ -1,0 +1,253 @@
+"""The app as a user has it: in a real tmux, on a real loop, with real keys. The journal says what was pressed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import libtmux
+import psutil
+import pytest
+
+from core import journal
+from core.model import Verdict
+from core.state import Experiment, State
+from tests.product import Product, edit
+
+IDEAS = [edit(f"Idea {i}: decay a little.", ("DECAY = 0.0 ", f"DECAY = 0.0{i} ")) for i in range(1, 30)]
+BUDGET = "2.5"
+WAIT_S = 60.0
+
+
+class Desk:
+    """A terminal in tmux, and a look at the journal."""
+
+    def __init__(self, product: Product, server: libtmux.Server, session: libtmux.Session) -> None:
+        self.product, self.server, self.session = product, server, session
+        self.pane = session.active_window.active_pane
+        assert self.pane is not None
+
+    def type(self, *keys: str) -> None:
+        """Keys by tmux's names, one after the other."""
+        for key in keys:
+            self.pane.send_keys(key, enter=False, literal=len(key) > 1 and " " in key)
+
+    def shell(self, line: str) -> None:
+        self.pane.send_keys(line, enter=True)
+
+    def shown(self) -> str:
+        return "\n".join(self.pane.capture_pane())
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {WAIT_S} s: {what}\n{self.shown()}"
+            time.sleep(0.05)
+
+    def sees(self, *words: str) -> None:
+        self.until(lambda: all(word in self.shown() for word in words), f"on the screen: {words}")
+
+    @property
+    def state(self) -> State:
+        return self.product.state()
+
+    def experiment(self, number: int, condition: Callable[[Experiment], object], what: str) -> None:
+        self.until(lambda: number in self.state.experiments and condition(self.state.experiments[number]), what)
+
+    def apps(self) -> list[psutil.Process]:
+        logs = str(self.product.logs)
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = process.info["cmdline"] or []
+            if "tui" in line and any(word.startswith(logs) for word in line):
+                found.append(process)
+        return found
+
+
+@pytest.fixture
+def desk(product: Product) -> Iterator[Desk]:
+    server = libtmux.Server(socket_name=f"autoresearch-{os.getpid()}", config_file=os.devnull)
+    environment = {name: product.env[name] for name in ("AUTORESEARCH_DATA", "PYTHONPATH", "HOME", "PATH")}
+    environment |= {"PS1": "$ ", "TERM": "screen-256color", "EDITOR": f"{sys.executable} {product.root / 'editor.py'}"}
+    session = server.new_session(
+        "desk", x=120, y=40, window_command="bash --norc", environment=environment, start_directory=str(product.root)
+    )
+    made = Desk(product, server, session)
+    made.sees("$")
+    made.shell(f"alias ar='{sys.executable} -m core.cli'; clear")
+    yield made
+    if journal.alive(product.logs / "r") is not None:
+        product("stop", "r", "--now")
+    for process in made.apps():
+        process.kill()
+    server.kill()
+
+
+def start(desk: Desk, *more: str) -> None:
+    options = [word for word in desk.product.options() if word != "--headless"]
+    desk.shell(" ".join(["ar", *options, "--agent", desk.product.script(*IDEAS), "--budget", BUDGET, *more]))
+    desk.sees("1 program.md", "waits for you")
+
+
+def test_a_night_at_the_terminal(desk: Desk) -> None:
+    start(desk)
+    desk.type("a")
+    desk.experiment(1, lambda e: e.approved == "human", "the first is approved")
+    desk.sees("#2 waits for you")
+    desk.type("S")
+    desk.sees("why skip #2?")
+    desk.sees("the clock stands still")
+    desk.type("not [bold]this again", "Enter")
+    desk.experiment(
+        2, lambda e: e.verdict is Verdict.SKIPPED and "not [bold]this again" in e.reason, "the second is skipped"
+    )
+    desk.type("t")
+    desk.sees("tell the agent")
+    desk.type("try other heads", "Enter")
+    desk.until(lambda: desk.state.hints == ["try other heads"], "the hint")
+    desk.sees("#3 waits for you")
+    desk.type("u")
+    desk.until(lambda: desk.state.gate == "auto", "unattended")
+    desk.experiment(3, lambda e: e.approved, "the waiting one goes on")
+    desk.type("p")
+    desk.until(lambda: desk.state.paused, "paused")
+    desk.until(lambda: not desk.state.running, "the running one ends")
+    desk.sees("paused by you")
+    desk.type("p")
+    desk.until(lambda: not desk.state.paused and desk.state.running, "it goes on")
+    running = next(iter(desk.state.running.values())).number
+    assert running is not None
+    desk.type("x")
+    desk.sees(f"x again aborts #{running}")
+    desk.type("x")
+    desk.experiment(running, lambda e: e.verdict is Verdict.INTERRUPTED and e.by == "human", "aborted")
+    # detach, come back, die, come back, twice at once: the loop never notices
+    desk.type("q")
+    desk.sees("Detached; the loop of r goes on.")
+    before = desk.state.judged
+    desk.until(lambda: desk.state.judged > before, "the loop goes on alone")
+    desk.shell("ar attach r")
+    desk.sees("5 experiments")
+    (app,) = desk.apps()
+    app.send_signal(signal.SIGKILL)
+    desk.until(lambda: not desk.apps(), "the app is dead")
+    desk.shell("reset; clear")
+    desk.shell("ar attach r")
+    desk.sees("5 experiments")
+    second = desk.session.new_window(
+        window_shell=f"{sys.executable} -m core.cli attach r", start_directory=str(desk.product.root)
+    )
+    desk.until(lambda: len(desk.apps()) == 2, "two apps at once")
+    for i in range(12):
+        second.resize(width=60 + 13 * i % 140, height=15 + 7 * i % 45)
+    for process in desk.apps()[-1:]:
+        process.send_signal(signal.SIGHUP)
+    second.kill()
+    desk.sees("5 experiments")
+    before = desk.state.judged
+    desk.until(lambda: desk.state.judged > before, "still going on")
+    desk.type("Q")
+    desk.sees("Stop the loop of r?")
+    desk.type("y")
+    desk.until(lambda: desk.state.stopped is not None, "stopped")
+    desk.sees("stopped: told to stop")
+    desk.type("q")
+    desk.sees("has no loop")
+    state = desk.state
+    assert all(e.verdict is not Verdict.DISTURBED for e in state.experiments.values())
+    interrupted = [e.number for e in state.experiments.values() if e.verdict is Verdict.INTERRUPTED]
+    assert interrupted == [running]
+    assert not desk.product.strays()
+
+
+def test_decisions_with_an_editor(desk: Desk) -> None:
+    editor = desk.product.root / "editor.py"
+    editor.write_text(EDITOR)
+    start(desk)
+    desk.type("e")
+    desk.experiment(1, lambda e: e.revised, "revised")
+    desk.sees("#1 waits for you", "0.55")
+    desk.type("a")
+    desk.experiment(1, lambda e: e.approved == "human", "approved")
+    desk.type("E")
+    desk.sees("what should it show?")
+    desk.type("mine is better", "Enter")
+    desk.until(
+        lambda: any(e.agent == "human" and e.hypothesis == "mine is better" for e in desk.state.experiments.values()),
+        "own",
+    )
+    own = next(e.number for e in desk.state.experiments.values() if e.agent == "human")
+    desk.until(lambda: desk.state.experiments[own].verdict is not None, "the own one is judged")
+    desk.type("m")
+    desk.until(lambda: "A new line." in (desk.product.root / "program.md").read_text(), "program.md is edited")
+    desk.sees("A new line.")
+    desk.type("u")
+    desk.until(lambda: desk.state.gate == "auto", "unattended")
+    desk.experiment(1, lambda e: e.verdict is not None, "the first is judged")
+    desk.type("G")
+    desk.sees("change · #1 ")
+    scores = len(desk.state.scores[desk.state.experiments[1].commit])
+    desk.type("r")
+    desk.until(lambda: len(desk.state.scores[desk.state.experiments[1].commit]) == scores + 1, "run again")
+    desk.type("o")
+    desk.sees("Your verdict?")
+    desk.type("i")
+    desk.experiment(1, lambda e: e.verdict is Verdict.INVALID and e.by == "human", "overruled")
+    desk.sees("by you")
+    desk.type("y")
+    desk.sees("Copied the diff of #1")
+    assert "0.55" in "\n".join(desk.server.cmd("show-buffer").stdout)
+    desk.type("Q", "N")
+    desk.until(lambda: desk.state.stopped is not None, "stopped")
+    assert not list((desk.product.logs / "r").glob("revised-*.py")) and not list(
+        (desk.product.logs / "r").glob("own-*.py")
+    )
+
+
+EDITOR = """
+import sys
+from pathlib import Path
+path = Path(sys.argv[1])
+text = path.read_text()
+if path.suffix == ".md":
+    path.write_text(text + "\\nA new line.\\n")
+elif path.name.startswith("own"):
+    path.write_text(text.replace("LR = 0.01 ", "LR = 0.02 "))
+else:
+    path.write_text(text.replace("DECAY = 0.01 ", "DECAY = 0.55 "))
+"""
+
+
+def test_without_a_terminal_it_is_headless_by_itself(product: Product) -> None:
+    options = [word for word in product.options() if word != "--headless"]
+    done = product(*options, "--agent", product.script(*IDEAS[:1]))
+    assert done.returncode == 0 and "#1 proposed by" in done.stdout and "\x1b" not in done.stdout
+    assert product.state().gate == "auto"
+
+
+def test_a_dumb_terminal_is_headless_by_itself(desk: Desk) -> None:
+    options = [word for word in desk.product.options() if word != "--headless"]
+    desk.shell("TERM=dumb " + " ".join(["ar", *options, "--agent", desk.product.script(*IDEAS[:1])]))
+    desk.sees("Run r: 1 experiments")
+    assert not desk.apps()
+
+
+def test_a_loop_that_cannot_start_says_why_and_no_app_opens(desk: Desk) -> None:
+    (desk.product.root / "nanochat" / "train.py").write_text("def train(run:\n")
+    options = [word for word in desk.product.options() if word != "--headless"]
+    desk.shell(" ".join(["ar", *options]))
+    desk.sees("nanochat/train.py cannot be used")
+    assert not desk.apps()
+
+
+def test_importing_the_app_drags_in_neither_torch_nor_git() -> None:
+    code = "import sys, tui.app; print(sorted({'torch', 'git', 'optuna', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2]
+    )
+    assert done.stdout.strip() == "[]", done.stderr

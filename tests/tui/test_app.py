@@ -1,0 +1,339 @@
+"""The app on a recorded run, a broken one, a growing one: every key, every size, nothing garbled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core import journal
+from core.stats import Gpu, Machine
+from tests.tui.conftest import HERE, app_on, screen_text, until
+from tui import keys
+from tui.detail import DetailScreen
+from tui.help import HelpScreen
+from tui.panes.experiments import ExperimentsPane
+from tui.panes.machine import MachinePane
+from tui.panes.status import StatusLine
+
+FULL, SMALL, WIDE = (120, 40), (80, 24), (200, 50)
+
+
+@pytest.mark.parametrize("size", [FULL, SMALL, WIDE])
+async def test_a_recorded_run_is_shown(recorded: Path, size: tuple[int, int]) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.pause()
+        shown = screen_text(app)
+        for words in ("nov23", "no difference", "crash", "K keep", "stopped: the agent has nothing left"):
+            assert words in shown, shown
+        assert "[bold]in[/bold]" in shown and "\x1b" not in shown
+
+
+async def test_every_pane_is_there_at_once_on_a_large_screen(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.pause()
+        for pane in app.query(".pane"):
+            assert pane.region.area > 0 and app.screen.region.contains_region(pane.region), pane
+
+
+async def test_digits_choose_the_pane_of_a_small_screen(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        for digit, name in zip(
+            "1234567", ("program", "change", "loss", "machine", "experiments", "night", "activity"), strict=True
+        ):
+            await pilot.press(digit)
+            visible = [pane.id for pane in app.query(".pane") if pane.display]
+            assert visible == [name] and app.focused is not None and app.focused.id == name
+
+
+async def test_zoom_and_back(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("6", "z")
+        assert [pane.id for pane in app.query(".pane") if pane.display] == ["night"]
+        await pilot.press("escape")
+        assert all(pane.display for pane in app.query(".pane"))
+
+
+async def test_too_small_a_terminal_is_told_politely(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(60, 16)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        assert "needs 72 columns and 20 rows" in screen_text(app)
+        await pilot.resize_terminal(*FULL)
+        await pilot.pause()
+        assert "experiments" in screen_text(app)
+
+
+async def test_moving_selects_and_the_other_panes_follow(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        newest = max(app.bridge.state.experiments)
+        assert app.followed is not None and app.followed.number == newest
+        await pilot.press("j", "j")
+        assert app.followed.number == newest - 2
+        assert f"2 change · #{newest - 2}" in screen_text(app)
+        await pilot.press("g")
+        assert app.followed.number == newest and app.query_one(ExperimentsPane).following
+
+
+async def test_details_walk_and_come_back(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("G", "enter")
+        assert isinstance(app.screen, DetailScreen) and app.screen.number == 1
+        shown = screen_text(app)
+        for words in ("Better by", "git show", "val_bpb", "on the same seeds", "LR = 0.0005", "honest z"):
+            assert words in shown, shown
+        await pilot.press("right_square_bracket")
+        assert app.screen.number == 2
+        await pilot.press("left_square_bracket", "escape")
+        assert not isinstance(app.screen, DetailScreen) and app.followed is not None and app.followed.number == 1
+
+
+async def test_a_crash_shows_its_traceback_and_last_words(recorded: Path) -> None:
+    app = app_on(recorded)
+    number = next(n for n, e in app_state(recorded).items() if e.crash == "exception")
+    async with app.run_test(size=(120, 60)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        app._open(number)
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "ZeroDivisionError" in shown and "the last words" in shown
+
+
+def app_state(folder: Path):  # type: ignore[no-untyped-def]
+    from core.state import fold
+
+    return fold(journal.read(folder / journal.NAME)).experiments
+
+
+async def test_help_names_every_key_and_pane(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(130, 80)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        shown = " ".join(screen_text(app).split())
+        for key in keys.KEYS:
+            assert key.about.replace("`", "")[:40] in shown, key.about
+        await pilot.press("q")
+        assert not isinstance(app.screen, HelpScreen) and app.is_running
+
+
+async def test_sort_filter_and_search(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table = app.query_one(ExperimentsPane)
+        every = len(app.bridge.state.experiments)
+        await pilot.press("greater_than_sign")
+        scored = [e for e in app.bridge.state.experiments.values() if e.val_bpb is not None]
+        assert table.numbers[0] == min(scored, key=lambda e: e.val_bpb or 0).number
+        await pilot.press("f")
+        assert sorted(table.numbers) == app.bridge.state.kept
+        await pilot.press(*["f"] * 4)
+        assert len(table.numbers) == every
+        await pilot.press("slash", *"zero", "enter")
+        assert 0 < len(table.numbers) < every and "“zero”" in screen_text(app)
+        await pilot.press("slash", "enter")
+        assert len(table.numbers) == every
+
+
+async def test_log_scale(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("G")
+        before = screen_text(app)
+        await pilot.press("L")
+        assert screen_text(app) != before and " log " in screen_text(app)
+
+
+async def test_keys_that_make_no_sense_are_not_offered(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        offered = {binding.action for _, binding, enabled, _ in app.screen.active_bindings.values() if enabled}
+        assert {"explain", "detach", "sort"} <= offered
+        assert not offered & {"approve", "skip", "pause", "abort", "tell", "rerun", "overrule", "own"}
+
+
+async def test_no_binding_is_swallowed_by_terminals_and_none_is_given_twice() -> None:
+    taken = [word for key in keys.KEYS for word in key.keys.split(",")]
+    assert len(taken) == len(set(taken))
+    assert not set(taken) & {f"ctrl+{c}" for c in "mhjiab"} and not set(taken) & set("hl")
+    dangerous = {"a", "s", "x", "r", "o", "u", "p"}
+    assert all(
+        key.action in ("approve", "skip", "abort", "rerun", "overrule", "unattended", "pause")
+        for key in keys.KEYS
+        if key.keys in dangerous
+    )
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
+async def test_detaching_says_how_to_come_back(recorded: Path, key: str) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press(key)
+    assert app.return_value is not None and "make run" in app.return_value
+
+
+async def test_the_palette_has_everything(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert any("details" in title for title in titles) and "Theme" in titles
+        await pilot.press("colon")
+        await until(pilot, lambda: type(app.screen).__name__ == "CommandPalette")
+
+
+async def test_a_growing_and_a_torn_journal(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:30]) + lines[30][:20])
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        first = len(app.bridge.state.experiments)
+        with path.open("ab") as file:
+            file.write(lines[30][20:])
+            file.flush()
+            for line in lines[31:]:
+                file.write(line)
+        await until(pilot, lambda: len(app.bridge.state.experiments) > first and app.bridge.state.stopped is not None)
+        table = app.query_one(ExperimentsPane)
+        assert table.numbers == sorted(app.bridge.state.experiments, reverse=True)
+
+
+async def test_scrolling_away_stops_following_and_counts_what_is_new(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    cut = max(i for i, line in enumerate(lines) if b'"proposed"' in line)
+    path.write_bytes(b"".join(lines[:cut]))
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("j", "j")
+        chosen = app.followed
+        with path.open("ab") as file:
+            file.write(b"".join(lines[cut:]))
+        await until(pilot, lambda: app.bridge.state.stopped is not None)
+        assert app.followed is chosen and "+1 new" in screen_text(app)
+        await pilot.press("g")
+        assert "new" not in str(app.query_one(ExperimentsPane).border_subtitle)
+
+
+async def test_an_unreadable_line_is_said_and_nothing_breaks(recorded: Path) -> None:
+    with (recorded / journal.NAME).open("ab") as file:
+        file.write(b"nonsense\n")
+    app = app_on(recorded)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        assert "is not a readable event" in app.bridge.trouble and "readable" in screen_text(app)
+
+
+async def test_a_run_that_has_only_begun(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        assert "No proposal yet" in screen_text(app) and "the loop is dead" in screen_text(app)
+
+
+async def test_a_loop_that_died_is_unmistakable(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        assert "the loop is dead" in screen_text(app)
+
+
+def spoil(folder: Path) -> None:
+    for path in folder.glob("*/*/metrics.jsonl"):
+        path.write_text(
+            '{"step": 1, "progress": 0.1, "loss": NaN}\n{"step": 2, "progress": Infinity, "loss": 1e999}\nx\n'
+        )
+
+
+async def test_metrics_that_are_no_numbers(recorded: Path) -> None:
+    spoil(recorded)
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("j", "enter", "escape", "L")
+        assert "3 loss" in screen_text(app)
+
+
+async def test_machines_without_a_driver_and_with_half_of_one(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        pane = app.query_one(MachinePane)
+        pane.show(Machine())
+        await pilot.pause()
+        assert "GPU n/a" in screen_text(app)
+        pane.show(
+            Machine(
+                12.0,
+                9 << 30,
+                64 << 30,
+                (Gpu("H", throttled="heat", others=3 << 30), Gpu("H", 80 << 30, 40 << 30, 98, 71, 344.0, 1980)),
+            )
+        )
+        await pilot.pause()
+        shown = screen_text(app)
+        assert "n/a" in shown and "throttled: heat" in shown and "used by others" in shown
+
+
+async def test_a_hypothesis_of_ten_thousand_characters(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "proposed":
+            line["hypothesis"] = "[red]" + "wörter und \u202e mehr " * 600
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for size in (FULL, SMALL):
+        app = app_on(recorded)
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda app=app: app.bridge.loaded)
+            await pilot.pause()
+            shown = screen_text(app)
+            assert "\u202e" not in shown and "[red]wörter" in shown
+            assert app.query_one(StatusLine).region.height <= 2
+
+
+async def test_ten_thousand_experiments_scroll(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    proposed = next(line for line in lines if line["type"] == "proposed")
+    judged = next(line for line in lines if line["type"] == "judged" and line["verdict"] == "discard")
+    with path.open("a") as file:
+        for number in range(100, 10_000):
+            file.write(json.dumps(proposed | {"number": number, "fingerprint": str(number)}) + "\n")
+            file.write(json.dumps(judged | {"number": number}) + "\n")
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("pagedown", "pagedown")
+        table = app.query_one(ExperimentsPane)
+        assert table.row_count >= 120 and table.numbers[0] == 9999
+        await until(pilot, lambda: table.row_count == len(app.bridge.state.experiments), 60)
+
+
+def test_the_recorded_run_says_nothing_of_the_machine_it_was_made_on() -> None:
+    assert "pytest-of" not in (HERE / "recorded" / "nov23" / journal.NAME).read_text()
