@@ -60,7 +60,7 @@ class ChangePane(Pane):
         added, removed = diffs.count(self._lines)
         right = f"+{added} −{removed}" if self._lines else ""
         if asks and waiting is not None:
-            left = "the clock stands still" if waiting.held else f"approved in {words.clock(waiting.left_s)}"
+            left = "clock held" if waiting.held else f"approved in {words.clock(waiting.left_s)}"
             self.head(f"change · #{number} waits for you · {left}", right)
         else:
             self.head(f"change · #{number} {verdict}", right)
