@@ -7,8 +7,11 @@ import unicodedata
 
 def clean(text: str, limit: int = 2000) -> str:
     """One line: no control or invisible characters, white space as single spaces, bounded length."""
-    words = "".join(" " if c.isspace() else c for c in text[: limit * 4])
-    words = " ".join("".join(c for c in words if unicodedata.category(c)[0] != "C").split())
+    words = text[: limit * 4]
+    if not words.isprintable():  # most are, and ten thousand of them are cleaned at once
+        words = "".join(" " if c.isspace() else c for c in words)
+        words = "".join(c for c in words if unicodedata.category(c)[0] != "C")
+    words = " ".join(words.split())
     return words if len(words) <= limit else words[: limit - 1] + "…"
 
 

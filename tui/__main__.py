@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")  # nothing moves over SSH
-os.environ.setdefault("TEXTUAL_FPS", "15")
+os.environ.setdefault("TEXTUAL_FPS", "30")
 
 
 def main() -> None:

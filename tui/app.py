@@ -12,10 +12,12 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from core import events as ev
-from core import report
+from core import report, schedule
+from core.noise import Noise
 from core.state import Experiment, experiment_id
 from tui import keys, view
 from tui.bridge import Bridge, News
@@ -37,7 +39,8 @@ from tui.words import clean, sparkline, verdict
 
 FULL = (120, 36)  # columns and rows from which all panes are shown at once
 LEAST = (72, 20)
-PLOT_S = 1.0  # a curve is drawn at most so often
+PLOT_S = 2.0  # a curve is drawn at most so often
+LIVE_S = 1.0  # and so are progress and time left
 PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
     ProgramPane, ChangePane, LossPane, MachinePane, ExperimentsPane, NightPane, ActivityPane,
 )  # fmt: skip
@@ -58,9 +61,11 @@ class AutoResearch(Human, App[str]):
         self.now = keys.Now()
         self._chosen: int | None = None  # the experiment that the cursor is on; None: the newest
         self._tails: dict[Path, Tail] = {}
-        self._plotted = 0.0
+        self._plotted = self._shown = 0.0
+        self._noise: Noise | None = None
         self._rung: set[int] = set()
         self._small = False
+        self._current: Widget | None = None
 
     # -- layout ---------------------------------------------------------------------------------------------------
 
@@ -90,7 +95,7 @@ class AutoResearch(Human, App[str]):
             f"Enlarge it. The loop does not mind; q closes the app."
         )
         self._show_status()
-        self._show_tabs()
+        self._show_current()
 
     def action_pane(self, number: int) -> None:
         """Focus a pane by its number; on a small screen, show it."""
@@ -102,21 +107,26 @@ class AutoResearch(Human, App[str]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The focused pane is the one that a small or zoomed screen shows."""
-        if len(self.screen_stack) > 1:
-            return
-        focused = event.widget
-        if focused.has_class("pane"):
-            for pane in self.query(".pane"):
-                pane.set_class(pane is focused, "-current")
-            self._show_tabs()
+        if len(self.screen_stack) == 1 and event.widget.has_class("pane"):
+            self._current = event.widget
+            self._show_current()
+
+    def _show_current(self) -> None:
+        """Mark the pane that is shown alone; where all are shown, none is: styles are not computed afresh for nothing."""
+        alone = self._small or self.screen_stack[0].has_class("-zoom")
+        for pane in self.screen_stack[0].query(".pane"):
+            pane.set_class(alone and pane is self._current, "-current")
+        self._show_tabs()
 
     def action_zoom(self) -> None:
         self.screen.toggle_class("-zoom")
+        self._show_current()
         self._look_at_keys()
 
     async def action_back(self) -> None:
         if self.screen.has_class("-zoom"):
             self.screen.remove_class("-zoom")
+            self._show_current()
             self._look_at_keys()
         else:
             self.query_one(ExperimentsPane).follow()
@@ -127,7 +137,7 @@ class AutoResearch(Human, App[str]):
         parts = []
         for pane in PANES:
             name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md')}"
-            here = self.query_one(pane).has_class("-current")
+            here = self._current is not None and isinstance(self._current, pane)
             parts.append(f"[reverse] {name} [/reverse]" if here else f" {name} ")
         self.query_one("#tabs", Static).update("".join(parts))
 
@@ -151,6 +161,10 @@ class AutoResearch(Human, App[str]):
 
     def _news(self, news: News) -> None:
         """The bridge saw something new."""
+        asked = bool(self.bridge.live.get("waiting"))
+        if news == News(live=True) and asked == self.now.waiting and time.monotonic() - self._shown < LIVE_S:
+            return
+        self._shown = time.monotonic()
         state = self.bridge.state
         main = self.screen_stack[0]
         numbers: Iterable[int]
@@ -172,6 +186,8 @@ class AutoResearch(Human, App[str]):
             self._show_program()
         if news.machine:
             main.query_one(MachinePane).show(self.bridge.machine)
+        if (news.first or news.events) and state.config is not None:
+            self._noise = schedule.noise(state)
         self._show_change()
         self._show_loss(force=bool(news.events) or news.first)
         self._show_status()
@@ -184,7 +200,7 @@ class AutoResearch(Human, App[str]):
         if not bridge.loaded:
             return
         waiting = view.waiting(bridge.live) if bridge.pid else None
-        found = view.status(bridge.state, bridge.live, bridge.pid is not None, time.time(), bridge.trouble)
+        found = view.status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self._noise, bridge.trouble)
         slots = view.slots(bridge.state, bridge.live) if bridge.pid else []
         loss = slots[-1].loss if slots else None
         extra = f"loss {loss:.3f} {sparkline(self._curve().smooth(), 20)}   " if loss is not None else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rich.text import Text
 from textual.color import Color
+from textual.content import Content
 from textual_plotext import PlotextPlot
 
 MARKER = "braille"
@@ -17,7 +18,7 @@ class Plot(PlotextPlot):
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._draw: Callable[[Plot], None] | None = None
-        self._cache: tuple[object, Text] | None = None
+        self._cache: tuple[object, Content] | None = None
 
     def show(self, draw: Callable[[Plot], None]) -> None:
         """Draw anew with `draw`, which calls `line`, `dots` and the like."""
@@ -51,7 +52,7 @@ class Plot(PlotextPlot):
     def ticks_x(self, marks: Sequence[float], labels: Sequence[str]) -> None:
         self.plt.xticks(list(marks), list(labels))
 
-    def render(self) -> Text:
+    def render(self) -> Content:
         key = (self.size, self.app.theme)
         if self._cache is None or self._cache[0] != key:
             self.plt.clear_figure()
@@ -61,5 +62,5 @@ class Plot(PlotextPlot):
                 self._draw(self)
             picture = super().render()
             assert isinstance(picture, Text)
-            self._cache = (key, picture)
+            self._cache = (key, Content.from_rich_text(picture).simplify())
         return self._cache[1]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import schedule
 from core.model import Verdict
+from core.noise import Noise
 from core.state import Experiment, State, experiment_id
 from tui import words
 
@@ -136,12 +136,13 @@ def waiting(live: Mapping[str, Any]) -> Waiting | None:
     return Waiting(int(asked["number"]), float(asked["left_s"]), bool(asked["held"]))
 
 
-def status(state: State, live: Mapping[str, Any], alive: bool, now: float, trouble: str = "") -> Status:
+def status(
+    state: State, live: Mapping[str, Any], alive: bool, now: float, noise: Noise | None, trouble: str = ""
+) -> Status:
     """`now` is the wall clock, `trouble` what the machine or the journal says is wrong."""
     config = state.config
     running = slots(state, live) if alive else []
     first = running[-1] if running else None
-    noise = schedule.noise(state) if config else None
     baseline = state.mean(state.fit.commit) if state.fit else None
     best = state.mean(state.best)
     began = state.started.t if state.started else state.created_t

@@ -27,6 +27,7 @@ class ActivityPane(Pane):
         super().__init__()
         self._lines: list[str] = []
         self._pulse: list[str] = []
+        self._count = -1
 
     def compose(self) -> ComposeResult:
         yield Static(id="lines")
@@ -48,8 +49,9 @@ class ActivityPane(Pane):
         rows = [Content(line) for line in self._lines] + [
             Content.styled(line, "$foreground 60%") for line in self._pulse
         ]
-        self.query_one("#lines", Static).update(Content("\n").join(rows))
-        if end:
+        grown, self._count = len(rows) != self._count, len(rows)
+        self.query_one("#lines", Static).update(Content("\n").join(rows), layout=grown)
+        if end and grown:
             self.call_after_refresh(self.scroll_end, animate=False)
 
     def on_resize(self, event: events.Resize) -> None:

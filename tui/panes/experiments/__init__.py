@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.widgets import DataTable
 
 from tui import words
 from tui.view import Row
 
-FIRST, CHUNK = 120, 200  # rows at once: the first screenful, then what fits between two frames
+FIRST, CHUNK, AHEAD = 120, 100, 60  # rows: at first, at a time, and below what is looked at
 SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("newest first", lambda row: -row.number),
     ("best first", lambda row: (row.val_bpb is None, row.val_bpb or 0.0)),
@@ -73,8 +74,6 @@ class ExperimentsPane(DataTable[Text]):
         self._search = ""
         self._small = False
         self._columns_wide: tuple[str, ...] = ()
-        self._hypothesis = 40
-        self._filling = False
         self._moving = False  # the cursor is moved by us, not by a human
         self.following = True
         self._new = 0
@@ -121,19 +120,19 @@ class ExperimentsPane(DataTable[Text]):
         self._moving = False
 
     def rebuild(self) -> None:
-        """Another order, choice or width: the first screenful at once, the rest between frames."""
+        """Another order, choice or width: the first screenfuls; more come when they are looked at."""
         here = self.selected
         self._moving = True
+        self._left = []
         self.clear(columns=True)
         self._small = self.size.width < 100
         names = SMALL if self._small else tuple(name for name, _ in COLUMNS)
         widths = dict(COLUMNS)
-        taken = sum((widths[name] or 0) + 2 for name in names) + 4
-        self._hypothesis = max(20, self.size.width - taken)
+        hypothesis = self._room(names)
         for name in names:
             width = widths[name]
             label = Text(name, justify="right" if name in RIGHT else "left")
-            self.add_column(label, width=self._hypothesis if width is None else width, key=name)
+            self.add_column(label, width=hypothesis if width is None else width, key=name)
         self._columns_wide = names
         shown = [row for row in self._rows.values() if self._fits(row)]
         self._order = [row.number for row in sorted(shown, key=SORTS[self._sort][1])]
@@ -142,22 +141,30 @@ class ExperimentsPane(DataTable[Text]):
         if not self.following and here is not None and self._is_shown(here):
             self.move_cursor(row=self.get_row_index(str(here)), animate=False)
         self._moving = False
-        self._more()
 
     def _fill(self, numbers: Sequence[int]) -> None:
         for number in numbers:
-            self.add_row(*self._cells(self._rows[number]), key=str(number), height=1)
+            if not self._is_shown(number):
+                self.add_row(*self._cells(self._rows[number]), key=str(number), height=1)
 
-    def _more(self) -> None:
-        if self._left and not self._filling:
-            self._filling = True
-            self.set_timer(0.02, self._fill_more)
+    def _reach(self, row: int) -> None:
+        """Have the rows up to this one, and some more: a table of ten thousand is only filled as far as somebody looks."""
+        if self._left and not self._moving and row + AHEAD > self.row_count:
+            count = max(CHUNK, row + AHEAD - self.row_count)
+            chunk, self._left = self._left[:count], self._left[count:]
+            self._fill(chunk)
 
-    def _fill_more(self) -> None:
-        self._filling = False
-        chunk, self._left = self._left[:CHUNK], self._left[CHUNK:]
-        self._fill([number for number in chunk if not self._is_shown(number)])
-        self._more()
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        super().watch_scroll_y(old, new)
+        self._reach(int(new) + self.size.height)
+
+    def watch_cursor_coordinate(self, old: Coordinate, new: Coordinate) -> None:
+        self._reach(new.row)
+        super().watch_cursor_coordinate(old, new)
+
+    def action_scroll_bottom(self) -> None:
+        self._reach(len(self._rows))
+        super().action_scroll_bottom()
 
     def _fits(self, row: Row) -> bool:
         name = FILTERS[self._filter]
@@ -278,5 +285,23 @@ class ExperimentsPane(DataTable[Text]):
 
     def on_resize(self, event: events.Resize) -> None:
         del event
-        if self._rows and (self._small != (self.size.width < 100) or self._columns_wide):
+        if not self._columns_wide:
+            return
+        if self._small != (self.size.width < 100):
             self.rebuild()
+        else:
+            self._widen()
+
+    def _widen(self) -> None:
+        """Give the hypothesis what is left, without touching a row."""
+        width = self._room(self._columns_wide)
+        for key, column in self.columns.items():
+            if key.value == "hypothesis" and column.width != width:
+                column.width = width
+                self._clear_caches()
+                self._require_update_dimensions = True
+                self.refresh()
+
+    def _room(self, names: Sequence[str]) -> int:
+        widths = dict(COLUMNS)
+        return max(20, self.size.width - sum((widths[name] or 0) + 2 for name in names) - 4)

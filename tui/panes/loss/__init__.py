@@ -49,7 +49,7 @@ class LossPane(Pane):
             theirs = reference.at(curve.progress[-1])
             if theirs is not None:
                 parts.append(f"{ours - theirs:+.3f} against {reference_name}".replace("-", "−"))
-        self.query_one("#pulse", Static).update("  ".join(parts))
+        self.query_one("#pulse", Static).update("  ".join(parts), layout=False)
 
     def _draw(self, plot: Plot, curve: Curve, reference: Curve) -> None:
         points = max(8, plot.size.width * 2)

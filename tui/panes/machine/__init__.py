@@ -20,6 +20,8 @@ class MachinePane(Pane):
     NAME: ClassVar[str] = "GPU"
     ABOUT: ClassVar[str] = "Each GPU's load, memory, temperature, power and clock, then the CPU's cores and the memory."
 
+    _count = -1
+
     def compose(self) -> ComposeResult:
         yield Static(id="figures")
 
@@ -37,7 +39,8 @@ class MachinePane(Pane):
         if machine.trainer_cpu is not None or machine.trainer_memory is not None:
             cpu = f"{machine.trainer_cpu:.0f}%" if machine.trainer_cpu is not None else "n/a"
             lines.append(Content(f"trainer {cpu} of a core, {words.memory(machine.trainer_memory)}"))
-        self.query_one("#figures", Static).update(Content("\n").join(lines))
+        self.query_one("#figures", Static).update(Content("\n").join(lines), layout=len(lines) != self._count)
+        self._count = len(lines)
 
 
 def brief(machine: Machine) -> str:

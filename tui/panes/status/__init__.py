@@ -16,12 +16,13 @@ class StatusLine(Static):
 
     def __init__(self) -> None:
         super().__init__(id="status")
+        self._lines = -1
 
     def show(self, found: Status, waiting: Waiting | None, small: bool, extra: str) -> None:
         """`extra` is the loss and the machine in few words, for the second line of a small screen."""
         width = max(40, self.app.size.width - 1)
         if not small:
-            self.update(_fit([*_now(found, BAR), *_score(found), *_rest(found)], [_health(found)], width))
+            self._write(_fit([*_now(found, BAR), *_score(found), *_rest(found)], [_health(found)], width))
             return
         first = _fit([*_now(found, BAR // 2), *_score(found)[:-1]], [_dot(found)], width)
         second = Content.assemble(" ", extra)
@@ -29,7 +30,13 @@ class StatusLine(Static):
             second += Content.assemble("   ", (_asks(waiting), "bold $warning"))
         elif found.alarm:
             second += Content.assemble("   ", _health(found))
-        self.update(Content("\n").join([first, second]))
+        self._write(Content("\n").join([first, second]))
+
+    def _write(self, content: Content) -> None:
+        """Only another number of lines moves anything else on the screen."""
+        lines = content.plain.count("\n")
+        self.update(content, layout=lines != self._lines)
+        self._lines = lines
 
 
 def _now(found: Status, width: int) -> list[Content]:
