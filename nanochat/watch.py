@@ -69,6 +69,7 @@ class Watch:
         self._tree = Descendants(self.pid)
         self._out = out
         self._metrics: list[str] = []
+        self._records = spec.max_steps is None  # the steps of a preflight are no part of the curve
         self._every, self._seen = 1, 0
         self._written = 0
         self._bad_logs = 0
@@ -191,7 +192,7 @@ class Watch:
         self.progress = min(1.0, max(0.0, wire.number(message, "progress")))
         self.loss = finite.get("loss", self.loss)
         self._seen += 1
-        if finite and self._seen % self._every == 0:
+        if finite and self._records and self._seen % self._every == 0:
             line = {"step": int(wire.number(message, "step")), "progress": round(self.progress, 5), **finite}
             self._metrics.append(json.dumps(line))
             self._write_metrics()

@@ -160,7 +160,7 @@ def _more(folder: Path, e: Experiment, ours: Curve, parents: Curve, width: int) 
         rows += [Content.styled("output of the trainer", "bold"), Content(words.clean_lines(output)), Content("")]
     rows.append(_pair("git", f"git show {e.commit[:12]}"))
     files = sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) if own.is_dir() else []
-    rows.append(_pair("files", f"{own}: {', '.join(files[:12])}"))
+    rows.append(_pair("files", f"{folder.parent.name}/{folder.name}/{own.name}: {', '.join(files[:12])}"))
     return Content("\n").join(rows)
 
 

@@ -355,6 +355,7 @@ def test_snapshots(
         monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)  # the machine's figures are not the same twice
     app = app_on(recorded)
+    app.bridge._slow_t = -2e9  # but program.md is read once
     if look == "light":
         app.theme = "textual-light"
 

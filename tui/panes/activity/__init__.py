@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
@@ -29,6 +28,9 @@ class ActivityPane(Pane):
         self._pulse: list[str] = []
         self._count = -1
 
+    def on_mount(self) -> None:
+        self.anchor()  # the end stays in sight until one scrolls
+
     def compose(self) -> ComposeResult:
         yield Static(id="lines")
 
@@ -45,15 +47,6 @@ class ActivityPane(Pane):
             self._draw()
 
     def _draw(self) -> None:
-        end = self.scroll_offset.y >= self.max_scroll_y
-        rows = [Content(line) for line in self._lines] + [
-            Content.styled(line, "$foreground 60%") for line in self._pulse
-        ]
+        rows = [Content(line) for line in self._lines] + [Content.styled(line, "$foreground 60%") for line in self._pulse]
         grown, self._count = len(rows) != self._count, len(rows)
         self.query_one("#lines", Static).update(Content("\n").join(rows), layout=grown)
-        if end and grown:
-            self.call_after_refresh(self.scroll_end, animate=False)
-
-    def on_resize(self, event: events.Resize) -> None:
-        del event
-        self.scroll_end(animate=False)

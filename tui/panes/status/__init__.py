@@ -74,7 +74,8 @@ def _health(found: Status) -> Content:
     """The one thing that is wrong, in words, or that nothing is."""
     if not found.alarm:
         return _dot(found)
-    return Content.styled(f"{'●' if found.alive else '○'} {found.alarm}", "$warning" if found.alive else "bold $error")
+    tone = "$warning" if found.alive else "$foreground 80%" if found.doing == "finished" else "bold $error"
+    return Content.styled(f"{'●' if found.alive else '○'} {found.alarm}", tone)
 
 
 def _fit(parts: list[Content], right: list[Content], width: int) -> Content:
