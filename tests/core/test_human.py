@@ -1,0 +1,128 @@
+"""What a human may do to experiments, on a real run: real git, real training, commands over the real socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core import commands, journal
+from core.model import Verdict
+from core.state import State
+from tests.e2e.conftest import prepared, product  # noqa: F401
+from tests.product import Product, edit
+
+LR = "LR = 0.0005 "
+IDEAS = (
+    edit("a larger step", (LR, "LR = 0.005 ")),
+    edit("decay", ("DECAY = 0.0 ", "DECAY = 0.9 ")),
+    edit("a larger step still", ("LR = 0.005 ", "LR = 0.02 ")),
+    edit("a crash", ("    return model\n", "    1 / 0\n    return model\n")),
+)
+
+
+class Run:
+    def __init__(self, product: Product) -> None:  # noqa: F811
+        self.product, self.folder = product, product.logs / "r"
+
+    @property
+    def state(self) -> State:
+        return self.product.state()
+
+    def send(self, command: commands.Command) -> commands.Reply:
+        return commands.send(self.folder, command)
+
+    def until(self, condition: Callable[[State], object], what: str) -> State:
+        deadline = time.monotonic() + 60
+        while not condition(state := self.state):
+            assert time.monotonic() < deadline, what
+            time.sleep(0.05)
+        return state
+
+    def branch(self) -> list[str]:
+        return self.product.git("rev-list", "--reverse", "autoresearch/r").split()[-len(self.state.commits) :]
+
+
+@pytest.fixture
+def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
+    """A run that kept two changes, discarded one, crashed once, and is paused with its loop alive."""
+    train = product.root / "nanochat" / "train.py"
+    train.write_text(train.read_text().replace("LR = 0.01 ", LR))
+    extra = [edit(f"idea {i}", ("BATCH = 8 ", f"BATCH = {8 + i} ")) for i in range(1, 9)]
+    process = product.start(*product.options(), "--agent", product.script(*IDEAS, *extra), "--budget", "1.0")
+    made = Run(product)
+    try:
+        deadline = time.monotonic() + 60
+        while not (made.folder / journal.NAME).exists() or made.state.judged < 4:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        made.send(commands.Pause())
+        made.until(lambda state: not state.running, "nothing runs")
+        yield made
+        assert process.poll() is None, "no command may end the loop"
+    finally:
+        product("stop", "r", "--now")
+        process.wait(30)
+
+
+def first(state: State, verdict: Verdict) -> int:
+    return next(n for n, e in state.experiments.items() if e.verdict is verdict)
+
+
+def test_decisions(run: Run) -> None:
+    state = run.state
+    kept, crash = state.kept, first(state, Verdict.CRASH)
+    assert len(kept) >= 2
+    # a keep that others build on: undoing it is an experiment
+    reply = run.send(commands.Overrule(number=kept[0], verdict=Verdict.DISCARD))
+    state = run.state
+    assert state.experiments[kept[0]].verdict is Verdict.KEEP
+    if reply.ok:
+        assert any(e.agent == "human" and e.hypothesis.startswith("Undo") for e in state.open.values())
+    else:
+        assert "cannot be undone" in reply.words
+    # the last keep: taken back, the branch goes with it
+    before = state.kept[-2]
+    assert run.send(commands.Overrule(number=kept[-1], verdict=Verdict.DISCARD)).ok
+    state = run.state
+    assert state.kept[-1] == before and state.experiments[kept[-1]].verdict is Verdict.DISCARD
+    assert state.experiments[kept[-1]].by == "human" and state.best == state.experiments[before].commit
+    assert run.branch() == state.commits
+    assert (run.folder / "train.py").read_text() == (run.folder / f"{before:05d}" / "train.py").read_text()
+    # and kept again, by the human's word
+    assert run.send(commands.Overrule(number=kept[-1], verdict=Verdict.KEEP)).ok
+    state = run.state
+    assert state.kept[-1] == kept[-1] and run.branch() == state.commits
+    assert "overruled by the human" in run.product.git("log", "-1", "--format=%B", "autoresearch/r")
+    # no score, no keep
+    reply = run.send(commands.Overrule(number=crash, verdict=Verdict.KEEP))
+    assert not reply.ok and "no score" in reply.words
+    # a crash that is a broken rule to the human
+    assert run.send(commands.Overrule(number=crash, verdict=Verdict.INVALID)).ok
+    # replaying the journal reproduces it all
+    assert run.state.kept == state.kept and run.state.experiments[crash].verdict is Verdict.INVALID
+    assert run.send(commands.Overrule(number=999, verdict=Verdict.KEEP)).words == "#999 has no verdict yet."
+
+
+def test_running_again_and_own_experiments(run: Run) -> None:
+    state = run.state
+    number = state.kept[-1]
+    before = dict(state.scores[state.best])
+    assert run.send(commands.Rerun(number=number)).ok
+    assert not run.send(commands.Rerun(number=number)).ok, "once is enough"
+    best = (run.folder / "train.py").read_text()
+    assert best == run.product.git("show", f"{state.best}:nanochat/train.py") + "\n"
+    assert not run.send(commands.Own(parent=state.best, source=best, hypothesis="nothing")).ok
+    assert not run.send(commands.Own(parent=state.best, source="def broken(:", hypothesis="broken")).ok
+    mine = best.replace("DECAY = 0.0 ", "DECAY = 0.3 ")
+    assert run.send(commands.Own(parent=state.best, source=mine, hypothesis="mine")).ok
+    run.send(commands.Resume())
+    own = next(e.number for e in run.state.experiments.values() if e.hypothesis == "mine")
+    state = run.until(lambda s: not s.reruns and s.experiments[own].verdict is not None, "both ran")
+    assert state.experiments[own].approved == "human"
+    commit = state.experiments[number].commit
+    fresh = {seed: value for seed, value in state.scores[commit].items() if seed not in before}
+    assert fresh and state.experiments[number].verdict is Verdict.KEEP
+    assert Path(run.folder / f"{number:05d}").is_dir()
