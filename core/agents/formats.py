@@ -1,0 +1,181 @@
+"""The forms in which a language model may answer, and how an answer becomes a proposal. Pure: any text in, never an exception but EditError.
+
+Three tiers, by what models of a size can do: `knob` (one constant, by a factor or a choice), `edits` (search and replace, as
+JSON), `blocks` (SEARCH/REPLACE text, for large models without a JSON mode).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from core import edits, knobs
+from core.edits import EditError
+from core.knobs import Knob, Value
+from core.model import Data, Edit, Proposal
+from core.plain import clean
+
+Tier = Literal["knob", "edits", "blocks"]
+Answer = TypeVar("Answer", bound=Data)
+TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest
+FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
+WORDS = 400  # characters of a hypothesis
+
+
+class KnobAnswer(Data):
+    """One constant, moved by a factor or set to a choice."""
+
+    hypothesis: str
+    knob: str
+    move: str
+
+
+class EditsAnswer(Data):
+    """Replacements in train.py."""
+
+    hypothesis: str
+    edits: tuple[Edit, ...]
+
+
+def moves(knob: Knob) -> tuple[str, ...]:
+    """What may be done with a knob: its other values for a choice, else factors."""
+    if isinstance(knob.value, bool):
+        return (str(not knob.value),)
+    if isinstance(knob.value, str):
+        return tuple(pattern for pattern in ("L", "S", "SL", "SSL", "SSSL") if pattern != knob.value)
+    if knob.value == 0:
+        return ("0.01", "0.1", "1")
+    return FACTORS
+
+
+def schema(tier: Tier, source: str, off_limits: Sequence[str] = ()) -> dict[str, Any] | None:
+    """The JSON schema of an answer, None for text. Enumerations leave a small model no room for nonsense."""
+    words = {"type": "string", "maxLength": WORDS}
+    if tier == "knob":
+        known = [knob for knob in knobs.read(source) if knob.name not in off_limits]
+        every = sorted({move for knob in known for move in moves(knob)})
+        properties = {"hypothesis": words, "knob": {"enum": [knob.name for knob in known]}, "move": {"enum": every}}
+    elif tier == "edits":
+        one = {"search": {"type": "string"}, "replace": {"type": "string"}}
+        edit = {"type": "object", "properties": one, "required": ["search", "replace"]}
+        properties = {"hypothesis": words, "edits": {"type": "array", "items": edit, "minItems": 1, "maxItems": 6}}
+    else:
+        return None
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def parse(tier: Tier, text: str, source: str) -> Proposal:
+    """An answer as a proposal on this source, applied once to see that it fits. Raises EditError, written for the model."""
+    text = without_thoughts(text)
+    if tier == "knob":
+        return _knob(_validated(KnobAnswer, text), source)
+    answer = _validated(EditsAnswer, text) if tier == "edits" else _blocks(text)
+    fixed = tuple(_lines_as_in(edit, source) for edit in answer.edits)
+    edits.apply(source, fixed)
+    return Proposal(hypothesis=clean(answer.hypothesis, WORDS) or "No reason was given.", edits=fixed)
+
+
+def without_thoughts(text: str) -> str:
+    """The answer without <think> ... </think>; an unclosed one swallows what follows it, unless that leaves nothing."""
+    shorter = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", text, flags=re.DOTALL | re.IGNORECASE)
+    opened = re.split(r"<think(?:ing)?>", shorter, maxsplit=1, flags=re.IGNORECASE)
+    if len(opened) == 2:
+        shorter = opened[0] if opened[0].strip() else opened[1]
+    return re.sub(r"</think(?:ing)?>", "", shorter, flags=re.IGNORECASE).strip()
+
+
+def _validated(kind: type[Answer], text: str) -> Answer:
+    found = _json(text)
+    if found is None:
+        raise EditError(
+            "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
+        )
+    try:
+        return kind.model_validate({key: value for key, value in found.items() if key in kind.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise EditError(f"In the JSON object, {where or 'something'} is wrong: {first['msg']}.") from None
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    """The first JSON object in a text, inside a fence or among prose."""
+    decoder = json.JSONDecoder()
+    for match in list(re.finditer(r"\{", text))[:50]:
+        try:
+            found, _ = decoder.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def _knob(answer: KnobAnswer, source: str) -> Proposal:
+    known = {knob.name: knob for knob in knobs.read(source)}
+    knob = known.get(answer.knob)
+    if knob is None:
+        raise EditError(f"There is no constant {clean(answer.knob, 60)!r}. There are: {', '.join(known)}.")
+    value = _moved(knob, answer.move)
+    candidate = knobs.set_knobs(source, {knob.name: value})
+    words = clean(answer.hypothesis, WORDS) or f"Set {knob.name} from {knob.value} to {value}."
+    return Proposal(hypothesis=words, source=candidate, meta={"knobs": {knob.name: value}})
+
+
+def _moved(knob: Knob, move: str) -> Value:
+    """The new value: a choice as it is, a factor rounded to what the knob may be."""
+    if isinstance(knob.value, bool | str):
+        allowed = moves(knob)
+        if move not in allowed:
+            raise EditError(f"{knob.name} can be moved to {', '.join(allowed)}, not to {clean(move, 40)!r}.")
+        return (move == "True") if isinstance(knob.value, bool) else move
+    try:
+        factor = float(move)
+    except ValueError:
+        factor = -1.0
+    if not 0 < factor <= 100:
+        raise EditError(f"{knob.name} is a number: move it by one of {', '.join(moves(knob))}.")
+    if isinstance(knob.value, float):
+        return float(f"{factor if knob.value == 0 else knob.value * factor:.3g}")
+    if knobs.is_power_of_two(knob.value):
+        return int(2 ** max(0, round(knob.value.bit_length() - 1 + _log2(factor))))
+    return max(1, round(knob.value * factor)) if knob.value else 1
+
+
+def _log2(factor: float) -> float:
+    """In whole steps, at least one: a power of two stays one."""
+    steps = round(math.log2(factor))
+    return steps or (1 if factor > 1 else -1)
+
+
+_BLOCK = re.compile(r"<{5,9} ?SEARCH[^\n]*\n(.*?)\n?={5,9}[^\n]*\n(.*?)\n?>{5,9} ?REPLACE", re.DOTALL)
+
+
+def _blocks(text: str) -> EditsAnswer:
+    """SEARCH/REPLACE blocks; what stands before the first is the hypothesis."""
+    text = text.replace("\r\n", "\n")
+    found = list(_BLOCK.finditer(text))
+    if not found:
+        raise EditError(
+            "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
+        )
+    before = re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", text[: found[0].start()])
+    return EditsAnswer(hypothesis=before, edits=tuple(Edit(search=match[1], replace=match[2]) for match in found))
+
+
+def _lines_as_in(edit: Edit, source: str) -> Edit:
+    """Small slips of small models: line numbers copied along, a trailing line break, CRLF."""
+    search, replace = edit.search.replace("\r\n", "\n"), edit.replace.replace("\r\n", "\n")
+    if search and search not in source:
+        numbered = re.compile(r"^ *\d+[:|] ?", re.MULTILINE)
+        bare = numbered.sub("", search)
+        if bare != search and bare in source:
+            search, replace = bare, numbered.sub("", replace)
+        elif search.strip("\n") and source.count(search.strip("\n")) == 1:
+            search, replace = search.strip("\n"), replace.strip("\n")
+    return Edit(search=search, replace=replace)
