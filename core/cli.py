@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.console import Console
@@ -41,6 +42,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+AgentName = Annotated[
+    str | None,
+    typer.Option(
+        help="Who proposes: search, ollama:MODEL, openai:MODEL, command:CMD, claude, codex, opencode, aider, script:FILE, "
+        "or several with commas between, which take turns.",
+        show_default="a model of Ollama where one fits, else search",
+    ),
+]
 ATTEND_S = 15.0  # the app that was started along with the loop comes within this, or not at all
 
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
@@ -57,9 +66,13 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
     origin: Annotated[str | None, typer.Option("--from", help="Begin at another run's best.", metavar="RUN")] = None,
     headless: Annotated[bool, typer.Option("--headless", help="One plain line an event, in the foreground.")] = False,
-    agent: Annotated[
-        str | None, typer.Option(help="Who proposes: search, or script:FILE.", show_default="search")
-    ] = None,
+    agent: AgentName = None,
+    tenancy: Annotated[
+        str,
+        typer.Option(
+            help="Of a local model and the GPU: unload (the model leaves before training), coresident, cpu, remote."
+        ),
+    ] = "auto",
     gate: Annotated[str | None, typer.Option(help="auto or ask.", metavar="auto|ask", show_default="auto")] = None,
     budget: Annotated[
         float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
@@ -85,9 +98,15 @@ def run(
         gate = "ask"
     options = Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile)
     limits = Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes)
+    if tenancy not in get_args(registry.Tenancy):
+        raise UsageError(f"--tenancy {tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
     project = find(logs)
     chosen = begin.plan(project, options)
-    maker = registry.check(chosen.config.agent)
+    if chosen.new and agent is None:
+        agent = _default_agent(shown)
+        options = replace(options, agent=agent)
+        chosen = begin.plan(project, options)
+    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, cast(registry.Tenancy, tenancy))
     if manifest(Path(chosen.config.data)) is None:
         say(f"Preparing the dataset {chosen.config.dataset} first.")
         _prepare(project, ["--dataset", chosen.config.dataset, "--vocab", str(chosen.config.vocab_size)])
@@ -97,7 +116,7 @@ def run(
             given = {
                 "--name": chosen.config.name, "--from": origin, "--agent": agent, "--gate": gate, "--budget": budget,
                 "--slots": slots, "--dataset": dataset, "--device": device, "--max-experiments": max_experiments,
-                "--max-hours": max_hours, "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--logs": logs,
+                "--tenancy": tenancy, "--max-hours": max_hours, "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--logs": logs,
             }  # fmt: skip
             terminal.background(chosen.folder, terminal.options(given))
         terminal.open_app(chosen.folder)
@@ -109,6 +128,33 @@ def run(
         lock.release()
     branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
     _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch))
+
+
+def _default_agent(attended: bool) -> str:
+    """The agent of a run that names none; where somebody sits and Ollama has no model, one is offered."""
+    from core.agents import reach
+
+    model = reach.offer() if attended else None
+    if model is not None and typer.confirm(f"Ollama runs here but has no model. Pull {model} now?", default=False):
+        _pull(model)
+    return reach.default(say)
+
+
+def _pull(model: str) -> None:
+    from ollama import Client
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from core.agents.base import AgentFailed
+    from core.agents.ollama import address, failure
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns) as progress:
+            task = progress.add_task(f"pulling {model}", total=None)
+            for part in Client(host=address()).pull(model, stream=True):
+                progress.update(task, total=part.total, completed=part.completed or 0, description=part.status or "")
+    except Exception as error:
+        raise UsageError(str(error if isinstance(error, AgentFailed) else failure(error, address(), model))) from error
 
 
 def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
@@ -275,6 +321,37 @@ def final_report(name: Name = None, logs: Logs = None) -> None:
     finally:
         lab.journal.close()
         lock.release()
+
+
+@app.command()
+def agents() -> None:
+    """Which agents can be reached here: models, context lengths, capabilities, command lines."""
+    from core.agents import reach
+
+    for words in reach.lines():
+        say(words)
+
+
+@app.command()
+def propose(
+    agent: AgentName = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the model would be told, and ask nothing.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="As the seed of a run.")] = 0,
+) -> None:
+    """Proposals on the present train.py without training: what would it try, does it apply, what did it cost?"""
+    from core.agents import reach, trial
+
+    project = find()
+    spec = agent or reach.default(say)
+    maker = registry.check(spec, project.root)
+    if dry_run:
+        say(trial.told(project, seed))
+        return
+    for words in trial.proposals(project, maker(), count, seed):
+        say(words)
 
 
 @app.command()

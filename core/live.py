@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.plain import clean_lines
 from core.schedule import Work
 
 NAME = "live.json"
 EVERY_S = 0.5
+STREAM = 1500  # characters of the agent's latest words
 
 
 class Live:
@@ -23,7 +25,13 @@ class Live:
         self._slots: dict[int, dict[str, Any]] = {}
         self._waiting: dict[str, Any] | None = None
         self._proposing = False
+        self._stream = ""
         self._written = 0.0
+
+    def hear(self, text: str) -> None:
+        """The agent's words so far."""
+        self._stream = clean_lines(text[-STREAM:])
+        self._flush()
 
     def update(self, slot: int, work: Work, message: dict[str, Any]) -> None:
         """A progress message of the harness for the job in this slot."""
@@ -35,6 +43,7 @@ class Live:
 
     def write(self, waiting: dict[str, Any] | None, *, proposing: bool) -> None:
         self._waiting, self._proposing = waiting, proposing
+        self._stream = self._stream if proposing else ""
         self._flush()
 
     def _flush(self) -> None:
@@ -46,6 +55,7 @@ class Live:
             "t": round(time.time(), 2),
             "waiting": self._waiting,
             "proposing": self._proposing,
+            "stream": self._stream,
             "slots": [self._slots[index] for index in sorted(self._slots)],
         }
         draft = self._path.with_suffix(".new")

@@ -28,6 +28,7 @@ from core.stats import disk_full
 TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
 APPROVAL_S = 60.0
 UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to auto
+LOAD = 3  # proposals for one loading of a model that shares the GPU
 BACKOFF_S = (2.0, 300.0)  # first and longest wait after an agent failed
 
 
@@ -80,6 +81,10 @@ class Loop:
         self._broken: dict[str, int] = {}
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
+        agent = self.proposer.agent
+        self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
+        if hasattr(agent, "hear"):
+            agent.hear = self._live.hear
 
     async def run(self) -> str:
         """Loop until told to stop or at a limit; returns the reason. Killed at any instant, nothing recorded is lost.
@@ -193,16 +198,18 @@ class Loop:
             return
         if ahead >= 1 or (limit is not None and state.judged + len(state.open) >= limit):
             return
+        if self._exclusive and self._busy():
+            return  # the GPU is training's; the model comes when it is free
         self._proposing = asyncio.create_task(self._ask_agent())
 
     async def _ask_agent(self) -> None:
         try:
-            await self.proposer.propose(self.lab)
+            await self._ask()
             self._backoff_s = 0.0
         except Exhausted:
             self._exhausted = True
         except AgentFailed as error:
-            self._back_off(str(error))
+            self._back_off(str(error), error.wait_s)
         except JournalError as error:
             self._failed = error
         except Exception as error:  # an agent's bug must not end the night
@@ -211,8 +218,26 @@ class Loop:
             self._proposing = None
             self._wake.set()
 
-    def _back_off(self, reason: str) -> None:
+    async def _ask(self) -> None:
+        """One proposal; of a model that shares the GPU several, and then it leaves before anything trains."""
+        if not self._exclusive:
+            await self.proposer.propose(self.lab)
+            return
+        try:
+            for _ in range(self._load()):
+                await self.proposer.propose(self.lab)
+        finally:
+            await self.proposer.agent.release()
+
+    def _load(self) -> int:
+        """Proposals while the model is loaded, within the run's limit."""
+        limit, state = self.limits.max_experiments, self.lab.state
+        left = LOAD if limit is None else limit - state.judged - len(state.open)
+        return max(1, min(LOAD, left))
+
+    def _back_off(self, reason: str, wait_s: float = 0.0) -> None:
         self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
+        self._backoff_s = max(self._backoff_s, wait_s)
         self._ask_again = time.monotonic() + self._backoff_s
         self.lab.record(ev.Refused(number=self.lab.state.next_number, agent=self.proposer.agent.name, reason=reason))
         self.say(f"{reason} It is asked again in {self._backoff_s:.0f} s; nothing else waits for it.")
@@ -248,7 +273,7 @@ class Loop:
 
     def _launch(self) -> None:
         free = [slot for slot in self.slots if slot.task is None]
-        if self._now or self._failed or not free:
+        if self._now or self._failed or not free or (self._exclusive and self._proposing):
             return
         for slot, work in zip(free, self._work(), strict=False):
             slot.work = work

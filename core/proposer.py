@@ -35,7 +35,7 @@ class Proposer:
             parent = lab.state.best
             source = lab.source(parent)
             proposal = await self.agent.propose(self._context(lab, source, tuple(rejections)))
-            proposal = proposal.model_copy(update={"agent": self.agent.name})
+            proposal = proposal.model_copy(update={"agent": proposal.agent or self.agent.name})
             candidate = source
             crash = ""
             try:

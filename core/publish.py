@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core import results, schedule
+from core import results, schedule, scoreboard
 from core.results import Header, Row
 from core.state import Experiment, State
 
@@ -23,6 +23,9 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         provisional=schedule.noise(state).provisional,
         baseline=state.mean(state.fit.commit) if state.fit else None,
         best=state.mean(state.best),
+        scoreboard=tuple(
+            (score.agent, score.tried, score.kept, score.gain, score.seconds) for score in scoreboard.scores(state)
+        ),
     )
     results.publish(folder, rows(state, sigma), header)
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from core import events as ev
+from core import scoreboard
 from core.noise import Noise
 from core.plain import clean
 from core.state import Experiment, State
@@ -36,7 +37,9 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
         case ev.Proposed():
             again = f" (once more, was #{event.again})" if event.again else ""
-            return f"#{event.number} proposed by {event.agent}{again}: {_one_line(event.hypothesis)}"
+            return (
+                f"#{event.number} proposed by {event.agent}{again}{_instead(event.meta)}: {_one_line(event.hypothesis)}"
+            )
         case ev.Launched(role="baseline"):
             return "baseline: training"
         case ev.Launched(role="candidate"):
@@ -75,6 +78,11 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Stopped():
             return f"stopped: {event.reason}"
     return None
+
+
+def _instead(meta: dict[str, Any]) -> str:
+    """Falling back is never invisible."""
+    return f" instead of {meta['instead']} ({_one_line(str(meta.get('why', '')), 200)})" if meta.get("instead") else ""
 
 
 def _measured(event: ev.Measured) -> str | None:
@@ -165,6 +173,8 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "verdicts": counts(state),
         "last": last,
         "unprotected": list(state.unprotected),
+        "scoreboard": scoreboard.lines(state),
+        "agents": [score.facts for score in scoreboard.scores(state)],
         "warnings": warnings,
         "live": live,
     }
@@ -209,6 +219,7 @@ def status(found: dict[str, Any]) -> str:
         score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"
         noise = "  within noise" if e["within_noise"] else ""
         lines.append(f"  #{e['number']:<4} {e['verdict']:<14} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
+    lines += [f"  {words}" for words in found["scoreboard"]]
     if found["unprotected"]:
         lines.append(f"  unprotected: {', '.join(found['unprotected'])}")
     lines += [f"  warning: {words}" for words in found["warnings"]]

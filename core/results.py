@@ -78,6 +78,9 @@ class Header:
     provisional: bool
     baseline: float | None = None
     best: float | None = None
+    scoreboard: tuple[
+        tuple[str, int, int, float, float], ...
+    ] = ()  # agent, tried, kept, gain in bpb, seconds proposing
 
 
 def tsv(rows: Iterable[Row]) -> str:
@@ -119,6 +122,12 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
             f"Baseline {header.baseline:.4f}, best {header.best:.4f} ({header.best - header.baseline:+.4f}); noise of one run "
             f"{header.sigma:.4f}{mark}. {kept} kept of {len(judged)}."
         )
+    if len(header.scoreboard) > 1:
+        lines += ["", "| agent | tried | kept | gain | seconds proposing |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            f"| {_text(who)} | {tried} | {got} | {gain:.4f} | {s:.0f} |"
+            for who, tried, got, gain, s in header.scoreboard
+        ]
     lines.append("")
     for row in judged:
         lines += _finding(row)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core import scoreboard
 from core.model import Verdict
 from core.noise import Noise
 from core.state import Experiment, State, experiment_id
@@ -190,6 +191,8 @@ def _alarm(state: State, alive: bool, trouble: str) -> str:
         return f"paused: {words.clean(state.pause_reason, 100)}" if state.pause_reason else "paused by you, p goes on"
     if state.charter is not None and state.charter.problem:
         return "program.md cannot be used, the last good one is"
+    if banner := scoreboard.banner(state):
+        return words.clean(banner, 120)
     if state.unprotected:
         return f"unprotected: {', '.join(state.unprotected)}"
     return ""

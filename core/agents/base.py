@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from pydantic import Field
@@ -44,7 +45,14 @@ class Exhausted(Exception):
 
 
 class AgentFailed(Exception):
-    """The agent could not propose this time; the message is a sentence for a human. The loop backs off and asks again."""
+    """The agent could not propose this time; the message is a sentence for a human. The loop backs off and asks again.
+
+    `wait_s`: how long asking is known to be in vain.
+    """
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class Agent(Protocol):
@@ -57,3 +65,10 @@ class Agent(Protocol):
         ...
 
     async def release(self) -> None: ...
+
+
+class Attentive(Protocol):
+    """What an agent may have besides: it tells what it says while it thinks, and whether training must rest meanwhile."""
+
+    hear: Callable[[str], None]
+    exclusive: bool

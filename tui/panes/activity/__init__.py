@@ -47,6 +47,8 @@ class ActivityPane(Pane):
             self._draw()
 
     def _draw(self) -> None:
-        rows = [Content(line) for line in self._lines] + [Content.styled(line, "$foreground 60%") for line in self._pulse]
+        rows = [Content(line) for line in self._lines] + [
+            Content.styled(line, "$foreground 60%") for line in self._pulse
+        ]
         grown, self._count = len(rows) != self._count, len(rows)
         self.query_one("#lines", Static).update(Content("\n").join(rows), layout=grown)

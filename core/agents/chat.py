@@ -1,0 +1,186 @@
+"""An agent that asks a language model: prompt, answer, check, again with the reason, then a simpler form. The model is behind `Chat`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from core import edits
+from core.agents import formats, prompt
+from core.agents.base import AgentFailed, Context, Past
+from core.agents.formats import TIERS, Tier
+from core.agents.prompt import Message
+from core.charter import CharterError
+from core.charter import read as read_charter
+from core.edits import EditError
+from core.model import Data, Proposal
+from core.plain import clean
+
+TRIES = 3  # with one form of answer
+DOWN_AFTER, UP_AFTER = 2, 5  # proposals in a row that failed, or fitted at once, before the form changes
+SHOWN_BACK = 2000  # characters of a refused answer that the model sees again
+
+Hear = Callable[[str], None]
+
+
+class Answer(Data):
+    """What a model said, and what it cost."""
+
+    text: str
+    prompt_tokens: int = 0
+    tokens: int = 0
+    cut: bool = False  # it ran into its limit
+
+
+class Chat(Protocol):
+    """One model behind some server. Add a kind of server by writing these."""
+
+    name: str
+    start: Tier  # the form to begin with
+
+    async def context(self, least: int) -> int:
+        """Tokens that prompt and answer may have together; the same all run long. `least` is what this task needs."""
+        ...
+
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Hear) -> Answer:
+        """Stream an answer. Raises AgentFailed with a sentence for whatever goes wrong with the server."""
+        ...
+
+    async def release(self) -> None:
+        """Give the GPU back, and return when it is free."""
+        ...
+
+
+class LanguageModel:
+    """Proposes what its model says, once that applies, parses, keeps the contract and is new."""
+
+    def __init__(self, chat: Chat, *, exclusive: bool = False) -> None:
+        """`exclusive`: the model lives on the training GPU, so nothing trains while it thinks."""
+        self.name = chat.name
+        self.exclusive = exclusive
+        self.hear: Hear = lambda text: None
+        self._chat = chat
+
+    async def propose(self, context: Context) -> Proposal:
+        """Raises AgentFailed when the server fails or no form of answer could be used."""
+        began, tier = time.monotonic(), choose(_history(context.past, self.name), self._chat.start)
+        spent = {"tokens": 0, "prompt_tokens": 0, "tries": 0}
+        reason = ""
+        for form in _downwards(tier):
+            try:
+                proposal, reason = await self._with_form(form, context, spent)
+            except prompt.TooSmall as error:
+                raise AgentFailed(str(error)) from error
+            if proposal is not None:
+                meta = {
+                    **proposal.meta,
+                    "model": self.name,
+                    "format": form,
+                    "seconds": round(time.monotonic() - began, 2),
+                    **spent,
+                }
+                return proposal.model_copy(update={"agent": self.name, "meta": meta})
+        raise Unusable(
+            f"{self.name} gave no usable proposal in {spent['tries']} tries: {clean(reason, 200)}",
+            {"model": self.name, "format": tier, "seconds": round(time.monotonic() - began, 2), **spent},
+        )
+
+    async def _with_form(self, form: Tier, context: Context, spent: dict[str, int]) -> tuple[Proposal | None, str]:
+        """A checked proposal in this form, or why there is none."""
+        least = prompt.estimate(context.source + context.charter) + prompt.ANSWER_TOKENS
+        tokens = await self._chat.context(least)
+        talk = prompt.messages(context, form, tokens)
+        schema = formats.schema(form, context.source, _off_limits(context))
+        reason = ""
+        for _ in range(TRIES):
+            spent["tries"] += 1
+            self.hear("")
+            answer = await self._chat.ask(talk, schema, self.hear)
+            spent["tokens"] += answer.tokens
+            spent["prompt_tokens"] += answer.prompt_tokens
+            try:
+                proposal = formats.parse(form, answer.text, context.source)
+                check(context, proposal)
+                return proposal, ""
+            except EditError as error:
+                reason = str(error)
+                if answer.cut:
+                    reason = f"The answer was too long and was cut off. {reason}"
+            talk = [
+                *talk[:2],
+                {"role": "assistant", "content": answer.text[:SHOWN_BACK]},
+                {"role": "user", "content": _again(reason)},
+            ]
+        return None, reason
+
+    async def release(self) -> None:
+        await self._chat.release()
+
+
+class Unusable(AgentFailed):
+    """The model answered, but nothing that could be used; `meta` says what that cost."""
+
+    def __init__(self, message: str, meta: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.meta = meta
+
+
+def _again(reason: str) -> str:
+    return f"That cannot be used: {clean(reason, 1200)}\nAnswer again in the same form, with a change that is new and fits."
+
+
+def _off_limits(context: Context) -> tuple[str, ...]:
+    try:
+        return read_charter(context.charter).off_limits
+    except CharterError:
+        return ()
+
+
+def check(context: Context, proposal: Proposal) -> None:
+    """What every proposal must pass before it costs any training. Raises EditError, written for the model."""
+    candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
+    edits.gate(context.source, candidate, off_limits=_off_limits(context))
+    fingerprint = edits.fingerprint(candidate)
+    same = next(
+        (past for past in context.past if past.parent == context.parent and past.fingerprint == fingerprint), None
+    )
+    if same is not None:
+        raise EditError(
+            f"This very change was tried as experiment {same.number}: {clean(same.finding, 200)} Propose another."
+        )
+    if fingerprint in context.pending:
+        raise EditError("This very change is being tried just now. Propose another.")
+
+
+def _history(past: Sequence[Past], name: str) -> list[tuple[Tier, bool]]:
+    """This model's proposals: the form, and whether it worked at once. From the record alone, so a resumed run remembers."""
+    found: list[tuple[Tier, bool]] = []
+    for p in past:
+        meta = p.proposal.meta
+        if meta.get("model") == name and meta.get("format") in TIERS:
+            found.append((meta["format"], not meta.get("instead") and meta.get("tries", 1) == 1))
+    return found
+
+
+def choose(history: Sequence[tuple[Tier, bool]], start: Tier) -> Tier:
+    """The form for the next proposal: down after failures in a row, up again (not beyond the start) after successes."""
+    level, highest = TIERS.index(start), TIERS.index(start)
+    wins = losses = 0
+    for tier, fitted in history:
+        if TIERS.index(tier) != level and fitted:
+            losses += 1  # it came out only in a simpler form
+            wins = 0
+        elif fitted:
+            wins, losses = wins + 1, 0
+        else:
+            wins, losses = 0, losses + 1
+        if losses >= DOWN_AFTER and level > 0:
+            level, losses = level - 1, 0
+        elif wins >= UP_AFTER and level < highest:
+            level, wins = level + 1, 0
+    return TIERS[level]
+
+
+def _downwards(tier: Tier) -> list[Tier]:
+    return list(reversed(TIERS[: TIERS.index(tier) + 1]))

@@ -1,0 +1,8 @@
+"""Coding agents' command lines with the flags that make them work without a human. Each gets the task on stdin."""
+
+PRESETS = {
+    "claude": "claude -p --permission-mode acceptEdits",
+    "codex": "codex exec --full-auto -",
+    "opencode": "opencode run",
+    "aider": "aider --yes-always --no-git --no-check-update --message-file TASK.md nanochat/train.py",
+}

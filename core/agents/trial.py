@@ -1,0 +1,81 @@
+"""Proposals without training, to get to know an agent: what it would try, whether that applies, what it cost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+
+from core import edits
+from core.agents import prompt
+from core.agents.base import Agent, AgentFailed, Context, Exhausted, Past
+from core.model import Proposal, Verdict
+from core.project import Project, UsageError
+from core.proposer import realise
+
+SIGMA = 0.005  # as if measured; nothing is
+
+
+def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Context:
+    try:
+        source = project.train.read_text(encoding="utf-8")
+        charter = project.program.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"train.py or program.md cannot be read ({error}).") from error
+    parent = edits.fingerprint(source)
+    return Context(
+        charter=charter, source=source, parent=parent, number=len(past) + 1, seed=seed, sigma=SIGMA, past=past
+    )
+
+
+def told(project: Project, seed: int) -> str:
+    """What a language model would be told."""
+    talk = prompt.messages(_context(project, seed), "edits", 1_000_000)
+    words = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in talk)
+    return f"{words}\n\n[about {prompt.estimate(words)} tokens]"
+
+
+def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[str]:
+    """One text for each proposal. Those before are told to the agent as tried and without effect, so that it goes on."""
+    past: tuple[Past, ...] = ()
+    with asyncio.Runner() as runner:
+        for number in range(1, count + 1):
+            context, began = _context(project, seed, past), time.monotonic()
+            try:
+                proposal = runner.run(agent.propose(context))
+            except (AgentFailed, Exhausted) as error:
+                yield f"{number}. no proposal: {error or 'the agent has nothing left'}"
+                return
+            seconds = time.monotonic() - began
+            words, candidate = _words(context, proposal)
+            yield f"{number}. {proposal.agent or agent.name}, {seconds:.1f} s: {proposal.hypothesis}\n{words}"
+            past += (_tried(context, proposal, candidate),)
+        runner.run(agent.release())
+
+
+def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
+    cost = {
+        key: value
+        for key, value in proposal.meta.items()
+        if key in ("format", "tries", "tokens", "prompt_tokens", "why")
+    }
+    try:
+        candidate = realise(context.source, proposal)
+        edits.gate(context.source, candidate)
+    except edits.EditError as error:
+        return f"   does not apply: {error}", context.source
+    diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).splitlines()[2:])
+    return f"   applies; {json.dumps(cost)}\n{diff}", candidate
+
+
+def _tried(context: Context, proposal: Proposal, candidate: str) -> Past:
+    return Past(
+        number=context.number,
+        parent=context.parent,
+        fingerprint=edits.fingerprint(candidate),
+        proposal=proposal,
+        verdict=Verdict.DISCARD,
+        gain=0.0,
+        finding="It made no difference.",
+    )

@@ -1,0 +1,106 @@
+"""What models answer: any text is a proposal or an EditError, and never a partial edit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core import edits, knobs
+from core.agents import formats
+from core.agents.formats import TIERS, Tier
+from core.edits import EditError
+from core.model import Proposal
+from tests.product import ROOT, TRAIN
+
+SOURCE = (ROOT / "nanochat" / "train.py").read_text()
+
+
+def parse(tier: Tier, text: str, source: str = TRAIN) -> Proposal | None:
+    try:
+        return formats.parse(tier, text, source)
+    except EditError as error:
+        assert str(error)
+        return None
+
+
+@given(st.sampled_from(TIERS), st.one_of(st.text(), st.binary().map(lambda b: b.decode("utf-8", "replace"))))
+@example("edits", "{" * 5000)
+@example("edits", '{"hypothesis": "x", "edits": [{"search": "", "replace": ""}]}')
+@example("knob", '{"hypothesis": 1, "knob": [], "move": null}')
+@example("blocks", "<<<<<<< SEARCH\n\n=======\n\n>>>>>>> REPLACE")
+@example("edits", "<think>" * 100)
+def test_any_text_is_a_proposal_or_a_reason(tier: Tier, text: str) -> None:
+    parse(tier, text)
+
+
+@given(st.integers(0, 300), st.sampled_from(TIERS))
+def test_an_answer_that_was_cut_off_is_never_half_used(cut: int, tier: Tier) -> None:
+    whole = {
+        "knob": json.dumps({"hypothesis": "h", "knob": "LR", "move": "2"}),
+        "edits": json.dumps({"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}),
+        "blocks": "Why.\n<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02  # learning rate\n>>>>>>> REPLACE\n",
+    }[tier]
+    found = parse(tier, whole[:cut])
+    if cut < len(whole.rstrip()):
+        assert found is None
+    else:
+        assert found is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}',
+        '```json\n{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}\n```',
+        'Sure! Here it is: {"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}], "more": 1} Good luck.',
+        '<think>{"no": 1} hm</think>{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}',
+        '<think>never closed\n{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}',
+        '{"hypothesis": "h", "edits": [{"search": "6: LR = 0.01  # learning rate", "replace": "6: LR = 0.02  # learning rate"}]}',
+        '{"hypothesis": "h", "edits": [{"search": "\\r\\nLR = 0.01  # learning rate\\r\\n", "replace": "\\r\\nLR = 0.02  # learning rate\\r\\n"}]}',
+    ],
+)  # fmt: skip
+def test_small_slips_do_not_matter(text: str) -> None:
+    found = parse("edits", text)
+    assert found is not None
+    assert knobs.read(edits.apply(TRAIN, found.edits))[0].value == 0.02
+
+
+def test_blocks_with_a_hypothesis_before_them() -> None:
+    found = parse(
+        "blocks",
+        "Hypothesis: a larger step.\n```\n<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02\n>>>>>>> REPLACE\n```",
+    )
+    assert found is not None and found.hypothesis == "a larger step."
+    assert "LR = 0.02\n" in edits.apply(TRAIN, found.edits)
+
+
+@given(st.sampled_from([knob.name for knob in knobs.read(SOURCE)]), st.data())
+def test_every_move_that_is_offered_gives_a_sound_train_py(name: str, data: st.DataObject) -> None:
+    knob = next(k for k in knobs.read(SOURCE) if k.name == name)
+    move = data.draw(st.sampled_from(formats.moves(knob)))
+    found = formats.parse("knob", json.dumps({"hypothesis": "", "knob": name, "move": move}), SOURCE)
+    assert found.source is not None
+    moved = next(k for k in knobs.read(found.source) if k.name == name)
+    assert moved.value != knob.value and type(moved.value) is type(knob.value)
+    assert not knobs.is_power_of_two(knob.value) or knobs.is_power_of_two(moved.value)
+
+
+def test_the_schema_leaves_out_what_is_off_limits() -> None:
+    schema = formats.schema("knob", TRAIN, ("LR",))
+    assert (
+        schema is not None
+        and "LR" not in schema["properties"]["knob"]["enum"]
+        and "BATCH" in schema["properties"]["knob"]["enum"]
+    )
+    assert formats.schema("blocks", TRAIN) is None
+
+
+@pytest.mark.parametrize(
+    ("knob", "move"), [("LR", "1e15"), ("LR", "-1"), ("LR", "nan"), ("NOPE", "2"), ("BATCH", "inf")]
+)
+def test_nonsense_is_refused_with_what_would_do(knob: str, move: str) -> None:
+    with pytest.raises(EditError, match=r"by one of|There are"):
+        formats.parse("knob", json.dumps({"hypothesis": "", "knob": knob, "move": move}), TRAIN)

@@ -1,0 +1,160 @@
+"""A server that speaks Ollama's protocol over real HTTP, and misbehaves on demand. It answers by a function or a list."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Reply = dict[str, Any] | str  # a JSON object to answer with, or a text
+MODEL = "tiny-coder:1.5b"
+
+
+@dataclass
+class Script:
+    """What the server does. `mishap` names one of the ways in which it goes wrong."""
+
+    answer: Callable[[dict[str, Any], int], Reply]
+    mishap: str = ""
+    models: tuple[str, ...] = (MODEL,)
+    context: int = 32_768
+    capabilities: tuple[str, ...] = ("completion",)
+    size: int = 1_000_000_000
+    sticky: bool = False  # does not unload
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    loaded: set[str] = field(default_factory=set)
+    log: list[tuple[str, float]] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    script: Script
+
+    def end_headers(self) -> None:
+        self.send_header("Connection", "close")  # or a stopped server would go on answering on open connections
+        self.close_connection = True
+        super().end_headers()
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def _json(self, content: Any, status: int = 200) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self, lines: Iterator[bytes]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in lines:
+            self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def do_GET(self) -> None:
+        script = self.script
+        details = {"parameter_size": "1.5B", "family": "qwen2"}
+        if self.path == "/api/version":
+            self._json({"version": "0.12.0"})
+        elif self.path == "/api/tags":
+            self._json(
+                {
+                    "models": [
+                        {"model": name, "name": name, "size": script.size, "details": details} for name in script.models
+                    ]
+                }
+            )
+        elif self.path == "/api/ps":
+            self._json({"models": [{"model": name, "name": name} for name in script.loaded]})
+        else:
+            self._json({"error": "not found"}, 404)
+
+    def do_POST(self) -> None:
+        script = self.script
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        script.log.append((self.path, time.monotonic()))
+        if body.get("model") not in script.models:
+            self._json({"error": f"model '{body.get('model')}' not found"}, 404)
+        elif self.path == "/api/show":
+            info = {"qwen2.context_length": script.context, "qwen2.block_count": 28, "qwen2.attention.head_count": 12,
+                    "qwen2.attention.head_count_kv": 2, "qwen2.embedding_length": 1536}  # fmt: skip
+            self._json({"model_info": info, "capabilities": list(script.capabilities), "details": {}})
+        elif self.path == "/api/generate" and body.get("keep_alive") == 0:
+            if not script.sticky:
+                script.loaded.discard(body["model"])
+            self._json({"model": body["model"], "response": "", "done": True, "done_reason": "unload"})
+        elif self.path == "/api/chat":
+            self._chat(body)
+        else:
+            self._json({"error": "not found"}, 404)
+
+    def _chat(self, body: dict[str, Any]) -> None:
+        script = self.script
+        script.requests.append(body)
+        script.loaded.add(body["model"])
+        if script.mishap == "500":
+            self._json({"error": "runner has terminated"}, 500)
+            return
+        if script.mishap == "html":
+            self.send_response(200)
+            self.send_header("Content-Length", "20")
+            self.end_headers()
+            self.wfile.write(b"<html>proxy!</html>\n")
+            return
+        reply = script.answer(body, len(script.requests) - 1)
+        text = reply if isinstance(reply, str) else json.dumps(reply)
+        counted = sum(len(message["content"]) for message in body["messages"]) // 4
+        if script.mishap == "truncated":
+            counted = int(body["options"]["num_ctx"])
+        self._stream(self._parts(body["model"], text, counted))
+
+    def _parts(self, model: str, text: str, counted: int) -> Iterator[bytes]:
+        script = self.script
+        if script.mishap == "slow":
+            time.sleep(30)
+        reason = "length" if script.mishap == "length" else "stop"
+        text = text[: len(text) // 2] if script.mishap == "length" else text
+        for start in range(0, max(1, len(text)), 40):
+            part = {
+                "model": model,
+                "message": {"role": "assistant", "content": text[start : start + 40]},
+                "done": False,
+            }
+            yield json.dumps(part).encode() + b"\n"
+            if script.mishap == "dies" and start >= 40:
+                self.connection.close()
+                return
+            if script.mishap == "error line" and start >= 40:
+                yield json.dumps({"error": "out of memory"}).encode() + b"\n"
+                return
+        if script.mishap == "no end":
+            return
+        end = {"model": model, "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": reason}
+        yield json.dumps({**end, "prompt_eval_count": counted, "eval_count": len(text) // 4}).encode() + b"\n"
+
+
+@contextmanager
+def serving(script: Script, port: int = 0) -> Iterator[str]:
+    """The URL of a running server. A port that was used before can be used again: servers come back."""
+    handler = type("Handler", (Handler,), {"script": script})
+    ThreadingHTTPServer.allow_reuse_address = True
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
