@@ -22,7 +22,7 @@ prepare: $(RUNTIME)
 	@$(CLEAN) $(PY) prepare.py $(ARGS)
 
 test: $(DEV)
-	@$(CLEAN) $(PY) -m pytest $(ARGS)
+	@$(CLEAN) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(DEV)
 	@$(CLEAN) .venv/bin/ruff check .

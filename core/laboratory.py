@@ -252,6 +252,7 @@ class Laboratory:
         """Record that a job starts and lay out its files."""
         name = f"j{self.state.jobs + 1:06d}"
         out = self._job_folder(work) / name
+        shutil.rmtree(out, ignore_errors=True)  # of a loop that was killed before it recorded this job
         out.mkdir(parents=True)
         source = out / "train.py"
         source.write_text(self._source(work.commit), encoding="utf-8")

@@ -18,7 +18,7 @@ from core.journal import JournalError
 from core.laboratory import Laboratory
 from core.live import Live
 from core.measuring import HARNESS_TRIES, interrupted
-from core.model import Limits, Outcome, Verdict
+from core.model import Job, Limits, Outcome, Verdict
 from core.project import UsageError
 from core.proposer import Proposer
 from core.repository import RepositoryError
@@ -280,7 +280,25 @@ class Loop:
             slot.task = asyncio.create_task(self._measure(slot, work))
 
     async def _measure(self, slot: Slot, work: Work) -> None:
-        job = self.lab.launch(work, slot.index)
+        try:
+            await self._run_job(slot, work, self.lab.launch(work, slot.index))
+        except (JournalError, Changed) as error:
+            self._failed = error
+        except asyncio.CancelledError:
+            await slot.executor.abort()
+            raise
+        except OSError as error:
+            self._failed = JournalError(
+                f"The files of a job cannot be written ({error}). All that was recorded is kept; start the run again to go on."
+            )
+        except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
+            self._failed = error
+        finally:
+            self._live.forget(slot.index)
+            slot.task = slot.work = None
+            self._wake.set()
+
+    async def _run_job(self, slot: Slot, work: Work, job: Job) -> None:
         try:
             self.lab.seal.check()
             result = await slot.executor.run(job, lambda message: self._update(slot, work, message))
@@ -293,17 +311,6 @@ class Loop:
             self.say(str(error))
             self._broken[work.commit] = self._broken.get(work.commit, 0) + 1
             self.lab.measured(work, interrupted(job, str(error), self._broken[work.commit] >= HARNESS_TRIES))
-        except (JournalError, Changed) as error:
-            self._failed = error
-        except asyncio.CancelledError:
-            await slot.executor.abort()
-            raise
-        except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
-            self._failed = error
-        finally:
-            self._live.forget(slot.index)
-            slot.task = slot.work = None
-            self._wake.set()
 
     def _update(self, slot: Slot, work: Work, message: dict[str, Any]) -> None:
         if message.get("event") == "started":

@@ -49,8 +49,8 @@ def moves(knob: Knob) -> tuple[str, ...]:
     if isinstance(knob.value, str):
         return tuple(pattern for pattern in ("L", "S", "SL", "SSL", "SSSL") if pattern != knob.value)
     if knob.value == 0:
-        return ("0.01", "0.1", "1")
-    return FACTORS
+        return ("0.01", "0.1", "1") if isinstance(knob.value, float) else ("1",)
+    return tuple(factor for factor in FACTORS if _scaled(knob.value, float(factor)) != knob.value)
 
 
 def schema(tier: Tier, source: str, off_limits: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -140,11 +140,16 @@ def _moved(knob: Knob, move: str) -> Value:
         factor = -1.0
     if not 0 < factor <= 100:
         raise EditError(f"{knob.name} is a number: move it by one of {', '.join(moves(knob))}.")
-    if isinstance(knob.value, float):
-        return float(f"{factor if knob.value == 0 else knob.value * factor:.3g}")
-    if knobs.is_power_of_two(knob.value):
-        return int(2 ** max(0, round(knob.value.bit_length() - 1 + _log2(factor))))
-    return max(1, round(knob.value * factor)) if knob.value else 1
+    return _scaled(knob.value, factor)
+
+
+def _scaled(value: int | float, factor: float) -> Value:
+    """A number times a factor, as what it is: a power of two stays one, a whole number stays whole and at least 1."""
+    if isinstance(value, float):
+        return float(f"{factor if value == 0 else value * factor:.3g}")
+    if knobs.is_power_of_two(value) and value > 2:
+        return int(2 ** max(0, value.bit_length() - 1 + _log2(factor)))
+    return max(1, round(value * factor)) if value else 1
 
 
 def _log2(factor: float) -> float:

@@ -157,9 +157,9 @@ async def test_cancelling_is_prompt() -> None:
 
 
 async def test_a_context_that_is_too_small_is_said_with_figures() -> None:
-    with serving(Script(always(lr(0.02)), context=1000)) as url:
-        with pytest.raises(AgentFailed, match=r"need about \d+ tokens, and the model is given 1000"):
-            await agent(url).propose(context())
+    words = r"need about \d+ tokens, and the model is given 1000"
+    with serving(Script(always(lr(0.02)), context=1000)) as url, pytest.raises(AgentFailed, match=words):
+        await agent(url).propose(context())
 
 
 async def test_unloading_waits_until_the_model_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,8 @@ def test_every_move_that_is_offered_gives_a_sound_train_py(name: str, data: st.D
     assert found.source is not None
     moved = next(k for k in knobs.read(found.source) if k.name == name)
     assert moved.value != knob.value and type(moved.value) is type(knob.value)
-    assert not knobs.is_power_of_two(knob.value) or knobs.is_power_of_two(moved.value)
+    large = isinstance(knob.value, int) and knob.value > 2
+    assert not (large and knobs.is_power_of_two(knob.value)) or knobs.is_power_of_two(moved.value)
 
 
 def test_the_schema_leaves_out_what_is_off_limits() -> None:

@@ -203,7 +203,9 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     desk.type("y")
     desk.sees("Copied the diff of #1")
     assert "0.55" in "\n".join(desk.server.cmd("show-buffer").stdout)
-    desk.type("Q", "N")
+    desk.type("Q")
+    desk.sees("Stop the loop of r?")
+    desk.type("N")
     desk.until(lambda: desk.state.stopped is not None, "stopped")
     assert not list((desk.product.logs / "r").glob("revised-*.py")) and not list(
         (desk.product.logs / "r").glob("own-*.py")

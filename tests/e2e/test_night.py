@@ -94,6 +94,16 @@ def test_killed_at_ten_random_moments_nothing_is_lost(product: Product) -> None:
         assert refs[f"refs/autoresearch/r/{experiment.id}"] == experiment.attempts[0]
 
 
+def test_files_of_a_job_that_was_never_recorded_do_not_matter(product: Product) -> None:
+    for folder, job in (("00000", "j000001"), ("00001", "j000002")):
+        left = product.logs / "r" / folder / job
+        left.mkdir(parents=True)
+        (left / "metrics.jsonl").write_text("half a li")
+    done = product.run("--agent", product.script(*endless(1)), timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert product.state().judged == 1 and "half" not in (product.logs / "r/00001/j000002/metrics.jsonl").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_it_in_good_order(product: Product, number: signal.Signals) -> None:
     loop = product.start(*product.options(), "--budget", "30", "--agent", product.script(*endless(5)))
