@@ -49,6 +49,7 @@ def read(text: str) -> Charter:
         raise CharterError("program.md is empty. Write down what to research, in plain English, and start again.")
     matter, prose = _split(text)
     limits, ignored = _limits(matter)
+    limits = _limits_in_prose(prose) | limits
     weights = _weights(prose)
     understood = [f"{name} {value} (checked)" for name, value in limits.items()]
     focus = [topic for topic, weight in weights.items() if weight > 1]
@@ -104,6 +105,30 @@ def _limits(matter: str) -> tuple[dict[str, Any], list[str]]:
             )
         limits["off_limits"] = tuple(names)
     return limits, [f"the front matter's {key}, which no check knows" for key in content]
+
+
+_BOUND = (
+    r"(?:at most|no more than|more than|not above|above|under|below|max(?:imum)?(?: of)?|up to|over|exceed(?:ing)?)"
+)
+_UNITS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "billion": 1e9}
+_PARAMS = re.compile(
+    rf"{_BOUND} (\d[\d.,_]*) ?(k|m|b|thousand|million|billion)?\b ?(?:parameters|params|weights)", re.I
+)
+_MEMORY = re.compile(rf"{_BOUND} (\d[\d.]*) ?(?:gb|gib|gigabytes)\b(?: of)? ?(?:gpu |video )?(?:memory|ram|vram)", re.I)
+
+
+def _limits_in_prose(prose: str) -> dict[str, Any]:
+    """Limits that a sentence states in figures; the front matter goes before them."""
+    found: dict[str, Any] = {}
+    if match := _PARAMS.search(prose):
+        number = float(match[1].replace(",", "").replace("_", "").rstrip("."))
+        if number > 0:
+            found["max_params"] = int(number * _UNITS[(match[2] or "").lower()])
+    if match := _MEMORY.search(prose):
+        number = float(match[1].rstrip("."))
+        if number > 0:
+            found["max_memory_gb"] = number
+    return found
 
 
 def _weights(prose: str) -> dict[str, float]:

@@ -127,6 +127,13 @@ class Laboratory:
                 )
             )
 
+    def restated(self, words: tuple[str, ...]) -> None:
+        """What the agent made of program.md, beside what the checks did. It is shown; only the checks bind."""
+        known = self.state.charter
+        if known is not None and words:
+            understood = tuple(self.charter.understood) + tuple(self.charter.ignored) + words
+            self.record(ev.Charter(sha=known.sha, understood=understood, limits=known.limits))
+
     # -- commits --------------------------------------------------------------------------------------------------
 
     def fit(self, source: str, knob_values: dict[str, Any], parent: str) -> None:

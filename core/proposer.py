@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass
 
 from core import edits
 from core import events as ev
-from core.agents.base import Agent, Context, Past
+from core.agents.base import Agent, AgentFailed, Context, Past
 from core.laboratory import Laboratory
 from core.model import CrashClass, Proposal, Verdict
 from core.state import State
@@ -22,6 +23,7 @@ class Proposer:
     """Asks one agent and turns its answer into a commit and a Proposed event."""
 
     agent: Agent
+    _restated: str = ""  # the program.md that the agent has put into its own words
 
     async def propose(self, lab: Laboratory) -> None:
         """Record one new proposal. Raises AgentFailed or Exhausted as the agent does.
@@ -32,6 +34,7 @@ class Proposer:
         rejections: list[str] = []
         for _ in range(TRIES):
             lab.watch_charter()
+            await self._restate(lab)
             parent = lab.state.best
             source = lab.source(parent)
             proposal = await self.agent.propose(self._context(lab, source, tuple(rejections)))
@@ -51,6 +54,16 @@ class Proposer:
             number = max(lab.state.experiments)
             verdict = Verdict.CRASH if crash else Verdict.INVALID
             lab.judge(ev.Judged(number=number, verdict=verdict, crash=crash, reason=rejections[-1], finding=""))
+
+    async def _restate(self, lab: Laboratory) -> None:
+        """Let a language model say once what it understood of each program.md. Failing at that is no reason not to propose."""
+        sha = lab.state.charter.sha if lab.state.charter else ""
+        restate = getattr(self.agent, "understand", None)
+        if restate is None or sha == self._restated:
+            return
+        self._restated = sha
+        with contextlib.suppress(AgentFailed):
+            lab.restated(await restate(lab.charter_text))
 
     def _check_new(self, state: State, parent: str, fingerprint: str) -> None:
         number = state.fingerprints.get((state.best, fingerprint))

@@ -130,6 +130,15 @@ def _facts(state: State, e: Experiment) -> Content:
     answer = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
     revised = ", revised by you" if e.revised else ""
     rows.append(_pair("agent", f"{words.clean(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
+    told = [
+        f"{name.replace('_', ' ')} {e.meta[name]}"
+        for name in ("format", "tries", "prompt_tokens", "tokens")
+        if name in e.meta
+    ]
+    if told:
+        rows.append(_pair("model", ", ".join(told)))
+    if e.meta.get("instead"):
+        rows.append(_pair("instead of", f"{e.meta['instead']}: {words.clean(str(e.meta.get('why', '')), 400)}"))
     fact = state.facts.get(e.commit)
     if fact is not None and fact.probes:
         rows.append(

@@ -114,6 +114,12 @@ class LanguageModel:
             ]
         return None, reason
 
+    async def understand(self, charter: str) -> tuple[str, ...]:
+        """program.md in the model's own words, so that a human sees what it made of it; () when it says nothing usable."""
+        await self._chat.context(prompt.estimate(charter) + prompt.ANSWER_TOKENS)
+        answer = await self._chat.ask(prompt.restate(charter), formats.UNDERSTANDING, self.hear)
+        return formats.understanding(answer.text)
+
     async def release(self) -> None:
         await self._chat.release()
 

@@ -80,6 +80,30 @@ def parse(tier: Tier, text: str, source: str) -> Proposal:
     return Proposal(hypothesis=clean(answer.hypothesis, WORDS) or "No reason was given.", edits=fixed)
 
 
+_WORDS = {"type": "array", "items": {"type": "string", "maxLength": 160}, "maxItems": 6}
+UNDERSTANDING: dict[str, Any] = {
+    "type": "object",
+    "properties": {"goals": _WORDS, "directions": _WORDS, "avoid": _WORDS},
+    "required": ["goals", "directions", "avoid"],
+}
+
+
+def understanding(text: str) -> tuple[str, ...]:
+    """A restated program.md as lines for a human; () for anything that is none."""
+    found = _json(without_thoughts(text)) or {}
+    lines = []
+    for name in ("goals", "directions", "avoid"):
+        given = found.get(name)
+        words = (
+            [clean(word, 160) for word in given if isinstance(word, str) and word.strip()]
+            if isinstance(given, list)
+            else []
+        )
+        if words:
+            lines.append(f"{name}: {'; '.join(words[:6])}")
+    return tuple(lines)
+
+
 def without_thoughts(text: str) -> str:
     """The answer without <think> ... </think>; an unclosed one swallows what follows it, unless that leaves nothing."""
     shorter = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", text, flags=re.DOTALL | re.IGNORECASE)

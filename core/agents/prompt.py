@@ -77,6 +77,15 @@ def messages(context: Context, tier: Tier, tokens: int) -> list[Message]:
     ]
 
 
+def restate(charter: str) -> list[Message]:
+    """The question what a program.md asks for."""
+    order = (
+        "A human wrote this file to direct your research on a small language model. Restate it in your own words as one JSON "
+        'object and nothing else: {"goals": [...], "directions": [...], "avoid": [...]}, each a list of short phrases. Add nothing.'
+    )
+    return [{"role": "system", "content": order}, {"role": "user", "content": charter.strip()}]
+
+
 def estimate(text: str) -> int:
     """About how many tokens a text has."""
     return int(len(text) / CHARACTERS_A_TOKEN) + 1

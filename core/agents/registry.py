@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +22,10 @@ KNOWN = {
     "ollama:MODEL": "a model of an Ollama server; `search` stands in when it fails",
     "openai:MODEL": "any OpenAI-compatible endpoint, by OPENAI_BASE_URL and OPENAI_API_KEY",
     "command:CMD": "any coding agent's command line in a scratch copy of the source tree",
+    "python:FILE": "your own: a file with `make()` that returns an agent (docs/agents.md)",
     "claude, codex, opencode, aider": "the command lines of these, with their flags",
 }
-_KINDS = "search|script:|ollama:|openai:|command:|claude|codex|opencode|aider"
+_KINDS = "search|script:|python:|ollama:|openai:|command:|claude|codex|opencode|aider"
 
 
 def check(spec: str, root: Path | None = None, device: str = "cpu", tenancy: Tenancy = "auto") -> Maker:
@@ -43,6 +45,8 @@ def _one(spec: str, root: Path | None, device: str, tenancy: Tenancy) -> Maker:
         if not path.is_file():
             raise UsageError(f"The script {path} does not exist. Nothing was started.")
         return lambda: _script(path)
+    if kind == "python" and argument:
+        return lambda: _python(Path(argument).expanduser().resolve())
     if kind == "ollama" and argument:
         return lambda: _ollama(argument, device, tenancy)
     if kind == "openai" and argument:
@@ -65,6 +69,21 @@ def _ollama(model: str, device: str, tenancy: Tenancy) -> Agent:
     return WithStandIn(
         LanguageModel(Ollama(model, on_gpu=shared, no_gpu=tenancy == "cpu"), exclusive=shared), _search()
     )
+
+
+def _python(path: Path) -> Agent:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    try:
+        if spec is None or spec.loader is None:
+            raise ImportError("it is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        agent: Agent = module.make()
+    except Exception as error:
+        raise UsageError(
+            f"The agent in {path} cannot be made ({type(error).__name__}: {error}). Nothing was started."
+        ) from error
+    return agent
 
 
 def _openai(model: str) -> Agent:

@@ -12,6 +12,15 @@ from core.model import Proposal
 BACKOFF_S = (5.0, 300.0)  # before a server that did not answer is asked again
 
 
+async def _understood(agents: Sequence[Agent], charter: str) -> tuple[str, ...]:
+    """What the first says that can restate a charter. Raises AgentFailed."""
+    for agent in agents:
+        restate = getattr(agent, "understand", None)
+        if restate is not None and (words := await restate(charter)):
+            return tuple(words)
+    return ()
+
+
 class WithStandIn:
     """Asks one agent, and another when that fails; each proposal says whose it is and why. The first is asked again later."""
 
@@ -46,6 +55,9 @@ class WithStandIn:
         why = {**meta, "instead": self._agent.name, "why": self._why}
         return proposal.model_copy(update={"agent": self._stand_in.name, "meta": {**proposal.meta, **why}})
 
+    async def understand(self, charter: str) -> tuple[str, ...]:
+        return await _understood([self._agent], charter)
+
     async def release(self) -> None:
         await self._agent.release()
         await self._stand_in.release()
@@ -79,6 +91,9 @@ class Turns:
                 continue
             return proposal.model_copy(update={"agent": proposal.agent or agent.name})
         raise Exhausted
+
+    async def understand(self, charter: str) -> tuple[str, ...]:
+        return await _understood(self._agents, charter)
 
     async def release(self) -> None:
         for agent in self._agents:

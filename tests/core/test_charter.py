@@ -67,3 +67,19 @@ def test_arbitrary_text_never_crashes(text: str) -> None:
 def test_the_shipped_charter_is_understood() -> None:
     found = read((Path(__file__).resolve().parents[2] / "program.md").read_text())
     assert found.understood and not found.ignored and found.weights["schedule"] > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "memory"),
+    [
+        ("Avoid more than 60M parameters.", 60_000_000, None),
+        ("Use at most 1,500,000 params and no more than 8 GB of memory.", 1_500_000, 8.0),
+        ("Stay under 1.5 billion parameters, below 20GB VRAM.", 1_500_000_000, 20.0),
+        ("Parameters are cheap. Memory too.", None, None),
+        ("---\nmax_params: 5\n---\nAt most 60M parameters.", 5, None),
+        ("At most 0 parameters.", None, None),
+    ],
+)
+def test_limits_in_a_sentence_are_checked_too(text: str, params: int | None, memory: float | None) -> None:
+    found = read(text)
+    assert (found.max_params, found.max_memory_gb) == (params, memory)

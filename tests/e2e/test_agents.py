@@ -21,6 +21,8 @@ SPEED = ("--budget", "0.5")
 
 def ideas(body: dict[str, Any], count: int) -> dict[str, Any]:
     """A model that answers in the form it is asked for, another idea each time."""
+    if "goals" in body["format"]["properties"]:
+        return {"goals": ["lowest val_bpb"], "directions": ["the schedule, says the model"], "avoid": []}
     if "knob" in body["format"]["properties"]:
         return {"hypothesis": f"idea {count}", "knob": "LR", "move": "1.2"}
     return {
@@ -75,7 +77,9 @@ def test_a_run_without_a_named_agent_takes_the_model_that_is_there(product: Prod
         assert "1.0 GB of weights" in done.stdout
         listed = product("agents").stdout
         assert f"ollama:{MODEL}" in listed and "the default" in listed and "context 32768" in listed
-    assert product.state().experiments[1].agent.startswith("ollama:")
+    state = product.state()
+    assert state.experiments[1].agent.startswith("ollama:")
+    assert state.charter is not None and "directions: the schedule, says the model" in state.charter.understood
 
 
 def test_a_model_on_the_training_gpu_leaves_before_anything_trains(product: Product) -> None:
@@ -86,6 +90,7 @@ def test_a_model_on_the_training_gpu_leaves_before_anything_trains(product: Prod
         done = product.run(*options)
     assert done.returncode == 0, done.stderr
     offset = time.time() - time.monotonic()
+    assert all(request["options"]["num_ctx"] == script.requests[0]["options"]["num_ctx"] for request in script.requests)
     chats = [t + offset for path, t in script.log if path == "/api/chat"]
     unloads = [t + offset for path, t in script.log if path == "/api/generate"]
     spans = training(product)
