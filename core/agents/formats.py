@@ -24,7 +24,7 @@ Tier = Literal["knob", "edits", "blocks"]
 Answer = TypeVar("Answer", bound=Data)
 TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest
 FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
-WORDS = 400  # characters of a hypothesis
+WORDS, SHORT_WORDS = 400, 160  # characters of a hypothesis
 
 
 class KnobAnswer(Data):
@@ -55,17 +55,20 @@ def moves(knob: Knob) -> tuple[str, ...]:
 
 def schema(tier: Tier, source: str, off_limits: Sequence[str] = ()) -> dict[str, Any] | None:
     """The JSON schema of an answer, None for text. Enumerations leave a small model no room for nonsense."""
-    words = {"type": "string", "maxLength": WORDS}
+    words: dict[str, Any] = {"type": "string", "maxLength": WORDS}
     if tier == "knob":
+        short = {"type": "string", "maxLength": SHORT_WORDS}
         known = [knob for knob in knobs.read(source) if knob.name not in off_limits]
-        every = sorted({move for knob in known for move in moves(knob)})
-        properties = {"hypothesis": words, "knob": {"enum": [knob.name for knob in known]}, "move": {"enum": every}}
-    elif tier == "edits":
-        one = {"search": {"type": "string"}, "replace": {"type": "string"}}
-        edit = {"type": "object", "properties": one, "required": ["search", "replace"]}
-        properties = {"hypothesis": words, "edits": {"type": "array", "items": edit, "minItems": 1, "maxItems": 6}}
-    else:
-        return None
+        return {
+            "anyOf": [_object(hypothesis=short, knob={"const": k.name}, move={"enum": list(moves(k))}) for k in known]
+        }
+    if tier == "edits":
+        edit = _object(search={"type": "string"}, replace={"type": "string"})
+        return _object(hypothesis=words, edits={"type": "array", "items": edit, "minItems": 1, "maxItems": 6})
+    return None
+
+
+def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 

@@ -61,7 +61,7 @@ def messages(context: Context, tier: Tier, tokens: int) -> list[Message]:
         (
             f"{ROLE}\n\n{FORMS[tier]}",
             f"# program.md: what the human wants\n\n{context.charter.strip()}",
-            f"# train.py: the best so far\n\n```python\n{context.source}\n```",
+            f"# train.py: the best so far\n\n```python\n{_shown(context.source, tier)}\n```",
         )
     )
     closing = _closing(context, tier)
@@ -89,6 +89,18 @@ def restate(charter: str) -> list[Message]:
 def estimate(text: str) -> int:
     """About how many tokens a text has."""
     return int(len(text) / CHARACTERS_A_TOKEN) + 1
+
+
+def _shown(source: str, tier: Tier) -> str:
+    """train.py; for the simplest form only what that can change, and a word that there is more."""
+    if tier != "knob":
+        return source
+    lines = source.splitlines()
+    last = max((knob.line for knob in knobs.read(source)), default=len(lines) - 1)
+    rest = len(lines) - last - 1
+    return "\n".join(
+        [*lines[: last + 1], f"# ... {rest} more lines, which build and train the model with these constants"]
+    )
 
 
 def record(context: Context, tokens: int = 6000) -> str:

@@ -103,7 +103,7 @@ async def test_prose_leads_to_the_simpler_form_and_then_to_nothing() -> None:
     script = Script(always("I would rather talk about the weather."))
     with serving(script) as url, pytest.raises(Unusable) as raised:
         await agent(url).propose(context())
-    forms = ["knob" if "knob" in request["format"]["properties"] else "edits" for request in script.requests]
+    forms = ["knob" if "anyOf" in request["format"] else "edits" for request in script.requests]
     assert forms == ["edits"] * 3 + ["knob"] * 3 and raised.value.meta["tries"] == 6
 
 

@@ -21,9 +21,9 @@ SPEED = ("--budget", "0.5")
 
 def ideas(body: dict[str, Any], count: int) -> dict[str, Any]:
     """A model that answers in the form it is asked for, another idea each time."""
-    if "goals" in body["format"]["properties"]:
+    if "goals" in body["format"].get("properties", {}):
         return {"goals": ["lowest val_bpb"], "directions": ["the schedule, says the model"], "avoid": []}
-    if "knob" in body["format"]["properties"]:
+    if "anyOf" in body["format"]:
         return {"hypothesis": f"idea {count}", "knob": "LR", "move": "1.2"}
     return {
         "hypothesis": f"idea {count}",
