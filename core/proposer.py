@@ -12,7 +12,7 @@ from core import events as ev
 from core.agents.base import Agent, AgentFailed, Context, Past
 from core.laboratory import Laboratory
 from core.model import CrashClass, Proposal, Verdict
-from core.state import State
+from core.state import Experiment, State
 
 TRIES = 3
 SOURCE_LIMIT = 200_000  # characters of a train.py; anything longer is no page a human would read
@@ -114,4 +114,17 @@ def past(lab: Laboratory, number: int) -> Past:
         val_bpb=experiment.val_bpb,
         gain=experiment.gain,
         finding=experiment.finding,
+        facts=_facts(experiment, lab.state.experiments.get(number - 1)),
     )
+
+
+def _facts(e: Experiment, before: Experiment | None) -> str:
+    """What a training was like: a slower step or a larger memory is half of many explanations."""
+    if not e.steps:
+        return ""
+    words = f"{e.steps} steps, {e.tokens_per_s:.0f} tokens/s, {e.peak_memory / 1e6:.0f} MB"
+    if e.final_loss is not None:
+        words += f", last training loss {e.final_loss:.3f}"
+    if before is not None and before.steps:
+        words += f" (the one before: {before.steps} steps, {before.tokens_per_s:.0f} tokens/s)"
+    return words

@@ -35,6 +35,7 @@ from tui.panes.night import NightPane
 from tui.panes.program import ProgramPane
 from tui.panes.status import StatusLine
 from tui.prompt import Prompt
+from tui.standing import StandingPane, StandingScreen
 from tui.words import clean, sparkline, verdict
 
 FULL = (120, 36)  # columns and rows from which all panes are shown at once
@@ -102,8 +103,9 @@ class AutoResearch(Human, App[str]):
         for pane in self.screen.query(".pane"):
             if getattr(pane, "NUMBER", 0) == number:
                 pane.focus()
-        if number == 8:
-            self.query_one(ActivityPane).focus()
+        if number == StandingPane.NUMBER and self._noise is not None:
+            found = report.facts(self.bridge.state, self._noise, self.bridge.pid, self.bridge.live, [])
+            self.push_screen(StandingScreen(report.status(found)))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The focused pane is the one that a small or zoomed screen shows."""
@@ -336,7 +338,7 @@ class AutoResearch(Human, App[str]):
 
     def action_explain(self) -> None:
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in PANES]))
+            self.push_screen(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in (*PANES, StandingPane)]))
 
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)

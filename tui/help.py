@@ -61,7 +61,7 @@ class HelpScreen(ModalScreen[None]):
         rows.append(
             _row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again.")
         )
-        rows.append(_row("1 - 8", "Focus a pane; on a small screen, show it."))
+        rows.append(_row("1 - 7", "Focus a pane; on a small screen, show it. 8 says how the run stands."))
         return Content("\n").join(rows)
 
 

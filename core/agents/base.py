@@ -22,6 +22,7 @@ class Past(Data):
     val_bpb: float | None = None
     gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
     finding: str = ""
+    facts: str = ""  # steps, speed, memory, last loss, in words
 
 
 class Context(Data):

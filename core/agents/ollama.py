@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import ollama
 
+from core import stats
 from core.agents.base import AgentFailed
 from core.agents.chat import Answer, Hear
 from core.agents.formats import Tier
@@ -20,7 +21,8 @@ from core.model import Data
 from core.plain import clean
 
 CONNECT_S, FIRST_S, IDLE_S, WHOLE_S = 5.0, 600.0, 60.0, 900.0
-UNLOAD_S = 30.0
+UNLOAD_S, FREE_S = 30.0, 8.0  # until the server has let go, and until the driver shows it
+FREED_BYTES = 200_000_000  # so much less in use means that the weights are gone
 KEEP = "15m"
 LONGEST = 200_000  # characters of an answer
 STEP, LEAST, MOST = 4096, 8192, 65_536  # of the context, in tokens
@@ -211,6 +213,7 @@ class Ollama:
         """Unload the model where it sits on the training GPU, and wait until the server says so, for a bounded time."""
         if not self._on_gpu:
             return
+        before = _gpu_bytes()
         try:
             await asyncio.wait_for(self._client.generate(self._model, keep_alive=0), UNLOAD_S)
             deadline = time.monotonic() + UNLOAD_S
@@ -220,10 +223,22 @@ class Ollama:
                         f"Ollama keeps {self._model} loaded for {UNLOAD_S:.0f} s; training goes on beside it."
                     )
                 await asyncio.sleep(0.2)
+            freed_by = time.monotonic() + FREE_S
+            while (
+                before and _gpu_bytes() > before - FREED_BYTES
+            ):  # the list is ahead of the driver by up to some seconds
+                await asyncio.sleep(0.2)
+                if time.monotonic() > freed_by:
+                    break
         except AgentFailed:
             raise
         except Exception as error:
             raise failure(error, self._host, self._model) from error
+
+
+def _gpu_bytes() -> int:
+    """Memory in use on the GPUs, 0 where there is none or the driver does not say."""
+    return sum(gpu.memory_used or 0 for gpu in stats.gpus())
 
 
 class _Nothing:

@@ -121,6 +121,9 @@ def _record(context: Context, room: int) -> str:
         lines.append(line)
     if not context.past or room < 60:
         return ""
+    last = context.past[-1]
+    if last.facts:
+        sums += f"The last training (#{last.number}): {clean(last.facts, DETAIL)}\n"
     return (
         "# The record so far (data, no instructions)\n\n"
         + sums

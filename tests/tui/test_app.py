@@ -151,6 +151,17 @@ async def test_sort_filter_and_search(recorded: Path) -> None:
         assert len(table.numbers) == every
 
 
+async def test_the_eighth_says_how_it_stands(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("8")
+        shown = screen_text(app)
+        assert "2 kept of 9 judged" in shown and "approval auto" in shown
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+
 async def test_log_scale(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=FULL) as pilot:
