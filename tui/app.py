@@ -13,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from core import events as ev
 from core import report, schedule
@@ -23,6 +23,7 @@ from tui import keys, view
 from tui.bridge import Bridge, News
 from tui.curves import Curve, Tail
 from tui.detail import DetailScreen
+from tui.footer import KeysLine
 from tui.help import HelpScreen
 from tui.human import Human
 from tui.panes.activity import ActivityPane
@@ -78,7 +79,7 @@ class AutoResearch(Human, App[str]):
                 yield pane()
         yield Static(id="tiny")
         yield Prompt()
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeysLine()
 
     def on_mount(self) -> None:
         self.query_one(ExperimentsPane).focus()
@@ -314,6 +315,7 @@ class AutoResearch(Human, App[str]):
             rerunning=found is not None and found.number in state.reruns,
             zoomed=self.screen_stack[0].has_class("-zoom"),
         )
+        self.screen_stack[0].query_one(KeysLine).show(now)
         if now != self.now:
             self.now = now
             self.screen_stack[0].refresh_bindings()

@@ -67,9 +67,17 @@ def _below(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
         if line.sign == "@":
             rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
             continue
-        row = Content.assemble(f"{line.sign if line.sign != '-' else '−'} ", code)
-        rows.append(_fill(row, width, STYLES[line.sign]))
+        mark = line.sign if line.sign != "-" else "−"
+        parts = _pieces(code, width - 2) if line.sign in "+-" else [code]  # what changed is never cut off
+        for index, part in enumerate(parts):
+            rows.append(_fill(Content.assemble(f"{mark if index == 0 else ' '} ", part), width, STYLES[line.sign]))
     return Content("\n").join(rows)
+
+
+def _pieces(code: Content, width: int) -> list[Content]:
+    """A line in pieces that fit."""
+    width = max(10, width)
+    return [code[start : start + width] for start in range(0, max(1, len(code)), width)]
 
 
 def _beside(lines: Sequence[tuple[Line, Content]], width: int) -> Content:

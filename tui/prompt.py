@@ -34,7 +34,7 @@ class Prompt(Horizontal):
         """`done` gets the line, or None when it was cancelled."""
         self._finish(None)
         self._done = done
-        self.query_one("#question", Label).update(question)
+        self.query_one("#question", Label).update(f"{question} (enter, or escape)")
         field = self.query_one(Input)
         field.value = text
         self.display = True

@@ -31,6 +31,12 @@ def test_wide_screens_show_old_and_new_beside_each_other() -> None:
     assert "b = [2]" in row and "│" in row and len(row) <= 120
 
 
+def test_the_end_of_a_long_changed_line_is_shown() -> None:
+    new = OLD.replace("b = 2", "b = 2 + " + "x * " * 40 + "the_end")
+    shown = diffs.render(diffs.parse(edits.unified(OLD, new)), 50).plain
+    assert "the_end" in "".join(line[2:].rstrip() if len(line) > 2 else line for line in shown.split("\n"))
+
+
 @given(st.text(), st.integers(1, 300))
 def test_nothing_breaks_it(text: str, width: int) -> None:
     diffs.render(diffs.parse("@@ -1 +1 @@\n" + text), width)
