@@ -164,6 +164,8 @@ class Measured(Event, frozen=True, kw_only=True):
     wall_s: float = 0.0
     score_s: float = 0.0
     peak_memory: int = 0
+    others: int = 0
+    held_down: float = 0.0
     total_wall_s: float = 0.0
     pace: tuple[float, ...] = ()
     final_loss: float | None = None

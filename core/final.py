@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core import events as ev
-from core import measuring, policy
+from core import measuring, policy, stats
 from core.executor import Executor
 from core.laboratory import Laboratory
 from core.model import Outcome, Result
@@ -32,10 +32,9 @@ async def report(lab: Laboratory, executor: Executor) -> ev.Reported:
 async def _score(lab: Laboratory, executor: Executor, role: Role, commit: str, seed: int) -> float:
     out = lab.folder / "report" / role
     out.mkdir(parents=True, exist_ok=True)
-    source = out / "train.py"
-    source.write_text(lab.source(commit), encoding="utf-8")
+    (out / "train.py").write_text(lab.source(commit), encoding="utf-8")
     work = Work(role, commit, seed)
-    job = measuring.job(lab.state, lab.profile, lab.charter, work, f"report-{role}", source, out, lab.folder / "data")
+    job = measuring.job(lab.state, lab.profile, lab.charter, work, f"report-{role}", out, stats.memory_total())
     lab.seal.check()
     result: Result = await executor.run(
         job.model_copy(update={"split": "test", "reference": None, "preflight": False}), lambda message: None

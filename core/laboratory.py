@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from core import edits, findings, knobs, measuring, profiles, schedule
+from core import edits, findings, knobs, measuring, profiles, schedule, stats
 from core import events as ev
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
@@ -25,7 +25,7 @@ from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
 from core.profiles import Profile
 from core.project import Project, UsageError
 from core.publish import publish
-from core.repository import Repository
+from core.repository import Repository, RepositoryError
 from core.schedule import Work
 from core.state import Experiment, State, experiment_id
 
@@ -261,12 +261,11 @@ class Laboratory:
         out = self._job_folder(work) / name
         shutil.rmtree(out, ignore_errors=True)  # of a loop that was killed before it recorded this job
         out.mkdir(parents=True)
-        source = out / "train.py"
-        source.write_text(self._source(work.commit), encoding="utf-8")
+        (out / "train.py").write_text(self._source(work.commit), encoding="utf-8")
         self.record(
             ev.Launched(job=name, role=work.role, commit=work.commit, seed=work.seed, slot=slot, number=work.number)
         )
-        return measuring.job(self.state, self.profile, self.charter, work, name, source, out, self.folder / "data")
+        return measuring.job(self.state, self.profile, self.charter, work, name, out, stats.memory_total())
 
     def note_processes(self, message: dict[str, Any]) -> None:
         """Remember the processes of a job, so that a later start can end what a crash left behind."""
@@ -396,7 +395,11 @@ class Laboratory:
         self._point(attempt_ref(self.repo, self.name, number, len(attempts) - 1), attempts[-1])
 
     def _point(self, ref: str, commit: str) -> None:
-        self.repo.set_ref(ref, commit)
+        """Refs follow the journal, which has the fact by now: what fails here is mended by `sync_refs` at the next start."""
+        try:
+            self.repo.set_ref(ref, commit)
+        except RepositoryError as error:
+            self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 
     def publish(self) -> None:
         """Rewrite results.tsv and notebook.md; a full disk is no reason to stop, the journal has it all."""

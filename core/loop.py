@@ -81,6 +81,7 @@ class Loop:
         self._broken: dict[str, int] = {}
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
+        self._git_wait_s, self._git_again = 0.0, 0.0
         agent = self.proposer.agent
         self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
         if hasattr(agent, "hear"):
@@ -96,7 +97,7 @@ class Loop:
         try:
             while True:
                 self._tick()
-                self._judge()
+                self._with_git(self._judge)
                 if self._over():
                     break
                 self._propose()
@@ -121,6 +122,21 @@ class Loop:
         self._now = self._now or now
         self._finished = self._finished or finished
         self._wake.set()
+
+    def _with_git(self, work: Callable[[], None]) -> None:
+        """Do it, unless git failed a moment ago. A failing git (a lock, a full disk) is tried again, ever more rarely."""
+        if time.monotonic() < self._git_again:
+            return
+        try:
+            work()
+            self._git_wait_s = 0.0
+        except RepositoryError as error:
+            self._git_failed(error)
+
+    def _git_failed(self, error: RepositoryError) -> None:
+        self._git_wait_s = min(max(self._git_wait_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
+        self._git_again = time.monotonic() + self._git_wait_s
+        self.lab.record(ev.Notice(text=f"{error} It is tried again in {self._git_wait_s:.0f} s."))
 
     # -- when to end ----------------------------------------------------------------------------------------------
 
@@ -212,6 +228,8 @@ class Loop:
             self._back_off(str(error), error.wait_s)
         except JournalError as error:
             self._failed = error
+        except RepositoryError as error:
+            self._back_off(str(error))
         except Exception as error:  # an agent's bug must not end the night
             self._back_off(f"The agent {self.proposer.agent.name} broke: {type(error).__name__}: {error}")
         finally:
@@ -275,6 +293,8 @@ class Loop:
         free = [slot for slot in self.slots if slot.task is None]
         if self._now or self._failed or not free or (self._exclusive and self._proposing):
             return
+        if time.monotonic() < self._git_again:
+            return
         for slot, work in zip(free, self._work(), strict=False):
             slot.work = work
             slot.task = asyncio.create_task(self._measure(slot, work))
@@ -284,6 +304,8 @@ class Loop:
             await self._run_job(slot, work, self.lab.launch(work, slot.index))
         except (JournalError, Changed) as error:
             self._failed = error
+        except RepositoryError as error:
+            self._git_failed(error)
         except asyncio.CancelledError:
             await slot.executor.abort()
             raise

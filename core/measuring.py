@@ -15,20 +15,20 @@ from core.state import State
 HARNESS_TRIES = 3  # a job whose harness broke this often is given up
 SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
 SCORING_EXTRA_S = 1.0
+RAM_SHARE = 0.8  # of the machine's memory, for all trainers together
 
 
-def job(
-    state: State, profile: Profile, charter: Charter, work: Work, name: str, source: Path, out: Path, data: Path
-) -> Job:
-    """The job for a wanted measurement; `source` is its train.py, `out` its folder."""
+def job(state: State, profile: Profile, charter: Charter, work: Work, name: str, out: Path, ram: int) -> Job:
+    """The job for a wanted measurement; `out` is its folder in the run's, with its train.py, `ram` the machine's memory in bytes."""
     config, baseline = state.config, state.baseline
     assert config is not None
-    reference = out.parent.parent / "baseline.npy"
+    folder = out.parent.parent
+    reference = folder / "baseline.npy"
     return Job(
         id=name,
-        source=str(source),
+        source=str(out / "train.py"),
         out=str(out),
-        data=str(data),
+        data=str(folder / "data"),
         device=config.device,
         seed=work.seed,
         budget_s=config.budget_s,
@@ -40,11 +40,18 @@ def job(
         seq_len=config.seq_len,
         eval_tokens=config.eval_tokens,
         score_batch=profile.score_batch,
-        memory_limit=None if charter.max_memory_gb is None else int(charter.max_memory_gb * 1e9),
+        memory_limit=_memory_limit(config.device, config.slots, charter.max_memory_gb, ram),
         max_params=charter.max_params,
         reference=str(reference) if reference.exists() else None,
         preflight=work.role in ("baseline", "candidate"),
     )
+
+
+def _memory_limit(device: str, slots: int, allowed_gb: float | None, ram: int) -> int:
+    """Bytes of the machine's memory that a trainer may use: its share, so that it cannot bring down the machine and the
+    loop with it. program.md's limit is one on this memory on a CPU; of a GPU's memory it is checked when the job has ended."""
+    share = int(ram * RAM_SHARE / slots)
+    return share if allowed_gb is None or device == "cuda" else min(share, int(allowed_gb * 1e9))
 
 
 def interrupted(job: Job, reason: str, give_up: bool) -> Result:
@@ -64,7 +71,10 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
     disturbed, device = "", state.config.device if state.config else "cpu"
     if outcome in (Outcome.SCORED, Outcome.TIMEOUT):
         earlier = state.facts.get(work.commit)
-        disturbed = policy.disturbed(result, earlier, same_code=earlier is not None, device=device) or ""
+        disturbed = (
+            policy.disturbed(result, earlier, same_code=earlier is not None, device=device, baseline=state.baseline)
+            or ""
+        )
     if work.role in ("baseline", "best") and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
         disturbed = ""  # the machine is like this; better a noisy yardstick than none
     return Measured(
@@ -87,6 +97,8 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
         wall_s=result.wall_s,
         score_s=result.score_s,
         peak_memory=result.peak_memory,
+        others=result.others,
+        held_down=result.held_down,
         total_wall_s=result.total_wall_s,
         pace=result.pace,
         final_loss=result.final_loss,

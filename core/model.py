@@ -130,7 +130,9 @@ class Result(Data):
     cpu_s: float = 0.0  # CPU seconds of the trainer and its descendants while the clock ran
     wall_s: float = 0.0  # wall seconds while the clock ran
     score_s: float = 0.0  # seconds of answering, in the budget's unit
-    peak_memory: int = 0  # bytes; on a GPU the device's
+    peak_memory: int = 0  # bytes; on a GPU the device's, where the driver tells
+    others: int = 0  # bytes of the GPU that other processes held, at the most
+    held_down: float = 0.0  # share of the training in which the GPU's clock was held down (heat, power brake)
     total_wall_s: float = 0.0
     parts: dict[str, float] = Field(default_factory=dict)  # wall seconds by part: preflight, fork, setup, training, ...
     pace: tuple[float, ...] = ()  # steps per charged second in each quarter of the training

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from core.events import Measured
 from core.model import Outcome, Result
 
 FUTILE = {1: 0.7, 2: 0.9, 3: 1.2}
@@ -128,24 +129,32 @@ WAITING = 1.5  # wall seconds per CPU second from which a busy machine is suspec
 UNEVEN = 0.7  # the slowest quarter's pace against the fastest
 SLOWER = 0.8  # pace against the same code's earlier run
 ASLEEP_S = 1.0
+INTRUDER = 256 << 20  # bytes of the GPU in other hands, beyond what was so in the baseline
+HELD_DOWN = 0.25  # share of the time with a clock held down, likewise: a hot laptop that always is so is no disturbance
 
 
 def disturbed(
-    result: Result, earlier: object | None, *, same_code: bool, device: Literal["cpu", "cuda", "mps"] | str = "cpu"
+    result: Result, earlier: Measured | None, *, same_code: bool, device: str = "cpu", baseline: Measured | None = None
 ) -> str | None:
     """Why the machine, not the idea, decided this result, as a clause; None when nothing speaks for that.
 
-    `earlier` is an undisturbed result with a `pace`, of the same code or not. On a CPU the budget is CPU time, so
+    `earlier` is an undisturbed job with a `pace`, of the same code or not; `baseline` the run's own. On a CPU the budget is CPU time, so
     waiting alone does no harm: only when the pace in steps per CPU second suffered with it. On a GPU the budget is wall
     time, and the pace itself tells: lower than the same code had, or lower for a while and then back. A pace that
     differs from other code's, or that an edit lets fall or rise all through the run (a growing batch), is the edit's own.
     """
     if result.suspended_s > ASLEEP_S:
         return f"the machine slept for {result.suspended_s:.0f} s during it"
-    before = tuple(getattr(earlier, "pace", ())) if same_code else ()
+    before = tuple(earlier.pace) if earlier is not None and same_code else ()
     ratio = _mean(result.pace) / _mean(before) if result.pace and before and _mean(before) > 0 else 1.0
     slowest = min(result.pace) / max(result.pace) if len(result.pace) > 1 and max(result.pace) > 0 else 1.0
     if device != "cpu":
+        if (more := result.others - (baseline.others if baseline else 0)) > INTRUDER:
+            return f"another process took {more / 1e9:.1f} GB of the GPU during it"
+        if (share := result.held_down - (baseline.held_down if baseline else 0.0)) > HELD_DOWN:
+            return (
+                f"the GPU's clock was held down (heat or power) for {share:.0%} more of the time than in the baseline"
+            )
         if ratio < SLOWER:
             return f"something slowed the device down: {ratio:.0%} of the pace that the same code had before"
         if slowest < UNEVEN and not _one_way(result.pace):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from nanochat import data, wire
+from nanochat import data, gpu, wire
 from nanochat.data import Prepared
 from nanochat.probes import Ask, Cheated, Exam, Splicer, plan
 from nanochat.processes import boot_minus_monotonic, set_subreaper
@@ -47,6 +47,8 @@ class Scorer:
         self.wall = self.job["device"] != "cpu"
         self.prepared: Prepared = data.load(Path(self.job["data"]))
         self.watch: Watch | None = None
+        self.gauge = gpu.Gauge(gpu.read() if self.job["device"] == "cuda" else None)
+        self.answers_at = torch.device("cuda" if self.job["device"] == "cuda" else "cpu")  # where nats are computed
         self._room = int(self.job["output_limit"])  # bytes of output that may still be kept
         self._told = 0.0
         self._phase = ""
@@ -180,6 +182,7 @@ class Scorer:
 
         def during() -> None:
             charged = watch.used() - set_up + owed
+            self.gauge.look(watch.pids)
             self._progress(watch, charged)
             if charged > allowed + 0.1 * budget:
                 raise Failed("overrun", f"it went on after its {budget:g} s: {charged:.1f} s when it was ended")
@@ -199,7 +202,9 @@ class Scorer:
             self.facts |= {
                 "steps": watch.steps, "tokens": watch.tokens, "final_loss": watch.loss, "unprotected": list(watch.missing),
                 "charged_s": round(used - set_up + owed, 4), "cpu_s": round(watch._usage.cpu_s - (0 if self.wall else set_up), 4),
-                "wall_s": round(time.monotonic() - began, 4), "peak_memory": watch.peak_rss, "pace": pace(watch.curve, set_up),
+                "wall_s": round(time.monotonic() - began, 4), "pace": pace(watch.curve, set_up),
+                "peak_memory": self.gauge.peak or watch.peak_rss, "others": self.gauge.others,
+                "held_down": round(self.gauge.held_down, 3),
             }  # fmt: skip
         self._params(trained)
 
@@ -269,23 +274,27 @@ class Scorer:
         return exam.nats
 
     def _take(self, exam: Exam, asks: list[Ask], x: np.ndarray, targets: np.ndarray, logits: torch.Tensor) -> None:
-        """Log-softmax in float32, then each answer to its place."""
-        if not bool(torch.isfinite(logits).all()):
-            raise Failed("crash", "its answers are no finite numbers", "non-finite")
+        """Each answer to its place."""
         sought = np.stack(
             [np.append(row[1:], 0) if a.kind == "probe" else targets[a.row] for a, row in zip(asks, x, strict=True)]
         )
         flat = logits[: len(asks)]
-        nats = F.cross_entropy(flat.flatten(0, 1), torch.from_numpy(sought).flatten(), reduction="none")
-        values = nats.view(len(asks), -1).numpy()
+        values = np.stack([self._nats(row, targets) for row, targets in zip(flat, sought, strict=True)])
         for index, ask in enumerate(asks):
             if ask.kind == "probe":
-                at = flat[index, ask.cut]
+                at = flat[index, ask.cut].cpu()
                 honest = float(F.cross_entropy(at[None], torch.tensor([targets[ask.row, ask.cut]])))
                 exam.probe(ask, values[index], at.numpy(), honest)
             else:
                 cut = exam.cut(ask.row)
-                exam.whole(ask, values[index], flat[index, cut].numpy() if cut is not None else None)
+                exam.whole(ask, values[index], flat[index, cut].cpu().numpy() if cut is not None else None)
+
+    def _nats(self, logits: torch.Tensor, targets: np.ndarray) -> np.ndarray:
+        """Log-softmax in float32: nats (T,) of the targets (T,) by the logits (T, V) of one row, so that little room is needed."""
+        nats = F.cross_entropy(logits, torch.from_numpy(targets).to(logits.device), reduction="none")
+        if not bool(torch.isfinite(logits).all()):
+            raise Failed("crash", "its answers are no finite numbers", "non-finite")
+        return nats.cpu().numpy()
 
     def _tolerance(self, x: np.ndarray) -> float:
         """On a GPU: a multiple of what the same question twice differs by."""
@@ -300,13 +309,22 @@ class Scorer:
         return found if found.shape == (rows, length) else None
 
     def _ask(self, watch: Watch | None, x: np.ndarray, check: Any) -> torch.Tensor:
-        """Logits float32 (B, T, V) for tokens (B, T): a private copy, taken before anything is computed."""
+        """Logits float32 (B, T, V) for tokens (B, T): a private copy, taken before anything is computed. On a GPU this
+        process may use that only now, when nothing is forked from it any more."""
         assert watch is not None
         self.inputs.array("<i8", (self.batch, x.shape[1]))[: len(x)] = x
         watch.alive_at = time.monotonic()
         watch.say(batch=len(x))
         watch.wait("answer", check)
-        return torch.from_numpy(self.outputs.array("<f4", (*x.shape, self.prepared.vocab_size)).copy())
+        answer = torch.from_numpy(self.outputs.array("<f4", (*x.shape, self.prepared.vocab_size)))
+        if self.answers_at.type != "cpu":
+            try:
+                return answer.to(
+                    self.answers_at
+                )  # beside the model: millions of tokens cost seconds there, minutes here
+            except RuntimeError:  # the trainer holds all of the GPU, or it cannot be had
+                self.answers_at = torch.device("cpu")
+        return answer.clone()
 
     def _scoring_check(self) -> None:
         assert self.watch is not None

@@ -113,6 +113,24 @@ def sensible(values: Mapping[str, Value], known: Mapping[str, Knob]) -> bool:
     return sum(value for value in warm if isinstance(value, float)) <= 1.0
 
 
+def idle(values: Mapping[str, Value]) -> set[str]:
+    """Knobs that change nothing while others stand as they do, so that moving them would only measure the noise."""
+    found = set()
+    pattern, window, length = (values.get(name) for name in ("WINDOW_PATTERN", "WINDOW", "SEQ_LEN"))
+    short = isinstance(window, int) and isinstance(length, int) and window < length
+    if isinstance(pattern, str) and "S" not in pattern:
+        found.add("WINDOW")
+    elif not short:
+        found.add("WINDOW_PATTERN")
+    if values.get("VALUE_EVERY") == 0:
+        found.add("VALUE_STD")
+    if values.get("TIE_EMBEDDINGS") is True:
+        found.add("EMBED_STD")
+    if values.get("DEPTH") == 1:
+        found |= {"VALUE_EVERY"} if values.get("VALUE_EVERY") else set()
+    return found & values.keys()
+
+
 def whole_batch(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:
     """The changes, with TOTAL_BATCH following where it would no longer be a whole number of forward passes."""
     names = ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH")

@@ -10,12 +10,13 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from core import edits, knobs
-from core.agents.base import Context, Past
+from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
-from core.agents.ranges import Range, of, sensible, topic_of, whole_batch
+from core.agents.ranges import Range, idle, of, sensible, topic_of, whole_batch
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.knobs import Knob, Value
@@ -23,6 +24,7 @@ from core.model import Proposal
 
 ENTRIES = {entry.name: entry for entry in BOOK}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
+PATIENCE = 400  # drafts after which there is nothing left to find
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
 NEAR = 1.0  # a change that lost by less than so many sigmas is a near miss
@@ -44,7 +46,10 @@ class Search:
     name = "search"
 
     async def propose(self, context: Context) -> Proposal:
-        """One new change to the best train.py. It never runs out: when all is tried, it moves more knobs at once."""
+        """One new change to the best train.py. When all is tried, it moves more knobs at once.
+
+        Raises AgentFailed where limits leave nothing to change.
+        """
         return await asyncio.to_thread(self.propose_now, context)
 
     async def release(self) -> None:
@@ -55,7 +60,7 @@ class Search:
         charter = _charter(context.charter)
         seen = {past.fingerprint for past in context.past if past.parent == context.parent}
         seen |= {*context.pending, context.parent}
-        for draft in _drafts(context, charter, chance):
+        for draft in islice(_drafts(context, charter, chance), PATIENCE):
             if draft is None:
                 continue
             try:
@@ -70,7 +75,9 @@ class Search:
                     topic=draft.topic,
                     meta=draft.meta,
                 )
-        raise AssertionError("unreachable: the stream of drafts has no end")
+        raise AgentFailed(
+            "search found nothing new that program.md's limits allow; widen off_limits, or start from another best."
+        )
 
 
 def _charter(text: str) -> Charter:
@@ -141,14 +148,15 @@ def _tune(
     context: Context, known: dict[str, Knob], topic: str | None, chance: random.Random, width: int
 ) -> Draft | None:
     """Move one to three knobs (`width` of them when given), to where Optuna's TPE expects a gain."""
-    names = sorted(name for name in known if topic is None or topic_of(name) == topic)
+    present = {name: knob.value for name, knob in known.items()}
+    names = sorted(name for name in known.keys() - idle(present) if topic is None or topic_of(name) == topic)
     if not names:
         return None
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
     chosen = chance.sample(names, count)
     values = _ask(context, {name: of(known[name]) for name in chosen}, chance)
     values = whole_batch({name: value for name, value in values.items() if value != known[name].value}, known)
-    if not values or not sensible({name: knob.value for name, knob in known.items()} | values, known):
+    if not values or not sensible(present | values, known) or idle(present | values) & values.keys():
         return None
     words = "; ".join(_move(known[name], value) for name, value in values.items())
     return Draft(

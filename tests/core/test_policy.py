@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import policy as nights
 from core import policy
+from core.events import Measured
 from core.model import Outcome, Result
 from core.noise import Noise
 from core.policy import Decision, decide, disturbed, seed
@@ -191,11 +192,19 @@ def test_three_repeats_cannot_halve_it_and_five_make_it_firm() -> None:
 EVEN, DIP, FALLING = (6.0, 6.1, 5.9, 6.0), (6.0, 3.0, 3.5, 6.0), (6.0, 5.0, 4.0, 3.0)
 
 
-def result(pace: tuple[float, ...] = EVEN, wall: float = 60.0, *, asleep: float = 0.0, late: bool = False) -> Result:
+def result(
+    pace: tuple[float, ...] = EVEN, wall: float = 60.0, *, asleep: float = 0.0, late: bool = False, others: int = 0, held: float = 0.0
+) -> Result:  # fmt: skip
     return Result(
         job="j", outcome=Outcome.TIMEOUT if late else Outcome.SCORED, pace=pace, wall_s=wall, cpu_s=60.0, charged_s=60.0,
-        suspended_s=asleep,
+        suspended_s=asleep, others=others, held_down=held,
     )  # fmt: skip
+
+
+def earlier(pace: tuple[float, ...] = EVEN, *, others: int = 0, held: float = 0.0) -> Measured:
+    return Measured(
+        job="i", role="baseline", commit="c", seed=1, outcome="scored", pace=pace, others=others, held_down=held
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,11 +234,30 @@ def result(pace: tuple[float, ...] = EVEN, wall: float = 60.0, *, asleep: float 
     ],
 )
 def test_disturbed(found: Result, before: tuple[float, ...] | None, device: str, words: str | None) -> None:
-    said = disturbed(found, before and result(before), same_code=before is not None, device=device)
+    said = disturbed(found, before and earlier(before), same_code=before is not None, device=device)
     assert (said is None) == (words is None), said
     assert words is None or (said is not None and words in said)
 
 
 def test_a_slower_edit_is_not_blamed_on_the_machine() -> None:
-    assert disturbed(result((3.0,) * 4, 200), result(), same_code=False) is None
-    assert disturbed(result((3.0,) * 4), result(), same_code=False, device="cuda") is None
+    assert disturbed(result((3.0,) * 4, 200), earlier(), same_code=False) is None
+    assert disturbed(result((3.0,) * 4), earlier(), same_code=False, device="cuda") is None
+
+
+@pytest.mark.parametrize(
+    ("found", "baseline", "words"),
+    [
+        (result(others=3 << 30), earlier(), "took 3.2 GB of the GPU"),
+        (result(others=3 << 30), earlier(others=3 << 30), None),  # it is always there
+        (result(others=100 << 20), earlier(), None),
+        (result(others=3 << 30), None, "another process"),  # in the baseline itself
+        (result(held=0.6), earlier(), "60% more of the time"),
+        (result(held=0.6), earlier(held=0.5), None),  # a machine that is always hot
+    ],
+)
+def test_a_gpu_that_others_use_or_that_gets_too_hot(
+    found: Result, baseline: Measured | None, words: str | None
+) -> None:
+    said = disturbed(found, None, same_code=False, device="cuda", baseline=baseline)
+    assert (said is None) == (words is None) and (words or "") in (said or "")
+    assert disturbed(found, None, same_code=False, device="cpu", baseline=baseline) is None

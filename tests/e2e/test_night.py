@@ -50,6 +50,35 @@ def test_a_night_by_script(product: Product) -> None:
     assert again.returncode == 0 and "nothing left to propose" in again.stdout
 
 
+def test_a_git_that_fails_for_a_while_only_delays(product: Product) -> None:
+    """The object database is away while a kept change is to be committed: it is said, tried again, and nothing is lost."""
+    objects = product.root / ".git" / "objects"
+    away = objects.with_name("objects.away")
+    loop = product.start(*product.options(), "--agent", product.script(BETTER))
+    assert loop.stdout is not None
+    said = ""
+    for line in loop.stdout:
+        said += line
+        if "#1 training" in line:
+            objects.rename(away)
+        if "It is tried again in" in line and away.exists():
+            away.rename(objects)
+    assert loop.wait(60) == 0, said
+    assert "It is tried again in" in said and not away.exists()
+    assert product.state().experiments[1].verdict is Verdict.KEEP
+    assert product.git("log", "-1", "--format=%s", "autoresearch/r").startswith("A three times larger")
+    assert product.git("fsck", "--no-dangling") == ""
+
+
+def test_a_trainer_may_not_eat_the_machine(product: Product) -> None:
+    """Without a limit in program.md it gets its share of the machine's memory, and no more."""
+    hungry = "    hoard = [torch.empty(2**28) for _ in range(2**12)]  # 4 TB, of which no page is touched\n    return model"
+    done = product.run("--agent", product.script(edit("Hoard memory.", ("    return model", hungry))), name="s")
+    assert done.returncode == 0, done.stdout
+    experiment = product.state("s").experiments[1]
+    assert experiment.verdict is Verdict.CRASH and experiment.crash == "out-of-memory"
+
+
 def endless(count: int) -> list[dict[str, object]]:
     """Harmless ideas, each a different learning rate."""
     return [

@@ -121,22 +121,22 @@ def indented(text: str) -> str:
 
 
 def test_training_at_import_is_an_overrun(harness: Harness) -> None:
-    assert harness.run(BURN.format(s=4) + TRAIN, preflight=False).outcome is Outcome.OVERRUN
+    assert harness.run(BURN.format(s=4) + TRAIN, preflight=False, hang_s=60).outcome is Outcome.OVERRUN
 
 
 def test_training_in_warm_up_is_an_overrun(harness: Harness) -> None:
     warm = "    for x, y in run.warmup_batches(8, 32):\n        pass\n" + indented(BURN.format(s=4))
-    assert harness.run(with_(MODEL, MODEL + warm), preflight=False).outcome is Outcome.OVERRUN
+    assert harness.run(with_(MODEL, MODEL + warm), preflight=False, hang_s=60).outcome is Outcome.OVERRUN
 
 
 def test_going_on_after_the_end_is_an_overrun(harness: Harness) -> None:
-    result = harness.run(with_(RETURN, indented(BURN.format(s=3)) + RETURN), preflight=False)
+    result = harness.run(with_(RETURN, indented(BURN.format(s=3)) + RETURN), preflight=False, hang_s=60)
     assert result.outcome is Outcome.OVERRUN and "0.4 s" in result.reason
 
 
 def test_a_patched_clock_does_not_help(harness: Harness) -> None:
     lie = "import time\ntime.process_time = time.monotonic = lambda: 0.0\nfrom nanochat.run import Run\nRun._over = lambda self: False\n"
-    assert harness.run(lie + TRAIN, preflight=False).outcome is Outcome.OVERRUN
+    assert harness.run(lie + TRAIN, preflight=False, hang_s=60).outcome is Outcome.OVERRUN
 
 
 def test_a_child_that_trains_is_charged(harness: Harness) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from core import edits, knobs
-from core.agents.base import Context, Past
+from core.agents.base import AgentFailed, Context, Past
+from core.agents.ranges import idle
 from core.agents.search import Search
 from core.model import Proposal, Verdict
 
@@ -68,3 +71,19 @@ def test_off_limits_knobs_are_left_alone() -> None:
         assert proposal.source is not None
         after = {knob.name: knob.value for knob in knobs.read(proposal.source)}
         assert {name for name in before if before[name] != after[name]} <= {"WARM_DOWN"}
+
+
+def test_knobs_that_do_nothing_now_are_left_alone() -> None:
+    """The shipped pattern has no short layer, so the window's width is nothing to measure."""
+    moved = {name for proposal in night(60) for name in proposal.meta["knobs"]}
+    assert "WINDOW" not in moved and len(moved) > 10
+    assert "WINDOW" in idle({"WINDOW": 128, "WINDOW_PATTERN": "L", "SEQ_LEN": 256})
+    assert idle({"WINDOW": 128, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == set()
+    assert idle({"WINDOW": 256, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == {"WINDOW_PATTERN"}
+
+
+def test_where_all_is_off_limits_it_says_so() -> None:
+    every = [knob.name for knob in knobs.read(SOURCE)]
+    code = ["Attention", "MLP", "Block", "GPT", "Muon", "AdamW", "schedule", "next_token_loss"]
+    with pytest.raises(AgentFailed, match="nothing new"):
+        Search().propose_now(context(charter=f"---\noff_limits: {every + code}\n---\nNothing.\n"))

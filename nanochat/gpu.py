@@ -1,0 +1,75 @@
+"""The training GPU seen from outside, through the driver's library (NVML): what the trainer takes of it, who else is on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+EVERY_S = 1.0
+# Bits of nvmlClocksEventReasons (nvml.h) that no idle clock and no power cap explains: hardware slowdown, heat, power brake.
+HELD_DOWN = 0x08 | 0x20 | 0x40 | 0x80
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at a GPU: bytes in use in all, bytes by process, and whether its clock is held down."""
+
+    used: int
+    users: Mapping[int, int]
+    held_down: bool = False
+
+
+class Gauge:
+    """Sums up readings of one training: the trainer's peak memory, the others' peak, the share of time held down."""
+
+    def __init__(self, first: Reading | None) -> None:
+        """`first`: a look before the trainer has touched the GPU; None where there is nothing to read."""
+        self._first = first
+        self._readings = self._held_down = 0
+        self._read_at = 0.0
+        self.peak = self.others = 0  # bytes
+
+    def look(self, pids: Collection[int]) -> None:
+        """Read again, at most once a second. `pids` are the trainer's processes."""
+        if self._first is not None and time.monotonic() - self._read_at >= EVERY_S:
+            self._read_at = time.monotonic()
+            if (found := read()) is not None:
+                self.take(found, pids)
+
+    def take(self, reading: Reading, pids: Collection[int]) -> None:
+        """Add a reading. Where the driver names none of our processes (in a container), what came since `first` is ours."""
+        assert self._first is not None
+        self._readings += 1
+        self._held_down += reading.held_down
+        own = sum(size for pid, size in reading.users.items() if pid in pids)
+        if own:
+            self.others = max(self.others, sum(size for pid, size in reading.users.items() if pid not in pids))
+        self.peak = max(self.peak, own or reading.used - self._first.used)
+
+    @property
+    def held_down(self) -> float:
+        """The share of the readings in which the clock was held down."""
+        return self._held_down / self._readings if self._readings else 0.0
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
+    """The GPU that CUDA shows to this process as its first; None without driver, library or right."""
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()  # counts its calls; the first one costs milliseconds
+        device = _handle(nvml, environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip())
+        memory = nvml.nvmlDeviceGetMemoryInfo(device)
+        users = {int(u.pid): int(u.usedGpuMemory or 0) for u in nvml.nvmlDeviceGetComputeRunningProcesses(device)}
+        reasons = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device))
+    except Exception:  # each of these may be missing on a machine, and none is worth a training
+        return None
+    return Reading(int(memory.used), users, bool(reasons & HELD_DOWN))
+
+
+def _handle(nvml: Any, name: str) -> Any:
+    """By number, in the order of the PCI bus (the harness' environment asks CUDA for the same), or by UUID."""
+    return nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdecimal() else nvml.nvmlDeviceGetHandleByUUID(name)
