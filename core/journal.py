@@ -36,7 +36,7 @@ def decode(line: bytes, number: int, path: Path) -> AnyEvent:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
             f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "
-            f"Restore that line from a backup, or start a new run with --from to go on from its best."
+            f"Restore that line from a backup, or go on from its best: make run ARGS='--name NEW --from {path.parent.name}'"
         ) from None
 
 

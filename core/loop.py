@@ -81,7 +81,7 @@ class Loop:
         self._broken: dict[str, int] = {}
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
-        self._git_wait_s, self._git_again = 0.0, 0.0
+        self._hold_s, self._held_until = 0.0, 0.0
         agent = self.proposer.agent
         self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
         if hasattr(agent, "hear"):
@@ -97,7 +97,7 @@ class Loop:
         try:
             while True:
                 self._tick()
-                self._with_git(self._judge)
+                self._unless_held(self._judge)
                 if self._over():
                     break
                 self._propose()
@@ -123,20 +123,21 @@ class Loop:
         self._finished = self._finished or finished
         self._wake.set()
 
-    def _with_git(self, work: Callable[[], None]) -> None:
-        """Do it, unless git failed a moment ago. A failing git (a lock, a full disk) is tried again, ever more rarely."""
-        if time.monotonic() < self._git_again:
+    def _unless_held(self, work: Callable[[], None]) -> None:
+        """Do it, unless the machine failed us a moment ago."""
+        if time.monotonic() < self._held_until:
             return
         try:
             work()
-            self._git_wait_s = 0.0
+            self._hold_s = 0.0
         except RepositoryError as error:
-            self._git_failed(error)
+            self._hold(str(error))
 
-    def _git_failed(self, error: RepositoryError) -> None:
-        self._git_wait_s = min(max(self._git_wait_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
-        self._git_again = time.monotonic() + self._git_wait_s
-        self.lab.record(ev.Notice(text=f"{error} It is tried again in {self._git_wait_s:.0f} s."))
+    def _hold(self, reason: str) -> None:
+        """Wait for a machine that fails (git behind a lock, no file to be written, no process to be had); ever longer."""
+        self._hold_s = min(max(self._hold_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
+        self._held_until = time.monotonic() + self._hold_s
+        self.lab.record(ev.Notice(text=f"{reason} It is tried again in {self._hold_s:.0f} s."))
 
     # -- when to end ----------------------------------------------------------------------------------------------
 
@@ -230,6 +231,8 @@ class Loop:
             self._failed = error
         except RepositoryError as error:
             self._back_off(str(error))
+        except OSError as error:
+            self._back_off(f"The files of a proposal cannot be written ({error}).")
         except Exception as error:  # an agent's bug must not end the night
             self._back_off(f"The agent {self.proposer.agent.name} broke: {type(error).__name__}: {error}")
         finally:
@@ -293,7 +296,7 @@ class Loop:
         free = [slot for slot in self.slots if slot.task is None]
         if self._now or self._failed or not free or (self._exclusive and self._proposing):
             return
-        if time.monotonic() < self._git_again:
+        if time.monotonic() < self._held_until:
             return
         for slot, work in zip(free, self._work(), strict=False):
             slot.work = work
@@ -305,14 +308,12 @@ class Loop:
         except (JournalError, Changed) as error:
             self._failed = error
         except RepositoryError as error:
-            self._git_failed(error)
+            self._hold(str(error))
         except asyncio.CancelledError:
             await slot.executor.abort()
             raise
         except OSError as error:
-            self._failed = JournalError(
-                f"The files of a job cannot be written ({error}). All that was recorded is kept; start the run again to go on."
-            )
+            self._hold(f"The files of a job cannot be written ({error}). All that was recorded is kept.")
         except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
             self._failed = error
         finally:
@@ -330,7 +331,7 @@ class Loop:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
             self.lab.measured(work, result, aborted=aborted)
         except ExecutorFailed as error:
-            self.say(str(error))
+            self._hold(str(error))
             self._broken[work.commit] = self._broken.get(work.commit, 0) + 1
             self.lab.measured(work, interrupted(job, str(error), self._broken[work.commit] >= HARNESS_TRIES))
 
