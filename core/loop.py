@@ -27,6 +27,7 @@ from core.stats import disk_full
 
 TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
 APPROVAL_S = 60.0
+LONGEST_HOLD_S = 1800.0  # a countdown that was stopped runs again after so long: an editor may have been forgotten
 UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to auto
 LOAD = 3  # proposals for one loading of a model that shares the GPU
 BACKOFF_S = (2.0, 300.0)  # first and longest wait after an agent failed
@@ -39,6 +40,8 @@ class Waiting:
     number: int
     left_s: float
     held: bool = False
+    held_by: str = ""
+    held_s: float = 0.0
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.slots = [Slot(index, executor) for index, executor in enumerate(self.executors)]
         self._live = Live(self.lab.folder)
-        self._server = commands.Server(self.lab.folder, self._obey)
+        self._server = commands.Server(self.lab.folder, self._obey, self._gone)
         self._wake = asyncio.Event()
         self._began = self._ticked = time.monotonic()
         self._stopping = ""  # the reason, once the loop is to end
@@ -177,9 +180,12 @@ class Loop:
     def _tick(self) -> None:
         now = time.monotonic()
         elapsed, self._ticked = now - self._ticked, now
-        if self.waiting is not None and not self.waiting.held:
-            self.waiting.left_s -= elapsed
         asked = self.waiting
+        if asked is not None and asked.held:
+            asked.held_s += elapsed
+            asked.held = asked.held_s < LONGEST_HOLD_S
+        elif asked is not None:
+            asked.left_s -= elapsed
         waiting = {"number": asked.number, "left_s": round(asked.left_s, 1), "held": asked.held} if asked else None
         self._live.write(waiting, proposing=self._proposing is not None)
         state, warning = self.lab.state, disk_full(self.lab.folder)
@@ -408,6 +414,12 @@ class Loop:
                     return False, f"experiment {command.number} is not waiting for an answer"
                 return self._answered(command)
 
+    def _gone(self, who: str) -> None:
+        """An app went away: what it held must not wait for it."""
+        if self.waiting is not None and who and self.waiting.held_by == who:
+            self.waiting.held = False
+        self._wake.set()
+
     def _answered(
         self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold
     ) -> tuple[bool, str]:
@@ -427,7 +439,7 @@ class Loop:
                 return True, human.revise(self.lab, command.number, command.source)
             case commands.Hold():
                 if self.waiting is not None and self.waiting.number == command.number:
-                    self.waiting.held = command.on
+                    self.waiting.held, self.waiting.held_by = command.on, command.who
                 return True, "the countdown stands still" if command.on else "the countdown goes on"
 
     def _background_abort(self, slot: Slot) -> None:
