@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from core import edits, findings, knobs, measuring, profiles, schedule, stats
+from core import edits, findings, ideas, knobs, measuring, profiles, schedule, stats
 from core import events as ev
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
@@ -106,7 +106,7 @@ class Laboratory:
         self._charter_stamp = stamp
         known = self.state.charter
         try:
-            charter, text = check_charter(self.project.program)
+            charter, text = check_charter(self.project.program, ideas.names(self._present()))
         except UsageError as error:
             if known is None or not self.charter_text:
                 raise
@@ -126,6 +126,15 @@ class Laboratory:
                     },
                 )
             )
+
+    def _present(self) -> str:
+        """The train.py that a proposal would change now."""
+        if self.state.best:
+            return self._source(self.state.best)
+        try:
+            return self.project.train.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def restated(self, words: tuple[str, ...]) -> None:
         """What the agent made of program.md, beside what the checks did. It is shown; only the checks bind."""
@@ -407,11 +416,11 @@ class Laboratory:
             publish(self.folder, self.state, self.sigma)
 
 
-def check_charter(path: Path) -> tuple[Charter, str]:
-    """program.md, read and understood. Raises UsageError with a sentence when it cannot be used."""
+def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:
+    """program.md, read and understood with the names of train.py. Raises UsageError with a sentence when it cannot be used."""
     try:
         text = path.read_text(encoding="utf-8")
-        return read_charter(text), text
+        return read_charter(text, known), text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"program.md cannot be read ({error}). Write down in {path} what to research.") from None
     except CharterError as error:

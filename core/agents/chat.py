@@ -7,19 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from core import edits
-from core.agents import formats, prompt
+from core.agents import bans, formats, prompt
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.formats import TIERS, Tier
 from core.agents.prompt import Message
-from core.charter import CharterError
-from core.charter import read as read_charter
 from core.edits import EditError
 from core.model import Data, Proposal
 from core.plain import clean
 
 TRIES = 3  # with one form of answer
 DOWN_AFTER, UP_AFTER = 2, 5  # proposals in a row that failed, or fitted at once, before the form changes
-SHOWN_BACK = 2000  # characters of a refused answer that the model sees again
 
 Hear = Callable[[str], None]
 
@@ -91,7 +88,7 @@ class LanguageModel:
         least = prompt.estimate(context.source + context.charter) + prompt.ANSWER_TOKENS
         tokens = await self._chat.context(least)
         talk = prompt.messages(context, form, tokens)
-        schema = formats.schema(form, context.source, _off_limits(context))
+        schema = formats.schema(form, context.source, bans.knobs_left_out(context))
         reason = ""
         for _ in range(TRIES):
             spent["tries"] += 1
@@ -107,11 +104,7 @@ class LanguageModel:
                 reason = str(error)
                 if answer.cut:
                     reason = f"The answer was too long and was cut off. {reason}"
-            talk = [
-                *talk[:2],
-                {"role": "assistant", "content": answer.text[:SHOWN_BACK]},
-                {"role": "user", "content": _again(reason)},
-            ]
+            talk = prompt.again(context, form, tokens, answer.text, reason)
         return None, reason
 
     async def understand(self, charter: str) -> tuple[str, ...]:
@@ -132,31 +125,22 @@ class Unusable(AgentFailed):
         self.meta = meta
 
 
-def _again(reason: str) -> str:
-    return f"That cannot be used: {clean(reason, 1200)}\nAnswer again in the same form, with a change that is new and fits."
-
-
-def _off_limits(context: Context) -> tuple[str, ...]:
-    try:
-        return read_charter(context.charter).off_limits
-    except CharterError:
-        return ()
-
-
 def check(context: Context, proposal: Proposal) -> None:
     """What every proposal must pass before it costs any training. Raises EditError, written for the model."""
     candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
-    edits.gate(context.source, candidate, off_limits=_off_limits(context))
+    edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
     fingerprint = edits.fingerprint(candidate)
     same = next(
         (past for past in context.past if past.parent == context.parent and past.fingerprint == fingerprint), None
     )
     if same is not None:
         raise EditError(
-            f"This very change was tried as experiment {same.number}: {clean(same.finding, 200)} Propose another."
+            f"This very change was tried as experiment {same.number} ({same.verdict.words}). Propose another."
         )
     if fingerprint in context.pending:
         raise EditError("This very change is being tried just now. Propose another.")
+    if reason := bans.refusal(context, candidate):
+        raise EditError(reason)
 
 
 def _history(past: Sequence[Past], name: str) -> list[tuple[Tier, bool]]:
