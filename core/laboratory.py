@@ -136,12 +136,14 @@ class Laboratory:
         except (OSError, UnicodeDecodeError):
             return ""
 
-    def restated(self, words: tuple[str, ...]) -> None:
-        """What the agent made of program.md, beside what the checks did. It is shown; only the checks bind."""
+    def restated(self, words: tuple[str, ...], meta: dict[str, Any]) -> None:
+        """What the agent made of program.md, beside what the checks did, and what that cost. It is shown; only the checks bind."""
         known = self.state.charter
-        if known is not None and words:
+        if known is not None and (words or meta):
             understood = tuple(self.charter.understood) + tuple(self.charter.ignored) + words
-            self.record(ev.Charter(sha=known.sha, understood=understood, limits=known.limits))
+            self.record(
+                ev.Charter(sha=known.sha, understood=understood, limits=known.limits, problem=known.problem, meta=meta)
+            )
 
     # -- commits --------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from pydantic import Field
@@ -45,10 +45,15 @@ class Context(Data):
 
 
 class Understood(Data):
-    """program.md in an agent's own words, and what that cost (tokens, seconds, ...), for the ledger."""
+    """program.md in an agent's own words (none: it said nothing usable), and what that cost, for the ledger."""
 
     words: tuple[str, ...] = ()
     meta: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: Understood | Iterable[str]) -> Understood:
+        """An agent may return its words alone."""
+        return given if isinstance(given, Understood) else cls(words=tuple(given))
 
 
 class Exhausted(Exception):
@@ -64,6 +69,7 @@ class AgentFailed(Exception):
     def __init__(self, message: str, wait_s: float = 0.0) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+        self.meta: dict[str, Any] = {}  # what the failing cost, for the ledger
 
 
 class Agent(Protocol):

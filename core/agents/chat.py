@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from core import edits
 from core.agents import bans, formats, prompt
-from core.agents.base import AgentFailed, Context, Past
+from core.agents.base import AgentFailed, Context, Past, Understood
 from core.agents.formats import TIERS, Tier
 from core.agents.prompt import Message
-from core.edits import EditError
+from core.agents.spent import Spent, Stage
+from core.edits import EditError, NotRead
 from core.model import Data, Proposal
 from core.plain import clean
 
@@ -61,8 +61,7 @@ class LanguageModel:
 
     async def propose(self, context: Context) -> Proposal:
         """Raises AgentFailed when the server fails or no form of answer could be used."""
-        began, tier = time.monotonic(), choose(_history(context.past, self.name), self._chat.start)
-        spent = {"tokens": 0, "prompt_tokens": 0, "tries": 0}
+        tier, spent = choose(_history(context.past, self.name), self._chat.start), Spent(self.name)
         reason = ""
         for form in _downwards(tier):
             try:
@@ -70,20 +69,14 @@ class LanguageModel:
             except prompt.TooSmall as error:
                 raise AgentFailed(str(error)) from error
             if proposal is not None:
-                meta = {
-                    **proposal.meta,
-                    "model": self.name,
-                    "format": form,
-                    "seconds": round(time.monotonic() - began, 2),
-                    **spent,
-                }
+                meta = {**proposal.meta, **spent.meta, "format": form}
                 return proposal.model_copy(update={"agent": self.name, "meta": meta})
         raise Unusable(
-            f"{self.name} gave no usable proposal in {spent['tries']} tries: {clean(reason, 200)}",
-            {"model": self.name, "format": tier, "seconds": round(time.monotonic() - began, 2), **spent},
+            f"{self.name} gave no usable proposal in {spent.tries} tries: {clean(reason, 200)}",
+            {**spent.meta, "format": tier},
         )
 
-    async def _with_form(self, form: Tier, context: Context, spent: dict[str, int]) -> tuple[Proposal | None, str]:
+    async def _with_form(self, form: Tier, context: Context, spent: Spent) -> tuple[Proposal | None, str]:
         """A checked proposal in this form, or why there is none."""
         least = prompt.estimate(context.source + context.charter) + prompt.ANSWER_TOKENS
         tokens = await self._chat.context(least)
@@ -91,27 +84,39 @@ class LanguageModel:
         schema = formats.schema(form, context.source, bans.knobs_left_out(context))
         reason = ""
         for _ in range(TRIES):
-            spent["tries"] += 1
             self.hear("")
-            answer = await self._chat.ask(talk, schema, self.hear)
-            spent["tokens"] += answer.tokens
-            spent["prompt_tokens"] += answer.prompt_tokens
+            try:
+                answer = await self._chat.ask(talk, schema, self.hear)
+            except AgentFailed as error:
+                spent.reached(form, "asked")
+                error.meta = {**spent.meta, "format": form}
+                raise
+            stage: Stage = "answered"
             try:
                 proposal = formats.parse(form, answer.text, context.source)
+                stage = "applied"
                 check(context, proposal)
+                stage = "passed"
                 return proposal, ""
             except EditError as error:
                 reason = str(error)
+                if stage == "answered" and not isinstance(error, NotRead):
+                    stage = "parsed"
                 if answer.cut:
                     reason = f"The answer was too long and was cut off. {reason}"
+            finally:
+                spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
             talk = prompt.again(context, form, tokens, answer.text, reason)
         return None, reason
 
-    async def understand(self, charter: str) -> tuple[str, ...]:
-        """program.md in the model's own words, so that a human sees what it made of it; () when it says nothing usable."""
+    async def understand(self, charter: str) -> Understood:
+        """program.md in the model's own words, so that a human sees what it made of it; no words when it says nothing usable."""
+        spent = Spent(self.name)
         await self._chat.context(prompt.estimate(charter) + prompt.ANSWER_TOKENS)
         answer = await self._chat.ask(prompt.restate(charter), formats.UNDERSTANDING, self.hear)
-        return formats.understanding(answer.text)
+        words = formats.understanding(answer.text, charter)
+        spent.reached("understanding", "passed" if words else "answered", answer.tokens, answer.prompt_tokens)
+        return Understood(words=words, meta=spent.meta)
 
     async def release(self) -> None:
         await self._chat.release()
