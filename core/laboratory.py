@@ -140,7 +140,8 @@ class Laboratory:
         """What the agent made of program.md, beside what the checks did, and what that cost. It is shown; only the checks bind."""
         known = self.state.charter
         if known is not None and (words or meta):
-            understood = tuple(self.charter.understood) + tuple(self.charter.ignored) + words
+            unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
+            understood = tuple(self.charter.understood) + tuple(self.charter.ignored) + (words or (unsaid,))
             self.record(
                 ev.Charter(sha=known.sha, understood=understood, limits=known.limits, problem=known.problem, meta=meta)
             )
