@@ -224,6 +224,8 @@ class Laboratory:
             if merged is None:
                 raise edits.EditError("the best changed the same lines")
             edits.gate(new, merged, off_limits=self.charter.off_limits)
+            if same := schedule.repeated(self.state, number, best, edits.fingerprint(merged)):
+                raise edits.EditError(f"on the new best it is the very change of experiment {same.number}")
         except edits.EditError as error:
             reason = f"its parent was overtaken and the change no longer applies: {error}"
             self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
@@ -243,6 +245,18 @@ class Laboratory:
             )
         )
         self._point_attempt(number)
+
+    def recheck(self) -> None:
+        """Hold waiting proposals against a program.md that changed since they were made, before they cost any training."""
+        self.watch_charter()
+        for experiment in list(schedule.unchecked(self.state)):
+            try:
+                edits.gate(
+                    self._source(experiment.parent), self._source(experiment.commit), off_limits=self.charter.off_limits
+                )
+            except edits.EditError as error:
+                reason = f"program.md changed while it waited: {error}"
+                self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
 
     def revise(self, experiment: Experiment, source: str) -> None:
         """Another change for a proposal that has not run, from the human."""
