@@ -109,6 +109,16 @@ class LanguageModel:
             talk = prompt.again(context, form, tokens, answer.text, reason)
         return None, reason
 
+    async def told(self, context: Context) -> tuple[list[Message], str]:
+        """What the model would be told for this context, and in a few words how; it is asked nothing. Raises AgentFailed."""
+        form = choose(_history(context.past, self.name), self._chat.start)
+        tokens = await self._chat.context(prompt.needs(context, form))
+        try:
+            talk = prompt.messages(context, form, tokens)
+        except prompt.TooSmall as error:
+            raise AgentFailed(str(error)) from error
+        return talk, f"{self.name}, form of answer {form}, context of {tokens} tokens"
+
     async def understand(self, charter: str) -> Understood:
         """program.md in the model's own words, so that a human sees what it made of it; no words when it says nothing usable."""
         spent = Spent(self.name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood
 from core.agents.chat import Hear, Unusable
+from core.agents.prompt import Message
 from core.model import Proposal
 
 BACKOFF_S = (5.0, 300.0)  # before a server that did not answer is asked again
@@ -20,6 +21,12 @@ async def _understood(agents: Sequence[Agent], charter: str) -> Understood:
         if restate is not None and (found := Understood.of(await restate(charter))).words:
             break
     return found
+
+
+async def _told(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
+    """What the first that asks a model would tell it; None where none does. Raises AgentFailed."""
+    tell = next((tell for agent in agents if (tell := getattr(agent, "told", None)) is not None), None)
+    return None if tell is None else await tell(context)
 
 
 class WithStandIn:
@@ -59,6 +66,9 @@ class WithStandIn:
     async def understand(self, charter: str) -> Understood:
         return await _understood([self._agent], charter)
 
+    async def told(self, context: Context) -> tuple[list[Message], str] | None:
+        return await _told([self._agent], context)
+
     async def release(self) -> None:
         await self._agent.release()
         await self._stand_in.release()
@@ -95,6 +105,9 @@ class Turns:
 
     async def understand(self, charter: str) -> Understood:
         return await _understood(self._agents, charter)
+
+    async def told(self, context: Context) -> tuple[list[Message], str] | None:
+        return await _told(self._agents, context)
 
     async def release(self) -> None:
         for agent in self._agents:
