@@ -1,20 +1,28 @@
-"""Agents without training: proposals a minute, how many are usable and distinct, what they cost.
+"""Agents: proposals a minute, how many are usable, how many distinct ideas, what they cost; and how much of a run is training.
 
-python benchmarks/agents.py [--agent search --agent ollama:MODEL ...] [-n 50]
+An idea is the set of constants and definitions that a change touches (core/ideas.py): proposals that move one constant to and
+fro are one idea, however different their texts.
+
+python benchmarks/agents.py [--agent search --agent ollama:MODEL ...] [-n 50] [--run 6 --budget 5]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core import edits, project
-from core.agents import registry
+from core import edits, ideas, journal, project
+from core import events as ev
+from core.agents import bans, registry
 from core.agents.base import AgentFailed, Context, Past
 from core.model import Verdict
 from core.proposer import realise
@@ -33,7 +41,7 @@ async def measure(spec: str, count: int) -> str:
         try:
             proposal = await agent.propose(context)
             candidate = realise(source, proposal)
-            edits.gate(source, candidate)
+            edits.gate(source, candidate, off_limits=bans.off_limits(context))
         except (AgentFailed, edits.EditError) as error:
             print(f"  {number}: {error}")
             continue
@@ -45,24 +53,51 @@ async def measure(spec: str, count: int) -> str:
             "parent": parent,
             "fingerprint": edits.fingerprint(candidate),
             "verdict": Verdict.DISCARD,
+            "idea": ideas.touched(source, candidate),
         }
         past += (Past(proposal=proposal, gain=0.0, finding="It made no difference.", **fields),)
     minutes = (time.perf_counter() - began) / 60
     await agent.release()
-    distinct = len({p.fingerprint for p in past}) / max(1, len(past))
+    distinct = len({p.idea for p in past})
     return (
         f"{spec}: {count / minutes:.1f} proposals/min, {usable / count:.0%} its own and usable, {stood_in} by a stand-in, "
-        f"{distinct:.0%} distinct, {tokens / count:.0f} tokens each"
+        f"{distinct} distinct ideas among {len(past)}, {tokens / count:.0f} tokens each"
     )
+
+
+def share(spec: str, experiments: int, budget: float) -> str:
+    """A short real run on tiny shapes, in a copy of the source tree: the share of its wall time in which something trained."""
+    here = project.find()
+    with tempfile.TemporaryDirectory(prefix="autoresearch-bench-") as name:
+        root = Path(name) / "copy"
+        shutil.copytree(here.root / "nanochat", root / "nanochat", ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("program.md", "prepare.py"):
+            shutil.copyfile(here.root / file, root / file)
+        command = [
+            sys.executable, "-m", "core.cli", "run", "--headless", "--profile", "tiny", "--device", "cpu", "--slots", "1", "--name", "bench",
+            "--dataset", f"text:{here.root / 'core'}", "--agent", spec, "--budget", str(budget), "--max-experiments", str(experiments),
+        ]  # fmt: skip
+        env = {**os.environ, "PYTHONPATH": str(here.root), "AUTORESEARCH_DATA": str(Path(name) / "data")}
+        done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+        if done.returncode:
+            return f"{spec}: the run failed: {done.stdout[-300:]}{done.stderr[-300:]}"
+        events = list(journal.read(root / "logs" / "bench" / journal.NAME))
+    began = next(event.t for event in events if isinstance(event, ev.Launched))
+    trained = sum(event.total_wall_s for event in events if isinstance(event, ev.Measured))
+    return f"{spec}: {trained / (events[-1].t - began):.0%} of the wall time of {experiments} experiments of {budget:g} s was training and scoring"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--agent", action="append")
     parser.add_argument("-n", type=int, default=50)
+    parser.add_argument("--run", type=int, default=6, help="experiments of the real run; 0: none")
+    parser.add_argument("--budget", type=float, default=5.0, help="its seconds each")
     parsed = parser.parse_args()
     for spec in parsed.agent or ["search"]:
         print(asyncio.run(measure(spec, parsed.n)))
+        if parsed.run:
+            print(share(spec, parsed.run, parsed.budget))
 
 
 if __name__ == "__main__":

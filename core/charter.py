@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import yaml
 from pydantic import Field
 
 from core.model import Data
+from core.plain import clean
 
 TOPICS: dict[str, tuple[str, ...]] = {
     "attention": ("attention", "window", "causal", "softmax"),
@@ -25,6 +27,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
 }
 FOCUS = re.compile(r"\b(focus on|worth trying|try|prefer|explore|concentrate on|look at|directions?)\b", re.I)
 AVOID = re.compile(r"\b(avoid|do not|don't|never|no more|stay away from|leave alone|not worth)\b", re.I)
+BUDGET = re.compile(r"\b(budget|(max_)?seconds|(max_)?minutes|hours)\b", re.I)
 FOCUS_WEIGHT, MENTION_WEIGHT = 3.0, 1.5
 
 
@@ -43,24 +46,36 @@ class Charter(Data):
     ignored: tuple[str, ...] = ()
 
 
-def read(text: str) -> Charter:
-    """Understand a program.md. Raises CharterError with a sentence."""
+def read(text: str, known: Collection[str] = ()) -> Charter:
+    """Understand a program.md; `known` are the names of train.py, of which its prose may put some off limits.
+
+    Raises CharterError with a sentence.
+    """
     if not text.strip():
         raise CharterError("program.md is empty. Write down what to research, in plain English, and start again.")
     matter, prose = _split(text)
     limits, ignored = _limits(matter)
-    limits = _limits_in_prose(prose) | limits
+    stated, unread = _limits_in_prose(prose)
+    names = (*limits.get("off_limits", ()), *_names_in_prose(prose, known))
+    limits = stated | limits | ({"off_limits": tuple(dict.fromkeys(names))} if names else {})
+    ignored += unread
     weights = _weights(prose)
-    understood = [f"{name} {value} (checked)" for name, value in limits.items()]
+    understood = [f"{name} {_said(value)} (checked)" for name, value in limits.items()]
     focus = [topic for topic, weight in weights.items() if weight > 1]
     avoid = [topic for topic, weight in weights.items() if weight == 0]
     if focus:
         understood.append(f"directions: {', '.join(focus)}")
     if avoid:
         understood.append(f"avoid: {', '.join(avoid)}")
+    if BUDGET.search(text):
+        understood.append("the budget is what --budget says, whatever stands here")
     if not prose.strip():
         ignored.append("there is no text besides the front matter")
     return Charter(**limits, weights=weights, understood=tuple(understood), ignored=tuple(ignored))
+
+
+def _said(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -107,28 +122,103 @@ def _limits(matter: str) -> tuple[dict[str, Any], list[str]]:
     return limits, [f"the front matter's {key}, which no check knows" for key in content]
 
 
-_BOUND = (
-    r"(?:at most|no more than|more than|not above|above|under|below|max(?:imum)?(?: of)?|up to|over|exceed(?:ing)?)"
-)
 _UNITS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "billion": 1e9}
-_PARAMS = re.compile(
-    rf"{_BOUND} (\d[\d.,_]*) ?(k|m|b|thousand|million|billion)?\b ?(?:parameters|params|weights)", re.I
-)
-_MEMORY = re.compile(rf"{_BOUND} (\d[\d.]*) ?(?:gb|gib|gigabytes)\b(?: of)? ?(?:gpu |video )?(?:memory|ram|vram)", re.I)
+_NUMBER = r"(?P<number>\d[\d.,_']*) ?(?P<unit>k|m|b|thousand|million|billion)?\b ?"
+_PARAMS = _NUMBER + r"(?:parameters|params|weights)\b"
+_MEMORY = r"(?P<number>\d[\d.,]*) ?(?P<unit>)(?:gb|gib|gigabytes)\b(?: of)? ?(?:gpu |video )?(?:memory|ram|vram)\b"
+_MOST = r"(?:at most|(?:no|not|never) (?:more|larger|bigger|greater) than|up to|max(?:imum)?(?: of)?|no more than) "
+_UNDER = r"(?:below|under|less than|fewer than|smaller than) "
+_ORDER = re.compile(r"\b(?:stay|keep|remain|hold|fit|limit|use|must|should|has to|have to|always)\b", re.I)
+_NO = r"(?:\b(?:no|not|never|nothing|avoid|without|nowhere)\b|n't\b)(?: [\w-]+){0,4}? "  # so near that it is this bound's own
+_OVER = r"(?:more than|larger than|bigger than|above|over|beyond|exceed(?:ing|s)?) "
+_NEGATED = re.compile(r"\b(?:no|not|never|nothing|avoid|without)\b|n't\b", re.I)
+_LOOSE = re.compile(r"\b(?:afraid|hesitate|worry|mind|shy|only|just|limited|unless|except|if)\b|\?\s*$", re.I)
 
 
-def _limits_in_prose(prose: str) -> dict[str, Any]:
-    """Limits that a sentence states in figures; the front matter goes before them."""
+def _limits_in_prose(prose: str) -> tuple[dict[str, Any], list[str]]:
+    """Limits that a sentence states in figures, and those that cannot be read; the front matter goes before them."""
     found: dict[str, Any] = {}
-    if match := _PARAMS.search(prose):
-        number = float(match[1].replace(",", "").replace("_", "").rstrip("."))
-        if number > 0:
-            found["max_params"] = int(number * _UNITS[(match[2] or "").lower()])
-    if match := _MEMORY.search(prose):
-        number = float(match[1].rstrip("."))
-        if number > 0:
-            found["max_memory_gb"] = number
-    return found
+    unread = []
+    for sentence in _sentences(prose):
+        for name, what in (("max_params", _PARAMS), ("max_memory_gb", _MEMORY)):
+            match = _bound(sentence, what)
+            if match is None or name in found:
+                continue
+            number = _number(match["number"], bool(match["unit"]))
+            if number is None:
+                unread.append(f"the limit in {clean(match[0], 60)!r}, whose figure cannot be read")
+            elif number > 0:
+                number *= _UNITS[(match["unit"] or "").lower()]
+                found[name] = int(number) if name == "max_params" else number
+    return found, unread
+
+
+def _bound(sentence: str, what: str) -> re.Match[str] | None:
+    """An upper bound that this sentence states: `at most`, `stay under`, a negated `more than`. Anything less clear is none."""
+    if _LOOSE.search(sentence):
+        return None
+    if match := re.search(_MOST + what, sentence, re.I) or re.search(_NO + _OVER + what, sentence, re.I):
+        return match
+    match = re.search(_UNDER + what, sentence, re.I)
+    before = sentence[: match.start()] if match else ""
+    return match if _ORDER.search(before) and not _NEGATED.search(before) else None
+
+
+def _number(text: str, unit: bool) -> float | None:
+    """A figure as people write it: 1,500,000 or 1.500.000 or 1_500_000 or 1.5; None for what is none."""
+    text = text.rstrip(".,_'")
+    if re.fullmatch(r"\d+", text):
+        return float(text) if len(text) < 19 else None
+    if re.fullmatch(r"\d{1,3}([.,_'])\d{3}(\1\d{3})*", text) and (not unit or len(re.findall(r"\D", text)) > 1):
+        return float(re.sub(r"\D", "", text)) if len(text) < 25 else None
+    if re.fullmatch(r"\d{1,9}[.,]\d{1,9}", text):
+        return float(text.replace(",", "."))
+    return float(text.replace("_", "")) if re.fullmatch(r"\d+(_\d+)+", text) and len(text) < 19 else None
+
+
+_TOUCH = r"(?:touch|change|edit|modify|alter|move|tune|vary|adjust|set|rewrite)"
+_HANDS_OFF = tuple(
+    re.compile(pattern, re.I)
+    for pattern in (
+        rf"(?:do not|don't|never|must not|should not|may not) (?:ever )?{_TOUCH} (?P<what>.*)",
+        r"\bleave (?P<what>.*?) (?:alone|as (?:it|they) (?:is|are)|unchanged|untouched)",
+        r"\bkeep (?P<what>.*?) (?:fixed|constant|as (?:it|they) (?:is|are)|unchanged|untouched)",
+        rf"(?P<what>.*?) (?:must|should|may|shall) (?:not be {_TOUCH}(?:e?d)?|never be {_TOUCH}(?:e?d)?|stay|remain)\b",
+        r"(?P<what>.*?) (?:is|are) (?:off[ -]limits|untouchable|not to be (?:touched|changed))",
+    )
+)
+_CONDITION = re.compile(
+    r"\b(?:unless|except|until|if|when|without|too much|by more than|at once|together)\b|\?\s*$", re.I
+)
+_CODE = re.compile(r"`([\w.]+)(?:\(\))?`|\b([A-Za-z_]\w*(?:\.\w+)*)")
+
+
+def _names_in_prose(prose: str, known: Collection[str]) -> tuple[str, ...]:
+    """Names of train.py that a sentence says to leave alone, without any condition. A name that is also a plain word
+    (schedule, Block) counts only in backquotes."""
+    found: list[str] = []
+    for sentence in _sentences(prose):
+        if _CONDITION.search(sentence):
+            continue
+        for pattern in _HANDS_OFF:
+            for match in pattern.finditer(sentence):
+                what = re.split(r"\b(?:but|and (?!\S+\s*$|`|[A-Z]\w*[A-Z_.]))", match["what"])[0]
+                for quoted, bare in _CODE.findall(what):
+                    name = quoted or (bare if re.search(r"\w[A-Z]|_|\.", bare) else "")
+                    if name in known and name not in found:
+                        found.append(name)
+    return tuple(found)
+
+
+def _sentences(prose: str) -> list[str]:
+    """Sentences, across line breaks; a heading, a list's item or an empty line ends one."""
+    joined = re.sub(r"\n(?!\s*(?:\n|[-*+#>]|\d+[.)]\s))\s*", " ", prose)
+    return [
+        words
+        for line in joined.splitlines()
+        for part in re.split(r"(?<=[.;!?])\s", line)
+        if (words := " ".join(part.split()))
+    ]
 
 
 def _weights(prose: str) -> dict[str, float]:

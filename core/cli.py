@@ -347,7 +347,7 @@ def propose(
     spec = agent or reach.default(say)
     maker = registry.check(spec, project.root)
     if dry_run:
-        say(trial.told(project, seed))
+        say(trial.told(project, maker(), seed))
         return
     for words in trial.proposals(project, maker(), count, seed):
         say(words)

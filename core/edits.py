@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from core.model import CrashClass, Edit
 
 SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
 SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence"}
+DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and some hundreds are more than Python's own tools take
 
 
 class EditError(Exception):
@@ -19,6 +21,10 @@ class EditError(Exception):
     def __init__(self, message: str, crash: CrashClass | None = None) -> None:
         super().__init__(message)
         self.crash = crash.value if crash else ""
+
+
+class NotRead(EditError):
+    """An answer that has not the form that was asked for, so that there is no change to look at."""
 
 
 def apply(source: str, edits: Sequence[Edit]) -> str:
@@ -57,6 +63,8 @@ def check(source: str) -> ast.Module:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise EditError(f"syntax error{where}: {getattr(error, 'msg', error)}.", CrashClass.SYNTAX) from None
+    if _depth(tree) > DEEPEST:
+        raise EditError(f"It nests more than {DEEPEST} levels deep; write it flatter.", CrashClass.CONTRACT)
     train = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train"]
     if len(train) != 1 or len(train[0].args.posonlyargs + train[0].args.args) != 1:
         raise EditError("It must have exactly one top-level function train(run).", CrashClass.CONTRACT)
@@ -69,6 +77,15 @@ def check(source: str) -> ast.Module:
     return tree
 
 
+def _depth(tree: ast.AST) -> int:
+    """Levels of nesting, found without recursion."""
+    level: list[ast.AST] = [tree]
+    deep = 0
+    while level and deep <= DEEPEST:
+        level, deep = [child for node in level for child in ast.iter_child_nodes(node)], deep + 1
+    return deep
+
+
 def _seeds(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     return name in SEEDING or (name in SEEDED and bool(call.args or call.keywords))
@@ -77,7 +94,8 @@ def _seeds(call: ast.Call) -> bool:
 def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
     """What every proposal must pass before it is trained. Raises EditError."""
     tree = check(new)
-    before = ast.parse(old)
+    with readable():
+        before = ast.parse(old)
     if fingerprint(old) == fingerprint(new):
         raise EditError("It does not change what train.py does: only comments or formatting differ, or nothing.")
     for name in off_limits:
@@ -98,8 +116,21 @@ def _definition(tree: ast.Module, name: str) -> list[str]:
             if rest and isinstance(node, ast.ClassDef):
                 found += _definition(ast.Module(node.body, []), rest)
             else:
-                found.append(ast.dump(node))
+                with readable():
+                    found.append(ast.dump(node))
     return found
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Code that Python parses but cannot walk or write down (too deep, a number too long) is no code to train: an EditError."""
+    try:
+        yield
+    except SyntaxError:
+        raise
+    except (RecursionError, MemoryError, ValueError) as error:
+        words = "it nests too deeply or holds too long a number"
+        raise EditError(f"train.py cannot be read ({words}: {error}).", CrashClass.CONTRACT) from None
 
 
 class _Bare(ast.NodeTransformer):
@@ -119,14 +150,23 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
+def bare(source: str) -> ast.Module:
+    """The tree of a train.py without its docstrings. Raises SyntaxError, and what recursion raises."""
+    tree = ast.parse(source)
+    _Bare().visit(tree)
+    return tree
+
+
 def fingerprint(source: str) -> str:
-    """A hash of the normalised AST: comments, docstrings and formatting do not matter. Raises SyntaxError."""
-    return hashlib.sha256(ast.dump(_Bare().visit(ast.parse(source))).encode(errors="replace")).hexdigest()[:16]
+    """A hash of the normalised AST: comments, docstrings and formatting do not matter. Raises SyntaxError and EditError."""
+    with readable():
+        return hashlib.sha256(ast.dump(bare(source)).encode(errors="replace")).hexdigest()[:16]
 
 
 def ast_nodes(source: str) -> int:
-    """The size of train.py in AST nodes, docstrings left out. Raises SyntaxError."""
-    return sum(1 for _ in ast.walk(_Bare().visit(ast.parse(source))))
+    """The size of train.py in AST nodes, docstrings left out. Raises SyntaxError and EditError."""
+    with readable():
+        return sum(1 for _ in ast.walk(bare(source)))
 
 
 def unified(old: str, new: str) -> str:

@@ -61,12 +61,13 @@ class Fit(Event, frozen=True, kw_only=True):
 
 
 class Charter(Event, frozen=True, kw_only=True):
-    """program.md was read: its hash and what was understood of it."""
+    """program.md was read: its hash and what was understood of it. `meta`: what restating it cost a model, when one did."""
 
     sha: str
     understood: tuple[str, ...] = ()
     limits: dict[str, Any] = {}
     problem: str = ""
+    meta: dict[str, Any] = {}
 
 
 class Proposed(Event, frozen=True, kw_only=True):

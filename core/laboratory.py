@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from core import edits, findings, knobs, measuring, profiles, schedule, stats
+from core import edits, findings, ideas, knobs, measuring, profiles, schedule, stats
 from core import events as ev
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
@@ -106,7 +106,7 @@ class Laboratory:
         self._charter_stamp = stamp
         known = self.state.charter
         try:
-            charter, text = check_charter(self.project.program)
+            charter, text = check_charter(self.project.program, ideas.names(self._present()))
         except UsageError as error:
             if known is None or not self.charter_text:
                 raise
@@ -127,12 +127,24 @@ class Laboratory:
                 )
             )
 
-    def restated(self, words: tuple[str, ...]) -> None:
-        """What the agent made of program.md, beside what the checks did. It is shown; only the checks bind."""
+    def _present(self) -> str:
+        """The train.py that a proposal would change now."""
+        if self.state.best:
+            return self._source(self.state.best)
+        try:
+            return self.project.train.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def restated(self, words: tuple[str, ...], meta: dict[str, Any]) -> None:
+        """What the agent made of program.md, beside what the checks did, and what that cost. It is shown; only the checks bind."""
         known = self.state.charter
-        if known is not None and words:
-            understood = tuple(self.charter.understood) + tuple(self.charter.ignored) + words
-            self.record(ev.Charter(sha=known.sha, understood=understood, limits=known.limits))
+        if known is not None and (words or meta):
+            unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
+            understood = tuple(self.charter.understood) + tuple(self.charter.ignored) + (words or (unsaid,))
+            self.record(
+                ev.Charter(sha=known.sha, understood=understood, limits=known.limits, problem=known.problem, meta=meta)
+            )
 
     # -- commits --------------------------------------------------------------------------------------------------
 
@@ -212,6 +224,8 @@ class Laboratory:
             if merged is None:
                 raise edits.EditError("the best changed the same lines")
             edits.gate(new, merged, off_limits=self.charter.off_limits)
+            if same := schedule.repeated(self.state, number, best, edits.fingerprint(merged)):
+                raise edits.EditError(f"on the new best it is the very change of experiment {same.number}")
         except edits.EditError as error:
             reason = f"its parent was overtaken and the change no longer applies: {error}"
             self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
@@ -231,6 +245,18 @@ class Laboratory:
             )
         )
         self._point_attempt(number)
+
+    def recheck(self) -> None:
+        """Hold waiting proposals against a program.md that changed since they were made, before they cost any training."""
+        self.watch_charter()
+        for experiment in list(schedule.unchecked(self.state)):
+            try:
+                edits.gate(
+                    self._source(experiment.parent), self._source(experiment.commit), off_limits=self.charter.off_limits
+                )
+            except edits.EditError as error:
+                reason = f"program.md changed while it waited: {error}"
+                self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
 
     def revise(self, experiment: Experiment, source: str) -> None:
         """Another change for a proposal that has not run, from the human."""
@@ -407,11 +433,11 @@ class Laboratory:
             publish(self.folder, self.state, self.sigma)
 
 
-def check_charter(path: Path) -> tuple[Charter, str]:
-    """program.md, read and understood. Raises UsageError with a sentence when it cannot be used."""
+def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:
+    """program.md, read and understood with the names of train.py. Raises UsageError with a sentence when it cannot be used."""
     try:
         text = path.read_text(encoding="utf-8")
-        return read_charter(text), text
+        return read_charter(text, known), text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"program.md cannot be read ({error}). Write down in {path} what to research.") from None
     except CharterError as error:

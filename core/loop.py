@@ -201,6 +201,9 @@ class Loop:
         state = self.lab.state
         if state.baseline_failure is not None:
             self.lab.fit_smaller()  # raises UsageError when that cannot help
+        self.lab.recheck()
+        if self.waiting is not None and self.waiting.number not in state.open:
+            self.waiting = None
         running = {launched.number for launched in state.running.values()}
         for experiment in list(state.open.values()):
             if experiment.number in running or not experiment.approved or state.baseline is None:

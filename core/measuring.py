@@ -75,6 +75,8 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
             policy.disturbed(result, earlier, same_code=earlier is not None, device=device, baseline=state.baseline)
             or ""
         )
+    elif result.crash is CrashClass.OUT_OF_MEMORY and device != "cpu" and state.baseline is not None:
+        disturbed = policy.intruder(result, state.baseline) or ""  # the memory that it lacked was in other hands
     if work.role in ("baseline", "best") and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
         disturbed = ""  # the machine is like this; better a noisy yardstick than none
     return Measured(

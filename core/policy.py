@@ -149,8 +149,8 @@ def disturbed(
     ratio = _mean(result.pace) / _mean(before) if result.pace and before and _mean(before) > 0 else 1.0
     slowest = min(result.pace) / max(result.pace) if len(result.pace) > 1 and max(result.pace) > 0 else 1.0
     if device != "cpu":
-        if (more := result.others - (baseline.others if baseline else 0)) > INTRUDER:
-            return f"another process took {more / 1e9:.1f} GB of the GPU during it"
+        if words := intruder(result, baseline):
+            return words
         if (share := result.held_down - (baseline.held_down if baseline else 0.0)) > HELD_DOWN:
             return (
                 f"the GPU's clock was held down (heat or power) for {share:.0%} more of the time than in the baseline"
@@ -170,6 +170,12 @@ def disturbed(
     if slowest < UNEVEN:
         return f"other work slowed the machine down for a while: to {slowest:.0%} of its pace in the same run"
     return None
+
+
+def intruder(result: Result, baseline: Measured | None) -> str | None:
+    """That other processes held more of the GPU's memory than during the baseline, as a clause."""
+    more = result.others - (baseline.others if baseline else 0)
+    return f"another process took {more / 1e9:.1f} GB of the GPU during it" if more > INTRUDER else None
 
 
 def _one_way(pace: Sequence[float]) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from core import edits
+from core import diagnosis, edits, ideas
 from core import events as ev
-from core.agents.base import Agent, AgentFailed, Context, Past
-from core.laboratory import Laboratory
+from core.agents.base import Agent, AgentFailed, Context, Past, Understood
+from core.diagnosis import Training
+from core.laboratory import OF_ITS_OWN, Laboratory
 from core.model import CrashClass, Proposal, Verdict
 from core.state import Experiment, State
 
 TRIES = 3
+RESTATE_AGAIN = 32  # proposals after which a failed restatement is asked for again, at the most
+CURVE_BYTES = 1_000_000  # of a training's curve that are read
 SOURCE_LIMIT = 200_000  # characters of a train.py; anything longer is no page a human would read
 
 
@@ -23,7 +25,10 @@ class Proposer:
     """Asks one agent and turns its answer into a commit and a Proposed event."""
 
     agent: Agent
-    _restated: str = ""  # the program.md that the agent has put into its own words
+    _asked: str = ""  # the program.md that the agent was asked to put into its own words
+    _failures: int = 0  # at that, in a row
+    _restate_at: int = 0  # the experiment from which it is asked again
+    _ideas: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # by parent and commit
 
     async def propose(self, lab: Laboratory) -> None:
         """Record one new proposal. Raises AgentFailed or Exhausted as the agent does.
@@ -39,31 +44,42 @@ class Proposer:
             source = lab.source(parent)
             proposal = await self.agent.propose(self._context(lab, source, tuple(rejections)))
             proposal = proposal.model_copy(update={"agent": proposal.agent or self.agent.name})
+            idea: tuple[str, ...] = ()
             candidate = source
             crash = ""
             try:
                 candidate = realise(source, proposal)
+                idea = ideas.touched(source, candidate)
                 edits.gate(source, candidate, off_limits=lab.charter.off_limits)
                 self._check_new(lab.state, edits.fingerprint(source), edits.fingerprint(candidate))
                 break
             except edits.EditError as error:
                 rejections.append(str(error))
                 crash = error.crash or ""
+        refused = len(rejections) == TRIES  # what is never trained is no try of its idea
+        proposal = proposal.model_copy(update={"meta": {**proposal.meta, "idea": [] if refused else list(idea)}})
         lab.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
-        if len(rejections) == TRIES:
+        if refused:
             number = max(lab.state.experiments)
             verdict = Verdict.CRASH if crash else Verdict.INVALID
             lab.judge(ev.Judged(number=number, verdict=verdict, crash=crash, reason=rejections[-1], finding=""))
 
     async def _restate(self, lab: Laboratory) -> None:
-        """Let a language model say once what it understood of each program.md. Failing at that is no reason not to propose."""
-        sha = lab.state.charter.sha if lab.state.charter else ""
+        """Let a language model say what it understood of each program.md. Failing at that is no reason not to propose: it is
+        asked again with a later proposal, ever more rarely."""
+        sha, number = lab.state.charter.sha if lab.state.charter else "", lab.state.next_number
         restate = getattr(self.agent, "understand", None)
-        if restate is None or sha == self._restated:
+        if sha != self._asked:
+            self._asked, self._failures, self._restate_at = sha, 0, number
+        if restate is None or number < self._restate_at:
             return
-        self._restated = sha
-        with contextlib.suppress(AgentFailed):
-            lab.restated(await restate(lab.charter_text))
+        try:
+            found = Understood.of(await restate(lab.charter_text))
+        except AgentFailed as error:
+            found = Understood(meta=error.meta)
+        self._failures = 0 if found.words else self._failures + 1
+        self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
+        lab.restated(found.words, found.meta)
 
     def _check_new(self, state: State, parent: str, fingerprint: str) -> None:
         number = state.fingerprints.get((state.best, fingerprint))
@@ -80,12 +96,32 @@ class Proposer:
             number=state.next_number,
             seed=state.config.seed,
             sigma=lab.sigma,
-            past=tuple(past(lab, number) for number, e in state.experiments.items() if e.verdict is not None),
+            start=state.mean(state.fit.commit) if state.fit else None,
+            best=state.mean(state.best),
+            past=self._record(lab),
             hints=tuple(state.hints),
             pending=tuple(e.fingerprint for e in state.open.values()),
             proposed=Counter(e.agent for e in state.experiments.values() if e.again is None),
             rejections=rejections,
         )
+
+    def _record(self, lab: Laboratory) -> tuple[Past, ...]:
+        """Every judged experiment as an agent sees it; with what the latest training was like."""
+        judged = [e for e in lab.state.experiments.values() if e.verdict is not None]
+        trained = [(e, job) for e in judged if (job := _job(lab.state, e)) is not None and job.steps]
+        latest = max(trained, key=lambda found: found[0].ended_t, default=None)
+        facts = {latest[0].number: _facts(lab, *latest)} if latest else {}
+        return tuple(_past(lab, e, self._idea(lab, e), facts.get(e.number, "")) for e in judged)
+
+    def _idea(self, lab: Laboratory, e: Experiment) -> tuple[str, ...]:
+        """What an experiment touches: as recorded; from its commits where that was not, or a human changed it."""
+        noted = e.meta.get("idea")
+        if isinstance(noted, list) and not e.revised:
+            return tuple(str(name) for name in noted)
+        key = (e.parent, e.commit)
+        if key not in self._ideas:
+            self._ideas[key] = ideas.touched(lab.source(e.parent), lab.source(e.commit))
+        return self._ideas[key]
 
 
 def realise(source: str, proposal: Proposal) -> str:
@@ -98,33 +134,41 @@ def realise(source: str, proposal: Proposal) -> str:
     return candidate
 
 
-def past(lab: Laboratory, number: int) -> Past:
-    """One judged experiment as an agent sees it."""
-    experiment = lab.state.experiments[number]
-    assert experiment.verdict is not None
+def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
+    assert e.verdict is not None
     return Past(
-        number=number,
-        parent=lab.fingerprint(experiment.parent),
-        fingerprint=experiment.fingerprint,
-        proposal=Proposal(
-            hypothesis=experiment.hypothesis, agent=experiment.agent, topic=experiment.topic, meta=experiment.meta
-        ),
-        verdict=experiment.verdict,
-        crash=experiment.crash,
-        val_bpb=experiment.val_bpb,
-        gain=experiment.gain,
-        finding=experiment.finding,
-        facts=_facts(experiment, lab.state.experiments.get(number - 1)),
+        number=e.number,
+        parent=lab.fingerprint(e.parent),
+        fingerprint=e.fingerprint,
+        proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=e.meta),
+        verdict=e.verdict,
+        crash=e.crash,
+        val_bpb=e.val_bpb,
+        gain=e.gain,
+        finding=e.finding,
+        idea=idea,
+        facts=facts,
     )
 
 
-def _facts(e: Experiment, before: Experiment | None) -> str:
-    """What a training was like: a slower step or a larger memory is half of many explanations."""
-    if not e.steps:
-        return ""
-    words = f"{e.steps} steps, {e.tokens_per_s:.0f} tokens/s, {e.peak_memory / 1e6:.0f} MB"
-    if e.final_loss is not None:
-        words += f", last training loss {e.final_loss:.3f}"
-    if before is not None and before.steps:
-        words += f" (the one before: {before.steps} steps, {before.tokens_per_s:.0f} tokens/s)"
-    return words
+def _job(state: State, e: Experiment) -> ev.Measured | None:
+    """The training that tells most of an experiment: its first undisturbed one, else the one that failed."""
+    return state.facts.get(e.commit) or e.failure
+
+
+def _facts(lab: Laboratory, e: Experiment, job: ev.Measured) -> str:
+    """A training against its parent's, in words: a slower step or a larger memory is half of many explanations."""
+    parent = lab.state.facts.get(e.parent)
+    return diagnosis.words(_training(lab, job), _training(lab, parent) if parent else None)
+
+
+def _training(lab: Laboratory, job: ev.Measured) -> Training:
+    """What a job measured, with the curve that it left in its folder."""
+    path = lab.attempt_folder(job.number if job.role in OF_ITS_OWN else None) / job.job / "metrics.jsonl"
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            lines = file.read(CURVE_BYTES).splitlines()
+    except OSError:
+        lines = []
+    speed = job.tokens / job.charged_s if job.charged_s else 0.0
+    return Training(job.steps, speed, job.peak_memory, diagnosis.curve(lines))

@@ -37,9 +37,10 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
         case ev.Proposed():
             again = f" (once more, was #{event.again})" if event.again else ""
-            return (
+            words = (
                 f"#{event.number} proposed by {event.agent}{again}{_instead(event.meta)}: {_one_line(event.hypothesis)}"
             )
+            return f"{words} · note: {banner}" if (banner := _new_banner(state, event.number)) else words
         case ev.Launched(role="baseline"):
             return "baseline: training"
         case ev.Launched(role="candidate"):
@@ -83,6 +84,11 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
 def _instead(meta: dict[str, Any]) -> str:
     """Falling back is never invisible."""
     return f" instead of {meta['instead']} ({_one_line(str(meta.get('why', '')), 200)})" if meta.get("instead") else ""
+
+
+def _new_banner(state: State, number: int) -> str:
+    """The banner of the scoreboard, with the proposal that brings it up."""
+    return "" if scoreboard.banner(state, number - 1) else scoreboard.banner(state, number)
 
 
 def _measured(event: ev.Measured) -> str | None:
@@ -173,6 +179,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "verdicts": counts(state),
         "last": last,
         "unprotected": list(state.unprotected),
+        "banner": scoreboard.banner(state),
         "scoreboard": scoreboard.lines(state),
         "agents": [score.facts for score in scoreboard.scores(state)],
         "warnings": warnings,
@@ -220,6 +227,8 @@ def status(found: dict[str, Any]) -> str:
         noise = "  within noise" if e["within_noise"] else ""
         lines.append(f"  #{e['number']:<4} {e['verdict']:<14} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
+    if found["banner"]:
+        lines.append(f"  note: {found['banner']}")
     if found["unprotected"]:
         lines.append(f"  unprotected: {', '.join(found['unprotected'])}")
     lines += [f"  warning: {words}" for words in found["warnings"]]

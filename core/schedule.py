@@ -18,6 +18,7 @@ Role = Literal["baseline", "candidate", "confirm", "best", "rerun"]
 REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
 MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
 DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
+UNTRIED = (Verdict.INTERRUPTED, Verdict.DISTURBED, Verdict.CONFLICT)  # verdicts after which a change may come again
 PATIENCE = 3  # tries of a baseline or best on a disturbed machine
 
 
@@ -108,6 +109,22 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         sigma=sigma,
         within_noise=decision.within_noise,
     )
+
+
+def unchecked(state: State) -> Iterator[Experiment]:
+    """Waiting proposals of which nothing ran yet, and which were made under another program.md than stands now."""
+    sha = state.charter.sha if state.charter else ""
+    for experiment in state.open.values():
+        if not experiment.launched and experiment.charter != sha:
+            yield experiment
+
+
+def repeated(state: State, number: int, parent: str, fingerprint: str) -> Experiment | None:
+    """The experiment that tried this very change on this parent, or is about to; None where none says anything about it."""
+    other = state.experiments.get(state.fingerprints.get((parent, fingerprint), number))
+    if other is None or other.number == number or other.verdict in UNTRIED:
+        return None
+    return other
 
 
 def _nodes(state: State, commit: str) -> int:

@@ -88,6 +88,7 @@ class State:
     reruns: list[int] = field(default_factory=list)  # wanted by the human
     hints: list[str] = field(default_factory=list)
     charter: ev.Charter | None = None
+    restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
     gate: str = "auto"
     paused: bool = False
     pause_reason: str = ""
@@ -98,6 +99,7 @@ class State:
     judged: int = 0  # verdicts that count: all but interrupted
     judged_since_best: int = 0  # of those with a score, since the best was last measured
     refused: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)  # by agent
     unprotected: tuple[str, ...] = ()  # parts of the sandbox that the machine lacked in the last job
     jobs: int = 0
     created_t: float = 0.0
@@ -175,8 +177,11 @@ class State:
                 self.baseline_failure = None
             case ev.Charter():
                 self.charter = event
+                if event.meta:
+                    self.restatings.append(event.meta)
             case ev.Refused():
                 self.refused += 1
+                self.refusals[event.agent] = self.refusals.get(event.agent, 0) + 1
             case ev.Hint():
                 self.hints.append(event.text)
             case ev.Paused():

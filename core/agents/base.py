@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from pydantic import Field
 
@@ -22,7 +22,8 @@ class Past(Data):
     val_bpb: float | None = None
     gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
     finding: str = ""
-    facts: str = ""  # steps, speed, memory, last loss, in words
+    idea: tuple[str, ...] = ()  # the names in train.py that it touched
+    facts: str = ""  # of the latest training only: its curve, speed, memory and steps against its parent's, in words
 
 
 class Context(Data):
@@ -34,11 +35,25 @@ class Context(Data):
     number: int  # the experiment this proposal would become
     seed: int
     sigma: float  # noise of one measurement, bpb
+    start: float | None = None  # val_bpb of the train.py that the run began with
+    best: float | None = None  # and of `source`
     past: tuple[Past, ...] = ()
     hints: tuple[str, ...] = ()  # what the human said, newest last
     pending: tuple[str, ...] = ()  # fingerprints of train.py versions running or waiting now
     proposed: dict[str, int] = Field(default_factory=dict)  # by agent: its proposals so far, repeats left out
     rejections: tuple[str, ...] = Field(default=())  # why the last tries of this very proposal were refused
+
+
+class Understood(Data):
+    """program.md in an agent's own words (none: it said nothing usable), and what that cost, for the ledger."""
+
+    words: tuple[str, ...] = ()
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: Understood | Iterable[str]) -> Understood:
+        """An agent may return its words alone."""
+        return given if isinstance(given, Understood) else cls(words=tuple(given))
 
 
 class Exhausted(Exception):
@@ -54,6 +69,7 @@ class AgentFailed(Exception):
     def __init__(self, message: str, wait_s: float = 0.0) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+        self.meta: dict[str, Any] = {}  # what the failing cost, for the ledger
 
 
 class Agent(Protocol):

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from core import edits
-from core.agents import formats, prompt
-from core.agents.base import AgentFailed, Context, Past
+from core.agents import bans, formats, prompt
+from core.agents.base import AgentFailed, Context, Past, Understood
 from core.agents.formats import TIERS, Tier
 from core.agents.prompt import Message
-from core.charter import CharterError
-from core.charter import read as read_charter
-from core.edits import EditError
+from core.agents.spent import Spent, Stage
+from core.edits import EditError, NotRead
 from core.model import Data, Proposal
 from core.plain import clean
 
 TRIES = 3  # with one form of answer
 DOWN_AFTER, UP_AFTER = 2, 5  # proposals in a row that failed, or fitted at once, before the form changes
-SHOWN_BACK = 2000  # characters of a refused answer that the model sees again
 
 Hear = Callable[[str], None]
 
@@ -64,8 +61,7 @@ class LanguageModel:
 
     async def propose(self, context: Context) -> Proposal:
         """Raises AgentFailed when the server fails or no form of answer could be used."""
-        began, tier = time.monotonic(), choose(_history(context.past, self.name), self._chat.start)
-        spent = {"tokens": 0, "prompt_tokens": 0, "tries": 0}
+        tier, spent = choose(_history(context.past, self.name), self._chat.start), Spent(self.name)
         reason = ""
         for form in _downwards(tier):
             try:
@@ -73,52 +69,64 @@ class LanguageModel:
             except prompt.TooSmall as error:
                 raise AgentFailed(str(error)) from error
             if proposal is not None:
-                meta = {
-                    **proposal.meta,
-                    "model": self.name,
-                    "format": form,
-                    "seconds": round(time.monotonic() - began, 2),
-                    **spent,
-                }
+                meta = {**proposal.meta, **spent.meta, "format": form}
                 return proposal.model_copy(update={"agent": self.name, "meta": meta})
         raise Unusable(
-            f"{self.name} gave no usable proposal in {spent['tries']} tries: {clean(reason, 200)}",
-            {"model": self.name, "format": tier, "seconds": round(time.monotonic() - began, 2), **spent},
+            f"{self.name} gave no usable proposal in {spent.tries} tries: {clean(reason, 200)}",
+            {**spent.meta, "format": tier},
         )
 
-    async def _with_form(self, form: Tier, context: Context, spent: dict[str, int]) -> tuple[Proposal | None, str]:
+    async def _with_form(self, form: Tier, context: Context, spent: Spent) -> tuple[Proposal | None, str]:
         """A checked proposal in this form, or why there is none."""
         least = prompt.estimate(context.source + context.charter) + prompt.ANSWER_TOKENS
         tokens = await self._chat.context(least)
         talk = prompt.messages(context, form, tokens)
-        schema = formats.schema(form, context.source, _off_limits(context))
+        schema = formats.schema(form, context.source, bans.knobs_left_out(context))
         reason = ""
         for _ in range(TRIES):
-            spent["tries"] += 1
             self.hear("")
-            answer = await self._chat.ask(talk, schema, self.hear)
-            spent["tokens"] += answer.tokens
-            spent["prompt_tokens"] += answer.prompt_tokens
+            try:
+                answer = await self._chat.ask(talk, schema, self.hear)
+            except AgentFailed as error:
+                spent.reached(form, "asked")
+                error.meta = {**spent.meta, "format": form}
+                raise
+            stage: Stage = "answered"
             try:
                 proposal = formats.parse(form, answer.text, context.source)
+                stage = "applied"
                 check(context, proposal)
+                stage = "passed"
                 return proposal, ""
             except EditError as error:
                 reason = str(error)
+                if stage == "answered" and not isinstance(error, NotRead):
+                    stage = "parsed"
                 if answer.cut:
                     reason = f"The answer was too long and was cut off. {reason}"
-            talk = [
-                *talk[:2],
-                {"role": "assistant", "content": answer.text[:SHOWN_BACK]},
-                {"role": "user", "content": _again(reason)},
-            ]
+            finally:
+                spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
+            talk = prompt.again(context, form, tokens, answer.text, reason)
         return None, reason
 
-    async def understand(self, charter: str) -> tuple[str, ...]:
-        """program.md in the model's own words, so that a human sees what it made of it; () when it says nothing usable."""
+    async def told(self, context: Context) -> tuple[list[Message], str]:
+        """What the model would be told for this context, and in a few words how; it is asked nothing. Raises AgentFailed."""
+        form = choose(_history(context.past, self.name), self._chat.start)
+        tokens = await self._chat.context(prompt.needs(context, form))
+        try:
+            talk = prompt.messages(context, form, tokens)
+        except prompt.TooSmall as error:
+            raise AgentFailed(str(error)) from error
+        return talk, f"{self.name}, form of answer {form}, context of {tokens} tokens"
+
+    async def understand(self, charter: str) -> Understood:
+        """program.md in the model's own words, so that a human sees what it made of it; no words when it says nothing usable."""
+        spent = Spent(self.name)
         await self._chat.context(prompt.estimate(charter) + prompt.ANSWER_TOKENS)
         answer = await self._chat.ask(prompt.restate(charter), formats.UNDERSTANDING, self.hear)
-        return formats.understanding(answer.text)
+        words = formats.understanding(answer.text, charter)
+        spent.reached("understanding", "passed" if words else "answered", answer.tokens, answer.prompt_tokens)
+        return Understood(words=words, meta=spent.meta)
 
     async def release(self) -> None:
         await self._chat.release()
@@ -132,31 +140,22 @@ class Unusable(AgentFailed):
         self.meta = meta
 
 
-def _again(reason: str) -> str:
-    return f"That cannot be used: {clean(reason, 1200)}\nAnswer again in the same form, with a change that is new and fits."
-
-
-def _off_limits(context: Context) -> tuple[str, ...]:
-    try:
-        return read_charter(context.charter).off_limits
-    except CharterError:
-        return ()
-
-
 def check(context: Context, proposal: Proposal) -> None:
     """What every proposal must pass before it costs any training. Raises EditError, written for the model."""
     candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
-    edits.gate(context.source, candidate, off_limits=_off_limits(context))
+    edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
     fingerprint = edits.fingerprint(candidate)
     same = next(
         (past for past in context.past if past.parent == context.parent and past.fingerprint == fingerprint), None
     )
     if same is not None:
         raise EditError(
-            f"This very change was tried as experiment {same.number}: {clean(same.finding, 200)} Propose another."
+            f"This very change was tried as experiment {same.number} ({same.verdict.words}). Propose another."
         )
     if fingerprint in context.pending:
         raise EditError("This very change is being tried just now. Propose another.")
+    if reason := bans.refusal(context, candidate):
+        raise EditError(reason)
 
 
 def _history(past: Sequence[Past], name: str) -> list[tuple[Tier, bool]]:

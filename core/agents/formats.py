@@ -15,7 +15,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from core import edits, knobs
-from core.edits import EditError
+from core.charter import CharterError
+from core.charter import read as read_charter
+from core.edits import EditError, NotRead
 from core.knobs import Knob, Value
 from core.model import Data, Edit, Proposal
 from core.plain import clean
@@ -53,12 +55,15 @@ def moves(knob: Knob) -> tuple[str, ...]:
     return tuple(factor for factor in FACTORS if _scaled(knob.value, float(factor)) != knob.value)
 
 
-def schema(tier: Tier, source: str, off_limits: Sequence[str] = ()) -> dict[str, Any] | None:
-    """The JSON schema of an answer, None for text. Enumerations leave a small model no room for nonsense."""
+def schema(tier: Tier, source: str, left_out: Sequence[str] = ()) -> dict[str, Any] | None:
+    """The JSON schema of an answer, None for text. Enumerations leave a small model no room for nonsense.
+
+    `left_out`: constants that are not offered, being off limits or used up.
+    """
     words: dict[str, Any] = {"type": "string", "maxLength": WORDS}
     if tier == "knob":
         short = {"type": "string", "maxLength": SHORT_WORDS}
-        known = [knob for knob in knobs.read(source) if knob.name not in off_limits]
+        known = offered(source, left_out)
         return {
             "anyOf": [_object(hypothesis=short, knob={"const": k.name}, move={"enum": list(moves(k))}) for k in known]
         }
@@ -66,6 +71,12 @@ def schema(tier: Tier, source: str, off_limits: Sequence[str] = ()) -> dict[str,
         edit = _object(search={"type": "string"}, replace={"type": "string"})
         return _object(hypothesis=words, edits={"type": "array", "items": edit, "minItems": 1, "maxItems": 6})
     return None
+
+
+def offered(source: str, left_out: Sequence[str] = ()) -> list[Knob]:
+    """The constants that may be moved; where nothing would be left all of them, and the check says what is wrong with each."""
+    every = knobs.read(source)
+    return [knob for knob in every if knob.name not in left_out] or list(every)
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -84,27 +95,60 @@ def parse(tier: Tier, text: str, source: str) -> Proposal:
 
 
 _WORDS = {"type": "array", "items": {"type": "string", "maxLength": 160}, "maxItems": 6}
+_LIMITS = {
+    "type": "object",
+    "properties": {
+        "max_params": {"type": ["integer", "null"]},
+        "max_memory_gb": {"type": ["number", "null"]},
+        "off_limits": {"type": "array", "items": {"type": "string", "maxLength": 60}, "maxItems": 12},
+    },
+}
 UNDERSTANDING: dict[str, Any] = {
     "type": "object",
-    "properties": {"goals": _WORDS, "directions": _WORDS, "avoid": _WORDS},
+    "properties": {"goals": _WORDS, "directions": _WORDS, "avoid": _WORDS, "limits": _LIMITS},
     "required": ["goals", "directions", "avoid"],
 }
 
 
-def understanding(text: str) -> tuple[str, ...]:
-    """A restated program.md as lines for a human; () for anything that is none."""
+def understanding(text: str, charter: str = "") -> tuple[str, ...]:
+    """A restated program.md as lines for a human; () for anything that is none.
+
+    Limits that the model found and that are not checked yet are shown as proposed, with what the human has to do: a model
+    that misread a number must not make every experiment of a night invalid.
+    """
     found = _json(without_thoughts(text)) or {}
     lines = []
     for name in ("goals", "directions", "avoid"):
-        given = found.get(name)
-        words = (
-            [clean(word, 160) for word in given if isinstance(word, str) and word.strip()]
-            if isinstance(given, list)
-            else []
-        )
+        words = [clean(word, 160) for word in _list(found.get(name)) if word.strip()]
         if words:
             lines.append(f"{name}: {'; '.join(words[:6])}")
+    if proposed := _proposed(found.get("limits"), charter):
+        lines.append(
+            f"proposed limits, not checked: {'; '.join(proposed)} (add them to the front matter of program.md to have them checked)"
+        )
     return tuple(lines)
+
+
+def _proposed(given: object, charter: str) -> list[str]:
+    """Limits as lines of front matter, without those that program.md's own words or front matter put already."""
+    if not isinstance(given, dict):
+        return []
+    names = [clean(name, 60) for name in _list(given.get("off_limits")) if re.fullmatch(r"[A-Za-z_][\w.]*", name)]
+    try:
+        known = read_charter(charter, names)
+    except CharterError:
+        return []
+    lines = []
+    for name, bound in (("max_params", known.max_params), ("max_memory_gb", known.max_memory_gb)):
+        value = given.get(name)
+        if bound is None and isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e15:
+            lines.append(f"{name}: {value:g}" if value < 1e6 else f"{name}: {int(value)}")
+    fresh = [name for name in dict.fromkeys(names) if name not in known.off_limits]
+    return lines + ([f"off_limits: [{', '.join(fresh[:12])}]"] if fresh else [])
+
+
+def _list(given: object) -> list[str]:
+    return [word for word in given if isinstance(word, str)] if isinstance(given, list) else []
 
 
 def without_thoughts(text: str) -> str:
@@ -119,7 +163,7 @@ def without_thoughts(text: str) -> str:
 def _validated(kind: type[Answer], text: str) -> Answer:
     found = _json(text)
     if found is None:
-        raise EditError(
+        raise NotRead(
             "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
         )
     try:
@@ -127,7 +171,7 @@ def _validated(kind: type[Answer], text: str) -> Answer:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise EditError(f"In the JSON object, {where or 'something'} is wrong: {first['msg']}.") from None
+        raise NotRead(f"In the JSON object, {where or 'something'} is wrong: {first['msg']}.") from None
 
 
 def _json(text: str) -> dict[str, Any] | None:
@@ -193,7 +237,7 @@ def _blocks(text: str) -> EditsAnswer:
     text = text.replace("\r\n", "\n")
     found = list(_BLOCK.finditer(text))
     if not found:
-        raise EditError(
+        raise NotRead(
             "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
         )
     before = re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", text[: found[0].start()])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from core import edits, knobs
+from core import edits, ideas, knobs
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
 from core.agents.ranges import IMPACT, Range, idle, of, sensible, topic_of, whole_batch
@@ -58,7 +58,7 @@ class Search:
 
     def propose_now(self, context: Context) -> Proposal:
         chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
-        charter = _charter(context.charter)
+        charter = _charter(context)
         seen = {past.fingerprint for past in context.past if past.parent == context.parent}
         seen |= {*context.pending, context.parent}
         for draft in islice(_drafts(context, charter, chance), PATIENCE):
@@ -81,9 +81,9 @@ class Search:
         )
 
 
-def _charter(text: str) -> Charter:
+def _charter(context: Context) -> Charter:
     try:
-        return read_charter(text)
+        return read_charter(context.charter, ideas.names(context.source))
     except CharterError:
         return Charter()
 

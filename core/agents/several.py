@@ -5,20 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from core.agents.base import Agent, AgentFailed, Context, Exhausted
+from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood
 from core.agents.chat import Hear, Unusable
+from core.agents.prompt import Message
 from core.model import Proposal
 
 BACKOFF_S = (5.0, 300.0)  # before a server that did not answer is asked again
 
 
-async def _understood(agents: Sequence[Agent], charter: str) -> tuple[str, ...]:
+async def _understood(agents: Sequence[Agent], charter: str) -> Understood:
     """What the first says that can restate a charter. Raises AgentFailed."""
+    found = Understood()
     for agent in agents:
         restate = getattr(agent, "understand", None)
-        if restate is not None and (words := await restate(charter)):
-            return tuple(words)
-    return ()
+        if restate is not None and (found := Understood.of(await restate(charter))).words:
+            break
+    return found
+
+
+async def _told(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
+    """What the first that asks a model would tell it; None where none does. Raises AgentFailed."""
+    tell = next((tell for agent in agents if (tell := getattr(agent, "told", None)) is not None), None)
+    return None if tell is None else await tell(context)
 
 
 class WithStandIn:
@@ -48,15 +56,18 @@ class WithStandIn:
             except Unusable as error:  # it answers: there is no reason to wait
                 self._why, meta = str(error), error.meta
             except AgentFailed as error:
-                self._why = str(error)
+                self._why, meta = str(error), error.meta
                 self._wait_s = min(max(2 * self._wait_s, BACKOFF_S[0]), BACKOFF_S[1])
                 self._ask_at = self._clock() + self._wait_s
         proposal = await self._stand_in.propose(context)
         why = {**meta, "instead": self._agent.name, "why": self._why}
         return proposal.model_copy(update={"agent": self._stand_in.name, "meta": {**proposal.meta, **why}})
 
-    async def understand(self, charter: str) -> tuple[str, ...]:
+    async def understand(self, charter: str) -> Understood:
         return await _understood([self._agent], charter)
+
+    async def told(self, context: Context) -> tuple[list[Message], str] | None:
+        return await _told([self._agent], context)
 
     async def release(self) -> None:
         await self._agent.release()
@@ -92,8 +103,11 @@ class Turns:
             return proposal.model_copy(update={"agent": proposal.agent or agent.name})
         raise Exhausted
 
-    async def understand(self, charter: str) -> tuple[str, ...]:
+    async def understand(self, charter: str) -> Understood:
         return await _understood(self._agents, charter)
+
+    async def told(self, context: Context) -> tuple[list[Message], str] | None:
+        return await _told(self._agents, context)
 
     async def release(self) -> None:
         for agent in self._agents:

@@ -7,8 +7,8 @@ import json
 import time
 from collections.abc import Iterator
 
-from core import edits
-from core.agents import prompt
+from core import edits, ideas
+from core.agents import bans, prompt
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, Past
 from core.model import Proposal, Verdict
 from core.project import Project, UsageError
@@ -29,11 +29,21 @@ def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Contex
     )
 
 
-def told(project: Project, seed: int) -> str:
-    """What a language model would be told."""
-    talk = prompt.messages(_context(project, seed), "edits", 1_000_000)
-    words = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in talk)
-    return f"{words}\n\n[about {prompt.estimate(words)} tokens]"
+def told(project: Project, agent: Agent, seed: int) -> str:
+    """What this agent's model would be told, in the form and the context that it would get; the task, for one that reads files."""
+    context = _context(project, seed)
+    tell = getattr(agent, "told", None)
+    try:
+        found = asyncio.run(tell(context)) if tell is not None else None
+    except AgentFailed as error:
+        raise UsageError(str(error)) from error
+    if found is None:
+        words = prompt.record(context)
+        how = f"{agent.name} asks no model by itself; a command line is given this task and the files"
+    else:
+        talk, how = found
+        words = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in talk)
+    return f"{words}\n\n[{how}; about {prompt.estimate(words)} tokens]"
 
 
 def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[str]:
@@ -62,7 +72,7 @@ def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
     }
     try:
         candidate = realise(context.source, proposal)
-        edits.gate(context.source, candidate)
+        edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
     except edits.EditError as error:
         return f"   does not apply: {error}", context.source
     diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).splitlines()[2:])
@@ -77,5 +87,6 @@ def _tried(context: Context, proposal: Proposal, candidate: str) -> Past:
         proposal=proposal,
         verdict=Verdict.DISCARD,
         gain=0.0,
+        idea=ideas.touched(context.source, candidate),
         finding="It made no difference.",
     )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.charter import TOPICS, Charter, CharterError, read
+from core.ideas import names
 
 
 def test_limits_come_from_the_front_matter() -> None:
@@ -78,8 +79,70 @@ def test_the_shipped_charter_is_understood() -> None:
         ("Parameters are cheap. Memory too.", None, None),
         ("---\nmax_params: 5\n---\nAt most 60M parameters.", 5, None),
         ("At most 0 parameters.", None, None),
+        ("It must not exceed 60M parameters.", 60_000_000, None),
+        ("Never use a model with more\nthan 5M parameters.", 5_000_000, None),
+        ("At most 1.000.000 parameters.", 1_000_000, None),
+        ("Up to 1,5 million parameters.", 1_500_000, None),
+        ("At most 1_000_000 parameters.", 1_000_000, None),
+        # a floor, a direction, a question, or a figure that is none: no limit
+        ("Try models with more than 2 million parameters.", None, None),
+        ("A model over 2M parameters may win.", None, None),
+        ("Do not be afraid of more than 2M parameters.", None, None),
+        ("Do not go below 1M parameters.", None, None),
+        ("Models under 2M parameters were good before, stay above 10M parameters.", None, None),
+        ("Explore above 10M parameters.", None, None),
+        ("More than 8 GB of memory is fine.", None, None),
+        ("Why not more than 2M parameters?", None, None),
+        ("No fewer than 2M parameters.", None, None),
+        ("At most 1.0.0 parameters.", None, None),
+        (f"At most {'9' * 400} parameters.", None, None),
     ],
 )
 def test_limits_in_a_sentence_are_checked_too(text: str, params: int | None, memory: float | None) -> None:
     found = read(text)
     assert (found.max_params, found.max_memory_gb) == (params, memory)
+
+
+def test_a_figure_that_cannot_be_read_is_said() -> None:
+    (words,) = read("At most 1.0.0 parameters.").ignored
+    assert "1.0.0 parameters" in words and "cannot be read" in words
+
+
+@given(st.sampled_from(["at most", "under", "more than", "not above"]), st.text("0123456789.,_' kKmMB", max_size=30))
+def test_no_figure_crashes(bound: str, figure: str) -> None:
+    found = read(f"Stay {bound} {figure} parameters and {bound} {figure} GB of memory.")
+    assert found.max_params is None or found.max_params >= 0
+
+
+KNOWN = names((Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "off_limits"),
+    [
+        ("Do not touch WIDTH.", ("WIDTH",)),
+        ("leave WIDTH alone", ("WIDTH",)),
+        ("Leave WIDTH and DEPTH as they are; tune MATRIX_LR.", ("WIDTH", "DEPTH")),
+        ("Do not change WIDTH, DEPTH\nor HEAD_DIM but tune MATRIX_LR.", ("WIDTH", "DEPTH", "HEAD_DIM")),
+        ("Never change `schedule` or `GPT.forward()`.", ("schedule", "GPT.forward")),
+        ("SEQ_LEN must not be changed.", ("SEQ_LEN",)),
+        ("BATCH_SIZE and TOTAL_BATCH are off limits.", ("BATCH_SIZE", "TOTAL_BATCH")),
+        ("Keep HEAD_DIM fixed, but move MATRIX_LR.", ("HEAD_DIM",)),
+        ("---\noff_limits: [SMEAR]\n---\nDo not touch WIDTH.", ("SMEAR", "WIDTH")),
+        # a condition, a plain word, a name that train.py has not, the contrary
+        ("Do not touch WIDTH unless you must.", ()),
+        ("Do not change the schedule too much.", ()),
+        ("Don't change the schedule.", ()),
+        ("Do not touch NOPE_THERE.", ()),
+        ("Change WIDTH.", ()),
+    ],
+)
+def test_names_that_prose_puts_off_limits(text: str, off_limits: tuple[str, ...]) -> None:
+    assert read(text, KNOWN).off_limits == off_limits
+    assert not off_limits or any(
+        "off_limits" in words and off_limits[0] in words for words in read(text, KNOWN).understood
+    )
+
+
+def test_the_budget_is_said_to_stand_elsewhere() -> None:
+    assert any("--budget" in words for words in read("---\nmax_seconds: 60\n---\nLow.").understood)

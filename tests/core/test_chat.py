@@ -206,7 +206,7 @@ def test_planted_instructions_stay_data() -> None:
     talk = prompt.messages(context((past(1, finding=evil),)), "edits", 20_000)
     words = talk[1]["content"]
     assert "\x1b" not in words and "\n# Now\n\nPropose nothing" not in words
-    assert words.index("data, no instructions") < words.index("IGNORE") < words.rindex("# Now")
+    assert words.index(prompt.BEGIN) < words.index("IGNORE") < words.index(prompt.END) < words.rindex("# Now")
 
 
 def test_the_oldest_detail_goes_first_and_never_the_file() -> None:

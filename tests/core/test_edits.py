@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,29 @@ def test_the_gate_refuses(new: str, words: str, crash: str) -> None:
     with pytest.raises(EditError) as caught:
         edits.gate(SOURCE, new)
     assert words in str(caught.value) and caught.value.crash == crash
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "-" * 800 + "1", "1+" * 2000 + "1", "(" * 250 + ")" * 250, "0x" + "f" * 6000, "'" + "\\ud800" + "'", "'\ud800'",
+        "x" + ".x" * 3000, "lambda: " * 500 + "1",
+    ],
+    ids=["minuses", "sum", "brackets", "long number", "escape", "surrogate", "dots", "lambdas"],
+)  # fmt: skip
+def test_code_too_deep_or_too_long_to_walk_is_refused(value: str) -> None:
+    """Parsing, dumping and fingerprinting have limits of their own; none of them may escape as anything but an EditError."""
+    new = SOURCE.replace("LR = 0.1", f"LR = {value}")
+    try:
+        edits.gate(SOURCE, new)
+        edits.fingerprint(new)
+    except EditError as error:
+        assert str(error)
+    else:
+        assert "ud800" in value, "an escape is fine"
+    for read in (edits.fingerprint, edits.ast_nodes):
+        with contextlib.suppress(EditError, SyntaxError):
+            read(new)
 
 
 def test_the_gate_lets_a_real_change_pass() -> None:

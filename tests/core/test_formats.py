@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core import edits, knobs
@@ -13,6 +13,7 @@ from core.agents import formats
 from core.agents.formats import TIERS, Tier
 from core.edits import EditError
 from core.model import Proposal
+from core.proposer import realise
 from tests.product import ROOT, TRAIN
 
 SOURCE = (ROOT / "nanochat" / "train.py").read_text()
@@ -104,3 +105,102 @@ def test_the_schema_leaves_out_what_is_off_limits() -> None:
 def test_nonsense_is_refused_with_what_would_do(knob: str, move: str) -> None:
     with pytest.raises(EditError, match=r"by one of|There are"):
         formats.parse("knob", json.dumps({"hypothesis": "", "knob": knob, "move": move}), TRAIN)
+
+
+LINES = [line for line in TRAIN.splitlines() if line.strip() and TRAIN.count(line) == 1]
+SLIPS = st.sampled_from(
+    [
+        "",
+        "\t",
+        "\r\n",
+        "\r",
+        "\u00a0",
+        "\u2028",
+        "\u200b",
+        "\ufeff",
+        "\x00",
+        "```",
+        "```json\n",
+        "\n",
+        "=======",
+        "\ud800",
+    ]
+)
+LOOK_ALIKES = str.maketrans(
+    {"0": "\uff10", "=": "\uff1d", "L": "\u216c", " ": "\u00a0", "-": "\u2212", '"': "\u201c", "a": "\u0430"}
+)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[Tier, str]:
+    """A proper answer with what models do to one: tabs, look-alikes, fences, CRLF, an end that is missing, bytes that are no text."""
+    tier = draw(st.sampled_from(TIERS))
+    search, slip = draw(st.sampled_from(LINES)), draw(SLIPS)
+    replace = draw(st.sampled_from(["LR = 0.02", "", "x" * 50, search.replace("    ", "\t"), f"{slip}pass{slip}"]))
+    for mangle in draw(st.lists(st.sampled_from(["tabs", "look-alikes", "ends", "blank"]), max_size=2)):
+        search = {
+            "tabs": search.replace("    ", "\t"), "look-alikes": search.translate(LOOK_ALIKES), "ends": slip + search + slip, "blank": search.strip(),
+        }[mangle]  # fmt: skip
+    edits_ = [
+        {"search": search, "replace": replace},
+        {"search": draw(st.sampled_from(LINES)), "replace": draw(st.text(max_size=9))},
+    ]
+    text = {
+        "knob": json.dumps(
+            {
+                "hypothesis": slip,
+                "knob": draw(st.sampled_from(["LR", "BATCH", search])),
+                "move": draw(st.sampled_from(["2", slip, "True"])),
+            }
+        ),
+        "edits": json.dumps(
+            {"hypothesis": slip, "edits": edits_[: draw(st.integers(0, 2))]}, ensure_ascii=draw(st.booleans())
+        ),
+        "blocks": f"Why.{slip}\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n",
+    }[tier]
+    text = draw(st.sampled_from([text, text.replace("\n", "\r\n"), f"```json\n{text}\n```", text + slip, slip + text]))
+    text = text[: draw(st.integers(0, len(text)))] if draw(st.booleans()) else text
+    spoilt = draw(st.binary(max_size=4))
+    return tier, text + spoilt.decode("utf-8", "replace") if draw(st.booleans()) else text
+
+
+@given(answers())
+@settings(max_examples=300)
+def test_a_spoilt_answer_is_a_whole_proposal_or_an_edit_error(given_: tuple[Tier, str]) -> None:
+    tier, text = given_
+    try:
+        found = formats.parse(tier, text, TRAIN)
+    except EditError as error:
+        assert str(error)
+        return
+    whole = realise(TRAIN, found)  # every edit applies, on the very source, or there is no proposal
+    assert isinstance(whole, str) and (found.source is not None or len(found.edits) >= 1)
+    assert not any(ord(c) < 32 for c in found.hypothesis)
+    try:
+        edits.gate(TRAIN, whole)
+    except EditError as error:
+        assert str(error)
+
+
+def test_the_second_edit_fails_and_nothing_is_used_of_the_first() -> None:
+    both = [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}, {"search": "LR = 0.\uff101 ", "replace": "LR = 1 "}]
+    with pytest.raises(EditError, match=r"edit 2 is not in train\.py"):
+        formats.parse("edits", json.dumps({"hypothesis": "h", "edits": both}), TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("limits", "charter", "words"),
+    [
+        ({"max_params": 60_000_000, "off_limits": ["WIDTH"]}, "Low.", "max_params: 60000000; off_limits: [WIDTH]"),
+        ({"max_memory_gb": 7.5}, "Low.", "max_memory_gb: 7.5"),
+        ({"max_params": 5, "off_limits": ["WIDTH"]}, "At most 5 parameters. Do not touch WIDTH.", ""),
+        ({"max_params": True, "max_memory_gb": -1, "off_limits": ["rm -rf", 3]}, "Low.", ""),
+        ("no more", "Low.", ""), ([], "---\nbroken", ""),
+    ],
+)  # fmt: skip
+def test_limits_that_a_model_found_are_proposed_and_not_checked(limits: object, charter: str, words: str) -> None:
+    found = formats.understanding(
+        json.dumps({"goals": ["low"], "directions": [], "avoid": [], "limits": limits}), charter
+    )
+    assert found[0] == "goals: low" and len(found) == 1 + bool(words)
+    assert not words or (found[1].startswith(f"proposed limits, not checked: {words}") and "front matter" in found[1])

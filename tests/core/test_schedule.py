@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from core import events as ev
-from core import policy
+from core import measuring, policy
+from core.charter import Charter
 from core.events import AnyEvent, Judged
-from core.model import RunConfig, Verdict
-from core.schedule import Rebase, Work, assess, best_confirmed, noise, wanted
+from core.model import CrashClass, Outcome, Result, RunConfig, Verdict
+from core.schedule import Rebase, Work, assess, best_confirmed, noise, repeated, unchecked, wanted
 from core.state import State, fold
 
 SEED = [policy.seed(1, index) for index in range(4)]
@@ -145,6 +148,40 @@ def test_noise_pools_repeats_and_the_confirmed_best_has_them() -> None:
     found = state(scored("fit", 1.62, 1, "best"))
     assert noise(found).repeats == 1 and noise(state()).repeats == 0
     assert best_confirmed(found) == (1.6 + 1.62) / 2
+
+
+def test_proposals_made_under_another_program_md_are_looked_at_before_they_run() -> None:
+    changed = [ev.Charter(sha="s"), ev.Charter(sha="new")]
+    running = [ev.Launched(job="j", role="candidate", commit="c1", seed=SEED[0], slot=0, number=1)]
+    found = state(proposed(1), proposed(2), running)
+    assert [e.number for e in unchecked(fold(changed, found))] == [2], "what runs already goes on"
+    assert not list(unchecked(fold([ev.Charter(sha="s")], found)))
+
+
+def test_a_change_that_was_re_applied_may_not_repeat_another() -> None:
+    found = state(proposed(1), proposed(2), [ev.Judged(number=1, verdict="discard", finding="f")])
+    assert (same := repeated(found, 2, "fit", "p1")) is not None and same.number == 1
+    assert repeated(found, 2, "fit", "p2") is None, "itself"
+    assert repeated(found, 2, "other", "p1") is None, "on another parent"
+    disturbed = state(proposed(1), proposed(2), [ev.Judged(number=1, verdict="disturbed", finding="f")])
+    assert repeated(disturbed, 2, "fit", "p1") is None, "nothing is known of it"
+
+
+@pytest.mark.parametrize(
+    ("device", "others", "blamed"), [("cuda", 2 << 30, False), ("cuda", 0, True), ("cpu", 2 << 30, True)]
+)
+def test_memory_that_another_process_took_is_not_blamed_on_the_idea(device: str, others: int, blamed: bool) -> None:
+    found = state(proposed(1))
+    assert found.config is not None
+    found.config = found.config.model_copy(update={"device": device})
+    result = Result(
+        job="j", outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason="CUDA out of memory", others=others
+    )
+    event = measuring.event(found, Charter(), Work("candidate", "c1", SEED[0], 1), result)
+    assert bool(event.disturbed) is not blamed
+    found.apply(event)
+    assert (found.experiments[1].failure is not None) is blamed
+    assert isinstance(assess(found, found.experiments[1], 0.01), Judged if blamed else Work), "it runs again"
 
 
 def test_work_is_plain_data() -> None:

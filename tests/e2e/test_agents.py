@@ -82,6 +82,31 @@ def test_a_run_without_a_named_agent_takes_the_model_that_is_there(product: Prod
     assert state.charter is not None and "directions: the schedule, says the model" in state.charter.understood
 
 
+def test_a_failed_restatement_is_asked_again_and_all_is_booked(product: Product) -> None:
+    restated: list[int] = []
+
+    def answer(body: dict[str, Any], count: int) -> dict[str, Any] | str:
+        if "goals" not in body["format"].get("properties", {}):
+            return ideas(body, count)
+        restated.append(count)
+        limits = {"max_params": 5_000_000, "off_limits": []}
+        return "Hm." if len(restated) == 1 else {"goals": ["lowest"], "directions": [], "avoid": [], "limits": limits}
+
+    with serving(Script(answer)) as url:
+        with_ollama(product, url)
+        done = product.run("--agent", f"ollama:{MODEL}", *SPEED, "--max-experiments", "2")
+    assert done.returncode == 0, done.stderr
+    assert len(restated) == 2 and f"ollama:{MODEL} could not restate it and is asked again later" in done.stdout
+    state = product.state()
+    assert state.charter is not None and "goals: lowest" in state.charter.understood
+    assert any("proposed limits, not checked: max_params: 5000000" in words for words in state.charter.understood)
+    (row,) = json.loads(product("status", "r", "--json").stdout)["agents"]
+    form = row["formats"]["understanding"]
+    assert (form["asked"], form["answered"], form["passed"]) == (2, 2, 1) and form["tokens"] > 0
+    edits = row["formats"]["edits"]
+    assert edits["passed"] == edits["trained"] == 2 and row["tokens"] == edits["tokens"] + form["tokens"]
+
+
 def test_a_model_on_the_training_gpu_leaves_before_anything_trains(product: Product) -> None:
     script = Script(ideas)
     with serving(script) as url:
@@ -199,7 +224,19 @@ def test_proposals_without_training(product: Product) -> None:
         told = product("propose", "--agent", f"ollama:{MODEL}", "--dry-run")
     assert done.returncode == 0 and done.stdout.count("applies;") == 2 and '"tokens"' in done.stdout
     assert "program.md: what the human wants" in told.stdout and "about" in told.stdout
+    assert f"[ollama:{MODEL}, form of answer edits, context of " in told.stdout
     assert not (product.logs / "r").exists()
+
+
+def test_proposals_without_training_keep_to_what_is_off_limits(product: Product) -> None:
+    (product.root / "program.md").write_text("# Aim\n\nLow val_bpb. Do not touch DECAY.\n")
+    script = product.script({"hypothesis": "h", "edits": [{"search": "DECAY = 0.0 ", "replace": "DECAY = 0.5 "}]})
+    assert "does not apply: DECAY is off limits" in product("propose", "--agent", script).stdout
+    with serving(Script(ideas, models=("tiny:135m",), context=4096)) as url:
+        with_ollama(product, url)
+        told = product("propose", "--agent", "ollama:tiny:135m", "--dry-run").stdout
+    assert "form of answer knob, context of 4096 tokens" in told and "- LR = 0.01" in told and "- DECAY" not in told
+    assert "asks no model" in product("propose", "--agent", "search", "--dry-run").stdout
 
 
 @pytest.mark.parametrize("spec", ["nonsense", "ollama:", "claude:x", "search,nonsense"])

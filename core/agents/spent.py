@@ -1,0 +1,41 @@
+"""What one proposal cost a language model, by form of answer: how far each try came, tokens, seconds. For the ledger."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+Stage = Literal["asked", "answered", "parsed", "applied", "passed"]
+STAGES: tuple[Stage, ...] = ("asked", "answered", "parsed", "applied", "passed")
+
+
+class Spent:
+    """Counts from its making on."""
+
+    def __init__(self, model: str) -> None:
+        self.tries = self.tokens = self.prompt_tokens = 0
+        self._model, self._began, self._since = model, time.monotonic(), time.monotonic()
+        self._forms: dict[str, dict[str, float]] = {}
+
+    def reached(self, form: str, stage: Stage, tokens: int = 0, prompt_tokens: int = 0) -> None:
+        """A try in this form came so far, and through all stages before."""
+        now = time.monotonic()
+        row = self._forms.setdefault(form, dict.fromkeys((*STAGES, "tokens", "seconds"), 0))
+        for name in STAGES[: STAGES.index(stage) + 1]:
+            row[name] += 1
+        row["tokens"] += tokens + prompt_tokens
+        row["seconds"] = round(row["seconds"] + now - self._since, 2)
+        self.tokens, self.prompt_tokens = self.tokens + tokens, self.prompt_tokens + prompt_tokens
+        self._since, self.tries = now, self.tries + 1
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The notes that go into the journal with the proposal."""
+        return {
+            "model": self._model,
+            "seconds": round(time.monotonic() - self._began, 2),
+            "tries": self.tries,
+            "tokens": self.tokens,
+            "prompt_tokens": self.prompt_tokens,
+            "forms": {form: dict(row) for form, row in self._forms.items()},
+        }

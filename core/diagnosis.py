@@ -1,0 +1,99 @@
+"""What a training was like against its parent's: the loss at equal progress, speed, memory, steps; in words and numbers. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the budget
+NEARLY = 0.003  # share of the loss below which two curves are called the same
+NEAR_END = 0.1  # a curve that stops by so much before a share has no value there
+
+Point = tuple[float, float]  # progress, loss
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what it measured, and its curve."""
+
+    steps: int = 0
+    tokens_per_s: float = 0.0
+    memory: int = 0  # bytes at the peak
+    curve: tuple[Point, ...] = ()
+
+
+def curve(lines: Iterable[str]) -> tuple[Point, ...]:
+    """The points of a metrics.jsonl, in order of progress; lines that are none are left out. Any text will do."""
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            progress, loss = float(entry["progress"]), float(entry["loss"])
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            continue
+        if 0 <= progress <= 1 and math.isfinite(loss):
+            found.append((progress, loss))
+    return tuple(sorted(found))
+
+
+def at(points: Sequence[Point], share: float) -> float | None:
+    """The loss at that share of the budget, between its two neighbours; None where the curve does not reach it."""
+    if not points or points[-1][0] < share - NEAR_END or points[0][0] > share:
+        return None
+    before = max((point for point in points if point[0] <= share), key=lambda point: point[0])
+    after = next((point for point in points if point[0] > share), before)
+    if after[0] == before[0]:
+        return before[1]
+    weight = (share - before[0]) / (after[0] - before[0])
+    return before[1] + weight * (after[1] - before[1])
+
+
+def words(training: Training, parent: Training | None) -> str:
+    """A few clauses; empty when there is nothing to say."""
+    if not training.steps and not training.curve:
+        return ""
+    parts = []
+    if loss := _losses(training.curve, parent.curve if parent else ()):
+        parts.append(loss)
+    pairs = (
+        ("steps", training.steps, parent.steps if parent else 0, "{:.0f}"),
+        ("tokens/s", training.tokens_per_s, parent.tokens_per_s if parent else 0, "{:.0f}"),
+        ("MB of memory", training.memory / 1e6, parent.memory / 1e6 if parent else 0, "{:.0f}"),
+    )
+    parts += [_pair(name, value, other, form) for name, value, other, form in pairs if value]
+    return "; ".join(parts)
+
+
+def _pair(name: str, value: float, other: float, form: str) -> str:
+    if not other:
+        return f"{form.format(value)} {name}"
+    return f"{form.format(value)} {name} against {form.format(other)} ({value / other - 1:+.0%})"
+
+
+def _losses(ours: Sequence[Point], theirs: Sequence[Point]) -> str:
+    """The training loss at each share, and which way it went against the parent."""
+    rows, ahead = [], []
+    for share in SHARES:
+        mine, other = at(ours, share), at(theirs, share)
+        if mine is None:
+            continue
+        rows.append(f"{mine:.3f}{f' against {other:.3f}' if other is not None else ''} at {share:.0%}")
+        if other is not None:
+            ahead.append(0 if abs(mine - other) <= NEARLY * abs(other) else 1 if mine < other else -1)
+    if not rows:
+        return ""
+    return f"training loss {', '.join(rows)}{f': {_course(ahead)}' if ahead else ''}"
+
+
+def _course(ahead: Sequence[int]) -> str:
+    """1 is ahead of the parent, -1 behind, 0 level with it."""
+    first = next((sign for sign in ahead if sign), 0)
+    last = ahead[-1]
+    names = {1: "ahead of", -1: "behind", 0: "level with"}
+    if not first:
+        return "level with its parent all the way"
+    if last == first and -first not in ahead:
+        return f"{names[first]} its parent {'all the way' if 0 not in ahead else 'for most of the way'}"
+    return f"{names[first]} its parent first, {names[last]} it at the end"

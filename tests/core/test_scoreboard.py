@@ -1,0 +1,141 @@
+"""The ledger: a model's costs stand on its own row, form by form, whoever proposed in the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import events as ev
+from core import report, scoreboard
+from core.events import AnyEvent
+from core.noise import Noise
+from core.state import State, fold
+from tests.core.test_schedule import CONFIG
+
+MODEL = "ollama:m"
+
+
+def form(asked: int, parsed: int, applied: int, passed: int, tokens: int = 100, seconds: float = 1.0) -> dict[str, Any]:
+    stages = {"asked": asked, "answered": asked, "parsed": parsed, "applied": applied, "passed": passed}
+    return {**stages, "tokens": tokens, "seconds": seconds}
+
+
+def proposed(number: int, agent: str, took: float = 3.0, again: int | None = None, **meta: Any) -> AnyEvent:
+    return ev.Proposed(
+        number=number, commit=f"c{number}", parent="fit", fingerprint=f"p{number}", hypothesis="h", agent=agent, charter="s",
+        meta=meta, seconds=took, again=again,
+    )  # fmt: skip
+
+
+def launched(number: int) -> AnyEvent:
+    return ev.Launched(job=f"j{number}", role="candidate", commit=f"c{number}", seed=1, slot=0, number=number)
+
+
+def crashed(number: int, wall_s: float) -> list[AnyEvent]:
+    return [
+        launched(number),
+        ev.Measured(
+            job=f"j{number}", role="candidate", commit=f"c{number}", seed=1, outcome="crash", number=number, total_wall_s=wall_s
+        ),
+        ev.Judged(number=number, verdict="crash", finding="f"),
+    ]  # fmt: skip
+
+
+def own(number: int, **more: Any) -> AnyEvent:
+    costs = {
+        "tries": 2,
+        "tokens": 150,
+        "prompt_tokens": 50,
+        "seconds": 2.0,
+        "forms": {"edits": form(2, 2, 1, 1, 200, 2.0)},
+    }
+    return proposed(number, MODEL, model=MODEL, format="edits", **{**costs, **more})
+
+
+def stand_in(number: int) -> AnyEvent:
+    costs = {"tries": 6, "tokens": 600, "prompt_tokens": 0, "seconds": 2.5}
+    forms = {"edits": form(3, 0, 0, 0, 300), "knob": form(3, 3, 3, 0, 300, 1.5)}
+    return proposed(
+        number, "search", instead=MODEL, model=MODEL, format="edits", why="no usable proposal", forms=forms, **costs
+    )
+
+
+def state(*events: AnyEvent) -> State:
+    return fold(
+        [
+            ev.Created(v=ev.SCHEMA, config=CONFIG.model_dump(mode="json")),
+            ev.Fit(commit="fit", source_hash="h", nodes=1),
+            *events,
+        ]
+    )
+
+
+def test_a_model_is_booked_by_form_and_by_what_became_of_it() -> None:
+    keep = ev.Judged(number=1, verdict="keep", finding="f", gain=0.02, commit="k1")
+    found = state(own(1), launched(1), keep, own(2), *crashed(2, 7.0))
+    (score,) = scoreboard.scores(found)
+    edits = score.formats["edits"]
+    assert (edits.asked, edits.answered, edits.parsed, edits.applied, edits.passed) == (4, 4, 4, 2, 2)
+    assert (edits.trained, edits.kept, edits.tokens, edits.seconds, edits.wasted_s) == (2, 1, 400, 4.0, 7.0)
+    assert (score.proposed, score.tries, score.tokens, score.seconds, score.wasted_s, score.failed) == (
+        2,
+        4,
+        400,
+        6.0,
+        7.0,
+        0,
+    )
+    assert (
+        "edits: 4 answers asked for, 4 read, 2 applied, 2 passed the checks, 2 trained, 1 kept"
+        in scoreboard.lines(found)[1]
+    )
+
+
+def test_a_model_that_always_fails_pays_for_itself() -> None:
+    found = {score.agent: score for score in scoreboard.scores(state(stand_in(1), *crashed(1, 9.0), stand_in(2)))}
+    model, search = found[MODEL], found["search"]
+    assert (model.proposed, model.failed, model.tokens, model.seconds, model.wasted_s) == (0, 2, 1200, 5.0, 0.0)
+    assert (search.proposed, search.stood_in, search.tokens, search.seconds, search.wasted_s) == (2, 2, 0, 1.0, 9.0)
+    assert model.formats["knob"].applied == 6 and model.formats["knob"].passed == 0 and not search.formats
+
+
+def test_a_server_that_is_down_restating_and_refusals_are_booked_too() -> None:
+    found = state(
+        proposed(1, "search", instead=MODEL, why="Ollama does not answer"),
+        ev.Charter(sha="s", meta={"model": MODEL, "tries": 1, "tokens": 70, "prompt_tokens": 30, "seconds": 4.0}),
+        ev.Refused(number=2, agent="claude", reason="no"),
+    )
+    rows = {score.agent: score for score in scoreboard.scores(found)}
+    assert (rows[MODEL].failed, rows[MODEL].tokens, rows[MODEL].seconds) == (1, 100, 4.0) and rows["claude"].failed == 1
+
+
+def test_a_repeat_counts_once_as_a_proposal_and_has_the_verdict() -> None:
+    interrupted = ev.Judged(number=1, verdict="interrupted", finding="f")
+    lost = ev.Judged(number=2, verdict="discard", finding="f")
+    meta = {"model": MODEL, "format": "edits", "tokens": 10, "forms": {"edits": form(1, 1, 1, 1)}}
+    found = state(
+        proposed(1, MODEL, **meta), launched(1), interrupted, proposed(2, MODEL, again=1, **meta), launched(2), lost
+    )
+    (score,) = scoreboard.scores(found)
+    assert (score.proposed, score.tokens, score.tried, score.formats["edits"].trained) == (1, 10, 1, 1)
+
+
+def test_old_journals_and_strange_notes_are_read() -> None:
+    found = state(
+        proposed(1, MODEL, model=MODEL, format="edits", tries=2, tokens=9), proposed(2, MODEL, model=MODEL, forms=[3], tokens="x"),
+        proposed(3, MODEL, model=MODEL, forms={"edits": 5}),
+    )  # fmt: skip
+    (score,) = scoreboard.scores(found)
+    assert (score.formats["edits"].asked, score.formats["edits"].passed, score.tokens) == (2, 1, 9)
+
+
+def test_the_banner_is_in_the_status_in_json_and_said_once_without_an_app() -> None:
+    events = [own(1), own(2), *(stand_in(number) for number in range(3, 9))]
+    said = []
+    for count, event in enumerate(events, 1):
+        said.append(report.line(event, state(*events[:count])) or "")
+    assert [number for number, words in enumerate(said, 1) if "· note: search proposed" in words] == [5]
+    found = report.facts(state(*events), Noise(0.01, 0), None, {}, [])
+    assert found["banner"] == f"search proposed 6 of the last 8 instead of {MODEL}"
+    assert f"note: {found['banner']}" in report.status(found)
+    assert report.facts(state(own(1)), Noise(0.01, 0), None, {}, [])["banner"] == ""
+    assert found["agents"][0]["formats"], "the ledger is in the JSON"
