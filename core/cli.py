@@ -126,7 +126,11 @@ def run(
         lab.journal.close()
         lock.release()
     branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
-    _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch))
+    _summary(
+        report.summary(
+            lab.state, schedule.noise(lab.state), _short(lab.folder), branch, f" --logs {logs}" if logs else ""
+        )
+    )
 
 
 def _default_agent(attended: bool) -> str:

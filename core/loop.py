@@ -30,6 +30,7 @@ APPROVAL_S = 60.0
 LONGEST_HOLD_S = 1800.0  # a countdown that was stopped runs again after so long: an editor may have been forgotten
 UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to auto
 LOAD = 3  # proposals for one loading of a model that shares the GPU
+REFUSED = 3  # proposals in a row that are never trained, after which the agent is asked more rarely
 BACKOFF_S = (2.0, 300.0)  # first and longest wait after an agent failed
 
 
@@ -84,6 +85,7 @@ class Loop:
         self._broken: dict[str, int] = {}
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
+        self._refused = 0
         self._hold_s, self._held_until = 0.0, 0.0
         agent = self.proposer.agent
         self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
@@ -230,8 +232,10 @@ class Loop:
 
     async def _ask_agent(self) -> None:
         try:
+            before = self.lab.state.next_number
             await self._ask()
             self._backoff_s = 0.0
+            self._mind_refusals(before)
         except Exhausted:
             self._exhausted = True
         except AgentFailed as error:
@@ -247,6 +251,14 @@ class Loop:
         finally:
             self._proposing = None
             self._wake.set()
+
+    def _mind_refusals(self, first: int) -> None:
+        """An agent whose proposals are refused again and again is asked ever more rarely, not without end in a second."""
+        for number in range(first, self.lab.state.next_number):
+            refused = self.lab.state.experiments[number].verdict is not None
+            self._refused = self._refused + 1 if refused else 0
+        if self._refused > REFUSED:
+            self._ask_again = time.monotonic() + min(2.0 ** (self._refused - REFUSED), BACKOFF_S[1])
 
     async def _ask(self) -> None:
         """One proposal; of a model that shares the GPU several, and then it leaves before anything trains."""

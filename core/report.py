@@ -235,8 +235,8 @@ def status(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def summary(state: State, noise: Noise, folder: str, branch: str) -> list[str]:
-    """The last words of a run."""
+def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = "") -> list[str]:
+    """The last words of a run. `logs` is the option that names the folder of its logs, where that is not the usual one."""
     config = state.config
     assert config is not None
     baseline = state.mean(state.fit.commit) if state.fit else None
@@ -255,7 +255,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str) -> list[str]:
         )
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if state.kept:
-        lines.append(f"Take it home: .venv/bin/python -m core.cli apply {config.name}")
+        lines.append(f"Take it home: .venv/bin/python -m core.cli apply {config.name}{logs}")
     return lines
 
 

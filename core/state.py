@@ -308,7 +308,7 @@ class State:
         if before is not None:
             return
         if verdict in (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID):
-            self.crash_streak += 1
+            self.crash_streak += experiment.launched  # one that was never trained says something of its agent alone
         elif verdict not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
             self.crash_streak = 0
 

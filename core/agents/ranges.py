@@ -11,6 +11,7 @@ from core.knobs import Knob, Value, is_power_of_two
 
 MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
 CHOICES = re.compile(r"one of:?\s*([\w, ]+)")
+USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
 ZERO_MEANS = re.compile(r"\b0 = ")
 TOPICS = (
     ("schedule", ("WARM", "FINAL_LR")),
@@ -103,6 +104,8 @@ def of(knob: Knob) -> Range:
             top = {"MUON_STEPS": 5}.get(name, value + 2)
             return Range("int", max(least, value - 2), max(top, least + 1))
         return Range("int", max(least, round(value / 2)), value * 2)
+    if value == 0.0 and (used := USED.search(knob.comment)):  # off, and what it is where it is on
+        return Range("log", float(used[1]) / 3, float(used[1]) * 3)
     if value == 0.0:
         return Range("float", 0.0, 0.5 if "WARM" in name else 0.1)
     if ("BETA" in name or "MOMENTUM" in name) and 0.5 < value < 1:

@@ -60,10 +60,18 @@ def test_a_disturbed_run_counts_for_nothing() -> None:
 
 
 def test_interrupted_experiments_do_not_count_and_do_not_break_a_streak() -> None:
-    crash = [proposed(1), ev.Judged(number=1, verdict="crash", crash="hang", finding="f")]
+    ran = ev.Launched(job="j1", role="candidate", commit="c1", seed=7, slot=0, number=1)
+    crash = [proposed(1), ran, ev.Judged(number=1, verdict="crash", crash="hang", finding="f")]
     cut = [proposed(2), ev.Judged(number=2, verdict="interrupted", finding="f"), proposed(3, again=2)]
     state = fold([*opening(), *crash, *cut])
     assert state.judged == 1 and state.crash_streak == 1 and list(state.open) == [3]
+
+
+def test_what_was_never_trained_is_no_part_of_a_streak() -> None:
+    """A streak ends the run, and an agent that is refused must not."""
+    refused = [(proposed(n), ev.Judged(number=n, verdict="invalid", finding="f")) for n in range(1, 30)]
+    state = fold([*opening(), *(event for pair in refused for event in pair)])
+    assert state.crash_streak == 0 and state.judged == 29
 
 
 def test_a_rebased_change_is_measured_afresh() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from core import edits, knobs
 from core.agents.base import AgentFailed, Context, Past
-from core.agents.ranges import Range, idle
+from core.agents.ranges import Range, idle, of
 from core.agents.search import Search
 from core.model import Proposal, Verdict
 
@@ -109,4 +109,6 @@ def test_a_step_stays_within_what_makes_sense() -> None:
     assert Range("power", 8, 12).further(2**11, 2**10) == 2**9
     assert Range("int", 1, 6).further(2, 4) == 6
     assert Range("choice", 0, 1, (False, True)).further(False, True) is None
+    off = next(knob for knob in knobs.read(SOURCE) if knob.name == "SOFTCAP")
+    assert off.value == 0.0 and of(off).low == 5.0, "what is off is tried where others use it, not beside nothing"
     assert Range("float", 0.0, 1.0).at(0.85) == 0.85 and Range("power", 8, 12).at(0.15) == 2**9
