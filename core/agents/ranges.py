@@ -24,8 +24,8 @@ TOPICS = (
 )
 # How much a knob tends to matter when the time is short, next to the others of its topic: the first tries go by this.
 IMPACT = {
-    "TOTAL_BATCH": 4.0, "MATRIX_LR": 3.0, "EMBED_LR": 3.0, "DEPTH": 2.0, "WIDTH": 2.0, "UNEMBED_LR": 2.0, "SEQ_LEN": 2.0,
-    "WARM_DOWN": 2.0, "MLP_RATIO": 1.5, "SMEAR": 1.5, "ADAM_BETA1": 0.7, "ADAM_BETA2": 0.7, "ROPE_BASE": 0.5, "HEAD_DIM": 2.0,
+    "DEPTH": 4.0, "MATRIX_LR": 3.5, "TOTAL_BATCH": 3.0, "EMBED_LR": 2.8, "WIDTH": 2.6, "UNEMBED_LR": 2.4, "SEQ_LEN": 2.2,
+    "WARM_DOWN": 2.0, "MLP_RATIO": 1.8, "HEAD_DIM": 1.6, "SMEAR": 1.5, "ADAM_BETA1": 0.7, "ADAM_BETA2": 0.7, "ROPE_BASE": 0.5,
 }  # fmt: skip
 PATTERNS = ("L", "S", "SL", "SSL", "SSSL")
 
@@ -33,6 +33,9 @@ PATTERNS = ("L", "S", "SL", "SSL", "SSSL")
 def topic_of(name: str) -> str:
     """The charter's topic that a knob belongs to."""
     return next((topic for topic, marks in TOPICS if any(mark in name for mark in marks)), "size")
+
+
+STEP, STEP_SHARE = 1.7, 0.3  # of a first try: a factor, or a share of the range
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,17 @@ class Range:
             return self.decode(self.low * (self.high / self.low) ** share)
         drawn = self.low + share * (self.high - self.low)
         return self.decode(drawn if self.kind == "float" else round(drawn))
+
+    def step(self, value: Value, up: bool) -> Value | None:
+        """One clear step from a value; None where there is none that way."""
+        if self.kind == "choice":
+            return None
+        here = self.encode(value)
+        if self.kind == "log":
+            drawn = here * STEP if up else here / STEP
+        else:
+            drawn = here + (1 if up else -1) * (STEP_SHARE * (self.high - self.low) if self.kind == "float" else 1)
+        return self.decode(drawn) if self.contains(drawn) else None
 
     def further(self, old: Value, new: Value) -> Value | None:
         """Once more the step from `old` to `new`, beyond `new`; None where there is no such place in the range."""

@@ -10,7 +10,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -94,6 +94,8 @@ def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterat
     yield _further(context, known)
     if context.number % COMBINE_EVERY == 0:
         yield from _combinations(context, chance)
+    if context.number % 2:
+        yield _opening(context, charter, known)
     ranked = _ranked(context, charter, known, chance)
     for _ in range(TRIES):
         arm, topic = next(ranked)
@@ -144,6 +146,31 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     if changed is None:
         return None
     return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
+
+
+def _opening(context: Context, charter: Charter, known: dict[str, Knob]) -> Draft | None:
+    """The knobs that matter most, one by one, by one clear step: sizes down first, since time is short, all else up first.
+
+    Then the other way, where the first way lost: what a researcher does before anything clever.
+    """
+    tried = {past.proposal.meta.get("step") for past in context.past}
+    order = sorted(
+        (
+            name
+            for name in IMPACT.keys() & known.keys()
+            if IMPACT[name] >= 1 and charter.weights.get(topic_of(name), 1.0) > 0
+        ),
+        key=lambda name: -IMPACT[name] * charter.weights.get(topic_of(name), 1.0),
+    )
+    for second in (False, True):
+        for name in order:
+            up = (topic_of(name) != "size") is not second
+            value, mark = of(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
+            if mark in tried or value is None:
+                continue
+            if draft := _knobs_draft(context, known, {name: value}):
+                return replace(draft, meta={**draft.meta, "step": mark})
+    return None
 
 
 def _further(context: Context, known: dict[str, Knob]) -> Draft | None:

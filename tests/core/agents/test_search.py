@@ -112,3 +112,11 @@ def test_a_step_stays_within_what_makes_sense() -> None:
     off = next(knob for knob in knobs.read(SOURCE) if knob.name == "SOFTCAP")
     assert off.value == 0.0 and of(off).low == 5.0, "what is off is tried where others use it, not beside nothing"
     assert Range("float", 0.0, 1.0).at(0.85) == 0.85 and Range("power", 8, 12).at(0.15) == 2**9
+
+
+def test_it_opens_with_the_knobs_that_matter_most_and_clear_steps() -> None:
+    opening = [p.meta["knobs"] for p in night(40) if "step" in p.meta]
+    assert opening[0] == {"DEPTH": 1} and opening[1] == {"MATRIX_LR": 0.034}
+    assert {"TOTAL_BATCH": 2**10, "BATCH_SIZE": 4} in opening and {"EMBED_LR": 0.34} in opening
+    assert {"DEPTH": 3} in opening, "the other way, later"
+    assert "DEPTH" not in {name for p in night(12, "Avoid changes of size.") for name in p.meta["knobs"]}
