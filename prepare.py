@@ -7,7 +7,9 @@ if sys.version_info < (3, 11):
 if sys.platform == "win32":
     sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was done.")
 
+from core.begin import machine
 from nanochat.prepare import main
 
 if __name__ == "__main__":
-    main()
+    profile = machine()[1]
+    main(dataset=profile.dataset, vocab=profile.vocab_size)

@@ -64,7 +64,7 @@ def worker(options: argparse.Namespace) -> None:
     from core.cli import main as command
 
     if options.worker == "random":
-        registry.check = lambda spec: RandomKnobs  # type: ignore[assignment]
+        registry.check = lambda *_: RandomKnobs  # type: ignore[assignment]
     command(["run", "--headless", "--name", options.worker, "--logs", options.logs, "--seed", str(options.seed), "--agent",
              "search" if options.worker == "search" else "random", "--budget", str(options.budget), "--slots", "1",
              "--max-experiments", str(options.experiments), "--max-crashes", "1000"])  # fmt: skip

@@ -13,10 +13,10 @@ import psutil
 from core import edits, journal, knobs, profiles, stats
 from core import events as ev
 from core.frozen import Seal, freeze
-from core.journal import Journal, Lock
+from core.journal import Journal, JournalError, Lock
 from core.laboratory import Laboratory, check_charter
 from core.model import RunConfig
-from core.project import Project, UsageError, data_folder, detect_device, manifest
+from core.project import Project, UsageError, data_folder, detect_device, lacking, manifest
 from core.repository import Repository
 from core.state import State, fold
 
@@ -64,11 +64,9 @@ def plan(project: Project, options: Options) -> Plan:
         )
         return Plan(folder, config, profiles.named(config.profile), new=False)
     gpus = stats.gpu_memory()
-    device = options.device or detect_device(len(gpus))
+    device, profile = machine(options.device)
     if options.profile is not None:
         profile = profiles.named(options.profile)
-    else:
-        profile = profiles.choose(device, min(gpus, default=0), stats.memory_total())
     dataset = options.dataset or profile.dataset
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
     data = data_folder(dataset, profile.vocab_size)
@@ -97,6 +95,13 @@ def plan(project: Project, options: Options) -> Plan:
     return Plan(folder, config, profile, new=True)
 
 
+def machine(device: str | None = None) -> tuple[str, profiles.Profile]:
+    """The device of this machine, unless one is named, and the profile that fits it."""
+    gpus = stats.gpu_memory()
+    device = device or detect_device(len(gpus))
+    return device, profiles.choose(device, min(gpus, default=0), stats.memory_total())
+
+
 def _check(options: Options) -> None:
     if options.budget_s is not None and not 0 < options.budget_s < float("inf"):
         raise UsageError(f"--budget {options.budget_s:g} is no training time; give seconds above 0, such as 60.")
@@ -104,6 +109,8 @@ def _check(options: Options) -> None:
         raise UsageError(f"--slots {options.slots} leaves no place to train; give 1 or more.")
     if options.device is not None and options.device not in DEVICES:
         raise UsageError(f"There is no device {options.device!r}; known are {', '.join(DEVICES)}.")
+    if options.device not in (None, "cpu") and (lack := lacking(str(options.device), len(stats.gpu_memory()))):
+        raise UsageError(f"--device {options.device} cannot be used: {lack}. Nothing was started. --device cpu works.")
     if options.profile is not None and options.profile not in profiles.PROFILES:
         known = ", ".join(profiles.PROFILES)
         raise UsageError(f"There is no profile {options.profile!r}; known are {known}.")
@@ -117,7 +124,10 @@ def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
         return folder, _config(folder)
     if options.origin is None:
         for folder in project.runs():
-            state = fold(journal.read(folder / journal.NAME))
+            try:
+                state = fold(journal.read(folder / journal.NAME))
+            except JournalError:
+                continue  # named, it says what is wrong; it must not keep every other run from starting
             if state.config is not None and not (state.stopped and state.stopped.finished):
                 return folder, state.config
     return project.run(project.new_name()), None
@@ -203,10 +213,16 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
     """The train.py that a new run starts from: the user's own, or another run's best."""
     if options.origin is not None:
         folder = project.pick(options.origin)
-        state = fold(journal.read(folder / journal.NAME))
-        if not state.best:
+        repo = Repository.open(project.root, project.logs / "repository")
+        try:
+            best = fold(journal.read(folder / journal.NAME)).best
+        except JournalError:
+            best = repo.refs(folder.name).get(
+                repo.branch(folder.name), ""
+            )  # what git still has of a broken journal's run
+        if not best:
             raise UsageError(f"Run {options.origin} has no best train.py yet. Nothing was started.")
-        return Repository.open(project.root, project.logs / "repository").read(state.best), options.origin
+        return repo.read(best), options.origin
     try:
         source = project.train.read_text(encoding="utf-8")
         edits.check(source)
@@ -222,7 +238,7 @@ def _check_data(config: RunConfig, new: bool) -> None:
     if found is None:
         raise UsageError(
             f"The dataset {config.dataset} is not prepared in {config.data}. "
-            f"`python prepare.py --dataset {config.dataset}` makes it. Nothing was started."
+            f"`make prepare ARGS='--dataset {config.dataset} --vocab {config.vocab_size}'` makes it. Nothing was started."
         )
     if not new and found["fingerprint"] != config.fingerprint:
         raise UsageError(

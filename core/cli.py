@@ -108,8 +108,7 @@ def run(
         chosen = begin.plan(project, options)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, cast(registry.Tenancy, tenancy))
     if manifest(Path(chosen.config.data)) is None:
-        say(f"Preparing the dataset {chosen.config.dataset} first.")
-        _prepare(project, ["--dataset", chosen.config.dataset, "--vocab", str(chosen.config.vocab_size)])
+        _prepare_for(project, chosen.config, dataset)
         chosen = begin.plan(project, options)
     if shown:
         if journal.alive(chosen.folder) is None:
@@ -371,13 +370,24 @@ def doctor(logs: Logs = None) -> None:
 )
 def prepare(context: typer.Context) -> None:
     """Data and tokenizer, once: the same as `python prepare.py` (see its --help)."""
-    _prepare(find(), context.args)
+    if code := _prepare(find(), context.args):
+        raise typer.Exit(code)
 
 
-def _prepare(project: Project, arguments: list[str]) -> None:
-    code = subprocess.run([sys.executable, str(project.root / "prepare.py"), *arguments]).returncode
+def _prepare_for(project: Project, config: RunConfig, asked: str | None) -> None:
+    """The dataset of a run; the embedded one where another was not asked for and cannot be had."""
+    say(f"Preparing the dataset {config.dataset} first.")
+    vocab = str(config.vocab_size)
+    code = _prepare(project, ["--dataset", config.dataset, "--vocab", vocab])
+    if code and asked is None and config.dataset != "python":
+        say(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
+        code = _prepare(project, ["--dataset", "python", "--vocab", vocab])
     if code:
         raise typer.Exit(code)
+
+
+def _prepare(project: Project, arguments: list[str]) -> int:
+    return subprocess.run([sys.executable, str(project.root / "prepare.py"), *arguments]).returncode
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,9 +22,10 @@ LINE_LIMIT = 1 << 20
 
 
 class Attach(Data):
-    """An app watches from now on, until this connection closes."""
+    """An app watches from now on, until this connection closes; what it held is let go then."""
 
     cmd: Literal["attach"] = "attach"
+    who: str = ""
 
 
 class Stop(Data):
@@ -97,6 +98,7 @@ class Hold(Data):
     cmd: Literal["hold"] = "hold"
     number: int
     on: bool = True
+    who: str = ""
 
 
 class Abort(Data):
@@ -144,9 +146,11 @@ Handler = Callable[[Command], Awaitable[Reply]]
 class Server:
     """The loop's end. `attached` says how many apps are watching."""
 
-    def __init__(self, folder: Path, handle: Handler) -> None:
+    def __init__(self, folder: Path, handle: Handler, gone: Callable[[str], None] = lambda who: None) -> None:
+        """`gone` hears who was attached and is no more."""
         self._folder = folder
         self._handle = handle
+        self._gone = gone
         self._private = Path(tempfile.mkdtemp(prefix="autoresearch-"))  # mode 700
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -162,7 +166,7 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
-        attached = False
+        attached, who = False, ""
         try:
             while line := await reader.readline():
                 try:
@@ -173,6 +177,7 @@ class Server:
                 else:
                     if isinstance(command, Attach) and not attached:
                         attached = self.ever = True
+                        who = command.who
                         self.attached += 1
                     reply = await self._handle(command)
                 writer.write(reply.model_dump_json().encode() + b"\n")
@@ -183,6 +188,7 @@ class Server:
             self._connections.discard(task)
             if attached:
                 self.attached -= 1
+                self._gone(who)
             writer.close()
 
     async def close(self) -> None:

@@ -59,7 +59,11 @@ def examine(project: Project) -> list[Check]:
 
 
 def _python() -> Check:
-    return Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    words = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if "microsoft" in platform.release().lower():
+        todo = "Keep the source tree in the Linux file system (not under /mnt), and install no GPU driver inside WSL"
+        return Check("python", "note", f"{words}, in WSL2: the GPU comes through the Windows driver", todo)
+    return Check("python", "ok", words)
 
 
 def _torch(gpus: int) -> Check:
@@ -67,7 +71,7 @@ def _torch(gpus: int) -> Check:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Check("torch", "problem", f"cannot be imported: {last}", "pip install -r requirements.txt")
+        return Check("torch", "problem", f"cannot be imported: {last}", "rm -r .venv and make run install it anew")
     version, cuda = done.stdout.split()
     kind = "GPU works" if cuda == "True" else "CPU"
     if gpus and cuda != "True":
@@ -107,7 +111,7 @@ def _tokenizer(folder: Path) -> Check:
     try:
         count = len(json.loads((folder / "tokenizer.json").read_text())["tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return Check("tokenizer", "problem", f"cannot be read ({error})", "python prepare.py --force")
+        return Check("tokenizer", "problem", f"cannot be read ({error})", "make prepare ARGS=--force")
     return Check("tokenizer", "ok", f"{count} tokens and one special")
 
 

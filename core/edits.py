@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from core.model import CrashClass, Edit
 
 SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
+SEEDERS = {"torch", "np", "numpy", "random"}
 SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence"}
 DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and some hundreds are more than Python's own tools take
 
@@ -69,9 +70,9 @@ def check(source: str) -> ast.Module:
     if len(train) != 1 or len(train[0].args.posonlyargs + train[0].args.args) != 1:
         raise EditError("It must have exactly one top-level function train(run).", CrashClass.CONTRACT)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _seeds(node):
+        if _seeds(node):
             raise EditError(
-                f"Line {node.lineno} sets a seed; the seed belongs to the harness and is set already. Leave it out.",
+                f"Line {getattr(node, 'lineno', 0)} sets a seed; the seed belongs to the harness and is set already. Leave it out.",
                 CrashClass.CONTRACT,
             )
     return tree
@@ -86,9 +87,18 @@ def _depth(tree: ast.AST) -> int:
     return deep
 
 
-def _seeds(call: ast.Call) -> bool:
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    return name in SEEDING or (name in SEEDED and bool(call.args or call.keywords))
+def _seeds(node: ast.AST) -> bool:
+    """Whether a node sets a seed, or gets hold of what does: by call, by another name, by import or by a string."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), args=args, keywords=keywords):
+            return name in SEEDING or (name in SEEDED and bool(args or keywords))
+        case ast.Attribute(attr="seed", value=ast.Name(id=owner)):  # run.seed may be read
+            return owner in SEEDERS
+        case ast.Attribute(attr=name) | ast.Name(id=name) | ast.Constant(value=str(name)):
+            return name in SEEDING and name != "seed"
+        case ast.ImportFrom(module=module, names=names):
+            return (module or "").partition(".")[0] in SEEDERS and any(alias.name in SEEDING for alias in names)
+    return False
 
 
 def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
@@ -99,7 +109,7 @@ def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
     if fingerprint(old) == fingerprint(new):
         raise EditError("It does not change what train.py does: only comments or formatting differ, or nothing.")
     for name in off_limits:
-        if _definition(before, name) != _definition(tree, name):
+        if _definition(before, name) != _definition(tree, name) or _detours(before, name) != _detours(tree, name):
             raise EditError(f"{name} is off limits (program.md says so) and must stay as it is.")
 
 
@@ -118,6 +128,25 @@ def _definition(tree: ast.Module, name: str) -> list[str]:
             else:
                 with readable():
                     found.append(ast.dump(node))
+    return found
+
+
+def _detours(tree: ast.Module, name: str) -> list[str]:
+    """Every other way to bind a top-level name: inside a compound statement, as a `global`, or by its name as a string."""
+    first = name.partition(".")[0]
+    found = []
+    for top in tree.body:
+        plain = isinstance(top, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.FunctionDef | ast.ClassDef)
+        for node in ast.walk(top):
+            match node:
+                case ast.Global(names=names) if first in names:
+                    found.append("global")
+                case ast.Name(id=bound, ctx=ast.Store() | ast.Del()) if bound == first and not plain:
+                    found.append("nested")
+                case ast.alias(name=one, asname=other) if first in (one, other):
+                    found.append("import")
+                case ast.Constant(value=str(text)) if text == first:
+                    found.append("string")
     return found
 
 

@@ -61,6 +61,10 @@ def harness_environment(device: str, gpu: int | None = None) -> dict[str, str]:
         visible = environment.get("CUDA_VISIBLE_DEVICES", "")
         names = visible.split(",") if visible else [str(index) for index in range(gpu + 1)]
         environment["CUDA_VISIBLE_DEVICES"] = names[gpu % len(names)]
+    if device == "cuda":
+        home = os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
+        environment["HF_HUB_CACHE"] = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "8"
     environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA and the driver's library count alike
     return environment | (CPU_SETTINGS if device == "cpu" else {})
 
@@ -79,19 +83,22 @@ class LocalExecutor:
         """Start the harness early, so that its imports overlap with other work."""
         if self._process is not None and self._process.returncode is None:
             return
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "nanochat.nursery",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                cwd=self._harness,
-                env=harness_environment(self._device, self._gpu),
-                limit=LINE_LIMIT,
-                start_new_session=True,  # a Ctrl-C in the terminal is the loop's to handle
-            )
+        try:
+            with self._log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "nanochat.nursery",
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    cwd=self._harness,
+                    env=harness_environment(self._device, self._gpu),
+                    limit=LINE_LIMIT,
+                    start_new_session=True,  # a Ctrl-C in the terminal is the loop's to handle
+                )
+        except OSError as error:
+            raise ExecutorFailed(f"The harness could not be started ({error}).") from error
 
     async def run(self, job: Job, update: Update) -> Result:
         await self.start()

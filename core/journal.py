@@ -36,7 +36,7 @@ def decode(line: bytes, number: int, path: Path) -> AnyEvent:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
             f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "
-            f"Restore that line from a backup, or start a new run with --from to go on from its best."
+            f"Restore that line from a backup, or go on from its best: make run ARGS='--name NEW --from {path.parent.name}'"
         ) from None
 
 
@@ -66,13 +66,13 @@ class Reader:
             file.seek(self._offset)
             data = file.read()
         end = data.rfind(b"\n") + 1
-        events = []
-        for line in data[:end].splitlines():
-            self._line += 1
-            event = decode(line, self._line, self.path)
-            if self._line == 1:
-                _check_header(event, self.path)
-            events.append(event)
+        try:
+            events: list[AnyEvent] = _decoder.decode_lines(data[:end])
+        except (msgspec.DecodeError, UnicodeDecodeError):  # line by line, to name the broken one
+            events = [decode(line, n, self.path) for n, line in enumerate(data[:end].splitlines(), self._line + 1)]
+        if self._line == 0 and events:
+            _check_header(events[0], self.path)
+        self._line += len(events)
         self._offset += end
         return events
 

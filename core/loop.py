@@ -27,6 +27,7 @@ from core.stats import disk_full
 
 TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
 APPROVAL_S = 60.0
+LONGEST_HOLD_S = 1800.0  # a countdown that was stopped runs again after so long: an editor may have been forgotten
 UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to auto
 LOAD = 3  # proposals for one loading of a model that shares the GPU
 BACKOFF_S = (2.0, 300.0)  # first and longest wait after an agent failed
@@ -39,6 +40,8 @@ class Waiting:
     number: int
     left_s: float
     held: bool = False
+    held_by: str = ""
+    held_s: float = 0.0
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.slots = [Slot(index, executor) for index, executor in enumerate(self.executors)]
         self._live = Live(self.lab.folder)
-        self._server = commands.Server(self.lab.folder, self._obey)
+        self._server = commands.Server(self.lab.folder, self._obey, self._gone)
         self._wake = asyncio.Event()
         self._began = self._ticked = time.monotonic()
         self._stopping = ""  # the reason, once the loop is to end
@@ -81,7 +84,7 @@ class Loop:
         self._broken: dict[str, int] = {}
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
-        self._git_wait_s, self._git_again = 0.0, 0.0
+        self._hold_s, self._held_until = 0.0, 0.0
         agent = self.proposer.agent
         self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
         if hasattr(agent, "hear"):
@@ -97,7 +100,7 @@ class Loop:
         try:
             while True:
                 self._tick()
-                self._with_git(self._judge)
+                self._unless_held(self._judge)
                 if self._over():
                     break
                 self._propose()
@@ -123,20 +126,21 @@ class Loop:
         self._finished = self._finished or finished
         self._wake.set()
 
-    def _with_git(self, work: Callable[[], None]) -> None:
-        """Do it, unless git failed a moment ago. A failing git (a lock, a full disk) is tried again, ever more rarely."""
-        if time.monotonic() < self._git_again:
+    def _unless_held(self, work: Callable[[], None]) -> None:
+        """Do it, unless the machine failed us a moment ago."""
+        if time.monotonic() < self._held_until:
             return
         try:
             work()
-            self._git_wait_s = 0.0
+            self._hold_s = 0.0
         except RepositoryError as error:
-            self._git_failed(error)
+            self._hold(str(error))
 
-    def _git_failed(self, error: RepositoryError) -> None:
-        self._git_wait_s = min(max(self._git_wait_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
-        self._git_again = time.monotonic() + self._git_wait_s
-        self.lab.record(ev.Notice(text=f"{error} It is tried again in {self._git_wait_s:.0f} s."))
+    def _hold(self, reason: str) -> None:
+        """Wait for a machine that fails (git behind a lock, no file to be written, no process to be had); ever longer."""
+        self._hold_s = min(max(self._hold_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
+        self._held_until = time.monotonic() + self._hold_s
+        self.lab.record(ev.Notice(text=f"{reason} It is tried again in {self._hold_s:.0f} s."))
 
     # -- when to end ----------------------------------------------------------------------------------------------
 
@@ -176,9 +180,12 @@ class Loop:
     def _tick(self) -> None:
         now = time.monotonic()
         elapsed, self._ticked = now - self._ticked, now
-        if self.waiting is not None and not self.waiting.held:
-            self.waiting.left_s -= elapsed
         asked = self.waiting
+        if asked is not None and asked.held:
+            asked.held_s += elapsed
+            asked.held = asked.held_s < LONGEST_HOLD_S
+        elif asked is not None:
+            asked.left_s -= elapsed
         waiting = {"number": asked.number, "left_s": round(asked.left_s, 1), "held": asked.held} if asked else None
         self._live.write(waiting, proposing=self._proposing is not None)
         state, warning = self.lab.state, disk_full(self.lab.folder)
@@ -233,6 +240,8 @@ class Loop:
             self._failed = error
         except RepositoryError as error:
             self._back_off(str(error))
+        except OSError as error:
+            self._back_off(f"The files of a proposal cannot be written ({error}).")
         except Exception as error:  # an agent's bug must not end the night
             self._back_off(f"The agent {self.proposer.agent.name} broke: {type(error).__name__}: {error}")
         finally:
@@ -296,7 +305,7 @@ class Loop:
         free = [slot for slot in self.slots if slot.task is None]
         if self._now or self._failed or not free or (self._exclusive and self._proposing):
             return
-        if time.monotonic() < self._git_again:
+        if time.monotonic() < self._held_until:
             return
         for slot, work in zip(free, self._work(), strict=False):
             slot.work = work
@@ -308,14 +317,12 @@ class Loop:
         except (JournalError, Changed) as error:
             self._failed = error
         except RepositoryError as error:
-            self._git_failed(error)
+            self._hold(str(error))
         except asyncio.CancelledError:
             await slot.executor.abort()
             raise
         except OSError as error:
-            self._failed = JournalError(
-                f"The files of a job cannot be written ({error}). All that was recorded is kept; start the run again to go on."
-            )
+            self._hold(f"The files of a job cannot be written ({error}). All that was recorded is kept.")
         except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
             self._failed = error
         finally:
@@ -333,7 +340,7 @@ class Loop:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
             self.lab.measured(work, result, aborted=aborted)
         except ExecutorFailed as error:
-            self.say(str(error))
+            self._hold(str(error))
             self._broken[work.commit] = self._broken.get(work.commit, 0) + 1
             self.lab.measured(work, interrupted(job, str(error), self._broken[work.commit] >= HARNESS_TRIES))
 
@@ -410,6 +417,12 @@ class Loop:
                     return False, f"experiment {command.number} is not waiting for an answer"
                 return self._answered(command)
 
+    def _gone(self, who: str) -> None:
+        """An app went away: what it held must not wait for it."""
+        if self.waiting is not None and who and self.waiting.held_by == who:
+            self.waiting.held = False
+        self._wake.set()
+
     def _answered(
         self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold
     ) -> tuple[bool, str]:
@@ -429,7 +442,7 @@ class Loop:
                 return True, human.revise(self.lab, command.number, command.source)
             case commands.Hold():
                 if self.waiting is not None and self.waiting.number == command.number:
-                    self.waiting.held = command.on
+                    self.waiting.held, self.waiting.held_by = command.on, command.who
                 return True, "the countdown stands still" if command.on else "the countdown goes on"
 
     def _background_abort(self, slot: Slot) -> None:

@@ -120,6 +120,19 @@ def torch_build() -> str:
         return ""
 
 
+def lacking(device: str, gpu_count: int) -> str:
+    """Why a GPU of that kind cannot be used here, as a clause; '' when nothing speaks against it."""
+    if device == "mps":
+        return (
+            ""
+            if platform.system() == "Darwin" and platform.machine() == "arm64"
+            else "this is no Mac with Apple silicon"
+        )
+    if "+cpu" in torch_build():
+        return f"the installed torch {torch_build()} is a CPU build"
+    return "" if gpu_count else "the driver shows no GPU"
+
+
 def detect_device(gpu_count: int) -> str:
     """cuda when torch is a GPU build and the driver shows a GPU, mps on Apple silicon, else cpu."""
     if gpu_count and "+cpu" not in torch_build():

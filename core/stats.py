@@ -41,6 +41,7 @@ class Machine:
     """CPU in percent over all cores, memory in bytes, and the GPUs."""
 
     cpu_percent: float | None = None
+    cores: tuple[float, ...] = ()  # the same of each core
     memory_used: int | None = None
     memory_total: int | None = None
     gpus: tuple[Gpu, ...] = ()
@@ -53,12 +54,17 @@ class Meter:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, float], psutil.Process] = {}
+        self._first = True
 
     def read(self, trainers: Iterable[tuple[int, float]] = ()) -> Machine:
         """The figures now. `trainers` are the processes (pid, start time) of the running jobs."""
-        percent = used = total = None
+        used = total = None
+        cores: tuple[float, ...] = ()
         with contextlib.suppress(psutil.Error, OSError):
-            percent = psutil.cpu_percent() or None
+            cores = tuple(psutil.cpu_percent(percpu=True))
+        if self._first:  # since no earlier reading: it means nothing
+            self._first, cores = False, ()
+        percent = sum(cores) / len(cores) if cores else None
         with contextlib.suppress(psutil.Error, OSError):
             memory = psutil.virtual_memory()
             used, total = memory.total - memory.available, memory.total
@@ -69,7 +75,7 @@ class Meter:
             for gpu in gpus()
         )
         load, size = _sum(ours)
-        return Machine(percent, used, total, found, load, size)
+        return Machine(percent, cores, used, total, found, load, size)
 
     def _processes(self, trainers: Iterable[tuple[int, float]]) -> list[psutil.Process]:
         known: dict[tuple[int, float], psutil.Process] = {}

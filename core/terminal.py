@@ -35,7 +35,7 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
         start = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "core.cli", "run", "--headless", "--attended", *arguments],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=_environment(),
         )  # fmt: skip
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
@@ -57,4 +57,9 @@ def _size(path: Path) -> int:
 def open_app(folder: Path) -> NoReturn:
     """Become the app, showing this run."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "tui", str(folder)])
+    os.execve(sys.executable, [sys.executable, "-m", "tui", str(folder)], _environment())
+
+
+def _environment() -> dict[str, str]:
+    """For another Python that finds this source tree from whatever folder the user is in."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}

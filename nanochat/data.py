@@ -53,7 +53,7 @@ class Prepared:
 
 
 def _again(folder: Path, what: str) -> str:
-    return f"The prepared data in {folder} cannot be used: {what}. Nothing was changed. `python prepare.py --force` makes it anew."
+    return f"The prepared data in {folder} cannot be used: {what}. Nothing was changed. `make prepare ARGS=--force` makes it anew."
 
 
 def load(folder: Path) -> Prepared:
@@ -71,7 +71,7 @@ def load(folder: Path) -> Prepared:
             manifest["splits"],
         )
     except FileNotFoundError:
-        raise DataError(f"There is no prepared data in {folder}. `python prepare.py` makes it.") from None
+        raise DataError(f"There is no prepared data in {folder}. `make prepare` makes it.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(_again(folder, f"its manifest cannot be read ({error})")) from None
 

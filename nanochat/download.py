@@ -47,7 +47,7 @@ def fetch(
         time.sleep(wait_s * 2**tries)
     raise DataError(
         f"{url} could not be downloaded: {failure}. What came so far is kept; run the same command again to go on, "
-        f"or `python prepare.py --dataset python`, which needs no network."
+        f'or `make prepare ARGS="--dataset python"`, which needs no network.'
     )
 
 

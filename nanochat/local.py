@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from torch.nn import functional as F
 
 from nanochat import data
+from nanochat.prepare import name, root
 from nanochat.run import Run
 
 EVAL_BATCH = 8  # windows per question to the model
@@ -36,12 +34,10 @@ class Figures:
 
 def find_data(dataset: str) -> data.Prepared:
     """The prepared dataset of that name, the newest where there are several vocabularies. Raises data.DataError."""
-    named = os.environ.get("AUTORESEARCH_DATA")
-    root = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("autoresearch"))
-    manifests = sorted(root.glob(f"{dataset}-v*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    manifests = sorted(root().glob(f"{name(dataset)}-v*/manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         raise data.DataError(
-            f"There is no prepared dataset called {dataset!r} in {root}. `python prepare.py --dataset {dataset}` makes it."
+            f"There is no prepared dataset called {dataset!r} in {root()}. `make prepare ARGS='--dataset {dataset}'` makes it."
         )
     return data.load(manifests[-1].parent)
 

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 import traceback
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional
 
-from nanochat import sandbox, scorer
+from nanochat import sandbox, scorer, watch
 from nanochat.processes import set_subreaper
 
 
@@ -59,7 +60,10 @@ def main() -> None:
 
 
 def _start(job: dict[str, Any], ours: tuple[int, int]) -> int:
-    """Fork the scorer of a job."""
+    """Fork the scorer of a job, or start it afresh where forking a process that has torch imported is unsafe (macOS)."""
+    if not watch.FORKS:
+        code = "import json, sys; from nanochat import scorer; scorer.main(json.loads(sys.argv[1]))"
+        return subprocess.Popen([sys.executable, "-c", code, json.dumps(job)], stdin=subprocess.DEVNULL).pid
     parent = os.getpid()
     pid = os.fork()
     if pid:

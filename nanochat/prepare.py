@@ -32,8 +32,13 @@ def root() -> Path:
     return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("autoresearch"))
 
 
+def name(dataset: str) -> str:
+    """A folder name for a dataset; `text:PATH` is named by its path."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", dataset).strip("_")
+
+
 def folder(dataset: str, vocab_size: int) -> Path:
-    return root() / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', dataset).strip('_')}-v{vocab_size}"
+    return root() / f"{name(dataset)}-v{vocab_size}"
 
 
 def prepare(dataset: str, vocab_size: int, *, shards: int | None = None, force: bool = False) -> Path:
@@ -143,13 +148,13 @@ def say(text: str) -> None:
     print(f"  {text}", flush=True)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line of prepare.py."""
+def main(arguments: list[str] | None = None, *, dataset: str = "python", vocab: int = 2048) -> None:
+    """The command line of prepare.py. `dataset` and `vocab` are what fits this machine."""
     parser = argparse.ArgumentParser(prog="prepare.py", description="Data and tokenizer, once.")
     parser.add_argument(
-        "--dataset", default="python", help="python (default, no download), tinystories, climbmix, text:PATH"
+        "--dataset", default=dataset, help=f"python (no download), tinystories, climbmix, text:PATH; here: {dataset}"
     )
-    parser.add_argument("--vocab", type=int, default=2048, help="tokens of the vocabulary (2048)")
+    parser.add_argument("--vocab", type=int, default=vocab, help=f"tokens of the vocabulary; here: {vocab}")
     parser.add_argument("--shards", type=int, help="how many training shards to download")
     parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
     options = parser.parse_args(arguments)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
+SEARCH_S = 0.25
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -28,6 +30,7 @@ class Descendants:
         self._own: dict[tuple[int, float], float] = {}
         self._reaped: dict[tuple[int, float], float] = {}
         self._namespace = self._namespaces()
+        self._searched = 0.0
 
     def _namespaces(self) -> set[str]:
         """PID namespaces that are not our own, of the known processes."""
@@ -58,17 +61,24 @@ class Descendants:
         # An ended child is in its parent's sum when it was waited for, and only in what was seen of it when it was not.
         return Usage(max(living, sum(self._own.values())), rss, count)
 
-    def _find(self) -> None:
+    def _find(self, thorough: bool = False) -> None:
+        """Children at each look; what moved away from under its parent by its namespace, which takes a walk over /proc."""
         found: list[psutil.Process] = []
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):
                 found += process.children(recursive=True)
+        if time.monotonic() - self._searched < SEARCH_S and not thorough:
+            return self._take(found)
+        self._searched = time.monotonic()
         self._namespace |= self._namespaces()
         if self._namespace:
             for pid in psutil.pids():
                 if _pid_namespace(pid) in self._namespace:
                     with contextlib.suppress(psutil.Error):
                         found.append(psutil.Process(pid))
+        self._take(found)
+
+    def _take(self, found: list[psutil.Process]) -> None:
         for process in found:
             with contextlib.suppress(psutil.Error):
                 self._known.setdefault((process.pid, process.create_time()), process)
@@ -81,7 +91,7 @@ class Descendants:
         """SIGKILL until none is left; False when some outlast the patience. Zombies of ours are reaped."""
         deadline = time.monotonic() + patience_s
         while True:
-            self._find()
+            self._find(thorough=True)
             living = [process for process in self._known.values() if _running(process)]
             for process in living:
                 with contextlib.suppress(psutil.Error):

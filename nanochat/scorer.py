@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from nanochat.watch import Failed, TooBig, Watch
 PROGRESS_S = 0.3
 GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
 LEAST_PACE_S = 2.0  # a shorter training says nothing about its pace
+# An answer that takes much longer than the others did more than answer: what exceeds this is charged as training.
+LONG_ANSWER, LONG_ANSWER_S, FIRST_ANSWER_S = 3.0, 0.1, 0.5
 LEAST_NATS = 0.05  # per token: below this no language model of this size has ever been
 
 
@@ -52,6 +55,8 @@ class Scorer:
         self._room = int(self.job["output_limit"])  # bytes of output that may still be kept
         self._told = 0.0
         self._phase = ""
+        self._answers: list[float] = []  # seconds of each, in the budget's unit
+        self._answered = 0.0  # when the last one came, on the budget's clock
 
     def run(self) -> dict[str, Any]:
         """The result of the job, whatever happens. Raises Aborted."""
@@ -117,6 +122,7 @@ class Scorer:
             output_limit=self._room,
             hang_s=job["hang_s"],
             wall=self.wall,
+            free_s=job["setup_s"] + job["warmup_s"],
         )
         say({"event": "started", "job": job["id"], "pids": [os.getpid(), *self.watch.pids], "unprotected": []})
         return self.watch
@@ -145,8 +151,9 @@ class Scorer:
 
     def _params(self, trained: dict[str, Any]) -> None:
         """The trainer's own count: a limit for honest agents; nothing about the score depends on it."""
+        limit = self.job["max_params"]
         try:
-            params = int(wire.number(trained, "params"))
+            params = None if trained.get("params") is None else int(wire.number(trained, "params"))
             self.facts |= {
                 "params": params,
                 "steps": int(wire.number(trained, "steps")),
@@ -154,8 +161,11 @@ class Scorer:
             }
         except (wire.Malformed, ValueError, OverflowError) as error:
             raise Failed("crash", f"it sent a message that is none ({error})", "contract") from None
-        limit = self.job["max_params"]
-        if limit is not None and params > limit:
+        if limit is not None and params is None:
+            raise Failed(
+                "invalid", "program.md limits the parameters, so train() must return a torch module, to be counted"
+            )
+        if limit is not None and params is not None and params > limit:
             raise Failed("invalid", f"it has {params:,} parameters, and program.md allows {limit:,}")
 
     def _train(self, source: str) -> None:
@@ -216,7 +226,8 @@ class Scorer:
         budget, allowed = self.job["budget_s"], self.job["scoring_s"]
         charged = self._first_answer - self._set_up + self._owed
         if allowed is not None:
-            charged += max(0.0, self.facts["score_s"] - allowed)
+            long = long_answers(self._answers)
+            charged += long + max(0.0, self.facts["score_s"] - long - allowed)
         self.facts["charged_s"] = round(charged, 4)
         if charged > budget + self._grace():
             raise Failed("overrun", f"it used {charged:.1f} s of a budget of {budget:g} s")
@@ -230,7 +241,8 @@ class Scorer:
         windows = data.val_windows(tokens, self.job["seq_len"], self.job["eval_tokens"])
         self._phase = "scoring"
         first = self.watch.used(fresh=True)
-        self._first_answer = first
+        self._first_answer = self._answered = first
+        self._answers = []
         batch = self.batch
         while True:
             try:
@@ -240,7 +252,7 @@ class Scorer:
                 batch //= 2  # the trainer never says so of a single row
                 if batch == 0:
                     raise Failed("crash", "it ran out of memory while answering", "out-of-memory") from None
-        self.facts["score_s"] = round(self.watch.used(fresh=True) - first, 4)
+        self.facts["score_s"] = round(sum(self._answers), 4)
         lengths = self.prepared.token_bytes()[windows[:, 1:]]
         counted = lengths > 0  # specials have no bytes: neither their nats nor their bytes count
         total = float(nats[counted].astype(np.float64).sum())
@@ -314,8 +326,14 @@ class Scorer:
         assert watch is not None
         self.inputs.array("<i8", (self.batch, x.shape[1]))[: len(x)] = x
         watch.alive_at = time.monotonic()
+        asked = watch.used(fresh=True)
         watch.say(batch=len(x))
-        watch.wait("answer", check)
+        try:
+            watch.wait("answer", check)
+        finally:
+            now = watch.used(fresh=True)
+            self._answers.append(now - (asked if self.wall else self._answered))  # CPU time between answers counts
+            self._answered = now
         answer = torch.from_numpy(self.outputs.array("<f4", (*x.shape, self.prepared.vocab_size)))
         if self.answers_at.type != "cpu":
             try:
@@ -348,6 +366,14 @@ class Scorer:
             "tokens_per_s": round(watch.tokens / charged, 1) if training and charged > 0 else None,
             "wall_s": round(now - self.began, 2),
         })  # fmt: skip
+
+
+def long_answers(seconds: list[float]) -> float:
+    """Seconds that answers took beyond what all but a few of them need; a little is free, above all the first time."""
+    if not seconds:
+        return 0.0
+    usual = LONG_ANSWER * statistics.median(seconds) + LONG_ANSWER_S
+    return max(0.0, sum(max(0.0, answer - usual) for answer in seconds) - FIRST_ANSWER_S)
 
 
 def pace(curve: list[tuple[float, int]], start: float) -> list[float]:

@@ -27,6 +27,15 @@ from nanochat.run import Run
 FILENAME = "train.py"
 EVERY_S = 0.05  # messages about steps and figures are sent at most so often
 TRACEBACK_LINES = 20
+NICE = 10  # whoever works on this machine goes first
+CRASHES = (
+    "syntax",
+    "import",
+    "exception",
+    "out-of-memory",
+    "contract",
+    "output shape",
+)  # what it may say of its own end
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,14 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = ()) -> None:
     """The trainer's whole life. Ends by os._exit, so that nothing of the parent's is cleaned up twice."""
     channel = Channel(end)
     try:
-        missing += sandbox.drop_rights(write=[Path(spec.scratch)], device=spec.device, memory_limit=spec.memory_limit)
+        os.nice(NICE)
+        missing += sandbox.drop_rights(
+            write=[Path(spec.scratch)],
+            read=sandbox.kernels() if spec.device == "cuda" else (),
+            device=spec.device,
+            memory_limit=spec.memory_limit,
+            forks=spec.device != "cpu",  # CPU seconds are the budget, and an ended child's can be hidden
+        )
         channel.say("missing", parts=list(missing))
         _seed(spec.seed)
         model = _train(channel, spec)
@@ -158,7 +174,7 @@ def _train(channel: Channel, spec: Spec) -> Any:
         raise Contract(f"train(run) returned {type(model).__name__}, not a model that can be called")
     if isinstance(model, torch.nn.Module):
         model.eval()
-    params = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else 0
+    params = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else None
     channel.say("trained", params=params, steps=run._steps, tokens=run._served)
     return model
 
@@ -214,6 +230,8 @@ def describe(error: BaseException, source: str) -> dict[str, str]:
         kind, reason = "output shape", str(error)
     elif isinstance(error, ImportError):
         kind = "import"
+    elif isinstance(error, PermissionError):
+        kind, reason = "exception", f"it tried what a trainer may not do ({reason})"
     elif out_of_memory(error):
         kind, reason = "out-of-memory", f"it ran out of memory ({reason})"
     else:

@@ -23,11 +23,12 @@ from typing import Any
 
 from nanochat import sandbox, wire
 from nanochat.processes import Descendants, Usage
-from nanochat.trainer import Spec
+from nanochat.trainer import CRASHES, Spec
 from nanochat.trainer import main as trainer_main
 
 POLL_S = 0.03
 MOST_PROCESSES = 64
+MOST_ON_GPU = 512  # compilers are started there, several a core
 METRICS_LINES = 4000  # a curve that grows longer is thinned to every second point
 NON_FINITE_LOGS = 20  # this many in a row and the training is given up
 FORKS = sys.platform == "linux"
@@ -50,9 +51,18 @@ class Watch:
     """Starts a trainer and follows it. Every wait is bounded, every message is checked, and it always ends."""
 
     def __init__(
-        self, spec: Spec, out: Path, *, memory_limit: int | None, output_limit: int, hang_s: float, wall: bool
+        self,
+        spec: Spec,
+        out: Path,
+        *,
+        memory_limit: int | None,
+        output_limit: int,
+        hang_s: float,
+        wall: bool,
+        free_s: float,
     ) -> None:
-        self._limit, self._hang_s, self._wall = memory_limit, hang_s, wall
+        """`free_s`: set-up and warm-up, in which no step is expected, since a compiler may be at work."""
+        self._limit, self._wall, self._hang_s = memory_limit, wall, hang_s
         self._end, theirs = socket.socketpair()
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
@@ -79,7 +89,7 @@ class Watch:
         self.loss: float | None = None
         self.progress = 0.0
         self.curve: list[tuple[float, int]] = []  # (used, steps)
-        self.alive_at = self._began
+        self.alive_at = self._began + free_s
         self._usage = Usage(0.0, 0, 1)
         self._polled = 0.0
 
@@ -130,10 +140,9 @@ class Watch:
                 raise Failed(
                     "crash", f"it used more than the {self._limit / 1e9:.1f} GB of memory it may", "out-of-memory"
                 )
-            if self._usage.count > MOST_PROCESSES:
-                raise Failed(
-                    "crash", f"it started {self._usage.count} processes; {MOST_PROCESSES} are allowed", "contract"
-                )
+            most = MOST_ON_GPU if self._wall else MOST_PROCESSES
+            if self._usage.count > most:
+                raise Failed("crash", f"it started {self._usage.count} processes; {most} are allowed", "contract")
         return now - self._began if self._wall else self._usage.cpu_s
 
     def wait(self, kind: str, check: Callable[[], None]) -> dict[str, Any]:
@@ -174,8 +183,9 @@ class Watch:
                 case "too big":
                     raise TooBig
                 case "crash":
+                    kind = message.get("crash")
                     raise Failed(
-                        "crash", plain(str(message.get("reason", "")))[:300], str(message.get("crash")),
+                        "crash", plain(str(message.get("reason", "")))[:300], kind if kind in CRASHES else "exception",
                         plain(str(message.get("traceback", "")))[:1500],
                     )  # fmt: skip
                 case other:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")  # nothing moves over SSH
-os.environ.setdefault("TEXTUAL_FPS", "30")
+os.environ.setdefault("TEXTUAL_FPS", "60")
+gc.disable()  # until the first picture: a long journal is ten thousands of objects, none of them garbage
 
 
 def main() -> None:

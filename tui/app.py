@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -13,7 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from core import events as ev
 from core import report, schedule
@@ -21,7 +22,7 @@ from core.noise import Noise
 from core.state import Experiment, experiment_id
 from tui import keys, view
 from tui.bridge import Bridge, News
-from tui.curves import Curve, Tail
+from tui.curves import Curve, Tail, last_lines
 from tui.detail import DetailScreen
 from tui.footer import KeysLine
 from tui.help import HelpScreen
@@ -42,6 +43,8 @@ from tui.words import clean, sparkline, verdict
 FULL = (120, 36)  # columns and rows from which all panes are shown at once
 LEAST = (72, 20)
 PLOT_S = 2.0  # a curve is drawn at most so often
+AT_ONCE = 120  # rows of the table in the first picture
+SPARK = 12  # columns of the sparkline in the status
 LIVE_S = 1.0  # and so are progress and time left
 PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
     ProgramPane, ChangePane, LossPane, MachinePane, ExperimentsPane, NightPane, ActivityPane,
@@ -66,7 +69,7 @@ class AutoResearch(Human, App[str]):
         self._plotted = self._shown = 0.0
         self._noise: Noise | None = None
         self._rung: set[int] = set()
-        self._small = False
+        self._small = self._zoomed = False
         self._current: Widget | None = None
 
     # -- layout ---------------------------------------------------------------------------------------------------
@@ -93,11 +96,12 @@ class AutoResearch(Human, App[str]):
         main.set_class(self._small, "-small")
         main.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
         main.query_one("#tiny", Static).update(
-            f"The app needs {LEAST[0]} columns and {LEAST[1]} rows; this terminal has {width} x {height}.\n"
-            f"Enlarge it. The loop does not mind; q closes the app."
+            f"The app needs {LEAST[0]} columns and {LEAST[1]} rows;\nthis terminal has {width} by {height}. Enlarge it.\n"
+            f"The loop does not mind; q closes the app."
         )
         self._show_status()
         self._show_current()
+        self._look_at_keys()
 
     def action_pane(self, number: int) -> None:
         """Focus a pane by its number; on a small screen, show it."""
@@ -116,21 +120,21 @@ class AutoResearch(Human, App[str]):
 
     def _show_current(self) -> None:
         """Mark the pane that is shown alone; where all are shown, none is: styles are not computed afresh for nothing."""
-        alone = self._small or self.screen_stack[0].has_class("-zoom")
-        for pane in self.screen_stack[0].query(".pane"):
+        alone = self._small or self._zoomed
+        main = self.screen_stack[0]
+        main.query_one("#panes").set_class(alone, "-alone")
+        for pane in main.query(".pane"):
             pane.set_class(alone and pane is self._current, "-current")
         self._show_tabs()
 
     def action_zoom(self) -> None:
-        self.screen.toggle_class("-zoom")
+        self._zoomed = not self._zoomed
         self._show_current()
         self._look_at_keys()
 
     async def action_back(self) -> None:
-        if self.screen.has_class("-zoom"):
-            self.screen.remove_class("-zoom")
-            self._show_current()
-            self._look_at_keys()
+        if self._zoomed:
+            self.action_zoom()
         else:
             self.query_one(ExperimentsPane).follow()
 
@@ -171,9 +175,10 @@ class AutoResearch(Human, App[str]):
         state = self.bridge.state
         main = self.screen_stack[0]
         numbers: Iterable[int]
-        if news.first:
-            numbers = reversed(state.experiments)
+        if news.first:  # of a long night the newest at once, and the rest when they are on the screen
+            numbers = list(reversed(state.experiments))[:AT_ONCE]
             lines = self.bridge.events[-40:]
+            self.call_after_refresh(self._settle)
         else:
             numbers = sorted({n for event in news.events if (n := getattr(event, "number", None)) in state.experiments})
             lines = list(news.events)
@@ -198,19 +203,36 @@ class AutoResearch(Human, App[str]):
         if news.events and len(self.screen_stack) > 1 and isinstance(self.screen, DetailScreen):
             self.screen.show()
 
+    def _settle(self) -> None:
+        """After the first picture: the rest of the table, and the garbage collector, to which all that is there is old."""
+        state = self.bridge.state
+        older = list(reversed(state.experiments))[AT_ONCE:]
+        self.screen_stack[0].query_one(ExperimentsPane).show_older(view.row(state, state.experiments[n]) for n in older)
+        gc.freeze()
+        gc.enable()
+
     def _show_status(self) -> None:
         bridge = self.bridge
         if not bridge.loaded:
             return
         waiting = view.waiting(bridge.live) if bridge.pid else None
         found = view.status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self._noise, bridge.trouble)
-        slots = view.slots(bridge.state, bridge.live) if bridge.pid else []
-        loss = slots[-1].loss if slots else None
-        extra = f"loss {loss:.3f} {sparkline(self._curve().smooth(), 20)}   " if loss is not None else ""
-        self.screen_stack[0].query_one(StatusLine).show(found, waiting, self._small, extra + brief(bridge.machine))
+        extra = f"{self._pulse()}  {brief(bridge.machine)}" if self._small else ""
+        self.screen_stack[0].query_one(StatusLine).show(found, waiting, self._small, extra)
         if waiting is not None and waiting.number not in self._rung:
             self._rung.add(waiting.number)
             self.bell()
+
+    def _pulse(self) -> str:
+        """The loss of what trains now, else of what is selected: its last value and its course."""
+        slots = view.slots(self.bridge.state, self.bridge.live) if self.bridge.pid else []
+        path = self._job_metrics(slots[-1]) if slots else self._metrics()
+        tail = self._tail(path)
+        if tail is None:
+            return "loss –"
+        tail.read()
+        loss = slots[-1].loss if slots else tail.curve.loss[-1] if tail.curve.loss else None
+        return f"loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARK)}" if loss is not None else "loss –"
 
     def _show_change(self) -> None:
         pane, found = self.screen_stack[0].query_one(ChangePane), self.followed
@@ -251,6 +273,8 @@ class AutoResearch(Human, App[str]):
         other = reference.curve if reference is not None and not same else Curve()
         self.screen_stack[0].query_one(LossPane).show(name, curve, other, "best", slot)
         pulse = [f"{slot.name} step {slot.step}  loss {slot.loss:.3f}"] if slot and slot.loss is not None else []
+        printed = last_lines(self._job_metrics(slot).with_name("output.txt")) if slot else []
+        pulse += [f"the trainer says: {clean(line, 300)}" for line in printed]
         self.screen_stack[0].query_one(ActivityPane).pulse(self._streamed() + pulse)
 
     def _streamed(self) -> list[str]:
@@ -269,12 +293,11 @@ class AutoResearch(Human, App[str]):
     def _metrics(self) -> Path | None:
         slot, found = self._slot(), self.followed
         if slot is not None:
-            return view.job_folder(self.bridge.folder, slot.role, slot.number, slot.job) / "metrics.jsonl"
+            return self._job_metrics(slot)
         return view.metrics_of(self.bridge.state, self.bridge.folder, found.commit) if found else None
 
-    def _curve(self) -> Curve:
-        tail = self._tail(self._metrics())
-        return tail.curve if tail else Curve()
+    def _job_metrics(self, slot: view.Slot) -> Path:
+        return view.job_folder(self.bridge.folder, slot.role, slot.number, slot.job) / "metrics.jsonl"
 
     def _tail(self, path: Path | None) -> Tail | None:
         if path is None:
@@ -301,9 +324,15 @@ class AutoResearch(Human, App[str]):
         del parameters
         return keys.valid(action, self.now)
 
+    def on_key(self, event: events.Key) -> None:
+        """A key for the loop, where there is none, is answered too."""
+        dead = self.bridge.loaded and self.bridge.pid is None and not self.now.tiny
+        if dead and event.character in keys.LOOP and self.focused is not None and not isinstance(self.focused, Input):
+            self.tell("No loop is running, so there is nothing to tell it. `make run` continues the run.")
+
     def _look_at_keys(self) -> None:
         state = self.bridge.state
-        found = self.followed
+        found = self.target
         waiting = view.waiting(self.bridge.live)
         now = keys.Now(
             alive=self.bridge.pid is not None,
@@ -313,12 +342,20 @@ class AutoResearch(Human, App[str]):
             selected=found is not None,
             judged=found is not None and found.verdict is not None,
             rerunning=found is not None and found.number in state.reruns,
-            zoomed=self.screen_stack[0].has_class("-zoom"),
+            zoomed=self._zoomed,
+            auto=state.gate == "auto",
+            detail=isinstance(self.screen, DetailScreen),
+            tiny=self.screen_stack[0].has_class("-tiny"),
         )
-        self.screen_stack[0].query_one(KeysLine).show(now)
+        for line in self.screen.query(KeysLine):
+            line.show(now)
         if now != self.now:
             self.now = now
-            self.screen_stack[0].refresh_bindings()
+            self.screen.refresh_bindings()
+
+    def show_waiting(self) -> None:
+        """Back to the proposal that waits."""
+        self.query_one(ExperimentsPane).follow()
 
     def on_experiments_pane_selected(self, event: ExperimentsPane.Selected) -> None:
         self._chosen = event.number
@@ -334,9 +371,18 @@ class AutoResearch(Human, App[str]):
             self._open(self.followed.number)
 
     def _open(self, number: int) -> None:
+        if self.now.tiny:
+            return
         table = self.query_one(ExperimentsPane)
         screen = DetailScreen(lambda: self.bridge.state, self.bridge.folder, table.numbers, number)
-        self.push_screen(screen, lambda last: table.select(last) if last is not None else None)
+
+        def back(last: int | None) -> None:
+            if last is not None:
+                table.select(last)
+            self.call_after_refresh(self._look_at_keys)
+
+        self.push_screen(screen, back)
+        self.call_after_refresh(self._look_at_keys)
 
     def action_explain(self) -> None:
         if not isinstance(self.screen, HelpScreen):
@@ -379,11 +425,11 @@ class AutoResearch(Human, App[str]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key by name, then Textual's own for themes and the like."""
         for key in keys.KEYS:
-            if key.action != "command_palette" and key.valid(self.now):
+            if key.action != "command_palette" and keys.valid(key.action, self.now):
                 action = f"app.{key.action}"
                 yield SystemCommand(
-                    f"{keys.display(key)}  {key.footer or key.action}",
-                    key.about,
+                    f"{keys.display(key)}  {keys.label(key, self.now)}",
+                    key.about.replace("[", "\\["),
                     lambda action=action: self._by_name(action),
                 )
         for command in super().get_system_commands(screen):

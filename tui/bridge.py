@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,7 @@ class Bridge:
         self._slow_t = 0.0
         self._program_stamp = 0
         self._live_stamp = 0
+        self.who = uuid.uuid4().hex  # by which the loop knows this app
 
     async def follow(self) -> None:
         """Look, and tell what changed, until cancelled."""
@@ -140,7 +142,7 @@ class Bridge:
                 address = (self.folder / commands.ADDRESS).read_text()
                 reader, writer = await asyncio.open_unix_connection(address)
                 try:
-                    writer.write(commands.Attach().model_dump_json().encode() + b"\n")
+                    writer.write(commands.Attach(who=self.who).model_dump_json().encode() + b"\n")
                     await writer.drain()
                     while await reader.readline():
                         pass

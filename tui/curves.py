@@ -1,4 +1,4 @@
-"""Loss curves: read as they grow, smoothed, thinned out. Pure but for `Tail`."""
+"""Loss curves: read as they grow, smoothed, thinned out. And the last lines of what a trainer prints. Pure but for what reads files."""
 
 from __future__ import annotations
 
@@ -80,3 +80,14 @@ def thin(xs: Sequence[float], ys: Sequence[float], count: int) -> tuple[list[flo
     cuts = [len(xs) * i // count for i in range(count + 1)]
     pairs = list(itertools.pairwise(cuts))
     return [sum(xs[a:b]) / (b - a) for a, b in pairs], [sum(ys[a:b]) / (b - a) for a, b in pairs]
+
+
+def last_lines(path: Path, count: int = 2) -> list[str]:
+    """The last lines of a file that grows; none where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 2000))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,15 +11,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from core.state import Experiment, State, experiment_id
 from tui import diffs, words
 from tui.curves import Curve, Tail, thin
+from tui.footer import KeysLine
 from tui.panes.base import MOVES, Pane
 from tui.plots import Plot
+from tui.prompt import Prompt
 from tui.view import metrics_of
 
+LIVE_S = 2.0
 OUTPUT = 4000  # characters of the trainer's output that are shown
 
 
@@ -35,11 +38,10 @@ class DetailScreen(Screen[int]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *MOVES,
-        Binding("left_square_bracket", "walk(1)", "older", key_display="["),
-        Binding("right_square_bracket", "walk(-1)", "newer", key_display="]"),
-        Binding("y", "app.copy", "copy the diff"),
-        Binding("escape", "leave", "back", priority=True),
-        Binding("q,enter,ctrl+c,ctrl+q", "leave", "back", show=False, priority=True),
+        Binding("left_square_bracket", "older", "older", show=False),
+        Binding("right_square_bracket", "newer", "newer", show=False),
+        Binding("escape,q,enter", "leave", "back", show=False),
+        Binding("ctrl+c,ctrl+q", "leave", "back", show=False, priority=True),
     ]
 
     def __init__(self, state: Callable[[], State], folder: Path, numbers: Sequence[int], number: int) -> None:
@@ -53,11 +55,21 @@ class DetailScreen(Screen[int]):
             yield Static(id="facts")
             yield Plot(id="against")
             yield Static(id="more")
-        yield Footer(show_command_palette=False, compact=True)
+        yield Prompt()
+        yield KeysLine(
+            (("[", "screen.older", "older"), ("]", "screen.newer", "newer"), ("escape", "screen.leave", "back"))
+        )
 
     def on_mount(self) -> None:
         self.query_one(Body).focus()
         self.show()
+        self.set_interval(LIVE_S, self._grow)
+
+    def _grow(self) -> None:
+        """A running experiment has a curve that grows and output that comes."""
+        experiment = self._state().experiments.get(self.number)
+        if experiment is not None and experiment.verdict is None:
+            self.show()
 
     def on_resize(self, event: events.Resize) -> None:
         del event
@@ -66,7 +78,13 @@ class DetailScreen(Screen[int]):
     def action_leave(self) -> None:
         self.dismiss(self.number)
 
-    def action_walk(self, step: int) -> None:
+    def action_older(self) -> None:
+        self._walk(1)
+
+    def action_newer(self) -> None:
+        self._walk(-1)
+
+    def _walk(self, step: int) -> None:
         here = self._numbers.index(self.number) if self.number in self._numbers else 0
         self.number = self._numbers[min(len(self._numbers) - 1, max(0, here + step))]
         self.show()
@@ -102,7 +120,7 @@ def _draw(plot: Plot, ours: Curve, parents: Curve) -> None:
     for curve, tone in ((parents, "foreground-darken-3"), (ours, "accent")):
         xs, ys = thin(curve.progress, curve.smooth(), max(8, plot.size.width * 2))
         if xs:
-            plot.line(xs, ys, tone)
+            plot.line(xs, ys, tone, dashed=curve is parents)
     plot.range_x(0.0, 1.0)
 
 
@@ -111,7 +129,8 @@ def _facts(state: State, e: Experiment) -> Content:
     rows: list[Content] = [Content.styled(words.clean(e.hypothesis, 10_000), "bold"), Content("")]
     if e.finding:
         rows.append(_pair("finding", words.clean(e.finding, 4000)))
-    rows.append(_pair("verdict", words.verdict(e) + (f": {words.clean(e.reason)}" if e.reason else "")))
+    said, reason = words.verdict(e), words.clean(e.reason)
+    rows.append(_pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
     old = state.mean(e.parent)
     scores = state.scores.get(e.commit, {})
     if e.val_bpb is not None:
@@ -120,7 +139,8 @@ def _facts(state: State, e: Experiment) -> Content:
     if e.gain is not None:
         error = f" ± {e.error:.4f}" if e.error is not None else ""
         rows.append(
-            _pair("gain", f"{words.change(e.gain)}{error} over {e.pairs} pairs on the same seeds; noise of one run {e.sigma:.4f}"
+            _pair("gain", f"{words.change(e.gain)}{error} over {e.pairs} pair{'s' if e.pairs != 1 else ''} on the same seeds; "
+                          f"noise of one run {e.sigma:.4f}"
                           f"{', within noise' if e.within_noise else ''}")
         )  # fmt: skip
     rows.append(
@@ -141,9 +161,7 @@ def _facts(state: State, e: Experiment) -> Content:
         rows.append(_pair("instead of", f"{e.meta['instead']}: {words.clean(str(e.meta.get('why', '')), 400)}"))
     fact = state.facts.get(e.commit)
     if fact is not None and fact.probes:
-        rows.append(
-            _pair("probes", ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in fact.probes.items()))
-        )
+        rows.append(_pair("probes", _probes(fact.probes)))
     if fact is not None and fact.unprotected:
         rows.append(_pair("unprotected", ", ".join(fact.unprotected)))
     return Content("\n").join(rows)
@@ -155,7 +173,7 @@ def _more(folder: Path, e: Experiment, ours: Curve, parents: Curve, width: int) 
     if ours.loss:
         theirs = parents.at(1.0)
         end = f"loss {ours.smooth()[-1]:.3f}" + (f", the parent's {theirs:.3f}" if theirs is not None else "")
-        rows += [Content.styled(f"{end} (smoothed)", "$foreground 60%"), Content("")]
+        rows += [Content.styled(f"{end} (smoothed; the parent's curve is dotted)", "$foreground 60%"), Content("")]
     own = folder / experiment_id(e.number)
     try:
         diff = (own / "change.diff").read_text(encoding="utf-8", errors="replace")
@@ -179,6 +197,15 @@ def _output(own: Path) -> str:
         return found[-1].read_text(encoding="utf-8", errors="replace")[-OUTPUT:] if found else ""
     except OSError:
         return ""
+
+
+def _probes(found: Mapping[str, float]) -> str:
+    """What the secret questions of the exam said, in standard errors; large ones would have been a broken rule."""
+    names = {"honest_z": "worse where the next token was hidden", "break_z": "better behind the cuts"}
+    told = [f"{name} by {found[key]:+.1f}" for key, name in names.items() if key in found]
+    return f"{found.get('probes', 0):.0f} secret questions; {', '.join(told)} standard errors: nothing odd".replace(
+        "-", "−"
+    )
 
 
 def _pair(name: str, text: str) -> Content:

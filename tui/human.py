@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,6 @@ from core.model import Verdict
 from core.state import Experiment, experiment_id
 from tui import clipboard, editor, view, words
 from tui.menu import Menu
-from tui.panes.experiments import ExperimentsPane
 from tui.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Human(App[str]):
     """The decisions, as actions of the app."""
 
     bridge: Bridge
-    _abort_asked: tuple[float, int] = (0.0, -1)
+    _asked_first: tuple[float, str] = (0.0, "")
 
     @property
     def followed(self) -> Experiment | None:
@@ -36,12 +37,43 @@ class Human(App[str]):
     def diff_path(self, experiment: Experiment) -> Path:
         raise NotImplementedError
 
-    async def obey(self, command: commands.Command, quiet: bool = False) -> bool:
-        """Send, and say what the loop answered."""
+    def show_waiting(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def target(self) -> Experiment | None:
+        """What a key about "this experiment" means: the one whose details are on the screen, else the followed one."""
+        number = getattr(self.screen, "number", None)
+        return self.followed if number is None else self.bridge.state.experiments.get(number)
+
+    async def obey(self, command: commands.Command, quiet: bool = False, more: str = "") -> bool:
+        """Send, and say what the loop answered, and `more` when it did as told."""
         reply = await self.bridge.send(command)
         if not quiet or not reply.ok:
-            self.tell(reply.words, wrong=not reply.ok)
+            self.tell(f"{reply.words}{'. ' + more if more and reply.ok else ''}", wrong=not reply.ok)
         return reply.ok
+
+    def _hold(self, number: int, on: bool) -> commands.Hold:
+        return commands.Hold(number=number, on=on, who=self.bridge.who)
+
+    def _ask(self, question: str, done: Callable[[str | None], object]) -> None:
+        """A line to type, on the screen that is on top."""
+
+        def answered(text: str | None) -> None:
+            self.screen.query("ExperimentsPane, Body").first().focus()
+            done(text)
+
+        self.screen.query_one(Prompt).ask(question, answered)
+
+    def _twice(self, what: str, words: str) -> bool:
+        """Whether this is the second time within a moment; the first time it is said what the second would do."""
+        asked, last = self._asked_first
+        if last == what and time.monotonic() - asked < TWICE_S:
+            self._asked_first = (0.0, "")
+            return True
+        self._asked_first = (time.monotonic(), what)
+        self.tell(words, seconds=TWICE_S)
+        return False
 
     def tell(self, words: str, wrong: bool = False, seconds: float = 5.0) -> None:
         """One note at a time, at the lower right."""
@@ -59,8 +91,13 @@ class Human(App[str]):
     # -- the proposal ---------------------------------------------------------------------------------------------
 
     async def action_approve(self) -> None:
-        if (number := self._asked()) is not None:
-            await self.obey(commands.Approve(number=number))
+        if (number := self._asked()) is None:
+            return
+        if self.followed is None or self.followed.number != number:  # nobody approves what he does not see
+            self.show_waiting()
+            self.tell(f"This is #{number}, which waits for you; a again approves it.")
+            return
+        await self.obey(commands.Approve(number=number))
 
     async def action_skip(self) -> None:
         if (number := self._asked()) is not None:
@@ -69,28 +106,27 @@ class Human(App[str]):
     async def action_skip_why(self) -> None:
         if (number := self._asked()) is None:
             return
-        await self.obey(commands.Hold(number=number, on=True), quiet=True)
+        await self.obey(self._hold(number, True), quiet=True)
 
         def done(reason: str | None) -> None:
-            self._to_table()
             if reason is None:
-                self.later(commands.Hold(number=number, on=False), quiet=True)
+                self.later(self._hold(number, False), quiet=True)
             else:
                 self.later(commands.Skip(number=number, reason=reason.strip()))
 
-        self.query_one(Prompt).ask(f"why skip #{number}?", done)
+        self._ask(f"why skip #{number}?", done)
 
     async def action_revise(self) -> None:
         if (number := self._asked()) is None:
             return
-        await self.obey(commands.Hold(number=number, on=True), quiet=True)
+        await self.obey(self._hold(number, True), quiet=True)
         origin = self.bridge.folder / experiment_id(number) / "train.py"
         draft = self.bridge.folder / f"revised-{number}.py"
         try:
             source = self._edit(origin, draft)
             self._put_away(draft, source is None or await self.obey(commands.Revise(number=number, source=source)))
         finally:
-            await self.obey(commands.Hold(number=number, on=False), quiet=True)
+            await self.obey(self._hold(number, False), quiet=True)
 
     async def action_own(self) -> None:
         parent = self.bridge.state.best
@@ -101,14 +137,13 @@ class Human(App[str]):
             return
 
         def done(hypothesis: str | None) -> None:
-            self._to_table()
             if hypothesis is None:
                 self.tell(f"Not started. Your text is kept in {draft}.", seconds=10)
             else:
                 command = commands.Own(parent=parent, source=source, hypothesis=hypothesis.strip())
                 self.run_worker(self._send_own(command, draft), exit_on_error=False)
 
-        self.query_one(Prompt).ask("what should it show?", done)
+        self._ask("what should it show?", done)
 
     async def _send_own(self, command: commands.Own, draft: Path) -> None:
         self._put_away(draft, await self.obey(command))
@@ -147,9 +182,10 @@ class Human(App[str]):
     async def action_unattended(self) -> None:
         number = self._asked()
         asks = self.bridge.state.gate == "ask"
-        ok = await self.obey(commands.SetGate(mode="auto" if asks else "ask"))
-        if ok and asks and number is not None:
-            self.tell(f"#{number} was waiting and is approved.", seconds=5)
+        waits = f"#{number} was waiting and is approved." if asks and number is not None else ""
+        what = "lets proposals go on without asking" if asks else "makes proposals wait for you"
+        if self._twice("unattended", f"u again {what}."):
+            await self.obey(commands.SetGate(mode="auto" if asks else "ask"), more=waits)
 
     async def action_abort(self) -> None:
         running = [launched.number for launched in self.bridge.state.running.values() if launched.number is not None]
@@ -157,21 +193,15 @@ class Human(App[str]):
         number = chosen.number if chosen is not None and chosen.number in running else running[-1] if running else None
         if number is None:
             return
-        asked, last = self._abort_asked
-        if last == number and time.monotonic() - asked < TWICE_S:
-            self._abort_asked = (0.0, -1)
+        if self._twice(f"abort {number}", f"x again aborts #{number}."):
             await self.obey(commands.Abort(number=number))
-        else:
-            self._abort_asked = (time.monotonic(), number)
-            self.tell(f"x again aborts #{number}.", seconds=TWICE_S)
 
     def action_tell(self) -> None:
         def done(text: str | None) -> None:
-            self._to_table()
             if text and text.strip():
                 self.later(commands.Tell(text=text.strip()))
 
-        self.query_one(Prompt).ask("tell the agent", done)
+        self._ask("tell the agent", done)
 
     def action_program(self) -> None:
         try:
@@ -196,11 +226,11 @@ class Human(App[str]):
     # -- the selected experiment ----------------------------------------------------------------------------------
 
     async def action_rerun(self) -> None:
-        if self.followed is not None:
-            await self.obey(commands.Rerun(number=self.followed.number))
+        if (found := self.target) is not None:
+            await self.obey(commands.Rerun(number=found.number))
 
     def action_overrule(self) -> None:
-        found = self.followed
+        found = self.target
         if found is None or found.verdict is None:
             return
         number = found.number
@@ -212,9 +242,8 @@ class Human(App[str]):
 
         self.push_screen(Menu(f"#{number} is {words.verdict(found)}. Your verdict?", choices), done)
 
-    def action_copy(self) -> None:
-        number = getattr(self.screen, "number", None)
-        found = self.bridge.state.experiments.get(number) if number is not None else self.followed
+    async def action_copy(self) -> None:
+        found = self.target
         if found is None:
             return
         path = self.diff_path(found)
@@ -223,9 +252,6 @@ class Human(App[str]):
         except OSError as error:
             self.tell(f"{path} cannot be read ({error.strerror}).", wrong=True)
             return
-        if not clipboard.by_tmux(text):
+        if not await asyncio.to_thread(clipboard.by_tmux, text):
             self.copy_to_clipboard(text)
         self.tell(f"Copied the diff of #{found.number}; it is in {path}.", seconds=6)
-
-    def _to_table(self) -> None:
-        self.query_one(ExperimentsPane).focus()

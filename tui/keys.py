@@ -20,11 +20,14 @@ class Now:
     judged: bool = False  # the selected one has a verdict
     rerunning: bool = False
     zoomed: bool = False
+    auto: bool = False  # proposals go on without asking
+    detail: bool = False  # the detail screen is on top
+    tiny: bool = False  # the terminal is too small for anything
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key. `footer` is its short name there; '' keeps it out. `group` heads it in the help."""
+    """One key. `footer` is its short name there, `group` heads it in the help."""
 
     keys: str
     action: str
@@ -51,42 +54,51 @@ KEYS: tuple[Key, ...] = (
     Key("x", "abort", "abort", "Twice: abort the running experiment. It is recorded as interrupted.", "the loop",
         lambda now: now.alive and now.running),
     Key("t", "tell", "tell", "Tell the agent something; it reads it with its next proposal.", "the loop", _alive),
-    Key("u", "unattended", "auto", "Let proposals go on without asking, or ask again. A waiting one is approved.", "the loop", _alive),
-    Key("E", "own", "own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
-    Key("m", "program", "", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
-    Key("Q", "stop", "", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
+    Key("u", "unattended", "unattended", "Twice: let proposals go on without asking, or ask again. A waiting one is approved.", "the loop", _alive),
+    Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
+    Key("m", "program", "program.md", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
+    Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
     Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays.", "the selected experiment",
         lambda now: now.alive and now.judged and not now.rerunning),
     Key("o", "overrule", "overrule", "Give the selected experiment another verdict, recorded as yours.", "the selected experiment",
         lambda now: now.alive and now.judged),
-    Key("y", "copy", "", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
+    Key("y", "copy", "copy", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
         lambda now: now.selected),
-    Key("enter", "details", "", "Everything about the selected experiment; [ and ] walk to its neighbours.", "the selected experiment",
+    Key("enter", "details", "details", "Everything about the selected experiment; [ and ] walk to its neighbours.", "the selected experiment",
         lambda now: now.selected),
-    Key("slash", "search", "", "Search the table; an empty search shows all.", "looking around"),
-    Key("f", "filter", "", "Show all, kept, no difference, failed, or open experiments.", "looking around"),
-    Key("greater_than_sign", "sort", "", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
-    Key("L", "logarithmic", "", "Log scale of the loss.", "looking around"),
-    Key("z", "zoom", "", "Let the focused pane fill the screen, and back.", "looking around"),
-    Key("escape", "back", "", "Leave the zoom, or follow the newest experiment again.", "looking around"),
+    Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around"),
+    Key("f", "filter", "filter", "Show all, kept, no difference, failed, or open experiments.", "looking around"),
+    Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
+    Key("L", "logarithmic", "log", "Log scale of the loss.", "looking around"),
+    Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around"),
+    Key("escape", "back", "back", "Leave the zoom, or follow the newest experiment again.", "looking around", lambda now: not now.detail),
     Key("question_mark", "explain", "help", "This page.", "looking around"),
-    Key("ctrl+p,colon", "command_palette", "", "Everything by name, and the themes.", "looking around"),
+    Key("ctrl+p,colon", "command_palette", "all", "Everything by name, and the themes.", "looking around"),
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop goes on; `make attach` comes back.", "looking around"),
 )  # fmt: skip
 PANES = "12345678"
-FOOTER = ("approve", "skip", "skip_why", "revise", "explain", "detach")  # these come first: they must not be cut off
-SHOWN = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "colon": ":"}
+FOOTER = (  # the most wanted first: a small terminal has no room for all
+    "approve", "skip", "skip_why", "revise", "details", "explain", "detach", "pause", "abort", "tell", "unattended", "own",
+    "rerun", "overrule", "program", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop", "command_palette",
+)  # fmt: skip
+IN_DETAIL = (
+    "rerun",
+    "overrule",
+    "copy",
+    "tell",
+    "pause",
+    "explain",
+    "command_palette",
+)  # of these, what the detail knows
+LOOP = tuple(key.keys for key in KEYS if key.group in ("the proposal", "the loop") and key.action != "program")
+SHOWN = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}
 
 
 def bindings() -> list[BindingType]:
     """For the app. The digits focus a pane."""
     found: list[BindingType] = []
-    for key in sorted(KEYS, key=lambda key: FOOTER.index(key.action) if key.action in FOOTER else len(FOOTER)):
-        first, *others = key.keys.split(",")
-        found.append(
-            Binding(first, key.action, key.footer or key.about, show=bool(key.footer), key_display=display(key))
-        )
-        found += [Binding(other, key.action, key.about, show=False) for other in others]
+    for key in KEYS:
+        found += [Binding(name, key.action, key.about, show=False) for name in key.keys.split(",")]
     return found + [Binding(digit, f"pane({digit})", f"pane {digit}", show=False) for digit in PANES]
 
 
@@ -96,6 +108,23 @@ def display(key: Key) -> str:
     return SHOWN.get(first, first)
 
 
+def label(key: Key, now: Now) -> str:
+    """What the key would do now, in a word or two."""
+    if key.action == "pause" and now.paused:
+        return "go on"
+    if key.action == "unattended" and now.auto:
+        return "ask me"
+    return "zoom out" if key.action == "zoom" and now.zoomed else key.footer
+
+
 def valid(action: str, now: Now) -> bool:
     """Whether an action makes sense now; what is not in the table always does."""
-    return all(key.valid(now) for key in KEYS if key.action == action)
+    known = [key for key in KEYS if key.action == action]
+    if known and ((now.tiny and action != "detach") or (now.detail and action not in IN_DETAIL)):
+        return False
+    return all(key.valid(now) for key in known)
+
+
+def offered(now: Now) -> list[Key]:
+    """The keys that are valid now, the most wanted first."""
+    return [key for action in FOOTER for key in KEYS if key.action == action and valid(action, now)]

@@ -34,8 +34,13 @@ class Plot(PlotextPlot):
         except Exception:  # "auto" colours and the like
             return Color.parse(variables["foreground"]).rgb
 
-    def line(self, xs: Sequence[float], ys: Sequence[float], tone: str) -> None:
-        self.plt.plot(xs, ys, marker=MARKER, color=self.colour(tone))
+    def line(self, xs: Sequence[float], ys: Sequence[float], tone: str, *, dashed: bool = False) -> None:
+        """A curve; dashed where it must be told from another without colours."""
+        if dashed:
+            xs, ys = list(xs)[::4], list(ys)[::4]
+            self.plt.scatter(xs, ys, marker="·", color=self.colour(tone))
+        else:
+            self.plt.plot(xs, ys, marker=MARKER, color=self.colour(tone))
 
     def dots(self, xs: Sequence[float], ys: Sequence[float], tone: str, marker: str) -> None:
         self.plt.scatter(xs, ys, marker=marker, color=self.colour(tone))

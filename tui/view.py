@@ -41,7 +41,7 @@ class Slot:
         """What it is doing, for one line."""
         if self.phase != "training":
             return self.phase
-        return "training" if self.role == "baseline" else words.ROLES.get(self.role, self.phase)
+        return words.ROLES.get(self.role, self.phase)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def slots(state: State, live: Mapping[str, Any]) -> list[Slot]:
     budget = state.config.budget_s if state.config else 0.0
     found = []
     for slot in live.get("slots", []):
+        if slot.get("job") not in state.running:
+            continue  # the last picture of a job that has ended
         progress = _number(slot.get("progress")) or 0.0
         charged, wall = _number(slot.get("charged_s")), _number(slot.get("wall_s"))
         left = None
@@ -177,6 +179,9 @@ def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool
         return "waiting for you"
     if state.paused:
         return "paused"
+    started = next((e for e in state.open.values() if e.approved), None)
+    if started is not None:
+        return f"#{started.number} starting"
     return "proposing" if live.get("proposing") else "between experiments"
 
 
@@ -219,9 +224,9 @@ def row(state: State, experiment: Experiment) -> Row:
     return Row(
         number=experiment.number,
         letter=words.letter(experiment),
-        verdict=words.verdict(experiment),
+        verdict=words.verdict(experiment).removeprefix("crash "),
         tone=words.TONES.get(found, "") if found else "accent",
-        val_bpb=experiment.val_bpb,
+        val_bpb=state.mean(experiment.commit) if found is None or found.kept else experiment.val_bpb,
         change=change,
         memory=experiment.peak_memory,
         tokens_per_s=experiment.tokens_per_s,
@@ -242,10 +247,11 @@ def night(state: State) -> Night:
     best = baseline
     stairs = [(0, baseline)] if baseline is not None else []
     for number, experiment in state.experiments.items():
-        if experiment.val_bpb is not None:
-            (kept if experiment.verdict and experiment.verdict.kept else scored).append((number, experiment.val_bpb))
-            if experiment.verdict and experiment.verdict.kept and experiment.val_bpb != best:
-                best = experiment.val_bpb
+        value = state.mean(experiment.commit)  # of all its seeds, as the status line has it
+        if value is not None:
+            (kept if experiment.verdict and experiment.verdict.kept else scored).append((number, value))
+            if experiment.verdict and experiment.verdict.kept and value != best:
+                best = value
                 stairs.append((number, best))
         elif experiment.verdict in (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID):
             failed.append(number)

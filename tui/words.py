@@ -32,13 +32,7 @@ TONES = {  # names of theme variables: calm by default, warm for what failed, ne
     Verdict.INVALID: "warning",
 }
 MISSING = "–"
-ROLES = {
-    "baseline": "baseline",
-    "candidate": "training",
-    "confirm": "confirming",
-    "best": "best again",
-    "rerun": "again",
-}
+ROLES = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
 
 
 def verdict(experiment: Experiment) -> str:
@@ -112,11 +106,12 @@ def bar(share: float, width: int) -> tuple[str, str]:
 
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+LARGEST = 1e300  # differences stay finite
 
 
 def sparkline(values: list[float], width: int) -> str:
     """The last `width` buckets of a series as blocks; what is not finite is left out."""
-    found = [value for value in values if math.isfinite(value)]
+    found = [max(-LARGEST, min(LARGEST, value)) for value in values if math.isfinite(value)]
     if not found or width < 1:
         return ""
     count = min(width, len(found))

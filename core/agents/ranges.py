@@ -21,6 +21,11 @@ TOPICS = (
     ("attention", ("WINDOW", "ROPE", "SOFTCAP")),
     ("size", ("DEPTH", "WIDTH", "MLP", "BATCH", "SEQ_LEN")),
 )
+# How much a knob tends to matter when the time is short, next to the others of its topic: the first tries go by this.
+IMPACT = {
+    "TOTAL_BATCH": 4.0, "MATRIX_LR": 3.0, "EMBED_LR": 3.0, "DEPTH": 2.0, "WIDTH": 2.0, "UNEMBED_LR": 2.0, "SEQ_LEN": 2.0,
+    "WARM_DOWN": 2.0, "MLP_RATIO": 1.5, "SMEAR": 1.5, "ADAM_BETA1": 0.7, "ADAM_BETA2": 0.7, "ROPE_BASE": 0.5, "HEAD_DIM": 2.0,
+}  # fmt: skip
 PATTERNS = ("L", "S", "SL", "SSL", "SSSL")
 
 
@@ -62,6 +67,21 @@ class Range:
 
     def contains(self, encoded: Any) -> bool:
         return bool(self.low <= encoded <= self.high)
+
+    def at(self, share: float) -> Value:
+        """The value at a share of the way from the lowest to the highest."""
+        if self.kind == "log":
+            return self.decode(self.low * (self.high / self.low) ** share)
+        drawn = self.low + share * (self.high - self.low)
+        return self.decode(drawn if self.kind == "float" else round(drawn))
+
+    def further(self, old: Value, new: Value) -> Value | None:
+        """Once more the step from `old` to `new`, beyond `new`; None where there is no such place in the range."""
+        if self.kind == "choice":
+            return None
+        one, two = self.encode(old), self.encode(new)
+        drawn = two * two / one if self.kind == "log" and one > 0 else 2 * two - one
+        return self.decode(drawn) if self.contains(drawn) else None
 
 
 def of(knob: Knob) -> Range:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ from typing import Any
 from core import edits, ideas, knobs
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
-from core.agents.ranges import Range, idle, of, sensible, topic_of, whole_batch
+from core.agents.ranges import IMPACT, Range, idle, of, sensible, topic_of, whole_batch
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.knobs import Knob, Value
@@ -90,6 +91,7 @@ def _charter(context: Context) -> Charter:
 def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterator[Draft | None]:
     """An endless stream of ideas, the most promising kinds first, wider and wider."""
     known = {knob.name: knob for knob in knobs.read(context.source) if knob.name not in charter.off_limits}
+    yield _further(context, known)
     if context.number % COMBINE_EVERY == 0:
         yield from _combinations(context, chance)
     ranked = _ranked(context, charter, known, chance)
@@ -144,24 +146,50 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
 
 
+def _further(context: Context, known: dict[str, Knob]) -> Draft | None:
+    """The step of the last keep once more: where one step in a direction paid, the next one often does."""
+    last = next((past for past in reversed(context.past) if past.verdict.kept), None)
+    if last is None or last.fingerprint != context.parent:
+        return None
+    before, after = last.proposal.meta.get("from", {}), last.proposal.meta.get("knobs", {})
+    values = {
+        name: value
+        for name in before.keys() & after.keys() & known.keys()
+        if (value := of(known[name]).further(before[name], after[name])) is not None
+    }
+    return _knobs_draft(context, known, values, f"#{last.number} paid, so one more step that way: ") if values else None
+
+
 def _tune(
     context: Context, known: dict[str, Knob], topic: str | None, chance: random.Random, width: int
 ) -> Draft | None:
-    """Move one to three knobs (`width` of them when given), to where Optuna's TPE expects a gain."""
+    """Move one to three knobs (`width` of them when given): far at the first try, then to where Optuna's TPE expects a gain."""
     present = {name: knob.value for name, knob in known.items()}
     names = sorted(name for name in known.keys() - idle(present) if topic is None or topic_of(name) == topic)
     if not names:
         return None
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
-    chosen = chance.sample(names, count)
-    values = _ask(context, {name: of(known[name]) for name in chosen}, chance)
-    values = whole_batch({name: value for name, value in values.items() if value != known[name].value}, known)
+    tried = Counter(name for past in context.past for name in past.proposal.meta.get("knobs", {}))
+    order = sorted(names, key=lambda name: chance.random() ** ((1 + tried[name]) / IMPACT.get(name, 1.0)), reverse=True)
+    chosen = order[:count]  # drawn without replacement, by weight (Efraimidis and Spirakis 2006)
+    ranges = {name: of(known[name]) for name in chosen}
+    if count == 1 and not tried[chosen[0]]:
+        values = {name: found.at(chance.choice((0.15, 0.85))) for name, found in ranges.items()}  # far enough to show
+    else:
+        values = _ask(context, ranges, chance)
+    return _knobs_draft(context, known, values)
+
+
+def _knobs_draft(context: Context, known: dict[str, Knob], values: dict[str, Value], why: str = "") -> Draft | None:
+    """The draft that sets these knobs; None where that changes nothing or makes no sense."""
+    present = {name: knob.value for name, knob in known.items()}
+    values = whole_batch({name: value for name, value in values.items() if value != present[name]}, known)
     if not values or not sensible(present | values, known) or idle(present | values) & values.keys():
         return None
-    words = "; ".join(_move(known[name], value) for name, value in values.items())
+    words = why + "; ".join(_move(known[name], value) for name, value in values.items())
     return Draft(
         knobs.set_knobs(context.source, values), words[0].upper() + words[1:] + ".", topic_of(next(iter(values))),
-        {"knobs": values, "edits": []},
+        {"knobs": values, "edits": [], "from": {name: present[name] for name in values}},
     )  # fmt: skip
 
 

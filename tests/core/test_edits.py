@@ -122,3 +122,30 @@ def test_the_fingerprint_sees_code_only() -> None:
 def test_added_and_removed_lines_are_counted() -> None:
     assert edits.added_removed("a\nb\n", "a\nc\nd\n") == (2, 1)
     assert edits.unified("a\n", "b\n").startswith("--- a/nanochat/train.py")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.manual_seed(1)", "f = torch.manual_seed", "from torch import manual_seed as ms", "getattr(torch, 'manual_seed')(7)",
+        "import numpy as np; np.random.seed(3)", "from random import seed", "torch.random.fork_rng()", "np.random.default_rng(5)",
+    ],
+)  # fmt: skip
+def test_a_seed_may_not_be_set_by_any_name(line: str) -> None:
+    with pytest.raises(EditError, match="sets a seed"):
+        edits.check(f"import torch\n{line}\n\ndef train(run):\n    return run.seed\n")
+    edits.check("import torch\n\ndef train(run):\n    print(run.seed, 'a seed')\n    return torch.rand(2)\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WIDTH = 999", "if True: WIDTH = 999", "for WIDTH in (1, 2): pass", "globals()['WIDTH'] = 999",
+        "def widen():\n    global WIDTH\n    WIDTH = 999", "import os as WIDTH", "with open('x') as WIDTH: pass",
+    ],
+)  # fmt: skip
+def test_what_is_off_limits_has_no_back_door(line: str) -> None:
+    old = "WIDTH = 128\n\ndef train(run):\n    x = WIDTH\n    return x\n"
+    with pytest.raises(EditError, match="off limits"):
+        edits.gate(old, old + "\n" + line + "\n", off_limits=["WIDTH"])
+    edits.gate(old, old.replace("x = WIDTH", "x = 2 * WIDTH"), off_limits=["WIDTH"])

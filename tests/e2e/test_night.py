@@ -72,7 +72,9 @@ def test_a_git_that_fails_for_a_while_only_delays(product: Product) -> None:
 
 def test_a_trainer_may_not_eat_the_machine(product: Product) -> None:
     """Without a limit in program.md it gets its share of the machine's memory, and no more."""
-    hungry = "    hoard = [torch.empty(2**28) for _ in range(2**12)]  # 4 TB, of which no page is touched\n    return model"
+    hungry = (
+        "    hoard = [torch.empty(2**28) for _ in range(2**12)]  # 4 TB, of which no page is touched\n    return model"
+    )
     done = product.run("--agent", product.script(edit("Hoard memory.", ("    return model", hungry))), name="s")
     assert done.returncode == 0, done.stdout
     experiment = product.state("s").experiments[1]

@@ -14,13 +14,17 @@ import pytest
 from core.executor import harness_environment
 from core.model import CrashClass, Outcome
 from nanochat.sandbox import probe
+from nanochat.scorer import long_answers
 from tests.conftest import Harness
 from tests.product import TRAIN
 
-LOCKED = probe().landlock_abi >= 1
+FOUND = probe()
+LOCKED = FOUND.landlock_abi >= 1
 needs_landlock = pytest.mark.skipif(
     not LOCKED, reason="this kernel has no Landlock, so the trainer runs unprotected here"
 )
+
+needs_seccomp = pytest.mark.skipif(not FOUND.seccomp, reason="this machine's system calls cannot be filtered")
 
 MODEL = "    model = Bigram(run.vocab_size).to(run.device)\n"
 RETURN = "    return model\n"
@@ -139,10 +143,61 @@ def test_a_patched_clock_does_not_help(harness: Harness) -> None:
     assert harness.run(lie + TRAIN, preflight=False, hang_s=60).outcome is Outcome.OVERRUN
 
 
-def test_a_child_that_trains_is_charged(harness: Harness) -> None:
-    child = "    import os\n    if os.fork() == 0:\n        while True: pass\n"
-    result = harness.run(with_(MODEL, MODEL + child), budget_s=1.0)
-    assert result.outcome is Outcome.OVERRUN
+@needs_seccomp
+@pytest.mark.parametrize("start", ["os.fork()", "os.system('true')", "__import__('multiprocessing').Process().start()"])
+def test_a_child_could_hide_its_time_so_there_is_none(harness: Harness, start: str) -> None:
+    """Whoever ignores SIGCHLD makes the kernel forget what its children used."""
+    hidden = f"    import os, signal\n    signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n    if {start}: pass\n"
+    result = harness.run(with_(MODEL, MODEL + hidden))
+    refused = result.outcome is Outcome.CRASH and "may not do" in result.reason
+    assert refused or (start.startswith("os.system") and result.outcome is Outcome.SCORED), result.reason
+
+
+LEARNS_IN_THE_EXAM = """
+class Late(torch.nn.Module):
+    def __init__(self, model, run):
+        super().__init__()
+        self.model, self.run, self.asked = model, run, {before}
+
+    def forward(self, x):
+        import time
+        self.asked += 1
+        if x.shape[1] == 32 and self.asked == 1:
+            until = time.process_time() + 2.5
+            while time.process_time() < until:  # on tokens that it kept
+                with torch.enable_grad():
+                    y = self.run._tokens[:257].astype('int64')
+                    rows = torch.from_numpy(y)
+                    loss = F.cross_entropy(self.model(rows[None, :-1]).flatten(0, 1), rows[1:])
+                    (grad,) = torch.autograd.grad(loss, self.model.table)
+                    with torch.no_grad():
+                        self.model.table -= 0.1 * grad.sign()
+        return self.model(x)
+"""
+
+
+def test_training_in_the_first_answer_is_an_overrun(harness: Harness) -> None:
+    """Its answers agree with each other, and all the time that answering may take is left to it."""
+    source = with_("def train(run):", LEARNS_IN_THE_EXAM.format(before=0) + "\n\ndef train(run):")
+    source = with_(RETURN, "    return Late(model, run)\n", source)
+    result = harness.run(source, preflight=False, scoring_s=60.0, hang_s=60)
+    assert result.outcome is Outcome.OVERRUN and result.charged_s > 2.0, (result.outcome, result.reason)
+
+
+def test_slow_but_even_answers_are_within_the_allowance(harness: Harness) -> None:
+    slow = with_(
+        FORWARD,
+        "        if not torch.is_grad_enabled():\n            for _ in range(40): self.table[x].exp()\n" + FORWARD,
+    )
+    result = harness.run(slow, scoring_s=60.0)
+    assert result.outcome is Outcome.SCORED, result.reason
+
+
+def test_long_answers_are_charged_but_for_a_little() -> None:
+    even = [0.06, 0.05, 0.07] * 20
+    assert long_answers([]) == long_answers(even) == long_answers([0.4, *even]) == 0.0
+    assert long_answers([8.0, *even]) == pytest.approx(8.0 - 0.28 - 0.5)
+    assert long_answers([*even, 3.0, 3.0]) > 4.5
 
 
 # -- the exam ---------------------------------------------------------------------------------------------------------
@@ -308,14 +363,6 @@ def test_children_that_stay_are_ended(harness: Harness, how: str) -> None:
     assert not [p for p in psutil.process_iter(["name"]) if p.info["name"] == marker[:15]]
 
 
-def test_many_processes_are_ended(harness: Harness) -> None:
-    bomb = (
-        "    import os, time\n    for _ in range(200):\n        if os.fork() == 0: time.sleep(600)\n    time.sleep(2)\n"
-    )
-    result = harness.run(with_(MODEL, bomb + MODEL))
-    assert result.outcome is Outcome.CRASH and result.crash is CrashClass.CONTRACT and "processes" in result.reason
-
-
 def test_killing_its_parent_does_not_help(harness: Harness) -> None:
     result = harness.run(with_(MODEL, "    import os, signal\n    os.kill(os.getppid(), signal.SIGKILL)\n" + MODEL))
     assert result.outcome in (Outcome.CRASH, Outcome.SCORED)
@@ -324,6 +371,9 @@ def test_killing_its_parent_does_not_help(harness: Harness) -> None:
 def test_too_many_parameters_break_a_rule(harness: Harness) -> None:
     result = harness.run(TRAIN, max_params=1000)
     assert result.outcome is Outcome.INVALID and "102,400" in result.reason and "1,000" in result.reason
+    hidden = harness.run(with_(RETURN, "    return lambda x: model(x)\n"), max_params=1000)
+    assert hidden.outcome is Outcome.INVALID and "torch module" in hidden.reason
+    assert harness.run(with_(RETURN, "    return lambda x: model(x)\n")).outcome is Outcome.SCORED
 
 
 def test_a_model_that_cannot_answer_a_whole_batch_is_scored_with_less(harness: Harness, honest: float) -> None:
@@ -372,10 +422,15 @@ def test_no_process_outlives_the_harness(tiny_data: Path, tmp_path: Path, how: s
     assert not alive
 
 
-def test_spawning_instead_of_forking_scores_as_well(
-    harness: Harness, tiny_data: Path, honest: float, tmp_path: Path
-) -> None:
-    code = "from nanochat import watch, nursery; watch.FORKS = False; nursery.main()"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from nanochat import nursery, watch; watch.FORKS = False; nursery.main()",  # the scorer is started afresh
+        "import json, sys\nfrom nanochat import scorer, watch\nwatch.FORKS = False\nscorer.say({'event': 'ready'})\n"
+        "scorer.main(json.loads(sys.stdin.readline()))",  # and so is its trainer
+    ],
+)
+def test_spawning_instead_of_forking_scores_as_well(tiny_data: Path, honest: float, tmp_path: Path, code: str) -> None:
     job = Harness.__new__(Harness)
     job.data, job.folder, job.count = tiny_data, tmp_path, 0
     job.process = subprocess.Popen(

@@ -305,7 +305,7 @@ def test_alone_without_data_it_names_the_command_that_makes_it(
 ) -> None:
     done = alone("--budget", "1")
     assert done.returncode == 1
-    assert "python prepare.py" in done.stderr
+    assert "make prepare" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.geometry import Region
+from textual.widget import Widget
 
 MOVES: list[BindingType] = [
     Binding("j,down", "scroll_down", "down", show=False),
@@ -32,8 +34,16 @@ class Pane(VerticalScroll, can_focus=True):
 
     def head(self, words: str = "", right: str = "") -> None:
         """Set the title, and what stands at its right end. Both are plain text."""
-        title = f"{self.NUMBER} {words or self.NAME}"
-        if self.border_title != title:
-            self.border_title = Content(title).markup if "[" in title else title
-        if self.border_subtitle != right:
-            self.border_subtitle = right
+        set_head(self, f"{self.NUMBER} {words or self.NAME}", right)
+
+
+def set_head(widget: Widget, title: str, subtitle: str) -> None:
+    """Title and subtitle of a border, as plain text. Only the lines that they stand in are drawn again: the attributes
+    that Textual documents redraw all of a widget, and countdowns and losses change every second."""
+    before = widget._border_title, widget._border_subtitle
+    heads = (Content(title) if title else None, Content(subtitle) if subtitle else None)
+    widget._border_title, widget._border_subtitle = heads
+    width, height = widget.outer_size
+    for line, old, new in zip((0, height - 1), before, heads, strict=True):
+        if width and old != new:
+            widget.refresh(Region(0, line, width, 1).translate(-widget.content_offset))

@@ -8,7 +8,7 @@ import pytest
 
 from core import edits, knobs
 from core.agents.base import AgentFailed, Context, Past
-from core.agents.ranges import idle
+from core.agents.ranges import Range, idle
 from core.agents.search import Search
 from core.model import Proposal, Verdict
 
@@ -87,3 +87,26 @@ def test_where_all_is_off_limits_it_says_so() -> None:
     code = ["Attention", "MLP", "Block", "GPT", "Muon", "AdamW", "schedule", "next_token_loss"]
     with pytest.raises(AgentFailed, match="nothing new"):
         Search().propose_now(context(charter=f"---\noff_limits: {every + code}\n---\nNothing.\n"))
+
+
+def test_after_a_keep_it_takes_one_more_step_that_way() -> None:
+    source = knobs.set_knobs(SOURCE, {"MATRIX_LR": 0.03})
+    moved = Proposal(
+        hypothesis="Faster.", source=source, topic="optimizer", meta={"knobs": {"MATRIX_LR": 0.03}, "from": {"MATRIX_LR": 0.02}}
+    )  # fmt: skip
+    kept = judged(1, moved, 0.05).model_copy(update={"verdict": Verdict.KEEP})
+    after = context(2, (kept,)).model_copy(update={"source": source, "parent": kept.fingerprint})
+    found = Search().propose_now(after)
+    assert found.meta["knobs"] == {"MATRIX_LR": 0.045} and "#1 paid" in found.hypothesis
+    again = judged(2, found, -0.01).model_copy(update={"parent": kept.fingerprint})
+    other = Search().propose_now(after.model_copy(update={"past": (kept, again), "number": 3}))
+    assert other.meta.get("knobs") != found.meta["knobs"], "a step that failed is not taken again"
+
+
+def test_a_step_stays_within_what_makes_sense() -> None:
+    assert Range("log", 0.01, 0.1).further(0.02, 0.04) == 0.08
+    assert Range("log", 0.01, 0.1).further(0.02, 0.06) is None
+    assert Range("power", 8, 12).further(2**11, 2**10) == 2**9
+    assert Range("int", 1, 6).further(2, 4) == 6
+    assert Range("choice", 0, 1, (False, True)).further(False, True) is None
+    assert Range("float", 0.0, 1.0).at(0.85) == 0.85 and Range("power", 8, 12).at(0.15) == 2**9

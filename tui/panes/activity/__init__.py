@@ -26,29 +26,24 @@ class ActivityPane(Pane):
         super().__init__()
         self._lines: list[str] = []
         self._pulse: list[str] = []
-        self._count = -1
 
     def on_mount(self) -> None:
         self.anchor()  # the end stays in sight until one scrolls
 
     def compose(self) -> ComposeResult:
         yield Static(id="lines")
+        yield Static(id="now")
 
     def add(self, lines: Sequence[str]) -> None:
         """Lines of the journal."""
         self._lines = (self._lines + [words.clean(line, 400) for line in lines])[-KEPT:]
-        self._draw()
+        self.query_one("#lines", Static).update(Content("\n").join(Content(line) for line in self._lines))
 
     def pulse(self, lines: Sequence[str]) -> None:
         """What is true just now: streamed words, the last step. Replaces the former ones."""
         fresh = [words.clean(line, 400) for line in lines]
         if fresh != self._pulse:
-            self._pulse = fresh
-            self._draw()
-
-    def _draw(self) -> None:
-        rows = [Content(line) for line in self._lines] + [
-            Content.styled(line, "$foreground 60%") for line in self._pulse
-        ]
-        grown, self._count = len(rows) != self._count, len(rows)
-        self.query_one("#lines", Static).update(Content("\n").join(rows), layout=grown)
+            grown, self._pulse = len(fresh) != len(self._pulse), fresh
+            now = self.query_one("#now", Static)
+            now.display = bool(fresh)
+            now.update(Content("\n").join(Content.styled(line, "$foreground 60%") for line in fresh), layout=grown)

@@ -14,6 +14,8 @@ from tui.diffs import Line
 from tui.panes.base import Pane
 from tui.view import Waiting
 
+HYPOTHESIS_LINES = 4
+
 
 class ChangePane(Pane):
     """One proposal."""
@@ -46,7 +48,6 @@ class ChangePane(Pane):
             return
         self._shown = key
         self._lines = diffs.parse(diff)
-        self.query_one("#hypothesis", Static).update(Content(words.clean(hypothesis, 10_000)))
         self._draw()
         self.scroll_home(animate=False)
 
@@ -67,6 +68,9 @@ class ChangePane(Pane):
 
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
+        _, hypothesis, _ = self._shown or (0, "", "")
+        short = words.clean(hypothesis, max(60, width * HYPOTHESIS_LINES - 8))  # the detail screen has all of it
+        self.query_one("#hypothesis", Static).update(Content(short))
         self.query_one("#diff", Static).update(diffs.render(self._lines, width))
         self._wide = diffs.wide(self._lines, width)
 

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from tui import words
+from tui.panes.base import set_head
 from tui.view import Row
 
 FIRST, CHUNK, AHEAD = 120, 100, 60  # rows: at first, at a time, and below what is looked at
@@ -25,12 +26,13 @@ SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
 )
 FILTERS = ("all", "kept", "no difference", "failed", "open")
 _KEPT, _FAILED = "KS", "CTO!"
-COLUMNS = (  # title, width; None: what is left
-    ("#", 5), ("verdict", 17), ("val_bpb", 7), ("change", 7), ("mem", 7), ("tok/s", 5), ("agent", 10), ("±lines", 7),
-    ("time", 5), ("hypothesis", None),
-)  # fmt: skip
+COLUMNS = {  # title: width, a gap to the next included
+    "#": 6, "verdict": 17, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
+}  # fmt: skip
 RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")
-SMALL = ("#", "verdict", "val_bpb", "change", "hypothesis")
+ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")
+MORE = ("tok/s", "mem", "±lines", "agent", "time")  # as far as there is room
+LEAST = 22  # columns for the hypothesis
 
 
 class ExperimentsPane(DataTable[Text]):
@@ -65,18 +67,20 @@ class ExperimentsPane(DataTable[Text]):
             self.number = number
 
     def __init__(self) -> None:
-        super().__init__(id="experiments", classes="pane", cursor_type="row", cell_padding=1)
+        super().__init__(id="experiments", classes="pane", cursor_type="row", cell_padding=0)
         self._rows: dict[int, Row] = {}
         self._order: list[int] = []  # of those that are shown
         self._left: list[int] = []  # not yet in the table
         self._sort = 0
         self._filter = 0
         self._search = ""
-        self._small = False
         self._columns_wide: tuple[str, ...] = ()
         self._moving = False  # the cursor is moved by us, not by a human
         self.following = True
         self._new = 0
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.rebuild())  # cells hold colours
 
     # -- what to show ---------------------------------------------------------------------------------------------
 
@@ -99,6 +103,17 @@ class ExperimentsPane(DataTable[Text]):
             self._add(fresh)
         self._entitle()
 
+    def show_older(self, rows: Iterable[Row]) -> None:
+        """Rows that nobody looks at yet: they are put into the table when somebody does."""
+        self._rows |= {row.number: row for row in rows}
+        if self._columns_wide:
+            self._put_in_order()
+
+    def _put_in_order(self) -> None:
+        shown = [row for row in self._rows.values() if self._fits(row)]
+        self._order = [row.number for row in sorted(shown, key=SORTS[self._sort][1])]
+        self._left = [number for number in self._order if not self._is_shown(number)]
+
     def _is_shown(self, number: int) -> bool:
         return str(number) in self._row_locations
 
@@ -112,7 +127,7 @@ class ExperimentsPane(DataTable[Text]):
             self.add_row(*self._cells(self._rows[number]), key=str(number), height=1)
         self._moving = True
         rank = SORTS[self._sort][1]
-        self.sort("#", key=lambda cell: rank(self._rows[int(cell.plain)]))
+        self.sort("#", key=lambda cell: rank(self._rows[int(cell.plain.strip())]))
         if self.following:
             self.move_cursor(row=0, animate=False)
         elif here is not None and self._is_shown(here):
@@ -125,17 +140,11 @@ class ExperimentsPane(DataTable[Text]):
         self._moving = True
         self._left = []
         self.clear(columns=True)
-        self._small = self.size.width < 100
-        names = SMALL if self._small else tuple(name for name, _ in COLUMNS)
-        widths = dict(COLUMNS)
-        hypothesis = self._room(names)
+        names = self._fitting()
         for name in names:
-            width = widths[name]
-            label = Text(name, justify="right" if name in RIGHT else "left")
-            self.add_column(label, width=hypothesis if width is None else width, key=name)
+            self.add_column(_cell(name, name), width=COLUMNS[name] or self._room(names), key=name)
         self._columns_wide = names
-        shown = [row for row in self._rows.values() if self._fits(row)]
-        self._order = [row.number for row in sorted(shown, key=SORTS[self._sort][1])]
+        self._put_in_order()
         self._left = self._order[FIRST:]
         self._fill(self._order[:FIRST])
         if not self.following and here is not None and self._is_shown(here):
@@ -183,20 +192,19 @@ class ExperimentsPane(DataTable[Text]):
         tone = self._tone(row.tone)
         dim = self._tone("text-muted")
         better = self._tone("success") if row.change is not None and row.change < 0 and row.letter in _KEPT else ""
-        marks = f"+{row.added} −{row.removed}"
         cells = {
-            "#": Text(str(row.number), justify="right"),
-            "verdict": Text(f"{row.letter} {row.verdict}", style=tone, no_wrap=True, overflow="ellipsis"),
-            "val_bpb": Text(words.bpb(row.val_bpb), justify="right"),
-            "change": Text(words.change(row.change), style=better, justify="right"),
-            "mem": Text(words.memory(row.memory), style=dim, justify="right"),
-            "tok/s": Text(words.rate(row.tokens_per_s), style=dim, justify="right"),
-            "agent": Text(row.agent, style=dim, no_wrap=True, overflow="ellipsis"),
-            "±lines": Text(marks, style=dim, no_wrap=True, overflow="ellipsis"),
-            "time": Text(words.span(row.seconds) if row.seconds else words.MISSING, style=dim, justify="right"),
-            "hypothesis": Text(row.hypothesis, no_wrap=True, overflow="ellipsis"),
+            "#": (str(row.number), ""),
+            "verdict": (f"{row.letter} {row.verdict}", tone),
+            "val_bpb": (words.bpb(row.val_bpb), ""),
+            "change": (words.change(row.change), better),
+            "mem": (words.memory(row.memory), dim),
+            "tok/s": (words.rate(row.tokens_per_s), dim),
+            "agent": (row.agent, dim),
+            "±lines": (f"+{row.added} −{row.removed}", dim),
+            "time": (words.span(row.seconds) if row.seconds else words.MISSING, dim),
+            "hypothesis": (row.hypothesis, ""),
         }
-        return [cells[name] for name in self._columns_wide]
+        return [_cell(name, *cells[name]) for name in self._columns_wide]
 
     def _tone(self, name: str) -> str:
         value = self.app.theme_variables.get(name, "") if name else ""
@@ -207,8 +215,7 @@ class ExperimentsPane(DataTable[Text]):
         parts = [f"{self.NUMBER} experiments", FILTERS[self._filter], order]
         if self._search:
             parts.append(f"“{words.clean(self._search, 30)}”")
-        self.border_title = " · ".join(parts).replace("[", "\\[")
-        self.border_subtitle = f"+{self._new} new, g follows" if self._new else ""
+        set_head(self, " · ".join(parts), f"+{self._new} new, g follows" if self._new else "")
 
     # -- what a human does ----------------------------------------------------------------------------------------
 
@@ -253,6 +260,9 @@ class ExperimentsPane(DataTable[Text]):
     def follow(self) -> None:
         """Back to the newest."""
         self.following, self._new = True, 0
+        if self._sort:  # to follow is to look at the newest, which stands on top
+            self._sort = 0
+            self.rebuild()
         self._moving = True
         self.move_cursor(row=0, animate=False)
         self._moving = False
@@ -260,10 +270,13 @@ class ExperimentsPane(DataTable[Text]):
         self.post_message(self.Selected(None))
 
     def action_scroll_top(self) -> None:
-        self.follow()
+        if self._sort:
+            self.move_cursor(row=0, animate=False)
+        else:
+            self.follow()
 
     def action_cursor_up(self) -> None:
-        if self.cursor_row == 0:
+        if self.cursor_row == 0 and not self._sort:
             self.follow()
         else:
             super().action_cursor_up()
@@ -287,7 +300,7 @@ class ExperimentsPane(DataTable[Text]):
         del event
         if not self._columns_wide:
             return
-        if self._small != (self.size.width < 100):
+        if self._columns_wide != self._fitting():
             self.rebuild()
         else:
             self._widen()
@@ -302,6 +315,22 @@ class ExperimentsPane(DataTable[Text]):
                 self._require_update_dimensions = True
                 self.refresh()
 
-    def _room(self, names: Sequence[str]) -> int:
-        widths = dict(COLUMNS)
-        return max(20, self.size.width - sum((widths[name] or 0) + 2 for name in names) - 4)
+    def _fitting(self) -> tuple[str, ...]:
+        """The columns that there is room for, in their order."""
+        names = set(ALWAYS)
+        for name in MORE:
+            if self._room((*names, name)) >= LEAST:
+                names.add(name)
+        return tuple(name for name in COLUMNS if name in names)
+
+    def _room(self, names: Iterable[str]) -> int:
+        """Columns that are left for the hypothesis."""
+        return max(20, self.size.width - sum(COLUMNS[name] for name in names) - 2)
+
+
+def _cell(name: str, text: str, style: str = "") -> Text:
+    """A cell as wide as its column less the gap behind it."""
+    width = COLUMNS[name] - 1
+    if width > 0 and len(text) > width:
+        text = text[: width - 1] + "…"
+    return Text(f"{text:>{width}}" if name in RIGHT else text, style=style, no_wrap=True, overflow="ellipsis")

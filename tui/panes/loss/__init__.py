@@ -21,7 +21,8 @@ class LossPane(Pane):
     NUMBER: ClassVar[int] = 3
     NAME: ClassVar[str] = "loss"
     ABOUT: ClassVar[str] = (
-        "The training loss (nats per token, smoothed) over progress, and the best's beside it. `L` switches the log scale."
+        "The training loss (nats per token, smoothed) over progress, and the best's beside it, dotted. Below: its course, tokens "
+        "per second, time left, and how far it lies from the best at equal progress. `L` switches the log scale."
     )
 
     def __init__(self) -> None:
@@ -36,32 +37,35 @@ class LossPane(Pane):
         """Draw `curve` over `reference`; `slot` has the running job's latest figures."""
         last = slot.loss if slot is not None and slot.loss is not None else curve.loss[-1] if curve.loss else None
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
-        self.head(f"loss · {name} {value}" if name else "loss", "log" if self.logarithmic else "")
+        legend = f"━ {name}  · {reference_name}" if curve.loss and reference.loss else ""
+        self.head(
+            f"loss · {name} {value}" if name else "loss", f"{legend}{'  log' if self.logarithmic else ''}".strip()
+        )
         self.query_one(Plot).show(lambda plot: self._draw(plot, curve, reference))
-        pulse = words.sparkline(curve.smooth(), 16)
-        parts = [pulse] if pulse else []
+        parts = [words.sparkline(curve.smooth(), 8)] if curve.loss else []
         if slot is not None:
-            parts.append(f"{words.rate(slot.tokens_per_s)} tok/s")
+            parts.append(f"{words.rate(slot.tokens_per_s)}/s")
             if slot.left_s is not None:
-                parts.append(f"{words.clock(slot.left_s)} left")
+                parts.append(words.clock(slot.left_s))
         ours = curve.at(1.0)
         if ours is not None and reference.loss and curve.progress:
             theirs = reference.at(curve.progress[-1])
             if theirs is not None:
-                parts.append(f"{ours - theirs:+.3f} against {reference_name}".replace("-", "−"))
+                parts.append(f"{ours - theirs:+.3f}".replace("-", "−"))
         self.query_one("#pulse", Static).update("  ".join(parts), layout=False)
 
     def _draw(self, plot: Plot, curve: Curve, reference: Curve) -> None:
         points = max(8, plot.size.width * 2)
         seen: list[float] = []
         for line, tone in ((reference, "foreground-darken-3"), (curve, "accent")):
+            dashed = line is reference
             xs, ys = thin(line.progress, line.smooth(), points)
             if self.logarithmic:
                 ys = [math.log10(y) if y > 0 else math.nan for y in ys]
             kept = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
             seen += [y for _, y in kept]
             if kept:
-                plot.line([x for x, _ in kept], [y for _, y in kept], tone)
+                plot.line([x for x, _ in kept], [y for _, y in kept], tone, dashed=dashed)
         plot.range_x(0.0, 1.0)
         if seen:
             low, high = min(seen), max(seen)

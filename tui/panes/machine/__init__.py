@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +13,8 @@ from textual.widgets import Static
 from core.stats import Gpu, Machine
 from tui import words
 from tui.panes.base import Pane
+
+MOST_CORES = 12
 
 
 class MachinePane(Pane):
@@ -26,11 +30,11 @@ class MachinePane(Pane):
         yield Static(id="figures")
 
     def show(self, machine: Machine) -> None:
-        self.head("GPU" if machine.gpus else "CPU")
-        lines = [line for index, gpu in enumerate(machine.gpus) for line in _gpu(index, gpu)]
+        lines = [Content.styled(words, "$warning") for words in warnings(machine)]
+        lines += [line for index, gpu in enumerate(machine.gpus) for line in _gpu(index, gpu)]
         if not machine.gpus:
             lines.append(Content.styled("GPU n/a", "$foreground 60%"))
-        lines.append(_meter("cpu", machine.cpu_percent))
+        lines.append(_meter("cpu", machine.cpu_percent, _cores(machine.cores)))
         if machine.memory_used is not None and machine.memory_total:
             share = 100 * machine.memory_used / machine.memory_total
             lines.append(_meter("ram", share, f"{machine.memory_used / 1e9:.1f}/{machine.memory_total / 1e9:.0f} GB"))
@@ -54,23 +58,38 @@ def brief(machine: Machine) -> str:
     return f"CPU {machine.cpu_percent:.0f}%" if machine.cpu_percent is not None else "CPU n/a"
 
 
+def warnings(machine: Machine) -> list[str]:
+    """What keeps a GPU from its best."""
+    found = []
+    for index, gpu in enumerate(machine.gpus):
+        found += [f"{index} throttled: {gpu.throttled}"] if gpu.throttled else []
+        found += [f"{index} used by others: {words.memory(gpu.others)}"] if gpu.others else []
+    return found
+
+
 def _gpu(index: int, gpu: Gpu) -> list[Content]:
     power = f"{gpu.power:.0f} W" if gpu.power is not None else "n/a W"
     heat = f"{gpu.temperature}°C" if gpu.temperature is not None else "n/a °C"
     clock = f"{gpu.clock} MHz" if gpu.clock is not None else "n/a MHz"
-    lines = [_meter(f"{index:<3}", gpu.utilisation), Content(f"    {heat}  {power}  {clock}")]
+    lines = [_meter(f"{index:<3}", gpu.utilisation, f"{heat} {power}")]
     if gpu.memory_used is not None and gpu.memory_total:
         share = 100 * gpu.memory_used / gpu.memory_total
-        lines.append(_meter("mem", share, f"{gpu.memory_used / 1e9:.1f}/{gpu.memory_total / 1e9:.1f} GB"))
-    if gpu.throttled:
-        lines.append(Content.styled(f"    throttled: {gpu.throttled}", "$warning"))
-    if gpu.others:
-        lines.append(Content.styled(f"    used by others: {words.memory(gpu.others)}", "$warning"))
+        lines.append(_meter("mem", share, f"{gpu.memory_used / 1e9:.0f}/{gpu.memory_total / 1e9:.0f} GB {clock}"))
+    else:
+        lines.append(Content(f"mem n/a  {clock}"))
     return lines
+
+
+def _cores(percent: Sequence[float]) -> str:
+    """A block a core, as many as a narrow pane holds; of more cores the means of neighbours."""
+    width = min(len(percent), MOST_CORES)
+    cuts = [len(percent) * i // width for i in range(width + 1)] if width else []
+    means = [sum(percent[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
+    return "".join(words.BLOCKS[min(7, int(mean / 100 * 8))] for mean in means)
 
 
 def _meter(name: str, percent: float | None, tail: str = "") -> Content:
     if percent is None:
-        return Content(f"{name} n/a")
-    full, rest = words.bar(percent / 100, 10)
+        return Content(f"{name} n/a {tail}".rstrip())
+    full, rest = words.bar(percent / 100, 6)
     return Content.assemble(f"{name} {percent:3.0f}% ", (full, "$accent"), (rest, "$foreground 25%"), f" {tail}")

@@ -8,7 +8,8 @@ from textual.widgets import Static
 from tui import words
 from tui.view import Status, Waiting
 
-BAR = 20
+BAR = 12
+GAP = "  "
 
 
 class StatusLine(Static):
@@ -20,16 +21,13 @@ class StatusLine(Static):
 
     def show(self, found: Status, waiting: Waiting | None, small: bool, extra: str) -> None:
         """`extra` is the loss and the machine in few words, for the second line of a small screen."""
-        width = max(40, self.app.size.width - 1)
+        width = max(40, self.app.size.width)
+        asks = [_asks(waiting)] if waiting else []
         if not small:
-            self._write(_fit([*_now(found, BAR), *_score(found), *_rest(found)], [_health(found)], width))
+            self._write(_fit([*_now(found, BAR), *asks, *_score(found), *_rest(found)], [_health(found)], width))
             return
-        first = _fit([*_now(found, BAR // 2), *_score(found)[:-1]], [_dot(found)], width)
-        second = Content.assemble(" ", extra)
-        if waiting:
-            second += Content.assemble("   ", (_asks(waiting), "bold $warning"))
-        elif found.alarm:
-            second += Content.assemble("   ", _health(found))
+        first = _fit([*_now(found, BAR - 4), *_score(found)], [_dot(found)], width)
+        second = _fit([Content(f" {extra}"), *_rest(found)], asks or ([_health(found)] if found.alarm else []), width)
         self._write(Content("\n").join([first, second]))
 
     def _write(self, content: Content) -> None:
@@ -40,13 +38,13 @@ class StatusLine(Static):
 
 
 def _now(found: Status, width: int) -> list[Content]:
-    """What it does, and how far it is."""
-    parts = [Content.assemble(" ", (found.run, "bold $accent")), Content.styled(found.doing, "bold")]
+    """What it does, and how far it is: these stay whatever the width."""
+    line = Content.assemble(" ", (found.run, "bold $accent"), GAP, (found.doing, "bold"))
     if found.progress is not None:
         full, rest = words.bar(found.progress, width)
-        left = f"  {words.clock(found.left_s)} left" if found.left_s is not None else ""
-        parts.append(Content.assemble((full, "$accent"), (rest, "$foreground 25%"), f" {found.progress:.0%}{left}"))
-    return parts
+        left = f" {words.clock(found.left_s)}" if found.left_s is not None else ""
+        line += Content.assemble(GAP, (full, "$accent"), (rest, "$foreground 25%"), f" {found.progress:.0%}{left}")
+    return [line]
 
 
 def _score(found: Status) -> list[Content]:
@@ -54,16 +52,17 @@ def _score(found: Status) -> list[Content]:
     best = Content.assemble("best ", (words.bpb(found.best), "bold $success" if found.kept else "bold"))
     if found.delta is not None and found.kept:
         best += Content.assemble(" ", (words.change(found.delta), "$success"))
-    parts = [best, Content(f"{found.kept} kept / {found.judged}")]
-    if found.per_hour is not None:
-        parts.append(Content(f"{found.per_hour:.1f}/h"))
-    noise = f"noise ±{found.sigma:.4f}{'?' if found.provisional else ''}" if found.sigma is not None else ""
-    return [*parts, Content(noise)]
+    parts = [best, Content(f"{found.kept}/{found.judged} kept")]
+    if found.sigma is not None:
+        parts.append(Content(f"±{found.sigma:.4f}{' provisional' if found.provisional else ''}"))
+    return parts
 
 
 def _rest(found: Status) -> list[Content]:
     asks = "asks you" if found.gate == "ask" else "unattended"
-    return [Content(found.agent), Content.styled(asks, "$foreground 60%"), Content(words.span(found.running_s))]
+    rate = [Content(f"{found.per_hour:.1f}/h")] if found.per_hour is not None else []
+    span = [Content(words.span(found.running_s))]
+    return [Content(found.agent), Content.styled(asks, "$foreground 60%"), *rate, *span]
 
 
 def _dot(found: Status) -> Content:
@@ -80,15 +79,17 @@ def _health(found: Status) -> Content:
 
 def _fit(parts: list[Content], right: list[Content], width: int) -> Content:
     """As many parts as fit, from the left; what is at the right always stands there."""
-    parts, tail = [part for part in parts if len(part)], Content("   ").join(right)
-    room = width - min(tail.cell_length, width // 2) - 2
-    while len(parts) > 1 and Content("   ").join(parts).cell_length > room:
-        parts.pop()
-    line = Content("   ").join(parts)
-    return Content.assemble(line, " " * max(1, width - line.cell_length - tail.cell_length), tail)
+    parts, tail = [part for part in parts if len(part)], Content(GAP).join(right)
+    if tail.cell_length > width // 2:
+        tail = Content(tail.plain[: width // 2 - 1] + "…")
+    room = width - tail.cell_length - 3
+    line, *others = parts
+    for part in others:  # one that is too long does not keep out a shorter one behind it
+        if (longer := Content(GAP).join([line, part])).cell_length <= room:
+            line = longer
+    return Content.assemble(line, " " * max(1, width - line.cell_length - tail.cell_length - 1), tail)
 
 
-def _asks(waiting: Waiting) -> str:
-    if waiting.held:
-        return f"#{waiting.number} waits for you (the clock stands still)"
-    return f"#{waiting.number} waits: a approves, or it goes in {words.clock(waiting.left_s)}"
+def _asks(waiting: Waiting) -> Content:
+    left = "(clock held)" if waiting.held else words.clock(waiting.left_s)
+    return Content.styled(f"#{waiting.number} waits {left}", "bold $warning")

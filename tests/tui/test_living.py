@@ -1,0 +1,300 @@
+"""Keys on a run that lives: what each says to the loop, in every phase, and what the screen says meanwhile."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from core import commands
+from core.model import Verdict
+from tests.tui.conftest import app_on, screen_text, until
+from tests.tui.living import Living
+from tui.detail import DetailScreen
+from tui.menu import Menu
+from tui.panes.experiments import ExperimentsPane
+from tui.prompt import Prompt
+
+SIZES = [(80, 24), (120, 36), (200, 50)]
+
+
+@pytest.fixture
+async def living(recorded: Path) -> AsyncIterator[Living]:
+    """#10 trains, #11 waits for an answer."""
+    run = Living(recorded)
+    await run.start()
+    run.propose(10, "Halve the batch.")
+    run.train(10)
+    run.propose(11, "Another activation.")
+    run.wait(11)
+    yield run
+    await run.close()
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An editor that adds a line; the file says what it was called with."""
+    called = tmp_path / "called"
+    program = tmp_path / "editor"
+    program.write_text(f'#!/bin/sh\necho "$1" >> {called}\necho "LR = 3" >> "$1"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("VISUAL", str(program))
+    return called
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_waiting_proposal_is_told_at_every_size(living: Living, size: tuple[int, int]) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "#11 waits 0:41" in screen_text(app))
+        await pilot.press("j", "j")  # another row: still there
+        shown = screen_text(app)
+        assert "#11 waits 0:41" in shown and "a approve" in shown and "#10 training" in shown and "2.9050" in shown
+        living.wait(11, 41.0, held=True)
+        await until(pilot, lambda: "#11 waits (clock held)" in screen_text(app))
+
+
+async def test_the_bell_rings_once_for_a_proposal(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, rung = app_on(living.folder), []
+    monkeypatch.setattr(app, "bell", lambda: rung.append(1))
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: rung)
+        living.wait(11, 30.0)
+        await until(pilot, lambda: "waits 0:30" in screen_text(app))
+        assert rung == [1]
+
+
+async def test_approve_and_skip_say_the_number_that_is_shown(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("a")
+        await until(pilot, lambda: living.told(commands.Approve))
+        await pilot.press("s")
+        await until(pilot, lambda: living.told(commands.Skip))
+        assert living.told(commands.Approve)[0].number == 11
+        assert (living.told(commands.Skip)[0].number, living.told(commands.Skip)[0].reason) == (11, "")
+
+
+async def test_nobody_approves_what_is_not_on_the_screen(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("j", "j", "a")
+        await until(pilot, lambda: app.followed is not None and app.followed.number == 11)
+        assert not living.told(commands.Approve)
+        await pilot.press("a")
+        await until(pilot, lambda: living.told(commands.Approve))
+
+
+async def test_skip_with_a_reason_holds_the_clock_meanwhile(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("S")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press(*"no more", "enter")
+        await until(pilot, lambda: living.told(commands.Skip))
+        assert living.told(commands.Skip)[0].reason == "no more"
+        hold = living.told(commands.Hold)[0]
+        assert hold.on and hold.who == app.bridge.who
+        await pilot.press("S")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press("escape")
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+        assert len(living.told(commands.Skip)) == 1
+    await until_gone(living, app.bridge.who)
+
+
+async def until_gone(living: Living, who: str) -> None:
+    import asyncio
+
+    for _ in range(200):
+        if who in living.gone:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the loop was not told that the app is gone")
+
+
+async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        app.suspend = NoSuspend  # type: ignore[method-assign,assignment] # a pilot has no terminal to hand over
+        await pilot.press("e")
+        await until(pilot, lambda: living.told(commands.Revise) and not living.told(commands.Hold)[-1].on)
+        assert living.told(commands.Revise)[0].source == "LR = 1\nLR = 3\n" and living.told(commands.Hold)[0].on
+        await pilot.press("E")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press(*"mine", "enter")
+        await until(pilot, lambda: living.told(commands.Own))
+        own = living.told(commands.Own)[0]
+        assert own.source.endswith("LR = 3\n") and own.hypothesis == "mine" and own.parent == app.bridge.state.best
+        assert not list(living.folder.glob("own-*.py")) and not list(living.folder.glob("revised-*.py"))
+
+
+def called(editor: Path) -> str:
+    return editor.read_text()
+
+
+class NoSuspend:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+async def test_program_md_is_edited_where_it_lies(living: Living, editor: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.md"
+    program.write_text("# Aim\n\nLow.\n")
+    app = app_on(living.folder, program)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+        await pilot.press("m")
+        await until(pilot, lambda: editor.exists())
+        await until(pilot, lambda: "LR = 3" in screen_text(app))
+    assert str(program) in called(editor)
+
+
+@pytest.mark.parametrize(("key", "kind", "field"), [("u", commands.SetGate, "mode"), ("x", commands.Abort, "number")])
+async def test_what_lies_near_other_keys_is_pressed_twice(
+    living: Living, key: str, kind: type[commands.Data], field: str
+) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.running)
+        await pilot.press(key)
+        await until(pilot, lambda: f"{key} again" in screen_text(app))
+        assert not living.heard
+        await pilot.press(key)
+        await until(pilot, lambda: living.told(kind))
+        assert getattr(living.told(kind)[0], field) == {"mode": "auto", "number": 10}[field]
+
+
+async def test_pause_and_go_on_by_one_key(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("p")
+        await until(pilot, lambda: living.told(commands.Pause))
+        living.record("paused")
+        await until(pilot, lambda: "p go on" in screen_text(app) and "paused by you" in screen_text(app))
+        await pilot.press("p")
+        await until(pilot, lambda: living.told(commands.Resume))
+
+
+async def test_tell_and_stop(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("t", *"go wide", "enter")
+        await until(pilot, lambda: living.told(commands.Tell))
+        assert living.told(commands.Tell)[0].text == "go wide"
+        await pilot.press("Q")
+        await until(pilot, lambda: isinstance(app.screen, Menu))
+        await pilot.press("n")
+        assert not living.told(commands.Stop)
+        await pilot.press("Q", "y")
+        await until(pilot, lambda: living.told(commands.Stop))
+        assert not living.told(commands.Stop)[0].now
+
+
+async def test_rerun_overrule_and_copy_mean_the_selected_one(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    app = app_on(living.folder)
+    async with app.run_test(size=(200, 50), notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("G", "r")
+        await until(pilot, lambda: living.told(commands.Rerun))
+        assert living.told(commands.Rerun)[0].number == 1
+        await pilot.press("o", "d")
+        await until(pilot, lambda: living.told(commands.Overrule))
+        assert (living.told(commands.Overrule)[0].number, living.told(commands.Overrule)[0].verdict) == (
+            1,
+            Verdict.DISCARD,
+        )
+        await pilot.press("y")
+        await until(pilot, lambda: "00001/change.diff" in screen_text(app))
+        assert "LR" in app.clipboard
+
+
+async def test_in_the_details_keys_mean_the_one_that_is_shown(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("G", "enter", "right_square_bracket")
+        assert isinstance(app.screen, DetailScreen) and app.screen.number == 2
+        await until(pilot, lambda: app.now.detail)
+        await pilot.press("r")
+        await until(pilot, lambda: living.told(commands.Rerun))
+        assert living.told(commands.Rerun)[0].number == 2
+        await pilot.press("o", "k")
+        await until(pilot, lambda: living.told(commands.Overrule))
+        assert living.told(commands.Overrule)[0].number == 2
+        await pilot.press("a", "s", "S", "z", "x", "u", "E", "e", "slash", "1")
+        assert (isinstance(app.screen, DetailScreen) and "git show" in screen_text(app)) or "conflict" in screen_text(
+            app
+        )
+        assert not living.told(commands.Hold) and not living.told(commands.Approve) and not living.told(commands.Skip)
+        await pilot.press("t")
+        await until(pilot, lambda: app.screen.query_one(Prompt).display)
+        await pilot.press(*"quit", "enter")
+        await until(pilot, lambda: living.told(commands.Tell))
+        assert living.told(commands.Tell)[0].text == "quit" and isinstance(app.screen, DetailScreen)
+        await pilot.press("q")
+        assert not isinstance(app.screen, DetailScreen) and app.is_running
+
+
+async def test_two_slots_a_confirmation_and_the_trainers_words(living: Living) -> None:
+    living.propose(12, "A second one.")
+    living.train(12, role="confirm", slot=1, progress=0.25)
+    living.show(waiting=None)
+    app = app_on(living.folder)
+    async with app.run_test(size=(200, 50), notifications=True) as pilot:
+        await until(pilot, lambda: "#12 confirming" in screen_text(app))
+        shown = screen_text(app)
+        assert "25%" in shown and "the trainer says: a word from train.py" in shown and "17k/s" in shown
+        table = app.query_one(ExperimentsPane)
+        table.select(10)
+        await until(pilot, lambda: "3 loss · #10" in screen_text(app))
+
+
+async def test_keys_for_the_loop_are_answered_where_there_is_none(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("p")
+        await until(pilot, lambda: "No loop is running" in screen_text(app))
+
+
+async def test_in_a_tiny_terminal_only_leaving_works(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=(60, 16)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded and app.now.tiny)
+        await pilot.press("a", "question_mark", "enter")
+        assert len(app.screen_stack) == 1 and not living.heard
+        await pilot.press("q")
+    assert "goes on" in (app.return_value or "")
+
+
+async def test_a_theme_repaints_the_table(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        table = app.query_one(ExperimentsPane)
+        before = str(table.get_cell("8", "verdict").style)
+        app.theme = "gruvbox"
+        await until(pilot, lambda: str(table.get_cell("8", "verdict").style) != before)
+
+
+async def test_following_again_shows_the_newest_on_top_whatever_the_order(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("greater_than_sign", "j", "g")
+        table = app.query_one(ExperimentsPane)
+        assert app.followed is not None and app.followed.number == table.selected
+        await pilot.press("escape")
+        assert table.selected == 11 and app.followed.number == 11
