@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -25,9 +26,15 @@ def ideas(body: dict[str, Any], count: int) -> dict[str, Any]:
         return {"goals": ["lowest val_bpb"], "directions": ["the schedule, says the model"], "avoid": []}
     if "anyOf" in body["format"]:
         return {"hypothesis": f"idea {count}", "knob": "LR", "move": "1.2"}
+    source = body["messages"][0]["content"]  # some or all of the constants, a mixture that comes round only after seven
+    values = {"LR": 0.02 + count / 1000, "DECAY": count / 1000 + 0.001, "BATCH": 9 + count}
+    chosen = [name for bit, name in enumerate(values) if (count % 7 + 1) >> bit & 1]
+    found = {name: re.search(rf"^{name} = \S+ ", source, re.M) for name in chosen}
     return {
         "hypothesis": f"idea {count}",
-        "edits": [{"search": "DECAY = 0.0 ", "replace": f"DECAY = {count / 1000 + 0.001} "}],
+        "edits": [
+            {"search": match[0], "replace": f"{name} = {values[name]} "} for name, match in found.items() if match
+        ],
     }
 
 
