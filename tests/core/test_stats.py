@@ -14,10 +14,10 @@ GPUS = [Gpu("a", uuid="GPU-11"), Gpu("b", uuid="GPU-12"), Gpu("c", uuid="GPU-31"
 
 def test_the_machine() -> None:
     meter = stats.Meter()
-    meter.read()
+    assert meter.read().cpu_percent is None, "no time has passed that a load could be the mean of"
     found = meter.read()
     assert found.memory_total and found.memory_used and 0 < found.memory_used < found.memory_total
-    assert found.cpu_percent is None or 0 < found.cpu_percent <= 100
+    assert found.cpu_percent is not None and 0 <= found.cpu_percent <= 100 and found.cores
     assert len(found.gpus) == len(stats.gpu_memory())
     assert stats.gpus({"CUDA_VISIBLE_DEVICES": ""}) == []
 
