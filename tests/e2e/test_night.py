@@ -10,11 +10,13 @@ import time
 
 import pytest
 
+from core import events as ev
+from core import journal
 from core.model import Verdict
 from tests.product import TRAIN, Product, edit
 
 BETTER = edit("A three times larger learning rate: the table is still far from converged.", ("LR = 0.01", "LR = 0.03"))
-WORSE = edit("A tiny learning rate, to see that it loses.", ("LR = 0.01", "LR = 0.0001"))
+WORSE = edit("Steps that come to nothing, to see that they lose.", ("1e-5", "10.0"))
 BROKEN = edit("Forget a bracket.", ("model = Bigram(run.vocab_size)", "model = Bigram(run.vocab_size"))
 CRASHING = edit("Divide by nothing.", ("    return model", "    1 / 0\n    return model"))
 
@@ -24,7 +26,7 @@ def test_a_night_by_script(product: Product) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     state = product.state()
     verdicts = [experiment.verdict for experiment in state.experiments.values()]
-    assert verdicts[:2] == [Verdict.KEEP, Verdict.DISCARD] or verdicts[0] is Verdict.KEEP
+    assert verdicts[:2] == [Verdict.KEEP, Verdict.DISCARD]
     assert verdicts[2:] == [Verdict.CRASH, Verdict.CRASH]
     assert [state.experiments[n].crash for n in (3, 4)] == ["syntax", "exception"]
     assert "ZeroDivisionError" in state.experiments[4].traceback
@@ -182,15 +184,28 @@ def test_a_second_loop_is_refused(product: Product) -> None:
 
 
 def test_two_slots_and_a_stale_winner(product: Product) -> None:
-    other = edit("Let the learning rate decay.", ("DECAY = 0.0", "DECAY = 0.7"), ("BATCH = 8", "BATCH = 9"))
-    done = product.run("--agent", product.script(BETTER, other, WORSE), "--slots", "2")
+    """Two real gains train side by side. The second to win finds the best moved on: it is re-applied, run again, kept."""
+    bad_start = TRAIN.replace("LR = 0.01", "LR = 0.001").replace(
+        "torch.zeros(vocab, vocab)", "6 * torch.randn(vocab, vocab)"
+    )
+    (product.root / "nanochat" / "train.py").write_text(bad_start)
+    step = edit("A larger step.", ("LR = 0.001", "LR = 0.01"))
+    start = edit("Start from nothing.", ("6 * torch.randn(vocab, vocab)", "torch.zeros(vocab, vocab)"))
+    done = product.run("--agent", product.script(step, start, BROKEN), "--slots", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     state = product.state()
-    assert all(experiment.verdict is not None for experiment in state.experiments.values())
-    for number in state.kept:
-        kept = state.experiments[number]
-        log = product.git("log", "--format=%H", "autoresearch/r").split()
-        assert log[log.index(kept.commit) + 1] == kept.parent, "a kept change stands on the best of its time"
+    assert sorted(state.kept) == [1, 2], done.stdout
+    first, second = (state.experiments[number] for number in state.kept)
+    assert second.parent == first.commit and len(second.attempts) == 2 and "re-applied to the new best" in done.stdout
+    log = product.git("log", "--format=%H", "main..autoresearch/r").split()
+    assert log == [second.commit, first.commit, state.commits[0]], "the branch holds the start and the two, in order"
+    best = product.git("show", "autoresearch/r:nanochat/train.py")
+    assert "LR = 0.01" in best and "torch.zeros(vocab, vocab)" in best
+    assert len({launched.slot for launched in launches(product)}) == 2
+
+
+def launches(product: Product) -> list[ev.Launched]:
+    return [event for event in journal.read(product.logs / "r" / journal.NAME) if isinstance(event, ev.Launched)]
 
 
 def test_the_journal_alone_reproduces_the_status(product: Product) -> None:
