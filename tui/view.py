@@ -177,6 +177,8 @@ def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool
         return "waiting for you"
     if state.paused:
         return "paused"
+    if phase := live.get("phase"):
+        return words.clean(str(phase), 40)
     return "proposing" if live.get("proposing") else "between experiments"
 
 

@@ -69,7 +69,7 @@ def messages(context: Context, tier: Tier, tokens: int) -> list[Message]:
     if room < 0:
         raise TooSmall(
             f"train.py and program.md need about {tokens - room} tokens, and the model is given {tokens}. "
-            f"Give it a larger context or shorten program.md."
+            f"--context TOKENS gives it more; or shorten program.md."
         )
     return [
         {"role": "system", "content": fixed},

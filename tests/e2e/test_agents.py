@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import select
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from core import events as ev
 from core import journal
 from core.model import Verdict
 from tests.ollama_server import MODEL, Script, serving
@@ -35,11 +41,13 @@ def with_ollama(product: Product, url: str) -> None:
     product.env["OLLAMA_HOST"] = url
 
 
-def test_twenty_experiments_and_the_server_dies_and_comes_back(product: Product) -> None:
+@pytest.mark.parametrize("tenancy", ["coresident", "unload"])
+def test_twenty_experiments_and_the_server_dies_and_comes_back(product: Product, tenancy: str) -> None:
     script = Script(ideas)
     with serving(script) as url:
         with_ollama(product, url)
-        process = product.start(*product.options(), "--agent", f"ollama:{MODEL}", *SPEED, "--max-experiments", "20")
+        options = ("--agent", f"ollama:{MODEL}", "--tenancy", tenancy, *SPEED, "--max-experiments", "20")
+        process = product.start(*product.options(), *options)
         wait(product, 6)
     port = int(url.rsplit(":", 1)[1])
     wait(product, 9)
@@ -53,6 +61,10 @@ def test_twenty_experiments_and_the_server_dies_and_comes_back(product: Product)
     stood_in = [e for e in state.experiments.values() if e.agent == "search"]
     assert all(e.meta["instead"] == f"ollama:{MODEL}" and "does not answer" in e.meta["why"] for e in stood_in)
     assert "instead of ollama" in out and not product.strays()
+    events = list(journal.read(product.logs / "r" / journal.NAME))
+    assert not [e for e in events if isinstance(e, ev.Refused)], "no proposal is missing: another stood in"
+    if tenancy == "unload":
+        assert not script.loaded, "it left"
     facts = json.loads(product("status", "r", "--json").stdout)
     scores = {row["agent"]: row for row in facts["agents"]}
     assert (
@@ -174,7 +186,9 @@ def test_changes_elsewhere_are_refused_and_reported(product: Product) -> None:
 def test_a_usage_limit_is_said_and_waited_for(product: Product) -> None:
     more = "print('You have hit your usage limit. Try again in 2 hours.'); sys.exit(1)"
     process = product.start(*product.options(), "--agent", coder(product, more), *SPEED)
-    assert lines(process, "usage limit") and "asked again in 7200 s" in lines(process, "asked again")
+    said = lines(process, "asked again")
+    clock = r"(\d\d:\d\d|\w{3} \d\d \w{3} \d\d:\d\d)"
+    assert re.search(rf"has reached its usage limit until {clock}: .*It is asked again at \d\d:\d\d", said), said
     product("stop", "r", "--now")
     process.wait(30)
 
@@ -200,6 +214,169 @@ def test_proposals_without_training(product: Product) -> None:
     assert done.returncode == 0 and done.stdout.count("applies;") == 2 and '"tokens"' in done.stdout
     assert "program.md: what the human wants" in told.stdout and "about" in told.stdout
     assert not (product.logs / "r").exists()
+
+
+def test_the_night_ends_well_when_the_server_is_gone_at_the_end(product: Product) -> None:
+    script = Script(ideas)
+    with serving(script) as url:
+        with_ollama(product, url)
+        options = ("--agent", f"ollama:{MODEL}", "--tenancy", "unload", *SPEED, "--max-experiments", "30")
+        process = product.start(*product.options(), *options)
+        wait(product, 2)
+        script.sticky = True
+        deadline = time.monotonic() + 30
+        while not script.requests or script.log[-1][0] != "/api/chat":  # it holds the GPU, and then it is gone
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    product("stop", "r", "--now")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in out, out
+    state = product.state()
+    assert state.stopped is not None and "Results: " in out
+    notices = [e.text for e in journal.read(product.logs / "r" / journal.NAME) if isinstance(e, ev.Notice)]
+    assert any("The model may still be on the GPU" in text for text in notices), notices
+
+
+def test_a_model_that_will_not_leave_costs_no_proposal(product: Product) -> None:
+    agent = own_agent(product, "Patience(unload_s=0.3)", "on_gpu=True, ", "exclusive=True, ")
+    with serving(Script(ideas, sticky=True)) as url:
+        with_ollama(product, url)
+        done = product.run("--agent", agent, *SPEED, "--max-experiments", "2")
+    assert done.returncode == 0, done.stderr
+    events = list(journal.read(product.logs / "r" / journal.NAME))
+    assert any(isinstance(e, ev.Notice) and "keeps" in e.text for e in events)
+    assert not [e for e in events if isinstance(e, ev.Refused)]
+    assert [e.agent for e in product.state().experiments.values()] == [f"ollama:{MODEL}"] * 2
+
+
+def own_agent(product: Product, patience: str, chat: str = "", model: str = "") -> str:
+    """The same agent as ollama:MODEL, with another patience: what a user can write."""
+    path = product.root.parent / "impatient.py"
+    path.write_text(
+        "from core.agents.chat import LanguageModel, Patience\nfrom core.agents.ollama import Ollama\n"
+        "from core.agents.search import Search\nfrom core.agents.several import WithStandIn\n\n\n"
+        f"def make():\n    chat = Ollama({MODEL!r}, {chat}patience={patience})\n"
+        f"    return WithStandIn(LanguageModel(chat, {model}), Search())\n"
+    )
+    return f"python:{path}"
+
+
+def why(product: Product) -> list[str]:
+    """Why another stood in, for each experiment."""
+    found = product.state().experiments.values()
+    assert all(e.agent == "search" and e.verdict is not None for e in found)
+    return [e.meta["why"] for e in found]
+
+
+def test_an_answer_that_takes_too_long_is_not_waited_for(product: Product) -> None:
+    with serving(Script(ideas, mishap="slow")) as url:
+        with_ollama(product, url)
+        done = product.run("--agent", own_agent(product, "Patience(first_s=0.5)"), *SPEED, "--max-experiments", "2")
+    assert done.returncode == 0, done.stderr
+    assert all("took too long" in words for words in why(product))
+
+
+def test_a_model_that_is_not_there_and_a_context_that_is_too_small(product: Product) -> None:
+    with serving(Script(ideas)) as url:
+        with_ollama(product, url)
+        done = product.run("--agent", "ollama:other:3b", *SPEED, "--max-experiments", "2")
+        assert done.returncode == 0, done.stderr
+        assert all("`ollama pull other:3b` installs it" in words for words in why(product))
+        assert "instead of ollama:other:3b" in done.stdout, "unattended nobody is asked"
+        wrong = product.run("--agent", f"ollama:{MODEL}", "--context", "10", name="wrong")
+        assert wrong.returncode == 1 and "--context is '10'" in wrong.stderr
+        small = ("--agent", f"ollama:{MODEL}", "--context", "2000", *SPEED, "--max-experiments", "1")
+        done = product.run(*small, name="small")
+    assert done.returncode == 0, done.stderr
+    (one,) = product.state("small").experiments.values()
+    assert "the model is given 2000. --context TOKENS gives it more" in one.meta["why"]
+
+
+def test_the_same_thing_forever_costs_no_training_of_it(product: Product) -> None:
+    def same(body: dict[str, Any], count: int) -> dict[str, Any]:
+        return ideas(body, 1) if "anyOf" not in body["format"] else {"hypothesis": "h", "knob": "LR", "move": "1.2"}
+
+    with serving(Script(same)) as url:
+        with_ollama(product, url)
+        done = product.run("--agent", f"ollama:{MODEL}", *SPEED, "--max-experiments", "4")
+    assert done.returncode == 0, done.stderr
+    found = list(product.state().experiments.values())
+    tried = [(e.parent, e.fingerprint) for e in found]
+    assert len(set(tried)) == len(tried) and found[0].agent == f"ollama:{MODEL}"
+    assert any("This very change was tried" in e.meta.get("why", "") for e in found)
+
+
+def test_a_coding_agent_that_repeats_itself_leads_on(product: Product) -> None:
+    more = "path.write_text(text.replace('DECAY = 0.0', 'DECAY = 0.1'))"
+    done = product.run("--agent", coder(product, more), *SPEED, "--max-experiments", "3")
+    assert done.returncode == 0, done.stderr
+    found = list(product.state().experiments.values())
+    assert len(found) == 3 and found[-1].verdict in (Verdict.INVALID, Verdict.KEEP, Verdict.DISCARD)
+    assert any(e.verdict is Verdict.INVALID and "tried before" in e.reason for e in found)
+
+
+def test_what_it_does_is_seen_as_a_phase(product: Product) -> None:
+    agent = own_agent(product, "Patience(unload_s=20)", "on_gpu=True, ", "exclusive=True, ")
+    script = Script(ideas, sticky=True, mishap="drips")
+    with serving(script) as url:
+        with_ollama(product, url)
+        process = product.start(*product.options(), "--agent", agent, *SPEED, "--max-experiments", "2")
+        assert seen(product, f"asking ollama:{MODEL}")
+        script.mishap = ""
+        product("stop", "r", "--now")
+        assert seen(product, f"unloading {MODEL}")
+        script.loaded.clear()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def seen(product: Product, phase: str) -> bool:
+    """Whether `status` comes to show this."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        done = product("status", "r", "--json")
+        if done.returncode == 0 and phase in json.loads(done.stdout)["phase"]:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(("pulls", "answer"), [("", "y"), ("no space left on device", "y"), ("", "n")])
+def test_at_a_terminal_a_missing_model_is_offered_and_pulled(product: Product, pulls: str, answer: str) -> None:
+    script = Script(ideas, pulls=pulls)
+    with serving(script) as url:
+        with_ollama(product, url)
+        code, said = at_a_terminal(product, "Pull it now?", answer, "propose", "--agent", "ollama:wanted:1b")
+    if pulls:
+        assert code == 1 and "no space left on device" in said and "The model was not pulled" in said
+    elif answer == "y":
+        assert code == 0 and "wanted:1b" in script.models and "applies;" in said and "1. ollama:wanted:1b" in said
+    else:
+        assert code == 0 and "wanted:1b" not in script.models and "1. search" in said
+
+
+def at_a_terminal(product: Product, question: str, answer: str, *arguments: str) -> tuple[int, str]:
+    """Exit code and words of a command that somebody types at a terminal, and answers."""
+    master, slave = pty.openpty()
+    env = {**product.env, "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(
+        product.command(*arguments), cwd=product.root, env=env, stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    said, answered = "", False
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not select.select([master], [], [], 0.1)[0]:
+            if process.poll() is not None:
+                break
+            continue
+        try:
+            said += os.read(master, 4096).decode("utf-8", "replace")
+        except OSError:
+            break
+        if question in said and not answered:
+            answered = os.write(master, answer.encode() + b"\n") > 0
+    os.close(master)
+    return process.wait(30), said
 
 
 @pytest.mark.parametrize("spec", ["nonsense", "ollama:", "claude:x", "search,nonsense"])
