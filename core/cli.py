@@ -23,6 +23,7 @@ from rich.panel import Panel
 from core import begin, commands, journal, live, report, schedule, stats, terminal
 from core import events as ev
 from core.agents import registry
+from core.agents.base import Agent
 from core.begin import Options
 from core.executor import ExecutorFailed, LocalExecutor
 from core.frozen import Changed
@@ -50,6 +51,13 @@ AgentName = Annotated[
         show_default="a model of Ollama where one fits, else search",
     ),
 ]
+ContextTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Tokens of a language model's context; AUTORESEARCH_CONTEXT says the same.",
+        show_default="by train.py and program.md, with room to grow",
+    ),
+]
 ATTEND_S = 15.0  # the app that was started along with the loop comes within this, or not at all
 
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
@@ -73,6 +81,7 @@ def run(
             help="Of a local model and the GPU: unload (the model leaves before training), coresident, cpu, remote."
         ),
     ] = "auto",
+    context: ContextTokens = None,
     gate: Annotated[str | None, typer.Option(help="auto or ask.", metavar="auto|ask", show_default="auto")] = None,
     budget: Annotated[
         float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
@@ -103,19 +112,22 @@ def run(
     project = find(logs)
     chosen = begin.plan(project, options)
     if chosen.new and agent is None:
-        agent = _default_agent(shown)
+        agent = _default_agent(project, context, shown)
         options = replace(options, agent=agent)
         chosen = begin.plan(project, options)
-    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, cast(registry.Tenancy, tenancy))
+    asked = cast(registry.Tenancy, tenancy)
+    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, asked, context)
     if manifest(Path(chosen.config.data)) is None:
         _prepare_for(project, chosen.config, dataset)
         chosen = begin.plan(project, options)
     if shown:
         if journal.alive(chosen.folder) is None:
+            _offer_missing(chosen.config.agent)
             given = {
                 "--name": chosen.config.name, "--from": origin, "--agent": agent, "--gate": gate, "--budget": budget,
                 "--slots": slots, "--dataset": dataset, "--device": device, "--max-experiments": max_experiments,
-                "--tenancy": tenancy, "--max-hours": max_hours, "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--logs": logs,
+                "--tenancy": tenancy, "--context": context, "--max-hours": max_hours, "--max-crashes": max_crashes,
+                "--profile": profile, "--seed": seed, "--logs": logs,
             }  # fmt: skip
             terminal.background(chosen.folder, terminal.options(given))
         terminal.open_app(chosen.folder)
@@ -133,34 +145,22 @@ def run(
     )
 
 
-def _default_agent(attended: bool) -> str:
-    """The agent of a run that names none; where somebody sits and Ollama has no model, one is offered."""
-    from core.agents import reach
+def _default_agent(project: Project, context: int | None, attended: bool) -> str:
+    """The agent where none is named; where somebody sits and Ollama has no model, one is offered."""
+    from core.agents import pulling, reach
 
-    model = reach.offer() if attended else None
-    if model is not None and typer.confirm(f"Ollama runs here but has no model. Pull {model} now?", default=False):
-        _pull(model)
-    return reach.default(say)
-
-
-def _pull(model: str) -> None:
-    from ollama import Client
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from core.agents.base import AgentFailed
-    from core.agents.ollama import address, failure
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns) as progress:
-            task = progress.add_task(f"pulling {model}", total=None)
-            for part in Client(host=address()).pull(model, stream=True):
-                progress.update(task, total=part.total, completed=part.completed or 0, description=part.status or "")
-    except Exception as error:
-        raise UsageError(str(error if isinstance(error, AgentFailed) else failure(error, address(), model))) from error
+    if attended:
+        pulling.offer_first()
+    return reach.default(say, reach.tokens(project, context))
 
 
-def _work(lab: Laboratory, agent: registry.Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
+def _offer_missing(spec: str) -> None:
+    from core.agents import pulling
+
+    pulling.offer_missing(spec)
+
+
+def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
 
     async def work() -> None:
@@ -331,7 +331,7 @@ def agents() -> None:
     """Which agents can be reached here: models, context lengths, capabilities, command lines."""
     from core.agents import reach
 
-    for words in reach.lines():
+    for words in reach.lines(reach.tokens(find())):
         say(words)
 
 
@@ -343,13 +343,16 @@ def propose(
         bool, typer.Option("--dry-run", help="Show what the model would be told, and ask nothing.")
     ] = False,
     seed: Annotated[int, typer.Option(help="As the seed of a run.")] = 0,
+    context: ContextTokens = None,
 ) -> None:
     """Proposals on the present train.py without training: what would it try, does it apply, what did it cost?"""
-    from core.agents import reach, trial
+    from core.agents import trial
 
-    project = find()
-    spec = agent or reach.default(say)
-    maker = registry.check(spec, project.root)
+    project, attended = find(), terminal.fit()
+    spec = agent or _default_agent(project, context, attended)
+    maker = registry.check(spec, project.root, context=context)
+    if attended and not dry_run:
+        _offer_missing(spec)
     if dry_run:
         say(trial.told(project, maker(), seed))
         return

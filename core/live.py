@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.plain import clean_lines
+from core.plain import clean, clean_lines
 from core.schedule import Work
 
 NAME = "live.json"
 EVERY_S = 0.5
-STREAM = 1500  # characters of the agent's latest words
+STREAM, PHASE = 1500, 60  # characters of the agent's latest words, and of what it does
 
 
 class Live:
-    """Writer of `live.json`: {"t", "waiting", "proposing", "slots": [{"number", "role", "phase", "progress", ...}]}."""
+    """Writer of `live.json`: {"t", "waiting", "proposing", "phase", "slots": [{"number", "role", "phase", "progress", ...}]}."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
@@ -26,12 +26,19 @@ class Live:
         self._waiting: dict[str, Any] | None = None
         self._proposing = False
         self._stream = ""
+        self._phase = ""
         self._written = 0.0
 
     def hear(self, text: str) -> None:
         """The agent's words so far."""
         self._stream = clean_lines(text[-STREAM:])
         self._flush()
+
+    def doing(self, phase: str) -> None:
+        """What the agent does just now: asking, unloading, waiting for memory; "" for none of these. Written at once."""
+        if phase != self._phase:
+            self._phase, self._written = clean(phase, PHASE), 0.0
+            self._flush()
 
     def update(self, slot: int, work: Work, message: dict[str, Any]) -> None:
         """A progress message of the harness for the job in this slot."""
@@ -55,6 +62,7 @@ class Live:
             "t": round(time.time(), 2),
             "waiting": self._waiting,
             "proposing": self._proposing,
+            "phase": self._phase,
             "stream": self._stream,
             "slots": [self._slots[index] for index in sorted(self._slots)],
         }

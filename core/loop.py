@@ -7,11 +7,12 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from core import commands, human, schedule
 from core import events as ev
-from core.agents.base import AgentFailed, Exhausted
+from core.agents.base import AgentFailed, Exhausted, listen, members
 from core.executor import Executor, ExecutorFailed
 from core.frozen import Changed
 from core.journal import JournalError
@@ -89,8 +90,7 @@ class Loop:
         self._hold_s, self._held_until = 0.0, 0.0
         agent = self.proposer.agent
         self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
-        if hasattr(agent, "hear"):
-            agent.hear = self._live.hear
+        listen(agent, hear=self._live.hear, phase=self._live.doing, note=self._note)
 
     async def run(self) -> str:
         """Loop until told to stop or at a limit; returns the reason. Killed at any instant, nothing recorded is lost.
@@ -262,6 +262,7 @@ class Loop:
 
     async def _ask(self) -> None:
         """One proposal; of a model that shares the GPU several, and then it leaves before anything trains."""
+        self._expect()
         if not self._exclusive:
             await self.proposer.propose(self.lab)
             return
@@ -269,7 +270,27 @@ class Loop:
             for _ in range(self._load()):
                 await self.proposer.propose(self.lab)
         finally:
+            await self._release()
+
+    def _expect(self) -> None:
+        """Tell the agents what they will have to read, before anything is asked of them."""
+        for agent in members(self.proposer.agent):
+            if hasattr(agent, "expect"):
+                agent.expect(self.lab.source(self.lab.state.best), self.lab.charter_text)
+
+    async def _release(self) -> None:
+        """Let the agent leave the GPU. Failing at that is said; it is no failed proposal and no reason to stop or to wait."""
+        try:
             await self.proposer.agent.release()
+        except Exception as error:
+            self._note(f"{error or type(error).__name__} The model may still be on the GPU; the run goes on.")
+
+    def _note(self, text: str) -> None:
+        """A sentence for the journal from somebody who cannot do anything about a journal that fails."""
+        try:
+            self.lab.record(ev.Notice(text=text))
+        except JournalError as error:
+            self._failed = self._failed or error
 
     def _load(self) -> int:
         """Proposals while the model is loaded, within the run's limit."""
@@ -282,7 +303,7 @@ class Loop:
         self._backoff_s = max(self._backoff_s, wait_s)
         self._ask_again = time.monotonic() + self._backoff_s
         self.lab.record(ev.Refused(number=self.lab.state.next_number, agent=self.proposer.agent.name, reason=reason))
-        self.say(f"{reason} It is asked again in {self._backoff_s:.0f} s; nothing else waits for it.")
+        self.say(f"{reason} It is asked again {_when(self._backoff_s)}; nothing else waits for it.")
 
     def _approve(self) -> None:
         state = self.lab.state
@@ -372,7 +393,7 @@ class Loop:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(slot.executor.close() for slot in self.slots))
         await self._server.close()
-        await self.proposer.agent.release()
+        await self._release()
         self._live.close()
         if running and not isinstance(self._failed, JournalError):
             self.lab.interrupt_running(self._stopping or "the loop ended")
@@ -461,3 +482,11 @@ class Loop:
         abort = asyncio.create_task(slot.executor.abort())
         abort.add_done_callback(lambda _: self._wake.set())
         self._aborting = abort  # a reference, or the task may be collected
+
+
+def _when(seconds: float) -> str:
+    """In some seconds, or at a time of day."""
+    if seconds < 100:
+        return f"in {seconds:.0f} s"
+    then = datetime.now() + timedelta(seconds=seconds)
+    return f"at {then:%H:%M}" if seconds < 12 * 3600 else f"at {then:%H:%M on %a %d %b}"

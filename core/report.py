@@ -199,9 +199,8 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
         f"{'#' + str(s['number']) if s.get('number') else s.get('role')} {s.get('phase')} {s.get('progress', 0):.0%}"
         for s in live.get("slots", [])
     ]
-    if slots:
-        return ", ".join(slots)
-    return "proposing" if live.get("proposing") else "between experiments"
+    asking = str(live.get("phase") or ("proposing" if live.get("proposing") and not slots else ""))
+    return ", ".join([*slots, *([_one_line(asking)] if asking else [])]) or "between experiments"
 
 
 def status(found: dict[str, Any]) -> str:

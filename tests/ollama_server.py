@@ -25,7 +25,12 @@ class Script:
     context: int = 32_768
     capabilities: tuple[str, ...] = ("completion",)
     size: int = 1_000_000_000
+    parameters: str = "1.5B"  # as `show` says it
+    unshown: tuple[str, ...] = ()  # models for which `show` fails
     sticky: bool = False  # does not unload
+    stumbles: int = 0  # so many answers go wrong by the mishap, the next ones do not
+    pulls: str = ""  # what goes wrong with a pull
+    closed: int = 0  # answers that the client did not hear to their end
     requests: list[dict[str, Any]] = field(default_factory=list)
     loaded: set[str] = field(default_factory=set)
     log: list[tuple[str, float]] = field(default_factory=list)
@@ -63,19 +68,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         script = self.script
-        details = {"parameter_size": "1.5B", "family": "qwen2"}
+        details = {"parameter_size": script.parameters, "family": "qwen2"}
         if self.path == "/api/version":
             self._json({"version": "0.12.0"})
         elif self.path == "/api/tags":
             self._json(
                 {
                     "models": [
-                        {"model": name, "name": name, "size": script.size, "details": details} for name in script.models
+                        {
+                            "model": name,
+                            "name": name,
+                            "size": 400 if name.endswith("cloud") else script.size,
+                            "details": details,
+                        }
+                        for name in script.models
                     ]
                 }
             )
         elif self.path == "/api/ps":
-            self._json({"models": [{"model": name, "name": name} for name in script.loaded]})
+            loaded = [name if ":" in name else f"{name}:latest" for name in script.loaded]
+            self._json({"models": [{"model": name, "name": name} for name in loaded]})
         else:
             self._json({"error": "not found"}, 404)
 
@@ -83,12 +95,17 @@ class Handler(BaseHTTPRequestHandler):
         script = self.script
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         script.log.append((self.path, time.monotonic()))
-        if body.get("model") not in script.models:
+        if self.path == "/api/pull":
+            self._pull(body["model"])
+        elif body.get("model") not in script.models:
             self._json({"error": f"model '{body.get('model')}' not found"}, 404)
+        elif self.path == "/api/show" and body["model"] in script.unshown:
+            self._json({"error": "unknown architecture"}, 500)
         elif self.path == "/api/show":
             info = {"qwen2.context_length": script.context, "qwen2.block_count": 28, "qwen2.attention.head_count": 12,
                     "qwen2.attention.head_count_kv": 2, "qwen2.embedding_length": 1536}  # fmt: skip
-            self._json({"model_info": info, "capabilities": list(script.capabilities), "details": {}})
+            details = {"parameter_size": script.parameters}
+            self._json({"model_info": info, "capabilities": list(script.capabilities), "details": details})
         elif self.path == "/api/generate" and body.get("keep_alive") == 0:
             if not script.sticky:
                 script.loaded.discard(body["model"])
@@ -98,14 +115,39 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._json({"error": "not found"}, 404)
 
+    def _pull(self, model: str) -> None:
+        """Some layers by and by; the model is there at the end."""
+        script = self.script
+
+        def lines() -> Iterator[bytes]:
+            yield b'{"status": "pulling manifest"}\n'
+            for completed in (0, 500, 1000):
+                part = {"status": "pulling 0123", "digest": "sha256:0123", "total": 1000, "completed": completed}
+                yield json.dumps(part).encode() + b"\n"
+            if script.pulls:
+                yield json.dumps({"error": script.pulls}).encode() + b"\n"
+                return
+            script.models = (*script.models, model)
+            yield b'{"status": "success"}\n'
+
+        self._stream(lines())
+
     def _chat(self, body: dict[str, Any]) -> None:
         script = self.script
         script.requests.append(body)
         script.loaded.add(body["model"])
-        if script.mishap == "500":
+        mishap = script.mishap
+        if script.stumbles:
+            script.stumbles -= 1
+            script.mishap = mishap if script.stumbles else ""
+        self._answer(body, mishap)
+
+    def _answer(self, body: dict[str, Any], mishap: str) -> None:
+        script = self.script
+        if mishap == "500":
             self._json({"error": "runner has terminated"}, 500)
             return
-        if script.mishap == "html":
+        if mishap == "html":
             self.send_response(200)
             self.send_header("Content-Length", "20")
             self.end_headers()
@@ -114,16 +156,31 @@ class Handler(BaseHTTPRequestHandler):
         reply = script.answer(body, len(script.requests) - 1)
         text = reply if isinstance(reply, str) else json.dumps(reply)
         counted = sum(len(message["content"]) for message in body["messages"]) // 4
-        if script.mishap == "truncated":
+        if mishap == "truncated":
             counted = int(body["options"]["num_ctx"])
-        self._stream(self._parts(body["model"], text, counted))
+        if mishap == "dropped message":
+            counted = len(body["messages"][-1]["content"]) // 4
+        try:
+            self._stream(self._parts(body["model"], text, counted, mishap))
+        except OSError:
+            script.closed += 1
 
-    def _parts(self, model: str, text: str, counted: int) -> Iterator[bytes]:
-        script = self.script
-        if script.mishap == "slow":
+    def _parts(self, model: str, text: str, counted: int, mishap: str) -> Iterator[bytes]:
+        if mishap == "slow":
             time.sleep(30)
-        reason = "length" if script.mishap == "length" else "stop"
-        text = text[: len(text) // 2] if script.mishap == "length" else text
+        while mishap in ("endless", "drips"):
+            time.sleep(0.05 if mishap == "drips" else 0.0)
+            yield (
+                json.dumps(
+                    {"model": model, "message": {"role": "assistant", "content": "and so on " * 500}, "done": False}
+                ).encode()
+                + b"\n"
+            )
+        reason = "length" if mishap == "length" else "stop"
+        text = text[: len(text) // 2] if mishap == "length" else text
+        if mishap == "one line":
+            part = {"model": model, "message": {"role": "assistant", "content": "x" * 1_000_000}, "done": False}
+            yield json.dumps(part).encode() + b"\n"
         for start in range(0, max(1, len(text)), 40):
             part = {
                 "model": model,
@@ -131,13 +188,15 @@ class Handler(BaseHTTPRequestHandler):
                 "done": False,
             }
             yield json.dumps(part).encode() + b"\n"
-            if script.mishap == "dies" and start >= 40:
+            if mishap == "stalls" and start >= 40:
+                time.sleep(30)
+            if mishap == "dies" and start >= 40:
                 self.connection.close()
                 return
-            if script.mishap == "error line" and start >= 40:
+            if mishap == "error line" and start >= 40:
                 yield json.dumps({"error": "out of memory"}).encode() + b"\n"
                 return
-        if script.mishap == "no end":
+        if mishap == "no end":
             return
         end = {"model": model, "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": reason}
         yield json.dumps({**end, "prompt_eval_count": counted, "eval_count": len(text) // 4}).encode() + b"\n"

@@ -179,6 +179,8 @@ def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool
         return "waiting for you"
     if state.paused:
         return "paused"
+    if phase := live.get("phase"):
+        return words.clean(str(phase), 40)
     started = next((e for e in state.open.values() if e.approved), None)
     if started is not None:
         return f"#{started.number} starting"

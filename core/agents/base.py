@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from pydantic import Field
@@ -63,13 +63,15 @@ class Exhausted(Exception):
 class AgentFailed(Exception):
     """The agent could not propose this time; the message is a sentence for a human. The loop backs off and asks again.
 
-    `wait_s`: how long asking is known to be in vain.
+    `wait_s`: how long asking is known to be in vain. `again`: the same question may well succeed the next moment.
+    `meta`: what the vain tries cost.
     """
 
-    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, message: str, wait_s: float = 0.0, *, again: bool = False, meta: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
-        self.wait_s = wait_s
-        self.meta: dict[str, Any] = {}  # what the failing cost, for the ledger
+        self.wait_s, self.again, self.meta = wait_s, again, dict(meta or {})
 
 
 class Agent(Protocol):
@@ -84,8 +86,36 @@ class Agent(Protocol):
     async def release(self) -> None: ...
 
 
-class Attentive(Protocol):
-    """What an agent may have besides: it tells what it says while it thinks, and whether training must rest meanwhile."""
+Ear = Callable[[str], None]
 
-    hear: Callable[[str], None]
-    exclusive: bool
+
+class Attentive(Protocol):
+    """What an agent may have besides. The three ears are given to it by the loop."""
+
+    hear: Ear  # its words so far, while it thinks
+    phase: Ear  # what it does just now, in a few words; "" when that is over
+    note: Ear  # a sentence for the journal
+    exclusive: bool  # training must rest while it thinks
+
+    def expect(self, source: str, charter: str) -> None:
+        """What it will have to read, told before anything is asked of it."""
+        ...
+
+
+def nobody(text: str) -> None:
+    """An ear that listens to nothing."""
+
+
+def members(agent: Agent) -> Iterator[Agent]:
+    """An agent and, where it is made of others (`parts`), those."""
+    yield agent
+    for part in getattr(agent, "parts", ()):
+        yield from members(part)
+
+
+def listen(agent: Agent, **ears: Ear) -> None:
+    """Give each of an agent's members the ears that it has a place for."""
+    for member in members(agent):
+        for name, ear in ears.items():
+            if hasattr(member, name):
+                setattr(member, name, ear)

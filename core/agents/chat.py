@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core import edits
 from core.agents import bans, formats, prompt
-from core.agents.base import AgentFailed, Context, Past, Understood
-from core.agents.formats import TIERS, Tier
+from core.agents.base import AgentFailed, Context, Ear, Understood, nobody
+from core.agents.formats import Tier
 from core.agents.prompt import Message
 from core.agents.spent import Spent, Stage
+from core.agents.tiers import TRIES, choose, downwards, history
 from core.edits import EditError, NotRead
 from core.model import Data, Proposal
 from core.plain import clean
 
-TRIES = 3  # with one form of answer
-DOWN_AFTER, UP_AFTER = 2, 5  # proposals in a row that failed, or fitted at once, before the form changes
-
-Hear = Callable[[str], None]
+FRAME_TOKENS = 2000  # role, form, task, and a second try
+PAUSES_S = (0.5, 2.0)  # before the same question is asked again, when the server only stumbled
+LEAST_SCALE, LONG = 0.5, 2000  # how far a count is believed, and of how many characters
+SHORTER = 0.8  # of the prompt, after a part of it was dropped
+LONGEST = 200_000  # characters of an answer
 
 
 class Answer(Data):
@@ -30,114 +34,227 @@ class Answer(Data):
     cut: bool = False  # it ran into its limit
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds: to reach a server, for the first words, between words, for an answer, for a proposal, and
+    until a model has left and its memory is free."""
+
+    connect_s: float = 5.0
+    first_s: float = 600.0
+    idle_s: float = 60.0
+    answer_s: float = 900.0
+    proposal_s: float = 1800.0
+    unload_s: float = 30.0
+    freed_s: float = 8.0
+
+
 class Chat(Protocol):
     """One model behind some server. Add a kind of server by writing these."""
 
     name: str
-    start: Tier  # the form to begin with
+    start: Tier  # the form to begin with; known once `context` was asked
 
     async def context(self, least: int) -> int:
-        """Tokens that prompt and answer may have together; the same all run long. `least` is what this task needs."""
+        """Tokens that prompt and answer may have together. The same all run long, but for one enlargement when `least`, which
+        is what the task needs, has outgrown it."""
         ...
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Hear) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Ear) -> Answer:
         """Stream an answer. Raises AgentFailed with a sentence for whatever goes wrong with the server."""
         ...
 
-    async def release(self) -> None:
-        """Give the GPU back, and return when it is free."""
+    async def release(self, phase: Ear) -> str:
+        """Give the GPU back, and return when it is free. Returns what a human should know, or nothing."""
         ...
+
+
+class Truncated(AgentFailed):
+    """The model saw only a part of the prompt."""
+
+
+class Unusable(AgentFailed):
+    """The model answered, but nothing that could be used."""
+
+
+class Repeated(EditError):
+    """The change was tried already."""
+
+
+def needs(source: str, charter: str) -> int:
+    """Tokens that a proposal on this train.py takes before anything is said of the record."""
+    return prompt.estimate(source + charter) + FRAME_TOKENS + prompt.ANSWER_TOKENS
 
 
 class LanguageModel:
     """Proposes what its model says, once that applies, parses, keeps the contract and is new."""
 
-    def __init__(self, chat: Chat, *, exclusive: bool = False) -> None:
-        """`exclusive`: the model lives on the training GPU, so nothing trains while it thinks."""
+    def __init__(self, chat: Chat, *, exclusive: bool = False, proposal_s: float = Patience.proposal_s) -> None:
+        """`exclusive`: the model lives on the training GPU, so nothing trains while it thinks. `proposal_s`: all tries together."""
         self.name = chat.name
         self.exclusive = exclusive
-        self.hear: Hear = lambda text: None
-        self._chat = chat
+        self.hear: Ear = nobody
+        self.phase: Ear = nobody
+        self.note: Ear = nobody
+        self._chat, self._proposal_s = chat, proposal_s
+        self._expected = 0
+        self._tokens = 0  # the context it is given
+        self._scale = 1.0  # below 1 where the server counts more tokens than the estimate
+
+    def expect(self, source: str, charter: str) -> None:
+        """What the context is for; the restating of program.md alone would choose too small a one."""
+        self._expected = needs(source, charter)
 
     async def propose(self, context: Context) -> Proposal:
         """Raises AgentFailed when the server fails or no form of answer could be used."""
-        tier, spent = choose(_history(context.past, self.name), self._chat.start), Spent(self.name)
-        reason = ""
-        for form in _downwards(tier):
-            try:
-                proposal, reason = await self._with_form(form, context, spent)
-            except prompt.TooSmall as error:
-                raise AgentFailed(str(error)) from error
-            if proposal is not None:
-                meta = {**proposal.meta, **spent.meta, "format": form}
-                return proposal.model_copy(update={"agent": self.name, "meta": meta})
-        raise Unusable(
-            f"{self.name} gave no usable proposal in {spent.tries} tries: {clean(reason, 200)}",
-            {**spent.meta, "format": tier},
-        )
+        spent = Spent(self.name)
+        try:
+            async with asyncio.timeout(self._proposal_s):
+                proposal = await self._proposal(context, spent)
+        except TimeoutError:
+            words = f"{self.name} gave no proposal within {_minutes(self._proposal_s)}."
+            raise AgentFailed(words, meta=spent.meta) from None
+        except AgentFailed as error:
+            error.meta = {**error.meta, **spent.meta}
+            raise
+        finally:
+            self.phase("")
+        return proposal.model_copy(update={"agent": self.name, "meta": {**proposal.meta, **spent.meta}})
 
-    async def _with_form(self, form: Tier, context: Context, spent: Spent) -> tuple[Proposal | None, str]:
-        """A checked proposal in this form, or why there is none."""
-        least = prompt.estimate(context.source + context.charter) + prompt.ANSWER_TOKENS
-        tokens = await self._chat.context(least)
-        talk = prompt.messages(context, form, tokens)
-        schema = formats.schema(form, context.source, bans.knobs_left_out(context))
-        reason = ""
-        for _ in range(TRIES):
-            self.hear("")
+    async def _proposal(self, context: Context, spent: Spent) -> Proposal:
+        await self._fit(needs(context.source, context.charter))
+        tier = choose(history(context.past, self.name), self._chat.start)
+        reason, failed = "", AgentFailed
+        for form in downwards(tier):
             try:
-                answer = await self._chat.ask(talk, schema, self.hear)
-            except AgentFailed as error:
-                spent.reached(form, "asked")
-                error.meta = {**spent.meta, "format": form}
-                raise
+                return await self._with_form(form, context, spent)
+            except EditError as error:
+                reason, failed = str(error), Unusable
+            except (prompt.TooSmall, Truncated) as error:  # a simpler form needs less of train.py
+                reason, failed = str(error), AgentFailed
+        if failed is AgentFailed:
+            raise AgentFailed(reason)
+        words = f"{self.name} gave no usable proposal in {spent.tries} tries: {clean(reason, 200)}"
+        raise Unusable(words, meta={"format": tier})
+
+    async def _with_form(self, form: Tier, context: Context, spent: Spent) -> Proposal:
+        """A checked proposal in this form. Raises EditError with the last reason when there is none."""
+        talk = await self._talk(form, context)
+        schema = formats.schema(form, context.source, bans.knobs_left_out(context))
+        for last in range(TRIES - 1, -1, -1):
+            answer, talk = await self._answer(form, context, talk, schema, spent)
             stage: Stage = "answered"
             try:
                 proposal = formats.parse(form, answer.text, context.source)
                 stage = "applied"
                 check(context, proposal)
                 stage = "passed"
-                return proposal, ""
+                return proposal.model_copy(update={"meta": {**proposal.meta, "format": form}})
             except EditError as error:
-                reason = str(error)
                 if stage == "answered" and not isinstance(error, NotRead):
                     stage = "parsed"
-                if answer.cut:
-                    reason = f"The answer was too long and was cut off. {reason}"
+                spent.repeats += isinstance(error, Repeated)
+                reason = f"The answer was too long and was cut off. {error}" if answer.cut else str(error)
+                if not last:
+                    raise EditError(reason) from error
             finally:
                 spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
-            talk = prompt.again(context, form, tokens, answer.text, reason)
-        return None, reason
+            talk = prompt.again(context, form, int(self._tokens * self._scale), answer.text, reason)
+        raise AssertionError("the last try returns or raises")
+
+    async def _answer(
+        self, form: Tier, context: Context, talk: list[Message], schema: dict[str, Any] | None, spent: Spent
+    ) -> tuple[Answer, list[Message]]:
+        """An answer, and the prompt that it is to: a shorter one, with more room, where the server had dropped a part."""
+        try:
+            try:
+                return await self._ask(talk, schema), talk
+            except Truncated:
+                self._scale = max(LEAST_SCALE, SHORTER * self._scale)
+                await self._enlarged()
+                talk = await self._talk(form, context)
+                return await self._ask(talk, schema), talk
+        except AgentFailed:
+            spent.reached(form, "asked")
+            raise
 
     async def told(self, context: Context) -> tuple[list[Message], str]:
         """What the model would be told for this context, and in a few words how; it is asked nothing. Raises AgentFailed."""
-        form = choose(_history(context.past, self.name), self._chat.start)
-        tokens = await self._chat.context(prompt.needs(context, form))
+        await self._fit(needs(context.source, context.charter))
+        form = choose(history(context.past, self.name), self._chat.start)
         try:
-            talk = prompt.messages(context, form, tokens)
+            talk = await self._talk(form, context)
         except prompt.TooSmall as error:
             raise AgentFailed(str(error)) from error
-        return talk, f"{self.name}, form of answer {form}, context of {tokens} tokens"
+        return talk, f"{self.name}, form of answer {form}, context of {self._tokens} tokens"
+
+    async def _talk(self, form: Tier, context: Context) -> list[Message]:
+        """The prompt, in a context that is enlarged when train.py has outgrown it. Raises TooSmall."""
+        try:
+            return prompt.messages(context, form, int(self._tokens * self._scale))
+        except prompt.TooSmall:
+            if not await self._enlarged():
+                raise
+            return prompt.messages(context, form, int(self._tokens * self._scale))
+
+    async def _fit(self, least: int) -> None:
+        before, self._tokens = self._tokens, await self._chat.context(int(least / self._scale))
+        if 0 < before < self._tokens:
+            self.note(
+                f"train.py has outgrown the context of {before} tokens; {self.name} is given {self._tokens} from now on."
+            )
+
+    async def _enlarged(self) -> bool:
+        before = self._tokens
+        await self._fit(before + 1)
+        return self._tokens > before
+
+    async def _ask(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
+        """An answer; a server that only stumbled is asked again at once."""
+        for pause in (*PAUSES_S, None):
+            self.hear("")
+            self.phase(f"asking {self.name}")
+            try:
+                answer = await self._chat.ask(talk, schema, self.hear)
+            except AgentFailed as error:
+                if not error.again or pause is None:
+                    raise
+                await asyncio.sleep(pause)
+                continue
+            self._calibrate(sum(len(message["content"]) for message in talk), answer.prompt_tokens)
+            return answer
+        raise AssertionError("the last pause is none")
+
+    def _calibrate(self, length: int, counted: int) -> None:
+        """Trust the server's count where it is higher than the estimate, never where it is lower: that may be its cache."""
+        if length >= LONG and counted:
+            scale = length / counted / prompt.CHARACTERS_A_TOKEN
+            self._scale = max(LEAST_SCALE, min(self._scale, scale))
 
     async def understand(self, charter: str) -> Understood:
         """program.md in the model's own words, so that a human sees what it made of it; no words when it says nothing usable."""
         spent = Spent(self.name)
-        await self._chat.context(prompt.estimate(charter) + prompt.ANSWER_TOKENS)
-        answer = await self._chat.ask(prompt.restate(charter), formats.UNDERSTANDING, self.hear)
+        try:
+            async with asyncio.timeout(self._proposal_s):
+                await self._fit(max(self._expected, needs("", charter)))
+                answer = await self._ask(prompt.restate(charter), formats.UNDERSTANDING)
+        except TimeoutError:
+            raise AgentFailed(f"{self.name} did not restate program.md within {_minutes(self._proposal_s)}.") from None
+        finally:
+            self.phase("")
         words = formats.understanding(answer.text, charter)
         spent.reached("understanding", "passed" if words else "answered", answer.tokens, answer.prompt_tokens)
         return Understood(words=words, meta=spent.meta)
 
     async def release(self) -> None:
-        await self._chat.release()
+        try:
+            if words := await self._chat.release(self.phase):
+                self.note(words)
+        finally:
+            self.phase("")
 
 
-class Unusable(AgentFailed):
-    """The model answered, but nothing that could be used; `meta` says what that cost."""
-
-    def __init__(self, message: str, meta: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.meta = meta
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:g} s"
 
 
 def check(context: Context, proposal: Proposal) -> None:
@@ -149,43 +266,10 @@ def check(context: Context, proposal: Proposal) -> None:
         (past for past in context.past if past.parent == context.parent and past.fingerprint == fingerprint), None
     )
     if same is not None:
-        raise EditError(
-            f"This very change was tried as experiment {same.number} ({same.verdict.words}). Propose another."
+        raise Repeated(
+            f"This very change was tried as experiment {same.number}; its verdict was: {same.verdict.words}. Propose another."
         )
     if fingerprint in context.pending:
-        raise EditError("This very change is being tried just now. Propose another.")
+        raise Repeated("This very change is being tried just now. Propose another.")
     if reason := bans.refusal(context, candidate):
         raise EditError(reason)
-
-
-def _history(past: Sequence[Past], name: str) -> list[tuple[Tier, bool]]:
-    """This model's proposals: the form, and whether it worked at once. From the record alone, so a resumed run remembers."""
-    found: list[tuple[Tier, bool]] = []
-    for p in past:
-        meta = p.proposal.meta
-        if meta.get("model") == name and meta.get("format") in TIERS:
-            found.append((meta["format"], not meta.get("instead") and meta.get("tries", 1) == 1))
-    return found
-
-
-def choose(history: Sequence[tuple[Tier, bool]], start: Tier) -> Tier:
-    """The form for the next proposal: down after failures in a row, up again (not beyond the start) after successes."""
-    level, highest = TIERS.index(start), TIERS.index(start)
-    wins = losses = 0
-    for tier, fitted in history:
-        if TIERS.index(tier) != level and fitted:
-            losses += 1  # it came out only in a simpler form
-            wins = 0
-        elif fitted:
-            wins, losses = wins + 1, 0
-        else:
-            wins, losses = 0, losses + 1
-        if losses >= DOWN_AFTER and level > 0:
-            level, losses = level - 1, 0
-        elif wins >= UP_AFTER and level < highest:
-            level, wins = level + 1, 0
-    return TIERS[level]
-
-
-def _downwards(tier: Tier) -> list[Tier]:
-    return list(reversed(TIERS[: TIERS.index(tier) + 1]))

@@ -2,7 +2,7 @@
 
 PRESETS = {
     "claude": "claude -p --permission-mode acceptEdits",
-    "codex": "codex exec --full-auto -",
+    "codex": "codex exec --full-auto --skip-git-repo-check -",  # the scratch copy is no repository
     "opencode": "opencode run",
     "aider": "aider --yes-always --no-git --no-check-update --message-file TASK.md nanochat/train.py",
 }

@@ -91,7 +91,7 @@ def _messages(context: Context, tier: Tier, tokens: int, taken: int) -> list[Mes
     if needed > tokens:
         raise TooSmall(
             f"train.py and program.md need about {needed} tokens, and the model is given {tokens}. "
-            f"Give it a larger context or shorten program.md."
+            f"--context TOKENS gives it more; or shorten program.md."
         )
     room = tokens - needed + RETRY_TOKENS - taken
     told = _told(context, room)

@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Callable
 
 from core import stats
+from core.agents import registry
 from core.agents.base import AgentFailed
-from core.agents.ollama import LEAST, Installed, address, installed, pick
+from core.agents.chat import needs
+from core.agents.models import Installed, address, full, installed, pick, sized
 from core.agents.presets import PRESETS
+from core.project import Project
 
 GOOD = "qwen2.5-coder:7b"  # what is offered where nothing is installed
 SMALL = "qwen2.5-coder:1.5b"
@@ -27,13 +30,25 @@ def memory() -> int:
     return max(stats.gpu_memory(), default=0)
 
 
-def default(say: Callable[[str], None]) -> str:
+def tokens(project: Project, context: int | None = None) -> int:
+    """The context that a model is given here: what the user said, else by train.py and program.md."""
+    if given := registry.given(context):
+        return given
+    try:
+        return sized(needs(project.train.read_text(encoding="utf-8"), project.program.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError):  # said by whoever needs them
+        return sized(0)
+
+
+def default(say: Callable[[str], None], tokens: int) -> str:
     """The agent of a new run for which none was named: a model of Ollama where one fits, else `search`. Says why."""
     try:
         found = models()
-    except AgentFailed:
+    except AgentFailed as error:
+        if os.environ.get("OLLAMA_HOST"):
+            say(f"{error} `search` proposes.")
         return "search"
-    chosen = pick(found, memory())
+    chosen = pick(found, memory(), tokens)
     if chosen is None:
         say(
             f"Ollama answers at {address()}, but none of its {len(found)} models fits here; `search` proposes. --agent ollama:MODEL insists."
@@ -51,19 +66,31 @@ def offer() -> str | None:
         return None
 
 
-def lines() -> list[str]:
+def missing(spec: str) -> list[str]:
+    """The models that these agents name and the Ollama server has not; none when there is no server."""
+    named = [part.partition(":")[2] for part in registry.parts(spec) if part.startswith("ollama:")]
+    try:
+        known = {full(model.name) for model in models()} if named else set()
+    except AgentFailed:
+        return []
+    return [name for name in named if full(name) not in known]
+
+
+def lines(tokens: int) -> list[str]:
     """One line for each agent that there could be."""
     found = ["search: always there"]
     try:
         every = models()
-        chosen = pick(every, memory())
+        chosen = pick(every, memory(), tokens)
         found.append(
             f"ollama at {address()}: {len(every)} models" + ("" if every else f"; `ollama pull {SMALL}` installs one")
         )
         for model in sorted(every, key=lambda m: m.name):
             mark = "  <- the default" if chosen and chosen[0].name == model.name else ""
             words = ", ".join(model.capabilities) or "capabilities unknown"
-            size = f"{model.size / 1e9:.1f} GB, with {LEAST} tokens {model.needs(LEAST) / 1e9:.1f} GB"
+            size = f"{model.size / 1e9:.1f} GB, with {tokens} tokens {model.needs(tokens) / 1e9:.1f} GB"
+            if model.elsewhere:
+                size = "runs on another machine, never taken by itself"
             found.append(f"  ollama:{model.name}: {size}, context {model.context or 'unknown'}, {words}{mark}")
     except AgentFailed as error:
         found.append(f"ollama: {error}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,22 +23,53 @@ KNOWN = {
     "script:FILE": "a file of proposals, one JSON object a line",
     "ollama:MODEL": "a model of an Ollama server; `search` stands in when it fails",
     "openai:MODEL": "any OpenAI-compatible endpoint, by OPENAI_BASE_URL and OPENAI_API_KEY",
-    "command:CMD": "any coding agent's command line in a scratch copy of the source tree",
+    "command:CMD": "any coding agent's command line in a scratch copy of the repository",
     "python:FILE": "your own: a file with `make()` that returns an agent (docs/agents.md)",
     "claude, codex, opencode, aider": "the command lines of these, with their flags",
 }
 _KINDS = "search|script:|python:|ollama:|openai:|command:|claude|codex|opencode|aider"
+CONTEXT = "AUTORESEARCH_CONTEXT"  # the variable that gives every language model its context, in tokens
+LEAST_CONTEXT = 1024
 
 
-def check(spec: str, root: Path | None = None, device: str = "cpu", tenancy: Tenancy = "auto") -> Maker:
+@dataclass(frozen=True)
+class Setting:
+    """Where agents work. `context`: tokens for a language model, 0 for what the task needs."""
+
+    root: Path
+    device: str
+    tenancy: Tenancy
+    context: int
+
+
+def parts(spec: str) -> list[str]:
+    """The agents in a list with commas between; a command may have commas of its own."""
+    return [part.strip() for part in re.split(rf",(?=\s*(?:{_KINDS}))", spec)]
+
+
+def check(
+    spec: str, root: Path | None = None, device: str = "cpu", tenancy: Tenancy = "auto", context: int | None = None
+) -> Maker:
     """What makes the agent of that name, or of several with commas between. Raises UsageError for one that does not exist."""
-    makers = [_one(part.strip(), root, device, tenancy) for part in re.split(rf",(?=\s*(?:{_KINDS}))", spec)]
+    setting = Setting(root or Path.cwd(), device, tenancy, given(context))
+    makers = [_one(part, setting) for part in parts(spec)]
     if len(makers) == 1:
         return makers[0]
     return lambda: Turns([maker() for maker in makers])
 
 
-def _one(spec: str, root: Path | None, device: str, tenancy: Tenancy) -> Maker:
+def given(context: int | None = None) -> int:
+    """The context that the user gave, by the option or by the environment; 0 for none. Raises UsageError."""
+    words = str(context) if context is not None else os.environ.get(CONTEXT, "").strip()
+    if not words:
+        return 0
+    if not words.isdecimal() or int(words) < LEAST_CONTEXT:
+        name = "--context" if context is not None else CONTEXT
+        raise UsageError(f"{name} is {words!r}; give tokens, {LEAST_CONTEXT} or more. Nothing was started.")
+    return int(words)
+
+
+def _one(spec: str, setting: Setting) -> Maker:
     kind, _, argument = spec.partition(":")
     if kind == "search" and not argument:
         return _search
@@ -48,27 +81,28 @@ def _one(spec: str, root: Path | None, device: str, tenancy: Tenancy) -> Maker:
     if kind == "python" and argument:
         return lambda: _python(Path(argument).expanduser().resolve())
     if kind == "ollama" and argument:
-        return lambda: _ollama(argument, device, tenancy)
+        return lambda: _ollama(argument, setting)
     if kind == "openai" and argument:
-        return lambda: _openai(argument)
+        return lambda: _openai(argument, setting)
     if kind == "command" and argument:
-        return lambda: _command(argument, argument, root)
+        return lambda: _command(argument, argument, setting)
     if kind in PRESETS and not argument:
-        return lambda: _command(kind, PRESETS[kind], root)
+        return lambda: _command(kind, PRESETS[kind], setting)
     known = "; ".join(f"{name} ({words})" for name, words in KNOWN.items())
     raise UsageError(f"There is no agent {spec!r}. Known: {known}. Nothing was started.")
 
 
-def _ollama(model: str, device: str, tenancy: Tenancy) -> Agent:
+def _ollama(model: str, setting: Setting) -> Agent:
     from core.agents.chat import LanguageModel
-    from core.agents.ollama import Ollama, address, local
+    from core.agents.models import address, local
+    from core.agents.ollama import Ollama
 
+    tenancy = setting.tenancy
     if tenancy == "auto":
-        tenancy = "unload" if device == "cuda" and local(address()) else "coresident"
+        tenancy = "unload" if setting.device == "cuda" and local(address()) else "coresident"
     shared = tenancy == "unload"
-    return WithStandIn(
-        LanguageModel(Ollama(model, on_gpu=shared, no_gpu=tenancy == "cpu"), exclusive=shared), _search()
-    )
+    chat = Ollama(model, on_gpu=shared, no_gpu=tenancy == "cpu", context=setting.context)
+    return WithStandIn(LanguageModel(chat, exclusive=shared), _search())
 
 
 def _python(path: Path) -> Agent:
@@ -86,17 +120,22 @@ def _python(path: Path) -> Agent:
     return agent
 
 
-def _openai(model: str) -> Agent:
+def _openai(model: str, setting: Setting) -> Agent:
+    from core.agents.base import AgentFailed
     from core.agents.chat import LanguageModel
     from core.agents.openai import OpenAI
 
-    return WithStandIn(LanguageModel(OpenAI(model)), _search())
+    try:
+        chat = OpenAI(model, context=setting.context)
+    except AgentFailed as error:
+        raise UsageError(f"{error} Nothing was started.") from error
+    return WithStandIn(LanguageModel(chat), _search())
 
 
-def _command(name: str, command: str, root: Path | None) -> Agent:
+def _command(name: str, command: str, setting: Setting) -> Agent:
     from core.agents.command import Command
 
-    return Command(name, command, root or Path.cwd())
+    return Command(name, command, setting.root)
 
 
 def _search() -> Agent:
@@ -112,6 +151,3 @@ def _script(path: Path) -> Agent:
         return Script(path)
     except ValueError as error:
         raise UsageError(f"{error} Nothing was started.") from error
-
-
-__all__ = ["Agent", "check"]

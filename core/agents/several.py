@@ -4,13 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood
-from core.agents.chat import Hear, Unusable
+from core.agents.chat import Unusable
 from core.agents.prompt import Message
 from core.model import Proposal
+from core.plain import clean
 
-BACKOFF_S = (5.0, 300.0)  # before a server that did not answer is asked again
+BACKOFF_S = (5.0, 300.0)  # before an agent that failed is asked again
+
+Clock = Callable[[], float]
+
+
+class _Rest:
+    """How long an agent that failed is left alone, and why. One that answers, if only nonsense, is asked again at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.why = ""
+        self._clock, self._until, self._wait_s = clock, 0.0, 0.0
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._until - self._clock())
+
+    def worked(self) -> None:
+        self._wait_s = 0.0
+
+    def failed(self, agent: Agent, error: Exception) -> None:
+        """Whatever an agent raises: its own bug is no reason to end a night."""
+        if isinstance(error, AgentFailed):
+            self.why = str(error)
+        else:
+            self.why = f"The agent {agent.name} broke: {type(error).__name__}: {clean(str(error), 200)}"
+        if isinstance(error, Unusable):
+            return
+        self._wait_s = min(max(2 * self._wait_s, BACKOFF_S[0]), BACKOFF_S[1])
+        self._until = self._clock() + max(self._wait_s, getattr(error, "wait_s", 0.0))
 
 
 async def _understood(agents: Sequence[Agent], charter: str) -> Understood:
@@ -29,38 +59,41 @@ async def _told(agents: Sequence[Agent], context: Context) -> tuple[list[Message
     return None if tell is None else await tell(context)
 
 
+async def _release(agents: Sequence[Agent]) -> None:
+    """Each, whatever another raises. Raises AgentFailed with what went wrong."""
+    wrong = []
+    for agent in agents:
+        try:
+            await agent.release()
+        except Exception as error:
+            wrong.append(str(error) or type(error).__name__)
+    if wrong:
+        raise AgentFailed(" ".join(wrong))
+
+
 class WithStandIn:
     """Asks one agent, and another when that fails; each proposal says whose it is and why. The first is asked again later."""
 
-    def __init__(self, agent: Agent, stand_in: Agent, clock: Callable[[], float] = time.monotonic) -> None:
-        self.name, self._agent, self._stand_in, self._clock = agent.name, agent, stand_in, clock
+    def __init__(self, agent: Agent, stand_in: Agent, clock: Clock = time.monotonic) -> None:
+        self.name, self._agent, self._stand_in = agent.name, agent, stand_in
+        self.parts = (agent, stand_in)
         self.exclusive = bool(getattr(agent, "exclusive", False))
-        self._ask_at, self._wait_s, self._why = 0.0, 0.0, ""
-
-    @property
-    def hear(self) -> Hear:
-        return getattr(self._agent, "hear", lambda text: None)
-
-    @hear.setter
-    def hear(self, hear: Hear) -> None:
-        if hasattr(self._agent, "hear"):
-            self._agent.hear = hear
+        self._rest = _Rest(clock)
 
     async def propose(self, context: Context) -> Proposal:
-        meta = {}
-        if self._clock() >= self._ask_at:
+        meta: dict[str, Any] = {}
+        if not self._rest.left_s:
             try:
                 proposal = await self._agent.propose(context)
-                self._wait_s = 0.0
+                self._rest.worked()
                 return proposal
-            except Unusable as error:  # it answers: there is no reason to wait
-                self._why, meta = str(error), error.meta
-            except AgentFailed as error:
-                self._why, meta = str(error), error.meta
-                self._wait_s = min(max(2 * self._wait_s, BACKOFF_S[0]), BACKOFF_S[1])
-                self._ask_at = self._clock() + self._wait_s
+            except Exhausted:
+                raise
+            except Exception as error:
+                self._rest.failed(self._agent, error)
+                meta = getattr(error, "meta", {})
         proposal = await self._stand_in.propose(context)
-        why = {**meta, "instead": self._agent.name, "why": self._why}
+        why = {**meta, "instead": self._agent.name, "why": self._rest.why}
         return proposal.model_copy(update={"agent": self._stand_in.name, "meta": {**proposal.meta, **why}})
 
     async def understand(self, charter: str) -> Understood:
@@ -70,45 +103,52 @@ class WithStandIn:
         return await _told([self._agent], context)
 
     async def release(self) -> None:
-        await self._agent.release()
-        await self._stand_in.release()
+        await _release(self.parts)
 
 
 class Turns:
-    """Agents in turn, by the number of the experiment; one that has nothing left gives its turn away."""
+    """Agents in turn, by the number of the experiment. One that has nothing left, or fails, gives its turn away."""
 
-    def __init__(self, agents: Sequence[Agent]) -> None:
-        self._agents = list(agents)
+    def __init__(self, agents: Sequence[Agent], clock: Clock = time.monotonic) -> None:
+        self.parts = tuple(agents)
         self.name = ",".join(agent.name for agent in agents)
         self.exclusive = any(getattr(agent, "exclusive", False) for agent in agents)
-
-    @property
-    def hear(self) -> Hear:
-        return lambda text: None
-
-    @hear.setter
-    def hear(self, hear: Hear) -> None:
-        for agent in self._agents:
-            if hasattr(agent, "hear"):
-                agent.hear = hear
+        self._rests = [_Rest(clock) for _ in agents]
 
     async def propose(self, context: Context) -> Proposal:
-        """Raises Exhausted when all are."""
-        for turn in range(len(self._agents)):
-            agent = self._agents[(context.number - 1 + turn) % len(self._agents)]
-            try:
-                proposal = await agent.propose(context)
-            except Exhausted:
-                continue
-            return proposal.model_copy(update={"agent": proposal.agent or agent.name})
-        raise Exhausted
+        """Raises Exhausted when all are, AgentFailed when none of the others can propose now."""
+        failed: list[tuple[Agent, _Rest]] = []
+        for turn in range(len(self.parts)):
+            index = (context.number - 1 + turn) % len(self.parts)
+            agent, rest = self.parts[index], self._rests[index]
+            if not rest.left_s:
+                try:
+                    proposal = await agent.propose(context)
+                    rest.worked()
+                    return _signed(proposal, agent, failed)
+                except Exhausted:
+                    continue
+                except Exception as error:
+                    rest.failed(agent, error)
+            failed.append((agent, rest))
+        if not failed:
+            raise Exhausted
+        raise AgentFailed(" ".join(rest.why for _, rest in failed), wait_s=min(rest.left_s for _, rest in failed))
 
     async def understand(self, charter: str) -> Understood:
-        return await _understood(self._agents, charter)
+        return await _understood(self.parts, charter)
 
     async def told(self, context: Context) -> tuple[list[Message], str] | None:
-        return await _told(self._agents, context)
+        return await _told(self.parts, context)
 
     async def release(self) -> None:
-        for agent in self._agents:
-            await agent.release()
+        await _release(self.parts)
+
+
+def _signed(proposal: Proposal, agent: Agent, failed: Sequence[tuple[Agent, _Rest]]) -> Proposal:
+    """With the name of its agent, and of the one whose turn it was."""
+    meta = proposal.meta
+    if failed:
+        first, rest = failed[0]
+        meta = {"instead": first.name, "why": rest.why, **meta}
+    return proposal.model_copy(update={"agent": proposal.agent or agent.name, "meta": meta})

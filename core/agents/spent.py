@@ -14,6 +14,7 @@ class Spent:
 
     def __init__(self, model: str) -> None:
         self.tries = self.tokens = self.prompt_tokens = 0
+        self.repeats = 0  # tries that only proposed what had been tried
         self._model, self._began, self._since = model, time.monotonic(), time.monotonic()
         self._forms: dict[str, dict[str, float]] = {}
 
@@ -37,5 +38,6 @@ class Spent:
             "tries": self.tries,
             "tokens": self.tokens,
             "prompt_tokens": self.prompt_tokens,
+            "repeats": self.repeats,
             "forms": {form: dict(row) for form, row in self._forms.items()},
         }

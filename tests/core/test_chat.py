@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from core import edits
-from core.agents import chat, ollama, prompt
+from core.agents import chat, prompt
 from core.agents.base import AgentFailed, Context, Past
-from core.agents.chat import LanguageModel, Unusable, choose
-from core.agents.ollama import Installed, Ollama, address, pick
+from core.agents.chat import LanguageModel, Unusable
+from core.agents.models import Installed, address, pick
+from core.agents.ollama import Ollama
 from core.agents.search import Search
 from core.agents.several import Turns, WithStandIn
+from core.agents.tiers import choose, first, history
 from core.model import Proposal, Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import TRAIN
@@ -46,6 +46,12 @@ def always(reply: Any) -> Callable[[dict[str, Any], int], Any]:
 
 def agent(url: str, model: str = MODEL, **settings: Any) -> LanguageModel:
     return LanguageModel(Ollama(model, url, **settings))
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stumbles is asked again at once; here without the second between."""
+    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
 
 
 async def test_a_proposal_with_its_cost() -> None:
@@ -108,7 +114,7 @@ async def test_prose_leads_to_the_simpler_form_and_then_to_nothing() -> None:
 
 
 async def test_a_small_model_begins_with_the_simplest_form() -> None:
-    script = Script(always({"hypothesis": "h", "knob": "LR", "move": "2"}), models=("smollm:135m",))
+    script = Script(always({"hypothesis": "h", "knob": "LR", "move": "2"}), models=("smollm:135m",), parameters="135M")
     with serving(script) as url:
         found = await agent(url, "smollm:135m").propose(context())
     assert found.meta["format"] == "knob" and found.source is not None and "LR = 0.02 " in found.source
@@ -139,42 +145,10 @@ async def test_no_server_and_no_such_model() -> None:
         await agent(url, "other").propose(context())
 
 
-async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ollama, "FIRST_S", 0.3)
-    with serving(Script(always(lr(0.02)), mishap="slow")) as url, pytest.raises(AgentFailed, match="took too long"):
-        await agent(url).propose(context())
-
-
-async def test_cancelling_is_prompt() -> None:
-    with serving(Script(always(lr(0.02)), mishap="slow")) as url:
-        task = asyncio.create_task(agent(url).propose(context()))
-        await asyncio.sleep(0.3)
-        began = time.monotonic()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert time.monotonic() - began < 2
-
-
 async def test_a_context_that_is_too_small_is_said_with_figures() -> None:
     words = r"need about \d+ tokens, and the model is given 1000"
     with serving(Script(always(lr(0.02)), context=1000)) as url, pytest.raises(AgentFailed, match=words):
         await agent(url).propose(context())
-
-
-async def test_unloading_waits_until_the_model_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Script(always(lr(0.02)))
-    with serving(script) as url:
-        model = agent(url, on_gpu=True)
-        await model.propose(context())
-        assert script.loaded == {MODEL}
-        await model.release()
-        assert not script.loaded
-        script.sticky = True
-        await model.propose(context())
-        monkeypatch.setattr(ollama, "UNLOAD_S", 0.5)
-        with pytest.raises(AgentFailed, match="keeps"):
-            await model.release()
 
 
 # -- the record, the forms, the prompt --------------------------------------------------------------------------------
@@ -191,6 +165,37 @@ def past(number: int, verdict: Verdict = Verdict.DISCARD, fingerprint: str = "",
     return Past(
         number=number, verdict=verdict, proposal=Proposal(hypothesis=hypothesis, meta=meta), **{**fields, **more}
     )
+
+
+BLOCK = "A larger step.\n<<<<<<< SEARCH\nLR = 0.01 \n=======\nLR = 0.05 \n>>>>>>> REPLACE\n"
+
+
+@pytest.mark.parametrize(("size", "form"), [("0.5B", "knob"), ("7.6B", "edits"), ("32.8B", "blocks")])
+async def test_the_form_to_begin_with_is_by_the_size_that_the_server_says(size: str, form: str) -> None:
+    answers = {"knob": {"hypothesis": "h", "knob": "LR", "move": "2"}, "edits": lr(0.05), "blocks": BLOCK}
+    script = Script(always(answers[form]), models=("mine",), parameters=size)
+    with serving(script) as url:
+        found = await agent(url, "mine").propose(context())
+    assert found.meta["format"] == form and (script.requests[0].get("format") is None) == (form == "blocks")
+
+
+def test_the_form_by_size() -> None:
+    assert [first(size) for size in (0.0, 0.135, 1.5, 14.0, 30.0, 70.0)] == [
+        "edits", "knob", "edits", "edits", "blocks", "blocks",
+    ]  # fmt: skip
+
+
+def test_what_counts_for_a_form() -> None:
+    def row(number: int, form: str, **meta: Any) -> Past:
+        return past(number, meta={"model": "m", "format": form, **meta})
+
+    assert history([row(1, "edits", tries=2)], "m") == [("edits", True)], "mended on the second try"
+    assert history([row(1, "knob", tries=4)], "m") == [("knob", True)], "it came out in the simpler form"
+    assert history([row(1, "knob", tries=4, repeats=3)], "m") == [], "only repeats: that says nothing of the form"
+    assert history([row(1, "edits", tries=6, repeats=6, instead="m")], "m") == []
+    assert history([row(1, "edits", tries=6, repeats=2, instead="m")], "m") == [("edits", False)]
+    assert history([row(1, "edits", tries=3, repeats=2)], "m") == [("edits", True)]
+    assert history([past(1, meta={"model": "m", "tries": 1, "instead": "m"})], "m") == [], "the server was away"
 
 
 def test_forms_go_down_after_failures_and_up_after_successes() -> None:
@@ -284,4 +289,49 @@ async def test_taking_turns() -> None:
         turns = Turns([agent(url), Search()])
         names = [(await turns.propose(context(tuple(past(i) for i in range(1, n))))).agent for n in range(1, 5)]
     assert names == [f"ollama:{MODEL}", "search"] * 2
-    assert not turns.exclusive and chat.TRIES == 3
+    assert not turns.exclusive
+
+
+class Fails:
+    """An agent that raises what it is given."""
+
+    def __init__(self, error: Exception, name: str = "broken") -> None:
+        self.name, self.error, self.asked = name, error, 0
+
+    async def propose(self, context: Context) -> Proposal:
+        self.asked += 1
+        raise self.error
+
+    async def release(self) -> None:
+        raise self.error
+
+
+async def test_whatever_an_agent_raises_another_stands_in_and_the_row_says_why() -> None:
+    both = WithStandIn(Fails(RecursionError("maximum recursion depth exceeded")), Search())
+    found = await both.propose(context())
+    assert found.agent == "search" and found.meta["instead"] == "broken"
+    assert found.meta["why"] == "The agent broken broke: RecursionError: maximum recursion depth exceeded"
+
+
+async def test_a_turn_is_passed_on_when_its_agent_fails_and_that_is_waited_for() -> None:
+    now = [0.0]
+    limited = Fails(AgentFailed("It is at its limit.", wait_s=7200), "claude")
+    turns = Turns([limited, Search()], lambda: now[0])
+    for number in (1, 2):
+        found = await turns.propose(context(tuple(past(i) for i in range(1, number))))
+        assert found.agent == "search"
+    assert found.meta.get("instead") is None, "the second turn is its own"
+    third = await turns.propose(context((past(1), past(2))))
+    assert limited.asked == 1 and third.meta["instead"] == "claude" and third.meta["why"] == "It is at its limit."
+    now[0] = 7201
+    await turns.propose(context((past(1), past(2))))
+    assert limited.asked == 2
+
+
+async def test_turns_fail_only_when_all_do() -> None:
+    turns = Turns([Fails(AgentFailed("One.", wait_s=50)), Fails(AgentFailed("Two.", wait_s=20))], lambda: 0.0)
+    with pytest.raises(AgentFailed, match=r"One\. Two\.") as raised:
+        await turns.propose(context())
+    assert raised.value.wait_s == 20
+    with pytest.raises(AgentFailed, match=r"One\. Two\."):
+        await turns.release()

@@ -32,7 +32,7 @@ def test_every_knob_of_the_shipped_file_has_a_comment_and_a_range() -> None:
     assert len(found) > 15
     for knob in found:
         assert knob.comment, knob.name
-        assert of(knob).contains(of(knob).encode(knob.value)), knob.name
+        assert knob.value == 0 or of(knob).contains(of(knob).encode(knob.value)), knob.name
     assert sensible({knob.name: knob.value for knob in found}, {knob.name: knob for knob in found})
 
 

@@ -1,0 +1,345 @@
+"""One model of an Ollama server: its context, its patience, how it leaves the GPU. Against the protocol's server, and where
+OLLAMA_HOST and AUTORESEARCH_TEST_MODEL name one, against a real server too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from core import edits
+from core.agents import chat
+from core.agents.base import AgentFailed, Context, Past, listen
+from core.agents.chat import LanguageModel, Patience, Unusable
+from core.agents.counting import Counting
+from core.agents.models import address, full, installed, pick, sized
+from core.agents.ollama import Ollama
+from core.model import Proposal, Verdict
+from tests.ollama_server import MODEL, Script, serving
+from tests.product import ROOT, TRAIN
+
+CHARTER = "# Aim\n\nLowest val_bpb.\n"
+SHIPPED = (ROOT / "nanochat" / "train.py").read_text()
+PROGRAM = (ROOT / "program.md").read_text()
+SHORT = Patience(first_s=0.4, idle_s=0.4, answer_s=0.8, proposal_s=5.0, unload_s=0.5)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
+
+
+def context(source: str = TRAIN, charter: str = CHARTER, past: tuple[Past, ...] = (), **more: Any) -> Context:
+    return Context(
+        charter=charter, source=source, parent=edits.fingerprint(source), number=len(past) + 1, seed=1, sigma=0.01,
+        past=past, **more,
+    )  # fmt: skip
+
+
+def good(body: dict[str, Any], count: int) -> dict[str, Any] | str:
+    """An answer in the form that is asked for, another each time; also to the question what program.md asks for."""
+    form = body.get("format")
+    if form is None:
+        return f"A step.\n<<<<<<< SEARCH\nLR = 0.01 \n=======\nLR = {0.02 + count / 100:.2f} \n>>>>>>> REPLACE\n"
+    if "goals" in form.get("properties", {}):
+        return {"goals": ["lowest val_bpb"], "directions": [], "avoid": []}
+    if "anyOf" in form:
+        one = form["anyOf"][count % len(form["anyOf"])]["properties"]
+        return {"hypothesis": "h", "knob": one["knob"]["const"], "move": one["move"]["enum"][0]}
+    return {
+        "hypothesis": "h",
+        "edits": [{"search": "LR = 0.01 ", "replace": f"LR = {0.02 + count / 100:.2f} "}],
+    }
+
+
+def model(url: str, name: str = MODEL, proposal_s: float = 60.0, **settings: Any) -> tuple[LanguageModel, list[str]]:
+    """The agent, and what it tells: notes, and phases in brackets."""
+    found, told = LanguageModel(Ollama(name, url, **settings), proposal_s=proposal_s), []
+    listen(found, note=told.append, phase=lambda words: told.append(f"[{words}]") if words else None)
+    return found, told
+
+
+# -- the same on a real server ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Server:
+    url: str
+    model: str
+    script: Script
+
+
+@pytest.fixture(params=["protocol", "real"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    if request.param == "protocol":
+        script = Script(good)
+        with serving(script) as url:
+            yield Server(url, MODEL, script)
+        return
+    name = os.environ.get("AUTORESEARCH_TEST_MODEL")
+    if not name or not os.environ.get("OLLAMA_HOST"):
+        pytest.skip("a real server is named by OLLAMA_HOST and a model of it by AUTORESEARCH_TEST_MODEL")
+    yield Server(address(), name, Script(good))
+
+
+@pytest.mark.timeout(1800)
+async def test_proposals_or_a_sentence(server: Server) -> None:
+    """Nothing of the model's taste: what comes is checked, or refused in words."""
+    agent, told = model(server.url, server.model, 900.0)
+    agent.expect(TRAIN, CHARTER)
+    await agent.understand(CHARTER)
+    past: tuple[Past, ...] = ()
+    for _ in range(2):
+        asked = context(past=past)
+        try:
+            found = await agent.propose(asked)
+        except Unusable as error:
+            assert error.meta["tries"] >= 3 and error.meta["tokens"] > 0
+            continue
+        chat.check(asked, found)
+        assert found.meta["prompt_tokens"] > 100 and found.meta["format"] in ("knob", "edits", "blocks")
+        candidate = found.source or edits.apply(TRAIN, found.edits)
+        past += (tried(len(past) + 1, found, candidate),)
+    assert f"[asking ollama:{server.model}]" in told and not any("outgrown" in words for words in told)
+
+
+def tried(number: int, proposal: Proposal, candidate: str) -> Past:
+    return Past(
+        number=number, parent=edits.fingerprint(TRAIN), fingerprint=edits.fingerprint(candidate), proposal=proposal,
+        verdict=Verdict.DISCARD, gain=0.0, finding="It made no difference.",
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(1800)
+async def test_it_is_loaded_when_asked_and_gone_when_released(server: Server) -> None:
+    agent, told = model(server.url, server.model, 900.0, on_gpu=True)
+    client = agent._chat._client  # type: ignore[attr-defined]
+
+    async def loaded() -> bool:
+        return any(full(m.model or "") == full(server.model) for m in (await client.ps()).models)
+
+    if await loaded():
+        pytest.skip(f"{server.model} is loaded already; `ollama stop {server.model}` unloads it")
+    await agent.understand(CHARTER)
+    assert await loaded()
+    await agent.release()
+    assert not await loaded() and f"[unloading {server.model}]" in told and "[waiting for GPU memory]" in told
+
+
+@pytest.mark.timeout(1800)
+async def test_it_is_listed_with_its_figures(server: Server) -> None:
+    found = {full(m.name): m for m in await installed(server.url)}
+    mine = found[full(server.model)]
+    assert mine.size > 0 and mine.context > 0 and mine.cache > 0
+
+
+@pytest.mark.timeout(1800)
+async def test_an_unknown_model_is_said(server: Server) -> None:
+    agent, _ = model(server.url, "no-such-model:1b")
+    with pytest.raises(AgentFailed, match="ollama pull no-such-model:1b"):
+        await agent.propose(context())
+
+
+@pytest.mark.timeout(1800)
+async def test_cancelled_it_lets_go_at_once(server: Server) -> None:
+    server.script.mishap = "slow"  # a real one is slow by itself
+    agent, _ = model(server.url, server.model, 900.0)
+    task = asyncio.create_task(agent.propose(context()))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+
+
+# -- the context ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_context_has_room_for_train_py_to_grow_though_program_md_is_asked_first() -> None:
+    script = Script(good)
+    longer = SHIPPED + "# a comment that somebody added to this file\n" * 60
+    with serving(script) as url:
+        agent, told = model(url)
+        agent.expect(SHIPPED, PROGRAM)
+        await agent.understand(PROGRAM)
+        assert (await agent.propose(context(longer, PROGRAM))).meta["format"] == "knob", (
+            "the answers fit another train.py"
+        )
+    sizes = {request["options"]["num_ctx"] for request in script.requests}
+    assert len(sizes) == 1 and sizes.pop() >= 16_384 and not any("outgrown" in words for words in told)
+
+
+async def test_a_train_py_that_has_outgrown_it_gets_more_once_and_that_is_said() -> None:
+    script = Script(good)
+    with serving(script) as url:
+        agent, told = model(url)
+        await agent.propose(context())
+        found = await agent.propose(context(TRAIN + "# a long comment, with nothing to say\n" * 700))
+        assert found.meta["format"] == "edits"
+        small, large = (request["options"]["num_ctx"] for request in script.requests)
+        assert (small, large > 2 * small) == (8192, True)
+        assert f"train.py has outgrown the context of 8192 tokens; ollama:{MODEL} is given {large} from now on." in told
+        found = await agent.propose(context(TRAIN + "# a long comment, with nothing to say\n" * 2000))
+    assert found.meta["format"] == "knob", "no second enlargement, but the constants alone still fit"
+    assert script.requests[-1]["options"]["num_ctx"] == large and len([w for w in told if "outgrown" in w]) == 1
+
+
+async def test_a_context_that_was_given_stays() -> None:
+    script = Script(good)
+    with serving(script) as url:
+        agent, _ = model(url, context=6000)
+        await agent.propose(context())
+        with pytest.raises(AgentFailed, match=r"given 6000. --context TOKENS"):
+            await agent.propose(context(charter="Be bold. " * 4000))
+    assert {request["options"]["num_ctx"] for request in script.requests} == {6000}
+
+
+@pytest.mark.parametrize("mishap", ["truncated", "dropped message"])
+async def test_a_prompt_that_was_cut_is_asked_once_more_with_more_room(mishap: str) -> None:
+    script = Script(good, mishap=mishap, stumbles=1)
+    with serving(script) as url:
+        agent, told = model(url)
+        assert (await agent.propose(context())).meta["format"] == "edits"
+    one, two = (request["options"]["num_ctx"] for request in script.requests)
+    assert two > one and any("outgrown" in words for words in told)
+
+
+async def test_a_prompt_that_is_cut_every_time_is_a_failure_with_what_to_do() -> None:
+    script = Script(good, mishap="truncated")
+    with serving(script) as url:
+        agent, _ = model(url)
+        with pytest.raises(AgentFailed, match=r"saw only a part of the prompt.*--context \d+ gives it more"):
+            await agent.propose(context(SHIPPED))
+
+
+def test_what_a_server_counts() -> None:
+    def asked(head: str, rest: str = "r") -> list[dict[str, str]]:
+        return [{"role": "system", "content": head}, {"role": "user", "content": rest}]
+
+    long, other = "x" * 4000, "y" * 4000
+    assert not Counting().cut(asked(long), 1000, 8192)
+    assert Counting().cut(asked(long), 300, 8192), "far below the estimate"
+    assert Counting().cut(asked(long), 8191, 8192), "all that there is"
+    assert not Counting().cut(asked(long), 0, 8192), "it does not count"
+    assert not Counting().cut(asked(long), 300, 8192, warm=True), "somebody else may have filled its cache"
+    counting = Counting()
+    assert not counting.cut(asked(long), 1000, 8192)
+    assert not counting.cut(asked(long), 20, 8192), "the cache is left out"
+    assert counting.cut(asked(other), 700, 8192), "the ratio is known by now"
+    counting = Counting()
+    assert not counting.cut(asked(long), 1000, 8192) and not counting.cut(asked(long, "s"), 1000, 8192)
+    assert counting.cut(asked(long, "t" * 4000), 1000, 8192), "a server that counts its cache has dropped something"
+
+
+# -- stumbling, silence, endless answers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mishap", ["500", "dies", "error line", "no end"])
+async def test_a_server_that_stumbles_is_asked_again_at_once(mishap: str) -> None:
+    script = Script(good, mishap=mishap, stumbles=2)
+    with serving(script) as url:
+        agent, _ = model(url)
+        found = await agent.propose(context())
+    assert len(script.requests) == 3 and found.meta["tries"] == 1, "it is the same try"
+
+
+@pytest.mark.parametrize("mishap", ["slow", "stalls"])
+async def test_silence_before_and_within_an_answer_ends(mishap: str) -> None:
+    with serving(Script(good, mishap=mishap)) as url:
+        agent, _ = model(url, patience=SHORT)
+        with pytest.raises(AgentFailed, match="took too long"):
+            await agent.propose(context())
+
+
+async def test_an_answer_that_never_ends_is_ended() -> None:
+    with serving(Script(good, mishap="drips")) as url:
+        agent, _ = model(url, patience=Patience(first_s=5, idle_s=5, answer_s=0.4))
+        with pytest.raises(AgentFailed, match="took too long"):
+            await agent.propose(context())
+
+
+async def test_all_tries_together_are_bounded() -> None:
+    script = Script(lambda body, count: "prose", mishap="slow")
+    with serving(script) as url:
+        agent, _ = model(url, proposal_s=0.5)
+        with pytest.raises(AgentFailed, match=r"gave no proposal within 0\.5 s"):
+            await agent.propose(context())
+
+
+@pytest.mark.parametrize("mishap", ["one line", "endless"])
+async def test_an_answer_without_measure_is_a_refused_try_and_the_stream_is_closed(mishap: str) -> None:
+    script = Script(good, mishap=mishap, stumbles=1)
+    with serving(script) as url:
+        agent, _ = model(url)
+        found = await agent.propose(context())
+        assert found.meta["tries"] == 2
+        assert "too long and was cut off" in script.requests[1]["messages"][-1]["content"]
+        if mishap == "endless":
+            for _ in range(200):  # until the server has noticed
+                await asyncio.sleep(0.02)
+                if script.closed:
+                    break
+            assert script.closed == 1
+
+
+# -- leaving the GPU --------------------------------------------------------------------------------------------------
+
+
+async def test_a_model_without_a_tag_is_known_by_its_full_name() -> None:
+    script = Script(good, models=("coder",), sticky=True)
+    with serving(script) as url:
+        agent, _ = model(url, "coder", on_gpu=True, patience=SHORT)
+        await agent.propose(context())
+        with pytest.raises(AgentFailed, match=r"keeps coder loaded for 0\.5 s"):
+            await agent.release()
+        script.sticky = False
+        await agent.propose(context())
+        await agent.release()
+        assert not script.loaded, "it was ours all the time"
+    assert [full(name) for name in ("a", "a:1b", "r/a", "host:80/r/a")] == [
+        "a:latest", "a:1b", "r/a:latest", "host:80/r/a:latest",
+    ]  # fmt: skip
+
+
+async def test_a_model_that_somebody_else_uses_stays_and_that_is_said_once() -> None:
+    script = Script(good, loaded={MODEL})
+    with serving(script) as url:
+        agent, told = model(url, on_gpu=True)
+        for _ in range(2):
+            await agent.propose(context())
+            await agent.release()
+        assert script.loaded == {MODEL} and not any("unloading" in words for words in told)
+        (said,) = [words for words in told if "before this run asked it" in words]
+        assert f"`ollama stop {MODEL}`" in said and script.requests[0].get("keep_alive") is None
+        script.loaded.clear()  # they are done with it
+        await agent.propose(context())
+        await agent.release()
+        assert not script.loaded and script.requests[-1]["keep_alive"] == "15m"
+
+
+async def test_a_server_that_was_never_reached_is_not_asked_to_unload() -> None:
+    agent, told = model("http://127.0.0.1:9", on_gpu=True)
+    with pytest.raises(AgentFailed, match="does not answer"):
+        await agent.propose(context())
+    await agent.release()
+    assert not told
+
+
+# -- which models there are -------------------------------------------------------------------------------------------
+
+
+async def test_one_model_that_cannot_be_shown_does_not_hide_the_others() -> None:
+    script = Script(good, models=("broken:7b", MODEL, "glm:355b-cloud"), unshown=("broken:7b",))
+    with serving(script) as url:
+        found = await installed(url)
+    assert [m.name for m in found] == ["broken:7b", MODEL, "glm:355b-cloud"] and found[0].context == 0
+    chosen = pick([m for m in found if m.name != "broken:7b"], 80 * 10**9)
+    assert chosen is not None and chosen[0].name == MODEL, "what runs elsewhere is never taken by itself"
+
+
+def test_the_sum_uses_the_context_of_the_task() -> None:
+    tokens = sized(chat.needs(SHIPPED, PROGRAM))
+    assert 16_384 <= tokens <= 24_576 and tokens % 4096 == 0
