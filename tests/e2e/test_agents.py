@@ -51,7 +51,7 @@ def with_ollama(product: Product, url: str) -> None:
     product.env["OLLAMA_HOST"] = url
 
 
-@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 12), ("unload", 20)])
+@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 20), ("unload", 20)])
 def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Product, tenancy: str, count: int) -> None:
     script = Script(ideas)
     with serving(script) as url:
@@ -324,7 +324,8 @@ def test_the_same_thing_forever_costs_no_training_of_it(product: Product) -> Non
     found = list(product.state().experiments.values())
     tried = [(e.parent, e.fingerprint) for e in found]
     assert len(set(tried)) == len(tried) and found[0].agent == f"ollama:{MODEL}"
-    assert any("This very change was tried" in e.meta.get("why", "") for e in found)
+    why = [e.meta.get("why", "") for e in found]
+    assert any("This very change" in words for words in why), why
 
 
 def test_a_coding_agent_that_repeats_itself_leads_on(product: Product) -> None:
@@ -404,7 +405,7 @@ def test_proposals_without_training_keep_to_what_is_off_limits(product: Product)
     (product.root / "program.md").write_text("# Aim\n\nLow val_bpb. Do not touch DECAY.\n")
     script = product.script({"hypothesis": "h", "edits": [{"search": "DECAY = 0.0 ", "replace": "DECAY = 0.5 "}]})
     assert "does not apply: DECAY is off limits" in product("propose", "--agent", script).stdout
-    with serving(Script(ideas, models=("tiny:135m",), context=4096)) as url:
+    with serving(Script(ideas, models=("tiny:135m",), parameters="135M", context=4096)) as url:
         with_ollama(product, url)
         told = product("propose", "--agent", "ollama:tiny:135m", "--dry-run").stdout
     assert "form of answer knob, context of 4096 tokens" in told and "- LR = 0.01" in told and "- DECAY" not in told
