@@ -7,6 +7,7 @@ from typing import Any
 
 from core import events as ev
 from core import scoreboard
+from core.model import Verdict
 from core.noise import Noise
 from core.plain import clean
 from core.state import Experiment, State
@@ -114,11 +115,30 @@ def _rate(event: ev.Measured) -> str:
 
 
 def _judged(experiment: Experiment) -> str:
+    """Capitals only for what was kept: that is what one looks for in a long list."""
     assert experiment.verdict is not None
     score = f" {experiment.val_bpb:.4f}" if experiment.val_bpb is not None else ""
-    gain = f" ({-experiment.gain:+.4f})" if experiment.gain is not None else ""
-    kind = f" {experiment.crash}" if experiment.crash else ""
-    return f"#{experiment.number} {experiment.verdict.words.upper()}{kind}{score}{gain}: {experiment.finding}"
+    gain = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
+    words = verdict(experiment)
+    return (
+        f"#{experiment.number} {words.upper() if experiment.verdict.kept else words}{score}{gain}: {experiment.finding}"
+    )
+
+
+def verdict(experiment: Experiment) -> str:
+    """What became of an experiment, in a person's words."""
+    found = experiment.verdict
+    if found is None:
+        return "running" if experiment.launched else "queued" if experiment.approved else "waiting"
+    if experiment.by == "human" and found not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
+        return f"{found.words}, by you"
+    if found is Verdict.DISCARD and experiment.gain is not None:
+        if not experiment.within_noise:
+            return "worse" if experiment.gain < 0 else "discard"
+        return "did not repeat" if experiment.pairs > 1 and experiment.gain > 0 else "no difference"
+    if found is Verdict.CRASH and experiment.crash:
+        return f"crash {experiment.crash}"
+    return found.words
 
 
 def _one_line(text: str, limit: int = 160) -> str:

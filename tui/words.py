@@ -8,6 +8,7 @@ import math
 from core.model import Verdict
 from core.plain import clean as clean
 from core.plain import clean_lines as clean_lines
+from core.report import verdict as verdict
 from core.state import Experiment
 
 LETTERS = {
@@ -33,22 +34,6 @@ TONES = {  # names of theme variables: calm by default, warm for what failed, ne
 }
 MISSING = "–"
 ROLES = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
-
-
-def verdict(experiment: Experiment) -> str:
-    """What became of an experiment, in a person's words."""
-    found = experiment.verdict
-    if found is None:
-        return "running" if experiment.launched else "queued" if experiment.approved else "waiting"
-    if experiment.by == "human" and found not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
-        return f"{found.words}, by you"
-    if found is Verdict.DISCARD and experiment.gain is not None:
-        if not experiment.within_noise:
-            return "worse" if experiment.gain < 0 else "discard"
-        return "did not repeat" if experiment.pairs > 1 and experiment.gain > 0 else "no difference"
-    if found is Verdict.CRASH and experiment.crash:
-        return f"crash {experiment.crash}"
-    return found.words
 
 
 def letter(experiment: Experiment) -> str:
