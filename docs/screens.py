@@ -13,7 +13,7 @@ from tui.app import AutoResearch
 
 SCREENS = {  # name: columns, rows, keys
     "main": (120, 36, ()),
-    "detail": (120, 46, ("greater_than_sign", "enter")),  # the best experiment
+    "detail": (120, 46, ("f", "enter")),  # the latest of those that were kept
     "compact": (80, 24, ()),
 }
 SETTLE_S = 3.0  # the machine's figures come after two seconds

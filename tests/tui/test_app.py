@@ -384,3 +384,20 @@ def test_snapshots(
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize(
+    "keys_pressed", [("j", "enter"), ("question_mark",), ("8",)], ids=["detail", "help", "standing"]
+)
+def test_snapshots_of_other_screens(
+    recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, keys_pressed: tuple[str, ...]
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
+    app = app_on(recorded)
+
+    async def ready(pilot: Pilot[str]) -> None:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press(*keys_pressed)
+        await pilot.pause(0.5)
+
+    assert snap_compare(app, terminal_size=FULL, run_before=ready)
