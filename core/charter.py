@@ -27,7 +27,9 @@ TOPICS: dict[str, tuple[str, ...]] = {
 }
 FOCUS = re.compile(r"\b(focus on|worth trying|try|prefer|explore|concentrate on|look at|directions?)\b", re.I)
 AVOID = re.compile(r"\b(avoid|do not|don't|never|no more|stay away from|leave alone|not worth)\b", re.I)
-BUDGET = re.compile(r"\b(budget|(max_)?seconds|(max_)?minutes|hours)\b", re.I)
+BUDGET = re.compile(
+    r"\bmax_(seconds|minutes|budget)\b|\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I
+)  # a time in figures
 FOCUS_WEIGHT, MENTION_WEIGHT = 3.0, 1.5
 
 
@@ -68,7 +70,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     if avoid:
         understood.append(f"avoid: {', '.join(avoid)}")
     if BUDGET.search(text):
-        understood.append("the budget is what --budget says, whatever stands here")
+        understood.append("times are no limits here: the budget is what --budget says")
     if not prose.strip():
         ignored.append("there is no text besides the front matter")
     return Charter(**limits, weights=weights, understood=tuple(understood), ignored=tuple(ignored))

@@ -146,3 +146,11 @@ def test_names_that_prose_puts_off_limits(text: str, off_limits: tuple[str, ...]
 
 def test_the_budget_is_said_to_stand_elsewhere() -> None:
     assert any("--budget" in words for words in read("---\nmax_seconds: 60\n---\nLow.").understood)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("Lowest loss within the training budget.", False), ("Five experiments of 5 minutes each.", True), ("---\nmax_seconds: 60\n---\nx", True)],
+)  # fmt: skip
+def test_times_in_figures_are_said_to_be_no_limits(text: str, said: bool) -> None:
+    assert any("--budget" in words for words in read(text).understood) is said
