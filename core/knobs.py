@@ -37,9 +37,9 @@ def read(source: str) -> tuple[Knob, ...]:
             value = _literal(node.value)
         except ValueError:
             continue
-        line = lines[node.lineno - 1]
-        written = ast.get_source_segment(source, node.value) or ""
-        comment = line[node.value.end_col_offset or 0 :].partition("#")[2].strip()
+        line = lines[node.lineno - 1].encode()  # columns are counted in bytes
+        begin, end = node.value.col_offset, node.value.end_col_offset or 0
+        written, comment = line[begin:end].decode(), line[end:].decode().partition("#")[2].strip()
         found.append(Knob(target.id, value, written, comment, node.lineno - 1))
     return tuple(found)
 

@@ -25,7 +25,7 @@ from core.model import Proposal
 
 ENTRIES = {entry.name: entry for entry in BOOK}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
-PATIENCE = 400  # drafts after which there is nothing left to find
+PATIENCE = 150  # drafts after which there is nothing left to find
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
 NEAR = 1.0  # a change that lost by less than so many sigmas is a near miss

@@ -78,6 +78,7 @@ def test_blocks_with_a_hypothesis_before_them() -> None:
     assert "LR = 0.02\n" in edits.apply(TRAIN, found.edits)
 
 
+@settings(max_examples=40)
 @given(st.sampled_from([knob.name for knob in knobs.read(SOURCE)]), st.data())
 def test_every_move_that_is_offered_gives_a_sound_train_py(name: str, data: st.DataObject) -> None:
     knob = next(k for k in knobs.read(SOURCE) if k.name == name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import knobs
@@ -36,6 +36,7 @@ def test_every_knob_of_the_shipped_file_has_a_comment_and_a_range() -> None:
     assert sensible({knob.name: knob.value for knob in found}, {knob.name: knob for knob in found})
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_drawn_values_are_of_their_kind(data: st.DataObject) -> None:
     knob = data.draw(st.sampled_from(knobs.read(SHIPPED)))

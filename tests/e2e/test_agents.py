@@ -61,6 +61,10 @@ def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Produc
         wait(product, 6)
     port = int(url.rsplit(":", 1)[1])
     wait(product, 9)
+    deadline = time.monotonic() + 60  # some proposals were made ahead; then somebody has to stand in
+    while "search" not in {e.agent for e in product.state().experiments.values()}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     with serving(script, port):
         out, _ = process.communicate(timeout=110)
     assert process.returncode == 0, out
