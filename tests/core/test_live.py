@@ -1,0 +1,30 @@
+"""What is happening this second: written by the loop, shown by `status` and by the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core import live, report
+from core.live import Live
+from core.state import State
+from tui import view
+
+
+def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:
+    now = Live(tmp_path)
+    now.write(None, proposing=True)
+    for phase in ("asking ollama:a:1b", "unloading a:1b", "waiting for GPU memory"):
+        now.doing(phase)
+        found = live.read(tmp_path)
+        assert found["phase"] == phase, "at once, however short it is"
+        assert report.phase(State(), 1, found) == phase
+        assert view.status(State(), found, True, 0.0, None).doing == phase
+    now.doing("")
+    assert report.phase(State(), 1, live.read(tmp_path)) == "proposing"
+
+
+def test_beside_a_training_it_is_shown_too(tmp_path: Path) -> None:
+    found = {"slots": [{"number": 3, "phase": "training", "progress": 0.4}], "proposing": True, "phase": "asking x"}
+    assert report.phase(State(), 1, found) == "#3 training 40%, asking x"
+    assert report.phase(State(), 1, {**found, "phase": ""}) == "#3 training 40%"
+    assert report.phase(State(), 1, {}) == "between experiments"
