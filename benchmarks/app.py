@@ -39,7 +39,8 @@ class Terminal:
         self.tmux("-f", os.devnull, "new-session", "-d", "-x", str(WIDTH), "-y", str(HEIGHT), "sleep 1000")
         self.tmux("set", "-g", "remain-on-exit", "on")
         self.began = time.perf_counter()
-        self.tmux("respawn-pane", "-k", f"cd {ROOT} && exec {command}")
+        # as users have it: Python keeps compiled modules, unless the environment says otherwise
+        self.tmux("respawn-pane", "-k", f"cd {ROOT} && exec env -u PYTHONDONTWRITEBYTECODE {command}")
         self.tmux("pipe-pane", "-o", f"cat > {self.bytes}")
         self.process = psutil.Process(int(self.tmux("display", "-p", "#{pane_pid}")))
 

@@ -12,6 +12,7 @@ from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -51,6 +52,12 @@ PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
 )  # fmt: skip
 
 
+class Main(Screen[None]):
+    """The screen of all panes. Textual's own draws everything anew when the focus moves; the two panes concerned do that themselves."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
 class AutoResearch(Human, App[str]):
     """A view of one run. It holds no truth: everything shown comes from the bridge."""
 
@@ -83,6 +90,9 @@ class AutoResearch(Human, App[str]):
         yield Static(id="tiny")
         yield Prompt()
         yield KeysLine()
+
+    def get_default_screen(self) -> Screen[None]:
+        return Main(id="_default")
 
     def on_mount(self) -> None:
         self.query_one(ExperimentsPane).focus()
