@@ -369,9 +369,13 @@ class AutoResearch(Human, App[str]):
 
     def on_experiments_pane_selected(self, event: ExperimentsPane.Selected) -> None:
         self._chosen = event.number
-        self._show_change()
-        self._show_loss(force=True)
-        self._look_at_keys()
+        self.call_after_refresh(self._show_chosen, event.number)  # the cursor moves first
+
+    def _show_chosen(self, number: int | None) -> None:
+        if number == self._chosen:  # and is not on to the next one already
+            self._show_change()
+            self._show_loss(force=True)
+            self._look_at_keys()
 
     def on_experiments_pane_opened(self, event: ExperimentsPane.Opened) -> None:
         self._open(event.number)
