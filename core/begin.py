@@ -21,6 +21,7 @@ from core.repository import Repository
 from core.state import State, fold
 
 DEVICES = ("cpu", "cuda", "mps")
+LEAST_BUDGET_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def plan(project: Project, options: Options) -> Plan:
             raise UsageError(
                 f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name."
             )
-        config = continued.model_copy(
+        gate = fold(journal.read(folder / journal.NAME)).gate
+        config = continued.model_copy(update={"gate": gate}).model_copy(
             update={key: value for key, value in _changeable(options).items() if value is not None}
         )
         return Plan(folder, config, profiles.named(config.profile), new=False)
@@ -103,8 +105,10 @@ def machine(device: str | None = None) -> tuple[str, profiles.Profile]:
 
 
 def _check(options: Options) -> None:
-    if options.budget_s is not None and not 0 < options.budget_s < float("inf"):
-        raise UsageError(f"--budget {options.budget_s:g} is no training time; give seconds above 0, such as 60.")
+    if options.budget_s is not None and not LEAST_BUDGET_S <= options.budget_s < float("inf"):
+        raise UsageError(
+            f"--budget {options.budget_s:g} is no training time; give {LEAST_BUDGET_S:g} seconds or more, such as 60."
+        )
     if options.slots is not None and options.slots < 1:
         raise UsageError(f"--slots {options.slots} leaves no place to train; give 1 or more.")
     if options.device is not None and options.device not in DEVICES:

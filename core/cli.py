@@ -82,7 +82,10 @@ def run(
         ),
     ] = "auto",
     context: ContextTokens = None,
-    gate: Annotated[str | None, typer.Option(help="auto or ask.", metavar="auto|ask", show_default="auto")] = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(help="Whether proposals wait for you.", metavar="auto|ask", show_default="ask in the app"),
+    ] = None,
     budget: Annotated[
         float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
     ] = None,
@@ -103,17 +106,19 @@ def run(
 ) -> None:
     """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background."""
     shown = not headless and not attended and terminal.fit()
-    if shown and gate is None:
-        gate = "ask"
     options = Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile)
     limits = Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes)
     if tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
     project = find(logs)
     chosen = begin.plan(project, options)
+    if chosen.new and shown and gate is None:  # who sits here is asked; a run that goes on keeps what was set
+        gate = "ask"
+        options = replace(options, gate=gate)
     if chosen.new and agent is None:
         agent = _default_agent(project, context, shown)
         options = replace(options, agent=agent)
+    if chosen.new:
         chosen = begin.plan(project, options)
     asked = cast(registry.Tenancy, tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, asked, context)

@@ -24,7 +24,7 @@ class Live:
         self._path = folder / NAME
         self._slots: dict[int, dict[str, Any]] = {}
         self._waiting: dict[str, Any] | None = None
-        self._proposing = False
+        self._proposing = self._stopping = False
         self._stream = ""
         self._phase = ""
         self._written = 0.0
@@ -48,8 +48,8 @@ class Live:
     def forget(self, slot: int) -> None:
         self._slots.pop(slot, None)
 
-    def write(self, waiting: dict[str, Any] | None, *, proposing: bool) -> None:
-        self._waiting, self._proposing = waiting, proposing
+    def write(self, waiting: dict[str, Any] | None, *, proposing: bool, stopping: bool = False) -> None:
+        self._waiting, self._proposing, self._stopping = waiting, proposing, stopping
         self._stream = self._stream if proposing else ""
         self._flush()
 
@@ -62,6 +62,7 @@ class Live:
             "t": round(time.time(), 2),
             "waiting": self._waiting,
             "proposing": self._proposing,
+            "stopping": self._stopping,
             "phase": self._phase,
             "stream": self._stream,
             "slots": [self._slots[index] for index in sorted(self._slots)],

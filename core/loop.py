@@ -189,7 +189,7 @@ class Loop:
         elif asked is not None:
             asked.left_s -= elapsed
         waiting = {"number": asked.number, "left_s": round(asked.left_s, 1), "held": asked.held} if asked else None
-        self._live.write(waiting, proposing=self._proposing is not None)
+        self._live.write(waiting, proposing=self._proposing is not None, stopping=bool(self._stopping))
         state, warning = self.lab.state, disk_full(self.lab.folder)
         if warning and not state.paused:
             self.lab.record(ev.Paused(reason=warning))
@@ -428,7 +428,7 @@ class Loop:
                 return True, "going on"
             case commands.Tell():
                 self.lab.record(ev.Hint(text=command.text))
-                return True, "the agent reads it with its next proposal"
+                return True, self._read_by()
             case commands.SetGate():
                 self.lab.record(ev.Gate(mode=command.mode, by="human"))
                 return True, f"approval is now {command.mode}"
@@ -455,6 +455,12 @@ class Loop:
         if self.waiting is not None and who and self.waiting.held_by == who:
             self.waiting.held = False
         self._wake.set()
+
+    def _read_by(self) -> str:
+        """What becomes of a hint: a language model reads it, `search` knows some words only."""
+        if self.proposer.agent.name == "search":
+            return "search looks in it for topics (avoid the optimizer, focus on heads) and names to leave alone (do not touch WIDTH)"
+        return "the agent reads it with its next proposal"
 
     def _answered(
         self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold

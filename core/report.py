@@ -57,7 +57,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Measured():
             return _measured(event)
         case ev.Rebased():
-            return f"#{event.number} re-applied to the new best and run again"
+            return f"#{event.number} re-applied to the new best, and measured on that"
         case ev.Judged():
             return _judged(state.experiments[event.number])
         case ev.Refused():
@@ -203,6 +203,8 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "scoreboard": scoreboard.lines(state),
         "agents": [score.facts for score in scoreboard.scores(state)],
         "warnings": warnings,
+        "understood": list(state.charter.understood) if state.charter else [],
+        "charter_problem": state.charter.problem if state.charter else "",
         "live": live,
     }
 
@@ -246,6 +248,8 @@ def status(found: dict[str, Any]) -> str:
         noise = "  within noise" if e["within_noise"] else ""
         lines.append(f"  #{e['number']:<4} {e['verdict']:<14} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
+    if said := found["charter_problem"] or "; ".join(found["understood"]):
+        lines.append(f"  program.md: {_one_line(said, 400)}")
     if found["banner"]:
         lines.append(f"  note: {found['banner']}")
     if found["unprotected"]:

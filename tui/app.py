@@ -378,7 +378,8 @@ class AutoResearch(Human, App[str]):
             self._look_at_keys()
 
     def on_experiments_pane_opened(self, event: ExperimentsPane.Opened) -> None:
-        self._open(event.number)
+        following = self.query_one(ExperimentsPane).following and self.followed is not None
+        self._open(self.followed.number if following and self.followed is not None else event.number)
 
     def action_details(self) -> None:
         if self.followed is not None:
@@ -399,8 +400,17 @@ class AutoResearch(Human, App[str]):
         self.call_after_refresh(self._look_at_keys)
 
     def action_explain(self) -> None:
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in (*PANES, StandingPane)]))
+        if isinstance(self.screen, HelpScreen):
+            return
+        number = self._asked() if self.bridge.pid else None  # nobody loses a decision by reading
+
+        def read(_: None) -> None:
+            if number is not None:
+                self.later(self._hold(number, False), quiet=True)
+
+        if number is not None:
+            self.later(self._hold(number, True), quiet=True)
+        self.push_screen(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in (*PANES, StandingPane)]), read)
 
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)

@@ -57,7 +57,9 @@ class HelpScreen(ModalScreen[None]):
             if key.group != group:
                 group = key.group
                 rows += [Content(""), Content.styled(group, "bold $accent")]
-            rows.append(_row(" ".join(keys.SHOWN.get(k, k) for k in key.keys.split(",")), key.about))
+            rows.append(
+                _row(" ".join(k if k == "ctrl+p" else keys.SHOWN.get(k, k) for k in key.keys.split(",")), key.about)
+            )
         rows.append(
             _row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again.")
         )

@@ -32,9 +32,9 @@ class Slot:
 
     @property
     def name(self) -> str:
-        if self.number is not None:
-            return f"#{self.number}"
-        return "baseline" if self.role == "baseline" else "best"
+        if self.role in ("baseline", "best"):  # the best is run again for the sake of an experiment, and is not that
+            return self.role
+        return f"#{self.number}" if self.number is not None else self.role
 
     @property
     def words(self) -> str:
@@ -166,7 +166,7 @@ def status(
         gate=state.gate,
         running_s=max(0.0, end - began) if began else 0.0,
         alive=alive,
-        alarm=_alarm(state, alive, trouble),
+        alarm=_alarm(state, alive, trouble, bool(live.get("stopping"))),
     )
 
 
@@ -187,13 +187,17 @@ def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool
     return "proposing" if live.get("proposing") else "between experiments"
 
 
-def _alarm(state: State, alive: bool, trouble: str) -> str:
+def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if trouble:
         return trouble
     if not alive and state.stopped is None:
         return "the loop is dead, `make run` continues it"
     if not alive and state.stopped is not None:
         return words.clean(f"stopped: {state.stopped.reason}", 120)
+    if stopping:
+        return "stopping after this experiment"
+    if state.paused and state.running and not state.pause_reason:
+        return "paused by you after this experiment, p goes on"
     if state.paused:
         return f"paused: {words.clean(state.pause_reason, 100)}" if state.pause_reason else "paused by you, p goes on"
     if state.charter is not None and state.charter.problem:

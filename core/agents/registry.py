@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +80,8 @@ def _one(spec: str, setting: Setting) -> Maker:
         if not path.is_file():
             raise UsageError(f"The script {path} does not exist. Nothing was started.")
         return lambda: _script(path)
+    if kind == "python" and argument and not Path(argument).expanduser().is_file():
+        raise UsageError(f"The agent file {Path(argument).expanduser().resolve()} does not exist. Nothing was started.")
     if kind == "python" and argument:
         return lambda: _python(Path(argument).expanduser().resolve())
     if kind == "ollama" and argument:
@@ -86,6 +90,8 @@ def _one(spec: str, setting: Setting) -> Maker:
         return lambda: _openai(argument, setting)
     if kind == "command" and argument:
         return lambda: _command(argument, argument, setting)
+    if kind in PRESETS and not argument and shutil.which(shlex.split(PRESETS[kind])[0]) is None:
+        raise UsageError(f"{kind} is not installed (not on PATH). Nothing was started. --agent search needs nothing.")
     if kind in PRESETS and not argument:
         return lambda: _command(kind, PRESETS[kind], setting)
     known = "; ".join(f"{name} ({words})" for name, words in KNOWN.items())

@@ -21,14 +21,13 @@ from core.agents.ranges import IMPACT, Range, idle, of, sensible, topic_of, whol
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.knobs import Knob, Value
-from core.model import Proposal
+from core.model import Proposal, Verdict
 
 ENTRIES = {entry.name: entry for entry in BOOK}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
 PATIENCE = 150  # drafts after which there is nothing left to find
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
-NEAR = 1.0  # a change that lost by less than so many sigmas is a near miss
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,10 @@ class Search:
 
 
 def _charter(context: Context) -> Charter:
+    """program.md and what the human said since, as far as topics, names and limits are words for it."""
+    skipped = (past.finding.partition(": ")[2] for past in context.past if past.verdict is Verdict.SKIPPED)
     try:
-        return read_charter(context.charter, ideas.names(context.source))
+        return read_charter("\n\n".join((context.charter, *context.hints, *skipped)), ideas.names(context.source))
     except CharterError:
         return Charter()
 
@@ -137,8 +138,9 @@ def _ranked(
 
 def _structural(context: Context, topic: str, chance: random.Random) -> Draft | None:
     """An idea of the book on that topic which was not tried on this train.py; failed ones are left alone."""
-    crashed = {name for past in context.past if past.crash for name in past.proposal.meta.get("edits", [])}
-    entries = [entry for entry in BOOK if entry.topic == topic and entry.name not in crashed]
+    unwanted = [past for past in context.past if past.crash or past.verdict is Verdict.SKIPPED]
+    left_out = {name for past in unwanted for name in past.proposal.meta.get("edits", [])}
+    entries = [entry for entry in BOOK if entry.topic == topic and entry.name not in left_out]
     if not entries:
         return None
     entry = chance.choice(entries)
@@ -252,7 +254,7 @@ def _combinations(context: Context, chance: random.Random) -> Iterator[Draft | N
     near = [
         past
         for past in context.past
-        if past.parent == context.parent and past.gain is not None and past.gain > -NEAR * context.sigma
+        if past.parent == context.parent and past.gain is not None and past.gain > 0
         and not past.verdict.kept and len(past.proposal.meta.get("parts", [past.number])) == 1
     ]  # fmt: skip
     near.sort(key=lambda past: -(past.gain or 0.0))

@@ -76,7 +76,7 @@ def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
     except edits.EditError as error:
         return f"   does not apply: {error}", context.source
     diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).splitlines()[2:])
-    return f"   applies; {json.dumps(cost)}\n{diff}", candidate
+    return f"   applies; {json.dumps(cost) if cost else 'at no cost'}\n{diff}", candidate
 
 
 def _tried(context: Context, proposal: Proposal, candidate: str) -> Past:

@@ -31,3 +31,14 @@ def test_openai_without_the_package_or_a_key_says_what_to_do(monkeypatch: pytest
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(UsageError, match=r"pip install openai|OPENAI_API_KEY"):
         registry.check("openai:any")()
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"), [("python:no-such-file.py", "does not exist"), ("codex", "is not installed")]
+)
+def test_what_is_not_there_is_said_before_anything_starts(
+    spec: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match=words):
+        registry.check(spec)

@@ -298,3 +298,32 @@ async def test_following_again_shows_the_newest_on_top_whatever_the_order(living
         assert app.followed is not None and app.followed.number == table.selected
         await pilot.press("escape")
         assert table.selected == 11 and app.followed.number == 11
+
+
+async def test_reading_the_help_costs_no_decision(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: living.told(commands.Hold))
+        assert living.told(commands.Hold)[0].on and living.told(commands.Hold)[0].number == 11
+        await pilot.press("escape")
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+
+
+async def test_the_best_that_runs_again_is_not_called_by_the_number_it_runs_for(living: Living) -> None:
+    living.show(waiting=None, slots=[])
+    living.record("launched", job="j000999", role="best", commit="c", seed=2, slot=1, number=11)
+    slot = {
+        "slot": 1,
+        "number": 11,
+        "role": "best",
+        "job": "j000999",
+        "phase": "training",
+        "progress": 0.5,
+        "loss": 3.0,
+    }
+    living.show(slots=[slot])
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: "best again" in screen_text(app))

@@ -8,6 +8,7 @@ import pytest
 
 from core import edits, knobs
 from core.agents.base import AgentFailed, Context, Past
+from core.agents.book import BOOK
 from core.agents.ranges import Range, idle, of
 from core.agents.search import Search
 from core.model import Proposal, Verdict
@@ -120,3 +121,21 @@ def test_it_opens_with_the_knobs_that_matter_most_and_clear_steps() -> None:
     assert {"TOTAL_BATCH": 2**10, "BATCH_SIZE": 4} in opening and {"EMBED_LR": 0.34} in opening
     assert {"DEPTH": 3} in opening, "the other way, later"
     assert "DEPTH" not in {name for p in night(12, "Avoid changes of size.") for name in p.meta["knobs"]}
+
+
+def test_it_looks_for_topics_and_names_in_what_the_human_says() -> None:
+    told = context().model_copy(update={"hints": ("Avoid changes of size.", "Do not touch MATRIX_LR.")})
+    for number in range(1, 9):
+        proposal = Search().propose_now(told.model_copy(update={"number": number}))
+        assert proposal.topic != "size" and "MATRIX_LR" not in proposal.meta["knobs"]
+
+
+def test_what_was_skipped_stays_skipped() -> None:
+    names = [entry.name for entry in BOOK if entry.topic == "heads"]
+    skipped = tuple(
+        judged(n, Proposal(hypothesis="h", source=f"{SOURCE}\nX = {n}\n", meta={"edits": [name], "knobs": {}}), 0.0)
+        .model_copy(update={"verdict": Verdict.SKIPPED, "finding": "Skipped by the human.", "parent": "another"})
+        for n, name in enumerate(names, 1)
+    )  # fmt: skip
+    found = [Search().propose_now(context(n, skipped, "Only the heads matter, focus on heads.")) for n in range(20, 30)]
+    assert not {name for proposal in found for name in proposal.meta["edits"]} & set(names)

@@ -215,6 +215,8 @@ class ExperimentsPane(DataTable[Text]):
         parts = [f"{self.NUMBER} experiments", FILTERS[self._filter], order]
         if self._search:
             parts.append(f"“{words.clean(self._search, 30)}”")
+        if self._columns_wide and self._rows and not self._order and not self.row_count:
+            parts.append("nothing matches")
         set_head(self, " · ".join(parts), f"+{self._new} new, g follows" if self._new else "")
 
     # -- what a human does ----------------------------------------------------------------------------------------
