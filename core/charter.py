@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import yaml
@@ -30,6 +30,7 @@ AVOID = re.compile(r"\b(avoid|do not|don't|never|no more|stay away from|leave al
 BUDGET = re.compile(
     r"\bmax_(seconds|minutes|budget)\b|\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I
 )  # a time in figures
+AIM = re.compile(r"\b(val_bpb|bpb|bits per byte|validation (loss|score))\b", re.I)  # what every run aims at
 FOCUS_WEIGHT, MENTION_WEIGHT = 3.0, 1.5
 
 
@@ -46,6 +47,12 @@ class Charter(Data):
     weights: dict[str, float] = Field(default_factory=dict)
     understood: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()  # sentences that no rule here knows: a language model reads them, `search` does not
+
+    def said(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """All there is to show. What a language model `restated` has been read, so nothing of it is called unread."""
+        words = restated or ((_unread_words(self.unread),) if self.unread else ())
+        return (*self.understood, *self.ignored, *words)
 
 
 def read(text: str, known: Collection[str] = ()) -> Charter:
@@ -73,11 +80,30 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         understood.append("times are no limits here: the budget is what --budget says")
     if not prose.strip():
         ignored.append("there is no text besides the front matter")
-    return Charter(**limits, weights=weights, understood=tuple(understood), ignored=tuple(ignored))
+    return Charter(**limits, weights=weights, understood=tuple(understood), ignored=tuple(ignored), unread=_unread(prose, limits.get("off_limits", ())))
 
 
 def _said(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _unread(prose: str, off_limits: Collection[str]) -> tuple[str, ...]:
+    """Sentences without a topic, a limit, a name that is off limits, or the aim."""
+    words = [*(word for topic in TOPICS.values() for word in topic), *off_limits]
+    known = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, words)) + r")(?!\w)", re.I)
+    found = []
+    for sentence in _sentences(prose, ends=".!?"):
+        plain = sentence.lstrip("-*+> ").strip()
+        bound = _bound(sentence, _PARAMS) or _bound(sentence, _MEMORY) or BUDGET.search(sentence)
+        if re.search(r"\w", plain) and not (plain.startswith("#") or bound or AIM.search(plain) or known.search(plain)):
+            found.append(clean(plain, 200))
+    return tuple(found)
+
+
+def _unread_words(sentences: Sequence[str]) -> str:
+    shown = " ".join(f"“{sentence if len(sentence) <= 60 else sentence[:59] + '…'}”" for sentence in sentences[:3])
+    more = f" and {len(sentences) - 3} more" if len(sentences) > 3 else ""
+    return f"ignored, since only a language model could read it: {shown}{more}"
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -212,13 +238,13 @@ def _names_in_prose(prose: str, known: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sentences(prose: str) -> list[str]:
+def _sentences(prose: str, ends: str = ".;!?") -> list[str]:
     """Sentences, across line breaks; a heading, a list's item or an empty line ends one."""
     joined = re.sub(r"\n(?!\s*(?:\n|[-*+#>]|\d+[.)]\s))\s*", " ", prose)
     return [
         words
         for line in joined.splitlines()
-        for part in re.split(r"(?<=[.;!?])\s", line)
+        for part in re.split(rf"(?<=[{ends}])\s", line)
         if (words := " ".join(part.split()))
     ]
 

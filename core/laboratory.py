@@ -118,7 +118,7 @@ class Laboratory:
             self.record(
                 ev.Charter(
                     sha=sha,
-                    understood=tuple(charter.understood) + tuple(charter.ignored),
+                    understood=charter.said(),
                     limits={
                         "max_params": charter.max_params,
                         "max_memory_gb": charter.max_memory_gb,
@@ -141,7 +141,7 @@ class Laboratory:
         known = self.state.charter
         if known is not None and (words or meta):
             unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
-            understood = tuple(self.charter.understood) + tuple(self.charter.ignored) + (words or (unsaid,))
+            understood = self.charter.said(words) if words else (*self.charter.said(), unsaid)
             self.record(
                 ev.Charter(sha=known.sha, understood=understood, limits=known.limits, problem=known.problem, meta=meta)
             )

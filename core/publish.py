@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core import results, schedule, scoreboard
+from core.report import verdict
 from core.results import Header, Row
 from core.state import Experiment, State
 
@@ -67,6 +68,7 @@ def _row(experiment: Experiment) -> Row:
         seconds=experiment.seconds,
         params=experiment.params,
         finding=experiment.finding,
+        words=verdict(experiment),
         added=experiment.added,
         removed=experiment.removed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 from core import events as ev
@@ -125,11 +126,12 @@ def _judged(experiment: Experiment) -> str:
     )
 
 
-def verdict(experiment: Experiment) -> str:
-    """What became of an experiment, in a person's words."""
+def verdict(experiment: Experiment, alive: bool = True) -> str:
+    """What became of an experiment, in a person's words. `alive` says whether a loop still works on those without a verdict."""
     found = experiment.verdict
     if found is None:
-        return "running" if experiment.launched else "queued" if experiment.approved else "waiting"
+        doing = "running" if experiment.launched else "queued" if experiment.approved else "waiting"
+        return doing if alive else f"was {doing}"
     if experiment.by == "human" and found not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
         return f"{found.words}, by you"
     if found is Verdict.DISCARD and experiment.gain is not None:
@@ -163,7 +165,8 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
     last = [
         {
             "number": e.number,
-            "verdict": e.verdict.value if e.verdict else "running" if e.launched else "waiting",
+            "verdict": e.verdict.value if e.verdict else "",
+            "words": verdict(e, alive=loop is not None),
             "val_bpb": e.val_bpb,
             "gain": e.gain,
             "within_noise": e.within_noise,
@@ -197,6 +200,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "judged": state.judged,
         "kept": len(state.kept),
         "verdicts": counts(state),
+        "outcomes": dict(Counter(verdict(e) for e in state.experiments.values() if e.verdict is not None)),
         "last": last,
         "unprotected": list(state.unprotected),
         "banner": scoreboard.banner(state),
@@ -241,12 +245,15 @@ def status(found: dict[str, Any]) -> str:
             f"  best {best:.4f} from #{found['best']['experiment']} ({best - baseline:+.4f} from the baseline "
             f"{baseline:.4f}, noise ±{sigma:.4f}{mark}){noise}"
         )
-    verdicts = ", ".join(f"{count} {name}" for name, count in sorted(found["verdicts"].items())) or "none yet"
-    lines.append(f"  {found['kept']} kept of {found['judged']} judged: {verdicts}")
+    outcomes = dict(sorted(found["outcomes"].items()))
+    broken_off = outcomes.pop(Verdict.INTERRUPTED.words, 0)
+    told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
+    more = f"; {broken_off} interrupted, not counted" if broken_off else ""
+    lines.append(f"  {found['kept']} kept of {found['judged']} judged: {told}{more}")
     for e in reversed(found["last"]):
         score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"
         noise = "  within noise" if e["within_noise"] else ""
-        lines.append(f"  #{e['number']:<4} {e['verdict']:<14} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
+        lines.append(f"  #{e['number']:<4} {e['words']:<18} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
     if said := found["charter_problem"] or "; ".join(found["understood"]):
         lines.append(f"  program.md: {_one_line(said, 400)}")

@@ -35,6 +35,7 @@ class Row:
     seconds: float = 0.0  # wall, over all its trainings
     params: int | None = None
     finding: str = ""
+    words: str = ""  # the verdict as a person reads it
     added: int = 0
     removed: int = 0
 
@@ -136,12 +137,11 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
 
 def _finding(row: Row) -> list[str]:
     assert row.verdict is not None
-    crash = f" ({row.crash})" if row.crash else ""
     score = "" if row.val_bpb is None else f" {row.val_bpb:.4f}"
     gain = "" if row.gain is None else f" ({-row.gain:+.4f}{', within noise' if row.within_noise else ''})"
     agent = f", by {_text(row.agent)}" if row.agent else ""
     return [
-        f"- **#{row.number} {row.verdict.words}{crash}**{score}{gain} · {_text(row.hypothesis)} "
+        f"- **#{row.number} {row.words or row.verdict.words}**{score}{gain} · {_text(row.hypothesis)} "
         f"[+{row.added} -{row.removed} lines{agent}]  ",
         f"  {_text(row.finding)}",
     ]

@@ -168,6 +168,8 @@ class Handler(BaseHTTPRequestHandler):
     def _parts(self, model: str, text: str, counted: int, mishap: str) -> Iterator[bytes]:
         if mishap == "slow":
             time.sleep(30)
+        while mishap == "no line break":
+            yield b"x" * 100_000
         while mishap in ("endless", "drips"):
             time.sleep(0.05 if mishap == "drips" else 0.0)
             yield (

@@ -119,8 +119,14 @@ class AutoResearch(Human, App[str]):
             if getattr(pane, "NUMBER", 0) == number:
                 pane.focus()
         if number == StandingPane.NUMBER and self._noise is not None:
-            found = report.facts(self.bridge.state, self._noise, self.bridge.pid, self.bridge.live, [])
-            self.push_screen(StandingScreen(report.status(found)))
+            self.push_screen(StandingScreen(self._standing))
+
+    def _standing(self) -> str:
+        """What `make status` says, as it is now."""
+        bridge = self.bridge
+        warnings = [bridge.trouble] if bridge.trouble else []
+        noise = self._noise or schedule.noise(bridge.state)
+        return report.status(report.facts(bridge.state, noise, bridge.pid, bridge.live, warnings))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The focused pane is the one that a small or zoomed screen shows."""
@@ -190,9 +196,11 @@ class AutoResearch(Human, App[str]):
             lines = self.bridge.events[-40:]
             self.call_after_refresh(self._settle)
         else:
-            numbers = sorted({n for event in news.events if (n := getattr(event, "number", None)) in state.experiments})
+            told = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
+            numbers = sorted(told | set(state.open if news.alive else ()))  # nobody works on these any more, or again
             lines = list(news.events)
-        main.query_one(ExperimentsPane).show(view.row(state, state.experiments[number]) for number in numbers)
+        alive = self.bridge.pid is not None
+        main.query_one(ExperimentsPane).show(view.row(state, state.experiments[number], alive) for number in numbers)
         words = [line for event in lines if (line := report.line(event, state))]
         if words:
             main.query_one(ActivityPane).add(words)
@@ -216,8 +224,9 @@ class AutoResearch(Human, App[str]):
     def _settle(self) -> None:
         """After the first picture: the rest of the table, and the garbage collector, to which all that is there is old."""
         state = self.bridge.state
-        older = list(reversed(state.experiments))[AT_ONCE:]
-        self.screen_stack[0].query_one(ExperimentsPane).show_older(view.row(state, state.experiments[n]) for n in older)
+        older, alive = list(reversed(state.experiments))[AT_ONCE:], self.bridge.pid is not None
+        rows = (view.row(state, state.experiments[number], alive) for number in older)
+        self.screen_stack[0].query_one(ExperimentsPane).show_older(rows)
         gc.freeze()
         gc.enable()
 
@@ -252,7 +261,7 @@ class AutoResearch(Human, App[str]):
             return
         pane.show(found.number, found.hypothesis, self.diff(found))
         waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
-        pane.tell(found.number, verdict(found), waiting)
+        pane.tell(found.number, verdict(found, self.bridge.pid is not None), waiting)
 
     def diff(self, experiment: Experiment) -> str:
         """The change as a unified diff, '' where its file is gone."""
@@ -389,7 +398,8 @@ class AutoResearch(Human, App[str]):
         if self.now.tiny:
             return
         table = self.query_one(ExperimentsPane)
-        screen = DetailScreen(lambda: self.bridge.state, self.bridge.folder, table.numbers, number)
+        alive = lambda: self.bridge.pid is not None
+        screen = DetailScreen(lambda: self.bridge.state, alive, self.bridge.folder, table.numbers, number)
 
         def back(last: int | None) -> None:
             if last is not None:

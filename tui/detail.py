@@ -41,13 +41,15 @@ class DetailScreen(Screen[int]):
         Binding("left_square_bracket", "older", "older", show=False),
         Binding("right_square_bracket", "newer", "newer", show=False),
         Binding("escape,q,enter", "leave", "back", show=False),
-        Binding("ctrl+c,ctrl+q", "leave", "back", show=False, priority=True),
+        Binding("ctrl+c,ctrl+q", "app.detach", "detach", show=False, priority=True),
     ]
 
-    def __init__(self, state: Callable[[], State], folder: Path, numbers: Sequence[int], number: int) -> None:
-        """`numbers` in the order of the table."""
+    def __init__(
+        self, state: Callable[[], State], alive: Callable[[], bool], folder: Path, numbers: Sequence[int], number: int
+    ) -> None:
+        """`numbers` in the order of the table; `alive` says whether a loop works on the run."""
         super().__init__()
-        self._state, self._folder = state, folder
+        self._state, self._alive, self._folder = state, alive, folder
         self._numbers, self.number = list(numbers), number
 
     def compose(self) -> ComposeResult:
@@ -97,8 +99,9 @@ class DetailScreen(Screen[int]):
         if experiment is None:
             return
         body = self.query_one(Body)
-        body.border_title = f"#{self.number} {words.verdict(experiment)}".replace("[", "\\[")
-        self.query_one("#facts", Static).update(_facts(state, experiment))
+        said = words.verdict(experiment, self._alive())
+        body.border_title = f"#{self.number} {said}".replace("[", "\\[")
+        self.query_one("#facts", Static).update(_facts(state, experiment, said))
         ours, parents = _curve(state, self._folder, experiment.commit), _curve(state, self._folder, experiment.parent)
         plot = self.query_one(Plot)
         plot.display = bool(ours.loss)
@@ -124,12 +127,12 @@ def _draw(plot: Plot, ours: Curve, parents: Curve) -> None:
     plot.range_x(0.0, 1.0)
 
 
-def _facts(state: State, e: Experiment) -> Content:
-    """Hypothesis, finding, and the verdict with its arithmetic."""
+def _facts(state: State, e: Experiment, said: str) -> Content:
+    """Hypothesis, finding, and the verdict with its arithmetic; `said` is the verdict in words."""
     rows: list[Content] = [Content.styled(words.clean(e.hypothesis, 10_000), "bold"), Content("")]
     if e.finding:
         rows.append(_pair("finding", words.clean(e.finding, 4000)))
-    said, reason = words.verdict(e), words.clean(e.reason)
+    reason = words.clean(e.reason)
     rows.append(_pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
     old = state.mean(e.parent)
     scores = state.scores.get(e.commit, {})
@@ -143,10 +146,14 @@ def _facts(state: State, e: Experiment) -> Content:
                           f"noise of one run {e.sigma:.4f}"
                           f"{', within noise' if e.within_noise else ''}")
         )  # fmt: skip
-    rows.append(
-        _pair("cost", f"{words.memory(e.peak_memory)} memory, {words.rate(e.tokens_per_s)} tokens/s, {e.steps} steps, "
-                      f"{words.span(e.seconds)} in all, {e.params or 0:,} parameters")
-    )  # fmt: skip
+    cost = [
+        f"{words.memory(e.peak_memory)} memory" if e.peak_memory else "",
+        f"{words.rate(e.tokens_per_s)} tokens/s" if e.tokens_per_s else "",
+        f"{e.steps} steps" if e.steps else "",
+        f"{words.span(e.seconds)} in all" if e.seconds else "",
+        f"{e.params:,} parameters" if e.params else "",
+    ]
+    rows.append(_pair("cost", ", ".join(filter(None, cost)) or "nothing yet"))
     answer = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
     revised = ", revised by you" if e.revised else ""
     rows.append(_pair("agent", f"{words.clean(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
@@ -203,9 +210,8 @@ def _probes(found: Mapping[str, float]) -> str:
     """What the secret questions of the exam said, in standard errors; large ones would have been a broken rule."""
     names = {"honest_z": "worse where the next token was hidden", "break_z": "better behind the cuts"}
     told = [f"{name} by {found[key]:+.1f}" for key, name in names.items() if key in found]
-    return f"{found.get('probes', 0):.0f} secret questions; {', '.join(told)} standard errors: nothing odd".replace(
-        "-", "−"
-    )
+    words = ", ".join(told).replace("-", "−")
+    return f"{found.get('probes', 0):.0f} secret questions, nothing odd{f' ({words} standard errors)' if words else ''}"
 
 
 def _pair(name: str, text: str) -> Content:

@@ -39,6 +39,19 @@ def parse(diff: str) -> list[Line]:
     return found
 
 
+def first_line(diff: str) -> int:
+    """The line of the new file, from 1, where the first change of a unified diff stands."""
+    line = 0
+    for raw in diff.split("\n"):
+        if match := _HUNK.match(raw):
+            line = int(match[2])
+        elif line and raw[:1] in ("+", "-"):
+            break
+        elif line:
+            line += 1
+    return max(1, line)
+
+
 def count(lines: Sequence[Line]) -> tuple[int, int]:
     """Lines added and removed."""
     return sum(line.sign == "+" for line in lines), sum(line.sign == "-" for line in lines)

@@ -9,6 +9,9 @@ import subprocess
 from pathlib import Path
 
 
+PLUS_LINE = ("vi", "vim", "nvim", "nano", "pico", "emacs", "emacsclient", "micro", "joe", "ne", "jed", "kak", "mcedit")  # +N
+
+
 class NoEditor(Exception):
     """It could not be started; the message is a sentence."""
 
@@ -24,11 +27,12 @@ def command() -> list[str]:
     raise NoEditor("No editor was found. Set EDITOR, for example: export EDITOR=nano")
 
 
-def edit(path: Path) -> None:
-    """Open the file and wait until it is closed. Raises NoEditor."""
+def edit(path: Path, line: int = 1) -> None:
+    """Open the file, where the editor can at a line (from 1), and wait until it is closed. Raises NoEditor."""
     words = command()
+    at = [f"+{line}"] if line > 1 and Path(words[0]).name in PLUS_LINE else []
     try:
-        code = subprocess.run([*words, str(path)]).returncode
+        code = subprocess.run([*words, *at, str(path)]).returncode
     except OSError as error:
         raise NoEditor(f"{words[0]} could not be started ({error.strerror}). Set EDITOR to another one.") from error
     if code:

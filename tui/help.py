@@ -33,7 +33,8 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *MOVES,
-        Binding("escape,q,question_mark,enter,ctrl+c,ctrl+q", "dismiss", "back", priority=True),
+        Binding("escape,q,question_mark,enter", "dismiss", "back", priority=True),
+        Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
     ]
 
     def __init__(self, panes: Sequence[tuple[int, str, str]]) -> None:

@@ -14,7 +14,7 @@ from textual.app import App
 from core import commands
 from core.model import Verdict
 from core.state import Experiment, experiment_id
-from tui import clipboard, editor, view, words
+from tui import clipboard, diffs, editor, view, words
 from tui.menu import Menu
 from tui.prompt import Prompt
 
@@ -123,7 +123,7 @@ class Human(App[str]):
         origin = self.bridge.folder / experiment_id(number) / "train.py"
         draft = self.bridge.folder / f"revised-{number}.py"
         try:
-            source = self._edit(origin, draft)
+            source = self._edit(origin, draft, self._first_change(number))
             self._put_away(draft, source is None or await self.obey(commands.Revise(number=number, source=source)))
         finally:
             await self.obey(self._hold(number, False), quiet=True)
@@ -155,13 +155,22 @@ class Human(App[str]):
         else:
             self.tell(f"Your text is kept in {draft}.", seconds=10)
 
-    def _edit(self, origin: Path, draft: Path) -> str | None:
-        """A copy of `origin` in the user's editor. None when nothing was changed."""
+    def _first_change(self, number: int) -> int:
+        """The line of train.py where the change of an experiment begins."""
+        experiment = self.bridge.state.experiments.get(number)
+        try:
+            text = self.diff_path(experiment).read_text(encoding="utf-8", errors="replace") if experiment else ""
+        except OSError:
+            text = ""
+        return diffs.first_line(text)
+
+    def _edit(self, origin: Path, draft: Path, line: int = 1) -> str | None:
+        """A copy of `origin` in the user's editor, opened at a line. None when nothing was changed."""
         try:
             shutil.copyfile(origin, draft)
             before = draft.read_text(encoding="utf-8")
             with self.suspend():
-                editor.edit(draft)
+                editor.edit(draft, line)
             after = draft.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             self.tell(f"{origin} cannot be edited ({error}).", wrong=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,6 +15,9 @@ from tui import words
 from tui.panes.base import MOVES, Pane
 
 
+LIVE_S = 2.0
+
+
 class StandingPane(Pane):
     """The text."""
 
@@ -23,14 +27,16 @@ class StandingPane(Pane):
 
 
 class StandingScreen(ModalScreen[None]):
-    """Any of the usual keys leaves it."""
+    """It follows the run. Any of the usual keys leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *MOVES,
-        Binding("escape,q,8,enter,ctrl+c,ctrl+q", "dismiss", "back", priority=True),
+        Binding("escape,q,8,enter", "dismiss", "back", priority=True),
+        Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
+        Binding("question_mark", "app.explain", "help", priority=True),
     ]
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: Callable[[], str]) -> None:
         super().__init__()
         self._text = text
 
@@ -38,7 +44,12 @@ class StandingScreen(ModalScreen[None]):
         page = StandingPane()
         page.border_title = "8 standing · escape goes back"
         with page:
-            yield Static(Content(words.clean_lines(self._text)))
+            yield Static()
 
     def on_mount(self) -> None:
         self.query_one(StandingPane).focus()
+        self._show()
+        self.set_interval(LIVE_S, self._show)
+
+    def _show(self) -> None:
+        self.query_one(Static).update(Content(words.clean_lines(self._text())))

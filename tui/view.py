@@ -220,8 +220,8 @@ def _per_hour(state: State, now: float) -> float | None:
     return ended * 3600 / (now - began) if ended and now > began + 30 else None
 
 
-def row(state: State, experiment: Experiment) -> Row:
-    """One line of the table."""
+def row(state: State, experiment: Experiment, alive: bool = True) -> Row:
+    """One line of the table. `alive` says whether a loop works on what has no verdict yet."""
     found = experiment.verdict
     parent = state.mean(experiment.parent)
     change = -experiment.gain if experiment.gain is not None else None
@@ -230,8 +230,8 @@ def row(state: State, experiment: Experiment) -> Row:
     return Row(
         number=experiment.number,
         letter=words.letter(experiment),
-        verdict=words.verdict(experiment).removeprefix("crash "),
-        tone=words.TONES.get(found, "") if found else "accent",
+        verdict=words.verdict(experiment, alive).removeprefix("crash "),
+        tone=words.TONES.get(found, "") if found else "accent" if alive else "",
         val_bpb=state.mean(experiment.commit) if found is None or found.kept else experiment.val_bpb,
         change=change,
         memory=experiment.peak_memory,

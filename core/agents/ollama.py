@@ -13,6 +13,7 @@ import ollama
 
 from core import stats
 from core.agents.base import AgentFailed, Ear
+from core.agents.bounded import HOOKS
 from core.agents.chat import LONGEST, Answer, Patience, Truncated
 from core.agents.counting import Counting
 from core.agents.formats import Tier
@@ -44,7 +45,7 @@ class Ollama:
         self._model, self._host = model, host or address()
         self._patience = patience or Patience()
         self._client = ollama.AsyncClient(
-            host=self._host, timeout=httpx.Timeout(None, connect=self._patience.connect_s)
+            host=self._host, timeout=httpx.Timeout(None, connect=self._patience.connect_s), event_hooks=HOOKS
         )
         self._given, self._context, self._grown = context, 0, False
         self._facts: Installed | None = None

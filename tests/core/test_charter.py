@@ -154,3 +154,21 @@ def test_the_budget_is_said_to_stand_elsewhere() -> None:
 )  # fmt: skip
 def test_times_in_figures_are_said_to_be_no_limits(text: str, said: bool) -> None:
     assert any("--budget" in words for words in read(text).understood) is said
+
+
+def test_prose_that_no_rule_knows_is_named() -> None:
+    text = "# Aim\nLow val_bpb.\n\n- Be brave,\n  like a lion.\n- The schedule matters.\nDo not touch WIDTH. At most 5M parameters."
+    found = read(text, KNOWN)
+    assert found.unread == ("Be brave, like a lion.",)
+    assert "ignored" in found.said()[-1] and "“Be brave, like a lion.”" in found.said()[-1]
+    assert found.said(("goals: courage",))[-1] == "goals: courage" and not any("lion" in w for w in found.said(("x",)))
+
+
+def test_of_much_unread_prose_the_first_is_quoted_and_the_rest_counted() -> None:
+    (words,) = read(" ".join(f"Be brave {n}{' and so on' * 20}." for n in range(9))).said()
+    assert words.count("“") == 3 and words.endswith("and 6 more") and len(words) < 300
+
+
+def test_of_the_shipped_charter_little_is_unread() -> None:
+    text = (Path(__file__).resolve().parents[2] / "program.md").read_text()
+    assert 0 < len(read(text, KNOWN).unread) <= 5

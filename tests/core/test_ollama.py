@@ -287,6 +287,15 @@ async def test_an_answer_without_measure_is_a_refused_try_and_the_stream_is_clos
             assert script.closed == 1
 
 
+async def test_an_answer_without_any_line_break_is_broken_off() -> None:
+    script = Script(good, mishap="no line break")
+    with serving(script) as url:
+        agent, _ = model(url)
+        with pytest.raises(AgentFailed, match="without a line break"):
+            await agent.propose(context())
+        assert len(script.requests) == 1
+
+
 # -- leaving the GPU --------------------------------------------------------------------------------------------------
 
 

@@ -22,8 +22,8 @@ KEPT = Row(
     1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, gain=0.0212, sigma=0.008, agent="search",
     seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds: kept.", added=1, removed=1,
 )  # fmt: skip
-NOISE = replace(KEPT, number=2, verdict=Verdict.DISCARD, gain=0.001, within_noise=True, finding="It did not repeat.")
-CRASH = Row(3, "c" * 40, Verdict.CRASH, "Divide by zero", crash="exception", finding="Crashed: ZeroDivisionError")
+NOISE = replace(KEPT, number=2, verdict=Verdict.DISCARD, gain=0.001, within_noise=True, finding="It did not repeat.", words="did not repeat")
+CRASH = Row(3, "c" * 40, Verdict.CRASH, "Divide by zero", crash="exception", finding="Crashed: ZeroDivisionError", words="crash exception")
 SKIPPED = Row(4, "d" * 40, Verdict.SKIPPED, "An idea that nobody liked", finding="Skipped by the human.")
 ROWS = [BASE, KEPT, NOISE, CRASH, SKIPPED]
 HEADER = Header("nov24", "python", "cpu", 60.0, 7, 0.0081, True, baseline=1.6012, best=1.58)
@@ -82,8 +82,8 @@ def test_the_notebook() -> None:
     assert "provisional" in text and "provisional" not in notebook(ROWS, replace(HEADER, provisional=False))
     assert "1 kept of 4." in text
     assert "- **#1 keep** 1.5800 (-0.0212) · Raise the rate [+1 -1 lines, by search]  \n  Better by 0.0212" in text
-    assert "- **#2 discard** 1.5800 (-0.0010, within noise) ·" in text
-    assert "- **#3 crash (exception)** · Divide by zero [+0 -0 lines]  \n  Crashed: ZeroDivisionError" in text
+    assert "- **#2 did not repeat** 1.5800 (-0.0010, within noise) ·" in text
+    assert "- **#3 crash exception** · Divide by zero [+0 -0 lines]  \n  Crashed: ZeroDivisionError" in text
     assert "<script" not in notebook([replace(KEPT, hypothesis="<script>")], HEADER)
     assert "best" not in notebook([], replace(HEADER, baseline=None, best=None))
 

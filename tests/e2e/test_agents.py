@@ -131,7 +131,8 @@ def test_a_failed_restatement_is_asked_again_and_all_is_booked(product: Product)
     form = row["formats"]["understanding"]
     assert (form["asked"], form["answered"], form["passed"]) == (2, 2, 1) and form["tokens"] > 0
     edits = row["formats"]["edits"]
-    assert edits["passed"] == edits["trained"] == 2 and row["tokens"] == edits["tokens"] + form["tokens"]
+    trained = sum(bool(e.launched) for e in state.experiments.values())  # a keep can overtake the second
+    assert edits["passed"] == 2 and edits["trained"] == trained and row["tokens"] == edits["tokens"] + form["tokens"]
 
 
 def test_a_model_on_the_training_gpu_leaves_before_anything_trains(product: Product) -> None:

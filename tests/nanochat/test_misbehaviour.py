@@ -36,10 +36,15 @@ def with_(old: str, new: str, source: str = TRAIN) -> str:
     return source.replace(old, new)
 
 
+STEADY = with_(  # the same steps on any machine, however busy: the same score to the last digit
+    "for x, y in run.batches(BATCH, run.seq_len):", "for _, (x, y) in zip(range(25), run.batches(BATCH, run.seq_len)):"
+)
+
+
 @pytest.fixture(scope="module")
 def honest(harness: Harness) -> float:
     """The score of the honest model: the yardstick that no cheat may pass."""
-    result = harness.run(TRAIN)
+    result = harness.run(STEADY)
     assert result.outcome is Outcome.SCORED and result.val_bpb is not None
     return result.val_bpb
 
@@ -48,9 +53,8 @@ def honest(harness: Harness) -> float:
 def still_sound(harness: Harness, honest: float):  # type: ignore[no-untyped-def]
     """After each misbehaviour the next honest job scores as ever, and no process is left."""
     yield
-    result = harness.run(TRAIN)
-    assert result.outcome is Outcome.SCORED and result.val_bpb is not None
-    assert abs(result.val_bpb - honest) < 0.5
+    result = harness.run(STEADY)
+    assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-6)
     _, alive = psutil.wait_procs(harness.descendants(), timeout=5)
     assert not alive
 
@@ -262,8 +266,8 @@ def test_a_thread_that_trains_during_the_exam_is_found(harness: Harness) -> None
 
 
 def test_a_printed_score_is_only_output(harness: Harness, honest: float) -> None:
-    result = harness.run(with_(RETURN, "    print('val_bpb: 0.1', flush=True)\n" + RETURN))
-    assert result.val_bpb is not None and abs(result.val_bpb - honest) < 0.5
+    result = harness.run(with_(RETURN, "    print('val_bpb: 0.1', flush=True)\n" + RETURN, STEADY))
+    assert result.val_bpb == pytest.approx(honest, abs=1e-6)
     assert "val_bpb: 0.1" in (harness.folder / result.job / "output.txt").read_text()
 
 
@@ -275,8 +279,8 @@ def test_forged_messages_are_no_score(harness: Harness, honest: float) -> None:
         "            try: os.write(name, json.dumps(text).encode().ljust(4096))\n"
         "            except OSError: pass\n"
     )
-    result = harness.run(with_(MODEL, forge + MODEL), preflight=False)
-    assert result.outcome is Outcome.CRASH or (result.val_bpb or 9) > honest - 0.5
+    result = harness.run(with_(MODEL, forge + MODEL, STEADY), preflight=False)
+    assert result.outcome is Outcome.CRASH or result.val_bpb == pytest.approx(honest, abs=1e-6)
 
 
 # -- what it may touch ------------------------------------------------------------------------------------------------
@@ -377,9 +381,9 @@ def test_too_many_parameters_break_a_rule(harness: Harness) -> None:
 
 
 def test_a_model_that_cannot_answer_a_whole_batch_is_scored_with_less(harness: Harness, honest: float) -> None:
-    greedy = with_(FORWARD, "        if not torch.is_grad_enabled() and len(x) > 2: raise MemoryError\n" + FORWARD)
+    greedy = with_(FORWARD, "        if not torch.is_grad_enabled() and len(x) > 2: raise MemoryError\n" + FORWARD, STEADY)
     result = harness.run(greedy)
-    assert result.outcome is Outcome.SCORED and abs((result.val_bpb or 9) - honest) < 0.5
+    assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-4)
     hopeless = with_(FORWARD, "        if not torch.is_grad_enabled(): raise MemoryError\n" + FORWARD)
     result = harness.run(hopeless)
     assert result.outcome is Outcome.CRASH and result.crash is CrashClass.OUT_OF_MEMORY
@@ -438,6 +442,6 @@ def test_spawning_instead_of_forking_scores_as_well(tiny_data: Path, honest: flo
         cwd=Path(__file__).resolve().parents[2], env=harness_environment("cpu"),
     )  # fmt: skip
     assert job.receive()["event"] == "ready"
-    result = job.run(TRAIN, setup_s=10.0, budget_s=2.0)  # its first steps load what a fork has loaded before
+    result = job.run(STEADY, setup_s=10.0, budget_s=2.0)  # its first steps load what a fork has loaded before
     job.close()
-    assert result.outcome is Outcome.SCORED and (result.val_bpb or 9) < honest + 0.5
+    assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-6)

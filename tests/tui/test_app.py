@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 from core import journal
 from core.stats import Gpu, Machine
 from tests.tui.conftest import HERE, app_on, screen_text, until
+from tests.tui.living import Living
 from tui import keys
 from tui.detail import DetailScreen
 from tui.help import HelpScreen
@@ -158,7 +160,9 @@ async def test_the_eighth_says_how_it_stands(recorded: Path) -> None:
         await pilot.press("8")
         shown = screen_text(app)
         assert "2 kept of 9 judged" in shown and "approval auto" in shown
-        await pilot.press("escape")
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("escape", "escape")
         assert len(app.screen_stack) == 1
 
 
@@ -194,6 +198,18 @@ AT_ONCE = {"approve", "skip", "pause", "rerun"}  # one press is enough; test_liv
 async def test_no_key_beside_a_movement_key_changes_anything_at_once() -> None:
     beside = set("".join(NEIGHBOURS.values()))
     assert not {key.action for key in keys.KEYS if beside & set(key.keys.split(","))} & AT_ONCE
+
+
+@pytest.mark.parametrize("page", ["enter", "question_mark", "8"])
+@pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c"])
+async def test_what_leaves_every_program_leaves_this_one_from_any_page(recorded: Path, page: str, key: str) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press(page)
+        assert len(app.screen_stack) == 2
+        await pilot.press(key)
+    assert app.return_value is not None and "make run" in app.return_value
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
@@ -276,6 +292,32 @@ async def test_a_loop_that_died_is_unmistakable(recorded: Path) -> None:
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         assert "the loop is dead" in screen_text(app)
+
+
+async def test_what_a_dead_loop_left_is_not_called_running(recorded: Path) -> None:
+    run = Living(recorded)
+    run.record("started", pid=os.getpid(), agent="search", gate="auto", slots=1)
+    run.propose(10, "Halve the batch.")
+    run.train(10)
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: "running" in screen_text(app))
+        await run.close()
+        await until(pilot, lambda: "the loop is dead" in screen_text(app) and "was running" in screen_text(app))
+        await pilot.press("j", "k", "enter")
+        assert "was running" in screen_text(app)
+
+
+async def test_what_was_not_trained_yet_shows_no_zeros(recorded: Path) -> None:
+    run = Living(recorded)
+    run.propose(10, "Halve the batch.")
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        app._open(10)
+        await until(pilot, lambda: "nothing yet" in screen_text(app))
+        assert "0 steps" not in screen_text(app) and "0s in all" not in screen_text(app)
+    await run.close()
 
 
 def spoil(folder: Path) -> None:

@@ -21,6 +21,13 @@ def test_a_diff_of_ours_is_parsed_back() -> None:
     ]
 
 
+def test_where_a_change_begins() -> None:
+    long = "".join(f"x{n} = {n}\n" for n in range(50))
+    assert diffs.first_line(edits.unified(long, long.replace("x30 = 30", "x30 = 31"))) == 31
+    assert diffs.first_line(edits.unified(long, long.replace("x30 = 30\n", ""))) == 31
+    assert diffs.first_line("") == diffs.first_line("nonsense") == 1
+
+
 def test_markup_in_code_stays_text() -> None:
     assert "b = [2]  # [bold]" in diffs.render(diffs.parse(edits.unified(OLD, NEW)), 60).plain
 
