@@ -54,6 +54,10 @@ class Ollama:
         self._held = False  # asked since it was last released
         self._foreign = self._stuck = self._told = False  # see `_look` and `release`
 
+    def inherit(self) -> None:
+        """A loop that was killed may have left the model loaded: so far it counts as ours."""
+        self._stuck = True
+
     async def context(self, least: int) -> int:
         """Constant, but for one enlargement: another one makes the server load the model again."""
         if self._context and (self._given or self._grown or least <= self._context):

@@ -331,6 +331,16 @@ async def test_a_model_that_somebody_else_uses_stays_and_that_is_said_once() -> 
         assert not script.loaded and script.requests[-1]["keep_alive"] == "15m"
 
 
+async def test_what_a_killed_loop_left_loaded_is_ours() -> None:
+    script = Script(good, loaded={MODEL})
+    with serving(script) as url:
+        agent, told = model(url, on_gpu=True)
+        agent.inherit()
+        await agent.propose(context())
+        await agent.release()
+        assert not script.loaded and not any("before this run asked it" in words for words in told)
+
+
 async def test_a_server_that_was_never_reached_is_not_asked_to_unload() -> None:
     agent, told = model("http://127.0.0.1:9", on_gpu=True)
     with pytest.raises(AgentFailed, match="does not answer"):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import libtmux
 import psutil
@@ -17,6 +18,7 @@ import pytest
 from core import journal
 from core.model import Verdict
 from core.state import Experiment, State
+from tests.ollama_server import Script, serving
 from tests.product import Product, edit
 
 IDEAS = [edit(f"Idea {i}: decay a little.", ("DECAY = 0.0 ", f"DECAY = 0.0{i} ")) for i in range(1, 30)]
@@ -228,6 +230,25 @@ elif path.name.startswith("own"):
 else:
     path.write_text(text.replace("DECAY = 0.01 ", "DECAY = 0.55 "))
 """
+
+
+def test_where_ollama_has_no_model_one_is_offered_before_the_app_opens(desk: Desk) -> None:
+    def answer(body: dict[str, Any], count: int) -> dict[str, Any]:
+        edits = [{"search": "DECAY = 0.0 ", "replace": f"DECAY = 0.{count + 1} "}]
+        return {"hypothesis": f"idea {count}", "edits": edits}
+
+    script = Script(answer, models=())
+    with serving(script) as url:
+        desk.shell(f"export OLLAMA_HOST={url}; clear")
+        desk.shell(" ".join(["ar", *(word for word in desk.product.options() if word != "--headless"), "--budget", BUDGET]))
+        desk.sees("Ollama runs here but has no model. Pull", "now?")
+        assert not (desk.product.logs / "r").exists()
+        desk.type("y", "Enter")
+        desk.sees("1 program.md", "waits for you")
+        (model,) = script.models
+        assert desk.state.experiments[1].agent == f"ollama:{model}" and desk.state.gate == "ask"
+        desk.type("a")
+        desk.experiment(1, lambda e: e.approved == "human", "the first is approved")
 
 
 def test_without_a_terminal_it_is_headless_by_itself(product: Product) -> None:
