@@ -197,7 +197,7 @@ def keys(folder: Path, busy: bool) -> None:
     try:
         app = Terminal(f"{sys.executable} -m tui {run}", folder)
         app.until("1 program.md", "training", seconds=120)
-        moves = [app.change(key) for key in ("5", "1", "2", "5", "3", "7") * 8]
+        moves = [app.change(key) for key in ("1", "2", "5", "3", "7", "5") * 8]
         zooms = [app.change("z") for _ in range(20)]
         acks = []
         for _ in range(20):

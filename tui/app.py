@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePath
 from typing import ClassVar
 
@@ -45,6 +46,7 @@ FULL = (120, 36)  # columns and rows from which all panes are shown at once
 LEAST = (72, 20)
 PLOT_S = 2.0  # a curve is drawn at most so often
 AT_ONCE = 120  # rows of the table in the first picture
+REST_S = 0.05  # the other panes follow when the cursor has rested for so long
 SPARK = 12  # columns of the sparkline in the status
 LIVE_S = 1.0  # and so are progress and time left
 PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
@@ -207,7 +209,7 @@ class AutoResearch(Human, App[str]):
         if news.first or any(isinstance(event, ev.Judged | ev.Measured) for event in news.events):
             main.query_one(NightPane).show(view.night(state))
         if news.program:
-            self.run_worker(main.query_one(ProgramPane).show(self.bridge.program_text), exit_on_error=False)
+            main.query_one(ProgramPane).show(self.bridge.program_text)
         if news.program or news.first or any(isinstance(event, ev.Charter | ev.Proposed) for event in news.events):
             self._show_program()
         if news.machine:
@@ -378,7 +380,8 @@ class AutoResearch(Human, App[str]):
 
     def on_experiments_pane_selected(self, event: ExperimentsPane.Selected) -> None:
         self._chosen = event.number
-        self.call_after_refresh(self._show_chosen, event.number)  # the cursor moves first
+        later = partial(self._show_chosen, event.number)
+        self.screen_stack[0].set_timer(REST_S, later)  # while it moves on, only the cursor is drawn
 
     def _show_chosen(self, number: int | None) -> None:
         if number == self._chosen:  # and is not on to the next one already

@@ -120,11 +120,14 @@ def label(key: Key, now: Now) -> str:
 def valid(action: str, now: Now) -> bool:
     """Whether an action makes sense now; what is not in the table always does."""
     known = [key for key in KEYS if key.action == action]
-    if known and ((now.tiny and action != "detach") or (now.detail and action not in IN_DETAIL)):
+    if action == "detach":  # from anywhere; in the details q only goes back, ctrl+c and ctrl+q do not
+        return True
+    if known and (now.tiny or (now.detail and action not in IN_DETAIL)):
         return False
     return all(key.valid(now) for key in known)
 
 
 def offered(now: Now) -> list[Key]:
     """The keys that are valid now, the most wanted first."""
-    return [key for action in FOOTER for key in KEYS if key.action == action and valid(action, now)]
+    actions = [action for action in FOOTER if valid(action, now) and not (now.detail and action == "detach")]
+    return [key for action in actions for key in KEYS if key.action == action]

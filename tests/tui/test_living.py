@@ -14,7 +14,7 @@ from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.detail import DetailScreen
 from tui.menu import Menu
-from tui.panes.experiments import ExperimentsPane
+from tui.panes.experiments import LINE, ExperimentsPane
 from tui.prompt import Prompt
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
@@ -284,9 +284,9 @@ async def test_a_theme_repaints_the_table(living: Living) -> None:
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.now.waiting)
         table = app.query_one(ExperimentsPane)
-        before = str(table.get_cell("8", "verdict").style)
+        before = str(table.get_cell("8", LINE).spans)
         app.theme = "gruvbox"
-        await until(pilot, lambda: str(table.get_cell("8", "verdict").style) != before)
+        await until(pilot, lambda: str(table.get_cell("8", LINE).spans) != before)
 
 
 async def test_following_again_shows_the_newest_on_top_whatever_the_order(living: Living) -> None:

@@ -70,9 +70,15 @@ class ChangePane(Pane):
         width = self.scrollable_content_region.width
         _, hypothesis, _ = self._shown or (0, "", "")
         short = words.clean(hypothesis, max(60, width * HYPOTHESIS_LINES - 8))  # the detail screen has all of it
-        self.query_one("#hypothesis", Static).update(Content(short))
-        self.query_one("#diff", Static).update(diffs.render(self._lines, width))
+        self._put("#hypothesis", Content(short))
+        self._put("#diff", diffs.render(self._lines, width))
         self._wide = diffs.wide(self._lines, width)
+
+    def _put(self, where: str, content: Content) -> None:
+        """Only another height moves anything else."""
+        box = self.query_one(where, Static)
+        width, height = box.size
+        box.update(content, layout=not width or content.get_height({}, width) != height)
 
     def on_resize(self, event: events.Resize) -> None:
         del event

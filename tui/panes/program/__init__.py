@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from rich import markdown
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.theme import Theme
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from tui.panes.base import Pane
 
 
 class ProgramPane(Pane):
-    """Rendered Markdown, with the understanding below."""
+    """Rendered Markdown, with the understanding above."""
 
     NUMBER: ClassVar[int] = 1
     NAME: ClassVar[str] = "program.md"
@@ -21,13 +24,21 @@ class ProgramPane(Pane):
         "Your charter: what to research and what to leave alone. `m` edits it; the next proposal uses it."
     )
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = ""
+
     def compose(self) -> ComposeResult:
         yield Static(id="understood")
-        yield Markdown(id="charter", open_links=False)
+        yield Static(id="charter")
 
-    async def show(self, text: str) -> None:
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.show(self._text))
+
+    def show(self, text: str) -> None:
         """The file changed, or is shown for the first time."""
-        await self.query_one(Markdown).update(_body(text))
+        self._text = text
+        self.query_one("#charter", Static).update(_Charter(_body(text), self.app.theme_variables))
 
     def tell(self, used_from: int | None, changed: bool, understood: Sequence[str], problem: str) -> None:
         """Which experiments used this text, and what the loop makes of it."""
@@ -41,6 +52,30 @@ class ProgramPane(Pane):
         box = self.query_one("#understood", Static)
         box.display = bool(words)
         box.update(Content("\n").join(words))
+
+
+class _Heading(markdown.Heading):
+    LEVEL_ALIGN: ClassVar = {}  # all at the left
+
+
+class _Markdown(markdown.Markdown):
+    elements: ClassVar = {**markdown.Markdown.elements, "heading_open": _Heading}
+
+
+class _Charter:
+    """Markdown in the app's colours, as one renderable: a widget for each paragraph makes every change of focus slow."""
+
+    def __init__(self, text: str, variables: Mapping[str, str]) -> None:
+        accent = variables.get("accent", "")
+        head = f"bold {accent if accent.startswith('#') else ''}"
+        quiet = {f"markdown.{name}": "none" for name in ("item.bullet", "item.number", "block_quote", "code", "code_block")}
+        heads = {f"markdown.h{level}": head for level in range(1, 7)}
+        self._theme = Theme({**quiet, **heads, "markdown.code": "bold"})
+        self._text = _Markdown(text, hyperlinks=False, code_theme="bw")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with console.use_theme(self._theme):
+            yield from list(console.render(self._text, options))
 
 
 def _body(text: str) -> str:
