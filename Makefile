@@ -10,6 +10,7 @@ TORCH_INDEX ?=
 PY := .venv/bin/python
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
+QUIET := $(if $(MAKE_TERMOUT),,-q)# pip shows how far it is where somebody sees it
 CLEAN := env -u PYTHONPATH -u PYTHONHOME
 
 run: $(RUNTIME)
@@ -41,9 +42,9 @@ $(RUNTIME): requirements.txt
 	if [ -z "$$found" ]; then echo "AutoResearch needs Python 3.11 or newer, and none was found. Nothing was installed." >&2; exit 1; fi; \
 	if [ "$$found" != $(PY) ]; then rm -rf .venv; $$found -m venv .venv || \
 	  { echo "Python has no venv module here. Install it (on Debian and Ubuntu: apt install python3-venv) and try again." >&2; exit 1; }; fi
-	@echo "Installing the pinned packages into .venv; this happens once."
-	@if [ -n "$(TORCH_INDEX)" ]; then $(PY) -m pip install -q --index-url "$(TORCH_INDEX)" "torch==2.13.*"; fi
-	@$(PY) -m pip install -q -r requirements.txt 2> >(grep -v '^WARNING: Location' >&2)
+	@echo "Installing the pinned packages into .venv; this happens once and takes some minutes."
+	@if [ -n "$(TORCH_INDEX)" ]; then $(PY) -m pip install $(QUIET) --index-url "$(TORCH_INDEX)" "torch==2.13.*"; fi
+	@$(PY) -m pip install $(QUIET) -r requirements.txt 2> >(grep -v '^WARNING: Location' >&2)
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)

@@ -31,6 +31,7 @@ from core.journal import JournalError, RunBusy
 from core.laboratory import Laboratory
 from core.loop import Loop
 from core.model import Limits, RunConfig
+from core.profiles import PROFILES
 from core.project import Project, UsageError, find, manifest
 from core.proposer import Proposer
 from core.repository import RepositoryError
@@ -46,7 +47,7 @@ app = typer.Typer(
 AgentName = Annotated[
     str | None,
     typer.Option(
-        help="Who proposes: search, ollama:MODEL, openai:MODEL, command:CMD, claude, codex, opencode, aider, script:FILE, "
+        help="Who proposes: search, ollama:MODEL, openai:MODEL, command:CMD, claude, codex, opencode, aider, script:FILE, python:FILE, "
         "or several with commas between, which take turns.",
         show_default="a model of Ollama where one fits, else search",
     ),
@@ -98,7 +99,7 @@ def run(
     max_hours: Annotated[float | None, typer.Option(min=0.0, help="End after so many hours.")] = None,
     max_crashes: Annotated[int, typer.Option(min=1, help="End after so many failures in a row.")] = 20,
     profile: Annotated[
-        str | None, typer.Option(help="Size of everything; tiny is for trying it out.", show_default="by the machine")
+        str | None, typer.Option(help=f"Size of everything: {', '.join(PROFILES)}; tiny is for trying it out.", show_default="by the machine")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
     logs: Logs = None,
@@ -322,14 +323,16 @@ def final_report(name: Name = None, logs: Logs = None) -> None:
     lab, lock = begin.open_run(project, chosen, options, _print_event)
     executor = LocalExecutor(lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", gpu=0)
 
-    async def work() -> None:
+    async def work() -> ev.Reported:
         try:
-            await final(lab, executor)
+            return await final(lab, executor)
         finally:
             await executor.close()
 
+    say("Training the start and the best once more, on a seed that no verdict has used.")
     try:
-        asyncio.run(work())
+        found = asyncio.run(work())
+        say(report.final(found, schedule.noise(lab.state), _short(lab.folder)))
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:
@@ -394,7 +397,7 @@ def prepare(context: typer.Context) -> None:
 
 def _prepare_for(project: Project, config: RunConfig, asked: str | None) -> None:
     """The dataset of a run; the embedded one where another was not asked for and cannot be had."""
-    say(f"Preparing the dataset {config.dataset} first.")
+    say(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
     vocab = str(config.vocab_size)
     code = _prepare(project, ["--dataset", config.dataset, "--vocab", vocab])
     if code and asked is None and config.dataset != "python":

@@ -289,6 +289,17 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     return lines
 
 
+def final(found: ev.Reported, noise: Noise, folder: str) -> str:
+    """What the difference on the test split is worth, and where all of it lies."""
+    error = 2**0.5 * noise.sigma  # of a difference of two single scores
+    gain = found.baseline - found.best
+    words = "beyond" if abs(gain) > 2 * error else "within"
+    return (
+        f"That is {words} the noise: the difference of two such scores has a standard error of {error:.4f}. "
+        f"Curves and output: {folder}/report."
+    )
+
+
 def run_line(found: dict[str, Any]) -> str:
     """One run in the list of all runs."""
     best = found["best"]["val_bpb"]
