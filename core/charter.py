@@ -80,7 +80,8 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         understood.append("times are no limits here: the budget is what --budget says")
     if not prose.strip():
         ignored.append("there is no text besides the front matter")
-    return Charter(**limits, weights=weights, understood=tuple(understood), ignored=tuple(ignored), unread=_unread(prose, limits.get("off_limits", ())))
+    strange = _unread(prose, limits.get("off_limits", ()))
+    return Charter(**limits, weights=weights, understood=tuple(understood), ignored=tuple(ignored), unread=strange)
 
 
 def _said(value: object) -> str:

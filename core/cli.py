@@ -99,7 +99,10 @@ def run(
     max_hours: Annotated[float | None, typer.Option(min=0.0, help="End after so many hours.")] = None,
     max_crashes: Annotated[int, typer.Option(min=1, help="End after so many failures in a row.")] = 20,
     profile: Annotated[
-        str | None, typer.Option(help=f"Size of everything: {', '.join(PROFILES)}; tiny is for trying it out.", show_default="by the machine")
+        str | None,
+        typer.Option(
+            help=f"Size of everything: {', '.join(PROFILES)}; tiny is for trying it out.", show_default="by the machine"
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
     logs: Logs = None,

@@ -42,23 +42,25 @@ def rows(state: State, sigma: float) -> list[Row]:
                 commit=base.commit,
                 verdict=None,
                 hypothesis=results.BASELINE,
-                val_bpb=base.val_bpb,
+                val_bpb=state.mean(base.commit),
                 memory=base.peak_memory,
                 sigma=sigma,
                 seconds=base.total_wall_s,
                 params=base.params,
             )
         )
-    return found + [_row(experiment) for experiment in state.experiments.values() if experiment.verdict is not None]
+    return found + [
+        _row(state, experiment) for experiment in state.experiments.values() if experiment.verdict is not None
+    ]
 
 
-def _row(experiment: Experiment) -> Row:
+def _row(state: State, experiment: Experiment) -> Row:
     return Row(
         number=experiment.number,
         commit=experiment.commit,
         verdict=experiment.verdict,
         hypothesis=experiment.hypothesis,
-        val_bpb=experiment.val_bpb,
+        val_bpb=state.score(experiment),
         memory=experiment.peak_memory,
         crash=experiment.crash,
         gain=experiment.gain,

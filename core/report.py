@@ -167,7 +167,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
             "number": e.number,
             "verdict": e.verdict.value if e.verdict else "",
             "words": verdict(e, alive=loop is not None),
-            "val_bpb": e.val_bpb,
+            "val_bpb": state.score(e),
             "gain": e.gain,
             "within_noise": e.within_noise,
             "agent": e.agent,

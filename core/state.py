@@ -128,6 +128,12 @@ class State:
         scores = self.scores.get(commit)
         return sum(scores.values()) / len(scores) if scores else None
 
+    def score(self, experiment: Experiment) -> float | None:
+        """The val_bpb that stands for an experiment everywhere: of one that was kept, or still runs, the mean over all its
+        seeds so far; of the others what the verdict was made on."""
+        settled = experiment.verdict is not None and not experiment.verdict.kept
+        return experiment.val_bpb if settled else self.mean(experiment.commit)
+
     @property
     def commits(self) -> list[str]:
         """The fit commit and then exactly the kept ones: what the run's branch holds."""

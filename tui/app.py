@@ -401,8 +401,7 @@ class AutoResearch(Human, App[str]):
         if self.now.tiny:
             return
         table = self.query_one(ExperimentsPane)
-        alive = lambda: self.bridge.pid is not None
-        screen = DetailScreen(lambda: self.bridge.state, alive, self.bridge.folder, table.numbers, number)
+        screen = DetailScreen(self.bridge, table.numbers, number)
 
         def back(last: int | None) -> None:
             if last is not None:

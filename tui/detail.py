@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from textual import events
 from textual.app import ComposeResult
@@ -33,6 +33,14 @@ class Body(Pane):
     NAME: ClassVar[str] = "body"
 
 
+class Run(Protocol):
+    """What is looked at: the state as it is now, and the loop that works on it, if any."""
+
+    state: State
+    folder: Path
+    pid: int | None
+
+
 class DetailScreen(Screen[int]):
     """Dismissed with the number that was looked at last."""
 
@@ -44,12 +52,10 @@ class DetailScreen(Screen[int]):
         Binding("ctrl+c,ctrl+q", "app.detach", "detach", show=False, priority=True),
     ]
 
-    def __init__(
-        self, state: Callable[[], State], alive: Callable[[], bool], folder: Path, numbers: Sequence[int], number: int
-    ) -> None:
-        """`numbers` in the order of the table; `alive` says whether a loop works on the run."""
+    def __init__(self, run: Run, numbers: Sequence[int], number: int) -> None:
+        """`numbers` in the order of the table."""
         super().__init__()
-        self._state, self._alive, self._folder = state, alive, folder
+        self._run, self._folder = run, run.folder
         self._numbers, self.number = list(numbers), number
 
     def compose(self) -> ComposeResult:
@@ -69,7 +75,7 @@ class DetailScreen(Screen[int]):
 
     def _grow(self) -> None:
         """A running experiment has a curve that grows and output that comes."""
-        experiment = self._state().experiments.get(self.number)
+        experiment = self._run.state.experiments.get(self.number)
         if experiment is not None and experiment.verdict is None:
             self.show()
 
@@ -94,12 +100,12 @@ class DetailScreen(Screen[int]):
 
     def show(self) -> None:
         """Draw the experiment as the journal knows it now."""
-        state = self._state()
+        state = self._run.state
         experiment = state.experiments.get(self.number)
         if experiment is None:
             return
         body = self.query_one(Body)
-        said = words.verdict(experiment, self._alive())
+        said = words.verdict(experiment, self._run.pid is not None)
         body.border_title = f"#{self.number} {said}".replace("[", "\\[")
         self.query_one("#facts", Static).update(_facts(state, experiment, said))
         ours, parents = _curve(state, self._folder, experiment.commit), _curve(state, self._folder, experiment.parent)
@@ -136,9 +142,9 @@ def _facts(state: State, e: Experiment, said: str) -> Content:
     rows.append(_pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
     old = state.mean(e.parent)
     scores = state.scores.get(e.commit, {})
-    if e.val_bpb is not None:
+    if (score := state.score(e)) is not None:
         each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
-        rows.append(_pair("val_bpb", f"{words.bpb(e.val_bpb)} against the parent's {words.bpb(old)}; {each}"))
+        rows.append(_pair("val_bpb", f"{words.bpb(score)} against the parent's {words.bpb(old)}; {each}"))
     if e.gain is not None:
         error = f" ± {e.error:.4f}" if e.error is not None else ""
         rows.append(

@@ -8,8 +8,21 @@ import shutil
 import subprocess
 from pathlib import Path
 
-
-PLUS_LINE = ("vi", "vim", "nvim", "nano", "pico", "emacs", "emacsclient", "micro", "joe", "ne", "jed", "kak", "mcedit")  # +N
+PLUS_LINE = (
+    "vi",
+    "vim",
+    "nvim",
+    "nano",
+    "pico",
+    "emacs",
+    "emacsclient",
+    "micro",
+    "joe",
+    "ne",
+    "jed",
+    "kak",
+    "mcedit",
+)  # +N
 
 
 class NoEditor(Exception):

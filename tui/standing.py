@@ -14,7 +14,6 @@ from textual.widgets import Static
 from tui import words
 from tui.panes.base import MOVES, Pane
 
-
 LIVE_S = 2.0
 
 

@@ -22,8 +22,24 @@ KEPT = Row(
     1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, gain=0.0212, sigma=0.008, agent="search",
     seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds: kept.", added=1, removed=1,
 )  # fmt: skip
-NOISE = replace(KEPT, number=2, verdict=Verdict.DISCARD, gain=0.001, within_noise=True, finding="It did not repeat.", words="did not repeat")
-CRASH = Row(3, "c" * 40, Verdict.CRASH, "Divide by zero", crash="exception", finding="Crashed: ZeroDivisionError", words="crash exception")
+NOISE = replace(
+    KEPT,
+    number=2,
+    verdict=Verdict.DISCARD,
+    gain=0.001,
+    within_noise=True,
+    finding="It did not repeat.",
+    words="did not repeat",
+)
+CRASH = Row(
+    3,
+    "c" * 40,
+    Verdict.CRASH,
+    "Divide by zero",
+    crash="exception",
+    finding="Crashed: ZeroDivisionError",
+    words="crash exception",
+)
 SKIPPED = Row(4, "d" * 40, Verdict.SKIPPED, "An idea that nobody liked", finding="Skipped by the human.")
 ROWS = [BASE, KEPT, NOISE, CRASH, SKIPPED]
 HEADER = Header("nov24", "python", "cpu", 60.0, 7, 0.0081, True, baseline=1.6012, best=1.58)

@@ -240,7 +240,9 @@ def test_where_ollama_has_no_model_one_is_offered_before_the_app_opens(desk: Des
     script = Script(answer, models=())
     with serving(script) as url:
         desk.shell(f"export OLLAMA_HOST={url}; clear")
-        desk.shell(" ".join(["ar", *(word for word in desk.product.options() if word != "--headless"), "--budget", BUDGET]))
+        desk.shell(
+            " ".join(["ar", *(word for word in desk.product.options() if word != "--headless"), "--budget", BUDGET])
+        )
         desk.sees("Ollama runs here but has no model. Pull", "now?")
         assert not (desk.product.logs / "r").exists()
         desk.type("y", "Enter")

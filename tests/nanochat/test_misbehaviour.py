@@ -381,7 +381,9 @@ def test_too_many_parameters_break_a_rule(harness: Harness) -> None:
 
 
 def test_a_model_that_cannot_answer_a_whole_batch_is_scored_with_less(harness: Harness, honest: float) -> None:
-    greedy = with_(FORWARD, "        if not torch.is_grad_enabled() and len(x) > 2: raise MemoryError\n" + FORWARD, STEADY)
+    greedy = with_(
+        FORWARD, "        if not torch.is_grad_enabled() and len(x) > 2: raise MemoryError\n" + FORWARD, STEADY
+    )
     result = harness.run(greedy)
     assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-4)
     hopeless = with_(FORWARD, "        if not torch.is_grad_enabled(): raise MemoryError\n" + FORWARD)

@@ -68,7 +68,9 @@ class _Charter:
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         accent = variables.get("accent", "")
         head = f"bold {accent if accent.startswith('#') else ''}"
-        quiet = {f"markdown.{name}": "none" for name in ("item.bullet", "item.number", "block_quote", "code", "code_block")}
+        quiet = {
+            f"markdown.{name}": "none" for name in ("item.bullet", "item.number", "block_quote", "code", "code_block")
+        }
         heads = {f"markdown.h{level}": head for level in range(1, 7)}
         self._theme = Theme({**quiet, **heads, "markdown.code": "bold"})
         self._text = _Markdown(text, hyperlinks=False, code_theme="bw")
