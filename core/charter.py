@@ -31,6 +31,7 @@ BUDGET = re.compile(
     r"\bmax_(seconds|minutes|budget)\b|\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I
 )  # a time in figures
 AIM = re.compile(r"\b(val_bpb|bpb|bits per byte|validation (loss|score))\b", re.I)  # what every run aims at
+QUOTES, QUOTE = 2, 45  # sentences that are quoted as ignored, and characters of each
 FOCUS_WEIGHT, MENTION_WEIGHT = 3.0, 1.5
 
 
@@ -102,9 +103,10 @@ def _unread(prose: str, off_limits: Collection[str]) -> tuple[str, ...]:
 
 
 def _unread_words(sentences: Sequence[str]) -> str:
-    shown = " ".join(f"“{sentence if len(sentence) <= 60 else sentence[:59] + '…'}”" for sentence in sentences[:3])
-    more = f" and {len(sentences) - 3} more" if len(sentences) > 3 else ""
-    return f"ignored, since only a language model could read it: {shown}{more}"
+    """The first ones quoted, the rest counted."""
+    shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in sentences[:QUOTES])
+    more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
+    return f"ignored, as only a language model reads it: {shown}{more}"
 
 
 def _split(text: str) -> tuple[str, str]:
