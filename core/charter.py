@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Any
 
 import yaml
+from markdown_it import MarkdownIt
 from pydantic import Field
 
 from core.model import Data
@@ -48,7 +50,7 @@ class Charter(Data):
     weights: dict[str, float] = Field(default_factory=dict)
     understood: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()  # sentences that no rule here knows: a language model reads them, `search` does not
+    unread: tuple[str, ...] = ()  # sentences that no rule here knows: language models read them, `search` does not
 
     def said(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
         """All there is to show. What a language model `restated` has been read, so nothing of it is called unread."""
@@ -90,15 +92,20 @@ def _said(value: object) -> str:
 
 
 def _unread(prose: str, off_limits: Collection[str]) -> tuple[str, ...]:
-    """Sentences without a topic, a limit, a name that is off limits, or the aim."""
-    words = [*(word for topic in TOPICS.values() for word in topic), *off_limits]
+    """Sentences of its paragraphs and lists without a topic, a limit, a name that is off limits, or the aim."""
+    words = [*(word for topic in TOPICS.values() for word in topic), *filter(None, off_limits)]
     known = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, words)) + r")(?!\w)", re.I)
+    tokens = MarkdownIt().enable("table").parse(prose)
     found = []
-    for sentence in _sentences(prose, ends=".!?"):
-        plain = sentence.lstrip("-*+> ").strip()
-        bound = _bound(sentence, _PARAMS) or _bound(sentence, _MEMORY) or BUDGET.search(sentence)
-        if re.search(r"\w", plain) and not (plain.startswith("#") or bound or AIM.search(plain) or known.search(plain)):
-            found.append(clean(plain, 200))
+    for before, token in pairwise(tokens):
+        if before.type != "paragraph_open" or token.content.rstrip().endswith(":"):  # a heading, code, a table; a label
+            continue
+        for sentence in re.split(r"(?<=[.!?])\s+(?![a-z])", token.content):
+            plain = " ".join(sentence.split())
+            parts = _sentences(plain)
+            bound = any(_bound(part, _PARAMS) or _bound(part, _MEMORY) for part in parts) or BUDGET.search(plain)
+            if re.search(r"[^\W\d_]{2}", plain) and not (bound or AIM.search(plain) or known.search(plain)):
+                found.append(clean(plain, 200))
     return tuple(found)
 
 
@@ -106,7 +113,7 @@ def _unread_words(sentences: Sequence[str]) -> str:
     """The first ones quoted, the rest counted."""
     shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in sentences[:QUOTES])
     more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
-    return f"ignored, as only a language model reads it: {shown}{more}"
+    return f"ignored by all but language models: {shown}{more}"
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -241,13 +248,13 @@ def _names_in_prose(prose: str, known: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sentences(prose: str, ends: str = ".;!?") -> list[str]:
+def _sentences(prose: str) -> list[str]:
     """Sentences, across line breaks; a heading, a list's item or an empty line ends one."""
     joined = re.sub(r"\n(?!\s*(?:\n|[-*+#>]|\d+[.)]\s))\s*", " ", prose)
     return [
         words
         for line in joined.splitlines()
-        for part in re.split(rf"(?<=[{ends}])\s", line)
+        for part in re.split(r"(?<=[.;!?])\s", line)
         if (words := " ".join(part.split()))
     ]
 

@@ -23,7 +23,7 @@ from rich.panel import Panel
 from core import begin, commands, journal, live, report, schedule, stats, terminal
 from core import events as ev
 from core.agents import registry
-from core.agents.base import Agent, members
+from core.agents.base import Agent
 from core.begin import Options
 from core.executor import ExecutorFailed, LocalExecutor
 from core.frozen import Changed
@@ -171,12 +171,6 @@ def _offer_missing(spec: str) -> None:
 
 def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
-
-    before = lab.state.started
-    if before is not None and lab.state.stopped is None:
-        for part in members(agent):
-            if hasattr(part, "inherit") and part.name in before.agent.split(","):
-                part.inherit()
 
     async def work() -> None:
         executors = [

@@ -49,18 +49,16 @@ def rows(state: State, sigma: float) -> list[Row]:
                 params=base.params,
             )
         )
-    return found + [
-        _row(state, experiment) for experiment in state.experiments.values() if experiment.verdict is not None
-    ]
+    return found + [_row(experiment) for experiment in state.experiments.values() if experiment.verdict is not None]
 
 
-def _row(state: State, experiment: Experiment) -> Row:
+def _row(experiment: Experiment) -> Row:
     return Row(
         number=experiment.number,
         commit=experiment.commit,
         verdict=experiment.verdict,
         hypothesis=experiment.hypothesis,
-        val_bpb=state.score(experiment),
+        val_bpb=experiment.val_bpb,
         memory=experiment.peak_memory,
         crash=experiment.crash,
         gain=experiment.gain,

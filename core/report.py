@@ -166,8 +166,8 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         {
             "number": e.number,
             "verdict": e.verdict.value if e.verdict else "",
-            "words": verdict(e, alive=loop is not None),
-            "val_bpb": state.score(e),
+            "outcome": verdict(e, alive=loop is not None),
+            "val_bpb": e.val_bpb,
             "gain": e.gain,
             "within_noise": e.within_noise,
             "agent": e.agent,
@@ -176,6 +176,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         }
         for e in list(state.experiments.values())[-5:]
     ]
+    scores = scoreboard.scores(state)
     return {
         "run": config.name,
         "loop": {"alive": loop is not None, "pid": loop},
@@ -204,8 +205,8 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "last": last,
         "unprotected": list(state.unprotected),
         "banner": scoreboard.banner(state),
-        "scoreboard": scoreboard.lines(state),
-        "agents": [score.facts for score in scoreboard.scores(state)],
+        "scoreboard": scoreboard.lines(scores),
+        "agents": [score.facts for score in scores],
         "warnings": warnings,
         "understood": list(state.charter.understood) if state.charter else [],
         "charter_problem": state.charter.problem if state.charter else "",
@@ -250,10 +251,11 @@ def status(found: dict[str, Any]) -> str:
     told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
     more = f"; {broken_off} interrupted, not counted" if broken_off else ""
     lines.append(f"  {found['kept']} kept of {found['judged']} judged: {told}{more}")
+    wide = max((len(e["outcome"]) for e in found["last"]), default=0)
     for e in reversed(found["last"]):
         score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"
         noise = "  within noise" if e["within_noise"] else ""
-        lines.append(f"  #{e['number']:<4} {e['words']:<18} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
+        lines.append(f"  #{e['number']:<4} {e['outcome']:<{wide}} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
     if said := found["charter_problem"] or "; ".join(found["understood"]):
         lines.append(f"  program.md: {_one_line(said, 400)}")

@@ -35,7 +35,7 @@ class Row:
     seconds: float = 0.0  # wall, over all its trainings
     params: int | None = None
     finding: str = ""
-    words: str = ""  # the verdict as a person reads it
+    words: str = ""  # the verdict as a person reads it; the baseline has none
     added: int = 0
     removed: int = 0
 
@@ -141,7 +141,7 @@ def _finding(row: Row) -> list[str]:
     gain = "" if row.gain is None else f" ({-row.gain:+.4f}{', within noise' if row.within_noise else ''})"
     agent = f", by {_text(row.agent)}" if row.agent else ""
     return [
-        f"- **#{row.number} {row.words or row.verdict.words}**{score}{gain} · {_text(row.hypothesis)} "
+        f"- **#{row.number} {row.words}**{score}{gain} · {_text(row.hypothesis)} "
         f"[+{row.added} -{row.removed} lines{agent}]  ",
         f"  {_text(row.finding)}",
     ]

@@ -8,7 +8,7 @@ row of a form that keeps failing stops growing by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -138,9 +138,8 @@ def _judge(score: Score, e: Experiment) -> None:
         score.gain += e.gain or 0.0
 
 
-def lines(state: State) -> list[str]:
+def lines(found: Sequence[Score]) -> list[str]:
     """For people; nothing when there was only one agent without a model behind it."""
-    found = scores(state)
     if len(found) < 2 and not any(score.tokens for score in found):
         return []
     told = []

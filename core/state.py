@@ -128,12 +128,6 @@ class State:
         scores = self.scores.get(commit)
         return sum(scores.values()) / len(scores) if scores else None
 
-    def score(self, experiment: Experiment) -> float | None:
-        """The val_bpb that stands for an experiment everywhere: of one that was kept, or still runs, the mean over all its
-        seeds so far; of the others what the verdict was made on."""
-        settled = experiment.verdict is not None and not experiment.verdict.kept
-        return experiment.val_bpb if settled else self.mean(experiment.commit)
-
     @property
     def commits(self) -> list[str]:
         """The fit commit and then exactly the kept ones: what the run's branch holds."""
@@ -281,9 +275,11 @@ class State:
             self.judged_since_best = 0
         if event.role == "baseline" and self.baseline is None:
             self.baseline = event
+        for shown in (experiment, self.experiments[self.kept[-1]] if self.kept else None):
+            if shown is not None and shown.commit == event.commit:  # the best is measured for others' sake too
+                shown.val_bpb = self.mean(event.commit)
         if experiment is not None and experiment.commit == event.commit:
             experiment.measured += 1
-            experiment.val_bpb = self.mean(event.commit)
             experiment.params = event.params
             experiment.steps = event.steps
             experiment.tokens_per_s = event.tokens / event.charged_s if event.charged_s else 0.0

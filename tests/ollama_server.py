@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -146,6 +147,14 @@ class Handler(BaseHTTPRequestHandler):
         script = self.script
         if mishap == "500":
             self._json({"error": "runner has terminated"}, 500)
+            return
+        if mishap == "packed":
+            body = gzip.compress(b"x" * 1_000_000)
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
             return
         if mishap == "html":
             self.send_response(200)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path, PurePath
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -80,6 +80,7 @@ class AutoResearch(Human, App[str]):
         self._rung: set[int] = set()
         self._small = self._zoomed = False
         self._current: Widget | None = None
+        self._rest: Timer | None = None
 
     # -- layout ---------------------------------------------------------------------------------------------------
 
@@ -126,9 +127,9 @@ class AutoResearch(Human, App[str]):
     def _standing(self) -> str:
         """What `make status` says, as it is now."""
         bridge = self.bridge
+        assert self._noise is not None
         warnings = [bridge.trouble] if bridge.trouble else []
-        noise = self._noise or schedule.noise(bridge.state)
-        return report.status(report.facts(bridge.state, noise, bridge.pid, bridge.live, warnings))
+        return report.status(report.facts(bridge.state, self._noise, bridge.pid, bridge.live, warnings))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The focused pane is the one that a small or zoomed screen shows."""
@@ -374,20 +375,27 @@ class AutoResearch(Human, App[str]):
             self.now = now
             self.screen.refresh_bindings()
 
+    @property
+    def seen(self) -> int | None:
+        """The experiment whose change is drawn: right after a movement that is still the one before."""
+        return self.screen_stack[0].query_one(ChangePane).number
+
     def show_waiting(self) -> None:
         """Back to the proposal that waits."""
         self.query_one(ExperimentsPane).follow()
 
     def on_experiments_pane_selected(self, event: ExperimentsPane.Selected) -> None:
         self._chosen = event.number
-        later = partial(self._show_chosen, event.number)
-        self.screen_stack[0].set_timer(REST_S, later)  # while it moves on, only the cursor is drawn
+        self._look_at_keys()
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.screen_stack[0].set_timer(
+            REST_S, self._show_chosen
+        )  # while it moves, only the cursor is drawn
 
-    def _show_chosen(self, number: int | None) -> None:
-        if number == self._chosen:  # and is not on to the next one already
-            self._show_change()
-            self._show_loss(force=True)
-            self._look_at_keys()
+    def _show_chosen(self) -> None:
+        self._show_change()
+        self._show_loss(force=True)
 
     def on_experiments_pane_opened(self, event: ExperimentsPane.Opened) -> None:
         following = self.query_one(ExperimentsPane).following and self.followed is not None

@@ -106,7 +106,7 @@ class DetailScreen(Screen[int]):
             return
         body = self.query_one(Body)
         said = words.verdict(experiment, self._run.pid is not None)
-        body.border_title = f"#{self.number} {said}".replace("[", "\\[")
+        body.head(f"#{self.number} {said}")
         self.query_one("#facts", Static).update(_facts(state, experiment, said))
         ours, parents = _curve(state, self._folder, experiment.commit), _curve(state, self._folder, experiment.parent)
         plot = self.query_one(Plot)
@@ -142,9 +142,9 @@ def _facts(state: State, e: Experiment, said: str) -> Content:
     rows.append(_pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
     old = state.mean(e.parent)
     scores = state.scores.get(e.commit, {})
-    if (score := state.score(e)) is not None:
+    if e.val_bpb is not None:
         each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
-        rows.append(_pair("val_bpb", f"{words.bpb(score)} against the parent's {words.bpb(old)}; {each}"))
+        rows.append(_pair("val_bpb", f"{words.bpb(e.val_bpb)} against the parent's {words.bpb(old)}; {each}"))
     if e.gain is not None:
         error = f" ± {e.error:.4f}" if e.error is not None else ""
         rows.append(
@@ -216,8 +216,8 @@ def _probes(found: Mapping[str, float]) -> str:
     """What the secret questions of the exam said, in standard errors; large ones would have been a broken rule."""
     names = {"honest_z": "worse where the next token was hidden", "break_z": "better behind the cuts"}
     told = [f"{name} by {found[key]:+.1f}" for key, name in names.items() if key in found]
-    words = ", ".join(told).replace("-", "−")
-    return f"{found.get('probes', 0):.0f} secret questions, nothing odd{f' ({words} standard errors)' if words else ''}"
+    errors = f" ({', '.join(told)} standard errors)".replace("-", "−") if told else ""
+    return f"{found.get('probes', 0):.0f} secret questions, nothing odd{errors}"
 
 
 def _pair(name: str, text: str) -> Content:

@@ -43,7 +43,7 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         page = HelpPane()
-        page.border_title = "help · escape goes back"
+        page.head("help · escape goes back")
         with page:
             yield Static(self._text())
 

@@ -37,6 +37,10 @@ class Human(App[str]):
     def diff_path(self, experiment: Experiment) -> Path:
         raise NotImplementedError
 
+    @property
+    def seen(self) -> int | None:
+        raise NotImplementedError
+
     def show_waiting(self) -> None:
         raise NotImplementedError
 
@@ -93,7 +97,9 @@ class Human(App[str]):
     async def action_approve(self) -> None:
         if (number := self._asked()) is None:
             return
-        if self.followed is None or self.followed.number != number:  # nobody approves what he does not see
+        if (
+            self.followed is None or not self.followed.number == number == self.seen
+        ):  # nobody approves what he does not see
             self.show_waiting()
             self.tell(f"This is #{number}, which waits for you; a again approves it.")
             return

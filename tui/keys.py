@@ -120,7 +120,7 @@ def label(key: Key, now: Now) -> str:
 def valid(action: str, now: Now) -> bool:
     """Whether an action makes sense now; what is not in the table always does."""
     known = [key for key in KEYS if key.action == action]
-    if action == "detach":  # from anywhere; in the details q only goes back, ctrl+c and ctrl+q do not
+    if action == "detach":  # from every page; in the details q only goes back, ctrl+c and ctrl+q do not
         return True
     if known and (now.tiny or (now.detail and action not in IN_DETAIL)):
         return False

@@ -38,10 +38,11 @@ class StandingScreen(ModalScreen[None]):
     def __init__(self, text: Callable[[], str]) -> None:
         super().__init__()
         self._text = text
+        self._shown = ""
 
     def compose(self) -> ComposeResult:
         page = StandingPane()
-        page.border_title = "8 standing · escape goes back"
+        page.head("standing · escape goes back")
         with page:
             yield Static()
 
@@ -51,4 +52,7 @@ class StandingScreen(ModalScreen[None]):
         self.set_interval(LIVE_S, self._show)
 
     def _show(self) -> None:
-        self.query_one(Static).update(Content(words.clean_lines(self._text())))
+        text = words.clean_lines(self._text())
+        if text != self._shown:
+            self._shown = text
+            self.query_one(Static).update(Content(text))

@@ -232,7 +232,7 @@ def row(state: State, experiment: Experiment, alive: bool = True) -> Row:
         letter=words.letter(experiment),
         verdict=words.verdict(experiment, alive).removeprefix("crash "),
         tone=words.TONES.get(found, "") if found else "accent" if alive else "",
-        val_bpb=state.score(experiment),
+        val_bpb=experiment.val_bpb,
         change=change,
         memory=experiment.peak_memory,
         tokens_per_s=experiment.tokens_per_s,
@@ -253,7 +253,7 @@ def night(state: State) -> Night:
     best = baseline
     stairs = [(0, baseline)] if baseline is not None else []
     for number, experiment in state.experiments.items():
-        value = state.score(experiment)
+        value = experiment.val_bpb
         if value is not None:
             (kept if experiment.verdict and experiment.verdict.kept else scored).append((number, value))
             if experiment.verdict and experiment.verdict.kept and value != best:

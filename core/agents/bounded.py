@@ -1,4 +1,5 @@
-"""A bound on what a server may send: an answer without a line break would fill the memory before any limit on its words counts."""
+"""A bound on what an Ollama server may send: an answer without a line break would fill the memory before any limit on its words
+counts."""
 
 from __future__ import annotations
 
@@ -32,8 +33,13 @@ class Lines(httpx.AsyncByteStream):
 
 
 async def _bound(response: httpx.Response) -> None:
-    if isinstance(response.stream, httpx.AsyncByteStream):
-        response.stream = Lines(response.stream)
+    """Raises AgentFailed."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        await response.aclose()
+        raise AgentFailed("The server sent a packed answer, whose size nobody can tell.")
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = Lines(response.stream)
 
 
 HOOKS: dict[str, list[Any]] = {"response": [_bound]}  # for httpx.AsyncClient(event_hooks=...)
+PLAIN = {"Accept-Encoding": "identity"}  # asked for with every request, so that what is counted is what is kept

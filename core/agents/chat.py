@@ -100,11 +100,6 @@ class LanguageModel:
         self._tokens = 0  # the context it is given
         self._scale = 1.0  # below 1 where the server counts more tokens than the estimate
 
-    def inherit(self) -> None:
-        """The run goes on after a loop that was killed while it used this model."""
-        if (inherit := getattr(self._chat, "inherit", None)) is not None:
-            inherit()
-
     def expect(self, source: str, charter: str) -> None:
         """What the context is for; the restating of program.md alone would choose too small a one."""
         self._expected = needs(source, charter)

@@ -13,7 +13,7 @@ import ollama
 
 from core import stats
 from core.agents.base import AgentFailed, Ear
-from core.agents.bounded import HOOKS
+from core.agents.bounded import HOOKS, PLAIN
 from core.agents.chat import LONGEST, Answer, Patience, Truncated
 from core.agents.counting import Counting
 from core.agents.formats import Tier
@@ -45,7 +45,10 @@ class Ollama:
         self._model, self._host = model, host or address()
         self._patience = patience or Patience()
         self._client = ollama.AsyncClient(
-            host=self._host, timeout=httpx.Timeout(None, connect=self._patience.connect_s), event_hooks=HOOKS
+            host=self._host,
+            timeout=httpx.Timeout(None, connect=self._patience.connect_s),
+            headers=PLAIN,
+            event_hooks=HOOKS,
         )
         self._given, self._context, self._grown = context, 0, False
         self._facts: Installed | None = None
@@ -53,10 +56,6 @@ class Ollama:
         self._on_gpu, self._no_gpu = on_gpu, no_gpu
         self._held = False  # asked since it was last released
         self._foreign = self._stuck = self._told = False  # see `_look` and `release`
-
-    def inherit(self) -> None:
-        """A loop that was killed may have left the model loaded: so far it counts as ours."""
-        self._stuck = True
 
     async def context(self, least: int) -> int:
         """Constant, but for one enlargement: another one makes the server load the model again."""

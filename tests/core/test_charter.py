@@ -164,6 +164,21 @@ def test_prose_that_no_rule_knows_is_named() -> None:
     assert found.said(("goals: courage",))[-1] == "goals: courage" and not any("lion" in w for w in found.said(("x",)))
 
 
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("1. Be brave.\n2. Be kind.", ("Be brave.", "Be kind.")),
+        ("Never go over 5M weights; only good ideas.", ()),
+        ("Keep it under 8 GB of memory; do not mind the heat.", ()),
+        ("Aim\n===\n\nBe bold, e.g. try odd things. And rest.", ("Be bold, e.g. try odd things.", "And rest.")),
+        ("```\nbe brave\n```\nIdeas:\n\n<!-- be brave -->\n\n| be | brave |\n| --- | --- |\n| a b | c d |\n", ()),
+        ("---\noff_limits: ['']\n---\nBe brave.", ("Be brave.",)),
+    ],
+)
+def test_only_sentences_are_called_unread(text: str, unread: tuple[str, ...]) -> None:
+    assert read(text, KNOWN).unread == unread
+
+
 def test_of_much_unread_prose_the_first_is_quoted_and_the_rest_counted() -> None:
     (words,) = read(" ".join(f"Be brave {n}{' and so on' * 20}." for n in range(9))).said()
     assert words.count("“") == 2 and words.endswith("and 7 more") and len(words) < 200

@@ -287,11 +287,12 @@ async def test_an_answer_without_measure_is_a_refused_try_and_the_stream_is_clos
             assert script.closed == 1
 
 
-async def test_an_answer_without_any_line_break_is_broken_off() -> None:
-    script = Script(good, mishap="no line break")
+@pytest.mark.parametrize(("mishap", "words"), [("no line break", "without a line break"), ("packed", "packed answer")])
+async def test_an_answer_that_only_fills_memory_is_broken_off(mishap: str, words: str) -> None:
+    script = Script(good, mishap=mishap)
     with serving(script) as url:
         agent, _ = model(url)
-        with pytest.raises(AgentFailed, match="without a line break"):
+        with pytest.raises(AgentFailed, match=words):
             await agent.propose(context())
         assert len(script.requests) == 1
 
@@ -329,16 +330,6 @@ async def test_a_model_that_somebody_else_uses_stays_and_that_is_said_once() -> 
         await agent.propose(context())
         await agent.release()
         assert not script.loaded and script.requests[-1]["keep_alive"] == "15m"
-
-
-async def test_what_a_killed_loop_left_loaded_is_ours() -> None:
-    script = Script(good, loaded={MODEL})
-    with serving(script) as url:
-        agent, told = model(url, on_gpu=True)
-        agent.inherit()
-        await agent.propose(context())
-        await agent.release()
-        assert not script.loaded and not any("before this run asked it" in words for words in told)
 
 
 async def test_a_server_that_was_never_reached_is_not_asked_to_unload() -> None:

@@ -20,7 +20,7 @@ from core.state import fold
 BASE = Row(0, "a" * 40, None, "baseline", val_bpb=1.601234567, memory=1_260_000_000, seconds=66.04, params=1234)
 KEPT = Row(
     1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, gain=0.0212, sigma=0.008, agent="search",
-    seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds: kept.", added=1, removed=1,
+    seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds: kept.", added=1, removed=1, words="keep",
 )  # fmt: skip
 NOISE = replace(
     KEPT,
@@ -40,7 +40,9 @@ CRASH = Row(
     finding="Crashed: ZeroDivisionError",
     words="crash exception",
 )
-SKIPPED = Row(4, "d" * 40, Verdict.SKIPPED, "An idea that nobody liked", finding="Skipped by the human.")
+SKIPPED = Row(
+    4, "d" * 40, Verdict.SKIPPED, "An idea that nobody liked", finding="Skipped by the human.", words="skipped"
+)
 ROWS = [BASE, KEPT, NOISE, CRASH, SKIPPED]
 HEADER = Header("nov24", "python", "cpu", 60.0, 7, 0.0081, True, baseline=1.6012, best=1.58)
 

@@ -86,7 +86,7 @@ def test_a_model_is_booked_by_form_and_by_what_became_of_it() -> None:
     )
     assert (
         "edits: 4 answers asked for, 4 read, 2 applied, 2 passed the checks, 2 trained, 1 kept"
-        in scoreboard.lines(found)[1]
+        in scoreboard.lines(scoreboard.scores(found))[1]
     )
 
 

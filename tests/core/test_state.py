@@ -42,6 +42,16 @@ def measured(number: int, value: float, seed: int = 7, role: str = "candidate", 
     ]  # fmt: skip
 
 
+def test_the_mean_of_the_best_is_what_its_experiment_shows() -> None:
+    again = ev.Measured(job="j", role="best", commit="k1", seed=9, number=2, outcome="scored", val_bpb=1.7)
+    state = fold([
+        *opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="keep", finding="f", commit="k1"),
+        proposed(2, "k1"), again,
+    ])  # fmt: skip
+    assert state.experiments[1].val_bpb == state.mean("k1") == pytest.approx(1.6)
+    assert state.experiments[2].val_bpb is None
+
+
 def test_a_kept_change_becomes_the_best_and_takes_its_scores_along() -> None:
     state = fold([
         *opening(), proposed(1), ev.Approved(number=1, by="auto"), *measured(1, 1.5), *measured(1, 1.52, 8, "confirm"),

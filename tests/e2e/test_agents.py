@@ -155,22 +155,6 @@ def test_a_model_on_the_training_gpu_leaves_before_anything_trains(product: Prod
         assert not asked or (left and left[-1] > asked[-1]), "the model left first"
 
 
-def test_a_model_that_a_killed_loop_left_on_the_gpu_still_leaves(product: Product) -> None:
-    script = Script(ideas, mishap="drips")
-    with serving(script) as url:
-        with_ollama(product, url)
-        options = ("--agent", f"ollama:{MODEL}", "--tenancy", "unload", *SPEED, "--max-experiments", "2")
-        process = product.start(*product.options(), *options)
-        assert seen(product, f"asking ollama:{MODEL}")
-        process.kill()
-        process.wait(20)
-        script.mishap = ""
-        assert script.loaded == {MODEL}
-        done = product.run(*options)
-    assert done.returncode == 0, done.stderr
-    assert not script.loaded and "before this run asked it" not in done.stdout
-
-
 def training(product: Product) -> list[tuple[float, float]]:
     begun, spans = {}, []
     for event in journal.read(product.logs / "r" / journal.NAME):

@@ -104,6 +104,46 @@ async def test_details_walk_and_come_back(recorded: Path) -> None:
         assert not isinstance(app.screen, DetailScreen) and app.followed is not None and app.followed.number == 1
 
 
+async def test_a_page_keeps_its_title_when_the_focus_leaves_and_comes(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        for key, title in (
+            ("enter", "#9 no difference"),
+            ("question_mark", "help · escape"),
+            ("8", "8 standing · escape"),
+        ):
+            await pilot.press(key)
+            assert title in screen_text(app)
+            body = app.screen.focused
+            assert body is not None
+            body.blur()
+            await pilot.pause()
+            body.focus()
+            await pilot.pause()
+            assert title in screen_text(app)
+            await pilot.press("escape")
+
+
+async def test_program_md_is_text_whatever_is_in_it(recorded: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.md"
+    program.write_text(
+        "# Aim\n\nSet <WIDTH>, \x1b[31mred\x1b]0;title\x07 and `code`.\n\n```\nx = 1\n```\n\n<div>seen</div>\n"
+    )
+    app = app_on(recorded, program)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: "x = 1" in screen_text(app))
+        shown = screen_text(app)
+        assert "<WIDTH>" in shown and "<div>seen</div>" in shown and "\x1b" not in shown and "\x07" not in shown
+        styles = {
+            segment.style.bgcolor.name
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if "x = 1" in segment.text and segment.style and segment.style.bgcolor
+        }
+        assert not styles & {"#ffffff", "#000000"}, "code stands on the theme's background"
+
+
 async def test_a_crash_shows_its_traceback_and_last_words(recorded: Path) -> None:
     app = app_on(recorded)
     number = next(n for n, e in app_state(recorded).items() if e.crash == "exception")

@@ -89,6 +89,35 @@ async def test_nobody_approves_what_is_not_on_the_screen(living: Living) -> None
         await until(pilot, lambda: living.told(commands.Approve))
 
 
+async def test_what_is_not_drawn_yet_is_not_approved_either(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.REST_S", 3600.0)  # the other panes never follow by themselves
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        living.show(waiting=None)
+        await until(pilot, lambda: not app.now.waiting)
+        await pilot.press("j", "j")
+        app._show_chosen()
+        living.wait(11)
+        await until(pilot, lambda: app.now.waiting)
+        before = app.seen
+        await pilot.press("k", "k")
+        assert app.followed is not None and app.followed.number == 11 and app.seen == before != 11
+        await pilot.press("a")
+        assert not living.told(commands.Approve)
+
+
+async def test_keys_for_the_selected_one_work_right_after_moving_to_it(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.app.REST_S", 3600.0)
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("j", "j", "o")
+        await until(pilot, lambda: isinstance(app.screen, Menu))
+
+
 async def test_skip_with_a_reason_holds_the_clock_meanwhile(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:

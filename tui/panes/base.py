@@ -33,12 +33,11 @@ class Pane(VerticalScroll, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id=type(self).__name__.removesuffix("Pane").lower(), classes="pane")
-        self._head = (f"{self.NUMBER} {self.NAME}", "")
-        self._draw_head()
+        self.head()
 
     def head(self, words: str = "", right: str = "") -> None:
-        """Set the title, and what stands at its right end. Both are plain text."""
-        self._head = (f"{self.NUMBER} {words or self.NAME}", right)
+        """Set the title, behind the pane's number if it has one, and what stands at its right end. Both are plain text."""
+        self._head = (f"{self.NUMBER or ''} {words or self.NAME}".strip(), right)
         self._draw_head()
 
     def _draw_head(self) -> None:

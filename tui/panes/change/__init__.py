@@ -32,6 +32,11 @@ class ChangePane(Pane):
         self._lines: list[Line] = []
         self._wide = False
 
+    @property
+    def number(self) -> int | None:
+        """Whose change is drawn."""
+        return self._shown[0] if self._shown else None
+
     def compose(self) -> ComposeResult:
         yield Static(id="hypothesis")
         yield Static(id="diff")
@@ -78,7 +83,7 @@ class ChangePane(Pane):
         """Only another height moves anything else."""
         box = self.query_one(where, Static)
         width, height = box.size
-        box.update(content, layout=not width or content.get_height({}, width) != height)
+        box.update(content, layout=not width or content.get_height(box.styles.get_rules(), width) != height)
 
     def on_resize(self, event: events.Resize) -> None:
         del event

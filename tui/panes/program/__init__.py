@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from markdown_it import MarkdownIt
 from rich import markdown
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.default_styles import DEFAULT_STYLES
+from rich.padding import Padding
 from rich.theme import Theme
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from tui import words
 from tui.panes.base import Pane
 
 
@@ -38,7 +42,7 @@ class ProgramPane(Pane):
     def show(self, text: str) -> None:
         """The file changed, or is shown for the first time."""
         self._text = text
-        self.query_one("#charter", Static).update(_Charter(_body(text), self.app.theme_variables))
+        self.query_one("#charter", Static).update(_Charter(words.clean_lines(_body(text)), self.app.theme_variables))
 
     def tell(self, used_from: int | None, changed: bool, understood: Sequence[str], problem: str) -> None:
         """Which experiments used this text, and what the loop makes of it."""
@@ -46,20 +50,33 @@ class ProgramPane(Pane):
             self.head("program.md", "changed, used with the next proposal")
         else:
             self.head("program.md", f"used from #{used_from}" if used_from else "")
-        words = [Content.assemble(("Understood: ", "bold"), Content("; ".join(understood)))] if understood else []
+        told = [Content.assemble(("Understood: ", "bold"), Content("; ".join(understood)))] if understood else []
         if problem:
-            words.append(Content.styled(problem, "$error"))
+            told.append(Content.styled(problem, "$error"))
         box = self.query_one("#understood", Static)
-        box.display = bool(words)
-        box.update(Content("\n").join(words))
+        box.display = bool(told)
+        box.update(Content("\n").join(told))
 
 
 class _Heading(markdown.Heading):
     LEVEL_ALIGN: ClassVar = {}  # all at the left
 
 
+class _Code(markdown.CodeBlock):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Padding(self.text, (0, 2))
+
+
 class _Markdown(markdown.Markdown):
-    elements: ClassVar = {**markdown.Markdown.elements, "heading_open": _Heading}
+    elements: ClassVar = {
+        **markdown.Markdown.elements, "heading_open": _Heading, "fence": _Code, "code_block": _Code
+    }  # fmt: skip
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, hyperlinks=False)
+        self.parsed = (
+            MarkdownIt("commonmark", {"html": False}).enable("table").parse(text)
+        )  # the agent reads tags as text
 
 
 class _Charter:
@@ -67,13 +84,16 @@ class _Charter:
 
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         accent = variables.get("accent", "")
-        head = f"bold {accent if accent.startswith('#') else ''}"
-        quiet = {
-            f"markdown.{name}": "none" for name in ("item.bullet", "item.number", "block_quote", "code", "code_block")
+        styles = {name: "none" for name in DEFAULT_STYLES if name.startswith("markdown.")}
+        styles |= {f"markdown.h{level}": f"bold {accent if accent.startswith('#') else ''}" for level in range(1, 7)}
+        styles |= {
+            "markdown.strong": "bold",
+            "markdown.em": "italic",
+            "markdown.code": "bold",
+            "markdown.link": "underline",
         }
-        heads = {f"markdown.h{level}": head for level in range(1, 7)}
-        self._theme = Theme({**quiet, **heads, "markdown.code": "bold"})
-        self._text = _Markdown(text, hyperlinks=False, code_theme="bw")
+        self._theme = Theme(styles)
+        self._text = _Markdown(text)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with console.use_theme(self._theme):
