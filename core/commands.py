@@ -61,11 +61,12 @@ class Skip(Data):
 
 
 class Revise(Data):
-    """Replace the train.py of the waiting proposal."""
+    """Replace the train.py of the waiting proposal, and what it tries where that is said."""
 
     cmd: Literal["revise"] = "revise"
     number: int
     source: str
+    hypothesis: str = ""
 
 
 class Own(Data):

@@ -98,11 +98,12 @@ class Refused(Event, frozen=True, kw_only=True):
 
 
 class Revised(Event, frozen=True, kw_only=True):
-    """The human changed a proposal before it was approved."""
+    """The human changed a proposal before it was approved. `hypothesis`: what it tries now; "" leaves the agent's."""
 
     number: int
     commit: str
     fingerprint: str
+    hypothesis: str = ""
     added: int = 0
     removed: int = 0
     nodes: int = 0

@@ -15,13 +15,13 @@ class Declined(Exception):
     """It cannot be done; the message is a sentence that says why. Nothing was changed."""
 
 
-def revise(lab: Laboratory, number: int, source: str) -> str:
+def revise(lab: Laboratory, number: int, source: str, hypothesis: str = "") -> str:
     """Replace the change of a proposal that is not approved yet. Returns what was done, in words."""
     experiment = lab.state.open[number]
     if source == lab.source(experiment.commit):
         return f"#{number} is as it was"
     _check(lab, lab.source(experiment.parent), source)
-    lab.revise(experiment, source)
+    lab.revise(experiment, source, hypothesis)
     return f"#{number} is revised and still waits for your answer"
 
 
@@ -50,7 +50,7 @@ def _queue(lab: Laboratory, source: str, hypothesis: str) -> str:
     lab.propose(proposal, best, lab.source(best), source, seconds=0.0)
     number = max(lab.state.experiments)
     lab.record(ev.Approved(number=number, by=AGENT))
-    return f"#{number} is next: {hypothesis}"
+    return f"#{number} is queued: {hypothesis}"
 
 
 def rerun(lab: Laboratory, number: int) -> str:

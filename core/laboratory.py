@@ -258,12 +258,11 @@ class Laboratory:
                 reason = f"program.md changed while it waited: {error}"
                 self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
 
-    def revise(self, experiment: Experiment, source: str) -> None:
+    def revise(self, experiment: Experiment, source: str, hypothesis: str = "") -> None:
         """Another change for a proposal that has not run, from the human."""
         number, old = experiment.number, self._source(experiment.parent)
-        commit = self.repo.commit(
-            experiment.parent, source, message(experiment.hypothesis, f"experiment {number} of {self.name}, revised")
-        )
+        body = f"experiment {number} of {self.name}, revised by the human"
+        commit = self.repo.commit(experiment.parent, source, message(hypothesis or experiment.hypothesis, body))
         (self.attempt_folder(number) / "train.py").write_text(source, encoding="utf-8")
         (self.attempt_folder(number) / "change.diff").write_text(edits.unified(old, source), encoding="utf-8")
         added, removed = edits.added_removed(old, source)
@@ -272,6 +271,7 @@ class Laboratory:
                 number=number,
                 commit=commit,
                 fingerprint=edits.fingerprint(source),
+                hypothesis=hypothesis,
                 added=added,
                 removed=removed,
                 nodes=edits.ast_nodes(source),

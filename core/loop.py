@@ -478,7 +478,7 @@ class Loop:
                 )
                 return True, f"skipped {command.number}"
             case commands.Revise():
-                return True, human.revise(self.lab, command.number, command.source)
+                return True, human.revise(self.lab, command.number, command.source, command.hypothesis)
             case commands.Hold():
                 if self.waiting is not None and self.waiting.number == command.number:
                     self.waiting.held, self.waiting.held_by = command.on, command.who

@@ -136,11 +136,12 @@ def realise(source: str, proposal: Proposal) -> str:
 
 def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
     assert e.verdict is not None
+    meta = {} if e.revised else e.meta  # an agent's notes tell of its own change, not of what the human made of it
     return Past(
         number=e.number,
         parent=lab.fingerprint(e.parent),
         fingerprint=e.fingerprint,
-        proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=e.meta),
+        proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=meta),
         verdict=e.verdict,
         crash=e.crash,
         val_bpb=e.val_bpb,

@@ -9,6 +9,8 @@ from typing import Any
 from core import events as ev
 from core.model import RunConfig, Verdict
 
+AND_HUMAN = " + human"  # behind the name of an agent whose proposal a human revised
+
 
 @dataclass(slots=True)
 class Experiment:
@@ -226,6 +228,9 @@ class State:
         experiment = self.experiments[event.number]
         experiment.commit, experiment.fingerprint, experiment.revised = event.commit, event.fingerprint, True
         experiment.added, experiment.removed, experiment.nodes = event.added, event.removed, event.nodes
+        experiment.hypothesis = event.hypothesis or experiment.hypothesis
+        if not experiment.agent.endswith(AND_HUMAN):  # whatever comes of it is not the agent's alone
+            experiment.agent += AND_HUMAN
         experiment.attempts.append(event.commit)
         self.fingerprints[experiment.parent, event.fingerprint] = event.number
 

@@ -60,14 +60,14 @@ class Human(App[str]):
     def _hold(self, number: int, on: bool) -> commands.Hold:
         return commands.Hold(number=number, on=on, who=self.bridge.who)
 
-    def _ask(self, question: str, done: Callable[[str | None], object]) -> None:
+    def _ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
         """A line to type, on the screen that is on top."""
 
         def answered(text: str | None) -> None:
             self.screen.query("ExperimentsPane, Body").first().focus()
             done(text)
 
-        self.screen.query_one(Prompt).ask(question, answered)
+        self.screen.query_one(Prompt).ask(question, answered, text)
 
     def _twice(self, what: str, words: str) -> bool:
         """Whether this is the second time within a moment; the first time it is said what the second would do."""
@@ -112,7 +112,6 @@ class Human(App[str]):
     async def action_skip_why(self) -> None:
         if (number := self._asked()) is None:
             return
-        await self.obey(self._hold(number, True), quiet=True)
 
         def done(reason: str | None) -> None:
             if reason is None:
@@ -120,7 +119,8 @@ class Human(App[str]):
             else:
                 self.later(commands.Skip(number=number, reason=reason.strip()))
 
-        self._ask(f"why skip #{number}?", done)
+        self._ask(f"why skip #{number}?", done)  # at once: what is typed now is the reason, and no keys
+        await self.obey(self._hold(number, True), quiet=True)
 
     async def action_revise(self) -> None:
         if (number := self._asked()) is None:
@@ -128,11 +128,24 @@ class Human(App[str]):
         await self.obey(self._hold(number, True), quiet=True)
         origin = self.bridge.folder / experiment_id(number) / "train.py"
         draft = self.bridge.folder / f"revised-{number}.py"
-        try:
-            source = self._edit(origin, draft, self._first_change(number))
-            self._put_away(draft, source is None or await self.obey(commands.Revise(number=number, source=source)))
-        finally:
+        source = self._edit(origin, draft, self._first_change(number))
+        if source is None:
+            draft.unlink(missing_ok=True)
             await self.obey(self._hold(number, False), quiet=True)
+            return
+
+        def done(text: str | None) -> None:
+            command = commands.Revise(number=number, source=source, hypothesis=(text or "").strip())
+            self.run_worker(self._send_revised(command, draft), exit_on_error=False)
+
+        experiment = self.bridge.state.experiments.get(number)
+        self._ask("what does it try now?", done, experiment.hypothesis if experiment else "")
+
+    async def _send_revised(self, command: commands.Revise, draft: Path) -> None:
+        try:
+            self._put_away(draft, await self.obey(command))
+        finally:
+            await self.obey(self._hold(command.number, False), quiet=True)
 
     async def action_own(self) -> None:
         parent = self.bridge.state.best

@@ -153,8 +153,12 @@ async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path
         await until(pilot, lambda: app.now.waiting)
         app.suspend = NoSuspend  # type: ignore[method-assign,assignment] # a pilot has no terminal to hand over
         await pilot.press("e")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        assert living.told(commands.Hold)[-1].on, "the clock stands still until it is said what it tries now"
+        await pilot.press("end", "backspace", *", twice", "enter")
         await until(pilot, lambda: living.told(commands.Revise) and not living.told(commands.Hold)[-1].on)
-        assert living.told(commands.Revise)[0].source == "LR = 1\nLR = 3\n" and living.told(commands.Hold)[0].on
+        revised = living.told(commands.Revise)[0]
+        assert revised.source == "LR = 1\nLR = 3\n" and revised.hypothesis == "Another activation, twice"
         await pilot.press("E")
         await until(pilot, lambda: app.query_one(Prompt).display)
         await pilot.press(*"mine", "enter")
