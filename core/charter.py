@@ -47,6 +47,7 @@ class Charter(Data):
     max_params: int | None = None
     max_memory_gb: float | None = None
     off_limits: tuple[str, ...] = ()
+    focus: tuple[str, ...] = ()  # names of train.py that the prose asks to try
     weights: dict[str, float] = Field(default_factory=dict)
     understood: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -71,8 +72,16 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     names = (*limits.get("off_limits", ()), *_names_in_prose(prose, known))
     limits = stated | limits | ({"off_limits": tuple(dict.fromkeys(names))} if names else {})
     ignored += unread
-    weights = _weights(prose)
+    ignored += [
+        f"off_limits {name}, which train.py does not have"
+        for name in limits.get("off_limits", ())
+        if _strange(name, known)
+    ]
+    wanted = _focus(prose, known)
+    weights = _weights(prose, known)
     understood = [f"{name} {_said(value)} (checked)" for name, value in limits.items()]
+    if wanted:
+        understood.append(f"to try: {', '.join(wanted)}")
     focus = [topic for topic, weight in weights.items() if weight > 1]
     avoid = [topic for topic, weight in weights.items() if weight == 0]
     if focus:
@@ -83,8 +92,19 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         understood.append("times are no limits here: the budget is what --budget says")
     if not prose.strip():
         ignored.append("there is no text besides the front matter")
-    strange = _unread(prose, limits.get("off_limits", ()))
-    return Charter(**limits, weights=weights, understood=tuple(understood), ignored=tuple(ignored), unread=strange)
+    strange = _unread(prose, (*limits.get("off_limits", ()), *wanted))
+    return Charter(
+        **limits,
+        focus=wanted,
+        weights=weights,
+        understood=tuple(understood),
+        ignored=tuple(ignored),
+        unread=strange,
+    )
+
+
+def _strange(name: str, known: Collection[str]) -> bool:
+    return bool(known) and name not in known
 
 
 def _said(value: object) -> str:
@@ -110,8 +130,9 @@ def _unread(prose: str, off_limits: Collection[str]) -> tuple[str, ...]:
 
 
 def _unread_words(sentences: Sequence[str]) -> str:
-    """The first ones quoted, the rest counted."""
-    shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in sentences[:QUOTES])
+    """The last ones quoted, the rest counted."""
+    latest = sentences[: -QUOTES - 1 : -1]  # what was added last is what one wonders about
+    shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in latest)
     more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
     return f"ignored by all but language models: {shown}{more}"
 
@@ -163,7 +184,10 @@ def _limits(matter: str) -> tuple[dict[str, Any], list[str]]:
 _UNITS = {"": 1.0, "k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "billion": 1e9}
 _NUMBER = r"(?P<number>\d[\d.,_']*) ?(?P<unit>k|m|b|thousand|million|billion)?\b ?"
 _PARAMS = _NUMBER + r"(?:parameters|params|weights)\b"
-_MEMORY = r"(?P<number>\d[\d.,]*) ?(?P<unit>)(?:gb|gib|gigabytes)\b(?: of)? ?(?:gpu |video )?(?:memory|ram|vram)\b"
+_MEMORY = (
+    r"(?P<number>\d[\d.,]*) ?(?P<unit>)(?:gb|gib|gigabytes)\b"
+    r"(?:(?: of)? ?(?:gpu |video )?(?:memory|ram|vram)\b|(?=\W*$))"  # at the end of a sentence gigabytes are memory
+)
 _MOST = r"(?:at most|(?:no|not|never) (?:more|larger|bigger|greater) than|up to|max(?:imum)?(?: of)?|no more than) "
 _UNDER = r"(?:below|under|less than|fewer than|smaller than) "
 _ORDER = re.compile(r"\b(?:stay|keep|remain|hold|fit|limit|use|must|should|has to|have to|always)\b", re.I)
@@ -240,12 +264,23 @@ def _names_in_prose(prose: str, known: Collection[str]) -> tuple[str, ...]:
             continue
         for pattern in _HANDS_OFF:
             for match in pattern.finditer(sentence):
-                what = re.split(r"\b(?:but|and (?!\S+\s*$|`|[A-Z]\w*[A-Z_.]))", match["what"])[0]
-                for quoted, bare in _CODE.findall(what):
-                    name = quoted or (bare if re.search(r"\w[A-Z]|_|\.", bare) else "")
-                    if name in known and name not in found:
-                        found.append(name)
-    return tuple(found)
+                found += _named(re.split(r"\b(?:but|and (?!\S+\s*$|`|[A-Z]\w*[A-Z_.]))", match["what"])[0], known)
+    return tuple(dict.fromkeys(found))
+
+
+def _named(text: str, known: Collection[str]) -> list[str]:
+    """The names of train.py in a text, as they are written there."""
+    names = [quoted or (bare if re.search(r"\w[A-Z]|_|\.", bare) else "") for quoted, bare in _CODE.findall(text)]
+    return [name for name in names if name in known]
+
+
+def _focus(prose: str, known: Collection[str]) -> tuple[str, ...]:
+    """Names of train.py that a sentence asks to try."""
+    found: list[str] = []
+    for sentence in _sentences(prose):
+        if FOCUS.search(sentence) and not AVOID.search(sentence):
+            found += _named(re.split(r"\b(?:not|instead of|rather than|without)\b", sentence)[0], known)
+    return tuple(dict.fromkeys(found))
 
 
 def _sentences(prose: str) -> list[str]:
@@ -259,7 +294,8 @@ def _sentences(prose: str) -> list[str]:
     ]
 
 
-def _weights(prose: str) -> dict[str, float]:
+def _weights(prose: str, known: Collection[str]) -> dict[str, float]:
+    """What each topic counts. A name of train.py, or a limit in figures, says nothing of the topic that it belongs to."""
     weights = dict.fromkeys(TOPICS, 1.0)
     section = ""
     for line in prose.splitlines():
@@ -268,6 +304,10 @@ def _weights(prose: str) -> dict[str, float]:
         for sentence in re.split(r"(?<=[.;!?])\s", line):
             avoid = AVOID.search(sentence) or (AVOID.search(section) and not FOCUS.search(sentence))
             focus = FOCUS.search(sentence) or FOCUS.search(section)
+            if _bound(sentence, _PARAMS) or _bound(sentence, _MEMORY):
+                continue
+            for name in _named(sentence, known):
+                sentence = sentence.replace(name, "")
             for topic, words in TOPICS.items():
                 if not re.search(r"\b(" + "|".join(map(re.escape, words)) + r")\b", sentence, re.I):
                     continue

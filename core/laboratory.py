@@ -110,7 +110,8 @@ class Laboratory:
         except UsageError as error:
             if known is None or not self.charter_text:
                 raise
-            self.record(ev.Charter(sha=known.sha, limits=known.limits, problem=f"{error} The last good one is used."))
+            problem = f"{error} The last good one is used."
+            self.record(ev.Charter(sha=known.sha, understood=known.understood, limits=known.limits, problem=problem))
             return
         sha = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.charter, self.charter_text = charter, text
@@ -118,7 +119,7 @@ class Laboratory:
             self.record(
                 ev.Charter(
                     sha=sha,
-                    understood=charter.said(),
+                    understood=(*charter.said(), *self._too_large()),
                     limits={
                         "max_params": charter.max_params,
                         "max_memory_gb": charter.max_memory_gb,
@@ -126,6 +127,26 @@ class Laboratory:
                     },
                 )
             )
+
+    def understood(self, text: str) -> tuple[str, ...]:
+        """What the rules make of a human's words."""
+        try:
+            return read_charter(text, ideas.names(self._present())).understood
+        except CharterError:
+            return ()
+
+    @property
+    def params(self) -> int | None:
+        """Parameters of the best model, once it was trained."""
+        fact = self.state.facts.get(self.state.best)
+        return fact.params if fact is not None else None
+
+    def _too_large(self) -> tuple[str, ...]:
+        """Said where program.md asks for less than what the run stands on."""
+        limit, params = self.charter.max_params, self.params
+        if limit is None or params is None or params <= limit:
+            return ()
+        return (f"the best itself has {params:,} parameters: only a change that makes it smaller passes",)
 
     def _present(self) -> str:
         """The train.py that a proposal would change now."""

@@ -428,7 +428,7 @@ class Loop:
                 return True, "going on"
             case commands.Tell():
                 self.lab.record(ev.Hint(text=command.text))
-                return True, self._read_by()
+                return True, self._read_by(command.text)
             case commands.SetGate():
                 self.lab.record(ev.Gate(mode=command.mode, by="human"))
                 return True, f"approval is now {command.mode}"
@@ -456,11 +456,13 @@ class Loop:
             self.waiting.held = False
         self._wake.set()
 
-    def _read_by(self) -> str:
-        """What becomes of a hint: a language model reads it, `search` knows some words only."""
-        if self.proposer.agent.name == "search":
-            return "search looks in it for topics (avoid the optimizer, focus on heads) and names to leave alone (do not touch WIDTH)"
-        return "the agent reads it with its next proposal"
+    def _read_by(self, text: str) -> str:
+        """What becomes of a human's words: a language model reads them, `search` knows some only."""
+        if self.proposer.agent.name != "search":
+            return "the agent reads it with its next proposal"
+        if found := self.lab.understood(text):
+            return f"search understands: {'; '.join(found)}"
+        return "search understands nothing of it: it knows topics (avoid the optimizer, focus on heads) and names (try WIDTH, do not touch DEPTH)"
 
     def _answered(
         self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold
@@ -468,7 +470,7 @@ class Loop:
         match command:
             case commands.Approve():
                 self._answer(command.number, "human")
-                return True, f"approved {command.number}"
+                return True, f"approved #{command.number}"
             case commands.Skip():
                 self.waiting, self._unanswered = None, 0
                 self.lab.judge(
@@ -476,7 +478,8 @@ class Loop:
                         number=command.number, verdict=Verdict.SKIPPED, reason=command.reason, finding="", by="human"
                     )
                 )
-                return True, f"skipped {command.number}"
+                heard = f"; {self._read_by(command.reason)}" if command.reason else ""
+                return True, f"skipped #{command.number}{heard}"
             case commands.Revise():
                 return True, human.revise(self.lab, command.number, command.source, command.hypothesis)
             case commands.Hold():

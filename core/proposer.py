@@ -98,6 +98,7 @@ class Proposer:
             sigma=lab.sigma,
             start=state.mean(state.fit.commit) if state.fit else None,
             best=state.mean(state.best),
+            params=lab.params,
             past=self._record(lab),
             hints=tuple(state.hints),
             pending=tuple(e.fingerprint for e in state.open.values()),

@@ -258,7 +258,7 @@ def status(found: dict[str, Any]) -> str:
         lines.append(f"  #{e['number']:<4} {e['outcome']:<{wide}} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
     if said := found["charter_problem"] or "; ".join(found["understood"]):
-        lines.append(f"  program.md: {_one_line(said, 400)}")
+        lines.append(f"  program.md: {_one_line(said, 1000)}")
     if found["banner"]:
         lines.append(f"  note: {found['banner']}")
     if found["unprotected"]:

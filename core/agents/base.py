@@ -37,6 +37,7 @@ class Context(Data):
     sigma: float  # noise of one measurement, bpb
     start: float | None = None  # val_bpb of the train.py that the run began with
     best: float | None = None  # and of `source`
+    params: int | None = None  # of the model that `source` makes
     past: tuple[Past, ...] = ()
     hints: tuple[str, ...] = ()  # what the human said, newest last
     pending: tuple[str, ...] = ()  # fingerprints of train.py versions running or waiting now

@@ -11,14 +11,14 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 from core import edits, ideas, knobs
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
 from core.agents.ranges import IMPACT, Range, idle, of, sensible, topic_of, whole_batch
-from core.charter import Charter, CharterError
+from core.charter import TOPICS, Charter, CharterError
 from core.charter import read as read_charter
 from core.knobs import Knob, Value
 from core.model import Proposal, Verdict
@@ -26,6 +26,7 @@ from core.model import Proposal, Verdict
 ENTRIES = {entry.name: entry for entry in BOOK}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
 PATIENCE = 150  # drafts after which there is nothing left to find
+SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # what makes a model large
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
 
@@ -91,7 +92,14 @@ def _charter(context: Context) -> Charter:
 
 def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterator[Draft | None]:
     """An endless stream of ideas, the most promising kinds first, wider and wider."""
-    known = {knob.name: knob for knob in knobs.read(context.source) if knob.name not in charter.off_limits}
+    known = {
+        knob.name: knob
+        for knob in knobs.read(context.source)
+        if knob.name not in charter.off_limits and (knob.name in charter.focus or not _avoided(knob, charter))
+    }
+    if charter.max_params and context.params and context.params > charter.max_params:
+        yield from _shrunk(context, known)  # nothing else passes
+    yield from _wanted(context, charter, known)
     yield _further(context, known)
     if context.number % COMBINE_EVERY == 0:
         yield from _combinations(context, chance)
@@ -173,6 +181,42 @@ def _opening(context: Context, charter: Charter, known: dict[str, Knob]) -> Draf
             if draft := _knobs_draft(context, known, {name: value}):
                 return replace(draft, meta={**draft.meta, "step": mark})
     return None
+
+
+def _avoided(knob: Knob, charter: Charter) -> bool:
+    """Whether a topic that program.md wants avoided is the knob's own, or stands at the head of its comment (AdamW: ...)."""
+    own, (head, colon, _) = topic_of(knob.name), knob.comment.partition(":")
+    return any(
+        weight == 0 and (topic == own or bool(colon and any(word in head.lower() for word in TOPICS[topic])))
+        for topic, weight in charter.weights.items()
+    )
+
+
+def _wanted(context: Context, charter: Charter, known: dict[str, Knob]) -> Iterator[Draft | None]:
+    """The names that program.md or the human asks for, a clear step each way before all else."""
+    tried = {past.proposal.meta.get("step") for past in context.past}
+    for up in (True, False):
+        for name in (name for name in charter.focus if name in known):
+            value, mark = of(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
+            if mark in tried or value is None:
+                continue
+            if draft := _knobs_draft(context, known, {name: value}, "asked for: "):
+                yield replace(draft, meta={**draft.meta, "step": mark})
+
+
+def _shrunk(context: Context, known: dict[str, Knob]) -> Iterator[Draft | None]:
+    """Smaller and smaller models, by halving what makes them large."""
+    present = {name: knob.value for name, knob in known.items()}
+    sizes = [name for name in SIZES if isinstance(present.get(name), int) and int(present[name]) > 1]
+    for halvings in range(1, 5):
+        for count in range(1, len(sizes) + 1):
+            for names in combinations(sizes, count):
+                values: dict[str, Value] = {name: max(1, int(present[name]) >> halvings) for name in names}
+                head, width = present.get("HEAD_DIM"), values.get("WIDTH")
+                if isinstance(head, int) and isinstance(width, int) and head > width:
+                    values["HEAD_DIM"] = width
+                why = f"The best has {context.params:,} parameters, more than program.md allows: "
+                yield _knobs_draft(context, known, values, why)
 
 
 def _further(context: Context, known: dict[str, Knob]) -> Draft | None:

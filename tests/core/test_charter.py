@@ -77,6 +77,8 @@ def test_the_shipped_charter_is_understood() -> None:
         ("Use at most 1,500,000 params and no more than 8 GB of memory.", 1_500_000, 8.0),
         ("Stay under 1.5 billion parameters, below 20GB VRAM.", 1_500_000_000, 20.0),
         ("Parameters are cheap. Memory too.", None, None),
+        ("Never use more than 3 GB.", None, 3.0),
+        ("At most 3 GB of disk.", None, None),
         ("---\nmax_params: 5\n---\nAt most 60M parameters.", 5, None),
         ("At most 0 parameters.", None, None),
         ("It must not exceed 60M parameters.", 60_000_000, None),
@@ -187,3 +189,19 @@ def test_of_much_unread_prose_the_first_is_quoted_and_the_rest_counted() -> None
 def test_of_the_shipped_charter_little_is_unread() -> None:
     text = (Path(__file__).resolve().parents[2] / "program.md").read_text()
     assert 0 < len(read(text, KNOWN).unread) <= 5
+
+
+def test_names_to_try_are_understood() -> None:
+    found = read("Please try something with SEQ_LEN, not DEPTH. Do not try WIDTH.", KNOWN)
+    assert found.focus == ("SEQ_LEN",) and "to try: SEQ_LEN" in found.understood and not found.unread
+
+
+def test_a_name_or_a_limit_says_nothing_of_its_topic() -> None:
+    found = read("Do not touch DEPTH. Avoid more than 900k parameters.", KNOWN)
+    assert found.weights["size"] == 1.0 and found.off_limits == ("DEPTH",) and found.max_params == 900_000
+
+
+def test_names_off_limits_that_are_not_there_are_said() -> None:
+    found = read("---\noff_limits: [NOSUCHKNOB, DEPTH]\n---\nLow val_bpb.", KNOWN)
+    assert [words for words in found.ignored if "NOSUCHKNOB" in words] and not any("DEPTH" in w for w in found.ignored)
+    assert not read("---\noff_limits: [NOSUCHKNOB]\n---\nLow val_bpb.").ignored, "without train.py nobody knows"

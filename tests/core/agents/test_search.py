@@ -139,3 +139,31 @@ def test_what_was_skipped_stays_skipped() -> None:
     )  # fmt: skip
     found = [Search().propose_now(context(n, skipped, "Only the heads matter, focus on heads.")) for n in range(20, 30)]
     assert not {name for proposal in found for name in proposal.meta["edits"]} & set(names)
+
+
+def test_a_topic_that_stands_at_the_head_of_a_comment_is_avoided_too() -> None:
+    for proposal in night(25, "Do not change the optimizer. Low val_bpb."):
+        assert not {"ADAM_DECAY", "MATRIX_DECAY", "MATRIX_LR"} & proposal.meta["knobs"].keys()
+
+
+def test_a_name_that_is_asked_for_comes_first_both_ways() -> None:
+    told = context().model_copy(update={"hints": ("Please try something with SEQ_LEN, not DEPTH.",)})
+    first = Search().propose_now(told)
+    assert (
+        "SEQ_LEN" in first.meta["knobs"]
+        and "DEPTH" not in first.meta["knobs"]
+        and first.hypothesis.startswith("Asked for")
+    )
+    second = Search().propose_now(told.model_copy(update={"number": 2, "past": (judged(1, first, 0.0),)}))
+    assert "SEQ_LEN" in second.meta["knobs"] and second.meta["step"] != first.meta["step"]
+
+
+def test_over_the_limit_only_smaller_models_are_proposed() -> None:
+    told = context(charter="At most 900k parameters. Low val_bpb.").model_copy(update={"params": 1_441_926})
+    past: tuple[Past, ...] = ()
+    for number in range(1, 6):
+        proposal = Search().propose_now(told.model_copy(update={"number": number, "past": past}))
+        moved = proposal.meta["knobs"]
+        assert moved and all(value < proposal.meta["from"][name] for name, value in moved.items())
+        assert {"WIDTH", "DEPTH", "MLP_RATIO"} & moved.keys() and "1,441,926" in proposal.hypothesis
+        past += (judged(number, proposal, None),)
