@@ -66,8 +66,11 @@ Name = Annotated[str | None, typer.Argument(help="The run; the latest when not g
 
 
 def say(text: str) -> None:
-    """One line on stdout, at once."""
-    print(text, flush=True)
+    """One line on stdout, at once. Where nobody reads any more, the loop goes on all the same: the journal has it all."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @app.command()

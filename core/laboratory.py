@@ -329,7 +329,7 @@ class Laboratory:
         first = work.role == "baseline" and event.outcome == "scored" and not event.disturbed
         self.record(event)
         self._tidy(work, event, keep_nats=first)
-        if event.role in ("best", "rerun"):
+        if event.role in ("baseline", "best", "rerun"):
             self.publish()  # what is in there already has another mean now
         if event.outcome == Outcome.INTERRUPTED and aborted and work.number is not None:
             reason = "aborted by the human"

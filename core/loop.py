@@ -431,14 +431,17 @@ class Loop:
                 return True, self._read_by(command.text)
             case commands.SetGate():
                 self.lab.record(ev.Gate(mode=command.mode, by="human"))
-                return True, f"approval is now {command.mode}"
+                return (
+                    True,
+                    "unattended from now on" if command.mode == "auto" else "proposals wait for you from now on",
+                )
             case commands.Abort():
                 slot = next((s for s in self.slots if s.work and s.work.number == command.number), None)
                 if slot is None:
-                    return False, f"experiment {command.number} is not running"
+                    return False, f"#{command.number} is not running"
                 self._aborted.add(command.number)
                 self._background_abort(slot)
-                return True, f"aborting experiment {command.number}"
+                return True, f"aborting #{command.number}"
             case commands.Own():
                 return True, human.own(self.lab, command.parent, command.source, command.hypothesis)
             case commands.Rerun():
@@ -447,7 +450,7 @@ class Loop:
                 return True, human.overrule(self.lab, command.number, command.verdict)
             case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold():
                 if command.number not in state.open or state.open[command.number].approved:
-                    return False, f"experiment {command.number} is not waiting for an answer"
+                    return False, f"#{command.number} does not wait for an answer"
                 return self._answered(command)
 
     def _gone(self, who: str) -> None:

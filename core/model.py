@@ -34,6 +34,11 @@ class Verdict(StrEnum):
         return self in (Verdict.KEEP, Verdict.SIMPLIFICATION)
 
     @property
+    def tried(self) -> bool:
+        """Whether it says something of the idea, or of its code: a skipped or interrupted one was not tried."""
+        return self not in (Verdict.SKIPPED, Verdict.INTERRUPTED)
+
+    @property
     def words(self) -> str:
         """What a person reads."""
         return {Verdict.INVALID: "broke a rule", Verdict.TIMEOUT: "out of time"}.get(self, self.value)
@@ -43,7 +48,8 @@ class Verdict(StrEnum):
         """The verdict in autoresearch's own three words, for results.tsv."""
         if self.kept:
             return "keep"
-        return "discard" if self in (Verdict.DISCARD, Verdict.SKIPPED, Verdict.CONFLICT) else "crash"
+        failed = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID)
+        return "crash" if self in failed else "discard"
 
 
 class CrashClass(StrEnum):

@@ -13,6 +13,10 @@ from core.noise import Noise
 from core.plain import clean
 from core.state import Experiment, State
 
+APPROVAL = {"ask": "asks you", "auto": "unattended"}
+UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
+DOING = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
+
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
     """What a headless run prints for an event, None for one that a human need not see. `state` has it folded in."""
@@ -25,7 +29,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Started():
             config = state.config
             assert config is not None
-            found = f", {state.judged} experiments so far" if state.judged else ""
+            found = f", {state.tried} experiments so far" if state.tried else ""
             return (
                 f"run {config.name} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
                 f"agent {event.agent} · {event.slots} at a time{found}"
@@ -68,7 +72,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Resumed():
             return "going on"
         case ev.Gate():
-            return f"approval is now {event.mode}{' (' + event.by + ')' if event.by else ''}"
+            return f"approval: {APPROVAL.get(event.mode, event.mode)} from now on{' (' + event.by + ')' if event.by else ''}"
         case ev.Hint():
             return f"hint for the agent: {_one_line(event.text)}"
         case ev.Notice():
@@ -199,6 +203,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "provisional": noise.provisional,
         "experiments": len(state.experiments),
         "judged": state.judged,
+        "tried": state.tried,
         "kept": len(state.kept),
         "verdicts": counts(state),
         "outcomes": dict(Counter(verdict(e) for e in state.experiments.values() if e.verdict is not None)),
@@ -223,11 +228,21 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [
-        f"{'#' + str(s['number']) if s.get('number') else s.get('role')} {s.get('phase')} {s.get('progress', 0):.0%}"
+        f"{job_name(s.get('role', ''), s.get('number'))} {doing(s.get('role', ''), s.get('phase', ''))} {s.get('progress', 0):.0%}"
         for s in live.get("slots", [])
     ]
     asking = str(live.get("phase") or ("proposing" if live.get("proposing") and not slots else ""))
     return ", ".join([*slots, *([_one_line(asking)] if asking else [])]) or "between experiments"
+
+
+def job_name(role: str, number: int | None) -> str:
+    """Whose job it is: the best is run again for the sake of an experiment, and is not that."""
+    return f"#{number}" if number is not None and role not in ("baseline", "best") else role
+
+
+def doing(role: str, phase: str) -> str:
+    """What a job does just now."""
+    return DOING.get(role, phase) if phase == "training" else phase
 
 
 def status(found: dict[str, Any]) -> str:
@@ -237,7 +252,7 @@ def status(found: dict[str, Any]) -> str:
     lines = [
         f"{found['run']}: {found['phase']}  [{alive}]",
         f"  {found['dataset']} on {found['device']}, {found['budget_s']:g} s each, agent {found['agent']}, "
-        f"approval {found['gate']}",
+        f"{APPROVAL.get(found['gate'], found['gate'])}",
     ]
     if best is not None and baseline is not None:
         mark = " (provisional)" if found["provisional"] else ""
@@ -247,10 +262,10 @@ def status(found: dict[str, Any]) -> str:
             f"{baseline:.4f}, noise ±{sigma:.4f}{mark}){noise}"
         )
     outcomes = dict(sorted(found["outcomes"].items()))
-    broken_off = outcomes.pop(Verdict.INTERRUPTED.words, 0)
+    untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
     told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
-    more = f"; {broken_off} interrupted, not counted" if broken_off else ""
-    lines.append(f"  {found['kept']} kept of {found['judged']} judged: {told}{more}")
+    more = "".join(f"; {count} {words}" for words, count in untried)
+    lines.append(f"  {found['kept']} kept of {found['tried']} tried: {told}{more}")
     wide = max((len(e["outcome"]) for e in found["last"]), default=0)
     for e in reversed(found["last"]):
         score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"
@@ -273,7 +288,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     assert config is not None
     baseline = state.mean(state.fit.commit) if state.fit else None
     best = state.mean(state.best)
-    lines = [f"Run {config.name}: {state.judged} experiments, {len(state.kept)} kept."]
+    lines = [f"Run {config.name}: {state.tried} experiments, {len(state.kept)} kept."]
     if best is not None and baseline is not None:
         mark = ", provisional" if noise.provisional else ""
         lines.append(
@@ -306,4 +321,4 @@ def run_line(found: dict[str, Any]) -> str:
     """One run in the list of all runs."""
     best = found["best"]["val_bpb"]
     score = f"best {best:.4f}" if best is not None else "no score yet"
-    return f"{found['run']:<14} {score}  {found['kept']:>3} kept of {found['judged']:<4}  {found['phase']}"
+    return f"{found['run']:<14} {score}  {found['kept']:>3} kept of {found['tried']:<4}  {found['phase']}"

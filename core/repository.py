@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # GitPython cannot even be imported on a machine without git
     from git import Repo
 
-TRAIN = "nanochat/train.py"
+TRAIN, PROGRAM = "nanochat/train.py", "program.md"
 NAME, EMAIL = "AutoResearch", "autoresearch@localhost"
 RUN = re.compile(r"[a-z0-9-]+")
 OURS = "refs/autoresearch"
@@ -308,7 +308,8 @@ class Repository:
     def apply_home(self, root: Path, base: str, best: str, message: str, patch: Path) -> Applied:
         """Put the best train.py on the user's checkout as a commit, or write a patch where that is not safe.
 
-        Safe: no tracked file is changed, and train.py is as it was in the run's base commit. Nothing else is touched.
+        Safe: no tracked file but program.md, by which one steers, is changed, and train.py is as it was in the run's base
+        commit. Nothing else is touched.
         """
         path, source = root / TRAIN, self.read(best)
         try:
@@ -324,7 +325,8 @@ class Repository:
         text = self._between(current, merged) if merged is not None else self.diff(base, best)
         if self._repo.bare or not self._repo.working_tree_dir:
             return self._patch(text, patch, "This source tree is no git repository")
-        if self._git("status", "--porcelain", "--untracked-files=no", env=self._tree()):
+        changed = self._git("status", "--porcelain", "--untracked-files=no", env=self._tree()).splitlines()
+        if any(line != f" M {self._prefix}{PROGRAM}" for line in changed):
             return self._patch(text, patch, "Your checkout has changes of its own")
         if current != origin:
             return self._patch(text, patch, f"Your {TRAIN} has moved on since the run began")

@@ -112,6 +112,7 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
     """The findings as Markdown, one an experiment, newest last."""
     judged = [row for row in rows if row.verdict is not None]
     kept = sum(row.verdict is not None and row.verdict.kept for row in judged)
+    tried = sum(row.verdict is not None and row.verdict.tried for row in judged)
     lines = [
         f"# Run {header.name}",
         "",
@@ -121,7 +122,7 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
         mark = ", provisional until the best has been measured more often" if header.provisional else ""
         lines.append(
             f"Baseline {header.baseline:.4f}, best {header.best:.4f} ({header.best - header.baseline:+.4f}); noise of one run "
-            f"{header.sigma:.4f}{mark}. {kept} kept of {len(judged)}."
+            f"{header.sigma:.4f}{mark}. {kept} kept of {tried}."
         )
     if len(header.scoreboard) > 1:
         lines += ["", "| agent | tried | kept | gain | seconds proposing |", "| --- | --- | --- | --- | --- |"]

@@ -124,7 +124,7 @@ def _judge(score: Score, e: Experiment) -> None:
     form = score.formats.get(str(e.meta.get("format", ""))) if not e.meta.get("instead") else None
     if e.again is None and e.launched and form is not None:
         form.trained += 1
-    if e.verdict is None or e.verdict in (Verdict.SKIPPED, Verdict.INTERRUPTED):
+    if e.verdict is None or not e.verdict.tried:
         return
     score.tried += 1
     score.scored += e.val_bpb is not None

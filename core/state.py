@@ -125,6 +125,11 @@ class State:
     def next_number(self) -> int:
         return max(self.experiments, default=0) + 1
 
+    @property
+    def tried(self) -> int:
+        """Experiments that were tried: what every "kept of" counts."""
+        return sum(e.verdict is not None and e.verdict.tried for e in self.experiments.values())
+
     def mean(self, commit: str) -> float | None:
         """Mean val_bpb of a commit over its seeds, or None when it has no score."""
         scores = self.scores.get(commit)

@@ -349,8 +349,12 @@ class AutoResearch(Human, App[str]):
     def on_key(self, event: events.Key) -> None:
         """A key for the loop, where there is none, is answered too."""
         dead = self.bridge.loaded and self.bridge.pid is None and not self.now.tiny
-        if dead and event.character in keys.LOOP and self.focused is not None and not isinstance(self.focused, Input):
+        if self.focused is None or isinstance(self.focused, Input):
+            return
+        if dead and event.character in keys.LOOP:
             self.tell("No loop is running, so there is nothing to tell it. `make run` continues the run.")
+        elif not dead and (words := keys.pointless(event.character or "", self.now)):
+            self.tell(words)
 
     def _look_at_keys(self) -> None:
         state = self.bridge.state
@@ -458,7 +462,8 @@ class AutoResearch(Human, App[str]):
         if self.bridge.pid is None:
             self.exit(f"Closed. Run {name} has no loop; `make run` continues it.")
         else:
-            self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.")
+            waits = " When nobody watches, what waits for an answer is approved." if self.now.waiting else ""
+            self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.{waits}")
 
     async def action_quit(self) -> None:
         self.action_detach()

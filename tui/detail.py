@@ -148,7 +148,7 @@ def _facts(state: State, e: Experiment, said: str) -> Content:
     if e.gain is not None:
         error = f" ± {e.error:.4f}" if e.error is not None else ""
         rows.append(
-            _pair("gain", f"{words.change(e.gain)}{error} over {e.pairs} pair{'s' if e.pairs != 1 else ''} on the same seeds; "
+            _pair("change", f"{words.change(-e.gain)}{error} over {e.pairs} pair{'s' if e.pairs != 1 else ''} on the same seeds; "
                           f"noise of one run {e.sigma:.4f}"
                           f"{', within noise' if e.within_noise else ''}")
         )  # fmt: skip
@@ -159,7 +159,12 @@ def _facts(state: State, e: Experiment, said: str) -> Content:
         f"{words.span(e.seconds)} in all" if e.seconds else "",
         f"{e.params:,} parameters" if e.params else "",
     ]
-    rows.append(_pair("cost", ", ".join(filter(None, cost)) or "nothing yet"))
+    rows.append(
+        _pair(
+            "cost",
+            ", ".join(filter(None, cost)) or ("nothing yet" if e.verdict is None else "nothing: it was not trained"),
+        )
+    )
     answer = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
     revised = ", revised by you" if e.revised else ""
     rows.append(_pair("agent", f"{words.clean(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
@@ -213,11 +218,8 @@ def _output(own: Path) -> str:
 
 
 def _probes(found: Mapping[str, float]) -> str:
-    """What the secret questions of the exam said, in standard errors; large ones would have been a broken rule."""
-    names = {"honest_z": "worse where the next token was hidden", "break_z": "better behind the cuts"}
-    told = [f"{name} by {found[key]:+.1f}" for key, name in names.items() if key in found]
-    errors = f" ({', '.join(told)} standard errors)".replace("-", "−") if told else ""
-    return f"{found.get('probes', 0):.0f} secret questions, nothing odd{errors}"
+    """What the secret questions of the exam said; anything odd would have been a broken rule."""
+    return f"{found.get('probes', 0):.0f} secret questions were answered as an honest model does"
 
 
 def _pair(name: str, text: str) -> Content:

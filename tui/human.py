@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,10 @@ class Human(App[str]):
     def tell(self, words: str, wrong: bool = False, seconds: float = 5.0) -> None:
         """One note at a time, at the lower right."""
         self.clear_notifications()
+        width = max(
+            30, self.size.width * 2 // 3
+        )  # wrapped here: Textual cuts a line off a toast that just does not fit
+        words = "\n".join(textwrap.wrap(words, width, break_on_hyphens=False))
         self.notify(words, severity="warning" if wrong else "information", timeout=seconds, markup=False)
 
     def later(self, command: commands.Command, quiet: bool = False) -> None:
@@ -95,18 +100,19 @@ class Human(App[str]):
     # -- the proposal ---------------------------------------------------------------------------------------------
 
     async def action_approve(self) -> None:
-        if (number := self._asked()) is None:
-            return
-        if (
-            self.followed is None or not self.followed.number == number == self.seen
-        ):  # nobody approves what he does not see
-            self.show_waiting()
-            self.tell(f"This is #{number}, which waits for you; a again approves it.")
-            return
-        await self.obey(commands.Approve(number=number))
+        if (number := self._asked()) is not None and self._sees(number, "a"):
+            await self.obey(commands.Approve(number=number))
+
+    def _sees(self, number: int, key: str) -> bool:
+        """Nobody decides on what is not on the screen: it is shown first."""
+        if self.followed is not None and self.followed.number == number == self.seen:
+            return True
+        self.show_waiting()
+        self.tell(f"This is #{number}, which waits for you. {key} again {'approves' if key == 'a' else 'skips'} it.")
+        return False
 
     async def action_skip(self) -> None:
-        if (number := self._asked()) is not None:
+        if (number := self._asked()) is not None and self._sees(number, "s"):
             await self.obey(commands.Skip(number=number))
 
     async def action_skip_why(self) -> None:
@@ -232,17 +238,23 @@ class Human(App[str]):
         self._ask("tell the agent", done)
 
     def action_program(self) -> None:
+        program = self.bridge.program
         try:
+            before = program.read_bytes() if program.exists() else b""
             with self.suspend():
-                editor.edit(self.bridge.program)
+                editor.edit(program)
+            if program.exists() and program.read_bytes() == before:
+                self.tell("Nothing was changed.", seconds=3)
+        except OSError as error:
+            self.tell(f"{program} cannot be read ({error.strerror}).", wrong=True)
         except editor.NoEditor as error:
             self.tell(str(error), wrong=True, seconds=10)
 
     def action_stop(self) -> None:
         choices = (
             ("y", "after", "yes, after this experiment"),
+            ("x", "now", "yes, at once: the running experiment is recorded as interrupted"),
             ("n", "no", "no, go on"),
-            ("N", "now", "yes, now: the running experiment is recorded as interrupted"),
         )
 
         def done(choice: str | None) -> None:

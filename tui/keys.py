@@ -35,6 +35,10 @@ class Key:
     about: str
     group: str
     valid: Callable[[Now], bool] = lambda now: True
+    otherwise: str = ""  # what is said when it is pressed and makes no sense
+
+
+NOTHING_WAITS = "Nothing waits for your answer."
 
 
 def _waiting(now: Now) -> bool:
@@ -46,22 +50,24 @@ def _alive(now: Now) -> bool:
 
 
 KEYS: tuple[Key, ...] = (
-    Key("a", "approve", "approve", "Approve the proposal that waits for you.", "the proposal", _waiting),
-    Key("s", "skip", "skip", "Skip it.", "the proposal", _waiting),
-    Key("S", "skip_why", "skip, why", "Skip it with a reason, which the agent reads.", "the proposal", _waiting),
-    Key("e", "revise", "revise", "Change it in $EDITOR before you approve; the clock stands still meanwhile.", "the proposal", _waiting),
+    Key("a", "approve", "approve", "Approve the proposal that waits for you.", "the proposal", _waiting, NOTHING_WAITS),
+    Key("s", "skip", "skip", "Skip it.", "the proposal", _waiting, NOTHING_WAITS),
+    Key("S", "skip_why", "skip, why", "Skip it with a reason, which the agent reads.", "the proposal", _waiting, NOTHING_WAITS),
+    Key("e", "revise", "revise", "Change it in $EDITOR before you approve; the clock stands still meanwhile.", "the proposal",
+        _waiting, NOTHING_WAITS),
     Key("p", "pause", "pause", "Start nothing new after this experiment, or go on again.", "the loop", _alive),
     Key("x", "abort", "abort", "Twice: abort the running experiment. It is recorded as interrupted.", "the loop",
-        lambda now: now.alive and now.running),
+        lambda now: now.alive and now.running, "No experiment is running."),
     Key("t", "tell", "tell", "Tell the agent something; it reads it with its next proposal.", "the loop", _alive),
-    Key("u", "unattended", "unattended", "Twice: let proposals go on without asking, or ask again. A waiting one is approved.", "the loop", _alive),
+    Key("u", "unattended", "unattended", "Twice: let proposals go on without asking, or ask again. A waiting one is approved. "
+        "After three without an answer it happens by itself.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
     Key("m", "program", "program.md", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
     Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays.", "the selected experiment",
-        lambda now: now.alive and now.judged and not now.rerunning),
+        lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again."),
     Key("o", "overrule", "overrule", "Give the selected experiment another verdict, recorded as yours.", "the selected experiment",
-        lambda now: now.alive and now.judged),
+        lambda now: now.alive and now.judged, "The selected experiment has no verdict yet."),
     Key("y", "copy", "copy", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
         lambda now: now.selected),
     Key("enter", "details", "details", "Everything about the selected experiment; [ and ] walk to its neighbours.", "the selected experiment",
@@ -125,6 +131,11 @@ def valid(action: str, now: Now) -> bool:
     if known and (now.tiny or (now.detail and action not in IN_DETAIL)):
         return False
     return all(key.valid(now) for key in known)
+
+
+def pointless(character: str, now: Now) -> str:
+    """Why a key makes no sense now, where that can be said."""
+    return next((key.otherwise for key in KEYS if key.keys == character and not valid(key.action, now)), "")
 
 
 def offered(now: Now) -> list[Key]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import scoreboard
+from core import report, scoreboard
 from core.model import Verdict
 from core.noise import Noise
 from core.state import Experiment, State, experiment_id
 from tui import words
 
+STEADY = 0.03  # of the budget, before which nobody can say how long the rest takes
 WINDOW_S = 3 * 3600.0  # experiments per hour are counted over this
 
 
@@ -32,16 +33,12 @@ class Slot:
 
     @property
     def name(self) -> str:
-        if self.role in ("baseline", "best"):  # the best is run again for the sake of an experiment, and is not that
-            return self.role
-        return f"#{self.number}" if self.number is not None else self.role
+        return report.job_name(self.role, self.number)
 
     @property
     def words(self) -> str:
         """What it is doing, for one line."""
-        if self.phase != "training":
-            return self.phase
-        return words.ROLES.get(self.role, self.phase)
+        return report.doing(self.role, self.phase)
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Status:
     sigma: float | None
     provisional: bool
     kept: int
-    judged: int
+    tried: int
     per_hour: float | None
     agent: str
     gate: str
@@ -114,7 +111,7 @@ def slots(state: State, live: Mapping[str, Any]) -> list[Slot]:
         progress = _number(slot.get("progress")) or 0.0
         charged, wall = _number(slot.get("charged_s")), _number(slot.get("wall_s"))
         left = None
-        if charged and wall and slot.get("phase") == "training":
+        if charged and wall and slot.get("phase") == "training" and progress > STEADY:
             left = max(0.0, budget - charged) * wall / charged
         found.append(
             Slot(
@@ -160,7 +157,7 @@ def status(
         sigma=noise.sigma if noise else None,
         provisional=noise.provisional if noise else False,
         kept=len(state.kept),
-        judged=state.judged,
+        tried=state.tried,
         per_hour=_per_hour(state, end),
         agent=words.clean(state.started.agent if state.started else config.agent if config else "", 24),
         gate=state.gate,

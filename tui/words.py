@@ -33,7 +33,6 @@ TONES = {  # names of theme variables: calm by default, warm for what failed, ne
     Verdict.INVALID: "warning",
 }
 MISSING = "–"
-ROLES = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
 
 
 def letter(experiment: Experiment) -> str:

@@ -214,7 +214,7 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     assert "0.55" in "\n".join(desk.server.cmd("show-buffer").stdout)
     desk.type("Q")
     desk.sees("Stop the loop of r?")
-    desk.type("N")
+    desk.type("x")
     desk.until(lambda: desk.state.stopped is not None, "stopped")
     assert not list((desk.product.logs / "r").glob("revised-*.py")) and not list(
         (desk.product.logs / "r").glob("own-*.py")

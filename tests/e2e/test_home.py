@@ -60,3 +60,12 @@ def test_it_works_without_a_repository(product: Product) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert product.state().kept == [1] and (product.logs / "repository").is_dir()
     assert "patch" in product("apply", "r").stdout
+
+
+def test_a_changed_program_md_is_no_reason_against_a_commit(won: Product) -> None:
+    program = won.root / "program.md"
+    program.write_text("# Aim\n\nAnother one, steered by night.\n")
+    done = won("apply", "r")
+    assert done.returncode == 0 and "Done" in done.stdout, done.stdout
+    assert won.git("status", "--porcelain", "--untracked-files=no").strip() == "M program.md"
+    assert won.git("show", "--name-only", "--format=", "HEAD").split() == ["nanochat/train.py"]

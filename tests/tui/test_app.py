@@ -199,7 +199,7 @@ async def test_the_eighth_says_how_it_stands(recorded: Path) -> None:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press("8")
         shown = screen_text(app)
-        assert "2 kept of 9 judged" in shown and "approval auto" in shown
+        assert "2 kept of 9 tried" in shown and "unattended" in shown
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         await pilot.press("escape", "escape")

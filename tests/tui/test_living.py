@@ -118,6 +118,25 @@ async def test_keys_for_the_selected_one_work_right_after_moving_to_it(
         await until(pilot, lambda: isinstance(app.screen, Menu))
 
 
+@pytest.mark.parametrize("length", range(70, 90))
+async def test_no_note_loses_its_end(living: Living, length: int) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        app.tell(f"It is in /{'x' * (length - 15)}.end")
+        await until(pilot, lambda: ".end" in screen_text(app))
+
+
+async def test_a_key_that_makes_no_sense_is_answered(living: Living) -> None:
+    living.show(waiting=None)
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded and not app.now.waiting)
+        await pilot.press("a")
+        await until(pilot, lambda: "Nothing waits for your answer" in screen_text(app))
+        assert not living.heard
+
+
 async def test_skip_with_a_reason_holds_the_clock_meanwhile(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:

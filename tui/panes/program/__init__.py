@@ -46,7 +46,9 @@ class ProgramPane(Pane):
 
     def tell(self, used_from: int | None, changed: bool, understood: Sequence[str], problem: str) -> None:
         """Which experiments used this text, and what the loop makes of it."""
-        if changed:
+        if problem:
+            self.head("program.md", "cannot be used")
+        elif changed:
             self.head("program.md", "changed, used with the next proposal")
         else:
             self.head("program.md", f"used from #{used_from}" if used_from else "")

@@ -52,7 +52,7 @@ def _score(found: Status) -> list[Content]:
     best = Content.assemble("best ", (words.bpb(found.best), "bold $success" if found.kept else "bold"))
     if found.delta is not None and found.kept:
         best += Content.assemble(" ", (words.change(found.delta), "$success"))
-    parts = [best, Content(f"{found.kept}/{found.judged} kept")]
+    parts = [best, Content(f"{found.kept}/{found.tried} kept")]
     if found.sigma is not None:
         parts.append(Content(f"±{found.sigma:.4f}{' provisional' if found.provisional else ''}"))
     return parts
