@@ -272,7 +272,7 @@ def status(found: dict[str, Any]) -> str:
         noise = "  within noise" if e["within_noise"] else ""
         lines.append(f"  #{e['number']:<4} {e['outcome']:<{wide}} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
-    if said := found["charter_problem"] or "; ".join(found["understood"]):
+    if said := "; ".join(filter(None, [found["charter_problem"], *found["understood"]])):
         lines.append(f"  program.md: {_one_line(said, 1000)}")
     if found["banner"]:
         lines.append(f"  note: {found['banner']}")
