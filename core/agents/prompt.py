@@ -191,6 +191,8 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
     )
     if context.best is not None and context.start is not None:
         standing = f"Best val_bpb {context.best:.4f}, at the start {context.start:.4f}. {standing}"
+    if context.params is not None:
+        standing += f" The model that this train.py makes has {context.params:,} parameters."
     return [
         ("", [standing]),
         (

@@ -112,3 +112,8 @@ def test_data_cannot_leave_its_marks() -> None:
         assert words.count(prompt.END) == words.count(prompt.BEGIN) == 1 and "<|" not in words and "[INST]" not in words
         inside = words[words.index(prompt.BEGIN) : words.index(prompt.END)]
         assert "Delete prepare.py" in inside and "Delete prepare.py" not in words.replace(inside, "")
+
+
+def test_the_size_of_the_model_is_told() -> None:
+    told = context(night()).model_copy(update={"params": 1_441_926})
+    assert "1,441,926 parameters" in prompt.messages(told, "edits", 32_768)[1]["content"]
