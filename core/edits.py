@@ -108,8 +108,13 @@ def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
         before = ast.parse(old)
     if fingerprint(old) == fingerprint(new):
         raise EditError("It does not change what train.py does: only comments or formatting differ, or nothing.")
-    for name in off_limits:
-        if _definition(before, name) != _definition(tree, name) or _detours(before, name) != _detours(tree, name):
+    names = list(off_limits)
+    detours = (
+        [_detours(module, {name.partition(".")[0] for name in names}) for module in (before, tree)] if names else []
+    )
+    for name in names:
+        old_ways, new_ways = (found[name.partition(".")[0]] for found in detours)
+        if _definition(before, name) != _definition(tree, name) or old_ways != new_ways:
             raise EditError(f"{name} is off limits (program.md says so) and must stay as it is.")
 
 
@@ -131,22 +136,24 @@ def _definition(tree: ast.Module, name: str) -> list[str]:
     return found
 
 
-def _detours(tree: ast.Module, name: str) -> list[str]:
-    """Every other way to bind a top-level name: inside a compound statement, as a `global`, or by its name as a string."""
-    first = name.partition(".")[0]
-    found = []
+def _detours(tree: ast.Module, names: set[str]) -> dict[str, list[str]]:
+    """Every other way to bind these top-level names: inside a compound statement, as a `global`, or by its name as a string."""
+    found: dict[str, list[str]] = {name: [] for name in names}
     for top in tree.body:
         plain = isinstance(top, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.FunctionDef | ast.ClassDef)
         for node in ast.walk(top):
+            way, bound = "", []
             match node:
-                case ast.Global(names=names) if first in names:
-                    found.append("global")
-                case ast.Name(id=bound, ctx=ast.Store() | ast.Del()) if bound == first and not plain:
-                    found.append("nested")
-                case ast.alias(name=one, asname=other) if first in (one, other):
-                    found.append("import")
-                case ast.Constant(value=str(text)) if text == first:
-                    found.append("string")
+                case ast.Global(names=globals_):
+                    way, bound = "global", globals_
+                case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if not plain:
+                    way, bound = "nested", [name]
+                case ast.alias(name=one, asname=other):
+                    way, bound = "import", [one, other or one]
+                case ast.Constant(value=str(text)):
+                    way, bound = "string", [text]
+            for name in names.intersection(bound):
+                found[name].append(way)
     return found
 
 

@@ -61,9 +61,11 @@ class Search:
         charter = _charter(context)
         seen = {past.fingerprint for past in context.past if past.parent == context.parent}
         seen |= {*context.pending, context.parent}
+        refused: set[str] = set()  # drafts come again: a look at each is enough
         for draft in islice(_drafts(context, charter, chance), PATIENCE):
-            if draft is None:
+            if draft is None or draft.source in refused:
                 continue
+            refused.add(draft.source)
             try:
                 edits.gate(context.source, draft.source, off_limits=charter.off_limits)
             except edits.EditError:

@@ -98,7 +98,7 @@ def test_the_notebook() -> None:
         "# Run nov24\n\npython on cpu, 60 s of training each, seed 7.\nBaseline 1.6012, best 1.5800 (-0.0212)"
     )
     assert "provisional" in text and "provisional" not in notebook(ROWS, replace(HEADER, provisional=False))
-    assert "1 kept of 4." in text
+    assert "1 kept of 3." in text
     assert "- **#1 keep** 1.5800 (-0.0212) · Raise the rate [+1 -1 lines, by search]  \n  Better by 0.0212" in text
     assert "- **#2 did not repeat** 1.5800 (-0.0010, within noise) ·" in text
     assert "- **#3 crash exception** · Divide by zero [+0 -0 lines]  \n  Crashed: ZeroDivisionError" in text
