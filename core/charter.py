@@ -247,6 +247,7 @@ _HANDS_OFF = tuple(
         r"\bkeep (?P<what>.*?) (?:fixed|constant|as (?:it|they) (?:is|are)|unchanged|untouched)",
         rf"(?P<what>.*?) (?:must|should|may|shall) (?:not be {_TOUCH}(?:e?d)?|never be {_TOUCH}(?:e?d)?|stay|remain)\b",
         r"(?P<what>.*?) (?:is|are) (?:off[ -]limits|untouchable|not to be (?:touched|changed))",
+        r"\bno(?: more)? (?P<what>`?[A-Z][A-Z0-9_]{2,}\b`?)",
     )
 )
 _CONDITION = re.compile(
@@ -278,8 +279,9 @@ def _focus(prose: str, known: Collection[str]) -> tuple[str, ...]:
     """Names of train.py that a sentence asks to try."""
     found: list[str] = []
     for sentence in _sentences(prose):
-        if FOCUS.search(sentence) and not AVOID.search(sentence):
-            found += _named(re.split(r"\b(?:not|instead of|rather than|without)\b", sentence)[0], known)
+        for clause in re.split(r",\s(?!and\b|[A-Z_`])|\bbut\b", sentence):  # a list of names is one clause
+            if FOCUS.search(clause) and not AVOID.search(clause):
+                found += _named(re.split(r"\b(?:no|not|instead of|rather than|without)\b", clause)[0], known)
     return tuple(dict.fromkeys(found))
 
 

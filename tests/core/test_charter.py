@@ -196,6 +196,22 @@ def test_names_to_try_are_understood() -> None:
     assert found.focus == ("SEQ_LEN",) and "to try: SEQ_LEN" in found.understood and not found.unread
 
 
+@pytest.mark.parametrize(
+    ("text", "focus", "off_limits"),
+    [
+        ("no DEPTH please, try WIDTH", ("WIDTH",), ("DEPTH",)),
+        ("Try WIDTH, DEPTH and SEQ_LEN.", ("WIDTH", "DEPTH", "SEQ_LEN"), ()),
+        ("Explore WIDTH but leave DEPTH alone.", ("WIDTH",), ("DEPTH",)),
+        ("Look at MATRIX_LR rather than EMBED_LR.", ("MATRIX_LR",), ()),
+    ],
+)
+def test_what_to_try_and_what_not_are_told_apart(
+    text: str, focus: tuple[str, ...], off_limits: tuple[str, ...]
+) -> None:
+    found = read(text, KNOWN)
+    assert (found.focus, found.off_limits) == (focus, off_limits)
+
+
 def test_a_name_or_a_limit_says_nothing_of_its_topic() -> None:
     found = read("Do not touch DEPTH. Avoid more than 900k parameters.", KNOWN)
     assert found.weights["size"] == 1.0 and found.off_limits == ("DEPTH",) and found.max_params == 900_000
