@@ -47,7 +47,8 @@ class Charter(Data):
     max_params: int | None = None
     max_memory_gb: float | None = None
     off_limits: tuple[str, ...] = ()
-    focus: tuple[str, ...] = ()  # names of train.py that the prose asks to try
+    focus: dict[str, str] = Field(default_factory=dict)  # names of train.py to try: "up", "down", or "" for either way
+    leave: tuple[str, ...] = ()  # names that are not to be tried, which `search` heeds and nothing enforces
     weights: dict[str, float] = Field(default_factory=dict)
     understood: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -72,59 +73,53 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     names = (*limits.get("off_limits", ()), *_names_in_prose(prose, known))
     limits = stated | limits | ({"off_limits": tuple(dict.fromkeys(names))} if names else {})
     ignored += unread
-    ignored += [
-        f"off_limits {name}, which train.py does not have"
-        for name in limits.get("off_limits", ())
-        if _strange(name, known)
-    ]
-    wanted = _focus(prose, known)
+    if known:
+        strange = [name for name in limits.get("off_limits", ()) if name not in known]
+        ignored += [f"off_limits {name}, which train.py does not define" for name in strange]
+    wanted, unwanted = _wishes(prose, known)
+    wanted = {name: way for name, way in wanted.items() if name not in names and name not in unwanted}
+    unwanted = tuple(name for name in unwanted if name not in names)
     weights = _weights(prose, known)
     understood = [f"{name} {_said(value)} (checked)" for name, value in limits.items()]
     if wanted:
-        understood.append(f"to try: {', '.join(wanted)}")
+        understood.append(f"to try: {', '.join(f'{name} {way}'.strip() for name, way in wanted.items())}")
     focus = [topic for topic, weight in weights.items() if weight > 1]
     avoid = [topic for topic, weight in weights.items() if weight == 0]
     if focus:
         understood.append(f"directions: {', '.join(focus)}")
-    if avoid:
-        understood.append(f"avoid: {', '.join(avoid)}")
+    if avoid or unwanted:
+        understood.append(f"avoid: {', '.join([*avoid, *unwanted])}")
     if BUDGET.search(text):
         understood.append("times are no limits here: the budget is what --budget says")
     if not prose.strip():
         ignored.append("there is no text besides the front matter")
-    strange = _unread(prose, (*limits.get("off_limits", ()), *wanted))
     return Charter(
         **limits,
         focus=wanted,
+        leave=unwanted,
         weights=weights,
         understood=tuple(understood),
         ignored=tuple(ignored),
-        unread=strange,
+        unread=_unread(prose, known, {*names, *wanted, *unwanted}),
     )
-
-
-def _strange(name: str, known: Collection[str]) -> bool:
-    return bool(known) and name not in known
 
 
 def _said(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _unread(prose: str, off_limits: Collection[str]) -> tuple[str, ...]:
-    """Sentences of its paragraphs and lists without a topic, a limit, a name that is off limits, or the aim."""
-    words = [*(word for topic in TOPICS.values() for word in topic), *filter(None, off_limits)]
-    known = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, words)) + r")(?!\w)", re.I)
-    tokens = MarkdownIt().enable("table").parse(prose)
+def _unread(prose: str, known: Collection[str], heeded: Collection[str]) -> tuple[str, ...]:
+    """Sentences of its paragraphs and lists without a topic, a limit, a name that is heeded, or the aim."""
     found = []
-    for before, token in pairwise(tokens):
-        if before.type != "paragraph_open" or token.content.rstrip().endswith(":"):  # a heading, code, a table; a label
+    for before, token in pairwise(MarkdownIt().enable("table").parse(prose)):
+        if before.type != "paragraph_open":  # a heading, code, a table
             continue
         for sentence in re.split(r"(?<=[.!?])\s+(?![a-z])", token.content):
             plain = " ".join(sentence.split())
-            parts = _sentences(plain)
-            bound = any(_bound(part, _PARAMS) or _bound(part, _MEMORY) for part in parts) or BUDGET.search(plain)
-            if re.search(r"[^\W\d_]{2}", plain) and not (bound or AIM.search(plain) or known.search(plain)):
+            read = bool(BUDGET.search(plain) or AIM.search(plain) or set(heeded) & set(_named(plain, known)))
+            read = read or any(_bound(part, what) for part in _sentences(plain) for what in (_PARAMS, _MEMORY))
+            label = plain.endswith(":")
+            if re.search(r"[^\W\d_]{2}", plain) and not (read or label or _topics(_without(plain, known))):
                 found.append(clean(plain, 200))
     return tuple(found)
 
@@ -186,7 +181,11 @@ _NUMBER = r"(?P<number>\d[\d.,_']*) ?(?P<unit>k|m|b|thousand|million|billion)?\b
 _PARAMS = _NUMBER + r"(?:parameters|params|weights)\b"
 _MEMORY = (
     r"(?P<number>\d[\d.,]*) ?(?P<unit>)(?:gb|gib|gigabytes)\b"
-    r"(?:(?: of)? ?(?:gpu |video )?(?:memory|ram|vram)\b|(?=\W*$))"  # at the end of a sentence gigabytes are memory
+    r"(?:(?P<kind>(?: of)? ?(?:gpu |video )?(?:memory|ram|vram)\b)|(?=\W*$))"  # or at the end of a sentence
+)
+_USES = re.compile(r"\b(?:use|need|take|run|train|fit)\b", re.I)  # so that bare gigabytes are memory
+_STORED = re.compile(
+    r"\b(?:data\w*|disks?|download\w*|files?|logs?|shards?|checkpoints?|swap|storage|cache|tokenizer|writ\w+)\b", re.I
 )
 _MOST = r"(?:at most|(?:no|not|never) (?:more|larger|bigger|greater) than|up to|max(?:imum)?(?: of)?|no more than) "
 _UNDER = r"(?:below|under|less than|fewer than|smaller than) "
@@ -219,11 +218,13 @@ def _bound(sentence: str, what: str) -> re.Match[str] | None:
     """An upper bound that this sentence states: `at most`, `stay under`, a negated `more than`. Anything less clear is none."""
     if _LOOSE.search(sentence):
         return None
-    if match := re.search(_MOST + what, sentence, re.I) or re.search(_NO + _OVER + what, sentence, re.I):
-        return match
-    match = re.search(_UNDER + what, sentence, re.I)
-    before = sentence[: match.start()] if match else ""
-    return match if _ORDER.search(before) and not _NEGATED.search(before) else None
+    match = re.search(_MOST + what, sentence, re.I) or re.search(_NO + _OVER + what, sentence, re.I)
+    if match is None and (match := re.search(_UNDER + what, sentence, re.I)):
+        before = sentence[: match.start()]
+        match = match if _ORDER.search(before) and not _NEGATED.search(before) else None
+    if match is not None and what == _MEMORY and not match["kind"]:
+        return match if _USES.search(sentence) and not _STORED.search(sentence) else None
+    return match
 
 
 def _number(text: str, unit: bool) -> float | None:
@@ -247,7 +248,6 @@ _HANDS_OFF = tuple(
         r"\bkeep (?P<what>.*?) (?:fixed|constant|as (?:it|they) (?:is|are)|unchanged|untouched)",
         rf"(?P<what>.*?) (?:must|should|may|shall) (?:not be {_TOUCH}(?:e?d)?|never be {_TOUCH}(?:e?d)?|stay|remain)\b",
         r"(?P<what>.*?) (?:is|are) (?:off[ -]limits|untouchable|not to be (?:touched|changed))",
-        r"\bno(?: more)? (?P<what>`?[A-Z][A-Z0-9_]{2,}\b`?)",
     )
 )
 _CONDITION = re.compile(
@@ -275,14 +275,34 @@ def _named(text: str, known: Collection[str]) -> list[str]:
     return [name for name in names if name in known]
 
 
-def _focus(prose: str, known: Collection[str]) -> tuple[str, ...]:
-    """Names of train.py that a sentence asks to try."""
-    found: list[str] = []
+_LIST = re.compile(r",\s(?!(?:and|or|then)\b|[A-Z_`])|\bbut\b")  # between clauses, not between the names of a list
+_OTHERWISE = re.compile(r"\b(?:no|not|instead of|rather than|without|except|other than|leaving)\b", re.I)
+_NO_NAME = re.compile(r"(?:please )?no (?:more )?[\w`.]+(?: changes?)?(?: please)?[.!]?", re.I)
+_WAYS = (
+    ("down", re.compile(r"\b(?:lower|smaller|less|reduced?|fewer|shorter|decrease|halve)\b", re.I)),
+    ("up", re.compile(r"\b(?:higher|larger|more|raise|increase|longer|bigger|double)\b", re.I)),
+)
+
+
+def _wishes(prose: str, known: Collection[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Names of train.py that the prose asks to try, with the way where it says one, and those that it asks not to try."""
+    wanted: dict[str, str] = {}
+    unwanted: list[str] = []
+    section = ""
     for sentence in _sentences(prose):
-        for clause in re.split(r",\s(?!and\b|[A-Z_`])|\bbut\b", sentence):  # a list of names is one clause
-            if FOCUS.search(clause) and not AVOID.search(clause):
-                found += _named(re.split(r"\b(?:no|not|instead of|rather than|without)\b", clause)[0], known)
-    return tuple(dict.fromkeys(found))
+        section = sentence if sentence.startswith("#") else section
+        for clause in map(str.strip, _LIST.split(sentence)):
+            names = _named(clause, known)
+            if _NO_NAME.fullmatch(clause) or AVOID.search(clause):
+                unwanted += [] if _CONDITION.search(sentence) else names
+            elif FOCUS.search(clause) and not re.search(r"\bdid\b", clause, re.I):
+                way = next((way for way, word in _WAYS if word.search(clause)), "")
+                wanted |= dict.fromkeys(_named(_OTHERWISE.split(clause)[0], known), way)
+            elif AVOID.search(section):
+                unwanted += names
+            elif FOCUS.search(section):
+                wanted |= dict.fromkeys(names, "")
+    return wanted, tuple(dict.fromkeys(unwanted))
 
 
 def _sentences(prose: str) -> list[str]:
@@ -296,23 +316,37 @@ def _sentences(prose: str) -> list[str]:
     ]
 
 
+def _topics(sentence: str) -> list[str]:
+    """The topics that have a word in it."""
+    return [
+        topic
+        for topic, words in TOPICS.items()
+        if re.search(rf"\b({'|'.join(map(re.escape, words))})\b", sentence, re.I)
+    ]
+
+
+def _without(sentence: str, known: Collection[str]) -> str:
+    """A sentence less its limits and its names of train.py, which say nothing of the topics that they belong to."""
+    for what in (_PARAMS, _MEMORY):
+        if match := _bound(sentence, what):
+            sentence = sentence[: match.start()] + sentence[match.end() :]
+    for name in _named(sentence, known):
+        sentence = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", sentence)
+    return sentence
+
+
 def _weights(prose: str, known: Collection[str]) -> dict[str, float]:
-    """What each topic counts. A name of train.py, or a limit in figures, says nothing of the topic that it belongs to."""
+    """What each topic counts."""
     weights = dict.fromkeys(TOPICS, 1.0)
     section = ""
     for line in prose.splitlines():
         if line.startswith("#"):
             section = line
-        for sentence in re.split(r"(?<=[.;!?])\s", line):
+        for whole in re.split(r"(?<=[.;!?])\s", line):
+            sentence = _without(whole, known)
             avoid = AVOID.search(sentence) or (AVOID.search(section) and not FOCUS.search(sentence))
             focus = FOCUS.search(sentence) or FOCUS.search(section)
-            if _bound(sentence, _PARAMS) or _bound(sentence, _MEMORY):
-                continue
-            for name in _named(sentence, known):
-                sentence = sentence.replace(name, "")
-            for topic, words in TOPICS.items():
-                if not re.search(r"\b(" + "|".join(map(re.escape, words)) + r")\b", sentence, re.I):
-                    continue
+            for topic in _topics(sentence):
                 if avoid:
                     weights[topic] = 0.0
                 elif weights[topic] > 0:

@@ -66,10 +66,15 @@ Name = Annotated[str | None, typer.Argument(help="The run; the latest when not g
 
 
 def say(text: str) -> None:
-    """One line on stdout, at once. Where nobody reads any more, the loop goes on all the same: the journal has it all."""
+    """One line on stdout, at once."""
+    print(text, flush=True)
+
+
+def tell(text: str) -> None:
+    """The same from the loop, which goes on where nobody reads any more, or the disk is full: the journal has it all."""
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
+        say(text)
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -180,7 +185,7 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
             LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log", gpu=index)
             for index in range(config.slots)
         ]
-        loop = Loop(lab, Proposer(agent), list(executors), limits, say=say)
+        loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
         loop.attend_s = ATTEND_S if attended else 0.0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(
@@ -203,7 +208,7 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
 def _print_event(event: ev.AnyEvent, state: State) -> None:
     words = report.line(event, state)
     if words:
-        say(words)
+        tell(words)
 
 
 def _summary(lines: Sequence[str]) -> None:
@@ -211,7 +216,7 @@ def _summary(lines: Sequence[str]) -> None:
         Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
     else:
         for words in lines:
-            say(words)
+            tell(words)
 
 
 def _short(folder: Path) -> str:

@@ -119,7 +119,7 @@ class Laboratory:
             self.record(
                 ev.Charter(
                     sha=sha,
-                    understood=(*charter.said(), *self._too_large()),
+                    understood=charter.said(),
                     limits={
                         "max_params": charter.max_params,
                         "max_memory_gb": charter.max_memory_gb,
@@ -129,24 +129,25 @@ class Laboratory:
             )
 
     def understood(self, text: str) -> tuple[str, ...]:
-        """What the rules make of a human's words."""
+        """What `search` makes of a human's words, beside program.md and what was said before. Limits stand in program.md only."""
         try:
-            return read_charter(text, ideas.names(self._present())).understood
-        except CharterError:
+            names = ideas.names(self._present())
+            found = read_charter("\n\n".join((self.charter_text, *self.state.hints, text)), names)
+            alone = read_charter(text, names)
+        except (CharterError, RepositoryError):
             return ()
+        try_now = [f"{name} {way}".strip() for name, way in found.focus.items() if name in alone.focus]
+        leave = [*alone.leave, *(name for name in alone.off_limits if name not in alone.leave)]
+        avoid = [topic for topic, weight in alone.weights.items() if weight == 0]
+        more = [topic for topic, weight in alone.weights.items() if weight > 1 and found.weights[topic] > 1]
+        told = (("to try", try_now), ("to leave alone", [*leave, *avoid]), ("directions", more))
+        return tuple(f"{what}: {', '.join(words)}" for what, words in told if words)
 
     @property
     def params(self) -> int | None:
         """Parameters of the best model, once it was trained."""
         fact = self.state.facts.get(self.state.best)
         return fact.params if fact is not None else None
-
-    def _too_large(self) -> tuple[str, ...]:
-        """Said where program.md asks for less than what the run stands on."""
-        limit, params = self.charter.max_params, self.params
-        if limit is None or params is None or params <= limit:
-            return ()
-        return (f"the best itself has {params:,} parameters: only a change that makes it smaller passes",)
 
     def _present(self) -> str:
         """The train.py that a proposal would change now."""

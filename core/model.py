@@ -35,8 +35,8 @@ class Verdict(StrEnum):
 
     @property
     def tried(self) -> bool:
-        """Whether it says something of the idea, or of its code: a skipped or interrupted one was not tried."""
-        return self not in (Verdict.SKIPPED, Verdict.INTERRUPTED)
+        """Whether it says something of the idea, or of its code: what was not run to its end was not tried."""
+        return self not in (Verdict.SKIPPED, Verdict.INTERRUPTED, Verdict.CONFLICT, Verdict.DISTURBED)
 
     @property
     def words(self) -> str:

@@ -12,7 +12,7 @@ from core.agents.base import Agent, AgentFailed, Context, Past, Understood
 from core.diagnosis import Training
 from core.laboratory import OF_ITS_OWN, Laboratory
 from core.model import CrashClass, Proposal, Verdict
-from core.state import Experiment, State
+from core.state import AND_HUMAN, Experiment, State
 
 TRIES = 3
 RESTATE_AGAIN = 32  # proposals after which a failed restatement is asked for again, at the most
@@ -101,8 +101,8 @@ class Proposer:
             params=lab.params,
             past=self._record(lab),
             hints=tuple(state.hints),
-            pending=tuple(e.fingerprint for e in state.open.values()),
-            proposed=Counter(e.agent for e in state.experiments.values() if e.again is None),
+            pending=tuple(fingerprint for parent, fingerprint in state.fingerprints if parent == state.best),
+            proposed=Counter(e.agent.removesuffix(AND_HUMAN) for e in state.experiments.values() if e.again is None),
             rejections=rejections,
         )
 
@@ -137,7 +137,8 @@ def realise(source: str, proposal: Proposal) -> str:
 
 def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
     assert e.verdict is not None
-    meta = {} if e.revised else e.meta  # an agent's notes tell of its own change, not of what the human made of it
+    notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
+    meta = {name: notes[name] for name in ("step",) if name in notes} if e.revised else notes
     return Past(
         number=e.number,
         parent=lab.fingerprint(e.parent),

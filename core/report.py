@@ -213,10 +213,21 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "scoreboard": scoreboard.lines(scores),
         "agents": [score.facts for score in scores],
         "warnings": warnings,
-        "understood": list(state.charter.understood) if state.charter else [],
+        "understood": list(understood(state)),
         "charter_problem": state.charter.problem if state.charter else "",
         "live": live,
     }
+
+
+def understood(state: State) -> tuple[str, ...]:
+    """What was understood of program.md, and whether the run stands on more than that allows."""
+    if state.charter is None:
+        return ()
+    limit, fact = state.charter.limits.get("max_params"), state.facts.get(state.best)
+    if not limit or fact is None or not fact.params or fact.params <= limit:
+        return state.charter.understood
+    words = f"the best itself has {fact.params:,} parameters: only a change that makes it smaller passes"
+    return (words, *state.charter.understood)
 
 
 def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:

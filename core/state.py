@@ -224,6 +224,7 @@ class State:
         if event.again is not None:  # what was measured of it before still counts
             earlier = self.experiments[event.again]
             experiment.val_bpb, experiment.measured = self.mean(event.commit), earlier.measured
+            experiment.revised = earlier.revised
             experiment.params, experiment.steps = earlier.params, earlier.steps
             experiment.tokens_per_s, experiment.peak_memory = earlier.tokens_per_s, earlier.peak_memory
         self.experiments[event.number] = self.open[event.number] = experiment
@@ -285,9 +286,7 @@ class State:
             self.judged_since_best = 0
         if event.role == "baseline" and self.baseline is None:
             self.baseline = event
-        for shown in (experiment, self.experiments[self.kept[-1]] if self.kept else None):
-            if shown is not None and shown.commit == event.commit:  # the best is measured for others' sake too
-                shown.val_bpb = self.mean(event.commit)
+        self._show_mean(event, experiment)
         if experiment is not None and experiment.commit == event.commit:
             experiment.measured += 1
             experiment.params = event.params
@@ -295,6 +294,13 @@ class State:
             experiment.tokens_per_s = event.tokens / event.charged_s if event.charged_s else 0.0
             experiment.peak_memory = max(experiment.peak_memory, event.peak_memory)
             experiment.final_loss = event.final_loss
+
+    def _show_mean(self, event: ev.Measured, experiment: Experiment | None) -> None:
+        """Whose score this is shows the new mean: the experiment, and a kept one that is measured again for others' sake."""
+        again = self.kept if event.role in ("best", "rerun") else []
+        for shown in (experiment, *(self.experiments[number] for number in again)):
+            if shown is not None and self.scores.get(shown.commit) is self.scores[event.commit]:
+                shown.val_bpb = self.mean(event.commit)
 
     def _judged(self, event: ev.Judged) -> None:
         experiment = self.experiments[event.number]

@@ -187,6 +187,8 @@ class AutoResearch(Human, App[str]):
 
     def _news(self, news: News) -> None:
         """The bridge saw something new."""
+        if not self.screen_stack or not self.screen_stack[0].query(ExperimentsPane):
+            return  # the app is closing
         asked = bool(self.bridge.live.get("waiting"))
         if news == News(live=True) and asked == self.now.waiting and time.monotonic() - self._shown < LIVE_S:
             return
@@ -211,7 +213,11 @@ class AutoResearch(Human, App[str]):
             main.query_one(NightPane).show(view.night(state))
         if news.program:
             main.query_one(ProgramPane).show(self.bridge.program_text)
-        if news.program or news.first or any(isinstance(event, ev.Charter | ev.Proposed) for event in news.events):
+        if (
+            news.program
+            or news.first
+            or any(isinstance(event, ev.Charter | ev.Proposed | ev.Judged | ev.Measured) for event in news.events)
+        ):
             self._show_program()
         if news.machine:
             main.query_one(MachinePane).show(self.bridge.machine)
@@ -336,7 +342,7 @@ class AutoResearch(Human, App[str]):
         first = next((n for n, e in state.experiments.items() if charter and e.charter == charter.sha), None)
         read = bool(charter and charter.sha and self.bridge.program_sha() not in ("", charter.sha))
         self.screen_stack[0].query_one(ProgramPane).tell(
-            first, read, charter.understood if charter else (), charter.problem if charter else ""
+            first, read, report.understood(state), charter.problem if charter else ""
         )
 
     # -- keys -----------------------------------------------------------------------------------------------------
@@ -353,7 +359,7 @@ class AutoResearch(Human, App[str]):
             return
         if dead and event.character in keys.LOOP:
             self.tell("No loop is running, so there is nothing to tell it. `make run` continues the run.")
-        elif not dead and (words := keys.pointless(event.character or "", self.now)):
+        elif self.bridge.pid is not None and (words := keys.pointless(event.character or "", self.now)):
             self.tell(words)
 
     def _look_at_keys(self) -> None:

@@ -141,11 +141,15 @@ class Human(App[str]):
             return
 
         def done(text: str | None) -> None:
-            command = commands.Revise(number=number, source=source, hypothesis=(text or "").strip())
+            if text is None:
+                self.tell(f"Nothing is revised. Your text is kept in {draft}.", seconds=10)
+                self.later(self._hold(number, False), quiet=True)
+                return
+            command = commands.Revise(number=number, source=source, hypothesis=text.strip())
             self.run_worker(self._send_revised(command, draft), exit_on_error=False)
 
         experiment = self.bridge.state.experiments.get(number)
-        self._ask("what does it try now?", done, experiment.hypothesis if experiment else "")
+        self._ask("what does it try now?", done, words.clean(experiment.hypothesis, 1000) if experiment else "")
 
     async def _send_revised(self, command: commands.Revise, draft: Path) -> None:
         try:

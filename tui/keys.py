@@ -135,7 +135,10 @@ def valid(action: str, now: Now) -> bool:
 
 def pointless(character: str, now: Now) -> str:
     """Why a key makes no sense now, where that can be said."""
-    return next((key.otherwise for key in KEYS if key.keys == character and not valid(key.action, now)), "")
+    if now.tiny:
+        return ""
+    known = [key for key in KEYS if key.keys == character and not (now.detail and key.action not in IN_DETAIL)]
+    return next((key.otherwise for key in known if not key.valid(now)), "")
 
 
 def offered(now: Now) -> list[Key]:

@@ -26,9 +26,19 @@ from core.model import Proposal, Verdict
 ENTRIES = {entry.name: entry for entry in BOOK}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
 PATIENCE = 150  # drafts after which there is nothing left to find
+OVER = "The best has {:,} parameters, more than program.md allows:"
 SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # what makes a model large
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
+
+
+class Knobs(dict[str, Knob]):
+    """The knobs that may move. `every` has the others too: what makes sense depends on all of them."""
+
+    def __init__(self, free: dict[str, Knob], every: dict[str, Knob]) -> None:
+        super().__init__(free)
+        self.every = every
+        self.values_now = {name: knob.value for name, knob in every.items()}
 
 
 @dataclass(frozen=True)
@@ -86,21 +96,27 @@ class Search:
 def _charter(context: Context) -> Charter:
     """program.md and what the human said since, as far as topics, names and limits are words for it."""
     skipped = (past.finding.partition(": ")[2] for past in context.past if past.verdict is Verdict.SKIPPED)
+    names = ideas.names(context.source)
     try:
-        return read_charter("\n\n".join((context.charter, *context.hints, *skipped)), ideas.names(context.source))
+        found = read_charter("\n\n".join((context.charter, *context.hints, *skipped)), names)
+        return found.model_copy(update={"max_params": read_charter(context.charter, names).max_params})
     except CharterError:
         return Charter()
 
 
 def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterator[Draft | None]:
     """An endless stream of ideas, the most promising kinds first, wider and wider."""
-    known = {
-        knob.name: knob
-        for knob in knobs.read(context.source)
-        if knob.name not in charter.off_limits and (knob.name in charter.focus or not _avoided(knob, charter))
-    }
+    known = Knobs(
+        {
+            knob.name: knob
+            for knob in knobs.read(context.source)
+            if knob.name in charter.focus or not _avoided(knob, charter)
+        },
+        {knob.name: knob for knob in knobs.read(context.source)},
+    )
     if charter.max_params and context.params and context.params > charter.max_params:
         yield from _shrunk(context, known)  # nothing else passes
+        raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
     yield from _wanted(context, charter, known)
     yield _further(context, known)
     if context.number % COMBINE_EVERY == 0:
@@ -124,9 +140,7 @@ def _kinds(past: Past) -> tuple[str, str]:
     return ("book" if past.proposal.meta.get("edits") else "knob", past.proposal.topic)
 
 
-def _ranked(
-    context: Context, charter: Charter, known: dict[str, Knob], chance: random.Random
-) -> Iterator[tuple[str, str]]:
+def _ranked(context: Context, charter: Charter, known: Knobs, chance: random.Random) -> Iterator[tuple[str, str]]:
     """Kinds of change, drawn by an upper confidence bound on their pay-off (UCB1, Auer et al. 2002) times the charter's
     weight: endless, anew each time, so that a kind whose ideas are used up gives way to the others."""
     pay: dict[tuple[str, str], list[float]] = {}
@@ -160,7 +174,7 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
 
 
-def _opening(context: Context, charter: Charter, known: dict[str, Knob]) -> Draft | None:
+def _opening(context: Context, charter: Charter, known: Knobs) -> Draft | None:
     """The knobs that matter most, one by one, by one clear step: sizes down first, since time is short, all else up first.
 
     Then the other way, where the first way lost: what a researcher does before anything clever.
@@ -186,7 +200,9 @@ def _opening(context: Context, charter: Charter, known: dict[str, Knob]) -> Draf
 
 
 def _avoided(knob: Knob, charter: Charter) -> bool:
-    """Whether a topic that program.md wants avoided is the knob's own, or stands at the head of its comment (AdamW: ...)."""
+    """Whether the knob is to be left alone, by its name or by a topic: its own, or the head of its comment (AdamW: ...)."""
+    if knob.name in charter.off_limits or knob.name in charter.leave:
+        return True
     own, (head, colon, _) = topic_of(knob.name), knob.comment.partition(":")
     return any(
         weight == 0 and (topic == own or bool(colon and any(word in head.lower() for word in TOPICS[topic])))
@@ -194,22 +210,35 @@ def _avoided(knob: Knob, charter: Charter) -> bool:
     )
 
 
-def _wanted(context: Context, charter: Charter, known: dict[str, Knob]) -> Iterator[Draft | None]:
+def _wanted(context: Context, charter: Charter, known: Knobs) -> Iterator[Draft | None]:
     """The names that program.md or the human asks for, a clear step each way before all else."""
     tried = {past.proposal.meta.get("step") for past in context.past}
-    for up in (True, False):
-        for name in (name for name in charter.focus if name in known):
-            value, mark = of(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
-            if mark in tried or value is None:
+    for way in ("up", "down"):
+        for name, wish in charter.focus.items():
+            mark = f"{name} {way}"
+            if name not in known or wish not in ("", way) or mark in tried:
                 continue
-            if draft := _knobs_draft(context, known, {name: value}, "asked for: "):
-                yield replace(draft, meta={**draft.meta, "step": mark})
+            for value in _places(known[name], way == "up"):
+                if draft := _knobs_draft(context, known, {name: value}, "asked for: "):
+                    yield replace(draft, meta={**draft.meta, "step": mark})
 
 
-def _shrunk(context: Context, known: dict[str, Knob]) -> Iterator[Draft | None]:
+def _places(knob: Knob, up: bool) -> list[Value]:
+    """Where a knob may go when it is asked for: a clear step; where there is none, another choice, or the middle of its range."""
+    found = of(knob)
+    if found.kind == "choice":
+        others = [value for value in found.choices if value != knob.value]
+        return others if up else others[::-1]
+    step = found.step(knob.value, up)
+    return (
+        [step] if step is not None else [found.at(0.5)] if up and not found.contains(found.encode(knob.value)) else []
+    )
+
+
+def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
     """Smaller and smaller models, by halving what makes them large."""
-    present = {name: knob.value for name, knob in known.items()}
-    sizes = [name for name in SIZES if isinstance(present.get(name), int) and int(present[name]) > 1]
+    present = known.values_now
+    sizes = [name for name in SIZES if name in known and isinstance(present[name], int) and int(present[name]) > 1]
     for halvings in range(1, 5):
         for count in range(1, len(sizes) + 1):
             for names in combinations(sizes, count):
@@ -217,11 +246,10 @@ def _shrunk(context: Context, known: dict[str, Knob]) -> Iterator[Draft | None]:
                 head, width = present.get("HEAD_DIM"), values.get("WIDTH")
                 if isinstance(head, int) and isinstance(width, int) and head > width:
                     values["HEAD_DIM"] = width
-                why = f"The best has {context.params:,} parameters, more than program.md allows: "
-                yield _knobs_draft(context, known, values, why)
+                yield _knobs_draft(context, known, values, f"{OVER.format(context.params)} ")
 
 
-def _further(context: Context, known: dict[str, Knob]) -> Draft | None:
+def _further(context: Context, known: Knobs) -> Draft | None:
     """The step of the last keep once more: where one step in a direction paid, the next one often does."""
     last = next((past for past in reversed(context.past) if past.verdict.kept), None)
     if last is None or last.fingerprint != context.parent:
@@ -235,12 +263,9 @@ def _further(context: Context, known: dict[str, Knob]) -> Draft | None:
     return _knobs_draft(context, known, values, f"#{last.number} paid, so one more step that way: ") if values else None
 
 
-def _tune(
-    context: Context, known: dict[str, Knob], topic: str | None, chance: random.Random, width: int
-) -> Draft | None:
+def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Random, width: int) -> Draft | None:
     """Move one to three knobs (`width` of them when given): far at the first try, then to where Optuna's TPE expects a gain."""
-    present = {name: knob.value for name, knob in known.items()}
-    names = sorted(name for name in known.keys() - idle(present) if topic is None or topic_of(name) == topic)
+    names = sorted(name for name in known.keys() - idle(known.values_now) if topic is None or topic_of(name) == topic)
     if not names:
         return None
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
@@ -255,11 +280,13 @@ def _tune(
     return _knobs_draft(context, known, values)
 
 
-def _knobs_draft(context: Context, known: dict[str, Knob], values: dict[str, Value], why: str = "") -> Draft | None:
+def _knobs_draft(context: Context, known: Knobs, values: dict[str, Value], why: str = "") -> Draft | None:
     """The draft that sets these knobs; None where that changes nothing or makes no sense."""
-    present = {name: knob.value for name, knob in known.items()}
-    values = whole_batch({name: value for name, value in values.items() if value != present[name]}, known)
-    if not values or not sensible(present | values, known) or idle(present | values) & values.keys():
+    present = known.values_now
+    values = whole_batch({name: value for name, value in values.items() if value != present[name]}, known.every)
+    if not values or not values.keys() <= known.keys() or idle(present | values) & values.keys():
+        return None
+    if not sensible(present | values, known.every):
         return None
     words = why + "; ".join(_move(known[name], value) for name, value in values.items())
     return Draft(

@@ -52,6 +52,24 @@ def test_the_mean_of_the_best_is_what_its_experiment_shows() -> None:
     assert state.experiments[2].val_bpb is None
 
 
+def test_a_best_that_was_overtaken_while_it_was_measured_shows_its_mean_too() -> None:
+    again = ev.Measured(job="j", role="best", commit="k1", seed=9, number=3, outcome="scored", val_bpb=1.7)
+    state = fold([
+        *opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="keep", finding="f", commit="k1"),
+        proposed(2, "k1"), *measured(2, 1.4), ev.Judged(number=2, verdict="keep", finding="f", commit="k2"), again,
+    ])  # fmt: skip
+    assert state.experiments[1].val_bpb == pytest.approx(1.6) and state.experiments[2].val_bpb == 1.4
+
+
+def test_a_revised_proposal_is_the_agents_and_the_humans_and_stays_so() -> None:
+    state = fold([
+        *opening(), proposed(1), ev.Revised(number=1, commit="r1", fingerprint="x", hypothesis="Mine."),
+        ev.Judged(number=1, verdict="interrupted", finding="f"), proposed(2, again=1),
+    ])  # fmt: skip
+    assert (state.experiments[1].hypothesis, state.experiments[1].agent) == ("Mine.", "a + human")
+    assert state.experiments[2].revised
+
+
 def test_a_kept_change_becomes_the_best_and_takes_its_scores_along() -> None:
     state = fold([
         *opening(), proposed(1), ev.Approved(number=1, by="auto"), *measured(1, 1.5), *measured(1, 1.52, 8, "confirm"),

@@ -33,17 +33,6 @@ def refused(product: Product, *arguments: str, words: str) -> None:
         ("---\nmax_params: many\n---\n# Aim\nLow.\n", "max_params"),
     ],
 )
-def test_a_pipe_that_nobody_reads_any_more_does_not_stop_the_loop(product: Product) -> None:
-    options = [*product.options(), "--agent", product.script(edit("Once.", ("LR = 0.01", "LR = 0.02")))]
-    loop = subprocess.Popen(product.command(*options), cwd=product.root, env=product.env, stdout=subprocess.PIPE)
-    assert loop.stdout is not None
-    loop.stdout.readline()
-    loop.stdout.close()
-    assert loop.wait(100) == 0
-    state = product.state()
-    assert state.stopped is not None and state.stopped.finished and state.judged == 1
-
-
 def test_a_charter_that_cannot_be_used(product: Product, content: str | None, words: str) -> None:
     path = product.root / "program.md"
     if content is None:
@@ -171,3 +160,14 @@ def test_an_old_python_gets_a_sentence() -> None:
         done = subprocess.run([old, str(root / script)], capture_output=True, text=True)
         assert done.returncode == 1 and "3.11" in done.stderr and NO_TRACEBACK not in done.stderr
     assert sys.version_info >= (3, 11)
+
+
+def test_a_pipe_that_nobody_reads_any_more_does_not_stop_the_loop(product: Product) -> None:
+    options = [*product.options(), "--agent", product.script(edit("Once.", ("LR = 0.01", "LR = 0.02")))]
+    loop = subprocess.Popen(product.command(*options), cwd=product.root, env=product.env, stdout=subprocess.PIPE)
+    assert loop.stdout is not None
+    loop.stdout.readline()
+    loop.stdout.close()
+    assert loop.wait(100) == 0
+    state = product.state()
+    assert state.stopped is not None and state.stopped.finished and state.judged == 1

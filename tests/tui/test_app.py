@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,7 +200,7 @@ async def test_the_eighth_says_how_it_stands(recorded: Path) -> None:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press("8")
         shown = screen_text(app)
-        assert "2 kept of 9 tried" in shown and "unattended" in shown
+        assert "2 kept of 8 tried" in shown and "unattended" in shown
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         await pilot.press("escape", "escape")
@@ -223,6 +224,13 @@ async def test_keys_that_make_no_sense_are_not_offered(recorded: Path) -> None:
         offered = {binding.action for _, binding, enabled, _ in app.screen.active_bindings.values() if enabled}
         assert {"explain", "detach", "sort"} <= offered
         assert not offered & {"approve", "skip", "pause", "abort", "tell", "rerun", "overrule", "own"}
+
+
+async def test_a_key_is_only_called_pointless_where_it_is_known() -> None:
+    waiting = keys.Now(alive=True, waiting=True, running=True)
+    assert not keys.pointless("a", waiting) and not keys.pointless("x", waiting)
+    assert not keys.pointless("a", replace(waiting, detail=True)) and not keys.pointless("a", keys.Now(tiny=True))
+    assert "Nothing waits" in keys.pointless("a", keys.Now(alive=True))
 
 
 async def test_no_binding_is_swallowed_by_terminals_and_none_is_given_twice() -> None:

@@ -167,3 +167,29 @@ def test_over_the_limit_only_smaller_models_are_proposed() -> None:
         assert moved and all(value < proposal.meta["from"][name] for name, value in moved.items())
         assert {"WIDTH", "DEPTH", "MLP_RATIO"} & moved.keys() and "1,441,926" in proposal.hypothesis
         past += (judged(number, proposal, None),)
+
+
+@pytest.mark.parametrize("charter", ["Avoid the heads. Low val_bpb.", "---\noff_limits: [HEAD_DIM]\n---\nLow val_bpb."])
+def test_what_must_stay_still_counts_for_what_makes_sense(charter: str) -> None:
+    for proposal in night(25, charter):
+        assert proposal.source is not None
+        found = {knob.name: knob.value for knob in knobs.read(proposal.source)}
+        assert "HEAD_DIM" not in proposal.meta["knobs"] and found["WIDTH"] % found["HEAD_DIM"] == 0
+
+
+def test_where_a_limit_leaves_no_smaller_model_it_says_so() -> None:
+    charter = "---\noff_limits: [WIDTH, DEPTH, MLP_RATIO]\n---\nAt most 900k parameters."
+    told = context(charter=charter).model_copy(update={"params": 1_441_926})
+    with pytest.raises(AgentFailed, match="no smaller model"):
+        Search().propose_now(told)
+
+
+def test_a_limit_in_a_hint_is_no_limit() -> None:
+    told = context().model_copy(update={"params": 1_441_926, "hints": ("At most 900k parameters.",)})
+    assert "parameters" not in Search().propose_now(told).hypothesis
+
+
+def test_the_way_that_is_asked_for_is_the_way_it_goes() -> None:
+    told = context().model_copy(update={"hints": ("Please try a lower MATRIX_LR.",)})
+    found = Search().propose_now(told)
+    assert found.meta["knobs"]["MATRIX_LR"] < found.meta["from"]["MATRIX_LR"]
