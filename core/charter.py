@@ -277,6 +277,7 @@ def _named(text: str, known: Collection[str]) -> list[str]:
 
 _LIST = re.compile(r",\s(?!(?:and|or|then)\b|[A-Z_`])|\bbut\b")  # between clauses, not between the names of a list
 _OTHERWISE = re.compile(r"\b(?:no|not|instead of|rather than|without|except|other than|leaving)\b", re.I)
+WORDS = ("MLP", "GPT")  # of the field, and names of train.py only in backquotes
 _NO_NAME = re.compile(r"(?:please )?no (?:more )?[\w`.]+(?: changes?)?(?: please)?[.!]?", re.I)
 _WAYS = (
     ("down", re.compile(r"\b(?:lower|smaller|less|reduced?|fewer|shorter|decrease|halve)\b", re.I)),
@@ -292,12 +293,13 @@ def _wishes(prose: str, known: Collection[str]) -> tuple[dict[str, str], tuple[s
     for sentence in _sentences(prose):
         section = sentence if sentence.startswith("#") else section
         for clause in map(str.strip, _LIST.split(sentence)):
-            names = _named(clause, known)
+            names = [name for name in _named(clause, known) if name not in WORDS or f"`{name}`" in clause]
             if _NO_NAME.fullmatch(clause) or AVOID.search(clause):
                 unwanted += [] if _CONDITION.search(sentence) else names
             elif FOCUS.search(clause) and not re.search(r"\bdid\b", clause, re.I):
                 way = next((way for way, word in _WAYS if word.search(clause)), "")
-                wanted |= dict.fromkeys(_named(_OTHERWISE.split(clause)[0], known), way)
+                before = _named(_OTHERWISE.split(clause)[0], known)
+                wanted |= {name: way for name in names if name in before}
             elif AVOID.search(section):
                 unwanted += names
             elif FOCUS.search(section):

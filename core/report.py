@@ -141,7 +141,7 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
     if found is Verdict.DISCARD and experiment.gain is not None:
         if not experiment.within_noise:
             return "worse" if experiment.gain < 0 else "discard"
-        return "did not repeat" if experiment.pairs > 1 and experiment.gain > 0 else "no difference"
+        return "did not repeat" if experiment.pairs > 1 else "no difference"
     if found is Verdict.CRASH and experiment.crash:
         return f"crash {experiment.crash}"
     return found.words

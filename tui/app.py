@@ -408,8 +408,9 @@ class AutoResearch(Human, App[str]):
         self._show_loss(force=True)
 
     def on_experiments_pane_opened(self, event: ExperimentsPane.Opened) -> None:
-        following = self.query_one(ExperimentsPane).following and self.followed is not None
-        self._open(self.followed.number if following and self.followed is not None else event.number)
+        table, found = self.query_one(ExperimentsPane), self.followed
+        follows = table.following and found is not None and found.number in table.numbers
+        self._open(found.number if follows and found is not None else event.number)
 
     def action_details(self) -> None:
         if self.followed is not None:

@@ -212,6 +212,7 @@ def test_of_the_shipped_charter_little_is_unread() -> None:
         ("# Worth trying\n\n- DEPTH", {"DEPTH": ""}, (), ()),
         ("Try DEPTH. Do not touch DEPTH.", {}, (), ("DEPTH",)),
         # neither a wish nor a ban
+        ("# Worth trying\n\n- The activation of the MLP.", {}, (), ()),
         ("No WINDOW_PATTERN has been tried yet.", {}, (), ()),
         ("There is no DEPTH limit.", {}, (), ()),
         ("SOFTCAP is 0, i.e. no SOFTCAP; consider 15.", {}, (), ()),

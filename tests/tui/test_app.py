@@ -194,6 +194,14 @@ async def test_sort_filter_and_search(recorded: Path) -> None:
         assert len(table.numbers) == every
 
 
+async def test_enter_opens_the_row_that_a_filter_leaves(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("f", "enter")
+        assert isinstance(app.screen, DetailScreen) and app.screen.number == 8, "the latest that was kept"
+
+
 async def test_the_eighth_says_how_it_stands(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=FULL) as pilot:
