@@ -143,12 +143,6 @@ class Laboratory:
         told = (("to try", try_now), ("to leave alone", [*leave, *avoid]), ("directions", more))
         return tuple(f"{what}: {', '.join(words)}" for what, words in told if words)
 
-    @property
-    def params(self) -> int | None:
-        """Parameters of the best model, once it was trained."""
-        fact = self.state.facts.get(self.state.best)
-        return fact.params if fact is not None else None
-
     def _present(self) -> str:
         """The train.py that a proposal would change now."""
         if self.state.best:

@@ -98,7 +98,7 @@ class Proposer:
             sigma=lab.sigma,
             start=state.mean(state.fit.commit) if state.fit else None,
             best=state.mean(state.best),
-            params=lab.params,
+            params=state.params,
             past=self._record(lab),
             hints=tuple(state.hints),
             pending=tuple(fingerprint for parent, fingerprint in state.fingerprints if parent == state.best),

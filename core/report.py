@@ -223,10 +223,10 @@ def understood(state: State) -> tuple[str, ...]:
     """What was understood of program.md, and whether the run stands on more than that allows."""
     if state.charter is None:
         return ()
-    limit, fact = state.charter.limits.get("max_params"), state.facts.get(state.best)
-    if not limit or fact is None or not fact.params or fact.params <= limit:
+    limit, params = state.charter.limits.get("max_params"), state.params
+    if not limit or not params or params <= limit:
         return state.charter.understood
-    words = f"the best itself has {fact.params:,} parameters: only a change that makes it smaller passes"
+    words = f"the best itself has {params:,} parameters: only a change that makes it smaller passes"
     return (words, *state.charter.understood)
 
 

@@ -130,6 +130,12 @@ class State:
         """Experiments that were tried: what every "kept of" counts."""
         return sum(e.verdict is not None and e.verdict.tried for e in self.experiments.values())
 
+    @property
+    def params(self) -> int | None:
+        """Parameters of the best model, once it was trained."""
+        fact = self.facts.get(self.best)
+        return fact.params if fact is not None else None
+
     def mean(self, commit: str) -> float | None:
         """Mean val_bpb of a commit over its seeds, or None when it has no score."""
         scores = self.scores.get(commit)

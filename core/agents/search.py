@@ -71,11 +71,11 @@ class Search:
         charter = _charter(context)
         seen = {past.fingerprint for past in context.past if past.parent == context.parent}
         seen |= {*context.pending, context.parent}
-        refused: set[str] = set()  # drafts come again: a look at each is enough
+        looked_at: set[str] = set()  # drafts come again: a look at each is enough
         for draft in islice(_drafts(context, charter, chance), PATIENCE):
-            if draft is None or draft.source in refused:
+            if draft is None or draft.source in looked_at:
                 continue
-            refused.add(draft.source)
+            looked_at.add(draft.source)
             try:
                 edits.gate(context.source, draft.source, off_limits=charter.off_limits)
             except edits.EditError:
@@ -106,14 +106,9 @@ def _charter(context: Context) -> Charter:
 
 def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterator[Draft | None]:
     """An endless stream of ideas, the most promising kinds first, wider and wider."""
-    known = Knobs(
-        {
-            knob.name: knob
-            for knob in knobs.read(context.source)
-            if knob.name in charter.focus or not _avoided(knob, charter)
-        },
-        {knob.name: knob for knob in knobs.read(context.source)},
-    )
+    every = {knob.name: knob for knob in knobs.read(context.source)}
+    free = {name: knob for name, knob in every.items() if name in charter.focus or not _avoided(knob, charter)}
+    known = Knobs(free, every)
     if charter.max_params and context.params and context.params > charter.max_params:
         yield from _shrunk(context, known)  # nothing else passes
         raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
