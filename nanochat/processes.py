@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 SEARCH_S = 0.25
+LISTED = os.path.exists("/proc/thread-self/children")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Descendants:
         found: list[psutil.Process] = []
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):
-                found += process.children(recursive=True)
+                found += process.children(recursive=True) if thorough else _children(process)
         if time.monotonic() - self._searched < SEARCH_S and not thorough:
             return self._take(found)
         self._searched = time.monotonic()
@@ -111,6 +114,25 @@ def _running(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    """All below it. Linux lists the children of each thread; psutil has to read every process of the machine.
+
+    While another child ends a list may lack one: the next look has it.
+    """
+    if not LISTED:
+        return list(process.children(recursive=True))
+    pids = [process.pid]
+    for pid in pids:  # it grows as children are found
+        for path in glob.iglob(f"/proc/{pid}/task/*/children"):
+            with contextlib.suppress(OSError):
+                pids += [int(child) for child in Path(path).read_bytes().split()]
+    found = []
+    for pid in pids[1:]:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return found
 
 
 def _pid_namespace(pid: int) -> str:

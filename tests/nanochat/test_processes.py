@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from nanochat import processes
 from nanochat.processes import Descendants
 
 BURN = """
@@ -35,8 +36,10 @@ def start(code: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the processes that moved away")
+@pytest.mark.parametrize("listed", [processes.LISTED, False])
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_burning_is_counted(way: str) -> None:
+def test_every_way_of_burning_is_counted(way: str, listed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LISTED", listed)
     process = start(WAYS[way])
     tree = Descendants(process.pid)
     deadline = time.monotonic() + 30
@@ -49,7 +52,9 @@ def test_every_way_of_burning_is_counted(way: str) -> None:
     assert 0.5 <= used < 3.0, used
 
 
-def test_the_tree_is_measured_and_ended() -> None:
+@pytest.mark.parametrize("listed", [processes.LISTED, False])
+def test_the_tree_is_measured_and_ended(listed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LISTED", listed)
     process = start("block = bytearray(80_000_000)\nfor _ in range(3):\n    if os.fork() == 0: time.sleep(600)")
     assert process.stdout is not None and process.stdout.readline() == "done\n"
     tree = Descendants(process.pid)
