@@ -1,7 +1,7 @@
-"""How good is the shipped train.py? python benchmarks/training.py [--budget 60] [--seeds 3] [--device cpu]
+"""How good is the shipped train.py? python benchmarks/training.py [--budget 60] [--seeds 3] [--device cpu] [--profile cpu]
 
-Trains on the prepared `python` dataset for the budget (CPU seconds of one core on a CPU, wall seconds on a GPU),
-measures val_bpb over the fixed windows, and prints the figures. The settings of malloc and OpenMP are those of an
+Fits it to this machine as a run does, trains on the prepared `python` dataset for the budget (CPU seconds of one core on
+a CPU, wall seconds on a GPU), measures val_bpb over the fixed windows, and prints the figures. The settings of malloc and OpenMP are those of an
 experiment. Nothing is asserted.
 """
 
@@ -13,8 +13,14 @@ import platform
 import statistics
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from core import knobs, profiles
+from core.begin import machine as fitting_machine
+
 SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": "2000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
@@ -38,12 +44,21 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
+def fitted(profile: profiles.Profile) -> ModuleType:
+    """The shipped train.py with the knobs of the profile."""
+    source = knobs.set_knobs((ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), dict(profile.knobs))
+    module = sys.modules["fitted"] = ModuleType("fitted")
+    exec(compile(source, "train.py", "exec"), module.__dict__)
+    return module
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of training")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, from 0")
     parser.add_argument("--dataset", default="python")
     parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu")
+    parser.add_argument("--profile", choices=tuple(profiles.PROFILES), help="default: the one of this machine")
     parser.add_argument("--seq-len", type=int, default=256, help="length of the scoring windows")
     parser.add_argument("--eval-tokens", type=int, default=94_208)
     options = parser.parse_args()
@@ -51,10 +66,9 @@ def main() -> None:
         # malloc and OpenMP read these when a process starts.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **SETTINGS})
 
-    sys.path.insert(0, str(ROOT))
     import torch
 
-    from nanochat import data, local, train
+    from nanochat import data, local
 
     device = torch.device(options.device)
     if device.type == "cpu":
@@ -63,7 +77,10 @@ def main() -> None:
         prepared = local.find_data(options.dataset)
     except data.DataError as error:
         sys.exit(str(error))
+    profile = profiles.named(options.profile) if options.profile else fitting_machine(options.device)[1]
+    train = fitted(profile)
     print(f"machine: {machine()}; torch {torch.__version__}; computing in {train.compute_dtype(device)}")
+    print(f"profile {profile.name}: {', '.join(f'{k} = {v}' for k, v in profile.knobs.items()) or 'as shipped'}")
     print(
         f"data: {prepared.folder.name}, {len(prepared.tokens('train')):,} training tokens; budget {options.budget:g} s"
     )

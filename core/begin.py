@@ -101,7 +101,7 @@ def machine(device: str | None = None) -> tuple[str, profiles.Profile]:
     """The device of this machine, unless one is named, and the profile that fits it."""
     gpus = stats.gpu_memory()
     device = device or detect_device(len(gpus))
-    return device, profiles.choose(device, min(gpus, default=0), stats.memory_total())
+    return device, profiles.choose(device, min(gpus, default=0), stats.memory_total(), stats.multiplies_bf16())
 
 
 def _check(options: Options) -> None:
@@ -196,8 +196,10 @@ def open_run(
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         lab.watch_charter()
         if state.fit is None:
-            values = {} if parent_name else _fitting(chosen.profile, source)
+            values, said = ({}, "") if parent_name else fitting(chosen.profile, source, repo)
             lab.fit(source, values, state.config.base_commit if state.config else config.base_commit)
+            if said:
+                lab.record(ev.Notice(text=said))
         _clean_up(lab)
         lab.sync_refs()
     except BaseException:
@@ -207,10 +209,20 @@ def open_run(
     return lab, lock
 
 
-def _fitting(profile: profiles.Profile, source: str) -> dict[str, object]:
-    """The profile's knobs that this train.py has."""
-    known = {knob.name for knob in knobs.read(source)}
-    return {name: value for name, value in profile.knobs.items() if name in known}
+def fitting(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:
+    """The profile's knobs to set in the user's train.py, and what stays as it is, in words."""
+    if run := repo.run_of(source):
+        return (
+            {},
+            f"train.py is the best of run {run}: it starts as it is, without the sizes of the profile {profile.name}.",
+        )
+    values = {knob.name: knob.value for knob in knobs.read(source)}
+    found = profiles.fitting(profile, values)
+    own = [f"{name} = {values[name]}" for name in profile.knobs if name in values and name not in found]
+    if not own:
+        return found, ""
+    verb = "is" if len(own) == 1 else "are"
+    return found, f"{', '.join(own)} in train.py {verb} yours and stays so: the profile {profile.name} sets what is as shipped."
 
 
 def _starting_point(project: Project, options: Options) -> tuple[str, str | None]:

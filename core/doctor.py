@@ -15,7 +15,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core import profiles, stats
-from core.project import Project, data_folder, data_root, detect_device, manifest, torch_build
+from core.begin import machine
+from core.project import Project, data_folder, data_root, manifest, torch_build
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30
 OLLAMA_PORT = 11434
@@ -40,8 +41,7 @@ class Check:
 def examine(project: Project) -> list[Check]:
     """Look at everything, within a few seconds; nothing is changed."""
     gpus = stats.gpu_memory()
-    device = detect_device(len(gpus))
-    profile = profiles.choose(device, min(gpus, default=0), stats.memory_total())
+    device, profile = machine()
     return [
         _python(),
         _torch(len(gpus)),

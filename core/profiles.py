@@ -47,6 +47,12 @@ def _gpu(
     )  # fmt: skip
 
 
+# The shipped value of every knob that a profile sets: one with another value is the user's, and stays.
+SHIPPED: Mapping[str, Any] = {
+    "DEPTH": 2, "WIDTH": 128, "HEAD_DIM": 128, "SEQ_LEN": 256, "BATCH_SIZE": 8, "TOTAL_BATCH": 2**11, "SOFTCAP": 0.0,
+    "VALUE_EVERY": 1, "EMBED_LR": 0.2,
+}  # fmt: skip
+
 # Noise of a CPU: measured at 60 CPU seconds. Of a GPU: seed noise as users of autoresearch report it at 5 to 10 minutes,
 # 7e-4 at the most on large ones; small ones train less in that time.
 PROFILES: dict[str, Profile] = {
@@ -54,6 +60,10 @@ PROFILES: dict[str, Profile] = {
     for profile in (
         Profile("tiny", "python", 320, 32, 0.5, 4096, 8, 0.02, 0.5, setup_s=4.0, warmup_s=0.0, hang_s=10.0, wall_factor=20.0),
         Profile("cpu", "python", 2048, 256, 60.0, 94_208, 8, 0.008, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0),
+        Profile(  # without bf16 half the speed: one layer less is 0.1 better at 60 s
+            "cpu-fp32", "python", 2048, 256, 60.0, 94_208, 8, 0.009, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0,
+            knobs={"DEPTH": 1},
+        ),
         Profile(
             "mps", "tinystories", 4096, 512, 300.0, 524_288, 8, 0.003, 300.0, setup_s=30.0, warmup_s=30.0, hang_s=60.0,
             knobs={"DEPTH": 4, "WIDTH": 256, "HEAD_DIM": 64, "SEQ_LEN": 512, "BATCH_SIZE": 16, "TOTAL_BATCH": 2**14,
@@ -80,18 +90,23 @@ def named(name: str) -> Profile:
     return PROFILES[name]
 
 
-def choose(device: str, gpu_memory: int, ram: int) -> Profile:
+def choose(device: str, gpu_memory: int, ram: int, bf16: bool | None = None) -> Profile:
     """The profile for a device, the bytes of memory of its smallest GPU (0: unknown) and those of the machine.
 
-    Raises ValueError for a device that is none.
+    `bf16`: whether the CPU multiplies it; None where that is unknown. Raises ValueError for a device that is none.
     """
     if device == "cpu" or (device == "mps" and ram < MPS_LEAST_GIB * 2**30):
-        return PROFILES["cpu"]
+        return PROFILES["cpu-fp32" if bf16 is False else "cpu"]
     if device == "mps":
         return PROFILES["mps"]
     if device != "cuda":
         raise ValueError(f"there is no profile for a device {device!r}")
     return PROFILES[next(name for name, least in LEAST_GIB if gpu_memory >= least * 2**30)]
+
+
+def fitting(profile: Profile, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The knobs to set in a train.py with these values: the profile's, but for those that the user has changed."""
+    return {name: value for name, value in profile.knobs.items() if name in values and values[name] == SHIPPED[name]}
 
 
 def halve_batch(knobs: Mapping[str, Any]) -> dict[str, Any]:

@@ -216,6 +216,14 @@ class Repository:
         found = self._refs(f"{OURS}/{run}/", branch)
         return {name: sha for name, sha in found.items() if name == branch or name.startswith(f"{OURS}/{run}/")}
 
+    def run_of(self, source: str) -> str:
+        """The run whose kept changes end with this train.py; empty where there is none."""
+        starts = set(self._refs(f"{OURS}/*/fit*").values())
+        for name, tip in self._refs("refs/heads/autoresearch", "refs/heads/autoresearch-*").items():
+            if tip not in starts and self._has(tip, TRAIN) and _plain(self.read(tip)) == _plain(source):
+                return name.removeprefix("refs/heads/autoresearch")[1:]
+        return ""
+
     def _refs(self, *patterns: str) -> dict[str, str]:
         listing = self._git("for-each-ref", "--format=%(refname) %(objectname)", *patterns)
         return dict(line.split(" ", 1) for line in listing.splitlines())
@@ -314,13 +322,13 @@ class Repository:
         path, source = root / TRAIN, self.read(best)
         try:
             now = path.read_bytes()
-            current = now.decode("utf-8").replace("\r\n", "\n")
+            current = _plain(now.decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             return self._patch(self.diff(base, best), patch, f"Your {TRAIN} cannot be read ({error})")
-        plain = source.replace("\r\n", "\n")
+        plain = _plain(source)
         if current == plain:
             return Applied(f"There is nothing to do: your {TRAIN} is the best one already.")
-        origin = self.read(base).replace("\r\n", "\n") if self._has(base, TRAIN) else ""
+        origin = _plain(self.read(base)) if self._has(base, TRAIN) else ""
         merged = plain if current == origin else self.merge(origin, current, plain)
         text = self._between(current, merged) if merged is not None else self.diff(base, best)
         if self._repo.bare or not self._repo.working_tree_dir:
@@ -383,6 +391,10 @@ def _replace(path: Path, content: bytes) -> None:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n")
 
 
 def _checked(run: str) -> str:

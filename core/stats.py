@@ -17,6 +17,8 @@ import psutil
 FULL_BYTES = 8 << 20  # below this nothing new is started
 LOW_BYTES, LOW_SHARE = 1 << 30, 0.05  # below either, `status` warns
 CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
+BF16 = frozenset({"avx512_bf16", "amx_tile"})
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,15 @@ def physical_cores(cgroup: Path = CGROUP) -> int:
         cores = min(cores, len(os.sched_getaffinity(0)))
     quota = _quota(cgroup)
     return max(1, cores if quota is None else min(cores, math.floor(quota)))
+
+
+def multiplies_bf16(info: Path = CPUINFO) -> bool | None:
+    """Whether this CPU multiplies bfloat16, as train.py asks of torch; None where it cannot be told (not x86, not Linux)."""
+    with contextlib.suppress(OSError):
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("flags"):
+                return not BF16.isdisjoint(line.split())
+    return None
 
 
 def _quota(cgroup: Path) -> float | None:

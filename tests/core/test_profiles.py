@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core import knobs
-from core.profiles import PROFILES, choose, default_slots, halve_batch, named
+from core import knobs, profiles
+from core.profiles import PROFILES, choose, default_slots, fitting, halve_batch, named
 
 TRAIN = Path(__file__).resolve().parents[2] / "nanochat" / "train.py"
 SHIPPED = {knob.name: knob.value for knob in knobs.read(TRAIN.read_text(encoding="utf-8"))}
@@ -30,6 +30,15 @@ def test_a_profile_sets_knobs_that_train_py_has_to_sizes_that_go_together(name: 
 
 def test_the_shipped_train_py_is_the_cpu_profile() -> None:
     assert not named("cpu").knobs
+    assert {name: SHIPPED[name] for name in profiles.SHIPPED} == profiles.SHIPPED
+    assert {name for profile in PROFILES.values() for name in profile.knobs} == profiles.SHIPPED.keys()
+
+
+def test_what_the_user_changed_stays() -> None:
+    gpu = named("gpu-24")
+    assert fitting(gpu, SHIPPED) == gpu.knobs
+    assert fitting(gpu, {**SHIPPED, "DEPTH": 12}) == {name: v for name, v in gpu.knobs.items() if name != "DEPTH"}
+    assert fitting(gpu, {"LR": 1.0}) == {}, "a train.py of the user's own"
 
 
 @pytest.mark.parametrize(
@@ -51,6 +60,12 @@ def test_the_shipped_train_py_is_the_cpu_profile() -> None:
 )
 def test_every_machine_finds_its_profile(device: str, gpu: float, ram: int, name: str) -> None:
     assert choose(device, int(gpu * GIB), ram * GIB).name == name
+
+
+def test_a_cpu_without_bf16_trains_a_smaller_model() -> None:
+    assert choose("cpu", 0, 4 * GIB, bf16=False).name == "cpu-fp32" == choose("mps", 0, 4 * GIB, bf16=False).name
+    assert choose("cpu", 0, 4 * GIB, bf16=True).name == "cpu"
+    assert choose("cuda", 24 * GIB, 64 * GIB, bf16=False).name == "gpu-24"
 
 
 def test_what_is_no_device_or_profile() -> None:

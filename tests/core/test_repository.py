@@ -390,6 +390,17 @@ def test_the_best_becomes_a_commit_on_a_clean_checkout(checkout: Path, tmp_path:
     assert "nothing to do" in repo.apply_home(checkout, base, kept, "again", tmp_path / "best.patch").words
 
 
+def test_whose_best_a_train_py_is(checkout: Path, tmp_path: Path) -> None:
+    repo = Repository.open(checkout, tmp_path / "private")
+    start = repo.commit(repo.base(), OLD, "start")
+    repo.set_ref(repo.attempt_ref("night", "fit"), start)
+    repo.set_ref(repo.branch("night"), start)
+    assert repo.run_of(OLD) == "", "a start is nobody's best"
+    repo.set_ref(repo.branch("night"), repo.commit(start, NEW, "kept"))
+    assert repo.run_of(NEW) == repo.run_of(NEW.replace("\n", "\r\n")) == "night"
+    assert repo.run_of(OLD) == repo.run_of(NEW + "# more\n") == ""
+
+
 def test_line_endings_of_the_checkout_are_kept(checkout: Path, tmp_path: Path) -> None:
     (checkout / TRAIN).write_bytes(OLD.replace("\n", "\r\n").encode())
     git(checkout, "commit", "-q", "-am", "windows")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from core import stats
 from core.stats import Gpu, disk_words, physical_cores, visible
+from nanochat.train import compute_dtype
 
 GPUS = [Gpu("a", uuid="GPU-11"), Gpu("b", uuid="GPU-12"), Gpu("c", uuid="GPU-31")]
 
@@ -67,3 +69,23 @@ def test_disk(tmp_path: Path) -> None:
     assert disk_words(10 << 40, 2 << 30) is None  # little of a huge disk is still a lot
     assert disk_words(1 << 30, 900 << 20) is None  # a small disk with room
     assert disk_words(100 << 30, 100 << 20) == "the disk is 100% full (105 MB left); free some space"
+
+
+def test_whether_the_cpu_multiplies_bf16(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    assert stats.multiplies_bf16(info) is None, "no such file"
+    for flags, expected in (
+        ("sse avx2", False),
+        ("avx512_bf16 sse", True),
+        ("amx_tile", True),
+        ("avx512_bf16x", False),
+    ):
+        info.write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n")
+        assert stats.multiplies_bf16(info) is expected
+    info.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
+    assert stats.multiplies_bf16(info) is None, "not x86"
+
+
+def test_it_agrees_with_what_train_py_asks_of_torch() -> None:
+    if (found := stats.multiplies_bf16()) is not None:
+        assert found is (compute_dtype(torch.device("cpu")) is torch.bfloat16)
