@@ -7,6 +7,7 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from core.model import CrashClass, Edit
 
@@ -169,30 +170,18 @@ def readable() -> Iterator[None]:
         raise EditError(f"train.py cannot be read ({words}: {error}).", CrashClass.CONTRACT) from None
 
 
-class _Bare(ast.NodeTransformer):
-    """Drops docstrings: they do nothing."""
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        self.generic_visit(node)
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef) and body:
-            first = body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                body[0:1] = [] if len(body) > 1 else [ast.Pass()]
-        return node
-
-
 def bare(source: str) -> ast.Module:
-    """The tree of a train.py without its docstrings. Raises SyntaxError, and what recursion raises."""
+    """The tree of a train.py without its docstrings, which do nothing. Raises SyntaxError, and what recursion raises."""
     tree = ast.parse(source)
-    _Bare().visit(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            match node.body:
+                case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                    node.body = rest or [ast.Pass()]
     return tree
 
 
+@lru_cache(maxsize=64)  # the best and what was tried on it are asked for again and again
 def fingerprint(source: str) -> str:
     """A hash of the normalised AST: comments, docstrings and formatting do not matter. Raises SyntaxError and EditError."""
     with readable():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import lru_cache
 
 from core import edits
 
@@ -24,6 +25,7 @@ def touched(old: str, new: str) -> tuple[str, ...]:
     return tuple(sorted(found - along or found))
 
 
+@lru_cache(maxsize=8)
 def names(source: str) -> frozenset[str]:
     """Every name of a train.py that a change could touch, classes as wholes too; none where it is no Python."""
     try:
