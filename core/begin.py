@@ -222,7 +222,10 @@ def fitting(profile: profiles.Profile, source: str, repo: Repository) -> tuple[d
     if not own:
         return found, ""
     verb = "is" if len(own) == 1 else "are"
-    return found, f"{', '.join(own)} in train.py {verb} yours and stays so: the profile {profile.name} sets what is as shipped."
+    return (
+        found,
+        f"{', '.join(own)} in train.py {verb} yours and stays so: the profile {profile.name} sets what is as shipped.",
+    )
 
 
 def _starting_point(project: Project, options: Options) -> tuple[str, str | None]:

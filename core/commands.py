@@ -159,9 +159,18 @@ class Server:
         self.ever = False  # whether one has been attached
 
     async def start(self) -> None:
+        self._sweep()
         path = self._private / "s"
         self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_LIMIT)
         (self._folder / ADDRESS).write_text(str(path))
+
+    def _sweep(self) -> None:
+        """Remove the socket of a loop of this run that was killed."""
+        with contextlib.suppress(OSError):
+            left = Path((self._folder / ADDRESS).read_text())
+            if left.is_socket():
+                left.unlink()
+                left.parent.rmdir()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

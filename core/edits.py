@@ -105,14 +105,14 @@ def _seeds(node: ast.AST) -> bool:
 def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
     """What every proposal must pass before it is trained. Raises EditError."""
     tree = check(new)
-    with readable():
-        before = ast.parse(old)
     if fingerprint(old) == fingerprint(new):
         raise EditError("It does not change what train.py does: only comments or formatting differ, or nothing.")
     names = list(off_limits)
-    detours = (
-        [_detours(module, {name.partition(".")[0] for name in names}) for module in (before, tree)] if names else []
-    )
+    if not names:
+        return
+    with readable():
+        before = ast.parse(old)
+    detours = [_detours(module, {name.partition(".")[0] for name in names}) for module in (before, tree)]
     for name in names:
         old_ways, new_ways = (found[name.partition(".")[0]] for found in detours)
         if _definition(before, name) != _definition(tree, name) or old_ways != new_ways:

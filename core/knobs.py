@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 Value = bool | int | float | str
 
@@ -21,6 +22,7 @@ class Knob:
     line: int  # 0-based
 
 
+@lru_cache(maxsize=16)
 def read(source: str) -> tuple[Knob, ...]:
     """The knobs between the imports and the first def or class. Raises SyntaxError."""
     lines = source.splitlines()

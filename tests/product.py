@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -111,6 +113,25 @@ class Product:
             if process.info["cwd"] and Path(process.info["cwd"]).is_relative_to(self.logs):
                 found.append(process)
         return found
+
+
+def build(home: Path, prepared: tuple[Path, Path]) -> Product:
+    """A fresh product in `home`, with the corpus and the folder for data of the fixture `prepared`."""
+    corpus, data = prepared
+    root = home / "product"
+    (root / "nanochat").mkdir(parents=True)
+    for path in (ROOT / "nanochat").glob("*.py"):
+        shutil.copyfile(path, root / "nanochat" / path.name)
+    (root / "nanochat" / "train.py").write_text(TRAIN)
+    (root / "program.md").write_text("# Aim\n\nLowest val_bpb. Worth trying: the schedule.\n")
+    shutil.copyfile(ROOT / "prepare.py", root / "prepare.py")
+    (root / ".gitignore").write_text("logs/\n__pycache__/\nideas.jsonl\n")
+    env = {**os.environ, "AUTORESEARCH_DATA": str(data), "PYTHONPATH": str(ROOT), "HOME": str(home)}
+    made = Product(root, env, corpus)
+    made.git("init", "-q", "-b", "main")
+    made.git("add", ".")
+    made.git("-c", "user.name=u", "-c", "user.email=u@x", "commit", "-qm", "first")
+    return made
 
 
 def edit(hypothesis: str, *pairs: tuple[str, str]) -> dict[str, Any]:

@@ -33,6 +33,25 @@ async def test_the_address_is_short_even_in_a_deep_folder(tmp_path: Path) -> Non
     await server.close()
 
 
+async def test_the_socket_of_a_killed_loop_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    killed = Server(tmp_path, echo)
+    await killed.start()
+    left = Path((tmp_path / commands.ADDRESS).read_text()).parent
+    server = Server(tmp_path, echo)
+    await server.start()
+    assert not left.exists()
+    await server.close()
+    await killed.close()
+    mine = tmp_path / "mine" / "s"
+    mine.parent.mkdir()
+    mine.write_text("no socket")
+    (tmp_path / commands.ADDRESS).write_text(str(mine))
+    server = Server(tmp_path, echo)
+    await server.start()
+    await server.close()
+    assert mine.exists(), "whatever the file says"
+
+
 async def test_nonsense_is_refused_and_the_server_goes_on(tmp_path: Path) -> None:
     server = Server(tmp_path, echo)
     await server.start()

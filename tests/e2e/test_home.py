@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from tests.product import Product, edit
+from tests.product import Product, build, edit
 
 BETTER = edit("A three times larger learning rate.", ("LR = 0.01", "LR = 0.03"))
 
 
+@pytest.fixture(scope="module")
+def night(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """A product whose run has kept one change; never altered, only copied."""
+    made = build(tmp_path_factory.mktemp("night"), prepared)
+    done = made.run("--agent", made.script(BETTER))
+    assert done.returncode == 0 and made.state().kept == [1], done.stdout
+    return made
+
+
 @pytest.fixture
-def won(product: Product) -> Product:
-    done = product.run("--agent", product.script(BETTER))
-    assert done.returncode == 0 and product.state().kept == [1], done.stdout
-    return product
+def won(night: Product, tmp_path: Path) -> Product:
+    root = tmp_path / "product"
+    shutil.copytree(night.root, root, symlinks=True)
+    return Product(root, {**night.env, "HOME": str(tmp_path)}, night.corpus)
 
 
 def test_on_a_clean_checkout_it_is_a_commit(won: Product) -> None:

@@ -155,8 +155,8 @@ def test_a_signal_ends_it_in_good_order(product: Product, number: signal.Signals
 
 def test_stop_finishes_the_experiment_and_stop_now_does_not(product: Product) -> None:
     agent = product.script(*endless(50))
-    for flags, judged in (((), True), (("--now",), False)):
-        loop = product.start(*product.options(f"s{len(flags)}"), "--agent", agent, "--budget", "2")
+    for flags, judged, budget in (((), True, "0.5"), (("--now",), False, "2")):
+        loop = product.start(*product.options(f"s{len(flags)}"), "--agent", agent, "--budget", budget)
         assert loop.stdout is not None
         for line in loop.stdout:
             if "#1 training" in line:
