@@ -123,6 +123,8 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     """
     if not LISTED:
         return list(process.children(recursive=True))
+    if not process.is_running():  # its number may be another's by now
+        return []
     pids = [process.pid]
     for pid in pids:  # it grows as children are found
         for path in glob.iglob(f"/proc/{pid}/task/*/children"):

@@ -65,3 +65,16 @@ def test_the_tree_is_measured_and_ended(listed: bool, monkeypatch: pytest.Monkey
     process.communicate()
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
+
+
+@pytest.mark.skipif(not processes.LISTED, reason="only Linux lists the children of a process")
+def test_who_has_the_number_of_an_ended_process_is_left_alone() -> None:
+    process = start("if os.fork() == 0: time.sleep(600)")
+    assert process.stdout is not None and process.stdout.readline() == "done\n"
+    known = psutil.Process(process.pid)
+    assert len(processes._children(known)) == 1
+    known._ident = (known.pid, 1.0)  # as if it had started at another time
+    known._create_time = 1.0
+    assert processes._children(known) == []
+    assert Descendants(process.pid).kill_all()
+    process.communicate()
