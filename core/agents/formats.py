@@ -110,6 +110,10 @@ UNDERSTANDING: dict[str, Any] = {
 }
 
 
+FIELDS = {"goals", "directions", "avoid", "limits", *_LIMITS["properties"]}
+LONGEST_WORD = 60
+
+
 def understanding(text: str, charter: str = "") -> tuple[str, ...]:
     """A restated program.md as lines for a human; () for anything that is none.
 
@@ -119,14 +123,20 @@ def understanding(text: str, charter: str = "") -> tuple[str, ...]:
     found = _json(without_thoughts(text)) or {}
     lines = []
     for name in ("goals", "directions", "avoid"):
-        words = [clean(word, 160) for word in _list(found.get(name)) if word.strip()]
+        words = [clean(word, 160) for word in _list(found.get(name)) if _says_something(word)]
         if words:
-            lines.append(f"{name}: {'; '.join(words[:6])}")
+            lines.append(f"{name}: {'; '.join(list(dict.fromkeys(words))[:6])}")
     if proposed := _proposed(found.get("limits"), charter):
         lines.append(
             f"proposed limits, not checked: {'; '.join(proposed)} (add them to the front matter of program.md to have them checked)"
         )
     return tuple(lines)
+
+
+def _says_something(text: str) -> bool:
+    """Small models fill a form with its own field names, or stammer."""
+    words = text.split()
+    return bool(words) and text.strip().lower() not in FIELDS and max(map(len, words)) <= LONGEST_WORD
 
 
 def _proposed(given: object, charter: str) -> list[str]:

@@ -205,3 +205,12 @@ def test_limits_that_a_model_found_are_proposed_and_not_checked(limits: object, 
     )
     assert found[0] == "goals: low" and len(found) == 1 + bool(words)
     assert not words or (found[1].startswith(f"proposed limits, not checked: {words}") and "front matter" in found[1])
+
+
+def test_what_a_small_model_stammers_is_no_understanding() -> None:
+    answer = {
+        "goals": ["goals", "low val_bpb", "low val_bpb"],
+        "directions": ["max_" + "sparse_" * 20],
+        "avoid": ["Limits"],
+    }
+    assert formats.understanding(json.dumps(answer)) == ("goals: low val_bpb",)
