@@ -104,6 +104,20 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     )
 
 
+def heard(text: str, before: str, known: Collection[str]) -> tuple[str, ...]:
+    """What `search` makes of a human's words, beside program.md and what was said before. Limits stand in program.md only.
+
+    Raises CharterError where these cannot be read together.
+    """
+    found, alone = read("\n\n".join((before, text)), known), read(text, known)
+    try_now = [f"{name} {way}".strip() for name, way in found.focus.items() if name in alone.focus]
+    leave = [*alone.leave, *(name for name in alone.off_limits if name not in alone.leave)]
+    avoid = [topic for topic, weight in alone.weights.items() if weight == 0]
+    more = [topic for topic, weight in alone.weights.items() if weight > 1 and found.weights[topic] > 1]
+    told = (("to try", try_now), ("to leave alone", [*leave, *avoid]), ("directions", more))
+    return tuple(f"{what}: {', '.join(words)}" for what, words in told if words)
+
+
 def _said(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 

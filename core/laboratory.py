@@ -17,7 +17,7 @@ import psutil
 
 from core import edits, findings, ideas, knobs, measuring, profiles, schedule, stats
 from core import events as ev
-from core.charter import Charter, CharterError
+from core.charter import Charter, CharterError, heard
 from core.charter import read as read_charter
 from core.frozen import Seal
 from core.journal import Journal
@@ -131,17 +131,10 @@ class Laboratory:
     def understood(self, text: str) -> tuple[str, ...]:
         """What `search` makes of a human's words, beside program.md and what was said before. Limits stand in program.md only."""
         try:
-            names = ideas.names(self._present())
-            found = read_charter("\n\n".join((self.charter_text, *self.state.hints, text)), names)
-            alone = read_charter(text, names)
+            before = "\n\n".join((self.charter_text, *self.state.hints))
+            return heard(text, before, ideas.names(self._present()))
         except (CharterError, RepositoryError):
             return ()
-        try_now = [f"{name} {way}".strip() for name, way in found.focus.items() if name in alone.focus]
-        leave = [*alone.leave, *(name for name in alone.off_limits if name not in alone.leave)]
-        avoid = [topic for topic, weight in alone.weights.items() if weight == 0]
-        more = [topic for topic, weight in alone.weights.items() if weight > 1 and found.weights[topic] > 1]
-        told = (("to try", try_now), ("to leave alone", [*leave, *avoid]), ("directions", more))
-        return tuple(f"{what}: {', '.join(words)}" for what, words in told if words)
 
     def _present(self) -> str:
         """The train.py that a proposal would change now."""

@@ -143,7 +143,7 @@ def _proposed(given: object, charter: str) -> list[str]:
     """Limits as lines of front matter, without those that program.md's own words or front matter put already."""
     if not isinstance(given, dict):
         return []
-    names = [clean(name, 60) for name in _list(given.get("off_limits")) if re.fullmatch(r"[A-Za-z_][\w.]*", name)]
+    names = [clean(name, 60) for name in _list(given.get("off_limits")) if re.fullmatch(r"[A-Za-z_][\w.]{0,39}", name)]
     try:
         known = read_charter(charter, names)
     except CharterError:
