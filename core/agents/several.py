@@ -13,6 +13,7 @@ from core.model import Proposal
 from core.plain import clean
 
 BACKOFF_S = (5.0, 300.0)  # before an agent that failed is asked again
+COST = 20.0  # but for no longer than so many times what the failure took: a server that is down is noticed at once
 
 Clock = Callable[[], float]
 
@@ -22,11 +23,14 @@ class _Rest:
 
     def __init__(self, clock: Clock) -> None:
         self.why = ""
-        self._clock, self._until, self._wait_s = clock, 0.0, 0.0
+        self._clock, self._asked, self._until, self._wait_s = clock, 0.0, 0.0, 0.0
 
     @property
     def left_s(self) -> float:
         return max(0.0, self._until - self._clock())
+
+    def asked(self) -> None:
+        self._asked = self._clock()
 
     def worked(self) -> None:
         self._wait_s = 0.0
@@ -39,7 +43,8 @@ class _Rest:
             self.why = f"The agent {agent.name} broke: {type(error).__name__}: {clean(str(error), 200)}"
         if isinstance(error, Unusable):
             return
-        self._wait_s = min(max(2 * self._wait_s, BACKOFF_S[0]), BACKOFF_S[1])
+        dear = max(COST * (self._clock() - self._asked), BACKOFF_S[0])
+        self._wait_s = min(max(2 * self._wait_s, BACKOFF_S[0]), BACKOFF_S[1], dear)
         self._until = self._clock() + max(self._wait_s, getattr(error, "wait_s", 0.0))
 
 
@@ -83,6 +88,7 @@ class WithStandIn:
     async def propose(self, context: Context) -> Proposal:
         meta: dict[str, Any] = {}
         if not self._rest.left_s:
+            self._rest.asked()
             try:
                 proposal = await self._agent.propose(context)
                 self._rest.worked()
@@ -122,6 +128,7 @@ class Turns:
             index = (context.number - 1 + turn) % len(self.parts)
             agent, rest = self.parts[index], self._rests[index]
             if not rest.left_s:
+                rest.asked()
                 try:
                     proposal = await agent.propose(context)
                     rest.worked()

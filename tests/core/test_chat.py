@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -311,6 +312,29 @@ async def test_whatever_an_agent_raises_another_stands_in_and_the_row_says_why()
     found = await both.propose(context())
     assert found.agent == "search" and found.meta["instead"] == "broken"
     assert found.meta["why"] == "The agent broken broke: RecursionError: maximum recursion depth exceeded"
+
+
+@pytest.mark.parametrize(("takes_s", "longest_s"), [(0.0, 5.0), (2.0, 40.0), (60.0, 300.0)])
+async def test_the_dearer_its_failures_the_longer_an_agent_is_left_alone(takes_s: float, longest_s: float) -> None:
+    now, asked = [0.0], [0.0]
+
+    class Slow(Fails):
+        async def propose(self, context: Context) -> Proposal:
+            asked.append(now[0])
+            now[0] += takes_s
+            raise self.error
+
+    class Other(Fails):
+        async def propose(self, context: Context) -> Proposal:
+            return Proposal(hypothesis="something", source=context.source)
+
+    other = Other(AgentFailed(""), "other")
+    both = WithStandIn(Slow(AgentFailed("It does not answer.")), other, lambda: now[0])
+    while now[0] < 3000:
+        assert (await both.propose(context())).agent == "other"
+        now[0] += 1
+    rests = [later - earlier - takes_s for earlier, later in itertools.pairwise(asked[1:])]
+    assert rests[0] == 5 and max(rests) == rests[-1] == longest_s
 
 
 async def test_a_turn_is_passed_on_when_its_agent_fails_and_that_is_waited_for() -> None:
