@@ -189,6 +189,10 @@ def open_run(
     try:
         repo = Repository.open(project.root, project.logs / "repository")
         freeze(project.root, Path(config.data), folder)
+        if state.fit is None:
+            if not chosen.new:  # killed before it had written down what it starts from
+                source, parent_name = _starting_point(project, options)
+            values, said = ({}, "") if parent_name else fitting(chosen.profile, source, repo)
         if state.config is None:
             base = repo.base()
             config = config.model_copy(update={"base_commit": base})
@@ -196,7 +200,6 @@ def open_run(
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         lab.watch_charter()
         if state.fit is None:
-            values, said = ({}, "") if parent_name else fitting(chosen.profile, source, repo)
             lab.fit(source, values, state.config.base_commit if state.config else config.base_commit)
             if said:
                 lab.record(ev.Notice(text=said))
@@ -211,20 +214,16 @@ def open_run(
 
 def fitting(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:
     """The profile's knobs to set in the user's train.py, and what stays as it is, in words."""
-    if run := repo.run_of(source):
-        return (
-            {},
-            f"train.py is the best of run {run}: it starts as it is, without the sizes of the profile {profile.name}.",
-        )
     values = {knob.name: knob.value for knob in knobs.read(source)}
     found = profiles.fitting(profile, values)
+    if found and (run := repo.run_of(source)):
+        return {}, f"train.py is one that run {run} kept, so its sizes stay as they are."
     own = [f"{name} = {values[name]}" for name in profile.knobs if name in values and name not in found]
     if not own:
         return found, ""
-    verb = "is" if len(own) == 1 else "are"
     return (
         found,
-        f"{', '.join(own)} in train.py {verb} yours and stays so: the profile {profile.name} sets what is as shipped.",
+        f"Your own {', '.join(own)} stays: only values that are as shipped are set for the profile {profile.name}.",
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.model import Data, Verdict
 
+PRIVATE, SOCKET = "autoresearch-", "s"  # a folder for the user alone, and the socket in it
 ADDRESS = "socket"  # the file in the run's folder that holds the socket's path (socket paths over 100 bytes fail)
 TIMEOUT_S = 10.0
 LINE_LIMIT = 1 << 20
@@ -152,7 +153,7 @@ class Server:
         self._folder = folder
         self._handle = handle
         self._gone = gone
-        self._private = Path(tempfile.mkdtemp(prefix="autoresearch-"))  # mode 700
+        self._private = Path(tempfile.mkdtemp(prefix=PRIVATE))  # mode 700
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.attached = 0
@@ -160,15 +161,21 @@ class Server:
 
     async def start(self) -> None:
         self._sweep()
-        path = self._private / "s"
+        path = self._private / SOCKET
         self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_LIMIT)
         (self._folder / ADDRESS).write_text(str(path))
 
     def _sweep(self) -> None:
-        """Remove the socket of a loop of this run that was killed."""
-        with contextlib.suppress(OSError):
+        """Remove the socket of a loop of this run that was killed: one of ours, on which nobody listens."""
+        with contextlib.suppress(OSError, ValueError):
             left = Path((self._folder / ADDRESS).read_text())
-            if left.is_socket():
+            ours = left.name == SOCKET and left.parent.name.startswith(PRIVATE)
+            if not ours or left.parent.parent != Path(tempfile.gettempdir()) or not left.is_socket():
+                return
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                    client.connect(str(left))
+            except ConnectionRefusedError:
                 left.unlink()
                 left.parent.rmdir()
 

@@ -217,11 +217,20 @@ class Repository:
         return {name: sha for name, sha in found.items() if name == branch or name.startswith(f"{OURS}/{run}/")}
 
     def run_of(self, source: str) -> str:
-        """The run whose kept changes end with this train.py; empty where there is none."""
-        starts = set(self._refs(f"{OURS}/*/fit*").values())
-        for name, tip in self._refs("refs/heads/autoresearch", "refs/heads/autoresearch-*").items():
-            if tip not in starts and self._has(tip, TRAIN) and _plain(self.read(tip)) == _plain(source):
-                return name.removeprefix("refs/heads/autoresearch")[1:]
+        """The run that kept exactly this train.py, in the end or on the way; empty where none did. No other branch counts."""
+        plain = _plain(source)
+        same = {
+            self._git("hash-object", "--stdin", data=text.encode("utf-8", "surrogatepass")).strip()
+            for text in (plain, plain.replace("\n", "\r\n"))
+        }
+        for name, fit in self._refs(f"{OURS}/*/fit*").items():
+            run = name.removeprefix(f"{OURS}/").partition("/")[0]
+            if not RUN.fullmatch(run) or (tip := self.refs(run).get(self.branch(run), fit)) == fit:
+                continue
+            kept = self._git("rev-list", "--ancestry-path", f"{fit}..{tip}").split()
+            files = "".join(f"{commit}:{self._prefix}{TRAIN}\n" for commit in kept)
+            if same.intersection(self._git("cat-file", "--batch-check=%(objectname)", data=files.encode()).split()):
+                return run
         return ""
 
     def _refs(self, *patterns: str) -> dict[str, str]:

@@ -7,11 +7,13 @@ import glob
 import os
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import psutil
 
 SEARCH_S = 0.25
+MOST_THREADS = 64  # with more of them reading every process is faster
 LISTED = os.path.exists("/proc/thread-self/children")
 
 
@@ -127,7 +129,10 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return []
     pids = [process.pid]
     for pid in pids:  # it grows as children are found
-        for path in glob.iglob(f"/proc/{pid}/task/*/children"):
+        lists = list(islice(glob.iglob(f"/proc/{pid}/task/*/children"), MOST_THREADS + 1))
+        if len(lists) > MOST_THREADS:
+            return list(process.children(recursive=True))
+        for path in lists:
             with contextlib.suppress(OSError):
                 pids += [int(child) for child in Path(path).read_bytes().split()]
     found = []

@@ -110,8 +110,8 @@ UNDERSTANDING: dict[str, Any] = {
 }
 
 
-FIELDS = {"goals", "directions", "avoid", "limits", *_LIMITS["properties"]}
-LONGEST_WORD = 60
+FIELD_NAMES = {"goals", "directions", "avoid", "limits", *_LIMITS["properties"]}
+STAMMER = re.compile(r"([^\W\d_]\S{2,19})\1{3,}")  # one piece of a word four times on end
 
 
 def understanding(text: str, charter: str = "") -> tuple[str, ...]:
@@ -135,8 +135,8 @@ def understanding(text: str, charter: str = "") -> tuple[str, ...]:
 
 def _says_something(text: str) -> bool:
     """Small models fill a form with its own field names, or stammer."""
-    words = text.split()
-    return bool(words) and text.strip().lower() not in FIELDS and max(map(len, words)) <= LONGEST_WORD
+    words = text.strip(" .:;").lower()
+    return bool(words) and words not in FIELD_NAMES and not STAMMER.search(words)
 
 
 def _proposed(given: object, charter: str) -> list[str]:

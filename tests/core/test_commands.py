@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -33,23 +34,41 @@ async def test_the_address_is_short_even_in_a_deep_folder(tmp_path: Path) -> Non
     await server.close()
 
 
-async def test_the_socket_of_a_killed_loop_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    killed = Server(tmp_path, echo)
-    await killed.start()
-    left = Path((tmp_path / commands.ADDRESS).read_text()).parent
-    server = Server(tmp_path, echo)
+def listener(path: Path) -> socket.socket:
+    path.parent.mkdir(exist_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.bind(str(path))
+    made.listen()
+    return made
+
+
+async def start_beside(folder: Path, address: bytes) -> None:
+    (folder / commands.ADDRESS).write_bytes(address)
+    server = Server(folder, echo)
     await server.start()
-    assert not left.exists()
+    assert (await asyncio.to_thread(send, folder, commands.Pause())).ok
     await server.close()
-    await killed.close()
-    mine = tmp_path / "mine" / "s"
-    mine.parent.mkdir()
-    mine.write_text("no socket")
-    (tmp_path / commands.ADDRESS).write_text(str(mine))
-    server = Server(tmp_path, echo)
-    await server.start()
-    await server.close()
-    assert mine.exists(), "whatever the file says"
+
+
+async def test_the_socket_of_a_killed_loop_is_removed(tmp_path: Path) -> None:
+    left = Path(tempfile.mkdtemp(prefix="autoresearch-")) / "s"
+    listener(left).close()  # as a killed process leaves it
+    await start_beside(tmp_path, str(left).encode())
+    assert not left.parent.exists()
+
+
+async def test_no_other_socket_or_file_is_touched(tmp_path: Path) -> None:
+    living = Path(tempfile.mkdtemp(prefix="autoresearch-")) / "s"
+    foreign, plain = tmp_path / "docker" / "s", tmp_path / "plain" / "s"
+    plain.parent.mkdir()
+    plain.write_text("no socket")
+    with listener(living):
+        listener(foreign).close()
+        for address in (str(living).encode(), str(foreign).encode(), str(plain).encode(), b"\xff\xfe\0", b""):
+            await start_beside(tmp_path, address)
+        assert living.exists() and foreign.exists() and plain.exists()
+    living.unlink()
+    living.parent.rmdir()
 
 
 async def test_nonsense_is_refused_and_the_server_goes_on(tmp_path: Path) -> None:

@@ -208,9 +208,11 @@ def test_limits_that_a_model_found_are_proposed_and_not_checked(limits: object, 
 
 
 def test_what_a_small_model_stammers_is_no_understanding() -> None:
+    link = "read https://github.com/karpathy/autoresearch/blob/master/program.md#what-you-can-do-and-what-not first"
     answer = {
-        "goals": ["goals", "low val_bpb", "low val_bpb"],
-        "directions": ["max_" + "sparse_" * 20],
-        "avoid": ["Limits"],
-    }
-    assert formats.understanding(json.dumps(answer)) == ("goals: low val_bpb",)
+        "goals": ["Goals:", "low val_bpb", "low val_bpb", "10000000000000 tokens"], "avoid": ["limits", "max_params."],
+        "directions": ["max_" + "sparse_" * 20, "尽量降低验证集每字节比特数" * 2, link],
+    }  # fmt: skip
+    assert formats.understanding(json.dumps(answer)) == (
+        "goals: low val_bpb; 10000000000000 tokens", f"directions: {'尽量降低验证集每字节比特数' * 2}; {link}",
+    )  # fmt: skip

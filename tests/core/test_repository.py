@@ -390,15 +390,32 @@ def test_the_best_becomes_a_commit_on_a_clean_checkout(checkout: Path, tmp_path:
     assert "nothing to do" in repo.apply_home(checkout, base, kept, "again", tmp_path / "best.patch").words
 
 
-def test_whose_best_a_train_py_is(checkout: Path, tmp_path: Path) -> None:
+def test_which_run_kept_a_train_py(checkout: Path, tmp_path: Path) -> None:
     repo = Repository.open(checkout, tmp_path / "private")
     start = repo.commit(repo.base(), OLD, "start")
     repo.set_ref(repo.attempt_ref("night", "fit"), start)
     repo.set_ref(repo.branch("night"), start)
-    assert repo.run_of(OLD) == "", "a start is nobody's best"
-    repo.set_ref(repo.branch("night"), repo.commit(start, NEW, "kept"))
-    assert repo.run_of(NEW) == repo.run_of(NEW.replace("\n", "\r\n")) == "night"
+    assert repo.run_of(OLD) == "", "a start is not kept"
+    for source in (NEW, NEW + "# last\n"):  # an earlier one counts as well
+        start = repo.commit(start, source, "kept")
+        repo.set_ref(repo.branch("night"), start)
+        assert repo.run_of(NEW) == repo.run_of(NEW.replace("\n", "\r\n")) == "night"
     assert repo.run_of(OLD) == repo.run_of(NEW + "# more\n") == ""
+
+
+@pytest.mark.parametrize("branch", ["autoresearch/mar5", "autoresearch-mine", "autoresearch"])
+def test_a_branch_of_the_users_is_no_run(checkout: Path, tmp_path: Path, branch: str) -> None:
+    (checkout / TRAIN).write_bytes(b"# caf\xe9, in latin-1\n")
+    git(checkout, "checkout", "-q", "-b", branch)
+    git(checkout, "commit", "-q", "-am", "mine")
+    (checkout / TRAIN).write_text(NEW)
+    git(checkout, "commit", "-q", "-am", "mine too")
+    repo = Repository.open(checkout, tmp_path / "private")
+    assert repo.run_of(NEW) == ""
+    start = repo.commit(repo.base(), OLD, "start")
+    repo.set_ref(repo.attempt_ref("night", "fit"), start)
+    repo.set_ref(repo.branch("night"), repo.commit(start, NEW, "kept"))
+    assert repo.run_of(NEW) == "night"
 
 
 def test_line_endings_of_the_checkout_are_kept(checkout: Path, tmp_path: Path) -> None:

@@ -127,6 +127,16 @@ def test_killed_at_ten_random_moments_nothing_is_lost(product: Product) -> None:
         assert refs[f"refs/autoresearch/r/{experiment.id}"] == experiment.attempts[0]
 
 
+def test_killed_before_it_had_written_down_its_start(product: Product) -> None:
+    assert product.run("--agent", product.script(*endless(1))).returncode == 0
+    path = product.logs / "r" / "events.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    done = product.run("--agent", product.script(*endless(1)))
+    assert done.returncode == 0, done.stderr
+    state = product.state()
+    assert state.judged == 1 and product.git("show", f"{state.fits[0]}:nanochat/train.py") == TRAIN.strip()
+
+
 def test_files_of_a_job_that_was_never_recorded_do_not_matter(product: Product) -> None:
     for folder, job in (("00000", "j000001"), ("00001", "j000002")):
         left = product.logs / "r" / folder / job

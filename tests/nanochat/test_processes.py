@@ -13,7 +13,7 @@ from nanochat import processes
 from nanochat.processes import Descendants
 
 BURN = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 def burn(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end: pass
@@ -22,6 +22,10 @@ WAYS = {
     "itself": "burn(0.6)",
     "a child that is waited for": "if os.fork() == 0:\n    burn(0.6); os._exit(0)\nos.wait()",
     "a child that is reaped by itself": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork() == 0:\n    burn(0.6); os._exit(0)",
+    "a child of another thread": "def work():\n    if os.fork() == 0:\n        burn(0.6); time.sleep(600)\n    time.sleep(600)\n"
+    "threading.Thread(target=work, daemon=True).start()",
+    "a child of one of many threads": "for _ in range(99):\n    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    "if os.fork() == 0:\n    burn(0.6); time.sleep(600)",
     "a grandchild that moved away": "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        burn(0.6); os._exit(0)\n"
     "    time.sleep(0.3); os._exit(0)",
 }  # fmt: skip
