@@ -17,7 +17,7 @@ from core.journal import Journal, JournalError, Lock
 from core.laboratory import Laboratory, check_charter
 from core.model import RunConfig
 from core.project import Project, UsageError, data_folder, detect_device, lacking, manifest
-from core.repository import Repository
+from core.repository import Repository, RepositoryError
 from core.state import State, fold
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -127,14 +127,22 @@ def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
         folder = project.run(options.name)
         return folder, _config(folder)
     if options.origin is None:
-        for folder in project.runs():
-            try:
-                state = fold(journal.read(folder / journal.NAME))
-            except JournalError:
-                continue  # named, it says what is wrong; it must not keep every other run from starting
-            if state.config is not None and not (state.stopped and state.stopped.finished):
-                return folder, state.config
+        last = _latest(project)
+        if last is not None and not (last[1].stopped and last[1].stopped.finished):
+            return last[0], last[1].config
     return project.run(project.new_name()), None
+
+
+def _latest(project: Project, but: Path | None = None) -> tuple[Path, State] | None:
+    """The run that was written last, and how it stands."""
+    for folder in project.runs():
+        try:
+            state = fold(journal.read(folder / journal.NAME))
+        except JournalError:
+            continue  # named, it says what is wrong; it must not keep every other run from starting
+        if state.config is not None and folder != but:
+            return folder, state
+    return None
 
 
 def _config(folder: Path) -> RunConfig | None:
@@ -203,6 +211,10 @@ def open_run(
             lab.fit(source, values, state.config.base_commit if state.config else config.base_commit)
             if said:
                 lab.record(ev.Notice(text=said))
+            if parent_name is None and (said := _before(project, folder)):
+                lab.record(ev.Notice(text=said))
+        elif _changed(project, lab, repo):
+            lab.record(ev.Notice(text=CHANGED.format(folder.name)))
         _clean_up(lab)
         lab.sync_refs()
     except BaseException:
@@ -210,6 +222,36 @@ def open_run(
         lock.release()
         raise
     return lab, lock
+
+
+CHANGED = (
+    "nanochat/train.py is not the one that run {} began with; the run goes on from its own best. "
+    "`make run ARGS='--name NEW'` starts one from your file."
+)
+
+
+def _before(project: Project, folder: Path) -> str:
+    """What a new run says of a finished one before it."""
+    last = _latest(project, but=folder)
+    if last is None or last[1].stopped is None or not last[1].stopped.finished or not last[1].tried:
+        return ""
+    name, reason = last[0].name, last[1].stopped.reason
+    return (
+        f"This is a new run: {name} is finished ({reason}). `make run ARGS='--name {name}'` goes on with it, "
+        f"ARGS='--from {name}' begins a run at its best."
+    )
+
+
+def _changed(project: Project, lab: Laboratory, repo: Repository) -> bool:
+    """Whether the user's train.py does something else now than when the run began, and is none that a run kept."""
+    try:
+        now = project.train.read_text(encoding="utf-8")
+        found = lab.state.fit.found if lab.state.fit else ""
+        if not found or edits.fingerprint(repo.read(found)) == edits.fingerprint(now):
+            return False
+        return not repo.run_of(now)
+    except (OSError, ValueError, SyntaxError, edits.EditError, RepositoryError):
+        return False
 
 
 def fitting(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:

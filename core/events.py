@@ -58,6 +58,7 @@ class Fit(Event, frozen=True, kw_only=True):
     nodes: int
     knobs: dict[str, Any] = {}
     parent: str = ""
+    found: str = ""  # the commit with the user's train.py as it was when the run began
 
 
 class Charter(Event, frozen=True, kw_only=True):

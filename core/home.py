@@ -20,4 +20,6 @@ def take_home(project: Project, folder: Path) -> str:
     hypotheses = "\n".join(f"- {' '.join(state.experiments[n].hypothesis.split())}" for n in state.kept)
     message = f"The best of AutoResearch run {folder.name}: {scores}\n\n{hypotheses}"
     repo = Repository.open(project.root, project.logs / "repository")
-    return repo.apply_home(project.root, state.config.base_commit, state.best, message, folder / "best.patch").words
+    return repo.apply_home(
+        project.root, state.fit.found or state.config.base_commit, state.best, message, folder / "best.patch"
+    ).words

@@ -171,13 +171,26 @@ class Laboratory:
                 nodes=edits.ast_nodes(source),
                 knobs=knob_values,
                 parent=parent,
+                found=self.state.fit.found if self.state.fit else self._found(parent),
             )
         )
         self._point(
             self.repo.attempt_ref(self.name, "fit" if len(self.state.fits) == 1 else f"fit-{len(self.state.fits)}"),
             commit,
         )
+        if self.state.fit is not None and self.state.fit.found:
+            self._point(self.repo.attempt_ref(self.name, "found"), self.state.fit.found)
         self.point_best()
+
+    def _found(self, base: str) -> str:
+        """A commit with the user's train.py as it is now; `base` where that has the same. `apply` compares with it later."""
+        try:
+            text = self.project.train.read_text(encoding="utf-8")
+            if self.repo.holds(base, text):
+                return base
+            return self.repo.commit(base, text, f"train.py as run {self.name} found it")
+        except (OSError, UnicodeDecodeError, RepositoryError):
+            return base
 
     def fit_smaller(self) -> None:
         """Halve the batch after a baseline that ran out of memory. Raises UsageError when that cannot help."""
@@ -463,6 +476,8 @@ def attempt_ref(repo: Repository, run: str, number: int, attempt: int) -> str:
 def wanted_refs(repo: Repository, state: State, run: str) -> dict[str, str]:
     """Every ref a run should have: its branch at the best, and each attempted commit under its number."""
     wanted = {}
+    if state.fit is not None and state.fit.found:
+        wanted[repo.attempt_ref(run, "found")] = state.fit.found
     for index, commit in enumerate(state.fits):
         wanted[repo.attempt_ref(run, "fit" if index == 0 else f"fit-{index + 1}")] = commit
     for experiment in state.experiments.values():

@@ -235,7 +235,8 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
     if loop is None:
         if state.stopped is not None:
             return f"stopped ({state.stopped.reason})"
-        return "loop dead; `make run` continues it"
+        name = state.config.name if state.config else ""
+        return f"loop dead; `make run ARGS='--name {name}'` continues it"
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [
@@ -268,10 +269,13 @@ def status(found: dict[str, Any]) -> str:
     if best is not None and baseline is not None:
         mark = " (provisional)" if found["provisional"] else ""
         noise = "  within noise" if found["kept"] and abs(best - baseline) < 2 * sigma else ""
-        lines.append(
-            f"  best {best:.4f} from #{found['best']['experiment']} ({best - baseline:+.4f} from the baseline "
-            f"{baseline:.4f}, noise ±{sigma:.4f}{mark}){noise}"
+        number = found["best"]["experiment"]
+        whose = (
+            f"from #{number} ({best - baseline:+.4f} from the baseline {baseline:.4f}, "
+            if number
+            else "is the baseline ("
         )
+        lines.append(f"  best {best:.4f} {whose}noise ±{sigma:.4f}{mark}){noise}")
     outcomes = dict(sorted(found["outcomes"].items()))
     untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
     told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"

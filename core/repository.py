@@ -140,6 +140,10 @@ class Repository:
     def _has(self, commit: str, path: str) -> bool:
         return self._run("cat-file", "-e", f"{commit}:{self._prefix}{path}")[0] == 0
 
+    def holds(self, commit: str, source: str) -> bool:
+        """Whether the train.py of a commit is this one, line endings aside."""
+        return self._has(commit, TRAIN) and _plain(self.read(commit)) == _plain(source)
+
     def commit(self, parent: str, source: str, message: str) -> str:
         """A commit whose tree is the parent's with train.py replaced. Only objects are written."""
         try:
@@ -333,31 +337,32 @@ class Repository:
             now = path.read_bytes()
             current = _plain(now.decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            return self._patch(self.diff(base, best), patch, f"Your {TRAIN} cannot be read ({error})")
+            return self._patch(self.diff(base, best), patch, "apply", f"Your {TRAIN} cannot be read ({error})")
         plain = _plain(source)
         if current == plain:
             return Applied(f"There is nothing to do: your {TRAIN} is the best one already.")
         origin = _plain(self.read(base)) if self._has(base, TRAIN) else ""
         merged = plain if current == origin else self.merge(origin, current, plain)
         text = self._between(current, merged) if merged is not None else self.diff(base, best)
+        how = "apply" if merged is not None else "apply --3way"  # marks what both have changed
         if self._repo.bare or not self._repo.working_tree_dir:
-            return self._patch(text, patch, "This source tree is no git repository")
+            return self._patch(text, patch, how, "This source tree is no git repository")
         changed = self._git("status", "--porcelain", "--untracked-files=no", env=self._tree()).splitlines()
         if any(line != f" M {self._prefix}{PROGRAM}" for line in changed):
-            return self._patch(text, patch, "Your checkout has changes of its own")
+            return self._patch(text, patch, how, "Your checkout has changes of its own")
         if current != origin:
-            return self._patch(text, patch, f"Your {TRAIN} has moved on since the run began")
+            return self._patch(text, patch, how, f"Your {TRAIN} has moved on since the run began")
         fresh = plain.replace("\n", "\r\n") if b"\r\n" in now else plain  # the line endings the checkout has
         try:
             _replace(path, fresh.encode("utf-8"))
         except OSError as error:
-            return self._patch(text, patch, f"{path} cannot be written ({error.strerror})")
+            return self._patch(text, patch, how, f"{path} cannot be written ({error.strerror})")
         try:
             self._git("commit", "-q", "--no-verify", "--no-edit", "--cleanup=verbatim", "-m", message, "--only", "--",
                       self._prefix + TRAIN, env=self._tree())  # fmt: skip
         except RepositoryError as error:
             _replace(path, now)
-            return self._patch(text, patch, f"Git would not take the commit ({error}) Your {TRAIN} is as it was")
+            return self._patch(text, patch, how, f"Git would not take the commit ({error}) Your {TRAIN} is as it was")
         head = self.base()
         return Applied(
             f"Done: the best train.py is now commit {head[:7]} on your checkout. `git show {head[:7]}` shows it, "
@@ -376,7 +381,7 @@ class Repository:
             trees.append(self._graft(None, (self._prefix + TRAIN).split("/"), blob))
         return self.diff(*trees)
 
-    def _patch(self, text: str, patch: Path, why: str) -> Applied:
+    def _patch(self, text: str, patch: Path, how: str, why: str) -> Applied:
         try:
             patch.parent.mkdir(parents=True, exist_ok=True)
             _replace(patch, text.encode("utf-8"))
@@ -385,7 +390,8 @@ class Repository:
                 f"{why}, and {patch} cannot be written ({error.strerror}). Nothing was changed."
             ) from error
         return Applied(
-            f"{why}, so nothing of yours was touched; a patch was written instead. `git apply {patch}` applies it.",
+            f"{why}, so nothing of yours was touched; a patch was written instead. `git {how} {patch}` applies it"
+            f"{', with marks where you changed the same lines' if '3way' in how else ''}.",
             patch=patch,
         )
 

@@ -122,7 +122,7 @@ class AutoResearch(Human, App[str]):
             if getattr(pane, "NUMBER", 0) == number:
                 pane.focus()
         if number == StandingPane.NUMBER and self._noise is not None:
-            self.push_screen(StandingScreen(self._standing))
+            self._read(StandingScreen(self._standing))
 
     def _standing(self) -> str:
         """What `make status` says, as it is now."""
@@ -358,7 +358,8 @@ class AutoResearch(Human, App[str]):
         if self.focused is None or isinstance(self.focused, Input):
             return
         if dead and event.character in keys.LOOP:
-            self.tell("No loop is running, so there is nothing to tell it. `make run` continues the run.")
+            again = f"`make run ARGS='--name {self.bridge.folder.name}'` continues the run"
+            self.tell(f"No loop is running, so there is nothing to tell it. q closes the app; {again}.")
         elif self.bridge.pid is not None and (words := keys.pointless(event.character or "", self.now)):
             self.tell(words)
 
@@ -431,9 +432,12 @@ class AutoResearch(Human, App[str]):
         self.call_after_refresh(self._look_at_keys)
 
     def action_explain(self) -> None:
-        if isinstance(self.screen, HelpScreen):
-            return
-        number = self._asked() if self.bridge.pid else None  # nobody loses a decision by reading
+        if not isinstance(self.screen, HelpScreen):
+            self._read(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in (*PANES, StandingPane)]))
+
+    def _read(self, page: Screen[None]) -> None:
+        """Show a page of text. The clock stands still meanwhile: nobody loses a decision by reading."""
+        number = self._asked() if self.bridge.pid else None
 
         def read(_: None) -> None:
             if number is not None:
@@ -441,7 +445,7 @@ class AutoResearch(Human, App[str]):
 
         if number is not None:
             self.later(self._hold(number, True), quiet=True)
-        self.push_screen(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in (*PANES, StandingPane)]), read)
+        self.push_screen(page, read)
 
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)
@@ -467,7 +471,7 @@ class AutoResearch(Human, App[str]):
     def action_detach(self) -> None:
         name = self.bridge.folder.name
         if self.bridge.pid is None:
-            self.exit(f"Closed. Run {name} has no loop; `make run` continues it.")
+            self.exit(f"Closed. Run {name} has no loop; `make run ARGS='--name {name}'` continues it.")
         else:
             waits = " When nobody watches, what waits for an answer is approved." if self.now.waiting else ""
             self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.{waits}")

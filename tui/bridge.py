@@ -154,7 +154,8 @@ class Bridge:
         """Send one command and wait for the acknowledgement; that there is none is an answer too."""
         if journal.alive(self.folder) is None:
             return commands.Reply(
-                ok=False, words="No loop is running, so nothing was done. `make run` continues the run."
+                ok=False,
+                words=f"No loop is running, so nothing was done. `make run ARGS='--name {self.folder.name}'` continues the run.",
             )
         try:
             return await asyncio.to_thread(commands.send, self.folder, command)

@@ -46,6 +46,7 @@ class HelpScreen(ModalScreen[None]):
         page.head("help · escape goes back")
         with page:
             yield Static(self._text())
+        yield Static("escape back  j k scroll", id="page-keys")
 
     def on_mount(self) -> None:
         self.query_one(HelpPane).focus()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 
-from core import commands
+from core import commands, edits
 from core.model import Verdict
 from core.state import Experiment, experiment_id
 from tui import clipboard, diffs, editor, view, words
@@ -30,6 +30,7 @@ class Human(App[str]):
 
     bridge: Bridge
     _asked_first: tuple[float, str] = (0.0, "")
+    _begun: Path | None = None  # an own experiment that does not parse yet
 
     @property
     def followed(self) -> Experiment | None:
@@ -159,10 +160,18 @@ class Human(App[str]):
 
     async def action_own(self) -> None:
         parent = self.bridge.state.best
-        draft = self.bridge.folder / f"own-{time.strftime('%H%M%S')}.py"
-        source = self._edit(self.bridge.folder / "train.py", draft)
+        begun, self._begun = self._begun, None
+        draft = begun or self.bridge.folder / f"own-{time.strftime('%H%M%S')}.py"
+        source = self._edit(begun or self.bridge.folder / "train.py", draft)
         if source is None:
-            draft.unlink(missing_ok=True)
+            if begun is None:
+                draft.unlink(missing_ok=True)
+            return
+        try:
+            edits.check(source)
+        except edits.EditError as error:
+            self._begun = draft
+            self.tell(f"{error} Your text is kept in {draft}; E opens it again.", wrong=True, seconds=10)
             return
 
         def done(hypothesis: str | None) -> None:
@@ -196,7 +205,8 @@ class Human(App[str]):
     def _edit(self, origin: Path, draft: Path, line: int = 1) -> str | None:
         """A copy of `origin` in the user's editor, opened at a line. None when nothing was changed."""
         try:
-            shutil.copyfile(origin, draft)
+            if draft != origin:
+                shutil.copyfile(origin, draft)
             before = draft.read_text(encoding="utf-8")
             with self.suspend():
                 editor.edit(draft, line)

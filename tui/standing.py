@@ -44,7 +44,8 @@ class StandingScreen(ModalScreen[None]):
         page = StandingPane()
         page.head("standing · escape goes back")
         with page:
-            yield Static()
+            yield Static(id="standing-text")
+        yield Static("escape back  ? help  j k scroll", id="page-keys")
 
     def on_mount(self) -> None:
         self.query_one(StandingPane).focus()
@@ -55,4 +56,4 @@ class StandingScreen(ModalScreen[None]):
         text = words.clean_lines(self._text())
         if text != self._shown:
             self._shown = text
-            self.query_one(Static).update(Content(text))
+            self.query_one("#standing-text", Static).update(Content(text))

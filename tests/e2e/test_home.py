@@ -81,3 +81,34 @@ def test_a_changed_program_md_is_no_reason_against_a_commit(won: Product) -> Non
     assert done.returncode == 0 and "Done" in done.stdout, done.stdout
     assert won.git("status", "--porcelain", "--untracked-files=no").strip() == "M program.md"
     assert won.git("show", "--name-only", "--format=", "HEAD").split() == ["nanochat/train.py"]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_run_on_a_changed_train_py_is_taken_home_onto_that(product: Product, committed: bool) -> None:
+    path = product.root / "nanochat" / "train.py"
+    path.write_text(path.read_text().replace("BATCH = 8 ", "BATCH = 12 "))
+    done = product.run("--agent", product.script(BETTER))
+    assert product.state().kept == [1], done.stdout
+    if committed:
+        product.git("-c", "user.name=u", "-c", "user.email=u@x", "commit", "-qam", "my batch")
+    done = product("apply", "r")
+    assert done.returncode == 0, done.stderr
+    if not committed:
+        assert "changes of its own" in done.stdout
+        product.git("apply", str(product.logs / "r" / "best.patch"))
+    text = path.read_text()
+    assert "LR = 0.03" in text and "BATCH = 12 " in text
+    assert product.git("status", "--porcelain") == ("" if committed else "M nanochat/train.py")
+
+
+def test_what_a_start_has_to_say_about_the_run_before_and_a_changed_train_py(won: Product) -> None:
+    again = won.run("--agent", won.script(BETTER))
+    assert "is not the one that run" not in again.stdout
+    path = won.root / "nanochat" / "train.py"
+    path.write_text(path.read_text().replace("BATCH = 8 ", "BATCH = 12 "))
+    again = won.run("--agent", won.script(BETTER))
+    assert "nanochat/train.py is not the one that run r began with" in again.stdout
+    options = [word for word in won.options("r") if word not in ("--name", "r")]
+    fresh = won(*options, "--agent", won.script(BETTER), "--max-experiments", "1")
+    assert fresh.returncode == 0, fresh.stderr
+    assert "This is a new run: r is finished" in fresh.stdout and "--name r" in fresh.stdout

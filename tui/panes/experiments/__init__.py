@@ -25,7 +25,7 @@ SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("longest first", lambda row: -row.seconds),
     ("by agent", lambda row: (row.agent, -row.number)),
 )
-FILTERS = ("all", "kept", "no difference", "failed", "open")
+FILTERS = ("all", "kept", "not kept", "failed", "open")
 _KEPT, _FAILED = "KS", "CTO!"
 COLUMNS = {  # title: width, a gap to the next included
     "#": 6, "verdict": 17, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
@@ -181,7 +181,7 @@ class ExperimentsPane(DataTable[Text]):
             return False
         if name == "failed" and row.letter not in _FAILED:
             return False
-        if name == "no difference" and row.letter not in "DX-":
+        if name == "not kept" and row.letter not in "DX-":
             return False
         if name == "open" and row.letter != " ":
             return False

@@ -43,15 +43,15 @@ class LossPane(Pane):
         )
         self.query_one(Plot).show(lambda plot: self._draw(plot, curve, reference))
         parts = [words.sparkline(curve.smooth(), 8)] if curve.loss else []
-        if slot is not None:
-            parts.append(f"{words.rate(slot.tokens_per_s)}/s")
-            if slot.left_s is not None:
-                parts.append(words.clock(slot.left_s))
         ours = curve.at(1.0)
         if ours is not None and reference.loss and curve.progress:
             theirs = reference.at(curve.progress[-1])
             if theirs is not None:
                 parts.append(f"{ours - theirs:+.3f}".replace("-", "−"))
+        if slot is not None:
+            if slot.left_s is not None:
+                parts.append(words.clock(slot.left_s))
+            parts.append(f"{words.rate(slot.tokens_per_s)}/s")
         self.query_one("#pulse", Static).update("  ".join(parts), layout=False)
 
     def _draw(self, plot: Plot, curve: Curve, reference: Curve) -> None:

@@ -49,7 +49,7 @@ class ProgramPane(Pane):
         if problem:
             self.head("program.md", "cannot be used")
         elif changed:
-            self.head("program.md", "changed, used with the next proposal")
+            self.head("program.md", "changed, used next")
         else:
             self.head("program.md", f"used from #{used_from}" if used_from else "")
         told = [Content.assemble(("Understood: ", "bold"), Content("; ".join(understood)))] if understood else []
