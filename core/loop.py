@@ -32,6 +32,7 @@ LONGEST_HOLD_S = 1800.0  # a countdown that was stopped runs again after so long
 UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to auto
 LOAD = 3  # proposals for one loading of a model that shares the GPU
 REFUSED = 3  # proposals in a row that are never trained, after which the agent is asked more rarely
+UNHEARD = "search understands nothing of it: it knows topics (avoid the optimizer, focus on heads) and names (try WIDTH, do not touch DEPTH)"
 BACKOFF_S = (2.0, 300.0)  # first and longest wait after an agent failed
 
 
@@ -428,7 +429,7 @@ class Loop:
                 return True, "going on"
             case commands.Tell():
                 self.lab.record(ev.Hint(text=command.text))
-                return True, self._read_by(command.text)
+                return True, self._read_by(command.text) or UNHEARD
             case commands.SetGate():
                 self.lab.record(ev.Gate(mode=command.mode, by="human"))
                 return (
@@ -465,7 +466,7 @@ class Loop:
             return "the agent reads it with its next proposal"
         if found := self.lab.understood(text):
             return f"search understands: {'; '.join(found)}"
-        return "search understands nothing of it: it knows topics (avoid the optimizer, focus on heads) and names (try WIDTH, do not touch DEPTH)"
+        return ""
 
     def _answered(
         self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold
@@ -481,8 +482,8 @@ class Loop:
                         number=command.number, verdict=Verdict.SKIPPED, reason=command.reason, finding="", by="human"
                     )
                 )
-                heard = f"; {self._read_by(command.reason)}" if command.reason else ""
-                return True, f"skipped #{command.number}{heard}"
+                heard = self._read_by(command.reason) if command.reason else ""
+                return True, f"skipped #{command.number}{'; ' + heard if heard else ''}"
             case commands.Revise():
                 return True, human.revise(self.lab, command.number, command.source, command.hypothesis)
             case commands.Hold():

@@ -230,7 +230,17 @@ class Scorer:
             charged += long + max(0.0, self.facts["score_s"] - long - allowed)
         self.facts["charged_s"] = round(charged, 4)
         if charged > budget + self._grace():
-            raise Failed("overrun", f"it used {charged:.1f} s of a budget of {budget:g} s")
+            raise Failed("overrun", f"it used {charged:.1f} s of a budget of {budget:g} s{self._large_steps(charged)}")
+
+    def _large_steps(self, charged: float) -> str:
+        """Where its own steps say why it came too late: one begins before the budget ends, and ends after it."""
+        steps, grace = self.facts.get("steps") or 0, self._grace()
+        each = charged / steps if steps else 0.0
+        if each < grace / 2:
+            return ""
+        return (
+            f"; a step took {each:.1f} s, and the last may end {grace:.1f} s late: a longer --budget has room for that"
+        )
 
     # -- scoring --------------------------------------------------------------------------------------------------
 

@@ -180,6 +180,14 @@ class Late(torch.nn.Module):
 """
 
 
+def test_steps_too_large_for_the_budget_are_said(harness: Harness) -> None:
+    burn = "        import time\n        end = time.process_time() + 0.86\n        while time.process_time() < end:\n            pass\n"
+    line = "        run.log(loss=loss.item())\n"
+    result = harness.run(with_(line, line + burn), budget_s=2.0, preflight=False)
+    assert result.outcome is Outcome.OVERRUN
+    assert "a step took 0.9 s" in result.reason and "a longer --budget has room" in result.reason
+
+
 def test_training_in_the_first_answer_is_an_overrun(harness: Harness) -> None:
     """Its answers agree with each other, and all the time that answering may take is left to it."""
     source = with_("def train(run):", LEARNS_IN_THE_EXAM.format(before=0) + "\n\ndef train(run):")

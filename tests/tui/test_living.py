@@ -187,6 +187,43 @@ async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path
         assert not list(living.folder.glob("own-*.py")) and not list(living.folder.glob("revised-*.py"))
 
 
+async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_again(
+    living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "editor"
+    program.write_text(
+        '#!/bin/sh\nif grep -q "^LR = ($" "$1"; then sed -i "s/^LR = ($/LR = 5/" "$1"; else echo "LR = (" >> "$1"; fi\n'
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("VISUAL", str(program))
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+        await pilot.press("E")
+        await until(pilot, lambda: any("syntax error" in n.message for n in app._notifications))
+        assert any("E opens it again" in " ".join(n.message.split()) for n in app._notifications)
+        assert not app.query_one(Prompt).display and len(list(living.folder.glob("own-*.py"))) == 1
+        await pilot.press("E")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press(*"mended", "enter")
+        await until(pilot, lambda: living.told(commands.Own))
+        assert living.told(commands.Own)[0].source.endswith("LR = 5\n")
+        await until(pilot, lambda: not list(living.folder.glob("own-*.py")))
+
+
+async def test_reading_how_it_stands_holds_the_clock(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("8")
+        await until(pilot, lambda: living.told(commands.Hold) and living.told(commands.Hold)[-1].on)
+        assert "escape back" in screen_text(app) and "a approve" not in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+        await until(pilot, lambda: "a approve" in screen_text(app))
+
+
 def called(editor: Path) -> str:
     return editor.read_text()
 
