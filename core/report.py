@@ -267,7 +267,7 @@ def status(found: dict[str, Any]) -> str:
         f"{APPROVAL.get(found['gate'], found['gate'])}",
     ]
     if best is not None and baseline is not None:
-        mark = " (provisional)" if found["provisional"] else ""
+        mark = ", provisional" if found["provisional"] else ""
         noise = "  within noise" if found["kept"] and abs(best - baseline) < 2 * sigma else ""
         number = found["best"]["experiment"]
         whose = (
