@@ -134,15 +134,26 @@ def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
 
 
 def _latest(project: Project, but: Path | None = None) -> tuple[Path, State] | None:
-    """The run that was written last, and how it stands."""
-    for folder in project.runs():
+    """The run at work, or else the one whose loop was started last, and how it stands."""
+    found: tuple[Path, State] | None = None
+    began = 0.0
+    runs = [folder for folder in project.runs() if folder != but]
+    runs.sort(key=lambda folder: journal.alive(folder) is None)  # what is at work comes first
+    for folder in runs:  # the last written first: none of those behind can have been started later
+        if found is not None and (folder / journal.NAME).stat().st_mtime < began:
+            break
         try:
             state = fold(journal.read(folder / journal.NAME))
         except JournalError:
             continue  # named, it says what is wrong; it must not keep every other run from starting
-        if state.config is not None and folder != but:
+        if state.config is None:
+            continue
+        if state.stopped is None and journal.alive(folder) is not None:
             return folder, state
-    return None
+        at = state.started.t if state.started else 0.0
+        if found is None or at > began:
+            found, began = (folder, state), at
+    return found
 
 
 def _config(folder: Path) -> RunConfig | None:
@@ -213,8 +224,6 @@ def open_run(
                 lab.record(ev.Notice(text=said))
             if parent_name is None and (said := _before(project, folder)):
                 lab.record(ev.Notice(text=said))
-        elif _changed(project, lab, repo):
-            lab.record(ev.Notice(text=CHANGED.format(folder.name)))
         _clean_up(lab)
         lab.sync_refs()
     except BaseException:
@@ -222,12 +231,6 @@ def open_run(
         lock.release()
         raise
     return lab, lock
-
-
-CHANGED = (
-    "nanochat/train.py is not the one that run {} began with; the run goes on from its own best. "
-    "`make run ARGS='--name NEW'` starts one from your file."
-)
 
 
 def _before(project: Project, folder: Path) -> str:
@@ -242,16 +245,21 @@ def _before(project: Project, folder: Path) -> str:
     )
 
 
-def _changed(project: Project, lab: Laboratory, repo: Repository) -> bool:
-    """Whether the user's train.py does something else now than when the run began, and is none that a run kept."""
+def changed(project: Project, lab: Laboratory) -> str:
+    """What a run that goes on says of a train.py that does something else now than when it began; none that a run kept."""
+    found = lab.state.fit.found if lab.state.fit else ""
     try:
         now = project.train.read_text(encoding="utf-8")
-        found = lab.state.fit.found if lab.state.fit else ""
-        if not found or edits.fingerprint(repo.read(found)) == edits.fingerprint(now):
-            return False
-        return not repo.run_of(now)
-    except (OSError, ValueError, SyntaxError, edits.EditError, RepositoryError):
-        return False
+        if not found or edits.fingerprint(lab.repo.read(found)) == edits.fingerprint(now) or lab.repo.run_of(now):
+            return ""
+    except (SyntaxError, edits.EditError):
+        pass  # it cannot be the one that was there
+    except (OSError, ValueError, RepositoryError):
+        return ""
+    return (
+        f"nanochat/train.py has changed since run {lab.name} began; the run goes on from its own best. "
+        f"`make run ARGS='--name NEW'` starts one from your file."
+    )
 
 
 def fitting(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:

@@ -150,6 +150,8 @@ def run(
         terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, _print_event)
     try:
+        if not chosen.new and (words := begin.changed(project, lab)):
+            lab.record(ev.Notice(text=words))
         _work(lab, maker(), chosen.config, limits, attended)
     finally:
         lab.journal.close()

@@ -337,32 +337,32 @@ class Repository:
             now = path.read_bytes()
             current = _plain(now.decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            return self._patch(self.diff(base, best), patch, "apply", f"Your {TRAIN} cannot be read ({error})")
+            return self._patch(self.diff(base, best), patch, True, f"Your {TRAIN} cannot be read ({error})")
         plain = _plain(source)
         if current == plain:
             return Applied(f"There is nothing to do: your {TRAIN} is the best one already.")
         origin = _plain(self.read(base)) if self._has(base, TRAIN) else ""
         merged = plain if current == origin else self.merge(origin, current, plain)
         text = self._between(current, merged) if merged is not None else self.diff(base, best)
-        how = "apply" if merged is not None else "apply --3way"  # marks what both have changed
+        clash = merged is None
         if self._repo.bare or not self._repo.working_tree_dir:
-            return self._patch(text, patch, how, "This source tree is no git repository")
+            return self._patch(text, patch, clash, "This source tree is no git repository")
         changed = self._git("status", "--porcelain", "--untracked-files=no", env=self._tree()).splitlines()
         if any(line != f" M {self._prefix}{PROGRAM}" for line in changed):
-            return self._patch(text, patch, how, "Your checkout has changes of its own")
+            return self._patch(text, patch, clash, "Your checkout has changes of its own")
         if current != origin:
-            return self._patch(text, patch, how, f"Your {TRAIN} has moved on since the run began")
+            return self._patch(text, patch, clash, f"Your {TRAIN} has moved on since the run began")
         fresh = plain.replace("\n", "\r\n") if b"\r\n" in now else plain  # the line endings the checkout has
         try:
             _replace(path, fresh.encode("utf-8"))
         except OSError as error:
-            return self._patch(text, patch, how, f"{path} cannot be written ({error.strerror})")
+            return self._patch(text, patch, clash, f"{path} cannot be written ({error.strerror})")
         try:
             self._git("commit", "-q", "--no-verify", "--no-edit", "--cleanup=verbatim", "-m", message, "--only", "--",
                       self._prefix + TRAIN, env=self._tree())  # fmt: skip
         except RepositoryError as error:
             _replace(path, now)
-            return self._patch(text, patch, how, f"Git would not take the commit ({error}) Your {TRAIN} is as it was")
+            return self._patch(text, patch, clash, f"Git would not take the commit ({error}) Your {TRAIN} is as it was")
         head = self.base()
         return Applied(
             f"Done: the best train.py is now commit {head[:7]} on your checkout. `git show {head[:7]}` shows it, "
@@ -381,7 +381,8 @@ class Repository:
             trees.append(self._graft(None, (self._prefix + TRAIN).split("/"), blob))
         return self.diff(*trees)
 
-    def _patch(self, text: str, patch: Path, how: str, why: str) -> Applied:
+    def _patch(self, text: str, patch: Path, clash: bool, why: str) -> Applied:
+        """`clash`: it changes lines that the user has changed too."""
         try:
             patch.parent.mkdir(parents=True, exist_ok=True)
             _replace(patch, text.encode("utf-8"))
@@ -389,11 +390,12 @@ class Repository:
             raise RepositoryError(
                 f"{why}, and {patch} cannot be written ({error.strerror}). Nothing was changed."
             ) from error
-        return Applied(
-            f"{why}, so nothing of yours was touched; a patch was written instead. `git {how} {patch}` applies it"
-            f"{', with marks where you changed the same lines' if '3way' in how else ''}.",
-            patch=patch,
-        )
+        how = f"`git apply {patch}` applies it."
+        if clash and self._repo.bare:
+            how = f"It changes lines that you changed too: take what you want from {patch} by hand."
+        elif clash:
+            how = f"It changes lines that you changed too: commit your {TRAIN} if it is not, then `git apply --3way {patch}` merges and marks them."
+        return Applied(f"{why}, so nothing of yours was touched; a patch was written instead. {how}", patch=patch)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -195,7 +195,8 @@ class Scorer:
             self.gauge.look(watch.pids)
             self._progress(watch, charged)
             if charged > allowed + 0.1 * budget:
-                raise Failed("overrun", f"it went on after its {budget:g} s: {charged:.1f} s when it was ended")
+                why = self._large_steps(charged, watch.steps)
+                raise Failed("overrun", f"it went on after its {budget:g} s: {charged:.1f} s when it was ended{why}")
             wall = time.monotonic() - began
             if not self.wall and wall > job["wall_factor"] * budget + job["hang_s"]:
                 raise Failed(
@@ -224,20 +225,23 @@ class Scorer:
     def _check_clock(self) -> None:
         """Everything is charged, from the start to the last answer, less the fixed allowances."""
         budget, allowed = self.job["budget_s"], self.job["scoring_s"]
+        trained, steps = self.facts["charged_s"], self.facts["steps"]
         charged = self._first_answer - self._set_up + self._owed
         if allowed is not None:
             long = long_answers(self._answers)
             charged += long + max(0.0, self.facts["score_s"] - long - allowed)
         self.facts["charged_s"] = round(charged, 4)
         if charged > budget + self._grace():
-            raise Failed("overrun", f"it used {charged:.1f} s of a budget of {budget:g} s{self._large_steps(charged)}")
+            raise Failed(
+                "overrun", f"it used {charged:.1f} s of a budget of {budget:g} s{self._large_steps(trained, steps)}"
+            )
 
-    def _large_steps(self, charged: float) -> str:
-        """Where its own steps say why it came too late: one begins before the budget ends, and ends after it."""
-        steps, grace = self.facts.get("steps") or 0, self._grace()
-        each = charged / steps if steps else 0.0
-        if each < grace / 2:
+    def _large_steps(self, trained: float, steps: int) -> str:
+        """Where its own steps say why it came too late: the last begins before the budget ends, and ends after it."""
+        grace = self._grace()
+        if steps < 1 or trained / steps < grace / 2 or trained <= self.job["budget_s"] + grace:
             return ""
+        each = trained / steps
         return (
             f"; a step took {each:.1f} s, and the last may end {grace:.1f} s late: a longer --budget has room for that"
         )

@@ -437,7 +437,8 @@ class AutoResearch(Human, App[str]):
 
     def _read(self, page: Screen[None]) -> None:
         """Show a page of text. The clock stands still meanwhile: nobody loses a decision by reading."""
-        number = self._asked() if self.bridge.pid else None
+        below = isinstance(self.screen, StandingScreen)  # it holds the clock already
+        number = self._asked() if self.bridge.pid and not below else None
 
         def read(_: None) -> None:
             if number is not None:

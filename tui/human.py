@@ -30,7 +30,7 @@ class Human(App[str]):
 
     bridge: Bridge
     _asked_first: tuple[float, str] = (0.0, "")
-    _begun: Path | None = None  # an own experiment that does not parse yet
+    _begun: tuple[Path, str] | None = None  # an own experiment that does not parse yet, and the commit it was begun on
 
     @property
     def followed(self) -> Experiment | None:
@@ -55,7 +55,8 @@ class Human(App[str]):
     async def obey(self, command: commands.Command, quiet: bool = False, more: str = "") -> bool:
         """Send, and say what the loop answered, and `more` when it did as told."""
         reply = await self.bridge.send(command)
-        if not quiet or not reply.ok:
+        release = isinstance(command, commands.Hold) and not command.on  # what was answered meanwhile needs none
+        if not quiet or not (reply.ok or release):
             self.tell(f"{reply.words}{'. ' + more if more and reply.ok else ''}", wrong=not reply.ok)
         return reply.ok
 
@@ -159,18 +160,21 @@ class Human(App[str]):
             await self.obey(self._hold(command.number, False), quiet=True)
 
     async def action_own(self) -> None:
-        parent = self.bridge.state.best
-        begun, self._begun = self._begun, None
-        draft = begun or self.bridge.folder / f"own-{time.strftime('%H%M%S')}.py"
-        source = self._edit(begun or self.bridge.folder / "train.py", draft)
+        begun = self._begun is not None and self._begun[0].exists()
+        fresh = self.bridge.folder / f"own-{time.strftime('%H%M%S')}.py"
+        draft, parent = self._begun if begun and self._begun else (fresh, self.bridge.state.best)
+        source = self._edit(draft if begun else self.bridge.folder / "train.py", draft)
         if source is None:
-            if begun is None:
+            if begun:
+                self.tell(f"Your text is kept in {draft}; E opens it again, until you delete it.", seconds=10)
+            else:
                 draft.unlink(missing_ok=True)
             return
+        self._begun = None
         try:
             edits.check(source)
         except edits.EditError as error:
-            self._begun = draft
+            self._begun = draft, parent
             self.tell(f"{error} Your text is kept in {draft}; E opens it again.", wrong=True, seconds=10)
             return
 

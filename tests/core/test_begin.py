@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from core.begin import fitting
+from core import events as ev
+from core.begin import Options, fitting, plan
+from core.journal import Journal, Lock
 from core.knobs import set_knobs
+from core.model import RunConfig
 from core.profiles import named
+from core.project import Project
 from core.repository import Repository
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text(encoding="utf-8")
@@ -48,3 +52,40 @@ def test_what_a_run_kept_and_was_taken_home_is_not_fitted_again(repo: Repository
             "train.py is one that run night kept, so its sizes stay as they are.",
         )
     assert fitting(named("cpu"), best, repo) == ({}, ""), "nothing to set, nothing to say"
+
+
+def run(project: Project, name: str, *events: ev.AnyEvent) -> Path:
+    config = RunConfig(
+        name=name, dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+        vocab_size=2048, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01, agent="search", gate="auto",
+    )  # fmt: skip
+    folder = project.logs / name
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = Journal(folder)
+    if not writer.open():
+        writer.append(ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json")))
+    for event in events:
+        writer.append(event)
+    writer.close()
+    return folder
+
+
+START = ev.Started(pid=1, agent="search", gate="auto", slots=1)
+TOLD, DONE = ev.Stopped(reason="told to stop"), ev.Stopped(reason="reached a limit", finished=True)
+
+
+def test_which_run_goes_on(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    run(project, "old", START, DONE)
+    run(project, "night", START, TOLD)
+    assert plan(project, Options()).folder.name == "night"
+    run(project, "old", ev.Notice(text="as `report` may write it"))
+    assert plan(project, Options()).folder.name == "night", "the one whose loop was started last"
+    alive = Lock(run(project, "quiet", START))
+    run(project, "short", START, DONE)
+    assert plan(project, Options()).folder.name == "quiet", "one at work is come back to"
+    alive.release()
+    run(project, "quiet", TOLD)
+    assert plan(project, Options()).new, "the last one is finished"
+    run(project, "short", START)
+    assert plan(project, Options()).folder.name == "short"

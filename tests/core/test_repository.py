@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -452,3 +453,28 @@ def test_otherwise_a_patch_that_applies_and_nothing_changes(checkout: Path, tmp_
     (checkout / ".git" / "index.lock").unlink(missing_ok=True)
     git(checkout, "apply", str(patch))
     assert (checkout / TRAIN).read_text() == (own.replace("0.1", "0.2") if "train" in case or "moved" in case else NEW)
+
+
+@pytest.mark.parametrize("case", ["dirty", "committed", "no repository"])
+def test_where_both_changed_the_same_lines_what_is_said_works(checkout: Path, tmp_path: Path, case: str) -> None:
+    if case == "no repository":
+        shutil.rmtree(checkout / ".git")
+    repo = Repository.open(checkout, tmp_path / "private")
+    base = repo.base()
+    kept = repo.commit(base, NEW, "kept")
+    (checkout / TRAIN).write_text(OLD.replace("0.1", "0.3"))
+    if case == "committed":
+        git(checkout, "commit", "-q", "-am", "mine")
+    patch = tmp_path / "best.patch"
+    words = repo.apply_home(checkout, base, kept, "home", patch).words
+    assert "lines that you changed too" in words
+    assert (checkout / TRAIN).read_text() == OLD.replace("0.1", "0.3")
+    if case == "no repository":
+        assert "by hand" in words and "git apply" not in words
+        return
+    assert f"commit your {TRAIN}" in words and f"git apply --3way {patch}" in words
+    if case == "dirty":
+        git(checkout, "commit", "-q", "-am", "mine")
+    subprocess.run(["git", "apply", "--3way", str(patch)], cwd=checkout, capture_output=True)
+    text = (checkout / TRAIN).read_text()
+    assert "<<<<<<<" in text and "0.2" in text and "0.3" in text

@@ -103,11 +103,11 @@ def test_a_run_on_a_changed_train_py_is_taken_home_onto_that(product: Product, c
 
 def test_what_a_start_has_to_say_about_the_run_before_and_a_changed_train_py(won: Product) -> None:
     again = won.run("--agent", won.script(BETTER))
-    assert "is not the one that run" not in again.stdout
+    assert "has changed since" not in again.stdout
     path = won.root / "nanochat" / "train.py"
     path.write_text(path.read_text().replace("BATCH = 8 ", "BATCH = 12 "))
     again = won.run("--agent", won.script(BETTER))
-    assert "nanochat/train.py is not the one that run r began with" in again.stdout
+    assert "nanochat/train.py has changed since run r began" in again.stdout
     options = [word for word in won.options("r") if word not in ("--name", "r")]
     fresh = won(*options, "--agent", won.script(BETTER), "--max-experiments", "1")
     assert fresh.returncode == 0, fresh.stderr

@@ -85,7 +85,7 @@ async def test_moving_selects_and_the_other_panes_follow(recorded: Path) -> None
         assert app.followed is not None and app.followed.number == newest
         await pilot.press("j", "j")
         assert app.followed.number == newest - 2
-        assert f"2 change · #{newest - 2}" in screen_text(app)
+        await until(pilot, lambda: f"2 change · #{newest - 2}" in screen_text(app))
         await pilot.press("g")
         assert app.followed.number == newest and app.query_one(ExperimentsPane).following
 
@@ -222,7 +222,7 @@ async def test_log_scale(recorded: Path) -> None:
         await pilot.press("G")
         before = screen_text(app)
         await pilot.press("L")
-        assert screen_text(app) != before and " log " in screen_text(app)
+        await until(pilot, lambda: screen_text(app) != before and " log " in screen_text(app))
 
 
 async def test_keys_that_make_no_sense_are_not_offered(recorded: Path) -> None:
@@ -361,7 +361,7 @@ async def test_what_a_dead_loop_left_is_not_called_running(recorded: Path) -> No
         await run.close()
         await until(pilot, lambda: "the loop is dead" in screen_text(app) and "was running" in screen_text(app))
         await pilot.press("j", "k", "enter")
-        assert "was running" in screen_text(app)
+        await until(pilot, lambda: "was running" in screen_text(app))
 
 
 async def test_what_was_not_trained_yet_shows_no_zeros(recorded: Path) -> None:
@@ -389,8 +389,9 @@ async def test_metrics_that_are_no_numbers(recorded: Path) -> None:
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press("j", "enter", "escape", "L")
+        await until(pilot, lambda: "3 loss · #8 –" in screen_text(app))
         shown = screen_text(app)
-        assert "3 loss · #8 –" in shown and "nan" not in shown.lower() and "inf" not in shown.split("nov23")[1].lower()
+        assert "nan" not in shown.lower() and "inf" not in shown.split("nov23")[1].lower()
 
 
 async def test_machines_without_a_driver_and_with_half_of_one(recorded: Path) -> None:

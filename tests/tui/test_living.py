@@ -204,11 +204,15 @@ async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_ag
         await until(pilot, lambda: any("syntax error" in n.message for n in app._notifications))
         assert any("E opens it again" in " ".join(n.message.split()) for n in app._notifications)
         assert not app.query_one(Prompt).display and len(list(living.folder.glob("own-*.py"))) == 1
+        begun_on = app.bridge.state.best
+        app.bridge.state.kept.append(10)  # something is kept meanwhile
+        assert app.bridge.state.best != begun_on
         await pilot.press("E")
         await until(pilot, lambda: app.query_one(Prompt).display)
         await pilot.press(*"mended", "enter")
         await until(pilot, lambda: living.told(commands.Own))
-        assert living.told(commands.Own)[0].source.endswith("LR = 5\n")
+        own = living.told(commands.Own)[0]
+        assert own.source.endswith("LR = 5\n") and own.parent == begun_on, "it was not written on what is the best now"
         await until(pilot, lambda: not list(living.folder.glob("own-*.py")))
 
 
@@ -219,6 +223,9 @@ async def test_reading_how_it_stands_holds_the_clock(living: Living) -> None:
         await pilot.press("8")
         await until(pilot, lambda: living.told(commands.Hold) and living.told(commands.Hold)[-1].on)
         assert "escape back" in screen_text(app) and "a approve" not in screen_text(app)
+        await pilot.press("question_mark", "escape")  # page 8 is still there
+        await pilot.pause(0.3)
+        assert living.told(commands.Hold)[-1].on and len(living.told(commands.Hold)) == 1
         await pilot.press("escape")
         await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
         await until(pilot, lambda: "a approve" in screen_text(app))
