@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -90,9 +91,12 @@ class Harness:
         return self.result(self.submit(source, **options))
 
     def descendants(self) -> list[psutil.Process]:
-        return [
-            p for p in psutil.Process(self.process.pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE
-        ]
+        living = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended while it was looked at
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    living.append(process)
+        return living
 
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
