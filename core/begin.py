@@ -17,6 +17,7 @@ from core.journal import Journal, JournalError, Lock
 from core.laboratory import Laboratory, check_charter
 from core.model import RunConfig
 from core.project import Project, UsageError, data_folder, detect_device, lacking, manifest
+from core.report import going_on
 from core.repository import Repository, RepositoryError
 from core.state import State, fold
 
@@ -128,7 +129,7 @@ def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
         return folder, _config(folder)
     if options.origin is None:
         last = _latest(project)
-        if last is not None and not (last[1].stopped and last[1].stopped.finished):
+        if last is not None and not last[1].finished:
             return last[0], last[1].config
     return project.run(project.new_name()), None
 
@@ -236,11 +237,11 @@ def open_run(
 def _before(project: Project, folder: Path) -> str:
     """What a new run says of a finished one before it."""
     last = _latest(project, but=folder)
-    if last is None or last[1].stopped is None or not last[1].stopped.finished or not last[1].tried:
+    if last is None or not last[1].finished or not last[1].tried:
         return ""
-    name, reason = last[0].name, last[1].stopped.reason
+    name, reason = last[0].name, last[1].stopped.reason if last[1].stopped else ""
     return (
-        f"This is a new run: {name} is finished ({reason}). `make run ARGS='--name {name}'` goes on with it, "
+        f"This is a new run: {name} is finished ({reason}). {going_on(name)} goes on with it, "
         f"ARGS='--from {name}' begins a run at its best."
     )
 

@@ -230,13 +230,17 @@ def understood(state: State) -> tuple[str, ...]:
     return (words, *state.charter.understood)
 
 
+def going_on(name: str) -> str:
+    """The command that continues this very run, as it is typed."""
+    return f"`make run ARGS='--name {name}'`"
+
+
 def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
     """What the run is doing, in words."""
     if loop is None:
         if state.stopped is not None:
             return f"stopped ({state.stopped.reason})"
-        name = state.config.name if state.config else ""
-        return f"loop dead; `make run ARGS='--name {name}'` continues it"
+        return f"loop dead; {going_on(state.config.name if state.config else '')} continues it"
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [

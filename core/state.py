@@ -109,6 +109,11 @@ class State:
     seconds_running: float = 0.0  # over all earlier starts
 
     @property
+    def finished(self) -> bool:
+        """Whether the run came to an end of its own: a limit, or nothing left to propose."""
+        return self.stopped is not None and self.stopped.finished
+
+    @property
     def best(self) -> str:
         """The commit that the next proposal starts from."""
         if self.kept:

@@ -358,8 +358,10 @@ class AutoResearch(Human, App[str]):
         if self.focused is None or isinstance(self.focused, Input):
             return
         if dead and event.character in keys.LOOP:
-            again = f"`make run ARGS='--name {self.bridge.folder.name}'` continues the run"
-            self.tell(f"No loop is running, so there is nothing to tell it. q closes the app; {again}.")
+            again = report.going_on(self.bridge.folder.name)
+            self.tell(
+                f"No loop is running, so there is nothing to tell it. q closes the app; {again} continues the run."
+            )
         elif self.bridge.pid is not None and (words := keys.pointless(event.character or "", self.now)):
             self.tell(words)
 
@@ -472,7 +474,7 @@ class AutoResearch(Human, App[str]):
     def action_detach(self) -> None:
         name = self.bridge.folder.name
         if self.bridge.pid is None:
-            self.exit(f"Closed. Run {name} has no loop; `make run ARGS='--name {name}'` continues it.")
+            self.exit(f"Closed. Run {name} has no loop; {report.going_on(name)} continues it.")
         else:
             waits = " When nobody watches, what waits for an answer is approved." if self.now.waiting else ""
             self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.{waits}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core import commands, journal, live, stats
+from core import commands, journal, live, report, stats
 from core import events as ev
 from core.journal import JournalError
 from core.state import State, fold
@@ -155,7 +155,7 @@ class Bridge:
         if journal.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,
-                words=f"No loop is running, so nothing was done. `make run ARGS='--name {self.folder.name}'` continues the run.",
+                words=f"No loop is running, so nothing was done. {report.going_on(self.folder.name)} continues the run.",
             )
         try:
             return await asyncio.to_thread(commands.send, self.folder, command)

@@ -160,9 +160,9 @@ class Human(App[str]):
             await self.obey(self._hold(command.number, False), quiet=True)
 
     async def action_own(self) -> None:
-        begun = self._begun is not None and self._begun[0].exists()
+        begun = self._begun if self._begun is not None and self._begun[0].exists() else None
         fresh = self.bridge.folder / f"own-{time.strftime('%H%M%S')}.py"
-        draft, parent = self._begun if begun and self._begun else (fresh, self.bridge.state.best)
+        draft, parent = begun or (fresh, self.bridge.state.best)
         source = self._edit(draft if begun else self.bridge.folder / "train.py", draft)
         if source is None:
             if begun:

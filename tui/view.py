@@ -169,7 +169,7 @@ def status(
 
 def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool) -> str:
     if not alive:
-        return "finished" if state.stopped and state.stopped.finished else "stopped" if state.stopped else "dead"
+        return "finished" if state.finished else "stopped" if state.stopped else "dead"
     if slot is not None:
         return f"{slot.name} {slot.words}"
     if waiting(live):
