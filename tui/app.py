@@ -445,6 +445,8 @@ class AutoResearch(Human, App[str]):
         def read(_: None) -> None:
             if number is not None:
                 self.later(self._hold(number, False), quiet=True)
+            self._show_status()  # the terminal may have another size by now
+            self.call_after_refresh(self._look_at_keys)
 
         if number is not None:
             self.later(self._hold(number, True), quiet=True)
