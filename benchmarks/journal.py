@@ -35,7 +35,7 @@ def write(path: Path, experiments: int) -> None:
         def put(event: ev.Event) -> None:
             file.write(encode(msgspec.structs.replace(event, t=1.7e9)) + b"\n")
 
-        put(ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json")))
+        put(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)))
         put(ev.Fit(commit="f" * 40, source_hash="s", nodes=2000))
         parent = "f" * 40
         for number in range(1, experiments + 1):

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
+from msgspec.structs import replace
 
 from core import edits, journal, knobs, profiles, stats
 from core import events as ev
@@ -62,8 +64,9 @@ def plan(project: Project, options: Options) -> Plan:
                 f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name."
             )
         gate = fold(journal.read(folder / journal.NAME)).gate
-        config = continued.model_copy(update={"gate": gate}).model_copy(
-            update={key: value for key, value in _changeable(options).items() if value is not None}
+        config = replace(
+            replace(continued, gate=gate),
+            **{key: value for key, value in _changeable(options).items() if value is not None},
         )
         return Plan(folder, config, profiles.named(config.profile), new=False)
     gpus = stats.gpu_memory()
@@ -162,7 +165,7 @@ def _config(folder: Path) -> RunConfig | None:
     if not path.exists():
         return None
     first = next(iter(journal.read(path)), None)
-    return RunConfig.model_validate(first.config) if isinstance(first, ev.Created) else None
+    return msgspec.convert(first.config, RunConfig) if isinstance(first, ev.Created) else None
 
 
 def _changeable(options: Options) -> dict[str, object]:
@@ -215,8 +218,8 @@ def open_run(
             values, said = ({}, "") if parent_name else fitting(chosen.profile, source, repo)
         if state.config is None:
             base = repo.base()
-            config = config.model_copy(update={"base_commit": base})
-            state.apply(record.append(ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json"))))
+            config = replace(config, base_commit=base)
+            state.apply(record.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config))))
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         lab.watch_charter()
         if state.fit is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
-from pydantic import Field
+from msgspec import field
 
 from core.model import Data
 from core.plain import clean
@@ -41,15 +41,15 @@ class CharterError(Exception):
     """program.md cannot be used; the message is a sentence for a human."""
 
 
-class Charter(Data):
+class Charter(Data, frozen=True, kw_only=True):
     """What was understood. A topic's weight is 1 when nothing is said of it, 0 when it is to be avoided."""
 
     max_params: int | None = None
     max_memory_gb: float | None = None
     off_limits: tuple[str, ...] = ()
-    focus: dict[str, str] = Field(default_factory=dict)  # names of train.py to try: "up", "down", or "" for either way
+    focus: dict[str, str] = field(default_factory=dict)  # names of train.py to try: "up", "down", or "" for either way
     leave: tuple[str, ...] = ()  # names that are not to be tried, which `search` heeds and nothing enforces
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     understood: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()  # sentences that no rule here knows: language models read them, `search` does not

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.panel import Panel
 
@@ -199,7 +200,7 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
                 agent=agent.name,
                 gate=config.gate,
                 slots=config.slots,
-                limits=limits.model_dump(exclude_none=True),
+                limits={name: value for name, value in asdict(limits).items() if value is not None},
             )
         )
         await loop.run()

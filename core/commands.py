@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import shutil
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+import msgspec
 
 from core.model import Data, Verdict
 
@@ -22,116 +21,105 @@ TIMEOUT_S = 10.0
 LINE_LIMIT = 1 << 20
 
 
-class Attach(Data):
+class Message(Data, frozen=True, kw_only=True, tag_field="cmd", tag=str.lower):
+    """Base of all commands: their name goes first."""
+
+
+class Attach(Message, frozen=True, kw_only=True):
     """An app watches from now on, until this connection closes; what it held is let go then."""
 
-    cmd: Literal["attach"] = "attach"
     who: str = ""
 
 
-class Stop(Data):
+class Stop(Message, frozen=True, kw_only=True):
     """Finish the current experiments and stop; `now` aborts them."""
 
-    cmd: Literal["stop"] = "stop"
     now: bool = False
 
 
-class Pause(Data):
+class Pause(Message, frozen=True, kw_only=True):
     """Start no new experiment until resumed."""
 
-    cmd: Literal["pause"] = "pause"
+
+class Resume(Message, frozen=True, kw_only=True):
+    """Go on starting experiments."""
 
 
-class Resume(Data):
-    cmd: Literal["resume"] = "resume"
-
-
-class Approve(Data):
+class Approve(Message, frozen=True, kw_only=True):
     """Let the waiting proposal run. The number keeps a late key from hitting the next one."""
 
-    cmd: Literal["approve"] = "approve"
     number: int
 
 
-class Skip(Data):
+class Skip(Message, frozen=True, kw_only=True):
     """Do not run the waiting proposal; the agent reads the reason."""
 
-    cmd: Literal["skip"] = "skip"
     number: int
     reason: str = ""
 
 
-class Revise(Data):
+class Revise(Message, frozen=True, kw_only=True):
     """Replace the train.py of the waiting proposal, and what it tries where that is said."""
 
-    cmd: Literal["revise"] = "revise"
     number: int
     source: str
     hypothesis: str = ""
 
 
-class Own(Data):
+class Own(Message, frozen=True, kw_only=True):
     """An experiment of the human's own: `source`, edited from the train.py of the commit `parent`."""
 
-    cmd: Literal["own"] = "own"
     parent: str
     source: str
     hypothesis: str = ""
 
 
-class Rerun(Data):
+class Rerun(Message, frozen=True, kw_only=True):
     """Measure a judged experiment once more, on a new seed."""
 
-    cmd: Literal["rerun"] = "rerun"
     number: int
 
 
-class Overrule(Data):
+class Overrule(Message, frozen=True, kw_only=True):
     """Another verdict on a judged experiment, as the human's."""
 
-    cmd: Literal["overrule"] = "overrule"
     number: int
     verdict: Verdict
 
 
-class Hold(Data):
+class Hold(Message, frozen=True, kw_only=True):
     """The human is reading or editing: the countdown of the waiting proposal stands still (or runs again)."""
 
-    cmd: Literal["hold"] = "hold"
     number: int
     on: bool = True
     who: str = ""
 
 
-class Abort(Data):
+class Abort(Message, frozen=True, kw_only=True):
     """End a running experiment; it is recorded as interrupted."""
 
-    cmd: Literal["abort"] = "abort"
     number: int
 
 
-class Tell(Data):
+class Tell(Message, frozen=True, kw_only=True):
     """A hint for the agent."""
 
-    cmd: Literal["tell"] = "tell"
     text: str
 
 
-class SetGate(Data):
+class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
     """Approval mode."""
 
-    cmd: Literal["gate"] = "gate"
     mode: Literal["auto", "ask"]
 
 
-Command = Annotated[
-    Attach | Stop | Pause | Resume | Approve | Skip | Revise | Own | Rerun | Overrule | Hold | Abort | Tell | SetGate,
-    Field(discriminator="cmd"),
-]
-_commands: TypeAdapter[Command] = TypeAdapter(Command)
+Command = (
+    Attach | Stop | Pause | Resume | Approve | Skip | Revise | Own | Rerun | Overrule | Hold | Abort | Tell | SetGate
+)
+_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 
-class Reply(Data):
+class Reply(Data, frozen=True, kw_only=True):
     """The acknowledgement: what was done, or why not, in words."""
 
     ok: bool
@@ -187,17 +175,16 @@ class Server:
         try:
             while line := await reader.readline():
                 try:
-                    command = _commands.validate_json(line)
-                except ValidationError as error:
-                    first = error.errors()[0]["msg"]
-                    reply = Reply(ok=False, words=f"That is no command this loop knows ({first}). Nothing was changed.")
+                    command = _commands.decode(line)
+                except msgspec.DecodeError as error:
+                    reply = Reply(ok=False, words=f"That is no command this loop knows ({error}). Nothing was changed.")
                 else:
                     if isinstance(command, Attach) and not attached:
                         attached = self.ever = True
                         who = command.who
                         self.attached += 1
                     reply = await self._handle(command)
-                writer.write(reply.model_dump_json().encode() + b"\n")
+                writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError, asyncio.CancelledError):
             pass  # the client went away, sent an endless line, or the loop closes
@@ -226,12 +213,12 @@ def send(folder: Path, command: Command) -> Reply:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(TIMEOUT_S)
             client.connect(address)
-            client.sendall(command.model_dump_json().encode() + b"\n")
+            client.sendall(msgspec.json.encode(command) + b"\n")
             with client.makefile("rb") as stream:
                 line = stream.readline()
         if not line:
             raise OSError("no answer")
-        return Reply.model_validate(json.loads(line))
+        return msgspec.json.decode(line, type=Reply)
     except (OSError, ValueError) as error:
         raise NoLoop(
             f"The loop of run {folder.name} does not answer ({error}). Nothing was changed; `make status` shows its state."

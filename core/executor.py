@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
+import msgspec
 
 from core.model import Job, Result
 
@@ -102,14 +102,14 @@ class LocalExecutor:
 
     async def run(self, job: Job, update: Update) -> Result:
         await self.start()
-        await self._send(job.model_dump(mode="json"))
+        await self._send(msgspec.to_builtins(job))
         while True:
             message = await self._receive()
             if message.get("event") == "result" and message.get("job") == job.id:
                 message.pop("event")
                 try:
-                    return Result.model_validate(message)
-                except ValidationError as error:
+                    return msgspec.convert(message, Result)
+                except msgspec.ValidationError as error:
                     raise ExecutorFailed(f"The harness gave an unreadable result for job {job.id}: {error}") from error
             if message.get("job") == job.id:
                 update(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from core import events as ev
 from core import measuring, policy, stats
 from core.executor import Executor
@@ -37,7 +39,7 @@ async def _score(lab: Laboratory, executor: Executor, role: Role, commit: str, s
     job = measuring.job(lab.state, lab.profile, lab.charter, work, f"report-{role}", out, stats.memory_total())
     lab.seal.check()
     result: Result = await executor.run(
-        job.model_copy(update={"split": "test", "reference": None, "preflight": False}), lambda message: None
+        replace(job, split="test", reference=None, preflight=False), lambda message: None
     )
     lab.seal.check()
     if result.outcome is not Outcome.SCORED or result.val_bpb is None:

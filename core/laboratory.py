@@ -217,7 +217,7 @@ class Laboratory:
         folder.mkdir(exist_ok=True)
         (folder / "train.py").write_text(candidate, encoding="utf-8")
         (folder / "change.diff").write_text(edits.unified(source, candidate), encoding="utf-8")
-        (folder / "proposal.json").write_text(proposal.model_dump_json(indent=1), encoding="utf-8")
+        (folder / "proposal.json").write_bytes(msgspec.json.format(msgspec.json.encode(proposal), indent=1))
         self.record(
             ev.Proposed(
                 number=number,

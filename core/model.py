@@ -5,13 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
 
 
-class Data(BaseModel):
-    """Base of every value object: frozen, strict about names, JSON in and out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every value object: frozen, JSON in and out. What comes from outside is checked where it is decoded."""
 
 
 class Verdict(StrEnum):
@@ -65,14 +63,14 @@ class CrashClass(StrEnum):
     HANG = "hang"
 
 
-class Edit(Data):
+class Edit(Data, frozen=True, kw_only=True):
     """Replace `search`, which must occur exactly once in train.py, by `replace`."""
 
     search: str
     replace: str
 
 
-class Proposal(Data):
+class Proposal(Data, frozen=True, kw_only=True):
     """One idea: either `edits` on the parent's train.py, or a whole new `source`."""
 
     hypothesis: str
@@ -80,10 +78,10 @@ class Proposal(Data):
     source: str | None = None
     agent: str = ""
     topic: str = ""
-    meta: dict[str, Any] = Field(default_factory=dict)  # the agent's own notes (e.g. knob values), JSON only
+    meta: dict[str, Any] = {}  # the agent's own notes (e.g. knob values), JSON only
 
 
-class Job(Data):
+class Job(Data, frozen=True, kw_only=True):
     """One training plus scoring, as the harness takes it: plain data, one JSON object."""
 
     id: str
@@ -120,7 +118,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Result(Data):
+class Result(Data, frozen=True, kw_only=True):
     """The harness' answer to a Job: the last line it prints for it."""
 
     job: str
@@ -140,15 +138,15 @@ class Result(Data):
     others: int = 0  # bytes of the GPU that other processes held, at the most
     held_down: float = 0.0  # share of the training in which the GPU's clock was held down (heat, power brake)
     total_wall_s: float = 0.0
-    parts: dict[str, float] = Field(default_factory=dict)  # wall seconds by part: preflight, fork, setup, training, ...
+    parts: dict[str, float] = {}  # wall seconds by part: preflight, fork, setup, training, ...
     pace: tuple[float, ...] = ()  # steps per charged second in each quarter of the training
     suspended_s: float = 0.0  # the machine slept so long meanwhile
     final_loss: float | None = None
-    probes: dict[str, float] = Field(default_factory=dict)
+    probes: dict[str, float] = {}
     unprotected: tuple[str, ...] = ()  # parts of the sandbox that this machine lacks
 
 
-class Measurement(Data):
+class Measurement(Data, frozen=True, kw_only=True):
     """One scored training of one commit under one seed."""
 
     commit: str
@@ -156,7 +154,7 @@ class Measurement(Data):
     val_bpb: float
 
 
-class RunConfig(Data):
+class RunConfig(Data, frozen=True, kw_only=True):
     """The header of a run: what must not change while it is continued."""
 
     name: str
@@ -177,7 +175,7 @@ class RunConfig(Data):
     gate: Literal["auto", "ask"] = "auto"
 
 
-class Limits(Data):
+class Limits(Data, frozen=True, kw_only=True):
     """When a start of the loop ends by itself. None: never."""
 
     max_experiments: int | None = None

@@ -6,6 +6,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+import msgspec
+from msgspec.structs import replace
+
 from core import diagnosis, edits, ideas
 from core import events as ev
 from core.agents.base import Agent, AgentFailed, Context, Past, Understood
@@ -18,6 +21,14 @@ TRIES = 3
 RESTATE_AGAIN = 32  # proposals after which a failed restatement is asked for again, at the most
 CURVE_BYTES = 1_000_000  # of a training's curve that are read
 SOURCE_LIMIT = 200_000  # characters of a train.py; anything longer is no page a human would read
+
+
+def checked(proposal: object) -> Proposal:
+    """What an agent of anybody's making returned, each field of its type. Raises AgentFailed: it goes into the journal as it is."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(proposal), Proposal)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise AgentFailed(f"What the agent returned is no proposal ({error}).") from None
 
 
 @dataclass
@@ -42,8 +53,8 @@ class Proposer:
             await self._restate(lab)
             parent = lab.state.best
             source = lab.source(parent)
-            proposal = await self.agent.propose(self._context(lab, source, tuple(rejections)))
-            proposal = proposal.model_copy(update={"agent": proposal.agent or self.agent.name})
+            proposal = checked(await self.agent.propose(self._context(lab, source, tuple(rejections))))
+            proposal = replace(proposal, agent=proposal.agent or self.agent.name)
             idea: tuple[str, ...] = ()
             candidate = source
             crash = ""
@@ -57,7 +68,7 @@ class Proposer:
                 rejections.append(str(error))
                 crash = error.crash or ""
         refused = len(rejections) == TRIES  # what is never trained is no try of its idea
-        proposal = proposal.model_copy(update={"meta": {**proposal.meta, "idea": [] if refused else list(idea)}})
+        proposal = replace(proposal, meta={**proposal.meta, "idea": [] if refused else list(idea)})
         lab.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
         if refused:
             number = max(lab.state.experiments)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from core import events as ev
 from core.model import RunConfig, Verdict
 
@@ -177,7 +179,7 @@ class State:
             case ev.Rebased():
                 self._rebased(event)
             case ev.Created():
-                self.config = RunConfig.model_validate(event.config)
+                self.config = msgspec.convert(event.config, RunConfig)
                 self.gate = self.config.gate
                 self.created_t = event.t
             case ev.Started():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import msgspec
 import psutil
 import pytest
 
@@ -75,7 +76,7 @@ class Harness:
         fields = {"budget_s": 0.4, "seq_len": 32, "eval_tokens": 2048, "score_batch": 4, "setup_s": 2.0, "hang_s": 4.0,
                   "wall_factor": 20.0, "scoring_s": 3.0} | options  # fmt: skip
         job = Job(id=f"j{self.count}", source=str(out / "train.py"), out=str(out), data=str(self.data), **fields)
-        self.send(job.model_dump(mode="json"))
+        self.send(msgspec.to_builtins(job))
         return job
 
     def result(self, job: Job) -> Result:
@@ -85,7 +86,7 @@ class Harness:
             self.seen.append(message)
             if message["event"] == "result" and message["job"] == job.id:
                 message.pop("event")
-                return Result.model_validate(message)
+                return msgspec.convert(message, Result)
 
     def run(self, source: str, **options: Any) -> Result:
         return self.result(self.submit(source, **options))

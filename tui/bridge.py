@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from core import commands, journal, live, report, stats
 from core import events as ev
 from core.journal import JournalError
@@ -142,7 +144,7 @@ class Bridge:
                 address = (self.folder / commands.ADDRESS).read_text()
                 reader, writer = await asyncio.open_unix_connection(address)
                 try:
-                    writer.write(commands.Attach(who=self.who).model_dump_json().encode() + b"\n")
+                    writer.write(msgspec.json.encode(commands.Attach(who=self.who)) + b"\n")
                     await writer.drain()
                     while await reader.readline():
                         pass

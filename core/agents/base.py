@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from pydantic import Field
+from msgspec import field
 
 from core.model import Data, Proposal, Verdict
 
 
-class Past(Data):
+class Past(Data, frozen=True, kw_only=True):
     """One earlier experiment as an agent sees it."""
 
     number: int
@@ -26,7 +26,7 @@ class Past(Data):
     facts: str = ""  # of the latest training only: its curve, speed, memory and steps against its parent's, in words
 
 
-class Context(Data):
+class Context(Data, frozen=True, kw_only=True):
     """Everything a proposal may depend on. Deterministic agents depend on nothing else."""
 
     charter: str  # program.md as it stands now
@@ -41,15 +41,15 @@ class Context(Data):
     past: tuple[Past, ...] = ()
     hints: tuple[str, ...] = ()  # what the human said, newest last
     pending: tuple[str, ...] = ()  # fingerprints of train.py versions running or waiting now
-    proposed: dict[str, int] = Field(default_factory=dict)  # by agent: its proposals so far, repeats left out
-    rejections: tuple[str, ...] = Field(default=())  # why the last tries of this very proposal were refused
+    proposed: dict[str, int] = field(default_factory=dict)  # by agent: its proposals so far, repeats left out
+    rejections: tuple[str, ...] = ()  # why the last tries of this very proposal were refused
 
 
-class Understood(Data):
+class Understood(Data, frozen=True, kw_only=True):
     """program.md in an agent's own words (none: it said nothing usable), and what that cost, for the ledger."""
 
     words: tuple[str, ...] = ()
-    meta: dict[str, Any] = Field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, given: Understood | Iterable[str]) -> Understood:

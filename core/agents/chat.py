@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from core import edits
 from core.agents import bans, formats, prompt
 from core.agents.base import AgentFailed, Context, Ear, Understood, nobody
@@ -25,7 +27,7 @@ SHORTER = 0.8  # of the prompt, after a part of it was dropped
 LONGEST = 200_000  # characters of an answer
 
 
-class Answer(Data):
+class Answer(Data, frozen=True, kw_only=True):
     """What a model said, and what it cost."""
 
     text: str
@@ -118,7 +120,7 @@ class LanguageModel:
             raise
         finally:
             self.phase("")
-        return proposal.model_copy(update={"agent": self.name, "meta": {**proposal.meta, **spent.meta}})
+        return replace(proposal, agent=self.name, meta={**proposal.meta, **spent.meta})
 
     async def _proposal(self, context: Context, spent: Spent) -> Proposal:
         await self._fit(needs(context.source, context.charter))
@@ -148,7 +150,7 @@ class LanguageModel:
                 stage = "applied"
                 check(context, proposal)
                 stage = "passed"
-                return proposal.model_copy(update={"meta": {**proposal.meta, "format": form}})
+                return replace(proposal, meta={**proposal.meta, "format": form})
             except EditError as error:
                 if stage == "answered" and not isinstance(error, NotRead):
                     stage = "parsed"

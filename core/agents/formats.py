@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+import msgspec
 
 from core import edits, knobs
 from core.charter import CharterError
@@ -29,7 +29,7 @@ FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
 WORDS, SHORT_WORDS = 400, 160  # characters of a hypothesis
 
 
-class KnobAnswer(Data):
+class KnobAnswer(Data, frozen=True, kw_only=True):
     """One constant, moved by a factor or set to a choice."""
 
     hypothesis: str
@@ -37,7 +37,7 @@ class KnobAnswer(Data):
     move: str
 
 
-class EditsAnswer(Data):
+class EditsAnswer(Data, frozen=True, kw_only=True):
     """Replacements in train.py."""
 
     hypothesis: str
@@ -177,11 +177,9 @@ def _validated(kind: type[Answer], text: str) -> Answer:
             "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
         )
     try:
-        return kind.model_validate({key: value for key, value in found.items() if key in kind.model_fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise NotRead(f"In the JSON object, {where or 'something'} is wrong: {first['msg']}.") from None
+        return msgspec.convert({key: value for key, value in found.items() if key in kind.__struct_fields__}, kind)
+    except msgspec.ValidationError as error:
+        raise NotRead(f"The JSON object is not of the form asked for: {error}.") from None
 
 
 def _json(text: str) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ def sized(least: int) -> int:
     return max(LEAST, -(-int(least * GROWTH + RECORD_TOKENS) // STEP) * STEP)
 
 
-class Installed(Data):
+class Installed(Data, frozen=True, kw_only=True):
     """A model of the server. `size` is its weights in bytes, `context` the longest it was made for, in tokens."""
 
     name: str

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+import msgspec
 
 from core.agents.base import Context, Exhausted
 from core.model import Data, Edit, Proposal
 
 
-class Entry(Data):
+class Entry(Data, frozen=True, kw_only=True):
     """One line of a script: a hypothesis with either edits or a whole new train.py."""
 
     hypothesis: str
@@ -31,10 +31,9 @@ class Script:
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             try:
-                entry = Entry.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                raise ValueError(f"Line {number} of {path} is no proposal: {first['msg']}.") from None
+                entry = msgspec.json.decode(line, type=Entry)
+            except msgspec.DecodeError as error:
+                raise ValueError(f"Line {number} of {path} is no proposal: {error}.") from None
             if (entry.source is None) == (not entry.edits):
                 raise ValueError(f"Line {number} of {path} needs either edits or a source, and not both.")
             self._entries.append((number, entry))

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from typing import Any
 
+from msgspec import structs
+
 from core import edits, ideas, knobs
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
@@ -99,7 +101,7 @@ def _charter(context: Context) -> Charter:
     names = ideas.names(context.source)
     try:
         found = read_charter("\n\n".join((context.charter, *context.hints, *skipped)), names)
-        return found.model_copy(update={"max_params": read_charter(context.charter, names).max_params})
+        return structs.replace(found, max_params=read_charter(context.charter, names).max_params)
     except CharterError:
         return Charter()
 

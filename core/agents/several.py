@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood
 from core.agents.chat import Unusable
 from core.agents.prompt import Message
@@ -100,7 +102,7 @@ class WithStandIn:
                 meta = getattr(error, "meta", {})
         proposal = await self._stand_in.propose(context)
         why = {**meta, "instead": self._agent.name, "why": self._rest.why}
-        return proposal.model_copy(update={"agent": self._stand_in.name, "meta": {**proposal.meta, **why}})
+        return replace(proposal, agent=self._stand_in.name, meta={**proposal.meta, **why})
 
     async def understand(self, charter: str) -> Understood:
         return await _understood([self._agent], charter)
@@ -158,4 +160,4 @@ def _signed(proposal: Proposal, agent: Agent, failed: Sequence[tuple[Agent, _Res
     if failed:
         first, rest = failed[0]
         meta = {"instead": first.name, "why": rest.why, **meta}
-    return proposal.model_copy(update={"agent": proposal.agent or agent.name, "meta": meta})
+    return replace(proposal, agent=proposal.agent or agent.name, meta=meta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from core import events as ev
@@ -63,7 +64,7 @@ def run(project: Project, name: str, *events: ev.AnyEvent) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     writer = Journal(folder)
     if not writer.open():
-        writer.append(ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json")))
+        writer.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)))
     for event in events:
         writer.append(event)
     writer.close()

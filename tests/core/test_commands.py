@@ -7,6 +7,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from core import commands
@@ -14,7 +15,7 @@ from core.commands import NoLoop, Reply, Server, send
 
 
 async def echo(command: commands.Command) -> Reply:
-    return Reply(ok=True, words=command.cmd)
+    return Reply(ok=True, words=msgspec.to_builtins(command)["cmd"])
 
 
 async def test_a_command_is_acknowledged(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ async def test_nonsense_is_refused_and_the_server_goes_on(tmp_path: Path) -> Non
     reader, writer = await asyncio.open_unix_connection((tmp_path / commands.ADDRESS).read_text())
     for line in (b"hello\n", b'{"cmd":"fly"}\n', b'{"cmd":"skip","number":"x"}\n'):
         writer.write(line)
-        answer = Reply.model_validate_json(await reader.readline())
+        answer = msgspec.json.decode(await reader.readline(), type=Reply)
         assert not answer.ok and "Nothing was changed" in answer.words
     writer.close()
     assert (await asyncio.to_thread(send, tmp_path, commands.Resume())).ok
@@ -88,7 +89,7 @@ async def test_an_attached_app_is_counted_until_it_goes(tmp_path: Path) -> None:
     server = Server(tmp_path, echo)
     await server.start()
     reader, writer = await asyncio.open_unix_connection((tmp_path / commands.ADDRESS).read_text())
-    writer.write(commands.Attach().model_dump_json().encode() + b"\n")
+    writer.write(msgspec.json.encode(commands.Attach()) + b"\n")
     await reader.readline()
     assert server.attached == 1
     writer.close()

@@ -7,6 +7,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,7 +126,7 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
     )  # fmt: skip
     state = fold(
         [
-            ev.Created(v=ev.SCHEMA, config=config.model_dump(mode="json")),
+            ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)),
             ev.Fit(commit="fit", source_hash="h", nodes=500),
             ev.Launched(job="j1", role="baseline", commit="fit", seed=7, slot=0),
             ev.Measured(job="j1", role="baseline", commit="fit", seed=7, outcome="scored", val_bpb=1.6),

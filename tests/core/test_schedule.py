@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from core import events as ev
 from core import measuring, policy
@@ -43,7 +45,7 @@ def proposed(number: int, parent: str = "fit", nodes: int = 500) -> list[AnyEven
 
 def state(*more: list[AnyEvent], baseline: bool = True) -> State:
     begin: list[AnyEvent] = [
-        ev.Created(v=ev.SCHEMA, config=CONFIG.model_dump(mode="json")), ev.Fit(commit="fit", source_hash="h", nodes=500),
+        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)), ev.Fit(commit="fit", source_hash="h", nodes=500),
     ]  # fmt: skip
     first = scored("fit", 1.6, role="baseline") if baseline else []
     return fold([*begin, *first, *(event for events in more for event in events)])
@@ -173,7 +175,7 @@ def test_a_change_that_was_re_applied_may_not_repeat_another() -> None:
 def test_memory_that_another_process_took_is_not_blamed_on_the_idea(device: str, others: int, blamed: bool) -> None:
     found = state(proposed(1))
     assert found.config is not None
-    found.config = found.config.model_copy(update={"device": device})
+    found.config = replace(found.config, device=device)
     result = Result(
         job="j", outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason="CUDA out of memory", others=others
     )

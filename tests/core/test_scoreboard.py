@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from core import events as ev
 from core import report, scoreboard
 from core.events import AnyEvent
@@ -62,7 +64,7 @@ def stand_in(number: int) -> AnyEvent:
 def state(*events: AnyEvent) -> State:
     return fold(
         [
-            ev.Created(v=ev.SCHEMA, config=CONFIG.model_dump(mode="json")),
+            ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)),
             ev.Fit(commit="fit", source_hash="h", nodes=1),
             *events,
         ]

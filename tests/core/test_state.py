@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from core import events as ev
@@ -16,7 +17,7 @@ CONFIG = RunConfig(
 
 def opening() -> list[ev.AnyEvent]:
     return [
-        ev.Created(v=ev.SCHEMA, config=CONFIG.model_dump(mode="json"), t=100.0),
+        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG), t=100.0),
         ev.Started(pid=1, agent="search", gate="auto", slots=1, t=100.0),
         ev.Fit(commit="fit", source_hash="h", nodes=500),
         ev.Launched(job="j1", role="baseline", commit="fit", seed=7, slot=0),

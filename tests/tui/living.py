@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from core import commands, journal, live
 from core.state import fold
 
@@ -35,7 +37,7 @@ class Living:
     async def _hear(self, command: commands.Command) -> commands.Reply:
         if not isinstance(command, commands.Attach):
             self.heard.append(command)
-        return commands.Reply(ok=True, words=f"heard {command.cmd}")
+        return commands.Reply(ok=True, words=f"heard {msgspec.to_builtins(command)['cmd']}")
 
     def told(self, kind: type[commands.Data]) -> list[Any]:
         return [command for command in self.heard if isinstance(command, kind)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from core import edits
 from core.agents import prompt
@@ -115,5 +116,5 @@ def test_data_cannot_leave_its_marks() -> None:
 
 
 def test_the_size_of_the_model_is_told() -> None:
-    told = context(night()).model_copy(update={"params": 1_441_926})
+    told = replace(context(night()), params=1_441_926)
     assert "1,441,926 parameters" in prompt.messages(told, "edits", 32_768)[1]["content"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core import edits, knobs
 from core.agents.base import AgentFailed, Context, Past
@@ -95,12 +96,12 @@ def test_after_a_keep_it_takes_one_more_step_that_way() -> None:
     moved = Proposal(
         hypothesis="Faster.", source=source, topic="optimizer", meta={"knobs": {"MATRIX_LR": 0.03}, "from": {"MATRIX_LR": 0.02}}
     )  # fmt: skip
-    kept = judged(1, moved, 0.05).model_copy(update={"verdict": Verdict.KEEP})
-    after = context(2, (kept,)).model_copy(update={"source": source, "parent": kept.fingerprint})
+    kept = replace(judged(1, moved, 0.05), verdict=Verdict.KEEP)
+    after = replace(context(2, (kept,)), source=source, parent=kept.fingerprint)
     found = Search().propose_now(after)
     assert found.meta["knobs"] == {"MATRIX_LR": 0.045} and "#1 paid" in found.hypothesis
-    again = judged(2, found, -0.01).model_copy(update={"parent": kept.fingerprint})
-    other = Search().propose_now(after.model_copy(update={"past": (kept, again), "number": 3}))
+    again = replace(judged(2, found, -0.01), parent=kept.fingerprint)
+    other = Search().propose_now(replace(after, past=(kept, again), number=3))
     assert other.meta.get("knobs") != found.meta["knobs"], "a step that failed is not taken again"
 
 
@@ -124,17 +125,19 @@ def test_it_opens_with_the_knobs_that_matter_most_and_clear_steps() -> None:
 
 
 def test_it_looks_for_topics_and_names_in_what_the_human_says() -> None:
-    told = context().model_copy(update={"hints": ("Avoid changes of size.", "Do not touch MATRIX_LR.")})
+    told = replace(context(), hints=("Avoid changes of size.", "Do not touch MATRIX_LR."))
     for number in range(1, 9):
-        proposal = Search().propose_now(told.model_copy(update={"number": number}))
+        proposal = Search().propose_now(replace(told, number=number))
         assert proposal.topic != "size" and "MATRIX_LR" not in proposal.meta["knobs"]
 
 
 def test_what_was_skipped_stays_skipped() -> None:
     names = [entry.name for entry in BOOK if entry.topic == "heads"]
     skipped = tuple(
-        judged(n, Proposal(hypothesis="h", source=f"{SOURCE}\nX = {n}\n", meta={"edits": [name], "knobs": {}}), 0.0)
-        .model_copy(update={"verdict": Verdict.SKIPPED, "finding": "Skipped by the human.", "parent": "another"})
+        replace(
+            judged(n, Proposal(hypothesis="h", source=f"{SOURCE}\nX = {n}\n", meta={"edits": [name], "knobs": {}}), 0.0),
+            verdict=Verdict.SKIPPED, finding="Skipped by the human.", parent="another",
+        )
         for n, name in enumerate(names, 1)
     )  # fmt: skip
     found = [Search().propose_now(context(n, skipped, "Only the heads matter, focus on heads.")) for n in range(20, 30)]
@@ -147,22 +150,22 @@ def test_a_topic_that_stands_at_the_head_of_a_comment_is_avoided_too() -> None:
 
 
 def test_a_name_that_is_asked_for_comes_first_both_ways() -> None:
-    told = context().model_copy(update={"hints": ("Please try something with SEQ_LEN, not DEPTH.",)})
+    told = replace(context(), hints=("Please try something with SEQ_LEN, not DEPTH.",))
     first = Search().propose_now(told)
     assert (
         "SEQ_LEN" in first.meta["knobs"]
         and "DEPTH" not in first.meta["knobs"]
         and first.hypothesis.startswith("Asked for")
     )
-    second = Search().propose_now(told.model_copy(update={"number": 2, "past": (judged(1, first, 0.0),)}))
+    second = Search().propose_now(replace(told, number=2, past=(judged(1, first, 0.0),)))
     assert "SEQ_LEN" in second.meta["knobs"] and second.meta["step"] != first.meta["step"]
 
 
 def test_over_the_limit_only_smaller_models_are_proposed() -> None:
-    told = context(charter="At most 900k parameters. Low val_bpb.").model_copy(update={"params": 1_441_926})
+    told = replace(context(charter="At most 900k parameters. Low val_bpb."), params=1_441_926)
     past: tuple[Past, ...] = ()
     for number in range(1, 6):
-        proposal = Search().propose_now(told.model_copy(update={"number": number, "past": past}))
+        proposal = Search().propose_now(replace(told, number=number, past=past))
         moved = proposal.meta["knobs"]
         assert moved and all(value < proposal.meta["from"][name] for name, value in moved.items())
         assert {"WIDTH", "DEPTH", "MLP_RATIO"} & moved.keys() and "1,441,926" in proposal.hypothesis
@@ -179,17 +182,17 @@ def test_what_must_stay_still_counts_for_what_makes_sense(charter: str) -> None:
 
 def test_where_a_limit_leaves_no_smaller_model_it_says_so() -> None:
     charter = "---\noff_limits: [WIDTH, DEPTH, MLP_RATIO]\n---\nAt most 900k parameters."
-    told = context(charter=charter).model_copy(update={"params": 1_441_926})
+    told = replace(context(charter=charter), params=1_441_926)
     with pytest.raises(AgentFailed, match="no smaller model"):
         Search().propose_now(told)
 
 
 def test_a_limit_in_a_hint_is_no_limit() -> None:
-    told = context().model_copy(update={"params": 1_441_926, "hints": ("At most 900k parameters.",)})
+    told = replace(context(), params=1_441_926, hints=("At most 900k parameters.",))
     assert "parameters" not in Search().propose_now(told).hypothesis
 
 
 def test_the_way_that_is_asked_for_is_the_way_it_goes() -> None:
-    told = context().model_copy(update={"hints": ("Please try a lower MATRIX_LR.",)})
+    told = replace(context(), hints=("Please try a lower MATRIX_LR.",))
     found = Search().propose_now(told)
     assert found.meta["knobs"]["MATRIX_LR"] < found.meta["from"]["MATRIX_LR"]
