@@ -29,12 +29,17 @@ class Verdict(StrEnum):
 
     @property
     def kept(self) -> bool:
-        return self in (Verdict.KEEP, Verdict.SIMPLIFICATION)
+        return self in _KEPT
+
+    @property
+    def failed(self) -> bool:
+        """Whether its own code kept it from a score."""
+        return self in _FAILED
 
     @property
     def tried(self) -> bool:
         """Whether it says something of the idea, or of its code: what was not run to its end was not tried."""
-        return self not in (Verdict.SKIPPED, Verdict.INTERRUPTED, Verdict.CONFLICT, Verdict.DISTURBED)
+        return self not in _UNTRIED
 
     @property
     def words(self) -> str:
@@ -46,8 +51,12 @@ class Verdict(StrEnum):
         """The verdict in autoresearch's own three words, for results.tsv."""
         if self.kept:
             return "keep"
-        failed = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID)
-        return "crash" if self in failed else "discard"
+        return "crash" if self.failed else "discard"
+
+
+_KEPT = frozenset({Verdict.KEEP, Verdict.SIMPLIFICATION})
+_FAILED = frozenset({Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID})
+_UNTRIED = frozenset({Verdict.SKIPPED, Verdict.INTERRUPTED, Verdict.CONFLICT, Verdict.DISTURBED})
 
 
 class CrashClass(StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -114,6 +113,8 @@ def manifest(folder: Path) -> dict[str, object] | None:
 
 def torch_build() -> str:
     """The installed torch's version without importing it, '' when there is none."""
+    import importlib.metadata  # it reads mail headers: 50 ms that every command would pay for
+
     try:
         return importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
-from core.model import Verdict
 from core.state import Experiment, State
 
-CRASHES = (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID)
 RECENT, MOST = 10, 0.5  # a banner appears when more than this share of the last proposals came from a stand-in
 STAGES = ("asked", "answered", "parsed", "applied", "passed")
 
@@ -128,7 +127,7 @@ def _judge(score: Score, e: Experiment) -> None:
         return
     score.tried += 1
     score.scored += e.val_bpb is not None
-    wasted = e.seconds if e.verdict in CRASHES else 0.0
+    wasted = e.seconds if e.verdict.failed else 0.0
     score.wasted_s += wasted
     if form is not None:
         form.wasted_s += wasted
@@ -163,8 +162,8 @@ def _steps(form: Form) -> str:
 
 def banner(state: State, upto: int | None = None) -> str:
     """A warning when most of the last proposals (up to that number) came from a stand-in."""
-    own = [e for e in state.experiments.values() if e.again is None and (upto is None or e.number <= upto)]
-    last = own[-RECENT:]
+    newest = reversed(state.experiments.values())
+    last = [*islice((e for e in newest if e.again is None and (upto is None or e.number <= upto)), RECENT)][::-1]
     instead = [e for e in last if e.meta.get("instead")]
     if len(last) < 4 or len(instead) <= MOST * len(last):
         return ""

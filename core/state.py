@@ -101,6 +101,7 @@ class State:
     reported: ev.Reported | None = None
     crash_streak: int = 0
     judged: int = 0  # verdicts that count: all but interrupted
+    tried: int = 0  # of those, experiments that were tried: what every "kept of" counts
     judged_since_best: int = 0  # of those with a score, since the best was last measured
     refused: int = 0
     refusals: dict[str, int] = field(default_factory=dict)  # by agent
@@ -131,11 +132,6 @@ class State:
     @property
     def next_number(self) -> int:
         return max(self.experiments, default=0) + 1
-
-    @property
-    def tried(self) -> int:
-        """Experiments that were tried: what every "kept of" counts."""
-        return sum(e.verdict is not None and e.verdict.tried for e in self.experiments.values())
 
     @property
     def params(self) -> int | None:
@@ -327,6 +323,7 @@ class State:
         self.open.pop(event.number, None)
         if verdict is not Verdict.INTERRUPTED and before is None:
             self.judged += 1
+        self.tried += verdict.tried - (before is not None and before.tried)
         if verdict.kept:
             self.scores[event.commit] = self.scores.get(experiment.commit, {})
             if experiment.commit in self.facts:
@@ -338,7 +335,7 @@ class State:
             self.judged_since_best += 1
         if before is not None:
             return
-        if verdict in (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID):
+        if verdict.failed:
             self.crash_streak += experiment.launched  # one that was never trained says something of its agent alone
         elif verdict not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
             self.crash_streak = 0

@@ -85,7 +85,7 @@ class AutoResearch(Human, App[str]):
     # -- layout ---------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        yield StatusLine()
+        yield StatusLine(f" {self.bridge.folder.name}  waiting for its journal")
         yield Static(id="tabs")
         with Container(id="panes"):
             for pane in PANES:
@@ -95,10 +95,9 @@ class AutoResearch(Human, App[str]):
         yield KeysLine()
 
     def get_default_screen(self) -> Screen[None]:
-        return Main(id="_default")
+        return Main(id="_default", classes="-reading")
 
     def on_mount(self) -> None:
-        self.query_one(ExperimentsPane).focus()
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
 
@@ -197,6 +196,8 @@ class AutoResearch(Human, App[str]):
         main = self.screen_stack[0]
         numbers: Iterable[int]
         if news.first:  # of a long night the newest at once, and the rest when they are on the screen
+            main.remove_class("-reading")  # empty panes would be laid out and drawn for nothing
+            main.query_one(ExperimentsPane).focus()
             numbers = list(reversed(state.experiments))[:AT_ONCE]
             lines = self.bridge.events[-40:]
             self.call_after_refresh(self._settle)

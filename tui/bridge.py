@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,12 @@ import msgspec
 from core import commands, journal, live, report, stats
 from core import events as ev
 from core.journal import JournalError
-from core.state import State, fold
+from core.state import State
 
 TICK_S = 0.4  # the journal and the live files are looked at so often
 SLOW_S = 2.0  # the machine's figures, the disk, program.md
 RECONNECT_S = 1.0
+RECENT = 200  # events that are kept for the activity pane
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,7 @@ class Bridge:
         events: list[ev.AnyEvent] = []
         try:
             if first:
-                events = await asyncio.to_thread(self._reader.new)
-                self.state = await asyncio.to_thread(fold, events)
+                self.state, events = await asyncio.to_thread(self._read)
                 self.loaded = True
             elif self._reader.grown():
                 events = self._reader.new()
@@ -87,7 +88,7 @@ class Bridge:
             self.trouble = str(error)
             self.loaded = True
             return News(first=first, alive=first)
-        self.events = (self.events + events)[-200:]
+        self.events = (self.events + events)[-RECENT:]
         pid, before = journal.alive(self.folder), self.pid
         self.pid = pid
         return News(
@@ -97,6 +98,14 @@ class Bridge:
             alive=pid != before,
             **await self._look_slowly(first),
         )
+
+    def _read(self) -> tuple[State, list[ev.AnyEvent]]:
+        """All of the journal, and the last few events of it."""
+        state, recent = State(), deque[ev.AnyEvent](maxlen=RECENT)
+        for event in self._reader.stream():
+            state.apply(event)
+            recent.append(event)
+        return state, list(recent)
 
     def _look_live(self) -> bool:
         try:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from core import report, scoreboard
-from core.model import Verdict
 from core.noise import Noise
 from core.state import Experiment, State, experiment_id
 from tui import words
@@ -256,7 +255,7 @@ def night(state: State) -> Night:
             if experiment.verdict and experiment.verdict.kept and value != best:
                 best = value
                 stairs.append((number, best))
-        elif experiment.verdict in (Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID):
+        elif experiment.verdict and experiment.verdict.failed:
             failed.append(number)
     if stairs and state.experiments:
         stairs.append((max(state.experiments), stairs[-1][1]))

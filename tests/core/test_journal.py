@@ -97,6 +97,27 @@ def test_a_reader_follows_a_growing_journal(tmp_path: Path) -> None:
     assert [event.text for event in reader.new() if isinstance(event, ev.Hint)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("piece", [1, 70, 1 << 18])
+def test_a_long_journal_is_read_in_pieces_and_a_broken_line_is_named(
+    tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PIECE_BYTES", piece)
+    writer = Journal(tmp_path)
+    written = [writer.append(header()), *(writer.append(ev.Hint(text="漢" * n)) for n in range(20))]
+    whole = writer.path.read_bytes()
+    writer.path.write_bytes(whole + b'{"type":"hint"')  # the last line is still being written
+    reader = journal.Reader(writer.path)
+    assert reader.new() == written and reader.new() == []
+    lines = whole.splitlines(keepends=True)
+    writer.path.write_bytes(b"".join([*lines[:12], b"{nonsense\n", *lines[12:]]))
+    reader = journal.Reader(writer.path)
+    for _ in range(2):  # it goes on being named, and nothing before it counts as read
+        with pytest.raises(JournalError, match="Line 13 of"):
+            reader.new()
+    writer.path.write_bytes(whole)
+    assert reader.new() == written
+
+
 def test_only_one_loop_holds_a_run_and_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from core.journal import Lock\n"

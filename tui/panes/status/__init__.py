@@ -15,8 +15,9 @@ GAP = "  "
 class StatusLine(Static):
     """One line; two where the screen is small."""
 
-    def __init__(self) -> None:
-        super().__init__(id="status")
+    def __init__(self, first: str) -> None:
+        """`first` is shown until more is known."""
+        super().__init__(first, id="status", markup=False)
         self._lines = -1
 
     def show(self, found: Status, waiting: Waiting | None, small: bool, extra: str) -> None:
