@@ -243,18 +243,20 @@ def row(state: State, experiment: Experiment, alive: bool = True) -> Row:
 def night(state: State) -> Night:
     """The picture of the whole run; experiment 0 is the baseline."""
     baseline = state.mean(state.fit.commit) if state.fit else None
+    best, better = baseline, set(state.kept)
     scored: list[tuple[int, float]] = []
     kept: list[tuple[int, float]] = []
     failed: list[int] = []
-    best = baseline
     stairs = [(0, baseline)] if baseline is not None else []
     for number, experiment in state.experiments.items():
         value = experiment.val_bpb
-        if value is not None:
-            (kept if experiment.verdict and experiment.verdict.kept else scored).append((number, value))
-            if experiment.verdict and experiment.verdict.kept and value != best:
+        if value is not None and number in better:
+            kept.append((number, value))
+            if value != best:
                 best = value
                 stairs.append((number, best))
+        elif value is not None:
+            scored.append((number, value))
         elif experiment.verdict and experiment.verdict.failed:
             failed.append(number)
     if stairs and state.experiments:

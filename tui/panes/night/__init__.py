@@ -11,6 +11,7 @@ from tui.panes.base import Pane
 from tui.plots import Plot
 from tui.view import Night
 
+FINER = 2  # than the terminal's cells: where dots count as apart
 ROOM = 1.5  # how far above the baseline is shown, in units of what was gained
 
 
@@ -46,14 +47,14 @@ def draw(plot: Plot, night: Night) -> None:
         ys += [y0, y0]
     if xs:
         plot.line([float(x) for x in xs], ys, "success")
-    width = max(1, plot.size.width) * 2
+    last = max(1, night.stairs[-1][0], *night.failed)
+    column, row = FINER * plot.size.width / last, FINER * plot.size.height / (top - bottom)
     for points, tone, marker in ((night.scored, "foreground-darken-2", "·"), (night.kept, "success", "●")):
-        seen = {(round(x * width / max(1, night.stairs[-1][0])), round(y, 4)): (x, min(y, top)) for x, y in points}
-        if seen:
-            plot.dots([float(x) for x, _ in seen.values()], [y for _, y in seen.values()], tone, marker)
+        apart = {(int(x * column), int(y * row)): (x, y) for x, y in points}  # of dots upon each other one is drawn
+        if apart:
+            plot.dots([float(x) for x, _ in apart.values()], [min(y, top) for _, y in apart.values()], tone, marker)
     if night.failed:
         plot.dots([float(x) for x in night.failed], [top] * len(night.failed), "warning", "×")
-    last = max(1, night.stairs[-1][0], *night.failed)
     plot.range_y(bottom, top)
     plot.range_x(0, last)
     plot.ticks_x([0, last], ["0", str(last)])
