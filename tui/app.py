@@ -88,16 +88,20 @@ class AutoResearch(Human, App[str]):
         yield StatusLine(f" {self.bridge.folder.name}  waiting for its journal")
         yield Static(id="tabs")
         with Container(id="panes"):
-            for pane in PANES:
-                yield pane()
+            for pane in [kind() for kind in PANES]:
+                pane.display = (
+                    False  # until there is something to show: empty ones would be laid out and drawn for nothing
+                )
+                yield pane
         yield Static(id="tiny")
         yield Prompt()
         yield KeysLine()
 
     def get_default_screen(self) -> Screen[None]:
-        return Main(id="_default", classes="-reading")
+        return Main(id="_default")
 
     def on_mount(self) -> None:
+        self._current = self.query_one(ExperimentsPane)
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
 
@@ -137,12 +141,12 @@ class AutoResearch(Human, App[str]):
             self._show_current()
 
     def _show_current(self) -> None:
-        """Mark the pane that is shown alone; where all are shown, none is: styles are not computed afresh for nothing."""
+        """One pane alone, or all. Set on the panes themselves: classes would have the styles of all they hold computed afresh."""
         alone = self._small or self._zoomed
         main = self.screen_stack[0]
-        main.query_one("#panes").set_class(alone, "-alone")
+        main.query_one("#panes").styles.layout = "vertical" if alone else "grid"
         for pane in main.query(".pane"):
-            pane.set_class(alone and pane is self._current, "-current")
+            pane.display = self.bridge.loaded and (not alone or pane is self._current)
         self._show_tabs()
 
     def action_zoom(self) -> None:
@@ -196,7 +200,7 @@ class AutoResearch(Human, App[str]):
         main = self.screen_stack[0]
         numbers: Iterable[int]
         if news.first:  # of a long night the newest at once, and the rest when they are on the screen
-            main.remove_class("-reading")  # empty panes would be laid out and drawn for nothing
+            self._show_current()
             main.query_one(ExperimentsPane).focus()
             numbers = list(reversed(state.experiments))[:AT_ONCE]
             lines = self.bridge.events[-40:]
