@@ -65,13 +65,23 @@ class Terminal:
         self.tmux("send-keys", *keys)
 
     def change(self, key: str, seconds: float = 5.0) -> float:
-        """Seconds from a key to a changed screen."""
-        before, began = self.shown(), time.perf_counter()
+        """Seconds from a key to a changed screen, once the change of the key before it is through."""
+        before = self._settled()
+        began = time.perf_counter()
         self.key(key)
         while time.perf_counter() - began < seconds:
             if self.shown() != before:
                 return time.perf_counter() - began
         raise SystemExit(f"{key} changed nothing")
+
+    def _settled(self, still_s: float = 0.1) -> str:
+        """The screen once it has stood still so long: a key must not be credited with the last part of another's change."""
+        shown = self.shown()
+        while True:
+            time.sleep(still_s)
+            shown, before = self.shown(), shown
+            if shown == before:
+                return shown
 
     def load(self, seconds: float) -> tuple[float, float]:
         """Percent of one core, and bytes a second written, over a while."""
