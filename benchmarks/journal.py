@@ -80,7 +80,7 @@ def main() -> None:
         assert len(state.experiments) == count
         print(f"{count} experiments, journal {size / 1e6:.1f} MB")
         print(f"fold: {seconds:.3f} s (aim: 0.4 s)")
-        import core.cli  # noqa: F401  what the loop's process has imported
+        import core.start  # noqa: F401  what the loop's process has imported
 
         print(f"memory of a loop that holds it: {psutil.Process().memory_info().rss / 1e6:.0f} MB (aim: 150 MB)")
 

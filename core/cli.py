@@ -1,42 +1,24 @@
-"""The command line. Each command is a few lines over the parts that do the work."""
+"""The command line. Each command is a few lines over the parts that do the work, and imports these itself: `attach` is to be quick."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import platform
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
-from msgspec.structs import asdict
-from rich.console import Console
-from rich.panel import Panel
 
-from core import begin, commands, journal, live, report, schedule, stats, terminal
-from core import events as ev
-from core.agents import registry
-from core.agents.base import Agent
-from core.begin import Options
-from core.executor import ExecutorFailed, LocalExecutor
-from core.frozen import Changed
-from core.journal import JournalError, RunBusy
-from core.laboratory import Laboratory
-from core.loop import Loop
-from core.model import Limits, RunConfig
+from core import journal, terminal
+from core.errors import Expected
+from core.journal import JournalError
+from core.model import Limits
 from core.profiles import PROFILES
-from core.project import Project, UsageError, find, manifest
-from core.proposer import Proposer
-from core.repository import RepositoryError
-from core.state import State, fold
+from core.project import UsageError, find
+from core.terminal import say
 
 app = typer.Typer(
     help="An agent researches a small language model by itself: it edits nanochat/train.py, trains, measures, keeps or reverts.",
@@ -60,23 +42,8 @@ ContextTokens = Annotated[
         show_default="by train.py and program.md, with room to grow",
     ),
 ]
-ATTEND_S = 15.0  # the app that was started along with the loop comes within this, or not at all
-
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
 Name = Annotated[str | None, typer.Argument(help="The run; the latest when not given.", show_default=False)]
-
-
-def say(text: str) -> None:
-    """One line on stdout, at once."""
-    print(text, flush=True)
-
-
-def tell(text: str) -> None:
-    """The same from the loop, which goes on where nobody reads any more, or the disk is full: the journal has it all."""
-    try:
-        say(text)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @app.command()
@@ -118,119 +85,27 @@ def run(
     attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
 ) -> None:
     """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background."""
-    shown = not headless and not attended and terminal.fit()
-    options = Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile)
-    limits = Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes)
-    if tenancy not in get_args(registry.Tenancy):
-        raise UsageError(f"--tenancy {tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
-    project = find(logs)
-    chosen = begin.plan(project, options)
-    if chosen.new and shown and gate is None:  # who sits here is asked; a run that goes on keeps what was set
-        gate = "ask"
-        options = replace(options, gate=gate)
-    if chosen.new and agent is None:
-        agent = _default_agent(project, context, shown)
-        options = replace(options, agent=agent)
-    if chosen.new:
-        chosen = begin.plan(project, options)
-    asked = cast(registry.Tenancy, tenancy)
-    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, asked, context)
-    if manifest(Path(chosen.config.data)) is None:
-        _prepare_for(project, chosen.config, dataset)
-        chosen = begin.plan(project, options)
-    if shown:
-        if journal.alive(chosen.folder) is None:
-            _offer_missing(chosen.config.agent)
-            given = {
-                "--name": chosen.config.name, "--from": origin, "--agent": agent, "--gate": gate, "--budget": budget,
-                "--slots": slots, "--dataset": dataset, "--device": device, "--max-experiments": max_experiments,
-                "--tenancy": tenancy, "--context": context, "--max-hours": max_hours, "--max-crashes": max_crashes,
-                "--profile": profile, "--seed": seed, "--logs": logs,
-            }  # fmt: skip
-            terminal.background(chosen.folder, terminal.options(given))
-        terminal.open_app(chosen.folder)
-    lab, lock = begin.open_run(project, chosen, options, _print_event)
-    try:
-        if not chosen.new and (words := begin.changed(project, lab)):
-            lab.record(ev.Notice(text=words))
-        _work(lab, maker(), chosen.config, limits, attended)
-    finally:
-        lab.journal.close()
-        lock.release()
-    branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
-    _summary(
-        report.summary(
-            lab.state, schedule.noise(lab.state), _short(lab.folder), branch, f" --logs {logs}" if logs else ""
-        )
-    )
+    from core import start
 
-
-def _default_agent(project: Project, context: int | None, attended: bool) -> str:
-    """The agent where none is named; where somebody sits and Ollama has no model, one is offered."""
-    from core.agents import pulling, reach
-
-    if attended:
-        pulling.offer_first()
-    return reach.default(say, reach.tokens(project, context))
-
-
-def _offer_missing(spec: str) -> None:
-    from core.agents import pulling
-
-    pulling.offer_missing(spec)
-
-
-def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
-    """Run the loop to its end, with signals turned into an orderly stop."""
-
-    async def work() -> None:
-        executors = [
-            LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log", gpu=index)
-            for index in range(config.slots)
-        ]
-        loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
-        loop.attend_s = ATTEND_S if attended else 0.0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(
-                number, partial(loop.stop, f"told to stop by {number.name}", now=True)
-            )
-        lab.record(
-            ev.Started(
-                pid=os.getpid(),
-                agent=agent.name,
-                gate=config.gate,
-                slots=config.slots,
-                limits={name: value for name, value in asdict(limits).items() if value is not None},
-            )
-        )
-        await loop.run()
-
-    asyncio.run(work())
-
-
-def _print_event(event: ev.AnyEvent, state: State) -> None:
-    words = report.line(event, state)
-    if words:
-        tell(words)
-
-
-def _summary(lines: Sequence[str]) -> None:
-    if sys.stdout.isatty():
-        Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
-    else:
-        for words in lines:
-            tell(words)
-
-
-def _short(folder: Path) -> str:
-    """A path as a person would type it here."""
-    try:
-        return str(folder.relative_to(Path.cwd()))
-    except ValueError:
-        return str(folder)
+    start.run(
+        find(logs),
+        start.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile),
+        Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes),
+        start.Model(tenancy, context),
+        again={
+            "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
+            "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
+            "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--logs": logs,
+        },
+        shown=not headless and not attended and terminal.fit(),
+        attended=attended,
+    )  # fmt: skip
 
 
 def _facts(folder: Path) -> dict[str, object]:
+    from core import live, report, schedule, stats
+    from core.state import fold
+
     state = fold(journal.read(folder / journal.NAME))
     if state.config is None:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
@@ -245,6 +120,8 @@ def status(
     logs: Logs = None,
 ) -> None:
     """What a run is doing, its best, its counts, whether its loop is alive."""
+    from core import report
+
     found = _facts(find(logs).pick(name))
     say(json.dumps(found) if as_json else report.status(found))
 
@@ -252,6 +129,8 @@ def status(
 @app.command()
 def runs(logs: Logs = None) -> None:
     """All runs, the latest first."""
+    from core import report
+
     project = find(logs)
     if not project.runs():
         say(f"There is no run in {project.logs} yet. `make run` starts one.")
@@ -281,6 +160,8 @@ def stop(
     logs: Logs = None,
 ) -> None:
     """Finish the current experiment and stop."""
+    from core import commands
+
     folder = find(logs).pick(name)
     if journal.alive(folder) is None:
         say(f"Run {folder.name} has no loop running; there is nothing to stop.")
@@ -299,12 +180,15 @@ def attach(name: Name = None, logs: Logs = None) -> None:
     folder = find(logs).pick(name)
     if terminal.fit():
         terminal.open_app(folder)
+    from core.start import print_event
+    from core.state import State
+
     reader, state = journal.Reader(folder / journal.NAME), State()
     try:
         while True:
             for event in reader.new():
                 state.apply(event)
-                _print_event(event, state)
+                print_event(event, state)
             if journal.alive(folder) is None:
                 break
             time.sleep(0.5)
@@ -323,29 +207,9 @@ def apply(name: Name = None, logs: Logs = None) -> None:
 @app.command("report")
 def final_report(name: Name = None, logs: Logs = None) -> None:
     """Train the start and the best of a run once more, and score both on the test split that no experiment has seen."""
-    from core.final import report as final
+    from core import start
 
-    project = find(logs)
-    options = Options(name=project.pick(name).name)
-    chosen = begin.plan(project, options)
-    lab, lock = begin.open_run(project, chosen, options, _print_event)
-    executor = LocalExecutor(lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", gpu=0)
-
-    async def work() -> ev.Reported:
-        try:
-            return await final(lab, executor)
-        finally:
-            await executor.close()
-
-    say("Training the start and the best once more, on a seed that no verdict has used.")
-    try:
-        found = asyncio.run(work())
-        say(report.final(found, schedule.noise(lab.state), _short(lab.folder)))
-    except ExecutorFailed as error:
-        raise UsageError(str(error)) from error
-    finally:
-        lab.journal.close()
-        lock.release()
+    start.final(find(logs), name)
 
 
 @app.command()
@@ -368,13 +232,14 @@ def propose(
     context: ContextTokens = None,
 ) -> None:
     """Proposals on the present train.py without training: what would it try, does it apply, what did it cost?"""
-    from core.agents import trial
+    from core import start
+    from core.agents import registry, trial
 
     project, attended = find(), terminal.fit()
-    spec = agent or _default_agent(project, context, attended)
+    spec = agent or start.default_agent(project, context, attended)
     maker = registry.check(spec, project.root, context=context)
     if attended and not dry_run:
-        _offer_missing(spec)
+        start.offer_missing(spec)
     if dry_run:
         say(trial.told(project, maker(), seed))
         return
@@ -399,24 +264,10 @@ def doctor(logs: Logs = None) -> None:
 )
 def prepare(context: typer.Context) -> None:
     """Data and tokenizer, once: the same as `python prepare.py` (see its --help)."""
-    if code := _prepare(find(), context.args):
+    from core import start
+
+    if code := start.prepare(find(), context.args):
         raise typer.Exit(code)
-
-
-def _prepare_for(project: Project, config: RunConfig, asked: str | None) -> None:
-    """The dataset of a run; the embedded one where another was not asked for and cannot be had."""
-    say(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
-    vocab = str(config.vocab_size)
-    code = _prepare(project, ["--dataset", config.dataset, "--vocab", vocab])
-    if code and asked is None and config.dataset != "python":
-        say(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
-        code = _prepare(project, ["--dataset", "python", "--vocab", vocab])
-    if code:
-        raise typer.Exit(code)
-
-
-def _prepare(project: Project, arguments: list[str]) -> int:
-    return subprocess.run([sys.executable, str(project.root / "prepare.py"), *arguments]).returncode
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -427,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="autoresearch")
-    except (UsageError, RunBusy, JournalError, RepositoryError, commands.NoLoop, Changed) as error:
+    except Expected as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 

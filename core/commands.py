@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from core.errors import Expected
 from core.model import Data, Verdict
 
 PRIVATE, SOCKET = "autoresearch-", "s"  # a folder for the user alone, and the socket in it
@@ -126,7 +127,7 @@ class Reply(Data, frozen=True, kw_only=True):
     words: str
 
 
-class NoLoop(Exception):
+class NoLoop(Expected):
     """Nobody listens: the loop is not running, or does not answer."""
 
 

@@ -7,12 +7,13 @@ import os
 import shutil
 from pathlib import Path
 
+from core.errors import Expected
 from core.project import UsageError
 
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
 
 
-class Changed(Exception):
+class Changed(Expected):
     """A frozen file is not what it was; the message is a sentence for a human."""
 
 

@@ -11,6 +11,7 @@ from typing import IO
 
 import msgspec
 
+from core.errors import Expected
 from core.events import SCHEMA, AnyEvent, Created, Event, Torn
 
 NAME = "events.jsonl"
@@ -21,11 +22,11 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
 
-class JournalError(Exception):
+class JournalError(Expected):
     """The journal cannot be trusted or written; the message is a sentence for a human."""
 
 
-class RunBusy(Exception):
+class RunBusy(Expected):
     """Another loop already works on this run."""
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import platformdirs
 
 from core import journal
+from core.errors import Expected
 
 RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
-class UsageError(Exception):
+class UsageError(Expected):
     """What was asked for cannot be done; the message is a sentence for a human."""
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.errors import Expected
+
 if TYPE_CHECKING:  # GitPython cannot even be imported on a machine without git
     from git import Repo
 
@@ -36,7 +38,7 @@ QUIET = (
 )
 
 
-class RepositoryError(Exception):
+class RepositoryError(Expected):
     """Git could not do what was needed; the message is a sentence for a human."""
 
 

@@ -22,6 +22,19 @@ def fit() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
 
+def say(text: str) -> None:
+    """One line on stdout, at once."""
+    print(text, flush=True)
+
+
+def tell(text: str) -> None:
+    """The same from the loop, which goes on where nobody reads any more, or the disk is full: the journal has it all."""
+    try:
+        say(text)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def options(values: Mapping[str, object]) -> list[str]:
     """Command line options of those that were given."""
     return [word for name, value in values.items() if value is not None for word in (name, str(value))]

@@ -28,7 +28,7 @@ PURE = [
     "plain",
 ]
 IO = {"asyncio", "subprocess", "socket", "git", "os", "shutil", "fcntl", "httpx", "psutil", "core.journal", "core.repository",
-      "core.executor", "core.stats", "core.loop", "core.cli", "core.laboratory", "core.commands"}  # fmt: skip
+      "core.executor", "core.stats", "core.loop", "core.cli", "core.start", "core.laboratory", "core.commands"}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
@@ -64,7 +64,10 @@ def test_pure_modules_do_no_io(name: str) -> None:
     assert not imports(ROOT / "core" / f"{name}.py") & IO
 
 
-@pytest.mark.parametrize(("module", "absent"), [("core.cli", "torch,textual,optuna"), ("tui", "torch,git")])
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [("core.start", "torch,textual,optuna"), ("core.cli", "asyncio,git,yaml"), ("tui", "torch,git,yaml,pydantic")],
+)
 def test_importing_does_not_drag_in(module: str, absent: str) -> None:
     code = f"import sys, {module}; print(sorted(set({absent.split(',')!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

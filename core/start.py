@@ -1,0 +1,199 @@
+"""One start of the loop, as the command line asks for it: from the options to the summary at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import cast, get_args
+
+from msgspec.structs import asdict
+from rich.console import Console
+from rich.panel import Panel
+
+from core import begin, journal, report, schedule, terminal
+from core import events as ev
+from core.agents import registry
+from core.agents.base import Agent
+from core.begin import Options as Options
+from core.executor import ExecutorFailed, LocalExecutor
+from core.laboratory import Laboratory
+from core.loop import Loop
+from core.model import Limits, RunConfig
+from core.project import Project, UsageError, manifest
+from core.proposer import Proposer
+from core.state import State
+from core.terminal import say, tell
+
+ATTEND_S = 15.0  # the app that was started along with the loop comes within this, or not at all
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the command line says of a language model: how it and training share a GPU, and the tokens of its context."""
+
+    tenancy: str = "auto"
+    context: int | None = None
+
+
+def run(
+    project: Project,
+    options: Options,
+    limits: Limits,
+    model: Model,
+    *,
+    shown: bool,
+    attended: bool,
+    again: Mapping[str, object],
+) -> None:
+    """Start the loop on a new run or on one that goes on, and come back when it has ended.
+
+    `shown`: the loop goes to the background with `again`, which are its other options, and this process becomes the app.
+    `attended`: an app was started along with this loop. Raises Expected.
+    """
+    if model.tenancy not in get_args(registry.Tenancy):
+        raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
+    chosen = begin.plan(project, options)
+    if chosen.new:
+        if shown and options.gate is None:  # who sits here is asked; a run that goes on keeps what was set
+            options = replace(options, gate="ask")
+        if options.agent is None:
+            options = replace(options, agent=default_agent(project, model.context, shown))
+        chosen = begin.plan(project, options)
+    tenancy = cast(registry.Tenancy, model.tenancy)
+    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
+    if manifest(Path(chosen.config.data)) is None:
+        _prepare_for(project, chosen.config, options.dataset)
+        chosen = begin.plan(project, options)
+    if shown:
+        if journal.alive(chosen.folder) is None:
+            offer_missing(chosen.config.agent)
+            named = {"--name": chosen.config.name, "--agent": options.agent, "--gate": options.gate}
+            terminal.background(chosen.folder, terminal.options({**again, **named}))
+        terminal.open_app(chosen.folder)
+    lab, lock = begin.open_run(project, chosen, options, print_event)
+    try:
+        if not chosen.new and (words := begin.changed(project, lab)):
+            lab.record(ev.Notice(text=words))
+        _work(lab, maker(), chosen.config, limits, attended)
+    finally:
+        lab.journal.close()
+        lock.release()
+    branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
+    logs = f" --logs {again['--logs']}" if again.get("--logs") else ""
+    _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch, logs))
+
+
+def final(project: Project, name: str | None) -> None:
+    """Train the start and the best of a run once more and print what the test split says. Raises Expected."""
+    from core.final import report as measured
+
+    options = Options(name=project.pick(name).name)
+    chosen = begin.plan(project, options)
+    lab, lock = begin.open_run(project, chosen, options, print_event)
+    executor = LocalExecutor(lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", gpu=0)
+
+    async def work() -> ev.Reported:
+        try:
+            return await measured(lab, executor)
+        finally:
+            await executor.close()
+
+    say("Training the start and the best once more, on a seed that no verdict has used.")
+    try:
+        found = asyncio.run(work())
+        say(report.final(found, schedule.noise(lab.state), _short(lab.folder)))
+    except ExecutorFailed as error:
+        raise UsageError(str(error)) from error
+    finally:
+        lab.journal.close()
+        lock.release()
+
+
+def default_agent(project: Project, context: int | None, attended: bool) -> str:
+    """The agent where none is named; where somebody sits and Ollama has no model, one is offered."""
+    from core.agents import pulling, reach
+
+    if attended:
+        pulling.offer_first()
+    return reach.default(say, reach.tokens(project, context))
+
+
+def offer_missing(spec: str) -> None:
+    """Models that are named and not there are offered."""
+    from core.agents import pulling
+
+    pulling.offer_missing(spec)
+
+
+def prepare(project: Project, arguments: Sequence[str]) -> int:
+    """Run prepare.py; its exit code."""
+    return subprocess.run([sys.executable, str(project.root / "prepare.py"), *arguments]).returncode
+
+
+def print_event(event: ev.AnyEvent, state: State) -> None:
+    words = report.line(event, state)
+    if words:
+        tell(words)
+
+
+def _prepare_for(project: Project, config: RunConfig, asked: str | None) -> None:
+    """The dataset of a run; the embedded one where another was not asked for and cannot be had."""
+    say(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
+    vocab = str(config.vocab_size)
+    code = prepare(project, ["--dataset", config.dataset, "--vocab", vocab])
+    if code and asked is None and config.dataset != "python":
+        say(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
+        code = prepare(project, ["--dataset", "python", "--vocab", vocab])
+    if code:
+        raise SystemExit(code)  # prepare.py said why
+
+
+def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
+    """Run the loop to its end, with signals turned into an orderly stop."""
+
+    async def work() -> None:
+        executors = [
+            LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log", gpu=index)
+            for index in range(config.slots)
+        ]
+        loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
+        loop.attend_s = ATTEND_S if attended else 0.0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(
+                number, partial(loop.stop, f"told to stop by {number.name}", now=True)
+            )
+        lab.record(
+            ev.Started(
+                pid=os.getpid(),
+                agent=agent.name,
+                gate=config.gate,
+                slots=config.slots,
+                limits={name: value for name, value in asdict(limits).items() if value is not None},
+            )
+        )
+        await loop.run()
+
+    asyncio.run(work())
+
+
+def _summary(lines: Sequence[str]) -> None:
+    if sys.stdout.isatty():
+        Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
+    else:
+        for words in lines:
+            tell(words)
+
+
+def _short(folder: Path) -> str:
+    """A path as a person would type it here."""
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    except ValueError:
+        return str(folder)
