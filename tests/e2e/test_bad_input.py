@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -122,13 +123,9 @@ def test_a_full_disk_pauses_the_run_and_room_lets_it_go_on(product: Product) -> 
             if "#1 training" in line:
                 break
         ballast = product.logs / "ballast"
-        with ballast.open("wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-            except OSError:
-                pass
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 4096)
         for line in loop.stdout:
             if "paused" in line and "disk" in line:
                 break
