@@ -33,7 +33,7 @@ COLUMNS = {  # title: width, a gap to the next included
 RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")
 ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")
 MORE = ("tok/s", "mem", "±lines", "agent", "time")  # as far as there is room
-LEAST = 22  # columns for the hypothesis
+LEAST = 28  # columns for the hypothesis: what was tried matters more than what it took
 LINE = "line"  # the one column of the widget: a whole row is one text, which is drawn some five times faster than ten cells
 
 
