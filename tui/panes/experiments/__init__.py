@@ -285,9 +285,9 @@ class ExperimentsPane(DataTable[Text]):
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
-        if self._moving or not self.has_focus or event.row_key.value is None:
+        number = self.selected  # None in an empty table, of which Textual tells as well
+        if self._moving or not self.has_focus or number is None:
             return
-        number = int(event.row_key.value)
         if self.following and event.cursor_row == 0:
             return
         self.following = False
