@@ -177,7 +177,7 @@ class Server:
             while line := await reader.readline():
                 try:
                     command = _commands.decode(line)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     reply = Reply(ok=False, words=f"That is no command this loop knows ({error}). Nothing was changed.")
                 else:
                     if isinstance(command, Attach) and not attached:

@@ -74,12 +74,16 @@ class Reader:
         try:
             with self.path.open("rb") as file:
                 file.seek(offset)
-                while data := file.read(PIECE_BYTES) + file.readline():
+                whole = True
+                while whole and (data := file.read(PIECE_BYTES) + file.readline()):
                     end = len(data) if data.endswith(b"\n") else data.rfind(b"\n") + 1
                     events = self._decoded(data[:end])
                     self._line += len(events)
                     self._offset += end
                     yield from events
+                    whole = end == len(
+                        data
+                    )  # the rest of a line may have come meanwhile: the next call reads all of it
         except JournalError:
             self._offset, self._line = offset, line
             raise

@@ -6,12 +6,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-import msgspec
 from msgspec.structs import replace
 
 from core import diagnosis, edits, ideas
 from core import events as ev
-from core.agents.base import Agent, AgentFailed, Context, Past, Understood
+from core.agents.base import Agent, Context, Past, Understood, checked
 from core.diagnosis import Training
 from core.laboratory import OF_ITS_OWN, Laboratory
 from core.model import CrashClass, Proposal, Verdict
@@ -21,14 +20,6 @@ TRIES = 3
 RESTATE_AGAIN = 32  # proposals after which a failed restatement is asked for again, at the most
 CURVE_BYTES = 1_000_000  # of a training's curve that are read
 SOURCE_LIMIT = 200_000  # characters of a train.py; anything longer is no page a human would read
-
-
-def checked(proposal: object) -> Proposal:
-    """What an agent of anybody's making returned, each field of its type. Raises AgentFailed: it goes into the journal as it is."""
-    try:
-        return msgspec.convert(msgspec.to_builtins(proposal), Proposal)
-    except (msgspec.ValidationError, TypeError) as error:
-        raise AgentFailed(f"What the agent returned is no proposal ({error}).") from None
 
 
 @dataclass
@@ -53,7 +44,7 @@ class Proposer:
             await self._restate(lab)
             parent = lab.state.best
             source = lab.source(parent)
-            proposal = checked(await self.agent.propose(self._context(lab, source, tuple(rejections))))
+            proposal = checked(Proposal, await self.agent.propose(self._context(lab, source, tuple(rejections))))
             proposal = replace(proposal, agent=proposal.agent or self.agent.name)
             idea: tuple[str, ...] = ()
             candidate = source
@@ -86,8 +77,8 @@ class Proposer:
             return
         try:
             found = Understood.of(await restate(lab.charter_text))
-        except AgentFailed as error:
-            found = Understood(meta=error.meta)
+        except Exception as error:  # whatever it is, it must not keep the agent from proposing
+            found = Understood(meta=getattr(error, "meta", {}))
         self._failures = 0 if found.words else self._failures + 1
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
         lab.restated(found.words, found.meta)
@@ -149,7 +140,7 @@ def realise(source: str, proposal: Proposal) -> str:
 def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
     assert e.verdict is not None
     notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
-    meta = {name: notes[name] for name in ("step",) if name in notes} if e.revised else notes
+    meta = {name: notes[name] for name in ("step",) if name in notes} if e.revised else dict(notes)
     return Past(
         number=e.number,
         parent=lab.fingerprint(e.parent),

@@ -15,7 +15,7 @@ MODEL = "any-coder"
 
 @dataclass
 class Script:
-    """What the server does. `status` other than 200: it refuses so; `mishap`: no end, endless."""
+    """What the server does. `status` other than 200: it refuses so; `mishap`: no end, endless, odd bill."""
 
     answer: Callable[[dict[str, Any], int], str]
     status: int = 200
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _parts(self, body: dict[str, Any]) -> Iterator[bytes]:
-        def chunk(content: str, reason: str | None = None, usage: dict[str, int] | None = None) -> bytes:
+        def chunk(content: str, reason: str | None = None, usage: dict[str, Any] | None = None) -> bytes:
             choices = [{"index": 0, "delta": {"content": content}, "finish_reason": reason}] if usage is None else []
             part = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": body["model"]}
             return json.dumps({**part, "choices": choices, "usage": usage}).encode()
@@ -75,6 +75,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         yield chunk("", "length" if self.script.mishap == "length" else "stop")
         prompt = sum(len(message["content"]) for message in body["messages"]) // 4
+        if self.script.mishap == "odd bill":
+            yield chunk("", usage={"prompt_tokens": None, "completion_tokens": "5", "total_tokens": {}})
+            return
         yield chunk("", usage={"prompt_tokens": prompt, "completion_tokens": len(text) // 4, "total_tokens": prompt})
         yield b"[DONE]"
 

@@ -57,6 +57,7 @@ PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
 class Main(Screen[None]):
     """The screen of all panes. Textual's own draws everything anew when the focus moves; the two panes concerned do that themselves."""
 
+    AUTO_FOCUS: ClassVar[str | None] = ""  # the panes are focused when there is something in them
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
 
@@ -101,7 +102,6 @@ class AutoResearch(Human, App[str]):
         return Main(id="_default")
 
     def on_mount(self) -> None:
-        self._current = self.query_one(ExperimentsPane)
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
 
@@ -200,8 +200,10 @@ class AutoResearch(Human, App[str]):
         main = self.screen_stack[0]
         numbers: Iterable[int]
         if news.first:  # of a long night the newest at once, and the rest when they are on the screen
+            self._current = main.query_one(ExperimentsPane)
             self._show_current()
-            main.query_one(ExperimentsPane).focus()
+            if not isinstance(main.focused, Input):  # nobody loses what he is typing
+                main.set_focus(self._current)
             numbers = list(reversed(state.experiments))[:AT_ONCE]
             lines = self.bridge.events[-40:]
             self.call_after_refresh(self._settle)

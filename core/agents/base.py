@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import msgspec
 from msgspec import field
 
 from core.model import Data, Proposal, Verdict
+
+Kind = TypeVar("Kind", bound=Data)
 
 
 class Past(Data, frozen=True, kw_only=True):
@@ -53,8 +56,11 @@ class Understood(Data, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, given: Understood | Iterable[str]) -> Understood:
-        """An agent may return its words alone."""
-        return given if isinstance(given, Understood) else cls(words=tuple(given))
+        """An agent may return its words alone. Raises AgentFailed where they are none."""
+        try:
+            return checked(cls, given if isinstance(given, Understood) else cls(words=tuple(given)))
+        except TypeError as error:
+            raise AgentFailed(f"What the agent returned is no restatement ({error}).") from None
 
 
 class Exhausted(Exception):
@@ -73,6 +79,14 @@ class AgentFailed(Exception):
     ) -> None:
         super().__init__(message)
         self.wait_s, self.again, self.meta = wait_s, again, dict(meta or {})
+
+
+def checked(kind: type[Kind], given: object) -> Kind:
+    """What code of anybody's making returned, each field of its type: it goes into the journal as it is. Raises AgentFailed."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(given), type=kind)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise AgentFailed(f"What the agent returned is no {kind.__name__} ({error}).") from None
 
 
 class Agent(Protocol):

@@ -83,14 +83,20 @@ class OpenAI:
             raise AgentFailed(f"{self.name} stopped in the middle of an answer.", again=True)
         return Answer(
             text=text,
-            prompt_tokens=used.prompt_tokens if used else 0,
-            tokens=used.completion_tokens if used else 0,
+            prompt_tokens=_count(used, "prompt_tokens"),
+            tokens=_count(used, "completion_tokens"),
             cut=reason == "length",
         )
 
     async def release(self, phase: Ear) -> str:
         del phase
         return ""
+
+
+def _count(used: Any, name: str) -> int:
+    """A figure of the bill, 0 where an endpoint has it missing or as something else: the package passes on what it gets."""
+    value = getattr(used, name, 0)
+    return value if isinstance(value, int) else 0
 
 
 def _wait(error: Any) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood
+from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood, checked
 from core.agents.chat import Unusable
 from core.agents.prompt import Message
 from core.model import Proposal
@@ -92,7 +92,7 @@ class WithStandIn:
         if not self._rest.left_s:
             self._rest.asked()
             try:
-                proposal = await self._agent.propose(context)
+                proposal = checked(Proposal, await self._agent.propose(context))
                 self._rest.worked()
                 return proposal
             except Exhausted:
@@ -132,7 +132,7 @@ class Turns:
             if not rest.left_s:
                 rest.asked()
                 try:
-                    proposal = await agent.propose(context)
+                    proposal = checked(Proposal, await agent.propose(context))
                     rest.worked()
                     return _signed(proposal, agent, failed)
                 except Exhausted:

@@ -76,7 +76,7 @@ async def test_nonsense_is_refused_and_the_server_goes_on(tmp_path: Path) -> Non
     server = Server(tmp_path, echo)
     await server.start()
     reader, writer = await asyncio.open_unix_connection((tmp_path / commands.ADDRESS).read_text())
-    for line in (b"hello\n", b'{"cmd":"fly"}\n', b'{"cmd":"skip","number":"x"}\n'):
+    for line in (b"hello\n", b'{"cmd":"fly"}\n', b'{"cmd":"skip","number":"x"}\n', b'{"cmd":"tell","text":"\xff"}\n'):
         writer.write(line)
         answer = msgspec.json.decode(await reader.readline(), type=Reply)
         assert not answer.ok and "Nothing was changed" in answer.words

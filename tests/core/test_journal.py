@@ -118,6 +118,21 @@ def test_a_long_journal_is_read_in_pieces_and_a_broken_line_is_named(
     assert reader.new() == written
 
 
+def test_a_line_that_is_completed_while_the_ones_before_are_read_comes_with_the_next_call(tmp_path: Path) -> None:
+    writer = Journal(tmp_path)
+    writer.append(header())
+    writer.append(ev.Hint(text="a"))
+    whole = writer.path.read_bytes()
+    line = b'{"type":"hint","t":1.0,"text":"b"}\n'
+    writer.path.write_bytes(whole + line[:20])
+    reader = journal.Reader(writer.path)
+    stream = reader.stream()
+    next(stream)
+    writer.path.write_bytes(whole + line)
+    assert [event.text for event in stream if isinstance(event, ev.Hint)] == ["a"]
+    assert [event.text for event in reader.new() if isinstance(event, ev.Hint)] == ["b"]
+
+
 def test_only_one_loop_holds_a_run_and_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from core.journal import Lock\n"

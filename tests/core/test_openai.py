@@ -57,6 +57,14 @@ async def test_proposals_also_after_a_release(monkeypatch: pytest.MonkeyPatch) -
     assert script.requests[0]["model"] == MODEL and script.requests[0]["stream"] is True
 
 
+async def test_an_endpoint_whose_bill_is_no_figures_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(answer)
+    script.mishap = "odd bill"
+    with serving(script) as url:
+        found = await agent(url, monkeypatch).propose(context())
+    assert found.hypothesis == "A step." and (found.meta["prompt_tokens"], found.meta["tokens"]) == (0, 0)
+
+
 async def test_a_simpler_form_comes_with_a_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(lambda body, count: "I would rather not.")
     with serving(script) as url, pytest.raises(Unusable):

@@ -6,21 +6,59 @@ from pathlib import Path
 
 import pytest
 
-from core.agents.base import AgentFailed
+from core.agents.base import AgentFailed, Context, Exhausted, Understood, checked
+from core.agents.several import Turns
 from core.model import Edit, Proposal
-from core.proposer import checked
 
 
 def test_a_proposal_passes_as_it_is() -> None:
     proposal = Proposal(hypothesis="h", edits=(Edit(search="a", replace="b"),), meta={"knobs": {"LR": 0.1}}, agent="x")
-    assert checked(proposal) == proposal
+    assert checked(Proposal, proposal) == proposal
 
 
 @pytest.mark.parametrize(
     "given",
     [None, "words", {"edits": []}, Proposal(hypothesis=3), Proposal(hypothesis="h", edits=("a",)),  # type: ignore[arg-type]
-     Proposal(hypothesis="h", meta={"file": Path("x")}), object()],
+     Proposal(hypothesis="h", meta={"file": Path("x")}), Proposal(hypothesis="\ud800"), object()],
 )  # fmt: skip
 def test_what_is_none_is_said_in_a_sentence(given: object) -> None:
-    with pytest.raises(AgentFailed, match=r"is no proposal \(.+\)\.$"):
-        checked(given)
+    with pytest.raises(AgentFailed, match=r"is no Proposal \(.+\)\.$"):
+        checked(Proposal, given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, 3, ["aim", 3], ["aim", None], Understood(words=(3,)), Understood(meta="x")],  # type: ignore[arg-type]
+)
+def test_a_restatement_that_is_none_never_reaches_the_journal(given: object) -> None:
+    with pytest.raises(AgentFailed):
+        Understood.of(given)  # type: ignore[arg-type]
+    assert Understood.of(["aim: low"]).words == ("aim: low",)
+
+
+class Sloppy:
+    name = "sloppy"
+
+    async def propose(self, context: Context) -> Proposal:
+        return Proposal(hypothesis=None)  # type: ignore[arg-type]
+
+    async def release(self) -> None:
+        pass
+
+
+class Sound:
+    name = "sound"
+
+    async def propose(self, context: Context) -> Proposal:
+        return Proposal(hypothesis="Sound.", source="x = 1")
+
+    async def release(self) -> None:
+        pass
+
+
+async def test_who_returns_no_proposal_gives_its_turn_away() -> None:
+    context = Context(charter="", source="", parent="", number=1, seed=0, sigma=0.01)
+    found = await Turns([Sloppy(), Sound()]).propose(context)
+    assert found.agent == "sound" and found.meta["instead"] == "sloppy" and "no Proposal" in found.meta["why"]
+    with pytest.raises((AgentFailed, Exhausted)):
+        await Turns([Sloppy()]).propose(context)
