@@ -202,7 +202,8 @@ class Laboratory:
             tail = f"\n{failure.traceback}" if failure.traceback else ""
             raise UsageError(
                 f"The baseline, your own train.py, could not be measured: {failure.reason}{tail}\n"
-                f"Nothing was lost; the run is kept in {self.folder}. Mend nanochat/train.py and start a new run."
+                f"Nothing was lost; the run is kept in {self.folder}. Mend nanochat/train.py"
+                f"{' or the limit in program.md' if failure.outcome == Outcome.INVALID else ''} and start a new run."
             )
         self.fit(source, fit.knobs | smaller, fit.parent)
 

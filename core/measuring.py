@@ -22,7 +22,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
     """The job for a wanted measurement; `out` is its folder in the run's, with its train.py, `ram` the machine's memory in bytes."""
     config, baseline = state.config, state.baseline
     assert config is not None
-    folder = out.parent.parent
+    folder, charter = out.parent.parent, bound(state, charter, work)
     reference = folder / "baseline.npy"
     return Job(
         id=name,
@@ -47,6 +47,13 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
     )
 
 
+def bound(state: State, charter: Charter, work: Work) -> Charter:
+    """The limits that hold for a measurement: those of program.md bind what is proposed, and the train.py that a run begins with.
+    What was kept under other limits, or is run again, is only a yardstick."""
+    binds = work.role in ("candidate", "confirm") or (work.role == "baseline" and state.baseline is None)
+    return charter if binds else Charter()
+
+
 def _memory_limit(device: str, slots: int, allowed_gb: float | None, ram: int) -> int:
     """Bytes of the machine's memory that a trainer may use: its share, so that it cannot bring down the machine and the
     loop with it. program.md's limit is one on this memory on a CPU; of a GPU's memory it is checked when the job has ended."""
@@ -64,7 +71,7 @@ def interrupted(job: Job, reason: str, give_up: bool) -> Result:
 def event(state: State, charter: Charter, work: Work, result: Result) -> Measured:
     """The event that records a result: limits of the charter checked, disturbances of the machine noted."""
     outcome, reason = result.outcome, result.reason
-    limit = charter.max_memory_gb
+    limit = bound(state, charter, work).max_memory_gb
     if outcome is Outcome.SCORED and limit is not None and result.peak_memory > limit * 1e9:
         outcome = Outcome.INVALID
         reason = f"it used {result.peak_memory / 1e9:.2f} GB of memory, and program.md allows {limit:g} GB"

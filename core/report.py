@@ -112,7 +112,7 @@ def _measured(event: ev.Measured) -> str | None:
 
 
 def _owner(event: ev.Measured) -> str:
-    return f"#{event.number}" if event.number else event.role
+    return job_name(event.role, event.number)
 
 
 def _rate(event: ev.Measured) -> str:
@@ -126,8 +126,15 @@ def _judged(experiment: Experiment) -> str:
     gain = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
     words = verdict(experiment)
     return (
-        f"#{experiment.number} {words.upper() if experiment.verdict.kept else words}{score}{gain}: {experiment.finding}"
+        f"#{experiment.number} {words.upper() if experiment.verdict.kept else words}{score}{gain}: "
+        f"{_without(experiment.finding, words)}"
     )
+
+
+def _without(finding: str, words: str) -> str:
+    """A finding without the verdict that stands before it already."""
+    head, colon, rest = finding.partition(": ")
+    return rest if colon and head.lower() in (words, f"it {words}") else finding
 
 
 def verdict(experiment: Experiment, alive: bool = True) -> str:
@@ -203,6 +210,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "provisional": noise.provisional,
         "experiments": len(state.experiments),
         "judged": state.judged,
+        "limits": state.started.limits if state.started else {},
         "tried": state.tried,
         "kept": len(state.kept),
         "verdicts": counts(state),
@@ -247,8 +255,17 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
         f"{job_name(s.get('role', ''), s.get('number'))} {doing(s.get('role', ''), s.get('phase', ''))} {s.get('progress', 0):.0%}"
         for s in live.get("slots", [])
     ]
+    ends = ["then it stops"] if live.get("stopping") else []
     asking = str(live.get("phase") or ("proposing" if live.get("proposing") and not slots else ""))
-    return ", ".join([*slots, *([_one_line(asking)] if asking else [])]) or "between experiments"
+    return (
+        ", ".join([*(slots or starting(state)), *([_one_line(asking)] if asking else []), *ends])
+        or "between experiments"
+    )
+
+
+def starting(state: State) -> list[str]:
+    """Jobs that were launched and have not said anything yet."""
+    return [f"{job_name(launched.role, launched.number)} starting" for launched in state.running.values()]
 
 
 def job_name(role: str, number: int | None) -> str:
@@ -284,7 +301,9 @@ def status(found: dict[str, Any]) -> str:
     untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
     told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
     more = "".join(f"; {count} {words}" for words, count in untried)
-    lines.append(f"  {found['kept']} kept of {found['tried']} tried: {told}{more}")
+    limit = found["limits"].get("max_experiments")
+    ends = f"; ends at {limit} verdicts, {found['judged']} given" if limit and found["loop"]["alive"] else ""
+    lines.append(f"  {found['kept']} kept of {found['tried']} tried: {told}{more}{ends}")
     wide = max((len(e["outcome"]) for e in found["last"]), default=0)
     for e in reversed(found["last"]):
         score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"

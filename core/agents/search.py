@@ -97,11 +97,16 @@ class Search:
 
 def _charter(context: Context) -> Charter:
     """program.md and what the human said since, as far as topics, names and limits are words for it."""
-    skipped = (past.finding.partition(": ")[2] for past in context.past if past.verdict is Verdict.SKIPPED)
+    skipped = tuple(past.finding.partition(": ")[2] for past in context.past if past.verdict is Verdict.SKIPPED)
     names = ideas.names(context.source)
     try:
-        found = read_charter("\n\n".join((context.charter, *context.hints, *skipped)), names)
-        return structs.replace(found, max_params=read_charter(context.charter, names).max_params)
+        said = "\n\n".join((*context.hints, *skipped))
+        found = read_charter("\n\n".join((context.charter, said)), names)
+        weights = found.weights
+        if said.strip():  # what was said since counts more than what was written before
+            now = read_charter(said, names).weights
+            weights = {topic: weight * now[topic] for topic, weight in weights.items()}
+        return structs.replace(found, max_params=read_charter(context.charter, names).max_params, weights=weights)
     except CharterError:
         return Charter()
 
@@ -257,7 +262,11 @@ def _further(context: Context, known: Knobs) -> Draft | None:
         for name in before.keys() & after.keys() & known.keys()
         if (value := of(known[name]).further(before[name], after[name])) is not None
     }
-    return _knobs_draft(context, known, values, f"#{last.number} paid, so one more step that way: ") if values else None
+    return (
+        _knobs_draft(context, known, values, f"#{last.number} was kept, so one more step that way: ")
+        if values
+        else None
+    )
 
 
 def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Random, width: int) -> Draft | None:

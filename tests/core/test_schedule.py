@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -11,7 +13,8 @@ from core import measuring, policy
 from core.charter import Charter
 from core.events import AnyEvent, Judged
 from core.model import CrashClass, Outcome, Result, RunConfig, Verdict
-from core.schedule import Rebase, Work, assess, best_confirmed, noise, repeated, unchecked, wanted
+from core.profiles import PROFILES
+from core.schedule import Rebase, Role, Work, assess, best_confirmed, noise, repeated, unchecked, wanted
 from core.state import State, fold
 
 SEED = [policy.seed(1, index) for index in range(4)]
@@ -188,3 +191,22 @@ def test_memory_that_another_process_took_is_not_blamed_on_the_idea(device: str,
 
 def test_work_is_plain_data() -> None:
     assert Work("best", "fit", 3) == Work("best", "fit", 3, None)
+
+
+@pytest.mark.parametrize(
+    ("role", "binds"), [("baseline", False), ("candidate", True), ("confirm", True), ("best", False), ("rerun", False)]
+)
+def test_limits_bind_what_is_proposed_and_no_yardstick(role: Role, binds: bool, tmp_path: Path) -> None:
+    """A best that is larger than a later program.md allows still measures what is smaller."""
+    found, limits = state(proposed(1)), Charter(max_params=10, max_memory_gb=1.0)
+    work = Work(role, "c1", SEED[0], 1)
+    job = measuring.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "00001" / "j", 64 << 30)
+    assert (job.max_params == 10) is binds and (job.memory_limit == 10**9) is binds
+    large = Result(job="j", outcome=Outcome.SCORED, val_bpb=1.0, peak_memory=2 * 10**9)
+    assert (measuring.event(found, limits, work, large).outcome == "invalid") is binds
+
+
+def test_the_train_py_that_a_run_begins_with_keeps_the_limits(tmp_path: Path) -> None:
+    found, work = state(baseline=False), Work("baseline", "fit", SEED[0])
+    limits = Charter(max_params=10)
+    assert measuring.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "0" / "j", 64 << 30).max_params == 10

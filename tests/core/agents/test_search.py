@@ -99,7 +99,7 @@ def test_after_a_keep_it_takes_one_more_step_that_way() -> None:
     kept = replace(judged(1, moved, 0.05), verdict=Verdict.KEEP)
     after = replace(context(2, (kept,)), source=source, parent=kept.fingerprint)
     found = Search().propose_now(after)
-    assert found.meta["knobs"] == {"MATRIX_LR": 0.045} and "#1 paid" in found.hypothesis
+    assert found.meta["knobs"] == {"MATRIX_LR": 0.045} and "#1 was kept, so" in found.hypothesis
     again = replace(judged(2, found, -0.01), parent=kept.fingerprint)
     other = Search().propose_now(replace(after, past=(kept, again), number=3))
     assert other.meta.get("knobs") != found.meta["knobs"], "a step that failed is not taken again"
@@ -196,3 +196,17 @@ def test_the_way_that_is_asked_for_is_the_way_it_goes() -> None:
     told = replace(context(), hints=("Please try a lower MATRIX_LR.",))
     found = Search().propose_now(told)
     assert found.meta["knobs"]["MATRIX_LR"] < found.meta["from"]["MATRIX_LR"]
+
+
+def test_what_is_said_now_counts_more_than_a_program_md_that_names_everything() -> None:
+    charter = (ROOT / "program.md").read_text()
+
+    def share(*hints: str) -> int:
+        told = (
+            replace(context(number, charter=charter, seed=seed), hints=hints)
+            for number in range(2, 12, 2)
+            for seed in range(4)
+        )
+        return sum(Search().propose_now(each).topic == "normalisation" for each in told)
+
+    assert share("Focus on normalisation, please.") > 2 * share() and share() < 10
