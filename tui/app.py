@@ -79,6 +79,7 @@ class AutoResearch(Human, App[str]):
         self._plotted = self._shown = 0.0
         self._noise: Noise | None = None
         self._rung: set[int] = set()
+        self._loss_of = ""  # whose curve is drawn
         self._small = self._zoomed = False
         self._current: Widget | None = None
         self._rest: Timer | None = None
@@ -121,6 +122,8 @@ class AutoResearch(Human, App[str]):
 
     def action_pane(self, number: int) -> None:
         """Focus a pane by its number; on a small screen, show it."""
+        if self.now.tiny:
+            return
         for pane in self.screen.query(".pane"):
             if getattr(pane, "NUMBER", 0) == number:
                 pane.focus()
@@ -165,7 +168,7 @@ class AutoResearch(Human, App[str]):
             return
         parts = []
         for pane in PANES:
-            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md')}"
+            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md').removeprefix('the ')}"
             here = self._current is not None and isinstance(self._current, pane)
             parts.append(f"[reverse] {name} [/reverse]" if here else f" {name} ")
         self.query_one("#tabs", Static).update("".join(parts))
@@ -216,8 +219,10 @@ class AutoResearch(Human, App[str]):
         words = [line for event in lines if (line := report.line(event, state))]
         if words:
             main.query_one(ActivityPane).add(words)
+        if (news.first or news.events) and state.config is not None:
+            self._noise = schedule.noise(state)
         if news.first or any(isinstance(event, ev.Judged | ev.Measured) for event in news.events):
-            main.query_one(NightPane).show(view.night(state))
+            main.query_one(NightPane).show(view.night(state, self._noise))
         if news.program:
             main.query_one(ProgramPane).show(self.bridge.program_text)
         if (
@@ -228,8 +233,6 @@ class AutoResearch(Human, App[str]):
             self._show_program()
         if news.machine:
             main.query_one(MachinePane).show(self.bridge.machine)
-        if (news.first or news.events) and state.config is not None:
-            self._noise = schedule.noise(state)
         self._show_change()
         self._show_loss(force=bool(news.events) or news.first)
         self._show_status()
@@ -267,7 +270,10 @@ class AutoResearch(Human, App[str]):
             return "loss –"
         tail.read()
         loss = slots[-1].loss if slots else tail.curve.loss[-1] if tail.curve.loss else None
-        return f"loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARK)}" if loss is not None else "loss –"
+        if loss is None:
+            return "loss –"
+        whose = slots[-1].name if slots else f"#{self.followed.number}" if self.followed else ""
+        return f"{whose} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARK)}"
 
     def _show_change(self) -> None:
         pane, found = self.screen_stack[0].query_one(ChangePane), self.followed
@@ -299,10 +305,10 @@ class AutoResearch(Human, App[str]):
         slot = self._slot()
         ours = self._tail(self._metrics())
         fresh = [tail.read() for tail in (reference, ours) if tail is not None]
-        if not (force or any(fresh)):
-            return
-        self._plotted = now
         name = slot.name if slot else f"#{self.followed.number}" if self.followed else ""
+        if not (force or any(fresh) or name != self._loss_of):
+            return
+        self._plotted, self._loss_of = now, name
         curve = ours.curve if ours else Curve()
         same = best is not None and ours is not None and best == ours.path
         other = reference.curve if reference is not None and not same else Curve()
@@ -375,10 +381,10 @@ class AutoResearch(Human, App[str]):
     def _look_at_keys(self) -> None:
         state = self.bridge.state
         found = self.target
-        waiting = view.waiting(self.bridge.live)
+        waiting, page = view.waiting(self.bridge.live), isinstance(self.screen, DetailScreen)
         now = keys.Now(
             alive=self.bridge.pid is not None,
-            waiting=waiting is not None,
+            waiting=waiting is not None and (not page or (found is not None and found.number == waiting.number)),
             paused=state.paused,
             running=any(launched.number is not None for launched in state.running.values()),
             selected=found is not None,
@@ -386,7 +392,7 @@ class AutoResearch(Human, App[str]):
             rerunning=found is not None and found.number in state.reruns,
             zoomed=self._zoomed,
             auto=state.gate == "auto",
-            detail=isinstance(self.screen, DetailScreen),
+            detail=page,
             tiny=self.screen_stack[0].has_class("-tiny"),
         )
         for line in self.screen.query(KeysLine):
@@ -440,6 +446,9 @@ class AutoResearch(Human, App[str]):
         self.push_screen(screen, back)
         self.call_after_refresh(self._look_at_keys)
 
+    def on_detail_screen_walked(self) -> None:
+        self._look_at_keys()
+
     def action_explain(self) -> None:
         if not isinstance(self.screen, HelpScreen):
             self._read(HelpScreen([(pane.NUMBER, pane.NAME, pane.ABOUT) for pane in (*PANES, StandingPane)]))
@@ -483,7 +492,10 @@ class AutoResearch(Human, App[str]):
     def action_detach(self) -> None:
         name = self.bridge.folder.name
         if self.bridge.pid is None:
-            self.exit(f"Closed. Run {name} has no loop; {report.going_on(name)} continues it.")
+            home = (
+                f" `.venv/bin/python -m core.cli apply {name}` takes its best home." if self.bridge.state.kept else ""
+            )
+            self.exit(f"Closed. Run {name} has no loop; {report.going_on(name)} continues it.{home}")
         else:
             waits = " When nobody watches, what waits for an answer is approved." if self.now.waiting else ""
             self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.{waits}")
@@ -504,9 +516,18 @@ class AutoResearch(Human, App[str]):
                     key.about.replace("[", "\\["),
                     lambda action=action: self._by_name(action),
                 )
+        yield SystemCommand("Screenshot", "Save what is shown as a picture in the run's folder.", self._picture)
         for command in super().get_system_commands(screen):
-            if command.title in ("Theme", "Screenshot", "Maximize", "Minimize"):
+            if command.title == "Theme":
                 yield command
+
+    def _picture(self) -> None:
+        try:
+            path = self.save_screenshot(f"screen-{time.strftime('%H%M%S')}.svg", str(self.bridge.folder))
+        except OSError as error:
+            self.tell(f"The picture cannot be saved ({error.strerror}).", wrong=True)
+        else:
+            self.tell(f"The picture is in {path}.")
 
     async def _by_name(self, action: str) -> None:
         await self.run_action(action)

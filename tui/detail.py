@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -10,6 +11,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -23,6 +25,7 @@ from tui.prompt import Prompt
 from tui.view import metrics_of
 
 LIVE_S = 2.0
+LABEL = 12  # columns
 OUTPUT = 4000  # characters of the trainer's output that are shown
 
 
@@ -43,6 +46,9 @@ class Run(Protocol):
 
 class DetailScreen(Screen[int]):
     """Dismissed with the number that was looked at last."""
+
+    class Walked(Message):
+        """Another experiment is shown: other keys may make sense."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *MOVES,
@@ -97,6 +103,7 @@ class DetailScreen(Screen[int]):
         self.number = self._numbers[min(len(self._numbers) - 1, max(0, here + step))]
         self.show()
         self.query_one(Body).scroll_home(animate=False)
+        self.post_message(self.Walked())
 
     def show(self) -> None:
         """Draw the experiment as the journal knows it now."""
@@ -107,12 +114,12 @@ class DetailScreen(Screen[int]):
         body = self.query_one(Body)
         said = words.verdict(experiment, self._run.pid is not None)
         body.head(f"#{self.number} {said}")
-        self.query_one("#facts", Static).update(_facts(state, experiment, said))
+        width = body.scrollable_content_region.width
+        self.query_one("#facts", Static).update(_facts(state, experiment, said, width))
         ours, parents = _curve(state, self._folder, experiment.commit), _curve(state, self._folder, experiment.parent)
         plot = self.query_one(Plot)
         plot.display = bool(ours.loss)
         plot.show(lambda p: _draw(p, ours, parents))
-        width = body.scrollable_content_region.width
         self.query_one("#more", Static).update(_more(self._folder, experiment, ours, parents, width))
 
 
@@ -133,22 +140,22 @@ def _draw(plot: Plot, ours: Curve, parents: Curve) -> None:
     plot.range_x(0.0, 1.0)
 
 
-def _facts(state: State, e: Experiment, said: str) -> Content:
+def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
     """Hypothesis, finding, and the verdict with its arithmetic; `said` is the verdict in words."""
+    pair = partial(_pair, width)
     rows: list[Content] = [Content.styled(words.clean(e.hypothesis, 10_000), "bold"), Content("")]
     if e.finding:
-        rows.append(_pair("finding", words.clean(e.finding, 4000)))
+        rows.append(pair("finding", words.clean(e.finding, 4000)))
     reason = words.clean(e.reason)
-    rows.append(_pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
-    old = state.mean(e.parent)
+    rows.append(pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
     scores = state.scores.get(e.commit, {})
     if e.val_bpb is not None:
         each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
-        rows.append(_pair("val_bpb", f"{words.bpb(e.val_bpb)} against the parent's {words.bpb(old)}; {each}"))
+        rows.append(pair("val_bpb", f"{words.bpb(e.val_bpb)} against the parent's {_theirs(state, e)}; {each}"))
     if e.gain is not None:
         error = f" ± {e.error:.4f}" if e.error is not None else ""
         rows.append(
-            _pair("change", f"{words.change(-e.gain)}{error} over {e.pairs} pair{'s' if e.pairs != 1 else ''} on the same seeds; "
+            pair("change", f"{words.change(-e.gain)}{error} over {e.pairs} pair{'s' if e.pairs != 1 else ''} on the same seeds; "
                           f"noise of one run {e.sigma:.4f}"
                           f"{', within noise' if e.within_noise else ''}")
         )  # fmt: skip
@@ -160,29 +167,39 @@ def _facts(state: State, e: Experiment, said: str) -> Content:
         f"{e.params:,} parameters" if e.params else "",
     ]
     rows.append(
-        _pair(
+        pair(
             "cost",
             ", ".join(filter(None, cost)) or ("nothing yet" if e.verdict is None else "nothing: it was not trained"),
         )
     )
     answer = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
     revised = ", revised by you" if e.revised else ""
-    rows.append(_pair("agent", f"{words.clean(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
+    rows.append(pair("agent", f"{words.clean(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
     told = [
         f"{name.replace('_', ' ')} {e.meta[name]}"
         for name in ("format", "tries", "prompt_tokens", "tokens")
         if name in e.meta
     ]
     if told:
-        rows.append(_pair("model", ", ".join(told)))
+        rows.append(pair("model", ", ".join(told)))
     if e.meta.get("instead"):
-        rows.append(_pair("instead of", f"{e.meta['instead']}: {words.clean(str(e.meta.get('why', '')), 400)}"))
+        rows.append(pair("instead of", f"{e.meta['instead']}: {words.clean(str(e.meta.get('why', '')), 400)}"))
     fact = state.facts.get(e.commit)
     if fact is not None and fact.probes:
-        rows.append(_pair("probes", _probes(fact.probes)))
+        rows.append(pair("probes", _probes(fact.probes)))
     if fact is not None and fact.unprotected:
-        rows.append(_pair("unprotected", ", ".join(fact.unprotected)))
+        rows.append(pair("unprotected", ", ".join(fact.unprotected)))
     return Content("\n").join(rows)
+
+
+def _theirs(state: State, e: Experiment) -> str:
+    """The parent's score on the seeds that both were trained with, which the change is computed from; and its mean where that is another."""
+    ours, theirs = state.scores.get(e.commit, {}), state.scores.get(e.parent, {})
+    shared = [theirs[seed] for seed in ours if seed in theirs]
+    mean = words.bpb(state.mean(e.parent))
+    if not shared or len(shared) == len(theirs):
+        return mean
+    return f"{sum(shared) / len(shared):.4f} on the same seed{'s' if len(shared) > 1 else ''} ({mean} over all of its {len(theirs)})"
 
 
 def _more(folder: Path, e: Experiment, ours: Curve, parents: Curve, width: int) -> Content:
@@ -203,9 +220,9 @@ def _more(folder: Path, e: Experiment, ours: Curve, parents: Curve, width: int) 
     output = _output(own)
     if output:
         rows += [Content.styled("output of the trainer", "bold"), Content(words.clean_lines(output)), Content("")]
-    rows.append(_pair("git", f"git show {e.commit[:12]}"))
+    rows.append(_pair(width, "git", f"git show {e.commit[:12]}"))
     files = sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) if own.is_dir() else []
-    rows.append(_pair("files", f"{folder.parent.name}/{folder.name}/{own.name}: {', '.join(files[:12])}"))
+    rows.append(_pair(width, "files", f"{folder.parent.name}/{folder.name}/{own.name}: {', '.join(files[:12])}"))
     return Content("\n").join(rows)
 
 
@@ -222,5 +239,5 @@ def _probes(found: Mapping[str, float]) -> str:
     return f"{found.get('probes', 0):.0f} secret questions were answered as an honest model does"
 
 
-def _pair(name: str, text: str) -> Content:
-    return Content.assemble((f"{name:<12}", "$foreground 60%"), text)
+def _pair(width: int, name: str, text: str) -> Content:
+    return Content.assemble((f"{name:<{LABEL}}", "$foreground 60%"), words.hanging(text, width, LABEL))

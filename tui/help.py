@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,7 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui import keys
+from tui import keys, words
 from tui.panes.base import MOVES, Pane
 
 INTRO = (
@@ -19,6 +20,18 @@ INTRO = (
     "better). Real improvements are kept as commits. This app only watches and sends commands: close it at any time, the "
     "loop goes on."
 )
+LEFT = 18  # columns of what is explained
+FIGURES = (
+    ("best", "The train.py that the next proposal starts from, by the mean val_bpb of all its trainings: it moves when it is measured again."),
+    ("±", "The noise of one score: a standard deviation, from trainings of one train.py with other seeds; provisional while these are few."),
+    ("change", "Against the train.py that was changed, on the same seeds; negative is better. The difference of two means may be another."),
+    ("9/41 kept", "Kept of all that were tried. Skipped and interrupted ones were not tried, but --max-experiments counts the skipped."),
+    ("11.6/h", "Experiments an hour, over the last three hours."),
+    ("0:42, held", "What waits is approved when its minute is over. The clock stands still while you edit, type a reason, or read help."),
+    ("no loop", "Only looking works then. What needs the loop (approve, rerun, overrule, tell, your own) does so again when the run goes on."),
+    ("the result", "`apply` commits the best to your checkout, `report` scores it on data that no experiment has seen, `notebook` says "
+                   "what was learnt: autoresearch --help."),
+)  # fmt: skip
 
 
 class HelpPane(Pane):
@@ -45,29 +58,35 @@ class HelpScreen(ModalScreen[None]):
         page = HelpPane()
         page.head("help · escape goes back")
         with page:
-            yield Static(self._text())
+            yield Static(id="help-text")
         yield Static("escape back  j k scroll", id="page-keys")
 
     def on_mount(self) -> None:
         self.query_one(HelpPane).focus()
 
-    def _text(self) -> Content:
+    def on_resize(self) -> None:
+        width = self.query_one(HelpPane).scrollable_content_region.width
+        self.query_one("#help-text", Static).update(self._text(width))
+
+    def _text(self, width: int) -> Content:
+        row = partial(_line, width)
         rows: list[Content] = [Content(INTRO), Content(""), Content.styled("panes", "bold $accent")]
-        rows += [_row(str(number), f"{name}: {about}") for number, name, about in self._panes]
+        rows += [row(str(number), f"{name}: {about}") for number, name, about in self._panes]
         group = ""
         for key in keys.KEYS:
             if key.group != group:
                 group = key.group
                 rows += [Content(""), Content.styled(group, "bold $accent")]
             rows.append(
-                _row(" ".join(k if k == "ctrl+p" else keys.SHOWN.get(k, k) for k in key.keys.split(",")), key.about)
+                row(" ".join(k if k == "ctrl+p" else keys.SHOWN.get(k, k) for k in key.keys.split(",")), key.about)
             )
-        rows.append(
-            _row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again.")
-        )
-        rows.append(_row("1 - 7", "Focus a pane; on a small screen, show it. 8 says how the run stands."))
+        rows.append(row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again."))
+        rows.append(row("1 - 7", "Focus a pane; on a small screen, show it. 8 says how the run stands."))
+        rows += [Content(""), Content.styled("words and figures", "bold $accent")]
+        rows += [row(name, about) for name, about in FIGURES]
         return Content("\n").join(rows)
 
 
-def _row(left: str, right: str) -> Content:
-    return Content.assemble((f"  {left:<16}", "bold"), right.replace("`", ""))
+def _line(width: int, left: str, right: str) -> Content:
+    text = words.hanging(right.replace("`", ""), width, LEFT)
+    return Content.assemble((f"  {left}".ljust(LEFT), "bold"), text)

@@ -15,7 +15,7 @@ from textual.app import App
 from core import commands, edits
 from core.model import Verdict
 from core.state import Experiment, experiment_id
-from tui import clipboard, diffs, editor, view, words
+from tui import clipboard, diffs, editor, keys, view, words
 from tui.menu import Menu
 from tui.prompt import Prompt
 
@@ -83,13 +83,16 @@ class Human(App[str]):
         return False
 
     def tell(self, words: str, wrong: bool = False, seconds: float = 5.0) -> None:
-        """One note at a time, at the lower right."""
-        self.clear_notifications()
+        """A note at the lower right."""
         width = max(
             30, self.size.width * 2 // 3
         )  # wrapped here: Textual cuts a line off a toast that just does not fit
         words = "\n".join(textwrap.wrap(words, width, break_on_hyphens=False))
         self.notify(words, severity="warning" if wrong else "information", timeout=seconds, markup=False)
+
+    def on_notify(self) -> None:
+        """One note at a time: it takes the place of the one before, however quickly it comes."""
+        self.clear_notifications()
 
     def later(self, command: commands.Command, quiet: bool = False) -> None:
         """The same from where nothing can wait."""
@@ -107,6 +110,11 @@ class Human(App[str]):
 
     def _sees(self, number: int, key: str) -> bool:
         """Nobody decides on what is not on the screen: it is shown first."""
+        details: int | None = getattr(self.screen, "number", None)  # of one experiment
+        if details is not None:
+            if details != number:
+                self.tell(keys.ANOTHER_WAITS)
+            return details == number
         if self.followed is not None and self.followed.number == number == self.seen:
             return True
         self.show_waiting()
@@ -166,16 +174,24 @@ class Human(App[str]):
         source = self._edit(draft if begun else self.bridge.folder / "train.py", draft)
         if source is None:
             if begun:
-                self.tell(f"Your text is kept in {draft}; E opens it again, until you delete it.", seconds=10)
+                self.tell(f"Your text is kept in {draft}; E opens it again. Emptied, it is dropped.", seconds=10)
             else:
                 draft.unlink(missing_ok=True)
             return
         self._begun = None
+        if not source.strip():
+            draft.unlink(missing_ok=True)
+            self.tell("The text was empty and is dropped; E begins anew with the best.")
+            return
         try:
             edits.check(source)
         except edits.EditError as error:
             self._begun = draft, parent
-            self.tell(f"{error} Your text is kept in {draft}; E opens it again.", wrong=True, seconds=10)
+            self.tell(
+                f"{error} Your text is kept in {draft}; E opens it again. Emptied, it is dropped.",
+                wrong=True,
+                seconds=10,
+            )
             return
 
         def done(hypothesis: str | None) -> None:
@@ -298,7 +314,7 @@ class Human(App[str]):
             if choice is not None:
                 self.later(commands.Overrule(number=number, verdict=Verdict(choice)))
 
-        self.push_screen(Menu(f"#{number} is {words.verdict(found)}. Your verdict?", choices), done)
+        self.push_screen(Menu(f"#{number}: {words.verdict(found)}. Your verdict?", choices), done)
 
     async def action_copy(self) -> None:
         found = self.target

@@ -38,7 +38,7 @@ class Key:
     otherwise: str = ""  # what is said when it is pressed and makes no sense
 
 
-NOTHING_WAITS = "Nothing waits for your answer."
+NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does not wait for your answer."
 
 
 def _waiting(now: Now) -> bool:
@@ -88,6 +88,10 @@ FOOTER = (  # the most wanted first: a small terminal has no room for all
     "rerun", "overrule", "program", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop", "command_palette",
 )  # fmt: skip
 IN_DETAIL = (
+    "approve",
+    "skip",
+    "skip_why",
+    "revise",
     "rerun",
     "overrule",
     "copy",
@@ -138,6 +142,8 @@ def pointless(character: str, now: Now) -> str:
     if now.tiny:
         return ""
     known = [key for key in KEYS if key.keys == character and not (now.detail and key.action not in IN_DETAIL)]
+    if now.detail and known and known[0].otherwise == NOTHING_WAITS and not known[0].valid(now):
+        return ANOTHER_WAITS
     return next((key.otherwise for key in known if not key.valid(now)), "")
 
 

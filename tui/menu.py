@@ -27,7 +27,7 @@ class Menu(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="menu"):
-            yield Label(self._question, markup=False)
+            yield Label(f"{self._question}  (escape leaves it as it is)", markup=False)
             yield OptionList(*(Option(f"{key}  {words}", id=name) for key, name, words in self._choices), markup=False)
 
     def on_mount(self) -> None:

@@ -52,8 +52,18 @@ class StandingScreen(ModalScreen[None]):
         self._show()
         self.set_interval(LIVE_S, self._show)
 
+    def on_resize(self) -> None:
+        self._show()
+
     def _show(self) -> None:
-        text = words.clean_lines(self._text())
+        width = self.query_one(StandingPane).scrollable_content_region.width
+        text = "\n".join(_wrapped(line, width) for line in words.clean_lines(self._text()).splitlines())
         if text != self._shown:
             self._shown = text
             self.query_one("#standing-text", Static).update(Content(text))
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line whose further lines begin below its third letter: what belongs to a line is seen."""
+    lead = len(line) - len(line.lstrip())
+    return " " * lead + words.hanging(line.lstrip(), width, lead + 2) if len(line) > width else line

@@ -98,6 +98,7 @@ class Night:
     kept: tuple[tuple[int, float], ...]
     failed: tuple[int, ...]
     stairs: tuple[tuple[int, float], ...]
+    sigma: float = 0.0  # noise of one score
 
 
 def slots(state: State, live: Mapping[str, Any]) -> list[Slot]:
@@ -171,6 +172,8 @@ def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool
         return "finished" if state.finished else "stopped" if state.stopped else "dead"
     if slot is not None:
         return f"{slot.name} {slot.words}"
+    if jobs := report.starting(state):
+        return jobs[-1]
     if waiting(live):
         return "waiting for you"
     if state.paused:
@@ -240,7 +243,7 @@ def row(state: State, experiment: Experiment, alive: bool = True) -> Row:
     )
 
 
-def night(state: State) -> Night:
+def night(state: State, noise: Noise | None) -> Night:
     """The picture of the whole run; experiment 0 is the baseline."""
     baseline = state.mean(state.fit.commit) if state.fit else None
     best, better = baseline, set(state.kept)
@@ -261,7 +264,7 @@ def night(state: State) -> Night:
             failed.append(number)
     if stairs and state.experiments:
         stairs.append((max(state.experiments), stairs[-1][1]))
-    return Night(tuple(scored), tuple(kept), tuple(failed), tuple(stairs))
+    return Night(tuple(scored), tuple(kept), tuple(failed), tuple(stairs), noise.sigma if noise else 0.0)
 
 
 def metrics_of(state: State, folder: Path, commit: str) -> Path | None:

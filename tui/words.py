@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 
 from core.model import Verdict
 from core.plain import clean as clean
@@ -79,6 +80,11 @@ def span(seconds: float) -> str:
         return f"{max(0, seconds):.0f}s"
     minutes = int(seconds // 60)
     return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m"
+
+
+def hanging(text: str, width: int, indent: int) -> str:
+    """Text that begins `indent` columns from the left, wrapped to `width` so that all its lines do."""
+    return ("\n" + " " * indent).join(textwrap.wrap(text, max(20, width - indent), break_on_hyphens=False))
 
 
 def bar(share: float, width: int) -> tuple[str, str]:

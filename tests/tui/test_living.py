@@ -369,10 +369,65 @@ async def test_in_a_tiny_terminal_only_leaving_works(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=(60, 16)) as pilot:
         await until(pilot, lambda: app.bridge.loaded and app.now.tiny)
-        await pilot.press("a", "question_mark", "enter")
+        await pilot.press("a", "question_mark", "enter", "8")
         assert len(app.screen_stack) == 1 and not living.heard
         await pilot.press("q")
     assert "goes on" in (app.return_value or "")
+
+
+async def test_what_waits_is_answered_from_its_details_and_nothing_else_is(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("G", "enter", "left_square_bracket")
+        await until(pilot, lambda: app.now.detail and not app.now.waiting)
+        await pilot.press("a", "s")
+        await until(pilot, lambda: any("does not wait" in note.message for note in app._notifications))
+        await pilot.press(*["right_square_bracket"] * 20)
+        await until(pilot, lambda: app.now.waiting)
+        assert "a approve" in screen_text(app) and not living.told(commands.Approve) and not living.told(commands.Skip)
+        await pilot.press("a")
+        await until(pilot, lambda: living.told(commands.Approve))
+        assert living.told(commands.Approve)[0].number == 11 and isinstance(app.screen, DetailScreen)
+        await pilot.press("S", *"no", "enter")
+        await until(pilot, lambda: living.told(commands.Skip))
+        assert living.told(commands.Skip)[0].reason == "no"
+
+
+async def test_one_note_at_a_time_however_quickly_they_come(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        for number in range(5):
+            app.tell(f"note {number}")
+        await until(pilot, lambda: [note.message for note in app._notifications] == ["note 4"])
+
+
+async def test_a_picture_of_the_screen_lies_in_the_runs_folder(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("colon", *"screenshot")
+        await pilot.pause(0.5)
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: list(living.folder.glob("screen-*.svg")))
+        await until(pilot, lambda: any("screen-" in note.message for note in app._notifications))
+
+
+async def test_an_own_text_that_is_emptied_is_dropped(
+    living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "editor"
+    program.write_text('#!/bin/sh\n: > "$1"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("VISUAL", str(program))
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+        await pilot.press("E")
+        await until(pilot, lambda: any("dropped" in note.message for note in app._notifications))
+        assert not list(living.folder.glob("own-*.py")) and not app.query_one(Prompt).display
 
 
 async def test_a_theme_repaints_the_table(living: Living) -> None:

@@ -42,7 +42,7 @@ class MachinePane(Pane):
             lines.append(_meter("ram", None))
         if machine.trainer_cpu is not None or machine.trainer_memory is not None:
             cpu = f"{machine.trainer_cpu:.0f}%" if machine.trainer_cpu is not None else "n/a"
-            lines.append(Content(f"trainer {cpu} of a core, {words.memory(machine.trainer_memory)}"))
+            lines.append(Content(f"trainer {cpu} cpu, {words.memory(machine.trainer_memory)}"))
         self.query_one("#figures", Static).update(Content("\n").join(lines), layout=len(lines) != self._count)
         self._count = len(lines)
 

@@ -12,7 +12,10 @@ from tui.plots import Plot
 from tui.view import Night
 
 FINER = 2  # than the terminal's cells: where dots count as apart
-ROOM = 1.5  # how far above the baseline is shown, in units of what was gained
+ROOM, NOISES = (
+    1.5,
+    3.0,
+)  # how far above the baseline is shown, in units of what was gained, or of the noise of one score
 
 
 class NightPane(Pane):
@@ -21,7 +24,8 @@ class NightPane(Pane):
     NUMBER: ClassVar[int] = 6
     NAME: ClassVar[str] = "the night"
     ABOUT: ClassVar[str] = (
-        "val_bpb of every experiment in order: ● kept, · not kept, × failed at the upper edge, and the best so far as a staircase."
+        "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase. "
+        "What failed, or scored far worse, lies at the upper edge."
     )
 
     def compose(self) -> ComposeResult:
@@ -35,12 +39,19 @@ class NightPane(Pane):
         self.query_one(Plot).show(lambda plot: draw(plot, night))
 
 
+def span(night: Night) -> tuple[float, float]:
+    """The val_bpb at the lower and at the upper edge: the whole staircase, all that is better, and of what is worse as much as
+    was gained, or as the noise explains."""
+    levels = [value for _, value in night.stairs]
+    start, best = levels[0], min(levels)
+    low = min([best, *(value for _, value in night.scored)])
+    room = max(ROOM * (start - best), 0.3 * (start - low), NOISES * night.sigma, 0.004)
+    return low - 0.1 * room, max(levels) + room
+
+
 def draw(plot: Plot, night: Night) -> None:
     """Everything in its range: what scored far worse lies at the upper edge."""
-    start, best = night.stairs[0][1], min(value for _, value in night.stairs)
-    low = min([best, *(value for _, value in night.scored)])
-    room = max(ROOM * (start - best), 0.3 * (start - low), 0.004)
-    top, bottom = start + room, low - 0.1 * room
+    bottom, top = span(night)
     xs, ys = [], []
     for (x0, y0), (x1, _) in zip(night.stairs, night.stairs[1:], strict=False):
         xs += [x0, x1]
@@ -58,5 +69,8 @@ def draw(plot: Plot, night: Night) -> None:
     plot.range_y(bottom, top)
     plot.range_x(0, last)
     plot.ticks_x([0, last], ["0", str(last)])
-    marks = sorted({best, start})
-    plot.ticks_y(marks, [f"{mark:.3f}" for mark in marks])
+    above = "≥" if any(value > top for _, value in night.scored) else ""
+    marks = {mark: f"{mark:.3f}" for mark in sorted({night.stairs[0][1], min(y for _, y in night.stairs)})} | {
+        top: f"{above}{top:.3f}"
+    }
+    plot.ticks_y(list(marks), list(marks.values()))
