@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from core import diagnosis, edits, ideas
 from core import events as ev
-from core.agents.base import Agent, Context, Past, Understood, checked
+from core.agents.base import Agent, AgentFailed, Context, Past, Understood, checked
 from core.diagnosis import Training
 from core.laboratory import OF_ITS_OWN, Laboratory
 from core.model import CrashClass, Proposal, Verdict
@@ -78,7 +78,7 @@ class Proposer:
         try:
             found = Understood.of(await restate(lab.charter_text))
         except Exception as error:  # whatever it is, it must not keep the agent from proposing
-            found = Understood(meta=getattr(error, "meta", {}))
+            found = Understood(meta=error.meta if isinstance(error, AgentFailed) else {})
         self._failures = 0 if found.words else self._failures + 1
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
         lab.restated(found.words, found.meta)

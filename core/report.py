@@ -229,13 +229,16 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
 
 def understood(state: State) -> tuple[str, ...]:
     """What was understood of program.md, and whether the run stands on more than that allows."""
-    if state.charter is None:
-        return ()
-    limit, params = state.charter.limits.get("max_params"), state.params
+    words = state.charter.understood if state.charter else ()
+    return (warning, *words) if (warning := over(state)) else words
+
+
+def over(state: State) -> str:
+    """That the best itself is over a limit of program.md; '' where it is not."""
+    limit, params = state.charter.limits.get("max_params") if state.charter else None, state.params
     if not limit or not params or params <= limit:
-        return state.charter.understood
-    words = f"the best itself has {params:,} parameters: only a change that makes it smaller passes"
-    return (words, *state.charter.understood)
+        return ""
+    return f"the best itself has {params:,} parameters: only a change that makes it smaller passes"
 
 
 def going_on(name: str) -> str:

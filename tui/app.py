@@ -80,6 +80,7 @@ class AutoResearch(Human, App[str]):
         self._noise: Noise | None = None
         self._rung: set[int] = set()
         self._loss_of = ""  # whose curve is drawn
+        self._asks = False  # whether a proposal waited when the panes were last told
         self._small = self._zoomed = False
         self._current: Widget | None = None
         self._rest: Timer | None = None
@@ -91,9 +92,7 @@ class AutoResearch(Human, App[str]):
         yield Static(id="tabs")
         with Container(id="panes"):
             for pane in [kind() for kind in PANES]:
-                pane.display = (
-                    False  # until there is something to show: empty ones would be laid out and drawn for nothing
-                )
+                pane.display = False  # until the journal is read: empty ones would be drawn for nothing
                 yield pane
         yield Static(id="tiny")
         yield Prompt()
@@ -196,9 +195,9 @@ class AutoResearch(Human, App[str]):
         if not self.screen_stack or not self.screen_stack[0].query(ExperimentsPane):
             return  # the app is closing
         asked = bool(self.bridge.live.get("waiting"))
-        if news == News(live=True) and asked == self.now.waiting and time.monotonic() - self._shown < LIVE_S:
+        if news == News(live=True) and asked == self._asks and time.monotonic() - self._shown < LIVE_S:
             return
-        self._shown = time.monotonic()
+        self._shown, self._asks = time.monotonic(), asked
         state = self.bridge.state
         main = self.screen_stack[0]
         numbers: Iterable[int]
@@ -355,7 +354,7 @@ class AutoResearch(Human, App[str]):
         first = next((n for n, e in state.experiments.items() if charter and e.charter == charter.sha), None)
         read = bool(charter and charter.sha and self.bridge.program_sha() not in ("", charter.sha))
         self.screen_stack[0].query_one(ProgramPane).tell(
-            first, read, report.understood(state), charter.problem if charter else ""
+            first, read, charter.understood if charter else (), report.over(state), charter.problem if charter else ""
         )
 
     # -- keys -----------------------------------------------------------------------------------------------------
@@ -497,7 +496,8 @@ class AutoResearch(Human, App[str]):
             )
             self.exit(f"Closed. Run {name} has no loop; {report.going_on(name)} continues it.{home}")
         else:
-            waits = " When nobody watches, what waits for an answer is approved." if self.now.waiting else ""
+            asks = view.waiting(self.bridge.live) is not None
+            waits = " When nobody watches, what waits for an answer is approved." if asks else ""
             self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.{waits}")
 
     async def action_quit(self) -> None:

@@ -33,8 +33,9 @@ class ProgramPane(Pane):
         self._text = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(id="understood")
+        yield Static(id="trouble")
         yield Static(id="charter")
+        yield Static(id="understood")
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.show(self._text))
@@ -44,20 +45,22 @@ class ProgramPane(Pane):
         self._text = text
         self.query_one("#charter", Static).update(_Charter(words.clean_lines(_body(text)), self.app.theme_variables))
 
-    def tell(self, used_from: int | None, changed: bool, understood: Sequence[str], problem: str) -> None:
-        """Which experiments used this text, and what the loop makes of it."""
+    def tell(self, used_from: int | None, changed: bool, understood: Sequence[str], warning: str, problem: str) -> None:
+        """Which experiments used this text, and what the loop makes of it: above it what a human must know, below it the rest."""
         if problem:
             self.head("program.md", "cannot be used")
         elif changed:
             self.head("program.md", "changed, used next")
         else:
             self.head("program.md", f"used from #{used_from}" if used_from else "")
-        told = [Content.assemble(("Understood: ", "bold"), Content("; ".join(understood)))] if understood else []
-        if problem:
-            told.append(Content.styled(problem, "$error"))
-        box = self.query_one("#understood", Static)
-        box.display = bool(told)
-        box.update(Content("\n").join(told))
+        self._put("#trouble", Content.styled(problem or warning, "$error" if problem else "$warning"))
+        words = "; ".join(understood)
+        self._put("#understood", Content.assemble(("Understood: ", "bold"), words) if words else Content(""))
+
+    def _put(self, where: str, content: Content) -> None:
+        box = self.query_one(where, Static)
+        box.display = bool(content.plain)
+        box.update(content)
 
 
 class _Heading(markdown.Heading):
