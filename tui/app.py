@@ -24,7 +24,7 @@ from core.noise import Noise
 from core.state import Experiment, experiment_id
 from tui import keys, view
 from tui.bridge import Bridge, News
-from tui.curves import Curve, Tail, last_lines
+from tui.course import Courses
 from tui.detail import DetailScreen
 from tui.footer import KeysLine
 from tui.help import HelpScreen
@@ -40,14 +40,13 @@ from tui.panes.program import ProgramPane
 from tui.panes.status import StatusLine
 from tui.prompt import Prompt
 from tui.standing import StandingPane, StandingScreen
-from tui.words import clean, sparkline, verdict
+from tui.words import clean, verdict
 
 FULL = (120, 36)  # columns and rows from which all panes are shown at once
 LEAST = (72, 20)
 PLOT_S = 2.0  # a curve is drawn at most so often
 AT_ONCE = 120  # rows of the table in the first picture
 REST_S = 0.05  # the other panes follow when the cursor has rested for so long
-SPARK = 12  # columns of the sparkline in the status
 LIVE_S = 1.0  # and so are progress and time left
 PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
     ProgramPane, ChangePane, LossPane, MachinePane, ExperimentsPane, NightPane, ActivityPane,
@@ -75,7 +74,7 @@ class AutoResearch(Human, App[str]):
         self.bridge = Bridge(folder, program, self._news)
         self.now = keys.Now()
         self._chosen: int | None = None  # the experiment that the cursor is on; None: the newest
-        self._tails: dict[Path, Tail] = {}
+        self._courses = Courses(self.bridge)
         self._plotted = self._shown = 0.0
         self._noise: Noise | None = None
         self._rung: set[int] = set()
@@ -254,25 +253,13 @@ class AutoResearch(Human, App[str]):
             return
         waiting = view.waiting(bridge.live) if bridge.pid else None
         found = view.status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self._noise, bridge.trouble)
-        extra = f"{self._pulse()}  {brief(bridge.machine)}" if self._small else ""
+        extra = ""
+        if self._small:
+            extra = f"{self._courses.spark(self.followed, self._chosen is not None)}  {brief(bridge.machine)}"
         self.screen_stack[0].query_one(StatusLine).show(found, waiting, self._small, extra)
         if waiting is not None and waiting.number not in self._rung:
             self._rung.add(waiting.number)
             self.bell()
-
-    def _pulse(self) -> str:
-        """The loss of what trains now, else of what is selected: its last value and its course."""
-        slots = view.slots(self.bridge.state, self.bridge.live) if self.bridge.pid else []
-        path = self._job_metrics(slots[-1]) if slots else self._metrics()
-        tail = self._tail(path)
-        if tail is None:
-            return "loss –"
-        tail.read()
-        loss = slots[-1].loss if slots else tail.curve.loss[-1] if tail.curve.loss else None
-        if loss is None:
-            return "loss –"
-        whose = slots[-1].name if slots else f"#{self.followed.number}" if self.followed else ""
-        return f"{whose} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARK)}"
 
     def _show_change(self) -> None:
         pane, found = self.screen_stack[0].query_one(ChangePane), self.followed
@@ -298,55 +285,17 @@ class AutoResearch(Human, App[str]):
         now = time.monotonic()
         if not force and now - self._plotted < PLOT_S:
             return
-        state, folder = self.bridge.state, self.bridge.folder
-        best = view.metrics_of(state, folder, state.best) if state.best else None
-        reference = self._tail(best)
-        slot = self._slot()
-        ours = self._tail(self._metrics())
-        fresh = [tail.read() for tail in (reference, ours) if tail is not None]
-        name = slot.name if slot else f"#{self.followed.number}" if self.followed else ""
-        if not (force or any(fresh) or name != self._loss_of):
+        shown = self._courses.of(self.followed, self._chosen is not None)
+        if not (force or shown.fresh or shown.name != self._loss_of):
             return
-        self._plotted, self._loss_of = now, name
-        curve = ours.curve if ours else Curve()
-        same = best is not None and ours is not None and best == ours.path
-        other = reference.curve if reference is not None and not same else Curve()
-        self.screen_stack[0].query_one(LossPane).show(name, curve, other, "best", slot)
-        pulse = [f"{slot.name} step {slot.step}  loss {slot.loss:.3f}"] if slot and slot.loss is not None else []
-        printed = last_lines(self._job_metrics(slot).with_name("output.txt")) if slot else []
-        pulse += [f"the trainer says: {clean(line, 300)}" for line in printed]
-        self.screen_stack[0].query_one(ActivityPane).pulse(self._streamed() + pulse)
+        self._plotted, self._loss_of = now, shown.name
+        main = self.screen_stack[0]
+        main.query_one(LossPane).show(shown.name, shown.curve, shown.best, "best", shown.slot)
+        main.query_one(ActivityPane).pulse(self._streamed() + self._courses.words(shown.slot))
 
     def _streamed(self) -> list[str]:
         """The agent's latest words, where it has said something just now."""
         return [clean(line, 300) for line in str(self.bridge.live.get("stream", "")).splitlines()[-6:] if line.strip()]
-
-    def _slot(self) -> view.Slot | None:
-        """The running job that belongs to what the panes show."""
-        slots = view.slots(self.bridge.state, self.bridge.live) if self.bridge.pid else []
-        found = self.followed
-        mine = [slot for slot in slots if found is not None and slot.number == found.number]
-        if mine or self._chosen is not None:
-            return mine[-1] if mine else None
-        return slots[-1] if slots else None
-
-    def _metrics(self) -> Path | None:
-        slot, found = self._slot(), self.followed
-        if slot is not None:
-            return self._job_metrics(slot)
-        return view.metrics_of(self.bridge.state, self.bridge.folder, found.commit) if found else None
-
-    def _job_metrics(self, slot: view.Slot) -> Path:
-        return view.job_folder(self.bridge.folder, slot.role, slot.number, slot.job) / "metrics.jsonl"
-
-    def _tail(self, path: Path | None) -> Tail | None:
-        if path is None:
-            return None
-        if path not in self._tails:
-            if len(self._tails) > 8:
-                self._tails.pop(next(iter(self._tails)))
-            self._tails[path] = Tail(path)
-        return self._tails[path]
 
     def _show_program(self) -> None:
         state = self.bridge.state
