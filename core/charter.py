@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from markdown_it import MarkdownIt
 from msgspec import field
+from msgspec.structs import replace
 
 from core.model import Data
 from core.plain import clean
@@ -102,6 +103,16 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         ignored=tuple(ignored),
         unread=_unread(prose, known, {*names, *wanted, *unwanted}),
     )
+
+
+def with_said(text: str, said: str, known: Collection[str]) -> Charter:
+    """program.md and what a human said since, which counts more. Limits of size stand in program.md only. Raises CharterError."""
+    written = read(text, known)
+    if not said.strip():
+        return written
+    both, now = read(f"{text}\n\n{said}", known), read(f"\n{said}", known)  # what is said has no front matter
+    weights = {topic: weight * now.weights[topic] for topic, weight in both.weights.items()}
+    return replace(both, max_params=written.max_params, weights=weights)
 
 
 def heard(text: str, before: str, known: Collection[str]) -> tuple[str, ...]:

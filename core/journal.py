@@ -81,9 +81,7 @@ class Reader:
                     self._line += len(events)
                     self._offset += end
                     yield from events
-                    whole = end == len(
-                        data
-                    )  # the rest of a line may have come meanwhile: the next call reads all of it
+                    whole = end == len(data)  # a rest that has come meanwhile is for the next call
         except JournalError:
             self._offset, self._line = offset, line
             raise

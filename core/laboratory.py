@@ -25,6 +25,7 @@ from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
 from core.profiles import Profile
 from core.project import Project, UsageError
 from core.publish import publish
+from core.refs import attempt_ref, wanted_refs
 from core.repository import Repository, RepositoryError
 from core.schedule import Work
 from core.state import Experiment, State, experiment_id
@@ -467,26 +468,6 @@ def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str
         raise UsageError(f"program.md cannot be read ({error}). Write down in {path} what to research.") from None
     except CharterError as error:
         raise UsageError(str(error)) from None
-
-
-def attempt_ref(repo: Repository, run: str, number: int, attempt: int) -> str:
-    """Where an attempted commit stays reachable: by number, re-applied ones with a suffix."""
-    return repo.attempt_ref(run, experiment_id(number) + (f"-{attempt + 1}" if attempt else ""))
-
-
-def wanted_refs(repo: Repository, state: State, run: str) -> dict[str, str]:
-    """Every ref a run should have: its branch at the best, and each attempted commit under its number."""
-    wanted = {}
-    if state.fit is not None and state.fit.found:
-        wanted[repo.attempt_ref(run, "found")] = state.fit.found
-    for index, commit in enumerate(state.fits):
-        wanted[repo.attempt_ref(run, "fit" if index == 0 else f"fit-{index + 1}")] = commit
-    for experiment in state.experiments.values():
-        for index, commit in enumerate(experiment.attempts):
-            wanted[attempt_ref(repo, run, experiment.number, index)] = commit
-    if state.best:
-        wanted[repo.branch(run)] = state.best
-    return wanted
 
 
 def message(hypothesis: str, body: str) -> str:

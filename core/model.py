@@ -87,7 +87,7 @@ class Proposal(Data, frozen=True, kw_only=True):
     source: str | None = None
     agent: str = ""
     topic: str = ""
-    meta: dict[str, Any] = {}  # the agent's own notes (e.g. knob values), JSON only
+    meta: dict[str, Any] = msgspec.field(default_factory=dict)  # the agent's own notes (e.g. knob values), JSON only
 
 
 class Job(Data, frozen=True, kw_only=True):
@@ -147,11 +147,13 @@ class Result(Data, frozen=True, kw_only=True):
     others: int = 0  # bytes of the GPU that other processes held, at the most
     held_down: float = 0.0  # share of the training in which the GPU's clock was held down (heat, power brake)
     total_wall_s: float = 0.0
-    parts: dict[str, float] = {}  # wall seconds by part: preflight, fork, setup, training, ...
+    parts: dict[str, float] = msgspec.field(
+        default_factory=dict
+    )  # wall seconds by part: preflight, fork, setup, training, ...
     pace: tuple[float, ...] = ()  # steps per charged second in each quarter of the training
     suspended_s: float = 0.0  # the machine slept so long meanwhile
     final_loss: float | None = None
-    probes: dict[str, float] = {}
+    probes: dict[str, float] = msgspec.field(default_factory=dict)
     unprotected: tuple[str, ...] = ()  # parts of the sandbox that this machine lacks
 
 

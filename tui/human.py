@@ -47,9 +47,15 @@ class Human(App[str]):
         raise NotImplementedError
 
     @property
+    def detailed(self) -> int | None:
+        """The experiment whose details are on the screen."""
+        number: int | None = getattr(self.screen, "number", None)
+        return number
+
+    @property
     def target(self) -> Experiment | None:
         """What a key about "this experiment" means: the one whose details are on the screen, else the followed one."""
-        number = getattr(self.screen, "number", None)
+        number = self.detailed
         return self.followed if number is None else self.bridge.state.experiments.get(number)
 
     async def obey(self, command: commands.Command, quiet: bool = False, more: str = "") -> bool:
@@ -110,11 +116,10 @@ class Human(App[str]):
 
     def _sees(self, number: int, key: str) -> bool:
         """Nobody decides on what is not on the screen: it is shown first."""
-        details: int | None = getattr(self.screen, "number", None)  # of one experiment
-        if details is not None:
-            if details != number:
+        if self.detailed is not None:
+            if self.detailed != number:
                 self.tell(keys.ANOTHER_WAITS)
-            return details == number
+            return self.detailed == number
         if self.followed is not None and self.followed.number == number == self.seen:
             return True
         self.show_waiting()

@@ -141,10 +141,10 @@ def pointless(character: str, now: Now) -> str:
     """Why a key makes no sense now, where that can be said."""
     if now.tiny:
         return ""
-    known = [key for key in KEYS if key.keys == character and not (now.detail and key.action not in IN_DETAIL)]
-    if now.detail and known and known[0].otherwise == NOTHING_WAITS and not known[0].valid(now):
-        return ANOTHER_WAITS
-    return next((key.otherwise for key in known if not key.valid(now)), "")
+    for key in KEYS:
+        if key.keys == character and (not now.detail or key.action in IN_DETAIL) and not key.valid(now):
+            return ANOTHER_WAITS if now.detail and key.group == "the proposal" else key.otherwise
+    return ""
 
 
 def offered(now: Now) -> list[Key]:

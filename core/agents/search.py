@@ -14,14 +14,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from typing import Any
 
-from msgspec import structs
-
 from core import edits, ideas, knobs
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
 from core.agents.ranges import IMPACT, Range, idle, of, sensible, topic_of, whole_batch
-from core.charter import TOPICS, Charter, CharterError
-from core.charter import read as read_charter
+from core.charter import TOPICS, Charter, CharterError, with_said
 from core.knobs import Knob, Value
 from core.model import Proposal, Verdict
 
@@ -97,16 +94,9 @@ class Search:
 
 def _charter(context: Context) -> Charter:
     """program.md and what the human said since, as far as topics, names and limits are words for it."""
-    skipped = tuple(past.finding.partition(": ")[2] for past in context.past if past.verdict is Verdict.SKIPPED)
-    names = ideas.names(context.source)
+    skipped = (past.finding.partition(": ")[2] for past in context.past if past.verdict is Verdict.SKIPPED)
     try:
-        said = "\n\n".join((*context.hints, *skipped))
-        found = read_charter("\n\n".join((context.charter, said)), names)
-        weights = found.weights
-        if said.strip():  # what was said since counts more than what was written before
-            now = read_charter(said, names).weights
-            weights = {topic: weight * now[topic] for topic, weight in weights.items()}
-        return structs.replace(found, max_params=read_charter(context.charter, names).max_params, weights=weights)
+        return with_said(context.charter, "\n\n".join((*context.hints, *skipped)), ideas.names(context.source))
     except CharterError:
         return Charter()
 

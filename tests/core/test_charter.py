@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.charter import TOPICS, Charter, CharterError, read
+from core.charter import TOPICS, Charter, CharterError, read, with_said
 from core.ideas import names
 
 
@@ -244,3 +244,11 @@ def test_names_off_limits_that_are_not_there_are_said() -> None:
     found = read("---\noff_limits: [NOSUCHKNOB, DEPTH]\n---\nLow val_bpb.", KNOWN)
     assert [words for words in found.ignored if "NOSUCHKNOB" in words] and not any("DEPTH" in w for w in found.ignored)
     assert not read("---\noff_limits: [NOSUCHKNOB]\n---\nLow val_bpb.").ignored, "without train.py nobody knows"
+
+
+def test_what_is_said_later_counts_more_and_has_no_front_matter() -> None:
+    written = "---\noff_limits: [LR]\n---\n# Aim\nTry attention and schedules.\n"
+    found = with_said(written, "--- focus on schedules", ("LR",))
+    assert found.off_limits == ("LR",) and found.weights["schedule"] > found.weights["attention"] > 1
+    assert with_said(written, " ", ("LR",)) == read(written, ("LR",))
+    assert with_said(written, "---\nAt most 5 parameters", ("LR",)).max_params is None

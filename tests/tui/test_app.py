@@ -287,24 +287,6 @@ async def test_the_palette_has_everything(recorded: Path) -> None:
         await until(pilot, lambda: type(app.screen).__name__ == "CommandPalette")
 
 
-async def test_a_growing_and_a_torn_journal(recorded: Path) -> None:
-    path = recorded / journal.NAME
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:30]) + lines[30][:20])
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        first = len(app.bridge.state.experiments)
-        with path.open("ab") as file:
-            file.write(lines[30][20:])
-            file.flush()
-            for line in lines[31:]:
-                file.write(line)
-        await until(pilot, lambda: len(app.bridge.state.experiments) > first and app.bridge.state.stopped is not None)
-        table = app.query_one(ExperimentsPane)
-        assert table.numbers == sorted(app.bridge.state.experiments, reverse=True)
-
-
 async def test_scrolling_away_stops_following_and_counts_what_is_new(recorded: Path) -> None:
     path = recorded / journal.NAME
     lines = path.read_bytes().splitlines(keepends=True)
@@ -321,24 +303,6 @@ async def test_scrolling_away_stops_following_and_counts_what_is_new(recorded: P
         assert app.followed is chosen and "+1 new" in screen_text(app)
         await pilot.press("g")
         assert "new" not in str(app.query_one(ExperimentsPane).border_subtitle)
-
-
-async def test_an_unreadable_line_is_said_and_nothing_breaks(recorded: Path) -> None:
-    with (recorded / journal.NAME).open("ab") as file:
-        file.write(b"nonsense\n")
-    app = app_on(recorded)
-    async with app.run_test(size=WIDE) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        assert "is not a readable event" in app.bridge.trouble and "readable" in screen_text(app)
-
-
-async def test_a_run_that_has_only_begun(recorded: Path) -> None:
-    path = recorded / journal.NAME
-    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        assert "No proposal yet" in screen_text(app) and "the loop is dead" in screen_text(app)
 
 
 async def test_a_loop_that_died_is_unmistakable(recorded: Path) -> None:

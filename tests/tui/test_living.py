@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -33,14 +33,27 @@ async def living(recorded: Path) -> AsyncIterator[Living]:
     await run.close()
 
 
+Edits = Callable[[str], None]
+
+
 @pytest.fixture
-def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def edits_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edits:
+    """Make the editor a line of shell, to which "$1" is the file."""
+
+    def by(line: str) -> None:
+        program = tmp_path / "editor"
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("VISUAL", str(program))
+
+    return by
+
+
+@pytest.fixture
+def editor(tmp_path: Path, edits_by: Edits) -> Path:
     """An editor that adds a line; the file says what it was called with."""
     called = tmp_path / "called"
-    program = tmp_path / "editor"
-    program.write_text(f'#!/bin/sh\necho "$1" >> {called}\necho "LR = 3" >> "$1"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("VISUAL", str(program))
+    edits_by(f'echo "$1" >> {called}\necho "LR = 3" >> "$1"')
     return called
 
 
@@ -188,14 +201,9 @@ async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path
 
 
 async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_again(
-    living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    living: Living, edits_by: Edits
 ) -> None:
-    program = tmp_path / "editor"
-    program.write_text(
-        '#!/bin/sh\nif grep -q "^LR = ($" "$1"; then sed -i "s/^LR = ($/LR = 5/" "$1"; else echo "LR = (" >> "$1"; fi\n'
-    )
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("VISUAL", str(program))
+    edits_by('if grep -q "^LR = ($" "$1"; then sed -i "s/^LR = ($/LR = 5/" "$1"; else echo "LR = (" >> "$1"; fi')
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.now.waiting)
@@ -414,13 +422,8 @@ async def test_a_picture_of_the_screen_lies_in_the_runs_folder(living: Living) -
         await until(pilot, lambda: any("screen-" in note.message for note in app._notifications))
 
 
-async def test_an_own_text_that_is_emptied_is_dropped(
-    living: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "editor"
-    program.write_text('#!/bin/sh\n: > "$1"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("VISUAL", str(program))
+async def test_an_own_text_that_is_emptied_is_dropped(living: Living, edits_by: Edits) -> None:
+    edits_by(': > "$1"')
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.now.waiting)

@@ -12,10 +12,8 @@ from tui.plots import Plot
 from tui.view import Night
 
 FINER = 2  # than the terminal's cells: where dots count as apart
-ROOM, NOISES = (
-    1.5,
-    3.0,
-)  # how far above the baseline is shown, in units of what was gained, or of the noise of one score
+# How far above the staircase is shown, in units of what was gained, or of the noise of one score.
+ROOM, NOISES = 1.5, 3.0
 
 
 class NightPane(Pane):
@@ -70,7 +68,6 @@ def draw(plot: Plot, night: Night) -> None:
     plot.range_x(0, last)
     plot.ticks_x([0, last], ["0", str(last)])
     above = "≥" if any(value > top for _, value in night.scored) else ""
-    marks = {mark: f"{mark:.3f}" for mark in sorted({night.stairs[0][1], min(y for _, y in night.stairs)})} | {
-        top: f"{above}{top:.3f}"
-    }
+    levels = [value for _, value in night.stairs]
+    marks = {level: f"{level:.3f}" for level in sorted({levels[0], min(levels)})} | {top: f"{above}{top:.3f}"}
     plot.ticks_y(list(marks), list(marks.values()))

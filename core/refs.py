@@ -1,0 +1,26 @@
+"""The refs of a run: under which names its commits stay reachable. The journal says which; git is made to match it."""
+
+from __future__ import annotations
+
+from core.repository import Repository
+from core.state import State, experiment_id
+
+
+def attempt_ref(repo: Repository, run: str, number: int, attempt: int) -> str:
+    """Where an attempted commit stays reachable: by number, re-applied ones with a suffix."""
+    return repo.attempt_ref(run, experiment_id(number) + (f"-{attempt + 1}" if attempt else ""))
+
+
+def wanted_refs(repo: Repository, state: State, run: str) -> dict[str, str]:
+    """Every ref a run should have: its branch at the best, and each attempted commit under its number."""
+    wanted = {}
+    if state.fit is not None and state.fit.found:
+        wanted[repo.attempt_ref(run, "found")] = state.fit.found
+    for index, commit in enumerate(state.fits):
+        wanted[repo.attempt_ref(run, "fit" if index == 0 else f"fit-{index + 1}")] = commit
+    for experiment in state.experiments.values():
+        for index, commit in enumerate(experiment.attempts):
+            wanted[attempt_ref(repo, run, experiment.number, index)] = commit
+    if state.best:
+        wanted[repo.branch(run)] = state.best
+    return wanted

@@ -1,0 +1,113 @@
+"""The app and a journal that is missing, comes, grows, is torn or broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import journal
+from tests.tui.conftest import app_on, screen_text, until
+from tui.panes.experiments import ExperimentsPane
+
+FULL, WIDE = (120, 40), (200, 50)
+
+
+class Missing:
+    """The journal of the recorded run, put away until it is wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / journal.NAME
+        self._away = self._path.rename(folder / "away")
+
+    def come(self) -> None:
+        self._away.rename(self._path)
+
+
+@pytest.fixture
+def missing(recorded: Path) -> Missing:
+    return Missing(recorded)
+
+
+@pytest.mark.parametrize(("size", "panes"), [((120, 40), 7), ((80, 24), 1)])
+async def test_it_waits_for_the_journal_and_then_shows_all(
+    recorded: Path, missing: Missing, size: tuple[int, int], panes: int
+) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "waiting for its journal" in screen_text(app))
+        assert recorded.name in screen_text(app) and not any(pane.display for pane in app.query(".pane"))
+        await pilot.press("5", "z", "j", "G", "slash", "escape", "question_mark", "escape", "8", "a", "p", "enter", "f")
+        await pilot.press("z")
+        await pilot.resize_terminal(60, 16)
+        await pilot.resize_terminal(*size)
+        missing.come()
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.pause()
+        assert sum(pane.display for pane in app.query(".pane")) == panes
+        assert app.focused is app.query_one(ExperimentsPane)
+        assert "waiting for its journal" not in screen_text(app)
+        assert "K keep" in screen_text(app)
+
+
+async def test_who_types_when_the_journal_comes_types_on(recorded: Path, missing: Missing) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "waiting for its journal" in screen_text(app))
+        await pilot.press("slash", "k", "e")
+        missing.come()
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("e", "p", "enter")
+        await pilot.pause()
+        assert app.focused is app.query_one(ExperimentsPane) and "“keep”" in screen_text(app)
+
+
+async def test_a_page_that_is_open_when_the_journal_comes_gives_way_to_the_experiments(
+    recorded: Path, missing: Missing
+) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "waiting for its journal" in screen_text(app))
+        await pilot.press("question_mark")
+        missing.come()
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert [pane.id for pane in app.query(".pane") if pane.display] == ["experiments"]
+        assert app.focused is app.query_one(ExperimentsPane)
+
+
+async def test_a_growing_and_a_torn_journal(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:30]) + lines[30][:20])
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        first = len(app.bridge.state.experiments)
+        with path.open("ab") as file:
+            file.write(lines[30][20:])
+            file.flush()
+            for line in lines[31:]:
+                file.write(line)
+        await until(pilot, lambda: len(app.bridge.state.experiments) > first and app.bridge.state.stopped is not None)
+        table = app.query_one(ExperimentsPane)
+        assert table.numbers == sorted(app.bridge.state.experiments, reverse=True)
+
+
+async def test_an_unreadable_line_is_said_and_nothing_breaks(recorded: Path) -> None:
+    with (recorded / journal.NAME).open("ab") as file:
+        file.write(b"nonsense\n")
+    app = app_on(recorded)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        assert "is not a readable event" in app.bridge.trouble and "readable" in screen_text(app)
+
+
+async def test_a_run_that_has_only_begun(recorded: Path) -> None:
+    path = recorded / journal.NAME
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        assert "No proposal yet" in screen_text(app) and "the loop is dead" in screen_text(app)
