@@ -117,6 +117,11 @@ class State:
         return self.stopped is not None and self.stopped.finished
 
     @property
+    def busy(self) -> bool:
+        """Whether an experiment is under way: between two of its seeds, and before its verdict, nothing runs for a moment."""
+        return bool(self.running) or any(e.measured or e.failure or e.disturbances for e in self.open.values())
+
+    @property
     def best(self) -> str:
         """The commit that the next proposal starts from."""
         if self.kept:

@@ -195,7 +195,7 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
         return words.clean(f"stopped: {state.stopped.reason}", 120)
     if stopping:
         return "stopping after this experiment"
-    if state.paused and state.running and not state.pause_reason:
+    if state.paused and state.busy and not state.pause_reason:
         return "paused by you after this experiment, p goes on"
     if state.paused:
         return f"paused: {words.clean(state.pause_reason, 100)}" if state.pause_reason else "paused by you, p goes on"

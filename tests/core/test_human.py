@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
         made.send(commands.Pause())
-        made.until(lambda state: not state.running, "nothing runs")
+        made.until(lambda state: not state.busy, "the experiment that had begun has its verdict")
         yield made
         assert process.poll() is None, "no command may end the loop"
     finally:
@@ -116,7 +117,7 @@ def test_running_again_and_own_experiments(run: Run) -> None:
     assert best == run.product.git("show", f"{state.best}:nanochat/train.py") + "\n"
     assert not run.send(commands.Own(parent=state.best, source=best, hypothesis="nothing")).ok
     assert not run.send(commands.Own(parent=state.best, source="def broken(:", hypothesis="broken")).ok
-    mine = best.replace("DECAY = 0.0 ", "DECAY = 0.3 ")
+    mine = re.sub(r"DECAY = [0-9.]+ ", "DECAY = 0.3 ", best)
     assert run.send(commands.Own(parent=state.best, source=mine, hypothesis="mine")).ok
     run.send(commands.Resume())
     own = next(e.number for e in run.state.experiments.values() if e.hypothesis == "mine")
