@@ -16,6 +16,7 @@ from core.events import SCHEMA, AnyEvent, Created, Event, Torn
 
 NAME = "events.jsonl"
 PIECE_BYTES = 1 << 18  # what is decoded at once
+LOOK_S = 0.5  # longer than anybody who only looks has the lock
 RESERVE_BYTES = 1 << 20  # freed when the disk is full, so that the last words still fit
 
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -111,20 +112,28 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[str] = (folder / "lock").open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        deadline = time.monotonic() + LOOK_S
+        while not (taken := self._take()) and time.monotonic() < deadline:
+            time.sleep(0.01)  # who only looks whether it is taken (`alive`) has it for an instant, a loop for hours
+        if not taken:
             self._file.seek(0)
             pid = self._file.read().strip() or "unknown"
             self._file.close()
             raise RunBusy(
                 f"Run {folder.name} already has a loop (process {pid}); nothing was changed. "
                 f"`make status` shows it, `make stop` ends it."
-            ) from None
+            )
         self._file.seek(0)
         self._file.truncate()
         self._file.write(str(os.getpid()))
         self._file.flush()
+
+    def _take(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def release(self) -> None:
         self._file.close()

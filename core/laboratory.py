@@ -334,11 +334,13 @@ class Laboratory:
         self._tidy(work, event, keep_nats=first)
         if event.role in ("baseline", "best", "rerun"):
             self.publish()  # what is in there already has another mean now
-        if event.outcome == Outcome.INTERRUPTED and aborted and work.number is not None:
-            reason = "aborted by the human"
-            self.judge(
-                ev.Judged(number=work.number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human")
-            )
+        if aborted and work.number is not None and work.number in self.state.open:  # however the job ended
+            self.aborted(work.number)
+
+    def aborted(self, number: int) -> None:
+        """An experiment that the human wants no more of."""
+        reason = "aborted by the human"
+        self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human"))
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
         """Bounded logs: the per-token scores serve as the reference once and are not kept of any other job."""

@@ -83,7 +83,7 @@ class Loop:
         self._exhausted = False  # the agent has nothing left
         self._failed: Exception | None = None
         self._unanswered = 0
-        self._aborted: set[int] = set()
+        self._aborted: set[int | None] = set()
         self._broken: dict[str, int] = {}
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
@@ -370,6 +370,7 @@ class Loop:
             result = await slot.executor.run(job, lambda message: self._update(slot, work, message))
             self.lab.seal.check()
             aborted = work.number in self._aborted
+            self._aborted.discard(work.number)
             if result.outcome is Outcome.INTERRUPTED and not aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
             self.lab.measured(work, result, aborted=aborted)
@@ -438,10 +439,13 @@ class Loop:
                 )
             case commands.Abort():
                 slot = next((s for s in self.slots if s.work and s.work.number == command.number), None)
-                if slot is None:
+                if slot is not None:
+                    self._aborted.add(command.number)
+                    self._background_abort(slot)
+                elif command.number in state.open and state.open[command.number].launched:  # between two of its jobs
+                    self.lab.aborted(command.number)
+                else:
                     return False, f"#{command.number} is not running"
-                self._aborted.add(command.number)
-                self._background_abort(slot)
                 return True, f"aborting #{command.number}"
             case commands.Own():
                 return True, human.own(self.lab, command.parent, command.source, command.hypothesis)

@@ -11,7 +11,7 @@ from core import scoreboard
 from core.model import Verdict
 from core.noise import Noise
 from core.plain import clean
-from core.state import Experiment, State
+from core.state import RERUN_TRIES, Experiment, State
 
 APPROVAL = {"ask": "asks you", "auto": "unattended"}
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
@@ -60,7 +60,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Launched(role="best"):
             return f"the best is measured again{f' for #{event.number}' if event.number else ''}"
         case ev.Measured():
-            return _measured(event)
+            return _measured(event, state)
         case ev.Rebased():
             return f"#{event.number} re-applied to the new best, and measured on that"
         case ev.Judged():
@@ -97,9 +97,11 @@ def _new_banner(state: State, number: int) -> str:
     return "" if scoreboard.banner(state, number - 1) else scoreboard.banner(state, number)
 
 
-def _measured(event: ev.Measured) -> str | None:
+def _measured(event: ev.Measured, state: State) -> str | None:
     if event.disturbed:
-        return f"{_owner(event)} disturbed: {event.disturbed}; run again"
+        given_up = event.role == "rerun" and event.number not in state.reruns
+        so = f"none of {RERUN_TRIES} tries counts, so it is not run again" if given_up else "it does not count"
+        return f"{_owner(event)} disturbed: {event.disturbed}; {so}"
     if event.role in ("baseline", "best") and event.val_bpb is not None:
         name = "baseline" if event.role == "baseline" else "the best again"
         guard = f"; unprotected: {', '.join(event.unprotected)}" if event.unprotected else ""

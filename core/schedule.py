@@ -169,7 +169,7 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         step = assess(state, experiment, sigma)
         if not isinstance(step, Work) or (step.commit, step.seed) in busy:
             continue
-        if step.role == "candidate" and not experiment.disturbances:
+        if step.role == "candidate" and not experiment.launched:
             fresh.append(step)
         else:
             busy.add((step.commit, step.seed))

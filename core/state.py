@@ -11,6 +11,7 @@ import msgspec
 from core import events as ev
 from core.model import RunConfig, Verdict
 
+RERUN_TRIES = 3  # of a measurement that the human wished for, on a disturbed machine
 AND_HUMAN = " + human"  # behind the name of an agent whose proposal a human revised
 
 
@@ -89,7 +90,7 @@ class State:
     running: dict[str, ev.Launched] = field(default_factory=dict)
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     fingerprints: dict[tuple[str, str], int] = field(default_factory=dict)  # (parent, fingerprint) -> experiment
-    reruns: list[int] = field(default_factory=list)  # wanted by the human
+    reruns: dict[int, int] = field(default_factory=dict)  # wanted by the human -> disturbed tries so far
     hints: list[str] = field(default_factory=list)
     charter: ev.Charter | None = None
     restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
@@ -119,7 +120,7 @@ class State:
     @property
     def busy(self) -> bool:
         """Whether an experiment is under way: between two of its seeds, and before its verdict, nothing runs for a moment."""
-        return bool(self.running) or any(e.measured or e.failure or e.disturbances for e in self.open.values())
+        return bool(self.running) or any(experiment.launched for experiment in self.open.values())
 
     @property
     def best(self) -> str:
@@ -172,7 +173,7 @@ class State:
             case ev.Revised():
                 self._revised(event)
             case ev.Rerun():
-                self.reruns.append(event.number)
+                self.reruns[event.number] = 0
             case ev.Approved():
                 self.experiments[event.number].approved = event.by
             case ev.Judged():
@@ -273,8 +274,10 @@ class State:
             experiment.seconds += event.total_wall_s
         if event.outcome == "interrupted":
             return
-        if event.role == "rerun":
-            self.reruns = [number for number in self.reruns if number != event.number]
+        if event.role == "rerun" and event.number is not None:
+            tries = self.reruns.pop(event.number, 0) + 1
+            if event.disturbed and tries < RERUN_TRIES:
+                self.reruns[event.number] = tries
             if not scored:
                 return  # the verdict stands as it was
         if event.disturbed:

@@ -32,8 +32,8 @@ LONG_ANSWER, LONG_ANSWER_S, FIRST_ANSWER_S = 3.0, 0.1, 0.5
 LEAST_NATS = 0.05  # per token: below this no language model of this size has ever been
 
 
-class Aborted(Exception):
-    """Told to end."""
+class Aborted(BaseException):
+    """Told to end. No handler of errors may take it for one."""
 
 
 @dataclass

@@ -91,7 +91,7 @@ class Product:
 
     def options(self, name: str = "r") -> tuple[str, ...]:
         return ("run", "--headless", "--profile", "tiny", "--dataset", f"text:{self.corpus}", "--name", name,
-                "--seed", "7", "--device", "cpu")  # fmt: skip
+                "--seed", "7", "--device", "cpu", "--slots", "1")  # fmt: skip
 
     def state(self, name: str = "r") -> State:
         return fold(journal.read(self.logs / name / journal.NAME))

@@ -267,8 +267,8 @@ class AutoResearch(Human, App[str]):
             pane.show(None, "", "")
             pane.tell(None, "", None)
             return
-        pane.show(found.number, found.hypothesis, self.diff(found))
         waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
+        pane.show(found.number, found.hypothesis, self.diff(found), view.outdated(self.bridge.state, found))
         pane.tell(found.number, verdict(found, self.bridge.pid is not None), waiting)
 
     def diff(self, experiment: Experiment) -> str:

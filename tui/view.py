@@ -136,6 +136,13 @@ def waiting(live: Mapping[str, Any]) -> Waiting | None:
     return Waiting(int(asked["number"]), float(asked["left_s"]), bool(asked["held"]))
 
 
+def outdated(state: State, experiment: Experiment) -> str:
+    """A sentence where a proposal was made for another program.md than the one that counts by now."""
+    if experiment.verdict is not None or experiment.launched or state.charter is None:
+        return ""
+    return "program.md has changed since this was proposed." if experiment.charter != state.charter.sha else ""
+
+
 def status(
     state: State, live: Mapping[str, Any], alive: bool, now: float, noise: Noise | None, trouble: str = ""
 ) -> Status:

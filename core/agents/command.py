@@ -22,7 +22,7 @@ from core.model import Proposal
 from core.plain import clean, clean_lines
 
 LIMIT_S = 1200.0
-OUTPUT = 200_000  # characters that are kept
+OUTPUT = 200_000  # bytes that are kept
 TRIES = 2  # of one proposal, when other files were changed
 
 ORDER = """\
@@ -38,6 +38,38 @@ _COST = re.compile(r"\$ ?\d|\b(?:tokens?|cost|session|model|duration|elapsed)\b[
 
 class _Refused(Exception):
     """What the tool left cannot be used; the message tells it why."""
+
+
+class _Output:
+    """What a tool prints, heard as it comes. A pipe of our own: asyncio's is open until all who inherited it have ended."""
+
+    def __init__(self, hear: Ear) -> None:
+        self._mine, self.end = os.pipe()
+        os.set_blocking(self._mine, False)
+        self._hear, self._text = hear, b""
+        asyncio.get_running_loop().add_reader(self._mine, self._come)
+
+    def _come(self) -> None:
+        if self._read():
+            self._hear(clean_lines(self._text[-2000:].decode("utf-8", "replace")))
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self._mine, 1 << 16)
+        except BlockingIOError:
+            return False
+        self._text = (self._text + piece)[-OUTPUT:]
+        return bool(piece)
+
+    def all(self) -> str:
+        """What was printed so far; what a pipe can hold is read at once."""
+        self._read()
+        return self._text.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._mine)
+        os.close(self._mine)
+        os.close(self.end)
 
 
 class Command:
@@ -83,34 +115,28 @@ class Command:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _run(self, folder: Path, task: str) -> tuple[int, str]:
-        """Its exit code and the end of what it printed."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *shlex.split(self._command), cwd=folder, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT, start_new_session=True, limit=1 << 20,
-            )  # fmt: skip
-        except (OSError, ValueError, IndexError, TypeError) as error:
-            raise AgentFailed(f"The command {clean(self._command, 80)} cannot be started ({error}).") from error
-        text = ""
-        try:
-            async with asyncio.timeout(self._limit_s):
-                assert process.stdin is not None and process.stdout is not None
-                with contextlib.suppress(ConnectionError):
-                    process.stdin.write(task.encode())
-                    await process.stdin.drain()
-                process.stdin.close()
-                while piece := await process.stdout.read(4096):
-                    text = (text + piece.decode("utf-8", "replace"))[-OUTPUT:]
-                    self.hear(clean_lines(text[-2000:]))
-                return await process.wait(), text
-        except TimeoutError:
-            raise AgentFailed(
-                f"{self.name} did not end within {self._limit_s / 60:.0f} minutes; it was ended."
-            ) from None
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # what it left behind too
-            await process.wait()
+        """Its exit code and the end of what it printed. It has ended when it has, whoever still holds its output."""
+        with tempfile.TemporaryFile() as order, contextlib.closing(_Output(self.hear)) as output:
+            order.write(task.encode())
+            order.seek(0)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *shlex.split(self._command), cwd=folder, stdin=order, stdout=output.end, stderr=output.end,
+                    start_new_session=True,
+                )  # fmt: skip
+            except (OSError, ValueError, IndexError, TypeError) as error:
+                raise AgentFailed(f"The command {clean(self._command, 80)} cannot be started ({error}).") from error
+            try:
+                async with asyncio.timeout(self._limit_s):
+                    return await process.wait(), output.all()
+            except TimeoutError:
+                raise AgentFailed(
+                    f"{self.name} did not end within {self._limit_s / 60:.0f} minutes; it was ended."
+                ) from None
+            finally:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)  # what it left behind too
+                await process.wait()
 
     def _check_ended(self, code: int, output: str, *, unchanged: bool) -> None:
         """A tool that did its work may speak of limits as it likes. Raises AgentFailed."""

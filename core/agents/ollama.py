@@ -141,6 +141,9 @@ class Ollama:
             self._stuck = False
             phase("waiting for GPU memory")
             await self._freed(before)
+        except asyncio.CancelledError:
+            self._held = True  # asked once more at the end of the run
+            raise
         except Exception as error:
             raise failure(error, self._host, self._model) from error
         return ""
@@ -174,8 +177,10 @@ async def _patient(stream: Any, patience: Patience) -> AsyncGenerator[Any, None]
     async with aclosing(stream):
         while True:
             left = min(limit, patience.answer_s - (time.monotonic() - began))
+            if left <= 0:
+                raise TimeoutError
             try:
-                part = await asyncio.wait_for(anext(stream), max(0.01, left))
+                part = await asyncio.wait_for(anext(stream), left)
             except StopAsyncIteration:
                 return
             yield part

@@ -25,7 +25,7 @@ def job(folder: Path, data: Path, name: str, budget: float = 0.4) -> Job:
 
 
 async def until(messages: list[dict[str, Any]], phase: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not any(message.get("phase") == phase for message in messages):  # noqa: ASYNC110  a plain callback fills it
             await asyncio.sleep(0.02)
 

@@ -55,7 +55,7 @@ def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
     process = product.start(*product.options(), "--agent", product.script(*IDEAS, *extra), "--budget", "0.5")
     made = Run(product)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 100
         while not (made.folder / journal.NAME).exists() or made.state.judged < 4:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
@@ -127,3 +127,11 @@ def test_running_again_and_own_experiments(run: Run) -> None:
     fresh = {seed: value for seed, value in state.scores[commit].items() if seed not in before}
     assert fresh and state.experiments[number].verdict is Verdict.KEEP
     assert Path(run.folder / f"{number:05d}").is_dir()
+    # an abort that was acknowledged is never lost: while a job runs, as it ends, and between two of them
+    state = run.until(lambda s: any(e.launched for e in s.open.values()), "the next one begins")
+    number = next(e.number for e in state.open.values() if e.launched)
+    if run.send(commands.Abort(number=number)).ok:
+        state = run.until(lambda s: s.experiments[number].verdict is not None, "aborted")
+        assert state.experiments[number].verdict is Verdict.INTERRUPTED and state.experiments[number].by == "human"
+    else:
+        assert run.state.experiments[number].verdict is not None, "it had its verdict just before"

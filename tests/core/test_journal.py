@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,13 @@ def test_only_one_loop_holds_a_run_and_the_lock_dies_with_its_process(tmp_path: 
         holder.communicate()
     assert journal.alive(tmp_path) is None
     Lock(tmp_path).release()
+
+
+def test_who_only_looks_whether_a_loop_lives_keeps_none_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        timer = threading.Timer(0.1, lambda: fcntl.flock(looker, fcntl.LOCK_UN))
+        timer.start()
+        Lock(tmp_path).release()
+        timer.join()

@@ -4,8 +4,10 @@ OLLAMA_HOST and AUTORESEARCH_TEST_MODEL name one, against a real server too."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from core.agents.base import AgentFailed, Context, Past, listen
 from core.agents.chat import LanguageModel, Patience, Unusable
 from core.agents.counting import Counting
 from core.agents.models import address, full, installed, pick, sized
-from core.agents.ollama import Ollama
+from core.agents.ollama import Ollama, _patient
 from core.model import Proposal, Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import ROOT, TRAIN
@@ -263,6 +265,19 @@ async def test_an_answer_that_never_ends_is_ended() -> None:
             await agent.propose(context())
 
 
+async def test_an_answer_in_a_rush_of_small_parts_is_ended_too() -> None:
+    async def rush() -> AsyncGenerator[int, None]:
+        for number in itertools.count():
+            await asyncio.sleep(0)
+            yield number
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async for _ in _patient(rush(), Patience(answer_s=0.2)):
+            assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 20
+
+
 async def test_all_tries_together_are_bounded() -> None:
     script = Script(lambda body, count: "prose", mishap="slow")
     with serving(script) as url:
@@ -303,7 +318,7 @@ async def test_an_answer_that_only_fills_memory_is_broken_off(mishap: str, words
 async def test_a_model_without_a_tag_is_known_by_its_full_name() -> None:
     script = Script(good, models=("coder",), sticky=True)
     with serving(script) as url:
-        agent, _ = model(url, "coder", on_gpu=True, patience=SHORT)
+        agent, _ = model(url, "coder", on_gpu=True, patience=Patience(unload_s=0.5))
         await agent.propose(context())
         with pytest.raises(AgentFailed, match=r"keeps coder loaded for 0\.5 s"):
             await agent.release()
@@ -314,6 +329,22 @@ async def test_a_model_without_a_tag_is_known_by_its_full_name() -> None:
     assert [full(name) for name in ("a", "a:1b", "r/a", "host:80/r/a")] == [
         "a:latest", "a:1b", "r/a:latest", "host:80/r/a:latest",
     ]  # fmt: skip
+
+
+async def test_a_release_that_is_cut_short_is_made_up_for_at_the_end() -> None:
+    script = Script(good, sticky=True)
+    with serving(script) as url:
+        agent, told = model(url, on_gpu=True)
+        await agent.propose(context())
+        release = asyncio.create_task(agent.release())
+        async with asyncio.timeout(20):
+            while not any("unloading" in words for words in told):  # noqa: ASYNC110  a plain callback fills it
+                await asyncio.sleep(0.01)
+        release.cancel()
+        await asyncio.gather(release, return_exceptions=True)
+        script.sticky = False
+        await agent.release()
+        assert not script.loaded
 
 
 async def test_a_model_that_somebody_else_uses_stays_and_that_is_said_once() -> None:

@@ -70,6 +70,12 @@ def test_fresh_experiments_run_in_order_and_never_twice_at_once() -> None:
     assert todo(state(proposed(1)), only_started=True) == []
 
 
+def test_what_has_begun_goes_on_in_a_pause_though_it_was_re_applied_to_another_best() -> None:
+    begun = state(proposed(1), scored("c1", 1.58, number=1))
+    fold([ev.Rebased(number=1, commit="r1", parent=begun.best, fingerprint="q", nodes=500)], begun)
+    assert begun.busy and todo(begun, only_started=True) == [("candidate", "r1", 0)]
+
+
 def test_an_unapproved_experiment_waits() -> None:
     assert todo(state(proposed(1)[:1])) == []
 

@@ -7,7 +7,8 @@ import pytest
 
 from core import events as ev
 from core.model import RunConfig, Verdict
-from core.state import State, experiment_id, fold
+from core.report import line
+from core.state import RERUN_TRIES, State, experiment_id, fold
 
 CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
@@ -86,6 +87,28 @@ def test_a_kept_change_becomes_the_best_and_takes_its_scores_along() -> None:
 def test_a_disturbed_run_counts_for_nothing() -> None:
     state = fold([*opening(), proposed(1), *measured(1, 1.2, disturbed="the machine slept")])
     assert "c1" not in state.scores and state.experiments[1].disturbances == 1 and state.experiments[1].val_bpb is None
+
+
+def test_a_disturbed_measurement_that_was_wished_for_is_tried_again_but_not_for_ever() -> None:
+    begun = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="discard", finding="f")]
+    state = fold([*begun, ev.Rerun(number=1)])
+    for tries in range(1, RERUN_TRIES + 1):
+        state = fold(measured(1, 1.2, 8, "rerun", disturbed="the machine slept"), state)
+        assert list(state.reruns) == ([1] if tries < RERUN_TRIES else [])
+        event = ev.Measured(job="j", role="rerun", commit="c1", seed=8, number=1, outcome="scored", disturbed="slept")
+        assert ("it does not count" in str(line(event, state))) is (tries < RERUN_TRIES)
+    assert state.scores["c1"] == {7: 1.5} and state.experiments[1].verdict is Verdict.DISCARD
+    state = fold([ev.Rerun(number=1), *measured(1, 1.3, 8, "rerun")], state)
+    assert not state.reruns and state.experiments[1].val_bpb == pytest.approx(1.4)
+
+
+def test_between_two_of_its_seeds_a_run_is_busy() -> None:
+    state = fold([*opening(), proposed(1)])
+    assert not state.busy
+    fold(measured(1, 1.5), state)
+    assert state.busy and not state.running
+    fold([ev.Judged(number=1, verdict="discard", finding="f")], state)
+    assert not state.busy
 
 
 def test_interrupted_experiments_do_not_count_and_do_not_break_a_streak() -> None:

@@ -44,7 +44,7 @@ STEADY = with_(  # the same steps on any machine, however busy: the same score t
 @pytest.fixture(scope="module")
 def honest(harness: Harness) -> float:
     """The score of the honest model: the yardstick that no cheat may pass."""
-    result = harness.run(STEADY)
+    result = harness.run(STEADY, budget_s=5.0)  # of which it needs a hundredth
     assert result.outcome is Outcome.SCORED and result.val_bpb is not None
     return result.val_bpb
 
@@ -53,7 +53,7 @@ def honest(harness: Harness) -> float:
 def still_sound(harness: Harness, honest: float):  # type: ignore[no-untyped-def]
     """After each misbehaviour the next honest job scores as ever, and no process is left."""
     yield
-    result = harness.run(STEADY)
+    result = harness.run(STEADY, budget_s=5.0)
     assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-6)
     _, alive = psutil.wait_procs(harness.descendants(), timeout=5)
     assert not alive
@@ -452,6 +452,8 @@ def test_spawning_instead_of_forking_scores_as_well(tiny_data: Path, honest: flo
         cwd=Path(__file__).resolve().parents[2], env=harness_environment("cpu"),
     )  # fmt: skip
     assert job.receive()["event"] == "ready"
-    result = job.run(STEADY, setup_s=10.0, budget_s=2.0)  # its first steps load what a fork has loaded before
+    result = job.run(
+        STEADY, setup_s=10.0, budget_s=20.0, hang_s=60.0
+    )  # its first steps load what a fork has loaded before
     job.close()
     assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-6)

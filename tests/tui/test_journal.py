@@ -92,7 +92,7 @@ async def test_a_growing_and_a_torn_journal(recorded: Path) -> None:
                 file.write(line)
         await until(pilot, lambda: len(app.bridge.state.experiments) > first and app.bridge.state.stopped is not None)
         table = app.query_one(ExperimentsPane)
-        assert table.numbers == sorted(app.bridge.state.experiments, reverse=True)
+        await until(pilot, lambda: table.numbers == sorted(app.bridge.state.experiments, reverse=True))
 
 
 async def test_an_unreadable_line_is_said_and_nothing_breaks(recorded: Path) -> None:

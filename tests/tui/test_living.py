@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from textual.command import CommandList
 
 from core import commands
 from core.model import Verdict
@@ -104,6 +105,7 @@ async def test_nobody_approves_what_is_not_on_the_screen(living: Living) -> None
 
 async def test_what_is_not_drawn_yet_is_not_approved_either(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.app.REST_S", 3600.0)  # the other panes never follow by themselves
+    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.now.waiting)
@@ -197,7 +199,8 @@ async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path
         await until(pilot, lambda: living.told(commands.Own))
         own = living.told(commands.Own)[0]
         assert own.source.endswith("LR = 3\n") and own.hypothesis == "mine" and own.parent == app.bridge.state.best
-        assert not list(living.folder.glob("own-*.py")) and not list(living.folder.glob("revised-*.py"))
+        await until(pilot, lambda: not list(living.folder.glob("own-*.py")))
+        assert not list(living.folder.glob("revised-*.py"))
 
 
 async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_again(
@@ -260,6 +263,16 @@ async def test_program_md_is_edited_where_it_lies(living: Living, editor: Path, 
         await until(pilot, lambda: editor.exists())
         await until(pilot, lambda: "LR = 3" in screen_text(app))
     assert str(program) in called(editor)
+
+
+async def test_a_proposal_for_an_older_program_md_says_so(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        await pilot.press("2")
+        assert "program.md has changed" not in screen_text(app)
+        living.record("charter", sha="another", understood=[], limits={})
+        await until(pilot, lambda: "program.md has changed since this was proposed." in screen_text(app))
 
 
 @pytest.mark.parametrize(("key", "kind", "field"), [("u", commands.SetGate, "mode"), ("x", commands.Abort, "number")])
@@ -416,7 +429,7 @@ async def test_a_picture_of_the_screen_lies_in_the_runs_folder(living: Living) -
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.now.waiting)
         await pilot.press("colon", *"screenshot")
-        await pilot.pause(0.5)
+        await until(pilot, lambda: app.screen.query_one(CommandList).option_count == 1)
         await pilot.press("enter", "enter")
         await until(pilot, lambda: list(living.folder.glob("screen-*.svg")))
         await until(pilot, lambda: any("screen-" in note.message for note in app._notifications))

@@ -28,7 +28,7 @@ class ChangePane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: tuple[int, str, str] | None = None
+        self._shown: tuple[int, str, str, str] | None = None
         self._lines: list[Line] = []
         self._wide = False
 
@@ -41,20 +41,21 @@ class ChangePane(Pane):
         yield Static(id="hypothesis")
         yield Static(id="diff")
 
-    def show(self, number: int | None, hypothesis: str, diff: str) -> None:
+    def show(self, number: int | None, hypothesis: str, diff: str, warning: str = "") -> None:
         """Another proposal, or none yet."""
         if number is None:
             self._shown = None
             self.query_one("#hypothesis", Static).update("No proposal yet.")
             self.query_one("#diff", Static).update("")
             return
-        key = (number, hypothesis, diff)
-        if key == self._shown:
+        key, before = (number, hypothesis, diff, warning), self._shown
+        if key == before:
             return
         self._shown = key
         self._lines = diffs.parse(diff)
         self._draw()
-        self.scroll_home(animate=False)
+        if before is None or before[:3] != key[:3]:
+            self.scroll_home(animate=False)
 
     def tell(self, number: int | None, verdict: str, waiting: Waiting | None) -> None:
         """The title: whose change this is, and whether it waits."""
@@ -73,9 +74,9 @@ class ChangePane(Pane):
 
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
-        _, hypothesis, _ = self._shown or (0, "", "")
+        _, hypothesis, _, warning = self._shown or (0, "", "", "")
         short = words.clean(hypothesis, max(60, width * HYPOTHESIS_LINES - 8))  # the detail screen has all of it
-        self._put("#hypothesis", Content(short))
+        self._put("#hypothesis", Content.assemble((warning and f"{warning}\n", "$warning"), short))
         self._put("#diff", diffs.render(self._lines, width))
         self._wide = diffs.wide(self._lines, width)
 
