@@ -52,7 +52,7 @@ def with_ollama(product: Product, url: str) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 20), ("unload", 20)])
+@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 20), ("unload", 14)])
 def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Product, tenancy: str, count: int) -> None:
     script = Script(ideas)
     with serving(script) as url:
