@@ -209,18 +209,21 @@ class Server:
 
 def send(folder: Path, command: Command) -> Reply:
     """Send one command to the loop of the run in `folder` and wait for its acknowledgement. Raises NoLoop."""
+    sent = False
     try:
         address = (folder / ADDRESS).read_text()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(TIMEOUT_S)
             client.connect(address)
             client.sendall(msgspec.json.encode(command) + b"\n")
+            sent = True
             with client.makefile("rb") as stream:
                 line = stream.readline()
         if not line:
             raise OSError("no answer")
         return msgspec.json.decode(line, type=Reply)
     except (OSError, ValueError) as error:
+        so = "It was told, and may still do it" if sent else "Nothing was changed"
         raise NoLoop(
-            f"The loop of run {folder.name} does not answer ({error}). Nothing was changed; `make status` shows its state."
+            f"The loop of run {folder.name} does not answer ({error}). {so}; `make status` shows its state."
         ) from error

@@ -198,9 +198,10 @@ class Judged(Event, frozen=True, kw_only=True):
 
 
 class Rerun(Event, frozen=True, kw_only=True):
-    """The human wants a judged experiment measured once more, on a new seed."""
+    """The human wants a judged experiment measured once more, on a new seed; or no longer wants it."""
 
     number: int
+    wanted: bool = True
 
 
 class Hint(Event, frozen=True, kw_only=True):

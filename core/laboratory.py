@@ -334,13 +334,16 @@ class Laboratory:
         self._tidy(work, event, keep_nats=first)
         if event.role in ("baseline", "best", "rerun"):
             self.publish()  # what is in there already has another mean now
-        if aborted and work.number is not None and work.number in self.state.open:  # however the job ended
+        if aborted and work.number is not None:  # however the job ended
             self.aborted(work.number)
 
     def aborted(self, number: int) -> None:
-        """An experiment that the human wants no more of."""
-        reason = "aborted by the human"
-        self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human"))
+        """An experiment, or a repetition of one, that the human wants no more of."""
+        if number in self.state.open:
+            reason = "aborted by the human"
+            self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human"))
+        elif number in self.state.reruns:
+            self.record(ev.Rerun(number=number, wanted=False))
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
         """Bounded logs: the per-token scores serve as the reference once and are not kept of any other job."""
@@ -352,8 +355,8 @@ class Laboratory:
             (out / "train.py").unlink(missing_ok=True)  # the commit holds it
             (out / "result.json").write_text(json.dumps({"reason": event.reason, "parts": event.parts}))
 
-    def interrupt_running(self, reason: str) -> None:
-        """Record every running job as interrupted and queue its proposal once more."""
+    def interrupt_running(self, reason: str, aborted: Collection[int | None] = ()) -> None:
+        """Record every running job as interrupted and queue its proposal once more, but for those that the human aborted."""
         numbers = []
         for launched in list(self.state.running.values()):
             self.record(
@@ -371,6 +374,8 @@ class Laboratory:
                 numbers.append(launched.number)
         for number in numbers:
             experiment = self.state.experiments[number]
+            if number in aborted:
+                self.aborted(number)
             if experiment.verdict is not None:
                 continue
             self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding=""))

@@ -42,9 +42,12 @@ class Waiting:
 
     number: int
     left_s: float
-    held: bool = False
-    held_by: str = ""
     held_s: float = 0.0
+    holders: set[str] = field(default_factory=set)  # the apps in which somebody reads or writes
+
+    @property
+    def held(self) -> bool:
+        return bool(self.holders)
 
 
 @dataclass
@@ -88,7 +91,8 @@ class Loop:
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
-        self._hold_s, self._held_until = 0.0, 0.0
+        self._holds: dict[str, float] = {}  # what failed -> the last wait for it, in seconds
+        self._held_until = 0.0
         agent = self.proposer.agent
         self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
         listen(agent, hear=self._live.hear, phase=self._live.doing, note=self._note)
@@ -135,15 +139,18 @@ class Loop:
             return
         try:
             work()
-            self._hold_s = 0.0
+            self._holds.pop("verdict", None)
         except RepositoryError as error:
-            self._hold(str(error))
+            self._hold(str(error), "verdict")
+        except OSError as error:
+            self._hold(f"The files of a verdict cannot be written ({error}). All that was recorded is kept.", "verdict")
 
-    def _hold(self, reason: str) -> None:
-        """Wait for a machine that fails (git behind a lock, no file to be written, no process to be had); ever longer."""
-        self._hold_s = min(max(self._hold_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
-        self._held_until = time.monotonic() + self._hold_s
-        self.lab.record(ev.Notice(text=f"{reason} It is tried again in {self._hold_s:.0f} s."))
+    def _hold(self, reason: str, what: str) -> None:
+        """Wait for a machine that fails (git behind a lock, no file to be written, no process to be had); ever longer, until
+        the same thing succeeds."""
+        wait_s = self._holds[what] = min(max(self._holds.get(what, 0.0) * 2, BACKOFF_S[0]), BACKOFF_S[1])
+        self._held_until = time.monotonic() + wait_s
+        self.lab.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
 
     # -- when to end ----------------------------------------------------------------------------------------------
 
@@ -186,7 +193,8 @@ class Loop:
         asked = self.waiting
         if asked is not None and asked.held:
             asked.held_s += elapsed
-            asked.held = asked.held_s < LONGEST_HOLD_S
+            if asked.held_s >= LONGEST_HOLD_S:
+                asked.holders.clear()
         elif asked is not None:
             asked.left_s -= elapsed
         waiting = {"number": asked.number, "left_s": round(asked.left_s, 1), "held": asked.held} if asked else None
@@ -247,7 +255,7 @@ class Loop:
             self._back_off(str(error))
         except OSError as error:
             self._back_off(f"The files of a proposal cannot be written ({error}).")
-        except Exception as error:  # an agent's bug must not end the night
+        except (Exception, SystemExit) as error:  # an agent's bug must not end the night
             self._back_off(f"The agent {self.proposer.agent.name} broke: {type(error).__name__}: {error}")
         finally:
             self._proposing = None
@@ -351,12 +359,12 @@ class Loop:
         except (JournalError, Changed) as error:
             self._failed = error
         except RepositoryError as error:
-            self._hold(str(error))
+            self._hold(str(error), "job")
         except asyncio.CancelledError:
             await slot.executor.abort()
             raise
         except OSError as error:
-            self._hold(f"The files of a job cannot be written ({error}). All that was recorded is kept.")
+            self._hold(f"The files of a job cannot be written ({error}). All that was recorded is kept.", "job")
         except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
             self._failed = error
         finally:
@@ -369,15 +377,16 @@ class Loop:
             self.lab.seal.check()
             result = await slot.executor.run(job, lambda message: self._update(slot, work, message))
             self.lab.seal.check()
-            aborted = work.number in self._aborted
-            self._aborted.discard(work.number)
-            if result.outcome is Outcome.INTERRUPTED and not aborted:
+            if result.outcome is Outcome.INTERRUPTED and work.number not in self._aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
-            self.lab.measured(work, result, aborted=aborted)
+            self._holds.pop("job", None)
         except ExecutorFailed as error:
-            self._hold(str(error))
+            self._hold(str(error), "job")
             self._broken[work.commit] = self._broken.get(work.commit, 0) + 1
-            self.lab.measured(work, interrupted(job, str(error), self._broken[work.commit] >= HARNESS_TRIES))
+            result = interrupted(job, str(error), self._broken[work.commit] >= HARNESS_TRIES)
+        aborted = work.number in self._aborted
+        self._aborted.discard(work.number)
+        self.lab.measured(work, result, aborted=aborted)
 
     def _update(self, slot: Slot, work: Work, message: dict[str, Any]) -> None:
         if message.get("event") == "started":
@@ -398,7 +407,7 @@ class Loop:
         await self._release()
         self._live.close()
         if running and not isinstance(self._failed, JournalError):
-            self.lab.interrupt_running(self._stopping or "the loop ended")
+            self.lab.interrupt_running(self._stopping or "the loop ended", self._aborted)
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -460,8 +469,8 @@ class Loop:
 
     def _gone(self, who: str) -> None:
         """An app went away: what it held must not wait for it."""
-        if self.waiting is not None and who and self.waiting.held_by == who:
-            self.waiting.held = False
+        if self.waiting is not None:
+            self.waiting.holders.discard(who)
         self._wake.set()
 
     def _read_by(self, text: str) -> str:
@@ -492,7 +501,8 @@ class Loop:
                 return True, human.revise(self.lab, command.number, command.source, command.hypothesis)
             case commands.Hold():
                 if self.waiting is not None and self.waiting.number == command.number:
-                    self.waiting.held, self.waiting.held_by = command.on, command.who
+                    change = self.waiting.holders.add if command.on else self.waiting.holders.discard
+                    change(command.who)
                 return True, "the countdown stands still" if command.on else "the countdown goes on"
 
     def _background_abort(self, slot: Slot) -> None:

@@ -12,7 +12,7 @@ from core.profiles import Profile
 from core.schedule import PATIENCE, Work
 from core.state import State
 
-HARNESS_TRIES = 3  # a job whose harness broke this often is given up
+HARNESS_TRIES = 5  # a job whose harness broke this often, with ever longer waits between, is given up
 SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
 SCORING_EXTRA_S = 1.0
 RAM_SHARE = 0.8  # of the machine's memory, for all trainers together

@@ -172,8 +172,10 @@ class State:
                 self._proposed(event)
             case ev.Revised():
                 self._revised(event)
-            case ev.Rerun():
+            case ev.Rerun(wanted=True):
                 self.reruns[event.number] = 0
+            case ev.Rerun():
+                self.reruns.pop(event.number, None)
             case ev.Approved():
                 self.experiments[event.number].approved = event.by
             case ev.Judged():

@@ -210,6 +210,8 @@ class AutoResearch(Human, App[str]):
             self.call_after_refresh(self._settle)
         else:
             told = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
+            again = {event.commit for event in news.events if isinstance(event, ev.Measured)}
+            told |= {n for n in state.kept if state.experiments[n].commit in again}  # their mean has moved
             numbers = sorted(told | set(state.open if news.alive else ()))  # nobody works on these any more, or again
             lines = list(news.events)
         alive = self.bridge.pid is not None
@@ -314,7 +316,15 @@ class AutoResearch(Human, App[str]):
         return keys.valid(action, self.now)
 
     def on_key(self, event: events.Key) -> None:
-        """A key for the loop, where there is none, is answered too."""
+        """A key while a line is asked for belongs to that line; one for the loop, where there is none, is answered too."""
+        for prompt in self.screen.query(Prompt):
+            if prompt.display and not isinstance(
+                self.focused, Input
+            ):  # the focus is on its way, or was moved elsewhere
+                event.stop()
+                event.prevent_default()
+                prompt.take(event)
+                return
         dead = self.bridge.loaded and self.bridge.pid is None and not self.now.tiny
         if self.focused is None or isinstance(self.focused, Input):
             return
@@ -341,6 +351,7 @@ class AutoResearch(Human, App[str]):
             zoomed=self._zoomed,
             auto=state.gate == "auto",
             detail=page,
+            small=self._small,
             tiny=self.screen_stack[0].has_class("-tiny"),
         )
         for line in self.screen.query(KeysLine):
@@ -404,16 +415,14 @@ class AutoResearch(Human, App[str]):
     def _read(self, page: Screen[None]) -> None:
         """Show a page of text. The clock stands still meanwhile: nobody loses a decision by reading."""
         below = isinstance(self.screen, StandingScreen)  # it holds the clock already
-        number = self._asked() if self.bridge.pid and not below else None
+        number = self._asked() if not below else None
 
         def read(_: None) -> None:
-            if number is not None:
-                self.later(self._hold(number, False), quiet=True)
+            self.clock(number, held=False)
             self._show_status()  # the terminal may have another size by now
             self.call_after_refresh(self._look_at_keys)
 
-        if number is not None:
-            self.later(self._hold(number, True), quiet=True)
+        self.clock(number, held=True)
         self.push_screen(page, read)
 
     def action_logarithmic(self) -> None:
@@ -447,7 +456,10 @@ class AutoResearch(Human, App[str]):
         else:
             asks = view.waiting(self.bridge.live) is not None
             waits = " When nobody watches, what waits for an answer is approved." if asks else ""
-            self.exit(f"Detached; the loop of {name} goes on. `make attach` comes back, `make stop` ends it.{waits}")
+            this = f"ARGS={name}"
+            self.exit(
+                f"Detached; the loop of {name} goes on. `make attach {this}` comes back, `make stop {this}` ends it.{waits}"
+            )
 
     async def action_quit(self) -> None:
         self.action_detach()

@@ -61,6 +61,7 @@ class Bridge:
         self._program_stamp = 0
         self._live_stamp = 0
         self.who = uuid.uuid4().hex  # by which the loop knows this app
+        self._sending = asyncio.Lock()  # commands arrive in the order in which they were given
 
     async def follow(self) -> None:
         """Look, and tell what changed, until cancelled."""
@@ -84,10 +85,10 @@ class Bridge:
         except FileNotFoundError:
             self.trouble = "the run has no journal yet"
             return News()
-        except JournalError as error:
-            self.trouble = str(error)
-            self.loaded = True
-            return News(first=first, alive=first)
+        except JournalError as error:  # said once; whether a loop lives and what it does is looked at all the same
+            new, self.trouble, self.loaded = str(error) != self.trouble, str(error), True
+            before, self.pid = self.pid, journal.alive(self.folder)
+            return News(first=first, live=self._look_live(), alive=new or self.pid != before)
         self.events = (self.events + events)[-RECENT:]
         pid, before = journal.alive(self.folder), self.pid
         self.pid = pid
@@ -169,6 +170,7 @@ class Bridge:
                 words=f"No loop is running, so nothing was done. {report.going_on(self.folder.name)} continues the run.",
             )
         try:
-            return await asyncio.to_thread(commands.send, self.folder, command)
+            async with self._sending:
+                return await asyncio.to_thread(commands.send, self.folder, command)
         except commands.NoLoop as error:
             return commands.Reply(ok=False, words=str(error))

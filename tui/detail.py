@@ -62,7 +62,7 @@ class DetailScreen(Screen[int]):
         """`numbers` in the order of the table."""
         super().__init__()
         self._run, self._folder = run, run.folder
-        self._numbers, self.number = list(numbers), number
+        self._numbers, self.number = (list(numbers) if number in numbers else [number]), number
 
     def compose(self) -> ComposeResult:
         with Body():
@@ -99,7 +99,7 @@ class DetailScreen(Screen[int]):
         self._walk(-1)
 
     def _walk(self, step: int) -> None:
-        here = self._numbers.index(self.number) if self.number in self._numbers else 0
+        here = self._numbers.index(self.number)
         self.number = self._numbers[min(len(self._numbers) - 1, max(0, here + step))]
         self.show()
         self.query_one(Body).scroll_home(animate=False)
@@ -109,7 +109,7 @@ class DetailScreen(Screen[int]):
         """Draw the experiment as the journal knows it now."""
         state = self._run.state
         experiment = state.experiments.get(self.number)
-        if experiment is None:
+        if experiment is None or not self.query("#more"):  # news may come before the page is composed
             return
         body = self.query_one(Body)
         said = words.verdict(experiment, self._run.pid is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -32,7 +33,11 @@ class NoEditor(Exception):
 def command() -> list[str]:
     """$VISUAL, $EDITOR, or what is usually there. Raises NoEditor."""
     for name in ("VISUAL", "EDITOR"):
-        if words := shlex.split(os.environ.get(name, "")):
+        try:
+            words = shlex.split(os.environ.get(name, ""))
+        except ValueError as error:
+            raise NoEditor(f"{name} cannot be read ({error}). Set it to an editor, for example: nano") from error
+        if words:
             return words
     for program in ("nano", "vim", "vi"):
         if shutil.which(program):
@@ -44,9 +49,12 @@ def edit(path: Path, line: int = 1) -> None:
     """Open the file, where the editor can at a line (from 1), and wait until it is closed. Raises NoEditor."""
     words = command()
     at = [f"+{line}"] if line > 1 and Path(words[0]).name in PLUS_LINE else []
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # ctrl+c means the editor, not who waits for it
     try:
         code = subprocess.run([*words, *at, str(path)]).returncode
     except OSError as error:
         raise NoEditor(f"{words[0]} could not be started ({error.strerror}). Set EDITOR to another one.") from error
+    finally:
+        signal.signal(signal.SIGINT, before)
     if code:
-        raise NoEditor(f"{words[0]} ended with code {code}; the text is left as it was, in {path}.")
+        raise NoEditor(f"{words[0]} ended with code {code}.")

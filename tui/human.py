@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import textwrap
 import time
 from collections.abc import Callable
@@ -30,7 +29,6 @@ class Human(App[str]):
 
     bridge: Bridge
     _asked_first: tuple[float, str] = (0.0, "")
-    _begun: tuple[Path, str] | None = None  # an own experiment that does not parse yet, and the commit it was begun on
 
     @property
     def followed(self) -> Experiment | None:
@@ -58,16 +56,22 @@ class Human(App[str]):
         number = self.detailed
         return self.followed if number is None else self.bridge.state.experiments.get(number)
 
-    async def obey(self, command: commands.Command, quiet: bool = False, more: str = "") -> bool:
-        """Send, and say what the loop answered, and `more` when it did as told."""
+    async def obey(self, command: commands.Command, quiet: bool = False, more: str = "", otherwise: str = "") -> bool:
+        """Send, and say what the loop answered; then `more` when it did as told, `otherwise` when it did not."""
         reply = await self.bridge.send(command)
-        release = isinstance(command, commands.Hold) and not command.on  # what was answered meanwhile needs none
-        if not quiet or not (reply.ok or release):
-            self.tell(f"{reply.words}{'. ' + more if more and reply.ok else ''}", wrong=not reply.ok)
+        if not quiet or not reply.ok:
+            also = more if reply.ok else otherwise
+            said = f"{reply.words.rstrip('.')}. {also}" if also else reply.words
+            self.tell(said, wrong=not reply.ok, seconds=10.0 if otherwise and not reply.ok else 5.0)
         return reply.ok
 
     def _hold(self, number: int, on: bool) -> commands.Hold:
         return commands.Hold(number=number, on=on, who=self.bridge.who)
+
+    def clock(self, number: int | None, *, held: bool) -> None:
+        """Let the countdown of what waits stand still, or go on. Nobody loses a decision by reading or writing."""
+        if number is not None:
+            self.run_worker(self.bridge.send(self._hold(number, held)), exit_on_error=False)
 
     def _ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
         """A line to type, on the screen that is on top."""
@@ -100,19 +104,19 @@ class Human(App[str]):
         """One note at a time: it takes the place of the one before, however quickly it comes."""
         self.clear_notifications()
 
-    def later(self, command: commands.Command, quiet: bool = False) -> None:
-        """The same from where nothing can wait."""
-        self.run_worker(self.obey(command, quiet), exit_on_error=False)
+    def later(self, command: commands.Command, more: str = "") -> None:
+        """The same, while the keys go on: a loop may take its time to answer."""
+        self.run_worker(self.obey(command, more=more), exit_on_error=False)
 
     def _asked(self) -> int | None:
-        waiting = view.waiting(self.bridge.live)
+        waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
         return waiting.number if waiting else None
 
     # -- the proposal ---------------------------------------------------------------------------------------------
 
-    async def action_approve(self) -> None:
+    def action_approve(self) -> None:
         if (number := self._asked()) is not None and self._sees(number, "a"):
-            await self.obey(commands.Approve(number=number))
+            self.later(commands.Approve(number=number))
 
     def _sees(self, number: int, key: str) -> bool:
         """Nobody decides on what is not on the screen: it is shown first."""
@@ -126,97 +130,86 @@ class Human(App[str]):
         self.tell(f"This is #{number}, which waits for you. {key} again {'approves' if key == 'a' else 'skips'} it.")
         return False
 
-    async def action_skip(self) -> None:
+    def action_skip(self) -> None:
         if (number := self._asked()) is not None and self._sees(number, "s"):
-            await self.obey(commands.Skip(number=number))
+            self.later(commands.Skip(number=number))
 
-    async def action_skip_why(self) -> None:
+    def action_skip_why(self) -> None:
         if (number := self._asked()) is None:
             return
 
         def done(reason: str | None) -> None:
             if reason is None:
-                self.later(self._hold(number, False), quiet=True)
+                self.clock(number, held=False)
             else:
                 self.later(commands.Skip(number=number, reason=reason.strip()))
 
+        self.clock(number, held=True)
         self._ask(f"why skip #{number}?", done)  # at once: what is typed now is the reason, and no keys
-        await self.obey(self._hold(number, True), quiet=True)
 
     async def action_revise(self) -> None:
-        if (number := self._asked()) is None:
+        number = self._asked()
+        if number is None or not await self.obey(self._hold(number, True), quiet=True):
             return
-        await self.obey(self._hold(number, True), quiet=True)
-        origin = self.bridge.folder / experiment_id(number) / "train.py"
         draft = self.bridge.folder / f"revised-{number}.py"
-        source = self._edit(origin, draft, self._first_change(number))
+        source = self._edit(
+            self.bridge.folder / experiment_id(number) / "train.py", draft, "e", self._first_change(number)
+        )
         if source is None:
-            draft.unlink(missing_ok=True)
-            await self.obey(self._hold(number, False), quiet=True)
+            self.clock(number, held=False)
             return
 
         def done(text: str | None) -> None:
             if text is None:
-                self.tell(f"Nothing is revised. Your text is kept in {draft}.", seconds=10)
-                self.later(self._hold(number, False), quiet=True)
+                self.tell(f"Nothing is revised. {_kept(draft, 'e')}", seconds=10)
+                self.clock(number, held=False)
                 return
             command = commands.Revise(number=number, source=source, hypothesis=text.strip())
-            self.run_worker(self._send_revised(command, draft), exit_on_error=False)
+            self.run_worker(self._hand_in(command, draft, "e", number), exit_on_error=False)
 
         experiment = self.bridge.state.experiments.get(number)
         self._ask("what does it try now?", done, words.clean(experiment.hypothesis, 1000) if experiment else "")
 
-    async def _send_revised(self, command: commands.Revise, draft: Path) -> None:
-        try:
-            self._put_away(draft, await self.obey(command))
-        finally:
-            await self.obey(self._hold(command.number, False), quiet=True)
-
     async def action_own(self) -> None:
-        begun = self._begun if self._begun is not None and self._begun[0].exists() else None
-        fresh = self.bridge.folder / f"own-{time.strftime('%H%M%S')}.py"
-        draft, parent = begun or (fresh, self.bridge.state.best)
-        source = self._edit(draft if begun else self.bridge.folder / "train.py", draft)
+        if (waits := self._asked()) is not None:
+            await self.bridge.send(self._hold(waits, True))
+        draft, parent = self._own_draft()
+        source = self._edit(self.bridge.folder / "train.py", draft, "E")
         if source is None:
-            if begun:
-                self.tell(f"Your text is kept in {draft}; E opens it again. Emptied, it is dropped.", seconds=10)
-            else:
-                draft.unlink(missing_ok=True)
-            return
-        self._begun = None
-        if not source.strip():
-            draft.unlink(missing_ok=True)
-            self.tell("The text was empty and is dropped; E begins anew with the best.")
+            self.clock(waits, held=False)
             return
         try:
             edits.check(source)
         except edits.EditError as error:
-            self._begun = draft, parent
-            self.tell(
-                f"{error} Your text is kept in {draft}; E opens it again. Emptied, it is dropped.",
-                wrong=True,
-                seconds=10,
-            )
+            self.tell(f"{error} {_kept(draft, 'E')}", wrong=True, seconds=10)
+            self.clock(waits, held=False)
             return
 
         def done(hypothesis: str | None) -> None:
             if hypothesis is None:
-                self.tell(f"Not started. Your text is kept in {draft}.", seconds=10)
+                self.tell(f"Not started. {_kept(draft, 'E')}", seconds=10)
+                self.clock(waits, held=False)
             else:
                 command = commands.Own(parent=parent, source=source, hypothesis=hypothesis.strip())
-                self.run_worker(self._send_own(command, draft), exit_on_error=False)
+                self.run_worker(self._hand_in(command, draft, "E", waits), exit_on_error=False)
 
         self._ask("what should it show?", done)
 
-    async def _send_own(self, command: commands.Own, draft: Path) -> None:
-        self._put_away(draft, await self.obey(command))
+    def _own_draft(self) -> tuple[Path, str]:
+        """The text that was begun before, in whatever app, or a new one; and the commit it was begun on, which its name tells."""
+        folder, best = self.bridge.folder, self.bridge.state.best
+        for commit in reversed(self.bridge.state.commits):
+            if (draft := folder / f"own-{commit[:12]}.py").exists():
+                return draft, commit
+        return folder / f"own-{best[:12]}.py", best
 
-    def _put_away(self, draft: Path, used: bool) -> None:
+    async def _hand_in(self, command: commands.Command, draft: Path, key: str, waits: int | None) -> None:
         """A text that the loop took is in its commit; one that it refused is kept."""
-        if used:
-            draft.unlink(missing_ok=True)
-        else:
-            self.tell(f"Your text is kept in {draft}.", seconds=10)
+        try:
+            if await self.obey(command, otherwise=_kept(draft, key)):
+                _put_away(draft)
+        finally:
+            self.clock(waits, held=False)
 
     def _first_change(self, number: int) -> int:
         """The line of train.py where the change of an experiment begins."""
@@ -227,67 +220,85 @@ class Human(App[str]):
             text = ""
         return diffs.first_line(text)
 
-    def _edit(self, origin: Path, draft: Path, line: int = 1) -> str | None:
-        """A copy of `origin` in the user's editor, opened at a line. None when nothing was changed."""
+    def _edit(self, origin: Path, draft: Path, key: str, line: int = 1) -> str | None:
+        """What the user makes of a copy of `origin`, begun now or before, in the editor at a line. None where that comes to nothing:
+        a draft that says something of its own is kept then, for `key` to open it again."""
         try:
-            if draft != origin:
-                shutil.copyfile(origin, draft)
-            before = draft.read_text(encoding="utf-8")
-            with self.suspend():
-                editor.edit(draft, line)
+            before = origin.read_text(encoding="utf-8")
+            if not draft.exists():
+                draft.write_text(before, encoding="utf-8")
+            problem = self._in_editor(draft, line)
             after = draft.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            self.tell(f"{origin} cannot be edited ({error}).", wrong=True)
+            self.tell(f"{draft} cannot be edited ({error}).", wrong=True, seconds=10)
             return None
-        except editor.NoEditor as error:
-            self.tell(str(error), wrong=True, seconds=10)
+        if after.strip() and after != before:
+            if not problem:
+                return after
+            self.tell(f"{problem} {_kept(draft, key)}", wrong=True, seconds=10)
             return None
-        if after == before:
-            self.tell("Nothing was changed.", seconds=3)
-            return None
-        return after
+        draft.unlink(missing_ok=True)
+        self.tell(problem or ("Nothing was changed." if after.strip() else "The text was empty and is dropped."))
+        return None
+
+    def _in_editor(self, path: Path, line: int = 1) -> str:
+        """Edit a file while the app stands aside. What went wrong, in a sentence, '' when nothing did."""
+        problem = ""
+        with self.suspend():  # which gives the terminal back at a normal end only
+            try:
+                editor.edit(path, line)
+            except editor.NoEditor as error:
+                problem = str(error)
+        return problem
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
-    async def action_pause(self) -> None:
-        await self.obey(commands.Resume() if self.bridge.state.paused else commands.Pause())
+    def action_pause(self) -> None:
+        self.later(commands.Resume() if self.bridge.state.paused else commands.Pause())
 
-    async def action_unattended(self) -> None:
+    def action_unattended(self) -> None:
         number = self._asked()
         asks = self.bridge.state.gate == "ask"
         waits = f"#{number} was waiting and is approved." if asks and number is not None else ""
         what = "lets proposals go on without asking" if asks else "makes proposals wait for you"
         if self._twice("unattended", f"u again {what}."):
-            await self.obey(commands.SetGate(mode="auto" if asks else "ask"), more=waits)
+            self.later(commands.SetGate(mode="auto" if asks else "ask"), more=waits)
 
-    async def action_abort(self) -> None:
+    def action_abort(self) -> None:
         running = [launched.number for launched in self.bridge.state.running.values() if launched.number is not None]
         chosen = self.followed
         number = chosen.number if chosen is not None and chosen.number in running else running[-1] if running else None
         if number is None:
             return
         if self._twice(f"abort {number}", f"x again aborts #{number}."):
-            await self.obey(commands.Abort(number=number))
+            self.later(commands.Abort(number=number))
 
     def action_tell(self) -> None:
+        waits = self._asked()
+
         def done(text: str | None) -> None:
             if text and text.strip():
                 self.later(commands.Tell(text=text.strip()))
+            self.clock(waits, held=False)
 
+        self.clock(waits, held=True)
         self._ask("tell the agent", done)
 
-    def action_program(self) -> None:
+    async def action_program(self) -> None:
         program = self.bridge.program
+        if (waits := self._asked()) is not None:
+            await self.bridge.send(self._hold(waits, True))
         try:
             before = program.read_bytes() if program.exists() else b""
-            with self.suspend():
-                editor.edit(program)
-            if program.exists() and program.read_bytes() == before:
+            problem = self._in_editor(program)
+            if problem:
+                self.tell(f"{problem} {program} is as it left it.", wrong=True, seconds=10)
+            elif program.exists() and program.read_bytes() == before:
                 self.tell("Nothing was changed.", seconds=3)
         except OSError as error:
             self.tell(f"{program} cannot be read ({error.strerror}).", wrong=True)
-        except editor.NoEditor as error:
-            self.tell(str(error), wrong=True, seconds=10)
+        finally:
+            self.clock(waits, held=False)
 
     def action_stop(self) -> None:
         choices = (
@@ -304,16 +315,16 @@ class Human(App[str]):
 
     # -- the selected experiment ----------------------------------------------------------------------------------
 
-    async def action_rerun(self) -> None:
+    def action_rerun(self) -> None:
         if (found := self.target) is not None:
-            await self.obey(commands.Rerun(number=found.number))
+            self.later(commands.Rerun(number=found.number))
 
     def action_overrule(self) -> None:
         found = self.target
         if found is None or found.verdict is None:
             return
         number = found.number
-        choices = (("k", "keep", "keep it"), ("d", "discard", "discard it"), ("i", "invalid", "it broke a rule"))
+        choices = (("y", "keep", "yes, keep it"), ("d", "discard", "discard it"), ("r", "invalid", "it broke a rule"))
 
         def done(choice: str | None) -> None:
             if choice is not None:
@@ -334,3 +345,11 @@ class Human(App[str]):
         if not await asyncio.to_thread(clipboard.by_tmux, text):
             self.copy_to_clipboard(text)
         self.tell(f"Copied the diff of #{found.number}; it is in {path}.", seconds=6)
+
+
+def _put_away(draft: Path) -> None:
+    draft.unlink(missing_ok=True)
+
+
+def _kept(draft: Path, key: str) -> str:
+    return f"Your text is kept in {draft}; {key} opens it again. Emptied, it is dropped."

@@ -22,6 +22,7 @@ class Now:
     zoomed: bool = False
     auto: bool = False  # proposals go on without asking
     detail: bool = False  # the detail screen is on top
+    small: bool = False  # one pane at a time
     tiny: bool = False  # the terminal is too small for anything
 
 
@@ -76,7 +77,8 @@ KEYS: tuple[Key, ...] = (
     Key("f", "filter", "filter", "Show all, kept, not kept, failed, or open experiments.", "looking around"),
     Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
     Key("L", "logarithmic", "log", "Log scale of the loss.", "looking around"),
-    Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around"),
+    Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",
+        lambda now: not now.small or now.zoomed, "Here a pane fills the screen as it is."),
     Key("escape", "back", "back", "Leave the zoom, or follow the newest experiment again.", "looking around", lambda now: not now.detail),
     Key("question_mark", "explain", "help", "This page.", "looking around"),
     Key("ctrl+p,colon", "command_palette", "all", "Everything by name, and the themes.", "looking around"),

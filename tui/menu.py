@@ -17,7 +17,11 @@ from textual.widgets.option_list import Option
 class Menu(ModalScreen[str | None]):
     """Dismissed with the id of the choice, or None."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,ctrl+c,ctrl+q", "leave", "back", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,ctrl+c,ctrl+q", "leave", "back", priority=True),
+        Binding("j", "move(1)", "down"),
+        Binding("k", "move(-1)", "up"),
+    ]
 
     def __init__(self, question: str, choices: Sequence[tuple[str, str, str]]) -> None:
         """`choices` are (key, id, words)."""
@@ -37,10 +41,22 @@ class Menu(ModalScreen[str | None]):
         for key, name, _ in self._choices:
             if event.character == key:
                 event.stop()
-                self.dismiss(name)
+                self._choose(name)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option_id)
+        self._choose(event.option_id)
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        self._choose(None)
+
+    def action_move(self, step: int) -> None:
+        options = self.query_one(OptionList)
+        if step > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    def _choose(self, choice: str | None) -> None:
+        """Once: a second key of the same burst finds the menu gone already."""
+        if self.is_current:
+            self.dismiss(choice)

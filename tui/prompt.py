@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import Key
 from textual.widgets import Input, Label
 
 
@@ -26,7 +27,7 @@ class Prompt(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Label(id="question")
-        field = Input(id="answer", compact=True)
+        field = Input(id="answer", compact=True, select_on_focus=False)  # the focus may come after the first letters
         field.cursor_blink = False
         yield field
 
@@ -37,7 +38,22 @@ class Prompt(Horizontal):
         self.query_one("#question", Label).update(f"{question} (enter, or escape)")
         field = self.query_one(Input)
         field.value = text
+        field.select_all()
         self.display = True
+        field.focus()
+
+    def take(self, key: Key) -> None:
+        """A key that came while the prompt was open and the focus elsewhere: it was meant for the line, not for the app."""
+        field = self.query_one(Input)
+        match key.key:
+            case "enter":
+                self._finish(field.value)
+            case "escape" | "ctrl+c" | "ctrl+q":
+                self._finish(None)
+            case "backspace":
+                field.action_delete_left()
+            case _ if key.character is not None and key.is_printable:
+                field.replace(key.character, *field.selection)
         field.focus()
 
     def _finish(self, answer: str | None) -> None:

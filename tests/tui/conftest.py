@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import stat
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
 from tests.e2e.conftest import prepared, product  # noqa: F401
+from tests.tui.living import Living
 from tui.app import AutoResearch
 
 HERE = Path(__file__).resolve().parent
@@ -24,6 +26,43 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     time.tzset()
     shutil.copytree(HERE / "recorded", tmp_path / "logs")
     return tmp_path / "logs" / "nov23"
+
+
+@pytest.fixture
+async def living(recorded: Path) -> AsyncIterator[Living]:
+    """#10 trains, #11 waits for an answer."""
+    run = Living(recorded)
+    await run.start()
+    run.propose(10, "Halve the batch.")
+    run.train(10)
+    run.propose(11, "Another activation.")
+    run.wait(11)
+    yield run
+    await run.close()
+
+
+Edits = Callable[[str], None]
+
+
+@pytest.fixture
+def edits_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edits:
+    """Make the editor a line of shell, to which "$1" is the file."""
+
+    def by(line: str) -> None:
+        program = tmp_path / "editor"
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("VISUAL", str(program))
+
+    return by
+
+
+@pytest.fixture
+def editor(tmp_path: Path, edits_by: Edits) -> Path:
+    """An editor that adds a line; the file says what it was called with."""
+    called = tmp_path / "called"
+    edits_by(f'echo "$1" >> {called}\necho "LR = 3" >> "$1"')
+    return called
 
 
 def app_on(folder: Path, program: Path | None = None) -> AutoResearch:

@@ -21,6 +21,7 @@ class Living:
         self.folder = folder
         self.heard: list[commands.Command] = []
         self.gone: list[str] = []
+        self.refuses = ""  # why, where it does not do as told
         self._lock = journal.Lock(folder)
         self._server = commands.Server(folder, self._hear, self.gone.append)
         self._state = fold(journal.read(folder / journal.NAME))
@@ -37,6 +38,8 @@ class Living:
     async def _hear(self, command: commands.Command) -> commands.Reply:
         if not isinstance(command, commands.Attach):
             self.heard.append(command)
+        if self.refuses and not isinstance(command, commands.Attach | commands.Hold):
+            return commands.Reply(ok=False, words=self.refuses)
         return commands.Reply(ok=True, words=f"heard {msgspec.to_builtins(command)['cmd']}")
 
     def told(self, kind: type[commands.Data]) -> list[Any]:

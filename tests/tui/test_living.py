@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -19,43 +17,6 @@ from tui.panes.experiments import LINE, ExperimentsPane
 from tui.prompt import Prompt
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
-
-
-@pytest.fixture
-async def living(recorded: Path) -> AsyncIterator[Living]:
-    """#10 trains, #11 waits for an answer."""
-    run = Living(recorded)
-    await run.start()
-    run.propose(10, "Halve the batch.")
-    run.train(10)
-    run.propose(11, "Another activation.")
-    run.wait(11)
-    yield run
-    await run.close()
-
-
-Edits = Callable[[str], None]
-
-
-@pytest.fixture
-def edits_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edits:
-    """Make the editor a line of shell, to which "$1" is the file."""
-
-    def by(line: str) -> None:
-        program = tmp_path / "editor"
-        program.write_text(f"#!/bin/sh\n{line}\n")
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setenv("VISUAL", str(program))
-
-    return by
-
-
-@pytest.fixture
-def editor(tmp_path: Path, edits_by: Edits) -> Path:
-    """An editor that adds a line; the file says what it was called with."""
-    called = tmp_path / "called"
-    edits_by(f'echo "$1" >> {called}\necho "LR = 3" >> "$1"')
-    return called
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -181,52 +142,6 @@ async def until_gone(living: Living, who: str) -> None:
     raise AssertionError("the loop was not told that the app is gone")
 
 
-async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment] # a pilot has no terminal to hand over
-        await pilot.press("e")
-        await until(pilot, lambda: app.query_one(Prompt).display)
-        assert living.told(commands.Hold)[-1].on, "the clock stands still until it is said what it tries now"
-        await pilot.press("end", "backspace", *", twice", "enter")
-        await until(pilot, lambda: living.told(commands.Revise) and not living.told(commands.Hold)[-1].on)
-        revised = living.told(commands.Revise)[0]
-        assert revised.source == "LR = 1\nLR = 3\n" and revised.hypothesis == "Another activation, twice"
-        await pilot.press("E")
-        await until(pilot, lambda: app.query_one(Prompt).display)
-        await pilot.press(*"mine", "enter")
-        await until(pilot, lambda: living.told(commands.Own))
-        own = living.told(commands.Own)[0]
-        assert own.source.endswith("LR = 3\n") and own.hypothesis == "mine" and own.parent == app.bridge.state.best
-        await until(pilot, lambda: not list(living.folder.glob("own-*.py")))
-        assert not list(living.folder.glob("revised-*.py"))
-
-
-async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_again(
-    living: Living, edits_by: Edits
-) -> None:
-    edits_by('if grep -q "^LR = ($" "$1"; then sed -i "s/^LR = ($/LR = 5/" "$1"; else echo "LR = (" >> "$1"; fi')
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
-        await pilot.press("E")
-        await until(pilot, lambda: any("syntax error" in n.message for n in app._notifications))
-        assert any("E opens it again" in " ".join(n.message.split()) for n in app._notifications)
-        assert not app.query_one(Prompt).display and len(list(living.folder.glob("own-*.py"))) == 1
-        begun_on = app.bridge.state.best
-        app.bridge.state.kept.append(10)  # something is kept meanwhile
-        assert app.bridge.state.best != begun_on
-        await pilot.press("E")
-        await until(pilot, lambda: app.query_one(Prompt).display)
-        await pilot.press(*"mended", "enter")
-        await until(pilot, lambda: living.told(commands.Own))
-        own = living.told(commands.Own)[0]
-        assert own.source.endswith("LR = 5\n") and own.parent == begun_on, "it was not written on what is the best now"
-        await until(pilot, lambda: not list(living.folder.glob("own-*.py")))
-
-
 async def test_reading_how_it_stands_holds_the_clock(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[0]) as pilot:
@@ -240,29 +155,6 @@ async def test_reading_how_it_stands_holds_the_clock(living: Living) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
         await until(pilot, lambda: "a approve" in screen_text(app))
-
-
-def called(editor: Path) -> str:
-    return editor.read_text()
-
-
-class NoSuspend:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-
-async def test_program_md_is_edited_where_it_lies(living: Living, editor: Path, tmp_path: Path) -> None:
-    program = tmp_path / "program.md"
-    program.write_text("# Aim\n\nLow.\n")
-    app = app_on(living.folder, program)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
-        await pilot.press("m")
-        await until(pilot, lambda: editor.exists())
-        await until(pilot, lambda: "LR = 3" in screen_text(app))
-    assert str(program) in called(editor)
 
 
 async def test_a_proposal_for_an_older_program_md_says_so(living: Living) -> None:
@@ -347,7 +239,7 @@ async def test_in_the_details_keys_mean_the_one_that_is_shown(living: Living) ->
         await pilot.press("r")
         await until(pilot, lambda: living.told(commands.Rerun))
         assert living.told(commands.Rerun)[0].number == 2
-        await pilot.press("o", "k")
+        await pilot.press("o", "y")
         await until(pilot, lambda: living.told(commands.Overrule))
         assert living.told(commands.Overrule)[0].number == 2
         await pilot.press("a", "s", "S", "z", "x", "u", "E", "e", "slash", "1")
@@ -433,17 +325,6 @@ async def test_a_picture_of_the_screen_lies_in_the_runs_folder(living: Living) -
         await pilot.press("enter", "enter")
         await until(pilot, lambda: list(living.folder.glob("screen-*.svg")))
         await until(pilot, lambda: any("screen-" in note.message for note in app._notifications))
-
-
-async def test_an_own_text_that_is_emptied_is_dropped(living: Living, edits_by: Edits) -> None:
-    edits_by(': > "$1"')
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
-        await pilot.press("E")
-        await until(pilot, lambda: any("dropped" in note.message for note in app._notifications))
-        assert not list(living.folder.glob("own-*.py")) and not app.query_one(Prompt).display
 
 
 async def test_a_theme_repaints_the_table(living: Living) -> None:

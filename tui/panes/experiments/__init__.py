@@ -89,6 +89,7 @@ class ExperimentsPane(DataTable[Text]):
     def show(self, rows: Iterable[Row]) -> None:
         """Rows that are new or changed."""
         fresh: list[int] = []
+        moved = False  # in or out of what the filter shows
         for row in rows:
             known = self._rows.get(row.number)
             if row == known:
@@ -96,10 +97,14 @@ class ExperimentsPane(DataTable[Text]):
             self._rows[row.number] = row
             if known is None:
                 fresh.append(row.number)
+            elif self._fits(known) != self._fits(row):
+                moved = True
             elif self._is_shown(row.number):
                 self.update_cell(str(row.number), LINE, self._line(row))
-        if not self._columns_wide:
+        if moved or not self._columns_wide:
+            self._new += 0 if self.following else sum(self._fits(self._rows[number]) for number in fresh)
             self.rebuild()
+            self._settle()
         elif fresh:
             self._add(fresh)
         self._entitle()
@@ -243,12 +248,14 @@ class ExperimentsPane(DataTable[Text]):
     def next_sort(self) -> str:
         self._sort = (self._sort + 1) % len(SORTS)
         self.rebuild()
+        self._settle()
         self._entitle()
         return SORTS[self._sort][0]
 
     def next_filter(self) -> str:
         self._filter = (self._filter + 1) % len(FILTERS)
         self.rebuild()
+        self._settle()
         self._entitle()
         return FILTERS[self._filter]
 
@@ -256,14 +263,27 @@ class ExperimentsPane(DataTable[Text]):
         """Show only rows with this text; '' shows all. How many there are."""
         self._search = text.strip()
         self.rebuild()
+        self._settle()
         self._entitle()
         return len(self._order)
 
+    @property
+    def _plain(self) -> bool:
+        """Whether all experiments are there, the newest on top."""
+        return not (self._sort or self._filter or self._search)
+
+    def _settle(self) -> None:
+        """What the cursor is on is what the other panes show and the keys mean, also where another row came under it."""
+        if self.following and self._plain:
+            return
+        self.following = False
+        self.post_message(self.Selected(self.selected))
+
     def follow(self) -> None:
-        """Back to the newest."""
+        """Back to the newest, which stands on top where all are shown."""
         self.following, self._new = True, 0
-        if self._sort:  # to follow is to look at the newest, which stands on top
-            self._sort = 0
+        if not self._plain:
+            self._sort, self._filter, self._search = 0, 0, ""
             self.rebuild()
         self._moving = True
         self.move_cursor(row=0, animate=False)
@@ -272,13 +292,13 @@ class ExperimentsPane(DataTable[Text]):
         self.post_message(self.Selected(None))
 
     def action_scroll_top(self) -> None:
-        if self._sort:
-            self.move_cursor(row=0, animate=False)
-        else:
+        if self._plain:
             self.follow()
+        else:
+            self.move_cursor(row=0, animate=False)
 
     def action_cursor_up(self) -> None:
-        if self.cursor_row == 0 and not self._sort:
+        if self.cursor_row == 0 and self._plain:
             self.follow()
         else:
             super().action_cursor_up()
