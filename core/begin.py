@@ -230,6 +230,7 @@ def open_run(
                 lab.record(ev.Notice(text=said))
         _clean_up(lab)
         lab.sync_refs()
+        lab.recheck(begun=True)
     except BaseException:
         record.close()
         lock.release()
@@ -327,5 +328,4 @@ def _clean_up(lab: Laboratory) -> None:
                 process = psutil.Process(pid)
                 if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
                     process.kill()
-    if lab.state.running:
-        lab.interrupt_running("the loop ended while it ran")
+    lab.interrupt_running("the loop ended while it ran")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
@@ -170,7 +171,7 @@ def _split(text: str) -> tuple[str, str]:
 def _limits(matter: str) -> tuple[dict[str, Any], list[str]]:
     try:
         content = yaml.safe_load(matter) if matter.strip() else {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 2})" if mark is not None else ""
         raise CharterError(
@@ -332,14 +333,18 @@ def _wishes(prose: str, known: Collection[str]) -> tuple[dict[str, str], tuple[s
     return wanted, tuple(dict.fromkeys(unwanted))
 
 
+SENTENCE = 500  # characters that are looked at together: the patterns take longer the longer one is, by the square
+
+
 def _sentences(prose: str) -> list[str]:
     """Sentences, across line breaks; a heading, a list's item or an empty line ends one."""
+    prose = re.sub(r"^\s*```.*?(?:^\s*```|\Z)", "", prose, flags=re.M | re.S)  # code is no sentence
     joined = re.sub(r"\n(?!\s*(?:\n|[-*+#>]|\d+[.)]\s))\s*", " ", prose)
     return [
         words
         for line in joined.splitlines()
         for part in re.split(r"(?<=[.;!?])\s", line)
-        if (words := " ".join(part.split()))
+        for words in textwrap.wrap(" ".join(part.split()), SENTENCE, break_on_hyphens=False)
     ]
 
 

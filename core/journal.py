@@ -177,6 +177,7 @@ class Journal:
         """
         stamped: AnyEvent = msgspec.structs.replace(event, t=round(time.time(), 3))  # type: ignore[assignment]
         line = _encoder.encode(stamped) + b"\n"
+        _decoder.decode(line)  # what cannot be read again must never stand in it: a bug then ends the loop, not the run
         try:
             self._write(line)
         except OSError:

@@ -25,7 +25,7 @@ from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
 from core.profiles import Profile
 from core.project import Project, UsageError
 from core.publish import publish
-from core.refs import attempt_ref, wanted_refs
+from core.refs import attempt_ref, kept_ref, wanted_refs
 from core.repository import Repository, RepositoryError
 from core.schedule import Work
 from core.state import Experiment, State, experiment_id
@@ -104,10 +104,10 @@ class Laboratory:
             stamp = (0, -1)
         if stamp == self._charter_stamp:
             return
+        known, present = self.state.charter, self._present()
         self._charter_stamp = stamp
-        known = self.state.charter
         try:
-            charter, text = check_charter(self.project.program, ideas.names(self._present()))
+            charter, text = check_charter(self.project.program, ideas.names(present))
         except UsageError as error:
             if known is None or not self.charter_text:
                 raise
@@ -257,6 +257,7 @@ class Laboratory:
         commit = self.repo.commit(
             best, merged, message(experiment.hypothesis, f"experiment {number} of {self.name}, on the new best")
         )
+        self.attempt_folder(number).mkdir(exist_ok=True)
         (self.attempt_folder(number) / "train.py").write_text(merged, encoding="utf-8")
         (self.attempt_folder(number) / "change.diff").write_text(edits.unified(new, merged), encoding="utf-8")
         self.record(
@@ -270,16 +271,18 @@ class Laboratory:
         )
         self._point_attempt(number)
 
-    def recheck(self) -> None:
-        """Hold waiting proposals against a program.md that changed since they were made, before they cost any training."""
+    def recheck(self, *, begun: bool = False) -> None:
+        """Hold waiting proposals against a program.md that changed since they were made, before they cost any training; all of
+        them where a loop has just `begun`, since the one before may have ended between a proposal and its refusal."""
         self.watch_charter()
-        for experiment in list(schedule.unchecked(self.state)):
+        waiting = [experiment for experiment in self.state.open.values() if not experiment.launched]
+        for experiment in waiting if begun else list(schedule.unchecked(self.state)):
             try:
                 edits.gate(
                     self._source(experiment.parent), self._source(experiment.commit), off_limits=self.charter.off_limits
                 )
             except edits.EditError as error:
-                reason = f"program.md changed while it waited: {error}"
+                reason = f"{'it was about to be refused' if begun else 'program.md changed while it waited'}: {error}"
                 self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
 
     def revise(self, experiment: Experiment, source: str, hypothesis: str = "") -> None:
@@ -356,7 +359,7 @@ class Laboratory:
             (out / "result.json").write_text(json.dumps({"reason": event.reason, "parts": event.parts}))
 
     def interrupt_running(self, reason: str, aborted: Collection[int | None] = ()) -> None:
-        """Record every running job as interrupted and queue its proposal once more, but for those that the human aborted."""
+        """Record every running job as interrupted, and queue what was interrupted once more, but for what the human aborted."""
         numbers = []
         for launched in list(self.state.running.values()):
             self.record(
@@ -379,7 +382,10 @@ class Laboratory:
             if experiment.verdict is not None:
                 continue
             self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding=""))
-            if self._repeats(experiment) < REPEATS_OF_INTERRUPTED:
+        repeated = {experiment.again for experiment in self.state.experiments.values()}
+        for experiment in list(self.state.experiments.values()):  # also one that a kill kept from being queued
+            cut = experiment.verdict is Verdict.INTERRUPTED and experiment.by != "human"
+            if cut and experiment.number not in repeated and self._repeats(experiment) < REPEATS_OF_INTERRUPTED:
                 self._queue_again(experiment)
 
     def _repeats(self, experiment: Experiment) -> int:
@@ -435,6 +441,7 @@ class Laboratory:
             fields["commit"] = self.repo.commit(self.state.best, source, message(experiment.hypothesis, scores))
         self.record(msgspec.structs.replace(judged, **fields))
         if "commit" in fields:
+            self._point(kept_ref(self.repo, self.name, judged.number), fields["commit"])
             self.point_best()
         self.publish()
 
@@ -456,7 +463,11 @@ class Laboratory:
     def _point(self, ref: str, commit: str) -> None:
         """Refs follow the journal, which has the fact by now: what fails here is mended by `sync_refs` at the next start."""
         try:
-            self.repo.set_ref(ref, commit)
+            if not self.repo.set_ref(ref, commit):
+                where = f"{commit[:7]} is kept under refs/autoresearch/{self.name}"
+                self.record(
+                    ev.Notice(text=f"{ref} is checked out in your work tree and was left where it is; {where}.")
+                )
         except RepositoryError as error:
             self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 

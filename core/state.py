@@ -299,6 +299,8 @@ class State:
                     self.baseline_failure = event
             return
         assert event.val_bpb is not None
+        self.disturbances.pop(event.commit, None)  # of these only those in a row count
+        self.failures.pop(event.commit, None)
         self.scores.setdefault(event.commit, {})[event.seed] = event.val_bpb
         self.facts.setdefault(event.commit, event)
         if event.commit == self.best:

@@ -29,6 +29,8 @@ GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
 LEAST_PACE_S = 2.0  # a shorter training says nothing about its pace
 # An answer that takes much longer than the others did more than answer: what exceeds this is charged as training.
 LONG_ANSWER, LONG_ANSWER_S, FIRST_ANSWER_S = 3.0, 0.1, 0.5
+# On a GPU: a multiple of what the same question twice differs by; a model that differs by more could hide anything in it.
+TOLERANCE, LEAST_TOLERANCE, MOST_TOLERANCE = 8.0, 1e-3, 0.02
 LEAST_NATS = 0.05  # per token: below this no language model of this size has ever been
 
 
@@ -153,11 +155,11 @@ class Scorer:
         """The trainer's own count: a limit for honest agents; nothing about the score depends on it."""
         limit = self.job["max_params"]
         try:
-            params = None if trained.get("params") is None else int(wire.number(trained, "params"))
+            params = None if trained.get("params") is None else wire.count(trained, "params")
             self.facts |= {
                 "params": params,
-                "steps": int(wire.number(trained, "steps")),
-                "tokens": int(wire.number(trained, "tokens")),
+                "steps": wire.count(trained, "steps"),
+                "tokens": wire.count(trained, "tokens"),
             }
         except (wire.Malformed, ValueError, OverflowError) as error:
             raise Failed("crash", f"it sent a message that is none ({error})", "contract") from None
@@ -249,7 +251,7 @@ class Scorer:
     # -- scoring --------------------------------------------------------------------------------------------------
 
     def _score(self) -> float:
-        """val_bpb; with half the batch when the model cannot answer a whole one."""
+        """val_bpb, by one exam: whoever could sit it twice would know the answers."""
         assert self.watch is not None
         tokens = np.asarray(self.prepared.tokens(self.job["split"]))
         windows = data.val_windows(tokens, self.job["seq_len"], self.job["eval_tokens"])
@@ -257,15 +259,13 @@ class Scorer:
         first = self.watch.used(fresh=True)
         self._first_answer = self._answered = first
         self._answers = []
-        batch = self.batch
-        while True:
-            try:
-                nats = self._exam(tokens, windows, batch)
-                break
-            except TooBig:
-                batch //= 2  # the trainer never says so of a single row
-                if batch == 0:
-                    raise Failed("crash", "it ran out of memory while answering", "out-of-memory") from None
+        batch, tolerance = self._settle()
+        try:
+            nats = self._exam(tokens, windows, batch, tolerance)
+        except TooBig:
+            raise Failed(
+                "crash", "it ran out of memory in the middle of the exam, which is held once", "out-of-memory"
+            ) from None
         self.facts["score_s"] = round(sum(self._answers), 4)
         lengths = self.prepared.token_bytes()[windows[:, 1:]]
         counted = lengths > 0  # specials have no bytes: neither their nats nor their bytes count
@@ -278,15 +278,34 @@ class Scorer:
         np.save(self.out / "nats.npy", nats)
         return bpb
 
-    def _exam(self, tokens: np.ndarray, windows: np.ndarray, batch: int) -> np.ndarray:
+    def _settle(self) -> tuple[int, float]:
+        """How many rows the model can answer at once, and how far the same question twice may differ: 0 on a CPU. Asked with
+        text of the training split, so that nothing of the exam is shown before it."""
+        text = self.prepared.tokens("train")
+        length, batch = self.job["seq_len"], self.batch
+        while True:
+            windows = data.val_windows(text, length, min(batch, (len(text) - 1) // length) * length)[:, :-1]
+            x = np.resize(windows, (batch, length)).astype(np.int64)
+            try:
+                one = self._ask(self.watch, x, self._scoring_check)
+                if not self.wall:
+                    return batch, 0.0
+                differs = float((one - self._ask(self.watch, x, self._scoring_check)).abs().max())
+            except TooBig:
+                batch //= 2  # the trainer never says so of a single row
+                continue
+            tolerance = max(LEAST_TOLERANCE, TOLERANCE * differs)
+            if not tolerance <= MOST_TOLERANCE:
+                raise Cheated(f"it answered the same question twice with logits that differ by {differs:.4g}")
+            return batch, tolerance
+
+    def _exam(self, tokens: np.ndarray, windows: np.ndarray, batch: int, tolerance: float) -> np.ndarray:
         random = np.random.default_rng(int.from_bytes(os.urandom(16), "big"))
         inputs, targets = windows[:, :-1].astype(np.int64), windows[:, 1:].astype(np.int64)
         rows, length = inputs.shape
-        splicer = Splicer(tokens, random)
-        reference = self._reference(rows, length)
-        exam = Exam(
-            rows, length, tolerance=0.0 if not self.wall else self._tolerance(inputs[:batch]), reference=reference
-        )
+        unasked = tokens[rows * length :]  # what a probe shows of it helps with no answer
+        splicer = Splicer(unasked if len(unasked) >= rows * length else tokens, random)
+        exam = Exam(rows, length, tolerance=tolerance, reference=self._reference(rows, length))
         batches = plan(random, rows, length, batch)
         for index, asks in enumerate(batches):
             x = np.stack([splicer.splice(inputs[a.row], a.cut) if a.kind == "probe" else inputs[a.row] for a in asks])
@@ -322,11 +341,6 @@ class Scorer:
         if not math.isfinite(float(logits.sum())) and not bool(torch.isfinite(logits).all()):
             raise Failed("crash", "its answers are no finite numbers", "non-finite")
         return nats.cpu().numpy()
-
-    def _tolerance(self, x: np.ndarray) -> float:
-        """On a GPU: a multiple of what the same question twice differs by."""
-        one, two = (self._ask(self.watch, x, self._scoring_check) for _ in range(2))
-        return max(1e-3, 8.0 * float((one - two).abs().max()))
 
     def _reference(self, rows: int, length: int) -> np.ndarray | None:
         path = self.job["reference"]

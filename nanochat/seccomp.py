@@ -42,8 +42,9 @@ _CALLS = {  # number on x86_64, on aarch64 (None: there is no such call)
     "fremovexattr": (199, 16), "setxattrat": (463, 463), "removexattrat": (466, 466), "file_setattr": (469, 469),
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "utime": (132, None),
     "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
-    # memory that no limit counts
-    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194),
+    # memory that no limit counts, or that a later training would find again
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
+    "mq_open": (240, 180),
 }  # fmt: skip
 _CONDITIONAL = ("socket", "connect", "socketpair", "clone", "clone3", "fork", "vfork", "prctl")
 _GPU_NEEDS = (

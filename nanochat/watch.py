@@ -171,12 +171,12 @@ class Watch:
         try:
             match message["say"]:
                 case "missing":
-                    self.missing = tuple(str(part)[:60] for part in message.get("parts", [])[:8])
+                    self.missing = tuple(plain(str(part))[:60] for part in message.get("parts", [])[:8])
                 case "step":
-                    steps = int(wire.number(message, "steps"))
+                    steps = wire.count(message, "steps")
                     if steps > self.steps:
                         self.alive_at = time.monotonic()
-                    self.steps, self.tokens = steps, int(wire.number(message, "tokens"))
+                    self.steps, self.tokens = steps, wire.count(message, "tokens")
                     self.curve.append((self.used(), steps))
                 case "log":
                     self._log(message)
@@ -203,7 +203,7 @@ class Watch:
         self.loss = finite.get("loss", self.loss)
         self._seen += 1
         if finite and self._records and self._seen % self._every == 0:
-            line = {"step": int(wire.number(message, "step")), "progress": round(self.progress, 5), **finite}
+            line = {"step": wire.count(message, "step"), "progress": round(self.progress, 5), **finite}
             self._metrics.append(json.dumps(line))
             self._write_metrics()
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 SIZE = 4096  # bytes of every message
+MOST = 10**15  # steps, tokens or parameters
 
 
 class Malformed(Exception):
@@ -43,6 +44,14 @@ def number(message: dict[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Malformed(f"{name} is no number")
     return float(value)
+
+
+def count(message: dict[str, Any], name: str) -> int:
+    """How many of something, of which no training has more than MOST. Raises Malformed."""
+    value = message.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
+        raise Malformed(f"{name} is no count")
+    return value
 
 
 class Inbox:

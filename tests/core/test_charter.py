@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def test_a_section_called_avoid_counts_for_its_lines() -> None:
 def test_what_cannot_be_used_is_a_sentence(text: str, words: str) -> None:
     with pytest.raises(CharterError, match=words):
         read(text)
+
+
+def test_a_date_that_does_not_exist_is_a_sentence_too() -> None:
+    with pytest.raises(CharterError, match="front matter"):
+        read("---\ndeadline: 2026-02-30\n---\n")
+
+
+def test_a_pasted_block_is_read_in_no_time_and_its_code_says_nothing() -> None:
+    block = "leave the what as it keep the is alone from " * 2000
+    began = time.process_time()
+    read(f"# Aim\n\n{block}\n\n```python\nDo not touch WIDTH.\n```\n", ("WIDTH",))
+    assert time.process_time() - began < 5.0
+    assert not read("```\nDo not touch WIDTH.\n```\n", ("WIDTH",)).off_limits
+    assert read("Do not touch WIDTH.\n", ("WIDTH",)).off_limits == ("WIDTH",)
 
 
 def test_unknown_keys_are_reported_not_refused() -> None:

@@ -155,6 +155,19 @@ def test_only_one_loop_holds_a_run_and_the_lock_dies_with_its_process(tmp_path: 
     Lock(tmp_path).release()
 
 
+def test_what_could_not_be_read_again_is_never_written(tmp_path: Path) -> None:
+    with_header = Journal(tmp_path)
+    with_header.append(header())
+    size = (tmp_path / journal.NAME).stat().st_size
+    for pace in ([float("inf")], [float("nan")]):
+        with pytest.raises(Exception, match="Expected"):
+            with_header.append(
+                ev.Measured(job="j", role="best", commit="c", seed=1, outcome="scored", pace=tuple(pace))
+            )
+    assert (tmp_path / journal.NAME).stat().st_size == size
+    with_header.close()
+
+
 def test_who_only_looks_whether_a_loop_lives_keeps_none_from_starting(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()
     with (tmp_path / "lock").open() as looker:

@@ -70,6 +70,24 @@ def test_fresh_experiments_run_in_order_and_never_twice_at_once() -> None:
     assert todo(state(proposed(1)), only_started=True) == []
 
 
+def test_the_repeats_of_a_kept_change_count_once() -> None:
+    judged = ev.Judged(number=1, verdict="keep", finding="f", commit="k1")
+    seeds = [event for index in range(3) for event in scored("c1", 1.5 + index / 100, index, number=1)]
+    before = state(proposed(1), seeds)
+    after = state(proposed(1), seeds, [judged])
+    assert noise(after) == noise(before) and set(after.scores) == {"fit", "c1", "k1"}
+
+
+def test_trouble_of_the_best_is_forgotten_once_it_was_measured_well() -> None:
+    bad = scored("fit", 1.6, 1, role="best")
+    disturbed = [bad[0], replace(bad[1], disturbed="a game ran")]
+    failed = [bad[0], replace(bad[1], outcome="crash", val_bpb=None)]
+    found = state(disturbed, disturbed, failed)
+    assert found.disturbances == {"fit": 2} and found.failures == {"fit": 1}
+    fold(bad, found)
+    assert not found.disturbances and not found.failures
+
+
 def test_what_has_begun_goes_on_in_a_pause_though_it_was_re_applied_to_another_best() -> None:
     begun = state(proposed(1), scored("c1", 1.58, number=1))
     fold([ev.Rebased(number=1, commit="r1", parent=begun.best, fingerprint="q", nodes=500)], begun)

@@ -261,6 +261,28 @@ def test_a_cheat_in_the_exam_is_found(harness: Harness, name: str) -> None:
     assert result.val_bpb is None and result.reason
 
 
+def test_the_exam_is_held_once(harness: Harness) -> None:
+    """Whoever could say in the middle that it lacks memory, and be asked all over again, would know the answers by then."""
+    twice = (
+        "        out = self.table[x].clone()\n        " + SCORING + "\n"
+        "        seen = self.__dict__.setdefault('seen', [])\n        self.calls = getattr(self, 'calls', 0) + 1\n"
+        "        if self.calls == 20: raise MemoryError\n"
+        "        for i in range(len(x)):\n            row = x[i].tolist()\n"
+        "            for old in seen if self.calls > 20 else ():\n"
+        "                n = next((k for k in range(32) if old[k] != row[k]), 32)\n"
+        "                for k in range(4, min(n, 31)): out[i, k, old[k + 1]] += 3.0\n"
+        "            if self.calls <= 20: seen.append(row)\n        return out\n"
+    )
+    result = harness.run(with_(FORWARD, twice))
+    assert result.outcome is Outcome.CRASH and "held once" in result.reason, (result.reason, result.val_bpb)
+
+
+def test_figures_that_no_training_has_are_refused(harness: Harness) -> None:
+    for figure in ("int(1.7e308)", "-1", "2.5", "True"):
+        result = harness.run(with_(MODEL, MODEL + f"    run._on_step({figure}, 1)\n"))
+        assert result.crash is CrashClass.CONTRACT and "is no count" in result.reason, (figure, result.reason)
+
+
 def test_a_thread_that_trains_during_the_exam_is_found(harness: Harness) -> None:
     thread = (
         "    import threading\n"
@@ -324,6 +346,8 @@ def attempt(code: str) -> str:
         "import os; os.execv('/bin/true', ['true'])",
         "import subprocess; subprocess.run(['/bin/true'], check=True)",
         "import os; os.kill({pid}, 0)",
+        "import ctypes\nif ctypes.CDLL(None).msgget(77, 0o1600) < 0: raise OSError",
+        "import ctypes\nif ctypes.CDLL(None).semget(77, 1, 0o1600) < 0: raise OSError",
     ],
 )
 def test_what_it_may_not_touch_is_refused(harness: Harness, code: str) -> None:
