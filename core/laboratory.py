@@ -282,7 +282,8 @@ class Laboratory:
                     self._source(experiment.parent), self._source(experiment.commit), off_limits=self.charter.off_limits
                 )
             except edits.EditError as error:
-                reason = f"{'it was about to be refused' if begun else 'program.md changed while it waited'}: {error}"
+                same = self.state.charter is not None and experiment.charter == self.state.charter.sha
+                reason = f"{'it was about to be refused' if same else 'program.md changed while it waited'}: {error}"
                 self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
 
     def revise(self, experiment: Experiment, source: str, hypothesis: str = "") -> None:

@@ -53,7 +53,7 @@ class Prompt(Horizontal):
             case "backspace":
                 field.action_delete_left()
             case _ if key.character is not None and key.is_printable:
-                field.replace(key.character, *field.selection)
+                field.replace(key.character, *sorted(field.selection))
         field.focus()
 
     def _finish(self, answer: str | None) -> None:

@@ -215,6 +215,10 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     )
     own = next(e.number for e in desk.state.experiments.values() if e.agent == "human")
     desk.until(lambda: desk.state.experiments[own].verdict is not None, "the own one is judged")
+    (editor.parent / "broken").touch()
+    desk.type("m")
+    desk.sees("ended with code 3", "1 program.md")  # and the app is there again
+    (editor.parent / "broken").unlink()
     desk.type("m")
     desk.until(lambda: "A new line." in (desk.product.root / "program.md").read_text(), "program.md is edited")
     desk.sees("A new line.")
@@ -227,7 +231,7 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     desk.until(lambda: len(desk.state.scores[desk.state.experiments[1].commit]) > scores, "run again")
     desk.type("o")
     desk.sees("Your verdict?")
-    desk.type("i")
+    desk.type("r")
     desk.experiment(1, lambda e: e.verdict is Verdict.INVALID and e.by == "human", "overruled")
     desk.sees("by you")
     desk.type("y")
@@ -246,6 +250,8 @@ EDITOR = """
 import sys
 from pathlib import Path
 path = Path(sys.argv[1])
+if (Path(__file__).parent / "broken").exists():
+    sys.exit(3)
 text = path.read_text()
 if path.suffix == ".md":
     path.write_text(text + "\\nA new line.\\n")

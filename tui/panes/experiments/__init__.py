@@ -222,7 +222,11 @@ class ExperimentsPane(DataTable[Text]):
             parts.append(f"“{words.clean(self._search, 30)}”")
         if self._columns_wide and self._rows and not self._order and not self.row_count:
             parts.append("nothing matches")
-        set_head(self, " · ".join(parts), f"+{self._new} new, g follows" if self._new else "")
+        set_head(
+            self,
+            " · ".join(parts),
+            f"+{self._new} new, {'g' if self._plain else 'escape'} follows" if self._new else "",
+        )
 
     # -- what a human does ----------------------------------------------------------------------------------------
 
