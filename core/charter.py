@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -267,13 +266,13 @@ def _number(text: str, unit: bool) -> float | None:
 
 _TOUCH = r"(?:touch|change|edit|modify|alter|move|tune|vary|adjust|set|rewrite)"
 _HANDS_OFF = tuple(
-    re.compile(pattern, re.I)
-    for pattern in (
-        rf"(?:do not|don't|never|must not|should not|may not) (?:ever )?{_TOUCH} (?P<what>.*)",
-        r"\bleave (?P<what>.*?) (?:alone|as (?:it|they) (?:is|are)|unchanged|untouched)",
-        r"\bkeep (?P<what>.*?) (?:fixed|constant|as (?:it|they) (?:is|are)|unchanged|untouched)",
-        rf"(?P<what>.*?) (?:must|should|may|shall) (?:not be {_TOUCH}(?:e?d)?|never be {_TOUCH}(?:e?d)?|stay|remain)\b",
-        r"(?P<what>.*?) (?:is|are) (?:off[ -]limits|untouchable|not to be (?:touched|changed))",
+    (re.compile(before, re.I), re.compile(behind, re.I))
+    for before, behind in (  # what stands between them is to be left alone
+        (rf"(?:do not|don't|never|must not|should not|may not) (?:ever )?{_TOUCH} ", r"$"),
+        (r"\bleave ", r" (?:alone|as (?:it|they) (?:is|are)|unchanged|untouched)"),
+        (r"\bkeep ", r" (?:fixed|constant|as (?:it|they) (?:is|are)|unchanged|untouched)"),
+        (r"", rf" (?:must|should|may|shall) (?:not be {_TOUCH}(?:e?d)?|never be {_TOUCH}(?:e?d)?|stay|remain)\b"),
+        (r"", r" (?:is|are) (?:off[ -]limits|untouchable|not to be (?:touched|changed))"),
     )
 )
 _CONDITION = re.compile(
@@ -289,10 +288,18 @@ def _names_in_prose(prose: str, known: Collection[str]) -> tuple[str, ...]:
     for sentence in _sentences(prose):
         if _CONDITION.search(sentence):
             continue
-        for pattern in _HANDS_OFF:
-            for match in pattern.finditer(sentence):
-                found += _named(re.split(r"\b(?:but|and (?!\S+\s*$|`|[A-Z]\w*[A-Z_.]))", match["what"])[0], known)
+        for what in _left_alone(sentence):
+            found += _named(re.split(r"\b(?:but|and (?!\S+\s*$|`|[A-Z]\w*[A-Z_.]))", what)[0], known)
     return tuple(dict.fromkeys(found))
+
+
+def _left_alone(sentence: str) -> Iterator[str]:
+    """What a sentence says to leave alone, in one pass over it: a pasted page without a full stop is one sentence."""
+    for before, behind in _HANDS_OFF:
+        at = 0
+        while (start := before.search(sentence, at)) and (end := behind.search(sentence, start.end())):
+            yield sentence[start.end() : end.start()]
+            at = max(end.end(), at + 1)
 
 
 def _named(text: str, known: Collection[str]) -> list[str]:
@@ -333,18 +340,18 @@ def _wishes(prose: str, known: Collection[str]) -> tuple[dict[str, str], tuple[s
     return wanted, tuple(dict.fromkeys(unwanted))
 
 
-SENTENCE = 500  # characters that are looked at together: the patterns take longer the longer one is, by the square
+_FENCED = re.compile(r"^[ \t]*```[^`\n]*$.*?(?:^[ \t]*```[ \t]*$|\Z)", re.M | re.S)
 
 
 def _sentences(prose: str) -> list[str]:
     """Sentences, across line breaks; a heading, a list's item or an empty line ends one."""
-    prose = re.sub(r"^\s*```.*?(?:^\s*```|\Z)", "", prose, flags=re.M | re.S)  # code is no sentence
+    prose = _FENCED.sub("", prose)  # code is no sentence
     joined = re.sub(r"\n(?!\s*(?:\n|[-*+#>]|\d+[.)]\s))\s*", " ", prose)
     return [
         words
         for line in joined.splitlines()
         for part in re.split(r"(?<=[.;!?])\s", line)
-        for words in textwrap.wrap(" ".join(part.split()), SENTENCE, break_on_hyphens=False)
+        if (words := " ".join(part.split()))
     ]
 
 

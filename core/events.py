@@ -146,7 +146,8 @@ class Processes(Event, frozen=True, kw_only=True):
 
 
 class Measured(Event, frozen=True, kw_only=True):
-    """A job ended. `disturbed` says why its figures do not count; the job is then run once more."""
+    """A job ended. `disturbed` says why its figures do not count; the job is then run once more. `noisy`: why they would not, had
+    the machine not been like that each time."""
 
     job: str
     role: str
@@ -159,6 +160,7 @@ class Measured(Event, frozen=True, kw_only=True):
     crash: str = ""
     traceback: str = ""
     disturbed: str = ""
+    noisy: str = ""
     params: int | None = None
     steps: int = 0
     tokens: int = 0
@@ -202,6 +204,12 @@ class Rerun(Event, frozen=True, kw_only=True):
 
     number: int
     wanted: bool = True
+
+
+class Aborted(Event, frozen=True, kw_only=True):
+    """The human wants no more of a running experiment. Its job ends a moment later."""
+
+    number: int
 
 
 class Hint(Event, frozen=True, kw_only=True):
@@ -259,6 +267,7 @@ AnyEvent = (
     | Measured
     | Judged
     | Rerun
+    | Aborted
     | Hint
     | Paused
     | Resumed

@@ -330,7 +330,7 @@ class Laboratory:
         if pids and message.get("job") in self.state.running:
             self.record(ev.Processes(job=message["job"], pids=tuple(pids)))
 
-    def measured(self, work: Work, result: Result, *, aborted: bool = False) -> None:
+    def measured(self, work: Work, result: Result) -> None:
         """Record what became of a job."""
         event = measuring.event(self.state, self.charter, work, result)
         first = work.role == "baseline" and event.outcome == "scored" and not event.disturbed
@@ -338,7 +338,7 @@ class Laboratory:
         self._tidy(work, event, keep_nats=first)
         if event.role in ("baseline", "best", "rerun"):
             self.publish()  # what is in there already has another mean now
-        if aborted and work.number is not None:  # however the job ended
+        if work.number is not None and work.number in self.state.aborted:  # however the job ended
             self.aborted(work.number)
 
     def aborted(self, number: int) -> None:
@@ -359,7 +359,7 @@ class Laboratory:
             (out / "train.py").unlink(missing_ok=True)  # the commit holds it
             (out / "result.json").write_text(json.dumps({"reason": event.reason, "parts": event.parts}))
 
-    def interrupt_running(self, reason: str, aborted: Collection[int | None] = ()) -> None:
+    def interrupt_running(self, reason: str) -> None:
         """Record every running job as interrupted, and queue what was interrupted once more, but for what the human aborted."""
         numbers = []
         for launched in list(self.state.running.values()):
@@ -378,7 +378,7 @@ class Laboratory:
                 numbers.append(launched.number)
         for number in numbers:
             experiment = self.state.experiments[number]
-            if number in aborted:
+            if number in self.state.aborted:
                 self.aborted(number)
             if experiment.verdict is not None:
                 continue

@@ -18,7 +18,7 @@ from core.frozen import Changed
 from core.journal import JournalError
 from core.laboratory import Laboratory
 from core.live import Live
-from core.measuring import HARNESS_TRIES, interrupted
+from core.measuring import HARNESS_PATIENCE_S, HARNESS_TRIES, interrupted
 from core.model import Job, Limits, Outcome, Verdict
 from core.project import UsageError
 from core.proposer import Proposer
@@ -86,8 +86,8 @@ class Loop:
         self._exhausted = False  # the agent has nothing left
         self._failed: Exception | None = None
         self._unanswered = 0
-        self._aborted: set[int | None] = set()
-        self._broken: dict[str, int] = {}
+        self._broken: dict[str, tuple[int, float]] = {}  # commit -> how often its harness failed, and since when
+        self._worked = 0.0  # when a job last came to a result
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
@@ -161,7 +161,8 @@ class Loop:
             self._check_limits()
         if not self._stopping:
             return False
-        return self._now or not (self._busy() or self._work())
+        held = time.monotonic() < self._held_until  # nobody who stops waits for a machine that fails
+        return self._now or not (self._busy() or (self._work() and not held))
 
     def _check_limits(self) -> None:
         limits, state = self.limits, self.lab.state
@@ -377,16 +378,21 @@ class Loop:
             self.lab.seal.check()
             result = await slot.executor.run(job, lambda message: self._update(slot, work, message))
             self.lab.seal.check()
-            if result.outcome is Outcome.INTERRUPTED and work.number not in self._aborted:
+            if result.outcome is Outcome.INTERRUPTED and work.number not in self.lab.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
             self._holds.pop("job", None)
+            self._worked = time.monotonic()
         except ExecutorFailed as error:
             self._hold(str(error), "job")
-            self._broken[work.commit] = self._broken.get(work.commit, 0) + 1
-            result = interrupted(job, str(error), self._broken[work.commit] >= HARNESS_TRIES)
-        aborted = work.number in self._aborted
-        self._aborted.discard(work.number)
-        self.lab.measured(work, result, aborted=aborted)
+            result = interrupted(job, str(error), self._given_up(work.commit))
+        self.lab.measured(work, result)
+
+    def _given_up(self, commit: str) -> bool:
+        """Whether a harness that failed is this commit's own doing: others came to a result meanwhile, or it is like that for long."""
+        now = time.monotonic()
+        tries, since = self._broken.get(commit, (0, now))
+        self._broken[commit] = tries + 1, since
+        return tries + 1 >= HARNESS_TRIES and (self._worked > since or now - since > HARNESS_PATIENCE_S)
 
     def _update(self, slot: Slot, work: Work, message: dict[str, Any]) -> None:
         if message.get("event") == "started":
@@ -407,7 +413,7 @@ class Loop:
         await self._release()
         self._live.close()
         if running and not isinstance(self._failed, JournalError):
-            self.lab.interrupt_running(self._stopping or "the loop ended", self._aborted)
+            self.lab.interrupt_running(self._stopping or "the loop ended")
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -449,7 +455,7 @@ class Loop:
             case commands.Abort():
                 slot = next((s for s in self.slots if s.work and s.work.number == command.number), None)
                 if slot is not None:
-                    self._aborted.add(command.number)
+                    self.lab.record(ev.Aborted(number=command.number))
                     self._background_abort(slot)
                 elif command.number in state.open and state.open[command.number].launched:  # between two of its jobs
                     self.lab.aborted(command.number)

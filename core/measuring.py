@@ -12,7 +12,8 @@ from core.profiles import Profile
 from core.schedule import PATIENCE, Work
 from core.state import State
 
-HARNESS_TRIES = 5  # a job whose harness broke this often, with ever longer waits between, is given up
+HARNESS_TRIES = 3  # a job whose harness broke this often is given up, where that is not the machine's fault
+HARNESS_PATIENCE_S = 900.0  # for so long it may be
 SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
 SCORING_EXTRA_S = 1.0
 RAM_SHARE = 0.8  # of the machine's memory, for all trainers together
@@ -84,8 +85,9 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
         )
     elif result.crash is CrashClass.OUT_OF_MEMORY and device != "cpu" and state.baseline is not None:
         disturbed = policy.intruder(result, state.baseline) or ""  # the memory that it lacked was in other hands
+    noisy = ""
     if work.role in ("baseline", "best") and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
-        disturbed = ""  # the machine is like this; better a noisy yardstick than none
+        disturbed, noisy = "", disturbed  # the machine is like this; better a noisy yardstick than none
     return Measured(
         job=result.job,
         role=work.role,
@@ -98,6 +100,7 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
         crash=result.crash.value if result.crash else "",
         traceback=result.traceback,
         disturbed=disturbed,
+        noisy=noisy,
         params=result.params,
         steps=result.steps,
         tokens=result.tokens,

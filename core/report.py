@@ -55,6 +55,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"#{event.number} looks promising: again on another seed"
         case ev.Launched(role="rerun"):
             return f"#{event.number} once more on a new seed, as the human wished"
+        case ev.Aborted():
+            return f"#{event.number} is aborted by the human"
         case ev.Rerun(wanted=False):
             return f"#{event.number} is not run again after all, as the human wished"
         case ev.Revised():

@@ -91,6 +91,7 @@ class State:
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     fingerprints: dict[tuple[str, str], int] = field(default_factory=dict)  # (parent, fingerprint) -> experiment
     reruns: dict[int, int] = field(default_factory=dict)  # wanted by the human -> disturbed tries so far
+    aborted: set[int] = field(default_factory=set)  # by the human, and not yet ended
     hints: list[str] = field(default_factory=list)
     charter: ev.Charter | None = None
     restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
@@ -176,6 +177,9 @@ class State:
                 self.reruns[event.number] = 0
             case ev.Rerun():
                 self.reruns.pop(event.number, None)
+                self.aborted.discard(event.number)
+            case ev.Aborted():
+                self.aborted.add(event.number)
             case ev.Approved():
                 self.experiments[event.number].approved = event.by
             case ev.Judged():
@@ -280,6 +284,8 @@ class State:
             tries = self.reruns.pop(event.number, 0) + 1
             if event.disturbed and tries < RERUN_TRIES:
                 self.reruns[event.number] = tries
+            else:
+                self.aborted.discard(event.number)  # it had come to its end
             if not scored:
                 return  # the verdict stands as it was
         if event.disturbed:
@@ -299,7 +305,8 @@ class State:
                     self.baseline_failure = event
             return
         assert event.val_bpb is not None
-        self.disturbances.pop(event.commit, None)  # of these only those in a row count
+        if not event.noisy:
+            self.disturbances.pop(event.commit, None)  # of these only those in a row count
         self.failures.pop(event.commit, None)
         self.scores.setdefault(event.commit, {})[event.seed] = event.val_bpb
         self.facts.setdefault(event.commit, event)
@@ -333,6 +340,7 @@ class State:
         experiment.pairs, experiment.sigma, experiment.within_noise = event.pairs, event.sigma, event.within_noise
         experiment.ended_t, experiment.by = event.t, event.by
         self.open.pop(event.number, None)
+        self.aborted.discard(event.number)
         if verdict is not Verdict.INTERRUPTED and before is None:
             self.judged += 1
         self.tried += verdict.tried - (before is not None and before.tried)

@@ -30,9 +30,10 @@ def say(text: str) -> None:
 def tell(text: str) -> None:
     """The same from the loop, which goes on where nobody reads any more, or the disk is full: the journal has it all."""
     try:
-        say(text)
-    except UnicodeEncodeError:  # a terminal of another alphabet
-        say(text.encode("ascii", "replace").decode())
+        try:
+            say(text)
+        except UnicodeEncodeError:  # a terminal of another alphabet
+            say(text.encode("ascii", "replace").decode())
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 

@@ -283,7 +283,7 @@ class Scorer:
         text of the training split, so that nothing of the exam is shown before it."""
         text = self.prepared.tokens("train")
         length, batch = self.job["seq_len"], self.batch
-        while True:
+        while batch:
             windows = data.val_windows(text, length, min(batch, (len(text) - 1) // length) * length)[:, :-1]
             x = np.resize(windows, (batch, length)).astype(np.int64)
             try:
@@ -292,12 +292,13 @@ class Scorer:
                     return batch, 0.0
                 differs = float((one - self._ask(self.watch, x, self._scoring_check)).abs().max())
             except TooBig:
-                batch //= 2  # the trainer never says so of a single row
+                batch //= 2
                 continue
             tolerance = max(LEAST_TOLERANCE, TOLERANCE * differs)
             if not tolerance <= MOST_TOLERANCE:
                 raise Cheated(f"it answered the same question twice with logits that differ by {differs:.4g}")
             return batch, tolerance
+        raise Failed("crash", "it ran out of memory while answering", "out-of-memory")
 
     def _exam(self, tokens: np.ndarray, windows: np.ndarray, batch: int, tolerance: float) -> np.ndarray:
         random = np.random.default_rng(int.from_bytes(os.urandom(16), "big"))

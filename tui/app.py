@@ -339,7 +339,7 @@ class AutoResearch(Human, App[str]):
     def _look_at_keys(self) -> None:
         state = self.bridge.state
         found = self.target
-        waiting, page = view.waiting(self.bridge.live), isinstance(self.screen, DetailScreen)
+        waiting, page = view.waiting(self.bridge.live), self.detailed is not None
         now = keys.Now(
             alive=self.bridge.pid is not None,
             waiting=waiting is not None and (not page or (found is not None and found.number == waiting.number)),

@@ -46,9 +46,11 @@ class Human(App[str]):
 
     @property
     def detailed(self) -> int | None:
-        """The experiment whose details are on the screen."""
-        number: int | None = getattr(self.screen, "number", None)
-        return number
+        """The experiment whose details are on the screen, be it under a menu or a page of text."""
+        found: list[int] = [
+            number for screen in self.screen_stack if (number := getattr(screen, "number", None)) is not None
+        ]
+        return found[-1] if found else None
 
     @property
     def target(self) -> Experiment | None:

@@ -54,7 +54,8 @@ class Prompt(Horizontal):
                 field.action_delete_left()
             case _ if key.character is not None and key.is_printable:
                 field.replace(key.character, *sorted(field.selection))
-        field.focus()
+        if self.display:  # it was not answered just now
+            field.focus()
 
     def _finish(self, answer: str | None) -> None:
         done, self._done = self._done, None

@@ -63,7 +63,10 @@ def test_a_pasted_block_is_read_in_no_time_and_its_code_says_nothing() -> None:
     read(f"# Aim\n\n{block}\n\n```python\nDo not touch WIDTH.\n```\n", ("WIDTH",))
     assert time.process_time() - began < 5.0
     assert not read("```\nDo not touch WIDTH.\n```\n", ("WIDTH",)).off_limits
-    assert read("Do not touch WIDTH.\n", ("WIDTH",)).off_limits == ("WIDTH",)
+    for text in ("Do not touch WIDTH.\n", "```DEPTH``` is what I care about.\n\nDo not touch WIDTH.\n"):
+        assert read(text, ("WIDTH",)).off_limits == ("WIDTH",)
+    many = [f"NAME_{number:03d}" for number in range(200)]
+    assert read(f"Do not touch {', '.join(many)}.\n", many).off_limits == tuple(many)
 
 
 def test_unknown_keys_are_reported_not_refused() -> None:

@@ -168,7 +168,10 @@ def test_what_could_not_be_read_again_is_never_written(tmp_path: Path) -> None:
     with_header.close()
 
 
-def test_who_only_looks_whether_a_loop_lives_keeps_none_from_starting(tmp_path: Path) -> None:
+def test_who_only_looks_whether_a_loop_lives_keeps_none_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "LOOK_S", 60.0)
     (tmp_path / "lock").touch()
     with (tmp_path / "lock").open() as looker:
         fcntl.flock(looker, fcntl.LOCK_SH)

@@ -84,6 +84,8 @@ def test_trouble_of_the_best_is_forgotten_once_it_was_measured_well() -> None:
     failed = [bad[0], replace(bad[1], outcome="crash", val_bpb=None)]
     found = state(disturbed, disturbed, failed)
     assert found.disturbances == {"fit": 2} and found.failures == {"fit": 1}
+    fold([bad[0], replace(bad[1], noisy="a game ran, as each time")], found)
+    assert found.disturbances == {"fit": 2}, "that one was taken for want of a better"
     fold(bad, found)
     assert not found.disturbances and not found.failures
 

@@ -102,6 +102,17 @@ def test_a_disturbed_measurement_that_was_wished_for_is_tried_again_but_not_for_
     assert not state.reruns and state.experiments[1].val_bpb == pytest.approx(1.4)
 
 
+def test_an_abort_stands_until_what_it_means_has_ended() -> None:
+    state = fold([*opening(), proposed(1), *measured(1, 1.5)[:1], ev.Aborted(number=1)])
+    assert state.aborted == {1}
+    fold([ev.Judged(number=1, verdict="interrupted", finding="f", by="human")], state)
+    assert not state.aborted
+    fold([ev.Rerun(number=1), ev.Aborted(number=1), ev.Rerun(number=1, wanted=False)], state)
+    assert not state.aborted and not state.reruns
+    fold([ev.Rerun(number=1), ev.Aborted(number=1), *measured(1, 1.4, 8, "rerun")], state)
+    assert not state.aborted, "it came to its end before"
+
+
 def test_between_two_of_its_seeds_a_run_is_busy() -> None:
     state = fold([*opening(), proposed(1)])
     assert not state.busy

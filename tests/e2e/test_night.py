@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import msgspec
 import pytest
 
 from core import events as ev
@@ -35,7 +36,8 @@ def test_a_night_by_script(product: Product) -> None:
     log = product.git("log", "--format=%s", "main..autoresearch/r").splitlines()
     assert len(log) == 2 and log[0].startswith("A three times larger")
     assert "val_bpb" in product.git("log", "-1", "--format=%b", "autoresearch/r")
-    assert len(product.git("for-each-ref", "--format=%(refname)", "refs/autoresearch/r").splitlines()) >= 4
+    refs = product.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/autoresearch/r").splitlines()
+    assert len(refs) >= 4 and f"refs/autoresearch/r/kept-00001 {state.best}" in refs
     assert product.git("status", "--porcelain") == ""
     assert product.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
     # derived files
@@ -135,6 +137,28 @@ def test_killed_before_it_had_written_down_its_start(product: Product) -> None:
     assert done.returncode == 0, done.stderr
     state = product.state()
     assert state.judged == 1 and product.git("show", f"{state.fits[0]}:nanochat/train.py") == TRAIN.strip()
+
+
+def test_killed_between_two_lines(product: Product) -> None:
+    """What was about to be refused is refused, and what was interrupted is queued once more."""
+    (product.root / "program.md").write_text("# Aim\n\nLow. Do not touch `BATCH`.\n")
+    agent = product.script(edit("Touch it.", ("BATCH = 8", "BATCH = 9")), *endless(1))
+    assert product.run("--agent", agent).returncode == 0
+    path = product.logs / "r" / "events.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    before = product.state()
+    assert before.experiments[1].verdict is Verdict.INVALID and before.experiments[2].verdict is not None
+    first = next(i for i, line in enumerate(lines) if b'"type":"proposed"' in line)
+    path.write_bytes(b"".join(lines[: first + 1]))
+    assert product.run("--agent", agent).returncode == 0
+    refused = product.state().experiments[1]
+    assert refused.verdict is Verdict.INVALID and not refused.launched and "about to be refused" in refused.reason
+    second = next(i for i, line in enumerate(lines) if b'"type":"proposed"' in line and i > first)
+    cut = ev.Judged(number=2, verdict="interrupted", finding="f")
+    path.write_bytes(b"".join(lines[: second + 1]) + msgspec.json.encode(cut) + b"\n")
+    assert product.run("--agent", agent).returncode == 0
+    again = [e for e in product.state().experiments.values() if e.again == 2]
+    assert len(again) == 1 and again[0].launched and again[0].verdict not in (None, Verdict.INTERRUPTED)
 
 
 def test_files_of_a_job_that_was_never_recorded_do_not_matter(product: Product) -> None:

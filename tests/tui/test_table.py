@@ -48,6 +48,16 @@ async def test_a_choice_takes_in_what_happens_and_lets_go_of_what_no_longer_fits
         await until(pilot, lambda: not table.numbers)
 
 
+async def test_all_choices_round_it_follows_as_before(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table = app.query_one(ExperimentsPane)
+        for key in ("f", "greater_than_sign"):
+            await pilot.press(*[key] * 5)
+            assert table.following and len(table.numbers) == len(app.bridge.state.experiments)
+
+
 async def test_the_neighbours_of_one_that_the_table_does_not_show(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=FULL) as pilot:

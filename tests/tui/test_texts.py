@@ -10,6 +10,7 @@ from textual import events
 from core import commands
 from tests.tui.conftest import Edits, app_on, screen_text, until
 from tests.tui.living import Living
+from tui.panes.experiments import ExperimentsPane
 from tui.prompt import Prompt
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
@@ -181,6 +182,13 @@ async def test_what_is_typed_before_the_line_has_the_focus_belongs_to_it(living:
         await until(pilot, lambda: living.told(commands.Tell))
         assert living.told(commands.Tell)[0].text == "use a jolly step"
         assert not living.told(commands.Approve) and not living.told(commands.Skip)
+        for end in ("enter", "escape"):  # all in one burst, its end too
+            for key in ("slash", "z", end):
+                app.post_message(events.Key(key, {"slash": "/", "z": "z"}.get(key)))
+            await until(
+                pilot, lambda: not app.query_one(Prompt).display and app.focused is app.query_one(ExperimentsPane)
+            )
+        await pilot.press("escape")
 
 
 def plain(message: str) -> str:

@@ -79,6 +79,8 @@ class ExperimentsPane(DataTable[Text]):
         self._columns_wide: tuple[str, ...] = ()
         self._moving = False  # the cursor is moved by us, not by a human
         self.following = True
+        self._led = False  # another order or choice led away from the newest, and nobody has moved since
+        self._told: int | None = None  # whom the others were last told to show; None: the newest
         self._new = 0
 
     def on_mount(self) -> None:
@@ -150,8 +152,11 @@ class ExperimentsPane(DataTable[Text]):
         self.add_column(_joined([_cell(name, name) for name in names]), width=self._width, key=LINE)
         self._columns_wide = names
         self._put_in_order()
-        self._left = self._order[FIRST:]
-        self._fill(self._order[:FIRST])
+        first = FIRST  # and as far as the one that is looked at
+        if not self.following and here in self._order:
+            first = max(FIRST, self._order.index(here) + AHEAD)
+        self._left = self._order[first:]
+        self._fill(self._order[:first])
         if not self.following and here is not None and self._is_shown(here):
             self.move_cursor(row=self.get_row_index(str(here)), animate=False)
         self._moving = False
@@ -278,14 +283,16 @@ class ExperimentsPane(DataTable[Text]):
 
     def _settle(self) -> None:
         """What the cursor is on is what the other panes show and the keys mean, also where another row came under it."""
-        if self.following and self._plain:
+        if self._plain and (self.following or self._led):
+            self.follow()
             return
-        self.following = False
-        self.post_message(self.Selected(self.selected))
+        self._led = self._led or self.following
+        self.following, self._told = False, self.selected
+        self.post_message(self.Selected(self._told))
 
     def follow(self) -> None:
         """Back to the newest, which stands on top where all are shown."""
-        self.following, self._new = True, 0
+        self.following, self._led, self._told, self._new = True, False, None, 0
         if not self._plain:
             self._sort, self._filter, self._search = 0, 0, ""
             self.rebuild()
@@ -312,9 +319,11 @@ class ExperimentsPane(DataTable[Text]):
         number = self.selected  # None in an empty table, of which Textual tells as well
         if self._moving or not self.has_focus or number is None:
             return
-        if self.following and event.cursor_row == 0:
+        if number == self._told or (
+            self.following and self.cursor_row == 0
+        ):  # the event may be of a cursor that was since moved
             return
-        self.following = False
+        self.following, self._led, self._told = False, False, number
         self.post_message(self.Selected(number))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
