@@ -51,7 +51,8 @@ def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
     """A run that kept two changes, discarded one, crashed once, and is paused with its loop alive."""
     train = product.root / "nanochat" / "train.py"
     train.write_text(train.read_text().replace("LR = 0.01 ", LR))
-    extra = [edit(f"idea {i}", ("BATCH = 8 ", f"BATCH = {8 + i} ")) for i in range(1, 60)]
+    zeros = "torch.zeros_like(model.table)"  # changes that fit whatever was kept before, and change nothing
+    extra = [edit(f"idea {i}", (zeros, f"{zeros} + {i}e-9")) for i in range(1, 60)]
     process = product.start(*product.options(), "--agent", product.script(*IDEAS, *extra), "--budget", "0.5")
     made = Run(product)
     try:
