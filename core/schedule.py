@@ -42,9 +42,8 @@ class Rebase:
 def noise(state: State) -> Noise:
     """The noise of one measurement: the profile's prior pooled with every repeat of this run."""
     assert state.config is not None
-    each = {
-        id(scores): scores for scores in state.scores.values()
-    }  # a kept change has two commits and one set of scores
+    # a kept change has two commits and one set of scores
+    each = {id(scores): scores for scores in state.scores.values()}
     groups = [tuple(scores.values()) for scores in each.values() if len(scores) > 1]
     return Noise.pooled(state.config.noise_prior, groups)
 
