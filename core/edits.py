@@ -194,6 +194,22 @@ def ast_nodes(source: str) -> int:
         return sum(1 for _ in ast.walk(bare(source)))
 
 
+def any_fingerprint(source: str) -> str:
+    """A fingerprint even of a train.py that does not parse."""
+    try:
+        return fingerprint(source)
+    except (SyntaxError, ValueError, EditError):
+        return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
+
+
+def any_nodes(source: str) -> int:
+    """The size, 0 of a train.py that does not parse."""
+    try:
+        return ast_nodes(source)
+    except (SyntaxError, ValueError, EditError):
+        return 0
+
+
 def unified(old: str, new: str) -> str:
     """A unified diff of nanochat/train.py."""
     lines = difflib.unified_diff(

@@ -225,7 +225,7 @@ class Laboratory:
                 number=number,
                 commit=commit,
                 parent=parent,
-                fingerprint=_fingerprint(candidate),
+                fingerprint=edits.any_fingerprint(candidate),
                 hypothesis=proposal.hypothesis,
                 agent=proposal.agent,
                 charter=self.state.charter.sha if self.state.charter else "",
@@ -233,7 +233,7 @@ class Laboratory:
                 meta=proposal.meta,
                 added=added,
                 removed=removed,
-                nodes=_nodes(candidate),
+                nodes=edits.any_nodes(candidate),
                 seconds=round(seconds, 3),
             )
         )
@@ -495,18 +495,3 @@ def message(hypothesis: str, body: str) -> str:
     if len(line) <= 72:
         return f"{line}\n\n{body}"
     return f"{line[:69]}...\n\n{line}\n\n{body}"
-
-
-def _fingerprint(source: str) -> str:
-    """A fingerprint even of a train.py that does not parse."""
-    try:
-        return edits.fingerprint(source)
-    except (SyntaxError, ValueError, edits.EditError):
-        return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
-
-
-def _nodes(source: str) -> int:
-    try:
-        return edits.ast_nodes(source)
-    except (SyntaxError, ValueError, edits.EditError):
-        return 0

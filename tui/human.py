@@ -75,6 +75,12 @@ class Human(App[str]):
         if number is not None:
             self.run_worker(self.bridge.send(self._hold(number, held)), exit_on_error=False)
 
+    async def _stop_clock(self) -> int | None:
+        """The same before an editor takes the terminal: it stands still by then. Which proposal waits."""
+        if (number := self._asked()) is not None:
+            await self.bridge.send(self._hold(number, True))
+        return number
+
     def _ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
         """A line to type, on the screen that is on top."""
 
@@ -173,8 +179,7 @@ class Human(App[str]):
         self._ask("what does it try now?", done, words.clean(experiment.hypothesis, 1000) if experiment else "")
 
     async def action_own(self) -> None:
-        if (waits := self._asked()) is not None:
-            await self.bridge.send(self._hold(waits, True))
+        waits = await self._stop_clock()
         draft, parent = self._own_draft()
         source = self._edit(self.bridge.folder / "train.py", draft, "E")
         if source is None:
@@ -287,9 +292,7 @@ class Human(App[str]):
         self._ask("tell the agent", done)
 
     async def action_program(self) -> None:
-        program = self.bridge.program
-        if (waits := self._asked()) is not None:
-            await self.bridge.send(self._hold(waits, True))
+        program, waits = self.bridge.program, await self._stop_clock()
         try:
             before = program.read_bytes() if program.exists() else b""
             problem = self._in_editor(program)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from textual import events
+from textual.pilot import Pilot
 
 from core import commands
 from tests.tui.conftest import Edits, app_on, screen_text, until
 from tests.tui.living import Living
+from tui.app import AutoResearch
 from tui.panes.experiments import ExperimentsPane
 from tui.prompt import Prompt
 
@@ -27,15 +31,27 @@ class NoSuspend:
         NoSuspend.ended += kind is None
 
 
+@asynccontextmanager
+async def at_work(living: Living) -> AsyncIterator[tuple[AutoResearch, Pilot[str]]]:
+    """The app, with #11 waiting for an answer and an editor that takes no terminal."""
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.waiting)
+        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+        yield app, pilot
+
+
+async def said(app: AutoResearch, pilot: Pilot[str], words: str) -> None:
+    """Wait for a note with these words."""
+    await until(pilot, lambda: any(words in plain(note.message) for note in app._notifications))
+
+
 def called(editor: Path) -> str:
     return editor.read_text()
 
 
 async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment] # a pilot has no terminal to hand over
+    async with at_work(living) as (app, pilot):
         await pilot.press("e")
         await until(pilot, lambda: app.query_one(Prompt).display)
         assert living.told(commands.Hold)[-1].on, "the clock stands still until it is said what it tries now"
@@ -57,10 +73,7 @@ async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_ag
     living: Living, edits_by: Edits
 ) -> None:
     edits_by('if grep -q "^LR = ($" "$1"; then sed -i "s/^LR = ($/LR = 5/" "$1"; else echo "LR = (" >> "$1"; fi')
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+    async with at_work(living) as (app, pilot):
         await pilot.press("E")
         await until(pilot, lambda: any("syntax error" in n.message for n in app._notifications))
         assert any("E opens it again" in " ".join(n.message.split()) for n in app._notifications)
@@ -92,10 +105,7 @@ async def test_program_md_is_edited_where_it_lies(living: Living, editor: Path, 
 
 async def test_an_own_text_that_is_emptied_is_dropped(living: Living, edits_by: Edits) -> None:
     edits_by(': > "$1"')
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+    async with at_work(living) as (app, pilot):
         await pilot.press("E")
         await until(pilot, lambda: any("dropped" in note.message for note in app._notifications))
         assert not list(living.folder.glob("own-*.py")) and not app.query_one(Prompt).display
@@ -103,10 +113,7 @@ async def test_an_own_text_that_is_emptied_is_dropped(living: Living, edits_by: 
 
 async def test_a_revision_that_was_not_handed_in_is_opened_again(living: Living, edits_by: Edits) -> None:
     draft = living.folder / "revised-11.py"
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+    async with at_work(living) as (app, pilot):
         edits_by('echo "LR = 4" >> "$1"')
         await pilot.press("e")
         await until(pilot, lambda: app.query_one(Prompt).display)
@@ -115,9 +122,7 @@ async def test_a_revision_that_was_not_handed_in_is_opened_again(living: Living,
         assert draft.read_text() == "LR = 1\nLR = 4\n"
         edits_by('echo "LR = 5" >> "$1"; exit 3')  # and an editor that fails
         await pilot.press("e")
-        await until(
-            pilot, lambda: any("ended with code 3. Your text is kept" in plain(n.message) for n in app._notifications)
-        )
+        await said(app, pilot, "ended with code 3. Your text is kept")
         edits_by("true")
         await pilot.press("e")
         await until(pilot, lambda: app.query_one(Prompt).display)
@@ -129,25 +134,16 @@ async def test_a_revision_that_was_not_handed_in_is_opened_again(living: Living,
 
 async def test_why_a_text_was_refused_is_said_together_with_where_it_is(living: Living, edits_by: Edits) -> None:
     edits_by('echo "LR = 4" >> "$1"')
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+    async with at_work(living) as (app, pilot):
         await pilot.press("E")
         await until(pilot, lambda: app.query_one(Prompt).display)
         living.refuses = "The best moved on."
         await pilot.press(*"mine", "enter")
-        await until(
-            pilot,
-            lambda: any("The best moved on. Your text is kept in" in plain(n.message) for n in app._notifications),
-        )
+        await said(app, pilot, "The best moved on. Your text is kept in")
         (draft,) = living.folder.glob("own-*.py")
     living.refuses = ""
     edits_by("true")
-    app = app_on(living.folder)  # another app finds it again
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+    async with at_work(living) as (app, pilot):  # another app finds it again
         await pilot.press("E")
         await until(pilot, lambda: app.query_one(Prompt).display)
         await pilot.press("enter")
@@ -160,10 +156,7 @@ async def test_an_editor_that_fails_is_a_sentence_and_the_terminal_comes_back(
     living: Living, monkeypatch: pytest.MonkeyPatch, editor: str
 ) -> None:
     monkeypatch.setenv("VISUAL", editor)
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+    async with at_work(living) as (app, pilot):
         NoSuspend.ended = 0
         await pilot.press("m")
         await until(pilot, lambda: any(n.severity == "warning" for n in app._notifications))
