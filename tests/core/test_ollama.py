@@ -340,8 +340,10 @@ async def test_a_release_that_is_cut_short_is_made_up_for_at_the_end() -> None:
         async with asyncio.timeout(20):
             while not any("unloading" in words for words in told):  # noqa: ASYNC110  a plain callback fills it
                 await asyncio.sleep(0.01)
-        release.cancel()
-        await asyncio.gather(release, return_exceptions=True)
+        while not release.done():  # Python 3.11 lets a cancellation go by that comes together with an answer
+            release.cancel()
+            await asyncio.sleep(0.01)
+        assert release.cancelled()
         script.sticky = False
         await agent.release()
         assert not script.loaded
