@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,25 +55,27 @@ def with_ollama(product: Product, url: str) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("tenancy", "count"), [("coresident", 20), ("unload", 14)])
 def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Product, tenancy: str, count: int) -> None:
-    script = Script(ideas)
+    model, script = f"ollama:{MODEL}", Script(ideas)
+
+    def agents() -> list[str]:
+        return [e.agent for e in product.state().experiments.values()]
+
     with serving(script) as url:
         with_ollama(product, url)
-        options = ("--agent", f"ollama:{MODEL}", "--tenancy", tenancy, *SPEED, "--max-experiments", str(count))
-        process = product.start(*product.options(), *options)
+        process = product.start(*product.options(), "--agent", model, "--tenancy", tenancy, *SPEED)
         wait(product, 6)
     port = int(url.rsplit(":", 1)[1])
     wait(product, 9)
-    deadline = time.monotonic() + 60  # some proposals were made ahead; then somebody has to stand in
-    while "search" not in {e.agent for e in product.state().experiments.values()}:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: "search" in agents())  # some proposals were made ahead; then somebody has to stand in
     with serving(script, port):
+        # Who stands in may have made a whole phase's proposals ahead: how many come before the model is asked again is open.
+        until(lambda: model in agents()[agents().index("search") :])
+        wait(product, count)
+        product("stop", "r")
         out, _ = process.communicate(timeout=200)
     assert process.returncode == 0, out
     state = product.state()
-    agents = [e.agent for e in state.experiments.values()]
-    assert state.judged == count and agents[0] == f"ollama:{MODEL}" and "search" in agents
-    assert f"ollama:{MODEL}" in agents[agents.index("search") :], "it comes back by itself"
+    assert state.judged >= count and agents()[0] == model
     stood_in = [e for e in state.experiments.values() if e.agent == "search"]
     assert all(e.meta["instead"] == f"ollama:{MODEL}" for e in stood_in)
     assert any("does not answer" in e.meta["why"] for e in stood_in)
@@ -84,17 +87,21 @@ def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Produc
     facts = json.loads(product("status", "r", "--json").stdout)
     scores = {row["agent"]: row for row in facts["agents"]}
     assert (
-        scores[f"ollama:{MODEL}"]["proposed"] == agents.count(f"ollama:{MODEL}")
+        scores[f"ollama:{MODEL}"]["proposed"] == agents().count(f"ollama:{MODEL}")
         and scores[f"ollama:{MODEL}"]["tokens"] > 0
     )
     assert "search" in product("status", "r").stdout and "| agent |" in product("notebook", "r").stdout
 
 
-def wait(product: Product, judged: int) -> None:
-    deadline = time.monotonic() + 60
-    while not (product.logs / "r" / journal.NAME).exists() or product.state().judged < judged:
+def until(holds: Callable[[], bool], within: float = 100) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def wait(product: Product, judged: int) -> None:
+    until(lambda: (product.logs / "r" / journal.NAME).exists() and product.state().judged >= judged)
 
 
 def test_a_run_without_a_named_agent_takes_the_model_that_is_there(product: Product) -> None:
