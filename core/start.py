@@ -31,7 +31,7 @@ from core.proposer import Proposer
 from core.state import State
 from core.terminal import say, tell
 
-ATTEND_S = 15.0  # the app that was started along with the loop comes within this, or not at all
+ATTEND_S = 60.0  # the app that was started along with the loop comes within this, or not at all
 
 
 @dataclass(frozen=True)

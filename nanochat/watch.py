@@ -27,6 +27,7 @@ from nanochat.trainer import CRASHES, Spec
 from nanochat.trainer import main as trainer_main
 
 POLL_S = 0.03
+TURN_S = 1.0  # a turn that took longer was a stall of the scorer, in which no silence of the trainer could be seen
 MOST_PROCESSES = 64
 MOST_ON_GPU = 512  # compilers are started there, several a core
 METRICS_LINES = 4000  # a curve that grows longer is thinned to every second point
@@ -147,12 +148,17 @@ class Watch:
 
     def wait(self, kind: str, check: Callable[[], None]) -> dict[str, Any]:
         """The next message of that kind. `check` is called at each turn and may raise Failed."""
+        turn = time.monotonic()
         while True:
             while self._queue:
                 message = self._queue.popleft()
                 if message["say"] == kind:
                     return message
                 self._hear(message)
+            began, turn = turn, time.monotonic()
+            self.alive_at += max(0.0, turn - began - TURN_S)
+            if turn - self.alive_at > self._hang_s:
+                raise Failed("crash", f"it did nothing for {self._hang_s:.0f} s", "hang")
             select.select([self._end.fileno(), self._output], [], [], POLL_S)
             self._drain()
             try:
@@ -164,8 +170,6 @@ class Watch:
                 raise Failed("crash", "the training process ended without a word", "exception") from None
             self.used()
             check()
-            if time.monotonic() - self.alive_at > self._hang_s:
-                raise Failed("crash", f"it did nothing for {self._hang_s:.0f} s", "hang")
 
     def _hear(self, message: dict[str, Any]) -> None:
         try:

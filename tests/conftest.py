@@ -73,7 +73,7 @@ class Harness:
         out = self.folder / f"j{self.count}"
         out.mkdir()
         (out / "train.py").write_text(source)
-        fields = {"budget_s": 0.4, "seq_len": 32, "eval_tokens": 2048, "score_batch": 4, "setup_s": 2.0, "hang_s": 4.0,
+        fields = {"budget_s": 0.4, "seq_len": 32, "eval_tokens": 2048, "score_batch": 4, "setup_s": 2.0, "hang_s": 60.0,
                   "wall_factor": 20.0, "scoring_s": 3.0} | options  # fmt: skip
         job = Job(id=f"j{self.count}", source=str(out / "train.py"), out=str(out), data=str(self.data), **fields)
         self.send(msgspec.to_builtins(job))
@@ -102,7 +102,7 @@ class Harness:
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(100)
         self.process.stdout.close()
 
 

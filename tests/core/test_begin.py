@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -62,6 +63,7 @@ def run(project: Project, name: str, *events: ev.AnyEvent) -> Path:
     )  # fmt: skip
     folder = project.logs / name
     folder.mkdir(parents=True, exist_ok=True)
+    time.sleep(0.02)  # a start later than the one before, by the milliseconds of the journal and by the file system's
     writer = Journal(folder)
     if not writer.open():
         writer.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)))

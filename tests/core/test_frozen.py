@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_untouched_copies_pass_and_a_new_time_alone_is_no_change(folder: Path) -
 def test_every_change_is_noticed(folder: Path, harm: str) -> None:
     seal = Seal(folder)
     path = folder / "harness" / "nanochat" / "scorer.py"
+    time.sleep(0.02)  # some file systems count time in such steps
     if harm == "alter":
         path.write_text("score = 0\n")
     elif harm == "add":

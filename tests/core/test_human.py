@@ -13,7 +13,7 @@ from core import commands, journal
 from core.model import Verdict
 from core.state import State
 from tests.e2e.conftest import prepared, product  # noqa: F401
-from tests.product import Product, edit
+from tests.product import Product, edit, harmless
 
 LR = "LR = 0.0005 "
 IDEAS = (
@@ -36,7 +36,7 @@ class Run:
         return commands.send(self.folder, command)
 
     def until(self, condition: Callable[[State], object], what: str) -> State:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not condition(state := self.state):
             assert time.monotonic() < deadline, what
             time.sleep(0.05)
@@ -51,12 +51,11 @@ def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
     """A run that kept two changes, discarded one, crashed once, and is paused with its loop alive."""
     train = product.root / "nanochat" / "train.py"
     train.write_text(train.read_text().replace("LR = 0.01 ", LR))
-    zeros = "torch.zeros_like(model.table)"  # changes that fit whatever was kept before, and change nothing
-    extra = [edit(f"idea {i}", (zeros, f"{zeros} + {i}e-9")) for i in range(1, 60)]
-    process = product.start(*product.options(), "--agent", product.script(*IDEAS, *extra), "--budget", "0.5")
+    agent = product.script(*IDEAS, *map(harmless, range(1, 60)))
+    process = product.start(*product.options(), "--agent", agent, "--budget", "0.5")
     made = Run(product)
     try:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while not (made.folder / journal.NAME).exists() or made.state.judged < 4:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
@@ -66,7 +65,7 @@ def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
         assert process.poll() is None, "no command may end the loop"
     finally:
         product("stop", "r", "--now")
-        process.wait(30)
+        process.wait(100)
 
 
 def first(state: State, verdict: Verdict) -> int:

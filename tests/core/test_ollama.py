@@ -295,7 +295,7 @@ async def test_an_answer_without_measure_is_a_refused_try_and_the_stream_is_clos
         assert found.meta["tries"] == 2
         assert "too long and was cut off" in script.requests[1]["messages"][-1]["content"]
         if mishap == "endless":
-            for _ in range(200):  # until the server has noticed
+            for _ in range(3000):  # until the server has noticed
                 await asyncio.sleep(0.02)
                 if script.closed:
                     break
@@ -318,9 +318,9 @@ async def test_an_answer_that_only_fills_memory_is_broken_off(mishap: str, words
 async def test_a_model_without_a_tag_is_known_by_its_full_name() -> None:
     script = Script(good, models=("coder",), sticky=True)
     with serving(script) as url:
-        agent, _ = model(url, "coder", on_gpu=True, patience=Patience(unload_s=0.5))
+        agent, _ = model(url, "coder", on_gpu=True, patience=Patience(unload_s=3))
         await agent.propose(context())
-        with pytest.raises(AgentFailed, match=r"keeps coder loaded for 0\.5 s"):
+        with pytest.raises(AgentFailed, match=r"keeps coder loaded for 3 s"):
             await agent.release()
         script.sticky = False
         await agent.propose(context())
@@ -337,7 +337,7 @@ async def test_a_release_that_is_cut_short_is_made_up_for_at_the_end() -> None:
         agent, told = model(url, on_gpu=True)
         await agent.propose(context())
         release = asyncio.create_task(agent.release())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while not any("unloading" in words for words in told):  # noqa: ASYNC110  a plain callback fills it
                 await asyncio.sleep(0.01)
         while not release.done():  # Python 3.11 lets a cancellation go by that comes together with an answer

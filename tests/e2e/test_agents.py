@@ -52,8 +52,8 @@ def with_ollama(product: Product, url: str) -> None:
     product.env["OLLAMA_HOST"] = url
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 20), ("unload", 14)])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("tenancy", "count"), [("coresident", 20), ("unload", 8)])
 def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Product, tenancy: str, count: int) -> None:
     model, script = f"ollama:{MODEL}", Script(ideas)
 
@@ -63,16 +63,16 @@ def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Produc
     with serving(script) as url:
         with_ollama(product, url)
         process = product.start(*product.options(), "--agent", model, "--tenancy", tenancy, *SPEED)
-        wait(product, 6)
+        wait(product, count // 3)
     port = int(url.rsplit(":", 1)[1])
-    wait(product, 9)
+    wait(product, count // 2)
     until(lambda: "search" in agents())  # some proposals were made ahead; then somebody has to stand in
     with serving(script, port):
         # Who stands in may have made a whole phase's proposals ahead: how many come before the model is asked again is open.
         until(lambda: model in agents()[agents().index("search") :])
         wait(product, count)
         product("stop", "r")
-        out, _ = process.communicate(timeout=200)
+        out, _ = process.communicate(timeout=250)
     assert process.returncode == 0, out
     state = product.state()
     assert state.judged >= count and agents()[0] == model
@@ -93,7 +93,7 @@ def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Produc
     assert "search" in product("status", "r").stdout and "| agent |" in product("notebook", "r").stdout
 
 
-def until(holds: Callable[[], bool], within: float = 100) -> None:
+def until(holds: Callable[[], bool], within: float = 250) -> None:
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline
@@ -228,7 +228,7 @@ def test_changes_elsewhere_are_refused_and_reported(product: Product) -> None:
     )
     said = lines(process, "changed prepare.py; only nanochat/train.py may be changed")
     product("stop", "r", "--now")
-    process.wait(30)
+    process.wait(100)
     assert said and not product.state().experiments and "gone" not in (product.root / "prepare.py").read_text()
 
 
@@ -239,12 +239,12 @@ def test_a_usage_limit_is_said_and_waited_for(product: Product) -> None:
     clock = r"(\d\d:\d\d|\w{3} \d\d \w{3} \d\d:\d\d)"
     assert re.search(rf"has reached its usage limit until {clock}: .*It is asked again at \d\d:\d\d", said), said
     product("stop", "r", "--now")
-    process.wait(30)
+    process.wait(100)
 
 
 def lines(process: Any, words: str) -> str:
     """The line with these words; the loop goes on."""
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(200, process.kill)
     watchdog.start()
     try:
         for line in process.stdout:
@@ -271,12 +271,12 @@ def test_the_night_ends_well_when_the_server_is_gone_at_the_end(product: Product
         with_ollama(product, url)
         options = ("--agent", f"ollama:{MODEL}", "--tenancy", "unload", *SPEED, "--max-experiments", "30")
         process = product.start(*product.options(), *options)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while not script.requests or script.log[-1][0] != "/api/chat":  # it holds the GPU, and then it is gone
             assert time.monotonic() < deadline
             time.sleep(0.002)
     product("stop", "r", "--now")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=250)
     assert process.returncode == 0 and "Traceback" not in out, out
     state = product.state()
     assert state.stopped is not None and "Results: " in out
@@ -291,7 +291,7 @@ def test_a_model_that_will_not_leave_costs_no_proposal(product: Product) -> None
         done = product.run("--agent", agent, *SPEED, "--max-experiments", "1")
     assert done.returncode == 0, done.stderr
     events = list(journal.read(product.logs / "r" / journal.NAME))
-    assert any(isinstance(e, ev.Notice) and "keeps" in e.text for e in events)
+    assert any(isinstance(e, ev.Notice) and "The model may still be on the GPU" in e.text for e in events)
     assert not [e for e in events if isinstance(e, ev.Refused)]
     assert [e.agent for e in product.state().experiments.values()] == [f"ollama:{MODEL}"]
 
@@ -342,7 +342,7 @@ def test_the_same_thing_forever_costs_no_training_of_it(product: Product) -> Non
 
 
 def test_a_coding_agent_that_repeats_itself_leads_on(product: Product) -> None:
-    more = "path.write_text(text.replace('DECAY = 0.0', 'DECAY = 0.1'))"
+    more = "import re; path.write_text(re.sub('DECAY = .*', 'DECAY = 0.1', text))"  # also where chance has kept it
     done = product.run("--agent", coder(product, more), *SPEED, "--max-experiments", "3")
     assert done.returncode == 0, done.stderr
     found = list(product.state().experiments.values())
@@ -361,13 +361,13 @@ def test_what_it_does_is_seen_as_a_phase(product: Product) -> None:
         process.send_signal(signal.SIGINT)
         assert seen(product, f"unloading {MODEL}")
         script.loaded.clear()
-        process.communicate(timeout=60)
+        process.communicate(timeout=250)
     assert process.returncode == 0
 
 
 def seen(product: Product, phase: str) -> bool:
     """Whether `status` comes to show this."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         done = product("status", "r", "--json")
         if done.returncode == 0 and phase in json.loads(done.stdout)["phase"]:
@@ -398,20 +398,18 @@ def at_a_terminal(product: Product, question: str, answer: str, *arguments: str)
     )
     os.close(slave)
     said, answered = "", False
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         if not select.select([master], [], [], 0.1)[0]:
-            if process.poll() is not None:
-                break
             continue
-        try:
+        try:  # until the other end is closed, which is when the process has ended
             said += os.read(master, 4096).decode("utf-8", "replace")
         except OSError:
             break
         if question in said and not answered:
             answered = os.write(master, answer.encode() + b"\n") > 0
     os.close(master)
-    return process.wait(30), said
+    return process.wait(100), said
 
 
 def test_proposals_without_training_keep_to_what_is_off_limits(product: Product) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.product import Product, build, edit
-
-BETTER = edit("A three times larger learning rate.", ("LR = 0.01", "LR = 0.03"))
+from tests.product import BETTER, Product, build, edit
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def after_dropping(code: str, write: Path, **settings: object) -> subprocess.Com
         "import os, socket, subprocess, sys\nfrom pathlib import Path\nfrom nanochat import sandbox\n"
         f"missing = sandbox.drop_rights(write=[Path({str(write)!r})], device='cpu', **{settings!r})\n{code}\n"
     )
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
 
 
 @needs_landlock

@@ -69,7 +69,7 @@ def app_on(folder: Path, program: Path | None = None) -> AutoResearch:
     return AutoResearch(folder, program or HERE / "recorded" / "program.md")
 
 
-async def until(pilot: Pilot[str], condition: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(pilot: Pilot[str], condition: Callable[[], object], seconds: float = 100.0) -> None:
     """Wait for something to become true while the app runs on."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -445,6 +445,7 @@ def test_snapshots(
             Machine(12.0, (10.0, 14.0), 9 << 30, 64 << 30, (Gpu("H", 80 << 30, 40 << 30, 98, 71, 344.0, 1980),))
         )
         await pilot.press("j")
+        await until(pilot, lambda: app.followed is not None and app.seen == app.followed.number)
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=size, run_before=ready)
@@ -462,6 +463,7 @@ def test_snapshots_of_other_screens(
     async def ready(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press(*keys_pressed)
+        await until(pilot, lambda: app.followed is not None and app.seen == app.followed.number)
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=FULL, run_before=ready)

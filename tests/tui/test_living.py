@@ -169,8 +169,9 @@ async def test_a_proposal_for_an_older_program_md_says_so(living: Living) -> Non
 
 @pytest.mark.parametrize(("key", "kind", "field"), [("u", commands.SetGate, "mode"), ("x", commands.Abort, "number")])
 async def test_what_lies_near_other_keys_is_pressed_twice(
-    living: Living, key: str, kind: type[commands.Data], field: str
+    living: Living, key: str, kind: type[commands.Data], field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tui.human.TWICE_S", 60.0)
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.now.running)

@@ -54,7 +54,7 @@ def trained(sources: dict[str, str]) -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=110,
+        timeout=500,
     )
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [name for name, *_ in results] == list(sources), done.stderr[-1500:]
