@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,14 @@ def build(home: Path, prepared: tuple[Path, Path]) -> Product:
     made.git("add", ".")
     made.git("-c", "user.name=u", "-c", "user.email=u@x", "commit", "-qm", "first")
     return made
+
+
+def until(holds: Callable[[], object], what: str = "", within: float = 250) -> None:
+    """Wait for something that other processes bring about; the limit is only there for what never comes."""
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
+        time.sleep(0.05)
 
 
 def edit(hypothesis: str, *pairs: tuple[str, str]) -> dict[str, Any]:

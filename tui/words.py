@@ -108,5 +108,5 @@ def sparkline(values: list[float], width: int) -> str:
     cuts = [len(found) * i // count for i in range(count + 1)]
     means = [sum(found[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
     low, high = min(means), max(means)
-    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BLOCKS[round((value - low) * scale)] for value in means)
+    span = high - low or 1.0
+    return "".join(BLOCKS[round((value - low) / span * (len(BLOCKS) - 1))] for value in means)

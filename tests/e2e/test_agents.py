@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from core import events as ev
 from core import journal
 from core.model import Verdict
 from tests.ollama_server import MODEL, Script, serving
-from tests.product import Product
+from tests.product import Product, until
 
 SPEED = ("--budget", "0.5")
 
@@ -91,13 +90,6 @@ def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Produc
         and scores[f"ollama:{MODEL}"]["tokens"] > 0
     )
     assert "search" in product("status", "r").stdout and "| agent |" in product("notebook", "r").stdout
-
-
-def until(holds: Callable[[], bool], within: float = 250) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def wait(product: Product, judged: int) -> None:
@@ -356,23 +348,23 @@ def test_what_it_does_is_seen_as_a_phase(product: Product) -> None:
     with serving(script) as url:
         with_ollama(product, url)
         process = product.start(*product.options(), "--agent", agent, *SPEED)
-        assert seen(product, f"asking ollama:{MODEL}")
+        seen(product, f"asking ollama:{MODEL}")
         script.mishap = ""
         process.send_signal(signal.SIGINT)
-        assert seen(product, f"unloading {MODEL}")
+        seen(product, f"unloading {MODEL}")
         script.loaded.clear()
         process.communicate(timeout=250)
     assert process.returncode == 0
 
 
-def seen(product: Product, phase: str) -> bool:
-    """Whether `status` comes to show this."""
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
+def seen(product: Product, phase: str) -> None:
+    """Wait until `status` shows this."""
+
+    def shown() -> bool:
         done = product("status", "r", "--json")
-        if done.returncode == 0 and phase in json.loads(done.stdout)["phase"]:
-            return True
-    return False
+        return done.returncode == 0 and phase in json.loads(done.stdout)["phase"]
+
+    until(shown, phase)
 
 
 @pytest.mark.parametrize(("pulls", "answer"), [("", "y"), ("no space left on device", "y"), ("", "n")])

@@ -16,7 +16,7 @@ import pytest
 from core import events as ev
 from core import journal
 from core.model import Verdict
-from tests.product import BETTER, TRAIN, Product, edit, harmless, slowly
+from tests.product import BETTER, TRAIN, Product, edit, harmless, slowly, until
 
 WORSE = edit("Steps that come to nothing, to see that they lose.", ("1e-5", "10.0"))
 BROKEN = edit("Forget a bracket.", ("model = Bigram(run.vocab_size)", "model = Bigram(run.vocab_size"))
@@ -109,19 +109,14 @@ def test_killed_at_ten_random_moments_nothing_is_lost(product: Product) -> None:
     recorded = 0
     for _ in range(10):
         loop = product.start(*product.options(), "--agent", agent)
-        deadline = time.monotonic() + 60
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(path.exists, "the run begins")
         time.sleep(chance.uniform(0.0, 3.5))
         loop.kill()
         loop.communicate()
         lines = path.read_bytes().count(b"\n")
         assert lines >= recorded, "a recorded event vanished"
         recorded = lines
-    deadline = time.monotonic() + 60
-    while product.strays() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert product.strays() == [], "a process outlived its loop"
+    until(lambda: not product.strays(), "no process outlives its loop", within=60)
     before = product.state()
     target = before.judged + 2
     done = product.run("--agent", agent, "--max-experiments", str(target))

@@ -6,7 +6,7 @@ import math
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.model import Verdict
@@ -39,6 +39,7 @@ def test_escape_sequences_and_direction_marks_are_gone() -> None:
 
 
 @given(st.lists(st.floats(), max_size=50), st.integers(0, 30))
+@example([0.0, 2.2e-308], 2)
 def test_a_sparkline_takes_any_numbers(values: list[float], width: int) -> None:
     found = words.sparkline(values, width)
     assert len(found) <= width and set(found) <= set(words.BLOCKS)
