@@ -18,13 +18,14 @@ from core.frozen import Changed
 from core.journal import JournalError
 from core.laboratory import Laboratory
 from core.live import Live
-from core.measuring import HARNESS_PATIENCE_S, HARNESS_TRIES, interrupted
+from core.measuring import interrupted
 from core.model import Job, Limits, Outcome, Verdict
 from core.project import UsageError
 from core.proposer import Proposer
 from core.repository import RepositoryError
 from core.schedule import Rebase, Work
 from core.stats import disk_full
+from core.trouble import BACKOFF_S, Trouble, longer
 
 TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
 APPROVAL_S = 60.0
@@ -33,7 +34,6 @@ UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to a
 LOAD = 3  # proposals for one loading of a model that shares the GPU
 REFUSED = 3  # proposals in a row that are never trained, after which the agent is asked more rarely
 UNHEARD = "search understands nothing of it: it knows topics (avoid the optimizer, focus on heads) and names (try WIDTH, do not touch DEPTH)"
-BACKOFF_S = (2.0, 300.0)  # first and longest wait after an agent failed
 
 
 @dataclass
@@ -86,13 +86,10 @@ class Loop:
         self._exhausted = False  # the agent has nothing left
         self._failed: Exception | None = None
         self._unanswered = 0
-        self._broken: dict[str, tuple[int, float]] = {}  # commit -> how often its harness failed, and since when
-        self._worked = 0.0  # when a job last came to a result
         self._proposing: asyncio.Task[None] | None = None
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
-        self._holds: dict[str, float] = {}  # what failed -> the last wait for it, in seconds
-        self._held_until = 0.0
+        self._trouble = Trouble()  # with git, files and processes
         agent = self.proposer.agent
         self._exclusive = bool(getattr(agent, "exclusive", False))  # nothing trains while it thinks
         listen(agent, hear=self._live.hear, phase=self._live.doing, note=self._note)
@@ -135,21 +132,23 @@ class Loop:
 
     def _unless_held(self, work: Callable[[], None]) -> None:
         """Do it, unless the machine failed us a moment ago."""
-        if time.monotonic() < self._held_until:
+        if self._held:
             return
         try:
             work()
-            self._holds.pop("verdict", None)
+            self._trouble.succeeded("verdict")
         except RepositoryError as error:
             self._hold(str(error), "verdict")
         except OSError as error:
             self._hold(f"The files of a verdict cannot be written ({error}). All that was recorded is kept.", "verdict")
 
+    @property
+    def _held(self) -> bool:
+        return time.monotonic() < self._trouble.until
+
     def _hold(self, reason: str, what: str) -> None:
-        """Wait for a machine that fails (git behind a lock, no file to be written, no process to be had); ever longer, until
-        the same thing succeeds."""
-        wait_s = self._holds[what] = min(max(self._holds.get(what, 0.0) * 2, BACKOFF_S[0]), BACKOFF_S[1])
-        self._held_until = time.monotonic() + wait_s
+        """Wait for a machine that fails: git behind a lock, no file to be written, no process to be had."""
+        wait_s = self._trouble.hold(what, time.monotonic())
         self.lab.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
 
     # -- when to end ----------------------------------------------------------------------------------------------
@@ -161,8 +160,8 @@ class Loop:
             self._check_limits()
         if not self._stopping:
             return False
-        held = time.monotonic() < self._held_until  # nobody who stops waits for a machine that fails
-        return self._now or not (self._busy() or (self._work() and not held))
+        # nobody who stops waits for a machine that fails
+        return self._now or not (self._busy() or (self._work() and not self._held))
 
     def _check_limits(self) -> None:
         limits, state = self.limits, self.lab.state
@@ -309,7 +308,7 @@ class Loop:
         return max(1, min(LOAD, left))
 
     def _back_off(self, reason: str, wait_s: float = 0.0) -> None:
-        self._backoff_s = min(max(self._backoff_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
+        self._backoff_s = longer(self._backoff_s)
         self._backoff_s = max(self._backoff_s, wait_s)
         self._ask_again = time.monotonic() + self._backoff_s
         self.lab.record(ev.Refused(number=self.lab.state.next_number, agent=self.proposer.agent.name, reason=reason))
@@ -348,7 +347,7 @@ class Loop:
         free = [slot for slot in self.slots if slot.task is None]
         if self._now or self._failed or not free or (self._exclusive and self._proposing):
             return
-        if time.monotonic() < self._held_until:
+        if self._held:
             return
         for slot, work in zip(free, self._work(), strict=False):
             slot.work = work
@@ -380,19 +379,11 @@ class Loop:
             self.lab.seal.check()
             if result.outcome is Outcome.INTERRUPTED and work.number not in self.lab.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
-            self._holds.pop("job", None)
-            self._worked = time.monotonic()
+            self._trouble.job_ended(time.monotonic())
         except ExecutorFailed as error:
             self._hold(str(error), "job")
-            result = interrupted(job, str(error), self._given_up(work.commit))
+            result = interrupted(job, str(error), self._trouble.given_up(work.commit, time.monotonic()))
         self.lab.measured(work, result)
-
-    def _given_up(self, commit: str) -> bool:
-        """Whether a harness that failed is this commit's own doing: others came to a result meanwhile, or it is like that for long."""
-        now = time.monotonic()
-        tries, since = self._broken.get(commit, (0, now))
-        self._broken[commit] = tries + 1, since
-        return tries + 1 >= HARNESS_TRIES and (self._worked > since or now - since > HARNESS_PATIENCE_S)
 
     def _update(self, slot: Slot, work: Work, message: dict[str, Any]) -> None:
         if message.get("event") == "started":

@@ -12,8 +12,6 @@ from core.profiles import Profile
 from core.schedule import PATIENCE, Work
 from core.state import State
 
-HARNESS_TRIES = 3  # a job whose harness broke this often is given up, where that is not the machine's fault
-HARNESS_PATIENCE_S = 900.0  # for so long it may be
 SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
 SCORING_EXTRA_S = 1.0
 RAM_SHARE = 0.8  # of the machine's memory, for all trainers together

@@ -21,6 +21,7 @@ PURE = [
     "knobs",
     "ideas",
     "diagnosis",
+    "trouble",
     "scoreboard",
     "charter",
     "report",

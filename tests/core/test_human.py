@@ -13,7 +13,7 @@ from core import commands, journal
 from core.model import Verdict
 from core.state import State
 from tests.e2e.conftest import prepared, product  # noqa: F401
-from tests.product import Product, edit, harmless
+from tests.product import Product, edit, harmless, until
 
 LR = "LR = 0.0005 "
 IDEAS = (
@@ -55,10 +55,9 @@ def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
     process = product.start(*product.options(), "--agent", agent, "--budget", "0.5")
     made = Run(product)
     try:
-        deadline = time.monotonic() + 200
-        while not (made.folder / journal.NAME).exists() or made.state.judged < 4:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
+        begun = made.folder / journal.NAME
+        until(lambda: process.poll() is not None or (begun.exists() and made.state.judged >= 4), "four verdicts")
+        assert process.poll() is None
         made.send(commands.Pause())
         made.until(lambda state: not state.busy, "the experiment that had begun has its verdict")
         yield made

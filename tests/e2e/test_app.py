@@ -19,7 +19,7 @@ from core import journal
 from core.model import Verdict
 from core.state import Experiment, State
 from tests.ollama_server import Script, serving
-from tests.product import Product, edit, harmless
+from tests.product import Product, edit, harmless, until
 
 IDEAS = [edit("Idea 1: decay a little.", ("DECAY = 0.0 ", "DECAY = 0.01 ")), *map(harmless, range(2, 30))]
 BUDGET = "1.5"  # too short to have a pace, so that no load of the machine disturbs it
@@ -46,10 +46,10 @@ class Desk:
         return "\n".join(self.pane.capture_pane())
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {WAIT_S} s: {what}\n{self.shown()}"
-            time.sleep(0.05)
+        try:
+            until(condition, what, WAIT_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.shown()}") from None
 
     def sees(self, *words: str) -> None:
         self.until(lambda: all(word in self.shown() for word in words), f"on the screen: {words}")
@@ -152,7 +152,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.type("p")
     desk.sees(f"#{desk.running()} training")
     desk.twice("x", "x again aborts #", desk.aborted)
-    aborted = desk.aborted()
+    (aborted,) = desk.aborted()
     # detach, come back, die, come back, twice at once: the loop never notices
     desk.type("q")
     desk.sees("Detached; the loop of r goes on.")
@@ -187,7 +187,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.sees("has no loop")
     state = desk.state
     assert all(e.verdict is not Verdict.DISTURBED for e in state.experiments.values())
-    assert [e.number for e in state.experiments.values() if e.verdict is Verdict.INTERRUPTED] == aborted
+    assert [e.number for e in state.experiments.values() if e.verdict is Verdict.INTERRUPTED] == [aborted]
     assert not desk.product.strays()
 
 

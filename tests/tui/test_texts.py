@@ -75,8 +75,8 @@ async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_ag
     edits_by('if grep -q "^LR = ($" "$1"; then sed -i "s/^LR = ($/LR = 5/" "$1"; else echo "LR = (" >> "$1"; fi')
     async with at_work(living) as (app, pilot):
         await pilot.press("E")
-        await until(pilot, lambda: any("syntax error" in n.message for n in app._notifications))
-        assert any("E opens it again" in " ".join(n.message.split()) for n in app._notifications)
+        await said(app, pilot, "syntax error")
+        await said(app, pilot, "E opens it again")
         assert not app.query_one(Prompt).display and len(list(living.folder.glob("own-*.py"))) == 1
         begun_on = app.bridge.state.best
         app.bridge.state.kept.append(10)  # something is kept meanwhile
@@ -107,7 +107,7 @@ async def test_an_own_text_that_is_emptied_is_dropped(living: Living, edits_by: 
     edits_by(': > "$1"')
     async with at_work(living) as (app, pilot):
         await pilot.press("E")
-        await until(pilot, lambda: any("dropped" in note.message for note in app._notifications))
+        await said(app, pilot, "dropped")
         assert not list(living.folder.glob("own-*.py")) and not app.query_one(Prompt).display
 
 
