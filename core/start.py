@@ -145,11 +145,11 @@ def print_event(event: ev.AnyEvent, state: State) -> None:
 
 def _prepare_for(project: Project, config: RunConfig, asked: str | None) -> None:
     """The dataset of a run; the embedded one where another was not asked for and cannot be had."""
-    say(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
+    tell(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
     vocab = str(config.vocab_size)
     code = prepare(project, ["--dataset", config.dataset, "--vocab", vocab])
     if code and asked is None and config.dataset != "python":
-        say(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
+        tell(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
         code = prepare(project, ["--dataset", "python", "--vocab", vocab])
     if code:
         raise SystemExit(code)  # prepare.py said why

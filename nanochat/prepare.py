@@ -46,7 +46,7 @@ def prepare(dataset: str, vocab_size: int, *, shards: int | None = None, force: 
     datasets.check(dataset)
     target = folder(dataset, vocab_size)
     if not force and _ready(target):
-        print(f"{dataset} is ready in {target}", flush=True)
+        say(f"{dataset} is ready in {target}", indent="")
         return target
     began = time.monotonic()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def prepare(dataset: str, vocab_size: int, *, shards: int | None = None, force: 
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    print(f"{dataset} is ready in {target} ({time.monotonic() - began:.1f} s)", flush=True)
+    say(f"{dataset} is ready in {target} ({time.monotonic() - began:.1f} s)", indent="")
     return target
 
 
@@ -144,8 +144,12 @@ def _up_to(texts: Iterable[str], characters: int) -> Iterator[str]:
         yield text
 
 
-def say(text: str) -> None:
-    print(f"  {text}", flush=True)
+def say(text: str, indent: str = "  ") -> None:
+    """One line on stdout, at once; where nobody reads any more, the data is made all the same."""
+    try:
+        print(indent + text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def main(arguments: list[str] | None = None, *, dataset: str = "python", vocab: int = 2048) -> None:

@@ -159,7 +159,8 @@ def test_an_old_python_gets_a_sentence() -> None:
     assert sys.version_info >= (3, 11)
 
 
-def test_a_pipe_that_nobody_reads_any_more_does_not_stop_the_loop(product: Product) -> None:
+def test_a_pipe_that_nobody_reads_any_more_does_not_stop_the_loop(product: Product, tmp_path: Path) -> None:
+    product.env["AUTORESEARCH_DATA"] = str(tmp_path / "data")  # still to be prepared: that goes on as well
     options = [*product.options(), "--agent", product.script(edit("Once.", ("LR = 0.01", "LR = 0.02")))]
     loop = subprocess.Popen(product.command(*options), cwd=product.root, env=product.env, stdout=subprocess.PIPE)
     assert loop.stdout is not None
