@@ -245,6 +245,11 @@ class Watch:
         with contextlib.suppress(OSError):
             socket.send_fds(self._end, [wire.pack({"say": "tokens"})], [handle])
 
+    def say_memory(self, descriptor: int | None) -> None:
+        """Lend GPU memory for the answers, or say that there is none; the trainer answers with a message "memory"."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._end, [wire.pack({"say": "memory"})], [] if descriptor is None else [descriptor])
+
     # -- ending ---------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
