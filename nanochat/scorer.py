@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from nanochat.data import Prepared
 from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row
 from nanochat.processes import boot_minus_monotonic, set_subreaper
 from nanochat.trainer import Spec
-from nanochat.watch import Failed, TooBig, Watch
+from nanochat.watch import COMPILED, Failed, TooBig, Watch
 
 PROGRESS_S = 0.3
 GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
@@ -68,6 +69,9 @@ class Scorer:
             self._timed("training", lambda: self._train(source))
             bpb = self._timed("scoring", self._score)
             self._check_clock()
+            if self.job["keep_compiled"] and self.watch is not None:
+                with contextlib.suppress(OSError):
+                    self.watch.keep_compiled(self.out / COMPILED)
             result = {"outcome": "scored", "val_bpb": bpb}
         except Failed as failed:
             result = {
@@ -121,6 +125,7 @@ class Scorer:
             hang_s=job["hang_s"],
             wall=self.wall,
             free_s=job["setup_s"] + job["warmup_s"],
+            compiled=Path(job["compiled"]) if job["compiled"] and spec.max_steps is None else None,
         )
         say({"event": "started", "job": job["id"], "pids": [os.getpid(), *self.watch.pids], "unprotected": []})
         return self.watch

@@ -30,6 +30,7 @@ POLL_S = 0.03
 TURN_S = 1.0  # a turn that took longer was a stall of the scorer, in which no silence of the trainer could be seen
 MOST_PROCESSES = 64
 MOST_ON_GPU = 512  # compilers are started there, several a core
+COMPILED, MOST_COMPILED = "compiled", 1 << 30  # folder in the trainer's own, bytes
 METRICS_LINES = 4000  # a curve that grows longer is thinned to every second point
 NON_FINITE_LOGS = 20  # this many in a row and the training is given up
 FORKS = sys.platform == "linux"
@@ -61,13 +62,18 @@ class Watch:
         hang_s: float,
         wall: bool,
         free_s: float,
+        compiled: Path | None = None,
     ) -> None:
-        """`free_s`: set-up and warm-up, in which no step is expected, since a compiler may be at work."""
+        """`free_s`: set-up and warm-up, in which no step is expected, since a compiler may be at work. `compiled`: a folder
+        of kernels, compiled earlier, of which the trainer gets a copy."""
         self._limit, self._wall, self._hang_s = memory_limit, wall, hang_s
         self._end, theirs = socket.socketpair()
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         self._scratch = Path(tempfile.mkdtemp(prefix="autoresearch-trial-"))
+        if compiled is not None:
+            with contextlib.suppress(OSError):  # without them it takes longer, that is all
+                shutil.copytree(compiled, self._scratch / COMPILED)
         spec = replace(spec, scratch=str(self._scratch))
         self._began = time.monotonic()
         self.pid = self._fork(theirs, writer, spec) if FORKS else self._spawn(theirs, writer, spec)
@@ -249,6 +255,17 @@ class Watch:
         """Lend GPU memory for the answers, or say that there is none; the trainer answers with a message "memory"."""
         with contextlib.suppress(OSError):
             socket.send_fds(self._end, [wire.pack({"say": "memory"})], [] if descriptor is None else [descriptor])
+
+    def keep_compiled(self, folder: Path) -> None:
+        """Copy the kernels that the trainer compiled to `folder`, unless there are suspiciously many. Links are left out."""
+        source = self._scratch / COMPILED
+        files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
+        if not files or sum(path.stat().st_size for path in files) > MOST_COMPILED:
+            return
+        for path in files:
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target, follow_symlinks=False)
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
