@@ -90,13 +90,16 @@ class Channel:
         return np.frombuffer(mmap.mmap(handles[0], size, prot=mmap.PROT_READ), dtype="<u2")
 
 
-def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = ()) -> None:
-    """The trainer's whole life. Ends by os._exit, so that nothing of the parent's is cleaned up twice."""
+def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_memory: bool = False) -> None:
+    """The trainer's whole life. Ends by os._exit, so that nothing of the parent's is cleaned up twice.
+
+    `shared_memory`: whether /dev/shm is the trainer's own, so that it may write there.
+    """
     channel = Channel(end)
     try:
         os.nice(NICE)
         missing += sandbox.drop_rights(
-            write=[Path(spec.scratch)],
+            write=[Path(spec.scratch), *([sandbox.SHARED_MEMORY] if shared_memory else [])],
             read=sandbox.kernels() if spec.device == "cuda" else (),
             device=spec.device,
             memory_limit=spec.memory_limit,
