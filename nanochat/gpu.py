@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection, Mapping
@@ -63,10 +64,16 @@ def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
         nvml.nvmlInit()  # counts its calls; the first one costs milliseconds
         device = _handle(nvml, environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip())
         memory = nvml.nvmlDeviceGetMemoryInfo(device)
-        users = {int(u.pid): int(u.usedGpuMemory or 0) for u in nvml.nvmlDeviceGetComputeRunningProcesses(device)}
-        reasons = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device))
     except Exception:  # each of these may be missing on a machine, and none is worth a training
         return None
+    users: dict[int, int] = {}
+    reasons = 0
+    with contextlib.suppress(Exception):
+        users = {int(u.pid): int(u.usedGpuMemory or 0) for u in nvml.nvmlDeviceGetComputeRunningProcesses(device)}
+    with contextlib.suppress(Exception):
+        reasons = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device))
+    with contextlib.suppress(Exception):
+        nvml.nvmlShutdown()  # a trainer that is forked from here must not inherit an open driver
     return Reading(int(memory.used), users, bool(reasons & HELD_DOWN))
 
 

@@ -53,7 +53,7 @@ class Scorer:
         self.prepared: Prepared = data.load(Path(self.job["data"]))
         self.watch: Watch | None = None
         self.gauge = gpu.Gauge(gpu.read() if self.job["device"] == "cuda" else None)
-        self.answers_at = torch.device("cuda" if self.job["device"] == "cuda" else "cpu")  # where nats are computed
+        self.answers_at = torch.device("cpu")  # where nats are computed; a GPU only when nothing is forked any more
         self._room = int(self.job["output_limit"])  # bytes of output that may still be kept
         self._told = 0.0
         self._phase = ""
@@ -256,6 +256,8 @@ class Scorer:
         tokens = np.asarray(self.prepared.tokens(self.job["split"]))
         windows = data.val_windows(tokens, self.job["seq_len"], self.job["eval_tokens"])
         self._phase = "scoring"
+        if self.job["device"] == "cuda":
+            self.answers_at = torch.device("cuda")
         first = self.watch.used(fresh=True)
         self._first_answer = self._answered = first
         self._answers = []
