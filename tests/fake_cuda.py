@@ -18,6 +18,7 @@ module imports torch only in `install`, so the loop's side (`pynvml` of core/sta
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.machinery
 import importlib.util
 import json
@@ -417,8 +418,17 @@ class Block:
         self._device.give(self._size)
 
 
-class Triton(types.ModuleType):
-    """Looks installed, and is hidden from real compilers."""
+class Triton:
+    """A finder that makes the package triton look installed. Importing it fails, so real compilers do without it."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, self) if name == "triton" else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: object) -> None:
+        raise ImportError("triton is a fake here")
+
+    def exec_module(self, module: object) -> None:
+        """Never called; a loader has it."""
 
 
 HOST = object()  # the mark of a storage that is known to be on the CPU
@@ -442,6 +452,8 @@ def install(path: Path | str) -> Device:
     from torch.overrides import TorchFunctionMode
 
     cards = Cards(path)
+    if library := cards.settings.get("libcuda"):
+        ctypes.CDLL(library)  # from now on it is what "libcuda.so.1" means, also where the sandbox hides its path
     device = Device(cards)
     sys.modules["pynvml"] = Nvml(cards)
     Tensor, Compute = torch.Tensor, torch.device("cuda", 0)
@@ -518,6 +530,17 @@ def install(path: Path | str) -> Device:
         device.use()
         return place(tensor.clone(), False)
 
+    def lent_memory(view: Any) -> Any:
+        """A tensor over memory that lent.py has mapped; it is charged to nobody."""
+        device.use()
+        told = view.__cuda_array_interface__
+        raw = (ctypes.c_float * int(np.prod(told["shape"]))).from_address(told["data"][0])
+        tensor = torch.frombuffer(raw, dtype=torch.float32).view(told["shape"])
+        storage = tensor.untyped_storage()
+        storage.fake_cuda = Block(device, 0)
+        storage.lent = view
+        return tensor
+
     special: dict[Any, Callable[..., Any]] = {
         Tensor.to: to,
         Tensor.cuda: lambda tensor, *a, **k: move(tensor, "cuda"),
@@ -538,6 +561,8 @@ def install(path: Path | str) -> Device:
             kwargs = kwargs or {}
             if (own := special.get(func)) is not None:
                 return own(*args, **kwargs)
+            if func is torch.as_tensor and hasattr(args[0], "__cuda_array_interface__"):
+                return lent_memory(args[0])
             name = getattr(func, "__name__", "")
             card = wants(kwargs["device"]) if kwargs.get("device") is not None else False
             if "device" in kwargs:
@@ -571,12 +596,9 @@ def install(path: Path | str) -> Device:
         """A compiler traces what the CPU computes, without this mode."""
         mode.__exit__(None, None, None)
         device.compiling = True
-        hidden = sys.modules.pop("triton") if isinstance(sys.modules.get("triton"), Triton) else None
         try:
             yield
         finally:
-            if hidden is not None:
-                sys.modules["triton"] = hidden
             device.compiling = False
             mode.__enter__()
 
@@ -666,8 +688,6 @@ def install(path: Path | str) -> Device:
     if (
         cards.settings["triton"] and importlib.util.find_spec("triton") is None
     ):  # train.py compiles where it is installed
-        triton = Triton("triton")
-        triton.__spec__ = importlib.machinery.ModuleSpec("triton", None)
-        sys.modules["triton"] = triton
+        sys.meta_path.append(Triton())  # type: ignore[arg-type]
     mode.__enter__()
     return device
