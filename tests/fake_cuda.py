@@ -379,6 +379,14 @@ class Device:
 
     def take(self, size: int) -> None:
         """Charge an allocation. Raises torch.OutOfMemoryError, or what torch raises in its place where NVML was inherited open."""
+        self.check(size)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        self.reserved = max(self.reserved, self.live)
+        self.cards.hold(self.pid, self.index, self.reserved)
+
+    def check(self, size: int) -> None:
+        """Raise what `take` would."""
         import torch
 
         if size > (room := self._room()):
@@ -390,10 +398,6 @@ class Device:
                 f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. GPU 0 has a total capacity of {total / 2**30:.2f} GiB "
                 f"of which {room / 2**20:.2f} MiB is free."
             )
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        self.reserved = max(self.reserved, self.live)
-        self.cards.hold(self.pid, self.index, self.reserved)
 
     def give(self, size: int) -> None:
         """A storage is gone; its memory stays cached."""
@@ -421,6 +425,7 @@ class Triton(types.ModuleType):
     """Looks installed, and is hidden from real compilers."""
 
 
+FACTORIES = frozenset({"empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange", "eye"})
 HOST = object()  # the mark of a storage that is known to be on the CPU
 MIXES = frozenset(
     {
@@ -543,6 +548,10 @@ def install(path: Path | str) -> Device:
             if "device" in kwargs:
                 if card:
                     device.use()
+                    if (
+                        name in FACTORIES
+                    ):  # what does not fit is not made: the machine may have less memory than the card
+                        device.check(func(*args, **kwargs | {"device": "meta"}).nbytes)
                 kwargs = kwargs | {"device": "cpu" if kwargs["device"] is not None else None}
             given = [*tensors(args), *tensors(list(kwargs.values()))]
             marks = [mark_of(tensor) for tensor in given]
