@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from core.model import Job, Result
 Update = Callable[[dict[str, Any]], None]
 
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
+MOST_COMPILERS = 8  # processes that compile kernels for a trainer
+COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
 PASSED_ON = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "LD_LIBRARY_PATH",
 )  # fmt: skip
@@ -61,12 +64,20 @@ def harness_environment(device: str, gpu: int | None = None) -> dict[str, str]:
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    environment["AUTORESEARCH_DEVICE"] = device
     if device == "cuda" and gpu is not None:  # one slot a GPU: the trainer sees no other
         environment |= _one_card(gpu)
     if device == "cuda":
         home = os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
         environment["HF_HUB_CACHE"] = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
-        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "8"
+        workers = min(MOST_COMPILERS, stats.physical_cores(), stats.memory_total() // COMPILER_BYTES)
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(1, workers))
+        # A trainer compiles one kernel for the CPU at most: for that a precompiled header costs more than it saves.
+        environment["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
+        if "PYTORCH_ALLOC_CONF" in os.environ:
+            environment["PYTORCH_ALLOC_CONF"] = os.environ["PYTORCH_ALLOC_CONF"]
+        elif "microsoft" not in platform.release().lower():  # the driver of WSL refuses it
+            environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # less memory is lost between tensors
     environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA and the driver's library count alike
     return environment | (CPU_SETTINGS if device == "cpu" else {})
 
