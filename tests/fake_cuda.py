@@ -26,6 +26,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from importlib.abc import Loader
 from pathlib import Path
 from typing import Any
 
@@ -421,8 +422,14 @@ class Block:
         self._device.give(self._size)
 
 
-class Triton(types.ModuleType):
-    """Looks installed, and is hidden from real compilers."""
+class Triton(Loader):
+    """Makes the package `triton` look installed to who asks the import system, as train.py does. Nobody can import it."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, self) if name == "triton" else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        raise ModuleNotFoundError("No module named 'triton'", name="triton")
 
 
 FACTORIES = frozenset({"empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange", "eye"})
@@ -580,12 +587,9 @@ def install(path: Path | str) -> Device:
         """A compiler traces what the CPU computes, without this mode."""
         mode.__exit__(None, None, None)
         device.compiling = True
-        hidden = sys.modules.pop("triton") if isinstance(sys.modules.get("triton"), Triton) else None
         try:
             yield
         finally:
-            if hidden is not None:
-                sys.modules["triton"] = hidden
             device.compiling = False
             mode.__enter__()
 
@@ -675,8 +679,6 @@ def install(path: Path | str) -> Device:
     if (
         cards.settings["triton"] and importlib.util.find_spec("triton") is None
     ):  # train.py compiles where it is installed
-        triton = Triton("triton")
-        triton.__spec__ = importlib.machinery.ModuleSpec("triton", None)
-        sys.modules["triton"] = triton
+        sys.meta_path.append(Triton())
     mode.__enter__()
     return device
