@@ -27,6 +27,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from importlib.abc import Loader
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,14 @@ class Device:
 
     def take(self, size: int) -> None:
         """Charge an allocation. Raises torch.OutOfMemoryError, or what torch raises in its place where NVML was inherited open."""
+        self.check(size)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        self.reserved = max(self.reserved, self.live)
+        self.cards.hold(self.pid, self.index, self.reserved)
+
+    def check(self, size: int) -> None:
+        """Raise what `take` would."""
         import torch
 
         if size > (room := self._room()):
@@ -391,10 +400,6 @@ class Device:
                 f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. GPU 0 has a total capacity of {total / 2**30:.2f} GiB "
                 f"of which {room / 2**20:.2f} MiB is free."
             )
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        self.reserved = max(self.reserved, self.live)
-        self.cards.hold(self.pid, self.index, self.reserved)
 
     def give(self, size: int) -> None:
         """A storage is gone; its memory stays cached."""
@@ -418,19 +423,17 @@ class Block:
         self._device.give(self._size)
 
 
-class Triton:
-    """A finder that makes the package triton look installed. Importing it fails, so real compilers do without it."""
+class Triton(Loader):
+    """Makes the package `triton` look installed to who asks the import system, as train.py does. Nobody can import it."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
-        return importlib.machinery.ModuleSpec(name, self) if name == "triton" else None  # type: ignore[arg-type]
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, self) if name == "triton" else None
 
-    def create_module(self, spec: object) -> None:
-        raise ImportError("triton is a fake here")
-
-    def exec_module(self, module: object) -> None:
-        """Never called; a loader has it."""
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        raise ModuleNotFoundError("No module named 'triton'", name="triton")
 
 
+FACTORIES = frozenset({"empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange", "eye"})
 HOST = object()  # the mark of a storage that is known to be on the CPU
 MIXES = frozenset(
     {
@@ -568,6 +571,10 @@ def install(path: Path | str) -> Device:
             if "device" in kwargs:
                 if card:
                     device.use()
+                    if (
+                        name in FACTORIES
+                    ):  # what does not fit is not made: the machine may have less memory than the card
+                        device.check(func(*args, **kwargs | {"device": "meta"}).nbytes)
                 kwargs = kwargs | {"device": "cpu" if kwargs["device"] is not None else None}
             given = [*tensors(args), *tensors(list(kwargs.values()))]
             marks = [mark_of(tensor) for tensor in given]
@@ -688,6 +695,6 @@ def install(path: Path | str) -> Device:
     if (
         cards.settings["triton"] and importlib.util.find_spec("triton") is None
     ):  # train.py compiles where it is installed
-        sys.meta_path.append(Triton())  # type: ignore[arg-type]
+        sys.meta_path.append(Triton())
     mode.__enter__()
     return device
