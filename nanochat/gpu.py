@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 EVERY_S = 1.0
+FREED_S, AGAIN_S = 3.0, 0.1
 # Bits of nvmlClocksEventReasons (nvml.h) that no idle clock and no power cap explains: hardware slowdown, heat, power brake.
 HELD_DOWN = 0x08 | 0x20 | 0x40 | 0x80
 
@@ -54,6 +55,21 @@ class Gauge:
     def held_down(self) -> float:
         """The share of the readings in which the clock was held down."""
         return self._held_down / self._readings if self._readings else 0.0
+
+
+def read_at_rest(wait_s: float = FREED_S) -> Reading | None:
+    """Read the GPU once what it has in use stands still: a driver takes up to a second to free what a killed process held.
+
+    Waits `wait_s` seconds at most. Returns None as `read` does.
+    """
+    deadline = time.monotonic() + wait_s
+    found = read()
+    while found is not None and time.monotonic() < deadline:
+        time.sleep(AGAIN_S)
+        before, found = found.used, read()
+        if found is None or found.used >= before:
+            break
+    return found
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Reading | None:

@@ -53,7 +53,7 @@ class Scorer:
         self.wall = self.job["device"] != "cpu"
         self.prepared: Prepared = data.load(Path(self.job["data"]))
         self.watch: Watch | None = None
-        self.gauge = gpu.Gauge(gpu.read() if self.job["device"] == "cuda" else None)
+        self.gauge = gpu.Gauge(gpu.read_at_rest() if self.job["device"] == "cuda" else None)
         self._room = int(self.job["output_limit"])  # bytes of output that may still be kept
         self._told = 0.0
         self._phase = ""

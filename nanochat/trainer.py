@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nanochat import lent, sandbox, wire
+from nanochat import compiler, lent, sandbox, wire
 from nanochat.run import Run
 
 FILENAME = "train.py"
@@ -106,6 +106,8 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_m
             forks=spec.device != "cpu",  # CPU seconds are the budget, and an ended child's can be hidden
         )
         channel.say("missing", parts=list(missing))
+        if spec.device == "cuda" and spec.max_steps is None:
+            compiler.start_workers()  # they need seconds until they are ready, and train.py some until it compiles
         _seed(spec.seed)
         model = _train(channel, spec)
         _answer(channel, spec, model)

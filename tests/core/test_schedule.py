@@ -236,3 +236,39 @@ def test_the_train_py_that_a_run_begins_with_keeps_the_limits(tmp_path: Path) ->
     found, work = state(baseline=False), Work("baseline", "fit", SEED[0])
     limits = Charter(max_params=10)
     assert measuring.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "0" / "j", 64 << 30).max_params == 10
+
+
+def test_what_is_free_before_the_clock_of_a_gpu_follows_from_the_baseline(tmp_path: Path) -> None:
+    """The profile's minutes of warm-up could be used for training by whoever compiles nothing."""
+    profile = PROFILES["gpu-24"]
+    gpu = msgspec.to_builtins(replace(CONFIG, device="cuda", profile=profile.name))
+    first = scored("fit", 1.6, role="baseline")
+    begin: list[AnyEvent] = [
+        ev.Created(v=ev.SCHEMA, config=gpu),
+        ev.Fit(commit="fit", source_hash="h", nodes=500),
+        first[0],
+    ]
+
+    def free(*events: AnyEvent) -> tuple[float, float]:
+        work = Work("candidate", "c1", 1, 1) if events else Work("baseline", "fit", 1)
+        job = measuring.job(fold([*begin, *events]), profile, Charter(), work, "j", tmp_path / "1" / "j", 1 << 34)
+        return job.setup_s, job.warmup_s
+
+    assert free() == (profile.setup_s, profile.warmup_s)
+    assert sum(free(replace(first[1], parts={"setup": 40.0}))) == 1.5 * 40 + 15
+    assert sum(free(replace(first[1], parts={"setup": 2.0}))) == profile.setup_s  # never less than for importing
+    assert sum(free(replace(first[1], parts={"setup": 900.0}))) == profile.setup_s + profile.warmup_s
+    assert sum(free(first[1])) == profile.setup_s + profile.warmup_s  # a journal that does not tell
+
+
+def test_compiled_kernels_are_kept_of_the_first_baseline_on_a_gpu_and_given_to_all_later_jobs(tmp_path: Path) -> None:
+    profile = PROFILES["gpu-24"]
+    gpu = msgspec.to_builtins(replace(CONFIG, device="cuda", profile=profile.name))
+    first = scored("fit", 1.6, role="baseline")
+    before = [ev.Created(v=ev.SCHEMA, config=gpu), ev.Fit(commit="fit", source_hash="h", nodes=500), first[0]]
+    out = tmp_path / "1" / "j"
+    job = measuring.job(fold(before), profile, Charter(), Work("baseline", "fit", 1), "j", out, 1 << 34)
+    assert job.keep_compiled and job.compiled is None
+    (tmp_path / "compiled").mkdir()
+    job = measuring.job(fold([*before, first[1]]), profile, Charter(), Work("candidate", "c1", 1, 1), "j", out, 1 << 34)
+    assert not job.keep_compiled and job.compiled == str(tmp_path / "compiled")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from nanochat import gpu
 from nanochat.gpu import Gauge, Reading, read
 
 GB = 1_000_000_000
@@ -139,3 +140,14 @@ def test_a_gpu_that_is_not_there_gives_no_reading_and_leaves_nothing_open(monkey
     library = Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", library)
     assert read({"CUDA_VISIBLE_DEVICES": "3"}) is None and library.opened == 0
+
+
+def test_the_first_look_waits_until_a_killed_process_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read too early, its memory would be taken for what was there before, and the next trainer's peak be too small."""
+    falling = [Reading(9 * GB, {}), Reading(5 * GB, {}), Reading(2 * GB, {}), Reading(2 * GB, {}), Reading(2 * GB, {})]
+    monkeypatch.setattr(gpu, "read", lambda: falling.pop(0))
+    found = gpu.read_at_rest()
+    assert found is not None and found.used == 2 * GB and len(falling) == 1
+    falling[:] = [Reading(n * GB, {}) for n in range(90, 0, -1)]
+    found = gpu.read_at_rest(wait_s=0.3)
+    assert found is not None and len(falling) > 80, "it waits for a bounded time"
