@@ -41,7 +41,7 @@ from core.project import data_name, lacking, manifest, torch_build
 LIMIT_S = 285.0  # of everything together
 LEAST_JOB_S, LEAST_PLAIN_S = 40.0, 30.0  # with less time left a part is not begun
 FULL_BUDGET_S, AIM = 300.0, 0.92
-CORPUS_BYTES = {"cuda": 32_000_000, "cpu": 400_000}
+CORPUS_BYTES = {"cuda": 32_000_000, "cpu": 800_000}
 SECONDS = {"cuda": 12.0, "cpu": 2.0}
 HALVINGS = 3  # of the batch, where the profile does not fit
 RAM_SHARE = 0.8
@@ -138,13 +138,14 @@ def collect_text(folder: Path, most: int) -> int:
     """Copy up to about `most` bytes of sources into a folder. Returns the bytes copied."""
     folder.mkdir()
     size = 0
+    largest = min(400_000, most // 50)  # many files, so that each split gets some
     for count, path in enumerate(texts()):
         if size >= most:
             break
         with contextlib.suppress(OSError, UnicodeDecodeError):
             raw = path.read_bytes()
             raw.decode()
-            if 500 <= len(raw) <= 400_000:
+            if 500 <= len(raw) <= largest:
                 (folder / f"{count:06d}.txt").write_bytes(raw)
                 size += len(raw)
     return size
