@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -30,7 +32,7 @@ def gpu() -> ModuleType:
     """benchmarks/gpu.py as a module; benchmarks/ is not a package."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        import gpu as module
+        module = importlib.import_module("gpu")
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
     return module
@@ -74,7 +76,7 @@ def test_the_peak_follows_from_the_name_of_the_card(gpu: ModuleType, name: str, 
     assert peak is None if tflops is None else peak == pytest.approx(tflops * 1e12)
 
 
-def experiment(gpu: ModuleType, exam_s: float, exam_tokens: int, wall_s: float) -> object:
+def experiment(gpu: ModuleType, exam_s: float, exam_tokens: int, wall_s: float) -> Any:
     parts = {
         "preflight": 2.0,
         "setup": 8.0,
