@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Plan:
     config: RunConfig
     profile: profiles.Profile
     new: bool
+    said: str = ""  # what was decided otherwise than asked for, as sentences; '' for nothing
 
 
 def plan(project: Project, options: Options) -> Plan:
@@ -68,7 +69,13 @@ def plan(project: Project, options: Options) -> Plan:
             replace(continued, gate=gate),
             **{key: value for key, value in _changeable(options).items() if value is not None},
         )
-        return Plan(folder, config, profiles.named(config.profile), new=False)
+        if config.device != "cpu" and (lack := lacking(config.device, len(stats.gpu_memory()))):
+            raise UsageError(
+                f"Run {folder.name} trains on {config.device}, which cannot be used now: {lack}. Nothing was changed. "
+                f"Mend that, or start another run with --name NEW --from {folder.name} --device cpu."
+            )
+        slots, said = fitting_slots(config.slots, config.device, stats.cards())
+        return Plan(folder, replace(config, slots=slots), profiles.named(config.profile), new=False, said=said)
     gpus = stats.gpu_memory()
     device, profile = machine(options.device)
     if options.profile is not None:
@@ -80,6 +87,8 @@ def plan(project: Project, options: Options) -> Plan:
         embedded = data_folder("python", profile.vocab_size)  # what a machine without a network can always have
         if dataset != "python" and manifest(embedded) is not None:
             dataset, data = "python", embedded
+    wanted = options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total())
+    slots, said = fitting_slots(wanted, device, stats.cards())
     config = RunConfig(
         name=folder.name,
         dataset=dataset,
@@ -92,13 +101,29 @@ def plan(project: Project, options: Options) -> Plan:
         vocab_size=profile.vocab_size,
         eval_tokens=profile.eval_tokens,
         seed=options.seed if options.seed is not None else secrets.randbelow(10**6),
-        slots=options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total()),
+        slots=slots,
         base_commit="",
         noise_prior=profile.noise_prior(budget),
         agent=options.agent or "search",
         gate="ask" if options.gate == "ask" else "auto",
     )
-    return Plan(folder, config, profile, new=True)
+    return Plan(folder, config, profile, new=True, said=said)
+
+
+def fitting_slots(wanted: int, device: str, cards: Sequence[str] | None) -> tuple[int, str]:
+    """Return how many experiments train at once, at most one a GPU, and a sentence where that is fewer than `wanted`.
+
+    `cards` are the usable GPUs, None where the driver does not say. Two trainings on one card would share its memory and time, and
+    a slot without a card could train nothing.
+    """
+    most = max(1, len(cards or ())) if device == "cuda" else 1
+    if device == "cpu" or wanted <= most:
+        return wanted, ""
+    gpus = "1 GPU" if most == 1 else f"{most} GPUs"
+    return (
+        most,
+        f"{wanted} experiments at once were asked for; there is room for {most}: one a GPU, with {gpus} to be used.",
+    )
 
 
 def machine(device: str | None = None) -> tuple[str, profiles.Profile]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from core import stats
 from core.model import Job, Result
 
 Update = Callable[[dict[str, Any]], None]
 
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
+MOST_COMPILERS = 8  # processes that compile kernels for a trainer
+COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
 PASSED_ON = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "LD_LIBRARY_PATH",
 )  # fmt: skip
@@ -53,29 +57,55 @@ class Executor(Protocol):
 
 
 def harness_environment(device: str, gpu: int | None = None) -> dict[str, str]:
-    """A scrubbed environment: no keys, no tokens, nothing of the user's but where programs and libraries are."""
+    """Return a scrubbed environment: no keys, no tokens, nothing of the user's but where programs and libraries are.
+
+    `gpu`: which of the usable GPUs the trainer sees, counted from 0; it sees no other. Raises ExecutorFailed where there is no such GPU.
+    """
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    environment["AUTORESEARCH_DEVICE"] = device
     if device == "cuda" and gpu is not None:  # one slot a GPU: the trainer sees no other
-        visible = environment.get("CUDA_VISIBLE_DEVICES", "")
-        names = visible.split(",") if visible else [str(index) for index in range(gpu + 1)]
-        environment["CUDA_VISIBLE_DEVICES"] = names[gpu % len(names)]
+        environment |= _one_card(gpu)
     if device == "cuda":
         home = os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
         environment["HF_HUB_CACHE"] = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
-        environment["TORCHINDUCTOR_COMPILE_THREADS"] = "8"
+        workers = min(MOST_COMPILERS, stats.physical_cores(), stats.memory_total() // COMPILER_BYTES)
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(1, workers))
+        # A trainer compiles one kernel for the CPU at most: for that a precompiled header costs more than it saves.
+        environment["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
+        if "PYTORCH_ALLOC_CONF" in os.environ:
+            environment["PYTORCH_ALLOC_CONF"] = os.environ["PYTORCH_ALLOC_CONF"]
+        elif "microsoft" not in platform.release().lower():  # the driver of WSL refuses it
+            environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # less memory is lost between tensors
     environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA and the driver's library count alike
     return environment | (CPU_SETTINGS if device == "cpu" else {})
+
+
+def _one_card(gpu: int) -> dict[str, str]:
+    """The variable that shows a process one GPU only. Empty for the first where the driver's library shows none."""
+    names = stats.cards()
+    if names is None:
+        names = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
+        if not names and gpu == 0:
+            return {}
+    if gpu >= len(names):
+        raise ExecutorFailed(
+            f"There is no GPU for slot {gpu + 1}: {len(names)} can be used. Nothing was started in it. "
+            f"--slots {max(1, len(names))} fits."
+        )
+    return {"CUDA_VISIBLE_DEVICES": names[gpu]}
 
 
 class LocalExecutor:
     """A slot on this machine: one pre-imported harness process that is started once and serves job after job."""
 
     def __init__(self, harness: Path, device: str, log: Path, gpu: int | None = None) -> None:
-        self._gpu = gpu
+        """`gpu`: which of the usable GPUs is this slot's, on a CUDA device. Raises ExecutorFailed where it has none."""
+        self._environment = harness_environment(
+            device, gpu
+        )  # once: a card that vanishes must not move others to this slot
         self._harness = harness
-        self._device = device
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
 
@@ -93,7 +123,7 @@ class LocalExecutor:
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,
                     cwd=self._harness,
-                    env=harness_environment(self._device, self._gpu),
+                    env=self._environment,
                     limit=LINE_LIMIT,
                     start_new_session=True,  # a Ctrl-C in the terminal is the loop's to handle
                 )

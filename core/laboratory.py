@@ -350,11 +350,17 @@ class Laboratory:
             self.record(ev.Rerun(number=number, wanted=False))
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
-        """Bounded logs: the per-token scores serve as the reference once and are not kept of any other job."""
+        """Bounded logs: the per-token scores and compiled kernels of the baseline are kept, and of no other job."""
         out = self._job_folder(work) / event.job
         with contextlib.suppress(OSError):
             if keep_nats:
                 shutil.move(out / "nats.npy", self.folder / "baseline.npy")
+                if (
+                    out / measuring.COMPILED
+                ).is_dir():  # only the user's own code compiled these: later trainers run them
+                    shutil.rmtree(self.folder / measuring.COMPILED, ignore_errors=True)
+                    shutil.move(out / measuring.COMPILED, self.folder / measuring.COMPILED)
+            shutil.rmtree(out / measuring.COMPILED, ignore_errors=True)
             (out / "nats.npy").unlink(missing_ok=True)
             (out / "train.py").unlink(missing_ok=True)  # the commit holds it
             (out / "result.json").write_text(json.dumps({"reason": event.reason, "parts": event.parts}))

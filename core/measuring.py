@@ -14,6 +14,8 @@ from core.state import State
 
 SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
 SCORING_EXTRA_S = 1.0
+SET_UP_MULTIPLE, SET_UP_EXTRA_S = 1.5, 15.0  # of the baseline's set-up, compiling included, is free on a GPU
+COMPILED = "compiled"  # in the run's folder: the kernels that the baseline's training compiled
 RAM_SHARE = 0.8  # of the machine's memory, for all trainers together
 
 
@@ -22,7 +24,8 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
     config, baseline = state.config, state.baseline
     assert config is not None
     folder, charter = out.parent.parent, bound(state, charter, work)
-    reference = folder / "baseline.npy"
+    reference, compiled = folder / "baseline.npy", folder / COMPILED
+    setup_s, warmup_s = _free(state, profile)
     return Job(
         id=name,
         source=str(out / "train.py"),
@@ -32,8 +35,8 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         seed=work.seed,
         budget_s=config.budget_s,
         wall_factor=profile.wall_factor,
-        setup_s=profile.setup_s,
-        warmup_s=profile.warmup_s,
+        setup_s=setup_s,
+        warmup_s=warmup_s,
         scoring_s=None if baseline is None else SCORING_MULTIPLE * baseline.score_s + SCORING_EXTRA_S,
         hang_s=profile.hang_s,
         seq_len=config.seq_len,
@@ -43,7 +46,20 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         max_params=charter.max_params,
         reference=str(reference) if reference.exists() else None,
         preflight=work.role in ("baseline", "candidate"),
+        compiled=str(compiled) if compiled.is_dir() else None,
+        keep_compiled=config.device == "cuda" and baseline is None,
     )
+
+
+def _free(state: State, profile: Profile) -> tuple[float, float]:
+    """Seconds of set-up and of warm-up before the clock starts. On a GPU the profile's are wide, since nobody knows how long
+    this machine compiles; the baseline's training shows it. What is free beyond need could be used for training."""
+    assert state.config is not None
+    known = state.baseline.parts.get("setup", 0.0) if state.baseline is not None else 0.0
+    if state.config.device == "cpu" or not known:
+        return profile.setup_s, profile.warmup_s
+    most = max(0.0, SET_UP_MULTIPLE * known + SET_UP_EXTRA_S - profile.setup_s)
+    return profile.setup_s, min(profile.warmup_s, most)
 
 
 def bound(state: State, charter: Charter, work: Work) -> Charter:

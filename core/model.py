@@ -114,6 +114,8 @@ class Job(Data, frozen=True, kw_only=True):
     max_params: int | None = None
     reference: str | None = None  # nats.npy of an earlier honest run on the same windows (float32, eval_tokens)
     preflight: bool = True
+    compiled: str | None = None  # folder of compiled kernels that the trainer gets a copy of
+    keep_compiled: bool = False  # whether a scored job leaves its compiled kernels in `out`/compiled
 
 
 class Outcome(StrEnum):

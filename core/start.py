@@ -79,8 +79,9 @@ def run(
         terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, print_event)
     try:
-        if not chosen.new and (words := begin.changed(project, lab)):
-            lab.record(ev.Notice(text=words))
+        for words in (chosen.said, "" if chosen.new else begin.changed(project, lab)):
+            if words:
+                lab.record(ev.Notice(text=words))
         _work(lab, maker(), chosen.config, limits, attended)
     finally:
         lab.journal.close()

@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,30 +119,63 @@ def _nvml() -> Any | None:
 
 
 def gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """The GPUs that this process may use: what the driver shows, less what CUDA_VISIBLE_DEVICES hides."""
-    nvml = _nvml()
-    if nvml is None:
-        return []
-    found = []
-    with contextlib.suppress(Exception):  # a driver that went away
-        for index in range(nvml.nvmlDeviceGetCount()):
-            found.append(_gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
-    return visible(found, environ.get("CUDA_VISIBLE_DEVICES"))
+    """Return the GPUs that this process may use: what the driver shows, less what CUDA_VISIBLE_DEVICES hides.
+
+    A card that is divided into MIG instances counts as its instances, each with its own memory.
+    """
+    return [gpu for _, gpu in chosen(_installed(), environ.get("CUDA_VISIBLE_DEVICES"))]
 
 
-def visible(found: list[Gpu], setting: str | None) -> list[Gpu]:
-    """Those that a value of CUDA_VISIBLE_DEVICES leaves, by number or beginning of a UUID; it ends at what is unknown."""
+def cards(environ: Mapping[str, str] = os.environ) -> list[str] | None:
+    """Return the values of CUDA_VISIBLE_DEVICES that show a process one of the usable GPUs each.
+
+    None where the driver's library shows no GPU at all (ROCm, some Jetsons): then nothing is known about their number.
+    """
+    found = _installed()
+    return [name for name, _ in chosen(found, environ.get("CUDA_VISIBLE_DEVICES"))] if found else None
+
+
+def _installed() -> list[list[Gpu]]:
+    """Each card that the driver shows, as the parts that a process can use: itself, or its MIG instances."""
+    nvml, found = _nvml(), []
+    if nvml is not None:
+        with contextlib.suppress(Exception):  # a driver that went away
+            for index in range(nvml.nvmlDeviceGetCount()):
+                found.append(_parts(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
+    return found
+
+
+def _parts(nvml: Any, handle: object) -> list[Gpu]:
+    """A card as a list of one, or its MIG instances. Instances have memory and users; most other figures are None."""
+    instances: list[Gpu] = []
+    with contextlib.suppress(Exception):  # a card or a driver that knows no MIG
+        if nvml.nvmlDeviceGetMigMode(handle)[0]:
+            for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+                with contextlib.suppress(Exception):  # no instance of that number
+                    instances.append(_gpu(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)))
+    return instances or [_gpu(nvml, handle)]
+
+
+def chosen(found: Sequence[Sequence[Gpu]], setting: str | None) -> list[tuple[str, Gpu]]:
+    """Return the GPUs that a value of CUDA_VISIBLE_DEVICES leaves, each with a value that leaves it alone.
+
+    `found` are the cards in the order of the PCI bus, each as its usable parts. A word of the setting is a card's number or the beginning of
+    a UUID of a card or a MIG instance. As CUDA does, stop at the first word that fits nothing or comes twice.
+    """
     if setting is None:
-        return found
-    left = []
+        return [
+            (gpu.uuid if gpu.uuid.startswith("MIG-") else str(number), gpu)
+            for number, parts in enumerate(found)
+            for gpu in parts
+        ]
+    left: list[tuple[str, Gpu]] = []
     for word in (part.strip() for part in setting.split(",")):
-        if word.isdecimal() and int(word) < len(found):
-            left.append(found[int(word)])
-            continue
-        match = [gpu for gpu in found if word and gpu.uuid.startswith(word)]
-        if len(match) != 1:
+        match = [gpu for parts in found for gpu in parts if word and gpu.uuid.startswith(word)]
+        if word.isdecimal():
+            match = list(found[int(word)][:1]) if int(word) < len(found) else []
+        if len(match) != 1 or any(match[0] is gpu for _, gpu in left):
             break
-        left += match
+        left.append((word, match[0]))
     return left
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection, Mapping
@@ -56,18 +57,55 @@ class Gauge:
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
-    """The GPU that CUDA shows to this process as its first; None without driver, library or right."""
+    """Read the GPU that CUDA shows to this process as its first.
+
+    Returns None without a driver, its library, or the right to use them. What the driver does not tell loses only itself:
+    no processes, a clock that is not held down, and for the memory in use what the processes have.
+    The library is closed again, since a process that is forked while it is open cannot use it and does not know.
+    """
     try:
         import pynvml as nvml
 
-        nvml.nvmlInit()  # counts its calls; the first one costs milliseconds
-        device = _handle(nvml, environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip())
-        memory = nvml.nvmlDeviceGetMemoryInfo(device)
-        users = {int(u.pid): int(u.usedGpuMemory or 0) for u in nvml.nvmlDeviceGetComputeRunningProcesses(device)}
-        reasons = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device))
-    except Exception:  # each of these may be missing on a machine, and none is worth a training
+        nvml.nvmlInit()
+    except Exception:  # no library, no driver, no right: none is worth a training
         return None
-    return Reading(int(memory.used), users, bool(reasons & HELD_DOWN))
+    try:
+        device = _handle(nvml, environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip())
+        users = _users(nvml, device)
+        memory = _bytes(getattr(_ask(nvml, "nvmlDeviceGetMemoryInfo", device), "used", None))
+        reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksEventReasons", device)
+        if reasons is None:  # older libraries know it by another name
+            reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", device)
+        held_down = isinstance(reasons, int) and bool(reasons & HELD_DOWN)
+        return Reading(sum(users.values()) if memory is None else memory, users, held_down)
+    except Exception:  # there is no such GPU
+        return None
+    finally:
+        with contextlib.suppress(Exception):
+            nvml.nvmlShutdown()
+
+
+def _ask(nvml: Any, name: str, device: Any) -> Any | None:
+    """One answer of the driver; None where it has none (WSL, MIG, older cards)."""
+    try:
+        return getattr(nvml, name)(device)
+    except Exception:
+        return None
+
+
+def _users(nvml: Any, device: Any) -> dict[int, int]:
+    """Bytes by process, 0 where the driver names only the process."""
+    users: dict[int, int] = {}
+    for user in _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", device) or ():
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            pid = int(user.pid)
+            users[pid] = users.get(pid, 0) + (_bytes(user.usedGpuMemory) or 0)
+    return users
+
+
+def _bytes(value: object) -> int | None:
+    """A size, or None for what means "not available": no number, or one with all bits set."""
+    return value if isinstance(value, int) and 0 <= value < 1 << 63 else None
 
 
 def _handle(nvml: Any, name: str) -> Any:

@@ -51,6 +51,7 @@ _LOG_OFF, _ALL_THREADS = 1, 8  # a refused trainer must not flood the machine's 
 _LIBRARY_FOLDERS = re.compile(r".+-linux-\w+|locale|wsl|nvidia.*")
 _TOOL_FOLDERS = re.compile(r"gcc.*|llvm.*|clang.*|cuda.*|bfd-plugins|ldscripts")
 _NO_PACKAGES = ("pip", "setuptools", "_distutils_hack")  # they carry copies of standard library modules
+_COMPILED_PACKAGES = ("setuptools", "_distutils_hack")  # of these the compiled modules are needed for torch.compile
 
 Rule = tuple[Path, int]
 
@@ -127,6 +128,8 @@ def readable(device: str) -> tuple[Rule, ...]:
     for path, rights in (
         *_standard_library(),
         *((path, library) for path in _packages()),
+        *((path, READ_DIR) for path in package_folders()),  # a fresh interpreter, or one whose view is out of date, looks there
+        *(_compiled_packages() if gpu else ()),
         *((path, library) for path in _shared_libraries(gpu)),
         *((Path(name), READ_FILE) for name in ("/dev/zero", "/dev/random", "/dev/urandom", "/etc/ld.so.cache", "/etc/localtime")),
         *((Path(name), READ_FILE) for name in ("/proc/cpuinfo", "/proc/meminfo")),
@@ -163,12 +166,25 @@ def _standard_library() -> Iterator[Rule]:
             yield Path(folder), READ
 
 
-def _packages() -> Iterator[Path]:
+def package_folders() -> set[Path]:
+    """The folders that packages are installed in, links resolved."""
     paths = sysconfig.get_paths()
     folders = {*site.getsitepackages(), paths["purelib"], paths["platlib"]}
     folders |= {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
-    for folder in {Path(path).resolve() for path in folders}:
+    return {Path(path).resolve() for path in folders}
+
+
+def _packages() -> Iterator[Path]:
+    for folder in package_folders():
         yield from (child for child in _children(folder) if not child.name.startswith(_NO_PACKAGES))
+
+
+def _compiled_packages() -> Iterator[Rule]:
+    """Compiled modules of packages whose sources stay unreadable, and the texts that they read when they are imported."""
+    for folder in package_folders():
+        for name in _COMPILED_PACKAGES:
+            yield from ((path, READ) for path in (folder / name).rglob("__pycache__"))
+            yield from ((path, READ_FILE) for path in (folder / name).rglob("*.txt"))
 
 
 def _shared_libraries(gpu: bool) -> Iterator[Path]:
@@ -214,6 +230,8 @@ def _gpu() -> Iterator[Rule]:
         (Path(name), READ) for name in ("/proc", "/sys", "/usr/include", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
     )
     yield from ((Path(name), READ | EXECUTE) for name in ("/usr/bin", "/bin", "/usr/local/bin"))
+    # Triton finds libcuda by `/sbin/ldconfig -p`. On Ubuntu that is a script that starts the other one.
+    yield from ((Path(name), READ_FILE | EXECUTE) for name in ("/sbin/ldconfig", "/sbin/ldconfig.real"))
     toolkits = ("/usr/local/cuda", os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", ""))
     for toolkit in (Path(name) for name in toolkits if name.startswith("/")):
         for name in ("bin", "include", "lib", "lib64", "nvvm", "targets"):

@@ -1,4 +1,7 @@
-"""The nursery: imports torch once, then forks a scorer for each job. One job at a time; jobs come as lines on stdin."""
+"""The nursery: imports torch once, then forks a scorer for each job. One job at a time; jobs come as lines on stdin.
+
+The environment variable AUTORESEARCH_DEVICE names the device that it will train on, `cpu` by default.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ from typing import Any
 import torch
 import torch.nn.functional
 
-from nanochat import sandbox, scorer, watch
+from nanochat import cuda_driver, landlock, sandbox, scorer, watch
 from nanochat.processes import set_subreaper
 
 
 def main() -> None:
     """Serve until stdin closes. A job that is running then is ended first."""
     torch.set_num_threads(1)
-    sandbox.preload()
+    _prepare(os.environ.get("AUTORESEARCH_DEVICE", "cpu"))
     set_subreaper()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -57,6 +60,23 @@ def main() -> None:
                 job = message
                 child = _start(job, (reader, writer))
             waiting.pop(0)
+
+
+def _prepare(device: str) -> None:
+    """Import what trainers need, and learn which files they may read, while a child initialises the GPU's driver."""
+    child = cuda_driver.start() if device == "cuda" else None
+    sandbox.preload(device)
+    if child is not None:
+        driver = cuda_driver.finish(child)
+        if driver is not None and driver.error:
+            words = (
+                f"The CUDA driver reports error {driver.error} when it is initialised. Trainings on the GPU will fail."
+            )
+            print(f"{words} See what `nvidia-smi` says.", file=sys.stderr, flush=True)
+        if driver is not None and driver.virtual_memory is False:  # some virtual GPUs
+            os.environ.pop("PYTORCH_ALLOC_CONF", None)
+    if sandbox.LINUX:
+        landlock.readable(device)  # device nodes are there only now
 
 
 def _start(job: dict[str, Any], ours: tuple[int, int]) -> int:

@@ -66,6 +66,16 @@ class Descendants:
         # An ended child is in its parent's sum when it was waited for, and only in what was seen of it when it was not.
         return Usage(max(living, sum(self._own.values())), rss, count)
 
+    def proportional(self) -> int:
+        """Bytes of memory of the whole tree, shared pages divided among those who share them. Where the kernel does not
+        tell that of a process, its resident size. Takes some milliseconds for each gigabyte."""
+        total = 0
+        for process in list(self._known.values()):
+            with contextlib.suppress(psutil.Error):
+                share = _proportional(process.pid)
+                total += process.memory_info().rss if share is None else share
+        return total
+
     def _find(self, thorough: bool = False) -> None:
         """Children at each look; what moved away from under its parent by its namespace, which takes a walk over /proc."""
         found: list[psutil.Process] = []
@@ -140,6 +150,16 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             found.append(psutil.Process(pid))
     return found
+
+
+def _proportional(pid: int) -> int | None:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines():
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 def _pid_namespace(pid: int) -> str:

@@ -22,17 +22,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nanochat import landlock, seccomp
+from nanochat import compiler, landlock, seccomp
 
 LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True)
 
-# linux/prctl.h, linux/sched.h, linux/capability.h
+# linux/prctl.h, linux/sched.h, linux/capability.h, linux/mount.h
 _PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38
 _NEWUSER = 0x10000000
 _NAMESPACES = {"pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000}
 _CAPABILITY_VERSION_3 = 0x20080522
+_NEW_MOUNTS, _REC, _PRIVATE = 0x20000, 0x4000, 1 << 18
+_NO_SUID, _NO_DEV, _NO_EXEC = 2, 4, 8
 _OPEN_FILES = 4096
+SHARED_MEMORY = Path("/dev/shm")
+_SHARED_MEMORY_SIZE = b"size=64m,nr_inodes=4096,mode=0700"
 
 NO_FILES, NO_NETWORK, NO_PROCESSES = "no Landlock (files)", "no network barrier", "no process namespace"
 
@@ -126,6 +130,20 @@ def enter_namespaces() -> tuple[str, ...]:
             user = _NEWUSER
             _map_user(uid, gid)
     return tuple(missing)
+
+
+def mount_shared_memory() -> bool:
+    """Mount a small empty /dev/shm that only this process and its children see, and that ends with them.
+
+    POSIX semaphores lie there; the processes that compile kernels need some. Call it after `enter_namespaces`, in a single
+    thread. Returns False where the system refuses it: /dev/shm is then the machine's, and no trainer may use it.
+    """
+    if not LINUX or _libc.unshare(_NEW_MOUNTS) != 0:
+        return False
+    if _libc.mount(None, b"/", None, _REC | _PRIVATE, None) != 0:  # else the machine would see the new mount
+        return False
+    flags = _NO_SUID | _NO_DEV | _NO_EXEC
+    return bool(_libc.mount(b"tmpfs", bytes(SHARED_MEMORY), b"tmpfs", flags, _SHARED_MEMORY_SIZE) == 0)
 
 
 def _map_user(uid: int, gid: int) -> None:
@@ -265,21 +283,26 @@ _LIKELY = (
 _LATE = ("torch._dynamo", "torch.optim", "torch.nn.utils.parametrize")  # what torch itself imports when it is used
 
 
-def preload() -> None:
-    """Import what train.py is likely to need and walk the library folders, once, before any trainer is forked.
+def preload(device: str = "cpu") -> None:
+    """Import what train.py is likely to need, once, before any trainer is forked.
 
-    Where the interpreter keeps no compiled modules (some container images), their sources could not be compiled later:
-    then all that torch may still import is imported now, which takes a second or two.
+    On a GPU that includes the compiler. Where the interpreter keeps no compiled modules (some container images), their
+    sources could not be compiled later: then all that torch may still import is imported now, which takes a second or
+    two. No fresh interpreter can start in the sandbox of such a machine, so kernels are compiled in the trainer itself.
     """
     for name in _LIKELY:
         importlib.import_module(name)
     if not LINUX:
         return
-    if not all(_compiled(name) for name in ("dis", "cProfile", "sched", "unittest")):
+    compiled = all(_compiled(name) for name in ("dis", "cProfile", "sched", "unittest"))
+    if device == "cuda":
+        compiler.preload()
+        if not compiled:
+            compiler.compile_in_process()
+    elif not compiled:
         for name in _LATE:
             importlib.import_module(name)
     linecache.clearcache()  # lines of sources that a warning or a traceback has shown
-    landlock.readable("cpu")
 
 
 def _compiled(name: str) -> bool:

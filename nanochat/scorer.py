@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -18,19 +19,19 @@ import torch
 import torch.nn.functional as F
 
 from nanochat import data, gpu, wire
+from nanochat.answers import CPU, Answers, Buffers
 from nanochat.data import Prepared
-from nanochat.probes import Ask, Cheated, Exam, Splicer, plan
+from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row
 from nanochat.processes import boot_minus_monotonic, set_subreaper
 from nanochat.trainer import Spec
-from nanochat.watch import Failed, TooBig, Watch
+from nanochat.watch import COMPILED, Failed, TooBig, Watch
 
 PROGRESS_S = 0.3
 GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
 LEAST_PACE_S = 2.0  # a shorter training says nothing about its pace
 # An answer that takes much longer than the others did more than answer: what exceeds this is charged as training.
 LONG_ANSWER, LONG_ANSWER_S, FIRST_ANSWER_S = 3.0, 0.1, 0.5
-# On a GPU: a multiple of what the same question twice differs by; a model that differs by more could hide anything in it.
-TOLERANCE, LEAST_TOLERANCE, MOST_TOLERANCE = 8.0, 1e-3, 0.02
+FIRST_ON_GPU_S = 5.0  # the first answer there loads kernels, and libraries try their algorithms
 LEAST_NATS = 0.05  # per token: below this no language model of this size has ever been
 
 
@@ -53,12 +54,9 @@ class Scorer:
         self.prepared: Prepared = data.load(Path(self.job["data"]))
         self.watch: Watch | None = None
         self.gauge = gpu.Gauge(gpu.read() if self.job["device"] == "cuda" else None)
-        self.answers_at = torch.device("cuda" if self.job["device"] == "cuda" else "cpu")  # where nats are computed
         self._room = int(self.job["output_limit"])  # bytes of output that may still be kept
         self._told = 0.0
         self._phase = ""
-        self._answers: list[float] = []  # seconds of each, in the budget's unit
-        self._answered = 0.0  # when the last one came, on the budget's clock
 
     def run(self) -> dict[str, Any]:
         """The result of the job, whatever happens. Raises Aborted."""
@@ -67,10 +65,13 @@ class Scorer:
             self.out.mkdir(parents=True, exist_ok=True)
             source = Path(self.job["source"]).read_text(encoding="utf-8")
             if self.job["preflight"]:
-                self._timed("preflight", lambda: self._preflight(source))
+                self._timed("preflight", lambda: self._preflight_or_go_on(source))
             self._timed("training", lambda: self._train(source))
             bpb = self._timed("scoring", self._score)
             self._check_clock()
+            if self.job["keep_compiled"] and self.watch is not None:
+                with contextlib.suppress(OSError):
+                    self.watch.keep_compiled(self.out / COMPILED)
             result = {"outcome": "scored", "val_bpb": bpb}
         except Failed as failed:
             result = {
@@ -108,15 +109,14 @@ class Scorer:
 
     def _start(self, source: str, **changes: Any) -> Watch:
         job = self.job
-        batch, length, vocab = changes.pop("batch", job["score_batch"]), job["seq_len"], self.prepared.vocab_size
-        length = changes.get("seq_len", length)
-        self.inputs, self.outputs = wire.Shared(batch * length * 8), wire.Shared(batch * length * vocab * 4)
+        batch, length = changes.pop("batch", job["score_batch"]), changes.get("seq_len", job["seq_len"])
+        self.buffers = Buffers(batch, length, self.prepared.vocab_size)
         fields = {"budget_s": job["budget_s"], "seq_len": length, "max_steps": None, **changes}
         spec = Spec(
-            source=source, device=job["device"], vocab_size=vocab, seed=job["seed"], scratch="",
-            memory_limit=job["memory_limit"], inputs=self.inputs.handle, outputs=self.outputs.handle, batch=batch, **fields,
+            source=source, device=job["device"], vocab_size=self.prepared.vocab_size, seed=job["seed"], scratch="",
+            memory_limit=job["memory_limit"], inputs=self.buffers.inputs.handle, outputs=self.buffers.outputs.handle,
+            batch=batch, **fields,
         )  # fmt: skip
-        self.batch = batch
         self.watch = Watch(
             spec,
             self.out,
@@ -125,12 +125,23 @@ class Scorer:
             hang_s=job["hang_s"],
             wall=self.wall,
             free_s=job["setup_s"] + job["warmup_s"],
+            compiled=Path(job["compiled"]) if job["compiled"] and spec.max_steps is None else None,
         )
         say({"event": "started", "job": job["id"], "pids": [os.getpid(), *self.watch.pids], "unprotected": []})
         return self.watch
 
+    def _preflight_or_go_on(self, source: str) -> None:
+        """Raises Failed, but not for memory that lacked on a GPU: uncompiled, as here, a model needs more of it."""
+        try:
+            self._preflight(source)
+        except Failed as failed:
+            if self.job["device"] == "cpu" or failed.crash != "out-of-memory":
+                raise
+            self._end()
+
     def _preflight(self, source: str) -> None:
-        """Two steps and one answer on tiny shapes: what would crash does so in well under a second."""
+        """Two steps and one answer on short rows: what would crash does so in well under a second (on a GPU in some seconds,
+        since nothing is compiled). This process does not use the GPU here: the training is forked from it later."""
         length = min(32, self.job["seq_len"])
         watch = self._start(source, seq_len=length, max_steps=2, batch=2)
         limit = self.job["setup_s"] + self.job["warmup_s"] + 20
@@ -146,7 +157,7 @@ class Scorer:
         self._params(trained)
         tokens = self.prepared.tokens("train")[: 2 * length].astype(np.int64).reshape(2, length)
         try:
-            self._ask(watch, tokens, check)
+            Answers(watch, self.buffers, wall=self.wall).ask(tokens, check)
         except TooBig:
             raise Failed("crash", "it ran out of memory on two short rows", "out-of-memory") from None
         self._end()
@@ -230,7 +241,7 @@ class Scorer:
         trained, steps = self.facts["charged_s"], self.facts["steps"]
         charged = self._first_answer - self._set_up + self._owed
         if allowed is not None:
-            long = long_answers(self._answers)
+            long = long_answers(self.answers.seconds, FIRST_ON_GPU_S if self.wall else FIRST_ANSWER_S)
             charged += long + max(0.0, self.facts["score_s"] - long - allowed)
         self.facts["charged_s"] = round(charged, 4)
         if charged > budget + self._grace():
@@ -255,19 +266,29 @@ class Scorer:
         assert self.watch is not None
         tokens = np.asarray(self.prepared.tokens(self.job["split"]))
         windows = data.val_windows(tokens, self.job["seq_len"], self.job["eval_tokens"])
+        lengths = self.prepared.token_bytes()[windows[:, 1:]]
         self._phase = "scoring"
-        first = self.watch.used(fresh=True)
-        self._first_answer = self._answered = first
-        self._answers = []
-        batch, tolerance = self._settle()
+        self._first_answer = self.watch.used(fresh=True)
+        self.answers = Answers(self.watch, self.buffers, wall=self.wall)
+        if self.job["device"] == "cuda":  # from now on: what is forked from a process that uses CUDA cannot use it
+            self.answers.use_gpu(self._scoring_check)
+        batch, noise = self._settle()
+        limit, per_row = None, PROBED
+        if noise is not None:
+            limit = PAIRED_LIMIT * math.log(2) * float(lengths.mean())
+            per_row = probes_per_row(len(windows), noise, limit)
+            if not math.isfinite(per_row):
+                raise Cheated(
+                    f"its answers to the same beginning of a row differ by {noise:.4f} nats (standard deviation) from one "
+                    f"question to the next: a gain could hide in that"
+                )
         try:
-            nats = self._exam(tokens, windows, batch, tolerance)
+            nats = self._exam(tokens, windows, batch, per_row, limit)
         except TooBig:
             raise Failed(
                 "crash", "it ran out of memory in the middle of the exam, which is held once", "out-of-memory"
             ) from None
-        self.facts["score_s"] = round(sum(self._answers), 4)
-        lengths = self.prepared.token_bytes()[windows[:, 1:]]
+        self.facts["score_s"] = round(sum(self.answers.seconds), 4)
         counted = lengths > 0  # specials have no bytes: neither their nats nor their bytes count
         total = float(nats[counted].astype(np.float64).sum())
         bpb = total / (math.log(2) * float(lengths.sum()))
@@ -278,70 +299,81 @@ class Scorer:
         np.save(self.out / "nats.npy", nats)
         return bpb
 
-    def _settle(self) -> tuple[int, float]:
-        """How many rows the model can answer at once, and how far the same question twice may differ: 0 on a CPU. Asked with
-        text of the training split, so that nothing of the exam is shown before it."""
+    def _settle(self) -> tuple[int, float | None]:
+        """How many rows the model can answer at once; on a GPU also the standard deviation, in nats, of what its answers
+        to the beginning of a row change by when the rest of the row and the other rows do. None on a CPU: there is none.
+        Asked with text of the training split, so that nothing of the exam is shown before it."""
         text = self.prepared.tokens("train")
-        length, batch = self.job["seq_len"], self.batch
+        length, batch = self.job["seq_len"], self.buffers.batch
         while batch:
-            windows = data.val_windows(text, length, min(batch, (len(text) - 1) // length) * length)[:, :-1]
-            x = np.resize(windows, (batch, length)).astype(np.int64)
+            windows = data.val_windows(text, length, min(batch + 1, (len(text) - 1) // length) * length)[:, :-1]
+            x = np.resize(windows, (batch + 1, length)).astype(np.int64)
             try:
-                one = self._ask(self.watch, x, self._scoring_check)
+                one = self.answers.ask(x[:-1], self._scoring_check)
                 if not self.wall:
-                    return batch, 0.0
-                differs = float((one - self._ask(self.watch, x, self._scoring_check)).abs().max())
+                    return batch, None
+                half, changed = length // 2, x[1:].copy()
+                changed[::2, :half] = x[:-1:2, :half]
+                two = self.answers.ask(changed, self._scoring_check)
             except TooBig:
                 batch //= 2
                 continue
-            tolerance = max(LEAST_TOLERANCE, TOLERANCE * differs)
-            if not tolerance <= MOST_TOLERANCE:
-                raise Cheated(f"it answered the same question twice with logits that differ by {differs:.4g}")
-            return batch, tolerance
+            differences = []
+            for place in range(0, batch, 2):
+                nats = [self._nats(rows[place, :half], x[place, 1 : half + 1]) for rows in (one, two)]
+                differences.append(nats[0].astype(np.float64) - nats[1])
+            return batch, float(np.concatenate(differences).std())
         raise Failed("crash", "it ran out of memory while answering", "out-of-memory")
 
-    def _exam(self, tokens: np.ndarray, windows: np.ndarray, batch: int, tolerance: float) -> np.ndarray:
+    def _exam(
+        self, tokens: np.ndarray, windows: np.ndarray, batch: int, per_row: float, limit: float | None
+    ) -> np.ndarray:
+        """Nats (rows, T) of all windows (rows, T + 1), asked in batches of `batch`. Raises Cheated, Failed, TooBig."""
         random = np.random.default_rng(int.from_bytes(os.urandom(16), "big"))
         inputs, targets = windows[:, :-1].astype(np.int64), windows[:, 1:].astype(np.int64)
         rows, length = inputs.shape
         unasked = tokens[rows * length :]  # what a probe shows of it helps with no answer
         splicer = Splicer(unasked if len(unasked) >= rows * length else tokens, random)
-        exam = Exam(rows, length, tolerance=tolerance, reference=self._reference(rows, length))
-        batches = plan(random, rows, length, batch)
+        exam = Exam(rows, length, limit=limit, reference=self._reference(rows, length))
+        batches = plan(random, rows, length, batch, per_row)
         for index, asks in enumerate(batches):
-            x = np.stack([splicer.splice(inputs[a.row], a.cut) if a.kind == "probe" else inputs[a.row] for a in asks])
-            full = np.concatenate([x, inputs[random.integers(0, rows, batch - len(asks))]]) if len(asks) < batch else x
-            logits = self._ask(self.watch, full, self._scoring_check)
-            self._take(exam, asks, x, targets, logits)
+            x = inputs[random.integers(0, rows, batch)]  # what fills the places where nobody is asked
+            for place, ask in enumerate(asks):
+                if ask is not None:
+                    x[place] = splicer.splice(inputs[ask.row], ask.cut) if ask.kind == "probe" else inputs[ask.row]
+            logits = self.answers.ask(x, self._scoring_check)
+            for ask, row, answer in zip(asks, x, logits, strict=True):
+                if ask is not None:
+                    self._take(exam, ask, row, targets[ask.row], answer)
             if self.watch is not None:
                 self.watch.progress = index / len(batches)
                 self._progress(self.watch, 0.0)
         self.facts["probes"] = exam.judge()
         return exam.nats
 
-    def _take(self, exam: Exam, asks: list[Ask], x: np.ndarray, targets: np.ndarray, logits: torch.Tensor) -> None:
-        """Each answer to its place."""
-        sought = np.stack(
-            [np.append(row[1:], 0) if a.kind == "probe" else targets[a.row] for a, row in zip(asks, x, strict=True)]
-        )
-        flat = logits[: len(asks)]
-        values = np.stack([self._nats(row, targets) for row, targets in zip(flat, sought, strict=True)])
-        for index, ask in enumerate(asks):
-            if ask.kind == "probe":
-                at = flat[index, ask.cut].cpu()
-                honest = float(F.cross_entropy(at[None], torch.tensor([targets[ask.row, ask.cut]])))
-                exam.probe(ask, values[index], at.numpy(), honest)
-            else:
-                cut = exam.cut(ask.row)
-                exam.whole(ask, values[index], flat[index, cut].cpu().numpy() if cut is not None else None)
+    def _take(self, exam: Exam, ask: Ask, x: np.ndarray, targets: np.ndarray, logits: torch.Tensor) -> None:
+        """One answered row to its place: logits (T, V) for x (T,); `targets` (T,) are the true next tokens."""
+        if ask.kind == "probe":
+            nats = self._nats(logits, np.append(x[1:], 0))
+            at = logits[ask.cut].cpu()
+            honest = float(F.cross_entropy(at[None], torch.tensor([targets[ask.cut]])))
+            exam.probe(ask, nats, self._scores(at), honest)
+        else:
+            cuts = exam.cuts(ask.row) if ask.kind == "whole" else []
+            exam.whole(ask, self._nats(logits, targets), [self._scores(logits[cut].cpu()) for cut in cuts])
+
+    def _scores(self, logits: torch.Tensor) -> np.ndarray:
+        """What is compared at a cut: logits (V,) where they must be equal, else log-probabilities, which no shift moves."""
+        found: np.ndarray = (F.log_softmax(logits, 0) if self.wall else logits).numpy()
+        return found
 
     def _nats(self, logits: torch.Tensor, targets: np.ndarray) -> np.ndarray:
-        """Log-softmax in float32: nats (T,) of the targets (T,) by the logits (T, V) of one row, so that little room is needed."""
-        nats = F.cross_entropy(logits, torch.from_numpy(targets).to(logits.device), reduction="none")
-        # One that is not finite makes the sum so; so may very large ones, and only then each is looked at.
-        if not math.isfinite(float(logits.sum())) and not bool(torch.isfinite(logits).all()):
-            raise Failed("crash", "its answers are no finite numbers", "non-finite")
-        return nats.cpu().numpy()
+        """Nats (T,) of the targets (T,) by the logits (T, V) of one row, where the logits lie, or on the CPU where a GPU
+        has no room for that. Raises Failed."""
+        if logits.device != CPU:
+            with self.answers.room_or_cpu():
+                return nats(logits, targets)
+        return nats(logits.cpu(), targets)
 
     def _reference(self, rows: int, length: int) -> np.ndarray | None:
         path = self.job["reference"]
@@ -349,30 +381,6 @@ class Scorer:
             return None
         found = np.load(path, allow_pickle=False)
         return found if found.shape == (rows, length) else None
-
-    def _ask(self, watch: Watch | None, x: np.ndarray, check: Any) -> torch.Tensor:
-        """Logits float32 (B, T, V) for tokens (B, T): a private copy, taken before anything is computed. On a GPU this
-        process may use that only now, when nothing is forked from it any more."""
-        assert watch is not None
-        self.inputs.array("<i8", (self.batch, x.shape[1]))[: len(x)] = x
-        watch.alive_at = time.monotonic()
-        asked = watch.used(fresh=True)
-        watch.say(batch=len(x))
-        try:
-            watch.wait("answer", check)
-        finally:
-            now = watch.used(fresh=True)
-            self._answers.append(now - (asked if self.wall else self._answered))  # CPU time between answers counts
-            self._answered = now
-        answer = torch.from_numpy(self.outputs.array("<f4", (*x.shape, self.prepared.vocab_size)))
-        if self.answers_at.type != "cpu":
-            try:
-                return answer.to(
-                    self.answers_at
-                )  # beside the model: millions of tokens cost seconds there, minutes here
-            except RuntimeError:  # the trainer holds all of the GPU, or it cannot be had
-                self.answers_at = torch.device("cpu")
-        return answer.clone()
 
     def _scoring_check(self) -> None:
         assert self.watch is not None
@@ -398,12 +406,22 @@ class Scorer:
         })  # fmt: skip
 
 
-def long_answers(seconds: list[float]) -> float:
+def nats(logits: torch.Tensor, targets: np.ndarray) -> np.ndarray:
+    """Log-softmax in float32, one row at a time, so that little room is needed. Raises Failed for what is not finite."""
+    found = F.cross_entropy(logits, torch.from_numpy(targets).to(logits.device), reduction="none")
+    # One that is not finite makes the sum so; so may very large ones, and only then each is looked at.
+    if not math.isfinite(float(logits.sum())) and not bool(torch.isfinite(logits).all()):
+        raise Failed("crash", "its answers are no finite numbers", "non-finite")
+    values: np.ndarray = found.cpu().numpy()
+    return values
+
+
+def long_answers(seconds: list[float], first: float = FIRST_ANSWER_S) -> float:
     """Seconds that answers took beyond what all but a few of them need; a little is free, above all the first time."""
     if not seconds:
         return 0.0
     usual = LONG_ANSWER * statistics.median(seconds) + LONG_ANSWER_S
-    return max(0.0, sum(max(0.0, answer - usual) for answer in seconds) - FIRST_ANSWER_S)
+    return max(0.0, sum(max(0.0, answer - usual) for answer in seconds) - first)
 
 
 def pace(curve: list[tuple[float, int]], start: float) -> list[float]:

@@ -4,8 +4,8 @@ it says is believed by the scorer beyond "I failed"."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import linecache
-import math
 import mmap
 import os
 import random
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nanochat import sandbox, wire
+from nanochat import lent, sandbox, wire
 from nanochat.run import Run
 
 FILENAME = "train.py"
@@ -72,31 +72,34 @@ class Channel:
             self._last[kind] = now
             self.say(kind, **content)
 
-    def listen(self) -> dict[str, Any]:
-        raw = b""
+    def listen(self) -> tuple[dict[str, Any], list[int]]:
+        """The next message, and the descriptors that came with it."""
+        raw, handles = b"", []
         while len(raw) < wire.SIZE:
-            piece = self._end.recv(wire.SIZE - len(raw))
+            piece, came, _, _ = socket.recv_fds(self._end, wire.SIZE - len(raw), 1)
             if not piece:
                 raise SystemExit(0)  # the scorer is done
             raw += piece
-        return wire.unpack(raw)
+            handles += came
+        return wire.unpack(raw), handles
 
     def receive_tokens(self) -> np.ndarray:
         """The training tokens as a read-only map; their path is not ours to open."""
-        raw, handles, _, _ = socket.recv_fds(self._end, wire.SIZE, 1)
-        while len(raw) < wire.SIZE:
-            raw += self._end.recv(wire.SIZE - len(raw))
+        _, handles = self.listen()
         size = os.fstat(handles[0]).st_size
         return np.frombuffer(mmap.mmap(handles[0], size, prot=mmap.PROT_READ), dtype="<u2")
 
 
-def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = ()) -> None:
-    """The trainer's whole life. Ends by os._exit, so that nothing of the parent's is cleaned up twice."""
+def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_memory: bool = False) -> None:
+    """The trainer's whole life. Ends by os._exit, so that nothing of the parent's is cleaned up twice.
+
+    `shared_memory`: whether /dev/shm is the trainer's own, so that it may write there.
+    """
     channel = Channel(end)
     try:
         os.nice(NICE)
         missing += sandbox.drop_rights(
-            write=[Path(spec.scratch)],
+            write=[Path(spec.scratch), *([sandbox.SHARED_MEMORY] if shared_memory else [])],
             read=sandbox.kernels() if spec.device == "cuda" else (),
             device=spec.device,
             memory_limit=spec.memory_limit,
@@ -161,6 +164,8 @@ def _train(channel: Channel, spec: Spec) -> Any:
         on_step=on_step,
         max_steps=spec.max_steps,
     )
+    if spec.max_steps is not None and spec.device != "cpu":
+        torch.compile = uncompiled  # a preflight finds what crashes; compiling for it takes a minute or more
     module = types.ModuleType("nanochat.train")
     module.__file__ = FILENAME
     sys.modules["nanochat.train"] = module
@@ -179,13 +184,29 @@ def _train(channel: Channel, spec: Spec) -> Any:
     return model
 
 
+def uncompiled(model: Any = None, **_: Any) -> Any:
+    """Stands for torch.compile, as a function or a decorator, and compiles nothing."""
+    return model if model is not None else uncompiled
+
+
 def _answer(channel: Channel, spec: Spec, model: Any) -> None:
     """Tokens in, logits out, until the scorer hangs up."""
-    shape = (spec.batch, spec.seq_len)
-    tokens = wire.Shared(math.prod(shape) * 8, spec.inputs).array("<i8", shape)
-    room = wire.Shared(math.prod(shape) * spec.vocab_size * 4, spec.outputs)
+    tokens = wire.Shared(spec.batch * spec.seq_len * 8, spec.inputs).array("<i8", (spec.batch, spec.seq_len))
+    answer_bytes = spec.batch * spec.seq_len * spec.vocab_size * 4
+    room = wire.Shared(answer_bytes, spec.outputs)
+    memory: lent.DeviceMemory | None = None
+    if spec.device == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()  # what training held is of use to the scorer now
     while True:
-        batch = int(channel.listen()["batch"])
+        message, handles = channel.listen()
+        if message["say"] == "memory":
+            memory = _borrow(handles, answer_bytes)
+            if memory is None:
+                room.pin()
+            channel.say("memory", lent=memory is not None)
+            continue
+        batch = int(message["batch"])
         x = torch.from_numpy(tokens[:batch].copy()).to(spec.device)
         try:
             with torch.no_grad():
@@ -200,9 +221,24 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
         wanted = (batch, spec.seq_len, spec.vocab_size)
         if tuple(logits.shape) != wanted:
             raise BadShape(f"the model returned shape {tuple(logits.shape)} where {wanted} is due")
-        torch.from_numpy(room.array("<f4", wanted)).copy_(logits)
+        if memory is not None:
+            memory.tensor(wanted).copy_(logits)
+            torch.cuda.synchronize()
+        else:
+            torch.from_numpy(room.array("<f4", wanted)).copy_(logits)
         del logits
         channel.say("answer")
+
+
+def _borrow(handles: list[int], nbytes: int) -> lent.DeviceMemory | None:
+    """The scorer's GPU memory behind a descriptor; None where none was lent, or it cannot be mapped here."""
+    try:
+        return lent.DeviceMemory.open(handles[0], nbytes) if handles else None
+    except (lent.NotLent, RuntimeError):
+        return None
+    finally:
+        for handle in handles:
+            os.close(handle)
 
 
 class Contract(Exception):
@@ -213,9 +249,19 @@ class BadShape(Exception):
     """The model's output has the wrong shape."""
 
 
+# How running out of memory is said by the C library, by CUDA and compilers around it, by cuBLAS and cuDNN, and by the
+# allocator of torch where it cannot ask the driver how full the GPU is.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemoryError", "ALLOC_FAILED", "NVML_SUCCESS == r")
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Of the machine's memory or of a GPU's."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Of the machine's memory or of a GPU's, also where another error was raised in its place."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError | torch.OutOfMemoryError) or any(word in str(seen) for word in OUT_OF_MEMORY):
+            return True
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return False
 
 
 def describe(error: BaseException, source: str) -> dict[str, str]:

@@ -21,15 +21,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from nanochat import sandbox, wire
+from nanochat import compiler, sandbox, wire
 from nanochat.processes import Descendants, Usage
 from nanochat.trainer import CRASHES, Spec
 from nanochat.trainer import main as trainer_main
 
 POLL_S = 0.03
+WALL_POLL_S = 0.5  # where the clock tells the time, processes are looked at only for their memory and number
 TURN_S = 1.0  # a turn that took longer was a stall of the scorer, in which no silence of the trainer could be seen
+SPARE = 1 << 29  # bytes of memory beyond the limit before the trainer is ended
 MOST_PROCESSES = 64
 MOST_ON_GPU = 512  # compilers are started there, several a core
+COMPILED, MOST_COMPILED = "compiled", 1 << 30  # folder in the trainer's own, bytes
 METRICS_LINES = 4000  # a curve that grows longer is thinned to every second point
 NON_FINITE_LOGS = 20  # this many in a row and the training is given up
 FORKS = sys.platform == "linux"
@@ -61,13 +64,18 @@ class Watch:
         hang_s: float,
         wall: bool,
         free_s: float,
+        compiled: Path | None = None,
     ) -> None:
-        """`free_s`: set-up and warm-up, in which no step is expected, since a compiler may be at work."""
+        """`free_s`: set-up and warm-up, in which no step is expected, since a compiler may be at work. `compiled`: a folder
+        of kernels, compiled earlier, of which the trainer gets a copy."""
         self._limit, self._wall, self._hang_s = memory_limit, wall, hang_s
         self._end, theirs = socket.socketpair()
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         self._scratch = Path(tempfile.mkdtemp(prefix="autoresearch-trial-"))
+        if compiled is not None:
+            with contextlib.suppress(OSError):  # without them it takes longer, that is all
+                shutil.copytree(compiled, self._scratch / COMPILED)
         spec = replace(spec, scratch=str(self._scratch))
         self._began = time.monotonic()
         self.pid = self._fork(theirs, writer, spec) if FORKS else self._spawn(theirs, writer, spec)
@@ -105,14 +113,17 @@ class Watch:
             sandbox.die_with_parent()
             sandbox.dumpable(True)
             missing = sandbox.enter_namespaces()
+            shared_memory = spec.device == "cuda" and sandbox.mount_shared_memory()
             if os.fork() == 0:
                 sandbox.die_with_parent()
                 _stdio(writer)
                 _close_all_but({0, 1, 2, theirs.fileno(), spec.inputs, spec.outputs})
                 os.chdir(spec.scratch)
-                os.environ |= {"TMPDIR": spec.scratch, "HOME": spec.scratch}
+                os.environ |= environment(spec.scratch)
                 tempfile.tempdir = None
-                trainer_main(theirs, spec, ("no process namespace",) if "pid" in missing else ())
+                if spec.device == "cuda" and not shared_memory:  # worker processes need semaphores
+                    compiler.compile_in_process()
+                trainer_main(theirs, spec, ("no process namespace",) if "pid" in missing else (), shared_memory)
             _close_all_but(set())
             os.wait()
         finally:
@@ -131,13 +142,17 @@ class Watch:
     # -- following ------------------------------------------------------------------------------------------------
 
     def used(self, *, fresh: bool = False) -> float:
-        """Seconds of the budget's unit used since the trainer started: CPU seconds, or wall seconds on a GPU."""
+        """Seconds of the budget's unit used since the trainer started: CPU seconds, or wall seconds on a GPU.
+
+        Raises Failed when the trainer uses too much memory or too many processes. `fresh` reads the CPU clock anew.
+        """
         now = time.monotonic()
-        if fresh or now - self._polled > POLL_S:
+        if (fresh and not self._wall) or now - self._polled > (WALL_POLL_S if self._wall else POLL_S):
             self._polled = now
             self._usage = self._tree.poll()
-            self.peak_rss = max(self.peak_rss, self._usage.rss)
-            if self._limit is not None and self._usage.rss > self._limit + (1 << 29):
+            memory = self._memory()
+            self.peak_rss = max(self.peak_rss, memory)
+            if self._limit is not None and memory > self._limit + SPARE:
                 raise Failed(
                     "crash", f"it used more than the {self._limit / 1e9:.1f} GB of memory it may", "out-of-memory"
                 )
@@ -145,6 +160,14 @@ class Watch:
             if self._usage.count > most:
                 raise Failed("crash", f"it started {self._usage.count} processes; {most} are allowed", "contract")
         return now - self._began if self._wall else self._usage.cpu_s
+
+    def _memory(self) -> int:
+        """Bytes that the trainer and its descendants use. Compilers are forked from one another on a GPU, and resident
+        sizes count what they share once for each: where the sum is too much, shares are counted, which takes longer."""
+        resident = self._usage.rss
+        if self._wall and self._limit is not None and resident > self._limit + SPARE:
+            return self._tree.proportional()
+        return resident
 
     def wait(self, kind: str, check: Callable[[], None]) -> dict[str, Any]:
         """The next message of that kind. `check` is called at each turn and may raise Failed."""
@@ -245,6 +268,22 @@ class Watch:
         with contextlib.suppress(OSError):
             socket.send_fds(self._end, [wire.pack({"say": "tokens"})], [handle])
 
+    def say_memory(self, descriptor: int | None) -> None:
+        """Lend GPU memory for the answers, or say that there is none; the trainer answers with a message "memory"."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._end, [wire.pack({"say": "memory"})], [] if descriptor is None else [descriptor])
+
+    def keep_compiled(self, folder: Path) -> None:
+        """Copy the kernels that the trainer compiled to `folder`, unless there are suspiciously many. Links are left out."""
+        source = self._scratch / COMPILED
+        files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
+        if not files or sum(path.stat().st_size for path in files) > MOST_COMPILED:
+            return
+        for path in files:
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target, follow_symlinks=False)
+
     # -- ending ---------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
@@ -264,6 +303,11 @@ class Watch:
 def plain(text: str) -> str:
     """No escape sequences, no control characters but line ends and tabs."""
     return ESCAPES.sub(b"", text.encode(errors="replace")).decode(errors="replace")
+
+
+def environment(scratch: str) -> dict[str, str]:
+    """Variables of a trainer's own: all that programs keep of their own goes to its folder, and its user has a name."""
+    return {"TMPDIR": scratch, "HOME": scratch, "TRITON_HOME": scratch, "USER": "trainer"}
 
 
 def _stdio(writer: int) -> None:

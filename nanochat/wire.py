@@ -90,6 +90,17 @@ class Shared:
         self.handle = handle if handle is not None else anonymous_file(size)
         self._map = mmap.mmap(self.handle, size)
 
+    def pin(self) -> bool:
+        """Lock the pages, so that a GPU copies from and to them by itself, several times faster. Uses CUDA in this process."""
+        import torch
+
+        start = np.frombuffer(self._map, dtype=np.uint8).ctypes.data
+        try:
+            runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+            return int(runtime.cudaHostRegister(start, len(self._map), 0)) == 0
+        except RuntimeError:
+            return False
+
     def array(self, dtype: str, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
         count = int(np.prod(shape))
         return np.frombuffer(self._map, dtype=dtype, count=count, offset=offset).reshape(shape)

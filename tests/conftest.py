@@ -19,6 +19,7 @@ import pytest
 
 from core.executor import harness_environment
 from core.model import Job, Result
+from tests.fake_cuda import Cards, make, plant
 
 hypothesis.settings.register_profile("shared machines", deadline=None)
 hypothesis.settings.load_profile("shared machines")
@@ -46,11 +47,18 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Harness:
     """A real nursery, spoken to as the loop speaks to it."""
 
-    def __init__(self, data: Path, folder: Path) -> None:
+    def __init__(self, data: Path, folder: Path, cards: Cards | None = None) -> None:
+        """`cards`: run on the first card of this fake device, in a copy of nanochat/ beside the jobs."""
         self.data, self.folder, self.count = data, folder, 0
+        self.cards, self.device, root = cards, "cuda" if cards else "cpu", ROOT
+        if cards is not None:
+            root = folder / "tree"
+            shutil.copytree(ROOT / "nanochat", root / "nanochat", ignore=shutil.ignore_patterns("__pycache__"))
+            plant(root, cards)
+        environment = harness_environment(self.device, 0 if cards else None)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "nanochat.nursery"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=harness_environment("cpu"), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, env=environment, text=True,
         )  # fmt: skip
         assert self.receive()["event"] == "ready"
         self.seen: list[dict[str, Any]] = []
@@ -74,7 +82,7 @@ class Harness:
         out.mkdir()
         (out / "train.py").write_text(source)
         fields = {"budget_s": 0.4, "seq_len": 32, "eval_tokens": 2048, "score_batch": 4, "setup_s": 2.0, "hang_s": 60.0,
-                  "wall_factor": 20.0, "scoring_s": 3.0} | options  # fmt: skip
+                  "wall_factor": 20.0, "scoring_s": 3.0, "device": self.device} | options  # fmt: skip
         job = Job(id=f"j{self.count}", source=str(out / "train.py"), out=str(out), data=str(self.data), **fields)
         self.send(msgspec.to_builtins(job))
         return job
@@ -109,5 +117,14 @@ class Harness:
 @pytest.fixture(scope="module")
 def harness(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     made = Harness(tiny_data, tmp_path_factory.mktemp("jobs"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gpu_harness(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
+    """A real harness with one fake card of 8 GiB: the sandbox, clock and rules of a GPU run. `gpu_harness.cards` changes it."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    made = Harness(tiny_data, tmp_path, make(tmp_path / "cards"))
     yield made
     made.close()

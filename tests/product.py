@@ -17,6 +17,7 @@ import psutil
 
 from core import journal
 from core.state import State, fold
+from tests.fake_cuda import Cards, plant, shadow
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,6 +63,7 @@ class Product:
     root: Path
     env: dict[str, str]
     corpus: Path
+    cards: Cards | None = None  # a fake device
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -93,7 +95,7 @@ class Product:
 
     def options(self, name: str = "r") -> tuple[str, ...]:
         return ("run", "--headless", "--profile", "tiny", "--dataset", f"text:{self.corpus}", "--name", name,
-                "--seed", "7", "--device", "cpu", "--slots", "1")  # fmt: skip
+                "--seed", "7", "--device", "cuda" if self.cards else "cpu", "--slots", "1")  # fmt: skip
 
     def state(self, name: str = "r") -> State:
         return fold(journal.read(self.logs / name / journal.NAME))
@@ -117,19 +119,27 @@ class Product:
         return found
 
 
-def build(home: Path, prepared: tuple[Path, Path]) -> Product:
-    """A fresh product in `home`, with the corpus and the folder for data of the fixture `prepared`."""
+def build(home: Path, prepared: tuple[Path, Path], cards: Cards | None = None, train: str = TRAIN) -> Product:
+    """A fresh product in `home`, with the corpus and the folder for data of the fixture `prepared`.
+
+    `cards`: a fake CUDA device, which the loop and the harness then see. `train`: what stands in train.py.
+    """
     corpus, data = prepared
     root = home / "product"
     (root / "nanochat").mkdir(parents=True)
     for path in (ROOT / "nanochat").glob("*.py"):
         shutil.copyfile(path, root / "nanochat" / path.name)
-    (root / "nanochat" / "train.py").write_text(TRAIN)
+    (root / "nanochat" / "train.py").write_text(train)
+    if cards is not None:
+        plant(root, cards)
     (root / "program.md").write_text("# Aim\n\nLowest val_bpb. Worth trying: the schedule.\n")
     shutil.copyfile(ROOT / "prepare.py", root / "prepare.py")
     (root / ".gitignore").write_text("logs/\n__pycache__/\nideas.jsonl\n")
     env = {**os.environ, "AUTORESEARCH_DATA": str(data), "PYTHONPATH": str(ROOT), "HOME": str(home)}
-    made = Product(root, env, corpus)
+    if cards is not None:
+        env["PYTHONPATH"] = f"{shadow(home / 'shadow', cards)}{os.pathsep}{ROOT}"
+        env.pop("CUDA_VISIBLE_DEVICES", None)
+    made = Product(root, env, corpus, cards)
     made.git("init", "-q", "-b", "main")
     made.git("add", ".")
     made.git("-c", "user.name=u", "-c", "user.email=u@x", "commit", "-qm", "first")

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from core import events as ev
-from core.begin import Options, fitting, plan
+from core.begin import Options, fitting, fitting_slots, plan
 from core.journal import Journal, Lock
 from core.knobs import set_knobs
 from core.model import RunConfig
@@ -92,3 +92,12 @@ def test_which_run_goes_on(tmp_path: Path) -> None:
     assert plan(project, Options()).new, "the last one is finished"
     run(project, "short", START)
     assert plan(project, Options()).folder.name == "short"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "cards", "slots"),
+    [(2, "cuda", ["0"], 1), (2, "cuda", ["0", "1"], 2), (3, "cuda", None, 1), (2, "mps", None, 1), (4, "cpu", None, 4)],
+)
+def test_one_experiment_a_gpu(wanted: int, device: str, cards: list[str] | None, slots: int) -> None:
+    found, words = fitting_slots(wanted, device, cards)
+    assert found == slots and bool(words) == (slots < wanted)

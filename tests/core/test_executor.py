@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from core import stats
 from core.executor import ExecutorFailed, LocalExecutor, harness_environment
 from core.model import Job, Outcome
+from tests.fake_cuda import Nvml, make
 from tests.product import ROOT, TRAIN
 
 
@@ -81,8 +85,44 @@ def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in found.values() and "PYTHONPATH" not in found and found["OMP_NUM_THREADS"] == "1"
 
 
-def test_each_slot_sees_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [
+        (None, ["0", "1"]),
+        ("1,0", ["1", "0"]),
+        ("1", ["1"]),
+        ("GPU-00000001", ["GPU-00000001"]),
+        ("0,7", ["0"]),
+        ("", []),
+    ],
+)
+def test_each_slot_sees_its_own_gpu_and_none_sees_one_that_is_not_there(
+    two_cards: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str | None, names: list[str]
+) -> None:
+    if setting is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
+    assert [harness_environment("cuda", slot)["CUDA_VISIBLE_DEVICES"] for slot in range(len(names))] == names
+    with pytest.raises(ExecutorFailed, match=f"no GPU for slot {len(names) + 1}"):
+        LocalExecutor(ROOT, "cuda", tmp_path / "log", gpu=len(names))
+
+
+def test_a_gpu_that_only_cuda_knows_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the driver's library nothing is counted: the first slot takes what is there or what the user names."""
+    monkeypatch.setattr(stats, "_nvml", lambda: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert harness_environment("cuda", 1)["CUDA_VISIBLE_DEVICES"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in harness_environment("cuda", 0)
+    with pytest.raises(ExecutorFailed):
+        harness_environment("cuda", 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert harness_environment("cuda", 1)["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+@pytest.fixture
+def two_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The driver's library shows two cards."""
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(make(tmp_path / "cards", cards=2)))
+    stats._nvml.cache_clear()
+    yield
+    stats._nvml.cache_clear()

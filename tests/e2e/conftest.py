@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_cuda import make
 from tests.product import ROOT, Product, build
 
 
@@ -26,7 +27,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def product(tmp_path: Path, prepared: tuple[Path, Path]) -> Iterator[Product]:
     made = build(tmp_path, prepared)
     yield made
-    for process in made.started:
+    end(made)
+
+
+@pytest.fixture
+def gpu_product(tmp_path: Path, prepared: tuple[Path, Path]) -> Iterator[Product]:
+    """A product on a machine with one fake card of 8 GiB; `gpu_product.cards` changes it."""
+    made = build(tmp_path, prepared, make(tmp_path / "cards"))
+    yield made
+    end(made)
+
+
+def end(product: Product) -> None:
+    """End what a test has started and left."""
+    for process in product.started:
         if process.poll() is None:
             process.kill()
         process.wait()

@@ -1,0 +1,114 @@
+"""How small a gain does the exam of a GPU run still find, and how often does it accuse an honest model? By simulation.
+
+The real plan and the real judgement of nanochat/probes.py, with answers drawn from distributions: rounding that differs from
+question to question by `noise` nats, and cheats that use the next token where they see it. Run: python benchmarks/exam.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from nanochat.probes import FLIP, PAIRED_LIMIT, Ask, Cheated, Exam, plan, probes_per_row
+
+LENGTH = 24  # positions of a row: how many there are matters little, how many probes does
+BYTES = 4.0  # of a token, about those of a vocabulary of 8192
+BATCH = 32
+NATS = math.log(2) * BYTES  # of one bit per byte
+MOST_PER_PLACE = 0.6 * FLIP  # nats that a token of probability 0.4 gains by a logit that is larger by a flipped bit
+
+Cheat = Callable[[Ask, np.ndarray], np.ndarray]
+
+
+def honest(ask: Ask, nats: np.ndarray) -> np.ndarray:
+    return nats
+
+
+def everywhere(gain: float) -> Cheat:
+    """Makes every visible next token a little likelier, `gain` nats on average."""
+
+    def cheat(ask: Ask, nats: np.ndarray) -> np.ndarray:
+        shift = np.full(nats.shape, -gain, dtype=np.float32)
+        if ask.kind == "probe":
+            shift[ask.cut] = gain  # another token stands there, and was made likelier
+        return nats + shift
+
+    return cheat
+
+
+def at_few_places(gain: float) -> Cheat:
+    """Gains as much on average, by the most that a flipped bit hides, at places that it draws from the row's beginning."""
+    share = gain / MOST_PER_PLACE
+
+    def cheat(ask: Ask, nats: np.ndarray) -> np.ndarray:
+        acts = np.random.default_rng(ask.row).random(nats.shape) < share
+        if ask.kind == "probe":
+            acts[ask.cut] = False
+        return nats - np.float32(MOST_PER_PLACE) * acts
+
+    return cheat
+
+
+def in_whole_rows(gain: float) -> Cheat:
+    """Knows somehow what is a probe, and gains only in whole rows."""
+    return lambda ask, nats: nats if ask.kind == "probe" else nats - np.float32(gain)
+
+
+def accused(rows: int, noise: float, cheat: Cheat, seed: int) -> bool:
+    """Whether one exam of `rows` rows convicts."""
+    random = np.random.default_rng(seed)
+    truth = (
+        np.full((rows, LENGTH), 3.0, dtype=np.float32) + random.standard_normal((rows, LENGTH)).astype(np.float32) * 0.5
+    )
+    limit = PAIRED_LIMIT * NATS
+    per_row = probes_per_row(rows, noise, limit)
+    if not math.isfinite(per_row):
+        return True
+    exam = Exam(rows, LENGTH, limit=limit)
+    try:
+        for asks in plan(random, rows, LENGTH, BATCH, per_row):
+            for ask in filter(None, asks):
+                rounding = noise / math.sqrt(2) * random.standard_normal(LENGTH).astype(np.float32)
+                nats = cheat(ask, truth[ask.row]) + rounding
+                if ask.kind == "probe":
+                    exam.probe(ask, nats, np.zeros(1), float(nats[ask.cut]))
+                else:
+                    exam.whole(ask, nats, [np.zeros(1)] * len(exam.cuts(ask.row)) if ask.kind == "whole" else [])
+        exam.judge()
+    except Cheated:
+        return True
+    return False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--exams", type=int, default=60, help="of each kind")
+    exams = parser.parse_args().exams
+    gains = (1e-4, 2e-4, 3e-4, 4e-4, 5e-4)
+    print(f"limit {PAIRED_LIMIT:g} bits per byte; share of exams that convict, of {exams}; gains in bits per byte")
+    print(f"{'rows':>5} {'noise':>7} {'probes':>7}  {'cheat':<14}" + "".join(f"{gain:>9g}" for gain in (0.0, *gains)))
+    for rows in (1024, 2048):
+        for noise in (0.0, 0.002, 0.005, 0.01):
+            per_row = probes_per_row(rows, noise, PAIRED_LIMIT * NATS)
+            for name, cheat in (
+                ("everywhere", everywhere),
+                ("at few places", at_few_places),
+                ("in whole rows", in_whole_rows),
+            ):
+                kinds = [honest, *(cheat(gain * NATS) for gain in gains)]
+                found = [sum(accused(rows, noise, kind, seed) for seed in range(exams)) / exams for kind in kinds]
+                print(
+                    f"{rows:>5} {noise:>7g} {per_row * rows:>7.0f}  {name:<14}"
+                    + "".join(f"{share:>9.0%}" for share in found),
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""How logits come from the trainer to the scorer: token batches in, private copies of logits out, every answer timed.
+
+On a CPU both ends share host memory. On a GPU the scorer lends the trainer a piece of GPU memory (lent.py); where the driver
+cannot do that, the host memory is pinned at both ends, so that the GPU copies by itself. The scorer takes a copy before it
+computes anything: what the trainer writes later changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from nanochat import lent, wire
+from nanochat.watch import Watch
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Buffers:
+    """The memory that one trainer and the scorer share: room for `batch` rows of `length` tokens, and for their logits."""
+
+    batch: int
+    length: int
+    vocab: int
+    inputs: wire.Shared = field(init=False)
+    outputs: wire.Shared = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inputs = wire.Shared(self.batch * self.length * 8)
+        self.outputs = wire.Shared(self.answer_bytes)
+
+    @property
+    def answer_bytes(self) -> int:
+        return self.batch * self.length * self.vocab * 4
+
+
+class Answers:
+    """The scorer's side of asking one trained model. It uses CUDA only after `use_gpu`, when nothing is forked any more."""
+
+    def __init__(self, watch: Watch, buffers: Buffers, *, wall: bool) -> None:
+        """`wall`: the budget is wall time; else CPU time between answers counts as well."""
+        self._watch, self._buffers, self._wall = watch, buffers, wall
+        self._answered = watch.used(fresh=True)
+        self._lent: torch.Tensor | None = None  # the GPU memory that the trainer writes to, float32, flat
+        self.device = CPU  # where the copies lie
+        self.way = "host memory"
+        self.seconds: list[float] = []  # of each answer, in the budget's unit
+
+    def use_gpu(self, check: Callable[[], None]) -> None:
+        """Bring the answers over the GPU, by the fastest way that works here. `check` is called while it waits."""
+        self.device = torch.device("cuda")
+        size = self._buffers.answer_bytes
+        try:
+            memory = lent.DeviceMemory.create(size)
+            view = memory.tensor((size // 4,))
+        except (lent.NotLent, RuntimeError):  # RuntimeError: the GPU is full, or cannot be had
+            self._watch.say_memory(None)
+        else:
+            assert memory.descriptor is not None
+            self._watch.say_memory(memory.descriptor)
+            os.close(memory.descriptor)
+        if self._watch.wait("memory", check).get("lent") is True:
+            self._lent, self.way = view, "GPU memory"
+            return
+        self.way = "pinned host memory" if self._buffers.outputs.pin() else "host memory"
+
+    def ask(self, x: np.ndarray, check: Callable[[], None]) -> torch.Tensor:
+        """Logits float32 (B, T, V) for tokens x int64 (B, T), a private copy. Raises what `Watch.wait` raises."""
+        watch = self._watch
+        self._buffers.inputs.array("<i8", (self._buffers.batch, x.shape[1]))[: len(x)] = x
+        watch.alive_at = time.monotonic()
+        asked = watch.used(fresh=True)
+        watch.say(batch=len(x))
+        try:
+            watch.wait("answer", check)
+        finally:
+            now = watch.used(fresh=True)
+            self.seconds.append(now - (asked if self._wall else self._answered))
+            self._answered = now
+        shape = (*x.shape, self._buffers.vocab)
+        if self._lent is not None:
+            shared = self._lent[: math.prod(shape)].view(shape)
+        else:
+            shared = torch.from_numpy(self._buffers.outputs.array("<f4", shape))
+        if self.device != CPU:
+            with self.room_or_cpu():
+                return shared.to(self.device, copy=True)
+        return shared.to(CPU, copy=True)
+
+    @contextlib.contextmanager
+    def room_or_cpu(self) -> Any:
+        """The GPU may be full of the trainer's memory: from then on copies lie, and are computed on, in the machine's memory."""
+        try:
+            yield
+        except RuntimeError:
+            self.device = CPU

@@ -1,0 +1,134 @@
+"""The fake device fails where CUDA would, or no test on it would mean anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.model import CrashClass, Outcome
+from tests.conftest import ROOT, Harness
+from tests.fake_cuda import FORKED, GIB, make
+from tests.product import TRAIN
+
+PRELUDE = """
+import os, sys
+from tests import fake_cuda
+device = fake_cuda.install(sys.argv[1])
+import torch
+
+def child(work):
+    sys.stdout.flush()
+    if os.fork() == 0:
+        try:
+            work()
+        except BaseException as error:
+            print(type(error).__name__, str(error))
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+
+def use():
+    print(torch.ones(3, device="cuda").device)
+"""
+
+
+def told(path: Path, code: str) -> str:
+    """What a process with the fake device prints."""
+    done = subprocess.run([sys.executable, "-c", PRELUDE + code, str(path)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "torch.zeros(1, device='cuda')",
+        "torch.zeros(1).cuda()",
+        "torch.zeros(1).pin_memory()",
+        "torch.cuda.is_available()",
+    ],
+)
+def test_a_fork_after_the_first_use_cannot_use_it(tmp_path: Path, before: str) -> None:
+    path = make(tmp_path / "cards").path
+    assert told(path, "child(use)") == "cuda:0\n", "forked before any use"
+    assert FORKED in told(path, f"{before}\nchild(use)")
+
+
+def test_tensors_are_where_they_were_put(tmp_path: Path) -> None:
+    code = """
+host = torch.zeros(2, 3)
+card = host.to("cuda")
+card += 1
+print(host.sum().item(), card.sum().item(), host.device, card.device, card.cpu().device, card.to(torch.bfloat16).device)
+model = torch.nn.Linear(3, 4).to("cuda")
+model(card).sum().backward()
+print(model.weight.device, model.weight.grad.device, isinstance(model.weight, torch.nn.Parameter))
+for work in (lambda: card + host, lambda: card.numpy()):
+    try:
+        work()
+    except (RuntimeError, TypeError) as error:
+        print(error)
+"""
+    lines = told(make(tmp_path / "cards").path, code).splitlines()
+    assert lines[:2] == ["0.0 6.0 cpu cuda:0 cpu cuda:0", "cuda:0 cuda:0 True"]
+    assert "same device" in lines[2] and "convert cuda:0" in lines[3]
+
+
+def test_memory_runs_out_and_comes_back(tmp_path: Path) -> None:
+    code = """
+def fill():
+    return torch.empty(40 << 20, dtype=torch.uint8, device="cuda")
+first = fill()
+try:
+    fill()
+except torch.OutOfMemoryError as error:
+    print(error)
+del first
+print(fill().device, list(device.cards.users(0).values()))
+"""
+    cards = make(tmp_path / "cards", memory=64 << 20)
+    lines = told(cards.path, code).splitlines()
+    assert lines[0].startswith("CUDA out of memory. Tried to allocate 40.00 MiB")
+    assert lines[1] == f"cuda:0 [{41 << 20}]"
+    assert cards.users(0) == {}, "the memory of a dead process is free"
+    cards.occupy(48 << 20)
+    assert "out of memory" in told(cards.path, "child(lambda: torch.empty(20 << 20, dtype=torch.uint8, device='cuda'))")
+
+
+def test_nvml_that_was_open_at_the_fork_spoils_the_word_for_out_of_memory(tmp_path: Path) -> None:
+    cards = make(tmp_path / "cards", memory=64 << 20)
+    much = "child(lambda: torch.empty(99 << 20, dtype=torch.uint8, device='cuda'))"
+    opened = "import pynvml\npynvml.nvmlInit()\n"
+    assert "INTERNAL ASSERT FAILED" in told(cards.path, opened + much)
+    assert "CUDA out of memory" in told(cards.path, opened + "pynvml.nvmlShutdown()\n" + much)
+
+
+def test_a_card_that_is_not_there_cannot_be_used(tmp_path: Path) -> None:
+    code = "os.environ['CUDA_VISIBLE_DEVICES'] = '1'\nprint(torch.cuda.is_available())\nchild(use)"
+    path = make(tmp_path / "cards").path
+    assert told(path, code) == "False\nRuntimeError No CUDA GPUs are available\n"
+
+
+@pytest.mark.parametrize("how", ["identity", "eager"])
+def test_what_is_compiled_stays_on_the_card(tmp_path: Path, how: str) -> None:
+    path = make(tmp_path / "cards", compile=how).path
+    code = "work = torch.compile(lambda x: x * 2, dynamic=False)\nprint(work(torch.ones(3, device='cuda')).device)"
+    assert told(path, code) == "cuda:0\n"
+
+
+def test_a_job_on_the_card(gpu_harness: Harness) -> None:
+    """Preflight, training and exam by the real harness, with the rights of a GPU trainer."""
+    assert gpu_harness.cards is not None
+    result = gpu_harness.run(TRAIN, score_batch=4)
+    assert result.outcome is Outcome.SCORED, result.reason
+    assert 1 << 20 < result.peak_memory < GIB, "the trainer's memory as the driver tells it"
+    assert "GPU" not in "".join(result.unprotected)
+    hungry = TRAIN.replace(
+        "    return model\n", "    torch.empty(9 << 30, dtype=torch.uint8, device='cuda')\n    return model\n"
+    )
+    result = gpu_harness.run(hungry)
+    assert result.outcome is Outcome.CRASH and result.crash is CrashClass.OUT_OF_MEMORY, result.reason
+    assert gpu_harness.cards.users(0) == {}
