@@ -34,6 +34,7 @@ import flops
 from core import knobs, profiles, stats
 from core.begin import machine
 from core.executor import ExecutorFailed, LocalExecutor
+from core.measuring import COMPILED, RAM_SHARE
 from core.model import CrashClass, Job, Outcome, Result
 from core.profiles import Profile
 from core.project import data_name, lacking, manifest, torch_build
@@ -44,7 +45,6 @@ FULL_BUDGET_S, AIM = 300.0, 0.92
 CORPUS_BYTES = {"cuda": 32_000_000, "cpu": 800_000}
 SECONDS = {"cuda": 12.0, "cpu": 2.0}
 HALVINGS = 3  # of the batch, where the profile does not fit
-RAM_SHARE = 0.8
 FEWEST_ROWS = 8  # windows of the shortest exam
 NOT_A_GPU = (
     "These are not GPU figures: the device is the CPU and the shapes are tiny. They only show that the benchmark works."
@@ -97,6 +97,12 @@ class Experiment:
     result: Result
     wall_s: float
     exam_tokens: int
+    folder_of_kernels: Path  # where it left those that it compiled, if it did
+
+    @property
+    def kernels(self) -> Path | None:
+        """The folder of compiled kernels for the next experiment, None where there are none."""
+        return self.folder_of_kernels if self.folder_of_kernels.is_dir() else None
 
     @property
     def parts(self) -> dict[str, float]:
@@ -194,13 +200,8 @@ def driver_version() -> str:
 # -- the harness ------------------------------------------------------------------------------------------------------
 
 
-def compile_cache(folder: Path) -> dict[str, Any]:
-    """Fields of a Job that hand a compile cache from the first experiment to the next."""
-    return {"compile_cache": str(folder / "compile-cache")} if "compile_cache" in Job.__struct_fields__ else {}
-
-
-def make_job(setting: Setting, name: str, source: str, exam_tokens: int) -> Job:
-    """A job as the loop makes it for a candidate, with a shorter budget and exam."""
+def make_job(setting: Setting, name: str, source: str, exam_tokens: int, compiled: Path | None) -> Job:
+    """A job as the loop makes it, with a shorter budget and exam. `compiled`: the baseline's kernels; None: it is the baseline."""
     out = setting.folder / name
     out.mkdir()
     (out / "train.py").write_text(source, encoding="utf-8")
@@ -209,7 +210,8 @@ def make_job(setting: Setting, name: str, source: str, exam_tokens: int) -> Job:
         id=name, source=str(out / "train.py"), out=str(out), data=str(setting.data), device=setting.device, seed=1,
         budget_s=setting.seconds, wall_factor=profile.wall_factor, setup_s=profile.setup_s, warmup_s=profile.warmup_s,
         hang_s=profile.hang_s, seq_len=profile.seq_len, eval_tokens=exam_tokens, score_batch=profile.score_batch,
-        memory_limit=int(stats.memory_total() * RAM_SHARE), **compile_cache(setting.folder),
+        memory_limit=int(stats.memory_total() * RAM_SHARE), compiled=str(compiled) if compiled else None,
+        keep_compiled=setting.device == "cuda" and compiled is None,
     )  # fmt: skip
 
 
@@ -222,9 +224,11 @@ class Harness:
         self.setting = setting
         self.start_s = 0.0  # from the start of the fork server to its first scorer
 
-    async def run(self, name: str, source: str, exam_tokens: int, limit_s: float) -> Experiment:
+    async def run(
+        self, name: str, source: str, exam_tokens: int, limit_s: float, compiled: Path | None = None
+    ) -> Experiment:
         """One experiment, aborted after `limit_s`. Raises Unmeasured when it was not scored."""
-        job = make_job(self.setting, name, source, exam_tokens)
+        job = make_job(self.setting, name, source, exam_tokens, compiled)
         began = time.monotonic()
         first_message = 0.0
 
@@ -247,7 +251,7 @@ class Harness:
             late = "" if done else f" after {limit_s:.0f} s, since the time of the benchmark is over"
             reason = result.reason or "no reason given"
             raise Refused(result.crash, f"The experiment {name!r} ended as {result.outcome.value}{late}: {reason}.")
-        return Experiment(result, time.monotonic() - began, exam_tokens)
+        return Experiment(result, time.monotonic() - began, exam_tokens, Path(job.out, COMPILED))
 
     async def close(self) -> None:
         await self.executor.close()
@@ -297,7 +301,10 @@ async def first_experiment(harness: Harness, setting: Setting, deadline: Deadlin
 
 async def experiments(setting: Setting, deadline: Deadline) -> tuple[Setting, float, Experiment, Experiment | str]:
     """The setting that fits, seconds of the fork server's start, the cold experiment, the warm one or why it is missing."""
-    harness = Harness(setting)
+    try:
+        harness = Harness(setting)
+    except ExecutorFailed as error:
+        raise Unmeasured(str(error)) from error
     try:
         say("Experiment 1 of 2, kernels are compiled anew ...")
         cold, setting = await first_experiment(harness, setting, deadline)
@@ -307,7 +314,12 @@ async def experiments(setting: Setting, deadline: Deadline) -> tuple[Setting, fl
         edited = other_learning_rate(setting.source)
         try:
             size = exam_sizes(setting)[1]
-            return setting, harness.start_s, cold, await harness.run("warm", edited, size, deadline.left - 5)
+            return (
+                setting,
+                harness.start_s,
+                cold,
+                await harness.run("warm", edited, size, deadline.left - 5, cold.kernels),
+            )
         except Unmeasured as error:
             return setting, harness.start_s, cold, str(error)
     finally:
@@ -445,8 +457,8 @@ def report_parts(setting: Setting, start_s: float, cold: Experiment, warm: Exper
     table(rows)
     if second is None:
         say(f"  The second experiment was not measured: {warm}")
-    elif not compile_cache(setting.folder):
-        say("  This version hands no compile cache over, so the second experiment compiled anew as well.")
+    elif cold.kernels is None:
+        say("  The first experiment left no compiled kernels, so the second had none to begin with.")
     say(f"  The start of the fork server takes {start_s:.1f} s, once a run.")
     for name, share in zip(names, shares, strict=True):
         verdict = "reached" if share >= AIM else "missed"

@@ -85,7 +85,7 @@ def experiment(gpu: ModuleType, exam_s: float, exam_tokens: int, wall_s: float) 
         "cleanup": 1.0,
     }  # the set-up is in training
     result = Result(job="j", outcome=Outcome.SCORED, parts=parts, tokens=1000, charged_s=10.0)
-    return gpu.Experiment(result, wall_s, exam_tokens)
+    return gpu.Experiment(result, wall_s, exam_tokens, Path("none"))
 
 
 def test_the_parts_add_up_and_the_share_at_300_s_follows(gpu: ModuleType) -> None:

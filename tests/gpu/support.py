@@ -17,30 +17,35 @@ from core import knobs, profiles, stats
 from core.executor import harness_environment
 from core.model import Job, Result
 from tests.conftest import ROOT, Harness
+from tests.fake_cuda import Cards
 
 MIB = 1 << 20
 BACK_S = 5.0  # within so many seconds the memory of a killed process is free again
 NEAR = 200 * MIB  # what a desktop or a driver may take meanwhile
-CUDA_JOB: dict[str, Any] = {"budget_s": 1.0, "setup_s": 120.0, "scoring_s": 60.0}
+CUDA_JOB: dict[str, Any] = {"budget_s": 1.0, "setup_s": 120.0, "scoring_s": 60.0, "device": "cuda"}
 CPU_JOB: dict[str, Any] = {"memory_limit": 3_000_000_000, "setup_s": 4.0, "scoring_s": 10.0, "budget_s": 1.0}
 
 
 class DeviceHarness(Harness):
     """A real fork server for a device, spoken to as the loop speaks to it."""
 
-    def __init__(self, data: Path, folder: Path, device: str) -> None:
-        self.data, self.folder, self.count, self.device = data, folder, 0, device
+    def __init__(self, data: Path, folder: Path, device: str, cards: Cards | None = None) -> None:
+        """`cards`: a fake device in the place of the card."""
+        if device == "cpu" or cards is not None:
+            super().__init__(data, folder, cards)
+            return
+        self.data, self.folder, self.count, self.device, self.cards = data, folder, 0, device, None
         self.seen: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "nanochat.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
-            env=harness_environment(device, 0 if device == "cuda" else None), text=True,
+            env=harness_environment(device, 0), text=True,
         )  # fmt: skip
         assert self.receive()["event"] == "ready"
 
     def submit(self, source: str, **options: Any) -> Job:
         """Start a job without a preflight, unless one is asked for."""
-        fields = (CUDA_JOB if self.device == "cuda" else CPU_JOB) | {"preflight": False, "device": self.device}
-        return super().submit(source, **fields | options)
+        fields = CUDA_JOB if self.device == "cuda" else CPU_JOB
+        return super().submit(source, **fields | {"preflight": False} | options)
 
     def until_training(self, job: Job, seconds: float = 1.0) -> None:
         """Wait until the job has trained for some seconds of its budget."""
@@ -61,15 +66,16 @@ class DeviceHarness(Harness):
         """The trainer of the running job: of the scorer's descendants the largest."""
         return max(self.scorer.children(recursive=True), key=lambda process: process.memory_info().rss)
 
+    def gpu_bytes(self) -> int:
+        """Bytes of the card's memory in use by whomever; 0 on a CPU."""
+        if self.cards is not None:
+            return sum(self.cards.users(0).values())
+        return (stats.gpus()[0].memory_used or 0) if self.device == "cuda" else 0
+
     def output(self, result: Result) -> str:
         """What the trainer printed."""
         path = self.folder / result.job / "output.txt"
         return path.read_text(errors="replace") if path.exists() else ""
-
-
-def gpu_bytes(device: str) -> int:
-    """Bytes of the card's memory in use by whomever; 0 on a CPU."""
-    return (stats.gpus()[0].memory_used or 0) if device == "cuda" else 0
 
 
 def replaced(source: str, old: str, new: str) -> str:
@@ -102,9 +108,9 @@ class Corpus:
     vocab_size: int
 
 
-def corpus_of_this_machine(folder: Path, device: str) -> Corpus:
-    """Python sources of this machine, prepared by the real prepare.py with the vocabulary that the device's profile has."""
-    vocab, most = (8192, 12_000_000) if device == "cuda" else (320, 600_000)
+def corpus_of_this_machine(folder: Path, *, small: bool) -> Corpus:
+    """Python sources of this machine, prepared by the real prepare.py with the vocabulary of a GPU profile, or a small one."""
+    vocab, most = (320, 600_000) if small else (8192, 12_000_000)
     text = folder / "text"
     text.mkdir()
     size = 0

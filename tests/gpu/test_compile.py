@@ -109,10 +109,10 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def report(card: str, gpu_harness: DeviceHarness) -> dict[str, Any]:
+def report(card: str, device_harness: DeviceHarness) -> dict[str, Any]:
     """What worked inside the sandbox, by name: its value, or the error."""
-    result = gpu_harness.run(replaced(TRAIN, "\ndef train(run):\n", TRIALS))
-    output = gpu_harness.output(result)
+    result = device_harness.run(replaced(TRAIN, "\ndef train(run):\n", TRIALS))
+    output = device_harness.output(result)
     assert result.outcome is Outcome.SCORED, (result.reason, result.traceback, output[-2000:])
     (line,) = (line for line in output.splitlines() if line.startswith("REPORT "))
     found: dict[str, Any] = json.loads(line.removeprefix("REPORT "))

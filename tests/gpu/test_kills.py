@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from core.model import Outcome
-from tests.gpu.support import BACK_S, MIB, NEAR, DeviceHarness, gpu_bytes, replaced
+from tests.fake_cuda import Cards
+from tests.gpu.support import BACK_S, MIB, NEAR, DeviceHarness, replaced
 from tests.product import TRAIN
 
-HELD = 1024 * MIB
+HELD = 512 * MIB
 MODEL = "    model = Bigram(run.vocab_size).to(run.device)\n"
 LONG = {"budget_s": 100.0}
 
@@ -44,32 +45,31 @@ def ended(process: psutil.Process) -> bool:
 
 def kill_and_look(harness: DeviceHarness, victim: psutil.Process, before: int) -> None:
     """Kill a process of a job that trains, and check what is left of the job."""
-    device = harness.device
-    if device == "cuda":
-        assert gpu_bytes(device) >= before + 0.9 * HELD, "the trainer holds memory before it is killed"
+    if harness.device == "cuda":
+        assert harness.gpu_bytes() >= before + 0.9 * HELD, "the trainer holds memory before it is killed"
     family = [process for process in harness.descendants() if process.pid != harness.process.pid]
     victim.send_signal(signal.SIGKILL)
     took = seconds_until(lambda: all(ended(process) for process in family), BACK_S)
     assert took <= BACK_S, f"{[process for process in family if not ended(process)]} outlive the kill"
-    took = seconds_until(lambda: gpu_bytes(device) <= before + NEAR, BACK_S)
-    assert took <= BACK_S, f"{(gpu_bytes(device) - before) / MIB:.0f} MiB of the card are still held"
+    took = seconds_until(lambda: harness.gpu_bytes() <= before + NEAR, BACK_S)
+    assert took <= BACK_S, f"{(harness.gpu_bytes() - before) / MIB:.0f} MiB of the card are still held"
 
 
 @pytest.mark.parametrize("who", ["trainer", "scorer"])
-def test_killed_in_training(gpu_harness: DeviceHarness, device: str, who: str) -> None:
-    before = gpu_bytes(device)
-    job = gpu_harness.submit(holding(device), **LONG)
-    gpu_harness.until_training(job)
-    kill_and_look(gpu_harness, getattr(gpu_harness, who), before)
-    outcome = gpu_harness.result(job).outcome
+def test_killed_in_training(device_harness: DeviceHarness, device: str, who: str) -> None:
+    before = device_harness.gpu_bytes()
+    job = device_harness.submit(holding(device), **LONG)
+    device_harness.until_training(job)
+    kill_and_look(device_harness, getattr(device_harness, who), before)
+    outcome = device_harness.result(job).outcome
     assert outcome is (Outcome.CRASH if who == "trainer" else Outcome.INTERRUPTED)
-    after = gpu_harness.run(TRAIN)
+    after = device_harness.run(TRAIN)
     assert after.outcome is Outcome.SCORED, after.reason
 
 
-def test_a_killed_fork_server_leaves_nothing(tiny_data: Path, tmp_path: Path, device: str) -> None:
-    before = gpu_bytes(device)
-    harness = DeviceHarness(tiny_data, tmp_path, device)
+def test_a_killed_fork_server_leaves_nothing(tiny_data: Path, tmp_path: Path, device: str, cards: Cards | None) -> None:
+    harness = DeviceHarness(tiny_data, tmp_path, device, cards)
+    before = harness.gpu_bytes()
     job = harness.submit(holding(device), **LONG)
     harness.until_training(job)
     kill_and_look(harness, psutil.Process(harness.process.pid), before)

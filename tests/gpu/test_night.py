@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from core import events as ev
-from core import journal, knobs
+from core import journal, knobs, measuring
 from core.model import Verdict
+from tests.fake_cuda import Cards
 from tests.gpu.support import shipped, written
 from tests.product import BETTER, ROOT, Product, edit
 
@@ -22,32 +23,36 @@ def measurements(product: Product) -> list[ev.Measured]:
     return [event for event in journal.read(product.logs / "r" / journal.NAME) if isinstance(event, ev.Measured)]
 
 
-def test_a_night_of_three(gpu_product: Product, device: str) -> None:
-    agent = gpu_product.script(BETTER, WORSE, CRASHING)
-    done = gpu_product(
-        *options(gpu_product, device, "tiny", 1.0), "--agent", agent, "--max-experiments", "3", timeout=170
+def test_a_night_of_three(device_product: Product, device: str) -> None:
+    agent = device_product.script(BETTER, WORSE, CRASHING)
+    done = device_product(
+        *options(device_product, device, "tiny", 1.0), "--agent", agent, "--max-experiments", "3", timeout=170
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    verdicts = [experiment.verdict for experiment in gpu_product.state().experiments.values()]
+    verdicts = [experiment.verdict for experiment in device_product.state().experiments.values()]
     assert verdicts == [Verdict.KEEP, Verdict.DISCARD, Verdict.CRASH], done.stdout
-    assert gpu_product.state().experiments[3].crash == "exception"
-    assert all(found.outcome == "scored" for found in measurements(gpu_product)[:-1])
-    assert gpu_product.strays() == []
+    assert device_product.state().experiments[3].crash == "exception"
+    assert all(found.outcome == "scored" for found in measurements(device_product)[:-1])
+    assert device_product.strays() == []
 
 
-def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(gpu_product: Product, device: str) -> None:
+def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(
+    device_product: Product, device: str, cards: Cards | None
+) -> None:
     """Three layers of the profile gpu-8: the baseline compiles, and what it compiled is handed to the next trainer."""
-    profile, budget_s = ("gpu-8", 5.0) if device == "cuda" else ("tiny", 1.0)
+    profile, budget_s = ("gpu-8", 5.0) if device == "cuda" and cards is None else ("tiny", 1.0)
     source = knobs.set_knobs((ROOT / "nanochat" / "train.py").read_text(), {"DEPTH": 3})
-    (gpu_product.root / "nanochat" / "train.py").write_text(source)
+    (device_product.root / "nanochat" / "train.py").write_text(source)
     line = written(shipped(profile, DEPTH=3), "MATRIX_LR")
-    agent = gpu_product.script(edit("Hardly any learning rate, to see that it loses.", (line, "MATRIX_LR = 1e-6")))
-    done = gpu_product(
-        *options(gpu_product, device, profile, budget_s), "--agent", agent, "--max-experiments", "1", timeout=170
+    agent = device_product.script(edit("Hardly any learning rate, to see that it loses.", (line, "MATRIX_LR = 1e-6")))
+    done = device_product(
+        *options(device_product, device, profile, budget_s), "--agent", agent, "--max-experiments", "1", timeout=170
     )
     assert done.returncode == 0, done.stdout + done.stderr
     baseline, candidate = (
-        next(m for m in measurements(gpu_product) if m.role == role) for role in ("baseline", "candidate")
+        next(m for m in measurements(device_product) if m.role == role) for role in ("baseline", "candidate")
     )
     assert candidate.outcome == "scored", candidate.reason
     assert candidate.parts["setup"] <= WARM_S, (baseline.parts, candidate.parts)
+    if device == "cuda" and cards is None:
+        assert (device_product.logs / "r" / measuring.COMPILED).is_dir(), "the baseline left its kernels"

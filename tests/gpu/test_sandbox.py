@@ -13,8 +13,8 @@ PARTS = ("none", "namespaces", "rights", "namespaces rights")
 
 
 @pytest.fixture(scope="module")
-def by_part(device: str) -> dict[str, Any]:
-    return in_child("parts", device=device)
+def by_part(real_device: str) -> dict[str, Any]:
+    return in_child("parts", device=real_device)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -31,16 +31,19 @@ def test_a_child_starts_the_driver_and_its_parent_stays_free_to_fork(card: str) 
     assert report["afterwards"].get("sum") == 512**3, report
 
 
-def test_out_of_memory_is_known_in_a_fork_of_a_process_that_read_the_card(device: str) -> None:
-    report = in_child("memory", device=device)
-    assert device == "cpu" or report["used"] > 0, "the driver's library tells the memory in use"
+def test_out_of_memory_is_known_in_a_fork_of_a_process_that_read_the_card(real_device: str) -> None:
+    report = in_child("memory", device=real_device)
+    assert real_device == "cpu" or report["used"] > 0, "the driver's library tells the memory in use"
     assert report["fork"].get("known") is True, report
     assert report["fork"]["seconds"] < 10
 
 
-@pytest.mark.skipif("microsoft" in platform.release().lower(), reason="WSL2 does not export GPU memory by descriptor")
 def test_memory_lent_by_descriptor_crosses_the_sandbox_and_the_copy_is_private(card: str) -> None:
     report = in_child("lend", device=card)
+    if "NotLent" in str(report.get("error")):
+        pytest.skip(
+            f"this driver does not lend memory by descriptor ({report['error']}); answers go through the host then"
+        )
     assert "error" not in report and "error" not in report["borrower"], report
     assert report["borrower"]["before"] == 0.0, "the borrower sees what the lender wrote"
     assert report["written"] == "written" and report["private"] == [7.0, 7.0, 7.0]
