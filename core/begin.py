@@ -12,7 +12,7 @@ import msgspec
 import psutil
 from msgspec.structs import replace
 
-from core import edits, journal, knobs, profiles, stats
+from core import compiling, edits, journal, knobs, profiles, stats
 from core import events as ev
 from core.frozen import Seal, freeze
 from core.journal import Journal, JournalError, Lock
@@ -223,6 +223,12 @@ def open_run(
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
     _check_data(config, chosen.new)
+    finding = compiling.check(project.root, quick=True) if config.device == "cuda" else None
+    if finding is not None and not chosen.new and config.compiles and not finding.works:
+        raise UsageError(
+            f"Run {config.name} compiles what it trains, which cannot be done now: {finding.words}. Its scores could not be "
+            f"compared with slower trainings. Nothing was changed. {finding.todo}."
+        )
     check_charter(project.program)  # before anything is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -243,9 +249,11 @@ def open_run(
             values, said = ({}, "") if parent_name else fitting(chosen.profile, source, repo)
         if state.config is None:
             base = repo.base()
-            config = replace(config, base_commit=base)
+            config = replace(config, base_commit=base, compiles=finding is None or finding.works)
             state.apply(record.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config))))
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
+        if chosen.new and finding is not None and not finding.works:
+            lab.record(ev.Notice(text=uncompiled(finding)))
         lab.watch_charter()
         if state.fit is None:
             lab.fit(source, values, state.config.base_commit if state.config else config.base_commit)
@@ -261,6 +269,14 @@ def open_run(
         lock.release()
         raise
     return lab, lock
+
+
+def uncompiled(finding: compiling.Finding) -> str:
+    """What a new run says on a machine where torch.compile cannot work."""
+    return (
+        f"torch.compile is off in this run, since {finding.words}. Trainings work, with about half the steps. "
+        f"{finding.todo}; then start a new run, since scores of the two cannot be compared."
+    )
 
 
 def _before(project: Project, folder: Path) -> str:

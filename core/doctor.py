@@ -9,12 +9,13 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from core import profiles, stats
+from core import compiling, profiles, stats
 from core.begin import machine
 from core.project import Project, data_folder, data_root, manifest, torch_build
 
@@ -38,14 +39,25 @@ class Check:
         return f"{self.status:<8} {self.name:<10} {self.words}{'. ' + self.todo if self.todo else ''}"
 
 
+@dataclass(frozen=True)
+class Torch:
+    """What the installed torch says of itself: how many GPUs it sees, and whether it is a build for AMD's."""
+
+    devices: int = 0
+    hip: bool = False
+
+
 def examine(project: Project) -> list[Check]:
-    """Look at everything, within a few seconds; nothing is changed."""
-    gpus = stats.gpu_memory()
+    """Look at everything; nothing is changed. Takes a few seconds, with a GPU up to a minute for a kernel that is compiled."""
+    gpus = stats.gpus()
     device, profile = machine()
+    checked, torch = _torch(len(gpus))
+    special = platform_check(gpus, torch, platform.release(), _model())
     return [
         _python(),
-        _torch(len(gpus)),
+        checked,
         Check("device", "ok", f"{device}, profile {profile.name}" + (f", {len(gpus)} GPU(s)" if gpus else "")),
+        *([special] if special else []),
         _memory(),
         _disk("logs", project.logs),
         _disk("data disk", data_root()),
@@ -53,6 +65,7 @@ def examine(project: Project) -> list[Check]:
         _tokenizer(data_folder("python", profile.vocab_size)),
         _git(project),
         _sandbox(project),
+        _compiler(project, device),
         Check("agents", "ok", "search is always there, script:FILE replays a list"),
         _ollama(),
     ]
@@ -66,17 +79,56 @@ def _python() -> Check:
     return Check("python", "ok", words)
 
 
-def _torch(gpus: int) -> Check:
-    code = "import torch; print(torch.__version__, torch.cuda.is_available())"
+def _torch(gpus: int) -> tuple[Check, Torch]:
+    code = (
+        "import json, torch; n = torch.cuda.device_count(); "
+        "print(json.dumps([torch.__version__, n if torch.cuda.is_available() else 0, bool(torch.version.hip)]))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Check("torch", "problem", f"cannot be imported: {last}", "rm -r .venv and make run install it anew")
-    version, cuda = done.stdout.split()
-    kind = "GPU works" if cuda == "True" else "CPU"
-    if gpus and cuda != "True":
-        return Check("torch", "problem", f"{version} does not see the GPU", "Install a CUDA build of torch 2.13")
-    return Check("torch", "ok", f"{version} ({kind}{', CPU build' if '+cpu' in torch_build() else ''})")
+        check = Check("torch", "problem", f"cannot be imported: {last}", "rm -r .venv and make run install it anew")
+        return check, Torch()
+    version, devices, hip = json.loads(done.stdout.strip().splitlines()[-1])
+    found = Torch(devices, hip)
+    kind = "GPU works" if devices else "CPU"
+    if gpus and not devices:
+        if "driver on your system is too old" in done.stderr:
+            return Check("torch", "problem", f"{version} needs a newer NVIDIA driver", "Install one"), found
+        return Check("torch", "problem", f"{version} does not see the GPU", "Install a CUDA build of torch 2.13"), found
+    return Check("torch", "ok", f"{version} ({kind}{', CPU build' if '+cpu' in torch_build() else ''})"), found
+
+
+def platform_check(gpus: Sequence[stats.Gpu], torch: Torch, release: str, model: str) -> Check | None:
+    """Return what is known of GPUs on this kind of machine; None for NVIDIA cards on Linux, which are the normal case.
+
+    `release`: of the kernel. `model`: what the device tree says of the machine, '' where there is none.
+    """
+    if torch.hip:
+        words = f"torch is a ROCm build and sees {torch.devices} GPU(s)"
+        todo = "AMD GPUs are untested; --device cuda tries one. Memory in other hands and heat are not seen"
+        return Check("platform", "note", words, todo)
+    if "jetson" in model.lower() or "tegra" in release.lower():
+        todo = "Jetsons are untested. The GPU shares the machine's memory, so choose a --profile and a small batch"
+        return Check("platform", "note", f"{model or 'an NVIDIA Jetson'}", f"{todo}; --device cuda tries it")
+    if torch.devices and not gpus:
+        todo = "Untested; --device cuda uses the first of them. Memory in other hands and heat are not seen"
+        return Check("platform", "note", f"torch sees {torch.devices} GPU(s), the driver's library (NVML) none", todo)
+    if any(gpu.uuid.startswith("MIG-") for gpu in gpus):
+        todo = "Untested. Each instance is one slot, with a profile by its own memory; load and clocks are not shown"
+        return Check("platform", "note", f"{len(gpus)} MIG instance(s) or GPU(s)", todo)
+    if gpus and "microsoft" in release.lower():
+        todo = "Untested. The driver does not tell which programs hold memory, so a game in Windows can disturb a run unseen"
+        return Check("platform", "note", "the GPU of WSL2", todo)
+    return None
+
+
+def _model() -> str:
+    """What the device tree says that this machine is."""
+    try:
+        return Path("/proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
 
 
 def _memory() -> Check:
@@ -136,6 +188,15 @@ def _sandbox(project: Project) -> Check:
         todo = "Runs are marked unprotected; a newer Linux kernel with Landlock helps"
         return Check("sandbox", "note", f"missing: {', '.join(found['missing'])}", todo)
     return Check("sandbox", "ok", f"Landlock {found['landlock_abi']}, process and network namespaces, seccomp")
+
+
+def _compiler(project: Project, device: str) -> Check:
+    if device != "cuda":
+        return Check("compiler", "ok", f"not checked: trainings compile on NVIDIA GPUs only, and this is {device}")
+    found = compiling.check(project.root)
+    if found.works:
+        return Check("compiler", "note" if found.slow else "ok", found.words, found.todo)
+    return Check("compiler", "problem", found.words, found.todo)
 
 
 def _ollama() -> Check:

@@ -56,10 +56,11 @@ class Executor(Protocol):
     async def close(self) -> None: ...
 
 
-def harness_environment(device: str, gpu: int | None = None) -> dict[str, str]:
+def harness_environment(device: str, gpu: int | None = None, *, compiles: bool = True) -> dict[str, str]:
     """Return a scrubbed environment: no keys, no tokens, nothing of the user's but where programs and libraries are.
 
     `gpu`: which of the usable GPUs the trainer sees, counted from 0; it sees no other. Raises ExecutorFailed where there is no such GPU.
+    `compiles`: whether torch.compile works; without it, it returns what it is given.
     """
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -67,6 +68,8 @@ def harness_environment(device: str, gpu: int | None = None) -> dict[str, str]:
     environment["AUTORESEARCH_DEVICE"] = device
     if device == "cuda" and gpu is not None:  # one slot a GPU: the trainer sees no other
         environment |= _one_card(gpu)
+    if not compiles:
+        environment["TORCHDYNAMO_DISABLE"] = "1"
     if device == "cuda":
         home = os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
         environment["HF_HUB_CACHE"] = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
@@ -100,11 +103,13 @@ def _one_card(gpu: int) -> dict[str, str]:
 class LocalExecutor:
     """A slot on this machine: one pre-imported harness process that is started once and serves job after job."""
 
-    def __init__(self, harness: Path, device: str, log: Path, gpu: int | None = None) -> None:
-        """`gpu`: which of the usable GPUs is this slot's, on a CUDA device. Raises ExecutorFailed where it has none."""
-        self._environment = harness_environment(
-            device, gpu
-        )  # once: a card that vanishes must not move others to this slot
+    def __init__(self, harness: Path, device: str, log: Path, gpu: int | None = None, *, compiles: bool = True) -> None:
+        """`gpu`: which of the usable GPUs is this slot's, on a CUDA device. Raises ExecutorFailed where it has none.
+
+        `compiles`: whether torch.compile works on this machine.
+        """
+        # Once: a card that vanishes must not move others to this slot.
+        self._environment = harness_environment(device, gpu, compiles=compiles)
         self._harness = harness
         self._log = log
         self._process: asyncio.subprocess.Process | None = None

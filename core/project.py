@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +124,19 @@ def torch_build() -> str:
         return ""
 
 
+def torch_devices() -> int:
+    """Return how many GPUs torch itself finds, 0 where it cannot be imported. Takes seconds: a process imports it.
+
+    Where the driver's library (NVML) shows none, there may still be some: on ROCm, and on some Jetsons.
+    """
+    code = "import torch; print(torch.cuda.device_count())"
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        return int(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return 0
+
+
 def lacking(device: str, gpu_count: int) -> str:
     """Why a GPU of that kind cannot be used here, as a clause; '' when nothing speaks against it."""
     if device == "mps":
@@ -132,7 +147,7 @@ def lacking(device: str, gpu_count: int) -> str:
         )
     if "+cpu" in torch_build():
         return f"the installed torch {torch_build()} is a CPU build"
-    return "" if gpu_count else "the driver shows no GPU"
+    return "" if gpu_count or torch_devices() else "neither the driver nor torch shows a GPU"
 
 
 def detect_device(gpu_count: int) -> str:

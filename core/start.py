@@ -98,7 +98,9 @@ def final(project: Project, name: str | None) -> None:
     options = Options(name=project.pick(name).name)
     chosen = begin.plan(project, options)
     lab, lock = begin.open_run(project, chosen, options, print_event)
-    executor = LocalExecutor(lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", gpu=0)
+    executor = LocalExecutor(
+        lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", 0, compiles=_compiles(lab)
+    )
 
     async def work() -> ev.Reported:
         try:
@@ -161,7 +163,13 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
 
     async def work() -> None:
         executors = [
-            LocalExecutor(lab.folder / "harness", config.device, lab.folder / f"harness-{index}.log", gpu=index)
+            LocalExecutor(
+                lab.folder / "harness",
+                config.device,
+                lab.folder / f"harness-{index}.log",
+                index,
+                compiles=_compiles(lab),
+            )
             for index in range(config.slots)
         ]
         loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
@@ -182,6 +190,11 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
         await loop.run()
 
     asyncio.run(work())
+
+
+def _compiles(lab: Laboratory) -> bool:
+    """As when the run began."""
+    return lab.state.config is None or lab.state.config.compiles
 
 
 def _summary(lines: Sequence[str]) -> None:

@@ -175,7 +175,8 @@ def chosen(found: Sequence[Sequence[Gpu]], setting: str | None) -> list[tuple[st
             match = list(found[int(word)][:1]) if int(word) < len(found) else []
         if len(match) != 1 or any(match[0] is gpu for _, gpu in left):
             break
-        left.append((word, match[0]))
+        whole = word.isdecimal() and not match[0].uuid.startswith("MIG-")
+        left.append((word if whole else match[0].uuid, match[0]))
     return left
 
 
@@ -206,10 +207,18 @@ def _gpu(nvml: Any, handle: object) -> Gpu:
         throttled=throttled(
             ask("nvmlDeviceGetCurrentClocksEventReasons") or ask("nvmlDeviceGetCurrentClocksThrottleReasons")
         ),
-        users=tuple(
-            (int(user.pid), int(user.usedGpuMemory or 0)) for user in ask("nvmlDeviceGetComputeRunningProcesses") or ()
-        ),
+        users=_users(ask("nvmlDeviceGetComputeRunningProcesses") or ()),
     )
+
+
+def _users(processes: Iterable[Any]) -> tuple[tuple[int, int], ...]:
+    """(pid, bytes) of each, with 0 bytes where the driver does not tell them (WSL2, containers)."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            size = process.usedGpuMemory
+            found.append((int(process.pid), size if isinstance(size, int) and 0 <= size < 1 << 63 else 0))
+    return tuple(found)
 
 
 def throttled(reasons: object) -> str:

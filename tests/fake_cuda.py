@@ -26,6 +26,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from importlib.abc import Loader
 from pathlib import Path
 from typing import Any
 
@@ -379,6 +380,14 @@ class Device:
 
     def take(self, size: int) -> None:
         """Charge an allocation. Raises torch.OutOfMemoryError, or what torch raises in its place where NVML was inherited open."""
+        self.check(size)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        self.reserved = max(self.reserved, self.live)
+        self.cards.hold(self.pid, self.index, self.reserved)
+
+    def check(self, size: int) -> None:
+        """Raise what `take` would."""
         import torch
 
         if size > (room := self._room()):
@@ -390,10 +399,6 @@ class Device:
                 f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. GPU 0 has a total capacity of {total / 2**30:.2f} GiB "
                 f"of which {room / 2**20:.2f} MiB is free."
             )
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        self.reserved = max(self.reserved, self.live)
-        self.cards.hold(self.pid, self.index, self.reserved)
 
     def give(self, size: int) -> None:
         """A storage is gone; its memory stays cached."""
@@ -417,10 +422,17 @@ class Block:
         self._device.give(self._size)
 
 
-class Triton(types.ModuleType):
-    """Looks installed, and is hidden from real compilers."""
+class Triton(Loader):
+    """Makes the package `triton` look installed to who asks the import system, as train.py does. Nobody can import it."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, self) if name == "triton" else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        raise ModuleNotFoundError("No module named 'triton'", name="triton")
 
 
+FACTORIES = frozenset({"empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange", "eye"})
 HOST = object()  # the mark of a storage that is known to be on the CPU
 MIXES = frozenset(
     {
@@ -543,6 +555,10 @@ def install(path: Path | str) -> Device:
             if "device" in kwargs:
                 if card:
                     device.use()
+                    if (
+                        name in FACTORIES
+                    ):  # what does not fit is not made: the machine may have less memory than the card
+                        device.check(func(*args, **kwargs | {"device": "meta"}).nbytes)
                 kwargs = kwargs | {"device": "cpu" if kwargs["device"] is not None else None}
             given = [*tensors(args), *tensors(list(kwargs.values()))]
             marks = [mark_of(tensor) for tensor in given]
@@ -571,12 +587,9 @@ def install(path: Path | str) -> Device:
         """A compiler traces what the CPU computes, without this mode."""
         mode.__exit__(None, None, None)
         device.compiling = True
-        hidden = sys.modules.pop("triton") if isinstance(sys.modules.get("triton"), Triton) else None
         try:
             yield
         finally:
-            if hidden is not None:
-                sys.modules["triton"] = hidden
             device.compiling = False
             mode.__enter__()
 
@@ -666,8 +679,6 @@ def install(path: Path | str) -> Device:
     if (
         cards.settings["triton"] and importlib.util.find_spec("triton") is None
     ):  # train.py compiles where it is installed
-        triton = Triton("triton")
-        triton.__spec__ = importlib.machinery.ModuleSpec("triton", None)
-        sys.modules["triton"] = triton
+        sys.meta_path.append(Triton())
     mode.__enter__()
     return device

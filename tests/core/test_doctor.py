@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from core import doctor
 from core.project import Project, find
+from core.stats import Gpu
+from tests.fake_cuda import make, plant, shadow
+from tests.product import ROOT
 
 
 def by_name(project: Project) -> dict[str, doctor.Check]:
@@ -27,6 +34,7 @@ def test_every_part_is_looked_at() -> None:
         "tokenizer",
         "git",
         "sandbox",
+        "compiler",
         "agents",
     }
     assert found["python"].status == found["torch"].status == "ok"
@@ -46,3 +54,48 @@ def test_an_ollama_server_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.getsockname()[1]}")
         assert by_name(find())["ollama"].status == "ok"
     assert by_name(find())["ollama"].status == "note"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "torch", "release", "model", "words"),
+    [
+        ([], doctor.Torch(0), "6.8.0", "", None),
+        ([Gpu("a", uuid="GPU-1")], doctor.Torch(1), "6.8.0", "", None),
+        ([], doctor.Torch(2, hip=True), "6.8.0", "", "ROCm build and sees 2"),
+        ([], doctor.Torch(1), "6.8.0", "", "NVML) none"),
+        ([Gpu("Orin")], doctor.Torch(1), "5.15.0-tegra", "NVIDIA Jetson Orin Nano", "Jetson Orin Nano"),
+        ([Gpu("a", uuid="MIG-1")], doctor.Torch(1), "6.8.0", "", "1 MIG instance"),
+        ([Gpu("a", uuid="GPU-1")], doctor.Torch(1), "5.15.0-microsoft-standard-WSL2", "", "WSL2"),
+    ],
+)
+def test_machines_of_which_little_is_known(
+    gpus: list[Gpu], torch: doctor.Torch, release: str, model: str, words: str | None
+) -> None:
+    found = doctor.platform_check(gpus, torch, release, model)
+    assert (found is None) == (words is None)
+    if found is not None and words is not None:
+        assert found.status == "note" and words in found.words and "ntested" in found.todo
+
+
+def test_on_a_gpu_a_kernel_is_compiled(tmp_path: Path) -> None:
+    """The command as a user types it, on a fake card: every line is there, and no line is a traceback."""
+    cards = make(tmp_path / "cards")
+    root = tmp_path / "tree"
+    shutil.copytree(ROOT / "nanochat", root / "nanochat", ignore=shutil.ignore_patterns("__pycache__"))
+    plant(root, cards)
+    environment = os.environ | {"PYTHONPATH": f"{shadow(tmp_path / 'shadow', cards)}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "core.cli", "doctor"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    lines = {line.split()[1]: line for line in done.stdout.splitlines()}
+    assert "Traceback" not in done.stdout + done.stderr
+    assert lines["device"].startswith("ok") and "cuda, profile gpu-8, 1 GPU(s)" in lines["device"]
+    assert "GPU works" in lines["torch"]
+    assert lines["compiler"].startswith("ok") and "compiled and ran on Fake GPU 0" in lines["compiler"], lines[
+        "compiler"
+    ]

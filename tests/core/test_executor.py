@@ -91,7 +91,7 @@ def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, ["0", "1"]),
         ("1,0", ["1", "0"]),
         ("1", ["1"]),
-        ("GPU-00000001", ["GPU-00000001"]),
+        ("GPU-00000001", ["GPU-00000001-fake"]),
         ("0,7", ["0"]),
         ("", []),
     ],

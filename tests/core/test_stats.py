@@ -46,7 +46,7 @@ def test_hidden_gpus_do_not_count(setting: str | None, names: str) -> None:
     [
         (None, ["MIG-1", "MIG-2", "1"], "abc"),
         ("MIG-2", ["MIG-2"], "b"),
-        ("0,1", ["0", "1"], "ac"),
+        ("0,1", ["MIG-1", "1"], "ac"),
         ("MIG-2,1", ["MIG-2", "1"], "bc"),
     ],
 )

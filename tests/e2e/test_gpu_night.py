@@ -1,0 +1,72 @@
+"""A night on a fake CUDA device: real command line, real git, real sandbox with the rights of a GPU trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from core import events as ev
+from core import journal
+from core.model import CrashClass, Verdict
+from tests.e2e.conftest import end
+from tests.fake_cuda import GIB, make
+from tests.product import BETTER, TRAIN, Product, build, edit, harmless, until
+
+Event = TypeVar("Event")
+WORSE = edit("Steps that come to nothing, to see that they lose.", ("1e-5", "10.0"))
+HUNGRY = edit(
+    "A table that no card holds.",
+    ("    return model", "    torch.zeros(9 << 30, dtype=torch.uint8, device=run.device)\n    return model"),
+)
+
+
+def recorded(product: Product, kind: type[Event]) -> list[Event]:
+    """The events of one kind in the journal."""
+    return [event for event in journal.read(product.logs / "r" / journal.NAME) if isinstance(event, kind)]
+
+
+def test_a_night_on_one_card(gpu_product: Product) -> None:
+    """A keep, a discard, an edit that runs out of memory, and one after it. Two slots are more than the card has."""
+    assert gpu_product.cards is not None
+    script = gpu_product.script(BETTER, WORSE, HUNGRY, harmless(1))
+    done = gpu_product.run("--agent", script, "--slots", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    state = gpu_product.state()
+    found = {number: experiment.verdict for number, experiment in state.experiments.items()}
+    assert found[1] is Verdict.KEEP and found[2] is Verdict.DISCARD and found[3] is Verdict.CRASH, done.stdout
+    assert state.experiments[3].crash == CrashClass.OUT_OF_MEMORY and 4 in found
+    assert state.config is not None and (state.config.device, state.config.slots) == ("cuda", 1)
+    assert any("room for 1" in notice.text for notice in recorded(gpu_product, ev.Notice))
+    assert state.baseline is not None and 1 << 20 < state.baseline.peak_memory < GIB, "as the driver tells it"
+    assert gpu_product.cards.users(0) == {} and gpu_product.strays() == []
+
+
+def test_a_baseline_that_runs_out_of_memory_is_fitted_again(tmp_path: Path, prepared: tuple[Path, Path]) -> None:
+    """Half the rows a forward pass, until they fit."""
+    train = TRAIN.replace("BATCH = 8", "BATCH_SIZE = 256").replace("run.batches(BATCH,", "run.batches(BATCH_SIZE,")
+    product = build(tmp_path, prepared, make(tmp_path / "cards", memory=11 << 20), train)
+    try:
+        done = product.run("--agent", product.script(harmless(1)))
+        assert done.returncode == 0, done.stdout + done.stderr
+        state = product.state()
+        assert [event.knobs for event in recorded(product, ev.Fit)] == [{}, {"BATCH_SIZE": 128}]
+        assert state.baseline is not None and state.experiments[1].verdict is not None
+        assert state.experiments[1].verdict is not Verdict.CRASH
+    finally:
+        end(product)
+
+
+def test_memory_in_other_hands_is_not_the_idea_s_fault(gpu_product: Product) -> None:
+    """Another program takes the card after the baseline: what it disturbed is run again when it is gone."""
+    assert gpu_product.cards is not None
+    cards = gpu_product.cards
+    running = gpu_product.start(*gpu_product.options(), "--agent", gpu_product.script(BETTER))
+    until(lambda: (gpu_product.logs / "r" / journal.NAME).exists() and gpu_product.state().baseline, "a baseline")
+    cards.occupy(GIB)
+    until(lambda: [m for m in recorded(gpu_product, ev.Measured) if m.disturbed], "a disturbed experiment")
+    cards.occupy(0)
+    output, _ = running.communicate(timeout=200)
+    assert running.returncode == 0, output
+    first = next(m for m in recorded(gpu_product, ev.Measured) if m.number == 1)
+    assert "another process took 1.1 GB of the GPU" in first.disturbed
+    assert gpu_product.state().experiments[1].verdict is Verdict.KEEP, output
