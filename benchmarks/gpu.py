@@ -249,7 +249,7 @@ class Harness:
             began = first_message
         if result.outcome is not Outcome.SCORED:
             late = "" if done else f" after {limit_s:.0f} s, since the time of the benchmark is over"
-            reason = result.reason or "no reason given"
+            reason = (result.reason or "no reason given").replace("--budget", "--seconds")
             raise Refused(result.crash, f"The experiment {name!r} ended as {result.outcome.value}{late}: {reason}.")
         return Experiment(result, time.monotonic() - began, exam_tokens, Path(job.out, COMPILED))
 

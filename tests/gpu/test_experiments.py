@@ -32,7 +32,7 @@ def test_a_whole_experiment_with_its_preflight_is_scored(device_harness: DeviceH
     assert result.outcome is Outcome.SCORED and result.val_bpb is not None, (result.reason, result.traceback)
     assert 1.0 < result.val_bpb < 8.0 and result.steps > 3
     assert {"preflight", "setup", "training", "scoring", "cleanup"} <= set(result.parts)
-    assert result.peak_memory > 50 * MIB, "the card's own context is counted"
+    assert result.peak_memory > MIB, "the context on the card is counted"
 
 
 @pytest.mark.parametrize("name", OUT_OF_MEMORY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from core import events as ev
 from core import journal, knobs, measuring
 from core.model import Verdict
-from tests.fake_cuda import Cards
 from tests.gpu.support import shipped, written
 from tests.product import BETTER, ROOT, Product, edit
 
@@ -36,17 +35,20 @@ def test_a_night_of_three(device_product: Product, device: str) -> None:
     assert device_product.strays() == []
 
 
-def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(
-    device_product: Product, device: str, cards: Cards | None
-) -> None:
+def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(device_product: Product, real_device: str) -> None:
     """Three layers of the profile gpu-8: the baseline compiles, and what it compiled is handed to the next trainer."""
-    profile, budget_s = ("gpu-8", 5.0) if device == "cuda" and cards is None else ("tiny", 1.0)
+    profile, budget_s = ("gpu-8", 5.0) if real_device == "cuda" else ("tiny", 1.0)
     source = knobs.set_knobs((ROOT / "nanochat" / "train.py").read_text(), {"DEPTH": 3})
     (device_product.root / "nanochat" / "train.py").write_text(source)
     line = written(shipped(profile, DEPTH=3), "MATRIX_LR")
     agent = device_product.script(edit("Hardly any learning rate, to see that it loses.", (line, "MATRIX_LR = 1e-6")))
     done = device_product(
-        *options(device_product, device, profile, budget_s), "--agent", agent, "--max-experiments", "1", timeout=170
+        *options(device_product, real_device, profile, budget_s),
+        "--agent",
+        agent,
+        "--max-experiments",
+        "1",
+        timeout=170,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     baseline, candidate = (
@@ -54,5 +56,5 @@ def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(
     )
     assert candidate.outcome == "scored", candidate.reason
     assert candidate.parts["setup"] <= WARM_S, (baseline.parts, candidate.parts)
-    if device == "cuda" and cards is None:
+    if real_device == "cuda":
         assert (device_product.logs / "r" / measuring.COMPILED).is_dir(), "the baseline left its kernels"
