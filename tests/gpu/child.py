@@ -6,7 +6,6 @@ What is tried here needs processes that fork before CUDA is used, which a test p
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional
 
-from nanochat import gpu, sandbox, trainer
+from nanochat import cuda_driver, gpu, sandbox, trainer
 
 Report = dict[str, Any]
 HUGE = 10**12  # bytes that no card has
@@ -77,8 +76,9 @@ def synchronize(device: str) -> None:
 
 def multiply(device: str) -> Report:
     ones = torch.ones(512, 512, device=device)
-    low = torch.ones(64, 64, device=device, dtype=torch.bfloat16)
-    return {"sum": float((ones @ ones).sum()), "bf16": float((low @ low).sum())}
+    fast = device == "cpu" or torch.cuda.get_device_capability()[0] >= 8  # as train.py decides
+    low = torch.ones(64, 64, device=device, dtype=torch.bfloat16 if fast else torch.float32)
+    return {"sum": float((ones @ ones).sum()), "low": float((low @ low).sum())}
 
 
 def parts(device: str) -> Report:
@@ -93,18 +93,13 @@ def parts(device: str) -> Report:
 
 
 def start_driver(device: str) -> Report:
-    """A short-lived child starts the driver, so that its device nodes exist; this process and its forks stay as they were."""
-    child = os.fork()
-    if child == 0:
-        code = 255
-        try:
-            code = min(code, ctypes.CDLL("libcuda.so.1").cuInit(0))
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """What the fork server does for a GPU before it forks: start the driver in a child, import the compiler."""
+    child = cuda_driver.start()
+    sandbox.preload(device)
+    driver = cuda_driver.finish(child)
     initialised = torch.cuda.is_initialized()
     return {
-        "code": code,
+        "error": None if driver is not None and driver.error == 0 else f"the driver answered {driver}",
         "nodes": sorted(path.name for path in Path("/dev").glob("nvidia*")),
         "initialised_here": initialised,
         "threads": len(os.listdir("/proc/self/task")),
@@ -168,6 +163,7 @@ def _lend(end: socket.socket, shape: tuple[int, ...], nbytes: int, device: str) 
     from nanochat.lent import DeviceMemory
 
     lent = DeviceMemory.create(nbytes)
+    assert lent.descriptor is not None
     view = lent.tensor(shape)
     view.zero_()
     synchronize(device)

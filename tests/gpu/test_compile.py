@@ -24,8 +24,9 @@ def loss(x, w, y, scale):
 
 
 def compiled(scale):
-    x = torch.randn(256, 512, device="cuda", dtype=torch.bfloat16)
-    w = torch.randn(512, 512, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    dtype = torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float32
+    x = torch.randn(256, 512, device="cuda", dtype=dtype)
+    w = torch.randn(512, 512, device="cuda", dtype=dtype, requires_grad=True)
     y = torch.randint(0, 512, (256,), device="cuda")
     value = torch.compile(loss, dynamic=False)(x, w, y, scale)
     value.backward()
