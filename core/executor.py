@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from core import stats
-from core.model import Job, Result
+from core.model import Job, Outcome, Result
 
 Update = Callable[[dict[str, Any]], None]
 
@@ -33,6 +33,13 @@ CPU_SETTINGS = {  # measured: +18 to 34% tokens/s by the malloc settings; no spi
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
 }
+
+
+# What CUDA says where the card or its driver is gone: no train.py does that, and every one after it would fail alike.
+GPU_GONE = (
+    "No CUDA GPUs are available", "CUDA driver initialization failed", "CUDA unknown error", "CUDA error: unknown error",
+    "no CUDA-capable device is detected", "CUDA-capable device(s) is/are busy or unavailable", "uncorrectable ECC error",
+)  # fmt: skip
 
 
 class ExecutorFailed(Exception):
@@ -143,9 +150,15 @@ class LocalExecutor:
             if message.get("event") == "result" and message.get("job") == job.id:
                 message.pop("event")
                 try:
-                    return msgspec.convert(message, Result)
+                    result = msgspec.convert(message, Result)
                 except msgspec.ValidationError as error:
                     raise ExecutorFailed(f"The harness gave an unreadable result for job {job.id}: {error}") from error
+                if result.outcome is Outcome.CRASH and any(words in result.reason for words in GPU_GONE):
+                    raise ExecutorFailed(
+                        f"The GPU cannot be used ({result.reason}); the experiment is run again. `nvidia-smi` shows whether the "
+                        "driver still sees it; after an update of the driver only a restart of the machine helps."
+                    )
+                return result
             if message.get("job") == job.id:
                 update(message)
 

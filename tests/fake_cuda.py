@@ -36,8 +36,11 @@ import numpy as np
 SETTINGS, ROWS = 1 << 16, 512  # bytes of settings, rows (pid, card, bytes) of the ledger
 SIZE = SETTINGS + ROWS * 24
 GIB = 1 << 30
-FUTURE = "from __future__ import annotations\n"
-STARTED = ("nursery.py", "compile_check.py")  # modules that are started as processes of their own
+# Modules that are started as processes of their own, and after which line the device is there.
+STARTED = (
+    ("nursery.py", "from __future__ import annotations\n", ""),
+    ("compile_check.py", "    import torch\n\n", "    "),  # its quick look needs no torch
+)
 HOOK = """
 import importlib.util
 import sys
@@ -146,12 +149,12 @@ def plant(root: Path, cards: Cards) -> None:
     """
     package = root / "nanochat"
     (package / "fake_cuda.py").write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    for name in STARTED:
+    for name, before, indent in STARTED:
         if (package / name).exists():
             source = (package / name).read_text(encoding="utf-8")
-            assert source.count(FUTURE) == 1
-            line = f"from nanochat import fake_cuda\n\nfake_cuda.install({str(cards.path)!r})\n"
-            (package / name).write_text(source.replace(FUTURE, FUTURE + line), encoding="utf-8")
+            assert source.count(before) == 1, f"{name} begins otherwise now"
+            lines = f"{indent}from nanochat import fake_cuda\n\n{indent}fake_cuda.install({str(cards.path)!r})\n"
+            (package / name).write_text(source.replace(before, before + lines), encoding="utf-8")
 
 
 def shadow(folder: Path, cards: Cards, torch: str = "2.13.0+cu130") -> Path:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.fake_cuda import Cards
+
 Reply = dict[str, Any] | str  # a JSON object to answer with, or a text
 MODEL = "tiny-coder:1.5b"
 
@@ -32,9 +34,37 @@ class Script:
     stumbles: int = 0  # so many answers go wrong by the mishap, the next ones do not
     pulls: str = ""  # what goes wrong with a pull
     closed: int = 0  # answers that the client did not hear to their end
+    cards: Cards | None = None  # whose first card a loaded model sits on
+    vram: int = 0  # bytes of it
+    frees_s: float | None = 0.0  # how long the memory stays taken after the model has left; None: for good
+    freed: list[float] = field(default_factory=list)  # when it was free again, as time.time()
     requests: list[dict[str, Any]] = field(default_factory=list)
     loaded: set[str] = field(default_factory=set)
     log: list[tuple[str, float]] = field(default_factory=list)
+
+    def load(self, model: str) -> None:
+        self.loaded.add(model)
+        if self.cards is not None:
+            self.cards.occupy(self.vram)
+
+    def unload(self, model: str) -> None:
+        """The list of loaded models is ahead of the driver."""
+        there = model in self.loaded
+        self.loaded.discard(model)
+        if not there or self.cards is None or self.frees_s is None:
+            return
+        if self.frees_s == 0:
+            self._free()
+            return
+        timer = threading.Timer(self.frees_s, self._free)
+        timer.daemon = True
+        timer.start()
+
+    def _free(self) -> None:
+        assert self.cards is not None
+        if not self.loaded:  # it may have been asked again
+            self.cards.occupy(0)
+            self.freed.append(time.time())
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -88,7 +118,8 @@ class Handler(BaseHTTPRequestHandler):
             )
         elif self.path == "/api/ps":
             loaded = [name if ":" in name else f"{name}:latest" for name in script.loaded]
-            self._json({"models": [{"model": name, "name": name} for name in loaded]})
+            size = {"size_vram": script.vram} if script.cards is not None else {}
+            self._json({"models": [{"model": name, "name": name, **size} for name in loaded]})
         else:
             self._json({"error": "not found"}, 404)
 
@@ -109,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"model_info": info, "capabilities": list(script.capabilities), "details": details})
         elif self.path == "/api/generate" and body.get("keep_alive") == 0:
             if not script.sticky:
-                script.loaded.discard(body["model"])
+                script.unload(body["model"])
             self._json({"model": body["model"], "response": "", "done": True, "done_reason": "unload"})
         elif self.path == "/api/chat":
             self._chat(body)
@@ -136,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
     def _chat(self, body: dict[str, Any]) -> None:
         script = self.script
         script.requests.append(body)
-        script.loaded.add(body["model"])
+        script.load(body["model"])
         mishap = script.mishap
         if script.stumbles:
             script.stumbles -= 1

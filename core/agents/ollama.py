@@ -21,7 +21,7 @@ from core.agents.models import MOST, Installed, address, billions, described, fa
 from core.agents.prompt import ANSWER_TOKENS, Message
 from core.agents.tiers import first
 
-FREED_BYTES = 200_000_000  # so much less in use means that the weights are gone
+FREED_BYTES = 200_000_000  # so much less in use means that the weights are gone; half of them where they are smaller
 KEEP = "15m"
 
 
@@ -56,6 +56,7 @@ class Ollama:
         self._on_gpu, self._no_gpu = on_gpu, no_gpu
         self._held = False  # asked since it was last released
         self._foreign = self._stuck = self._told = False  # see `_look` and `release`
+        self._lags = False  # the driver did not show its memory as free the last time
 
     async def context(self, least: int) -> int:
         """Constant, but for one enlargement: another one makes the server load the model again."""
@@ -120,11 +121,22 @@ class Ollama:
         self._held = True
 
     async def _loaded(self) -> bool:
+        return await self._weight() is not None
+
+    async def _weight(self) -> int | None:
+        """Bytes of GPU memory that the model has, by the server; FREED_BYTES where it does not say, None while it is not loaded."""
         running = await asyncio.wait_for(self._client.ps(), self._patience.idle_s)
-        return any(full(model.model or "") == full(self._model) for model in running.models)
+        for model in running.models:
+            if full(model.model or "") == full(self._model):
+                return FREED_BYTES if model.size_vram is None else int(model.size_vram)
+        return None
 
     async def release(self, phase: Ear) -> str:
-        """Unload the model where it sits on the training GPU, and wait until the server says so, for a bounded time."""
+        """Unload the model where it sits on the training GPU; wait until the server and then the driver say that it is gone.
+
+        Both waits are bounded. Returns a sentence where training starts beside what is left, once until it is gone again.
+        Raises AgentFailed where the server keeps the model.
+        """
         if not self._on_gpu or not self._held:
             return ""
         self._held = False
@@ -136,17 +148,24 @@ class Ollama:
             )  # fmt: skip
         before, self._stuck = _gpu_bytes(), True
         try:
+            weight = await self._weight() or 0
             phase(f"unloading {self._model}")
             await self._unload()
             self._stuck = False
             phase("waiting for GPU memory")
-            await self._freed(before)
+            lagged, self._lags = self._lags, not await self._freed(before, min(FREED_BYTES, weight // 2))
         except asyncio.CancelledError:
             self._held = True  # asked once more at the end of the run
             raise
         except Exception as error:
             raise failure(error, self._host, self._model) from error
-        return ""
+        if not self._lags or lagged:
+            return ""
+        return (
+            f"{self._model} was unloaded, but {self._patience.freed_s:g} s later the driver still shows its memory in use "
+            f"({_gpu_bytes() / 1e9:.1f} GB on the GPU). Training goes on beside it and may run out of memory; "
+            f"`nvidia-smi` shows who holds it."
+        )
 
     async def _unload(self) -> None:
         limit = self._patience.unload_s
@@ -157,13 +176,17 @@ class Ollama:
                 raise AgentFailed(f"Ollama keeps {self._model} loaded for {limit:g} s; training goes on beside it.")
             await asyncio.sleep(0.2)
 
-    async def _freed(self, before: int) -> None:
-        """The server's list is ahead of the driver by up to some seconds."""
+    async def _freed(self, before: int, size: int) -> bool:
+        """Wait until `size` bytes less than `before` are in use: the server's list is ahead of the driver by up to some seconds.
+
+        Returns False where that did not happen in time. Where the driver says nothing there is nothing to wait for.
+        """
         deadline = time.monotonic() + self._patience.freed_s
-        while before and _gpu_bytes() > before - FREED_BYTES:
-            await asyncio.sleep(0.2)
+        while before and size and _gpu_bytes() > before - size:
             if time.monotonic() > deadline:
-                return
+                return False
+            await asyncio.sleep(0.2)
+        return True
 
 
 def _gpu_bytes() -> int:

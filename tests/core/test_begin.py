@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from core import events as ev
+from core import stats
 from core.begin import Options, fitting, fitting_slots, plan
 from core.journal import Journal, Lock
 from core.knobs import set_knobs
 from core.model import RunConfig
 from core.profiles import named
-from core.project import Project
+from core.project import Project, UsageError
 from core.repository import Repository
+from tests.fake_cuda import Cards, Nvml, make, shadow
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text(encoding="utf-8")
 
@@ -101,3 +105,37 @@ def test_which_run_goes_on(tmp_path: Path) -> None:
 def test_one_experiment_a_gpu(wanted: int, device: str, cards: list[str] | None, slots: int) -> None:
     found, words = fitting_slots(wanted, device, cards)
     assert found == slots and bool(words) == (slots < wanted)
+
+
+@pytest.fixture
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cards]:
+    """Two fake cards, as the driver's library and a GPU build of torch show them to this process."""
+    made = make(tmp_path / "cards", cards=2)
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(made))
+    monkeypatch.syspath_prepend(str(shadow(tmp_path / "shadow", made)))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    stats._nvml.cache_clear()
+    yield made
+    stats._nvml.cache_clear()
+
+
+def test_a_run_that_goes_on_with_fewer_cards(tmp_path: Path, cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its slots follow the cards that are left, and without any it waits for them to come back."""
+    project = Project(tmp_path, tmp_path / "logs")
+    new = plan(project, Options(name="a"))
+    assert (new.config.device, new.config.slots, new.said) == ("cuda", 2, "")
+    assert plan(project, Options(name="a", slots=5)).config.slots == 2
+    (project.logs / "a").mkdir(parents=True)
+    record = Journal(project.logs / "a")
+    record.open()
+    record.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(new.config)))
+    record.close()
+    assert plan(project, Options(name="a")).said == ""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    left = plan(project, Options(name="a"))
+    assert left.config.slots == 1 and "2 experiments at once" in left.said and not left.new
+    asked = plan(project, Options(name="a", slots=3))
+    assert asked.config.slots == 1 and "3 experiments at once" in asked.said
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UsageError, match=r"Run a trains on cuda, which cannot be used now: .* Nothing was changed"):
+        plan(project, Options(name="a"))

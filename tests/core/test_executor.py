@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
 from core import stats
 from core.executor import ExecutorFailed, LocalExecutor, harness_environment
 from core.model import Job, Outcome
-from tests.fake_cuda import Nvml, make
+from tests.fake_cuda import Nvml, make, plant
 from tests.product import ROOT, TRAIN
 
 
@@ -78,6 +80,29 @@ async def test_a_harness_that_is_killed_is_a_sentence_and_the_next_job_runs(
     await asyncio.to_thread(psutil.wait_procs, [nursery], 10)
     assert (await executor.run(job(tmp_path, tiny_data, "next"), seen.append)).outcome is Outcome.SCORED
     await executor.close()
+
+
+async def test_a_card_that_is_gone_is_no_fault_of_the_idea(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver was updated under it, or it fell off the bus. The job can be run again when it is back."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    cards, tree = make(tmp_path / "cards"), tmp_path / "tree"
+    shutil.copytree(ROOT / "nanochat", tree / "nanochat", ignore=shutil.ignore_patterns("__pycache__"))
+    plant(tree, cards)
+    executor = LocalExecutor(tree, "cuda", tmp_path / "harness.log", gpu=0)
+    there = cards.settings["cards"]
+    cards.change(cards=[])
+    with pytest.raises(ExecutorFailed, match=r"GPU cannot be used .* is run again"):
+        await executor.run(on_gpu(job(tmp_path, tiny_data, "gone")), lambda message: None)
+    cards.change(cards=there)
+    result = await executor.run(on_gpu(job(tmp_path, tiny_data, "back")), lambda message: None)
+    assert result.outcome is Outcome.SCORED, result.reason
+    await executor.close()
+
+
+def on_gpu(job: Job) -> Job:
+    return msgspec.structs.replace(job, device="cuda", setup_s=10.0)
 
 
 def test_the_environment_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:

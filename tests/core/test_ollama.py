@@ -6,14 +6,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import edits
+from core import edits, stats
 from core.agents import chat
 from core.agents.base import AgentFailed, Context, Past, listen
 from core.agents.chat import LanguageModel, Patience, Unusable
@@ -21,6 +23,7 @@ from core.agents.counting import Counting
 from core.agents.models import address, full, installed, pick, sized
 from core.agents.ollama import Ollama, _patient
 from core.model import Proposal, Verdict
+from tests.fake_cuda import GIB, Cards, Nvml, make
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import ROOT, TRAIN
 
@@ -362,6 +365,58 @@ async def test_a_model_that_somebody_else_uses_stays_and_that_is_said_once() -> 
         await agent.propose(context())
         await agent.release()
         assert not script.loaded and script.requests[-1]["keep_alive"] == "15m"
+
+
+@pytest.fixture
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cards]:
+    """One fake card of 8 GiB, as the driver's library shows it to this process."""
+    made = make(tmp_path / "cards")
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(made))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    stats._nvml.cache_clear()
+    yield made
+    stats._nvml.cache_clear()
+
+
+@pytest.mark.parametrize("vram", [100_000_000, 5 * GIB])
+async def test_memory_that_is_freed_late_is_waited_for(cards: Cards, vram: int) -> None:
+    script = Script(good, cards=cards, vram=vram, frees_s=1.0)
+    with serving(script) as url:
+        agent, told = model(url, on_gpu=True, patience=Patience(freed_s=60))
+        await agent.propose(context())
+        assert stats.gpus()[0].memory_used == vram
+        await agent.release()
+    assert len(script.freed) == 1 and stats.gpus()[0].memory_used == 0
+    assert not any("still shows" in words for words in told)
+
+
+async def test_memory_that_is_never_freed_is_said_once_and_not_waited_for_without_end(cards: Cards) -> None:
+    script = Script(good, cards=cards, vram=5 * GIB, frees_s=None)
+    with serving(script) as url:
+        agent, told = model(url, on_gpu=True, patience=Patience(freed_s=0.3))
+        for _ in range(2):
+            await agent.propose(context())
+            await agent.release()
+        (said,) = [words for words in told if "still shows its memory in use" in words]
+        assert "5.4 GB" in said and "nvidia-smi" in said
+        script.frees_s = 0.0
+        await agent.propose(context())
+        await agent.release()
+        assert stats.gpus()[0].memory_used == 0
+        script.frees_s = None
+        await agent.propose(context())
+        await agent.release()
+    assert len([words for words in told if "still shows" in words]) == 2, "it had been free in between"
+
+
+async def test_a_model_that_runs_on_the_cpu_leaves_no_memory_to_wait_for(cards: Cards) -> None:
+    cards.occupy(GIB, pid=1)
+    script = Script(good, cards=cards, vram=0)
+    with serving(script) as url:
+        agent, told = model(url, on_gpu=True, patience=Patience(freed_s=500))
+        await agent.propose(context())
+        await agent.release()
+    assert not any("still shows" in words for words in told)
 
 
 async def test_a_server_that_was_never_reached_is_not_asked_to_unload() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core import events as ev
 from core import journal
 from core.model import CrashClass, Verdict
 from tests.e2e.conftest import end
 from tests.fake_cuda import GIB, make
+from tests.ollama_server import MODEL, Script, serving
 from tests.product import BETTER, TRAIN, Product, build, edit, harmless, until
 
 Event = TypeVar("Event")
@@ -70,3 +73,64 @@ def test_memory_in_other_hands_is_not_the_idea_s_fault(gpu_product: Product) -> 
     first = next(m for m in recorded(gpu_product, ev.Measured) if m.number == 1)
     assert "another process took 1.1 GB of the GPU" in first.disturbed
     assert gpu_product.state().experiments[1].verdict is Verdict.KEEP, output
+
+
+def better(body: dict[str, Any], count: int) -> dict[str, Any] | str:
+    """The idea of BETTER, in the form that a larger model is asked for; a knob in that of a small one."""
+    form = body.get("format") or {}
+    if "goals" in form.get("properties", {}):
+        return {"goals": ["lowest val_bpb"], "directions": [], "avoid": []}
+    if "anyOf" in form:
+        one = form["anyOf"][count % len(form["anyOf"])]["properties"]
+        return {"hypothesis": "h", "knob": one["knob"]["const"], "move": one["move"]["enum"][0]}
+    return {"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": f"LR = {0.02 + count / 100:.2f} "}]}
+
+
+def test_training_waits_until_the_model_s_memory_is_free(gpu_product: Product) -> None:
+    """Ollama says that the model is gone a second before the driver does."""
+    script = Script(better, cards=gpu_product.cards, vram=3 * GIB, frees_s=1.0)
+    with serving(script) as url:
+        gpu_product.env["OLLAMA_HOST"] = url
+        done = gpu_product.run("--agent", f"ollama:{MODEL}", "--max-experiments", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    launched = [event for event in recorded(gpu_product, ev.Launched) if event.number == 1]
+    assert script.freed and launched[0].t >= script.freed[0], "its memory was free before it trained"
+    found = [event for event in recorded(gpu_product, ev.Measured) if event.number == 1]
+    assert found and not any(event.disturbed for event in found)
+    assert gpu_product.state().experiments[1].agent == f"ollama:{MODEL}"
+
+
+def test_memory_that_the_model_never_gives_back_is_said_and_the_night_goes_on(gpu_product: Product) -> None:
+    script = Script(better, cards=gpu_product.cards, vram=150 << 20, frees_s=None)
+    with serving(script) as url:
+        gpu_product.env["OLLAMA_HOST"] = url
+        done = gpu_product.run("--agent", f"ollama:{MODEL}", "--max-experiments", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any("still shows its memory in use" in notice.text for notice in recorded(gpu_product, ev.Notice))
+    assert gpu_product.state().experiments[1].verdict in (Verdict.KEEP, Verdict.DISCARD)
+
+
+def test_without_a_compiler_the_night_goes_on_uncompiled(gpu_product: Product) -> None:
+    """It is said at the start, and the trainer's torch.compile does nothing."""
+    assert gpu_product.cards is not None
+    tools = gpu_product.root.parent / "tools"
+    tools.mkdir()
+    (tools / "git").symlink_to(str(shutil.which("git")))
+    gpu_product.env["PATH"] = str(tools)
+    shown = edit(
+        "Show the setting.",
+        (
+            "    return model",
+            "    print('disabled', __import__('os').environ.get('TORCHDYNAMO_DISABLE'))\n    return model",
+        ),
+    )
+    done = gpu_product.run("--agent", gpu_product.script(shown))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any(
+        "torch.compile is off" in n.text and "apt install gcc" in n.text for n in recorded(gpu_product, ev.Notice)
+    )
+    printed = "".join(path.read_text() for path in (gpu_product.logs / "r").rglob("output.txt"))
+    assert "disabled 1" in printed
+    gpu_product.env["PATH"] = os.environ["PATH"]
+    again = gpu_product.run("--agent", gpu_product.script(shown))
+    assert again.returncode == 0, "a run that began uncompiled stays so"
