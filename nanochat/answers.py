@@ -52,7 +52,6 @@ class Answers:
         self._answered = watch.used(fresh=True)
         self._lent: torch.Tensor | None = None  # the GPU memory that the trainer writes to, float32, flat
         self.device = CPU  # where the copies lie
-        self.way = "host memory"
         self.seconds: list[float] = []  # of each answer, in the budget's unit
 
     def use_gpu(self, check: Callable[[], None]) -> None:
@@ -69,9 +68,13 @@ class Answers:
             self._watch.say_memory(memory.descriptor)
             os.close(memory.descriptor)
         if self._watch.wait("memory", check).get("lent") is True:
-            self._lent, self.way = view, "GPU memory"
-            return
-        self.way = "pinned host memory" if self._buffers.outputs.pin() else "host memory"
+            self._lent = view
+        else:
+            self._buffers.outputs.pin()
+
+    def ways(self) -> dict[str, float]:
+        """For the record, each 0 or 1: answers came through GPU memory; all copies had room on the GPU."""
+        return {"lent": float(self._lent is not None), "on_gpu": float(self.device != CPU)}
 
     def ask(self, x: np.ndarray, check: Callable[[], None]) -> torch.Tensor:
         """Logits float32 (B, T, V) for tokens x int64 (B, T), a private copy. Raises what `Watch.wait` raises."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -73,10 +74,12 @@ def compile_in_process() -> None:
 
 
 def start_workers() -> None:
-    """Start the processes that compile kernels, without waiting for them. Starts a thread too: drop rights before.
+    """Start the processes that compile kernels for Triton, without waiting for them. Starts a thread too: drop rights before.
 
     They need some seconds until they are ready. Until then kernels are compiled one after the other.
     """
+    if importlib.util.find_spec("triton") is None:
+        return
     from torch._inductor import config
     from torch._inductor.async_compile import AsyncCompile
 

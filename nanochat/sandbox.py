@@ -32,7 +32,7 @@ _PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38
 _NEWUSER = 0x10000000
 _NAMESPACES = {"pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000}
 _CAPABILITY_VERSION_3 = 0x20080522
-_NEW_MOUNTS, _REC, _PRIVATE = 0x20000, 0x4000, 1 << 18
+_NEW_MOUNTS, _REC, _SLAVE = 0x20000, 0x4000, 1 << 19
 _NO_SUID, _NO_DEV, _NO_EXEC = 2, 4, 8
 _OPEN_FILES = 4096
 SHARED_MEMORY = Path("/dev/shm")
@@ -140,7 +140,7 @@ def mount_shared_memory() -> bool:
     """
     if not LINUX or _libc.unshare(_NEW_MOUNTS) != 0:
         return False
-    if _libc.mount(None, b"/", None, _REC | _PRIVATE, None) != 0:  # else the machine would see the new mount
+    if _libc.mount(None, b"/", None, _REC | _SLAVE, None) != 0:  # else the machine would see the new mount
         return False
     flags = _NO_SUID | _NO_DEV | _NO_EXEC
     return bool(_libc.mount(b"tmpfs", bytes(SHARED_MEMORY), b"tmpfs", flags, _SHARED_MEMORY_SIZE) == 0)

@@ -320,8 +320,9 @@ class Scorer:
                 continue
             differences = []
             for place in range(0, batch, 2):
-                nats = [self._nats(rows[place, :half], x[place, 1 : half + 1]) for rows in (one, two)]
-                differences.append(nats[0].astype(np.float64) - nats[1])
+                same = slice(half - 1)  # where also the next token is the same in both
+                found = [self._nats(rows[place, same], x[place, 1:half]).astype(np.float64) for rows in (one, two)]
+                differences.append(found[0] - found[1])
             return batch, float(np.concatenate(differences).std())
         raise Failed("crash", "it ran out of memory while answering", "out-of-memory")
 
@@ -348,7 +349,7 @@ class Scorer:
             if self.watch is not None:
                 self.watch.progress = index / len(batches)
                 self._progress(self.watch, 0.0)
-        self.facts["probes"] = exam.judge()
+        self.facts["probes"] = exam.judge() | self.answers.ways()
         return exam.nats
 
     def _take(self, exam: Exam, ask: Ask, x: np.ndarray, targets: np.ndarray, logits: torch.Tensor) -> None:

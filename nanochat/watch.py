@@ -307,7 +307,10 @@ def plain(text: str) -> str:
 
 def environment(scratch: str) -> dict[str, str]:
     """Variables of a trainer's own: all that programs keep of their own goes to its folder, and its user has a name."""
-    return {"TMPDIR": scratch, "HOME": scratch, "TRITON_HOME": scratch, "USER": "trainer"}
+    return {
+        "TMPDIR": scratch, "HOME": scratch, "TRITON_HOME": scratch, "USER": "trainer",
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(scratch, COMPILED)),
+    }  # fmt: skip
 
 
 def _stdio(writer: int) -> None:

@@ -18,6 +18,7 @@ module imports torch only in `install`, so the loop's side (`pynvml` of core/sta
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.machinery
 import importlib.util
 import json
@@ -457,6 +458,8 @@ def install(path: Path | str) -> Device:
     from torch.overrides import TorchFunctionMode
 
     cards = Cards(path)
+    if library := cards.settings.get("libcuda"):
+        ctypes.CDLL(library)  # from now on it is what "libcuda.so.1" means, also where the sandbox hides its path
     device = Device(cards)
     sys.modules["pynvml"] = Nvml(cards)
     Tensor, Compute = torch.Tensor, torch.device("cuda", 0)
@@ -533,6 +536,17 @@ def install(path: Path | str) -> Device:
         device.use()
         return place(tensor.clone(), False)
 
+    def lent_memory(view: Any) -> Any:
+        """A tensor over memory that lent.py has mapped; it is charged to nobody."""
+        device.use()
+        told = view.__cuda_array_interface__
+        raw = (ctypes.c_float * int(np.prod(told["shape"]))).from_address(told["data"][0])
+        tensor = torch.frombuffer(raw, dtype=torch.float32).view(told["shape"])
+        storage = tensor.untyped_storage()
+        storage.fake_cuda = Block(device, 0)
+        storage.lent = view
+        return tensor
+
     special: dict[Any, Callable[..., Any]] = {
         Tensor.to: to,
         Tensor.cuda: lambda tensor, *a, **k: move(tensor, "cuda"),
@@ -553,6 +567,8 @@ def install(path: Path | str) -> Device:
             kwargs = kwargs or {}
             if (own := special.get(func)) is not None:
                 return own(*args, **kwargs)
+            if func is torch.as_tensor and hasattr(args[0], "__cuda_array_interface__"):
+                return lent_memory(args[0])
             name = getattr(func, "__name__", "")
             card = wants(kwargs["device"]) if kwargs.get("device") is not None else False
             if "device" in kwargs:

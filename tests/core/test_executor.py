@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +144,43 @@ def test_a_gpu_that_only_cuda_knows_is_left_to_it(monkeypatch: pytest.MonkeyPatc
         harness_environment("cuda", 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert harness_environment("cuda", 1)["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "processes"), [(16, 64, "8"), (4, 64, "4"), (16, 7, "3"), (1, 64, "1"), (8, 1, "1")]
+)
+def test_compilers_are_as_many_as_cores_and_memory_have_room_for(
+    cores: int, gigabytes: int, processes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats, "physical_cores", lambda: cores)
+    monkeypatch.setattr(stats, "memory_total", lambda: gigabytes << 30)
+    assert harness_environment("cuda")["TORCHINDUCTOR_COMPILE_THREADS"] == processes
+    assert "TORCHINDUCTOR_COMPILE_THREADS" not in harness_environment("cpu")
+
+
+def test_the_allocator_of_a_gpu_wastes_less_memory_except_where_that_is_known_to_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    monkeypatch.setattr(platform, "release", lambda: "6.8.0-generic")
+    assert harness_environment("cuda")["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
+    assert "PYTORCH_ALLOC_CONF" not in harness_environment("cpu")
+    monkeypatch.setattr(platform, "release", lambda: "5.15.167.4-microsoft-standard-WSL2")
+    assert "PYTORCH_ALLOC_CONF" not in harness_environment("cuda")
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "max_split_size_mb:64")
+    assert harness_environment("cuda")["PYTORCH_ALLOC_CONF"] == "max_split_size_mb:64"
+
+
+def test_torch_reads_the_variable_of_the_allocator_when_it_first_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork server takes it back, after torch is imported, for a card that cannot do it."""
+    monkeypatch.setattr(platform, "release", lambda: "6.8.0-generic")
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    code = "import os, sys, torch\nif len(sys.argv) > 1: del os.environ['PYTORCH_ALLOC_CONF']\n"
+    code += "print(torch._C._accelerator_getAllocatorSettings())"
+    command = [sys.executable, "-c", code]
+    for more, setting in ([], "expandable_segments:True"), (["taken back"], ""):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, env=harness_environment("cuda"))
+        assert done.stdout.strip() == setting, done.stderr
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,8 @@ import psutil
 import pytest
 
 from nanochat import processes
-from nanochat.processes import Descendants
+from nanochat.processes import Descendants, Usage
+from nanochat.watch import SPARE, Failed, Watch
 
 BURN = """
 import os, signal, sys, threading, time
@@ -87,4 +89,98 @@ def test_who_has_the_number_of_an_ended_process_is_left_alone() -> None:
     known._create_time = 1.0
     assert processes._children(known) == []
     assert Descendants(process.pid).kill_all()
+    process.communicate()
+
+
+# -- on a GPU: compilers that share their memory, and a clock that needs no process to be looked at ---------------------
+
+SHARED = 100_000_000
+FAMILY = f"block = bytearray({SHARED})\nfor _ in range(5):\n    if os.fork() == 0: time.sleep(600)"
+needs_shares = pytest.mark.skipif(
+    not os.path.exists("/proc/self/smaps_rollup"), reason="only Linux tells who shares memory"
+)
+
+
+@needs_shares
+def test_shared_memory_is_counted_once() -> None:
+    process = start(FAMILY)
+    assert process.stdout is not None and process.stdout.readline() == "done\n"
+    tree = Descendants(process.pid)
+    resident, shares = tree.poll().rss, tree.proportional()
+    assert resident > 6 * SHARED and SHARED < shares < 2 * SHARED
+    assert tree.kill_all()
+    process.communicate()
+
+
+def test_where_the_kernel_does_not_tell_shares_the_resident_size_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_proportional", lambda pid: None)
+    process = start("block = bytearray(80_000_000)")
+    assert process.stdout is not None and process.stdout.readline() == "done\n"
+    tree = Descendants(process.pid)
+    assert tree.proportional() > 80_000_000
+    assert tree.kill_all()
+    process.communicate()
+
+
+class Counted(Descendants):
+    """Counts how often the tree is looked at."""
+
+    looks = shares = 0
+
+    def poll(self) -> Usage:
+        self.looks += 1
+        return super().poll()
+
+    def proportional(self) -> int:
+        self.shares += 1
+        return super().proportional()
+
+
+def watching(tree: Descendants, *, wall: bool, limit: int | None) -> Watch:
+    """The part of a watch that looks at processes, on a tree that it has not started."""
+    watch = object.__new__(Watch)
+    watch._tree, watch._wall, watch._limit = tree, wall, limit
+    watch._began, watch._polled, watch._usage, watch.peak_rss = time.monotonic(), 0.0, Usage(0.0, 0, 1), 0
+    return watch
+
+
+@needs_shares
+@pytest.mark.parametrize(("wall", "limit", "fits"), [(True, 2, True), (True, 0.5, False), (False, 2, False)])
+def test_a_limit_of_memory_counts_what_is_shared_once_on_a_gpu(wall: bool, limit: float, fits: bool) -> None:
+    """Three processes share 1 GB; the limit is in units of 0.5 GB. On a CPU sizes are summed: a trainer has no children."""
+    code = f"block = bytearray({2 * SPARE})\nfor _ in range(2):\n    if os.fork() == 0: time.sleep(600)"
+    process = start(code)
+    assert process.stdout is not None and process.stdout.readline() == "done\n"
+    tree = Counted(process.pid)
+    watch = watching(tree, wall=wall, limit=int(limit * SPARE))
+    try:
+        if fits:
+            watch.used()
+            assert 2 * SPARE < watch.peak_rss < 3 * SPARE
+        else:
+            with pytest.raises(Failed, match="memory") as error:
+                watch.used()
+            assert error.value.crash == "out-of-memory"
+        assert tree.shares == wall
+    finally:
+        tree.kill_all()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("wall", "fresh"), [(True, False), (True, True), (False, False), (False, True)])
+def test_processes_are_looked_at_twice_a_second_where_the_clock_is_on_the_wall(wall: bool, fresh: bool) -> None:
+    process = start("")
+    tree = Counted(process.pid)
+    watch = watching(tree, wall=wall, limit=None)
+    asked, until = 0, time.monotonic() + 0.3
+    while time.monotonic() < until:
+        watch.used(fresh=fresh)
+        asked += 1
+        time.sleep(0.02)
+    lasted = time.monotonic() - watch._began
+    if wall:
+        assert 1 <= tree.looks <= 1 + lasted / 0.5 < asked and watch.used() >= lasted
+    else:
+        assert tree.looks == asked if fresh else tree.looks > 2
+    assert tree.shares == 0 and tree.kill_all()
     process.communicate()

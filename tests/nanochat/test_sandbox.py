@@ -90,3 +90,37 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert all(part in {sandbox.NO_FILES, sandbox.NO_NETWORK, sandbox.NO_PROCESSES} for part in FOUND.missing)
     assert landlock.abi() == FOUND.landlock_abi or not sandbox.LINUX
     assert seccomp.program("cpu") is None or FOUND.seccomp
+
+
+@needs_landlock
+def test_a_package_folder_that_changes_during_the_night_can_still_be_searched(tmp_path: Path) -> None:
+    """The import system lists a folder again when its time has changed, as it has after `pip install`."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    for name in ("early", "late"):
+        (folder / f"{name}.py").write_text(f"print('{name}')")
+    program = (
+        f"import os, sys\nfrom pathlib import Path\nsys.path.append({str(folder)!r})\nimport early\n"
+        f"from nanochat import sandbox\nos.utime({str(folder)!r}, (1, 1))\n"
+        "sandbox.drop_rights(write=[], device='cpu', memory_limit=None)\nimport late"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert done.stdout.split() == ["early", "late"], done.stderr
+
+
+@pytest.mark.skipif(not sandbox.LINUX or os.geteuid() != 0, reason="only root can share its mounts for a test")
+def test_the_machine_does_not_see_what_is_mounted_for_a_trainer() -> None:
+    """As on most systems, where what is mounted in one place is mounted in all."""
+    code = (
+        "import ctypes, os\nfrom pathlib import Path\nfrom nanochat import sandbox\nlibc = ctypes.CDLL(None)\n"
+        "mounts = lambda: Path('/proc/self/mountinfo').read_text().count('/dev/shm')\n"
+        "if libc.unshare(0x20000) or libc.mount(None, b'/', None, 0x4000 | 1 << 20, None): raise SystemExit('refused')\n"
+        "before = mounts()\nchild = os.fork()\n"
+        "if child == 0:\n    sandbox.enter_namespaces()\n    own = sandbox.mount_shared_memory()\n"
+        "    print(own, mounts() - before, flush=True)\n    os._exit(0)\n"
+        "os.waitpid(child, 0)\nprint(mounts() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    if done.stderr.strip() == "refused":
+        pytest.skip("this system lets nobody change its mounts")
+    assert done.stdout.split() == ["True", "1", "0"], done.stdout + done.stderr
