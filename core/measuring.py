@@ -94,11 +94,18 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
     if outcome in (Outcome.SCORED, Outcome.TIMEOUT):
         earlier = state.facts.get(work.commit)
         disturbed = (
-            policy.disturbed(result, earlier, same_code=earlier is not None, device=device, baseline=state.baseline)
+            policy.disturbed(
+                result,
+                earlier,
+                same_code=earlier is not None,
+                device=device,
+                baseline=state.baseline,
+                usual=state.others,
+            )
             or ""
         )
     elif result.crash is CrashClass.OUT_OF_MEMORY and device != "cpu" and state.baseline is not None:
-        disturbed = policy.intruder(result, state.baseline) or ""  # the memory that it lacked was in other hands
+        disturbed = policy.intruder(result, state.baseline.others) or ""  # the memory that it lacked was in other hands
     noisy = ""
     if work.role in ("baseline", "best") and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
         disturbed, noisy = "", disturbed  # the machine is like this; better a noisy yardstick than none

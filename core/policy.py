@@ -134,11 +134,15 @@ HELD_DOWN = 0.25  # share of the time with a clock held down, likewise: a hot la
 
 
 def disturbed(
-    result: Result, earlier: Measured | None, *, same_code: bool, device: str = "cpu", baseline: Measured | None = None
-) -> str | None:
+    result: Result, earlier: Measured | None, *, same_code: bool, device: str = "cpu", baseline: Measured | None = None,
+    usual: int = 0,
+) -> str | None:  # fmt: skip
     """Why the machine, not the idea, decided this result, as a clause; None when nothing speaks for that.
 
-    `earlier` is an undisturbed job with a `pace`, of the same code or not; `baseline` the run's own. On a CPU the budget is CPU time, so
+    `earlier` is an undisturbed job with a `pace`, of the same code or not; `baseline` the run's own; `usual` the bytes of
+    the GPU that others held in the job before: what stays all night must not keep everything from being judged.
+
+    On a CPU the budget is CPU time, so
     waiting alone does no harm: only when the pace in steps per CPU second suffered with it. On a GPU the budget is wall
     time, and the pace itself tells: lower than the same code had, or lower for a while and then back. A pace that
     differs from other code's, or that an edit lets fall or rise all through the run (a growing batch), is the edit's own.
@@ -149,7 +153,7 @@ def disturbed(
     ratio = _mean(result.pace) / _mean(before) if result.pace and before and _mean(before) > 0 else 1.0
     slowest = min(result.pace) / max(result.pace) if len(result.pace) > 1 and max(result.pace) > 0 else 1.0
     if device != "cpu":
-        if words := intruder(result, baseline):
+        if words := intruder(result, max(usual, baseline.others if baseline else 0)):
             return words
         if (share := result.held_down - (baseline.held_down if baseline else 0.0)) > HELD_DOWN:
             return (
@@ -172,9 +176,9 @@ def disturbed(
     return None
 
 
-def intruder(result: Result, baseline: Measured | None) -> str | None:
-    """That other processes held more of the GPU's memory than during the baseline, as a clause."""
-    more = result.others - (baseline.others if baseline else 0)
+def intruder(result: Result, usual: int) -> str | None:
+    """That other processes held more of the GPU's memory than the `usual` bytes, as a clause."""
+    more = result.others - usual
     return f"another process took {more / 1e9:.1f} GB of the GPU during it" if more > INTRUDER else None
 
 

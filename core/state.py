@@ -78,6 +78,7 @@ class State:
     config: RunConfig | None = None
     experiments: dict[int, Experiment] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
+    others: int = 0  # bytes of the GPU that other processes held in the last job
     facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job
     fit: ev.Fit | None = None
     fits: list[str] = field(default_factory=list)
@@ -280,6 +281,7 @@ class State:
             experiment.seconds += event.total_wall_s
         if event.outcome == "interrupted":
             return
+        self.others = event.others
         if event.role == "rerun" and event.number is not None:
             tries = self.reruns.pop(event.number, 0) + 1
             if event.disturbed and tries < RERUN_TRIES:

@@ -272,3 +272,23 @@ def test_compiled_kernels_are_kept_of_the_first_baseline_on_a_gpu_and_given_to_a
     (tmp_path / "compiled").mkdir()
     job = measuring.job(fold([*before, first[1]]), profile, Charter(), Work("candidate", "c1", 1, 1), "j", out, 1 << 34)
     assert not job.keep_compiled and job.compiled == str(tmp_path / "compiled")
+
+
+def test_memory_that_stays_in_other_hands_disturbs_once_and_then_belongs_to_the_machine(tmp_path: Path) -> None:
+    """Such as a model that was loaded after the baseline and stays; else nothing would be judged until the morning."""
+    gpu = msgspec.to_builtins(replace(CONFIG, device="cuda"))
+    found = fold([
+        ev.Created(v=ev.SCHEMA, config=gpu), ev.Fit(commit="fit", source_hash="h", nodes=500),
+        *scored("fit", 1.6, role="baseline"), *proposed(1),
+    ])  # fmt: skip
+    said = []
+    for index, others in enumerate((2 << 30, 2 << 30, 4 << 30, 0, 2 << 30)):
+        work = Work("candidate", "c1", SEED[0], 1)
+        fold(
+            [ev.Launched(job=f"j{index}", role=work.role, commit=work.commit, seed=work.seed, slot=0, number=1)], found
+        )
+        result = Result(job=f"j{index}", outcome=Outcome.SCORED, val_bpb=1.5, others=others)
+        event = measuring.event(found, Charter(), work, result)
+        fold([event], found)
+        said.append(bool(event.disturbed))
+    assert said == [True, False, True, False, True]
