@@ -142,10 +142,10 @@ def disturbed(
     `earlier` is an undisturbed job with a `pace`, of the same code or not; `baseline` the run's own; `usual` the bytes of
     the GPU that others held in the job before: what stays all night must not keep everything from being judged.
 
-    On a CPU the budget is CPU time, so
-    waiting alone does no harm: only when the pace in steps per CPU second suffered with it. On a GPU the budget is wall
-    time, and the pace itself tells: lower than the same code had, or lower for a while and then back. A pace that
-    differs from other code's, or that an edit lets fall or rise all through the run (a growing batch), is the edit's own.
+    On a CPU the budget is CPU time, so waiting alone does no harm: only when the pace in steps per CPU second suffered
+    with it. On a GPU the budget is wall time, and the pace itself tells: lower than the same code had, or lower for a
+    while and then back. A pace that differs from other code's, or that an edit lets fall or rise all through the run (a
+    growing batch), is the edit's own.
     """
     if result.suspended_s > ASLEEP_S:
         return f"the machine slept for {result.suspended_s:.0f} s during it"
