@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,6 +12,8 @@ import torch
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 WARMUP_BATCHES = 3
+LOG_EVERY = 4  # of the figures that lie on a GPU
+HOPPER = (9, 0)  # compute capability
 
 
 class Run:
@@ -49,6 +53,8 @@ class Run:
         self._ended = False
         self._steps = 0
         self._served = 0
+        self._logs = 0
+        use_flash_attention_3(device)
         # Streams of their own: a warm-up does not change which training batches follow it.
         training, warmup = np.random.SeedSequence(seed).spawn(2)
         self._random = np.random.default_rng(training)
@@ -125,8 +131,34 @@ class Run:
         return both[:, :-1].contiguous(), both[:, 1:].contiguous()
 
     def log(self, loss: float | torch.Tensor, **scalars: float | torch.Tensor) -> None:
-        """Report live figures. Numbers or tensors of one element; not-a-number is passed on as it is."""
-        self._on_log({name: float(value) for name, value in {"loss": loss, **scalars}.items()})
+        """Report live figures. Numbers or tensors of one element; not-a-number is passed on as it is.
+
+        To read a tensor is to wait until the GPU has computed it. So of the calls with tensors on a GPU only every fourth,
+        the first among them, is passed on; the others return at once.
+        """
+        values = {"loss": loss, **scalars}
+        if any(isinstance(value, torch.Tensor) and value.device.type != "cpu" for value in values.values()):
+            self._logs += 1
+            if self._logs % LOG_EVERY != 1:
+                return
+        self._on_log({name: float(value) for name, value in values.items()})
+
+
+def use_flash_attention_3(device: torch.device) -> bool:
+    """Put Flash Attention 3 in the place of PyTorch's flash attention, for this process; return whether it is there.
+
+    Needs a Hopper GPU and the optional package that provides `flash_attn_interface`; train.py need not know of it.
+    """
+    if device.type != "cuda" or importlib.util.find_spec("flash_attn_interface") is None:
+        return False
+    if torch.cuda.get_device_capability(device) != HOPPER:
+        return False
+    with contextlib.suppress(Exception):  # a package that does not fit this PyTorch: training goes on without it
+        from torch.nn.attention import activate_flash_attention_impl
+
+        activate_flash_attention_impl("FA3")
+        return True
+    return False
 
 
 def _check_sizes(batch_size: int, seq_len: int) -> None:

@@ -7,10 +7,8 @@ dimension, V = vocabulary, F = hidden width of the MLP. Try it alone: python -m 
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,7 +37,7 @@ EMBED_STD = 1.0  # initial scale of the token embedding
 VALUE_STD = 1.0  # initial scale of the value embeddings
 MATRIX_LR = 0.02  # Muon: weight matrices
 EMBED_LR = 0.2  # AdamW: embeddings, at width 768; scaled by (WIDTH / 768) ** -0.5
-UNEMBED_LR = 0.004  # AdamW: unembedding, at width 768; scaled by (WIDTH / 768) ** -0.5
+UNEMBED_LR = 0.004  # AdamW: unembedding, at width 768; scaled likewise
 SCALAR_LR = 0.05  # AdamW: per-layer scalars
 MATRIX_DECAY = 0.0  # Muon: decoupled weight decay
 ADAM_DECAY = 0.0  # AdamW: decoupled weight decay of the embeddings
@@ -76,9 +74,9 @@ class Linear(nn.Linear):
 class Attention(nn.Module):
     """Causal attention over all positions, or over a sliding window."""
 
-    def __init__(self, window: int | None, flash: Any) -> None:
+    def __init__(self, window: int) -> None:
         super().__init__()
-        self.window, self.flash = window, flash
+        self.window = window
         self.heads = WIDTH // HEAD_DIM
         self.kv_heads = self.heads // KV_GROUPS
         self.query = Linear(WIDTH, self.heads * HEAD_DIM)
@@ -96,26 +94,28 @@ class Attention(nn.Module):
             v = v + extra
         v = v.view(batch, length, self.kv_heads, HEAD_DIM)  # (B, T, kv_heads, D)
         q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))
-        if self.flash is None:
-            y = attend(q, k, v, self.window)  # (B, T, H, D)
-        else:
-            left = -1 if self.window is None else self.window - 1
-            y = self.flash(q, k, v, causal=True, window_size=(left, 0))  # (B, T, H, D)
+        y = attend(q, k, v, self.window)  # (B, T, H, D)
         out: Tensor = self.out(y.reshape(batch, length, -1))  # (B, T, C)
         return out
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, window: int | None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Softmax attention of q (B, T, H, D) over k, v (B, T, kv_heads, D) -> (B, T, H, D)."""
     length = q.size(1)
+    reach = min(window, length)
+    if reach < length and q.is_cuda and q.dtype == torch.bfloat16 and not torch.version.hip:
+        y: Tensor = torch.ops.aten._flash_attention_forward(  # several times faster than a mask
+            q, k, v, None, None, length, length, 0.0, False, False, window_size_left=reach - 1, window_size_right=0
+        )[0]
+        return y
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, heads, T, D)
     grouped = k.size(1) != q.size(1)
-    if window is None or window >= length:
+    if reach == length:
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)  # (B, H, T, D)
     else:
         position = torch.arange(length, device=q.device)  # (T,)
         back = position[:, None] - position[None, :]  # (T, T), how far the key lies behind the query
-        seen = (back >= 0) & (back < window)
+        seen = (back >= 0) & (back < reach)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=grouped)
     return y.transpose(1, 2)
 
@@ -138,9 +138,9 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention, then MLP, each on a normed copy of the stream and added to it."""
 
-    def __init__(self, window: int | None, flash: Any) -> None:
+    def __init__(self, window: int) -> None:
         super().__init__()
-        self.attention = Attention(window, flash)
+        self.attention = Attention(window)
         self.mlp = MLP()
 
     def forward(self, x: Tensor, extra: Tensor | None, cos: Tensor, sin: Tensor) -> Tensor:
@@ -160,13 +160,13 @@ class GPT(nn.Module):
     def __init__(self, vocab_size: int, longest: int, device: torch.device) -> None:
         super().__init__()
         self.dtype = compute_dtype(device)
-        self.embed = nn.Embedding(vocab_size, WIDTH)
-        flash = flash_attention(device)
+        tables = self.dtype if device.type == "cuda" else torch.float32  # half the traffic
+        self.embed = nn.Embedding(vocab_size, WIDTH, dtype=tables)
         spans = [WINDOW_PATTERN[layer % len(WINDOW_PATTERN)] for layer in range(DEPTH)]
-        self.blocks = nn.ModuleList(Block(WINDOW if span == "S" else None, flash) for span in spans)
+        self.blocks = nn.ModuleList(Block(WINDOW if span == "S" else longest) for span in spans)
         kv_width = WIDTH // KV_GROUPS
         self.value_embeds = nn.ModuleDict(
-            {str(i): nn.Embedding(vocab_size, kv_width) for i in range(DEPTH) if has_value_embedding(i)}
+            {str(i): nn.Embedding(vocab_size, kv_width, dtype=tables) for i in range(DEPTH) if has_value_embedding(i)}
         )
         self.unembed = Linear(WIDTH, vocab_size)
         self.stream_scale = nn.Parameter(torch.empty(DEPTH))  # weight of the stream entering each layer
@@ -228,35 +228,26 @@ def has_value_embedding(layer: int) -> bool:
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32. Weights are kept in float32 everywhere."""
-    if device.type == "cuda":
-        fast = torch.cuda.get_device_capability(device)[0] >= 8
-    elif device.type == "cpu":
-        asks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        fast = any(ask() for ask in asks if ask is not None)
-    else:
-        fast = False
+    """bfloat16 where the hardware multiplies it, else float32."""
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if device.type != "cpu":
+        fast = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
     return torch.bfloat16 if fast else torch.float32
 
 
-def flash_attention(device: torch.device) -> Any:
-    """Flash Attention 3 on a Hopper GPU, if the package `kernels` has it in its local cache; else None."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] != 9:
-        return None
-    os.environ["HF_HUB_OFFLINE"] = "1"  # from the cache or not at all
-    try:
-        return importlib.import_module("kernels").get_kernel("kernels-community/flash-attn3", version=1).flash_attn_func
-    except Exception:
-        return None
+def compiled(function: Any, weights: Iterable[Tensor]) -> Any:
+    """The function, compiled for each set of shapes, where the weights are on a GPU and Triton is there."""
+    on_gpu = any(weight.is_cuda for weight in weights)
+    return torch.compile(function, dynamic=False) if on_gpu and importlib.util.find_spec("triton") else function
 
 
 # Coefficients of the quintic of each iteration: Amsel et al., "The Polar Express", arXiv:2505.16932.
 POLAR_EXPRESS = (
-    (8.156554524902461, -22.48329292557795, 15.878769915207462),
-    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
-    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
-    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
-    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+    (8.15655452, -22.4832929, 15.8787699),
+    (4.04292994, -2.80891747, 0.500017845),
+    (3.8916678, -2.77248415, 0.506064818),
+    (3.28575366, -2.36812949, 0.464490242),
+    (2.34654133, -1.70978284, 0.423235512),
 )
 
 
@@ -283,6 +274,7 @@ class Muon:
         self.lr, self.dtype = lr, dtype  # dtype: of the orthogonalisation
         self.groups = [[m for m in matrices if m.shape == shape] for shape in sorted({m.shape for m in matrices})]
         self.momenta = [torch.zeros(len(g), *g[0].shape, device=g[0].device) for g in self.groups]  # (N, rows, columns)
+        self.orthogonalise = compiled(orthogonalise, matrices)
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
@@ -292,7 +284,7 @@ class Muon:
             gradient = torch.stack([gradient_of(m) for m in group])  # (N, rows, columns)
             momentum.lerp_(gradient, 1 - MUON_MOMENTUM)
             ahead = gradient.lerp_(momentum, MUON_MOMENTUM)  # Nesterov: the momentum, one step ahead
-            update = orthogonalise(ahead.to(self.dtype)).float()
+            update = self.orthogonalise(ahead.to(self.dtype)).float()
             update = update * max(1.0, update.size(1) / update.size(2)) ** 0.5  # tall matrices take larger steps
             for matrix, change in zip(group, update, strict=True):
                 matrix.mul_(1 - lr * MATRIX_DECAY).sub_(lr * change)
@@ -303,22 +295,30 @@ class AdamW:
 
     def __init__(self, tensors: list[Tensor], lr: float, decay: float = 0.0) -> None:
         self.tensors, self.lr, self.decay = tensors, lr, decay
-        self.means = [torch.zeros_like(t) for t in tensors]
-        self.squares = [torch.zeros_like(t) for t in tensors]
+        self.means = [torch.zeros_like(t, dtype=torch.float32) for t in tensors]
+        self.squares = [torch.zeros_like(t, dtype=torch.float32) for t in tensors]
+        self.apply = compiled(self.move, tensors)
         self.steps = 0
+
+    @staticmethod
+    def move(tensor: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, *numbers: Tensor) -> None:
+        """One update, in place; the gradient is used up."""
+        keep, rate, bias = numbers
+        gradient = gradient.float()
+        mean.lerp_(gradient, 1 - ADAM_BETA1)
+        square.mul_(ADAM_BETA2).addcmul_(gradient, gradient, value=1 - ADAM_BETA2)
+        spread = torch.div(square, bias, out=gradient).sqrt_().add_(1e-10)
+        tensor.mul_(keep).addcdiv_(rate * mean, spread, value=-1)
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
         """One update, with the learning rate times `scale`."""
         lr = self.lr * scale
         self.steps += 1
-        mean_bias, square_bias = 1 - ADAM_BETA1**self.steps, 1 - ADAM_BETA2**self.steps
+        bias, square_bias = 1 - ADAM_BETA1**self.steps, 1 - ADAM_BETA2**self.steps
+        numbers = (1 - lr * self.decay, lr / bias, square_bias)  # tensors for compiled code: they change
         for tensor, mean, square in zip(self.tensors, self.means, self.squares, strict=True):
-            gradient = gradient_of(tensor)
-            mean.lerp_(gradient, 1 - ADAM_BETA1)
-            square.mul_(ADAM_BETA2).addcmul_(gradient, gradient, value=1 - ADAM_BETA2)
-            spread = (square / square_bias).sqrt_().add_(1e-10)
-            tensor.mul_(1 - lr * self.decay).addcdiv_(mean, spread, value=-lr / mean_bias)
+            self.apply(tensor, gradient_of(tensor), mean, square, *(mean.new_full((), n) for n in numbers))
 
 
 def optimizers(model: GPT) -> list[Muon | AdamW]:
@@ -370,9 +370,8 @@ def warm_up(run: Run, model: GPT, loss_of: Any) -> None:
 def train(run: Run) -> Callable[[Tensor], Tensor]:
     """Train until the batches end; return the model."""
     model = GPT(run.vocab_size, max(SEQ_LEN, run.seq_len), run.device)
-    loss_of: Any = next_token_loss
-    if run.device.type == "cuda" and importlib.util.find_spec("triton") is not None:
-        loss_of = torch.compile(next_token_loss, dynamic=False)
+    loss_of = compiled(next_token_loss, model.parameters())
+    if loss_of is not next_token_loss:
         warm_up(run, model, loss_of)
     rules = optimizers(model)
     passes = max(1, TOTAL_BATCH // (BATCH_SIZE * SEQ_LEN))  # forward passes per optimizer step
@@ -382,7 +381,7 @@ def train(run: Run) -> Callable[[Tensor], Tensor]:
         if number % passes == 0:
             scale = schedule(run.progress)
             update(model, rules, scale)
-            run.log(loss=loss.item(), lr_scale=scale)
+            run.log(loss=loss.detach(), lr_scale=scale)
     return model
 
 

@@ -36,7 +36,8 @@ LOSS = "    return F.cross_entropy(logits.flatten(0, 1), y.flatten())"
 DOWN = "    return FINAL_LR + (1 - FINAL_LR) * left"
 QK = "q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))"
 MUON_STEP = "matrix.mul_(1 - lr * MATRIX_DECAY).sub_(lr * change)"
-ADAM_STEP = "tensor.mul_(1 - lr * self.decay).addcdiv_(mean, spread, value=-lr / mean_bias)"
+ADAM_MEAN = "        mean.lerp_(gradient, 1 - ADAM_BETA1)\n"
+ADAM_STEP = "tensor.mul_(keep).addcdiv_(rate * mean, spread, value=-1)"
 EMBED_IN = "x = norm(self.embed(tokens).to(self.dtype))  # (B, T, C)"
 
 BOOK: tuple[Entry, ...] = (
@@ -80,7 +81,7 @@ BOOK: tuple[Entry, ...] = (
     Entry("unembed-init", "embeddings", "Start the unembedding at zero: the first loss is exactly uniform.",
           (("self.unembed.weight.normal_(std=0.001)", "self.unembed.weight.zero_()"),)),
     Entry("cosine", "schedule", "Cosine warm-down instead of a straight line: more time at both ends of it.",
-          (("import importlib.util\nimport os\n", "import importlib.util\nimport math\nimport os\n"),
+          (("import importlib.util\n", "import importlib.util\nimport math\n"),
            (DOWN, "    left = 0.5 - 0.5 * math.cos(math.pi * min(1.0, left))\n" + DOWN))),
     Entry("sqrt-down", "schedule", "A warm-down that falls fast and then slowly (1 - sqrt).",
           ((DOWN, "    left = 1 - (1 - min(1.0, left)) ** 0.5\n" + DOWN),)),
@@ -95,8 +96,8 @@ BOOK: tuple[Entry, ...] = (
           ((MUON_STEP, "now = gradient_of(matrix)\n                change = change * ((change * now) > 0)\n"
             "                " + MUON_STEP),)),
     Entry("cautious-adam", "optimizer", "Cautious Adam: skip the coordinates whose momentum disagrees with the gradient (arXiv:2411.16085).",
-          ((ADAM_STEP, "mean_now = mean * ((mean * gradient) > 0)\n            "
-            + ADAM_STEP.replace("(mean, spread", "(mean_now, spread")),)),
+          ((ADAM_MEAN, ADAM_MEAN + "        agrees = (mean * gradient) > 0\n"),
+           (ADAM_STEP, ADAM_STEP.replace("rate * mean,", "rate * mean * agrees,")))),
     Entry("no-nesterov", "optimizer", "Plain momentum instead of Nesterov's: a little less code.",
           (("ahead = gradient.lerp_(momentum, MUON_MOMENTUM)  # Nesterov: the momentum, one step ahead", "ahead = momentum"),)),
     Entry("momentum-warm-up", "optimizer", "Let Muon's momentum grow from 0.85 in the first steps: early gradients change fast.",

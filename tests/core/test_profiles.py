@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,18 +49,46 @@ def test_what_the_user_changed_stays() -> None:
         ("cpu", 80, 4, "cpu"),  # asked for the CPU on a machine with a GPU
         ("mps", 0, 16, "mps"),
         ("mps", 0, 8, "cpu"),
-        ("cuda", 0, 64, "gpu-8"),  # the driver would not say
-        ("cuda", 7.8, 64, "gpu-8"),
-        ("cuda", 11.99, 64, "gpu-12"),
-        ("cuda", 16, 64, "gpu-12"),
-        ("cuda", 23.99, 64, "gpu-24"),
-        ("cuda", 40, 64, "gpu-24"),
-        ("cuda", 79.6, 64, "gpu-80"),
+        ("cuda", 0, 64, "gpu-6"),  # the driver would not say
+        ("cuda", 3.9, 64, "gpu-6"),
+        ("cuda", 5.8, 64, "gpu-6"),
+        ("cuda", 7.6, 64, "gpu-8"),
+        ("cuda", 11.0, 64, "gpu-8"),  # an RTX 2080 Ti
+        ("cuda", 11.75, 64, "gpu-12"),
+        ("cuda", 14.75, 64, "gpu-16"),
+        ("cuda", 20, 64, "gpu-16"),
+        ("cuda", 22.0, 64, "gpu-24"),  # an A10G, with error correction
+        ("cuda", 31.8, 64, "gpu-24"),
+        ("cuda", 39.4, 64, "gpu-48"),  # an A100 of 40 GB
+        ("cuda", 44.5, 64, "gpu-48"),
+        ("cuda", 79.1, 64, "gpu-80"),
         ("cuda", 141, 64, "gpu-80"),
     ],
 )
 def test_every_machine_finds_its_profile(device: str, gpu: float, ram: int, name: str) -> None:
     assert choose(device, int(gpu * GIB), ram * GIB).name == name
+
+
+def test_every_step_of_memory_has_a_profile_and_more_memory_never_a_smaller_one() -> None:
+    gpus = [name for name in PROFILES if name.startswith("gpu-")]
+    assert [name for name, _ in profiles.LEAST_GIB] == gpus[::-1]
+    assert [least for _, least in profiles.LEAST_GIB] == sorted(
+        (least for _, least in profiles.LEAST_GIB), reverse=True
+    )
+    for name, least in profiles.LEAST_GIB:
+        assert least < int(name.removeprefix("gpu-")), "a card shows less than its name says"
+    for smaller, larger in pairwise(gpus):
+        tokens = [named(name).knobs["BATCH_SIZE"] * named(name).seq_len for name in (smaller, larger)]
+        assert tokens[0] <= tokens[1] and named(smaller).knobs["TOTAL_BATCH"] <= named(larger).knobs["TOTAL_BATCH"]
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILES if name.startswith("gpu-")])
+def test_a_gpu_halves_its_batch_down_to_one_row_with_the_same_tokens_a_step(name: str) -> None:
+    values = {**SHIPPED, **named(name).knobs}
+    while changed := halve_batch(values):
+        values |= changed
+        assert values["TOTAL_BATCH"] % (values["BATCH_SIZE"] * values["SEQ_LEN"]) == 0
+    assert values["BATCH_SIZE"] == 1 and values["TOTAL_BATCH"] == named(name).knobs["TOTAL_BATCH"]
 
 
 def test_a_cpu_without_bf16_trains_a_smaller_model() -> None:

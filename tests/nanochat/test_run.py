@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from nanochat.run import WARMUP_BATCHES, Run
+from nanochat.run import WARMUP_BATCHES, Run, use_flash_attention_3
 
 TOKENS = np.arange(1000, dtype=np.uint16)  # each token says where it stands
 
@@ -164,3 +166,39 @@ def test_log_takes_tensors_and_passes_nonsense_on() -> None:
     run.log(loss=math.nan)
     assert watch.logged[0] == {"loss": 2.5, "lr_scale": 1.0}
     assert math.isnan(watch.logged[1]["loss"])
+
+
+class OnGPU(torch.Tensor):
+    """A figure that says it lies on a GPU, and counts how often it is waited for."""
+
+    device = torch.device("cuda:0")  # type: ignore[assignment]
+    read: ClassVar[list[float]] = []
+
+    def __float__(self) -> float:
+        OnGPU.read.append(self.as_subclass(torch.Tensor).item())
+        return OnGPU.read[-1]
+
+
+def test_of_the_figures_on_a_gpu_the_log_waits_for_every_fourth() -> None:
+    OnGPU.read.clear()
+    watch = Watch()
+    run = watch.run()
+    for step in range(9):
+        run.log(loss=torch.tensor(float(step)).as_subclass(OnGPU), lr_scale=0.5)
+    assert [figures["loss"] for figures in watch.logged] == OnGPU.read == [0.0, 4.0, 8.0]
+    run.log(loss=1.5)
+    assert watch.logged[-1] == {"loss": 1.5}, "a number is at hand"
+
+
+def test_flash_attention_3_is_for_hopper_cards_with_the_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "flash_attn_interface.py").write_text("")
+    cuda = torch.device("cuda")
+    assert not use_flash_attention_3(cuda), "no package"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    assert not use_flash_attention_3(cuda) and not use_flash_attention_3(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert not use_flash_attention_3(cuda), "a package without its kernels changes nothing"
+    assert torch.nn.attention.current_flash_attention_impl() is None

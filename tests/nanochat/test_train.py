@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import json
 import math
 import os
@@ -14,10 +13,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nanochat.run import Run
 
@@ -41,6 +42,7 @@ VARIANTS: list[dict[str, object]] = [
     {"VALUE_EVERY": 2, "DEPTH": 3},
     {"SOFTCAP": 15.0},
     {"TIE_EMBEDDINGS": True},
+    {"TIE_EMBEDDINGS": True, "VALUE_EVERY": 0},
     {"TOTAL_BATCH": 128},
 ]
 VOCAB = 64
@@ -51,12 +53,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def shipped(**knobs: object) -> ModuleType:
-    """A fresh copy of train.py with tiny knobs; unknown names fail."""
-    spec = importlib.util.spec_from_file_location("train_under_test", SOURCE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def shipped(*changes: tuple[str, str], **knobs: object) -> ModuleType:
+    """A fresh copy of train.py with tiny knobs and pieces of text replaced; unknown names and texts fail."""
+    source = SOURCE.read_text()
+    for old, new in changes:
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    module = ModuleType("train_under_test")
+    exec(compile(source, str(SOURCE), "exec"), module.__dict__)
     for name, value in {**TINY, **knobs}.items():
         assert hasattr(module, name)
         setattr(module, name, value)
@@ -218,6 +222,142 @@ def test_a_weight_that_the_loss_does_not_use_is_left_alone() -> None:
     run, _ = make_run(steps=3)
     model = module.train(run)
     assert torch.equal(model.value_scale, torch.full((2,), model.value_scale[0].item()))
+
+
+def test_adam_is_bit_for_bit_what_the_formula_says() -> None:
+    """Scalars as tensors, the gradient's memory used again: nothing of that moves a bit on a CPU."""
+    module = shipped()
+    torch.manual_seed(0)
+    ours, theirs = ([torch.randn(3, 70), torch.randn(9)] for _ in range(2))
+    for one, other in zip(ours, theirs, strict=True):
+        other.copy_(one)
+    means, squares = [torch.zeros_like(t) for t in theirs], [torch.zeros_like(t) for t in theirs]
+    adam = module.AdamW(ours, 0.3, 0.01)
+    for step, scale in enumerate((1.0, 0.7, 0.013, 0.0), start=1):
+        for one, other, mean, square in zip(ours, theirs, means, squares, strict=True):
+            gradient = torch.randn_like(one)
+            one.grad = gradient.clone()
+            lr, mean_bias = 0.3 * scale, 1 - module.ADAM_BETA1**step
+            mean.lerp_(gradient, 1 - module.ADAM_BETA1)
+            square.mul_(module.ADAM_BETA2).addcmul_(gradient, gradient, value=1 - module.ADAM_BETA2)
+            spread = (square / (1 - module.ADAM_BETA2**step)).sqrt_().add_(1e-10)
+            other.mul_(1 - lr * 0.01).addcdiv_(mean, spread, value=-lr / mean_bias)
+        adam.step(scale)
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_adam_keeps_its_statistics_of_a_bfloat16_table_in_float32() -> None:
+    module = shipped()
+    torch.manual_seed(0)
+    exact = torch.randn(8, 16).bfloat16().float()
+    table = exact.bfloat16()
+    rough, fine = module.AdamW([table], 0.1), module.AdamW([exact], 0.1)
+    for _ in range(4):
+        table.grad = torch.randn(8, 16).bfloat16()
+        exact.grad = table.grad.float()
+        rough.step(1.0), fine.step(1.0)
+    assert torch.equal(rough.means[0], fine.means[0]) and torch.equal(rough.squares[0], fine.squares[0])
+    assert torch.allclose(table.float(), exact, atol=0.03) and table.dtype == torch.bfloat16
+
+
+def gradients(model: torch.nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for weight in model.parameters():
+        weight.grad = torch.randn(weight.shape, generator=generator).to(weight.dtype)
+
+
+def test_compiled_optimizers_do_the_same_and_new_rates_compile_nothing_again() -> None:
+    import torch._dynamo as dynamo
+
+    dynamo.reset()
+    module = shipped(DEPTH=3, VALUE_EVERY=2, KV_GROUPS=2, MATRIX_DECAY=0.1)
+    graph = {
+        "dynamic": False,
+        "fullgraph": True,
+        "backend": "aot_eager",
+    }  # what is traced, without a backend's numerics
+
+    def trained(scales: list[float]) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = module.GPT(VOCAB, 16, torch.device("cpu"))
+        for table in (model.embed, *model.value_embeds.values()):
+            table.to(torch.bfloat16)  # as on a GPU
+        rules = module.optimizers(model)
+        for step, scale in enumerate(scales):
+            gradients(model, step)
+            module.update(model, rules, scale)
+        return {name: weight.detach().float() for name, weight in model.named_parameters()}
+
+    plain, longer = trained([1.0, 0.9]), trained([0.5, 0.25, 0.125, 0.0])
+    module.compiled = lambda function, weights: torch.compile(function, **graph)  # type: ignore[attr-defined]
+    compiled = trained([1.0, 0.9])
+    with dynamo.config.patch(error_on_recompile=True):  # other rates, more steps, optimizers made anew
+        again = trained([0.5, 0.25, 0.125, 0.0])
+    for name in plain:
+        assert torch.allclose(plain[name], compiled[name], atol=1e-4), name
+        assert torch.allclose(longer[name], again[name], atol=1e-4), name
+
+
+def test_what_a_gpu_compiles_is_warmed_up_on_random_tokens_and_then_trains() -> None:
+    module = shipped(DEPTH=1, TOTAL_BATCH=128)
+    asked: list[str] = []
+
+    def compiled(function: Callable[..., object], weights: object) -> Callable[..., object]:
+        asked.append(function.__name__)
+        return lambda *arguments: function(*arguments)
+
+    module.compiled = compiled  # type: ignore[attr-defined]
+    run, logged = make_run(steps=4)
+    module.train(run)
+    assert set(asked) == {"next_token_loss", "orthogonalise", "move"}
+    assert len(logged) == 2 and logged[0]["loss"] > 0.9 * math.log(VOCAB), "the warm-up taught nothing"
+
+
+class Operators(TorchDispatchMode):
+    """Notes the window of every call of a flash attention, forwards and backwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windows: list[tuple[str, int]] = []
+        self.masks = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function._schema.name.removeprefix("aten::")
+        if name.startswith("_flash_attention"):
+            names = [argument.name for argument in function._schema.arguments]
+            given = {**dict(zip(names, args, strict=False)), **(kwargs or {})}
+            assert given["window_size_right"] == 0 and not given["is_causal"]
+            self.windows.append((name, given["window_size_left"]))
+        self.masks += name == "bitwise_and"
+        return function(*args, **(kwargs or {}))
+
+
+def test_on_a_gpu_windows_go_through_flash_attention_without_a_mask() -> None:
+    """On tensors without data: PyTorch checks the operator's arguments, shapes and derivative, and computes nothing."""
+    module = shipped(("q.is_cuda", "q.is_meta"), WINDOW_PATTERN="SL", DEPTH=4, KV_GROUPS=2, SEQ_LEN=32)
+    module.compute_dtype = lambda device: torch.bfloat16  # type: ignore[attr-defined]
+    model = module.GPT(VOCAB, 32, torch.device("meta"))
+    tokens = torch.zeros(2, 32, dtype=torch.int64, device="meta")
+    with Operators() as seen:
+        loss = module.next_token_loss(model, tokens, tokens)
+        loss.backward()
+    assert sorted(seen.windows) == [("_flash_attention_backward", 3)] * 2 + [("_flash_attention_forward", 3)] * 2
+    assert seen.masks == 0
+    assert all(weight.grad is not None for weight in model.blocks.parameters())
+    key = model.blocks[0].attention.key.weight
+    assert key.grad.shape == key.shape, "one key/value head for two query heads"
+    with Operators() as seen:
+        module.next_token_loss(model, tokens[:, :4], tokens[:, :4])
+    assert not seen.windows, "a window that holds the whole sequence is none"
+
+
+def test_what_flash_attention_does_not_take_goes_by_the_mask() -> None:
+    module = shipped(("q.is_cuda", "q.is_meta"), WINDOW_PATTERN="S")  # float32, as on Turing
+    model = module.GPT(VOCAB, 16, torch.device("meta"))
+    tokens = torch.zeros(2, 16, dtype=torch.int64, device="meta")
+    with Operators() as seen:
+        module.next_token_loss(model, tokens, tokens)
+    assert not seen.windows and seen.masks == 2
 
 
 def test_every_knob_stands_on_one_line_with_a_comment() -> None:
