@@ -78,8 +78,6 @@ def harness_environment(device: str, gpu: int | None = None, *, compiles: bool =
     if not compiles:
         environment["TORCHDYNAMO_DISABLE"] = "1"
     if device == "cuda":
-        home = os.environ.get("HF_HOME") or os.path.expanduser("~/.cache/huggingface")
-        environment["HF_HUB_CACHE"] = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
         workers = min(MOST_COMPILERS, stats.physical_cores(), stats.memory_total() // COMPILER_BYTES)
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(1, workers))
         # A trainer compiles one kernel for the CPU at most: for that a precompiled header costs more than it saves.

@@ -167,13 +167,6 @@ def dumpable(yes: bool) -> None:
         _libc.prctl(_DUMPABLE, int(yes), 0, 0, 0)
 
 
-def kernels() -> list[Path]:
-    """Where the package `kernels` keeps Flash Attention 3, for a GPU; nothing else of that cache may be read."""
-    cache = os.environ.get("HF_HUB_CACHE", "")
-    found = Path(cache) / "models--kernels-community--flash-attn3"
-    return [found] if cache and found.is_dir() else []
-
-
 # -- the trainer ------------------------------------------------------------------------------------------------------
 
 

@@ -100,7 +100,6 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_m
         os.nice(NICE)
         missing += sandbox.drop_rights(
             write=[Path(spec.scratch), *([sandbox.SHARED_MEMORY] if shared_memory else [])],
-            read=sandbox.kernels() if spec.device == "cuda" else (),
             device=spec.device,
             memory_limit=spec.memory_limit,
             forks=spec.device != "cpu",  # CPU seconds are the budget, and an ended child's can be hidden
