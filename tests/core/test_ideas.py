@@ -25,11 +25,11 @@ RELU = "hidden = F.relu(hidden).square()"
         ([("WIDTH = 128", "WIDTH = 64"), ("DEPTH = 2", "DEPTH = 3")], ("DEPTH", "WIDTH")),
         ([(RELU, "hidden = F.gelu(hidden)")], ("MLP.forward",)),
         ([(RELU, "hidden = gate(hidden)"), ("class MLP", "def gate(x):\n    return x\n\n\nclass MLP")], ("MLP.forward",)),
-        ([("import os\n", "import math\nimport os\n"), ("        return 1.0\n", "        return math.pi\n")], ("schedule",)),
+        ([("import importlib.util\n", "import importlib.util\nimport math\n"), ("        return 1.0\n", "        return math.pi\n")], ("schedule",)),
         ([("class MLP(nn.Module)", "class MLP(nn.Module, object)")], ("MLP",)),
-        ([("import os\n", "import math\nimport os\n")], ("imports",)),
+        ([("import importlib.util\n", "import importlib.util\nimport math\n")], ("imports",)),
         ([("Two matrices", "Three matrices")], ()),
-        ([("import os\n", "import (os\n")], ()),
+        ([("import importlib.util\n", "import (importlib.util\n")], ()),
     ],
 )  # fmt: skip
 def test_an_idea_is_what_the_change_touches(pairs: list[tuple[str, str]], idea: tuple[str, ...]) -> None:
