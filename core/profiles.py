@@ -34,9 +34,7 @@ class Profile:
         return min(MOST_NOISE, self.noise * math.sqrt(max(1.0, self.noise_at / budget_s)))
 
 
-def _gpu(
-    name: str, dataset: str, depth: int, width: int, seq: int, rows: int, total: int, noise: float, windows: str = "L"
-) -> Profile:
+def _gpu(name: str, dataset: str, depth: int, width: int, seq: int, rows: int, total: int, noise: float) -> Profile:
     """Sizes of a GPU of so many gigabytes; `rows` a forward pass, `total` tokens an optimizer step.
 
     Learning rates are those of autoresearch, from which users with a small card and small batches moved little. It decays
@@ -46,7 +44,7 @@ def _gpu(
         name, dataset, 8192, seq, 300.0, 2_097_152, min(rows, 32), noise, 300.0, setup_s=60.0, warmup_s=240.0, hang_s=120.0,
         knobs={
             "DEPTH": depth, "WIDTH": width, "SEQ_LEN": seq, "BATCH_SIZE": rows, "TOTAL_BATCH": total,
-            "WINDOW_PATTERN": windows, "WINDOW": seq // 2, "VALUE_EVERY": 2, "SOFTCAP": 15.0,
+            "WINDOW": seq // 2, "VALUE_EVERY": 2, "SOFTCAP": 15.0,
             "MATRIX_LR": 0.04, "EMBED_LR": 0.6, "MATRIX_DECAY": 0.06,
         },
     )  # fmt: skip
@@ -55,7 +53,7 @@ def _gpu(
 # The shipped value of every knob that a profile sets: one with another value is the user's, and stays.
 SHIPPED: Mapping[str, Any] = {
     "DEPTH": 2, "WIDTH": 128, "HEAD_DIM": 128, "SEQ_LEN": 256, "BATCH_SIZE": 8, "TOTAL_BATCH": 2**11, "SOFTCAP": 0.0,
-    "VALUE_EVERY": 1, "EMBED_LR": 0.2, "MATRIX_LR": 0.02, "MATRIX_DECAY": 0.0, "WINDOW_PATTERN": "L", "WINDOW": 128,
+    "VALUE_EVERY": 1, "EMBED_LR": 0.2, "MATRIX_LR": 0.02, "MATRIX_DECAY": 0.0, "WINDOW": 128,
 }  # fmt: skip
 
 # Noise of a CPU: measured at 60 CPU seconds. Of a GPU: seed noise as users of autoresearch report it at 5 to 10 minutes,
@@ -81,7 +79,7 @@ PROFILES: dict[str, Profile] = {
         _gpu("gpu-16", "tinystories", 8, 512, 1024, 16, 2**15, 2e-3),
         _gpu("gpu-24", "climbmix", 8, 512, 1024, 32, 2**16, 1e-3),
         _gpu("gpu-48", "climbmix", 8, 512, 1024, 64, 2**16, 1e-3),
-        _gpu("gpu-80", "climbmix", 8, 512, 2048, 64, 2**18, 7e-4, windows="SSSL"),
+        _gpu("gpu-80", "climbmix", 8, 512, 2048, 64, 2**18, 7e-4),
     )
 }  # fmt: skip
 # What such cards report, less a reserve for the driver and for error correction: a card shows less than its name says.

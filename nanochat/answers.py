@@ -50,6 +50,7 @@ class Answers:
         """`wall`: the budget is wall time; else CPU time between answers counts as well."""
         self._watch, self._buffers, self._wall = watch, buffers, wall
         self._answered = watch.used(fresh=True)
+        self._asked: float | None = None  # since when an answer is awaited
         self._lent: torch.Tensor | None = None  # the GPU memory that the trainer writes to, float32, flat
         self.device = CPU  # where the copies lie
         self.seconds: list[float] = []  # of each answer, in the budget's unit
@@ -72,6 +73,11 @@ class Answers:
         else:
             self._buffers.outputs.pin()
 
+    @property
+    def spent(self) -> float:
+        """Seconds of answering so far, in the budget's unit, the answer that is awaited included."""
+        return sum(self.seconds) + (self._watch.used() - self._asked if self._asked is not None else 0.0)
+
     def ways(self) -> dict[str, float]:
         """For the record, each 0 or 1: answers came through GPU memory; all copies had room on the GPU."""
         return {"lent": float(self._lent is not None), "on_gpu": float(self.device != CPU)}
@@ -81,14 +87,14 @@ class Answers:
         watch = self._watch
         self._buffers.inputs.array("<i8", (self._buffers.batch, x.shape[1]))[: len(x)] = x
         watch.alive_at = time.monotonic()
-        asked = watch.used(fresh=True)
+        self._asked = watch.used(fresh=True) if self._wall else self._answered  # CPU time between answers counts
         watch.say(batch=len(x))
         try:
             watch.wait("answer", check)
         finally:
             now = watch.used(fresh=True)
-            self.seconds.append(now - (asked if self._wall else self._answered))
-            self._answered = now
+            self.seconds.append(now - self._asked)
+            self._answered, self._asked = now, None
         shape = (*x.shape, self._buffers.vocab)
         if self._lent is not None:
             shared = self._lent[: math.prod(shape)].view(shape)

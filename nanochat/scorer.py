@@ -384,10 +384,9 @@ class Scorer:
         return found if found.shape == (rows, length) else None
 
     def _scoring_check(self) -> None:
-        assert self.watch is not None
-        spent = self.watch.used() - self._first_answer
+        """Raises Failed when answering takes too long. What the scorer itself does between answers is not the trainer's."""
         allowed = self.job["scoring_s"]
-        if allowed is not None and spent > allowed + self.job["budget_s"]:
+        if allowed is not None and (spent := self.answers.spent) > allowed + self.job["budget_s"]:
             raise Failed("overrun", f"it used {spent:.0f} s to answer; {allowed:.0f} s are free")
 
     # -- telling --------------------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Harness:
     """A real nursery, spoken to as the loop speaks to it."""
 
+    device = "cpu"
+
     def __init__(self, data: Path, folder: Path, cards: Cards | None = None) -> None:
         """`cards`: run on the first card of this fake device, in a copy of nanochat/ beside the jobs."""
         self.data, self.folder, self.count = data, folder, 0

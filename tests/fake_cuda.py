@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import importlib.machinery
 import importlib.util
 import json
@@ -130,14 +131,22 @@ def make(path: Path | str, *, cards: int = 1, memory: int = 8 * GIB, **settings:
     """A new file of state with `cards` cards of `memory` bytes.
 
     Settings: `raises` (names of NVML calls that are not supported), `compile` ("identity", or a backend of torch.compile such as "eager"
-    or "inductor"), `context` (bytes that the first use takes), `capability`, `triton` (whether the package seems to be installed).
+    or "inductor"), `context` (bytes that the first use takes), `capability`, `triton` (whether the package seems to be installed),
+    `preload` (whether the fork server imports the compiler, which takes seconds and is of use to few tests).
     """
     made = Cards(path)
     found = [
         {"name": f"Fake GPU {i}", "total": memory, "uuid": f"GPU-{i:08x}-fake", "others": {}, "reasons": 0, "mig": []}
         for i in range(cards)
     ]
-    defaults = {"raises": [], "compile": "identity", "context": 1 << 20, "capability": [7, 5], "triton": True}
+    defaults = {
+        "raises": [],
+        "preload": False,
+        "compile": "identity",
+        "context": 1 << 20,
+        "capability": [7, 5],
+        "triton": True,
+    }
     made.change(**defaults | {"cards": found} | settings)
     return made
 
@@ -458,6 +467,9 @@ def install(path: Path | str) -> Device:
     from torch.overrides import TorchFunctionMode
 
     cards = Cards(path)
+    if not cards.settings["preload"] and importlib.util.find_spec("nanochat.compiler") is not None:
+        compiler: Any = importlib.import_module("nanochat.compiler")
+        compiler.preload = compiler.start_workers = lambda: None
     if library := cards.settings.get("libcuda"):
         ctypes.CDLL(library)  # from now on it is what "libcuda.so.1" means, also where the sandbox hides its path
     device = Device(cards)

@@ -11,7 +11,7 @@ import pytest
 from core.model import CrashClass, Outcome
 from tests.conftest import ROOT, Harness
 from tests.fake_cuda import FORKED, GIB, make
-from tests.product import TRAIN
+from tests.product import TRAIN, until
 
 PRELUDE = """
 import os, sys
@@ -126,4 +126,5 @@ def test_a_job_on_the_card(gpu_harness: Harness) -> None:
     )
     result = gpu_harness.run(hungry)
     assert result.outcome is Outcome.CRASH and result.crash is CrashClass.OUT_OF_MEMORY, result.reason
-    assert gpu_harness.cards.users(0) == {}
+    cards = gpu_harness.cards
+    until(lambda: cards.users(0) == {}, "the scorer, which says its result before it leaves, has left the card")

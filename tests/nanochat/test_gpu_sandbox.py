@@ -126,7 +126,7 @@ from torch._inductor.runtime import cache_dir_utils
 named = [name for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_WARM_POOL") if name in os.environ]
 tell([named, getpass.getuser(), cache_dir_utils.cache_dir().startswith(os.getcwd()), os.environ["TRITON_HOME"] == os.getcwd()])
 """
-    assert gpu.told(code) == [[], "trainer", True, True]
+    assert gpu.told(code) == [["TORCHINDUCTOR_CACHE_DIR"], "trainer", True, True]
 
 
 @needs_mounts
