@@ -8,8 +8,10 @@ unchanged since 10.2. Where a driver cannot do it (WSL2, virtual GPUs), `DeviceM
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -48,22 +50,14 @@ class DeviceMemory:
     """
 
     def __init__(self, driver: Any, handle: int, size: int, descriptor: int | None) -> None:
-        self.descriptor = descriptor  # None where it was opened
+        """Map the piece behind a handle of the driver. `descriptor`: under which it was exported, None where it was opened."""
+        self.descriptor = descriptor
         self._size = size
-        location = _Location(_ON_DEVICE, 0)
-        address = _u64()
-        _call(
-            driver,
-            "cuMemAddressReserve",
-            ctypes.byref(address),
-            ctypes.c_size_t(size),
-            ctypes.c_size_t(0),
-            _u64(0),
-            _u64(0),
-        )
-        _call(driver, "cuMemMap", address, ctypes.c_size_t(size), ctypes.c_size_t(0), _u64(handle), _u64(0))
-        access = _Access(location, _READ_WRITE)
-        _call(driver, "cuMemSetAccess", address, ctypes.c_size_t(size), ctypes.byref(access), ctypes.c_size_t(1))
+        address, access = _u64(), _Access(_Location(_ON_DEVICE, 0), _READ_WRITE)
+        length, zero = ctypes.c_size_t(size), ctypes.c_size_t(0)
+        _call(driver, "cuMemAddressReserve", ctypes.byref(address), length, zero, _u64(0), _u64(0))
+        _call(driver, "cuMemMap", address, length, zero, _u64(handle), _u64(0))
+        _call(driver, "cuMemSetAccess", address, length, ctypes.byref(access), ctypes.c_size_t(1))
         self._address = address.value
 
     @classmethod
@@ -74,8 +68,9 @@ class DeviceMemory:
         size = _whole(driver, properties, nbytes)
         handle, descriptor = _u64(), ctypes.c_int()
         _call(driver, "cuMemCreate", ctypes.byref(handle), ctypes.c_size_t(size), ctypes.byref(properties), _u64(0))
-        _call(driver, "cuMemExportToShareableHandle", ctypes.byref(descriptor), handle, _POSIX_DESCRIPTOR, _u64(0))
-        return cls(driver, handle.value, size, descriptor.value)
+        with _released(driver, handle):
+            _call(driver, "cuMemExportToShareableHandle", ctypes.byref(descriptor), handle, _POSIX_DESCRIPTOR, _u64(0))
+            return cls(driver, handle.value, size, descriptor.value)
 
     @classmethod
     def open(cls, descriptor: int, nbytes: int) -> DeviceMemory:
@@ -90,7 +85,8 @@ class DeviceMemory:
             ctypes.c_void_p(descriptor),
             _POSIX_DESCRIPTOR,
         )
-        return cls(driver, handle.value, _whole(driver, properties, nbytes), None)
+        with _released(driver, handle):
+            return cls(driver, handle.value, _whole(driver, properties, nbytes), None)
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """A float32 tensor of that shape over the beginning of the memory, without a copy."""
@@ -106,6 +102,15 @@ class _View:
         self.__cuda_array_interface__ = {
             "shape": shape, "typestr": "<f4", "data": (memory._address, False), "strides": None, "version": 3,
         }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _released(driver: Any, handle: _u64) -> Iterator[None]:
+    """Give the handle back at the end: what is mapped or exported stays, and what is neither is free again."""
+    try:
+        yield
+    finally:
+        driver.cuMemRelease(handle)
 
 
 def _driver() -> Any:

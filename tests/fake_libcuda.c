@@ -45,10 +45,12 @@ CUresult CUDAAPI cuMemCreate(CUmemGenericAllocationHandle *handle, size_t size, 
 }
 
 CUresult CUDAAPI cuMemExportToShareableHandle(void *out, CUmemGenericAllocationHandle handle, CUmemAllocationHandleType type, unsigned long long flags) {
-    if (type != 1 || flags) return INVALID;
+    if (type != 1 || flags || getenv("FAKE_LIBCUDA_NO_EXPORT")) return INVALID;
     *(int *)out = dup((int)handle);
     return OK;
 }
+
+CUresult CUDAAPI cuMemRelease(CUmemGenericAllocationHandle handle) { return close((int)handle) ? INVALID : OK; }
 
 CUresult CUDAAPI cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handle, void *descriptor, CUmemAllocationHandleType type) {
     int file = dup((int)(size_t)descriptor);

@@ -72,6 +72,22 @@ def test_a_full_gpu_lends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         lent.DeviceMemory.create(SIZE)
 
 
+def test_memory_that_cannot_be_exported_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_LIBCUDA_NO_EXPORT", "1")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(lent.NotLent, match="cuMemExportToShareableHandle"):
+        lent.DeviceMemory.create(SIZE)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_only_the_descriptor_stays_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    memory = lent.DeviceMemory.create(SIZE)
+    assert memory.descriptor is not None and len(os.listdir("/proc/self/fd")) == before + 1
+    os.close(memory.descriptor)
+    bytes_of(memory)[:3] = b"yes"  # it is mapped still
+
+
 def test_a_descriptor_of_something_else_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "short").open("wb") as file, pytest.raises(lent.NotLent, match="cuMemMap"):
         lent.DeviceMemory.open(file.fileno(), SIZE)
