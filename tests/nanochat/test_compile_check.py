@@ -33,6 +33,7 @@ def check(*options: str, **environment: str) -> Finding:
 
 @pytest.mark.skipif(lacking() is not None, reason="here is no compiler, or no headers of Python")
 def test_a_kernel_compiles_in_the_sandbox() -> None:
+    """Forward and backward, by the real Inductor: it needs a compiler, setuptools and a cache to write to."""
     found = check()
     assert found.works and found.device and "in the sandbox" in found.words, found.words
 

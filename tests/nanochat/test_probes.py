@@ -107,7 +107,7 @@ def sit(
 @pytest.mark.parametrize(("with_reference", "per_row"), [(False, PROBED), (True, PROBED), (False, 1.0), (True, 2.5)])
 def test_honest_models_are_left_in_peace(with_reference: bool, per_row: float) -> None:
     random = np.random.default_rng(1)
-    alarms, exams = 0, round(1200 / (1 + per_row))
+    alarms, exams = 0, round(800 / (1 + per_row))
     for _ in range(exams):
         honest = text_like(random, trend=float(random.uniform(0, 2)))
         reference = honest * random.uniform(0.8, 1.3, honest.shape).astype(np.float32) if with_reference else None
