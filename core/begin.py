@@ -72,7 +72,7 @@ def plan(project: Project, options: Options) -> Plan:
         if config.device != "cpu" and (lack := lacking(config.device, len(stats.gpu_memory()))):
             raise UsageError(
                 f"Run {folder.name} trains on {config.device}, which cannot be used now: {lack}. Nothing was changed. "
-                f"Mend that, or start another run with --name NEW --from {folder.name} --device cpu."
+                f"Fix that, or start another run with --name NEW --from {folder.name} --device cpu."
             )
         slots, said = fitting_slots(config.slots, config.device, stats.cards())
         return Plan(folder, replace(config, slots=slots), profiles.named(config.profile), new=False, said=said)
@@ -249,7 +249,8 @@ def open_run(
             values, said = ({}, "") if parent_name else fitting(chosen.profile, source, repo)
         if state.config is None:
             base = repo.base()
-            config = replace(config, base_commit=base, compiles=finding is None or finding.works)
+            own = parent_name is None and not repo.run_of(source)
+            config = replace(config, base_commit=base, own_code=own, compiles=finding is None or finding.works)
             state.apply(record.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config))))
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         if chosen.new and finding is not None and not finding.works:

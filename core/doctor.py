@@ -106,13 +106,13 @@ def platform_check(gpus: Sequence[stats.Gpu], torch: Torch, release: str, model:
     """
     if torch.hip:
         words = f"torch is a ROCm build and sees {torch.devices} GPU(s)"
-        todo = "AMD GPUs are untested; --device cuda tries one. Memory in other hands and heat are not seen"
+        todo = "AMD GPUs are untested; --device cuda tries one. Memory held by other programs and thermal throttling are not detected"
         return Check("platform", "note", words, todo)
     if "jetson" in model.lower() or "tegra" in release.lower():
         todo = "Jetsons are untested. The GPU shares the machine's memory, so choose a --profile and a small batch"
         return Check("platform", "note", f"{model or 'an NVIDIA Jetson'}", f"{todo}; --device cuda tries it")
     if torch.devices and not gpus:
-        todo = "Untested; --device cuda uses the first of them. Memory in other hands and heat are not seen"
+        todo = "Untested; --device cuda uses the first of them. Memory held by other programs and thermal throttling are not detected"
         return Check("platform", "note", f"torch sees {torch.devices} GPU(s), the driver's library (NVML) none", todo)
     if any(gpu.uuid.startswith("MIG-") for gpu in gpus):
         todo = "Untested. Each instance is one slot, with a profile by its own memory; load and clocks are not shown"

@@ -86,7 +86,9 @@ def harness_environment(device: str, gpu: int | None = None, *, compiles: bool =
             environment["PYTORCH_ALLOC_CONF"] = os.environ["PYTORCH_ALLOC_CONF"]
         elif "microsoft" not in platform.release().lower():  # the driver of WSL refuses it
             environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # less memory is lost between tensors
-    environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA and the driver's library count alike
+    environment.setdefault(
+        "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
+    )  # so that CUDA and the driver's library number the cards in the same order
     return environment | (CPU_SETTINGS if device == "cpu" else {})
 
 

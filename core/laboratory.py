@@ -355,9 +355,7 @@ class Laboratory:
         with contextlib.suppress(OSError):
             if keep_nats:
                 shutil.move(out / "nats.npy", self.folder / "baseline.npy")
-                if (
-                    out / measuring.COMPILED
-                ).is_dir():  # only the user's own code compiled these: later trainers run them
+                if (out / measuring.COMPILED).is_dir():
                     shutil.rmtree(self.folder / measuring.COMPILED, ignore_errors=True)
                     shutil.move(out / measuring.COMPILED, self.folder / measuring.COMPILED)
             shutil.rmtree(out / measuring.COMPILED, ignore_errors=True)

@@ -47,7 +47,8 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         reference=str(reference) if reference.exists() else None,
         preflight=work.role in ("baseline", "candidate"),
         compiled=str(compiled) if compiled.is_dir() else None,
-        keep_compiled=config.device == "cuda" and baseline is None,
+        # Later trainers read it: what agents wrote could pass on more than kernels, such as weights.
+        keep_compiled=config.device == "cuda" and baseline is None and config.own_code,
     )
 
 

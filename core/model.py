@@ -186,6 +186,7 @@ class RunConfig(Data, frozen=True, kw_only=True):
     noise_prior: float
     agent: str = "search"
     gate: Literal["auto", "ask"] = "auto"
+    own_code: bool = True  # it starts from a train.py of the user's, not from one that a run kept
     compiles: bool = True  # on a GPU: torch.compile worked when it began; scores with and without it cannot be compared
 
 

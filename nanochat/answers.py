@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,18 +58,20 @@ class Answers:
         """Bring the answers over the GPU, by the fastest way that works here. `check` is called while it waits."""
         self.device = torch.device("cuda")
         size = self._buffers.answer_bytes
-        try:
+        memory: lent.DeviceMemory | None = None
+        with contextlib.suppress(lent.NotLent, RuntimeError):  # RuntimeError: the GPU is full, or cannot be had
             memory = lent.DeviceMemory.create(size)
-            view = memory.tensor((size // 4,))
-        except (lent.NotLent, RuntimeError):  # RuntimeError: the GPU is full, or cannot be had
-            self._watch.say_memory(None)
+        self._begin()  # whoever trains on before it takes the memory is charged for that
+        try:
+            self._watch.say_memory(memory.descriptor if memory is not None else None)
+            taken = self._watch.wait("memory", check).get("lent") is True
+        finally:
+            self._end()
+        if memory is not None and taken:
+            self._lent = memory.tensor((size // 4,))
         else:
-            assert memory.descriptor is not None
-            self._watch.say_memory(memory.descriptor)
-            os.close(memory.descriptor)
-        if self._watch.wait("memory", check).get("lent") is True:
-            self._lent = view
-        else:
+            if memory is not None:
+                memory.close()
             self._buffers.outputs.pin()
 
     @property
@@ -84,17 +85,13 @@ class Answers:
 
     def ask(self, x: np.ndarray, check: Callable[[], None]) -> torch.Tensor:
         """Logits float32 (B, T, V) for tokens x int64 (B, T), a private copy. Raises what `Watch.wait` raises."""
-        watch = self._watch
         self._buffers.inputs.array("<i8", (self._buffers.batch, x.shape[1]))[: len(x)] = x
-        watch.alive_at = time.monotonic()
-        self._asked = watch.used(fresh=True) if self._wall else self._answered  # CPU time between answers counts
-        watch.say(batch=len(x))
+        self._begin()
+        self._watch.say(batch=len(x))
         try:
-            watch.wait("answer", check)
+            self._watch.wait("answer", check)
         finally:
-            now = watch.used(fresh=True)
-            self.seconds.append(now - self._asked)
-            self._answered, self._asked = now, None
+            self._end()
         shape = (*x.shape, self._buffers.vocab)
         if self._lent is not None:
             shared = self._lent[: math.prod(shape)].view(shape)
@@ -104,6 +101,16 @@ class Answers:
             with self.room_or_cpu():
                 return shared.to(self.device, copy=True)
         return shared.to(CPU, copy=True)
+
+    def _begin(self) -> None:
+        self._watch.alive_at = time.monotonic()
+        self._asked = self._watch.used(fresh=True) if self._wall else self._answered  # CPU time between answers counts
+
+    def _end(self) -> None:
+        now = self._watch.used(fresh=True)
+        assert self._asked is not None
+        self.seconds.append(now - self._asked)
+        self._answered, self._asked = now, None
 
     @contextlib.contextmanager
     def room_or_cpu(self) -> Any:

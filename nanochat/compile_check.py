@@ -21,6 +21,7 @@ from pathlib import Path
 
 LIMIT_S = 240.0  # the first kernel of all may take a minute on a slow machine
 NODES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "dxg", "kfd")  # in /dev
+PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")  # as nanochat/landlock.py has them
 COMPILERS = ("gcc", "clang")  # those that Triton looks for
 
 # What stands in the place of train.py. It prints all that the check wants to know.
@@ -68,9 +69,13 @@ class Finding:
 
 
 def lacking() -> Finding | None:
-    """Return what every kernel needs and this machine has not: a compiler or Python's headers. None when both are there."""
-    if not any(shutil.which(name) for name in COMPILERS):
+    """Return what every kernel needs and this machine lacks: a compiler or Python's headers. None when both are there."""
+    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if found is None:
         return Finding(False, "no C compiler (gcc or clang) is on PATH", packages("gcc"))
+    if sys.platform == "linux" and not any(Path(found).resolve().is_relative_to(folder) for folder in PROGRAMS):
+        where = f"{found} may not run in the sandbox, which allows programs in {', '.join(PROGRAMS)}"
+        return Finding(False, where, f"{packages('gcc')}, and put it first on PATH")
     include = Path(sysconfig.get_paths()["include"])
     if not (include / "Python.h").is_file():
         return _no_headers(include)

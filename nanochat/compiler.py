@@ -53,7 +53,7 @@ def preload() -> None:
 
 @contextlib.contextmanager
 def _settings_of_imports() -> Iterator[None]:
-    """Dynamo names a folder for caches in the environment when it is imported. Each trainer shall name its own."""
+    """Dynamo names a folder for caches in the environment when it is imported. Each trainer sets its own."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="autoresearch-imports-") as folder:
         # Workers belong to a trainer, not to the process that it is forked from.

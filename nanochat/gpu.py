@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 EVERY_S = 1.0
-FREED_S, AGAIN_S = 3.0, 0.1
+FREED_S, AGAIN_S, AT_REST = 3.0, 0.1, 2  # seconds, and how many looks in a row find no less
 # Bits of nvmlClocksEventReasons (nvml.h) that no idle clock and no power cap explains: hardware slowdown, heat, power brake.
 HELD_DOWN = 0x08 | 0x20 | 0x40 | 0x80
 
@@ -63,21 +63,38 @@ def read_at_rest(wait_s: float = FREED_S) -> Reading | None:
     Waits `wait_s` seconds at most. Returns None as `read` does.
     """
     deadline = time.monotonic() + wait_s
-    found = read()
-    while found is not None and time.monotonic() < deadline:
-        time.sleep(AGAIN_S)
-        before, found = found.used, read()
-        if found is None or found.used >= before:
-            break
+    with _opened():  # for all looks: where no other program keeps the card awake, each opening takes a second
+        found, still = read(), 0
+        while found is not None and still < AT_REST and time.monotonic() < deadline:
+            time.sleep(AGAIN_S)
+            before, found = found.used, read()
+            still = still + 1 if found is not None and found.used >= before else 0
     return found
+
+
+@contextlib.contextmanager
+def _opened() -> Iterator[None]:
+    """Keep the driver's library open; closed again at the end, as `read` says."""
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+    except Exception:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):
+            nvml.nvmlShutdown()
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
     """Read the GPU that CUDA shows to this process as its first.
 
-    Returns None without a driver, its library, or the right to use them. What the driver does not tell loses only itself:
-    no processes, a clock that is not held down, and for the memory in use what the processes have.
-    The library is closed again, since a process that is forked while it is open cannot use it and does not know.
+    Returns None without a driver, its library, or the right to use them. A missing answer affects only its own field: no
+    processes, a clock that is not held down, and for the memory in use what the processes have. The library is closed
+    again: a process that is forked while it is open cannot use it, and gets no error.
     """
     try:
         import pynvml as nvml

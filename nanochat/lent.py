@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,12 +54,27 @@ class DeviceMemory:
         """Map the piece behind a handle of the driver. `descriptor`: under which it was exported, None where it was opened."""
         self.descriptor = descriptor
         self._size = size
+        self._driver = driver
         address, access = _u64(), _Access(_Location(_ON_DEVICE, 0), _READ_WRITE)
         length, zero = ctypes.c_size_t(size), ctypes.c_size_t(0)
-        _call(driver, "cuMemAddressReserve", ctypes.byref(address), length, zero, _u64(0), _u64(0))
-        _call(driver, "cuMemMap", address, length, zero, _u64(handle), _u64(0))
-        _call(driver, "cuMemSetAccess", address, length, ctypes.byref(access), ctypes.c_size_t(1))
-        self._address = address.value
+        self._address: int | None = None  # None where nothing is mapped
+        try:
+            _call(driver, "cuMemAddressReserve", ctypes.byref(address), length, zero, _u64(0), _u64(0))
+            _call(driver, "cuMemMap", address, length, zero, _u64(handle), _u64(0))
+            self._address = address.value
+            _call(driver, "cuMemSetAccess", address, length, ctypes.byref(access), ctypes.c_size_t(1))
+        except NotLent:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Unmap the memory and close its descriptor. No tensor over it may be used afterwards."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+        if self._address is not None:
+            self._driver.cuMemUnmap(_u64(self._address), ctypes.c_size_t(self._size))
+            self._driver.cuMemAddressFree(_u64(self._address), ctypes.c_size_t(self._size))
+        self.descriptor = self._address = None
 
     @classmethod
     def create(cls, nbytes: int) -> DeviceMemory:
@@ -90,7 +106,7 @@ class DeviceMemory:
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """A float32 tensor of that shape over the beginning of the memory, without a copy."""
-        assert 4 * math.prod(shape) <= self._size
+        assert 4 * math.prod(shape) <= self._size and self._address is not None
         return torch.as_tensor(_View(self, shape), device="cuda")
 
 

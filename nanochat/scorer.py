@@ -31,7 +31,8 @@ GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
 LEAST_PACE_S = 2.0  # a shorter training says nothing about its pace
 # An answer that takes much longer than the others did more than answer: what exceeds this is charged as training.
 LONG_ANSWER, LONG_ANSWER_S, FIRST_ANSWER_S = 3.0, 0.1, 0.5
-FIRST_ON_GPU_S = 5.0  # the first answer there loads kernels, and libraries try their algorithms
+# The first answers on a GPU load kernels, and libraries try their algorithms: a tenth of the budget, within these bounds.
+FIRST_ON_GPU, LEAST_FIRST_S, MOST_FIRST_S = 0.1, 2.5, 5.0
 LEAST_NATS = 0.05  # per token: below this no language model of this size has ever been
 
 
@@ -80,6 +81,9 @@ class Scorer:
                 "crash": failed.crash,
                 "traceback": failed.traceback,
             }
+        except TooBig:
+            words = "it said that it has no room for an answer when it was not asked for one"
+            result = {"outcome": "crash", "reason": words, "crash": "contract", "traceback": ""}
         except Cheated as cheated:
             result = {"outcome": "invalid", "reason": str(cheated)}
         finally:
@@ -241,13 +245,19 @@ class Scorer:
         trained, steps = self.facts["charged_s"], self.facts["steps"]
         charged = self._first_answer - self._set_up + self._owed
         if allowed is not None:
-            long = long_answers(self.answers.seconds, FIRST_ON_GPU_S if self.wall else FIRST_ANSWER_S)
+            long = long_answers(self.answers.seconds, self._free_first())
             charged += long + max(0.0, self.facts["score_s"] - long - allowed)
         self.facts["charged_s"] = round(charged, 4)
         if charged > budget + self._grace():
             raise Failed(
                 "overrun", f"it used {charged:.1f} s of a budget of {budget:g} s{self._large_steps(trained, steps)}"
             )
+
+    def _free_first(self) -> float:
+        """Seconds that are free in the first answers."""
+        if not self.wall:
+            return FIRST_ANSWER_S
+        return min(MOST_FIRST_S, max(LEAST_FIRST_S, FIRST_ON_GPU * float(self.job["budget_s"])))
 
     def _large_steps(self, trained: float, steps: int) -> str:
         """Where its own steps say why it came too late: the last begins before the budget ends, and ends after it."""
@@ -300,8 +310,8 @@ class Scorer:
         return bpb
 
     def _settle(self) -> tuple[int, float | None]:
-        """How many rows the model can answer at once; on a GPU also the standard deviation, in nats, of what its answers
-        to the beginning of a row change by when the rest of the row and the other rows do. None on a CPU: there is none.
+        """How many rows the model can answer at once. On a GPU also the standard deviation, in nats, of the change in its
+        answers to the first half of a row when the second half and the other rows are replaced; None on a CPU.
         Asked with text of the training split, so that nothing of the exam is shown before it."""
         text = self.prepared.tokens("train")
         length, batch = self.job["seq_len"], self.buffers.batch
@@ -346,6 +356,7 @@ class Scorer:
             for ask, row, answer in zip(asks, x, logits, strict=True):
                 if ask is not None:
                     self._take(exam, ask, row, targets[ask.row], answer)
+            del logits, answer  # before the next copy is made
             if self.watch is not None:
                 self.watch.progress = index / len(batches)
                 self._progress(self.watch, 0.0)

@@ -106,7 +106,10 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_m
         )
         channel.say("missing", parts=list(missing))
         if spec.device == "cuda" and spec.max_steps is None:
-            compiler.start_workers()  # they need seconds until they are ready, and train.py some until it compiles
+            try:
+                compiler.start_workers()  # they need seconds until they are ready, and train.py some until it compiles
+            except Exception:  # it compiles without them, and no idea is to blame
+                compiler.compile_in_process()
         _seed(spec.seed)
         model = _train(channel, spec)
         _answer(channel, spec, model)
@@ -180,6 +183,10 @@ def _train(channel: Channel, spec: Spec) -> Any:
         raise Contract(f"train(run) returned {type(model).__name__}, not a model that can be called")
     if isinstance(model, torch.nn.Module):
         model.eval()
+    if spec.device == "cuda":
+        torch.cuda.synchronize()  # what is still queued is training
+        gc.collect()
+        torch.cuda.empty_cache()  # what training held is of use to the scorer now
     params = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else None
     channel.say("trained", params=params, steps=run._steps, tokens=run._served)
     return model
@@ -196,9 +203,6 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
     answer_bytes = spec.batch * spec.seq_len * spec.vocab_size * 4
     room = wire.Shared(answer_bytes, spec.outputs)
     memory: lent.DeviceMemory | None = None
-    if spec.device == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()  # what training held is of use to the scorer now
     while True:
         message, handles = channel.listen()
         if message["say"] == "memory":

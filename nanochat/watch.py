@@ -32,7 +32,7 @@ TURN_S = 1.0  # a turn that took longer was a stall of the scorer, in which no s
 SPARE = 1 << 29  # bytes of memory beyond the limit before the trainer is ended
 MOST_PROCESSES = 64
 MOST_ON_GPU = 512  # compilers are started there, several a core
-COMPILED, MOST_COMPILED = "compiled", 1 << 30  # folder in the trainer's own, bytes
+COMPILED, MOST_COMPILED = "compiled", 256 << 20  # folder in the trainer's own, bytes
 METRICS_LINES = 4000  # a curve that grows longer is thinned to every second point
 NON_FINITE_LOGS = 20  # this many in a row and the training is given up
 FORKS = sys.platform == "linux"
@@ -274,7 +274,11 @@ class Watch:
             socket.send_fds(self._end, [wire.pack({"say": "memory"})], [] if descriptor is None else [descriptor])
 
     def keep_compiled(self, folder: Path) -> None:
-        """Copy the kernels that the trainer compiled to `folder`, unless there are suspiciously many. Links are left out."""
+        """End the trainer, and copy the kernels that it compiled to `folder`, unless they are larger than MOST_COMPILED.
+
+        Links are left out. With the trainer gone nobody can put one in the place of a file meanwhile.
+        """
+        self._tree.kill_all()
         source = self._scratch / COMPILED
         files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
         if not files or sum(path.stat().st_size for path in files) > MOST_COMPILED:

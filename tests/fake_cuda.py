@@ -132,6 +132,7 @@ def make(path: Path | str, *, cards: int = 1, memory: int = 8 * GIB, **settings:
 
     Settings: `raises` (names of NVML calls that are not supported), `compile` ("identity", or a backend of torch.compile such as "eager"
     or "inductor"), `context` (bytes that the first use takes), `capability`, `triton` (whether the package seems to be installed),
+    `pins` (whether host memory can be pinned),
     `preload` (whether the fork server imports the compiler, which takes seconds and is of use to few tests).
     """
     made = Cards(path)
@@ -142,6 +143,7 @@ def make(path: Path | str, *, cards: int = 1, memory: int = 8 * GIB, **settings:
     defaults = {
         "raises": [],
         "preload": False,
+        "pins": True,
         "compile": "identity",
         "context": 1 << 20,
         "capability": [7, 5],
@@ -340,7 +342,7 @@ class Device:
     def __init__(self, cards: Cards) -> None:
         self.cards = cards
         self.pid = self.index = 0  # of the process that uses it, and of its card
-        self.initialised = self.bad_fork = False
+        self.initialised = self.bad_fork = self.kept_error = False
         self.compiling = False  # the compiler of a CPU build of torch is at work: it must see no GPU
         self.live = self.reserved = self.peak = 0  # bytes
         os.register_at_fork(after_in_child=self._forked)
@@ -373,6 +375,9 @@ class Device:
 
         if self.bad_fork:
             raise RuntimeError(FORKED)
+        if self.kept_error:
+            self.kept_error = False
+            raise RuntimeError("CUDA error: invalid argument")
         if self.initialised:
             return
         if not (visible := self.visible):
@@ -675,7 +680,13 @@ def install(path: Path | str) -> Device:
             gcnArchName="",
         )
 
-    cudart = types.SimpleNamespace(cudaHostRegister=lambda *a: 0, cudaHostUnregister=lambda *a: 0)
+    def register(*_: Any) -> int:
+        """Pinning: where it is refused, CUDA keeps the error for the next operation."""
+        device.use()
+        device.kept_error = not cards.settings["pins"]
+        return int(device.kept_error)
+
+    cudart = types.SimpleNamespace(cudaHostRegister=register, cudaHostUnregister=lambda *a: 0)
     stream = types.SimpleNamespace(synchronize=after_use(None), wait_stream=after_use(None), cuda_stream=0)
     replaced = {
         "is_available": asked(lambda: bool(device.visible) and not device.compiling),

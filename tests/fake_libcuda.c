@@ -72,6 +72,10 @@ CUresult CUDAAPI cuMemMap(CUdeviceptr address, size_t size, size_t offset, CUmem
     return place == MAP_FAILED ? INVALID : OK;
 }
 
+CUresult CUDAAPI cuMemUnmap(CUdeviceptr address, size_t size) { return munmap((void *)(size_t)address, size) ? INVALID : OK; }
+
+CUresult CUDAAPI cuMemAddressFree(CUdeviceptr address, size_t size) { return address && size ? OK : INVALID; }
+
 CUresult CUDAAPI cuMemSetAccess(CUdeviceptr address, size_t size, const CUmemAccessDesc *access, size_t count) {
     if (count != 1 || access->location.type != 1 || access->location.id || access->flags != 3) return INVALID;
     return mprotect((void *)(size_t)address, size, PROT_READ | PROT_WRITE) ? INVALID : OK;

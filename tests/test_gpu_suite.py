@@ -36,11 +36,6 @@ def test_the_whole_suite_does_not_collect_them() -> None:
     assert "tests/gpu/" not in done.stdout
 
 
-def test_the_mark_asks_for_them() -> None:
-    done = run_pytest("--collect-only", "tests", "-m", "gpu", *WITHOUT_OTHERS)
-    assert done.returncode == 0 and "tests/gpu/test_sandbox.py" in done.stdout, done.stdout
-
-
 @pytest.mark.skipif(not lacking("cuda", len(stats.gpu_memory())), reason="here is a card: make test-gpu runs them")
 def test_without_a_card_each_says_why_and_torch_is_not_imported() -> None:
     done = run_pytest("tests/gpu", "-rs", timeout=60)

@@ -21,7 +21,7 @@ from core.agents.models import MOST, Installed, address, billions, described, fa
 from core.agents.prompt import ANSWER_TOKENS, Message
 from core.agents.tiers import first
 
-FREED_BYTES = 200_000_000  # so much less in use means that the weights are gone; half of them where they are smaller
+FREED_BYTES = 200_000_000  # a drop of this size in memory use means that the weights are gone; half of them where they are smaller
 KEEP = "15m"
 
 

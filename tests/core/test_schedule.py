@@ -269,6 +269,17 @@ def test_compiled_kernels_are_kept_of_the_first_baseline_on_a_gpu_and_given_to_a
     out = tmp_path / "1" / "j"
     job = measuring.job(fold(before), profile, Charter(), Work("baseline", "fit", 1), "j", out, 1 << 34)
     assert job.keep_compiled and job.compiled is None
+    gpu["own_code"] = False  # an agent's: its cache could hold weights
+    job = measuring.job(
+        fold([ev.Created(v=ev.SCHEMA, config=gpu), *before[1:]]),
+        profile,
+        Charter(),
+        Work("baseline", "fit", 1),
+        "j",
+        out,
+        1 << 34,
+    )
+    assert not job.keep_compiled
     (tmp_path / "compiled").mkdir()
     job = measuring.job(fold([*before, first[1]]), profile, Charter(), Work("candidate", "c1", 1, 1), "j", out, 1 << 34)
     assert not job.keep_compiled and job.compiled == str(tmp_path / "compiled")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,12 +44,19 @@ def test_without_a_compiler_it_names_one(tmp_path: Path, options: tuple[str, ...
     assert not found.works and "no C compiler" in found.words and "apt install gcc" in found.todo
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox is Linux only")
+def test_a_compiler_that_the_sandbox_refuses_is_none(tmp_path: Path) -> None:
+    """Such as one of conda or nix, which lies in the user's folders."""
+    (tmp_path / COMPILERS[0]).touch(0o755)
+    found = check("--quick", PATH=str(tmp_path))
+    assert not found.works and f"{tmp_path / COMPILERS[0]} may not run in the sandbox" in found.words
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="here is no compiler")
 @pytest.mark.parametrize("options", [(), ("--quick",)])
 def test_without_headers_it_names_their_package(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "sitecustomize.py").write_text(HIDDEN)
-    (tmp_path / COMPILERS[0]).touch(0o755)
-    path = f"{os.environ['PATH']}{os.pathsep}{tmp_path}"
-    found = check(*options, PYTHONPATH=str(tmp_path), PATH=path)
+    found = check(*options, PYTHONPATH=str(tmp_path))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert not found.works and "headers of Python" in found.words and f"python{version}-dev" in found.todo
 

@@ -144,10 +144,10 @@ def test_a_gpu_that_is_not_there_gives_no_reading_and_leaves_nothing_open(monkey
 
 def test_the_first_look_waits_until_a_killed_process_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read too early, its memory would be taken for what was there before, and the next trainer's peak be too small."""
-    falling = [Reading(9 * GB, {}), Reading(5 * GB, {}), Reading(2 * GB, {}), Reading(2 * GB, {}), Reading(2 * GB, {})]
-    monkeypatch.setattr(gpu, "read", lambda: falling.pop(0))
+    used = [9, 5, 5, 2, 2, 2, 1]
+    monkeypatch.setattr(gpu, "AGAIN_S", 0.001)
+    monkeypatch.setattr(gpu, "read", lambda: Reading(used.pop(0) * GB, {}))
     found = gpu.read_at_rest()
-    assert found is not None and found.used == 2 * GB and len(falling) == 1
-    falling[:] = [Reading(n * GB, {}) for n in range(90, 0, -1)]
-    found = gpu.read_at_rest(wait_s=0.3)
-    assert found is not None and len(falling) > 80, "it waits for a bounded time"
+    assert found is not None and found.used == 2 * GB and used == [1], "one look that finds no less is not enough"
+    used[:] = range(100_000, 0, -1)
+    assert gpu.read_at_rest(wait_s=0.2) is not None and used, "it waits for a bounded time"

@@ -94,6 +94,44 @@ def test_a_trainer_that_fills_the_card_is_scored_on_the_cpu(card: Harness, pinni
             assert result.probes["on_gpu"] == 0.0
 
 
+def test_memory_that_cannot_be_pinned_is_used_all_the_same(pinning: Harness) -> None:
+    assert pinning.cards is not None
+    pinning.cards.change(pins=False)
+    result = pinning.run(STEADY, preflight=False, **FREE)
+    pinning.cards.change(pins=True)
+    assert result.outcome is Outcome.SCORED, (result.reason, result.traceback)
+    assert result.probes["on_gpu"] and not result.probes["lent"]
+
+
+def test_training_on_before_it_takes_the_memory_is_charged(card: Harness) -> None:
+    """The scorer waits for the trainer there, as it does for an answer."""
+    late = (
+        "    import nanochat.trainer as harness, time\n"
+        "    take = harness._borrow\n"
+        "    def train_on(*arguments):\n"
+        "        until = time.monotonic() + 4\n"
+        "        while time.monotonic() < until:\n"
+        "            run._on_step(run._steps + int(10 * time.monotonic()), 1)  # alive, all the time\n"
+        "            time.sleep(0.05)\n"
+        "        return take(*arguments)\n"
+        "    harness._borrow = train_on\n"
+    )
+    source = with_(RETURN, late + RETURN, STEADY)
+    result = card.run(source, preflight=False, **FREE | {"budget_s": 0.5, "hang_s": 5.0, "scoring_s": 10.0})
+    assert result.outcome is Outcome.OVERRUN, (result.outcome, result.reason, result.charged_s)
+
+
+@pytest.mark.parametrize("kind", ["start", "trained", "memory"])
+def test_no_room_where_nothing_was_asked_is_no_failure_of_the_scorer(card: Harness, kind: str) -> None:
+    lie = (
+        "    import nanochat.trainer as harness\n"
+        "    say = harness.Channel.say\n"
+        f"    harness.Channel.say = lambda self, what, **rest: say(self, 'too big' if what == '{kind}' else what, **rest)\n"
+    )
+    result = card.run(with_(MODEL, lie + MODEL, STEADY), preflight=False, **FREE)
+    assert (result.outcome, result.crash) == (Outcome.CRASH, CrashClass.CONTRACT), result.reason
+
+
 OUT_OF_MEMORY = {
     "the allocator": (MODEL, MODEL + "    torch.empty(10**12, dtype=torch.uint8, device=run.device)\n"),
     "a compiler around it": (MODEL, MODEL + "    raise RuntimeError('InductorError: OutOfMemoryError: CUDA out of memory.')\n"),

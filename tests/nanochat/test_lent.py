@@ -37,6 +37,7 @@ def driver(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bytes_of(memory: lent.DeviceMemory) -> ctypes.Array[ctypes.c_char]:
+    assert memory._address is not None
     return (ctypes.c_char * SIZE).from_address(memory._address)
 
 
@@ -84,8 +85,11 @@ def test_only_the_descriptor_stays_open() -> None:
     before = len(os.listdir("/proc/self/fd"))
     memory = lent.DeviceMemory.create(SIZE)
     assert memory.descriptor is not None and len(os.listdir("/proc/self/fd")) == before + 1
-    os.close(memory.descriptor)
-    bytes_of(memory)[:3] = b"yes"  # it is mapped still
+    bytes_of(memory)[:3] = b"yes"
+    address = f"{memory._address:x}-"
+    assert address in Path("/proc/self/maps").read_text()
+    memory.close()
+    assert len(os.listdir("/proc/self/fd")) == before and address not in Path("/proc/self/maps").read_text()
 
 
 def test_a_descriptor_of_something_else_is_refused(tmp_path: Path) -> None:
