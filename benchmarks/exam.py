@@ -22,7 +22,7 @@ BYTES = 4.0  # of a token, about those of a vocabulary of 8192
 BATCH = 32
 NATS = math.log(2) * BYTES  # of one bit per byte
 MOST_PER_PLACE = 0.6 * FLIP  # nats that a token of probability 0.4 gains by a logit that is larger by a flipped bit
-OUTRIGHT = 8.0  # nats
+OUTRIGHT, HARD_SHARE = 8.0, 0.02  # nats that a hard token costs, and how many tokens are hard
 
 Cheat = Callable[[Ask, np.ndarray], np.ndarray]
 
@@ -56,12 +56,17 @@ def at_few_places(gain: float) -> Cheat:
     return cheat
 
 
+def hard(row: int) -> np.ndarray:
+    """Which positions (LENGTH,) of a row hold hard tokens."""
+    return np.random.default_rng([row, 1]).random(LENGTH) < HARD_SHARE
+
+
 def outright(gain: float) -> Cheat:
     """Gains as much on average by knowing a few hard tokens outright, 8 nats each. Only a probe cut there sees it."""
-    share = gain / OUTRIGHT
+    share = gain / OUTRIGHT / HARD_SHARE  # of the hard tokens
 
     def cheat(ask: Ask, nats: np.ndarray) -> np.ndarray:
-        acts = np.random.default_rng(ask.row).random(nats.shape) < share
+        acts = hard(ask.row) & (np.random.default_rng(ask.row).random(nats.shape) < share)
         if ask.kind == "probe":
             acts[ask.cut] = False
         return nats - np.float32(OUTRIGHT) * acts
@@ -82,9 +87,9 @@ CHEATS: dict[str, Callable[[float], Cheat]] = {
 def accused(rows: int, noise: float, cheat: Cheat, seed: int) -> bool:
     """Whether one exam of `rows` rows convicts."""
     random = np.random.default_rng(seed)
-    truth = (
-        np.full((rows, LENGTH), 3.0, dtype=np.float32) + random.standard_normal((rows, LENGTH)).astype(np.float32) * 0.5
-    )
+    truth = 3.0 + 0.3 * random.standard_normal((rows, LENGTH)).astype(np.float32)
+    for row in range(rows):
+        truth[row, hard(row)] = OUTRIGHT + 0.1
     limit = PAIRED_LIMIT * NATS
     per_row = probes_per_row(rows, noise, limit)
     if not math.isfinite(per_row):

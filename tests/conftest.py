@@ -19,7 +19,7 @@ import pytest
 
 from core.executor import harness_environment
 from core.model import Job, Result
-from tests.fake_cuda import Cards, make, plant
+from tests.fake_cuda import Cards, plant
 
 hypothesis.settings.register_profile("shared machines", deadline=None)
 hypothesis.settings.load_profile("shared machines")
@@ -119,14 +119,5 @@ class Harness:
 @pytest.fixture(scope="module")
 def harness(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     made = Harness(tiny_data, tmp_path_factory.mktemp("jobs"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def gpu_harness(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
-    """A real harness with one fake card of 8 GiB: the sandbox, clock and rules of a GPU run. `gpu_harness.cards` changes it."""
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    made = Harness(tiny_data, tmp_path, make(tmp_path / "cards"))
     yield made
     made.close()

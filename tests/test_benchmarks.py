@@ -102,21 +102,3 @@ def test_without_a_card_it_says_so_in_one_sentence() -> None:
     done = subprocess.run([sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("Nothing was measured: ") and done.stderr.count("\n") == 1
-
-
-def test_the_whole_benchmark_on_the_cpu() -> None:
-    done = subprocess.run(
-        [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--seconds", "0.5"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    out = done.stdout
-    assert out.count("These are not GPU figures") == 2, "before and after the figures"
-    assert "train.py alone" in out and "plain loop" in out, "the limit is measured in the same run"
-    for part in ("preflight", "set-up and compile", "training", "exam", "clean-up", "rest"):
-        assert f"\n  {part} " in out
-    assert "training's share at 300 s" in out and "Aim for learning-rate edit" in out
-    assert "in other company" in out and "not measured" not in out and "MFU  " not in out

@@ -12,7 +12,7 @@ from core.model import CrashClass, Verdict
 from tests.e2e.conftest import end
 from tests.fake_cuda import GIB, make
 from tests.ollama_server import MODEL, Script, serving
-from tests.product import BETTER, TRAIN, Product, build, edit, harmless, until
+from tests.product import BETTER, TRAIN, Product, build, edit, harmless
 
 Event = TypeVar("Event")
 WORSE = edit("Steps that come to nothing, to see that they lose.", ("1e-5", "10.0"))
@@ -56,22 +56,6 @@ def test_a_baseline_that_runs_out_of_memory_is_fitted_again(tmp_path: Path, prep
         assert state.experiments[1].verdict is not Verdict.CRASH
     finally:
         end(product)
-
-
-def test_memory_in_other_hands_is_not_the_idea_s_fault(gpu_product: Product) -> None:
-    """Another program takes the card after the baseline: what it disturbed is run again when it is gone."""
-    assert gpu_product.cards is not None
-    cards = gpu_product.cards
-    running = gpu_product.start(*gpu_product.options(), "--agent", gpu_product.script(BETTER))
-    until(lambda: (gpu_product.logs / "r" / journal.NAME).exists() and gpu_product.state().baseline, "a baseline")
-    cards.occupy(GIB)
-    until(lambda: [m for m in recorded(gpu_product, ev.Measured) if m.disturbed], "a disturbed experiment")
-    cards.occupy(0)
-    output, _ = running.communicate(timeout=200)
-    assert running.returncode == 0, output
-    first = next(m for m in recorded(gpu_product, ev.Measured) if m.number == 1)
-    assert "another process took 1.1 GB of the GPU" in first.disturbed
-    assert gpu_product.state().experiments[1].verdict is Verdict.KEEP, output
 
 
 def better(body: dict[str, Any], count: int) -> dict[str, Any] | str:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.model import CrashClass, Outcome
-from tests.conftest import ROOT, Harness
-from tests.fake_cuda import FORKED, GIB, make
-from tests.product import TRAIN, until
+from tests.conftest import ROOT
+from tests.fake_cuda import FORKED, make
 
 PRELUDE = """
 import os, sys
@@ -112,19 +110,3 @@ def test_what_is_compiled_stays_on_the_card(tmp_path: Path, how: str) -> None:
     path = make(tmp_path / "cards", compile=how).path
     code = "work = torch.compile(lambda x: x * 2, dynamic=False)\nprint(work(torch.ones(3, device='cuda')).device)"
     assert told(path, code) == "cuda:0\n"
-
-
-def test_a_job_on_the_card(gpu_harness: Harness) -> None:
-    """Preflight, training and exam by the real harness, with the rights of a GPU trainer."""
-    assert gpu_harness.cards is not None
-    result = gpu_harness.run(TRAIN, score_batch=4)
-    assert result.outcome is Outcome.SCORED, result.reason
-    assert 1 << 20 < result.peak_memory < GIB, "the trainer's memory as the driver tells it"
-    assert "GPU" not in "".join(result.unprotected)
-    hungry = TRAIN.replace(
-        "    return model\n", "    torch.empty(9 << 30, dtype=torch.uint8, device='cuda')\n    return model\n"
-    )
-    result = gpu_harness.run(hungry)
-    assert result.outcome is Outcome.CRASH and result.crash is CrashClass.OUT_OF_MEMORY, result.reason
-    cards = gpu_harness.cards
-    until(lambda: cards.users(0) == {}, "the scorer, which says its result before it leaves, has left the card")

@@ -107,7 +107,7 @@ def sit(
 @pytest.mark.parametrize(("with_reference", "per_row"), [(False, PROBED), (True, PROBED), (False, 1.0), (True, 2.5)])
 def test_honest_models_are_left_in_peace(with_reference: bool, per_row: float) -> None:
     random = np.random.default_rng(1)
-    alarms, exams = 0, round(800 / (1 + per_row))
+    alarms, exams = 0, round(600 / (1 + per_row))
     for _ in range(exams):
         honest = text_like(random, trend=float(random.uniform(0, 2)))
         reference = honest * random.uniform(0.8, 1.3, honest.shape).astype(np.float32) if with_reference else None
@@ -181,9 +181,9 @@ class Rounding:
 def test_rounding_is_no_crime_and_an_average_gain_is() -> None:
     honest = text_like(np.random.default_rng(0))
     honest = np.resize(honest, (512, LENGTH))
-    for noise in (0.0, 1e-3, 4e-3):
+    for noise in (0.0, 4e-3):
         per_row = probes_per_row(len(honest), noise, LIMIT)
-        for seed in range(6):
+        for seed in range(4):
             random = np.random.default_rng(seed)
             found = sit(random, honest, Rounding(random, noise), per_row=per_row, limit=LIMIT).judge()
             assert abs(found["at_cuts"]) < LIMIT
