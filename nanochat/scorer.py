@@ -319,22 +319,27 @@ class Scorer:
             windows = data.val_windows(text, length, min(batch + 1, (len(text) - 1) // length) * length)[:, :-1]
             x = np.resize(windows, (batch + 1, length)).astype(np.int64)
             try:
-                one = self.answers.ask(x[:-1], self._scoring_check)
                 if not self.wall:
+                    self.answers.ask(x[:-1], self._scoring_check)
                     return batch, None
-                half, changed = length // 2, x[1:].copy()
-                changed[::2, :half] = x[:-1:2, :half]
-                two = self.answers.ask(changed, self._scoring_check)
+                return batch, self._rounding(x[:-1], x[1:])
             except TooBig:
                 batch //= 2
-                continue
-            differences = []
-            for place in range(0, batch, 2):
-                same = slice(half - 1)  # where also the next token is the same in both
-                found = [self._nats(rows[place, same], x[place, 1:half]).astype(np.float64) for rows in (one, two)]
-                differences.append(found[0] - found[1])
-            return batch, float(np.concatenate(differences).std())
         raise Failed("crash", "it ran out of memory while answering", "out-of-memory")
+
+    def _rounding(self, x: np.ndarray, others: np.ndarray) -> float:
+        """The standard deviation of the change, as `_settle` says, for rows x (B, T) and what replaces parts of them (B, T)."""
+        half = x.shape[1] // 2
+        changed = others.copy()
+        changed[::2, :half] = x[::2, :half]
+        found = []
+        for asked in (x, changed):
+            logits = self.answers.ask(asked, self._scoring_check)
+            # Where also the next token is the same.
+            same = [(logits[place, : half - 1], x[place, 1:half]) for place in range(0, len(x), 2)]
+            found.append(np.concatenate([self._nats(*pair) for pair in same]).astype(np.float64))
+            del logits, same  # before the next copy is made
+        return float((found[0] - found[1]).std())
 
     def _exam(
         self, tokens: np.ndarray, windows: np.ndarray, batch: int, per_row: float, limit: float | None
