@@ -44,9 +44,3 @@ def test_without_a_card_each_says_why_and_torch_is_not_imported() -> None:
     assert "skipped" in summary and "passed" not in summary and "failed" not in summary
     reasons = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
     assert reasons and all("needs a CUDA card: " in line for line in reasons)
-
-
-def test_their_helpers_work_on_a_cpu() -> None:
-    """The same code on the CPU, in the real sandbox. `--device cpu` and `--device fake` run more of them, in minutes."""
-    done = run_pytest("tests/gpu", "--device", "cpu", "-k", "sandbox_part or read_the_card")
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout

@@ -17,7 +17,7 @@ from tests.nanochat.test_misbehaviour import CHEATS, FORWARD, MODEL, RETURN, STE
 SOURCE = Path(__file__).resolve().parents[1] / "fake_libcuda.c"
 FREE = {"setup_s": 60.0, "budget_s": 5.0, "scoring_s": 60.0}
 SCORING = "if torch.is_grad_enabled() or x.shape[1] != 32: return out"
-ENOUGH = 32_768  # tokens of an exam with a thousand rows, so that a small mean can be told
+ENOUGH = 16_384  # tokens of an exam with 512 rows, so that a small mean can be told
 
 
 @pytest.fixture(scope="module")
