@@ -73,17 +73,18 @@ def read_at_rest(wait_s: float = FREED_S) -> Reading | None:
 
 
 @contextlib.contextmanager
-def _opened() -> Iterator[None]:
-    """Keep the driver's library open; closed again at the end, as `read` says."""
+def _opened() -> Iterator[Any]:
+    """Open the driver's library, and close it again at the end. Gives None without a driver, its library, or the right to use
+    them: none of that is worth a training."""
     try:
         import pynvml as nvml
 
         nvml.nvmlInit()
     except Exception:
-        yield
+        yield None
         return
     try:
-        yield
+        yield nvml
     finally:
         with contextlib.suppress(Exception):
             nvml.nvmlShutdown()
@@ -96,26 +97,20 @@ def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
     processes, a clock that is not held down, and for the memory in use what the processes have. The library is closed
     again: a process that is forked while it is open cannot use it, and gets no error.
     """
-    try:
-        import pynvml as nvml
-
-        nvml.nvmlInit()
-    except Exception:  # no library, no driver, no right: none is worth a training
-        return None
-    try:
-        device = _handle(nvml, environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip())
-        users = _users(nvml, device)
-        memory = _bytes(getattr(_ask(nvml, "nvmlDeviceGetMemoryInfo", device), "used", None))
-        reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksEventReasons", device)
-        if reasons is None:  # older libraries know it by another name
-            reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", device)
-        held_down = isinstance(reasons, int) and bool(reasons & HELD_DOWN)
-        return Reading(sum(users.values()) if memory is None else memory, users, held_down)
-    except Exception:  # there is no such GPU
-        return None
-    finally:
-        with contextlib.suppress(Exception):
-            nvml.nvmlShutdown()
+    with _opened() as nvml:
+        if nvml is None:
+            return None
+        try:
+            device = _handle(nvml, environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip())
+            users = _users(nvml, device)
+            memory = _bytes(getattr(_ask(nvml, "nvmlDeviceGetMemoryInfo", device), "used", None))
+            reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksEventReasons", device)
+            if reasons is None:  # older libraries know it by another name
+                reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", device)
+            held_down = isinstance(reasons, int) and bool(reasons & HELD_DOWN)
+            return Reading(sum(users.values()) if memory is None else memory, users, held_down)
+        except Exception:  # there is no such GPU
+            return None
 
 
 def _ask(nvml: Any, name: str, device: Any) -> Any | None:

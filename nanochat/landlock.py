@@ -52,6 +52,7 @@ _LIBRARY_FOLDERS = re.compile(r".+-linux-\w+|locale|wsl|nvidia.*")
 _TOOL_FOLDERS = re.compile(r"gcc.*|llvm.*|clang.*|cuda.*|bfd-plugins|ldscripts")
 _NO_PACKAGES = ("pip", "setuptools", "_distutils_hack")  # they carry copies of standard library modules
 _COMPILED_PACKAGES = ("setuptools", "_distutils_hack")  # of these the compiled modules are needed for torch.compile
+PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")  # what a trainer on a GPU may run: compilers, assemblers, linkers
 
 Rule = tuple[Path, int]
 
@@ -229,7 +230,7 @@ def _gpu() -> Iterator[Rule]:
     yield from (
         (Path(name), READ) for name in ("/proc", "/sys", "/usr/include", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
     )
-    yield from ((Path(name), READ | EXECUTE) for name in ("/usr/bin", "/bin", "/usr/local/bin"))
+    yield from ((Path(name), READ | EXECUTE) for name in PROGRAMS)
     # Triton finds libcuda by `/sbin/ldconfig -p`. On Ubuntu that is a script that starts the other one.
     yield from ((Path(name), READ_FILE | EXECUTE) for name in ("/sbin/ldconfig", "/sbin/ldconfig.real"))
     toolkits = ("/usr/local/cuda", os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", ""))
