@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from nanochat.contract import sources
-from nanochat.contract.dataset import DataError, Options
+from nanochat.contract.dataset import SCORED_SHARE, DataError, Options
 from nanochat.contract.sources import TEXT, Entry, File, printable
 from nanochat.download import fetch
 
@@ -171,7 +171,7 @@ def documents(
                     yield split_of(_module(path).encode(), 0.07, 0.05), text
             else:
                 for piece in _chunks(path, encoding, options.errors, found.chunk):
-                    yield split_of(piece.encode(), 0.1, 0.1), piece
+                    yield split_of(piece.encode(), SCORED_SHARE, SCORED_SHARE), piece
         except (OSError, UnicodeError) as error:
             raise DataError(f"{printable(path)} can no longer be read ({error}).") from None
 
