@@ -266,7 +266,7 @@ def main(
             ignore_signals()
             Console().show_cursor()
             print(
-                "Interrupted. Nothing is half-prepared, and downloads are kept. The same command goes on.",
+                "Interrupted. Nothing is half-prepared; downloads are kept. Run the same command again to go on.",
                 file=sys.stderr,
             )
             sys.exit(128 + interrupted.number)

@@ -52,6 +52,9 @@ class Server:
                 if kind == "500":
                     self.send_error(500)
                     return
+                tag = f'"{hash(content)}"'
+                if self.headers.get("If-Range", tag) != tag:
+                    asked = None
                 start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and kind != "no range" else 0
                 if start >= len(content):
                     self.send_response(416)
@@ -62,6 +65,7 @@ class Server:
                 self.send_response(206 if asked and kind != "no range" else 200)
                 if kind == "truncate":  # says it is all, and is not
                     body = body[: len(body) // 2]
+                self.send_header("ETag", tag)
                 if kind != "no length":
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -106,6 +110,16 @@ def test_a_dropped_download_is_resumed_where_it_was(server: Server, tmp_path: Pa
     server.faults["/a.parquet"] = ["drop"]
     get(server, tmp_path)
     assert server.ranges[0] == "" and server.ranges[1] == f"bytes={len(server.files['/a.parquet']) // 3}-"
+
+
+def test_a_file_that_changed_meanwhile_is_not_mixed_with_its_part(server: Server, tmp_path: Path) -> None:
+    server.files["/a.parquet"] = shard(1)
+    server.faults["/a.parquet"] = ["drop", "404"]
+    with pytest.raises(DataError, match="404"):
+        get(server, tmp_path)
+    server.files["/a.parquet"] = shard(2)
+    assert get(server, tmp_path).read_bytes() == server.files["/a.parquet"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
 def test_what_is_no_parquet_is_never_taken_for_it(server: Server, tmp_path: Path) -> None:
