@@ -264,14 +264,12 @@ def check(context: Context, proposal: Proposal) -> None:
     candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
     edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
     fingerprint = edits.fingerprint(candidate)
-    same = next(
-        (past for past in context.past if past.parent == context.parent and past.fingerprint == fingerprint), None
-    )
-    if same is not None:
+    if number := context.tried.get(fingerprint):
+        verdict = next((past.verdict.words for past in context.past if past.number == number), "")
         raise Repeated(
-            f"This very change was tried as experiment {same.number}; its verdict was: {same.verdict.words}. Propose another."
+            f"This very change was tried as experiment {number}; its verdict was: {verdict}. Propose another."
+            if verdict
+            else f"This very change is being tried just now, as experiment {number}. Propose another."
         )
-    if fingerprint in context.pending:
-        raise Repeated("This very change is being tried just now. Propose another.")
     if reason := bans.refusal(context, candidate):
         raise EditError(reason)

@@ -25,7 +25,14 @@ def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Contex
         raise UsageError(f"train.py or program.md cannot be read ({error}).") from error
     parent = edits.fingerprint(source)
     return Context(
-        charter=charter, source=source, parent=parent, number=len(past) + 1, seed=seed, sigma=SIGMA, past=past
+        charter=charter,
+        source=source,
+        parent=parent,
+        number=len(past) + 1,
+        seed=seed,
+        sigma=SIGMA,
+        past=past,
+        tried={one.fingerprint: one.number for one in past},
     )
 
 

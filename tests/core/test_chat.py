@@ -34,7 +34,8 @@ def context(past: tuple[Past, ...] = (), **more: Any) -> Context:
         "seed": 1,
         "sigma": 0.01,
     }
-    return Context(**{**fields, "past": past, **more})
+    tried = {one.fingerprint: one.number for one in past if one.parent == fields["parent"]}
+    return Context(**{**fields, "past": past, "tried": tried, **more})
 
 
 def lr(value: float) -> dict[str, Any]:
