@@ -59,12 +59,15 @@ def run(
     """
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
-    chosen = begin.plan(project, options)
+    chosen, named, why = begin.plan(project, options), options.agent, ""
+    if named is not None:
+        registry.check_settings(named)
     if chosen.new:
         if shown and options.gate is None:  # who sits here is asked; a run that goes on keeps what was set
             options = replace(options, gate="ask")
         if options.agent is None:
-            options = replace(options, agent=default_agent(project, model.context, shown))
+            agent, why = default_agent(project, model.context, shown)
+            options = replace(options, agent=agent)
         chosen = begin.plan(project, options)
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
@@ -74,12 +77,16 @@ def run(
     if shown:
         if journal.alive(chosen.folder) is None:
             offer_missing(chosen.config.agent)
-            named = {"--name": chosen.config.name, "--agent": options.agent, "--gate": options.gate}
-            terminal.background(chosen.folder, terminal.options({**again, **named}))
+            more = {
+                "--name": chosen.config.name,
+                "--agent": named,
+                "--gate": options.gate,
+            }  # the loop chooses too, and records why
+            terminal.background(chosen.folder, terminal.options({**again, **more}))
         terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, print_event)
     try:
-        for words in (chosen.said, "" if chosen.new else begin.changed(project, lab)):
+        for words in (why, chosen.said, "" if chosen.new else begin.changed(project, lab)):
             if words:
                 lab.record(ev.Notice(text=words))
         _work(lab, maker(), chosen.config, limits, attended)
@@ -119,13 +126,13 @@ def final(project: Project, name: str | None) -> None:
         lock.release()
 
 
-def default_agent(project: Project, context: int | None, attended: bool) -> str:
-    """The agent where none is named; where somebody sits and Ollama has no model, one is offered."""
+def default_agent(project: Project, context: int | None, attended: bool) -> tuple[str, str]:
+    """The agent where none is named, and why; where somebody sits and Ollama has no model, one is offered."""
     from core.agents import pulling, reach
 
     if attended:
         pulling.offer_first()
-    return reach.default(say, reach.tokens(project, context))
+    return reach.default(reach.tokens(project, context))
 
 
 def offer_missing(spec: str) -> None:
