@@ -18,7 +18,8 @@ from core.agents import reach
 from core.agents.base import AgentFailed
 from core.agents.connection import to_ollama
 from core.begin import machine
-from core.project import Project, data_folder, data_root, manifest, torch_build
+from core.project import Project, torch_build
+from nanochat.contract import dataset
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30
 
@@ -60,9 +61,9 @@ def examine(project: Project) -> list[Check]:
         *([special] if special else []),
         _memory(),
         _disk("logs", project.logs),
-        _disk("data disk", data_root()),
+        _disk("data disk", dataset.root()),
         _data(profile),
-        _tokenizer(data_folder("python", profile.vocab_size)),
+        _tokenizer(dataset.find("python", profile.vocab_size)),
         _git(project),
         _sandbox(project),
         _compiler(project, device),
@@ -152,17 +153,17 @@ def _disk(name: str, path: Path) -> Check:
 
 
 def _data(profile: profiles.Profile) -> Check:
-    ready = [name for name in ("python", profile.dataset) if manifest(data_folder(name, profile.vocab_size))]
+    ready = [name for name in ("python", profile.dataset) if dataset.find(name, profile.vocab_size).manifest]
     if not ready:
         return Check("data", "note", "nothing is prepared yet", "The first run does it, or: make prepare")
     return Check("data", "ok", f"ready: {', '.join(sorted(set(ready)))}")
 
 
-def _tokenizer(folder: Path) -> Check:
-    if manifest(folder) is None:
+def _tokenizer(found: dataset.Found) -> Check:
+    if found.manifest is None:
         return Check("tokenizer", "note", "comes with the data")
     try:
-        count = len(json.loads((folder / "tokenizer.json").read_text())["tokens"])
+        count = len(json.loads((found.folder / "tokenizer.json").read_text())["tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Check("tokenizer", "problem", f"cannot be read ({error})", "make prepare ARGS=--force")
     return Check("tokenizer", "ok", f"{count} tokens and one special")

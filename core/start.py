@@ -26,11 +26,13 @@ from core.executor import ExecutorFailed, LocalExecutor
 from core.laboratory import Laboratory
 from core.loop import Loop
 from core.model import Limits, RunConfig
-from core.project import Project, UsageError, manifest
+from core.project import Project, UsageError
 from core.proposer import Proposer
 from core.state import State
 from core.terminal import say, tell
+from nanochat.contract.dataset import Found
 
+INTERRUPTED = 128  # exit codes from here on say which signal ended a process
 ATTEND_S = 60.0  # the app that was started along with the loop comes within this, or not at all
 
 
@@ -71,8 +73,8 @@ def run(
         chosen = begin.plan(project, options)
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
-    if manifest(Path(chosen.config.data)) is None:
-        _prepare_for(project, chosen.config, options.dataset)
+    if chosen.data is not None and chosen.data.manifest is None:
+        _prepare_for(project, chosen.config, chosen.data, options.dataset)
         chosen = begin.plan(project, options)
     if shown:
         if journal.alive(chosen.folder) is None:
@@ -143,8 +145,16 @@ def offer_missing(spec: str) -> None:
 
 
 def prepare(project: Project, arguments: Sequence[str]) -> int:
-    """Run prepare.py; its exit code."""
-    return subprocess.run([sys.executable, str(project.root / "prepare.py"), *arguments]).returncode
+    """Run prepare.py; return its exit code. It hears of a signal, cleans up and ends; then this goes on."""
+    process = subprocess.Popen([sys.executable, str(project.root / "prepare.py"), *arguments])
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda n, frame: process.send_signal(n)) for number in numbers}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code  # ended by a signal
 
 
 def print_event(event: ev.AnyEvent, state: State) -> None:
@@ -153,12 +163,17 @@ def print_event(event: ev.AnyEvent, state: State) -> None:
         tell(words)
 
 
-def _prepare_for(project: Project, config: RunConfig, asked: str | None) -> None:
-    """The dataset of a run; the embedded one where another was not asked for and cannot be had."""
-    tell(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
-    vocab = str(config.vocab_size)
-    code = prepare(project, ["--dataset", config.dataset, "--vocab", vocab])
-    if code and asked is None and config.dataset != "python":
+def _prepare_for(project: Project, config: RunConfig, found: Found, asked: str | None) -> None:
+    """The dataset of a new run; the embedded one where another was not asked for and cannot be had."""
+    if not found.stale:  # else prepare.py says what has changed
+        tell(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
+    vocab, options = str(config.vocab_size), found.options
+    chosen = {
+        "--shards": options.shards or None, "--encoding": options.encoding or None,
+        "--errors": "replace" if options.errors == "replace" else None,
+    }  # fmt: skip
+    code = prepare(project, ["--dataset", config.dataset, "--vocab", vocab, *terminal.options(chosen)])
+    if code and code < INTERRUPTED and asked is None and config.dataset != "python":
         tell(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
         code = prepare(project, ["--dataset", "python", "--vocab", vocab])
     if code:

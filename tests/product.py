@@ -126,9 +126,10 @@ def build(home: Path, prepared: tuple[Path, Path], cards: Cards | None = None, t
     """
     corpus, data = prepared
     root = home / "product"
-    (root / "nanochat").mkdir(parents=True)
-    for path in (ROOT / "nanochat").glob("*.py"):
-        shutil.copyfile(path, root / "nanochat" / path.name)
+    for path in (ROOT / "nanochat").rglob("*.py"):
+        copy = root / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     (root / "nanochat" / "train.py").write_text(train)
     if cards is not None:
         plant(root, cards)
