@@ -249,7 +249,7 @@ def open_run(
     """
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
-    _check_data(config, chosen.new, folder)
+    check_data(config, chosen.new, folder)
     finding = compiling.check(project.root, quick=True) if config.device == "cuda" else None
     if finding is not None and not chosen.new and config.compiles and not finding.works:
         raise UsageError(
@@ -375,7 +375,7 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
     return source, None
 
 
-def _check_data(config: RunConfig, new: bool, folder: Path) -> None:
+def check_data(config: RunConfig, new: bool, folder: Path) -> None:
     """Raises UsageError unless the data is what was prepared, and enough. Reads all of it, about 1 GB a second.
 
     A run that goes on has its data in its own folder, whatever became of the folder that it was prepared in.
