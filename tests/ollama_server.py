@@ -39,6 +39,7 @@ class Script:
     frees_s: float | None = 0.0  # how long the memory stays taken after the model has left; None: for good
     freed: list[float] = field(default_factory=list)  # when it was free again, as time.time()
     requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of every request
     loaded: set[str] = field(default_factory=set)
     log: list[tuple[str, float]] = field(default_factory=list)
 
@@ -99,6 +100,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         script = self.script
+        script.headers.append({name.lower(): value for name, value in self.headers.items()})
         details = {"parameter_size": script.parameters, "family": "qwen2"}
         if self.path == "/api/version":
             self._json({"version": "0.12.0"})
@@ -127,6 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         script = self.script
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         script.log.append((self.path, time.monotonic()))
+        script.headers.append({name.lower(): value for name, value in self.headers.items()})
         if self.path == "/api/pull":
             self._pull(body["model"])
         elif body.get("model") not in script.models:
