@@ -29,6 +29,9 @@ class Script:
     capabilities: tuple[str, ...] = ("completion",)
     size: int = 1_000_000_000
     parameters: str = "1.5B"  # as `show` says it
+    family: str = "qwen2"
+    thinks: Callable[[dict[str, Any]], bool] | None = None  # whether a question brings thoughts alone, up to its limit
+    refuses: Callable[[dict[str, Any]], bool] | None = None  # whether the server refuses what it says of thinking
     unshown: tuple[str, ...] = ()  # models for which `show` fails
     sticky: bool = False  # does not unload
     stumbles: int = 0  # so many answers go wrong by the mishap, the next ones do not
@@ -101,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         script = self.script
         script.headers.append({name.lower(): value for name, value in self.headers.items()})
-        details = {"parameter_size": script.parameters, "family": "qwen2"}
+        details = {"parameter_size": script.parameters, "family": script.family}
         if self.path == "/api/version":
             self._json({"version": "0.12.0"})
         elif self.path == "/api/tags":
@@ -137,7 +140,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/show" and body["model"] in script.unshown:
             self._json({"error": "unknown architecture"}, 500)
         elif self.path == "/api/show":
-            info = {"qwen2.context_length": script.context, "qwen2.block_count": 28, "qwen2.attention.head_count": 12,
+            info = {"general.architecture": script.family,
+                    "qwen2.context_length": script.context, "qwen2.block_count": 28, "qwen2.attention.head_count": 12,
                     "qwen2.attention.head_count_kv": 2, "qwen2.embedding_length": 1536}  # fmt: skip
             details = {"parameter_size": script.parameters}
             self._json({"model_info": info, "capabilities": list(script.capabilities), "details": details})
@@ -170,6 +174,9 @@ class Handler(BaseHTTPRequestHandler):
     def _chat(self, body: dict[str, Any]) -> None:
         script = self.script
         script.requests.append(body)
+        if script.refuses is not None and script.refuses(body):
+            self._json({"error": f"think value {body['think']!r} is not supported for this model"}, 400)
+            return
         script.load(body["model"])
         mishap = script.mishap
         if script.stumbles:
@@ -203,6 +210,12 @@ class Handler(BaseHTTPRequestHandler):
             counted = int(body["options"]["num_ctx"])
         if mishap == "dropped message":
             counted = len(body["messages"][-1]["content"]) // 4
+        if script.thinks is not None and script.thinks(body):
+            thought = {"role": "assistant", "content": "", "thinking": text}
+            end = {"done": True, "done_reason": "length", "prompt_eval_count": counted}
+            part = {"model": body["model"], "message": thought, **end, "eval_count": body["options"]["num_predict"]}
+            self._stream(iter([json.dumps(part).encode() + b"\n"]))
+            return
         try:
             self._stream(self._parts(body["model"], text, counted, mishap))
         except OSError:
