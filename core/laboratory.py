@@ -158,6 +158,10 @@ class Laboratory:
 
     # -- commits --------------------------------------------------------------------------------------------------
 
+    def merge(self, base: str, ours: str, theirs: str) -> str | None:
+        """Three-way merge of three texts of train.py; None when both changed the same lines."""
+        return self.repo.merge(base, ours, theirs, self.folder)
+
     def fit(self, source: str, knob_values: dict[str, Any], parent: str) -> None:
         """Commit the train.py that the run starts from, with the profile's knobs set."""
         source = knobs.set_knobs(source, knob_values) if knob_values else source
@@ -243,7 +247,7 @@ class Laboratory:
         """Re-apply an experiment's change to the present best, or record that it no longer applies."""
         best, number = self.state.best, experiment.number
         old, new = self._source(experiment.parent), self._source(best)
-        merged = self.repo.merge(old, new, self._source(experiment.commit))
+        merged = self.merge(old, new, self._source(experiment.commit))
         try:
             if merged is None:
                 raise edits.EditError("the best changed the same lines")
@@ -452,7 +456,8 @@ class Laboratory:
 
     def sync_refs(self) -> None:
         """Make all refs match the journal: after a crash between the two, and only then, they differ."""
-        for words in self.repo.reconcile(self.name, wanted_refs(self.repo, self.state, self.name)):
+        wanted = wanted_refs(self.repo, self.state, self.name)
+        for words in self.repo.reconcile(self.name, wanted, self.state.known):
             self.record(ev.Notice(text=words))
 
     def point_best(self) -> None:
@@ -468,11 +473,9 @@ class Laboratory:
     def _point(self, ref: str, commit: str) -> None:
         """Refs follow the journal, which has the fact by now: what fails here is mended by `sync_refs` at the next start."""
         try:
-            if not self.repo.set_ref(ref, commit):
-                where = f"{commit[:7]} is kept under refs/autoresearch/{self.name}"
-                self.record(
-                    ev.Notice(text=f"{ref} is checked out in your work tree and was left where it is; {where}.")
-                )
+            if why := self.repo.set_ref(ref, commit, self.state.known):
+                where = f"{commit[:7]} is kept under refs/autoresearch"
+                self.record(ev.Notice(text=f"{ref} {why}. It was left where it is; {where}."))
         except RepositoryError as error:
             self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 
