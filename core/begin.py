@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from core import compiling, edits, journal, knobs, profiles, stats
 from core import events as ev
+from core.executor import SCRATCH
 from core.frozen import Seal, freeze
 from core.journal import Journal, JournalError, Lock, RunBusy
 from core.laboratory import Laboratory, check_charter
@@ -432,11 +433,12 @@ def _check_data(config: RunConfig, new: bool) -> None:
 
 
 def _clean_up(lab: Laboratory) -> None:
-    """End what a crash left running, and record it as interrupted."""
+    """End what a crash left running, and record it as interrupted; temporary files that it left are removed."""
     for pids in lab.state.processes.values():
         for pid, started in pids:
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
                 if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
                     process.kill()
+    shutil.rmtree(lab.folder / SCRATCH, ignore_errors=True)
     lab.interrupt_running("the loop ended while it ran")

@@ -178,6 +178,16 @@ def set_subreaper() -> None:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
+def temporary_folder() -> str | None:
+    """The folder that TMPDIR names, made again where somebody removed it. None where that cannot be: then the system's serves."""
+    named = os.environ.get("TMPDIR")
+    with contextlib.suppress(OSError):
+        if named:
+            os.makedirs(named, exist_ok=True)
+            return named if os.access(named, os.W_OK | os.X_OK) else None
+    return None
+
+
 def boot_minus_monotonic() -> float:
     """Grows by as much as the machine was suspended."""
     if hasattr(time, "CLOCK_BOOTTIME"):
