@@ -1,5 +1,7 @@
 """python prepare.py: data and tokenizer, once. Fixed: no agent edits it."""
 
+import os
+import signal
 import sys
 
 if sys.version_info < (3, 11):
@@ -7,9 +9,21 @@ if sys.version_info < (3, 11):
 if sys.platform == "win32":
     sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was done.")
 
-from core.begin import machine
+
+def interrupted(number, frame):
+    """While this program is still loading."""
+    os.write(2, b"Interrupted. Nothing was done.\n")
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupted)
+
+from core.begin import fit_of, machine
 from nanochat.prepare import main
 
 if __name__ == "__main__":
     profile = machine()[1]
-    main(dataset=profile.dataset, vocab=profile.vocab_size)
+    main(dataset=profile.dataset, vocab=profile.vocab_size, fit=fit_of)

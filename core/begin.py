@@ -21,10 +21,11 @@ from core.frozen import Seal, freeze
 from core.journal import Journal, JournalError, Lock, RunBusy
 from core.laboratory import Laboratory, check_charter
 from core.model import RunConfig
-from core.project import Project, UsageError, data_folder, detect_device, lacking, manifest
+from core.project import Project, UsageError, detect_device, lacking
 from core.report import going_on
 from core.repository import NameTaken, Repository, RepositoryError
 from core.state import State, fold
+from nanochat.contract import dataset as contract
 
 DEVICES = ("cpu", "cuda", "mps")
 LEAST_BUDGET_S = 0.1
@@ -56,6 +57,7 @@ class Plan:
     new: bool
     unnamed: bool = False  # the name was chosen here, so another one serves as well
     said: str = ""  # what was decided otherwise than asked for, as sentences; '' for nothing
+    data: contract.Found | None = None  # of a new run: what is prepared of its dataset
 
 
 def plan(project: Project, options: Options) -> Plan:
@@ -84,20 +86,15 @@ def plan(project: Project, options: Options) -> Plan:
     device, profile = machine(options.device)
     if options.profile is not None:
         profile = profiles.named(options.profile)
-    dataset = options.dataset or profile.dataset
+    dataset, found = _dataset(options.dataset, profile)
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
-    data = data_folder(dataset, profile.vocab_size)
-    if options.dataset is None and manifest(data) is None:
-        embedded = data_folder("python", profile.vocab_size)  # what a machine without a network can always have
-        if dataset != "python" and manifest(embedded) is not None:
-            dataset, data = "python", embedded
     wanted = options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total())
     slots, said = fitting_slots(wanted, device, stats.cards())
     config = RunConfig(
         name=folder.name,
         dataset=dataset,
-        data=str(data),
-        fingerprint=str((manifest(data) or {}).get("fingerprint", "")),
+        data=str(found.folder),
+        fingerprint=found.manifest.fingerprint if found.manifest else "",
         device=device,
         profile=profile.name,
         budget_s=budget,
@@ -111,7 +108,22 @@ def plan(project: Project, options: Options) -> Plan:
         agent=options.agent or "search",
         gate="ask" if options.gate == "ask" else "auto",
     )
-    return Plan(folder, config, profile, new=True, unnamed=options.name is None, said=said)
+    return Plan(folder, config, profile, new=True, unnamed=options.name is None, said=said, data=found)
+
+
+def _dataset(asked: str | None, profile: profiles.Profile) -> tuple[str, contract.Found]:
+    """The dataset of a new run, and what is prepared of it. Raises UsageError."""
+    try:
+        source = contract.resolve(asked or profile.dataset)
+        contract.check(source)
+    except contract.DataError as error:
+        raise UsageError(f"{error} Nothing was started.") from None
+    found = contract.find(source, profile.vocab_size)
+    if asked is None and found.manifest is None and source != "python":
+        embedded = contract.find("python", profile.vocab_size)  # what a machine without a network can always have
+        if embedded.manifest is not None:
+            return "python", embedded
+    return source, found
 
 
 def fitting_slots(wanted: int, device: str, cards: Sequence[str] | None) -> tuple[int, str]:
@@ -135,6 +147,20 @@ def machine(device: str | None = None) -> tuple[str, profiles.Profile]:
     gpus = stats.gpu_memory()
     device = device or detect_device(len(gpus))
     return device, profiles.choose(device, min(gpus, default=0), stats.memory_total(), stats.multiplies_bf16())
+
+
+def fit_of(vocab_size: int) -> tuple[int, int]:
+    """The length of the windows that data of this vocabulary is scored on, and how many there must be.
+
+    As this machine's profile has it; else as the profile does that asks for least.
+    """
+    device, profile = machine()
+    if profile.vocab_size == vocab_size:
+        return profile.seq_len, contract.least_windows(device)
+    all_of_them = profiles.PROFILES.values()
+    others = [other for other in all_of_them if other.vocab_size == vocab_size] or list(all_of_them)
+    fits = [(p.seq_len, contract.least_windows("cpu" if p.dataset == "python" else "cuda")) for p in others]
+    return min(fits, key=lambda fit: fit[0] * fit[1])
 
 
 def _check(options: Options) -> None:
@@ -213,11 +239,12 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
         "seed": (options.seed, config.seed),
     }
     for what, (new, old) in asked.items():
-        if new is not None and new != old:
-            raise UsageError(
-                f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
-                f"changed. Continue it without --{what}, or start another with --name NEW --from {name}."
-            )
+        if new is None or new == old or (what == "dataset" and contract.same(str(new), str(old))):
+            continue
+        raise UsageError(
+            f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
+            f"changed. Continue it without --{what}, or start another with --name NEW --from {name}."
+        )
 
 
 def open_run(
@@ -260,7 +287,7 @@ def _open(
 ) -> tuple[Laboratory, Lock]:
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
-    _check_data(config, chosen.new)
+    _check_data(config, chosen.new, folder)
     finding = compiling.check(project.root, quick=True) if config.device == "cuda" else None
     if finding is not None and not chosen.new and config.compiles and not finding.works:
         raise UsageError(
@@ -284,7 +311,7 @@ def _open(
                 f"Run {folder.name} was started by another command just now; nothing was changed. `make attach` shows it."
             )
         repo = Repository.open(project.root, project.logs / "repository")
-        freeze(project.root, Path(config.data), folder)
+        freeze(project.root, Path(config.data), folder, anew=state.config is None)
         if state.fit is None:
             if not chosen.new:  # killed before it had written down what it starts from
                 source, parent_name = _starting_point(project, options)
@@ -418,18 +445,30 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
     return source, None
 
 
-def _check_data(config: RunConfig, new: bool) -> None:
-    found = manifest(Path(config.data))
-    if found is None:
-        raise UsageError(
-            f"The dataset {config.dataset} is not prepared in {config.data}. "
-            f"`make prepare ARGS='--dataset {config.dataset} --vocab {config.vocab_size}'` makes it. Nothing was started."
+def _check_data(config: RunConfig, new: bool, folder: Path) -> None:
+    """Raises UsageError unless the data is what was prepared, and enough. Reads all of it, about 1 GB a second.
+
+    A run that goes on has its data in its own folder, whatever became of the folder that it was prepared in.
+    """
+    own = folder / "data"
+    data = own if own.is_dir() and not new else Path(config.data)
+    try:
+        found = contract.read(data)
+        if found.fingerprint != config.fingerprint:
+            raise contract.Damaged(data, "it is not what the run is scored on (its fingerprint differs)")
+        contract.check_size(
+            config.dataset, found.splits, config.seq_len, contract.least_windows(config.device) if new else 1
         )
-    if not new and found["fingerprint"] != config.fingerprint:
+        contract.verify(data, found)
+    except contract.Damaged as error:
+        todo = f"`make prepare ARGS='--dataset {config.dataset} --vocab {config.vocab_size}'` makes it anew."
+        if not new:
+            todo = f"Start another run with --name NEW --from {config.name}."
         raise UsageError(
-            f"The prepared data in {config.data} is not what run {config.name} was scored on (its fingerprint differs). "
-            f"Nothing was changed. Start another run with --name NEW --from {config.name}."
-        )
+            f"The data of run {config.name} in {data} cannot be used: {error.what}. Nothing was changed. {todo}"
+        ) from None
+    except contract.DataError as error:
+        raise UsageError(f"{error} Nothing was started.") from None
 
 
 def _clean_up(lab: Laboratory) -> None:

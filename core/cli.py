@@ -247,7 +247,12 @@ def propose(
     from core.agents import registry, trial
 
     project, attended = find(), terminal.fit()
-    spec = agent or start.default_agent(project, context, attended)
+    if agent is None:
+        spec, why = start.default_agent(project, context, attended)
+        say(why)
+    else:
+        spec = agent
+        registry.check_settings(spec)
     maker = registry.check(spec, project.root, context=context)
     if attended and not dry_run:
         start.offer_missing(spec)

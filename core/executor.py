@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from core import stats
+from core.errors import Expected
 from core.model import Job, Outcome, Result
 
 Update = Callable[[dict[str, Any]], None]
@@ -47,13 +48,18 @@ class ExecutorFailed(Exception):
     """The executor itself broke (not the experiment); the message is a sentence for a human."""
 
 
+class DataUnusable(Expected):
+    """The scorer cannot use the run's data, however often it is tried."""
+
+
 class Executor(Protocol):
     """One slot: runs one job at a time."""
 
     async def run(self, job: Job, update: Update) -> Result:
         """Run the job to its end; `update` gets the harness' started and progress messages.
 
-        Raises ExecutorFailed when the harness broke; the executor can be used again after that.
+        Raises ExecutorFailed when the harness broke; the executor can be used again after that. Raises DataUnusable when
+        no further try can succeed.
         """
         ...
 
@@ -153,6 +159,8 @@ class LocalExecutor:
             message = await self._receive()
             if message.get("event") == "result" and message.get("job") == job.id:
                 message.pop("event")
+                if message.get("outcome") == "unusable":
+                    raise DataUnusable(f"{message.get('reason', '')} The run ends here; all that was recorded is kept.")
                 try:
                     result = msgspec.convert(message, Result)
                 except msgspec.ValidationError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import Expected
 from core.project import UsageError
+from nanochat.contract.dataset import SOURCES
 
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
 
@@ -17,9 +18,15 @@ class Changed(Expected):
     """A frozen file is not what it was; the message is a sentence for a human."""
 
 
-def freeze(source: Path, data: Path, folder: Path) -> None:
-    """Copy the harness and the data into the run's folder, unless they are there already."""
+def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> None:
+    """Copy the harness and the data into the run's folder, unless they are there already.
+
+    `anew`: replace what is there, which a start that was cut short has left.
+    """
     harness = folder / "harness"
+    if anew:
+        for name in ("harness", "data"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     if not harness.exists():
         draft = folder / "harness.new"
         shutil.rmtree(draft, ignore_errors=True)
@@ -33,7 +40,7 @@ def freeze(source: Path, data: Path, folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         for file in sorted(data.iterdir()):
-            if not file.is_file():
+            if not file.is_file() or file.name == SOURCES:
                 continue
             if file.stat().st_size > COPY_LIMIT:
                 (draft / file.name).symlink_to(file.resolve())

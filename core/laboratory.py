@@ -86,6 +86,13 @@ class Laboratory:
             self._fingerprints[commit] = edits.fingerprint(self._source(commit))
         return self._fingerprints[commit]
 
+    def tried(self, parent: str) -> dict[str, int]:
+        """What is not to be tried again on the train.py of a commit: the fingerprint of each change, and its experiment."""
+        here = self.fingerprint(parent)
+        return schedule.tried(
+            self.state, {e.parent for e in self.state.experiments.values() if self.fingerprint(e.parent) == here}
+        )
+
     def attempt_folder(self, number: int | None) -> Path:
         """Where the files of an experiment lie; the baseline and re-measurements of the best lie under 00000."""
         return self.folder / experiment_id(number or 0)
@@ -252,8 +259,8 @@ class Laboratory:
             if merged is None:
                 raise edits.EditError("the best changed the same lines")
             edits.gate(new, merged, off_limits=self.charter.off_limits)
-            if same := schedule.repeated(self.state, number, best, edits.fingerprint(merged)):
-                raise edits.EditError(f"on the new best it is the very change of experiment {same.number}")
+            if (same := self.tried(best).get(edits.fingerprint(merged), number)) != number:
+                raise edits.EditError(f"on the new best it is the very change of experiment {same}")
         except edits.EditError as error:
             reason = f"its parent was overtaken and the change no longer applies: {error}"
             self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))

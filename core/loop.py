@@ -14,7 +14,7 @@ from typing import Any
 from core import commands, human, schedule
 from core import events as ev
 from core.agents.base import AgentFailed, Exhausted, listen, members
-from core.executor import Executor, ExecutorFailed
+from core.executor import DataUnusable, Executor, ExecutorFailed
 from core.frozen import Changed
 from core.journal import JournalError
 from core.laboratory import Laboratory
@@ -369,7 +369,7 @@ class Loop:
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
             await self._run_job(slot, work, self.lab.launch(work, slot.index))
-        except (JournalError, Changed) as error:
+        except (JournalError, Changed, DataUnusable) as error:
             self._failed = error
         except RepositoryError as error:
             self._hold(str(error), "job")

@@ -1,8 +1,7 @@
-"""Where things are: the source tree, its logs, the runs in them, the prepared data, the device."""
+"""Where things are: the source tree, its logs, the runs in them, the device."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -12,8 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from core import journal
 from core.errors import Expected
@@ -117,31 +114,6 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
         "Here is no AutoResearch source tree (a folder with program.md and nanochat/train.py). "
         "Change into the cloned folder and try again."
     )
-
-
-def data_root() -> Path:
-    """Where prepared data lives: AUTORESEARCH_DATA, else the user's cache folder."""
-    named = os.environ.get("AUTORESEARCH_DATA")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("autoresearch"))
-
-
-def data_folder(dataset: str, vocab_size: int) -> Path:
-    """The folder that `prepare.py` writes for a dataset; `text:PATH` is named by its path."""
-    return data_root() / f"{data_name(dataset)}-v{vocab_size}"
-
-
-def data_name(dataset: str) -> str:
-    """A folder name for a dataset."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", dataset).strip("_")
-
-
-def manifest(folder: Path) -> dict[str, object] | None:
-    """The manifest of a prepared dataset, or None when there is none that can be read."""
-    try:
-        content = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and "fingerprint" in content else None
 
 
 def torch_build() -> str:

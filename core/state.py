@@ -93,7 +93,6 @@ class State:
     open: dict[int, Experiment] = field(default_factory=dict)  # proposed, without a verdict
     running: dict[str, ev.Launched] = field(default_factory=dict)
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
-    fingerprints: dict[tuple[str, str], int] = field(default_factory=dict)  # (parent, fingerprint) -> experiment
     reruns: dict[int, int] = field(default_factory=dict)  # wanted by the human -> disturbed tries so far
     aborted: set[int] = field(default_factory=set)  # by the human, and not yet ended
     hints: list[str] = field(default_factory=list)
@@ -256,7 +255,6 @@ class State:
             experiment.tokens_per_s, experiment.peak_memory = earlier.tokens_per_s, earlier.peak_memory
         self.known.add(event.commit)
         self.experiments[event.number] = self.open[event.number] = experiment
-        self.fingerprints[event.parent, event.fingerprint] = event.number
 
     def _revised(self, event: ev.Revised) -> None:
         experiment = self.experiments[event.number]
@@ -267,7 +265,6 @@ class State:
             experiment.agent += AND_HUMAN
         experiment.attempts.append(event.commit)
         self.known.add(event.commit)
-        self.fingerprints[experiment.parent, event.fingerprint] = event.number
 
     def _rebased(self, event: ev.Rebased) -> None:
         experiment = self.experiments[event.number]
@@ -276,7 +273,6 @@ class State:
         self.known.add(event.commit)
         experiment.fingerprint, experiment.nodes = event.fingerprint, event.nodes
         experiment.val_bpb, experiment.failure = None, None
-        self.fingerprints[event.parent, event.fingerprint] = event.number
 
     def _measured(self, event: ev.Measured) -> None:
         self.running.pop(event.job, None)

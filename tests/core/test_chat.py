@@ -13,7 +13,7 @@ from core import edits
 from core.agents import chat, prompt
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.chat import LanguageModel, Unusable
-from core.agents.models import Installed, address, pick
+from core.agents.models import Installed, pick
 from core.agents.ollama import Ollama
 from core.agents.search import Search
 from core.agents.several import Turns, WithStandIn
@@ -34,7 +34,8 @@ def context(past: tuple[Past, ...] = (), **more: Any) -> Context:
         "seed": 1,
         "sigma": 0.01,
     }
-    return Context(**{**fields, "past": past, **more})
+    tried = {one.fingerprint: one.number for one in past if one.parent == fields["parent"]}
+    return Context(**{**fields, "past": past, "tried": tried, **more})
 
 
 def lr(value: float) -> dict[str, Any]:
@@ -237,19 +238,6 @@ def test_a_losing_streak_changes_the_focus_on_purpose() -> None:
 
 
 # -- choosing, standing in, taking turns ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("setting", "url"),
-    [
-        ("", "http://127.0.0.1:11434"), ("0.0.0.0", "http://127.0.0.1:11434"), ("0.0.0.0:5000", "http://127.0.0.1:5000"),
-        ("box", "http://box:11434"), ("http://box", "http://box:80"), ("https://box", "https://box:443"),
-        ("http://box:1234/", "http://box:1234"), ("[::1]:99", "http://[::1]:99"), (":7000", "http://127.0.0.1:7000"),
-        ("https://a.b/ollama/", "https://a.b:443/ollama"),
-    ],
-)  # fmt: skip
-def test_addresses(setting: str, url: str) -> None:
-    assert address({"OLLAMA_HOST": setting}) == url
 
 
 def test_the_largest_coder_that_fits_is_picked() -> None:

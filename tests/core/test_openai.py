@@ -92,7 +92,7 @@ async def test_refusals(
 
 
 async def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AgentFailed, match="Connection error"):
+    with pytest.raises(AgentFailed, match=r"cannot be reached at http://127.0.0.1:9/v1 \(All connection"):
         await agent("http://127.0.0.1:9/v1", monkeypatch).propose(context())
 
 
