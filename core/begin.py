@@ -19,7 +19,7 @@ from core import events as ev
 from core.executor import SCRATCH
 from core.frozen import Seal, freeze
 from core.journal import Journal, JournalError, Lock, RunBusy
-from core.laboratory import Laboratory, check_charter
+from core.laboratory import Laboratory, check_charter, record_end
 from core.model import RunConfig
 from core.project import Project, UsageError, detect_device, lacking
 from core.report import going_on
@@ -336,7 +336,9 @@ def _open(
         _clean_up(lab)
         lab.sync_refs()
         lab.recheck(begun=True)
-    except BaseException:
+    except BaseException as error:
+        if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
+            record_end(record, state, error)
         record.close()
         lock.release()
         raise
@@ -479,5 +481,9 @@ def _clean_up(lab: Laboratory) -> None:
                 process = psutil.Process(pid)
                 if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
                     process.kill()
+    if lab.state.started is not None and lab.state.stopped is None:
+        lab.record(
+            ev.Notice(text="The loop before this one ended without a word: it was killed, or the machine went down.")
+        )
     shutil.rmtree(lab.folder / SCRATCH, ignore_errors=True)
     lab.interrupt_running("the loop ended while it ran")

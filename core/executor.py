@@ -20,6 +20,7 @@ from core.model import Job, Outcome, Result
 
 Update = Callable[[dict[str, Any]], None]
 
+LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
 SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
 MOST_COMPILERS = 8  # processes that compile kernels for a trainer
@@ -138,9 +139,7 @@ class LocalExecutor:
             self._scratch.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "nanochat.nursery",
+                    *(sys.executable, "-P", "-c", LAUNCH, str(self._harness), "-m", "nanochat.nursery"),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,

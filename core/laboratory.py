@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection
+import traceback
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +20,9 @@ from core import edits, findings, ideas, knobs, measuring, profiles, schedule, s
 from core import events as ev
 from core.charter import Charter, CharterError, heard
 from core.charter import read as read_charter
+from core.errors import Expected
 from core.frozen import Seal
-from core.journal import Journal
+from core.journal import Journal, JournalError
 from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
 from core.profiles import Profile
 from core.project import Project, UsageError
@@ -76,6 +78,15 @@ class Laboratory:
         stamped = self.journal.append(event)
         self.state.apply(stamped)
         self.report(stamped, self.state)
+
+    @contextlib.contextmanager
+    def recording_end(self) -> Iterator[None]:
+        """Record why the loop ends where something else than the loop ends it."""
+        try:
+            yield
+        except BaseException as error:
+            record_end(self.journal, self.state, error)
+            raise
 
     def _source(self, commit: str) -> str:
         return self.repo.read(commit)
@@ -490,6 +501,25 @@ class Laboratory:
         """Rewrite results.tsv and notebook.md; a full disk is no reason to stop, the journal has it all."""
         with contextlib.suppress(OSError):
             publish(self.folder, self.state, self.sigma)
+
+
+def record_end(record: Journal, state: State, error: BaseException) -> None:
+    """Write down that the loop ends by this error, unless it has said why it ends. What cannot be written is left."""
+    if state.config is not None and state.stopped is None:
+        with contextlib.suppress(JournalError):
+            state.apply(record.append(ev.Stopped(reason=_why(error))))
+
+
+def _why(error: BaseException) -> str:
+    """What ended a loop, in one line."""
+    if isinstance(error, Expected):
+        return " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by Ctrl-C"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    words = " ".join(str(error).split())
+    return f"an error in AutoResearch itself: {type(error).__name__}{f': {words}' if words else ''}{where}"
 
 
 def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:

@@ -84,10 +84,11 @@ def run(
         terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, print_event)
     try:
-        for words in (why, chosen.said, "" if chosen.new else begin.changed(project, lab)):
-            if words:
-                lab.record(ev.Notice(text=words))
-        _work(lab, maker(), chosen.config, limits, attended)
+        with lab.recording_end():
+            for words in (why, chosen.said, "" if chosen.new else begin.changed(project, lab)):
+                if words:
+                    lab.record(ev.Notice(text=words))
+            _work(lab, maker(), chosen.config, limits, attended)
     finally:
         lab.journal.close()
         lock.release()
