@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +16,14 @@ from msgspec.structs import replace
 
 from core import compiling, edits, journal, knobs, profiles, stats
 from core import events as ev
+from core.executor import SCRATCH
 from core.frozen import Seal, freeze
-from core.journal import Journal, JournalError, Lock
-from core.laboratory import Laboratory, check_charter
+from core.journal import Journal, JournalError, Lock, RunBusy
+from core.laboratory import Laboratory, check_charter, record_end
 from core.model import RunConfig
 from core.project import Project, UsageError, detect_device, lacking
 from core.report import going_on
-from core.repository import Repository, RepositoryError
+from core.repository import NameTaken, Repository, RepositoryError
 from core.state import State, fold
 from nanochat.contract import dataset as contract
 
@@ -52,6 +55,7 @@ class Plan:
     config: RunConfig
     profile: profiles.Profile
     new: bool
+    unnamed: bool = False  # the name was chosen here, so another one serves as well
     said: str = ""  # what was decided otherwise than asked for, as sentences; '' for nothing
     data: contract.Found | None = None  # of a new run: what is prepared of its dataset
 
@@ -104,7 +108,7 @@ def plan(project: Project, options: Options) -> Plan:
         agent=options.agent or "search",
         gate="ask" if options.gate == "ask" else "auto",
     )
-    return Plan(folder, config, profile, new=True, said=said, data=found)
+    return Plan(folder, config, profile, new=True, unnamed=options.name is None, said=said, data=found)
 
 
 def _dataset(asked: str | None, profile: profiles.Profile) -> tuple[str, contract.Found]:
@@ -180,35 +184,38 @@ def _check(options: Options) -> None:
 def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
     if options.name is not None:
         folder = project.run(options.name)
-        return folder, _config(folder)
+        config = _config(folder)
+        if config is None and (why := _taken(project)(options.name)):
+            raise UsageError(
+                f"A new run cannot be called {options.name}, since that name is taken in git: {why}. Nothing was changed. "
+                f"Choose another --name."
+            )
+        return folder, config
     if options.origin is None:
         last = _latest(project)
         if last is not None and not last[1].finished:
             return last[0], last[1].config
-    return project.run(project.new_name()), None
+    return project.run(project.new_name(_taken(project))), None
+
+
+def _taken(project: Project) -> Callable[[str], str]:
+    """What tells why a name is taken in git; '' where it is free. Writes nothing."""
+    repo = Repository.find(project.root, project.logs / "repository")
+    return repo.taken if repo is not None else lambda name: ""
 
 
 def _latest(project: Project, but: Path | None = None) -> tuple[Path, State] | None:
     """The run at work, or else the one whose loop was started last, and how it stands."""
-    found: tuple[Path, State] | None = None
-    began = 0.0
-    runs = [folder for folder in project.runs() if folder != but]
-    runs.sort(key=lambda folder: journal.alive(folder) is None)  # what is at work comes first
-    for folder in runs:  # the last written first: none of those behind can have been started later
-        if found is not None and (folder / journal.NAME).stat().st_mtime < began:
-            break
+    for folder in project.runs():
+        if folder == but:
+            continue
         try:
             state = fold(journal.read(folder / journal.NAME))
         except JournalError:
             continue  # named, it says what is wrong; it must not keep every other run from starting
-        if state.config is None:
-            continue
-        if state.stopped is None and journal.alive(folder) is not None:
+        if state.config is not None:
             return folder, state
-        at = state.started.t if state.started else 0.0
-        if found is None or at > began:
-            found, began = (folder, state), at
-    return found
+    return None
 
 
 def _config(folder: Path) -> RunConfig | None:
@@ -241,12 +248,43 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
 
 
 def open_run(
-    project: Project, chosen: Plan, options: Options, report: Callable[[ev.AnyEvent, State], None]
+    project: Project,
+    chosen: Plan,
+    options: Options,
+    report: Callable[[ev.AnyEvent, State], None],
+    *,
+    loop: bool = True,
 ) -> tuple[Laboratory, Lock]:
     """Open the run for its one loop: lock, journal, copies, refs; what a crash left behind is ended and recorded.
 
-    Raises UsageError, RunBusy or JournalError, each with a sentence.
+    `loop`: False for a final report. A new run whose name somebody took meanwhile gets another one, unless the user named it.
+
+    Raises UsageError, RunBusy, NameTaken or JournalError, each with a sentence.
     """
+    while True:
+        try:
+            return _open(project, chosen, options, report, loop)
+        except (RunBusy, NameTaken):
+            if not chosen.unnamed:
+                raise
+            chosen = _renamed(project, chosen)
+
+
+def overtaken(project: Project, chosen: Plan) -> Plan | None:
+    """The same plan under another name, where somebody took its name meanwhile and the user did not choose it; else None."""
+    if not chosen.unnamed or _config(chosen.folder) is not None or not _taken(project)(chosen.folder.name):
+        return None
+    return _renamed(project, chosen)
+
+
+def _renamed(project: Project, chosen: Plan) -> Plan:
+    folder = project.run(project.new_name(_taken(project)))
+    return dataclasses.replace(chosen, folder=folder, config=replace(chosen.config, name=folder.name))
+
+
+def _open(
+    project: Project, chosen: Plan, options: Options, report: Callable[[ev.AnyEvent, State], None], loop: bool
+) -> tuple[Laboratory, Lock]:
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
     check_data(config, chosen.new, folder)
@@ -259,7 +297,7 @@ def open_run(
     check_charter(project.program)  # before anything is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = Lock(folder)
+        lock = Lock(folder, loop=loop)
         record = Journal(folder)
         state = fold(record.open())
     except OSError as error:
@@ -268,6 +306,10 @@ def open_run(
             f"folder with --logs."
         ) from error
     try:
+        if chosen.new and state.config is not None:
+            raise RunBusy(
+                f"Run {folder.name} was started by another command just now; nothing was changed. `make attach` shows it."
+            )
         repo = Repository.open(project.root, project.logs / "repository")
         freeze(project.root, Path(config.data), folder, anew=state.config is None)
         if state.fit is None:
@@ -278,7 +320,9 @@ def open_run(
             base = repo.base()
             own = parent_name is None and not repo.run_of(source)
             config = replace(config, base_commit=base, own_code=own, compiles=finding is None or finding.works)
-            state.apply(record.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config))))
+            _claim(repo, folder, record, state, config, project.next_turn())
+        else:
+            _claim_again(repo, folder, state)
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         if chosen.new and finding is not None and not finding.works:
             lab.record(ev.Notice(text=uncompiled(finding)))
@@ -292,11 +336,39 @@ def open_run(
         _clean_up(lab)
         lab.sync_refs()
         lab.recheck(begun=True)
-    except BaseException:
+    except BaseException as error:
+        if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
+            record_end(record, state, error)
         record.close()
         lock.release()
         raise
     return lab, lock
+
+
+def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> None:
+    """Write the header of a new run, and then its name into git. Raises RepositoryError; what was made of the run is gone then."""
+    event = ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config), id=secrets.token_hex(16), turn=turn)
+    try:
+        state.apply(record.append(event))
+        repo.claim(folder.name, state.id, folder)
+    except RepositoryError as error:
+        for copies in ("harness", "data"):
+            shutil.rmtree(folder / copies, ignore_errors=True)
+        record.discard()
+        if isinstance(error, NameTaken):
+            raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error
+        raise
+
+
+def _claim_again(repo: Repository, folder: Path, state: State) -> None:
+    """See to it that git knows whose the refs of a run are that goes on. Raises NameTaken."""
+    try:
+        repo.claim(folder.name, state.id, folder, state.known)
+    except NameTaken as error:
+        raise NameTaken(
+            f"{error} So run {folder.name} in {folder.parent} cannot go on under it. Nothing was changed. "
+            f"`make run ARGS='--name NEW --from {folder.name}'` begins a run at its best."
+        ) from error
 
 
 def uncompiled(finding: compiling.Finding) -> str:
@@ -358,10 +430,10 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
         repo = Repository.open(project.root, project.logs / "repository")
         try:
             best = fold(journal.read(folder / journal.NAME)).best
-        except JournalError:
-            best = repo.refs(folder.name).get(
-                repo.branch(folder.name), ""
-            )  # what git still has of a broken journal's run
+        except JournalError:  # what git still has of a broken journal's run
+            owner = repo.owner(folder.name)
+            ours = owner is None or owner.folder == str(folder)
+            best = repo.refs(folder.name).get(repo.branch(folder.name), "") if ours else ""
         if not best:
             raise UsageError(f"Run {options.origin} has no best train.py yet. Nothing was started.")
         return repo.read(best), options.origin
@@ -402,11 +474,16 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
 
 
 def _clean_up(lab: Laboratory) -> None:
-    """End what a crash left running, and record it as interrupted."""
+    """End what a crash left running, and record it as interrupted; temporary files that it left are removed."""
     for pids in lab.state.processes.values():
         for pid, started in pids:
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
                 if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
                     process.kill()
+    if lab.state.started is not None and lab.state.stopped is None:
+        lab.record(
+            ev.Notice(text="The loop before this one ended without a word: it was killed, or the machine went down.")
+        )
+    shutil.rmtree(lab.folder / SCRATCH, ignore_errors=True)
     lab.interrupt_running("the loop ended while it ran")

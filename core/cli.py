@@ -43,7 +43,10 @@ ContextTokens = Annotated[
     ),
 ]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
-Name = Annotated[str | None, typer.Argument(help="The run; the latest when not given.", show_default=False)]
+Name = Annotated[
+    str | None,
+    typer.Argument(help="The run; when not given, the one at work, else the one started last.", show_default=False),
+]
 
 
 @app.command()
@@ -128,13 +131,14 @@ def status(
 
 @app.command()
 def runs(logs: Logs = None) -> None:
-    """All runs, the latest first."""
+    """All runs: those at work, then the others, the one started last first."""
     from core import report
 
     project = find(logs)
-    if not project.runs():
+    found = project.runs()
+    if not found:
         say(f"There is no run in {project.logs} yet. `make run` starts one.")
-    for folder in project.runs():
+    for folder in found:
         try:
             say(report.run_line(_facts(folder)))
         except (JournalError, UsageError) as error:
@@ -162,7 +166,14 @@ def stop(
     """Finish the current experiment and stop."""
     from core import commands
 
-    folder = find(logs).pick(name)
+    project = find(logs)
+    working = project.at_work()
+    if name is None and len(working) > 1:
+        names = ", ".join(folder.name for folder in working)
+        raise UsageError(
+            f"{len(working)} runs are at work: {names}. Nothing was stopped. Say which one: `make stop ARGS={working[0].name}`."
+        )
+    folder = project.pick(name)
     if journal.alive(folder) is None:
         say(f"Run {folder.name} has no loop running; there is nothing to stop.")
         return
@@ -236,7 +247,12 @@ def propose(
     from core.agents import registry, trial
 
     project, attended = find(), terminal.fit()
-    spec = agent or start.default_agent(project, context, attended)
+    if agent is None:
+        spec, why = start.default_agent(project, context, attended)
+        say(why)
+    else:
+        spec = agent
+        registry.check_settings(spec)
     maker = registry.check(spec, project.root, context=context)
     if attended and not dry_run:
         start.offer_missing(spec)

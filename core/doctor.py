@@ -6,22 +6,22 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from core import compiling, profiles, stats
+from core.agents import reach
+from core.agents.base import AgentFailed
+from core.agents.connection import to_ollama
 from core.begin import machine
 from core.project import Project, torch_build
 from nanochat.contract import dataset
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30
-OLLAMA_PORT = 11434
 
 Status = Literal["ok", "problem", "note"]
 
@@ -69,6 +69,7 @@ def examine(project: Project) -> list[Check]:
         _compiler(project, device),
         Check("agents", "ok", "search is always there, script:FILE replays a list"),
         _ollama(),
+        _openai(),
     ]
 
 
@@ -201,12 +202,13 @@ def _compiler(project: Project, device: str) -> Check:
 
 
 def _ollama() -> Check:
-    host = os.environ.get("OLLAMA_HOST", "127.0.0.1")
-    parts = urlsplit(host if "//" in host else f"//{host}")
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, OLLAMA_PORT)
-    name = parts.hostname or "127.0.0.1"
+    """As an agent would find it: by the same settings, the same way, with the same question."""
     try:
-        with socket.create_connection(("127.0.0.1" if name == "0.0.0.0" else name, port), timeout=1.0):
-            return Check("ollama", "ok", f"answers on {name}:{port}")
-    except OSError:
-        return Check("ollama", "note", f"no server on {name}:{port}; not needed for search")
+        found = reach.models()
+    except AgentFailed as error:
+        return Check("ollama", "note", str(error).removesuffix("."), "Not needed for search")
+    return Check("ollama", "ok", f"answers at {to_ollama().words}; models: {len(found)}")
+
+
+def _openai() -> Check:
+    return Check("openai", "note", reach.endpoint().removesuffix("."))

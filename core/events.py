@@ -25,20 +25,23 @@ class Created(Event, frozen=True, kw_only=True):
 
     v: int
     config: dict[str, Any]
+    id: str = ""  # drawn at random: by it git knows whose a run's refs are
+    turn: int = 0  # as in `Started`
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The loop came up on this run."""
+    """The loop came up on this run. `turn` is one more than in any other journal of these logs: it orders starts where clocks fail."""
 
     pid: int
     agent: str
     gate: str
     slots: int
     limits: dict[str, Any] = {}
+    turn: int = 0
 
 
 class Stopped(Event, frozen=True, kw_only=True):
-    """The loop went down in good order; `finished` when a limit was reached or the agent was exhausted."""
+    """The loop ended; `finished` when a limit was reached or the agent was exhausted. Missing only where the process was killed."""
 
     reason: str
     finished: bool = False

@@ -20,6 +20,8 @@ from core.model import Job, Outcome, Result
 
 Update = Callable[[dict[str, Any]], None]
 
+LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
+SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
 MOST_COMPILERS = 8  # processes that compile kernels for a trainer
 COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
@@ -123,6 +125,8 @@ class LocalExecutor:
         """
         # Once: a card that vanishes must not move others to this slot.
         self._environment = harness_environment(device, gpu, compiles=compiles)
+        self._scratch = log.parent / SCRATCH  # for all temporary files, wherever the user's TMPDIR goes
+        self._environment["TMPDIR"] = str(self._scratch)
         self._harness = harness
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
@@ -132,11 +136,10 @@ class LocalExecutor:
         if self._process is not None and self._process.returncode is None:
             return
         try:
+            self._scratch.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "nanochat.nursery",
+                    *(sys.executable, "-P", "-c", LAUNCH, str(self._harness), "-m", "nanochat.nursery"),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,

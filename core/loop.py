@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -104,6 +105,7 @@ class Loop:
         try:
             while True:
                 self._tick()
+                await self._listen()
                 self._unless_held(self._judge)
                 if self._over():
                     break
@@ -186,6 +188,17 @@ class Loop:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), TICK_S)
         self._wake.clear()
+
+    async def _listen(self) -> None:
+        """See to it that commands can arrive, also after somebody has removed the socket."""
+        before = self._server.problem
+        await self._server.keep()
+        if self._server.problem and not before:
+            self.lab.record(ev.Notice(text=self._unheard(self._server.problem)))
+
+    @staticmethod
+    def _unheard(problem: str) -> str:
+        return f"No command can reach this loop ({problem}). It goes on; `kill {os.getpid()}` ends it in good order."
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from core import journal
 from core.errors import Expected
 
+MONTHS = (
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "may",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct",
+    "nov",
+    "dec",
+)  # whatever the locale says
 RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -44,14 +60,29 @@ class Project:
         return self.logs / name
 
     def runs(self) -> list[Path]:
-        """All runs, the most recently written first."""
+        """All runs: those at work first, and then the others, each in the order of their last start, latest first.
+
+        This order is the one rule by which every command chooses a run when none is named.
+        """
         if not self.logs.is_dir():
             return []
         found = [path.parent for path in self.logs.glob(f"*/{journal.NAME}")]
-        return sorted(found, key=lambda folder: (folder / journal.NAME).stat().st_mtime, reverse=True)
+        return sorted(
+            found,
+            key=lambda folder: (journal.alive(folder) is not None, journal.last_start(folder), folder.name),
+            reverse=True,
+        )
+
+    def at_work(self) -> list[Path]:
+        """The runs that have a loop now, the one started last first."""
+        return [folder for folder in self.runs() if journal.alive(folder) is not None]
+
+    def next_turn(self) -> int:
+        """The turn of a start that is made now: one more than of any before it in these logs."""
+        return 1 + max((journal.last_start(path.parent)[0] for path in self.logs.glob(f"*/{journal.NAME}")), default=0)
 
     def pick(self, name: str | None) -> Path:
-        """The run of that name, or the latest. Raises UsageError when there is none."""
+        """The run of that name; without a name the one at work, else the one started last. Raises UsageError when there is none."""
         if name is not None:
             folder = self.run(name)
             if not (folder / journal.NAME).exists():
@@ -63,11 +94,11 @@ class Project:
             raise UsageError(f"There is no run in {self.logs} yet. `make run` starts one.")
         return runs[0]
 
-    def new_name(self) -> str:
-        """A free name by today's date: nov23, nov23-2, ..."""
-        base = time.strftime("%b%d").lower()
+    def new_name(self, taken: Callable[[str], object]) -> str:
+        """A free name by today's date: nov23, nov23-2, ... `taken` tells whether a name is in use in git."""
+        base = f"{MONTHS[time.localtime().tm_mon - 1]}{time.localtime().tm_mday:02d}"
         name, count = base, 1
-        while (self.logs / name).exists():
+        while os.path.lexists(self.logs / name) or taken(name):
             count += 1
             name = f"{base}-{count}"
         return name

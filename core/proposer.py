@@ -53,7 +53,7 @@ class Proposer:
                 candidate = realise(source, proposal)
                 idea = ideas.touched(source, candidate)
                 edits.gate(source, candidate, off_limits=lab.charter.off_limits)
-                self._check_new(lab.state, edits.fingerprint(source), edits.fingerprint(candidate))
+                self._check_new(lab, parent, candidate)
                 break
             except edits.EditError as error:
                 rejections.append(str(error))
@@ -83,8 +83,8 @@ class Proposer:
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
         lab.restated(found.words, found.meta)
 
-    def _check_new(self, state: State, parent: str, fingerprint: str) -> None:
-        number = state.fingerprints.get((state.best, fingerprint))
+    def _check_new(self, lab: Laboratory, parent: str, candidate: str) -> None:
+        number = lab.tried(parent).get(edits.fingerprint(candidate))
         if number is not None and not getattr(self.agent, "repeats", False):
             raise edits.EditError(f"This very change was tried before on the same train.py, as experiment {number}.")
 
@@ -103,7 +103,7 @@ class Proposer:
             params=state.params,
             past=self._record(lab),
             hints=tuple(state.hints),
-            pending=tuple(fingerprint for parent, fingerprint in state.fingerprints if parent == state.best),
+            tried=lab.tried(state.best),
             proposed=Counter(e.agent.removesuffix(AND_HUMAN) for e in state.experiments.values() if e.again is None),
             rejections=rejections,
         )

@@ -61,12 +61,15 @@ def run(
     """
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
-    chosen = begin.plan(project, options)
+    chosen, named, why = begin.plan(project, options), options.agent, ""
+    if named is not None:
+        registry.check_settings(named)
     if chosen.new:
         if shown and options.gate is None:  # who sits here is asked; a run that goes on keeps what was set
             options = replace(options, gate="ask")
         if options.agent is None:
-            options = replace(options, agent=default_agent(project, model.context, shown))
+            agent, why = default_agent(project, model.context, shown)
+            options = replace(options, agent=agent)
         chosen = begin.plan(project, options)
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
@@ -76,15 +79,16 @@ def run(
     if shown:
         if journal.alive(chosen.folder) is None:
             offer_missing(chosen.config.agent)
-            named = {"--name": chosen.config.name, "--agent": options.agent, "--gate": options.gate}
-            terminal.background(chosen.folder, terminal.options({**again, **named}))
+            # The loop in the background chooses an agent too, and records why.
+            chosen = _start_behind(project, chosen, {**again, "--agent": named, "--gate": options.gate})
         terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, print_event)
     try:
-        for words in (chosen.said, "" if chosen.new else begin.changed(project, lab)):
-            if words:
-                lab.record(ev.Notice(text=words))
-        _work(lab, maker(), chosen.config, limits, attended)
+        with lab.recording_end():
+            for words in (why, chosen.said, "" if chosen.new else begin.changed(project, lab)):
+                if words:
+                    lab.record(ev.Notice(text=words))
+            _work(lab, maker(), chosen.config, limits, attended)
     finally:
         lab.journal.close()
         lock.release()
@@ -93,13 +97,26 @@ def run(
     _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch, logs))
 
 
+def _start_behind(project: Project, chosen: begin.Plan, again: Mapping[str, object]) -> begin.Plan:
+    """Start the loop in the background, under another name where somebody else took this one meanwhile."""
+    while True:
+        try:
+            terminal.background(chosen.folder, terminal.options({**again, "--name": chosen.config.name}))
+            return chosen
+        except UsageError:
+            other = begin.overtaken(project, chosen)
+            if other is None:
+                raise
+            chosen = other
+
+
 def final(project: Project, name: str | None) -> None:
     """Train the start and the best of a run once more and print what the test split says. Raises Expected."""
     from core.final import report as measured
 
     options = Options(name=project.pick(name).name)
     chosen = begin.plan(project, options)
-    lab, lock = begin.open_run(project, chosen, options, print_event)
+    lab, lock = begin.open_run(project, chosen, options, print_event, loop=False)
     executor = LocalExecutor(
         lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", 0, compiles=_compiles(lab)
     )
@@ -121,13 +138,13 @@ def final(project: Project, name: str | None) -> None:
         lock.release()
 
 
-def default_agent(project: Project, context: int | None, attended: bool) -> str:
-    """The agent where none is named; where somebody sits and Ollama has no model, one is offered."""
+def default_agent(project: Project, context: int | None, attended: bool) -> tuple[str, str]:
+    """The agent where none is named, and why; where somebody sits and Ollama has no model, one is offered."""
     from core.agents import pulling, reach
 
     if attended:
         pulling.offer_first()
-    return reach.default(say, reach.tokens(project, context))
+    return reach.default(reach.tokens(project, context))
 
 
 def offer_missing(spec: str) -> None:
@@ -200,6 +217,7 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
                 gate=config.gate,
                 slots=config.slots,
                 limits={name: value for name, value in asdict(limits).items() if value is not None},
+                turn=lab.project.next_turn(),
             )
         )
         await loop.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,8 @@ class State:
     """A run as its journal tells it. Only `apply` changes it."""
 
     config: RunConfig | None = None
+    id: str = ""  # of the run; of a journal without one, a hash of its header
+    known: set[str] = field(default_factory=set)  # every commit that the run made
     experiments: dict[int, Experiment] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
     others: int = 0  # bytes of the GPU that other processes held in the last job
@@ -90,7 +93,6 @@ class State:
     open: dict[int, Experiment] = field(default_factory=dict)  # proposed, without a verdict
     running: dict[str, ev.Launched] = field(default_factory=dict)
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
-    fingerprints: dict[tuple[str, str], int] = field(default_factory=dict)  # (parent, fingerprint) -> experiment
     reruns: dict[int, int] = field(default_factory=dict)  # wanted by the human -> disturbed tries so far
     aborted: set[int] = field(default_factory=set)  # by the human, and not yet ended
     hints: list[str] = field(default_factory=list)
@@ -191,17 +193,19 @@ class State:
                 self.config = msgspec.convert(event.config, RunConfig)
                 self.gate = self.config.gate
                 self.created_t = event.t
+                self.id = event.id or hashlib.sha256(msgspec.json.encode(event)).hexdigest()[:32]
             case ev.Started():
                 self.started, self.stopped = event, None
                 self.gate = event.gate
                 self.crash_streak = 0
                 self.paused = False
             case ev.Stopped():
-                self.stopped = event
-                if self.started:
+                already, self.stopped = self.stopped, event
+                if self.started and not already:
                     self.seconds_running += event.t - self.started.t
             case ev.Fit():
                 self.fit = event
+                self.known.add(event.commit)
                 self.fits.append(event.commit)
                 self.baseline_failure = None
             case ev.Charter():
@@ -249,8 +253,8 @@ class State:
             experiment.revised = earlier.revised
             experiment.params, experiment.steps = earlier.params, earlier.steps
             experiment.tokens_per_s, experiment.peak_memory = earlier.tokens_per_s, earlier.peak_memory
+        self.known.add(event.commit)
         self.experiments[event.number] = self.open[event.number] = experiment
-        self.fingerprints[event.parent, event.fingerprint] = event.number
 
     def _revised(self, event: ev.Revised) -> None:
         experiment = self.experiments[event.number]
@@ -260,15 +264,15 @@ class State:
         if not experiment.agent.endswith(AND_HUMAN):  # whatever comes of it is not the agent's alone
             experiment.agent += AND_HUMAN
         experiment.attempts.append(event.commit)
-        self.fingerprints[experiment.parent, event.fingerprint] = event.number
+        self.known.add(event.commit)
 
     def _rebased(self, event: ev.Rebased) -> None:
         experiment = self.experiments[event.number]
         experiment.commit, experiment.parent = event.commit, event.parent
         experiment.attempts.append(event.commit)
+        self.known.add(event.commit)
         experiment.fingerprint, experiment.nodes = event.fingerprint, event.nodes
         experiment.val_bpb, experiment.failure = None, None
-        self.fingerprints[event.parent, event.fingerprint] = event.number
 
     def _measured(self, event: ev.Measured) -> None:
         self.running.pop(event.job, None)
@@ -347,6 +351,7 @@ class State:
             self.judged += 1
         self.tried += verdict.tried - (before is not None and before.tried)
         if verdict.kept:
+            self.known.add(event.commit)
             self.scores[event.commit] = self.scores.get(experiment.commit, {})
             if experiment.commit in self.facts:
                 self.facts[event.commit] = self.facts[experiment.commit]

@@ -169,9 +169,8 @@ BETTER = edit(
 
 
 def harmless(i: int) -> dict[str, Any]:
-    """An idea that changes nothing worth measuring and fits whatever was kept before it, should chance keep one."""
-    zeros = "torch.zeros_like(model.table)"
-    return edit(f"Idea {i}: begin with a little more.", (zeros, f"{zeros} + {i}e-9"))
+    """An idea that changes neither a step's result nor its time: a constant that nothing reads."""
+    return edit(f"Idea {i}: name a constant.", ("def train(run):", f"IDEA_{i} = {i}\n\n\ndef train(run):"))
 
 
 def slowly(idea: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ KEYS: tuple[Key, ...] = (
     Key("enter", "details", "details", "Everything about the selected experiment; [ and ] walk to its neighbours.", "the selected experiment",
         lambda now: now.selected),
     Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around"),
-    Key("f", "filter", "filter", "Show all, kept, not kept, failed, or open experiments.", "looking around"),
+    Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around"),
     Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
     Key("L", "logarithmic", "log", "Log scale of the loss.", "looking around"),
     Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",

@@ -43,7 +43,9 @@ class Context(Data, frozen=True, kw_only=True):
     params: int | None = None  # of the model that `source` makes
     past: tuple[Past, ...] = ()
     hints: tuple[str, ...] = ()  # what the human said, newest last
-    pending: tuple[str, ...] = ()  # fingerprints of train.py versions running or waiting now
+    tried: dict[str, int] = field(
+        default_factory=dict
+    )  # not to be proposed again: fingerprint of a train.py -> experiment
     proposed: dict[str, int] = field(default_factory=dict)  # by agent: its proposals so far, repeats left out
     rejections: tuple[str, ...] = ()  # why the last tries of this very proposal were refused
 

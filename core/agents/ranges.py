@@ -10,7 +10,7 @@ from typing import Any, Literal
 from core.knobs import Knob, Value, is_power_of_two
 
 MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
-CHOICES = re.compile(r"one of:?\s*([\w, ]+)")
+CHOICES = re.compile(r"\bone of:?\s*(\S[^;#.()]*)")
 USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
 ZERO_MEANS = re.compile(r"\b0 = ")
 TOPICS = (
@@ -106,9 +106,10 @@ def of(knob: Knob) -> Range:
     if isinstance(value, bool):
         return Range("choice", 0, 1, (False, True))
     if isinstance(value, str):
-        listed = CHOICES.search(knob.comment)
-        choices = tuple(word.strip() for word in listed[1].split(",")) if listed else PATTERNS
-        choices = choices if value in choices else (value, *choices)
+        choices = _choices(knob.comment)
+        if value not in choices:  # what the comment lists is something else, or it lists nothing
+            patterns = PATTERNS if name == "WINDOW_PATTERN" else ()
+            choices = patterns if value in patterns else (value, *patterns)
         return Range("choice", 0, len(choices) - 1, choices)
     if isinstance(value, int):
         if is_power_of_two(value) and value >= 8:
@@ -127,6 +128,13 @@ def of(knob: Knob) -> Range:
     if "fraction" in knob.comment and value <= 1:
         return Range("float", max(0.0, value - 0.3), min(1.0, value + 0.3))
     return Range("log", value / 3, value * 3)
+
+
+def _choices(comment: str) -> tuple[str, ...]:
+    """The strings that a comment lists: `one of: relu, gelu` or `one of "relu" or "gelu"`."""
+    listed = CHOICES.search(comment)
+    words = re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+|\s*[|/]\s*", listed[1]) if listed else []
+    return tuple(dict.fromkeys(word.strip(" '\"`") for word in words if word.strip(" '\"`")))
 
 
 def sensible(values: Mapping[str, Value], known: Mapping[str, Knob]) -> bool:

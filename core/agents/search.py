@@ -68,8 +68,7 @@ class Search:
     def propose_now(self, context: Context) -> Proposal:
         chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
         charter = _charter(context)
-        seen = {past.fingerprint for past in context.past if past.parent == context.parent}
-        seen |= {*context.pending, context.parent}
+        seen = {*context.tried, context.parent}
         looked_at: set[str] = set()  # drafts come again: a look at each is enough
         for draft in islice(_drafts(context, charter, chance), PATIENCE):
             if draft is None or draft.source in looked_at:
@@ -128,6 +127,11 @@ def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterat
 # -- what to try ------------------------------------------------------------------------------------------------------
 
 
+def _said_something(context: Context) -> list[Past]:
+    """The record without what the machine or an end of the loop cut short: an idea is not blamed for these."""
+    return [past for past in context.past if not past.verdict.may_repeat]
+
+
 def _kinds(past: Past) -> tuple[str, str]:
     return ("book" if past.proposal.meta.get("edits") else "knob", past.proposal.topic)
 
@@ -136,7 +140,7 @@ def _ranked(context: Context, charter: Charter, known: Knobs, chance: random.Ran
     """Kinds of change, drawn by an upper confidence bound on their pay-off (UCB1, Auer et al. 2002) times the charter's
     weight: endless, anew each time, so that a kind whose ideas are used up gives way to the others."""
     pay: dict[tuple[str, str], list[float]] = {}
-    for past in context.past:
+    for past in _said_something(context):
         gain = past.gain if past.gain is not None else -2 * context.sigma
         pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
     arms = {("book", entry.topic) for entry in BOOK} | {("knob", topic_of(name)) for name in known}
@@ -171,7 +175,7 @@ def _opening(context: Context, charter: Charter, known: Knobs) -> Draft | None:
 
     Then the other way, where the first way lost: what a researcher does before anything clever.
     """
-    tried = {past.proposal.meta.get("step") for past in context.past}
+    tried = {past.proposal.meta.get("step") for past in _said_something(context)}
     order = sorted(
         (
             name
@@ -204,7 +208,7 @@ def _avoided(knob: Knob, charter: Charter) -> bool:
 
 def _wanted(context: Context, charter: Charter, known: Knobs) -> Iterator[Draft | None]:
     """The names that program.md or the human asks for, a clear step each way before all else."""
-    tried = {past.proposal.meta.get("step") for past in context.past}
+    tried = {past.proposal.meta.get("step") for past in _said_something(context)}
     for way in ("up", "down"):
         for name, wish in charter.focus.items():
             mark = f"{name} {way}"
@@ -265,7 +269,7 @@ def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Rand
     if not names:
         return None
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
-    tried = Counter(name for past in context.past for name in past.proposal.meta.get("knobs", {}))
+    tried = Counter(name for past in _said_something(context) for name in past.proposal.meta.get("knobs", {}))
     order = sorted(names, key=lambda name: chance.random() ** ((1 + tried[name]) / IMPACT.get(name, 1.0)), reverse=True)
     chosen = order[:count]  # drawn without replacement, by weight (Efraimidis and Spirakis 2006)
     ranges = {name: of(known[name]) for name in chosen}
@@ -306,7 +310,7 @@ def _ask(context: Context, ranges: dict[str, Range], chance: random.Random) -> d
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=chance.randrange(2**31), n_startup_trials=6, constant_liar=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for past in context.past:
+    for past in _said_something(context):
         moved = past.proposal.meta.get("knobs", {})
         params = {name: ranges[name].encode(value) for name, value in moved.items() if name in ranges}
         fits = {name: value for name, value in params.items() if ranges[name].contains(value)}

@@ -53,7 +53,7 @@ def test_what_a_run_kept_and_was_taken_home_is_not_fitted_again(repo: Repository
     kept = repo.commit(start, best, "kept")
     repo.set_ref(repo.attempt_ref("night", "fit"), start)
     for tip in (kept, repo.commit(kept, set_knobs(best, {"WARM_DOWN": 0.4}), "kept later")):
-        repo.set_ref(repo.branch("night"), tip)
+        repo.set_ref(repo.branch("night"), tip, [kept])
         assert fitting(profile, best, repo) == (
             {},
             "train.py is one that run night kept, so its sizes stay as they are.",

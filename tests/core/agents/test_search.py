@@ -20,7 +20,10 @@ PARENT = edits.fingerprint(SOURCE)
 
 
 def context(number: int = 1, past: tuple[Past, ...] = (), charter: str = "Low val_bpb.", seed: int = 3) -> Context:
-    return Context(charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past)
+    tried = {one.fingerprint: one.number for one in past if not one.verdict.may_repeat}
+    return Context(
+        charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past, tried=tried
+    )
 
 
 def judged(number: int, proposal: Proposal, gain: float | None) -> Past:
@@ -101,8 +104,16 @@ def test_after_a_keep_it_takes_one_more_step_that_way() -> None:
     found = Search().propose_now(after)
     assert found.meta["knobs"] == {"MATRIX_LR": 0.045} and "#1 was kept, so" in found.hypothesis
     again = replace(judged(2, found, -0.01), parent=kept.fingerprint)
-    other = Search().propose_now(replace(after, past=(kept, again), number=3))
+    other = Search().propose_now(replace(after, past=(kept, again), tried={again.fingerprint: 2}, number=3))
     assert other.meta.get("knobs") != found.meta["knobs"], "a step that failed is not taken again"
+
+
+def test_an_idea_is_not_blamed_for_what_the_machine_cut_short() -> None:
+    """The first proposal comes again after it was disturbed, as if nothing had been tried."""
+    first = Search().propose_now(context())
+    cut_short = replace(judged(1, first, None), verdict=Verdict.DISTURBED, crash="")
+    assert Search().propose_now(context(1, (cut_short,))) == first
+    assert Search().propose_now(context(1, (judged(1, first, 0.0),))) != first
 
 
 def test_a_step_stays_within_what_makes_sense() -> None:
