@@ -60,6 +60,11 @@ def plan(project: Project, options: Options) -> Plan:
     folder, continued = _which(project, options)
     if continued is not None:
         _check_same(continued, options, folder.name)
+        if continued.profile not in profiles.PROFILES:
+            raise UsageError(
+                f"Run {folder.name} has the profile {continued.profile!r}, which this version does not know. Nothing was "
+                f"changed. Continue it with the version that started it, or start another run with --name NEW."
+            )
         if options.origin is not None:
             raise UsageError(
                 f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name."
@@ -204,6 +209,7 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
         "dataset": (options.dataset, config.dataset),
         "device": (options.device, config.device),
         "seed": (options.seed, config.seed),
+        "profile": (options.profile, config.profile),
     }
     for what, (new, old) in asked.items():
         if new is not None and new != old:

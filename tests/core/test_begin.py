@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from core import begin, stats
 from core import events as ev
-from core import stats
 from core.begin import Options, fitting, fitting_slots, plan
 from core.journal import Journal, Lock
 from core.knobs import set_knobs
@@ -96,6 +96,37 @@ def test_which_run_goes_on(tmp_path: Path) -> None:
     assert plan(project, Options()).new, "the last one is finished"
     run(project, "short", START)
     assert plan(project, Options()).folder.name == "short"
+
+
+SAME = {"budget_s": 60.0, "dataset": "python", "device": "cpu", "seed": 1, "profile": "cpu"}
+OTHER = {"budget_s": 61.0, "dataset": "tinystories", "device": "mps", "seed": 0, "profile": "tiny"}
+
+
+@pytest.mark.parametrize("option", SAME)
+def test_a_run_that_goes_on_keeps_what_its_scores_depend_on(
+    tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    journal = run(project, "night", START, TOLD) / "events.jsonl"
+    before = journal.read_bytes()
+    monkeypatch.setattr(
+        begin, "lacking", lambda device, count: ""
+    )  # whether the machine has the device is not asked here
+    for name in ("night", None):
+        assert not plan(project, Options(name=name, **{option: SAME[option]})).new
+        with pytest.raises(
+            UsageError, match=rf"Nothing was changed\. Continue it without --{option.removesuffix('_s')}, or"
+        ):
+            plan(project, Options(name=name, **{option: OTHER[option]}))
+    assert journal.read_bytes() == before
+
+
+def test_a_profile_that_is_known_no_more_is_a_sentence(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    journal = run(project, "night", START, TOLD) / "events.jsonl"
+    journal.write_text(journal.read_text().replace('"profile":"cpu"', '"profile":"gone"'))
+    with pytest.raises(UsageError, match="'gone', which this version does not know"):
+        plan(project, Options())
 
 
 @pytest.mark.parametrize(
