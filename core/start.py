@@ -175,6 +175,8 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
         loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
         loop.attend_s = ATTEND_S if attended else 0.0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as `nohup` has it, or a shell that starts a job in the background: so it was wanted
             asyncio.get_running_loop().add_signal_handler(
                 number, partial(loop.stop, f"told to stop by {number.name}", now=True)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import ClassVar
 
@@ -69,8 +69,10 @@ class AutoResearch(Human, App[str]):
         "status", "program", "change", "loss", "machine", "experiments", "night", "activity"))]  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 
-    def __init__(self, folder: Path, program: Path) -> None:
+    def __init__(self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None) -> None:
+        """`starting` is called when the app is about to take the terminal."""
         super().__init__()
+        self._starting = starting
         self.bridge = Bridge(folder, program, self._news)
         self.now = keys.Now()
         self._chosen: int | None = None  # the experiment that the cursor is on; None: the newest
@@ -99,6 +101,9 @@ class AutoResearch(Human, App[str]):
 
     def get_default_screen(self) -> Screen[None]:
         return Main(id="_default")
+
+    def on_load(self) -> None:
+        self._starting()
 
     def on_mount(self) -> None:
         self.run_worker(self.bridge.follow(), exit_on_error=True)
