@@ -1,5 +1,6 @@
 """python prepare.py: data and tokenizer, once. Fixed: no agent edits it."""
 
+import os
 import sys
 
 if sys.version_info < (3, 11):
@@ -7,9 +8,17 @@ if sys.version_info < (3, 11):
 if sys.platform == "win32":
     sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was done.")
 
-from core.begin import machine
-from nanochat.prepare import main
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
+try:
+    from core import entry
+    from core.begin import machine
+    from nanochat.prepare import main
+except ModuleNotFoundError as error:
+    sys.exit(
+        "This Python lacks the package %s. Nothing was done. `make prepare` installs all and prepares." % error.name
+    )
 
 if __name__ == "__main__":
-    profile = machine()[1]
-    main(dataset=profile.dataset, vocab=profile.vocab_size)
+    with entry.program():
+        profile = machine()[1]
+        main(dataset=profile.dataset, vocab=profile.vocab_size)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from core.state import State, fold
 
 DEVICES = ("cpu", "cuda", "mps")
 LEAST_BUDGET_S = 0.1
+FROZEN = ("harness", "harness.new", "data", "data.new")  # what `freeze` makes in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -236,16 +238,22 @@ def open_run(
             f"compared with slower trainings. Nothing was changed. {finding.todo}."
         )
     check_charter(project.program)  # before anything is written
+    began = (folder / journal.NAME).exists()
+    lock = record = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder)
         record = Journal(folder)
         state = fold(record.open())
-    except OSError as error:
+    except BaseException as error:
+        _give_up(folder, record, lock, None if began else ())
+        if not isinstance(error, OSError):
+            raise
         raise UsageError(
-            f"{folder} cannot be written ({error.strerror}). Nothing was started. Make logs/ writable or name another "
-            f"folder with --logs."
+            f"{folder} cannot be written ({error.strerror or error}). Nothing was started. Make logs/ writable or name "
+            f"another folder with --logs."
         ) from error
+    there = {name for name in FROZEN if (folder / name).exists()}
     try:
         repo = Repository.open(project.root, project.logs / "repository")
         freeze(project.root, Path(config.data), folder)
@@ -272,10 +280,37 @@ def open_run(
         lab.sync_refs()
         lab.recheck(begun=True)
     except BaseException:
-        record.close()
-        lock.release()
+        _give_up(folder, record, lock, None if began else there)
         raise
     return lab, lock
+
+
+def _give_up(folder: Path, record: Journal | None, lock: Lock | None, there: Collection[str] | None) -> None:
+    """Close a run that could not be opened. Of one that was new nothing stays, unless it has written down what it starts from.
+
+    `there`: which of the copies were there before; None for a run that was begun before.
+    """
+    if record is not None:
+        record.close()
+    if there is not None and not _has_start(folder):
+        if lock is not None:  # else these are of another loop
+            for name in FROZEN:
+                if name not in there:
+                    shutil.rmtree(folder / name, ignore_errors=True)
+            for name in (journal.NAME, "lock", "reserve"):
+                with contextlib.suppress(OSError):
+                    (folder / name).unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # unless there is something of somebody else's in it
+    if lock is not None:
+        lock.release()
+
+
+def _has_start(folder: Path) -> bool:
+    try:
+        return fold(journal.read(folder / journal.NAME)).fit is not None
+    except (JournalError, OSError):
+        return False
 
 
 def uncompiled(finding: compiling.Finding) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from core import stats
+from core.errors import Expected
 from core.model import Job, Outcome, Result
 
 Update = Callable[[dict[str, Any]], None]
@@ -42,7 +43,7 @@ GPU_GONE = (
 )  # fmt: skip
 
 
-class ExecutorFailed(Exception):
+class ExecutorFailed(Expected):
     """The executor itself broke (not the experiment); the message is a sentence for a human."""
 
 

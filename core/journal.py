@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -83,9 +84,16 @@ class Reader:
                     self._offset += end
                     yield from events
                     whole = end == len(data)  # a rest that has come meanwhile is for the next call
-        except JournalError:
-            self._offset, self._line = offset, line
+        except FileNotFoundError:
             raise
+        except (JournalError, OSError) as error:
+            self._offset, self._line = offset, line
+            if isinstance(error, JournalError):
+                raise
+            raise JournalError(
+                f"{self.path} cannot be read ({error.strerror or error}). Nothing was changed. Put that right, or start another "
+                f"run: make run ARGS='--name NEW'"
+            ) from error
 
     def _decoded(self, data: bytes) -> list[AnyEvent]:
         try:
@@ -123,10 +131,11 @@ class Lock:
                 f"Run {folder.name} already has a loop (process {pid}); nothing was changed. "
                 f"`make status` shows it, `make stop` ends it."
             )
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        with contextlib.suppress(OSError):  # the number is only shown; on a full disk there is none
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(str(os.getpid()))
+            self._file.flush()
 
     def _take(self) -> bool:
         try:

@@ -125,7 +125,7 @@ def default_agent(project: Project, context: int | None, attended: bool) -> str:
 
     if attended:
         pulling.offer_first()
-    return reach.default(say, reach.tokens(project, context))
+    return reach.default(tell, reach.tokens(project, context))
 
 
 def offer_missing(spec: str) -> None:
@@ -211,5 +211,5 @@ def _short(folder: Path) -> str:
     """A path as a person would type it here."""
     try:
         return str(folder.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # elsewhere, or nowhere: the working directory was removed
         return str(folder)

@@ -28,4 +28,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from core import entry
+
+    with entry.program(lambda: Path(sys.argv[1])):
+        sys.exit(main())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
@@ -17,9 +18,11 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
+from textual.worker import WorkerFailed
 
 from core import events as ev
 from core import report, schedule
+from core.errors import told
 from core.noise import Noise
 from core.state import Experiment, experiment_id
 from tui import keys, view
@@ -471,6 +474,14 @@ class AutoResearch(Human, App[str]):
 
     def action_help_quit(self) -> None:
         self.action_detach()
+
+    def _fatal_error(self) -> None:
+        """Called by Textual for an exception that nothing handles; its own prints a page with the values of all variables."""
+        error: BaseException | None = self._exception
+        if isinstance(error, WorkerFailed):
+            error = error.error
+        if error is not None:
+            self.panic(Text(told(error, self.bridge.folder)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key by name, then Textual's own for themes and the like."""

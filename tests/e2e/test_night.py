@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
+import shlex
 import shutil
 import signal
 import subprocess
