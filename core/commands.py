@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -239,7 +240,7 @@ class Server:
                         attached = self.ever = True
                         who = command.who
                         self.attached += 1
-                    reply = await self._handle(command)
+                    reply = await self._answer(command)
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError, asyncio.CancelledError):
@@ -250,6 +251,17 @@ class Server:
                 self.attached -= 1
                 self._gone(who)
             writer.close()
+
+    async def _answer(self, command: Command) -> Reply:
+        """What became of a command. Whatever its handler raises is answered too: a connection that closes explains nothing."""
+        try:
+            return await self._handle(command)
+        except OSError as error:
+            words = f"That could not be done ({error}). The loop goes on; nothing was recorded of it."
+        except Exception as error:  # a bug of ours; the loop's own output has it in full
+            traceback.print_exc()
+            words = f"That could not be done ({type(error).__name__}: {error}). The loop goes on; its output says more."
+        return Reply(ok=False, words=words)
 
     async def close(self) -> None:
         if self._path is not None:
