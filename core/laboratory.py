@@ -17,7 +17,8 @@ import psutil
 
 from core import edits, findings, ideas, knobs, measuring, profiles, schedule, stats
 from core import events as ev
-from core.charter import Charter, CharterError, heard
+from core.agents import steering
+from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.frozen import Seal
 from core.journal import Journal
@@ -111,31 +112,33 @@ class Laboratory:
         except UsageError as error:
             if known is None or not self.charter_text:
                 raise
-            problem = f"{error} The last good one is used."
-            self.record(ev.Charter(sha=known.sha, understood=known.understood, limits=known.limits, problem=problem))
+            problem = f"{error} The last good version is used."
+            self.record(msgspec.structs.replace(known, problem=problem, meta={}))
             return
         sha = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.charter, self.charter_text = charter, text
-        if known is None or known.sha != sha or known.problem:
-            self.record(
-                ev.Charter(
-                    sha=sha,
-                    understood=charter.said(),
-                    limits={
-                        "max_params": charter.max_params,
-                        "max_memory_gb": charter.max_memory_gb,
-                        "off_limits": list(charter.off_limits),
-                    },
-                )
-            )
+        event = ev.Charter(
+            sha=sha,
+            understood=charter.understood(),
+            limits={
+                "max_params": charter.max_params,
+                "max_memory_gb": charter.max_memory_gb,
+                "off_limits": list(charter.off_limits),
+            },
+            proposed=tuple((proposal.line, proposal.sentence) for proposal in charter.proposed),
+            warnings=charter.warnings,
+        )
+        if known is None or _told(known) != _told(event):  # another version may have read it otherwise
+            self.record(event)
 
-    def understood(self, text: str) -> tuple[str, ...]:
-        """What `search` makes of a human's words, beside program.md and what was said before. Limits stand in program.md only."""
+    def answer(self, text: str, *, reason: bool = False) -> str:
+        """Say what `search` makes of a human's words: a hint, or a `reason` for skipping."""
         try:
-            before = "\n\n".join((self.charter_text, *self.state.hints))
-            return heard(text, before, ideas.names(self._present()))
-        except (CharterError, RepositoryError):
-            return ()
+            source, best = self._present(), self.state.best
+            tried = {print_: number for (parent, print_), number in self.state.fingerprints.items() if parent == best}
+            return steering.answer(text, source, self.charter.off_limits, tried, reason=reason)
+        except RepositoryError as error:
+            return f"search could not look at it: {error}"
 
     def _present(self) -> str:
         """The train.py that a proposal would change now."""
@@ -151,10 +154,8 @@ class Laboratory:
         known = self.state.charter
         if known is not None and (words or meta):
             unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
-            understood = self.charter.said(words) if words else (*self.charter.said(), unsaid)
-            self.record(
-                ev.Charter(sha=known.sha, understood=understood, limits=known.limits, problem=known.problem, meta=meta)
-            )
+            understood = self.charter.understood(words) if words else (*self.charter.understood(), unsaid)
+            self.record(msgspec.structs.replace(known, understood=understood, meta=meta))
 
     # -- commits --------------------------------------------------------------------------------------------------
 
@@ -480,6 +481,11 @@ class Laboratory:
         """Rewrite results.tsv and notebook.md; a full disk is no reason to stop, the journal has it all."""
         with contextlib.suppress(OSError):
             publish(self.folder, self.state, self.sigma)
+
+
+def _told(event: ev.Charter) -> tuple[object, ...]:
+    """What a human was told of a program.md, but for a model's own words."""
+    return event.sha, event.problem, event.limits, event.proposed, event.warnings
 
 
 def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:
