@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-
-from msgspec import field
+from dataclasses import asdict
 
 from core.charter.blocks import blocks
 from core.charter.directions import TOPICS as TOPICS
@@ -26,7 +25,7 @@ class Charter(Data, frozen=True, kw_only=True):
     """What was understood of a program.md.
 
     Attributes:
-        limits: What its front matter says, and the loop enforces.
+        max_params, max_memory_gb, off_limits: The limits of its front matter, which the loop enforces for every agent.
         proposed: Limits that its prose seems to ask for. Nobody enforces them.
         directions: What `search` takes from its prose.
         warnings: What a human should know: unknown keys, names that train.py has not, front matter in the wrong place.
@@ -34,7 +33,9 @@ class Charter(Data, frozen=True, kw_only=True):
         unused: Sentences that `search` cannot use. Language models read all of program.md.
     """
 
-    limits: Limits = field(default_factory=Limits)
+    max_params: int | None = None
+    max_memory_gb: float | None = None
+    off_limits: tuple[str, ...] = ()
     proposed: tuple[Proposed, ...] = ()
     directions: tuple[Direction, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -42,16 +43,9 @@ class Charter(Data, frozen=True, kw_only=True):
     unused: tuple[str, ...] = ()
 
     @property
-    def max_params(self) -> int | None:
-        return self.limits.max_params
-
-    @property
-    def max_memory_gb(self) -> float | None:
-        return self.limits.max_memory_gb
-
-    @property
-    def off_limits(self) -> tuple[str, ...]:
-        return self.limits.off_limits
+    def limits(self) -> Limits:
+        """All limits together."""
+        return Limits(self.max_params, self.max_memory_gb, self.off_limits)
 
     def understood(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return phrases for a human. Where a language model `restated` program.md, nothing is called unused."""
@@ -84,7 +78,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         notes.append("times are no limits here: the training time is what --budget says")
     quoted = {proposal.sentence for proposal in offered}
     return Charter(
-        limits=bound,
+        **asdict(bound),
         proposed=offered,
         directions=wishes,
         warnings=(*unknown, *misplaced(parts), *(strange if known else ())),

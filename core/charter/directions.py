@@ -28,14 +28,14 @@ TOPICS: dict[
     "embeddings": ("embedding",),
     "size": ("sizes", "model size"),
 }
-EXAMPLES = "try WIDTH, set WIDTH to 192, avoid the optimizer, leave DEPTH alone, focus on attention, only the schedule"
+EXAMPLES = "try WIDTH, set WIDTH to 256, avoid the optimizer, leave DEPTH alone, focus on attention, only the schedule"
 LONGEST = 200  # characters of a sentence that may be a wish
 
 _TOPIC_OF = {word: topic for topic, words in TOPICS.items() for word in (topic, *words)}
 _UP, _RAISE = r"higher|larger|bigger|longer|raising|increasing", r"raise|increase"
 _DOWN, _REDUCE = r"lower|smaller|shorter|lowering|reducing|decreasing", r"reduce|decrease"
 _POLITE = r"(?:(?:please|also|now|next|then|first),? )*"
-_END = r"(?:,? (?:please|now|next|first|too|instead|for now|thanks|thank you))*[.;!]*"
+_END = r"(?:,? (?:please|now|next|first|too|instead|for now|thanks|thank you))*(?:[.;]|!+)?"
 _NEVER = r"(?:do not|don['’]t|dont|never) (?:touch|change|try|tune|modify|move|vary|alter|propose)"
 _NAME, _OBJECTS, _VALUE = (
     r"(?:the |a |an )?(?P<objects>`?[A-Za-z]\w*`?(?:[ -]\w+){0,2}?)",
