@@ -186,6 +186,46 @@ def stop(
 
 
 @app.command()
+def hints(name: Name = None, logs: Logs = None) -> None:
+    """List what the agents of a run were told: hints, and reasons for skipping."""
+    from core import hints as told
+    from core.state import fold
+
+    folder = find(logs).pick(name)
+    said = fold(journal.read(folder / journal.NAME)).said
+    for one in said:
+        say(told.line(one))
+    if not said:
+        say(f"Run {folder.name} has no hints. `autoresearch hint TEXT` gives one while its loop runs.")
+
+
+@app.command()
+def hint(
+    text: Annotated[str | None, typer.Argument(help="What to tell the agent.", show_default=False)] = None,
+    take_back: Annotated[
+        int | None, typer.Option(help="Take back the hint of this number; `hints` lists them.", metavar="N")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the latest when not given.")] = None,
+    logs: Logs = None,
+) -> None:
+    """Tell the agent something, or take it back. It is recorded, and read with the next proposal."""
+    from core import commands, report
+
+    folder = find(logs).pick(name)
+    if (text is None) == (take_back is None):
+        raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
+    if journal.alive(folder) is None:
+        raise UsageError(
+            f"Run {folder.name} is not active, so nothing was recorded. {report.going_on(folder.name)} resumes it."
+        )
+    command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
+    reply = commands.send(folder, command)
+    if not reply.ok:
+        raise UsageError(reply.words)
+    say(f"{folder.name}: {reply.words}")
+
+
+@app.command()
 def attach(name: Name = None, logs: Logs = None) -> None:
     """Watch a run in the app; where there is no terminal, as a line for every event. The loop does not notice."""
     folder = find(logs).pick(name)

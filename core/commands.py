@@ -116,6 +116,12 @@ class Tell(Message, frozen=True, kw_only=True):
     text: str
 
 
+class TakeBack(Message, frozen=True, kw_only=True):
+    """Take back a hint, or a reason for skipping, by its number in the list of hints."""
+
+    number: int
+
+
 class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
     """Approval mode."""
 
@@ -123,7 +129,21 @@ class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
 
 
 Command = (
-    Attach | Stop | Pause | Resume | Approve | Skip | Revise | Own | Rerun | Overrule | Hold | Abort | Tell | SetGate
+    Attach
+    | Stop
+    | Pause
+    | Resume
+    | Approve
+    | Skip
+    | Revise
+    | Own
+    | Rerun
+    | Overrule
+    | Hold
+    | Abort
+    | Tell
+    | TakeBack
+    | SetGate
 )
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
