@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from nanochat.contract import dataset as contract
 
 DEVICES = ("cpu", "cuda", "mps")
 LEAST_BUDGET_S = 0.1
+FROZEN = ("harness", "harness.new", "data", "data.new")  # what `freeze` makes in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ def plan(project: Project, options: Options) -> Plan:
     folder, continued = _which(project, options)
     if continued is not None:
         _check_same(continued, options, folder.name)
+        if continued.profile not in profiles.PROFILES:
+            raise UsageError(
+                f"Run {folder.name} has the profile {continued.profile!r}, which this version does not know. Nothing was "
+                f"changed. Continue it with the version that started it, or start another run with --name NEW."
+            )
         if options.origin is not None:
             raise UsageError(
                 f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name."
@@ -237,6 +243,7 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
         "dataset": (options.dataset, config.dataset),
         "device": (options.device, config.device),
         "seed": (options.seed, config.seed),
+        "profile": (options.profile, config.profile),
     }
     for what, (new, old) in asked.items():
         if new is None or new == old or (what == "dataset" and contract.same(str(new), str(old))):
@@ -295,18 +302,25 @@ def _open(
             f"compared with slower trainings. Nothing was changed. {finding.todo}."
         )
     check_charter(project.program)  # before anything is written
+    began = (folder / journal.NAME).exists()
+    lock = record = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder, loop=loop)
         record = Journal(folder)
         state = fold(record.open())
-    except OSError as error:
+    except BaseException as error:
+        _give_up(folder, record, lock, None if began else ())
+        if not isinstance(error, OSError):
+            raise
         raise UsageError(
-            f"{folder} cannot be written ({error.strerror}). Nothing was started. Make logs/ writable or name another "
-            f"folder with --logs."
+            f"{folder} cannot be written ({error.strerror or error}). Nothing was started. Make logs/ writable or name "
+            f"another folder with --logs."
         ) from error
+    there = {name for name in FROZEN if (folder / name).exists()}
     try:
         if chosen.new and state.config is not None:
+            began = True
             raise RunBusy(
                 f"Run {folder.name} was started by another command just now; nothing was changed. `make attach` shows it."
             )
@@ -339,25 +353,19 @@ def _open(
     except BaseException as error:
         if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
             record_end(record, state, error)
-        record.close()
-        lock.release()
+        _give_up(folder, record, lock, None if began else there)
         raise
     return lab, lock
 
 
 def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> None:
-    """Write the header of a new run, and then its name into git. Raises RepositoryError; what was made of the run is gone then."""
+    """Write the header of a new run, and then its name into git. Raises RepositoryError."""
     event = ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config), id=secrets.token_hex(16), turn=turn)
+    state.apply(record.append(event))
     try:
-        state.apply(record.append(event))
         repo.claim(folder.name, state.id, folder)
-    except RepositoryError as error:
-        for copies in ("harness", "data"):
-            shutil.rmtree(folder / copies, ignore_errors=True)
-        record.discard()
-        if isinstance(error, NameTaken):
-            raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error
-        raise
+    except NameTaken as error:
+        raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error
 
 
 def _claim_again(repo: Repository, folder: Path, state: State) -> None:
@@ -369,6 +377,34 @@ def _claim_again(repo: Repository, folder: Path, state: State) -> None:
             f"{error} So run {folder.name} in {folder.parent} cannot go on under it. Nothing was changed. "
             f"`make run ARGS='--name NEW --from {folder.name}'` begins a run at its best."
         ) from error
+
+
+def _give_up(folder: Path, record: Journal | None, lock: Lock | None, there: Collection[str] | None) -> None:
+    """Close a run that could not be opened. Of one that was new nothing stays, unless it has written down what it starts from.
+
+    `there`: which of the copies were there before; None for a run that was begun before.
+    """
+    if record is not None:
+        record.close()
+    if there is not None and not _has_start(folder):
+        if lock is not None:  # else these are of another loop
+            for name in FROZEN:
+                if name not in there:
+                    shutil.rmtree(folder / name, ignore_errors=True)
+            for name in (journal.NAME, journal.LOCK, "reserve"):
+                with contextlib.suppress(OSError):
+                    (folder / name).unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # unless there is something of somebody else's in it
+    if lock is not None:
+        lock.release()
+
+
+def _has_start(folder: Path) -> bool:
+    try:
+        return fold(journal.read(folder / journal.NAME)).fit is not None
+    except (JournalError, OSError):
+        return False
 
 
 def uncompiled(finding: compiling.Finding) -> str:

@@ -159,6 +159,37 @@ def test_what_data_must_be_long_enough_for(monkeypatch: pytest.MonkeyPatch) -> N
     assert fit_of(1000) == (32, 16), "no profile has it"
 
 
+SAME = {"budget_s": 60.0, "dataset": "python", "device": "cpu", "seed": 1, "profile": "cpu"}
+OTHER = {"budget_s": 61.0, "dataset": "tinystories", "device": "mps", "seed": 0, "profile": "tiny"}
+
+
+@pytest.mark.parametrize("option", SAME)
+def test_a_run_that_goes_on_keeps_what_its_scores_depend_on(
+    tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    journal = run(project, "night", START, TOLD) / "events.jsonl"
+    before = journal.read_bytes()
+    monkeypatch.setattr(
+        begin, "lacking", lambda device, count: ""
+    )  # whether the machine has the device is not asked here
+    for name in ("night", None):
+        assert not plan(project, Options(name=name, **{option: SAME[option]})).new
+        with pytest.raises(
+            UsageError, match=rf"Nothing was changed\. Continue it without --{option.removesuffix('_s')}, or"
+        ):
+            plan(project, Options(name=name, **{option: OTHER[option]}))
+    assert journal.read_bytes() == before
+
+
+def test_a_profile_that_is_known_no_more_is_a_sentence(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    journal = run(project, "night", START, TOLD) / "events.jsonl"
+    journal.write_text(journal.read_text().replace('"profile":"cpu"', '"profile":"gone"'))
+    with pytest.raises(UsageError, match="'gone', which this version does not know"):
+        plan(project, Options())
+
+
 @pytest.mark.parametrize(
     ("wanted", "device", "cards", "slots"),
     [(2, "cuda", ["0"], 1), (2, "cuda", ["0", "1"], 2), (3, "cuda", None, 1), (2, "mps", None, 1), (4, "cpu", None, 4)],
