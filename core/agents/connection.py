@@ -107,7 +107,11 @@ def here(server: Address) -> bool:
     if ip is None:
         own = socket.gethostname().lower()
         return server.host.lower().rstrip(".") in {own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
-    interfaces = (one.address.partition("%")[0] for found in psutil.net_if_addrs().values() for one in found)
+    try:
+        found = psutil.net_if_addrs().values()
+    except OSError:
+        return False
+    interfaces = (one.address.partition("%")[0] for addresses in found for one in addresses)
     return any(address.as_ip(text) == ip for text in interfaces)
 
 
