@@ -41,6 +41,10 @@ def fetch(
             failure = f"the server answered {error.response.status_code}"
             if error.response.status_code in (401, 403, 404):
                 break
+        except (ImportError, httpx.InvalidURL) as error:  # no try will help
+            raise DataError(
+                f"{url} cannot be asked for ({error}). Correct or unset ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY or HF_ENDPOINT."
+            ) from error
         except (httpx.HTTPError, OSError) as error:
             failure = f"{type(error).__name__}: {error}"
         grown = (part.stat().st_size if part.exists() else 0) > before

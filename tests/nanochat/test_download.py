@@ -154,3 +154,17 @@ def test_a_whole_dataset_comes_from_shards(server: Server, tmp_path: Path, monke
     (tmp_path / "downloads" / "tinystories" / "train-0.parquet").write_bytes(b"PAR1 damaged PAR1")
     with pytest.raises(DataError, match="Delete it and prepare again"):
         prepare.prepare("tinystories", 320, force=True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ALL_PROXY", "socks5://127.0.0.1:1"), ("NO_PROXY", "::1,fe80::/10"), ("HTTP_PROXY", "http://[::1")],
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence_and_not_tried_again(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    said: list[str] = []
+    with pytest.raises(DataError, match=rf"cannot be asked for \(.*Correct or unset .*{variable}"):
+        fetch("http://127.0.0.1:9/x", tmp_path / "x", check=lambda path: None, say=said.append)
+    assert said == []
