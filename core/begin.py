@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from core import compiling, edits, journal, knobs, profiles, stats
 from core import events as ev
 from core.executor import SCRATCH
-from core.frozen import Seal, freeze
+from core.frozen import Seal, discard, freeze
 from core.journal import Journal, JournalError, Lock, RunBusy
 from core.laboratory import Laboratory, check_charter, record_end
 from core.model import RunConfig
@@ -352,8 +352,7 @@ def _claim(repo: Repository, folder: Path, record: Journal, state: State, config
         state.apply(record.append(event))
         repo.claim(folder.name, state.id, folder)
     except RepositoryError as error:
-        for copies in ("harness", "data"):
-            shutil.rmtree(folder / copies, ignore_errors=True)
+        discard(folder)
         record.discard()
         if isinstance(error, NameTaken):
             raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error

@@ -29,9 +29,7 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
     editors and file managers leave, are not copied.
     """
     if anew:
-        (folder / LIST).unlink(missing_ok=True)
-        for name in ("harness", "data"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        discard(folder)
     for name, files in (("harness", _sources(source / "nanochat", source)), ("data", _prepared(data, data))):
         if (folder / name).exists():
             continue
@@ -49,6 +47,13 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
         draft.rename(folder / name)
     if not (folder / LIST).exists():
         _write_list(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove the copies of a run that never began."""
+    (folder / LIST).unlink(missing_ok=True)
+    for name in ("harness", "data"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _sources(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:

@@ -28,7 +28,7 @@ NAME, EMAIL = "AutoResearch", "autoresearch@localhost"
 RUN = re.compile(r"[a-z0-9-]+")
 OURS = "refs/autoresearch"
 SAVED, OWNERS = f"{OURS}/_before", f"{OURS}/_owner"  # no run can be called this
-BRANCHES = "refs/heads/autoresearch"
+BRANCHES, TAGS = "refs/heads/autoresearch", "refs/tags/autoresearch"  # a tag would hide a branch of its name
 STALE_LOCK_S = 2.0  # git holds the lock of a ref for milliseconds
 QUIET = (
     "core.hooksPath=/dev/null",
@@ -280,8 +280,8 @@ class Repository:
         """
         if (owner := self.owner(run)) is not None:
             return f"it is the name of the run in {owner.folder}"
-        mine = (f"{OURS}/{run}", f"{OWNERS}/{run}", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
-        for name in self._refs("refs/heads", OURS):
+        mine = (f"{OURS}/{run}", f"{OWNERS}/{run}", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}", f"{TAGS}/{run}")
+        for name in self._refs("refs/heads", TAGS, OURS):
             if name.casefold().startswith(tuple(f"{ref}/" for ref in mine)) or name.casefold() in mine:
                 return f"{name} is there already"
         return ""
