@@ -303,8 +303,9 @@ def test_a_move_keeps_what_it_leaves_reachable(checkout: Path) -> None:
 
 
 TAKEN = (
-    "refs/heads/autoresearch/nov24", "refs/heads/autoresearch-nov24", "refs/heads/autoresearch/nov24/mine", "refs/heads/AutoResearch/Nov24",
-    "refs/autoresearch/nov24", "refs/autoresearch/nov24/00001", "refs/autoresearch/nov24/a/b", "refs/autoresearch/_owner/nov24", "refs/tags/autoresearch/nov24",
+    "refs/heads/autoresearch/nov24", "refs/heads/autoresearch-nov24", "refs/heads/autoresearch/nov24/mine",
+    "refs/heads/AutoResearch/Nov24", "refs/autoresearch/nov24", "refs/autoresearch/nov24/00001", "refs/autoresearch/nov24/a/b",
+    "refs/autoresearch/_owner/nov24", "refs/tags/autoresearch/nov24",
 )  # fmt: skip
 
 
