@@ -306,6 +306,12 @@ class Repository:
         refs = self._refs(f"{OURS}/{run}/", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
         attempts = {commit for name, commit in refs.items() if name.startswith(OURS)}
         begun = bool(known) and (not attempts or not known.isdisjoint(attempts))
+        for ref in self._refs(OURS):
+            if ref in (OURS, OWNERS, SAVED):
+                raise RepositoryError(
+                    f"Git has a ref called {ref}, so no run can keep its commits below that name. Nothing was started. "
+                    f"Give it another name: `git update-ref refs/heads/other {ref}`, then `git update-ref -d {ref}`."
+                )
         if not begun and (why := self.taken(run)):
             raise NameTaken(f"The name {run} is taken in git: {why}.")
         own = [name for name, commit in refs.items() if not name.startswith(OURS) and commit in known]

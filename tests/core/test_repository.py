@@ -324,6 +324,13 @@ def test_a_name_is_free_when_nothing_in_git_has_it(checkout: Path, ref: str, pac
     assert [name for name in ("nov2", "nov24-2", "ov24", "nov240") if repo.taken(name)] == []
 
 
+@pytest.mark.parametrize("ref", ["refs/autoresearch", "refs/autoresearch/_owner", "refs/autoresearch/_before"])
+def test_a_ref_in_the_way_of_every_run_is_named(checkout: Path, ref: str) -> None:
+    git(checkout, "update-ref", ref, "HEAD")
+    with pytest.raises(RepositoryError, match=f"a ref called {ref}, .*git update-ref -d {ref}`"):
+        opened(checkout).claim("nov24", "an id", checkout)
+
+
 def test_a_name_belongs_to_the_run_that_claimed_it_first(checkout: Path, tmp_path: Path) -> None:
     git(checkout, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
     git(tmp_path, "clone", "-q", "--shared", str(checkout), "borrowing")
