@@ -1,5 +1,6 @@
 """python autorun.py: start the loop, or continue it. The same as `autoresearch run`."""
 
+import os
 import sys
 
 if sys.version_info < (3, 11):
@@ -9,7 +10,11 @@ if sys.version_info < (3, 11):
 if sys.platform == "win32":
     sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started.")
 
-from core.cli import main
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
+try:
+    from core.cli import main
+except ModuleNotFoundError as error:
+    sys.exit("This Python lacks the package %s. Nothing was started. `make run` installs all and starts." % error.name)
 
 if __name__ == "__main__":
     main(["run", *sys.argv[1:]])

@@ -21,9 +21,17 @@ if __name__ == "__main__":
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupted)
 
-from core.begin import fit_of, machine
-from nanochat.prepare import main
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
+try:
+    from core import entry
+    from core.begin import fit_of, machine
+    from nanochat.prepare import main
+except ModuleNotFoundError as error:
+    sys.exit(
+        "This Python lacks the package %s. Nothing was done. `make prepare` installs all and prepares." % error.name
+    )
 
 if __name__ == "__main__":
-    profile = machine()[1]
-    main(dataset=profile.dataset, vocab=profile.vocab_size, fit=fit_of)
+    with entry.program():
+        profile = machine()[1]
+        main(dataset=profile.dataset, vocab=profile.vocab_size, fit=fit_of)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from core import compiling, edits, journal, knobs, profiles, stats
 from core import events as ev
 from core.executor import SCRATCH
-from core.frozen import Seal, discard, freeze
+from core.frozen import MADE, Seal, freeze
 from core.journal import Journal, JournalError, Lock, RunBusy
 from core.laboratory import Laboratory, check_charter, record_end
 from core.model import RunConfig
@@ -66,6 +66,11 @@ def plan(project: Project, options: Options) -> Plan:
     folder, continued = _which(project, options)
     if continued is not None:
         _check_same(continued, options, folder.name)
+        if continued.profile not in profiles.PROFILES:
+            raise UsageError(
+                f"Run {folder.name} has the profile {continued.profile!r}, which this version does not know. Nothing was "
+                f"changed. Continue it with the version that started it, or start another run with --name NEW."
+            )
         if options.origin is not None:
             raise UsageError(
                 f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name."
@@ -237,6 +242,7 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
         "dataset": (options.dataset, config.dataset),
         "device": (options.device, config.device),
         "seed": (options.seed, config.seed),
+        "profile": (options.profile, config.profile),
     }
     for what, (new, old) in asked.items():
         if new is None or new == old or (what == "dataset" and contract.same(str(new), str(old))):
@@ -287,7 +293,7 @@ def _open(
 ) -> tuple[Laboratory, Lock]:
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
-    _check_data(config, chosen.new, folder)
+    check_data(config, chosen.new, folder)
     finding = compiling.check(project.root, quick=True) if config.device == "cuda" else None
     if finding is not None and not chosen.new and config.compiles and not finding.works:
         raise UsageError(
@@ -295,18 +301,25 @@ def _open(
             f"compared with slower trainings. Nothing was changed. {finding.todo}."
         )
     check_charter(project.program)  # before anything is written
+    began = (folder / journal.NAME).exists()
+    lock = record = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder, loop=loop)
         record = Journal(folder)
         state = fold(record.open())
-    except OSError as error:
+    except BaseException as error:
+        _give_up(folder, record, lock, None if began else ())
+        if not isinstance(error, OSError):
+            raise
         raise UsageError(
-            f"{folder} cannot be written ({error.strerror}). Nothing was started. Make logs/ writable or name another "
-            f"folder with --logs."
+            f"{folder} cannot be written ({error.strerror or error}). Nothing was started. Make logs/ writable or name "
+            f"another folder with --logs."
         ) from error
+    there = {name for name in MADE if (folder / name).exists()}
     try:
         if chosen.new and state.config is not None:
+            began = True
             raise RunBusy(
                 f"Run {folder.name} was started by another command just now; nothing was changed. `make attach` shows it."
             )
@@ -339,24 +352,22 @@ def _open(
     except BaseException as error:
         if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
             record_end(record, state, error)
-        record.close()
-        lock.release()
+        if not began and state.id and not _has_start(folder):
+            with contextlib.suppress(RepositoryError):
+                repo.unclaim(folder.name, state.id)
+        _give_up(folder, record, lock, None if began else there)
         raise
     return lab, lock
 
 
 def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> None:
-    """Write the header of a new run, and then its name into git. Raises RepositoryError; what was made of the run is gone then."""
+    """Write the header of a new run, and then its name into git. Raises RepositoryError."""
     event = ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config), id=secrets.token_hex(16), turn=turn)
+    state.apply(record.append(event))
     try:
-        state.apply(record.append(event))
         repo.claim(folder.name, state.id, folder)
-    except RepositoryError as error:
-        discard(folder)
-        record.discard()
-        if isinstance(error, NameTaken):
-            raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error
-        raise
+    except NameTaken as error:
+        raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error
 
 
 def _claim_again(repo: Repository, folder: Path, state: State) -> None:
@@ -368,6 +379,32 @@ def _claim_again(repo: Repository, folder: Path, state: State) -> None:
             f"{error} So run {folder.name} in {folder.parent} cannot go on under it. Nothing was changed. "
             f"`make run ARGS='--name NEW --from {folder.name}'` begins a run at its best."
         ) from error
+
+
+def _give_up(folder: Path, record: Journal | None, lock: Lock | None, there: Collection[str] | None) -> None:
+    """Close a run that could not be opened. Of one that was new nothing stays, unless it has written down what it starts from.
+
+    `there`: which of the copies were there before; None for a run that was begun before.
+    """
+    if record is not None:
+        record.close()
+    if there is not None and not _has_start(folder):
+        if lock is not None:  # else these are of another loop
+            for name in {*MADE, journal.NAME, journal.LOCK, "reserve"} - set(there):
+                shutil.rmtree(folder / name, ignore_errors=True)  # those that are folders
+                with contextlib.suppress(OSError):
+                    (folder / name).unlink()
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # unless there is something of somebody else's in it
+    if lock is not None:
+        lock.release()
+
+
+def _has_start(folder: Path) -> bool:
+    try:
+        return fold(journal.read(folder / journal.NAME)).fit is not None
+    except (JournalError, OSError):
+        return False
 
 
 def uncompiled(finding: compiling.Finding) -> str:
@@ -446,7 +483,7 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
     return source, None
 
 
-def _check_data(config: RunConfig, new: bool, folder: Path) -> None:
+def check_data(config: RunConfig, new: bool, folder: Path) -> None:
     """Raises UsageError unless the data is what was prepared, and enough. Reads all of it, about 1 GB a second.
 
     A run that goes on has its data in its own folder, whatever became of the folder that it was prepared in.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import sys
@@ -12,8 +13,7 @@ from typing import Annotated
 
 import typer
 
-from core import journal, terminal
-from core.errors import Expected
+from core import entry, journal, terminal
 from core.journal import JournalError
 from core.model import Limits
 from core.profiles import PROFILES
@@ -186,12 +186,52 @@ def stop(
 
 
 @app.command()
+def hints(name: Name = None, logs: Logs = None) -> None:
+    """List what the agents of a run were told: hints, and reasons for skipping."""
+    from core import hints as told
+    from core.state import fold
+
+    folder = find(logs).pick(name)
+    said = fold(journal.read(folder / journal.NAME)).said
+    for one in said:
+        say(told.line(one))
+    if not said:
+        say(f"Run {folder.name} has no hints. `autoresearch hint TEXT` gives one while its loop runs.")
+
+
+@app.command()
+def hint(
+    text: Annotated[str | None, typer.Argument(help="What to tell the agent.", show_default=False)] = None,
+    take_back: Annotated[
+        int | None, typer.Option(help="Take back the hint of this number; `hints` lists them.", metavar="N")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the latest when not given.")] = None,
+    logs: Logs = None,
+) -> None:
+    """Tell the agent something, or take it back. It is recorded, and read with the next proposal."""
+    from core import commands, report
+
+    folder = find(logs).pick(name)
+    if (text is None) == (take_back is None):
+        raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
+    if journal.alive(folder) is None:
+        raise UsageError(
+            f"Run {folder.name} is not active, so nothing was recorded. {report.going_on(folder.name)} resumes it."
+        )
+    command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
+    reply = commands.send(folder, command)
+    if not reply.ok:
+        raise UsageError(reply.words)
+    say(f"{folder.name}: {reply.words}")
+
+
+@app.command()
 def attach(name: Name = None, logs: Logs = None) -> None:
     """Watch a run in the app; where there is no terminal, as a line for every event. The loop does not notice."""
     folder = find(logs).pick(name)
     if terminal.fit():
         terminal.open_app(folder)
-    from core.start import print_event
+    from core import report
     from core.state import State
 
     reader, state = journal.Reader(folder / journal.NAME), State()
@@ -199,7 +239,8 @@ def attach(name: Name = None, logs: Logs = None) -> None:
         while True:
             for event in reader.new():
                 state.apply(event)
-                print_event(event, state)
+                if words := report.line(event, state):
+                    say(words)
             if journal.alive(folder) is None:
                 break
             time.sleep(0.5)
@@ -287,16 +328,21 @@ def prepare(context: typer.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Every expected failure is one sentence on stderr and exit code 1 (2 for a wrong option)."""
+    """Entry point. Every failure is words on stderr and exit code 1 (2 for a wrong option); see `entry.program`."""
     if platform.system() == "Windows":
         sys.exit(
             "AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started."
         )
-    try:
-        app(args=list(arguments) if arguments is not None else None, prog_name="autoresearch")
-    except Expected as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    words = list(arguments) if arguments is not None else None
+    with entry.program(lambda: _crash_folder(words if words is not None else sys.argv[1:])):
+        app(args=words, prog_name="autoresearch")
+
+
+def _crash_folder(words: Sequence[str]) -> Path | None:
+    """Where the traceback of a bug goes: the folder of the logs, None where there is none yet."""
+    named = next((after for word, after in itertools.pairwise(words) if word == "--logs"), None)
+    folder = find(Path(named) if named else None).logs
+    return folder if folder.is_dir() else None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -115,6 +116,12 @@ class Tell(Message, frozen=True, kw_only=True):
     text: str
 
 
+class TakeBack(Message, frozen=True, kw_only=True):
+    """Take back a hint, or a reason for skipping, by its number in the list of hints."""
+
+    number: int
+
+
 class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
     """Approval mode."""
 
@@ -122,7 +129,21 @@ class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
 
 
 Command = (
-    Attach | Stop | Pause | Resume | Approve | Skip | Revise | Own | Rerun | Overrule | Hold | Abort | Tell | SetGate
+    Attach
+    | Stop
+    | Pause
+    | Resume
+    | Approve
+    | Skip
+    | Revise
+    | Own
+    | Rerun
+    | Overrule
+    | Hold
+    | Abort
+    | Tell
+    | TakeBack
+    | SetGate
 )
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
@@ -239,7 +260,7 @@ class Server:
                         attached = self.ever = True
                         who = command.who
                         self.attached += 1
-                    reply = await self._handle(command)
+                    reply = await self._answer(command)
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError, asyncio.CancelledError):
@@ -250,6 +271,17 @@ class Server:
                 self.attached -= 1
                 self._gone(who)
             writer.close()
+
+    async def _answer(self, command: Command) -> Reply:
+        """What became of a command. Whatever its handler raises is answered too: a connection that closes explains nothing."""
+        try:
+            return await self._handle(command)
+        except OSError as error:
+            words = f"That could not be done ({error}). The loop goes on; nothing was recorded of it."
+        except Exception as error:  # a bug of ours; the loop's own output has it in full
+            traceback.print_exc()
+            words = f"That could not be done ({type(error).__name__}: {error}). The loop goes on; its output says more."
+        return Reply(ok=False, words=words)
 
     async def close(self) -> None:
         if self._path is not None:

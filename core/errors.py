@@ -1,7 +1,114 @@
-"""Failures that somebody expects."""
+"""Failures in words: those that are expected, those of the machine around, and bugs."""
 
 from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import time
+import traceback
+from pathlib import Path
+
+KEPT = "What was recorded before is kept."
+# Errors of what this program stands on. By name, so that nothing is imported for a command that does not use it.
+FOREIGN = (
+    "git.exc.",
+    "gitdb.exc.",
+    "sqlite3.",
+    "psutil.",
+    "httpx.",
+    "httpcore.",
+    "msgspec.",
+    "concurrent.futures.process.",
+)
 
 
 class Expected(Exception):
     """Its message is a sentence for a human: what happened, what was kept, what to do next. The command line prints it alone."""
+
+
+def explained(error: BaseException) -> str | None:
+    """What to tell a human about an error that is expected or comes from the machine; None for a bug.
+
+    The machine is all that is no code of this program: files, disks, processes, memory, other programs, packages that are not installed.
+    """
+    if isinstance(error, Expected):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{_what(error)} {KEPT} {_way_out(error)}"
+    if isinstance(error, MemoryError):
+        return f"There is too little memory for this. {KEPT} Close other programs, or use --slots 1 or a smaller --profile."
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] not in ("core", "nanochat", "tui"):
+        return f"A package cannot be used ({_line(error)}). {KEPT} `make run` installs what is missing."
+    if isinstance(error, UnicodeError):
+        return f"A text or a name is in an encoding that cannot be used here ({_line(error)}). {KEPT}"
+    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
+    if isinstance(error, subprocess.SubprocessError) or any(name.startswith(FOREIGN) for name in names):
+        return f"{_line(error) or type(error).__name__}. {KEPT} `make doctor` checks this machine."
+    return None
+
+
+def told(error: BaseException, folder: Path | None) -> str:
+    """What to tell a human about any error. The traceback of a bug goes to a file in `folder`, or where that cannot be written,
+    among the temporary files, or else into the words themselves."""
+    words = explained(error)
+    if words is not None:
+        return words
+    kind = f"{type(error).__name__}: {_line(error)}".rstrip(": ")
+    text = "".join(traceback.format_exception(error))
+    for place in (folder, Path(os.environ.get("TMPDIR") or "/tmp")):
+        if place is None:
+            continue
+        try:
+            path = place / time.strftime(f"crash-%Y%m%d-%H%M%S-{os.getpid()}.txt")
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return f"AutoResearch has a bug ({kind}). {KEPT} The details are in {path}; please report them."
+    return f"AutoResearch has a bug ({kind}). {KEPT} Please report it, with this:\n{text}"
+
+
+def _what(error: OSError) -> str:
+    """What failed, with the path where one is known."""
+    reason = error.strerror or _line(error) or type(error).__name__
+    paths = [
+        os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)
+    ]
+    if not paths:
+        return f"Something could not be written or read: {reason}."
+    path = _shortened(paths[0])
+    return f"{path} cannot be used: {reason}."
+
+
+def _shortened(path: str) -> str:
+    """A path that fits into a sentence."""
+    return path if len(path) <= 200 else f"{path[:100]}...{path[-80:]}"
+
+
+def _way_out(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return "Free some space (or raise the limit on it) and try again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return (
+                "Change its rights, or name another place: --logs for the runs, AUTORESEARCH_DATA for the data, TMPDIR for "
+                "temporary files."
+            )
+        case errno.ENOENT | errno.ENOTDIR | errno.EISDIR | errno.ELOOP | errno.EEXIST | errno.ENOTEMPTY:
+            return (
+                "Something else is in its place, or it is gone: put that right, or name another place (--logs for the runs, "
+                "AUTORESEARCH_DATA for the data, TMPDIR for temporary files)."
+            )
+        case errno.ENAMETOOLONG:
+            return "Use a shorter name or path."
+        case errno.EMFILE | errno.ENFILE:
+            return "Too many files are open: `ulimit -n 4096` in this shell allows more."
+        case errno.ENOMEM | errno.EAGAIN:
+            return "The machine has no room for more: close other programs and try again."
+    return "Try again; `make doctor` checks this machine."
+
+
+def _line(error: BaseException) -> str:
+    """Its message as one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -45,7 +45,7 @@ GPU_GONE = (
 )  # fmt: skip
 
 
-class ExecutorFailed(Exception):
+class ExecutorFailed(Expected):
     """The executor itself broke (not the experiment); the message is a sentence for a human."""
 
 

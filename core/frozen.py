@@ -15,6 +15,7 @@ from nanochat.contract import dataset
 
 LIST = "frozen.json"  # also named in core/launch.py, which can import nothing of ours
 DATA = (".bin", ".npy", ".json")  # what files of prepared data end with
+MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` makes in the folder of a run
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
 
 
@@ -29,7 +30,9 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
     editors and file managers leave, are not copied.
     """
     if anew:
-        discard(folder)
+        (folder / LIST).unlink(missing_ok=True)
+        for name in ("harness", "data"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     for name, files in (("harness", _sources(source / "nanochat", source)), ("data", _prepared(data, data))):
         if (folder / name).exists():
             continue
@@ -47,13 +50,6 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
         draft.rename(folder / name)
     if not (folder / LIST).exists():
         _write_list(folder)
-
-
-def discard(folder: Path) -> None:
-    """Remove the copies of a run that never began."""
-    (folder / LIST).unlink(missing_ok=True)
-    for name in ("harness", "data"):
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _sources(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:

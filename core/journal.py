@@ -89,9 +89,16 @@ class Reader:
                     self._offset += end
                     yield from events
                     whole = end == len(data)  # a rest that has come meanwhile is for the next call
-        except JournalError:
-            self._offset, self._line = offset, line
+        except FileNotFoundError:
             raise
+        except (JournalError, OSError) as error:
+            self._offset, self._line = offset, line
+            if isinstance(error, JournalError):
+                raise
+            raise JournalError(
+                f"{self.path} cannot be read ({error.strerror or error}). Nothing was changed. Put that right, or start another "
+                f"run: make run ARGS='--name NEW'"
+            ) from error
 
     def _decoded(self, data: bytes) -> list[AnyEvent]:
         try:
@@ -352,14 +359,6 @@ class Journal:
         if torn:
             os.truncate(self.path, len(data) - torn)
         return torn
-
-    def discard(self) -> None:
-        """Remove the journal of a run that never began, with its lock, and its folder unless something else is in it."""
-        self.path.unlink(missing_ok=True)
-        (self.path.parent / LOCK).unlink(missing_ok=True)
-        self._reserve.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.path.parent.rmdir()
 
     def close(self) -> None:
         os.close(self._fd)

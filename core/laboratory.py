@@ -18,7 +18,8 @@ import psutil
 
 from core import edits, findings, ideas, knobs, measuring, profiles, schedule, stats
 from core import events as ev
-from core.charter import Charter, CharterError, heard
+from core.agents import steering
+from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.errors import Expected
 from core.frozen import Seal
@@ -129,31 +130,33 @@ class Laboratory:
         except UsageError as error:
             if known is None or not self.charter_text:
                 raise
-            problem = f"{error} The last good one is used."
-            self.record(ev.Charter(sha=known.sha, understood=known.understood, limits=known.limits, problem=problem))
+            problem = f"{error} The last good version is used."
+            self.record(msgspec.structs.replace(known, problem=problem, meta={}))
             return
         sha = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.charter, self.charter_text = charter, text
-        if known is None or known.sha != sha or known.problem:
-            self.record(
-                ev.Charter(
-                    sha=sha,
-                    understood=charter.said(),
-                    limits={
-                        "max_params": charter.max_params,
-                        "max_memory_gb": charter.max_memory_gb,
-                        "off_limits": list(charter.off_limits),
-                    },
-                )
-            )
+        event = ev.Charter(
+            sha=sha,
+            understood=charter.understood(),
+            limits={
+                "max_params": charter.max_params,
+                "max_memory_gb": charter.max_memory_gb,
+                "off_limits": list(charter.off_limits),
+            },
+            proposed=tuple((proposal.line, proposal.sentence) for proposal in charter.proposed),
+            warnings=charter.warnings,
+        )
+        if known is None or _told(known) != _told(event):  # another version may have read it otherwise
+            self.record(event)
 
-    def understood(self, text: str) -> tuple[str, ...]:
-        """What `search` makes of a human's words, beside program.md and what was said before. Limits stand in program.md only."""
+    def answer(self, text: str, *, reason: bool = False) -> str:
+        """Say what `search` makes of a human's words: a hint, or a `reason` for skipping."""
         try:
-            before = "\n\n".join((self.charter_text, *self.state.hints))
-            return heard(text, before, ideas.names(self._present()))
-        except (CharterError, RepositoryError):
-            return ()
+            source, best = self._present(), self.state.best
+            tried = self.tried(best) if best else {}
+            return steering.answer(text, source, self.charter.off_limits, tried, reason=reason)
+        except RepositoryError as error:
+            return f"search could not look at it: {error}"
 
     def _present(self) -> str:
         """The train.py that a proposal would change now."""
@@ -169,10 +172,8 @@ class Laboratory:
         known = self.state.charter
         if known is not None and (words or meta):
             unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
-            understood = self.charter.said(words) if words else (*self.charter.said(), unsaid)
-            self.record(
-                ev.Charter(sha=known.sha, understood=understood, limits=known.limits, problem=known.problem, meta=meta)
-            )
+            understood = self.charter.understood(words) if words else (*self.charter.understood(), unsaid)
+            self.record(msgspec.structs.replace(known, understood=understood, meta=meta))
 
     # -- commits --------------------------------------------------------------------------------------------------
 
@@ -520,6 +521,11 @@ def _why(error: BaseException) -> str:
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     words = " ".join(str(error).split())
     return f"an error in AutoResearch itself: {type(error).__name__}{f': {words}' if words else ''}{where}"
+
+
+def _told(event: ev.Charter) -> tuple[object, ...]:
+    """What a human was told of a program.md, but for a model's own words."""
+    return event.sha, event.problem, event.limits, event.proposed, event.warnings
 
 
 def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:

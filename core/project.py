@@ -30,6 +30,7 @@ MONTHS = (
     "dec",
 )  # whatever the locale says
 RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+LONGEST_NAME = 100  # a folder and parts of refs are called so, with room for more
 
 
 class UsageError(Expected):
@@ -53,9 +54,11 @@ class Project:
 
     def run(self, name: str) -> Path:
         """The folder of a run, existing or not. Raises UsageError for an impossible name."""
-        if not RUN_NAME.fullmatch(name):
+        if not RUN_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+            shown = name if len(name) <= LONGEST_NAME else f"{name[:20]}..."
             raise UsageError(
-                f"{name!r} cannot name a run: use small letters, digits and dashes, such as nov23 or wide-heads-2."
+                f"{shown!r} cannot name a run: use up to {LONGEST_NAME} small letters, digits and dashes, such as nov23 or "
+                f"wide-heads-2."
             )
         return self.logs / name
 
@@ -106,14 +109,23 @@ class Project:
 
 def find(logs: Path | None = None, start: Path | None = None) -> Project:
     """The source tree around the working directory, else the one this code lies in."""
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents, Path(__file__).resolve().parent.parent):
+    try:
+        start = _real(start or Path.cwd())
+        around = [start, *start.parents]
+    except OSError:  # the working directory was removed
+        around = []
+    for folder in (*around, Path(__file__).resolve().parent.parent):
         if (folder / "nanochat" / "train.py").is_file() and (folder / "nanochat" / "scorer.py").is_file():
-            return Project(root=folder, logs=(logs or folder / "logs").resolve())
+            return Project(root=folder, logs=_real(logs or folder / "logs"))
     raise UsageError(
         "Here is no AutoResearch source tree (a folder with program.md and nanochat/train.py). "
         "Change into the cloned folder and try again."
     )
+
+
+def _real(path: Path) -> Path:
+    """Without links. Unlike Path.resolve, a loop of links is no error here: whoever uses the path says what is wrong with it."""
+    return Path(os.path.realpath(path))
 
 
 def torch_build() -> str:

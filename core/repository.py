@@ -89,7 +89,7 @@ class Repository:
         from git.exc import GitError
 
         try:
-            return cls(Repo.init(private, bare=True), root.resolve(), "")
+            return cls(Repo.init(private, bare=True, expand_vars=False), Path(os.path.realpath(root)), "")
         except (GitError, OSError, ValueError) as error:
             raise RepositoryError(
                 f"Git cannot be used in {root} ({_line(str(error))}). Nothing was changed."
@@ -103,19 +103,27 @@ class Repository:
         """
         if shutil.which("git") is None:
             raise RepositoryError("git is not installed. Nothing was started. Install git and try again.")
-        from git import Repo
-        from git.exc import GitError, InvalidGitRepositoryError, NoSuchPathError
+        try:
+            from git import Repo
+            from git.exc import GitError, InvalidGitRepositoryError, NoSuchPathError
+        except ImportError as error:  # raised where git itself fails, too
+            raise RepositoryError(f"Git cannot be used ({_line(str(error))}). Nothing was changed.") from error
 
         try:
-            root = root.resolve()
+            root = Path(os.path.realpath(root))
             with contextlib.suppress(InvalidGitRepositoryError, NoSuchPathError, ValueError):
-                repo = Repo(root, search_parent_directories=True)
-                top = Path(repo.working_tree_dir or root).resolve()
+                repo = Repo(root, search_parent_directories=True, expand_vars=False)
+                top = Path(os.path.realpath(repo.working_tree_dir or root))
                 inside = root.relative_to(top).as_posix()
                 found = cls(repo, root, "" if inside == "." else inside + "/")
                 if inside == "." or found._has("HEAD", TRAIN):
                     return found
-            return cls(Repo(private), root, "") if (private / "HEAD").exists() else None
+            if os.path.lexists(root / ".git"):
+                raise RepositoryError(
+                    f"{root / '.git'} is no repository that git can use. Nothing was started. `git -C {root} status` says what "
+                    f"is wrong; without a .git a private repository in logs/ is used."
+                )
+            return cls(Repo(private, expand_vars=False), root, "") if (private / "HEAD").exists() else None
         except (GitError, OSError, ValueError) as error:
             raise RepositoryError(
                 f"Git cannot be used in {root} ({_line(str(error))}). Nothing was changed."
@@ -300,6 +308,14 @@ class Repository:
             found = self._record_owner(run, owner, folder, set(known))
         if found.id != owner:
             raise NameTaken(f"The name {run} is taken in git: it is that of the run in {found.folder}.")
+
+    def unclaim(self, run: str, owner: str) -> None:
+        """Give a name back that `claim` took for a run that never began. Another run's stays. Raises RepositoryError."""
+        found = self.owner(run)
+        if found is not None and found.id == owner:
+            ref = f"{OWNERS}/{run}"
+            self._update("update-ref", "--no-deref", "-d", ref, ref=ref)
+            del self._owners[run]
 
     def _record_owner(self, run: str, owner: str, folder: Path, known: set[str]) -> Owner:
         """Write the record, unless another was faster: then that one's is returned."""

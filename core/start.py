@@ -207,6 +207,8 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
         loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
         loop.attend_s = ATTEND_S if attended else 0.0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as `nohup` has it, or a shell that starts a job in the background: so it was wanted
             asyncio.get_running_loop().add_signal_handler(
                 number, partial(loop.stop, f"told to stop by {number.name}", now=True)
             )
@@ -242,5 +244,5 @@ def _short(folder: Path) -> str:
     """A path as a person would type it here."""
     try:
         return str(folder.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # elsewhere, or nowhere: the working directory was removed
         return str(folder)

@@ -73,6 +73,17 @@ def experiment_id(number: int) -> str:
 
 
 @dataclass(slots=True)
+class Said:
+    """What the human told the agents: a hint, or the reason for skipping an experiment. Numbered from 1, in order."""
+
+    number: int
+    text: str
+    skipped: int | None = None  # the experiment that it was the reason for skipping of
+    t: float = 0.0
+    taken_back: bool = False
+
+
+@dataclass(slots=True)
 class State:
     """A run as its journal tells it. Only `apply` changes it."""
 
@@ -95,7 +106,7 @@ class State:
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     reruns: dict[int, int] = field(default_factory=dict)  # wanted by the human -> disturbed tries so far
     aborted: set[int] = field(default_factory=set)  # by the human, and not yet ended
-    hints: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
     charter: ev.Charter | None = None
     restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
     gate: str = "auto"
@@ -153,6 +164,11 @@ class State:
         """Mean val_bpb of a commit over its seeds, or None when it has no score."""
         scores = self.scores.get(commit)
         return sum(scores.values()) / len(scores) if scores else None
+
+    @property
+    def hints(self) -> list[str]:
+        """The hints that count: those that were not taken back."""
+        return [said.text for said in self.said if said.skipped is None and not said.taken_back]
 
     @property
     def commits(self) -> list[str]:
@@ -216,7 +232,10 @@ class State:
                 self.refused += 1
                 self.refusals[event.agent] = self.refusals.get(event.agent, 0) + 1
             case ev.Hint():
-                self.hints.append(event.text)
+                self.said.append(Said(len(self.said) + 1, event.text, t=event.t))
+            case ev.TakenBack():
+                if 1 <= event.number <= len(self.said):
+                    self.said[event.number - 1].taken_back = True
             case ev.Paused():
                 self.paused, self.pause_reason = True, event.reason
             case ev.Resumed():
@@ -345,6 +364,8 @@ class State:
         experiment.crash, experiment.gain, experiment.error = event.crash, event.gain, event.error
         experiment.pairs, experiment.sigma, experiment.within_noise = event.pairs, event.sigma, event.within_noise
         experiment.ended_t, experiment.by = event.t, event.by
+        if verdict is Verdict.SKIPPED and before is None and event.reason.strip():
+            self.said.append(Said(len(self.said) + 1, event.reason, event.number, event.t))
         self.open.pop(event.number, None)
         self.aborted.discard(event.number)
         if verdict is not Verdict.INTERRUPTED and before is None:

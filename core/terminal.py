@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from core import journal
+from core.entry import discard_output
+from core.errors import Expected
 from core.project import UsageError
 
 LOG = "loop.log"  # what the loop says when no terminal hears it
@@ -19,23 +22,27 @@ START_S = 120.0
 
 def fit() -> bool:
     """Whether somebody sits here: a terminal that can show an app, in both directions."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+    return os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
 
 def say(text: str) -> None:
-    """One line on stdout, at once."""
-    print(text, flush=True)
+    """One line on stdout, at once. Ends the program where nobody reads any more. Raises Expected where it cannot be written."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        discard_output()
+        raise SystemExit(0) from None
+    except OSError as error:
+        discard_output()
+        raise Expected(f"What is printed cannot be written ({error.strerror}). What was done is done.") from error
 
 
 def tell(text: str) -> None:
     """The same from the loop, which goes on where nobody reads any more, or the disk is full: the journal has it all."""
     try:
-        try:
-            say(text)
-        except UnicodeEncodeError:  # a terminal of another alphabet
-            say(text.encode("ascii", "replace").decode())
+        print(text, flush=True)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard_output()
 
 
 def options(values: Mapping[str, object]) -> list[str]:
@@ -45,6 +52,7 @@ def options(values: Mapping[str, object]) -> list[str]:
 
 def background(folder: Path, arguments: Sequence[str]) -> None:
     """Start the loop of a run in a session of its own, which no closed terminal ends. Raises UsageError with its words."""
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     began = _size(folder / journal.NAME)
     with (folder / LOG).open("a") as log:
@@ -61,6 +69,10 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
             with (folder / LOG).open() as log:
                 log.seek(start)
                 words = log.read().strip()
+            if new and not began and not _size(folder / journal.NAME):  # nothing of a run was begun
+                (folder / LOG).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
             raise UsageError(words or f"The loop ended at once with code {process.returncode} and no word.")
         time.sleep(0.05)
     raise UsageError(f"The loop has not begun within {START_S:.0f} s. What it said is in {folder / LOG}.")

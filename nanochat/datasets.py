@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from nanochat.contract import sources
-from nanochat.contract.dataset import DataError, Options
+from nanochat.contract.dataset import SCORED_SHARE, DataError, Options
 from nanochat.contract.sources import TEXT, Entry, File, printable
 from nanochat.download import fetch
 
-CHUNK = 8192  # characters of a file of the user's that go to one split together
+# Characters of a file of the user's that go to one split together; fewer where that leaves few pieces to be split.
+CHUNK, LEAST_CHUNK, PIECES = 8192, 1024, 256
 PIECE = 1 << 20  # bytes read at once
 BINARY_WITHIN = 8000  # a null byte among the first ones makes a file binary, as in git
 MARKS = (
@@ -55,6 +56,11 @@ class Survey:
     files: list[File]
     encodings: dict[str, str]  # path -> encoding, of those that are text
     skipped: str  # what was left out and why, as a sentence; '' for nothing
+
+    @property
+    def chunk(self) -> int:
+        """Characters of a piece of text."""
+        return min(CHUNK, max(LEAST_CHUNK, sum(file.stat[0] for file in self.files) // PIECES))
 
 
 def options(source: str, shards: int | None, encoding: str, errors: Literal["strict", "replace"]) -> Options:
@@ -161,11 +167,11 @@ def documents(
     for path, encoding in found.encodings.items():
         try:
             if source == "python":
-                if text := "".join(_chunks(path, encoding, options.errors)):
+                if text := "".join(_chunks(path, encoding, options.errors, found.chunk)):
                     yield split_of(_module(path).encode(), 0.07, 0.05), text
             else:
-                for piece in _chunks(path, encoding, options.errors):
-                    yield split_of(piece.encode(), 0.1, 0.1), piece
+                for piece in _chunks(path, encoding, options.errors, found.chunk):
+                    yield split_of(piece.encode(), SCORED_SHARE, SCORED_SHARE), piece
         except (OSError, UnicodeError) as error:
             raise DataError(f"{printable(path)} can no longer be read ({error}).") from None
 
@@ -175,11 +181,11 @@ def _module(path: str) -> str:
     return Path(path).relative_to(sysconfig.get_paths()["stdlib"]).parts[0].removesuffix(".py")
 
 
-def _chunks(path: str, encoding: str, errors: str) -> Iterator[str]:
-    """The text of a file in pieces, with line ends as in Python. Only one piece is in memory."""
+def _chunks(path: str, encoding: str, errors: str, size: int) -> Iterator[str]:
+    """The text of a file in pieces of `size` characters, with line ends as in Python. Only one piece is in memory."""
     with open(path, encoding=encoding, errors=errors, newline=None) as file:
         first = True
-        while piece := file.read(CHUNK):
+        while piece := file.read(size):
             piece = piece.removeprefix("\ufeff") if first else piece
             first = False
             yield piece.encode("utf-8", "replace").decode()  # some encodings give halves of characters

@@ -32,6 +32,7 @@ from nanochat.download import progress
 TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer needs no more text than this
 LEAST_VOCAB, MOST_VOCAB = 300, 65_536
 BATCH = 256  # documents that are encoded together
+AGAIN_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -202,10 +203,17 @@ def ignore_signals() -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise Interrupted at SIGINT, SIGTERM and SIGHUP. One that is ignored, as after nohup, stays ignored."""
+    """Raise Interrupted at SIGINT, SIGTERM and SIGHUP. One that is ignored, as after nohup, stays ignored.
+
+    A terminal and the program that started this one may send the same signal twice: the second within a second does nothing.
+    """
+    last = -AGAIN_S
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
+        nonlocal last
+        if time.monotonic() - last >= AGAIN_S:
+            last = time.monotonic()
+            raise Interrupted(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():

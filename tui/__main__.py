@@ -12,15 +12,23 @@ os.environ.setdefault("TEXTUAL_FPS", "60")
 gc.disable()  # until the first picture: a long journal is ten thousands of objects, none of them garbage
 
 
-def main() -> None:
+def main() -> int:
+    """Run the app on the folder that is named on the command line; its exit code."""
     from core.project import find
     from tui.app import AutoResearch
+    from tui.ending import Terminal
 
-    folder = Path(sys.argv[1]).resolve()
-    words = AutoResearch(folder, find(start=folder).program).run()
+    folder, terminal = Path(sys.argv[1]).resolve(), Terminal()
+    app = AutoResearch(folder, find(start=folder).program, terminal.watch)
+    with terminal.lent():
+        words = app.run()
     if words:
         print(words)
+    return app.return_code or 0
 
 
 if __name__ == "__main__":
-    main()
+    from core import entry
+
+    with entry.program(lambda: Path(sys.argv[1])):
+        sys.exit(main())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
@@ -17,9 +18,11 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
+from textual.worker import WorkerFailed
 
 from core import events as ev
 from core import report, schedule
+from core.errors import told
 from core.noise import Noise
 from core.state import Experiment, experiment_id
 from tui import keys, view
@@ -69,8 +72,10 @@ class AutoResearch(Human, App[str]):
         "status", "program", "change", "loss", "machine", "experiments", "night", "activity"))]  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 
-    def __init__(self, folder: Path, program: Path) -> None:
+    def __init__(self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None) -> None:
+        """`starting` is called when the app is about to take the terminal."""
         super().__init__()
+        self._starting = starting
         self.bridge = Bridge(folder, program, self._news)
         self.now = keys.Now()
         self._chosen: int | None = None  # the experiment that the cursor is on; None: the newest
@@ -99,6 +104,9 @@ class AutoResearch(Human, App[str]):
 
     def get_default_screen(self) -> Screen[None]:
         return Main(id="_default")
+
+    def on_load(self) -> None:
+        self._starting()
 
     def on_mount(self) -> None:
         self.run_worker(self.bridge.follow(), exit_on_error=True)
@@ -304,9 +312,11 @@ class AutoResearch(Human, App[str]):
         charter = state.charter
         first = next((n for n, e in state.experiments.items() if charter and e.charter == charter.sha), None)
         read = bool(charter and charter.sha and self.bridge.program_sha() not in ("", charter.sha))
-        self.screen_stack[0].query_one(ProgramPane).tell(
-            first, read, charter.understood if charter else (), report.over(state), charter.problem if charter else ""
-        )
+        pane = self.screen_stack[0].query_one(ProgramPane)
+        problem = charter.problem if charter else ""
+        warnings = [words for words in (report.over(state), *(charter.warnings if charter else ())) if words]
+        pane.tell(first, read, charter.understood if charter else (), warnings, problem)
+        pane.propose(charter.proposed if charter else ())
 
     # -- keys -----------------------------------------------------------------------------------------------------
 
@@ -350,6 +360,8 @@ class AutoResearch(Human, App[str]):
             rerunning=found is not None and found.number in state.reruns,
             zoomed=self._zoomed,
             auto=state.gate == "auto",
+            told=bool(state.said),
+            proposed=bool(state.charter and state.charter.proposed),
             detail=page,
             small=self._small,
             tiny=self.screen_stack[0].has_class("-tiny"),
@@ -466,6 +478,14 @@ class AutoResearch(Human, App[str]):
 
     def action_help_quit(self) -> None:
         self.action_detach()
+
+    def _fatal_error(self) -> None:
+        """Called by Textual for an exception that nothing handles; its own prints a page with the values of all variables."""
+        error: BaseException | None = self._exception
+        if isinstance(error, WorkerFailed):
+            error = error.error
+        if error is not None:
+            self.panic(Text(told(error, self.bridge.folder)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key by name, then Textual's own for themes and the like."""

@@ -49,12 +49,15 @@ def edit(path: Path, line: int = 1) -> None:
     """Open the file, where the editor can at a line (from 1), and wait until it is closed. Raises NoEditor."""
     words = command()
     at = [f"+{line}"] if line > 1 and Path(words[0]).name in PLUS_LINE else []
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # ctrl+c means the editor, not who waits for it
+    before = {  # such keys mean the editor, not who waits for it
+        number: signal.signal(number, lambda number, frame: None) for number in (signal.SIGINT, signal.SIGQUIT)
+    }
     try:
         code = subprocess.run([*words, *at, str(path)]).returncode
     except OSError as error:
         raise NoEditor(f"{words[0]} could not be started ({error.strerror}). Set EDITOR to another one.") from error
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if code:
         raise NoEditor(f"{words[0]} ended with code {code}.")

@@ -178,7 +178,8 @@ class LanguageModel:
                     raise EditError(reason) from error
             finally:
                 spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
-            talk = prompt.again(context, form, int(self._tokens * self._scale), formats.said(answer.text), reason)
+            said = formats.said(answer.text) or "(nothing)"  # the package leaves out an empty turn
+            talk = prompt.again(context, form, int(self._tokens * self._scale), said, reason)
         raise AssertionError("the last try returns or raises")
 
     async def _answer(

@@ -16,8 +16,7 @@ import msgspec
 
 from core import edits, knobs
 from core.agents import thoughts
-from core.charter import CharterError
-from core.charter import read as read_charter
+from core.charter import CharterError, binding
 from core.edits import EditError, NotRead
 from core.knobs import Knob, Value
 from core.model import Data, Edit, Proposal
@@ -143,12 +142,12 @@ def _says_something(text: str) -> bool:
 
 
 def _proposed(given: object, charter: str) -> list[str]:
-    """Limits as lines of front matter, without those that program.md's own words or front matter put already."""
+    """Limits as lines of front matter, without those that it has already."""
     if not isinstance(given, dict):
         return []
     names = [clean(name, 60) for name in _list(given.get("off_limits")) if re.fullmatch(r"[A-Za-z_][\w.]{0,39}", name)]
     try:
-        known = read_charter(charter, names)
+        known = binding(charter)
     except CharterError:
         return []
     lines = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,14 +138,18 @@ def failure(error: Exception, way: Route, model: str) -> AgentFailed:
         return AgentFailed(f"Ollama at {way.words} refused ({error.status_code}): {words}", again=broken)
     if isinstance(error, httpx.ProxyError):
         return AgentFailed(f"The proxy refused the way to Ollama at {way.words}: {clean(str(error), 120)}.")
-    if isinstance(error, ssl.SSLError | httpx.ConnectError) and "SSL" in str(error):
-        return AgentFailed(
-            f"There is no encrypted connection to Ollama at {way.words} ({clean(str(error), 120)}). "
-            f"SSL_CERT_FILE names a file of certificates to trust; OLLAMA_HOST with http:// does without."
-        )
     if isinstance(error, ConnectionError | httpx.ConnectError | httpx.ConnectTimeout):
+        reason = clean(str(error.__context__ or error), 120)  # the package hides it behind a sentence of its own
+        if "SSL" in reason:
+            return AgentFailed(
+                f"There is no encrypted connection to Ollama at {way.words} ({reason}). "
+                f"SSL_CERT_FILE names a file of certificates to trust; OLLAMA_HOST with http:// does without."
+            )
+        why = f" ({reason})" if "Errno" in reason else ""
+        if way.proxy:
+            return NoServer(f"Nothing answers at {way.words}{why}. NO_PROXY names servers that need no proxy.")
         return NoServer(
-            f"Ollama does not answer at {way.words}. `ollama serve` starts it; OLLAMA_HOST names another place."
+            f"Ollama does not answer at {way.words}{why}. `ollama serve` starts it; OLLAMA_HOST names another place."
         )
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return AgentFailed(f"Ollama at {way.words} took too long with {model or 'an answer'}.")

@@ -70,7 +70,7 @@ class OpenAI:
         except (self._package.BadRequestError, self._package.UnprocessableEntityError) as error:
             if setting.level is not None:
                 raise LevelRefused(f"{self.name} cannot be asked with {setting.words}.") from error
-            raise AgentFailed(f"{self.name}: {clean(str(error), 250)}") from error
+            raise AgentFailed(self._refusal(error)) from error
         except self._package.APITimeoutError:
             raise AgentFailed(f"{self.name} at {self._way.words} took too long.") from None
         except self._package.APIConnectionError as error:
@@ -79,13 +79,18 @@ class OpenAI:
                 f"{self.name} cannot be reached at {self._way.words} ({cause or 'no reason given'}). OPENAI_BASE_URL names another place."
             ) from error
         except self._package.RateLimitError as error:
-            raise AgentFailed(f"{self.name}: {clean(str(error), 250)}", wait_s=_wait(error)) from error
+            raise AgentFailed(self._refusal(error), wait_s=_wait(error)) from error
         except (self._package.OpenAIError, ValueError) as error:
-            raise AgentFailed(f"{self.name}: {clean(str(error), 250)}") from error
+            raise AgentFailed(self._refusal(error)) from error
         except Exception as error:  # the transport's own, in the middle of a stream
             raise AgentFailed(
                 f"The connection to {self.name} broke off ({type(error).__name__}).", again=True
             ) from error
+
+    def _refusal(self, error: Exception) -> str:
+        """What the endpoint said; with the way to it where a proxy may have said it."""
+        through = f" at {self._way.words}" if self._way.proxy else ""
+        return f"{self.name}{through}: {clean(str(error), 250)}"
 
     def _client(self) -> Any:
         """A client for one answer: nothing is left open. Raises AgentFailed."""

@@ -137,25 +137,39 @@ def _choices(comment: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip(" '\"`") for word in words if word.strip(" '\"`")))
 
 
+def smallest(knob: Knob) -> float:
+    """The smallest value that a number may have: 0 for a fraction or where the comment says what 0 means, else 1."""
+    return 0 if isinstance(knob.value, float) or ZERO_MEANS.search(knob.comment) else 1
+
+
 def sensible(values: Mapping[str, Value], known: Mapping[str, Knob]) -> bool:
-    """Whether sizes fit each other: multiples that the comments ask for, whole heads, whole groups."""
+    """Whether sizes fit each other."""
+    return not misfit(values, known)
+
+
+def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
+    """Why sizes do not fit each other, '' where they do: multiples that the comments ask for, whole heads, whole groups."""
     for name, knob in known.items():
         found = MULTIPLE.search(knob.comment)
         other = values.get(found[1]) if found else None
         value = values.get(name)
-        if isinstance(other, int) and isinstance(value, int) and other and value % other:
-            return False
+        if found and isinstance(other, int) and isinstance(value, int) and other and value % other:
+            return f"{name} must be a multiple of {found[1]}, which is {other}"
     width, head, groups = values.get("WIDTH"), values.get("HEAD_DIM"), values.get("KV_GROUPS")
     if isinstance(width, int) and isinstance(head, int):
-        if head % 2 or width % head:
-            return False
+        if head % 2 or not head or width % head:
+            return f"HEAD_DIM must be even and divide WIDTH, which is {width}"
         if isinstance(groups, int) and (groups < 1 or (width // head) % groups):
-            return False
+            return f"KV_GROUPS must divide the number of heads, which is {width // head}"
     batch, rows, length = values.get("TOTAL_BATCH"), values.get("BATCH_SIZE"), values.get("SEQ_LEN")
-    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int) and batch % (rows * length):
-        return False
+    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int):
+        forward = rows * length
+        if not forward or batch % forward:
+            return f"TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is {forward}"
     warm = [values.get(name) for name in ("WARM_UP", "WARM_DOWN")]
-    return sum(value for value in warm if isinstance(value, float)) <= 1.0
+    if sum(value for value in warm if isinstance(value, float)) > 1.0:
+        return "WARM_UP and WARM_DOWN are more than 1 together"
+    return ""
 
 
 def idle(values: Mapping[str, Value]) -> set[str]:

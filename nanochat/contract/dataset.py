@@ -29,6 +29,7 @@ MANIFEST, SOURCES = "manifest.json", "sources.json"
 # Windows that a scored split must fill. Fewer leave fewer than 8 probes, with which a cheating model is not noticed. On a GPU
 # answers are rounded, and 1024 probes (at most 8 a window) tell that from cheating.
 LEAST_WINDOWS, LEAST_WINDOWS_GPU = 16, 128
+SCORED_SHARE = 0.1  # of a user's own text, about, in each of the val and the test split
 LONGEST_NAME = 40  # characters of the source's name in the folder's
 
 
@@ -202,11 +203,12 @@ def check_size(source: str, splits: Mapping[str, Split], seq_len: int, windows: 
     least = windows * seq_len + 1
     for split, needed in (("train", 2 * seq_len + 1), ("val", least), ("test", least)):
         if (tokens := splits[split].tokens) < needed:
-            given = sum(part.bytes for part in splits.values())
+            given, total = (sum(getattr(part, what) for part in splits.values()) for what in ("bytes", "tokens"))
+            enough = max(2 * given, 2 * needed * given / max(1, total) / SCORED_SHARE)
             raise DataError(
                 f"{printable(source)} is too little text: its {split} split has {tokens:,} tokens, and {needed:,} are needed "
-                f"({'training' if split == 'train' else 'scoring'} with windows of {seq_len}). Give at least "
-                f"{max(2, -(-needed // max(1, tokens)))} times as much text; {given / 1e3:,.0f} kB were given."
+                f"({'training' if split == 'train' else 'scoring'} with windows of {seq_len}). {given / 1e3:,.0f} kB of text were "
+                f"given; about {enough / 1e3:,.0f} kB are enough."
             )
 
 

@@ -87,6 +87,28 @@ async def test_nonsense_is_refused_and_the_server_goes_on(tmp_path: Path) -> Non
     await server.close()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device", "x/change.diff"), ConnectionResetError(), ValueError("a bug"), KeyError(3)],
+)
+async def test_a_handler_that_fails_is_answered(tmp_path: Path, error: Exception) -> None:
+    async def fails(command: commands.Command) -> Reply:
+        if isinstance(command, commands.Tell):
+            raise error
+        return await echo(command)
+
+    server = Server(tmp_path, fails)
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection((tmp_path / commands.ADDRESS).read_text())
+    for command, ok in ((commands.Attach(), True), (commands.Tell(text="x"), False), (commands.Pause(), True)):
+        writer.write(msgspec.json.encode(command) + b"\n")
+        answer = msgspec.json.decode(await reader.readline(), type=Reply)
+        assert answer.ok is ok and (ok or "The loop goes on" in answer.words)
+    assert server.attached == 1, "the app is not thrown out by a command that failed"
+    writer.close()
+    await server.close()
+
+
 async def test_an_attached_app_is_counted_until_it_goes(tmp_path: Path) -> None:
     server = Server(tmp_path, echo)
     await server.start()

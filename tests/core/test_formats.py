@@ -253,7 +253,7 @@ def test_the_second_edit_fails_and_nothing_is_used_of_the_first() -> None:
     [
         ({"max_params": 60_000_000, "off_limits": ["WIDTH"]}, "Low.", "max_params: 60000000; off_limits: [WIDTH]"),
         ({"max_memory_gb": 7.5}, "Low.", "max_memory_gb: 7.5"),
-        ({"max_params": 5, "off_limits": ["WIDTH"]}, "At most 5 parameters. Do not touch WIDTH.", ""),
+        ({"max_params": 5, "off_limits": ["WIDTH"]}, "---\nmax_params: 9\noff_limits: WIDTH\n---\nLow.", ""),
         ({"max_params": True, "max_memory_gb": -1, "off_limits": ["rm -rf", 3]}, "Low.", ""),
         ("no more", "Low.", ""), ([], "---\nbroken", ""),
     ],

@@ -15,7 +15,7 @@ from core.journal import RunBusy
 from core.laboratory import Laboratory
 from core.project import Project, UsageError
 from core.repository import NameTaken
-from core.state import fold
+from core.state import State, fold
 from tests.product import Product
 
 
@@ -84,6 +84,25 @@ def test_a_name_that_the_user_gave_is_not_changed(product: Product, trees: list[
         UsageError, match="cannot be called r"
     ):  # the commits of a run whose folder is gone are not ours to move
         begin.plan(here, options(product, "r"))
+
+
+def test_a_start_that_fails_gives_its_name_back(product: Product, trees: list[Project]) -> None:
+    here, wanted = trees[0], options(product, "r")
+    chosen = begin.plan(here, wanted)
+    before = product.git("for-each-ref")
+    (here.root / "nanochat" / "scorer.py").write_text("score = 1\n")
+    (here.logs / "r").mkdir(parents=True)
+    (here.logs / "r" / "train.py").mkdir()  # of the user's, and not to be written
+    program = here.program.read_text()
+
+    def fails(event: ev.AnyEvent, state: State) -> None:
+        if isinstance(event, ev.Charter):
+            raise RuntimeError("as a bug would")
+
+    with pytest.raises(RuntimeError):
+        begin.open_run(here, chosen, wanted, fails)
+    assert product.git("for-each-ref") == before and [path.name for path in (here.logs / "r").iterdir()] == ["train.py"]
+    assert opened(here, begin.plan(here, wanted), wanted).name == "r" and here.program.read_text() == program
 
 
 def test_runs_of_the_version_before(product: Product, trees: list[Project]) -> None:

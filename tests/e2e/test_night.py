@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -174,6 +176,27 @@ def test_files_of_a_job_that_was_never_recorded_do_not_matter(product: Product) 
     done = product.run("--agent", product.script(*endless(1)))
     assert done.returncode == 0, done.stdout + done.stderr
     assert product.state().judged == 1 and "half" not in (product.logs / "r/00001/j000002/metrics.jsonl").read_text()
+
+
+def test_a_hang_up_does_not_end_what_was_started_to_outlive_the_terminal(product: Product) -> None:
+    """`nohup ... &` in a terminal that closes: SIGHUP and SIGINT were ignored at the start, by nohup and by the shell."""
+    options = [*product.options(), "--budget", "30", "--agent", product.script(*endless(5))]
+    shell, terminal = pty.fork()
+    if not shell:
+        os.chdir(product.root)
+        line = f"nohup {shlex.join(product.command(*options))} & wait"
+        os.execvpe("bash", ["bash", "-c", line], product.env)
+    until(lambda: product.logs.joinpath("r/events.jsonl").exists() and product.state().running, "it trains")
+    pid = journal.alive(product.logs / "r")
+    assert pid is not None
+    os.close(terminal)
+    os.waitpid(shell, 0)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        os.kill(pid, number)
+    asked = product("stop", "r", "--now")
+    assert "stopping now" in asked.stdout, asked.stdout + asked.stderr
+    state = product.state()
+    assert state.stopped is not None and state.stopped.reason == "told to stop"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
