@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from core import repository
 from core.repository import TRAIN, NameTaken, Repository, RepositoryError
 
 OLD = "LR = 0.1  # rate\n\n\ndef train(run):\n    return None\n"
@@ -377,7 +378,8 @@ def test_a_run_of_the_version_before_claims_what_it_made_and_nothing_else(checko
     assert repo.branch("nov25") == "refs/heads/autoresearch-nov25"
 
 
-def test_stale_locks_are_cleared_in_our_own_namespace_only(checkout: Path) -> None:
+def test_stale_locks_are_cleared_in_our_own_namespace_only(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "STALE_LOCK_S", 0.1)
     repo = opened(checkout)
     _, _, kept = night(repo)
     store = checkout / ".git"
