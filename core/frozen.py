@@ -15,6 +15,7 @@ from nanochat.contract import dataset
 
 LIST = "frozen.json"  # also named in core/launch.py, which can import nothing of ours
 DATA = (".bin", ".npy", ".json")  # what files of prepared data end with
+MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` makes in the folder of a run
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
 
 

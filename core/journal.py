@@ -360,14 +360,6 @@ class Journal:
             os.truncate(self.path, len(data) - torn)
         return torn
 
-    def discard(self) -> None:
-        """Remove the journal of a run that never began, with its lock, and its folder unless something else is in it."""
-        self.path.unlink(missing_ok=True)
-        (self.path.parent / LOCK).unlink(missing_ok=True)
-        self._reserve.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.path.parent.rmdir()
-
     def close(self) -> None:
         os.close(self._fd)
         self._reserve.unlink(missing_ok=True)

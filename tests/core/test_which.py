@@ -15,7 +15,7 @@ import pytest
 from core import cli, commands, journal
 from core import events as ev
 from core.begin import Options, plan
-from core.journal import Journal, Lock
+from core.journal import Lock
 from core.project import Project, UsageError
 from tests.core.test_begin import DONE, START, TOLD, run
 
@@ -162,14 +162,3 @@ def test_a_new_run_is_refused_a_name_that_git_knows(project: Project) -> None:
         plan(project, Options(name="mine"))
     assert {path for path in project.root.rglob("*")} == before
     assert plan(project, Options()).folder.name != "mine" and plan(project, Options(name="yours")).new
-
-
-def test_a_journal_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "r"
-    folder.mkdir()
-    lock, record = Lock(folder), Journal(folder)
-    record.open()
-    record.discard()
-    record.close()
-    lock.release()
-    assert not folder.exists()
