@@ -1,6 +1,7 @@
 """python prepare.py: data and tokenizer, once. Fixed: no agent edits it."""
 
 import os
+import signal
 import sys
 
 if sys.version_info < (3, 11):
@@ -8,10 +9,22 @@ if sys.version_info < (3, 11):
 if sys.platform == "win32":
     sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was done.")
 
+
+def interrupted(number, frame):
+    """While this program is still loading."""
+    os.write(2, b"Interrupted. Nothing was done.\n")
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupted)
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
 try:
     from core import entry
-    from core.begin import machine
+    from core.begin import fit_of, machine
     from nanochat.prepare import main
 except ModuleNotFoundError as error:
     sys.exit(
@@ -21,4 +34,4 @@ except ModuleNotFoundError as error:
 if __name__ == "__main__":
     with entry.program():
         profile = machine()[1]
-        main(dataset=profile.dataset, vocab=profile.vocab_size)
+        main(dataset=profile.dataset, vocab=profile.vocab_size, fit=fit_of)

@@ -37,7 +37,8 @@ from core.executor import ExecutorFailed, LocalExecutor
 from core.measuring import COMPILED, RAM_SHARE
 from core.model import CrashClass, Job, Outcome, Result
 from core.profiles import Profile
-from core.project import data_name, lacking, manifest, torch_build
+from core.project import lacking, torch_build
+from nanochat.contract import dataset as contract
 
 LIMIT_S = 285.0  # of everything together
 LEAST_JOB_S, LEAST_PLAIN_S = 40.0, 30.0  # with less time left a part is not begun
@@ -168,7 +169,8 @@ def prepare_data(folder: Path, device: str, vocab_size: int) -> Path:
     )  # fmt: skip
     if done.returncode:
         raise Unmeasured(f"The data could not be prepared: {done.stderr.strip()[-300:]}")
-    return folder / "data" / f"{data_name(dataset)}-v{vocab_size}"
+    (made,) = (folder / "data").glob(f"*-v{vocab_size}")
+    return made
 
 
 def fitted_source(profile: Profile) -> str:
@@ -268,8 +270,7 @@ class Refused(Unmeasured):
 def exam_sizes(setting: Setting) -> tuple[int, int]:
     """Tokens of a short and of a longer exam, as far as the data goes: from two the whole one is computed."""
     profile = setting.profile
-    content: dict[str, Any] = manifest(setting.data) or {}
-    rows = (content["splits"]["val"]["tokens"] - 1) // profile.seq_len  # as the scorer cuts them
+    rows = (contract.read(setting.data).splits["val"].tokens - 1) // profile.seq_len  # as the scorer cuts them
     whole = profile.eval_tokens // profile.seq_len
     short, longer = max(FEWEST_ROWS, whole // 16), max(2 * FEWEST_ROWS, whole // 4)
     return min(short, rows) * profile.seq_len, min(longer, rows) * profile.seq_len

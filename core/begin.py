@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Sequence
@@ -15,14 +16,16 @@ from msgspec.structs import replace
 
 from core import compiling, edits, journal, knobs, profiles, stats
 from core import events as ev
+from core.executor import SCRATCH
 from core.frozen import Seal, freeze
-from core.journal import Journal, JournalError, Lock
-from core.laboratory import Laboratory, check_charter
+from core.journal import Journal, JournalError, Lock, RunBusy
+from core.laboratory import Laboratory, check_charter, record_end
 from core.model import RunConfig
-from core.project import Project, UsageError, data_folder, detect_device, lacking, manifest
+from core.project import Project, UsageError, detect_device, lacking
 from core.report import going_on
-from core.repository import Repository, RepositoryError
+from core.repository import NameTaken, Repository, RepositoryError
 from core.state import State, fold
+from nanochat.contract import dataset as contract
 
 DEVICES = ("cpu", "cuda", "mps")
 LEAST_BUDGET_S = 0.1
@@ -53,7 +56,9 @@ class Plan:
     config: RunConfig
     profile: profiles.Profile
     new: bool
+    unnamed: bool = False  # the name was chosen here, so another one serves as well
     said: str = ""  # what was decided otherwise than asked for, as sentences; '' for nothing
+    data: contract.Found | None = None  # of a new run: what is prepared of its dataset
 
 
 def plan(project: Project, options: Options) -> Plan:
@@ -87,20 +92,15 @@ def plan(project: Project, options: Options) -> Plan:
     device, profile = machine(options.device)
     if options.profile is not None:
         profile = profiles.named(options.profile)
-    dataset = options.dataset or profile.dataset
+    dataset, found = _dataset(options.dataset, profile)
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
-    data = data_folder(dataset, profile.vocab_size)
-    if options.dataset is None and manifest(data) is None:
-        embedded = data_folder("python", profile.vocab_size)  # what a machine without a network can always have
-        if dataset != "python" and manifest(embedded) is not None:
-            dataset, data = "python", embedded
     wanted = options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total())
     slots, said = fitting_slots(wanted, device, stats.cards())
     config = RunConfig(
         name=folder.name,
         dataset=dataset,
-        data=str(data),
-        fingerprint=str((manifest(data) or {}).get("fingerprint", "")),
+        data=str(found.folder),
+        fingerprint=found.manifest.fingerprint if found.manifest else "",
         device=device,
         profile=profile.name,
         budget_s=budget,
@@ -114,7 +114,22 @@ def plan(project: Project, options: Options) -> Plan:
         agent=options.agent or "search",
         gate="ask" if options.gate == "ask" else "auto",
     )
-    return Plan(folder, config, profile, new=True, said=said)
+    return Plan(folder, config, profile, new=True, unnamed=options.name is None, said=said, data=found)
+
+
+def _dataset(asked: str | None, profile: profiles.Profile) -> tuple[str, contract.Found]:
+    """The dataset of a new run, and what is prepared of it. Raises UsageError."""
+    try:
+        source = contract.resolve(asked or profile.dataset)
+        contract.check(source)
+    except contract.DataError as error:
+        raise UsageError(f"{error} Nothing was started.") from None
+    found = contract.find(source, profile.vocab_size)
+    if asked is None and found.manifest is None and source != "python":
+        embedded = contract.find("python", profile.vocab_size)  # what a machine without a network can always have
+        if embedded.manifest is not None:
+            return "python", embedded
+    return source, found
 
 
 def fitting_slots(wanted: int, device: str, cards: Sequence[str] | None) -> tuple[int, str]:
@@ -140,6 +155,20 @@ def machine(device: str | None = None) -> tuple[str, profiles.Profile]:
     return device, profiles.choose(device, min(gpus, default=0), stats.memory_total(), stats.multiplies_bf16())
 
 
+def fit_of(vocab_size: int) -> tuple[int, int]:
+    """The length of the windows that data of this vocabulary is scored on, and how many there must be.
+
+    As this machine's profile has it; else as the profile does that asks for least.
+    """
+    device, profile = machine()
+    if profile.vocab_size == vocab_size:
+        return profile.seq_len, contract.least_windows(device)
+    all_of_them = profiles.PROFILES.values()
+    others = [other for other in all_of_them if other.vocab_size == vocab_size] or list(all_of_them)
+    fits = [(p.seq_len, contract.least_windows("cpu" if p.dataset == "python" else "cuda")) for p in others]
+    return min(fits, key=lambda fit: fit[0] * fit[1])
+
+
 def _check(options: Options) -> None:
     if options.budget_s is not None and not LEAST_BUDGET_S <= options.budget_s < float("inf"):
         raise UsageError(
@@ -161,35 +190,38 @@ def _check(options: Options) -> None:
 def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
     if options.name is not None:
         folder = project.run(options.name)
-        return folder, _config(folder)
+        config = _config(folder)
+        if config is None and (why := _taken(project)(options.name)):
+            raise UsageError(
+                f"A new run cannot be called {options.name}, since that name is taken in git: {why}. Nothing was changed. "
+                f"Choose another --name."
+            )
+        return folder, config
     if options.origin is None:
         last = _latest(project)
         if last is not None and not last[1].finished:
             return last[0], last[1].config
-    return project.run(project.new_name()), None
+    return project.run(project.new_name(_taken(project))), None
+
+
+def _taken(project: Project) -> Callable[[str], str]:
+    """What tells why a name is taken in git; '' where it is free. Writes nothing."""
+    repo = Repository.find(project.root, project.logs / "repository")
+    return repo.taken if repo is not None else lambda name: ""
 
 
 def _latest(project: Project, but: Path | None = None) -> tuple[Path, State] | None:
     """The run at work, or else the one whose loop was started last, and how it stands."""
-    found: tuple[Path, State] | None = None
-    began = 0.0
-    runs = [folder for folder in project.runs() if folder != but]
-    runs.sort(key=lambda folder: journal.alive(folder) is None)  # what is at work comes first
-    for folder in runs:  # the last written first: none of those behind can have been started later
-        if found is not None and (folder / journal.NAME).stat().st_mtime < began:
-            break
+    for folder in project.runs():
+        if folder == but:
+            continue
         try:
             state = fold(journal.read(folder / journal.NAME))
         except JournalError:
             continue  # named, it says what is wrong; it must not keep every other run from starting
-        if state.config is None:
-            continue
-        if state.stopped is None and journal.alive(folder) is not None:
+        if state.config is not None:
             return folder, state
-        at = state.started.t if state.started else 0.0
-        if found is None or at > began:
-            found, began = (folder, state), at
-    return found
+    return None
 
 
 def _config(folder: Path) -> RunConfig | None:
@@ -214,23 +246,55 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
         "profile": (options.profile, config.profile),
     }
     for what, (new, old) in asked.items():
-        if new is not None and new != old:
-            raise UsageError(
-                f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
-                f"changed. Continue it without --{what}, or start another with --name NEW --from {name}."
-            )
+        if new is None or new == old or (what == "dataset" and contract.same(str(new), str(old))):
+            continue
+        raise UsageError(
+            f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
+            f"changed. Continue it without --{what}, or start another with --name NEW --from {name}."
+        )
 
 
 def open_run(
-    project: Project, chosen: Plan, options: Options, report: Callable[[ev.AnyEvent, State], None]
+    project: Project,
+    chosen: Plan,
+    options: Options,
+    report: Callable[[ev.AnyEvent, State], None],
+    *,
+    loop: bool = True,
 ) -> tuple[Laboratory, Lock]:
     """Open the run for its one loop: lock, journal, copies, refs; what a crash left behind is ended and recorded.
 
-    Raises UsageError, RunBusy or JournalError, each with a sentence.
+    `loop`: False for a final report. A new run whose name somebody took meanwhile gets another one, unless the user named it.
+
+    Raises UsageError, RunBusy, NameTaken or JournalError, each with a sentence.
     """
+    while True:
+        try:
+            return _open(project, chosen, options, report, loop)
+        except (RunBusy, NameTaken):
+            if not chosen.unnamed:
+                raise
+            chosen = _renamed(project, chosen)
+
+
+def overtaken(project: Project, chosen: Plan) -> Plan | None:
+    """The same plan under another name, where somebody took its name meanwhile and the user did not choose it; else None."""
+    if not chosen.unnamed or _config(chosen.folder) is not None or not _taken(project)(chosen.folder.name):
+        return None
+    return _renamed(project, chosen)
+
+
+def _renamed(project: Project, chosen: Plan) -> Plan:
+    folder = project.run(project.new_name(_taken(project)))
+    return dataclasses.replace(chosen, folder=folder, config=replace(chosen.config, name=folder.name))
+
+
+def _open(
+    project: Project, chosen: Plan, options: Options, report: Callable[[ev.AnyEvent, State], None], loop: bool
+) -> tuple[Laboratory, Lock]:
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
-    _check_data(config, chosen.new)
+    check_data(config, chosen.new, folder)
     finding = compiling.check(project.root, quick=True) if config.device == "cuda" else None
     if finding is not None and not chosen.new and config.compiles and not finding.works:
         raise UsageError(
@@ -242,7 +306,7 @@ def open_run(
     lock = record = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = Lock(folder)
+        lock = Lock(folder, loop=loop)
         record = Journal(folder)
         state = fold(record.open())
     except BaseException as error:
@@ -255,8 +319,13 @@ def open_run(
         ) from error
     there = {name for name in FROZEN if (folder / name).exists()}
     try:
+        if chosen.new and state.config is not None:
+            began = True
+            raise RunBusy(
+                f"Run {folder.name} was started by another command just now; nothing was changed. `make attach` shows it."
+            )
         repo = Repository.open(project.root, project.logs / "repository")
-        freeze(project.root, Path(config.data), folder)
+        freeze(project.root, Path(config.data), folder, anew=state.config is None)
         if state.fit is None:
             if not chosen.new:  # killed before it had written down what it starts from
                 source, parent_name = _starting_point(project, options)
@@ -265,7 +334,9 @@ def open_run(
             base = repo.base()
             own = parent_name is None and not repo.run_of(source)
             config = replace(config, base_commit=base, own_code=own, compiles=finding is None or finding.works)
-            state.apply(record.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config))))
+            _claim(repo, folder, record, state, config, project.next_turn())
+        else:
+            _claim_again(repo, folder, state)
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         if chosen.new and finding is not None and not finding.works:
             lab.record(ev.Notice(text=uncompiled(finding)))
@@ -279,10 +350,33 @@ def open_run(
         _clean_up(lab)
         lab.sync_refs()
         lab.recheck(begun=True)
-    except BaseException:
+    except BaseException as error:
+        if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
+            record_end(record, state, error)
         _give_up(folder, record, lock, None if began else there)
         raise
     return lab, lock
+
+
+def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> None:
+    """Write the header of a new run, and then its name into git. Raises RepositoryError."""
+    event = ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config), id=secrets.token_hex(16), turn=turn)
+    state.apply(record.append(event))
+    try:
+        repo.claim(folder.name, state.id, folder)
+    except NameTaken as error:
+        raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error
+
+
+def _claim_again(repo: Repository, folder: Path, state: State) -> None:
+    """See to it that git knows whose the refs of a run are that goes on. Raises NameTaken."""
+    try:
+        repo.claim(folder.name, state.id, folder, state.known)
+    except NameTaken as error:
+        raise NameTaken(
+            f"{error} So run {folder.name} in {folder.parent} cannot go on under it. Nothing was changed. "
+            f"`make run ARGS='--name NEW --from {folder.name}'` begins a run at its best."
+        ) from error
 
 
 def _give_up(folder: Path, record: Journal | None, lock: Lock | None, there: Collection[str] | None) -> None:
@@ -297,7 +391,7 @@ def _give_up(folder: Path, record: Journal | None, lock: Lock | None, there: Col
             for name in FROZEN:
                 if name not in there:
                     shutil.rmtree(folder / name, ignore_errors=True)
-            for name in (journal.NAME, "lock", "reserve"):
+            for name in (journal.NAME, journal.LOCK, "reserve"):
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
         with contextlib.suppress(OSError):
@@ -372,10 +466,10 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
         repo = Repository.open(project.root, project.logs / "repository")
         try:
             best = fold(journal.read(folder / journal.NAME)).best
-        except JournalError:
-            best = repo.refs(folder.name).get(
-                repo.branch(folder.name), ""
-            )  # what git still has of a broken journal's run
+        except JournalError:  # what git still has of a broken journal's run
+            owner = repo.owner(folder.name)
+            ours = owner is None or owner.folder == str(folder)
+            best = repo.refs(folder.name).get(repo.branch(folder.name), "") if ours else ""
         if not best:
             raise UsageError(f"Run {options.origin} has no best train.py yet. Nothing was started.")
         return repo.read(best), options.origin
@@ -389,26 +483,43 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
     return source, None
 
 
-def _check_data(config: RunConfig, new: bool) -> None:
-    found = manifest(Path(config.data))
-    if found is None:
-        raise UsageError(
-            f"The dataset {config.dataset} is not prepared in {config.data}. "
-            f"`make prepare ARGS='--dataset {config.dataset} --vocab {config.vocab_size}'` makes it. Nothing was started."
+def check_data(config: RunConfig, new: bool, folder: Path) -> None:
+    """Raises UsageError unless the data is what was prepared, and enough. Reads all of it, about 1 GB a second.
+
+    A run that goes on has its data in its own folder, whatever became of the folder that it was prepared in.
+    """
+    own = folder / "data"
+    data = own if own.is_dir() and not new else Path(config.data)
+    try:
+        found = contract.read(data)
+        if found.fingerprint != config.fingerprint:
+            raise contract.Damaged(data, "it is not what the run is scored on (its fingerprint differs)")
+        contract.check_size(
+            config.dataset, found.splits, config.seq_len, contract.least_windows(config.device) if new else 1
         )
-    if not new and found["fingerprint"] != config.fingerprint:
+        contract.verify(data, found)
+    except contract.Damaged as error:
+        todo = f"`make prepare ARGS='--dataset {config.dataset} --vocab {config.vocab_size}'` makes it anew."
+        if not new:
+            todo = f"Start another run with --name NEW --from {config.name}."
         raise UsageError(
-            f"The prepared data in {config.data} is not what run {config.name} was scored on (its fingerprint differs). "
-            f"Nothing was changed. Start another run with --name NEW --from {config.name}."
-        )
+            f"The data of run {config.name} in {data} cannot be used: {error.what}. Nothing was changed. {todo}"
+        ) from None
+    except contract.DataError as error:
+        raise UsageError(f"{error} Nothing was started.") from None
 
 
 def _clean_up(lab: Laboratory) -> None:
-    """End what a crash left running, and record it as interrupted."""
+    """End what a crash left running, and record it as interrupted; temporary files that it left are removed."""
     for pids in lab.state.processes.values():
         for pid, started in pids:
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
                 if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
                     process.kill()
+    if lab.state.started is not None and lab.state.stopped is None:
+        lab.record(
+            ev.Notice(text="The loop before this one ended without a word: it was killed, or the machine went down.")
+        )
+    shutil.rmtree(lab.folder / SCRATCH, ignore_errors=True)
     lab.interrupt_running("the loop ended while it ran")

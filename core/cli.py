@@ -43,7 +43,10 @@ ContextTokens = Annotated[
     ),
 ]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
-Name = Annotated[str | None, typer.Argument(help="The run; the latest when not given.", show_default=False)]
+Name = Annotated[
+    str | None,
+    typer.Argument(help="The run; when not given, the one at work, else the one started last.", show_default=False),
+]
 
 
 @app.command()
@@ -128,13 +131,14 @@ def status(
 
 @app.command()
 def runs(logs: Logs = None) -> None:
-    """All runs, the latest first."""
+    """All runs: those at work, then the others, the one started last first."""
     from core import report
 
     project = find(logs)
-    if not project.runs():
+    found = project.runs()
+    if not found:
         say(f"There is no run in {project.logs} yet. `make run` starts one.")
-    for folder in project.runs():
+    for folder in found:
         try:
             say(report.run_line(_facts(folder)))
         except (JournalError, UsageError) as error:
@@ -162,7 +166,14 @@ def stop(
     """Finish the current experiment and stop."""
     from core import commands
 
-    folder = find(logs).pick(name)
+    project = find(logs)
+    working = project.at_work()
+    if name is None and len(working) > 1:
+        names = ", ".join(folder.name for folder in working)
+        raise UsageError(
+            f"{len(working)} runs are at work: {names}. Nothing was stopped. Say which one: `make stop ARGS={working[0].name}`."
+        )
+    folder = project.pick(name)
     if journal.alive(folder) is None:
         say(f"Run {folder.name} has no loop running; there is nothing to stop.")
         return
@@ -172,6 +183,46 @@ def stop(
         deadline = time.monotonic() + 60
         while journal.alive(folder) is not None and time.monotonic() < deadline:
             time.sleep(0.1)
+
+
+@app.command()
+def hints(name: Name = None, logs: Logs = None) -> None:
+    """List what the agents of a run were told: hints, and reasons for skipping."""
+    from core import hints as told
+    from core.state import fold
+
+    folder = find(logs).pick(name)
+    said = fold(journal.read(folder / journal.NAME)).said
+    for one in said:
+        say(told.line(one))
+    if not said:
+        say(f"Run {folder.name} has no hints. `autoresearch hint TEXT` gives one while its loop runs.")
+
+
+@app.command()
+def hint(
+    text: Annotated[str | None, typer.Argument(help="What to tell the agent.", show_default=False)] = None,
+    take_back: Annotated[
+        int | None, typer.Option(help="Take back the hint of this number; `hints` lists them.", metavar="N")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the latest when not given.")] = None,
+    logs: Logs = None,
+) -> None:
+    """Tell the agent something, or take it back. It is recorded, and read with the next proposal."""
+    from core import commands, report
+
+    folder = find(logs).pick(name)
+    if (text is None) == (take_back is None):
+        raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
+    if journal.alive(folder) is None:
+        raise UsageError(
+            f"Run {folder.name} is not active, so nothing was recorded. {report.going_on(folder.name)} resumes it."
+        )
+    command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
+    reply = commands.send(folder, command)
+    if not reply.ok:
+        raise UsageError(reply.words)
+    say(f"{folder.name}: {reply.words}")
 
 
 @app.command()
@@ -237,7 +288,12 @@ def propose(
     from core.agents import registry, trial
 
     project, attended = find(), terminal.fit()
-    spec = agent or start.default_agent(project, context, attended)
+    if agent is None:
+        spec, why = start.default_agent(project, context, attended)
+        say(why)
+    else:
+        spec = agent
+        registry.check_settings(spec)
     maker = registry.check(spec, project.root, context=context)
     if attended and not dry_run:
         start.offer_missing(spec)

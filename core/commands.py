@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
+import os
 import socket
 import tempfile
+import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from core import journal, temporary
 from core.errors import Expected
 from core.model import Data, Verdict
 
-PRIVATE, SOCKET = "autoresearch-", "s"  # a folder for the user alone, and the socket in it
-ADDRESS = "socket"  # the file in the run's folder that holds the socket's path (socket paths over 100 bytes fail)
+PRIVATE, SOCKET = "loop", "s"  # a folder for the user alone, in the run's own, and the socket in it
+PREFIX = "autoresearch-"  # how such a folder is called elsewhere
+ADDRESS = "socket"  # the file in the run's folder that holds the socket's path
+LONGEST = 100  # bytes of a socket's path: systems take 103 to 107
+ROOM = len(f"/{PREFIX}12345678/{SOCKET}")
+RETRY_S = 60.0  # between two tries to find a place for the socket
+COMES_BACK_S = 3.0  # within this a living loop makes a socket anew that was removed
 TIMEOUT_S = 10.0
 LINE_LIMIT = 1 << 20
 
@@ -109,6 +116,12 @@ class Tell(Message, frozen=True, kw_only=True):
     text: str
 
 
+class TakeBack(Message, frozen=True, kw_only=True):
+    """Take back a hint, or a reason for skipping, by its number in the list of hints."""
+
+    number: int
+
+
 class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
     """Approval mode."""
 
@@ -116,7 +129,21 @@ class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
 
 
 Command = (
-    Attach | Stop | Pause | Resume | Approve | Skip | Revise | Own | Rerun | Overrule | Hold | Abort | Tell | SetGate
+    Attach
+    | Stop
+    | Pause
+    | Resume
+    | Approve
+    | Skip
+    | Revise
+    | Own
+    | Rerun
+    | Overrule
+    | Hold
+    | Abort
+    | Tell
+    | TakeBack
+    | SetGate
 )
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
@@ -143,28 +170,76 @@ class Server:
         self._folder = folder
         self._handle = handle
         self._gone = gone
-        self._private = Path(tempfile.mkdtemp(prefix=PRIVATE))  # mode 700
+        self._path: Path | None = None  # of the socket
+        self._inode = 0
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._retry = 0.0
+        self.problem = ""  # why no command can arrive, as a clause
         self.attached = 0
         self.ever = False  # whether one has been attached
 
     async def start(self) -> None:
+        """Listen. Where that is not possible, `problem` says why, and `keep` tries again."""
         self._sweep()
-        path = self._private / SOCKET
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_LIMIT)
-        (self._folder / ADDRESS).write_text(str(path))
+        self.problem = "no place takes a socket"
+        for private in self._places():
+            path = private / SOCKET
+            try:
+                private.mkdir(mode=0o700, exist_ok=True)
+                private.chmod(0o700)
+                self._server = await asyncio.start_unix_server(self._serve, path, limit=LINE_LIMIT)
+                _check(path)
+                _write(self._folder / ADDRESS, os.fsencode(path))
+                self._path, self._inode, self.problem = path, path.stat().st_ino, ""
+                return
+            except (OSError, ValueError) as error:
+                self.problem = f"{path}: {error}"
+                self._unlisten(private)
+
+    async def keep(self) -> None:
+        """Listen again where somebody removed the socket or its address. To be called every second or so."""
+        if self._path is None:
+            if time.monotonic() >= self._retry:
+                self._retry = time.monotonic() + RETRY_S
+                await self.start()
+            return
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode and address(self._folder) == str(self._path):
+                return
+        private, self._path = self._path.parent, None
+        self._unlisten(private)
+        await self.start()
+
+    def _places(self) -> Iterator[Path]:
+        """Private folders for a socket: one in the run's own, or, where that path is too long or takes no sockets, a short one."""
+        own = self._folder / PRIVATE
+        if len(os.fsencode(own / SOCKET)) <= LONGEST:
+            yield own
+        for place in temporary.places():
+            if len(os.fsencode(place)) <= LONGEST - ROOM:
+                with contextlib.suppress(OSError):
+                    yield Path(tempfile.mkdtemp(prefix=f"{PREFIX}", dir=place))
+
+    def _unlisten(self, private: Path) -> None:
+        """Close the socket, but no connection, and remove its folder."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        with contextlib.suppress(OSError):
+            (private / SOCKET).unlink()
+        with contextlib.suppress(OSError):
+            private.rmdir()
 
     def _sweep(self) -> None:
         """Remove the socket of a loop of this run that was killed: one of ours, on which nobody listens."""
         with contextlib.suppress(OSError, ValueError):
-            left = Path((self._folder / ADDRESS).read_text())
-            ours = left.name == SOCKET and left.parent.name.startswith(PRIVATE)
-            if not ours or left.parent.parent != Path(tempfile.gettempdir()) or not left.is_socket():
+            left = Path(address(self._folder))
+            ours = left.name == SOCKET and left.parent.name.startswith(PREFIX)
+            if not ours or left.parent.parent not in temporary.places() or not left.is_socket():
                 return
             try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-                    client.connect(str(left))
+                _check(left)
             except ConnectionRefusedError:
                 left.unlink()
                 left.parent.rmdir()
@@ -209,33 +284,61 @@ class Server:
         return Reply(ok=False, words=words)
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._path is not None:
+            self._unlisten(self._path.parent)
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         with contextlib.suppress(OSError):
             (self._folder / ADDRESS).unlink()
-        shutil.rmtree(self._private, ignore_errors=True)
+
+
+def address(folder: Path) -> str:
+    """The path of the socket on which the loop of this run listens. Raises OSError where there is none."""
+    return os.fsdecode((folder / ADDRESS).read_bytes())
 
 
 def send(folder: Path, command: Command) -> Reply:
     """Send one command to the loop of the run in `folder` and wait for its acknowledgement. Raises NoLoop."""
-    sent = False
-    try:
-        address = (folder / ADDRESS).read_text()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(TIMEOUT_S)
-            client.connect(address)
-            client.sendall(msgspec.json.encode(command) + b"\n")
-            sent = True
-            with client.makefile("rb") as stream:
-                line = stream.readline()
-        if not line:
-            raise OSError("no answer")
-        return msgspec.json.decode(line, type=Reply)
-    except (OSError, ValueError) as error:
-        so = "It was told, and may still do it" if sent else "Nothing was changed"
-        raise NoLoop(
-            f"The loop of run {folder.name} does not answer ({error}). {so}; `make status` shows its state."
-        ) from error
+    deadline = time.monotonic() + COMES_BACK_S
+    while True:
+        sent = False
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.settimeout(TIMEOUT_S)
+                client.connect(address(folder))
+                client.sendall(msgspec.json.encode(command) + b"\n")
+                sent = True
+                with client.makefile("rb") as stream:
+                    line = stream.readline()
+            if not line:
+                raise OSError("no answer")
+            return msgspec.json.decode(line, type=Reply)
+        except (OSError, ValueError) as error:
+            pid = journal.alive(folder)
+            if not sent and pid is not None and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            raise NoLoop(_silent(folder, pid, str(error), sent)) from error
+
+
+def _silent(folder: Path, pid: int | None, why: str, sent: bool) -> str:
+    so = "It was told, and may still do it" if sent else "Nothing was changed"
+    words = f"The loop of run {folder.name} does not answer ({why}). {so}; `make status` shows its state."
+    if pid:
+        words += f" Its process is {pid}: `kill {pid}` ends it in good order when nothing else does."
+    return words
+
+
+def _check(path: Path) -> None:
+    """Raises OSError where nobody can be reached there: some file systems take a socket's name and no connection."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(TIMEOUT_S)
+        client.connect(str(path))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """In one step: nobody reads half an address."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_bytes(content)
+    os.replace(draft, path)

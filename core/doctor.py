@@ -6,21 +6,22 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from core import compiling, profiles, stats
+from core.agents import reach
+from core.agents.base import AgentFailed
+from core.agents.connection import to_ollama
 from core.begin import machine
-from core.project import Project, data_folder, data_root, manifest, torch_build
+from core.project import Project, torch_build
+from nanochat.contract import dataset
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30
-OLLAMA_PORT = 11434
 
 Status = Literal["ok", "problem", "note"]
 
@@ -60,14 +61,15 @@ def examine(project: Project) -> list[Check]:
         *([special] if special else []),
         _memory(),
         _disk("logs", project.logs),
-        _disk("data disk", data_root()),
+        _disk("data disk", dataset.root()),
         _data(profile),
-        _tokenizer(data_folder("python", profile.vocab_size)),
+        _tokenizer(dataset.find("python", profile.vocab_size)),
         _git(project),
         _sandbox(project),
         _compiler(project, device),
         Check("agents", "ok", "search is always there, script:FILE replays a list"),
         _ollama(),
+        _openai(),
     ]
 
 
@@ -151,17 +153,17 @@ def _disk(name: str, path: Path) -> Check:
 
 
 def _data(profile: profiles.Profile) -> Check:
-    ready = [name for name in ("python", profile.dataset) if manifest(data_folder(name, profile.vocab_size))]
+    ready = [name for name in ("python", profile.dataset) if dataset.find(name, profile.vocab_size).manifest]
     if not ready:
         return Check("data", "note", "nothing is prepared yet", "The first run does it, or: make prepare")
     return Check("data", "ok", f"ready: {', '.join(sorted(set(ready)))}")
 
 
-def _tokenizer(folder: Path) -> Check:
-    if manifest(folder) is None:
+def _tokenizer(found: dataset.Found) -> Check:
+    if found.manifest is None:
         return Check("tokenizer", "note", "comes with the data")
     try:
-        count = len(json.loads((folder / "tokenizer.json").read_text())["tokens"])
+        count = len(json.loads((found.folder / "tokenizer.json").read_text())["tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Check("tokenizer", "problem", f"cannot be read ({error})", "make prepare ARGS=--force")
     return Check("tokenizer", "ok", f"{count} tokens and one special")
@@ -200,12 +202,13 @@ def _compiler(project: Project, device: str) -> Check:
 
 
 def _ollama() -> Check:
-    host = os.environ.get("OLLAMA_HOST", "127.0.0.1")
-    parts = urlsplit(host if "//" in host else f"//{host}")
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, OLLAMA_PORT)
-    name = parts.hostname or "127.0.0.1"
+    """As an agent would find it: by the same settings, the same way, with the same question."""
     try:
-        with socket.create_connection(("127.0.0.1" if name == "0.0.0.0" else name, port), timeout=1.0):
-            return Check("ollama", "ok", f"answers on {name}:{port}")
-    except OSError:
-        return Check("ollama", "note", f"no server on {name}:{port}; not needed for search")
+        found = reach.models()
+    except AgentFailed as error:
+        return Check("ollama", "note", str(error).removesuffix("."), "Not needed for search")
+    return Check("ollama", "ok", f"answers at {to_ollama().words}; models: {len(found)}")
+
+
+def _openai() -> Check:
+    return Check("openai", "note", reach.endpoint().removesuffix("."))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from core.model import CrashClass, Edit
+from core.plain import lines_of
 
 SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
 SEEDERS = {"torch", "np", "numpy", "random"}
@@ -53,8 +54,9 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
 
 def _nearest(source: str, search: str) -> str:
     """The lines most like the first line that was looked for."""
-    first = next((line for line in search.splitlines() if line.strip()), search)
-    close = difflib.get_close_matches(first, source.splitlines()[:5000], n=2, cutoff=0.5)
+    first = next((line.rstrip("\r\n") for line in lines_of(search) if line.strip()), search)
+    lines = [line.rstrip("\r\n") for line in lines_of(source)[:5000]]
+    close = difflib.get_close_matches(first, lines, n=2, cutoff=0.5)
     return "The nearest lines are:\n" + "\n".join(close) if close else "No line of it is similar."
 
 
@@ -212,13 +214,11 @@ def any_nodes(source: str) -> int:
 
 def unified(old: str, new: str) -> str:
     """A unified diff of nanochat/train.py."""
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), "a/nanochat/train.py", "b/nanochat/train.py"
-    )
+    lines = difflib.unified_diff(lines_of(old), lines_of(new), "a/nanochat/train.py", "b/nanochat/train.py")
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 
 def added_removed(old: str, new: str) -> tuple[int, int]:
     """Lines added and removed."""
-    lines = [line for line in unified(old, new).splitlines()[2:]]
+    lines = lines_of(unified(old, new))[2:]
     return sum(line.startswith("+") for line in lines), sum(line.startswith("-") for line in lines)

@@ -25,20 +25,23 @@ class Created(Event, frozen=True, kw_only=True):
 
     v: int
     config: dict[str, Any]
+    id: str = ""  # drawn at random: by it git knows whose a run's refs are
+    turn: int = 0  # as in `Started`
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The loop came up on this run."""
+    """The loop came up on this run. `turn` is one more than in any other journal of these logs: it orders starts where clocks fail."""
 
     pid: int
     agent: str
     gate: str
     slots: int
     limits: dict[str, Any] = {}
+    turn: int = 0
 
 
 class Stopped(Event, frozen=True, kw_only=True):
-    """The loop went down in good order; `finished` when a limit was reached or the agent was exhausted."""
+    """The loop ended; `finished` when a limit was reached or the agent was exhausted. Missing only where the process was killed."""
 
     reason: str
     finished: bool = False
@@ -62,11 +65,16 @@ class Fit(Event, frozen=True, kw_only=True):
 
 
 class Charter(Event, frozen=True, kw_only=True):
-    """program.md was read: its hash and what was understood of it. `meta`: what restating it cost a model, when one did."""
+    """program.md was read: its hash and what was understood of it. `meta`: what restating it cost a model, when one did.
+
+    `proposed`: lines for its front matter, each with the sentence that seems to ask for it. `warnings`: what is not used of it.
+    """
 
     sha: str
     understood: tuple[str, ...] = ()
     limits: dict[str, Any] = {}
+    proposed: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
     problem: str = ""
     meta: dict[str, Any] = {}
 
@@ -218,6 +226,12 @@ class Hint(Event, frozen=True, kw_only=True):
     text: str
 
 
+class TakenBack(Event, frozen=True, kw_only=True):
+    """The human took back what he said: a hint or a reason for skipping, by its number among all of them, from 1."""
+
+    number: int
+
+
 class Paused(Event, frozen=True, kw_only=True):
     """No new experiment starts until resumed; `reason` is empty when the human asked for it."""
 
@@ -269,6 +283,7 @@ AnyEvent = (
     | Rerun
     | Aborted
     | Hint
+    | TakenBack
     | Paused
     | Resumed
     | Gate

@@ -21,6 +21,8 @@ from core.model import CrashClass, Job, Outcome, Result
 
 Update = Callable[[dict[str, Any]], None]
 
+LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
+SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
 MOST_COMPILERS = 8  # processes that compile kernels for a trainer
 COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
@@ -57,13 +59,18 @@ class _HarnessEnded(ExecutorFailed):
         self.code = code
 
 
+class DataUnusable(Expected):
+    """The scorer cannot use the run's data, however often it is tried."""
+
+
 class Executor(Protocol):
     """One slot: runs one job at a time."""
 
     async def run(self, job: Job, update: Update) -> Result:
         """Run the job to its end; `update` gets the harness' started and progress messages.
 
-        Raises ExecutorFailed when the harness broke; the executor can be used again after that.
+        Raises ExecutorFailed when the harness broke; the executor can be used again after that. Raises DataUnusable when
+        no further try can succeed.
         """
         ...
 
@@ -128,6 +135,8 @@ class LocalExecutor:
         """
         # Once: a card that vanishes must not move others to this slot.
         self._environment = harness_environment(device, gpu, compiles=compiles)
+        self._scratch = log.parent / SCRATCH  # for all temporary files, wherever the user's TMPDIR goes
+        self._environment["TMPDIR"] = str(self._scratch)
         self._harness = harness
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
@@ -137,11 +146,10 @@ class LocalExecutor:
         if self._process is not None and self._process.returncode is None:
             return
         try:
+            self._scratch.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "nanochat.nursery",
+                    *(sys.executable, "-P", "-c", LAUNCH, str(self._harness), "-m", "nanochat.nursery"),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,
@@ -170,6 +178,8 @@ class LocalExecutor:
             message = await self._receive()
             if message.get("event") == "result" and message.get("job") == job.id:
                 message.pop("event")
+                if message.get("outcome") == "unusable":
+                    raise DataUnusable(f"{message.get('reason', '')} The run ends here; all that was recorded is kept.")
                 try:
                     result = msgspec.convert(message, Result)
                 except msgspec.ValidationError as error:

@@ -6,6 +6,8 @@ from core.events import Judged
 from core.model import Verdict
 from core.state import Experiment
 
+SKIPPED = "Skipped by the human."
+
 
 def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:
     """The sentence for a verdict; `parent` is the mean val_bpb of what the experiment changed."""
@@ -36,7 +38,7 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
         case Verdict.TIMEOUT | Verdict.OVERRUN:
             return f"No result: {reason}"
         case Verdict.SKIPPED:
-            return f"Skipped by the human{': ' + reason if reason else '.'}"
+            return f"{SKIPPED.removesuffix('.')}: {reason}" if reason else SKIPPED
         case Verdict.INTERRUPTED:
             return f"Interrupted: {reason}."
         case Verdict.CONFLICT:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import Expected
 from core.project import UsageError
+from nanochat.contract import dataset
 
+LIST = "frozen.json"  # also named in core/launch.py, which can import nothing of ours
+DATA = (".bin", ".npy", ".json")  # what files of prepared data end with
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
 
 
@@ -17,62 +22,114 @@ class Changed(Expected):
     """A frozen file is not what it was; the message is a sentence for a human."""
 
 
-def freeze(source: Path, data: Path, folder: Path) -> None:
-    """Copy the harness and the data into the run's folder, unless they are there already."""
-    harness = folder / "harness"
-    if not harness.exists():
-        draft = folder / "harness.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(
-            source / "nanochat", draft / "nanochat", ignore=shutil.ignore_patterns("__pycache__", "train.py", "*.pyc")
-        )
-        draft.rename(harness)
-    copy = folder / "data"
-    if not copy.exists():
-        draft = folder / "data.new"
+def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> None:
+    """Copy the harness and the data into the run's folder, unless they are there already, and write down their hashes.
+
+    `anew`: replace what is there, which a start that was cut short has left. Files that are no part of either, such as what
+    editors and file managers leave, are not copied.
+    """
+    if anew:
+        (folder / LIST).unlink(missing_ok=True)
+        for name in ("harness", "data"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    for name, files in (("harness", _sources(source / "nanochat", source)), ("data", _prepared(data, data))):
+        if (folder / name).exists():
+            continue
+        draft = folder / f"{name}.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        for file in sorted(data.iterdir()):
-            if not file.is_file():
+        for path, relative in files:
+            if path.name == "train.py" and name == "harness" and len(relative.parts) == 2:
                 continue
-            if file.stat().st_size > COPY_LIMIT:
-                (draft / file.name).symlink_to(file.resolve())
+            (draft / relative).parent.mkdir(parents=True, exist_ok=True)
+            if path.stat().st_size > COPY_LIMIT:
+                (draft / relative).symlink_to(path.resolve())
             else:
-                shutil.copyfile(file, draft / file.name)
-        draft.rename(copy)
+                shutil.copyfile(path, draft / relative)
+        draft.rename(folder / name)
+    if not (folder / LIST).exists():
+        _write_list(folder)
+
+
+def _sources(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:
+    """The sources of the modules in `folder`, with their paths below `top`: all that Python could import of it as a source."""
+    for path in sorted(folder.rglob("*.py")):
+        relative = path.relative_to(top)
+        if path.is_file() and all(part.isidentifier() for part in (*relative.parts[:-1], path.stem)):
+            yield path, relative
+
+
+def _prepared(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:
+    """The files of prepared data, with their paths below `top`."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in DATA and not path.name.startswith(".") and path.name != dataset.SOURCES:
+            yield path, path.relative_to(top)
+
+
+def _manifest(data: Path) -> dict[Path, str]:
+    """The hashes that the manifest of prepared data names: what it lists need not be read once more to be written down."""
+    try:
+        found = dataset.read(data)
+    except dataset.DataError:
+        return {}
+    return {data / name: digest for name, digest in found.files.items()} | {
+        data / split.file: split.sha256 for split in found.splits.values()
+    }
+
+
+def _write_list(folder: Path) -> None:
+    """Write down what the copies are: path below the run's folder -> SHA-256."""
+    files = [*_sources(folder / "harness", folder), *_prepared(folder / "data", folder)]
+    if not files:
+        return
+    known = _manifest(folder / "data")
+    hashes = {relative.as_posix(): known.get(path) or _hash(path) for path, relative in files}
+    draft = folder / f"{LIST}.new"
+    draft.write_text(json.dumps(hashes, indent=1))
+    os.replace(draft, folder / LIST)
 
 
 class Seal:
-    """The hashes of the frozen files, taken once and checked before and after each experiment.
+    """The hashes of the frozen files, checked when a loop begins, and before and after each experiment.
 
+    Only files that were copied count. What else lies beside them is never read: see core/launch.py.
     A file whose size, times and inode are unchanged is not read again, so a check costs a few stats.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folders = (folder / "harness", folder / "data")
+        """Raises UsageError when there are no copies, and Changed."""
+        try:
+            if not (folder / LIST).exists():
+                _write_list(folder)  # a run of the version before
+            hashes: dict[str, str] = json.loads((folder / LIST).read_text())
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{folder} lacks the copies of the harness and the data ({error}). {_todo(folder)}"
+            ) from error
+        self._folder = folder
+        self._hashes = {folder / name: digest for name, digest in hashes.items()}
         self._stats: dict[Path, tuple[int, ...]] = {}
-        self._hashes: dict[Path, str] = {}
-        for path in self._files():
-            self._stats[path] = _stat(path)
-            self._hashes[path] = _hash(path)
-        if not self._hashes:
-            raise UsageError(f"{folder} lacks the copies of the harness and the data. Start a new run with --from.")
-
-    def _files(self) -> list[Path]:
-        return [path for folder in self._folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        self.check()
 
     def check(self) -> None:
-        """Raises Changed when a frozen file was altered, added or removed."""
-        files = self._files()
-        if set(files) != set(self._hashes):
-            odd = sorted(str(path) for path in set(files) ^ set(self._hashes))
-            raise Changed(f"The run's own copies changed: {odd[0]} appeared or vanished. The result is not counted.")
-        for path in files:
-            stat = _stat(path)
-            if stat != self._stats[path]:
-                if _hash(path) != self._hashes[path]:
-                    raise Changed(f"The run's own copy {path} was altered. The result is not counted.")
-                self._stats[path] = stat
+        """Raises Changed when a frozen file was altered or removed."""
+        for path, digest in self._hashes.items():
+            try:
+                stat = _stat(path)
+                if stat != self._stats.get(path):
+                    if _hash(path) != digest:
+                        raise Changed(
+                            f"The run's own copy {path} was altered. The result is not counted. {_todo(self._folder)}"
+                        )
+                    self._stats[path] = stat
+            except OSError as error:
+                raise Changed(
+                    f"The run's own copy {path} cannot be read ({error.strerror}). The result is not counted. {_todo(self._folder)}"
+                ) from error
+
+
+def _todo(folder: Path) -> str:
+    return f"`make run ARGS='--name NEW --from {folder.name}'` begins a run with fresh copies at its best."
 
 
 def _stat(path: Path) -> tuple[int, ...]:

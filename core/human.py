@@ -29,7 +29,7 @@ def own(lab: Laboratory, parent: str, source: str, hypothesis: str) -> str:
     """Queue a human's own train.py, edited from that of the commit `parent`, as an approved experiment."""
     best = lab.state.best
     if parent != best:
-        merged = lab.repo.merge(lab.source(parent), lab.source(best), source)
+        merged = lab.merge(lab.source(parent), lab.source(best), source)
         if merged is None:
             raise Declined("The best moved on while you edited, and changed the same lines. Nothing was started.")
         source = merged
@@ -109,7 +109,7 @@ def _keep(lab: Laboratory, experiment: Experiment, verdict: Verdict) -> str:
     if experiment.parent == best:
         lab.judge(_by_human(experiment, verdict))
         return f"#{number} is kept, by your word"
-    merged = lab.repo.merge(lab.source(experiment.parent), lab.source(best), lab.source(experiment.commit))
+    merged = lab.merge(lab.source(experiment.parent), lab.source(best), lab.source(experiment.commit))
     if merged is None:
         raise Declined(f"The best has changed the same lines since #{number}, so it cannot be kept as it is.")
     _check(lab, lab.source(best), merged)
@@ -119,7 +119,7 @@ def _keep(lab: Laboratory, experiment: Experiment, verdict: Verdict) -> str:
 
 def _undo(lab: Laboratory, experiment: Experiment) -> str:
     best = lab.state.best
-    merged = lab.repo.merge(lab.source(experiment.commit), lab.source(best), lab.source(experiment.parent))
+    merged = lab.merge(lab.source(experiment.commit), lab.source(best), lab.source(experiment.parent))
     if merged is None:
         raise Declined(
             f"Later kept changes touch the same lines as #{experiment.number}, so it cannot be undone by itself."

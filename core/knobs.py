@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+
+from core.plain import lines_of
 
 Value = bool | int | float | str
 
@@ -20,12 +22,14 @@ class Knob:
     written: str
     comment: str
     line: int  # 0-based
+    begin: int  # where `written` stands in the UTF-8 bytes of its line
+    end: int
 
 
 @lru_cache(maxsize=16)
 def read(source: str) -> tuple[Knob, ...]:
     """The knobs between the imports and the first def or class. Raises SyntaxError."""
-    lines = source.splitlines()
+    lines = lines_of(source)
     found = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -42,7 +46,7 @@ def read(source: str) -> tuple[Knob, ...]:
         line = lines[node.lineno - 1].encode()  # columns are counted in bytes
         begin, end = node.value.col_offset, node.value.end_col_offset or 0
         written, comment = line[begin:end].decode(), line[end:].decode().partition("#")[2].strip()
-        found.append(Knob(target.id, value, written, comment, node.lineno - 1))
+        found.append(Knob(target.id, value, written, comment, node.lineno - 1, begin, end))
     return tuple(found)
 
 
@@ -64,7 +68,9 @@ def is_power_of_two(value: Value) -> bool:
 
 
 def write(value: Value, like: str) -> str:
-    """A value as Python text, in the style of the old text: powers of two stay written as powers."""
+    """A value as Python text, in the style of the old text: powers of two stay written as powers. Raises ValueError for inf and nan."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} cannot be written as a number in Python")
     if "**" in like and is_power_of_two(value) and isinstance(value, int):
         return f"2**{value.bit_length() - 1}"
     return repr(value)
@@ -73,9 +79,8 @@ def write(value: Value, like: str) -> str:
 def set_knobs(source: str, values: Mapping[str, Value]) -> str:
     """The source with these knobs set; comments stay. Raises KeyError for a name that is no knob."""
     known = {knob.name: knob for knob in read(source)}
-    lines = source.splitlines(keepends=True)
-    for name, value in values.items():
-        knob = known[name]
-        pattern = re.compile(rf"^({re.escape(name)}\s*=\s*){re.escape(knob.written)}")
-        lines[knob.line] = pattern.sub(lambda found, v=value, k=knob: found[1] + write(v, k.written), lines[knob.line])  # type: ignore[misc]
-    return "".join(lines)
+    lines = [line.encode() for line in lines_of(source)]
+    for knob in sorted((known[name] for name in values), key=lambda knob: -knob.begin):  # several may share a line
+        line, text = lines[knob.line], write(values[knob.name], knob.written).encode()
+        lines[knob.line] = line[: knob.begin] + text + line[knob.end :]
+    return b"".join(lines).decode()

@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection
+import traceback
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +18,12 @@ import psutil
 
 from core import edits, findings, ideas, knobs, measuring, profiles, schedule, stats
 from core import events as ev
-from core.charter import Charter, CharterError, heard
+from core.agents import steering
+from core.charter import Charter, CharterError
 from core.charter import read as read_charter
+from core.errors import Expected
 from core.frozen import Seal
-from core.journal import Journal
+from core.journal import Journal, JournalError
 from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
 from core.profiles import Profile
 from core.project import Project, UsageError
@@ -77,6 +80,15 @@ class Laboratory:
         self.state.apply(stamped)
         self.report(stamped, self.state)
 
+    @contextlib.contextmanager
+    def recording_end(self) -> Iterator[None]:
+        """Record why the loop ends where something else than the loop ends it."""
+        try:
+            yield
+        except BaseException as error:
+            record_end(self.journal, self.state, error)
+            raise
+
     def _source(self, commit: str) -> str:
         return self.repo.read(commit)
 
@@ -85,6 +97,13 @@ class Laboratory:
         if commit not in self._fingerprints:
             self._fingerprints[commit] = edits.fingerprint(self._source(commit))
         return self._fingerprints[commit]
+
+    def tried(self, parent: str) -> dict[str, int]:
+        """What is not to be tried again on the train.py of a commit: the fingerprint of each change, and its experiment."""
+        here = self.fingerprint(parent)
+        return schedule.tried(
+            self.state, {e.parent for e in self.state.experiments.values() if self.fingerprint(e.parent) == here}
+        )
 
     def attempt_folder(self, number: int | None) -> Path:
         """Where the files of an experiment lie; the baseline and re-measurements of the best lie under 00000."""
@@ -111,31 +130,33 @@ class Laboratory:
         except UsageError as error:
             if known is None or not self.charter_text:
                 raise
-            problem = f"{error} The last good one is used."
-            self.record(ev.Charter(sha=known.sha, understood=known.understood, limits=known.limits, problem=problem))
+            problem = f"{error} The last good version is used."
+            self.record(msgspec.structs.replace(known, problem=problem, meta={}))
             return
         sha = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.charter, self.charter_text = charter, text
-        if known is None or known.sha != sha or known.problem:
-            self.record(
-                ev.Charter(
-                    sha=sha,
-                    understood=charter.said(),
-                    limits={
-                        "max_params": charter.max_params,
-                        "max_memory_gb": charter.max_memory_gb,
-                        "off_limits": list(charter.off_limits),
-                    },
-                )
-            )
+        event = ev.Charter(
+            sha=sha,
+            understood=charter.understood(),
+            limits={
+                "max_params": charter.max_params,
+                "max_memory_gb": charter.max_memory_gb,
+                "off_limits": list(charter.off_limits),
+            },
+            proposed=tuple((proposal.line, proposal.sentence) for proposal in charter.proposed),
+            warnings=charter.warnings,
+        )
+        if known is None or _told(known) != _told(event):  # another version may have read it otherwise
+            self.record(event)
 
-    def understood(self, text: str) -> tuple[str, ...]:
-        """What `search` makes of a human's words, beside program.md and what was said before. Limits stand in program.md only."""
+    def answer(self, text: str, *, reason: bool = False) -> str:
+        """Say what `search` makes of a human's words: a hint, or a `reason` for skipping."""
         try:
-            before = "\n\n".join((self.charter_text, *self.state.hints))
-            return heard(text, before, ideas.names(self._present()))
-        except (CharterError, RepositoryError):
-            return ()
+            source, best = self._present(), self.state.best
+            tried = self.tried(best) if best else {}
+            return steering.answer(text, source, self.charter.off_limits, tried, reason=reason)
+        except RepositoryError as error:
+            return f"search could not look at it: {error}"
 
     def _present(self) -> str:
         """The train.py that a proposal would change now."""
@@ -151,12 +172,14 @@ class Laboratory:
         known = self.state.charter
         if known is not None and (words or meta):
             unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
-            understood = self.charter.said(words) if words else (*self.charter.said(), unsaid)
-            self.record(
-                ev.Charter(sha=known.sha, understood=understood, limits=known.limits, problem=known.problem, meta=meta)
-            )
+            understood = self.charter.understood(words) if words else (*self.charter.understood(), unsaid)
+            self.record(msgspec.structs.replace(known, understood=understood, meta=meta))
 
     # -- commits --------------------------------------------------------------------------------------------------
+
+    def merge(self, base: str, ours: str, theirs: str) -> str | None:
+        """Three-way merge of three texts of train.py; None when both changed the same lines."""
+        return self.repo.merge(base, ours, theirs, self.folder)
 
     def fit(self, source: str, knob_values: dict[str, Any], parent: str) -> None:
         """Commit the train.py that the run starts from, with the profile's knobs set."""
@@ -243,13 +266,13 @@ class Laboratory:
         """Re-apply an experiment's change to the present best, or record that it no longer applies."""
         best, number = self.state.best, experiment.number
         old, new = self._source(experiment.parent), self._source(best)
-        merged = self.repo.merge(old, new, self._source(experiment.commit))
+        merged = self.merge(old, new, self._source(experiment.commit))
         try:
             if merged is None:
                 raise edits.EditError("the best changed the same lines")
             edits.gate(new, merged, off_limits=self.charter.off_limits)
-            if same := schedule.repeated(self.state, number, best, edits.fingerprint(merged)):
-                raise edits.EditError(f"on the new best it is the very change of experiment {same.number}")
+            if (same := self.tried(best).get(edits.fingerprint(merged), number)) != number:
+                raise edits.EditError(f"on the new best it is the very change of experiment {same}")
         except edits.EditError as error:
             reason = f"its parent was overtaken and the change no longer applies: {error}"
             self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
@@ -452,7 +475,8 @@ class Laboratory:
 
     def sync_refs(self) -> None:
         """Make all refs match the journal: after a crash between the two, and only then, they differ."""
-        for words in self.repo.reconcile(self.name, wanted_refs(self.repo, self.state, self.name)):
+        wanted = wanted_refs(self.repo, self.state, self.name)
+        for words in self.repo.reconcile(self.name, wanted, self.state.known):
             self.record(ev.Notice(text=words))
 
     def point_best(self) -> None:
@@ -468,11 +492,9 @@ class Laboratory:
     def _point(self, ref: str, commit: str) -> None:
         """Refs follow the journal, which has the fact by now: what fails here is mended by `sync_refs` at the next start."""
         try:
-            if not self.repo.set_ref(ref, commit):
-                where = f"{commit[:7]} is kept under refs/autoresearch/{self.name}"
-                self.record(
-                    ev.Notice(text=f"{ref} is checked out in your work tree and was left where it is; {where}.")
-                )
+            if why := self.repo.set_ref(ref, commit, self.state.known):
+                where = f"{commit[:7]} is kept under refs/autoresearch"
+                self.record(ev.Notice(text=f"{ref} {why}. It was left where it is; {where}."))
         except RepositoryError as error:
             self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 
@@ -480,6 +502,30 @@ class Laboratory:
         """Rewrite results.tsv and notebook.md; a full disk is no reason to stop, the journal has it all."""
         with contextlib.suppress(OSError):
             publish(self.folder, self.state, self.sigma)
+
+
+def record_end(record: Journal, state: State, error: BaseException) -> None:
+    """Write down that the loop ends by this error, unless it has said why it ends. What cannot be written is left."""
+    if state.config is not None and state.stopped is None:
+        with contextlib.suppress(JournalError):
+            state.apply(record.append(ev.Stopped(reason=_why(error))))
+
+
+def _why(error: BaseException) -> str:
+    """What ended a loop, in one line."""
+    if isinstance(error, Expected):
+        return " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by Ctrl-C"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    words = " ".join(str(error).split())
+    return f"an error in AutoResearch itself: {type(error).__name__}{f': {words}' if words else ''}{where}"
+
+
+def _told(event: ev.Charter) -> tuple[object, ...]:
+    """What a human was told of a program.md, but for a model's own words."""
+    return event.sha, event.problem, event.limits, event.proposed, event.warnings
 
 
 def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from core import commands, human, schedule
+from core import commands, hints, human, schedule
 from core import events as ev
 from core.agents.base import AgentFailed, Exhausted, listen, members
-from core.executor import Executor, ExecutorFailed
+from core.executor import DataUnusable, Executor, ExecutorFailed
 from core.frozen import Changed
 from core.journal import JournalError
 from core.laboratory import Laboratory
@@ -33,7 +34,7 @@ LONGEST_HOLD_S = 1800.0  # a countdown that was stopped runs again after so long
 UNANSWERED = 3  # approvals by time-out in a row after which the gate turns to auto
 LOAD = 3  # proposals for one loading of a model that shares the GPU
 REFUSED = 3  # proposals in a row that are never trained, after which the agent is asked more rarely
-UNHEARD = "search understands nothing of it: it knows topics (avoid the optimizer, focus on heads) and names (try WIDTH, do not touch DEPTH)"
+HINT_CHARACTERS = 4000
 
 
 @dataclass
@@ -104,6 +105,7 @@ class Loop:
         try:
             while True:
                 self._tick()
+                await self._listen()
                 self._unless_held(self._judge)
                 if self._over():
                     break
@@ -186,6 +188,17 @@ class Loop:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), TICK_S)
         self._wake.clear()
+
+    async def _listen(self) -> None:
+        """See to it that commands can arrive, also after somebody has removed the socket."""
+        before = self._server.problem
+        await self._server.keep()
+        if self._server.problem and not before:
+            self.lab.record(ev.Notice(text=self._unheard(self._server.problem)))
+
+    @staticmethod
+    def _unheard(problem: str) -> str:
+        return f"No command can reach this loop ({problem}). It goes on; `kill {os.getpid()}` ends it in good order."
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -356,7 +369,7 @@ class Loop:
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
             await self._run_job(slot, work, self.lab.launch(work, slot.index))
-        except (JournalError, Changed) as error:
+        except (JournalError, Changed, DataUnusable) as error:
             self._failed = error
         except RepositoryError as error:
             self._hold(str(error), "job")
@@ -435,8 +448,9 @@ class Loop:
                 self.lab.record(ev.Resumed())
                 return True, "going on"
             case commands.Tell():
-                self.lab.record(ev.Hint(text=command.text))
-                return True, self._read_by(command.text) or UNHEARD
+                return self._told(command.text)
+            case commands.TakeBack():
+                return self._taken_back(command.number)
             case commands.SetGate():
                 self.lab.record(ev.Gate(mode=command.mode, by="human"))
                 return (
@@ -470,13 +484,30 @@ class Loop:
             self.waiting.holders.discard(who)
         self._wake.set()
 
-    def _read_by(self, text: str) -> str:
-        """What becomes of a human's words: a language model reads them, `search` knows some only."""
-        if self.proposer.agent.name != "search":
-            return "the agent reads it with its next proposal"
-        if found := self.lab.understood(text):
-            return f"search understands: {'; '.join(found)}"
-        return ""
+    def _told(self, text: str) -> tuple[bool, str]:
+        """Take in a hint."""
+        if not text.strip() or len(text) > HINT_CHARACTERS:
+            return False, f"A hint has 1 to {HINT_CHARACTERS} characters. Nothing was recorded."
+        self.lab.record(ev.Hint(text=text))
+        return True, f"hint {len(self.lab.state.said)}: {self._read_by(text)}"
+
+    def _taken_back(self, number: int) -> tuple[bool, str]:
+        said = self.lab.state.said
+        if not 1 <= number <= len(said):
+            return False, f"There is no hint {number}. {hints.counted(said)} Nothing was changed."
+        if said[number - 1].taken_back:
+            return False, f"Hint {number} was taken back before. Nothing was changed."
+        self.lab.record(ev.TakenBack(number=number))
+        return True, f"hint {number} is taken back; no agent sees it from now on"
+
+    def _read_by(self, text: str, *, reason: bool = False) -> str:
+        """What becomes of a human's words: a language model reads them, `search` acts on some only."""
+        agent = self.proposer.agent
+        if agent.name == "search":
+            return self.lab.answer(text, reason=reason)
+        turns = agent.name.split(",")  # of several agents; a stand-in is not named
+        also = f"; {self.lab.answer(text, reason=reason)}" if "search" in turns else ""
+        return f"the agent reads it with its next proposal{also}"
 
     def _answered(
         self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold
@@ -492,8 +523,10 @@ class Loop:
                         number=command.number, verdict=Verdict.SKIPPED, reason=command.reason, finding="", by="human"
                     )
                 )
-                heard = self._read_by(command.reason) if command.reason else ""
-                return True, f"skipped #{command.number}{'; ' + heard if heard else ''}"
+                if not command.reason.strip():
+                    return True, f"skipped #{command.number}"
+                heard = self._read_by(command.reason, reason=True)
+                return True, f"skipped #{command.number}, hint {len(self.lab.state.said)}: {heard}"
             case commands.Revise():
                 return True, human.revise(self.lab, command.number, command.source, command.hypothesis)
             case commands.Hold():

@@ -42,6 +42,11 @@ class Verdict(StrEnum):
         return self not in _UNTRIED
 
     @property
+    def may_repeat(self) -> bool:
+        """Whether the same change may come again: nothing was learnt about it, and nobody turned it down."""
+        return self in _MAY_REPEAT
+
+    @property
     def words(self) -> str:
         """What a person reads."""
         return {Verdict.INVALID: "broke a rule", Verdict.TIMEOUT: "out of time"}.get(self, self.value)
@@ -56,7 +61,8 @@ class Verdict(StrEnum):
 
 _KEPT = frozenset({Verdict.KEEP, Verdict.SIMPLIFICATION})
 _FAILED = frozenset({Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID})
-_UNTRIED = frozenset({Verdict.SKIPPED, Verdict.INTERRUPTED, Verdict.CONFLICT, Verdict.DISTURBED})
+_MAY_REPEAT = frozenset({Verdict.INTERRUPTED, Verdict.CONFLICT, Verdict.DISTURBED})
+_UNTRIED = _MAY_REPEAT | {Verdict.SKIPPED}
 
 
 class CrashClass(StrEnum):

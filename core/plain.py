@@ -1,7 +1,8 @@
-"""Text from agents and trainers, made harmless for a terminal: no escape sequence, no invisible direction mark. Pure."""
+"""Plain text: made harmless for a terminal (no escape sequence, no invisible direction mark), and split into lines. Pure."""
 
 from __future__ import annotations
 
+import io
 import unicodedata
 
 
@@ -19,3 +20,11 @@ def clean_lines(text: str, limit: int = 100_000) -> str:
     """The same for text of several lines; indentation stays."""
     kept = text[:limit].expandtabs(4)
     return "".join(c for c in kept if c == "\n" or unicodedata.category(c)[0] != "C")
+
+
+def lines_of(source: str) -> list[str]:
+    """The lines of a Python source, with their ends, as Python and git count them.
+
+    `str.splitlines` also breaks at form feeds and at some Unicode separators, which shifts every line number behind one.
+    """
+    return io.StringIO(source, newline="").readlines()

@@ -1,22 +1,34 @@
-"""Where things are: the source tree, its logs, the runs in them, the prepared data, the device."""
+"""Where things are: the source tree, its logs, the runs in them, the device."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from core import journal
 from core.errors import Expected
 
+MONTHS = (
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "may",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct",
+    "nov",
+    "dec",
+)  # whatever the locale says
 RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 LONGEST_NAME = 100  # a folder and parts of refs are called so, with room for more
 
@@ -51,14 +63,29 @@ class Project:
         return self.logs / name
 
     def runs(self) -> list[Path]:
-        """All runs, the most recently written first."""
+        """All runs: those at work first, and then the others, each in the order of their last start, latest first.
+
+        This order is the one rule by which every command chooses a run when none is named.
+        """
         if not self.logs.is_dir():
             return []
         found = [path.parent for path in self.logs.glob(f"*/{journal.NAME}")]
-        return sorted(found, key=lambda folder: (folder / journal.NAME).stat().st_mtime, reverse=True)
+        return sorted(
+            found,
+            key=lambda folder: (journal.alive(folder) is not None, journal.last_start(folder), folder.name),
+            reverse=True,
+        )
+
+    def at_work(self) -> list[Path]:
+        """The runs that have a loop now, the one started last first."""
+        return [folder for folder in self.runs() if journal.alive(folder) is not None]
+
+    def next_turn(self) -> int:
+        """The turn of a start that is made now: one more than of any before it in these logs."""
+        return 1 + max((journal.last_start(path.parent)[0] for path in self.logs.glob(f"*/{journal.NAME}")), default=0)
 
     def pick(self, name: str | None) -> Path:
-        """The run of that name, or the latest. Raises UsageError when there is none."""
+        """The run of that name; without a name the one at work, else the one started last. Raises UsageError when there is none."""
         if name is not None:
             folder = self.run(name)
             if not (folder / journal.NAME).exists():
@@ -70,11 +97,11 @@ class Project:
             raise UsageError(f"There is no run in {self.logs} yet. `make run` starts one.")
         return runs[0]
 
-    def new_name(self) -> str:
-        """A free name by today's date: nov23, nov23-2, ..."""
-        base = time.strftime("%b%d").lower()
+    def new_name(self, taken: Callable[[str], object]) -> str:
+        """A free name by today's date: nov23, nov23-2, ... `taken` tells whether a name is in use in git."""
+        base = f"{MONTHS[time.localtime().tm_mon - 1]}{time.localtime().tm_mday:02d}"
         name, count = base, 1
-        while (self.logs / name).exists():
+        while os.path.lexists(self.logs / name) or taken(name):
             count += 1
             name = f"{base}-{count}"
         return name
@@ -99,31 +126,6 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
 def _real(path: Path) -> Path:
     """Without links. Unlike Path.resolve, a loop of links is no error here: whoever uses the path says what is wrong with it."""
     return Path(os.path.realpath(path))
-
-
-def data_root() -> Path:
-    """Where prepared data lives: AUTORESEARCH_DATA, else the user's cache folder."""
-    named = os.environ.get("AUTORESEARCH_DATA")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("autoresearch"))
-
-
-def data_folder(dataset: str, vocab_size: int) -> Path:
-    """The folder that `prepare.py` writes for a dataset; `text:PATH` is named by its path."""
-    return data_root() / f"{data_name(dataset)}-v{vocab_size}"
-
-
-def data_name(dataset: str) -> str:
-    """A folder name for a dataset."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", dataset).strip("_")
-
-
-def manifest(folder: Path) -> dict[str, object] | None:
-    """The manifest of a prepared dataset, or None when there is none that can be read."""
-    try:
-        content = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and "fingerprint" in content else None
 
 
 def torch_build() -> str:

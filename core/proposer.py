@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 
 from core import diagnosis, edits, ideas
 from core import events as ev
-from core.agents.base import Agent, AgentFailed, Context, Past, Understood, checked
+from core.agents.base import Agent, AgentFailed, Context, Past, Said, Understood, checked
 from core.diagnosis import Training
+from core.findings import SKIPPED
 from core.laboratory import OF_ITS_OWN, Laboratory
 from core.model import CrashClass, Proposal, Verdict
 from core.state import AND_HUMAN, Experiment, State
@@ -53,7 +55,7 @@ class Proposer:
                 candidate = realise(source, proposal)
                 idea = ideas.touched(source, candidate)
                 edits.gate(source, candidate, off_limits=lab.charter.off_limits)
-                self._check_new(lab.state, edits.fingerprint(source), edits.fingerprint(candidate))
+                self._check_new(lab, parent, candidate)
                 break
             except edits.EditError as error:
                 rejections.append(str(error))
@@ -83,8 +85,8 @@ class Proposer:
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
         lab.restated(found.words, found.meta)
 
-    def _check_new(self, state: State, parent: str, fingerprint: str) -> None:
-        number = state.fingerprints.get((state.best, fingerprint))
+    def _check_new(self, lab: Laboratory, parent: str, candidate: str) -> None:
+        number = lab.tried(parent).get(edits.fingerprint(candidate))
         if number is not None and not getattr(self.agent, "repeats", False):
             raise edits.EditError(f"This very change was tried before on the same train.py, as experiment {number}.")
 
@@ -103,7 +105,12 @@ class Proposer:
             params=state.params,
             past=self._record(lab),
             hints=tuple(state.hints),
-            pending=tuple(fingerprint for parent, fingerprint in state.fingerprints if parent == state.best),
+            tried=lab.tried(state.best),
+            said=tuple(
+                Said(number=said.number, text=said.text, skipped=said.skipped)
+                for said in state.said
+                if not said.taken_back
+            ),
             proposed=Counter(e.agent.removesuffix(AND_HUMAN) for e in state.experiments.values() if e.again is None),
             rejections=rejections,
         )
@@ -140,7 +147,10 @@ def realise(source: str, proposal: Proposal) -> str:
 def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
     assert e.verdict is not None
     notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
-    meta = {name: notes[name] for name in ("step",) if name in notes} if e.revised else dict(notes)
+    meta: dict[str, Any] = (
+        {name: notes[name] for name in ("step", "said") if name in notes} if e.revised else dict(notes)
+    )
+    forgotten = any(said.skipped == e.number and said.taken_back for said in lab.state.said)
     return Past(
         number=e.number,
         parent=lab.fingerprint(e.parent),
@@ -150,7 +160,7 @@ def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> 
         crash=e.crash,
         val_bpb=e.val_bpb,
         gain=e.gain,
-        finding=e.finding,
+        finding=SKIPPED if forgotten else e.finding,
         idea=idea,
         facts=facts,
     )

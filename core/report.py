@@ -15,6 +15,7 @@ from core.state import RERUN_TRIES, Experiment, State
 
 APPROVAL = {"ask": "asks you", "auto": "unattended"}
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
+PASTE = "To have it enforced, put the line into the front matter, between two lines --- at the top of program.md"
 DOING = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
 
 
@@ -37,7 +38,9 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Charter(problem=problem) if problem:
             return f"program.md: {problem}"
         case ev.Charter():
-            return f"program.md: {'; '.join(event.understood) or 'read'}"
+            proposals = "; ".join(proposal(line, sentence) for line, sentence in event.proposed)
+            found = "; ".join((*event.warnings, *event.understood)) or "read"
+            return f"program.md: {found}{f'; {proposals}. {PASTE}' if proposals else ''}"
         case ev.Fit():
             knobs = ", ".join(f"{name} = {value}" for name, value in event.knobs.items())
             return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
@@ -78,7 +81,9 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Gate():
             return f"approval: {APPROVAL.get(event.mode, event.mode)} from now on{' (' + event.by + ')' if event.by else ''}"
         case ev.Hint():
-            return f"hint for the agent: {_one_line(event.text)}"
+            return f"hint {len(state.said)} for the agent: {_one_line(event.text)}"
+        case ev.TakenBack():
+            return f"hint {event.number} is taken back"
         case ev.Notice():
             return event.text
         case ev.Reported():
@@ -89,6 +94,11 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Stopped():
             return f"stopped: {event.reason}"
     return None
+
+
+def proposal(line: str, sentence: str) -> str:
+    """A limit that program.md seems to ask for: nothing enforces it."""
+    return f"proposed, not enforced: {line} (from “{_one_line(sentence, 120)}”)"
 
 
 def _instead(meta: dict[str, Any]) -> str:
@@ -228,6 +238,9 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "agents": [score.facts for score in scores],
         "warnings": warnings,
         "understood": list(understood(state)),
+        "proposed": [list(proposal) for proposal in state.charter.proposed] if state.charter else [],
+        "charter_warnings": list(state.charter.warnings) if state.charter else [],
+        "hints": [said.text for said in state.said if not said.taken_back],
         "charter_problem": state.charter.problem if state.charter else "",
         "live": live,
     }
@@ -319,8 +332,10 @@ def status(found: dict[str, Any]) -> str:
         noise = "  within noise" if e["within_noise"] else ""
         lines.append(f"  #{e['number']:<4} {e['outcome']:<{wide}} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
-    if said := "; ".join(filter(None, [found["charter_problem"], *found["understood"]])):
+    if said := "; ".join(filter(None, [found["charter_problem"], *found["charter_warnings"], *found["understood"]])):
         lines.append(f"  program.md: {_one_line(said, 1000)}")
+    lines += [f"  {proposal(line, sentence)}" for line, sentence in found["proposed"]]
+    lines += [f"  {PASTE}."] if found["proposed"] else []
     if found["banner"]:
         lines.append(f"  note: {found['banner']}")
     if found["unprotected"]:

@@ -6,14 +6,15 @@ No checkout, index, work tree, hook or signature is touched or used; `apply_home
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ TRAIN, PROGRAM = "nanochat/train.py", "program.md"
 NAME, EMAIL = "AutoResearch", "autoresearch@localhost"
 RUN = re.compile(r"[a-z0-9-]+")
 OURS = "refs/autoresearch"
-SAVED = f"{OURS}/_before"  # no run can be called this
+SAVED, OWNERS = f"{OURS}/_before", f"{OURS}/_owner"  # no run can be called this
+BRANCHES = "refs/heads/autoresearch"
 STALE_LOCK_S = 2.0  # git holds the lock of a ref for milliseconds
 QUIET = (
     "core.hooksPath=/dev/null",
@@ -40,6 +42,19 @@ QUIET = (
 
 class RepositoryError(Expected):
     """Git could not do what was needed; the message is a sentence for a human."""
+
+
+class NameTaken(RepositoryError):
+    """A run cannot have this name: in git it is somebody else's."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Which run the refs of a name belong to, as it is recorded in git."""
+
+    id: str
+    branch: str
+    folder: str  # where its logs were when it began
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,7 @@ class Repository:
         self._repo = repo
         self._root = root
         self._prefix = prefix  # the source tree's folder inside the repository, "" at its top
+        self._owners: dict[str, Owner] = {}  # those that were looked up; an owner never changes
         self._store = Path(repo.common_dir)  # objects and refs; of a linked worktree: its main repository's
         self._who = {
             "GIT_AUTHOR_NAME": NAME, "GIT_AUTHOR_EMAIL": EMAIL, "GIT_COMMITTER_NAME": NAME, "GIT_COMMITTER_EMAIL": EMAIL,
@@ -65,7 +81,23 @@ class Repository:
 
     @classmethod
     def open(cls, root: Path, private: Path) -> Repository:
-        """The repository around `root`; where there is none, a bare one in `private`. Raises RepositoryError.
+        """The repository around `root`; where there is none, a bare one in `private`, made where need be. Raises RepositoryError."""
+        found = cls.find(root, private)
+        if found is not None:
+            return found
+        from git import Repo
+        from git.exc import GitError
+
+        try:
+            return cls(Repo.init(private, bare=True, expand_vars=False), Path(os.path.realpath(root)), "")
+        except (GitError, OSError, ValueError) as error:
+            raise RepositoryError(
+                f"Git cannot be used in {root} ({_line(str(error))}). Nothing was changed."
+            ) from error
+
+    @classmethod
+    def find(cls, root: Path, private: Path) -> Repository | None:
+        """The repository that `open` would give, or None where it would make one. Raises RepositoryError; writes nothing.
 
         A repository that merely lies around the source tree without holding it (a home directory kept in git) is not used.
         """
@@ -91,9 +123,7 @@ class Repository:
                     f"{root / '.git'} is no repository that git can use. Nothing was started. `git -C {root} status` says what "
                     f"is wrong; without a .git a private repository in logs/ is used."
                 )
-            there = (private / "HEAD").exists()
-            repo = Repo(private, expand_vars=False) if there else Repo.init(private, bare=True, expand_vars=False)
-            return cls(repo, root, "")
+            return cls(Repo(private, expand_vars=False), root, "") if (private / "HEAD").exists() else None
         except (GitError, OSError, ValueError) as error:
             raise RepositoryError(
                 f"Git cannot be used in {root} ({_line(str(error))}). Nothing was changed."
@@ -186,16 +216,22 @@ class Repository:
         # --missing: a partial clone need not fetch the other files to name them
         return self._git("mktree", "-z", "--missing", data="".join(f"{entry}\0" for entry in entries).encode()).strip()
 
-    def merge(self, base: str, ours: str, theirs: str) -> str | None:
-        """Three-way merge of three texts; None when both changed the same lines."""
-        with tempfile.TemporaryDirectory() as folder:
-            names = []
-            for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
-                path = Path(folder) / name
-                path.write_bytes(text.encode("utf-8"))
-                names.append(str(path))
-            status, out, _ = self._run("merge-file", "-p", *names)
-            return out.decode("utf-8") if status == 0 else None
+    def merge(self, base: str, ours: str, theirs: str, scratch: Path) -> str | None:
+        """Three-way merge of three texts; None when both changed the same lines. For a moment it needs files in `scratch`."""
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".merge-", dir=scratch, ignore_cleanup_errors=True) as folder:
+                names = []
+                for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
+                    path = Path(folder) / name
+                    path.write_bytes(text.encode("utf-8"))
+                    names.append(str(path))
+                status, out, _ = self._run("merge-file", "-p", *names)
+        except OSError as error:
+            raise RepositoryError(
+                f"Two changes to train.py cannot be merged, since {scratch} cannot be written ({error.strerror}). Nothing was lost."
+            ) from error
+        return out.decode("utf-8") if status == 0 else None
 
     def diff(self, old: str, new: str) -> str:
         """The change to train.py between two commits, as a patch that `git apply` takes at the repository's top."""
@@ -220,10 +256,78 @@ class Repository:
         return f"{OURS}/{_checked(run)}/{name}"
 
     def branch(self, run: str) -> str:
-        """The run's branch; with a dash where a branch called autoresearch is, or was, in the way."""
-        dashed = f"refs/heads/autoresearch-{_checked(run)}"
-        found = self._refs("refs/heads/autoresearch", dashed)
-        return dashed if "refs/heads/autoresearch" in found or dashed in found else f"refs/heads/autoresearch/{run}"
+        """The run's branch, as its owner's record says.
+
+        Without a record, as versions before left a run: with a dash where a branch called autoresearch is, or was, in the way.
+        """
+        if (owner := self.owner(run)) is not None:
+            return owner.branch
+        dashed = f"{BRANCHES}-{run}"
+        return dashed if dashed in self._refs(dashed) else self._fresh_branch(run)
+
+    def _fresh_branch(self, run: str) -> str:
+        """The branch for a run that has none yet."""
+        blocked = any(name.casefold() == BRANCHES for name in self._refs("refs/heads"))
+        return f"{BRANCHES}{'-' if blocked else '/'}{run}"
+
+    def owner(self, run: str) -> Owner | None:
+        """Which run the refs of this name belong to; None where no record says."""
+        if _checked(run) not in self._owners:
+            status, out, _ = self._run("cat-file", "blob", f"{OWNERS}/{run}")
+            try:
+                found = json.loads(out) if status == 0 else {}
+                self._owners[run] = Owner(str(found["id"]), _own(str(found["branch"])), str(found["folder"]))
+            except (ValueError, KeyError, TypeError, RepositoryError):
+                return None
+        return self._owners[run]
+
+    def taken(self, run: str) -> str:
+        """Why git has no room for a new run of this name, as a clause; '' where it is free.
+
+        Upper and lower case count as the same, as on file systems that do not tell them apart.
+        """
+        if (owner := self.owner(run)) is not None:
+            return f"it is the name of the run in {owner.folder}"
+        mine = (f"{OURS}/{run}", f"{OWNERS}/{run}", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
+        for name in self._refs("refs/heads", OURS):
+            if name.casefold().startswith(tuple(f"{ref}/" for ref in mine)) or name.casefold() in mine:
+                return f"{name} is there already"
+        return ""
+
+    def claim(self, run: str, owner: str, folder: Path, known: Collection[str] = ()) -> None:
+        """Record that the refs of this name belong to the run with the id `owner`. Of several at once one gets it.
+
+        Args:
+            folder: where its logs are, for messages.
+            known: commits of a run that was begun by a version without such records; refs that point at one are its own.
+
+        Raises NameTaken where the name is another run's, or refs of that name are there that the run does not know.
+        """
+        found = self.owner(run)
+        if found is None:
+            found = self._record_owner(run, owner, folder, set(known))
+        if found.id != owner:
+            raise NameTaken(f"The name {run} is taken in git: it is that of the run in {found.folder}.")
+
+    def _record_owner(self, run: str, owner: str, folder: Path, known: set[str]) -> Owner:
+        """Write the record, unless another was faster: then that one's is returned."""
+        refs = self._refs(f"{OURS}/{run}/", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
+        attempts = {commit for name, commit in refs.items() if name.startswith(OURS)}
+        begun = bool(known) and (not attempts or not known.isdisjoint(attempts))
+        if not begun and (why := self.taken(run)):
+            raise NameTaken(f"The name {run} is taken in git: {why}.")
+        own = [name for name, commit in refs.items() if not name.startswith(OURS) and commit in known]
+        made = Owner(owner, own[0] if own else self._fresh_branch(run), str(folder))
+        blob = self._git("hash-object", "-w", "--stdin", data=json.dumps(asdict(made)).encode()).strip()
+        ref = f"{OWNERS}/{run}"
+        try:
+            self._update("update-ref", "--no-deref", ref, blob, "", ref=ref)
+        except RepositoryError:
+            if (other := self.owner(run)) is None:
+                raise
+            return other
+        self._owners[run] = made
+        return made
 
     def refs(self, run: str) -> dict[str, str]:
         """Every ref of a run, its branch included, with the commit it points at."""
@@ -252,27 +356,30 @@ class Repository:
         listing = self._git("for-each-ref", "--format=%(refname) %(objectname)", *patterns)
         return dict(line.split(" ", 1) for line in listing.splitlines())
 
-    def set_ref(self, name: str, new: str, old: str | None = None) -> bool:
-        """Point a ref of our own at a commit, in one step; True when it does.
+    def set_ref(self, name: str, new: str, known: Collection[str] = ()) -> str:
+        """Point a ref of our own at a commit, in one step. Returns why it was left alone, as a clause; '' when it points there.
 
-        With `old` (empty: there must be none) another writer who was faster makes this a RepositoryError. Without it, a
-        commit that would become unreachable is kept under refs/autoresearch/_before. A branch that the user has checked
-        out somewhere is left alone, since moving it would change what their work tree is compared with: False.
+        It is left alone where it points at a commit that is not `known`, since that is somebody else's work, and where it
+        is a branch that the user has checked out somewhere, since moving it would change what their work tree is compared
+        with. Commits that would become unreachable, by that or by the move, are kept under refs/autoresearch/_before.
+
+        Raises RepositoryError, also where another writer was faster.
         """
-        _own(name)
-        if name.startswith("refs/heads/") and name in self._checked_out():
-            return False
-        if old is None:
-            old = self._refs(name).get(name, "")
-            if old == new:
-                return True
-            self._save(name, old, new)
+        old = self._refs(_own(name)).get(name, "")
+        if old == new:
+            return ""
+        why = ""
+        if old and old not in known:
+            why = f"points at {old[:7]}, which this run did not make"
+        elif name.startswith("refs/heads/") and name in self._checked_out():
+            why = "is checked out in your work tree"
+        if why:
+            if name.startswith(OURS):  # the commits of a branch have refs of their own beside it
+                self._save(name, new, "")
+            return why
+        self._save(name, old, new)
         self._update("update-ref", "--no-deref", "--create-reflog", name, new, old, ref=name)
-        return True
-
-    def delete_ref(self, name: str, old: str | None = None) -> None:
-        """Remove a ref of our own; with `old`, only while it still points there."""
-        self._update("update-ref", "--no-deref", "-d", _own(name), *([old] if old else []), ref=name)
+        return ""
 
     def _update(self, *command: str, ref: str) -> None:
         try:
@@ -283,7 +390,7 @@ class Repository:
             self._git(*command)
 
     def _save(self, name: str, old: str, new: str) -> str | None:
-        """Keep a commit reachable that `name` is about to leave, unless `new` descends from it."""
+        """Keep a commit reachable that `name` leaves or cannot have, unless `new` descends from it."""
         if not old or (new and self._run("merge-base", "--is-ancestor", old, new)[0] == 0):
             return None
         saved = f"{SAVED}/{name.removeprefix('refs/').removeprefix('autoresearch/')}/{old[:12]}"
@@ -295,44 +402,43 @@ class Repository:
         return {line.removeprefix("branch ") for line in listing.splitlines() if line.startswith("branch ")}
 
     @staticmethod
-    def _unlock(lock: Path) -> bool:
-        """Remove a lock that nobody is using: one that stays the same until it is STALE_LOCK_S old."""
-        try:
-            before = lock.stat()
-            time.sleep(min(STALE_LOCK_S, max(0.0, STALE_LOCK_S - (time.time() - before.st_mtime))))
-            now = lock.stat()
-            if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
-                return False
-            lock.unlink()
-        except OSError:
-            return False
-        return True
+    def _unlock(*locks: Path) -> list[Path]:
+        """Remove locks that nobody is using: those that stay the same for STALE_LOCK_S. No clock but our own is trusted."""
+        before = {lock: _identity(lock) for lock in locks}
+        present = [lock for lock, identity in before.items() if identity is not None]
+        if present:
+            time.sleep(STALE_LOCK_S)
+        removed = []
+        for lock in present:
+            if _identity(lock) == before[lock]:
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+                    removed.append(lock)
+        return removed
 
-    def reconcile(self, run: str, wanted: Mapping[str, str]) -> list[str]:
-        """Make the refs of a run match the journal and clear stale locks; what was mended, in words."""
+    def reconcile(self, run: str, wanted: Mapping[str, str], known: Collection[str] = ()) -> list[str]:
+        """Make the refs of a run match the journal and clear stale locks; what was mended, in words.
+
+        `known`: every commit that the run made. What the journal does not know is left as it is.
+        """
         branch, words = self.branch(run), []
         locks = sorted((self._store / OURS / run).rglob("*.lock")) if (self._store / OURS / run).is_dir() else []
-        for lock in (*locks, self._store / f"{branch}.lock"):
-            if self._unlock(lock):
-                words.append(f"a lock that a crash left on {lock.name.removesuffix('.lock')} was removed")
+        for lock in self._unlock(*locks, self._store / f"{branch}.lock"):
+            words.append(f"a lock that a crash left on {lock.name.removesuffix('.lock')} was removed")
         present = self.refs(run)
         for name, commit in wanted.items():
             if present.get(name) == commit:
                 continue
             try:
-                moved = self.set_ref(name, commit)
+                why = self.set_ref(name, commit, known)
             except RepositoryError as error:
                 words.append(f"{name} could not be set: {error}")
                 continue
-            where = f"{name} now points at {commit[:7]}, as the journal says"
-            words.append(where if moved else f"{name} is checked out in your work tree and was left where it is")
-        for name in sorted(present.keys() - wanted.keys()):
-            with contextlib.suppress(RepositoryError):  # tried again at the next start
-                if name in self._checked_out():
-                    continue
-                saved = self._save(name, present[name], "")
-                self.delete_ref(name, present[name])
-                words.append(f"{name} is not in the journal and was removed; its commit stays under {saved}")
+            words.append(
+                f"{name} {why} and was left where it is"
+                if why
+                else f"{name} now points at {commit[:7]}, as the journal says"
+            )
         return words
 
     # -- home -----------------------------------------------------------------------------------------------------
@@ -353,7 +459,7 @@ class Repository:
         if current == plain:
             return Applied(f"There is nothing to do: your {TRAIN} is the best one already.")
         origin = _plain(self.read(base)) if self._has(base, TRAIN) else ""
-        merged = plain if current == origin else self.merge(origin, current, plain)
+        merged = plain if current == origin else self.merge(origin, current, plain, patch.parent)
         text = self._between(current, merged) if merged is not None else self.diff(base, best)
         clash = merged is None
         if self._repo.bare or not self._repo.working_tree_dir:
@@ -407,6 +513,15 @@ class Repository:
         elif clash:
             how = f"It changes lines that you changed too: commit your {TRAIN} if it is not, then `git apply --3way {patch}` merges and marks them."
         return Applied(f"{why}, so nothing of yours was touched; a patch was written instead. {how}", patch=patch)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What differs between a file and a later one of that name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _replace(path: Path, content: bytes) -> None:

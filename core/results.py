@@ -92,7 +92,7 @@ def tsv(rows: Iterable[Row]) -> str:
             (
                 row.commit[:7],
                 row.score,
-                f"{row.memory / 1e9:.1f}",
+                f"{row.memory / 2**30:.1f}",  # as autoresearch has it: MiB / 1024
                 row.status,
                 _cell(row.hypothesis),
                 row.kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +19,7 @@ Role = Literal["baseline", "candidate", "confirm", "best", "rerun"]
 REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
 MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
 DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
-UNTRIED = (Verdict.INTERRUPTED, Verdict.DISTURBED, Verdict.CONFLICT)  # verdicts after which a change may come again
+CUT_SHORT = 3  # experiments on one change without a verdict on it; each is up to DISTURBED_TRIES trainings
 PATIENCE = 3  # tries of a baseline or best on a disturbed machine
 
 
@@ -121,12 +122,31 @@ def unchecked(state: State) -> Iterator[Experiment]:
             yield experiment
 
 
-def repeated(state: State, number: int, parent: str, fingerprint: str) -> Experiment | None:
-    """The experiment that tried this very change on this parent, or is about to; None where none says anything about it."""
-    other = state.experiments.get(state.fingerprints.get((parent, fingerprint), number))
-    if other is None or other.number == number or other.verdict in UNTRIED:
-        return None
-    return other
+def tried(state: State, parents: Collection[str]) -> dict[str, int]:
+    """The changes of these parents that are not to be tried again: the fingerprint of each, and its latest experiment.
+
+    A change counts while it waits or runs, once it has a verdict on its idea or its code, and when the human skipped it. A change
+    that was interrupted, disturbed or overtaken may come again, but not for ever. So may one that only broke a rule, if it was
+    never trained or if program.md has changed since: the rules that hold now are checked anyway.
+    """
+    sha = state.charter.sha if state.charter else ""
+    found: dict[str, int] = {}
+    cut_short: Counter[str] = Counter()
+    for experiment in state.experiments.values():
+        if experiment.parent not in parents:
+            continue
+        cut_short[experiment.fingerprint] += experiment.launched
+        if _counts(experiment, sha) or cut_short[experiment.fingerprint] >= CUT_SHORT:
+            found[experiment.fingerprint] = experiment.number
+    return found
+
+
+def _counts(experiment: Experiment, sha: str) -> bool:
+    if experiment.verdict is None or experiment.verdict is Verdict.SKIPPED:
+        return True
+    if experiment.verdict is Verdict.INVALID and experiment.charter != sha:
+        return False
+    return experiment.launched and not experiment.verdict.may_repeat
 
 
 def _nodes(state: State, commit: str) -> int:

@@ -26,11 +26,13 @@ from core.executor import ExecutorFailed, LocalExecutor
 from core.laboratory import Laboratory
 from core.loop import Loop
 from core.model import Limits, RunConfig
-from core.project import Project, UsageError, manifest
+from core.project import Project, UsageError
 from core.proposer import Proposer
 from core.state import State
 from core.terminal import say, tell
+from nanochat.contract.dataset import Found
 
+INTERRUPTED = 128  # exit codes from here on say which signal ended a process
 ATTEND_S = 60.0  # the app that was started along with the loop comes within this, or not at all
 
 
@@ -59,30 +61,34 @@ def run(
     """
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
-    chosen = begin.plan(project, options)
+    chosen, named, why = begin.plan(project, options), options.agent, ""
+    if named is not None:
+        registry.check_settings(named)
     if chosen.new:
         if shown and options.gate is None:  # who sits here is asked; a run that goes on keeps what was set
             options = replace(options, gate="ask")
         if options.agent is None:
-            options = replace(options, agent=default_agent(project, model.context, shown))
+            agent, why = default_agent(project, model.context, shown)
+            options = replace(options, agent=agent)
         chosen = begin.plan(project, options)
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
-    if manifest(Path(chosen.config.data)) is None:
-        _prepare_for(project, chosen.config, options.dataset)
+    if chosen.data is not None and chosen.data.manifest is None:
+        _prepare_for(project, chosen.config, chosen.data, options.dataset)
         chosen = begin.plan(project, options)
     if shown:
         if journal.alive(chosen.folder) is None:
             offer_missing(chosen.config.agent)
-            named = {"--name": chosen.config.name, "--agent": options.agent, "--gate": options.gate}
-            terminal.background(chosen.folder, terminal.options({**again, **named}))
+            # The loop in the background chooses an agent too, and records why.
+            chosen = _start_behind(project, chosen, {**again, "--agent": named, "--gate": options.gate})
         terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, print_event)
     try:
-        for words in (chosen.said, "" if chosen.new else begin.changed(project, lab)):
-            if words:
-                lab.record(ev.Notice(text=words))
-        _work(lab, maker(), chosen.config, limits, attended)
+        with lab.recording_end():
+            for words in (why, chosen.said, "" if chosen.new else begin.changed(project, lab)):
+                if words:
+                    lab.record(ev.Notice(text=words))
+            _work(lab, maker(), chosen.config, limits, attended)
     finally:
         lab.journal.close()
         lock.release()
@@ -91,13 +97,26 @@ def run(
     _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch, logs))
 
 
+def _start_behind(project: Project, chosen: begin.Plan, again: Mapping[str, object]) -> begin.Plan:
+    """Start the loop in the background, under another name where somebody else took this one meanwhile."""
+    while True:
+        try:
+            terminal.background(chosen.folder, terminal.options({**again, "--name": chosen.config.name}))
+            return chosen
+        except UsageError:
+            other = begin.overtaken(project, chosen)
+            if other is None:
+                raise
+            chosen = other
+
+
 def final(project: Project, name: str | None) -> None:
     """Train the start and the best of a run once more and print what the test split says. Raises Expected."""
     from core.final import report as measured
 
     options = Options(name=project.pick(name).name)
     chosen = begin.plan(project, options)
-    lab, lock = begin.open_run(project, chosen, options, print_event)
+    lab, lock = begin.open_run(project, chosen, options, print_event, loop=False)
     executor = LocalExecutor(
         lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", 0, compiles=_compiles(lab)
     )
@@ -119,13 +138,13 @@ def final(project: Project, name: str | None) -> None:
         lock.release()
 
 
-def default_agent(project: Project, context: int | None, attended: bool) -> str:
-    """The agent where none is named; where somebody sits and Ollama has no model, one is offered."""
+def default_agent(project: Project, context: int | None, attended: bool) -> tuple[str, str]:
+    """The agent where none is named, and why; where somebody sits and Ollama has no model, one is offered."""
     from core.agents import pulling, reach
 
     if attended:
         pulling.offer_first()
-    return reach.default(tell, reach.tokens(project, context))
+    return reach.default(reach.tokens(project, context))
 
 
 def offer_missing(spec: str) -> None:
@@ -136,8 +155,16 @@ def offer_missing(spec: str) -> None:
 
 
 def prepare(project: Project, arguments: Sequence[str]) -> int:
-    """Run prepare.py; its exit code."""
-    return subprocess.run([sys.executable, str(project.root / "prepare.py"), *arguments]).returncode
+    """Run prepare.py; return its exit code. It hears of a signal, cleans up and ends; then this goes on."""
+    process = subprocess.Popen([sys.executable, str(project.root / "prepare.py"), *arguments])
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda n, frame: process.send_signal(n)) for number in numbers}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code  # ended by a signal
 
 
 def print_event(event: ev.AnyEvent, state: State) -> None:
@@ -146,12 +173,17 @@ def print_event(event: ev.AnyEvent, state: State) -> None:
         tell(words)
 
 
-def _prepare_for(project: Project, config: RunConfig, asked: str | None) -> None:
-    """The dataset of a run; the embedded one where another was not asked for and cannot be had."""
-    tell(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
-    vocab = str(config.vocab_size)
-    code = prepare(project, ["--dataset", config.dataset, "--vocab", vocab])
-    if code and asked is None and config.dataset != "python":
+def _prepare_for(project: Project, config: RunConfig, found: Found, asked: str | None) -> None:
+    """The dataset of a new run; the embedded one where another was not asked for and cannot be had."""
+    if not found.stale:  # else prepare.py says what has changed
+        tell(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
+    vocab, options = str(config.vocab_size), found.options
+    chosen = {
+        "--shards": options.shards or None, "--encoding": options.encoding or None,
+        "--errors": "replace" if options.errors == "replace" else None,
+    }  # fmt: skip
+    code = prepare(project, ["--dataset", config.dataset, "--vocab", vocab, *terminal.options(chosen)])
+    if code and code < INTERRUPTED and asked is None and config.dataset != "python":
         tell(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
         code = prepare(project, ["--dataset", "python", "--vocab", vocab])
     if code:
@@ -187,6 +219,7 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
                 gate=config.gate,
                 slots=config.slots,
                 limits={name: value for name, value in asdict(limits).items() if value is not None},
+                turn=lab.project.next_turn(),
             )
         )
         await loop.run()

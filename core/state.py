@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,10 +73,23 @@ def experiment_id(number: int) -> str:
 
 
 @dataclass(slots=True)
+class Said:
+    """What the human told the agents: a hint, or the reason for skipping an experiment. Numbered from 1, in order."""
+
+    number: int
+    text: str
+    skipped: int | None = None  # the experiment that it was the reason for skipping of
+    t: float = 0.0
+    taken_back: bool = False
+
+
+@dataclass(slots=True)
 class State:
     """A run as its journal tells it. Only `apply` changes it."""
 
     config: RunConfig | None = None
+    id: str = ""  # of the run; of a journal without one, a hash of its header
+    known: set[str] = field(default_factory=set)  # every commit that the run made
     experiments: dict[int, Experiment] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
     others: int = 0  # bytes of the GPU that other processes held in the last job
@@ -90,10 +104,9 @@ class State:
     open: dict[int, Experiment] = field(default_factory=dict)  # proposed, without a verdict
     running: dict[str, ev.Launched] = field(default_factory=dict)
     processes: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
-    fingerprints: dict[tuple[str, str], int] = field(default_factory=dict)  # (parent, fingerprint) -> experiment
     reruns: dict[int, int] = field(default_factory=dict)  # wanted by the human -> disturbed tries so far
     aborted: set[int] = field(default_factory=set)  # by the human, and not yet ended
-    hints: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
     charter: ev.Charter | None = None
     restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
     gate: str = "auto"
@@ -153,6 +166,11 @@ class State:
         return sum(scores.values()) / len(scores) if scores else None
 
     @property
+    def hints(self) -> list[str]:
+        """The hints that count: those that were not taken back."""
+        return [said.text for said in self.said if said.skipped is None and not said.taken_back]
+
+    @property
     def commits(self) -> list[str]:
         """The fit commit and then exactly the kept ones: what the run's branch holds."""
         return ([self.fit.commit] if self.fit else []) + [self.experiments[n].commit for n in self.kept]
@@ -191,17 +209,19 @@ class State:
                 self.config = msgspec.convert(event.config, RunConfig)
                 self.gate = self.config.gate
                 self.created_t = event.t
+                self.id = event.id or hashlib.sha256(msgspec.json.encode(event)).hexdigest()[:32]
             case ev.Started():
                 self.started, self.stopped = event, None
                 self.gate = event.gate
                 self.crash_streak = 0
                 self.paused = False
             case ev.Stopped():
-                self.stopped = event
-                if self.started:
+                already, self.stopped = self.stopped, event
+                if self.started and not already:
                     self.seconds_running += event.t - self.started.t
             case ev.Fit():
                 self.fit = event
+                self.known.add(event.commit)
                 self.fits.append(event.commit)
                 self.baseline_failure = None
             case ev.Charter():
@@ -212,7 +232,10 @@ class State:
                 self.refused += 1
                 self.refusals[event.agent] = self.refusals.get(event.agent, 0) + 1
             case ev.Hint():
-                self.hints.append(event.text)
+                self.said.append(Said(len(self.said) + 1, event.text, t=event.t))
+            case ev.TakenBack():
+                if 1 <= event.number <= len(self.said):
+                    self.said[event.number - 1].taken_back = True
             case ev.Paused():
                 self.paused, self.pause_reason = True, event.reason
             case ev.Resumed():
@@ -249,8 +272,8 @@ class State:
             experiment.revised = earlier.revised
             experiment.params, experiment.steps = earlier.params, earlier.steps
             experiment.tokens_per_s, experiment.peak_memory = earlier.tokens_per_s, earlier.peak_memory
+        self.known.add(event.commit)
         self.experiments[event.number] = self.open[event.number] = experiment
-        self.fingerprints[event.parent, event.fingerprint] = event.number
 
     def _revised(self, event: ev.Revised) -> None:
         experiment = self.experiments[event.number]
@@ -260,15 +283,15 @@ class State:
         if not experiment.agent.endswith(AND_HUMAN):  # whatever comes of it is not the agent's alone
             experiment.agent += AND_HUMAN
         experiment.attempts.append(event.commit)
-        self.fingerprints[experiment.parent, event.fingerprint] = event.number
+        self.known.add(event.commit)
 
     def _rebased(self, event: ev.Rebased) -> None:
         experiment = self.experiments[event.number]
         experiment.commit, experiment.parent = event.commit, event.parent
         experiment.attempts.append(event.commit)
+        self.known.add(event.commit)
         experiment.fingerprint, experiment.nodes = event.fingerprint, event.nodes
         experiment.val_bpb, experiment.failure = None, None
-        self.fingerprints[event.parent, event.fingerprint] = event.number
 
     def _measured(self, event: ev.Measured) -> None:
         self.running.pop(event.job, None)
@@ -341,12 +364,15 @@ class State:
         experiment.crash, experiment.gain, experiment.error = event.crash, event.gain, event.error
         experiment.pairs, experiment.sigma, experiment.within_noise = event.pairs, event.sigma, event.within_noise
         experiment.ended_t, experiment.by = event.t, event.by
+        if verdict is Verdict.SKIPPED and before is None and event.reason.strip():
+            self.said.append(Said(len(self.said) + 1, event.reason, event.number, event.t))
         self.open.pop(event.number, None)
         self.aborted.discard(event.number)
         if verdict is not Verdict.INTERRUPTED and before is None:
             self.judged += 1
         self.tried += verdict.tried - (before is not None and before.tried)
         if verdict.kept:
+            self.known.add(event.commit)
             self.scores[event.commit] = self.scores.get(experiment.commit, {})
             if experiment.commit in self.facts:
                 self.facts[event.commit] = self.facts[experiment.commit]

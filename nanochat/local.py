@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from nanochat import data
-from nanochat.prepare import name, root
+from nanochat.contract import dataset as contract
 from nanochat.run import Run
 
 EVAL_BATCH = 8  # windows per question to the model
@@ -33,13 +33,16 @@ class Figures:
 
 
 def find_data(dataset: str) -> data.Prepared:
-    """The prepared dataset of that name, the newest where there are several vocabularies. Raises data.DataError."""
-    manifests = sorted(root().glob(f"{name(dataset)}-v*/manifest.json"), key=lambda path: path.stat().st_mtime)
-    if not manifests:
-        raise data.DataError(
-            f"There is no prepared dataset called {dataset!r} in {root()}. `make prepare ARGS='--dataset {dataset}'` makes it."
+    """The prepared dataset of that name; where there are several, what was prepared last. Raises data.DataError."""
+    source = contract.resolve(dataset)
+    there = contract.prepared(source)
+    found = contract.find(source, there[0][1].vocab_size) if there else None
+    if found is None or found.manifest is None:
+        why = (
+            f"{dataset} has changed since it was prepared ({found.stale})." if found else f"{dataset} is not prepared."
         )
-    return data.load(manifests[-1].parent)
+        raise data.DataError(f"{why} `make prepare ARGS='--dataset {dataset}'` prepares it.")
+    return data.load(found.folder)
 
 
 def train_once(

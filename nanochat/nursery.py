@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional
 
 from nanochat import cuda_driver, landlock, sandbox, scorer, watch
-from nanochat.processes import set_subreaper
+from nanochat.processes import python, set_subreaper
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def _start(job: dict[str, Any], ours: tuple[int, int]) -> int:
     """Fork the scorer of a job, or start it afresh where forking a process that has torch imported is unsafe (macOS)."""
     if not watch.FORKS:
         code = "import json, sys; from nanochat import scorer; scorer.main(json.loads(sys.argv[1]))"
-        return subprocess.Popen([sys.executable, "-c", code, json.dumps(job)], stdin=subprocess.DEVNULL).pid
+        return subprocess.Popen(python(code, json.dumps(job)), stdin=subprocess.DEVNULL).pid
     parent = os.getpid()
     pid = os.fork()
     if pid:

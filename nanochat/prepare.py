@@ -3,137 +3,179 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import itertools
-import json
 import os
-import re
+import secrets
 import shutil
+import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
+import msgspec
 import numpy as np
-import platformdirs
+import tiktoken
+from rich.console import Console
 
-from nanochat import data, datasets
-from nanochat.data import SCHEMA, SPLITS, DataError
+from nanochat import datasets
+from nanochat.contract import dataset as contract
+from nanochat.contract import sources
+from nanochat.contract.dataset import SCHEMA, SPLITS, DataError, Manifest, Options, Split, root
+from nanochat.contract.sources import printable
+from nanochat.datasets import Survey
 from nanochat.download import progress
 
 TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer needs no more text than this
+LEAST_VOCAB, MOST_VOCAB = 300, 65_536
 BATCH = 256  # documents that are encoded together
+AGAIN_S = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def root() -> Path:
-    """Where prepared data lives: AUTORESEARCH_DATA, else the user's cache folder."""
-    named = os.environ.get("AUTORESEARCH_DATA")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("autoresearch"))
+class Interrupted(BaseException):
+    """A signal says that this is to end. A BaseException, so that `except Exception` cannot swallow it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
-def name(dataset: str) -> str:
-    """A folder name for a dataset; `text:PATH` is named by its path."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", dataset).strip("_")
+def prepare(
+    dataset: str, vocab_size: int, options: Options | None = None, *, force: bool = False, fit: tuple[int, int] = (1, 1)
+) -> Path:
+    """Prepare a dataset unless it is ready; return its folder. What was prepared from an earlier content is kept.
 
-
-def folder(dataset: str, vocab_size: int) -> Path:
-    return root() / f"{name(dataset)}-v{vocab_size}"
-
-
-def prepare(dataset: str, vocab_size: int, *, shards: int | None = None, force: bool = False) -> Path:
-    """Prepare a dataset unless it is ready; returns its folder. Raises DataError with a sentence."""
-    datasets.check(dataset)
-    target = folder(dataset, vocab_size)
-    if not force and _ready(target):
-        say(f"{dataset} is ready in {target}", indent="")
-        return target
-    began = time.monotonic()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
+    `options`: None for the defaults. `fit`: the length of the windows that it is scored on, and how many there must be. Raises DataError.
+    """
     try:
-        _fill(draft, dataset, vocab_size, shards)
-        old = target.with_name(f"{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            target.rename(old)
-        try:
-            draft.rename(target)
-        except OSError:
-            if not _ready(target):  # another one who prepared the same was first
-                raise
-        shutil.rmtree(old, ignore_errors=True)
+        source = contract.resolve(dataset)
+        contract.check(source)
+        options = options or datasets.options(source, None, "", "strict")
+        if not force and (ready := _ready(source, vocab_size, options)):
+            contract.check_size(source, contract.read(ready).splits, *fit)
+            say(f"{printable(source)} is ready in {printable(str(ready))}", indent="")
+            return ready
+        began = time.monotonic()
+        target = _make(source, vocab_size, options, fit)
     except OSError as error:
         raise DataError(
-            f"{dataset} could not be prepared ({error}). Nothing was left half-written. Free some space, try again."
+            f"{printable(dataset)} could not be prepared ({error}). Make sure that {printable(str(root()))} can be "
+            f"written and has free space, and try again."
         ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    say(f"{dataset} is ready in {target} ({time.monotonic() - began:.1f} s)", indent="")
+    say(f"{printable(source)} is ready in {printable(str(target))} ({time.monotonic() - began:.1f} s)", indent="")
     return target
 
 
-def _ready(target: Path) -> bool:
+def _ready(source: str, vocab_size: int, options: Options) -> Path | None:
+    """The folder of a dataset that is prepared and whole, from now on the one that new runs use. Says why there is none."""
+    found = contract.find(source, vocab_size, options)
+    if found.manifest is None:
+        if found.stale:
+            say(f"{printable(source)} is not what was prepared: {found.stale}. It is prepared anew.", indent="")
+        return None
     try:
-        prepared = data.load(target)
-        for split in SPLITS:
-            prepared.tokens(split)
+        contract.verify(found.folder, found.manifest)
     except DataError:
-        return False
-    return True
+        say(f"The prepared data in {printable(str(found.folder))} is damaged. It is prepared anew.", indent="")
+        return None
+    if found.manifest != contract.prepared(source, vocab_size)[0][1]:
+        contract.write(found.folder, msgspec.structs.replace(found.manifest, order=contract.next_order(source)))
+    return found.folder
 
 
-def _fill(draft: Path, dataset: str, vocab_size: int, shards: int | None) -> None:
+def _make(source: str, vocab_size: int, options: Options, fit: tuple[int, int]) -> Path:
+    """Prepare a dataset and give it its name. Raises DataError, OSError."""
+    root().mkdir(parents=True, exist_ok=True)
+    survey = datasets.survey(source, options, {os.path.realpath(root())})
+    if survey.skipped:
+        say(survey.skipped)
+    draft = root() / f".draft.{secrets.token_hex(8)}"
+    try:
+        draft.mkdir()
+        manifest = _fill(draft, source, vocab_size, options, survey, fit)
+        target = root() / contract.folder_name(source, vocab_size, manifest.fingerprint)
+        _put(draft, target)
+    except Interrupted:
+        ignore_signals()  # a second one must not interrupt the cleaning
+        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _put(draft: Path, target: Path) -> None:
+    """Give what was made its name. What is there already has the same content, and runs may use it: no file of it is ever missing."""
+    with contextlib.suppress(OSError):
+        draft.rename(target)
+        return
+    target.mkdir(exist_ok=True)
+    for path in sorted(draft.iterdir(), key=lambda path: path.name == contract.MANIFEST):
+        path.replace(target / path.name)
+
+
+def _fill(
+    draft: Path, source: str, vocab_size: int, options: Options, survey: Survey, fit: tuple[int, int]
+) -> Manifest:
     from nanochat import tokenizer
 
     def texts() -> Iterator[tuple[str, str]]:
-        return datasets.documents(dataset, shards, root() / "downloads" / dataset.split(":")[0], say)
+        return datasets.documents(source, options, survey, root() / "downloads" / source, say)
 
     say(f"tokenizer of {vocab_size} tokens")
     encoding = tokenizer.train(
         _up_to((text for split, text in texts() if split == "train"), TOKENIZER_CHARACTERS), vocab_size
     )
     if encoding.n_vocab != vocab_size:
+        smaller = f", or --vocab {encoding.n_vocab}" if encoding.n_vocab >= LEAST_VOCAB else ""
         raise DataError(
-            f"This text is enough for a tokenizer of {encoding.n_vocab} tokens only; give more text or --vocab {encoding.n_vocab}."
+            f"{printable(source)} is too little text, or too uniform: enough for a tokenizer of {encoding.n_vocab} tokens "
+            f"only. Give more text{smaller}."
         )
     tokenizer.save(encoding, draft / "tokenizer.json")
     np.save(draft / "token_bytes.npy", tokenizer.byte_lengths(encoding))
-    bos = encoding.n_vocab - 1
-    files = {split: (draft / f"{split}.bin").open("wb") for split in SPLITS}
-    facts = {split: {"file": f"{split}.bin", "tokens": 0, "bytes": 0, "documents": 0} for split in SPLITS}
-    hashes = {split: hashlib.sha256() for split in SPLITS}
     say("tokens")
-    documents = texts()
-    bar = progress()
-    bar.start()
-    task = bar.add_task("documents", total=None)
-    while batch := list(itertools.islice(documents, BATCH)):
-        bar.advance(task, len(batch))
-        encoded = encoding.encode_ordinary_batch([text for _, text in batch], num_threads=os.cpu_count() or 1)
-        for (split, text), tokens in zip(batch, encoded, strict=True):
-            raw = np.array([bos, *tokens], dtype="<u2").tobytes()
-            files[split].write(raw)
-            hashes[split].update(raw)
-            fact = facts[split]
-            fact["tokens"] += len(tokens) + 1  # type: ignore[operator]
-            fact["bytes"] += len(text.encode())  # type: ignore[operator]
-            fact["documents"] += 1  # type: ignore[operator]
-    bar.stop()
-    for split in SPLITS:
-        files[split].close()
-        facts[split]["sha256"] = hashes[split].hexdigest()
-        if not facts[split]["documents"]:
-            raise DataError(
-                f"{dataset} has too little text: nothing is left for {split}. Nothing was prepared; give more text."
-            )
-    stamp = hashlib.sha256("".join([dataset, *(str(facts[s]["sha256"]) for s in SPLITS)]).encode())
-    stamp.update((draft / "tokenizer.json").read_bytes())
-    manifest = {
-        "schema": SCHEMA, "dataset": dataset, "vocab_size": vocab_size, "dtype": "uint16", "bos": bos,
-        "fingerprint": stamp.hexdigest()[:16], "tokenizer": "tokenizer.json", "splits": facts,
-    }  # fmt: skip
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    splits = _write_splits(draft, texts(), encoding)
+    contract.check_size(source, splits, *fit)
+    if changed := sources.Now(source, {os.path.realpath(root())}).changes(survey.files):
+        raise DataError(f"{printable(source)} was changed while it was prepared: {changed}. Try again.")
+    sources.save(survey.files, draft / contract.SOURCES)
+    others = {name: sources.sha256(draft / name) for name in ("tokenizer.json", "token_bytes.npy")}
+    manifest = Manifest(
+        schema=SCHEMA, dataset=source, vocab_size=vocab_size, bos=encoding.n_vocab - 1, splits=splits, options=options,
+        fingerprint=contract.fingerprint(source, options, splits, others), files=others, order=contract.next_order(source),
+    )  # fmt: skip
+    contract.write(draft, manifest)
+    return manifest
+
+
+def _write_splits(draft: Path, documents: Iterator[tuple[str, str]], encoding: tiktoken.Encoding) -> dict[str, Split]:
+    """Write the tokens of every document to its split's file. Each begins with the one special token."""
+    from nanochat import tokenizer
+
+    tokens, sizes, counts = (dict.fromkeys(SPLITS, 0) for _ in range(3))
+    hashes = {split: hashlib.sha256() for split in SPLITS}
+    with contextlib.ExitStack() as stack:
+        files = {split: stack.enter_context((draft / f"{split}.bin").open("wb")) for split in SPLITS}
+        bar = stack.enter_context(progress())
+        task = bar.add_task("documents", total=None)
+        while batch := list(itertools.islice(documents, BATCH)):
+            bar.advance(task, len(batch))
+            encoded = tokenizer.encode(encoding, [text for _, text in batch], os.cpu_count() or 1)
+            for (split, text), found in zip(batch, encoded, strict=True):
+                raw = np.array([encoding.n_vocab - 1, *found], dtype="<u2").tobytes()
+                files[split].write(raw)
+                hashes[split].update(raw)
+                tokens[split] += len(found) + 1
+                sizes[split] += len(text.encode())
+                counts[split] += 1
+    return {
+        split: Split(f"{split}.bin", tokens[split], sizes[split], counts[split], hashes[split].hexdigest())
+        for split in SPLITS
+    }
 
 
 def _up_to(texts: Iterable[str], characters: int) -> Iterator[str]:
@@ -148,24 +190,83 @@ def say(text: str, indent: str = "  ") -> None:
     """One line on stdout, at once; where nobody reads any more, the data is made all the same."""
     try:
         print(indent + text, flush=True)
+    except UnicodeEncodeError:  # a terminal of another alphabet
+        print(indent + ascii(text)[1:-1], flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def main(arguments: list[str] | None = None, *, dataset: str = "python", vocab: int = 2048) -> None:
-    """The command line of prepare.py. `dataset` and `vocab` are what fits this machine."""
+def ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise Interrupted at SIGINT, SIGTERM and SIGHUP. One that is ignored, as after nohup, stays ignored.
+
+    A terminal and the program that started this one may send the same signal twice: the second within a second does nothing.
+    """
+    last = -AGAIN_S
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= AGAIN_S:
+            last = time.monotonic()
+            raise Interrupted(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    dataset: str = "python",
+    vocab: int = 2048,
+    fit: Callable[[int], tuple[int, int]] = lambda vocab_size: (1, 1),
+) -> None:
+    """The command line of prepare.py. `dataset` and `vocab` are what fits this machine.
+
+    `fit` gives the length of the scored windows for a vocabulary, and how many there must be.
+    """
     parser = argparse.ArgumentParser(prog="prepare.py", description="Data and tokenizer, once.")
     parser.add_argument(
         "--dataset", default=dataset, help=f"python (no download), tinystories, climbmix, text:PATH; here: {dataset}"
     )
     parser.add_argument("--vocab", type=int, default=vocab, help=f"tokens of the vocabulary; here: {vocab}")
     parser.add_argument("--shards", type=int, help="how many training shards to download")
+    parser.add_argument("--encoding", default="", help="of text:PATH; default: UTF-8, or by the byte order mark")
+    parser.add_argument(
+        "--errors",
+        choices=("strict", "replace"),
+        default="strict",
+        help="of text:PATH: skip files with bytes that are no text, or replace these bytes",
+    )
     parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
-    options = parser.parse_args(arguments)
-    if not 300 <= options.vocab <= 65536:
-        parser.error("--vocab must lie between 300 and 65536")
-    try:
-        prepare(options.dataset, options.vocab, shards=options.shards, force=options.force)
-    except DataError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    chosen = parser.parse_args(arguments)
+    if not LEAST_VOCAB <= chosen.vocab <= MOST_VOCAB:
+        parser.error(f"--vocab must lie between {LEAST_VOCAB} and {MOST_VOCAB}")
+    with interruptible():
+        try:
+            source = contract.resolve(chosen.dataset)
+            options = datasets.options(source, chosen.shards, chosen.encoding, chosen.errors)
+            prepare(source, chosen.vocab, options, force=chosen.force, fit=fit(chosen.vocab))
+        except DataError as error:
+            print(f"{error} Nothing was prepared.", file=sys.stderr)
+            sys.exit(1)
+        except Interrupted as interrupted:
+            ignore_signals()
+            Console().show_cursor()
+            print(
+                "Interrupted. Nothing is half-prepared, and downloads are kept. The same command goes on.",
+                file=sys.stderr,
+            )
+            sys.exit(128 + interrupted.number)

@@ -73,6 +73,11 @@ def probes_per_row(rows: int, noise: float, limit: float) -> float:
     return max(PROBED, min(1.0, LEAST_PROBES / rows), needed)
 
 
+def rows_needed(noise: float, limit: float) -> int:
+    """How many rows an exam on a GPU needs at least, so that MOST_PER_ROW probes a row are enough."""
+    return math.ceil((PAIRED_Z * noise / limit) ** 2 / MOST_PER_ROW) if math.isfinite(noise) else 0
+
+
 def plan(
     random: np.random.Generator, rows: int, length: int, batch: int, per_row: float = PROBED
 ) -> list[list[Ask | None]]:

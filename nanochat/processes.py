@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -172,10 +173,26 @@ def _pid_namespace(pid: int) -> str:
 def set_subreaper() -> None:
     """Orphans below this process become its children, so that they can be found."""
     import ctypes
-    import sys
 
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    """The command line of a new Python that runs `code` with the same files of this package as this process."""
+    package = sys.modules["nanochat"].__spec__
+    command = getattr(package.loader if package else None, "command", ())  # of a run's own copy, see core/launch.py
+    return [*(command or [sys.executable]), "-c", code, *arguments]
+
+
+def temporary_folder() -> str | None:
+    """The folder that TMPDIR names, made again where somebody removed it. None where that cannot be: then the system's serves."""
+    named = os.environ.get("TMPDIR")
+    with contextlib.suppress(OSError):
+        if named:
+            os.makedirs(named, exist_ok=True)
+            return named if os.access(named, os.W_OK | os.X_OK) else None
+    return None
 
 
 def boot_minus_monotonic() -> float:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from nanochat import data, gpu, wire
 from nanochat.answers import CPU, Answers, Buffers
 from nanochat.data import Prepared
-from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row
+from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row, rows_needed
 from nanochat.processes import boot_minus_monotonic, set_subreaper
 from nanochat.trainer import Spec, out_of_memory
 from nanochat.watch import COMPILED, Failed, TooBig, Watch
@@ -293,6 +293,12 @@ class Scorer:
         if noise is not None:
             limit = PAIRED_LIMIT * math.log(2) * float(lengths.mean())
             per_row = probes_per_row(len(windows), noise, limit)
+            rows = rows_needed(noise, limit)
+            if len(windows) < rows <= self.job["eval_tokens"] // self.job["seq_len"]:
+                raise data.DataError(
+                    f"The {self.job['split']} split fills {len(windows)} windows, and {rows} are needed to tell this GPU's rounding "
+                    f"from cheating. Prepare more text."
+                )
             if not math.isfinite(per_row):
                 raise Cheated(
                     f"its answers to the same beginning of a row differ by {noise:.4f} nats (standard deviation) from one "
@@ -473,12 +479,17 @@ def main(job: dict[str, Any]) -> None:
 
     signal.signal(signal.SIGTERM, aborted)
     set_subreaper()
-    scorer = Scorer(job)
+    scorer: Scorer | None = None
     try:
+        scorer = Scorer(job)
         result = scorer.run()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except Aborted:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        scorer._end()
+        if scorer is not None:
+            scorer._end()
         result = {"event": "result", "job": job["id"], "outcome": "interrupted", "reason": "told to end"}
+    except data.DataError as error:  # another try would end alike
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        result = {"event": "result", "job": job["id"], "outcome": "unusable", "reason": str(error)}
     say(result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,31 @@ BOS = "<|bos|>"
 # Words with their leading space, short runs of digits, punctuation, line ends, other space: as GPT-4 splits, digits by two.
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 
+LONGEST = 65_536  # characters that the pattern is matched on at once: a million spaces overflow the matcher's stack
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text in pieces that can be tokenized, one after the other."""
+    return (text[start : start + LONGEST] for start in range(0, len(text), LONGEST))
+
 
 def train(texts: Iterable[str], vocab_size: int) -> tiktoken.Encoding:
     """A tokenizer of vocab_size tokens (256 bytes, merges, one special) for these texts."""
     trainer = rustbpe.Tokenizer()
-    trainer.train_from_iterator(iter(texts), vocab_size - 1, pattern=PATTERN)
+    trainer.train_from_iterator((piece for text in texts for piece in pieces(text)), vocab_size - 1, pattern=PATTERN)
     ranks = {bytes(token): rank for token, rank in trainer.get_mergeable_ranks()}
     return build(ranks)
 
 
 def build(ranks: dict[bytes, int]) -> tiktoken.Encoding:
     return tiktoken.Encoding("autoresearch", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={BOS: len(ranks)})
+
+
+def encode(encoding: tiktoken.Encoding, texts: Sequence[str], threads: int) -> list[list[int]]:
+    """The tokens of each text, without specials."""
+    parts = [list(pieces(text)) for text in texts]
+    found = iter(encoding.encode_ordinary_batch([piece for part in parts for piece in part], num_threads=threads))
+    return [[token for _ in part for token in next(found)] for part in parts]
 
 
 def save(encoding: tiktoken.Encoding, path: Path) -> None:

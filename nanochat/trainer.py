@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import io
 import linecache
 import mmap
 import os
@@ -177,7 +178,7 @@ def _train(channel: Channel, spec: Spec) -> Any:
     module = types.ModuleType("nanochat.train")
     module.__file__ = FILENAME
     sys.modules["nanochat.train"] = module
-    linecache.cache[FILENAME] = (len(spec.source), None, spec.source.splitlines(keepends=True), FILENAME)
+    linecache.cache[FILENAME] = (len(spec.source), None, io.StringIO(spec.source, newline=None).readlines(), FILENAME)
     exec(compile(spec.source, FILENAME, "exec"), module.__dict__)
     train = getattr(module, "train", None)
     if not callable(train):
@@ -300,7 +301,7 @@ def describe(error: BaseException, source: str) -> dict[str, str]:
     else:
         kind = "exception"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILENAME]
-    lines = source.splitlines()
+    lines = io.StringIO(source, newline=None).readlines()  # as Python counts them: not at a form feed
     shown = []
     for frame in frames[-6:]:
         shown.append(f"train.py:{frame.lineno} in {frame.name}")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nanochat import compiler, sandbox, wire
-from nanochat.processes import Descendants, Usage
+from nanochat.processes import Descendants, Usage, python, temporary_folder
 from nanochat.trainer import CRASHES, NO_MEMORY, Spec, speaks_of_memory
 from nanochat.trainer import main as trainer_main
 
@@ -77,7 +77,7 @@ class Watch:
         self._end, theirs = socket.socketpair()
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
-        self._scratch = Path(tempfile.mkdtemp(prefix="autoresearch-trial-"))
+        self._scratch = Path(tempfile.mkdtemp(prefix="autoresearch-trial-", dir=temporary_folder()))
         if compiled is not None:
             with contextlib.suppress(OSError):  # without them it takes longer, that is all
                 shutil.copytree(compiled, self._scratch / COMPILED)
@@ -141,7 +141,7 @@ class Watch:
         handles = [theirs.fileno(), spec.inputs, spec.outputs]
         code = "import sys, json; from nanochat.watch import spawned; spawned(*json.loads(sys.argv[1]))"
         process = subprocess.Popen(
-            [sys.executable, "-c", code, json.dumps([theirs.fileno(), asdict(spec)])],
+            python(code, json.dumps([theirs.fileno(), asdict(spec)])),
             stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, pass_fds=handles, start_new_session=True,
         )  # fmt: skip
         return process.pid

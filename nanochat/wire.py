@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from nanochat.processes import temporary_folder
+
 SIZE = 4096  # bytes of every message
 MOST = 10**15  # steps, tokens or parameters
 
@@ -114,7 +116,7 @@ def anonymous_file(size: int) -> int:
     if hasattr(os, "memfd_create"):
         handle = os.memfd_create("autoresearch")
     else:
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile(dir=temporary_folder()) as file:
             handle = os.dup(file.fileno())
     os.ftruncate(handle, size)
     return handle

@@ -29,6 +29,9 @@ class Script:
     capabilities: tuple[str, ...] = ("completion",)
     size: int = 1_000_000_000
     parameters: str = "1.5B"  # as `show` says it
+    family: str = "qwen2"
+    thinks: Callable[[dict[str, Any]], bool] | None = None  # whether a question brings thoughts alone, up to its limit
+    refuses: Callable[[dict[str, Any]], bool] | None = None  # whether the server refuses what it says of thinking
     unshown: tuple[str, ...] = ()  # models for which `show` fails
     sticky: bool = False  # does not unload
     stumbles: int = 0  # so many answers go wrong by the mishap, the next ones do not
@@ -39,6 +42,7 @@ class Script:
     frees_s: float | None = 0.0  # how long the memory stays taken after the model has left; None: for good
     freed: list[float] = field(default_factory=list)  # when it was free again, as time.time()
     requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)  # of every request
     loaded: set[str] = field(default_factory=set)
     log: list[tuple[str, float]] = field(default_factory=list)
 
@@ -99,7 +103,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         script = self.script
-        details = {"parameter_size": script.parameters, "family": "qwen2"}
+        script.headers.append({name.lower(): value for name, value in self.headers.items()})
+        details = {"parameter_size": script.parameters, "family": script.family}
         if self.path == "/api/version":
             self._json({"version": "0.12.0"})
         elif self.path == "/api/tags":
@@ -127,6 +132,7 @@ class Handler(BaseHTTPRequestHandler):
         script = self.script
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         script.log.append((self.path, time.monotonic()))
+        script.headers.append({name.lower(): value for name, value in self.headers.items()})
         if self.path == "/api/pull":
             self._pull(body["model"])
         elif body.get("model") not in script.models:
@@ -134,7 +140,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/show" and body["model"] in script.unshown:
             self._json({"error": "unknown architecture"}, 500)
         elif self.path == "/api/show":
-            info = {"qwen2.context_length": script.context, "qwen2.block_count": 28, "qwen2.attention.head_count": 12,
+            info = {"general.architecture": script.family,
+                    "qwen2.context_length": script.context, "qwen2.block_count": 28, "qwen2.attention.head_count": 12,
                     "qwen2.attention.head_count_kv": 2, "qwen2.embedding_length": 1536}  # fmt: skip
             details = {"parameter_size": script.parameters}
             self._json({"model_info": info, "capabilities": list(script.capabilities), "details": details})
@@ -167,6 +174,9 @@ class Handler(BaseHTTPRequestHandler):
     def _chat(self, body: dict[str, Any]) -> None:
         script = self.script
         script.requests.append(body)
+        if script.refuses is not None and script.refuses(body):
+            self._json({"error": f"think value {body['think']!r} is not supported for this model"}, 400)
+            return
         script.load(body["model"])
         mishap = script.mishap
         if script.stumbles:
@@ -200,6 +210,12 @@ class Handler(BaseHTTPRequestHandler):
             counted = int(body["options"]["num_ctx"])
         if mishap == "dropped message":
             counted = len(body["messages"][-1]["content"]) // 4
+        if script.thinks is not None and script.thinks(body):
+            thought = {"role": "assistant", "content": "", "thinking": text}
+            end = {"done": True, "done_reason": "length", "prompt_eval_count": counted}
+            part = {"model": body["model"], "message": thought, **end, "eval_count": body["options"]["num_predict"]}
+            self._stream(iter([json.dumps(part).encode() + b"\n"]))
+            return
         try:
             self._stream(self._parts(body["model"], text, counted, mishap))
         except OSError:

@@ -6,7 +6,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,8 +21,13 @@ class Script:
     answer: Callable[[dict[str, Any], int], str]
     status: int = 200
     mishap: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: dict[str, str] = dataclass_field(default_factory=dict)
+    thinks: Callable[[dict[str, Any]], bool] | None = None  # whether a question brings thoughts alone, up to its limit
+    field: str = "reasoning_content"  # in which they come
+    refuses: Callable[[dict[str, Any]], bool] | None = (
+        None  # whether a question has arguments that the server does not know
+    )
+    requests: list[dict[str, Any]] = dataclass_field(default_factory=list)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -35,6 +41,9 @@ class Handler(BaseHTTPRequestHandler):
         script = self.script
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         script.requests.append(body)
+        if script.refuses is not None and script.refuses(body):
+            self._refuse(400)
+            return
         if script.status != 200 or self.path != "/v1/chat/completions":
             self._refuse(script.status if script.status != 200 else 404)
             return
@@ -66,6 +75,13 @@ class Handler(BaseHTTPRequestHandler):
             part = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": body["model"]}
             return json.dumps({**part, "choices": choices, "usage": usage}).encode()
 
+        if self.script.thinks is not None and self.script.thinks(body):
+            text, limit = self.script.answer(body, len(self.script.requests) - 1), body["max_completion_tokens"]
+            part = json.loads(chunk("", "length"))
+            part["choices"][0]["delta"][self.script.field] = text
+            yield json.dumps(part).encode()
+            yield chunk("", usage={"prompt_tokens": 500, "completion_tokens": limit, "total_tokens": limit + 500})
+            return
         while self.script.mishap == "endless":
             yield chunk("and so on " * 500)
         text = self.script.answer(body, len(self.script.requests) - 1)

@@ -126,9 +126,10 @@ def build(home: Path, prepared: tuple[Path, Path], cards: Cards | None = None, t
     """
     corpus, data = prepared
     root = home / "product"
-    (root / "nanochat").mkdir(parents=True)
-    for path in (ROOT / "nanochat").glob("*.py"):
-        shutil.copyfile(path, root / "nanochat" / path.name)
+    for path in (ROOT / "nanochat").rglob("*.py"):
+        copy = root / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     (root / "nanochat" / "train.py").write_text(train)
     if cards is not None:
         plant(root, cards)
@@ -168,9 +169,8 @@ BETTER = edit(
 
 
 def harmless(i: int) -> dict[str, Any]:
-    """An idea that changes nothing worth measuring and fits whatever was kept before it, should chance keep one."""
-    zeros = "torch.zeros_like(model.table)"
-    return edit(f"Idea {i}: begin with a little more.", (zeros, f"{zeros} + {i}e-9"))
+    """An idea that changes neither a step's result nor its time: a constant that nothing reads."""
+    return edit(f"Idea {i}: name a constant.", ("def train(run):", f"IDEA_{i} = {i}\n\n\ndef train(run):"))
 
 
 def slowly(idea: dict[str, Any]) -> dict[str, Any]:

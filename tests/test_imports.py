@@ -23,7 +23,13 @@ PURE = [
     "diagnosis",
     "trouble",
     "scoreboard",
-    "charter",
+    "charter/__init__",
+    "charter/blocks",
+    "charter/directions",
+    "charter/front_matter",
+    "charter/prose",
+    "agents/steering",
+    "hints",
     "report",
     "measuring",
     "plain",
@@ -50,7 +56,7 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("core", {"torch", "textual", "tui", "nanochat"}),
+        ("core", {"torch", "textual", "tui"}),
         ("nanochat", {"core", "tui", "textual"}),
         ("tui", {"torch", "git", "nanochat", "core.loop", "core.repository", "core.laboratory"}),
     ],
@@ -58,6 +64,22 @@ def imports(path: Path) -> set[str]:
 def test_packages_keep_their_distance(package: str, forbidden: set[str]) -> None:
     for path in (ROOT / package).rglob("*.py"):
         assert not imports(path) & forbidden, path
+
+
+def test_core_imports_nothing_of_nanochat_but_the_contract() -> None:
+    for path in (ROOT / "core").rglob("*.py"):
+        ours = {name for name in imports(path) if name.startswith("nanochat.")}
+        assert all(name.startswith("nanochat.contract") for name in ours), path
+
+
+def test_the_contract_needs_only_small_packages() -> None:
+    allowed = {"__future__", "nanochat", "msgspec", "platformdirs", *sys.stdlib_module_names}
+    for path in (ROOT / "nanochat" / "contract").rglob("*.py"):
+        found = imports(path)
+        assert {name.split(".")[0] for name in found} <= allowed, path
+        assert {name for name in found if name.startswith("nanochat.")} <= {
+            name for name in found if name.startswith("nanochat.contract")
+        }, path
 
 
 @pytest.mark.parametrize("name", PURE)

@@ -312,9 +312,11 @@ class AutoResearch(Human, App[str]):
         charter = state.charter
         first = next((n for n, e in state.experiments.items() if charter and e.charter == charter.sha), None)
         read = bool(charter and charter.sha and self.bridge.program_sha() not in ("", charter.sha))
-        self.screen_stack[0].query_one(ProgramPane).tell(
-            first, read, charter.understood if charter else (), report.over(state), charter.problem if charter else ""
-        )
+        pane = self.screen_stack[0].query_one(ProgramPane)
+        problem = charter.problem if charter else ""
+        warnings = [words for words in (report.over(state), *(charter.warnings if charter else ())) if words]
+        pane.tell(first, read, charter.understood if charter else (), warnings, problem)
+        pane.propose(charter.proposed if charter else ())
 
     # -- keys -----------------------------------------------------------------------------------------------------
 
@@ -358,6 +360,8 @@ class AutoResearch(Human, App[str]):
             rerunning=found is not None and found.number in state.reruns,
             zoomed=self._zoomed,
             auto=state.gate == "auto",
+            told=bool(state.said),
+            proposed=bool(state.charter and state.charter.proposed),
             detail=page,
             small=self._small,
             tiny=self.screen_stack[0].has_class("-tiny"),

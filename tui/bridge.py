@@ -151,8 +151,7 @@ class Bridge:
         """Keep one connection open, by which the loop knows that somebody watches. Comes back when the loop does."""
         while True:
             with contextlib.suppress(OSError, ValueError):
-                address = (self.folder / commands.ADDRESS).read_text()
-                reader, writer = await asyncio.open_unix_connection(address)
+                reader, writer = await asyncio.open_unix_connection(commands.address(self.folder))
                 try:
                     writer.write(msgspec.json.encode(commands.Attach(who=self.who)) + b"\n")
                     await writer.drain()

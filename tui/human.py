@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 
-from core import commands, edits
+from core import commands, edits, hints, ideas
 from core.model import Verdict
 from core.state import Experiment, experiment_id
 from tui import clipboard, diffs, editor, keys, view, words
@@ -19,6 +19,7 @@ from tui.menu import Menu
 from tui.prompt import Prompt
 
 if TYPE_CHECKING:
+    from core.charter import Proposed
     from tui.bridge import Bridge
 
 TWICE_S = 3.0  # within this, the second x counts
@@ -290,6 +291,82 @@ class Human(App[str]):
 
         self.clock(waits, held=True)
         self._ask("tell the agent", done)
+
+    def action_hints(self) -> None:
+        """List what was told, the newest first; the chosen one can be taken back."""
+        said = [one for one in reversed(self.bridge.state.said) if not one.taken_back]
+        if not said:
+            self.tell(
+                "All hints were taken back." if self.bridge.state.said else "Nothing was told to the agent so far."
+            )
+            return
+        choices = [(str(one.number) if one.number < 10 else "", str(one.number), hints.line(one)) for one in said]
+
+        def chosen(number: str | None) -> None:
+            if number is not None:
+                self._ask_back(int(number))
+
+        self.push_screen(Menu("What you told the agent. Take one back?", choices), chosen)
+
+    def _ask_back(self, number: int) -> None:
+        text = hints.line(self.bridge.state.said[number - 1]).strip()
+        choices = (("y", "yes", "yes, take it back: no agent sees it from now on"), ("n", "no", "no, leave it"))
+
+        def done(choice: str | None) -> None:
+            if choice == "yes":
+                self.later(commands.TakeBack(number=number))
+
+        self.push_screen(Menu(text, choices), done)
+
+    def action_adopt(self) -> None:
+        """Show the limits that program.md seems to ask for, each with its sentence; the chosen one goes into the front matter."""
+        from core.charter import CharterError, read  # YAML is slow to import
+
+        program, known = self.bridge.program, self._names()
+        try:
+            proposals = read(program.read_text(encoding="utf-8"), known).proposed
+        except (OSError, UnicodeDecodeError, CharterError) as error:
+            self.tell(
+                f"{error if isinstance(error, CharterError) else f'{program} cannot be read ({error}).'}", wrong=True
+            )
+            return
+        if not proposals:
+            self.tell("program.md proposes no limit that its front matter does not have.")
+            return
+        choices = [
+            (
+                str(index + 1) if index < 9 else "",
+                str(index),
+                f"{proposal.line}\n   from “{words.clean(proposal.sentence, 200)}”",
+            )
+            for index, proposal in enumerate(proposals)
+        ]
+        waits = self._asked()
+
+        def done(choice: str | None) -> None:
+            if choice is not None:
+                self._adopt(proposals[int(choice)], known)
+            self.clock(waits, held=False)
+
+        self.clock(waits, held=True)
+        self.push_screen(Menu("Enforce a limit? It goes into the front matter of program.md.", choices), done)
+
+    def _adopt(self, proposal: Proposed, known: frozenset[str]) -> None:
+        from core.charter.adopt import NotAdopted, adopt
+
+        try:
+            said = adopt(self.bridge.program, proposal, known)
+        except NotAdopted as error:
+            self.tell(str(error), wrong=True, seconds=10)
+        else:
+            self.tell(f"{said}. It binds what starts from now on." if self.bridge.pid else f"{said}.", seconds=8)
+
+    def _names(self) -> frozenset[str]:
+        """The names of the best train.py."""
+        try:
+            return ideas.names((self.bridge.folder / "train.py").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return frozenset()
 
     async def action_program(self) -> None:
         program, waits = self.bridge.program, await self._stop_clock()

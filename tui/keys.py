@@ -23,6 +23,8 @@ class Now:
     auto: bool = False  # proposals go on without asking
     detail: bool = False  # the detail screen is on top
     small: bool = False  # one pane at a time
+    told: bool = False  # there are hints, or reasons for skipping
+    proposed: bool = False  # program.md seems to ask for a limit that its front matter does not have
     tiny: bool = False  # the terminal is too small for anything
 
 
@@ -60,10 +62,14 @@ KEYS: tuple[Key, ...] = (
     Key("x", "abort", "abort", "Twice: abort the running experiment. It is recorded as interrupted.", "the loop",
         lambda now: now.alive and now.running, "No experiment is running."),
     Key("t", "tell", "tell", "Tell the agent something; it reads it with its next proposal.", "the loop", _alive),
+    Key("T", "hints", "hints", "What you told the agent so far, and reasons for skipping; take one back.", "the loop",
+        lambda now: now.told, "Nothing was told to the agent so far."),
     Key("u", "unattended", "unattended", "Twice: let proposals go on without asking, or ask again. A waiting one is approved. "
         "After three without an answer it happens by itself.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
     Key("m", "program", "program.md", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
+    Key("P", "adopt", "adopt limit", "A limit that the prose of program.md seems to ask for: add it to the front matter, which is "
+        "what binds.", "the loop", lambda now: now.proposed, "program.md proposes no limit that its front matter does not have."),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
     Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays.", "the selected experiment",
         lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again."),
@@ -74,7 +80,7 @@ KEYS: tuple[Key, ...] = (
     Key("enter", "details", "details", "Everything about the selected experiment; [ and ] walk to its neighbours.", "the selected experiment",
         lambda now: now.selected),
     Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around"),
-    Key("f", "filter", "filter", "Show all, kept, not kept, failed, or open experiments.", "looking around"),
+    Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around"),
     Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
     Key("L", "logarithmic", "log", "Log scale of the loss.", "looking around"),
     Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",
@@ -87,7 +93,7 @@ KEYS: tuple[Key, ...] = (
 PANES = "12345678"
 FOOTER = (  # the most wanted first: a small terminal has no room for all
     "approve", "skip", "skip_why", "revise", "details", "explain", "detach", "pause", "abort", "tell", "unattended", "own",
-    "rerun", "overrule", "program", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop", "command_palette",
+    "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop", "command_palette",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",
@@ -102,7 +108,11 @@ IN_DETAIL = (
     "explain",
     "command_palette",
 )  # of these, what the detail knows
-LOOP = tuple(key.keys for key in KEYS if key.group in ("the proposal", "the loop") and key.action != "program")
+LOOP = tuple(
+    key.keys
+    for key in KEYS
+    if key.group in ("the proposal", "the loop") and key.action not in ("program", "adopt", "hints")
+)
 SHOWN = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}
 
 

@@ -32,14 +32,17 @@ class Menu(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="menu"):
             yield Label(f"{self._question}  (escape leaves it as it is)", markup=False)
-            yield OptionList(*(Option(f"{key}  {words}", id=name) for key, name, words in self._choices), markup=False)
+            yield OptionList(
+                *(Option(f"{key}  {words}" if key else words, id=name) for key, name, words in self._choices),
+                markup=False,
+            )
 
     def on_mount(self) -> None:
         self.query_one(OptionList).focus()
 
     def on_key(self, event: Key) -> None:
         for key, name, _ in self._choices:
-            if event.character == key:
+            if key and event.character == key:
                 event.stop()
                 self._choose(name)
 

@@ -207,7 +207,7 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if state.paused:
         return f"paused: {words.clean(state.pause_reason, 100)}" if state.pause_reason else "paused by you, p goes on"
     if state.charter is not None and state.charter.problem:
-        return "program.md cannot be used, the last good one is"
+        return "program.md has an error; the last valid version is used"
     if banner := scoreboard.banner(state):
         return words.clean(banner, 120)
     if state.unprotected:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from core import ideas, knobs
 from core.agents.base import Context, Past
-from core.charter import CharterError
-from core.charter import read as read_charter
+from core.charter import CharterError, binding
 from core.model import Verdict
 
 LOSSES = 3  # of one idea on one train.py; small models repeated one idea 55 times
@@ -87,8 +86,8 @@ def refusal(context: Context, candidate: str) -> str:
 
 
 def off_limits(context: Context) -> tuple[str, ...]:
-    """What program.md says to leave alone."""
+    """The names that the front matter of program.md puts off limits."""
     try:
-        return read_charter(context.charter, ideas.names(context.source)).off_limits
+        return binding(context.charter).off_limits
     except CharterError:
         return ()

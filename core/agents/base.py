@@ -29,6 +29,14 @@ class Past(Data, frozen=True, kw_only=True):
     facts: str = ""  # of the latest training only: its curve, speed, memory and steps against its parent's, in words
 
 
+class Said(Data, frozen=True, kw_only=True):
+    """What the human said: a hint, or the reason for skipping the experiment `skipped`. `number` is its own in the run."""
+
+    number: int
+    text: str
+    skipped: int | None = None
+
+
 class Context(Data, frozen=True, kw_only=True):
     """Everything a proposal may depend on. Deterministic agents depend on nothing else."""
 
@@ -42,8 +50,10 @@ class Context(Data, frozen=True, kw_only=True):
     best: float | None = None  # and of `source`
     params: int | None = None  # of the model that `source` makes
     past: tuple[Past, ...] = ()
-    hints: tuple[str, ...] = ()  # what the human said, newest last
-    pending: tuple[str, ...] = ()  # fingerprints of train.py versions running or waiting now
+    hints: tuple[str, ...] = ()  # the human's hints, newest last
+    said: tuple[Said, ...] = ()  # these and the reasons for skipping, newest last
+    # The changes of this train.py that are not to be proposed again: the fingerprint of each, and its experiment.
+    tried: dict[str, int] = field(default_factory=dict)
     proposed: dict[str, int] = field(default_factory=dict)  # by agent: its proposals so far, repeats left out
     rejections: tuple[str, ...] = ()  # why the last tries of this very proposal were refused
 

@@ -15,6 +15,7 @@ from core.agents.base import AgentFailed, Context, Ear, Understood, nobody
 from core.agents.formats import Tier
 from core.agents.prompt import Message
 from core.agents.spent import Spent, Stage
+from core.agents.thinking import Setting, Thinking
 from core.agents.tiers import TRIES, choose, downwards, history
 from core.edits import EditError, NotRead
 from core.model import Data, Proposal
@@ -34,6 +35,7 @@ class Answer(Data, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     tokens: int = 0
     cut: bool = False  # it ran into its limit
+    thought: bool = False  # thoughts came beside the text
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Chat(Protocol):
 
     name: str
     start: Tier  # the form to begin with; known once `context` was asked
+    thinking: Thinking  # what `ask` says of thinking; known then too
 
     async def context(self, least: int) -> int:
         """Tokens that prompt and answer may have together. The same all run long, but for one enlargement when `least`, which
@@ -62,7 +65,8 @@ class Chat(Protocol):
         ...
 
     async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Ear) -> Answer:
-        """Stream an answer. Raises AgentFailed with a sentence for whatever goes wrong with the server."""
+        """Stream an answer. Raises LevelRefused where the server cannot be asked with this setting of `thinking`, and AgentFailed
+        with a sentence for whatever else goes wrong with it."""
         ...
 
     async def release(self, phase: Ear) -> str:
@@ -72,6 +76,18 @@ class Chat(Protocol):
 
 class Truncated(AgentFailed):
     """The model saw only a part of the prompt."""
+
+
+class LevelRefused(AgentFailed):
+    """The server or the model does not know what a question says of thinking."""
+
+
+class OnlyThoughts(AgentFailed):
+    """The model thought and did not answer, however it was asked. `tokens` and `prompt_tokens` are what that took."""
+
+    def __init__(self, message: str, tokens: int, prompt_tokens: int) -> None:
+        super().__init__(message)
+        self.tokens, self.prompt_tokens = tokens, prompt_tokens
 
 
 class Unusable(AgentFailed):
@@ -120,7 +136,9 @@ class LanguageModel:
             raise
         finally:
             self.phase("")
-        return replace(proposal, agent=self.name, meta={**proposal.meta, **spent.meta})
+        setting = self._chat.thinking.setting
+        told = {"thinking": setting.words} if setting != Setting(None, prompt.ANSWER_TOKENS) else {}
+        return replace(proposal, agent=self.name, meta={**proposal.meta, **spent.meta, **told})
 
     async def _proposal(self, context: Context, spent: Spent) -> Proposal:
         await self._fit(needs(context.source, context.charter))
@@ -160,7 +178,8 @@ class LanguageModel:
                     raise EditError(reason) from error
             finally:
                 spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
-            talk = prompt.again(context, form, int(self._tokens * self._scale), answer.text, reason)
+            said = formats.said(answer.text) or "(nothing)"  # the package leaves out an empty turn
+            talk = prompt.again(context, form, int(self._tokens * self._scale), said, reason)
         raise AssertionError("the last try returns or raises")
 
     async def _answer(
@@ -175,6 +194,9 @@ class LanguageModel:
                 await self._enlarged()
                 talk = await self._talk(form, context)
                 return await self._ask(talk, schema), talk
+        except OnlyThoughts as error:
+            spent.reached(form, "answered", error.tokens, error.prompt_tokens)
+            raise
         except AgentFailed:
             spent.reached(form, "asked")
             raise
@@ -211,7 +233,49 @@ class LanguageModel:
         return self._tokens > before
 
     async def _ask(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
-        """An answer; a server that only stumbled is asked again at once."""
+        """An answer. A model that gave nothing but thoughts is asked in other ways, and for the rest of the run in the one that worked.
+
+        Raises OnlyThoughts where none does.
+        """
+        tokens = prompt_tokens = 0
+        first, vain = self._chat.thinking.setting, ""
+        while True:
+            setting = self._chat.thinking.setting
+            try:
+                answer = await self._asked(talk, schema)
+            except LevelRefused as error:
+                if not self._chat.thinking.without():
+                    raise OnlyThoughts(vain or str(error), tokens, prompt_tokens) from error
+                continue
+            tokens, prompt_tokens = tokens + answer.tokens, prompt_tokens + answer.prompt_tokens
+            silent = not formats.said(answer.text)
+            thought = answer.thought or bool(answer.text.strip()) or self._chat.thinking.expected
+            if silent and not thought:  # it just says nothing, which a simpler form may change
+                return answer
+            if silent or (answer.cut and answer.thought):
+                vain = self._vain(answer, setting) if silent else vain
+                if self._chat.thinking.another():
+                    continue
+                if silent:
+                    raise OnlyThoughts(vain, tokens, prompt_tokens)
+            else:
+                self._chat.thinking.worked()
+                if setting != first:
+                    self.note(
+                        f"{self.name} gave no answer with {first.words}. With {setting.words} it does, and is asked so from now on."
+                    )
+            return replace(answer, tokens=tokens, prompt_tokens=prompt_tokens)
+
+    def _vain(self, answer: Answer, setting: Setting) -> str:
+        if not answer.thought and not answer.text.strip():
+            return f"{self.name} answered with nothing at all, last with {setting.words}."
+        if answer.cut:
+            used = f"all {answer.tokens} tokens" if answer.tokens else "all its tokens"
+            return f"{self.name} used {used} for thinking and did not come to an answer, last with {setting.words}."
+        return f"{self.name} thought and gave no answer, last with {setting.words}."
+
+    async def _asked(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
+        """What came to one question; a server that only stumbled is asked again at once."""
         for pause in (*PAUSES_S, None):
             self.hear("")
             self.phase(f"asking {self.name}")
@@ -264,14 +328,12 @@ def check(context: Context, proposal: Proposal) -> None:
     candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
     edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
     fingerprint = edits.fingerprint(candidate)
-    same = next(
-        (past for past in context.past if past.parent == context.parent and past.fingerprint == fingerprint), None
-    )
-    if same is not None:
+    if number := context.tried.get(fingerprint):
+        verdict = next((past.verdict.words for past in context.past if past.number == number), "")
         raise Repeated(
-            f"This very change was tried as experiment {same.number}; its verdict was: {same.verdict.words}. Propose another."
+            f"This very change was tried as experiment {number}; its verdict was: {verdict}. Propose another."
+            if verdict
+            else f"This very change is being tried just now, as experiment {number}. Propose another."
         )
-    if fingerprint in context.pending:
-        raise Repeated("This very change is being tried just now. Propose another.")
     if reason := bans.refusal(context, candidate):
         raise EditError(reason)

@@ -14,6 +14,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from core import temporary
 from core.agents import prompt
 from core.agents.base import AgentFailed, Context, Ear, nobody
 from core.agents.limits import limited
@@ -102,7 +103,7 @@ class Command:
 
     async def _once(self, context: Context, reasons: list[str]) -> Proposal:
         began = time.monotonic()
-        folder = Path(tempfile.mkdtemp(prefix="autoresearch-scratch-"))
+        folder = temporary.folder("autoresearch-scratch-")  # outside of every repository, or tools would work in that
         task = ORDER.format(role=prompt.ROLE, record=prompt.record(context))
         if reasons:
             task += AGAIN.format(reason=clean(reasons[-1], 1200))
@@ -116,7 +117,7 @@ class Command:
 
     async def _run(self, folder: Path, task: str) -> tuple[int, str]:
         """Its exit code and the end of what it printed. It has ended when it has, whoever still holds its output."""
-        with tempfile.TemporaryFile() as order, contextlib.closing(_Output(self.hear)) as output:
+        with tempfile.TemporaryFile(dir=folder) as order, contextlib.closing(_Output(self.hear)) as output:
             order.write(task.encode())
             order.seek(0)
             try:

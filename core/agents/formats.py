@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from core import edits, knobs
-from core.charter import CharterError
-from core.charter import read as read_charter
+from core.agents import thoughts
+from core.charter import CharterError, binding
 from core.edits import EditError, NotRead
 from core.knobs import Knob, Value
 from core.model import Data, Edit, Proposal
@@ -85,7 +85,6 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 def parse(tier: Tier, text: str, source: str) -> Proposal:
     """An answer as a proposal on this source, applied once to see that it fits. Raises EditError, written for the model."""
-    text = without_thoughts(text)
     if tier == "knob":
         return _knob(_validated(KnobAnswer, text), source)
     answer = _validated(EditsAnswer, text) if tier == "edits" else _blocks(text)
@@ -120,7 +119,10 @@ def understanding(text: str, charter: str = "") -> tuple[str, ...]:
     Limits that the model found and that are not checked yet are shown as proposed, with what the human has to do: a model
     that misread a number must not make every experiment of a night invalid.
     """
-    found = _json(without_thoughts(text)) or {}
+    try:
+        found = _json(text, lambda found: bool(found.keys() & {"goals", "directions", "avoid"})) or {}
+    except NotRead:
+        return ()
     lines = []
     for name in ("goals", "directions", "avoid"):
         words = [clean(word, 160) for word in _list(found.get(name)) if _says_something(word)]
@@ -140,12 +142,12 @@ def _says_something(text: str) -> bool:
 
 
 def _proposed(given: object, charter: str) -> list[str]:
-    """Limits as lines of front matter, without those that program.md's own words or front matter put already."""
+    """Limits as lines of front matter, without those that it has already."""
     if not isinstance(given, dict):
         return []
     names = [clean(name, 60) for name in _list(given.get("off_limits")) if re.fullmatch(r"[A-Za-z_][\w.]{0,39}", name)]
     try:
-        known = read_charter(charter, names)
+        known = binding(charter)
     except CharterError:
         return []
     lines = []
@@ -161,38 +163,64 @@ def _list(given: object) -> list[str]:
     return [word for word in given if isinstance(word, str)] if isinstance(given, list) else []
 
 
-def without_thoughts(text: str) -> str:
-    """The answer without <think> ... </think>; an unclosed one swallows what follows it, unless that leaves nothing."""
-    shorter = re.sub(r"<think(?:ing)?>.*?</think(?:ing)?>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    opened = re.split(r"<think(?:ing)?>", shorter, maxsplit=1, flags=re.IGNORECASE)
-    if len(opened) == 2:
-        shorter = opened[0] if opened[0].strip() else opened[1]
-    return re.sub(r"</think(?:ing)?>", "", shorter, flags=re.IGNORECASE).strip()
+def said(text: str) -> str:
+    """What a model said after its thoughts; '' where there are thoughts alone."""
+    try:
+        return text[thoughts.end(text, [*_spans(_objects(text)), *_block_spans(text)]) :].strip()
+    except NotRead:
+        return ""
 
 
 def _validated(kind: type[Answer], text: str) -> Answer:
-    found = _json(text)
+    names = set(kind.__struct_fields__)
+    found = _json(text, names.issubset)
     if found is None:
         raise NotRead(
             "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
         )
     try:
-        return msgspec.convert({key: value for key, value in found.items() if key in kind.__struct_fields__}, kind)
+        return msgspec.convert({key: value for key, value in found.items() if key in names}, kind)
     except msgspec.ValidationError as error:
         raise NotRead(f"The JSON object is not of the form asked for: {error}.") from None
 
 
-def _json(text: str) -> dict[str, Any] | None:
-    """The first JSON object in a text, inside a fence or among prose."""
-    decoder = json.JSONDecoder()
-    for match in list(re.finditer(r"\{", text))[:50]:
+Found = tuple[int, int, dict[str, Any]]  # where a JSON object begins and ends, and what it says
+
+
+def _json(text: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+    """The last JSON object after the thoughts that fits, among prose or in a fence; else the last one, for the reason.
+
+    Raises NotRead where the thoughts did not end.
+    """
+    fitting = list(_objects(text, fits))
+    begin = thoughts.end(text, _spans(fitting))
+    rest = text[begin:]
+    last = [found for start, _, found in fitting if start >= begin]
+    last = last or [found for _, _, found in _objects(_TRAILING_COMMA.sub(r"\1", rest), fits)]
+    last = last or [found for _, _, found in _objects(rest)]
+    return last[-1] if last else None
+
+
+_TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*\")|,(?=\s*[}\]])")  # strings are passed over
+
+
+def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterator[Found]:
+    """The JSON objects of a text that fit, also those inside others that do not."""
+    decoder, end = json.JSONDecoder(), 0
+    for match in re.finditer(r"\{", text):
+        if match.start() < end:
+            continue
         try:
-            found, _ = decoder.raw_decode(text, match.start())
+            found, stop = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict):
-            return found
-    return None
+        if fits(found):
+            end = stop
+            yield match.start(), stop, found
+
+
+def _spans(found: Iterable[Found]) -> list[thoughts.Span]:
+    return [(start, stop) for start, stop, _ in found]
 
 
 def _knob(answer: KnobAnswer, source: str) -> Proposal:
@@ -237,18 +265,27 @@ def _log2(factor: float) -> float:
     return steps or (1 if factor > 1 else -1)
 
 
-_BLOCK = re.compile(r"<{5,9} ?SEARCH[^\n]*\n(.*?)\n?={5,9}[^\n]*\n(.*?)\n?>{5,9} ?REPLACE", re.DOTALL)
+_SEARCH = r"<{5,9} ?SEARCH"
+_BLOCK = re.compile(
+    rf"{_SEARCH}[^\n]*\n((?:(?!{_SEARCH}).)*?)\n?={{5,9}}[^\n]*\n((?:(?!{_SEARCH}).)*?)\n?>{{5,9}} ?REPLACE", re.DOTALL
+)
+
+
+def _block_spans(text: str) -> list[thoughts.Span]:
+    return [match.span() for match in _BLOCK.finditer(text)]
 
 
 def _blocks(text: str) -> EditsAnswer:
-    """SEARCH/REPLACE blocks; what stands before the first is the hypothesis."""
+    """The SEARCH/REPLACE blocks after the thoughts; what stands before the first is the hypothesis."""
     text = text.replace("\r\n", "\n")
-    found = list(_BLOCK.finditer(text))
+    begin = thoughts.end(text, _block_spans(text))
+    found = [match for match in _BLOCK.finditer(text) if match.start() >= begin]
     if not found:
         raise NotRead(
             "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
         )
-    before = re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", text[: found[0].start()])
+    before = thoughts.unframed(text[begin : found[0].start()])
+    before = re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", before)
     return EditsAnswer(hypothesis=before, edits=tuple(Edit(search=match[1], replace=match[2]) for match in found))
 
 

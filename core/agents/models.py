@@ -1,42 +1,24 @@
-"""An Ollama server from outside: its address, its models, what each needs, and which one fits here."""
+"""An Ollama server from outside: its models, what each needs, and which one fits here."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
-import ollama
 
 from core.agents.base import AgentFailed
+from core.agents.connection import CONNECT_S, Route, ollama, ollama_client
 from core.model import Data
 from core.plain import clean
 
-CONNECT_S, LIST_S = 5.0, 20.0
+LIST_S = 20.0
 STEP, LEAST, MOST = 4096, 8192, 65_536  # of the context, in tokens
 GROWTH, RECORD_TOKENS = 1.25, 3000  # room for a train.py that grows, and for the record
 SHARE = 0.85  # of the GPU's memory that weights and context may take
 SMALL_BYTES = 3_000_000_000  # weights that a machine without a GPU can be asked to run
 NO_WEIGHTS = 1_000_000  # bytes below which an entry only points at a model elsewhere
-
-
-def address(environ: Mapping[str, str] = os.environ) -> str:
-    """The server's URL by OLLAMA_HOST in all its forms; an address to listen on is turned into one to reach."""
-    text = environ.get("OLLAMA_HOST", "").strip().strip("\"'")
-    scheme, _, rest = text.partition("://") if "://" in text else ("", "", text)
-    host, _, path = rest.partition("/")
-    match = re.fullmatch(r"(\[[0-9a-fA-F:]*\]|[^:]*)(?::(\d+))?", host)
-    name, port = (match[1], match[2]) if match else (host, None)
-    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(name, name)
-    port = port or {"http": "80", "https": "443"}.get(scheme, "11434")
-    return f"{scheme or 'http'}://{name}:{port}{'/' + path.rstrip('/') if path.strip('/') else ''}"
-
-
-def local(url: str) -> bool:
-    """Whether that server is this machine."""
-    return httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
 
 
 def full(name: str) -> str:
@@ -58,6 +40,7 @@ class Installed(Data, frozen=True, kw_only=True):
     context: int = 0
     capabilities: tuple[str, ...] = ()
     cache: int = 0  # bytes of the key-value cache a token
+    architecture: str = ""
 
     @property
     def elsewhere(self) -> bool:
@@ -69,13 +52,17 @@ class Installed(Data, frozen=True, kw_only=True):
         return self.size + self.cache * tokens
 
 
-async def installed(host: str) -> list[Installed]:
+class NoServer(AgentFailed):
+    """Nothing answers at the address."""
+
+
+async def installed(way: Route) -> list[Installed]:
     """Every model that can chat; one of which the server can tell no more than the name is in it too. Raises AgentFailed."""
-    client = ollama.AsyncClient(host=host, timeout=httpx.Timeout(LIST_S, connect=CONNECT_S))
     try:
+        client = ollama_client(way, httpx.Timeout(LIST_S, connect=CONNECT_S))
         listed = (await client.list()).models
     except Exception as error:
-        raise failure(error, host, "") from error
+        raise failure(error, way, "") from error
     found = []
     for model in listed:
         name, size = model.model or "", int(model.size or 0)
@@ -95,6 +82,7 @@ def described(name: str, size: int, info: Any, details: Any = None) -> Installed
 
     heads = fact(".attention.head_count") or 1
     width = fact(".attention.key_length") or fact(".embedding_length") // heads
+    families = (str(getattr(d, "family", None) or "") for d in (getattr(info, "details", None), details))
     words = [str(getattr(d, "parameter_size", None) or "") for d in (getattr(info, "details", None), details)]
     return Installed(
         name=name,
@@ -107,6 +95,7 @@ def described(name: str, size: int, info: Any, details: Any = None) -> Installed
         * fact(".block_count")
         * (fact(".attention.head_count_kv") or heads)
         * width,  # keys and values in 16 bits
+        architecture=str(facts.get("general.architecture") or "") or next((name for name in families if name), ""),
     )
 
 
@@ -137,24 +126,35 @@ def pick(models: Sequence[Installed], gpu_bytes: int, tokens: int = LEAST) -> tu
     )
 
 
-def failure(error: Exception, host: str, model: str) -> AgentFailed:
+def failure(error: Exception, way: Route, model: str) -> AgentFailed:
     """The sentence for whatever the client raised, and whether asking again at once makes sense."""
     if isinstance(error, AgentFailed):
         return error
     if isinstance(error, ollama.ResponseError):
         words = clean(error.error or str(error), 200)
-        if error.status_code == 404:
+        if error.status_code == 404 and model and "model" in words.lower():
             return AgentFailed(f"Ollama has no model {model}. `ollama pull {model}` installs it.")
         broken = error.status_code < 0 or error.status_code >= 500  # an error in the middle of a stream has status -1
-        return AgentFailed(f"Ollama refused ({error.status_code}): {words}", again=broken)
+        return AgentFailed(f"Ollama at {way.words} refused ({error.status_code}): {words}", again=broken)
+    if isinstance(error, httpx.ProxyError):
+        return AgentFailed(f"The proxy refused the way to Ollama at {way.words}: {clean(str(error), 120)}.")
     if isinstance(error, ConnectionError | httpx.ConnectError | httpx.ConnectTimeout):
-        return AgentFailed(
-            f"Ollama does not answer at {host}. `ollama serve` starts it; OLLAMA_HOST names another place."
+        reason = clean(str(error.__context__ or error), 120)  # the package hides it behind a sentence of its own
+        if "SSL" in reason:
+            return AgentFailed(
+                f"There is no encrypted connection to Ollama at {way.words} ({reason}). "
+                f"SSL_CERT_FILE names a file of certificates to trust; OLLAMA_HOST with http:// does without."
+            )
+        why = f" ({reason})" if "Errno" in reason else ""
+        if way.proxy:
+            return NoServer(f"Nothing answers at {way.words}{why}. NO_PROXY names servers that need no proxy.")
+        return NoServer(
+            f"Ollama does not answer at {way.words}{why}. `ollama serve` starts it; OLLAMA_HOST names another place."
         )
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return AgentFailed(f"Ollama at {host} took too long with {model or 'an answer'}.")
+        return AgentFailed(f"Ollama at {way.words} took too long with {model or 'an answer'}.")
     if isinstance(error, httpx.HTTPError):
-        return AgentFailed(f"The connection to Ollama at {host} broke off ({type(error).__name__}).", again=True)
+        return AgentFailed(f"The connection to Ollama at {way.words} broke off ({type(error).__name__}).", again=True)
     return AgentFailed(
-        f"Ollama at {host} answered what cannot be read ({type(error).__name__}: {clean(str(error), 120)})."
+        f"Ollama at {way.words} answered what cannot be read ({type(error).__name__}: {clean(str(error), 120)})."
     )

@@ -6,19 +6,21 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any
 
 import httpx
-import ollama
 
 from core import stats
+from core.agents import thinking
 from core.agents.base import AgentFailed, Ear
-from core.agents.bounded import HOOKS, PLAIN
-from core.agents.chat import LONGEST, Answer, Patience, Truncated
+from core.agents.chat import LONGEST, Answer, LevelRefused, Patience, Truncated
+from core.agents.connection import Route, ollama, ollama_client, to_ollama
 from core.agents.counting import Counting
 from core.agents.formats import Tier
-from core.agents.models import MOST, Installed, address, billions, described, failure, full, sized
-from core.agents.prompt import ANSWER_TOKENS, Message
+from core.agents.models import MOST, Installed, billions, described, failure, full, sized
+from core.agents.prompt import ANSWER_TOKENS, Message, estimate
+from core.agents.thinking import Thinking
 from core.agents.tiers import first
 
 FREED_BYTES = 200_000_000  # a drop of this size in memory use means that the weights are gone; half of them where they are smaller
@@ -42,14 +44,9 @@ class Ollama:
         tokens, instead of what the task needs."""
         self.name = f"ollama:{model}"
         self.start: Tier = first(billions(model))
-        self._model, self._host = model, host or address()
+        self.thinking = Thinking()
+        self._model, self._host = model, host
         self._patience = patience or Patience()
-        self._client = ollama.AsyncClient(
-            host=self._host,
-            timeout=httpx.Timeout(None, connect=self._patience.connect_s),
-            headers=PLAIN,
-            event_hooks=HOOKS,
-        )
         self._given, self._context, self._grown = context, 0, False
         self._facts: Installed | None = None
         self._counting = Counting()
@@ -57,6 +54,25 @@ class Ollama:
         self._held = False  # asked since it was last released
         self._foreign = self._stuck = self._told = False  # see `_look` and `release`
         self._lags = False  # the driver did not show its memory as free the last time
+
+    @cached_property
+    def _way(self) -> Route:
+        """Found when something is asked: a wrong setting is then a reason like any other. Raises AgentFailed."""
+        return to_ollama(self._host)
+
+    @cached_property
+    def _client(self) -> ollama.AsyncClient:
+        """Raises AgentFailed."""
+        return ollama_client(self._way, httpx.Timeout(None, connect=self._patience.connect_s))
+
+    def _about_thinking(self, error: Exception) -> bool:
+        """Whether the server refuses what a question says of thinking: older ones know no levels, and some models nothing of it."""
+        if not isinstance(error, ollama.ResponseError) or error.status_code != 400:
+            return False
+        return "think" in (error.error or "").replace(self._model, "").lower()
+
+    def _failure(self, error: Exception) -> AgentFailed:
+        return error if isinstance(error, AgentFailed) else failure(error, self._way, self._model)
 
     async def context(self, least: int) -> int:
         """Constant, but for one enlargement: another one makes the server load the model again."""
@@ -73,44 +89,67 @@ class Ollama:
             try:
                 info = await asyncio.wait_for(self._client.show(self._model), self._patience.idle_s)
             except Exception as error:
-                raise failure(error, self._host, self._model) from error
+                raise self._failure(error) from error
             self._facts = described(self._model, 0, info)
             self.start = first(self._facts.billions)
+            facts = self._facts
+            self.thinking = Thinking(thinking.for_ollama(facts.name, facts.architecture, facts.capabilities))
         return self._facts
 
     async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Ear) -> Answer:
-        facts = await self._described()
-        options: dict[str, Any] = {"num_ctx": self._context, "num_predict": ANSWER_TOKENS, "temperature": 0.7}
+        await self._described()
+        setting = self.thinking.setting
+        size, most = self._room(messages, setting.tokens)
+        options: dict[str, Any] = {"num_ctx": size, "num_predict": most, "temperature": 0.7}
         if self._no_gpu:
             options["num_gpu"] = 0
-        text, last = "", None
+        text, thought, last = "", "", None
         try:
             if not self._held:
                 await self._look()
             stream = await self._client.chat(
                 self._model, list(messages), stream=True, format=schema, options=options,
-                keep_alive=None if self._foreign else KEEP, think=False if "thinking" in facts.capabilities else None,
+                keep_alive=None if self._foreign else KEEP, think=setting.level,
             )  # fmt: skip
             async with aclosing(_patient(stream, self._patience)) as parts:
                 async for part in parts:
                     text += part.message.content or ""
-                    hear(text)
+                    thought += part.message.thinking or ""
+                    hear(text or thought)
                     last = part
-                    if len(text) > LONGEST:
-                        return Answer(text=text[:LONGEST], cut=True)
+                    if len(text) + len(thought) > LONGEST:
+                        return Answer(text=text[:LONGEST], thought=bool(thought), cut=True)
         except Exception as error:
-            raise failure(error, self._host, self._model) from error
+            if setting.level is not None and self._about_thinking(error):
+                raise LevelRefused(f"{self._model} cannot be asked with {setting.words}.") from error
+            raise self._failure(error) from error
         if last is None or not last.done:
             raise AgentFailed(f"Ollama stopped in the middle of an answer of {self._model}.", again=True)
         counted = int(last.prompt_eval_count or 0)
-        if self._counting.cut(messages, counted, self._context, warm=self._foreign):
+        if self._counting.cut(messages, counted, size, warm=self._foreign):
             raise Truncated(
-                f"{self._model} saw only a part of the prompt: its context of {self._context} tokens is too small. "
-                f"--context {2 * self._context} gives it more."
+                f"{self._model} saw only a part of the prompt: its context of {size} tokens is too small. "
+                f"--context {2 * size} gives it more."
             )
         return Answer(
-            text=text, prompt_tokens=counted, tokens=int(last.eval_count or 0), cut=last.done_reason == "length"
+            text=text,
+            thought=bool(thought),
+            prompt_tokens=counted,
+            tokens=int(last.eval_count or 0),
+            cut=last.done_reason == "length",
         )
+
+    def _room(self, messages: Sequence[Message], tokens: int) -> tuple[int, int]:
+        """The context, and how many tokens of it thoughts and answer may have: `tokens`, where the model has room for them.
+
+        Thoughts come on top of what the prompt was made for, but for a context that the user gave.
+        """
+        assert self._facts is not None
+        size = self._context
+        if not self._given:
+            size = max(size, min(size + tokens - ANSWER_TOKENS, self._facts.context or MOST, MOST))
+        left = size - estimate("".join(message["content"] for message in messages))
+        return size, max(ANSWER_TOKENS, min(tokens, left))
 
     async def _look(self) -> None:
         """Before the first question since the model was released: is it loaded already? Then it is in somebody else's use."""
@@ -158,7 +197,7 @@ class Ollama:
             self._held = True  # asked once more at the end of the run
             raise
         except Exception as error:
-            raise failure(error, self._host, self._model) from error
+            raise self._failure(error) from error
         if not self._lags or lagged:
             return ""
         return (

@@ -14,7 +14,7 @@ from core.agents.base import Context, Past
 from core.agents.formats import Tier, moves, offered
 from core.knobs import read as read_knobs
 from core.model import Verdict
-from core.plain import clean
+from core.plain import clean, lines_of
 
 Message = dict[str, str]
 CHARACTERS_A_TOKEN = 3.2  # of code and English, on the safe side; checked against what the server counts
@@ -132,7 +132,7 @@ def _shown(source: str, tier: Tier) -> str:
     """train.py; for the simplest form only what that can change, and a word that there is more."""
     if tier != "knob":
         return source
-    lines = source.splitlines()
+    lines = [line.rstrip("\r\n") for line in lines_of(source)]
     last = max((knob.line for knob in read_knobs(source)), default=len(lines) - 1)
     rest = len(lines) - last - 1
     return "\n".join(

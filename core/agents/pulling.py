@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import typer
-from ollama import Client
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from core.agents import reach
-from core.agents.models import address, failure
+from core.agents.base import AgentFailed
+from core.agents.connection import pulling_client, to_ollama
+from core.agents.models import failure
 from core.project import UsageError
 
 
@@ -28,12 +29,15 @@ def offer_missing(spec: str) -> None:
 def pull(model: str) -> None:
     """Raises UsageError with the server's words."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    ending = "The model was not pulled; nothing was started."
+    try:
+        way = to_ollama()
+    except AgentFailed as error:
+        raise UsageError(f"{error} {ending}") from error
     try:
         with Progress(*columns) as progress:
             task = progress.add_task(f"pulling {model}", total=None)
-            for part in Client(host=address()).pull(model, stream=True):
+            for part in pulling_client(way).pull(model, stream=True):
                 progress.update(task, total=part.total, completed=part.completed or 0, description=part.status or "")
     except Exception as error:
-        raise UsageError(
-            f"{failure(error, address(), model)} The model was not pulled; nothing was started."
-        ) from error
+        raise UsageError(f"{failure(error, way, model)} {ending}") from error

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from core.knobs import Knob, Value, is_power_of_two
 
 MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
-CHOICES = re.compile(r"one of:?\s*([\w, ]+)")
+CHOICES = re.compile(r"\bone of:?\s*(\S[^;#.()]*)")
 USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
 ZERO_MEANS = re.compile(r"\b0 = ")
 TOPICS = (
@@ -106,9 +106,10 @@ def of(knob: Knob) -> Range:
     if isinstance(value, bool):
         return Range("choice", 0, 1, (False, True))
     if isinstance(value, str):
-        listed = CHOICES.search(knob.comment)
-        choices = tuple(word.strip() for word in listed[1].split(",")) if listed else PATTERNS
-        choices = choices if value in choices else (value, *choices)
+        choices = _choices(knob.comment)
+        if value not in choices:  # what the comment lists is something else, or it lists nothing
+            patterns = PATTERNS if name == "WINDOW_PATTERN" else ()
+            choices = patterns if value in patterns else (value, *patterns)
         return Range("choice", 0, len(choices) - 1, choices)
     if isinstance(value, int):
         if is_power_of_two(value) and value >= 8:
@@ -129,25 +130,46 @@ def of(knob: Knob) -> Range:
     return Range("log", value / 3, value * 3)
 
 
+def _choices(comment: str) -> tuple[str, ...]:
+    """The strings that a comment lists: `one of: relu, gelu` or `one of "relu" or "gelu"`."""
+    listed = CHOICES.search(comment)
+    words = re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+|\s*[|/]\s*", listed[1]) if listed else []
+    return tuple(dict.fromkeys(word.strip(" '\"`") for word in words if word.strip(" '\"`")))
+
+
+def smallest(knob: Knob) -> float:
+    """The smallest value that a number may have: 0 for a fraction or where the comment says what 0 means, else 1."""
+    return 0 if isinstance(knob.value, float) or ZERO_MEANS.search(knob.comment) else 1
+
+
 def sensible(values: Mapping[str, Value], known: Mapping[str, Knob]) -> bool:
-    """Whether sizes fit each other: multiples that the comments ask for, whole heads, whole groups."""
+    """Whether sizes fit each other."""
+    return not misfit(values, known)
+
+
+def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
+    """Why sizes do not fit each other, '' where they do: multiples that the comments ask for, whole heads, whole groups."""
     for name, knob in known.items():
         found = MULTIPLE.search(knob.comment)
         other = values.get(found[1]) if found else None
         value = values.get(name)
-        if isinstance(other, int) and isinstance(value, int) and other and value % other:
-            return False
+        if found and isinstance(other, int) and isinstance(value, int) and other and value % other:
+            return f"{name} must be a multiple of {found[1]}, which is {other}"
     width, head, groups = values.get("WIDTH"), values.get("HEAD_DIM"), values.get("KV_GROUPS")
     if isinstance(width, int) and isinstance(head, int):
-        if head % 2 or width % head:
-            return False
+        if head % 2 or not head or width % head:
+            return f"HEAD_DIM must be even and divide WIDTH, which is {width}"
         if isinstance(groups, int) and (groups < 1 or (width // head) % groups):
-            return False
+            return f"KV_GROUPS must divide the number of heads, which is {width // head}"
     batch, rows, length = values.get("TOTAL_BATCH"), values.get("BATCH_SIZE"), values.get("SEQ_LEN")
-    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int) and batch % (rows * length):
-        return False
+    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int):
+        forward = rows * length
+        if not forward or batch % forward:
+            return f"TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is {forward}"
     warm = [values.get(name) for name in ("WARM_UP", "WARM_DOWN")]
-    return sum(value for value in warm if isinstance(value, float)) <= 1.0
+    if sum(value for value in warm if isinstance(value, float)) > 1.0:
+        return "WARM_UP and WARM_DOWN are more than 1 together"
+    return ""
 
 
 def idle(values: Mapping[str, Value]) -> set[str]:

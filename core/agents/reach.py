@@ -6,13 +6,13 @@ import asyncio
 import os
 import shlex
 import shutil
-from collections.abc import Callable
 
 from core import stats
 from core.agents import registry
 from core.agents.base import AgentFailed
 from core.agents.chat import needs
-from core.agents.models import Installed, address, full, installed, pick, sized
+from core.agents.connection import to_ollama, to_openai
+from core.agents.models import Installed, NoServer, full, installed, pick, sized
 from core.agents.presets import PRESETS
 from core.project import Project
 
@@ -20,9 +20,9 @@ GOOD = "qwen2.5-coder:7b"  # what is offered where nothing is installed
 SMALL = "qwen2.5-coder:1.5b"
 
 
-def models(host: str | None = None) -> list[Installed]:
+def models() -> list[Installed]:
     """The models of the Ollama server. Raises AgentFailed when there is none."""
-    return asyncio.run(installed(host or address()))
+    return asyncio.run(installed(to_ollama()))
 
 
 def memory() -> int:
@@ -40,22 +40,27 @@ def tokens(project: Project, context: int | None = None) -> int:
         return sized(0)
 
 
-def default(say: Callable[[str], None], tokens: int) -> str:
-    """The agent of a new run for which none was named: a model of Ollama where one fits, else `search`. Says why."""
+def default(tokens: int) -> tuple[str, str]:
+    """The agent of a new run for which none was named, and why: a model of Ollama where one fits, else `search`."""
     try:
         found = models()
     except AgentFailed as error:
-        if os.environ.get("OLLAMA_HOST"):
-            say(f"{error} `search` proposes.")
-        return "search"
+        if isinstance(error, NoServer) and not os.environ.get("OLLAMA_HOST"):
+            state = "running" if shutil.which("ollama") else "installed"
+            return "search", f"Ollama is not {state} here, so `search` proposes."
+        return "search", f"{error} So `search` proposes."
     chosen = pick(found, memory(), tokens)
     if chosen is None:
-        say(
-            f"Ollama answers at {address()}, but none of its {len(found)} models fits here; `search` proposes. --agent ollama:MODEL insists."
+        none = (
+            f"none of its {len(found)} models fits here"
+            if found
+            else f"has no model; `ollama pull {SMALL}` installs one"
         )
-        return "search"
-    say(f"Agent {chosen[1]}.")
-    return f"ollama:{chosen[0].name}"
+        return (
+            "search",
+            f"Ollama answers at {to_ollama().words}, but {none}. So `search` proposes; --agent ollama:MODEL insists.",
+        )
+    return f"ollama:{chosen[0].name}", f"Agent {chosen[1]}."
 
 
 def offer() -> str | None:
@@ -83,7 +88,8 @@ def lines(tokens: int) -> list[str]:
         every = models()
         chosen = pick(every, memory(), tokens)
         found.append(
-            f"ollama at {address()}: {len(every)} models" + ("" if every else f"; `ollama pull {SMALL}` installs one")
+            f"ollama at {to_ollama().words}: {len(every)} models"
+            + ("" if every else f"; `ollama pull {SMALL}` installs one")
         )
         for model in sorted(every, key=lambda m: m.name):
             mark = "  <- the default" if chosen and chosen[0].name == model.name else ""
@@ -94,10 +100,18 @@ def lines(tokens: int) -> list[str]:
             found.append(f"  ollama:{model.name}: {size}, context {model.context or 'unknown'}, {words}{mark}")
     except AgentFailed as error:
         found.append(f"ollama: {error}")
-    base = os.environ.get("OPENAI_BASE_URL")
-    known = base or ("api.openai.com" if os.environ.get("OPENAI_API_KEY") else "")
-    found.append(f"openai: {f'endpoint {known}' if known else 'neither OPENAI_API_KEY nor OPENAI_BASE_URL is set'}")
+    found.append(f"openai: {endpoint()}")
     for name, command in PRESETS.items():
         program = shlex.split(command)[0]
         found.append(f"{name}: {shutil.which(program) or 'not installed'}")
     return found
+
+
+def endpoint() -> str:
+    """What openai:MODEL would ask, or why it cannot; nothing is sent."""
+    try:
+        way = to_openai()
+        way.options()
+    except AgentFailed as error:
+        return str(error)
+    return f"endpoint {way.words}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.agents.base import Agent
+from core.agents.base import Agent, AgentFailed
 from core.agents.presets import PRESETS
 from core.agents.several import Turns, WithStandIn
 from core.project import UsageError
@@ -60,6 +60,25 @@ def check(
     return lambda: Turns([maker() for maker in makers])
 
 
+def check_settings(spec: str) -> None:
+    """Raise UsageError where the environment cannot lead to a server that one of these agents needs: that mends itself no night.
+
+    For agents that somebody has just named. A run that goes on is not refused for it: `search` stands in and says why.
+    """
+    from core.agents.connection import to_ollama, to_openai
+    from core.agents.openai import package
+
+    for part in parts(spec):
+        try:
+            if part.startswith("ollama:"):
+                to_ollama().options()
+            if part.startswith("openai:"):
+                package()
+                to_openai().options()
+        except AgentFailed as error:
+            raise UsageError(f"{error} Nothing was started.") from error
+
+
 def given(context: int | None = None) -> int:
     """The context that the user gave, by the option or by the environment; 0 for none. Raises UsageError."""
     words = str(context) if context is not None else os.environ.get(CONTEXT, "").strip()
@@ -100,12 +119,16 @@ def _one(spec: str, setting: Setting) -> Maker:
 
 def _ollama(model: str, setting: Setting) -> Agent:
     from core.agents.chat import LanguageModel
-    from core.agents.models import address, local
+    from core.agents.connection import here, to_ollama
     from core.agents.ollama import Ollama
 
     tenancy = setting.tenancy
     if tenancy == "auto":
-        tenancy = "unload" if setting.device == "cuda" and local(address()) else "coresident"
+        try:
+            local = here(to_ollama().server)
+        except AgentFailed:  # said with the first proposal, which `search` then makes
+            local = False
+        tenancy = "unload" if setting.device == "cuda" and local else "coresident"
     shared = tenancy == "unload"
     chat = Ollama(model, on_gpu=shared, no_gpu=tenancy == "cpu", context=setting.context)
     return WithStandIn(LanguageModel(chat, exclusive=shared), _search())
@@ -127,7 +150,6 @@ def _python(path: Path) -> Agent:
 
 
 def _openai(model: str, setting: Setting) -> Agent:
-    from core.agents.base import AgentFailed
     from core.agents.chat import LanguageModel
     from core.agents.openai import OpenAI
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from typing import Any
 
-from core import edits, ideas, knobs
+from core import edits, knobs
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
 from core.agents.ranges import IMPACT, Range, idle, of, sensible, topic_of, whole_batch
-from core.charter import TOPICS, Charter, CharterError, with_said
+from core.agents.steering import Steering, setting, steering
+from core.charter import Charter
+from core.charter.directions import NotUsable
 from core.knobs import Knob, Value
 from core.model import Proposal, Verdict
 
@@ -28,6 +30,7 @@ PATIENCE = 150  # drafts after which there is nothing left to find
 OVER = "The best has {:,} parameters, more than program.md allows:"
 SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # what makes a model large
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
+OPTIMIZERS = ("muon", "adam")
 COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
 
 
@@ -67,16 +70,16 @@ class Search:
 
     def propose_now(self, context: Context) -> Proposal:
         chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
-        charter = _charter(context)
-        seen = {past.fingerprint for past in context.past if past.parent == context.parent}
-        seen |= {*context.pending, context.parent}
+        charter, wanted = steering(context)
+        left_alone = (*charter.off_limits, *sorted(wanted.leave))
+        seen = {*context.tried, context.parent}
         looked_at: set[str] = set()  # drafts come again: a look at each is enough
-        for draft in islice(_drafts(context, charter, chance), PATIENCE):
+        for draft in islice(_drafts(context, charter, wanted, chance), PATIENCE):
             if draft is None or draft.source in looked_at:
                 continue
             looked_at.add(draft.source)
             try:
-                edits.gate(context.source, draft.source, off_limits=charter.off_limits)
+                edits.gate(context.source, draft.source, off_limits=left_alone)
             except edits.EditError:
                 continue
             if edits.fingerprint(draft.source) not in seen:
@@ -88,36 +91,27 @@ class Search:
                     meta=draft.meta,
                 )
         raise AgentFailed(
-            "search found nothing new that program.md's limits allow; widen off_limits, or start from another best."
+            "search found nothing new that program.md and your hints allow; widen off_limits, take a hint back, or start "
+            "from another best."
         )
 
 
-def _charter(context: Context) -> Charter:
-    """program.md and what the human said since, as far as topics, names and limits are words for it."""
-    skipped = (past.finding.partition(": ")[2] for past in context.past if past.verdict is Verdict.SKIPPED)
-    try:
-        return with_said(context.charter, "\n\n".join((*context.hints, *skipped)), ideas.names(context.source))
-    except CharterError:
-        return Charter()
-
-
-def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterator[Draft | None]:
+def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random.Random) -> Iterator[Draft | None]:
     """An endless stream of ideas, the most promising kinds first, wider and wider."""
     every = {knob.name: knob for knob in knobs.read(context.source)}
-    free = {name: knob for name, knob in every.items() if name in charter.focus or not _avoided(knob, charter)}
+    free = {name: knob for name, knob in every.items() if _free(knob, charter, wanted)}
     known = Knobs(free, every)
     if charter.max_params and context.params and context.params > charter.max_params:
         yield from _shrunk(context, known)  # nothing else passes
         raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
-    yield from _wanted(context, charter, known)
+    yield from _settings(context, wanted, known)
+    yield from _wanted(context, wanted, known)
     yield _further(context, known)
     if context.number % COMBINE_EVERY == 0:
-        yield from _combinations(context, chance)
+        yield from _combinations(context, wanted, known, chance)
     if context.number % 2:
-        yield _opening(context, charter, known)
-    ranked = _ranked(context, charter, known, chance)
-    for _ in range(TRIES):
-        arm, topic = next(ranked)
+        yield _opening(context, wanted, known)
+    for arm, topic in islice(_ranked(context, wanted, known, chance), TRIES):
         yield _structural(context, topic, chance) if arm == "book" else _tune(context, known, topic, chance, 0)
     width = 2
     while True:  # nothing small is left
@@ -128,21 +122,26 @@ def _drafts(context: Context, charter: Charter, chance: random.Random) -> Iterat
 # -- what to try ------------------------------------------------------------------------------------------------------
 
 
+def _said_something(context: Context) -> list[Past]:
+    """The record without what the machine or an end of the loop cut short: an idea is not blamed for these."""
+    return [past for past in context.past if not past.verdict.may_repeat]
+
+
 def _kinds(past: Past) -> tuple[str, str]:
     return ("book" if past.proposal.meta.get("edits") else "knob", past.proposal.topic)
 
 
-def _ranked(context: Context, charter: Charter, known: Knobs, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Kinds of change, drawn by an upper confidence bound on their pay-off (UCB1, Auer et al. 2002) times the charter's
+def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[tuple[str, str]]:
+    """Kinds of change, drawn by an upper confidence bound on their pay-off (UCB1, Auer et al. 2002) times the topic's
     weight: endless, anew each time, so that a kind whose ideas are used up gives way to the others."""
     pay: dict[tuple[str, str], list[float]] = {}
-    for past in context.past:
+    for past in _said_something(context):
         gain = past.gain if past.gain is not None else -2 * context.sigma
         pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
     arms = {("book", entry.topic) for entry in BOOK} | {("knob", topic_of(name)) for name in known}
-    weights = {arm: charter.weights.get(arm[1], 1.0) for arm in sorted(arms)}
+    weights = {arm: weight for arm in sorted(arms) if (weight := wanted.weights.get(arm[1], 1.0)) > 0}
     total = 1 + len(context.past)
-    while True:
+    while weights:
         scores = {}
         for arm, weight in weights.items():
             found = pay.get(arm, [])
@@ -166,19 +165,19 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
 
 
-def _opening(context: Context, charter: Charter, known: Knobs) -> Draft | None:
+def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
     """The knobs that matter most, one by one, by one clear step: sizes down first, since time is short, all else up first.
 
     Then the other way, where the first way lost: what a researcher does before anything clever.
     """
-    tried = {past.proposal.meta.get("step") for past in context.past}
+    tried = {past.proposal.meta.get("step") for past in _said_something(context)}
     order = sorted(
         (
             name
             for name in IMPACT.keys() & known.keys()
-            if IMPACT[name] >= 1 and charter.weights.get(topic_of(name), 1.0) > 0
+            if IMPACT[name] >= 1 and wanted.weights.get(topic_of(name), 1.0) > 0
         ),
-        key=lambda name: -IMPACT[name] * charter.weights.get(topic_of(name), 1.0),
+        key=lambda name: -IMPACT[name] * wanted.weights.get(topic_of(name), 1.0),
     )
     for second in (False, True):
         for name in order:
@@ -191,22 +190,35 @@ def _opening(context: Context, charter: Charter, known: Knobs) -> Draft | None:
     return None
 
 
-def _avoided(knob: Knob, charter: Charter) -> bool:
-    """Whether the knob is to be left alone, by its name or by a topic: its own, or the head of its comment (AdamW: ...)."""
-    if knob.name in charter.off_limits or knob.name in charter.leave:
-        return True
-    own, (head, colon, _) = topic_of(knob.name), knob.comment.partition(":")
-    return any(
-        weight == 0 and (topic == own or bool(colon and any(word in head.lower() for word in TOPICS[topic])))
-        for topic, weight in charter.weights.items()
-    )
+def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
+    """Whether the knob may move. A topic to be left alone is its own, or the optimizer that its comment begins with (AdamW: ...)."""
+    if knob.name in charter.off_limits or knob.name in wanted.leave:
+        return False
+    head, colon, _ = knob.comment.lower().partition(":")
+    optimizer = bool(colon) and "optimizer" in wanted.avoided and any(mark in head for mark in OPTIMIZERS)
+    return knob.name in wanted.focus or (wanted.weights[topic_of(knob.name)] > 0 and not optimizer)
 
 
-def _wanted(context: Context, charter: Charter, known: Knobs) -> Iterator[Draft | None]:
+def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
+    """The values that the human asked for, each once, the newest first."""
+    done = {past.proposal.meta.get("said") for past in _said_something(context)}
+    for number, direction in sorted(wanted.settings.items(), reverse=True):
+        if number in done:
+            continue
+        try:
+            values = setting(direction, context.source)
+        except NotUsable:
+            continue
+        everything = Knobs(known.every, known.every)  # what is named overrules a topic that is to be left alone
+        if draft := _knobs_draft(context, everything, values, "asked for: "):
+            yield replace(draft, meta={**draft.meta, "said": number})
+
+
+def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
     """The names that program.md or the human asks for, a clear step each way before all else."""
-    tried = {past.proposal.meta.get("step") for past in context.past}
+    tried = {past.proposal.meta.get("step") for past in _said_something(context)}
     for way in ("up", "down"):
-        for name, wish in charter.focus.items():
+        for name, wish in wanted.focus.items():
             mark = f"{name} {way}"
             if name not in known or wish not in ("", way) or mark in tried:
                 continue
@@ -265,7 +277,7 @@ def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Rand
     if not names:
         return None
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
-    tried = Counter(name for past in context.past for name in past.proposal.meta.get("knobs", {}))
+    tried = Counter(name for past in _said_something(context) for name in past.proposal.meta.get("knobs", {}))
     order = sorted(names, key=lambda name: chance.random() ** ((1 + tried[name]) / IMPACT.get(name, 1.0)), reverse=True)
     chosen = order[:count]  # drawn without replacement, by weight (Efraimidis and Spirakis 2006)
     ranges = {name: of(known[name]) for name in chosen}
@@ -306,7 +318,7 @@ def _ask(context: Context, ranges: dict[str, Range], chance: random.Random) -> d
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=chance.randrange(2**31), n_startup_trials=6, constant_liar=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for past in context.past:
+    for past in _said_something(context):
         moved = past.proposal.meta.get("knobs", {})
         params = {name: ranges[name].encode(value) for name, value in moved.items() if name in ranges}
         fits = {name: value for name, value in params.items() if ranges[name].contains(value)}
@@ -318,13 +330,14 @@ def _ask(context: Context, ranges: dict[str, Range], chance: random.Random) -> d
     return {name: ranges[name].decode(trial.params[name]) for name in ranges}
 
 
-def _combinations(context: Context, chance: random.Random) -> Iterator[Draft | None]:
+def _combinations(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[Draft | None]:
     """Pairs of near misses on this train.py: two small gains that drown alone may show together."""
     near = [
         past
         for past in context.past
         if past.parent == context.parent and past.gain is not None and past.gain > 0
         and not past.verdict.kept and len(past.proposal.meta.get("parts", [past.number])) == 1
+        and wanted.weights.get(past.proposal.topic, 1.0) > 0 and past.proposal.meta.get("knobs", {}).keys() <= known.keys()
     ]  # fmt: skip
     near.sort(key=lambda past: -(past.gain or 0.0))
     pairs = [(one, other) for i, one in enumerate(near[:6]) for other in near[i + 1 : 6]]

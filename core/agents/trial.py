@@ -25,7 +25,14 @@ def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Contex
         raise UsageError(f"train.py or program.md cannot be read ({error}).") from error
     parent = edits.fingerprint(source)
     return Context(
-        charter=charter, source=source, parent=parent, number=len(past) + 1, seed=seed, sigma=SIGMA, past=past
+        charter=charter,
+        source=source,
+        parent=parent,
+        number=len(past) + 1,
+        seed=seed,
+        sigma=SIGMA,
+        past=past,
+        tried={one.fingerprint: one.number for one in past},
     )
 
 
@@ -75,7 +82,7 @@ def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
         edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
     except edits.EditError as error:
         return f"   does not apply: {error}", context.source
-    diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).splitlines()[2:])
+    diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).split("\n")[2:])
     return f"   applies; {json.dumps(cost) if cost else 'at no cost'}\n{diff}", candidate
 
 

@@ -12,13 +12,14 @@ import pytest
 
 from core import begin, stats
 from core import events as ev
-from core.begin import Options, fitting, fitting_slots, plan
+from core.begin import Options, check_data, fit_of, fitting, fitting_slots, plan
 from core.journal import Journal, Lock
 from core.knobs import set_knobs
 from core.model import RunConfig
 from core.profiles import named
 from core.project import Project, UsageError
 from core.repository import Repository
+from nanochat.prepare import prepare
 from tests.fake_cuda import Cards, Nvml, make, shadow
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text(encoding="utf-8")
@@ -52,7 +53,7 @@ def test_what_a_run_kept_and_was_taken_home_is_not_fitted_again(repo: Repository
     kept = repo.commit(start, best, "kept")
     repo.set_ref(repo.attempt_ref("night", "fit"), start)
     for tip in (kept, repo.commit(kept, set_knobs(best, {"WARM_DOWN": 0.4}), "kept later")):
-        repo.set_ref(repo.branch("night"), tip)
+        repo.set_ref(repo.branch("night"), tip, [kept])
         assert fitting(profile, best, repo) == (
             {},
             "train.py is one that run night kept, so its sizes stay as they are.",
@@ -60,9 +61,9 @@ def test_what_a_run_kept_and_was_taken_home_is_not_fitted_again(repo: Repository
     assert fitting(named("cpu"), best, repo) == ({}, ""), "nothing to set, nothing to say"
 
 
-def run(project: Project, name: str, *events: ev.AnyEvent) -> Path:
+def run(project: Project, name: str, *events: ev.AnyEvent, dataset: str = "python") -> Path:
     config = RunConfig(
-        name=name, dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+        name=name, dataset=dataset, data="/nowhere", fingerprint="", device="cpu", profile="cpu", budget_s=60, seq_len=256,
         vocab_size=2048, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01, agent="search", gate="auto",
     )  # fmt: skip
     folder = project.logs / name
@@ -96,6 +97,66 @@ def test_which_run_goes_on(tmp_path: Path) -> None:
     assert plan(project, Options()).new, "the last one is finished"
     run(project, "short", START)
     assert plan(project, Options()).folder.name == "short"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path / "data"))
+    path = tmp_path / "corpus.txt"
+    path.write_text("".join(f"word {i} and {i * i}\n" for i in range(9000)))
+    return path
+
+
+def test_a_new_run_uses_what_its_text_is_now(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, options = Project(tmp_path, tmp_path / "logs"), Options(dataset="text:corpus.txt", profile="tiny")
+    monkeypatch.chdir(tmp_path)
+    chosen = plan(project, options)
+    assert chosen.config.dataset == f"text:{corpus}" and chosen.data is not None and chosen.data.manifest is None
+    prepared = prepare(f"text:{corpus}", 320)
+    chosen = plan(project, options)
+    assert chosen.config.data == str(prepared) and chosen.config.fingerprint in prepared.name
+    corpus.write_text(corpus.read_text().replace("word", "Word"))
+    chosen = plan(project, options)
+    assert chosen.data is not None and chosen.data.manifest is None and "1 file changed" in chosen.data.stale
+    corpus.unlink()
+    with pytest.raises(UsageError, match=r"no file or folder .*corpus.txt. Nothing was started."):
+        plan(project, options)
+
+
+def test_a_run_that_goes_on_is_found_by_the_name_that_was_typed(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal may have a relative path, as the version before wrote it; the text may be gone."""
+    project = Project(tmp_path, tmp_path / "logs")
+    run(project, "night", START, TOLD, dataset="text:corpus.txt")
+    monkeypatch.chdir(tmp_path)
+    corpus.unlink()
+    for name in ("text:corpus.txt", f"text:{corpus}", None):
+        assert not plan(project, Options(name="night", dataset=name)).new
+    for name in ("text:other.txt", "text:", "nonsense", "python"):
+        with pytest.raises(UsageError, match=r"was started with dataset text:corpus.txt"):
+            plan(project, Options(name="night", dataset=name))
+
+
+def test_data_is_checked_before_a_run_begins(tmp_path: Path, corpus: Path) -> None:
+    project, options = Project(tmp_path, tmp_path / "logs"), Options(dataset=f"text:{corpus}", profile="tiny")
+    prepared = prepare(f"text:{corpus}", 320)
+    config, folder = plan(project, options).config, tmp_path / "logs" / "r"
+    check_data(config, True, folder)
+    with pytest.raises(UsageError, match=r"too little text: its (val|test) split .* Nothing was started."):
+        check_data(msgspec.structs.replace(config, seq_len=2000), True, folder)
+    content = (prepared / "train.bin").read_bytes()
+    (prepared / "train.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(UsageError, match=r"train.bin has changed. .*make prepare ARGS='--dataset text:.* --vocab 320'"):
+        check_data(config, True, folder)
+    assert not project.logs.exists()
+
+
+def test_what_data_must_be_long_enough_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(begin, "machine", lambda: ("cuda", named("gpu-80")))
+    assert fit_of(8192) == (2048, 128), "as this machine scores"
+    assert (fit_of(320), fit_of(2048), fit_of(4096)) == ((32, 16), (256, 16), (512, 128))
+    assert fit_of(1000) == (32, 16), "no profile has it"
 
 
 SAME = {"budget_s": 60.0, "dataset": "python", "device": "cpu", "seed": 1, "profile": "cpu"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from core import edits
 from core.agents import chat, prompt
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.chat import LanguageModel, Unusable
-from core.agents.models import Installed, address, pick
+from core.agents.models import Installed, pick
 from core.agents.ollama import Ollama
 from core.agents.search import Search
 from core.agents.several import Turns, WithStandIn
@@ -34,7 +35,8 @@ def context(past: tuple[Past, ...] = (), **more: Any) -> Context:
         "seed": 1,
         "sigma": 0.01,
     }
-    return Context(**{**fields, "past": past, **more})
+    tried = {one.fingerprint: one.number for one in past if one.parent == fields["parent"]}
+    return Context(**{**fields, "past": past, "tried": tried, **more})
 
 
 def lr(value: float) -> dict[str, Any]:
@@ -86,6 +88,121 @@ async def test_thinking_is_switched_off_only_where_a_model_has_it() -> None:
     with serving(script) as url:
         await agent(url).propose(context())
     assert script.requests[0]["think"] is False
+
+
+def settings_of(script: Script) -> list[tuple[object, int]]:
+    return [(request.get("think"), request["options"]["num_predict"]) for request in script.requests]
+
+
+THINKER = ("completion", "thinking")
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "answers", "refuses", "asked"),
+    [
+        ("gpt-oss:20b", "gptoss", lambda b: b["think"] == "low", None, [("low", 4000)]),
+        ("my-own:20b", "gptoss", lambda b: b.get("think") == "medium", None, [("low", 4000), ("medium", 8000)]),
+        ("gpt-oss:20b", "gptoss", lambda b: b.get("think") is None, None, [("low", 4000), ("medium", 8000), (None, 8000)]),
+        ("qwen3:8b", "qwen3", lambda b: b["options"]["num_predict"] > 1000, None, [(False, 1000), ("low", 4000)]),
+        ("qwen3:8b", "qwen3", lambda b: b.get("think") is None, lambda b: b.get("think") == "low", [(False, 1000), ("low", 4000), (None, 8000)]),
+        ("qwen3:8b", "qwen3", lambda b: b.get("think") is True, None, [(False, 1000), ("low", 4000), (None, 8000), (True, 8000)]),
+    ],
+)  # fmt: skip
+async def test_what_makes_a_thinking_model_answer_is_found_once_said_and_kept(
+    name: str, family: str, answers: Callable[[Any], bool], refuses: Callable[[Any], bool] | None, asked: list[tuple[object, int]]
+) -> None:  # fmt: skip
+    script = Script(
+        lambda body, count: lr(0.02 + count / 100), models=(name,), capabilities=THINKER, family=family,
+        thinks=lambda body: not answers(body), refuses=refuses,
+    )  # fmt: skip
+    notes: list[str] = []
+    with serving(script) as url:
+        model = agent(url, name)
+        model.note = notes.append
+        found = await model.propose(context())
+        again = await model.propose(context((past(1),)))
+    assert settings_of(script) == [*asked, asked[-1]], "the second proposal costs one question"
+    assert found.meta["tries"] == 1 and found.meta["tokens"] >= sum(
+        tokens for _, tokens in asked[:-1] if refuses is None
+    )
+    assert found.meta["thinking"] == again.meta["thinking"] and f"{asked[-1][1]} tokens" in found.meta["thinking"]
+    assert len(notes) == (len(asked) > 1) and all("and is asked so from now on" in words for words in notes)
+    assert len({request["options"]["num_ctx"] for request in script.requests}) <= len(asked)
+    assert script.requests[-1]["options"]["num_ctx"] >= 8192 + asked[-1][1] - 1000, "thoughts come on top"
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "capabilities", "shy"),
+    [("gpt-oss:20b", "gptoss", THINKER, False), ("qwen3:8b", "qwen3", THINKER, True), (MODEL, "qwen2", ("completion",), False)],
+)  # fmt: skip
+async def test_a_model_that_never_comes_to_an_answer_is_named_so_and_costs_one_question_from_then_on(
+    name: str, family: str, capabilities: tuple[str, ...], shy: bool
+) -> None:
+    refused = (lambda body: body.get("think") is not None) if shy else None
+    script = Script(always(lr(0.02)), models=(name,), capabilities=capabilities, family=family, refuses=refused)
+    script.thinks = lambda body: True
+    with serving(script) as url:
+        model = agent(url, name)
+        with pytest.raises(
+            AgentFailed, match=r"used all 8000 tokens for thinking and did not come to an answer"
+        ) as raised:
+            await model.propose(context())
+        assert not isinstance(raised.value, Unusable) and raised.value.meta["tokens"] >= 8000, (
+            "it is left alone for a while"
+        )
+        first = len(script.requests)
+        with pytest.raises(AgentFailed, match="used all 8000 tokens"):
+            await model.propose(context())
+    assert first <= 4 and len(script.requests) == first + 1
+
+
+async def test_thoughts_in_the_text_itself_that_never_end_are_thoughts_too() -> None:
+    def answer(body: dict[str, Any], count: int) -> Any:
+        return lr(0.02) if body["options"]["num_predict"] > 1000 else "<think>" + "I wonder. " * 30
+
+    script = Script(answer)
+    with serving(script) as url:
+        found = await agent(url).propose(context())
+    assert found.meta["thinking"] == "thinking off and 4000 tokens" and len(script.requests) == 2
+
+
+async def test_a_model_that_says_nothing_and_is_not_known_to_think_is_asked_as_before() -> None:
+    script = Script(lambda body, count: "" if count == 0 else lr(0.02))
+    with serving(script) as url:
+        found = await agent(url).propose(context())
+    assert found.meta["tries"] == 2 and "thinking" not in found.meta
+
+
+async def test_what_worked_comes_back_after_an_answer_that_was_all_thoughts() -> None:
+    script = Script(lambda body, count: lr(0.02 + count / 100), capabilities=THINKER, family="gptoss")
+    with serving(script) as url:
+        model = agent(url)
+        await model.propose(context())
+        script.thinks = lambda body: True
+        with pytest.raises(AgentFailed, match="for thinking"):
+            await model.propose(context())
+        script.thinks = None
+        assert (await model.propose(context())).meta["thinking"] == "thinking at level low and 4000 tokens"
+
+
+async def test_a_context_that_the_user_gave_bounds_the_thoughts() -> None:
+    script = Script(always(lr(0.02)), capabilities=THINKER, family="gptoss", context=131_072)
+    with serving(script) as url:
+        await agent(url, context=4000).propose(context())
+    (request,) = script.requests
+    assert request["options"]["num_ctx"] == 4000 and 1000 < request["options"]["num_predict"] < 4000
+
+
+async def test_a_rejected_draft_is_neither_proposed_nor_shown_back() -> None:
+    wrong = "I could set LR to 9. No.</think>" + json.dumps(
+        {"hypothesis": "h", "edits": [{"search": "nowhere", "replace": ""}]}
+    )
+    right = json.dumps(lr(9)) + "\nNo, that diverges.\n</think>\n" + json.dumps(lr(0.03))
+    script = Script(lambda body, count: wrong if count == 0 else right)
+    with serving(script) as url:
+        found = await agent(url).propose(context())
+    assert found.edits[0].replace == "LR = 0.03 "
+    assert not any("set LR to 9" in message["content"] for message in script.requests[1]["messages"])
 
 
 async def test_a_failed_edit_comes_back_with_the_reason_and_is_mended() -> None:
@@ -237,19 +354,6 @@ def test_a_losing_streak_changes_the_focus_on_purpose() -> None:
 
 
 # -- choosing, standing in, taking turns ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("setting", "url"),
-    [
-        ("", "http://127.0.0.1:11434"), ("0.0.0.0", "http://127.0.0.1:11434"), ("0.0.0.0:5000", "http://127.0.0.1:5000"),
-        ("box", "http://box:11434"), ("http://box", "http://box:80"), ("https://box", "https://box:443"),
-        ("http://box:1234/", "http://box:1234"), ("[::1]:99", "http://[::1]:99"), (":7000", "http://127.0.0.1:7000"),
-        ("https://a.b/ollama/", "https://a.b:443/ollama"),
-    ],
-)  # fmt: skip
-def test_addresses(setting: str, url: str) -> None:
-    assert address({"OLLAMA_HOST": setting}) == url
 
 
 def test_the_largest_coder_that_fits_is_picked() -> None:

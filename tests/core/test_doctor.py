@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from core import doctor
 from core.project import Project, find
 from core.stats import Gpu
 from tests.fake_cuda import make, plant, shadow
+from tests.ollama_server import Script, serving
 from tests.product import ROOT
 
 
@@ -49,11 +49,15 @@ def test_missing_data_is_a_note_with_what_to_do(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "none").exists() and not (tmp_path / "logs").exists()
 
 
-def test_an_ollama_server_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.getsockname()[1]}")
-        assert by_name(find())["ollama"].status == "ok"
-    assert by_name(find())["ollama"].status == "note"
+def test_an_ollama_server_is_asked_as_an_agent_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Script(lambda body, count: "")) as url:
+        monkeypatch.setenv("OLLAMA_HOST", url.removeprefix("http://"))
+        assert doctor._ollama().line.split() == ["ok", "ollama", "answers", "at", f"{url};", "models:", "1"]
+    assert doctor._ollama().status == "note" and "does not answer" in doctor._ollama().words
+    monkeypatch.setenv("OLLAMA_HOST", "user:secret@host:abc")
+    assert doctor._ollama().status == "note" and "'***@host:abc'" in doctor._ollama().line
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:99999/v1")
+    assert "OPENAI_BASE_URL is 'http://localhost:99999/v1'" in doctor._openai().words
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from core import stats
-from core.executor import ExecutorFailed, LocalExecutor, harness_environment
+from core.executor import DataUnusable, ExecutorFailed, LocalExecutor, harness_environment
 from core.model import Job, Outcome
+from nanochat.contract import dataset
 from tests.fake_cuda import Nvml, make, plant
 from tests.product import ROOT, TRAIN
 
@@ -79,6 +80,23 @@ async def test_a_harness_that_is_killed_is_a_sentence_and_the_next_job_runs(
     assert not alive
     await asyncio.to_thread(psutil.wait_procs, [nursery], 10)
     assert (await executor.run(job(tmp_path, tiny_data, "next"), seen.append)).outcome is Outcome.SCORED
+    await executor.close()
+
+
+async def test_data_that_cannot_be_scored_is_not_tried_again(
+    executor: LocalExecutor, tmp_path: Path, tiny_data: Path
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(tiny_data, copy)
+    manifest = dataset.read(copy)
+    short = msgspec.structs.replace(manifest.splits["val"], tokens=20)
+    dataset.write(copy, msgspec.structs.replace(manifest, splits={**manifest.splits, "val": short}))
+    (copy / "val.bin").write_bytes((copy / "val.bin").read_bytes()[:40])
+    with pytest.raises(DataUnusable, match=r"20 tokens: too few to score .* The run ends here"):
+        await executor.run(job(tmp_path, copy, "short"), lambda message: None)
+    (copy / "val.bin").unlink()
+    with pytest.raises(DataUnusable, match=r"val.bin is missing"):
+        await executor.run(job(tmp_path, copy, "missing"), lambda message: None)
     await executor.close()
 
 

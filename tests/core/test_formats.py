@@ -58,7 +58,8 @@ def test_an_answer_that_was_cut_off_is_never_half_used(cut: int, tier: Tier) -> 
         '```json\n{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}\n```',
         'Sure! Here it is: {"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}], "more": 1} Good luck.',
         '<think>{"no": 1} hm</think>{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}',
-        '<think>never closed\n{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}',
+        'Such as {} or {"hypothesis": 1}: {"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]} {}',
+        '{"answer": {"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 ",},],}}',
         '{"hypothesis": "h", "edits": [{"search": "6: LR = 0.01  # learning rate", "replace": "6: LR = 0.02  # learning rate"}]}',
         '{"hypothesis": "h", "edits": [{"search": "\\r\\nLR = 0.01  # learning rate\\r\\n", "replace": "\\r\\nLR = 0.02  # learning rate\\r\\n"}]}',
     ],
@@ -67,6 +68,64 @@ def test_small_slips_do_not_matter(text: str) -> None:
     found = parse("edits", text)
     assert found is not None
     assert knobs.read(edits.apply(TRAIN, found.edits))[0].value == 0.02
+
+
+ANSWERS: dict[Tier, list[str]] = {
+    "knob": [
+        '{"hypothesis": "h", "knob": "LR", "move": "2"}',
+        'Here: ```json\n{"hypothesis": "close with </think> or [/THINK]", "knob": "BATCH", "move": "0.5"}\n``` {}',
+    ],
+    "edits": [
+        '{"hypothesis": "h", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}]}',
+        '{"hypothesis": "<think>", "edits": [{"search": "LR = 0.01 ", "replace": "TAG = \'</think>\'\\nLR = 0.02 "}]}',
+    ],
+    "blocks": [
+        "Why.\n<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02\n>>>>>>> REPLACE\n",
+        "<answer>```\n<<<<<<< SEARCH\nDECAY = 0.0 \n=======\nEND = '</think>'  # <think>\nDECAY = 0.1 \n>>>>>>> REPLACE\n```</answer>\n"
+        "<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02\n>>>>>>> REPLACE\n",
+    ],
+}  # fmt: skip
+DRAFTS = st.one_of(
+    st.text(max_size=30),
+    st.lists(
+        st.sampled_from(
+            [
+                '{"hypothesis": "draft", "knob": "LR", "move": "4"}',
+                '{"hypothesis": "draft", "edits": [{"search": "LR = 0.01 ", "replace": "LR = 9 "}]}',
+                "<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 9\n>>>>>>> REPLACE\n",
+                "<<<<<<< SEARCH\nLR = 0.01 ", "=======\n", '{"hypothesis": "', "<think>", "</think>", "```json\n", "\\", '"', "\r\n",
+                "<|channel|>final", "<|start|>assistant", "[THINK]", " No, that is wrong. ", "{}", "{", "<",
+            ]
+        ),
+        max_size=6,
+    ).map("".join),
+)  # fmt: skip
+THOUGHTS = (
+    "<think>{}</think>", "{}</think>", "<Thinking>\n{}\n</Thinking>\n", "<thought>{}</thought>", "{}</ reasoning >", "[THINK]{}[/THINK]",
+    "{}[/THINK]", "◁think▷{}◁/think▷", "<seed:think>{}</seed:think>", '<think budget="9">{}</think>', "{}</thought_process>",
+    "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
+    "{}<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>", "{}<|end|><|start|>assistant<|message|>",
+    "<|START_THINKING|>{}<|END_THINKING|>", "<|begin_of_thought|>{}<|end_of_thought|>", "<|channel>thought\n{}<channel|>",
+    "analysisWe need a change. {} assistantfinal", "<think>{}</think>\n<think>again</think>", "<reflection>{}</reflection>",
+)  # fmt: skip
+
+
+@given(st.sampled_from([(tier, text) for tier in TIERS for text in ANSWERS[tier]]), st.sampled_from(THOUGHTS), DRAFTS)
+@settings(max_examples=400)
+def test_an_answer_is_the_same_after_any_thoughts(answer: tuple[Tier, str], form: str, draft: str) -> None:
+    tier, text = answer
+    alone = parse(tier, text)
+    assert alone is not None and parse(tier, form.replace("{}", draft) + text) == alone
+
+
+@pytest.mark.parametrize("form", THOUGHTS)
+@pytest.mark.parametrize("tier", TIERS)
+def test_thoughts_alone_are_no_answer(tier: Tier, form: str) -> None:
+    opening = form.partition("{}")[0]
+    for text in ANSWERS[tier]:
+        assert parse(tier, form.replace("{}", text)) is None, "ended, and nothing follows"
+        if opening.strip():
+            assert parse(tier, opening + text) is None and formats.said(opening + text) == "", "not ended"
 
 
 def test_blocks_with_a_hypothesis_before_them() -> None:
@@ -194,7 +253,7 @@ def test_the_second_edit_fails_and_nothing_is_used_of_the_first() -> None:
     [
         ({"max_params": 60_000_000, "off_limits": ["WIDTH"]}, "Low.", "max_params: 60000000; off_limits: [WIDTH]"),
         ({"max_memory_gb": 7.5}, "Low.", "max_memory_gb: 7.5"),
-        ({"max_params": 5, "off_limits": ["WIDTH"]}, "At most 5 parameters. Do not touch WIDTH.", ""),
+        ({"max_params": 5, "off_limits": ["WIDTH"]}, "---\nmax_params: 9\noff_limits: WIDTH\n---\nLow.", ""),
         ({"max_params": True, "max_memory_gb": -1, "off_limits": ["rm -rf", 3]}, "Low.", ""),
         ("no more", "Low.", ""), ([], "---\nbroken", ""),
     ],

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import knobs
-from core.agents.ranges import of, sensible, whole_batch
+from core import edits, knobs
+from core.agents.ranges import PATTERNS, of, sensible, whole_batch
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
 SOURCE = 'import os\nLR = 0.1  # rate\nN = 2**10   # size\nNAME = "SL"  # pattern\nON = True  # switch\n\ndef f():\n    X = 3\nY = 4\n'
@@ -25,6 +25,53 @@ def test_values_are_set_and_comments_stay() -> None:
     assert "LR = 0.25  # rate" in changed and "N = 2**9   # size" in changed and "NAME = 'L'  # pattern" in changed
     with pytest.raises(KeyError):
         knobs.set_knobs(SOURCE, {"NO": 1})
+
+
+@pytest.mark.parametrize("odd", ["\f", "\v", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "é", "\t"])
+def test_characters_that_only_unicode_calls_line_breaks_shift_nothing(odd: str) -> None:
+    source = f"# a{odd}b\nTEXT = 'x{odd if odd.isprintable() else ''}'  # {odd} words\nLR = 0.1  # rate{odd}\nN = 3\n"
+    found = {knob.name: knob for knob in knobs.read(source)}
+    assert (found["LR"].value, found["LR"].written, found["N"].line) == (0.1, "0.1", 3)
+    changed = knobs.set_knobs(source, {"LR": 0.2, "N": 4})
+    assert changed == source.replace("0.1", "0.2").replace("N = 3", "N = 4")
+    assert edits.added_removed(source, changed) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["LR = (0.1)  # rate", "LR=0.1", "LR  =  0.1;N = 3", "N = 3; LR = 0.1  # both", "LR = 0.1  # LR = 0.1", "LR = \\\n    0.1",
+     "\fLR = 0.1", "LR = 0.1\r", "S = '#'; LR = 0.1", "ÄÖ = 'ü'; LR = 0.1"],
+)  # fmt: skip
+def test_a_knob_that_is_read_is_also_set(line: str) -> None:
+    source = f"import os\n{line}\n"
+    read = {knob.name: knob.value for knob in knobs.read(source)}
+    if "LR" in read:
+        now = {knob.name: knob.value for knob in knobs.read(knobs.set_knobs(source, {"LR": 0.5}))}
+        assert now == read | {"LR": 0.5}
+    else:
+        assert "\\" in line, "only a knob that goes over two lines is none"
+
+
+def test_a_number_that_python_cannot_read_back_is_refused() -> None:
+    with pytest.raises(ValueError, match="inf"):
+        knobs.write(float("inf"), "1.0")
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ('ACT = "relu"  # the activation', ("relu",)),
+        ('ACT = "relu"  # one of: relu, gelu, silu', ("relu", "gelu", "silu")),
+        ('ACT = "relu"  # one of "gelu" or "relu"; the square is taken', ("gelu", "relu")),
+        ('ACT = "relu"  # one of relu|gelu', ("relu", "gelu")),
+        ('ACT = "relu"  # the step of one of the layers', ("relu",)),
+        ('PATH = "SL"  # where it is', ("SL",)),
+        ('WINDOW_PATTERN = "LLS"  # by layer', ("LLS", *PATTERNS)),
+        ('WINDOW_PATTERN = "SL"  # by layer', PATTERNS),
+    ],
+)
+def test_a_string_is_offered_its_own_choices_only(line: str, choices: tuple[str, ...]) -> None:
+    assert of(knobs.read(line + "\n")[0]).choices == choices
 
 
 def test_every_knob_of_the_shipped_file_has_a_comment_and_a_range() -> None:

@@ -19,8 +19,9 @@ from core import edits, stats
 from core.agents import chat
 from core.agents.base import AgentFailed, Context, Past, listen
 from core.agents.chat import LanguageModel, Patience, Unusable
+from core.agents.connection import to_ollama
 from core.agents.counting import Counting
-from core.agents.models import address, full, installed, pick, sized
+from core.agents.models import full, installed, pick, sized
 from core.agents.ollama import Ollama, _patient
 from core.model import Proposal, Verdict
 from tests.fake_cuda import GIB, Cards, Nvml, make
@@ -88,7 +89,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     name = os.environ.get("AUTORESEARCH_TEST_MODEL")
     if not name or not os.environ.get("OLLAMA_HOST"):
         pytest.skip("a real server is named by OLLAMA_HOST and a model of it by AUTORESEARCH_TEST_MODEL")
-    yield Server(address(), name, Script(good))
+    yield Server(to_ollama().server.url, name, Script(good))
 
 
 @pytest.mark.timeout(1800)
@@ -140,7 +141,7 @@ async def test_it_is_loaded_when_asked_and_gone_when_released(server: Server) ->
 
 @pytest.mark.timeout(1800)
 async def test_it_is_listed_with_its_figures(server: Server) -> None:
-    found = {full(m.name): m for m in await installed(server.url)}
+    found = {full(m.name): m for m in await installed(to_ollama(server.url))}
     mine = found[full(server.model)]
     assert mine.size > 0 and mine.context > 0 and mine.cache > 0
 
@@ -433,7 +434,7 @@ async def test_a_server_that_was_never_reached_is_not_asked_to_unload() -> None:
 async def test_one_model_that_cannot_be_shown_does_not_hide_the_others() -> None:
     script = Script(good, models=("broken:7b", MODEL, "glm:355b-cloud"), unshown=("broken:7b",))
     with serving(script) as url:
-        found = await installed(url)
+        found = await installed(to_ollama(url))
     assert [m.name for m in found] == ["broken:7b", MODEL, "glm:355b-cloud"] and found[0].context == 0
     chosen = pick([m for m in found if m.name != "broken:7b"], 80 * 10**9)
     assert chosen is not None and chosen[0].name == MODEL, "what runs elsewhere is never taken by itself"

@@ -13,6 +13,7 @@ from core.agents.chat import LanguageModel, Unusable
 from core.agents.several import Turns
 from tests.openai_server import MODEL, Script, serving
 from tests.product import TRAIN
+from tests.proxy import proxy
 
 
 def context() -> Context:
@@ -73,6 +74,50 @@ async def test_a_simpler_form_comes_with_a_schema(monkeypatch: pytest.MonkeyPatc
     assert len(script.requests) == 9 and "response_format" not in script.requests[0]
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize(
+    ("answers", "refuses", "count", "words"),
+    [
+        (lambda b: b.get("reasoning_effort") == "low", None, 2, "thinking at level low and 4000 tokens"),
+        (lambda b: "chat_template_kwargs" in b, None, 3, "thinking off and 4000 tokens"),
+        (lambda b: b["max_completion_tokens"] > 4000, lambda b: {"reasoning_effort", "chat_template_kwargs"} & b.keys(), 4,
+         "thinking as it likes and 8000 tokens"),
+    ],
+)  # fmt: skip
+async def test_an_endpoint_whose_model_only_thinks_is_asked_otherwise(
+    name: str, answers: Any, refuses: Any, count: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Script(answer, thinks=lambda body: not answers(body), refuses=refuses, field=name)
+    with serving(script) as url:
+        model = agent(url, monkeypatch)
+        found = await model.propose(context())
+        assert len(script.requests) == count and found.meta["thinking"] == words and found.meta["tries"] == 1
+        await model.propose(context())
+        assert len(script.requests) == count + 1
+        script.thinks = lambda body: True
+        with pytest.raises(AgentFailed, match=r"used all \d+ tokens for thinking"):
+            await model.propose(context())
+
+
+@pytest.mark.parametrize("setting", ["http://user:pw@box:port/v1", "box/v1", "http://[::1/v1", "unix:///x"])
+async def test_an_address_that_is_none_is_a_sentence(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AgentFailed, match="OPENAI_BASE_URL is '") as raised:
+        await agent(setting, monkeypatch).propose(context())
+    assert "pw" not in str(raised.value)
+
+
+async def test_this_machine_is_asked_without_a_proxy_and_another_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    far = "http://model-box.example:80/v1"
+    script = Script(answer)
+    with serving(script) as url, proxy() as recorder:
+        monkeypatch.setenv("HTTP_PROXY", recorder.url)
+        assert (await agent(url.removeprefix("http://"), monkeypatch).propose(context())).hypothesis == "A step."
+        assert recorder.asked == []
+        with pytest.raises(AgentFailed, match=rf"at {far} through the proxy {recorder.url} \(HTTP_PROXY\): .*403"):
+            await agent(far, monkeypatch).propose(context())
+    assert recorder.asked[0] == "POST http://model-box.example/v1/chat/completions HTTP/1.1"
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "words", "wait_s"),
     [
@@ -92,7 +137,7 @@ async def test_refusals(
 
 
 async def test_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AgentFailed, match="Connection error"):
+    with pytest.raises(AgentFailed, match=r"cannot be reached at http://127.0.0.1:9/v1 \(All connection"):
         await agent("http://127.0.0.1:9/v1", monkeypatch).propose(context())
 
 

@@ -30,7 +30,7 @@ def test_openai_without_the_package_or_a_key_says_what_to_do(monkeypatch: pytest
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(UsageError, match=r"pip install openai|OPENAI_API_KEY"):
-        registry.check("openai:any")()
+        registry.check_settings("search,openai:any")
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from core.repository import TRAIN, Repository, RepositoryError
+from core.repository import TRAIN, NameTaken, Repository, RepositoryError
 
 OLD = "LR = 0.1  # rate\n\n\ndef train(run):\n    return None\n"
 NEW = OLD.replace("0.1", "0.2")
@@ -84,7 +85,7 @@ def night(repo: Repository, run: str = "nov24") -> tuple[str, str, str]:
     repo.set_ref(repo.attempt_ref(run, "00001"), dropped)
     kept = repo.commit(fit, NEW, "Twice the rate")
     repo.set_ref(repo.attempt_ref(run, "00002"), kept)
-    repo.set_ref(repo.branch(run), kept)
+    repo.set_ref(repo.branch(run), kept, [fit])
     return base, fit, kept
 
 
@@ -251,14 +252,12 @@ def test_a_checked_out_branch_of_a_run_is_not_moved(checkout: Path) -> None:
     git(checkout, "checkout", "-q", "autoresearch/nov24")
     further = repo.commit(kept, OLD, "back again")
     before = snapshot(checkout)
-    assert repo.set_ref(repo.branch("nov24"), further) is False
-    words = repo.reconcile(
-        "nov24", {repo.branch("nov24"): further, **repo.refs("nov24")} | {repo.branch("nov24"): further}
-    )
+    assert repo.set_ref(repo.branch("nov24"), further, [kept]) == "is checked out in your work tree"
+    words = repo.reconcile("nov24", repo.refs("nov24") | {repo.branch("nov24"): further}, [kept])
     assert any("checked out" in line for line in words)
     assert snapshot(checkout) == before and git(checkout, "status", "--porcelain") == ""
     git(checkout, "checkout", "-q", "main")
-    repo.reconcile("nov24", {**repo.refs("nov24"), repo.branch("nov24"): further})
+    repo.reconcile("nov24", {**repo.refs("nov24"), repo.branch("nov24"): further}, [kept])
     assert git(checkout, "rev-parse", "autoresearch/nov24") == further != fit
 
 
@@ -273,21 +272,101 @@ def test_refs_follow_the_journal_and_nothing_is_lost(checkout: Path) -> None:
     repo.set_ref(repo.attempt_ref("nov24", "00003"), stray)
     other = repo.attempt_ref("nov24-b", "00001")
     repo.set_ref(other, kept)
-    words = repo.reconcile("nov24", journal)
-    assert len(words) == 3 and repo.refs("nov24") == journal
+    words = repo.reconcile("nov24", journal, {fit, kept})
+    assert len(words) == 2 and repo.refs("nov24") == {**journal, repo.attempt_ref("nov24", "00003"): stray}
     assert git(checkout, "rev-parse", other) == kept  # another run's
-    assert stray in git(checkout, "for-each-ref", "--format=%(objectname)", "refs/autoresearch/_before")
-    assert repo.reconcile("nov24", journal) == []
+    assert repo.reconcile("nov24", journal, {fit, kept}) == []
 
 
-def test_a_new_run_of_an_old_name_keeps_the_old_wins_reachable(checkout: Path) -> None:
+def test_what_the_run_did_not_make_is_never_moved_and_its_own_commits_stay_reachable(checkout: Path) -> None:
+    repo = opened(checkout)
+    _, fit, kept = night(repo)
+    git(checkout, "branch", "-f", "autoresearch/nov24", "main")
+    git(checkout, "update-ref", "refs/autoresearch/nov24/00001", "main")
+    more = repo.commit(kept, OLD, "goes on")
+    for ref in (repo.branch("nov24"), repo.attempt_ref("nov24", "00001")):
+        before = git(checkout, "rev-parse", ref)
+        assert "which this run did not make" in repo.set_ref(ref, more, {fit, kept})
+        assert "was left where it is" in repo.reconcile("nov24", {ref: more}, {fit, kept})[0]
+        assert git(checkout, "rev-parse", ref) == before
+    saved = git(checkout, "for-each-ref", "--format=%(refname)", "--points-at", more)
+    assert saved == f"refs/autoresearch/_before/nov24/00001/{more[:12]}"
+
+
+def test_a_move_keeps_what_it_leaves_reachable(checkout: Path) -> None:
     repo = opened(checkout)
     _, _, kept = night(repo)
-    fresh = repo.commit(repo.base(), OLD, "Start of another run of that name")
-    repo.set_ref(repo.branch("nov24"), fresh)
-    assert git(checkout, "rev-parse", "autoresearch/nov24") == fresh
+    fresh = repo.commit(repo.base(), OLD, "back to another start")
+    assert repo.set_ref(repo.branch("nov24"), fresh, [kept]) == ""
     saved = git(checkout, "for-each-ref", "--format=%(refname)", "--points-at", kept, "refs/autoresearch/_before")
     assert saved == f"refs/autoresearch/_before/heads/autoresearch/nov24/{kept[:12]}"
+
+
+TAKEN = (
+    "refs/heads/autoresearch/nov24", "refs/heads/autoresearch-nov24", "refs/heads/autoresearch/nov24/mine", "refs/heads/AutoResearch/Nov24",
+    "refs/autoresearch/nov24", "refs/autoresearch/nov24/00001", "refs/autoresearch/nov24/a/b", "refs/autoresearch/_owner/nov24",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ref", TAKEN)
+def test_a_name_is_free_when_nothing_in_git_has_it(checkout: Path, ref: str, packed: bool) -> None:
+    git(checkout, "update-ref", ref, "HEAD")
+    if packed:
+        git(checkout, "pack-refs", "--all")
+    before = git(checkout, "for-each-ref")
+    repo = opened(checkout)
+    assert ref in repo.taken("nov24")
+    with pytest.raises(RepositoryError, match="nov24"):
+        repo.claim("nov24", "an id", checkout)
+    assert git(checkout, "for-each-ref") == before
+    assert [name for name in ("nov2", "nov24-2", "ov24", "nov240") if repo.taken(name)] == []
+
+
+def test_a_name_belongs_to_the_run_that_claimed_it_first(checkout: Path, tmp_path: Path) -> None:
+    git(checkout, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
+    git(tmp_path, "clone", "-q", "--shared", str(checkout), "borrowing")
+    repo, other = opened(checkout), opened(tmp_path / "linked")
+    repo.claim("nov24", "first", tmp_path / "logs" / "nov24")
+    repo.claim("nov24", "first", tmp_path / "moved")  # the same run, wherever its logs are
+    for where in (other, opened(checkout)):
+        assert "logs/nov24" in where.taken("nov24")
+        with pytest.raises(NameTaken, match=f"the run in {tmp_path}/logs/nov24"):
+            where.claim("nov24", "second", tmp_path)
+    opened(tmp_path / "borrowing").claim("nov24", "second", tmp_path)  # refs are its own
+    assert repo.fsck() == "" and repo.refs("nov24") == {}
+    git(checkout, "branch", "autoresearch-nov25")
+    repo.claim("nov26", "third", tmp_path)
+    git(checkout, "update-ref", "refs/heads/autoresearch-nov26", "HEAD")  # later, of the user's own
+    assert opened(checkout).branch("nov26") == "refs/heads/autoresearch/nov26"
+
+
+def test_of_many_who_claim_a_name_at_once_one_gets_it(checkout: Path) -> None:
+    def claim(number: int) -> bool:
+        try:
+            opened(checkout).claim("nov24", f"id {number}", checkout)
+        except NameTaken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(claim, range(4)))
+    owner = opened(checkout).owner("nov24")
+    assert sum(won) == 1 and owner is not None and owner.id == f"id {won.index(True)}"
+
+
+def test_a_run_of_the_version_before_claims_what_it_made_and_nothing_else(checkout: Path) -> None:
+    repo = opened(checkout)
+    _, fit, kept = night(repo)
+    with pytest.raises(NameTaken, match="is there already"):
+        repo.claim("nov24", "a run of another work tree", checkout, {repo.base()})
+    assert repo.owner("nov24") is None
+    repo.claim("nov24", "its own", checkout, {fit, kept})
+    assert repo.branch("nov24") == "refs/heads/autoresearch/nov24"
+    git(checkout, "branch", "autoresearch-nov25", kept)  # dashed, when a branch autoresearch was in the way
+    git(checkout, "update-ref", "refs/autoresearch/nov25/fit", fit)
+    repo.claim("nov25", "its own", checkout, {fit, kept})
+    assert repo.branch("nov25") == "refs/heads/autoresearch-nov25"
 
 
 def test_stale_locks_are_cleared_in_our_own_namespace_only(checkout: Path) -> None:
@@ -299,36 +378,30 @@ def test_stale_locks_are_cleared_in_our_own_namespace_only(checkout: Path) -> No
     for lock in (*mine, *theirs):
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()
-        os.utime(lock, (time.time() - 60, time.time() - 60))
+        os.utime(lock, (time.time() + 6e4, time.time() + 6e4))  # a clock that is wrong does not matter
     words = repo.reconcile("nov24", repo.refs("nov24"))
     assert len(words) == 2
     assert not any(lock.exists() for lock in mine) and all(lock.exists() for lock in theirs)
     mine[1].touch()
-    os.utime(mine[1], (time.time() - 60, time.time() - 60))
-    assert repo.set_ref(repo.branch("nov24"), repo.commit(kept, OLD, "goes on"))
+    assert repo.set_ref(repo.branch("nov24"), repo.commit(kept, OLD, "goes on"), [kept]) == ""
 
 
 def test_of_two_writers_one_loses_cleanly(checkout: Path) -> None:
     repo = opened(checkout)
     base, ref = repo.base(), repo.attempt_ref("nov24", "00001")
-    repo.set_ref(ref, base, "")
+    start = repo.commit(base, OLD, "start")
+    repo.set_ref(ref, start)
     commits = [repo.commit(base, f"x = {n}\n", str(n)) for n in range(4)]
 
     def write(commit: str) -> bool:
         try:
-            return opened(checkout).set_ref(ref, commit, base)
+            return not opened(checkout).set_ref(ref, commit, [start])
         except RepositoryError:
             return False
 
     with ThreadPoolExecutor(4) as pool:
         won = list(pool.map(write, commits))
-    assert sum(won) == 1 and repo.refs("nov24")[ref] == commits[won.index(True)]
-    with pytest.raises(RepositoryError):
-        repo.set_ref(ref, base, "")  # it exists already
-    with pytest.raises(RepositoryError):
-        repo.delete_ref(ref, base)
-    repo.delete_ref(ref, repo.refs("nov24")[ref])
-    assert repo.refs("nov24") == {} and repo.fsck() == ""
+    assert sum(won) == 1 and repo.refs("nov24")[ref] == commits[won.index(True)] and repo.fsck() == ""
 
 
 @pytest.mark.parametrize("name", ["", "A", "../x", "a b", "a/b", "_before", "x.lock"])
@@ -361,13 +434,17 @@ def test_without_git_a_sentence(tree: Path) -> None:
     assert done.stdout == "git is not installed. Nothing was started. Install git and try again.\n"
 
 
-def test_merge(checkout: Path) -> None:
-    repo = opened(checkout)
+def test_merge(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no folder for temporary files, and makes the one that it is given."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    repo, scratch = opened(checkout), tmp_path / "made"
     lines = "".join(f"x{n} = {n}\n" for n in range(9))
-    assert repo.merge(lines, lines.replace("x1 = 1", "x1 = 7"), lines.replace("x7 = 7", "x7 = 0")) == lines.replace(
-        "x1 = 1", "x1 = 7"
-    ).replace("x7 = 7", "x7 = 0")
-    assert repo.merge(lines, lines.replace("x1 = 1", "x1 = 7"), lines.replace("x1 = 1", "x1 = 8")) is None
+    assert repo.merge(
+        lines, lines.replace("x1 = 1", "x1 = 7"), lines.replace("x7 = 7", "x7 = 0"), scratch
+    ) == lines.replace("x1 = 1", "x1 = 7").replace("x7 = 7", "x7 = 0")
+    assert repo.merge(lines, lines.replace("x1 = 1", "x1 = 7"), lines.replace("x1 = 1", "x1 = 8"), scratch) is None
+    assert list(scratch.iterdir()) == []
 
 
 # -- the way home -------------------------------------------------------------------------------------------------------
@@ -399,7 +476,7 @@ def test_which_run_kept_a_train_py(checkout: Path, tmp_path: Path) -> None:
     assert repo.run_of(OLD) == "", "a start is not kept"
     for source in (NEW, NEW + "# last\n"):  # an earlier one counts as well
         start = repo.commit(start, source, "kept")
-        repo.set_ref(repo.branch("night"), start)
+        repo.set_ref(repo.branch("night"), start, list(repo.refs("night").values()))
         assert repo.run_of(NEW) == repo.run_of(NEW.replace("\n", "\r\n")) == "night"
     assert repo.run_of(OLD) == repo.run_of(NEW + "# more\n") == ""
 

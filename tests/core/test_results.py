@@ -58,7 +58,7 @@ def test_the_table() -> None:
     assert lines[0] == "\t".join(COLUMNS) and lines[0].startswith(
         "commit\tval_bpb\tmemory_gb\tstatus\tdescription\tclass"
     )
-    assert lines[1] == "aaaaaaa\t1.601235\t1.3\tkeep\tbaseline\tbaseline\t\t\t\t66.0\t0\t1234\t"
+    assert lines[1] == "aaaaaaa\t1.601235\t1.2\tkeep\tbaseline\tbaseline\t\t\t\t66.0\t0\t1234\t"
     assert lines[2] == (
         "bbbbbbb\t1.580000\t0.4\tkeep\tRaise the rate\tkeep\t0.021200\tbeyond noise\tsearch\t130.0\t1\t\t0.008000"
     )

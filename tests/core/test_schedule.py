@@ -14,7 +14,7 @@ from core.charter import Charter
 from core.events import AnyEvent, Judged
 from core.model import CrashClass, Outcome, Result, RunConfig, Verdict
 from core.profiles import PROFILES
-from core.schedule import Rebase, Role, Work, assess, best_confirmed, noise, repeated, unchecked, wanted
+from core.schedule import Rebase, Role, Work, assess, best_confirmed, noise, tried, unchecked, wanted
 from core.state import State, fold
 
 SEED = [policy.seed(1, index) for index in range(4)]
@@ -189,13 +189,39 @@ def test_proposals_made_under_another_program_md_are_looked_at_before_they_run()
     assert not list(unchecked(fold([ev.Charter(sha="s")], found)))
 
 
-def test_a_change_that_was_re_applied_may_not_repeat_another() -> None:
-    found = state(proposed(1), proposed(2), [ev.Judged(number=1, verdict="discard", finding="f")])
-    assert (same := repeated(found, 2, "fit", "p1")) is not None and same.number == 1
-    assert repeated(found, 2, "fit", "p2") is None, "itself"
-    assert repeated(found, 2, "other", "p1") is None, "on another parent"
-    disturbed = state(proposed(1), proposed(2), [ev.Judged(number=1, verdict="disturbed", finding="f")])
-    assert repeated(disturbed, 2, "fit", "p1") is None, "nothing is known of it"
+def launched(number: int) -> ev.Launched:
+    return ev.Launched(job=f"j{number}", role="candidate", commit=f"c{number}", seed=SEED[0], slot=0, number=number)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_change_counts_as_tried_by_its_verdict(verdict: Verdict) -> None:
+    judged = ev.Judged(number=1, verdict=verdict, finding="f")
+    after = tried(state([ev.Charter(sha="s")], proposed(1), [launched(1), judged]), {"fit"})
+    comes_again = verdict in (Verdict.INTERRUPTED, Verdict.DISTURBED, Verdict.CONFLICT)
+    assert after == ({} if comes_again else {"p1": 1})
+
+
+def test_a_change_counts_as_tried_on_its_own_parent_while_it_waits_or_runs() -> None:
+    found = state(proposed(1), proposed(2), [launched(2)])
+    assert tried(found, {"fit"}) == {"p1": 1, "p2": 2}
+    assert tried(found, {"other"}) == {}
+
+
+def test_a_change_that_broke_a_rule_of_an_older_program_md_may_come_again() -> None:
+    broke = [ev.Judged(number=1, verdict="invalid", finding="f")]
+    assert tried(state([ev.Charter(sha="s")], proposed(1), broke), {"fit"}) == {}, "it was never trained"
+    found = state([ev.Charter(sha="s")], proposed(1), [launched(1), *broke])
+    assert tried(found, {"fit"}) == {"p1": 1}
+    assert tried(fold([ev.Charter(sha="new")], found), {"fit"}) == {}
+
+
+def test_a_change_that_is_disturbed_each_time_does_not_come_for_ever() -> None:
+    found = state()
+    for number in (1, 2, 3):
+        assert tried(found, {"fit"}) == {}
+        again = replace(proposed(number)[0], fingerprint="p")
+        found = fold([again, launched(number), ev.Judged(number=number, verdict="disturbed", finding="f")], found)
+    assert tried(found, {"fit"}) == {"p": 3}
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_a_rebased_change_is_measured_afresh() -> None:
     ])  # fmt: skip
     experiment = state.experiments[1]
     assert (experiment.commit, experiment.parent, experiment.val_bpb) == ("r1", "k9", None)
-    assert experiment.attempts == ["c1", "r1"] and state.fingerprints["k9", "q"] == 1
+    assert experiment.attempts == ["c1", "r1"] and experiment.fingerprint == "q"
 
 
 def test_running_jobs_are_known_until_they_are_measured() -> None:

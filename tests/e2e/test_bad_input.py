@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,11 +83,19 @@ def test_stale_data_is_refused_for_a_continued_run(product: Product, tmp_path: P
     shutil.copytree(product.env["AUTORESEARCH_DATA"], data) if Path(product.env["AUTORESEARCH_DATA"]).exists() else None
     product.env["AUTORESEARCH_DATA"] = str(data)
     assert product.run("--agent", product.script(IDEA)).returncode == 0
-    (manifest,) = data.glob("*/manifest.json")
+    shutil.rmtree(data)  # a run that goes on has its own copy
+    val = product.logs / "r" / "data" / "val.bin"
+    whole = val.read_bytes()
+    val.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    refused(product, *product.options(), words="the content of val.bin has changed")
+    refused(product, "report", "r", words="the content of val.bin has changed")
+    val.write_bytes(whole)
+    manifest = val.with_name("manifest.json")
     text = manifest.read_text()
-    start = text.index('"fingerprint"') + 16
-    manifest.write_text(text[:start] + "0000" + text[start + 4 :])
+    manifest.write_text(re.sub(r'("fingerprint": *)".{4}', r'\1"0000', text))
     refused(product, *product.options(), words="fingerprint")
+    manifest.unlink()
+    refused(product, *product.options(), words="no prepared data")
     assert product("status", "r").returncode == 0
 
 

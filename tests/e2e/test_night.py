@@ -215,14 +215,28 @@ def test_a_signal_ends_it_in_good_order(product: Product, number: signal.Signals
     assert state.stopped is not None and not state.running
 
 
+def disturb(product: Product, run: str) -> None:
+    """What cleaners, editors and file managers do meanwhile."""
+    shutil.rmtree(product.env["TMPDIR"])
+    folder = product.logs / run
+    for place in (folder / "harness", folder / "harness" / "nanochat", folder / "data"):
+        for name in (".DS_Store", "4913", ".scorer.py.swp", "json.py", "scorer.so"):
+            (place / name).write_text("foreign")
+    shutil.rmtree(folder / "loop")
+
+
 def test_stop_finishes_the_experiment_and_stop_now_does_not(product: Product) -> None:
+    """Whatever else happens to files beside the run's own."""
+    product.env["TMPDIR"] = str(product.root.parent / ("t" * 84))
     for flags, judged, idea in (((), True, harmless(1)), (("--now",), False, slowly(harmless(1)))):
         agent = product.script(idea, *map(harmless, range(2, 50)))
+        os.makedirs(product.env["TMPDIR"])
         loop = product.start(*product.options(f"s{len(flags)}"), "--agent", agent)
         assert loop.stdout is not None
         for line in loop.stdout:
             if "#1 training" in line:
                 break
+        disturb(product, f"s{len(flags)}")
         asked = product("stop", f"s{len(flags)}", *flags)
         assert asked.returncode == 0, asked.stderr
         output, _ = loop.communicate(timeout=200)
@@ -232,8 +246,8 @@ def test_stop_finishes_the_experiment_and_stop_now_does_not(product: Product) ->
     assert product.strays() == []
 
 
-def test_a_second_loop_is_refused(product: Product) -> None:
-    loop = product.start(*product.options(), "--budget", "20", "--agent", product.script(*endless(5)))
+def test_a_second_loop_is_refused_and_a_run_whose_copies_were_altered_ends(product: Product) -> None:
+    loop = product.start(*product.options(), "--budget", "4", "--agent", product.script(*endless(5)))
     assert loop.stdout is not None
     for line in loop.stdout:
         if "baseline: training" in line:
@@ -241,8 +255,13 @@ def test_a_second_loop_is_refused(product: Product) -> None:
     second = product.run("--agent", "search")
     assert second.returncode == 1 and "already has a loop" in second.stderr
     assert f"process {loop.pid}" in second.stderr
-    assert product("stop", "r", "--now").returncode == 0
-    loop.communicate(timeout=100)
+    altered = product.logs / "r" / "harness" / "nanochat" / "scorer.py"  # and every end has its reason
+    altered.write_text(altered.read_text() + "# altered\n")
+    output, _ = loop.communicate(timeout=100)
+    assert loop.returncode == 1 and "was altered" in output
+    assert f"own copy {altered} was altered" in product("status", "r").stdout
+    third = product.run("--agent", "search")
+    assert third.returncode == 1 and "was altered" in third.stderr and "--from r" in third.stderr
 
 
 def test_two_slots_and_a_stale_winner(product: Product) -> None:

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanochat import data, datasets, prepare, tokenizer
+from nanochat.contract import dataset
+from nanochat.contract.dataset import Options
 from nanochat.data import DataError, val_windows
 
 ENCODING = tokenizer.train(["the cat sat on the mat, été 🙂 " * 50, "def f(x):\n    return x\n" * 50], 300)
@@ -39,7 +41,7 @@ def test_a_tokenizer_is_stored_and_loaded(tmp_path: Path) -> None:
 def test_the_standard_library_is_split_by_module_and_leaves_tests_out() -> None:
     splits: dict[str, set[int]] = {split: set() for split in data.SPLITS}
     size = dict.fromkeys(data.SPLITS, 0)
-    for split, text in datasets.documents("python", None, Path(), print):
+    for split, text in datasets.documents("python", Options(), datasets.survey("python", Options()), Path(), print):
         splits[split].add(hash(text))
         size[split] += len(text)
     assert not (splits["train"] & splits["val"]) and not (splits["train"] & splits["test"])
@@ -58,14 +60,19 @@ def test_damage_is_seen_with_what_to_do(tiny_data: Path, tmp_path: Path) -> None
     folder = tmp_path / "copy"
     shutil.copytree(tiny_data, folder)
     prepared = data.load(folder)
-    prepared.verify("val")
+    dataset.verify(folder, prepared.manifest)
     content = (folder / "val.bin").read_bytes()
     (folder / "val.bin").write_bytes(content[:-2])
     with pytest.raises(DataError, match=r"cut off.*--force"):
         prepared.tokens("val")
     (folder / "val.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
-    with pytest.raises(DataError, match="changed"):
-        prepared.verify("val")
+    with pytest.raises(DataError, match=r"val.bin has changed"):
+        dataset.verify(folder, prepared.manifest)
+    (folder / "val.bin").write_bytes(content)
+    lengths = (folder / "token_bytes.npy").read_bytes()
+    (folder / "token_bytes.npy").write_bytes(lengths[:-1] + bytes([lengths[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"token_bytes.npy has changed"):
+        dataset.verify(folder, prepared.manifest)
     manifest = json.loads((folder / "manifest.json").read_text()) | {"schema": 0}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="schema 0"):
@@ -74,18 +81,12 @@ def test_damage_is_seen_with_what_to_do(tiny_data: Path, tmp_path: Path) -> None
         data.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("dataset", "words"), [("shakespeare", "no dataset"), ("text:/nowhere", "no file or folder")])
-def test_what_does_not_exist_is_said_so(dataset: str, words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        prepare.prepare(dataset, 320)
-
-
 def test_a_single_file_is_split_in_chunks_between_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path / "data"))
     path = tmp_path / "book.txt"
     path.write_text("".join(f"Zeile {i}: größer, schöner 🙂 {i * i}\n" for i in range(20_000)))
     prepared = data.load(prepare.prepare(f"text:{path}", 320))
-    assert sum(facts["bytes"] for facts in prepared.splits.values()) == path.stat().st_size
+    assert sum(split.bytes for split in prepared.splits.values()) == path.stat().st_size
     again = prepare.prepare(f"text:{path}", 320)
     assert data.load(again).fingerprint == prepared.fingerprint
     assert data.load(prepare.prepare(f"text:{path}", 320, force=True)).fingerprint == prepared.fingerprint

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nanochat import data, prepare
+from nanochat.contract import dataset
+from nanochat.contract.dataset import Options
 from nanochat.data import DataError
 from nanochat.datasets import HUB_SETS, Shards, _is_parquet
 from nanochat.download import fetch
@@ -128,8 +130,13 @@ def test_a_whole_dataset_comes_from_shards(server: Server, tmp_path: Path, monke
         server.files[f"/datasets/some/set/resolve/main/{name}.parquet"] = shard(number)
     server.faults["/datasets/some/set/resolve/main/train-1.parquet"] = ["drop", "500"]
     prepared = data.load(prepare.prepare("tinystories", 320))
-    assert {split: facts["documents"] > 50 for split, facts in prepared.splits.items()} == dict.fromkeys(
-        data.SPLITS, True
-    )
-    assert prepared.splits["train"]["documents"] == 800
-    assert prepared.splits["val"]["documents"] + prepared.splits["test"]["documents"] == 400
+    assert all(split.documents > 50 for split in prepared.splits.values())
+    assert prepared.splits["train"].documents == 800
+    assert prepared.splits["val"].documents + prepared.splits["test"].documents == 400
+    one = data.load(prepare.prepare("tinystories", 320, Options(shards=1)))
+    assert one.splits["train"].documents == 400, "another number of shards is another dataset"
+    assert dataset.find("tinystories", 320).folder == one.folder, "a new run uses what was asked for last"
+    assert prepare.prepare("tinystories", 320) == prepared.folder == dataset.find("tinystories", 320).folder
+    (tmp_path / "downloads" / "tinystories" / "train-0.parquet").write_bytes(b"PAR1 damaged PAR1")
+    with pytest.raises(DataError, match="Delete it and prepare again"):
+        prepare.prepare("tinystories", 320, force=True)

@@ -402,8 +402,8 @@ def write_prepared(folder: Path) -> None:
         splits[name] = {"file": f"{name}.bin", "tokens": count, "bytes": count, "documents": 1, "sha256": digest}
     np.save(folder / "token_bytes.npy", np.array([1] * (VOCAB - 1) + [0], dtype=np.int32))
     manifest = {
-        "schema": 1,
-        "dataset": "pattern",
+        "schema": 2,
+        "dataset": "tinystories",
         "vocab_size": VOCAB,
         "dtype": "uint16",
         "fingerprint": "0" * 16,
@@ -433,8 +433,8 @@ def alone(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 def test_alone_it_prints_progress_and_says_that_it_is_not_the_score(
     tmp_path: Path, alone: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    write_prepared(tmp_path / "pattern-v64")
-    done = alone("--dataset", "pattern", "--budget", "3")
+    write_prepared(tmp_path / "tinystories-v64")
+    done = alone("--dataset", "tinystories", "--budget", "3")
     assert done.returncode == 0, done.stderr
     assert "tokens/s  loss" in done.stdout
     assert "This is not the score" in done.stdout

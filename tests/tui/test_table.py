@@ -11,7 +11,8 @@ from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.detail import DetailScreen
 from tui.panes.change import ChangePane
-from tui.panes.experiments import ExperimentsPane
+from tui.panes.experiments import FILTERS, SORTS, ExperimentsPane
+from tui.words import LETTERS
 
 FULL = (120, 36)
 
@@ -42,10 +43,14 @@ async def test_a_choice_takes_in_what_happens_and_lets_go_of_what_no_longer_fits
         kept = list(table.numbers)
         living.record("judged", number=10, verdict="keep", finding="f", commit="k" * 40)
         await until(pilot, lambda: table.numbers == [10, *kept])
-        await pilot.press("f", "f", "f")
+        await pilot.press(*["f"] * (len(FILTERS) - 2))
         assert "· open ·" in screen_text(app) and table.numbers == [11]
         living.record("judged", number=11, verdict="skipped", finding="f")
         await until(pilot, lambda: not table.numbers)
+
+
+def test_every_verdict_is_shown_by_one_filter() -> None:
+    assert sorted("".join(FILTERS.values())) == sorted([" ", *LETTERS.values()])
 
 
 async def test_all_choices_round_it_follows_as_before(recorded: Path) -> None:
@@ -53,8 +58,8 @@ async def test_all_choices_round_it_follows_as_before(recorded: Path) -> None:
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         table = app.query_one(ExperimentsPane)
-        for key in ("f", "greater_than_sign"):
-            await pilot.press(*[key] * 5)
+        for key, count in (("f", len(FILTERS)), ("greater_than_sign", len(SORTS))):
+            await pilot.press(*[key] * count)
             assert table.following and len(table.numbers) == len(app.bridge.state.experiments)
 
 

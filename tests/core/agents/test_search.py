@@ -8,10 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from core import edits, knobs
-from core.agents.base import AgentFailed, Context, Past
+from core.agents.base import AgentFailed, Context, Past, Said
 from core.agents.book import BOOK
 from core.agents.ranges import Range, idle, of
 from core.agents.search import Search
+from core.ideas import touched
 from core.model import Proposal, Verdict
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -20,7 +21,16 @@ PARENT = edits.fingerprint(SOURCE)
 
 
 def context(number: int = 1, past: tuple[Past, ...] = (), charter: str = "Low val_bpb.", seed: int = 3) -> Context:
-    return Context(charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past)
+    tried = {one.fingerprint: one.number for one in past if not one.verdict.may_repeat}
+    return Context(
+        charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past, tried=tried
+    )
+
+
+def told(*words: str, number: int = 1, skipped: int | None = None) -> Context:
+    """What is asked for when the human has said this."""
+    said = tuple(Said(number=n, text=text, skipped=skipped) for n, text in enumerate(words, 1))
+    return replace(context(number), said=said)
 
 
 def judged(number: int, proposal: Proposal, gain: float | None) -> Past:
@@ -101,8 +111,16 @@ def test_after_a_keep_it_takes_one_more_step_that_way() -> None:
     found = Search().propose_now(after)
     assert found.meta["knobs"] == {"MATRIX_LR": 0.045} and "#1 was kept, so" in found.hypothesis
     again = replace(judged(2, found, -0.01), parent=kept.fingerprint)
-    other = Search().propose_now(replace(after, past=(kept, again), number=3))
+    other = Search().propose_now(replace(after, past=(kept, again), tried={again.fingerprint: 2}, number=3))
     assert other.meta.get("knobs") != found.meta["knobs"], "a step that failed is not taken again"
+
+
+def test_an_idea_is_not_blamed_for_what_the_machine_cut_short() -> None:
+    """The first proposal comes again after it was disturbed, as if nothing had been tried."""
+    first = Search().propose_now(context())
+    cut_short = replace(judged(1, first, None), verdict=Verdict.DISTURBED, crash="")
+    assert Search().propose_now(context(1, (cut_short,))) == first
+    assert Search().propose_now(context(1, (judged(1, first, 0.0),))) != first
 
 
 def test_a_step_stays_within_what_makes_sense() -> None:
@@ -125,9 +143,8 @@ def test_it_opens_with_the_knobs_that_matter_most_and_clear_steps() -> None:
 
 
 def test_it_looks_for_topics_and_names_in_what_the_human_says() -> None:
-    told = replace(context(), hints=("Avoid changes of size.", "Do not touch MATRIX_LR."))
     for number in range(1, 9):
-        proposal = Search().propose_now(replace(told, number=number))
+        proposal = Search().propose_now(told("Avoid changes of size.", "Do not touch MATRIX_LR.", number=number))
         assert proposal.topic != "size" and "MATRIX_LR" not in proposal.meta["knobs"]
 
 
@@ -145,24 +162,24 @@ def test_what_was_skipped_stays_skipped() -> None:
 
 
 def test_a_topic_that_stands_at_the_head_of_a_comment_is_avoided_too() -> None:
-    for proposal in night(25, "Do not change the optimizer. Low val_bpb."):
+    for proposal in night(25, "Do not change the optimizer."):
         assert not {"ADAM_DECAY", "MATRIX_DECAY", "MATRIX_LR"} & proposal.meta["knobs"].keys()
 
 
 def test_a_name_that_is_asked_for_comes_first_both_ways() -> None:
-    told = replace(context(), hints=("Please try something with SEQ_LEN, not DEPTH.",))
-    first = Search().propose_now(told)
+    asked = told("Please try SEQ_LEN.")
+    first = Search().propose_now(asked)
     assert (
         "SEQ_LEN" in first.meta["knobs"]
         and "DEPTH" not in first.meta["knobs"]
         and first.hypothesis.startswith("Asked for")
     )
-    second = Search().propose_now(replace(told, number=2, past=(judged(1, first, 0.0),)))
+    second = Search().propose_now(replace(asked, number=2, past=(judged(1, first, 0.0),)))
     assert "SEQ_LEN" in second.meta["knobs"] and second.meta["step"] != first.meta["step"]
 
 
 def test_over_the_limit_only_smaller_models_are_proposed() -> None:
-    told = replace(context(charter="At most 900k parameters. Low val_bpb."), params=1_441_926)
+    told = replace(context(charter="---\nmax_params: 900k\n---\nLow val_bpb."), params=1_441_926)
     past: tuple[Past, ...] = ()
     for number in range(1, 6):
         proposal = Search().propose_now(replace(told, number=number, past=past))
@@ -181,20 +198,75 @@ def test_what_must_stay_still_counts_for_what_makes_sense(charter: str) -> None:
 
 
 def test_where_a_limit_leaves_no_smaller_model_it_says_so() -> None:
-    charter = "---\noff_limits: [WIDTH, DEPTH, MLP_RATIO]\n---\nAt most 900k parameters."
+    charter = "---\noff_limits: [WIDTH, DEPTH, MLP_RATIO]\nmax_params: 900k\n---\n"
     told = replace(context(charter=charter), params=1_441_926)
     with pytest.raises(AgentFailed, match="no smaller model"):
         Search().propose_now(told)
 
 
-def test_a_limit_in_a_hint_is_no_limit() -> None:
-    told = replace(context(), params=1_441_926, hints=("At most 900k parameters.",))
-    assert "parameters" not in Search().propose_now(told).hypothesis
+@pytest.mark.parametrize("charter", ["Low val_bpb.", "At most 900k parameters. Low val_bpb."])
+def test_a_limit_in_prose_or_a_hint_is_no_limit(charter: str) -> None:
+    asked = replace(told("At most 900k parameters."), params=1_441_926, charter=charter)
+    assert "parameters" not in Search().propose_now(asked).hypothesis
+
+
+def test_a_value_that_is_asked_for_comes_next_and_once() -> None:
+    asked = told("try SEQ_LEN", "set WIDTH to 192", "set WIDTH to 256", "set SEQ_LEN to 512")
+    first = Search().propose_now(asked)
+    assert first.meta["knobs"] == {"SEQ_LEN": 512, "TOTAL_BATCH": 4096} and first.hypothesis.startswith(
+        "Asked for: raise SEQ_LEN"
+    )
+    second = Search().propose_now(replace(asked, number=2, past=(judged(1, first, 0.0),)))
+    assert second.meta["knobs"] == {"WIDTH": 256}, "192 does not fit HEAD_DIM"
+    third = Search().propose_now(replace(asked, number=3, past=(judged(1, first, 0.0), judged(2, second, 0.0))))
+    assert third.meta.get("step") == "SEQ_LEN up" or "SEQ_LEN" in third.meta["knobs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "topics"),
+    [("only the schedule", {"schedule"}), ("only attention and WARM_UP", {"attention", "schedule"})],
+)
+def test_only_means_nothing_else(words: str, topics: set[str]) -> None:
+    past: tuple[Past, ...] = ()
+    for number in range(1, 8):
+        proposal = Search().propose_now(replace(told(words, number=number), past=past))
+        assert proposal.topic in topics and proposal.meta["knobs"].keys() <= {
+            "WARM_UP", "WARM_DOWN", "FINAL_LR", "WINDOW", "WINDOW_PATTERN", "ROPE_BASE", "SOFTCAP"
+        }  # fmt: skip
+        past += (judged(number, proposal, 0.001),)
+
+
+def test_one_constant_only_comes_to_its_end_with_a_sentence() -> None:
+    past: tuple[Past, ...] = ()
+    with pytest.raises(AgentFailed, match="take a hint back"):
+        for number in range(1, 9):
+            proposal = Search().propose_now(replace(told("only TIE_EMBEDDINGS", number=number), past=past))
+            assert proposal.meta["knobs"].keys() == {"TIE_EMBEDDINGS"}
+            past += (judged(number, proposal, 0.001),)
+
+
+def test_code_that_is_to_be_left_alone_is_left_alone() -> None:
+    names = {
+        entry.name for entry in BOOK if (changed := entry.apply(SOURCE)) and "MLP.forward" in touched(SOURCE, changed)
+    }
+    found = {
+        name
+        for number in range(2, 42, 2)
+        for name in Search()
+        .propose_now(told("leave MLP.forward alone; focus on activation", number=number))
+        .meta["edits"]
+    }
+    assert names and not names & found
+
+
+def test_a_reason_for_skipping_is_heard_as_a_hint_is() -> None:
+    for number in range(1, 7):
+        asked = told("Avoid changes of size.", "only WIDTH", number=number, skipped=3)
+        assert Search().propose_now(asked).topic != "size"
 
 
 def test_the_way_that_is_asked_for_is_the_way_it_goes() -> None:
-    told = replace(context(), hints=("Please try a lower MATRIX_LR.",))
-    found = Search().propose_now(told)
+    found = Search().propose_now(told("Please try a lower MATRIX_LR."))
     assert found.meta["knobs"]["MATRIX_LR"] < found.meta["from"]["MATRIX_LR"]
 
 
@@ -202,11 +274,11 @@ def test_what_is_said_now_counts_more_than_a_program_md_that_names_everything() 
     charter = (ROOT / "program.md").read_text()
 
     def share(*hints: str) -> int:
-        told = (
-            replace(context(number, charter=charter, seed=seed), hints=hints)
+        asked = (
+            replace(told(*hints, number=number), charter=charter, seed=seed)
             for number in range(2, 12, 2)
             for seed in range(4)
         )
-        return sum(Search().propose_now(each).topic == "normalisation" for each in told)
+        return sum(Search().propose_now(each).topic == "normalisation" for each in asked)
 
     assert share("Focus on normalisation, please.") > 2 * share() and share() < 10

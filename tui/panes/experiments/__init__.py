@@ -25,8 +25,10 @@ SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("longest first", lambda row: -row.seconds),
     ("by agent", lambda row: (row.agent, -row.number)),
 )
-FILTERS = ("all", "kept", "not kept", "failed", "open")
-_KEPT, _FAILED = "KS", "CTO!"
+_KEPT = "KS"
+FILTERS: dict[str, str] = {  # the letters of the verdicts that each shows; every verdict belongs to one besides `all`
+    "all": "", "kept": _KEPT, "not kept": "DX-", "failed": "CTO!", "cut short": "I~", "open": " ",
+}  # fmt: skip
 COLUMNS = {  # title: width, a gap to the next included
     "#": 6, "verdict": 17, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
 }  # fmt: skip
@@ -185,15 +187,13 @@ class ExperimentsPane(DataTable[Text]):
         self._reach(len(self._rows))
         super().action_scroll_bottom()
 
+    @property
+    def _shown(self) -> str:
+        return list(FILTERS)[self._filter]
+
     def _fits(self, row: Row) -> bool:
-        name = FILTERS[self._filter]
-        if name == "kept" and row.letter not in _KEPT:
-            return False
-        if name == "failed" and row.letter not in _FAILED:
-            return False
-        if name == "not kept" and row.letter not in "DX-":
-            return False
-        if name == "open" and row.letter != " ":
+        letters = FILTERS[self._shown]
+        if letters and row.letter not in letters:
             return False
         where = f"{row.hypothesis} {row.verdict} {row.agent} #{row.number}".lower()
         return self._search.lower() in where
@@ -222,7 +222,7 @@ class ExperimentsPane(DataTable[Text]):
 
     def _entitle(self) -> None:
         order = SORTS[self._sort][0]
-        parts = [f"{self.NUMBER} experiments", FILTERS[self._filter], order]
+        parts = [f"{self.NUMBER} experiments", self._shown, order]
         if self._search:
             parts.append(f"“{words.clean(self._search, 30)}”")
         if self._columns_wide and self._rows and not self._order and not self.row_count:
@@ -266,7 +266,7 @@ class ExperimentsPane(DataTable[Text]):
         self.rebuild()
         self._settle()
         self._entitle()
-        return FILTERS[self._filter]
+        return self._shown
 
     def search(self, text: str) -> int:
         """Show only rows with this text; '' shows all. How many there are."""

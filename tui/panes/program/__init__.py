@@ -36,6 +36,7 @@ class ProgramPane(Pane):
         yield Static(id="trouble")
         yield Static(id="charter")
         yield Static(id="understood")
+        yield Static(id="proposed")
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.show(self._text))
@@ -45,7 +46,9 @@ class ProgramPane(Pane):
         self._text = text
         self.query_one("#charter", Static).update(_Charter(words.clean_lines(_body(text)), self.app.theme_variables))
 
-    def tell(self, used_from: int | None, changed: bool, understood: Sequence[str], warning: str, problem: str) -> None:
+    def tell(
+        self, used_from: int | None, changed: bool, understood: Sequence[str], warnings: Sequence[str], problem: str
+    ) -> None:
         """Which experiments used this text, and what the loop makes of it: above it what a human must know, below it the rest."""
         if problem:
             self.head("program.md", "cannot be used")
@@ -53,9 +56,19 @@ class ProgramPane(Pane):
             self.head("program.md", "changed, used next")
         else:
             self.head("program.md", f"used from #{used_from}" if used_from else "")
-        self._put("#trouble", Content.styled(problem or warning, "$error" if problem else "$warning"))
+        trouble = problem or "\n".join(warnings)
+        self._put("#trouble", Content.styled(trouble, "$error" if problem else "$warning"))
         words = "; ".join(understood)
         self._put("#understood", Content.assemble(("Understood: ", "bold"), words) if words else Content(""))
+
+    def propose(self, proposals: Sequence[tuple[str, str]]) -> None:
+        """The limits that the prose seems to ask for, as (line of front matter, sentence)."""
+        if not proposals:
+            self._put("#proposed", Content(""))
+            return
+        rows = [Content.styled("Proposed, not enforced (P adopts one):", "bold $warning")]
+        rows += [Content.assemble((line, "bold"), f"  “{sentence}”") for line, sentence in proposals]
+        self._put("#proposed", Content("\n").join(rows))
 
     def _put(self, where: str, content: Content) -> None:
         box = self.query_one(where, Static)
@@ -107,6 +120,11 @@ class _Charter:
 
 def _body(text: str) -> str:
     """Without the front matter, which is for the loop."""
-    if text.startswith("---\n") and "\n---\n" in text[4:]:
-        return text[4:].split("\n---\n", 1)[1]
-    return text
+    if "---" not in text:
+        return text
+    from core.charter.front_matter import CharterError, split  # YAML is slow to import
+
+    try:
+        return split(text).body
+    except CharterError:
+        return text

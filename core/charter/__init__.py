@@ -1,0 +1,116 @@
+"""program.md, understood. Its front matter binds; its prose only proposes limits, and gives `search` directions. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+
+from core.charter.blocks import blocks
+from core.charter.directions import TOPICS as TOPICS
+from core.charter.directions import Direction, NotUsable, described, of_block
+from core.charter.front_matter import CharterError as CharterError
+from core.charter.front_matter import Limits, limits, misplaced, split
+from core.charter.prose import Proposed as Proposed
+from core.charter.prose import proposed
+from core.model import Data
+from core.plain import clean
+
+AIM = re.compile(r"\b(val_bpb|bpb|bits per byte|validation (loss|score))\b", re.I)  # what every run aims at
+TIME = re.compile(r"\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
+QUOTES, QUOTE = 2, 45  # sentences that are quoted as not usable, and characters of each
+
+
+class Charter(Data, frozen=True, kw_only=True):
+    """What was understood of a program.md.
+
+    Attributes:
+        max_params, max_memory_gb, off_limits: The limits of its front matter, which the loop enforces for every agent.
+        proposed: Limits that its prose seems to ask for. Nobody enforces them.
+        directions: What `search` takes from its prose.
+        warnings: What a human should know: unknown keys, names that train.py has not, front matter in the wrong place.
+        notes: What is worth a note.
+        unused: Sentences that `search` cannot use. Language models read all of program.md.
+    """
+
+    max_params: int | None = None
+    max_memory_gb: float | None = None
+    off_limits: tuple[str, ...] = ()
+    proposed: tuple[Proposed, ...] = ()
+    directions: tuple[Direction, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        """All limits together."""
+        return Limits(self.max_params, self.max_memory_gb, self.off_limits)
+
+    def understood(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return phrases for a human. Where a language model `restated` program.md, nothing is called unused."""
+        found = [*self.limits.words()]
+        if self.directions:
+            found.append(f"directions: {'; '.join(described(self.directions))}")
+        words = restated or ((_unused_words(self.unused),) if self.unused else ())
+        return (*found, *self.notes, *words)
+
+
+def read(text: str, known: Collection[str] = ()) -> Charter:
+    """Understand a program.md.
+
+    Args:
+        text: All of it.
+        known: The names of train.py; () where it cannot be read.
+
+    Raises:
+        CharterError: It is empty, or its front matter cannot be used. The message is a sentence.
+    """
+    if not text.strip("\ufeff \t\r\n"):
+        raise CharterError("program.md is empty. Write down what to research, in plain English, and start again.")
+    parts = split(text)
+    bound, unknown = limits(parts)
+    strange = [f"off_limits {name}, which train.py does not define" for name in bound.off_limits if name not in known]
+    offered = proposed(parts.body, bound, known)
+    wishes, unused = _directions(parts.body, known)
+    notes = [] if parts.body.strip() else ["there is no text besides the front matter"]
+    if TIME.search(parts.body):
+        notes.append("times are no limits here: the training time is what --budget says")
+    quoted = {proposal.sentence for proposal in offered}
+    return Charter(
+        **asdict(bound),
+        proposed=offered,
+        directions=wishes,
+        warnings=(*unknown, *misplaced(parts), *(strange if known else ())),
+        notes=tuple(notes),
+        unused=tuple(clean(sentence, 200) for sentence in unused if sentence not in quoted),
+    )
+
+
+def binding(text: str) -> Limits:
+    """Return what the front matter of a program.md says, without a look at its prose. Raises CharterError."""
+    return limits(split(text))[0]
+
+
+def _directions(body: str, known: Collection[str]) -> tuple[tuple[Direction, ...], list[str]]:
+    """What `search` takes from the prose, and the sentences that it cannot use."""
+    found: list[Direction] = []
+    unused: list[str] = []
+    for block in blocks(body):
+        try:
+            found += of_block(block, known)
+        except NotUsable:
+            unused += [s for s in block.sentences if re.search(r"[^\W\d_]{2}", s) and not (_label(s) or AIM.search(s))]
+    return tuple(found), unused
+
+
+def _label(sentence: str) -> bool:
+    return sentence.endswith(":")
+
+
+def _unused_words(sentences: Sequence[str]) -> str:
+    """The last ones quoted, the rest counted."""
+    latest = sentences[: -QUOTES - 1 : -1]  # what was added last is what one wonders about
+    shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in latest)
+    more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
+    return f"not used by search: {shown}{more}"

@@ -1,0 +1,157 @@
+"""Put a proposed limit into the front matter of program.md, and change nothing else of the file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from core.charter import CharterError, Proposed, read
+from core.charter.front_matter import Parts, lines, node, split
+from core.errors import Expected
+
+
+class NotAdopted(Expected):
+    """The file was left as it is. The message is a sentence that says why."""
+
+
+def adopt(path: Path, wanted: Proposed, known: Collection[str]) -> str:
+    """Add a proposed limit to the front matter of program.md.
+
+    Comments, line endings, byte order mark, permissions and a symbolic link are kept. The file is replaced as a whole.
+
+    Args:
+        path: program.md.
+        wanted: The proposal, as it was shown.
+        known: The names of train.py.
+
+    Returns:
+        A sentence that says what was done.
+
+    Raises:
+        NotAdopted: The file has changed and no longer proposes this, has an error, or cannot be written.
+    """
+    by_hand = f"Nothing was changed. To add it yourself, put this line between two lines --- at the top: {wanted.line}"
+    try:
+        target = path.resolve(strict=True)
+        before = target.read_bytes()
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        text = before.decode("utf-8")
+        if wanted not in read(text, known).proposed:
+            raise NotAdopted(f"program.md has changed and no longer proposes {wanted.line}. Nothing was changed.")
+        _replace(target, before, added(text, wanted).encode("utf-8"))
+    except CharterError as error:
+        raise NotAdopted(f"{error} {by_hand}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        words = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise NotAdopted(f"{path} cannot be changed ({words}). {by_hand}") from error
+    return f"Added to the front matter of program.md: {wanted.line}"
+
+
+def _replace(target: Path, before: bytes, after: bytes) -> None:
+    """Replace a file in one step, unless it is not what was read. Raises OSError and NotAdopted."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(after)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(PermissionError):
+            status = target.stat()
+            os.chown(draft, status.st_uid, status.st_gid)
+        shutil.copystat(target, draft)
+        os.utime(draft)
+        if target.read_bytes() != before:
+            raise NotAdopted("program.md was edited at the same moment, so nothing was changed. Try again.")
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def added(text: str, wanted: Proposed) -> str:
+    """Return program.md with a proposed limit in its front matter.
+
+    Raises CharterError where the front matter is written in a way that this cannot change.
+    """
+    parts = split(text)
+    before = read(text).limits
+    found = node(parts)
+    after = _new(text, wanted.line) if parts.matter is None else _changed(text, parts, found, wanted)
+    try:
+        understood, body = read(after).limits, split(after).body
+    except CharterError:
+        understood, body = before, ""
+    names = tuple(dict.fromkeys((*before.off_limits, *wanted.names)))
+    value = wanted.line.partition(":")[2].strip()
+    expected = {
+        "max_params": (value if wanted.key == "max_params" else str(before.max_params)),
+        "max_memory_gb": str(float(value) if wanted.key == "max_memory_gb" else before.max_memory_gb),
+        "off_limits": str(names),
+    }
+    really = {name: str(getattr(understood, name)) for name in expected}
+    if really != expected or not body.endswith(parts.body):
+        raise CharterError("The front matter of program.md is written in a way that only you can change.")
+    return after
+
+
+def _new(text: str, line: str) -> str:
+    """A front matter at the top of a text that has none."""
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    end = _line_end(text)
+    return f"{mark}---{end}{line}{end}---{end}{end}{text.removeprefix(mark)}"
+
+
+def _line_end(text: str) -> str:
+    match = re.search(r"\r\n|\r|\n", text)
+    return match[0] if match else "\n"
+
+
+def _changed(text: str, parts: Parts, found: MappingNode | None, wanted: Proposed) -> str:
+    """The text with the line added, or merged into a key that stands there."""
+    assert parts.matter is not None
+    matter = parts.matter
+    value = next((value for key, value in found.value if key.value == wanted.key), None) if found is not None else None
+    if value is not None:
+        matter = _merged(matter, value, wanted)
+    else:
+        indent = " " * (found.start_mark.column if found is not None else 0)
+        end = _line_end(text)
+        if matter and not matter.endswith(("\n", "\r")):
+            matter += end
+        matter = f"{matter}{indent}{wanted.line}{end}"
+    return text[: parts.start] + matter + text[parts.start + len(parts.matter) :]
+
+
+def _merged(matter: str, value: Node, wanted: Proposed) -> str:
+    """Change the value of a key in place, so that comments and the order of lines stay."""
+    begin, end = value.start_mark.index, value.end_mark.index
+    names = ", ".join(wanted.names)
+    if isinstance(value, SequenceNode) and value.value and not value.flow_style:
+        last = value.value[-1].start_mark.index
+        for at, content in lines(matter):
+            if at <= last <= at + len(content):
+                dash = content[: content.index("-")] + "- "
+                line_end = _line_end(matter)
+                new = "".join(f"{dash}{name}{line_end}" for name in wanted.names)
+                after = at + len(content) + len(line_end)
+                return f"{matter[:after]}{'' if after <= len(matter) else line_end}{new}{matter[after:]}"
+    if isinstance(value, SequenceNode) and value.value:
+        after = value.value[-1].end_mark.index
+        return f"{matter[:after]}, {names}{matter[after:]}"
+    if isinstance(value, SequenceNode):
+        return f"{matter[:begin]}[{names}]{matter[end:]}"
+    assert isinstance(value, ScalarNode)
+    if value.value.strip().lower() not in ("", "~", "null"):  # names in one line
+        here = re.split(r"[,\s]+", value.value.strip())
+        return f"{matter[:begin]}[{', '.join([*here, *wanted.names])}]{matter[end:]}"
+    space = "" if matter[begin - 1 : begin] == " " else " "
+    return f"{matter[:begin]}{space}{wanted.line.partition(':')[2].strip()}{matter[end:]}"

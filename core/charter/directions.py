@@ -1,0 +1,208 @@
+"""Wishes in plain English that the agent `search` can act on: a few forms, each of which must match a whole sentence. Pure.
+
+Everything else is reported as not usable. A sentence is never searched for words that look like a wish, since "the
+optimizer is not the problem" and "avoid the optimizer" have the same words.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from core.charter.blocks import Block, sentences
+
+TOPICS: dict[
+    str, tuple[str, ...]
+] = {  # by name: what else it is called. Parts of a topic, such as Muon, are no name of it
+    "attention": (),
+    "heads": ("attention heads", "number of heads", "head count"),
+    "activation": ("activations", "activation function", "activation functions"),
+    "normalisation": ("normalization", "norms"),
+    "residuals": ("residual connections", "skip connections"),
+    "schedule": ("schedules", "learning rate schedule", "learning rate schedules"),
+    "optimizer": ("optimiser", "optimizers", "optimisers"),
+    "regularisation": ("regularization",),
+    "embeddings": ("embedding",),
+    "size": ("sizes", "model size"),
+}
+EXAMPLES = "try WIDTH, set WIDTH to 256, avoid the optimizer, leave DEPTH alone, focus on attention, only the schedule"
+LONGEST = 200  # characters of a sentence that may be a wish
+
+_TOPIC_OF = {word: topic for topic, words in TOPICS.items() for word in (topic, *words)}
+_UP, _RAISE = r"higher|larger|bigger|longer|raising|increasing", r"raise|increase"
+_DOWN, _REDUCE = r"lower|smaller|shorter|lowering|reducing|decreasing", r"reduce|decrease"
+_POLITE = r"(?:(?:please|also|now|next|then|first),? )*"
+_END = r"(?:,? (?:please|now|next|first|too|instead|for now|thanks|thank you))*(?:[.;]|!+)?"
+_NEVER = r"(?:do not|don['’]t|dont|never) (?:touch|change|try|tune|modify|move|vary|alter|propose)"
+_NAME, _OBJECTS, _VALUE = (
+    r"(?:the |a |an )?(?P<objects>`?[A-Za-z]\w*`?(?:[ -]\w+){0,2}?)",
+    r"(?P<objects>.+?)",
+    r"(?P<value>\S+?|\d+ ?\*\* ?\d+)",
+)
+Kind = Literal["try", "avoid", "only", "set"]
+_FORMS: tuple[tuple[Kind, str], ...] = (
+    ("set", rf"(?:set|change|try setting|try changing) {_NAME} (?:to|at) {_VALUE}"),
+    ("set", rf"(?:set|try|use|test) {_NAME} ?= ?{_VALUE}"),
+    ("set", rf"(?:try|use|test) {_NAME} (?:of|at) {_VALUE}"),
+    ("only", rf"only (?:try|change|tune|explore|focus on) {_OBJECTS}"),
+    ("only", rf"(?:try|change|tune|explore|focus on|focus) only (?:on )?{_OBJECTS}"),
+    ("try", rf"(?:try|test|explore) (?:a |an |the )?(?:(?P<up>{_UP})|(?P<down>{_DOWN})) {_OBJECTS}"),
+    ("try", rf"(?:(?P<up>{_RAISE})|(?P<down>{_REDUCE})) {_OBJECTS}"),
+    ("try", rf"(?:try|test|explore|tune|vary|focus on|concentrate on|look at|look into|worth trying:|try:) {_OBJECTS}"),
+    ("avoid", rf"(?:avoid|avoid:|stay away from|stop (?:trying|changing|touching|tuning|proposing)|{_NEVER}) {_OBJECTS}"),
+    ("avoid", rf"leave {_OBJECTS} (?:alone|unchanged|untouched|as (?:it is|they are|is))"),
+    ("avoid", rf"leave alone {_OBJECTS}"),
+    ("avoid", rf"keep {_OBJECTS} (?:fixed|constant|unchanged|untouched|as (?:it is|they are|is))"),
+)  # fmt: skip
+_BARE: tuple[tuple[Kind, str], ...] = (  # without a verb: as a reason for skipping they may as well be a complaint
+    ("set", rf"{_NAME} ?= ?{_VALUE}"),
+    ("only", rf"only {_OBJECTS}"),
+    ("only", rf"{_OBJECTS} only"),
+)
+Patterns = tuple[tuple[Kind, re.Pattern[str]], ...]
+
+
+def _compiled(forms: tuple[tuple[Kind, str], ...]) -> Patterns:
+    return tuple((kind, re.compile(f"{_POLITE}{form}{_END}", re.I)) for kind, form in forms)
+
+
+_WITH_VERB, _ALL = _compiled(_FORMS), _compiled(_FORMS + _BARE)
+_OBJECT = re.compile(
+    r"(?:changes? (?:of|to|in) |changing |touching |trying |tuning |moving )?(?:the |a |an )?(?P<words>.+?)(?: changes?)?", re.I
+)  # fmt: skip
+_SEPARATOR = re.compile(r",\s*(?:and |or |then )?|\s+(?:and|or)\s+|\s*[&+]\s*", re.I)
+_LABELS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("try", re.compile(r"(?:things? |ideas? )?(?:worth trying|to try|try|focus(?: on)?|directions?|to explore|explore)", re.I)),
+    ("avoid", re.compile(r"(?:things? |ideas? )?(?:not worth trying|to avoid|avoid|leave alone|to leave alone|do not touch|don['’]t touch)", re.I)),
+)  # fmt: skip
+
+
+class NotUsable(Exception):
+    """A sentence that `search` cannot act on. The message says why, as a clause."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One wish.
+
+    Attributes:
+        kind: try, avoid, only (and nothing else), or set (to `value`).
+        topics: Topics that it is about.
+        names: Names of train.py that it is about.
+        way: "up", "down", or "" for either.
+        value: What a name is to be set to, as it was written.
+    """
+
+    kind: Kind
+    topics: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    way: str = ""
+    value: str = ""
+
+    @property
+    def words(self) -> str:
+        """What was understood, as a phrase."""
+        objects = ", ".join([*self.names, *self.topics])
+        match self.kind:
+            case "set":
+                return f"set {objects} to {self.value}"
+            case "avoid":
+                return f"leave {objects} alone"
+            case "only":
+                return f"only {objects}"
+        return f"try {objects}{f' ({self.way})' if self.way else ''}"
+
+
+def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[Direction, ...]:
+    """Read what a human said: every sentence of it must be a wish.
+
+    Args:
+        text: A hint, or a reason for skipping.
+        known: The names of train.py.
+        reason: It is a reason for skipping, so that "WIDTH = 192" and "only WIDTH" may be what is wrong.
+
+    Raises:
+        NotUsable: Some sentence is not one of the forms.
+    """
+    forms = _WITH_VERB if reason else _ALL
+    found = tuple(_sentence(re.sub(r"^[-*+] ", "", words), known, forms) for words in sentences(text))
+    if not found:
+        raise NotUsable("it is empty")
+    return found
+
+
+def of_block(block: Block, known: Collection[str]) -> tuple[Direction, ...]:
+    """Read a paragraph or item of program.md. Under a heading such as "Worth trying" the bare name of a topic is a wish.
+
+    Values to set are none: they are for hints, which are followed once. Raises NotUsable.
+    """
+    if not block.alone:
+        raise NotUsable("something stands below it that may limit it")
+    kind = next((kind for kind, label in _LABELS if label.fullmatch(block.heading.strip().rstrip(":"))), None)
+    if kind is not None and len(block.sentences) == 1:
+        try:
+            return (_about(kind, block.sentences[0].rstrip("."), known),)
+        except NotUsable:
+            pass
+    found = tuple(_sentence(sentence, known) for sentence in block.sentences)
+    if any(direction.kind == "set" for direction in found):
+        raise NotUsable("a value to set is for a hint")
+    return found
+
+
+def _sentence(sentence: str, known: Collection[str], forms: Patterns = _ALL) -> Direction:
+    why = NotUsable(f"it knows forms such as: {EXAMPLES}")
+    for kind, pattern in forms if len(sentence) <= LONGEST else ():
+        if (match := pattern.fullmatch(sentence)) is None:
+            continue
+        groups = match.groupdict()
+        way = "up" if groups.get("up") else "down" if groups.get("down") else ""
+        try:
+            found = _about(kind, match["objects"], known, way, groups.get("value") or "")
+        except NotUsable as error:
+            why = error
+            continue
+        if (kind == "set" and (len(found.names) != 1 or found.topics)) or (way and found.topics):
+            continue
+        return found
+    raise why
+
+
+def _about(kind: Kind, objects: str, known: Collection[str], way: str = "", value: str = "") -> Direction:
+    topics: list[str] = []
+    names: list[str] = []
+    for words in _SEPARATOR.split(objects):
+        topic, name = _lookup(words, known)
+        topics += [topic] if topic else []
+        names += [name] if name else []
+    return Direction(kind, tuple(dict.fromkeys(topics)), tuple(dict.fromkeys(names)), way, value)
+
+
+def _lookup(text: str, known: Collection[str]) -> tuple[str, str]:
+    """The topic or the name that these words are, the other one being ''. Raises NotUsable."""
+    match = _OBJECT.fullmatch(text.strip())
+    words = match["words"].strip() if match else ""
+    code = words.strip("`").removesuffix("()")
+    if "`" not in words and (topic := _TOPIC_OF.get(" ".join(words.lower().replace("-", " ").split()))):
+        return topic, ""
+    if code in known:
+        return "", code
+    plain = {_bare(name): name for name in known if name.isupper()}
+    if _bare(code) in plain and "`" not in words:
+        return "", plain[_bare(code)]
+    near = difflib.get_close_matches(_bare(code), plain, n=1, cutoff=0.75) if words else []
+    hint = f" (did you mean {plain[near[0]]}?)" if near else ""
+    shown = words or text.strip()
+    raise NotUsable(f"“{shown[:40]}” is neither a constant of train.py nor a topic ({', '.join(TOPICS)}){hint}")
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def described(directions: Iterable[Direction]) -> tuple[str, ...]:
+    """Return what was understood of several wishes, as phrases without repeats."""
+    return tuple(dict.fromkeys(direction.words for direction in directions))

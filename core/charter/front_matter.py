@@ -1,0 +1,326 @@
+"""The front matter of program.md: the only part of it that binds. Pure: text in, limits out."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+KEYS = ("max_params", "max_memory_gb", "off_limits")
+LARGEST_PARAMS, LARGEST_GB = 10**15, 10**6  # anything above is a slip, and would not fit into a job's fields
+UNITS = {"": 1, "k": 10**3, "thousand": 10**3, "m": 10**6, "million": 10**6, "b": 10**9, "billion": 10**9}
+GIGABYTES = {
+    "": "1", "gb": "1", "g": "1", "gigabytes": "1", "gib": "1.073741824",
+    "mb": "0.001", "mib": "0.001048576", "tb": "1000", "tib": "1099.511627776",
+}  # fmt: skip
+FIGURE = r"\d(?:[\d.,_'’ ]*\d)?(?:e\+?\d{1,2})?"
+_PARAMS = re.compile(rf"({FIGURE})\s*({'|'.join(filter(None, UNITS))})?\s*(?:parameters?|params?|weights?)?", re.I)
+_MEMORY = re.compile(rf"({FIGURE})\s*({'|'.join(filter(None, GIGABYTES))})?(?:\s+(?:of )?(?:memory|ram|vram))?", re.I)
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_TIME = re.compile(r"second|minute|hour|time|budget|duration", re.I)
+_LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
+
+
+class CharterError(Exception):
+    """program.md cannot be used. The message is a sentence for a human."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the loop enforces for every agent.
+
+    Attributes:
+        max_params: Largest number of parameters of a model, None for no limit.
+        max_memory_gb: Most memory of a training, in GB of 10**9 bytes, None for no limit.
+        off_limits: Names of train.py that no experiment may change.
+    """
+
+    max_params: int | None = None
+    max_memory_gb: float | None = None
+    off_limits: tuple[str, ...] = ()
+
+    def words(self) -> tuple[str, ...]:
+        """Return a phrase for each limit that is set."""
+        names = ", ".join(self.off_limits)
+        found = (("max_params", self.max_params), ("max_memory_gb", self.max_memory_gb), ("off_limits", names))
+        return tuple(
+            f"{name} {f'{value:g}' if isinstance(value, float) else value} (checked)" for name, value in found if value
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """program.md in two: the YAML between the delimiters, and everything else.
+
+    Attributes:
+        matter: The YAML, None where there is no front matter.
+        start: Index of the YAML in the text.
+        line: Number of its first line, from 1.
+        body: The text without the front matter. Its line numbers are not kept.
+        body_line: Number of the body's first line, from 1.
+    """
+
+    matter: str | None
+    start: int
+    line: int
+    body: str
+    body_line: int
+
+
+def lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the index and the content of each line. Only \\n, \\r and \\r\\n end a line, as in an editor."""
+    for match in _LINE.finditer(text):
+        if match[0] or match.start() == 0 or text[match.start() - 1] in "\r\n":
+            yield match.start(), match[1]
+
+
+def split(text: str) -> Parts:
+    """Find the front matter. Before it stand at most a byte order mark, blank lines and HTML comments.
+
+    Raises CharterError when it is opened and never closed.
+    """
+    first, mark = _first_index(text), len(text) - len(text.lstrip("\ufeff"))
+    numbered = [(number, (mark + at, content)) for number, (at, content) in enumerate(lines(text[mark:]), 1)]
+    opened = next((number for number, (at, _) in numbered if at == first), 0)
+    if not opened or not _delimits(numbered[opened - 1][1][1], ("---",)):
+        return Parts(None, 0, 1, text[mark:], 1)
+    for number, (at, content) in numbered[opened:]:
+        if _delimits(content, ("---", "...")):
+            start = numbered[opened][1][0]
+            rest = numbered[number][1][0] if number < len(numbered) else len(text)
+            return Parts(text[start:at], start, opened + 1, text[rest:], number + 1)
+    raise CharterError(
+        f"The front matter of program.md opens with --- in line {opened} and never closes. Add a line --- at its end; "
+        f"for a horizontal line at the top write ***."
+    )
+
+
+def _delimits(content: str, marks: Collection[str]) -> bool:
+    return content.strip() in marks and len(content) - len(content.lstrip()) <= 3  # further in, it is code
+
+
+def _first_index(text: str) -> int:
+    """The beginning of the first line that is neither blank nor part of an HTML comment; -1 where there is none."""
+    at = len(text) - len(text.lstrip("\ufeff"))
+    while True:
+        blank = re.compile(r"\s*").match(text, at)
+        begin = blank.end() if blank else at
+        if text.startswith("<!--", begin):
+            end = text.find("-->", begin + 4)
+            rest = re.compile(r"[^\S\r\n]*(?:\r\n|\r|\n|\Z)").match(text, end + 3) if end >= 0 else None
+            if rest is None:
+                return -1
+            at = rest.end()
+        elif begin == len(text):
+            return -1
+        else:
+            return max(at, text.rfind("\n", 0, begin) + 1, text.rfind("\r", 0, begin) + 1)
+
+
+def node(parts: Parts) -> MappingNode | None:
+    """Return the front matter as a YAML mapping with the position of each part; None where it holds nothing.
+
+    Raises CharterError when it is not a mapping.
+    """
+    try:
+        found: Node | None = yaml.compose(parts.matter or "", Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + parts.line})" if mark is not None else ""
+        problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)
+        raise CharterError(f"The front matter of program.md is not valid YAML{where}: {problem}.") from None
+    if found is None or (isinstance(found, ScalarNode) and not found.value.strip()):
+        return None
+    if not isinstance(found, MappingNode):
+        raise CharterError(
+            f"The front matter of program.md (from line {parts.line}) must be lines like max_params: 60000000. "
+            f"For horizontal lines write *** in place of ---."
+        )
+    return found
+
+
+def limits(parts: Parts) -> tuple[Limits, tuple[str, ...]]:
+    """Read the limits.
+
+    Returns:
+        The limits, and a phrase for every key that is not known.
+
+    Raises:
+        CharterError: Something cannot be read. The message names everything that is wrong.
+    """
+    found = node(parts)
+    values: dict[str, int | float | tuple[str, ...]] = {}
+    wrong: list[str] = []
+    unknown: list[str] = []
+    seen: set[str] = set()
+    for key, value in found.value if found is not None else ():
+        name = key.value if isinstance(key, ScalarNode) else "[...]"
+        if name in seen:
+            wrong.append(f"{_short(name)} stands there twice")
+        seen.add(name)
+        if name not in KEYS:
+            unknown.append(_unknown(name))
+        elif not _empty(value):
+            try:
+                values[name] = _READERS[name](value)
+            except ValueError as error:
+                wrong.append(f"{name} {error}, not {_shown(value)}")
+    if wrong:
+        raise CharterError(f"The front matter of program.md cannot be used: {'; '.join(wrong)}.")
+    return Limits(**values), tuple(unknown)  # type: ignore[arg-type]
+
+
+def _unknown(name: str) -> str:
+    if _TIME.search(name):
+        return f"unknown key {_short(name)} (the training time is set by --budget)"
+    near = key_like(name)
+    return f"unknown key {_short(name)}{f' (did you mean {near}?)' if near else ''}"
+
+
+def key_like(name: str) -> str:
+    """Return the known key that a name resembles, '' where it resembles none."""
+    plain = re.sub(r"[\s-]+", "_", name.strip().lower())[:40]
+    return next(iter(difflib.get_close_matches(plain, KEYS, n=1, cutoff=0.7)), "")
+
+
+def _short(text: str) -> str:
+    plain = "".join(c if c.isprintable() else "�" for c in text)
+    return plain if len(plain) <= 40 else f"{plain[:39]}…"
+
+
+def _shown(value: Node) -> str:
+    if isinstance(value, ScalarNode):
+        return repr(_short(value.value))
+    return "a list" if isinstance(value, SequenceNode) else "a mapping"
+
+
+def _empty(value: Node) -> bool:
+    return isinstance(value, ScalarNode) and value.value.strip().lower() in ("", "~", "null")
+
+
+def _params(value: Node) -> int:
+    words = "must be a whole number above 0, such as 60000000 or 60M"
+    found = _PARAMS.fullmatch(value.value.strip()) if isinstance(value, ScalarNode) else None
+    count = params(found[1], found[2] or "") if found else None
+    if count is None:
+        raise ValueError(words)
+    return count
+
+
+def params(figure: str, unit: str) -> int | None:
+    """Return a number of parameters from a figure and a unit such as M; None where it is not a whole number above 0."""
+    number = amount(figure, whole=not unit)
+    scaled = number * UNITS[unit.lower()] if number is not None else None
+    if scaled is None or scaled != scaled.to_integral_value() or not 0 < scaled < LARGEST_PARAMS:
+        return None
+    return int(scaled)
+
+
+def _memory(value: Node) -> float:
+    found = _MEMORY.fullmatch(value.value.strip()) if isinstance(value, ScalarNode) else None
+    size = gigabytes(found[1], found[2] or "") if found else None
+    if size is None:
+        raise ValueError("must be a number above 0, such as 8 or 8GB")
+    return size
+
+
+def gigabytes(figure: str, unit: str) -> float | None:
+    """Return GB of 10**9 bytes from a figure and a unit such as GiB; None where it is not a number above 0."""
+    number = amount(figure, whole=False)
+    size = float(number * Decimal(GIGABYTES[unit.lower()])) if number is not None else 0.0
+    return size if 0 < size < LARGEST_GB else None
+
+
+def amount(figure: str, *, whole: bool) -> Decimal | None:
+    """Read a figure as people write it: 1500000, 1,500,000, 1.500.000, 1_500_000, 1 500 000, 6e7, 1.5 or 1,5.
+
+    Args:
+        figure: Digits with separators.
+        whole: Whether a fraction makes no sense, so that 1,500 is a thousand and five hundred.
+
+    Returns:
+        The number, None where the figure can be read in two ways or in none.
+    """
+    text = figure.lower()
+    if len(text) > 40:
+        return None
+    if re.fullmatch(r"\d{1,3}(?:([.,_'’ ])\d{3})(?:\1\d{3})+", text) or re.fullmatch(r"\d{1,3}['’ ]\d{3}", text):
+        return Decimal(re.sub(r"\D", "", text))
+    if re.fullmatch(r"\d+(?:_\d+)*", text):
+        return Decimal(text.replace("_", ""))
+    if re.fullmatch(r"\d{1,3},\d{3}", text):
+        return Decimal(text.replace(",", "")) if whole else None
+    if re.fullmatch(r"\d+[.,]\d+(?:e\+?\d+)?|\d+e\+?\d+", text):
+        return Decimal(text.replace(",", "."))
+    return None
+
+
+def _names(value: Node) -> tuple[str, ...]:
+    """Names in a list, or one or several in a line."""
+    items = value.value if isinstance(value, SequenceNode) else [value]
+    found: list[str] = []
+    for item in items:
+        words = re.split(r"[,\s]+", item.value) if isinstance(item, ScalarNode) else ["?"]
+        for word in filter(None, words):
+            name = word.strip("`").removesuffix("()")
+            if not _NAME.fullmatch(name):
+                raise ValueError("must be names of train.py, such as [WIDTH, GPT.forward]")
+            found.append(name)
+    return tuple(dict.fromkeys(found))
+
+
+_READERS: dict[str, Callable[[Node], int | float | tuple[str, ...]]] = {
+    "max_params": _params,
+    "max_memory_gb": _memory,
+    "off_limits": _names,
+}
+_KEY_LINE = re.compile(r"\s*(?:[-*+]\s+)?[`\"']?([A-Za-z][\w -]{3,30}?)[`\"']?\s*[:=]\s*\S")
+
+
+def misplaced(parts: Parts) -> tuple[str, ...]:
+    """Return a phrase for everything in the body that looks like front matter: nothing of it is used."""
+    text = without_comments(parts.body)
+    found = list(lines(text))
+    marks = [index for index, (_, content) in enumerate(found) if _delimits(content, ("---", "..."))]
+    said: list[str] = []
+    inside: set[int] = set()
+    for opened, closed in itertools.pairwise(marks):
+        if opened not in inside and _keys([content for _, content in found[opened + 1 : closed]]):
+            inside |= set(range(opened, closed + 1))
+            said.append(f"this looks like front matter but stands at line {parts.body_line + opened}: not used")
+    for index, (_, content) in enumerate(found):
+        match = _KEY_LINE.match(content)
+        if index not in inside and match and key_like(match[1]):
+            line = _short(content.strip())
+            said.append(f"“{line}” in line {parts.body_line + index} stands outside of the front matter: not used")
+    return tuple(said)
+
+
+def _keys(contents: list[str]) -> bool:
+    """Whether these lines are a YAML mapping whose keys are single words, right below the opening delimiter."""
+    if not contents or not contents[0].strip():
+        return False
+    try:
+        found = yaml.compose("\n".join(contents), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+    return isinstance(found, MappingNode) and all(
+        isinstance(key, ScalarNode) and re.fullmatch(r"[A-Za-z][\w-]*", key.value) for key, _ in found.value
+    )
+
+
+def without_comments(text: str) -> str:
+    """Return the text with HTML comments blanked out, the line breaks kept."""
+    kept, at = [], 0
+    while (begin := text.find("<!--", at)) >= 0:
+        end = text.find("-->", begin + 4)
+        end = end + 3 if end >= 0 else len(text)
+        kept += [text[at:begin], re.sub(r"[^\r\n]", "", text[begin:end])]
+        at = end
+    return "".join([*kept, text[at:]])

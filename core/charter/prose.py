@@ -1,0 +1,127 @@
+"""What the prose of program.md seems to ask for as a limit. It is proposed to the human and binds nobody. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from core.charter.blocks import blocks
+from core.charter.front_matter import (
+    FIGURE,
+    KEYS,
+    CharterError,
+    Limits,
+    Parts,
+    gigabytes,
+    limits,
+    lines,
+    params,
+    without_comments,
+)
+from core.model import Data
+
+LONGEST = 500  # characters of a sentence that is looked at
+_PARAMS = re.compile(rf"(?<![\w.])({FIGURE}) ?(k|m|b|thousand|million|billion)? ?(?:parameters|params|weights)\b", re.I)
+_MEMORY = re.compile(rf"(?<![\w.])({FIGURE}) ?(gb|gib|mb|mib|gigabytes)\b", re.I)
+_MOST = re.compile(r"\b(?:at most|up to|max(?:imum)?|limit(?:ed)?|no more than|not more than|cap)\b", re.I)
+_UNDER = re.compile(r"\b(?:below|under|less than|fewer than|smaller than)\b", re.I)
+_OVER = re.compile(r"\b(?:more than|larger than|bigger than|above|over|beyond|exceed\w*)\b", re.I)
+_NEGATED = re.compile(r"\b(?:no|not|never|nothing|avoid|without|cannot)\b|n['’]t\b", re.I)
+_STORED = re.compile(r"\b(?:data\w*|disks?|download\w*|files?|logs?|shards?|checkpoints?|swap|storage|cache)\b", re.I)
+_TOUCH = r"(?:touch|change|edit|modify|alter|move|tune|vary|adjust|set|rewrite)"
+_HANDS_OFF = re.compile(
+    rf"\b(?:do not|don['’]t|never|must not|should not|may not) (?:ever )?{_TOUCH}\b|\bnot be {_TOUCH}e?d\b|"
+    r"\bleave\b|\b(?:fixed|constant|unchanged|untouched|untouchable|frozen|off[ -]limits)\b",
+    re.I,
+)
+_KEY_LINE = re.compile(rf"\s*(?:[-*+]\s+)?({'|'.join(KEYS)})\s*:\s*(\S.*?)\s*")
+_CODE = re.compile(r"`([\w.]+)(?:\(\))?`|\b([A-Za-z_]\w*(?:\.\w+)*)")
+
+
+class Proposed(Data, frozen=True, kw_only=True):
+    """A limit that a sentence seems to ask for.
+
+    Attributes:
+        line: What to add to the front matter, such as `max_params: 60000000`.
+        sentence: The sentence of program.md that it was read from.
+    """
+
+    line: str
+    sentence: str
+
+    @property
+    def key(self) -> str:
+        return self.line.partition(":")[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it would put off limits."""
+        return tuple(re.findall(r"[\w.]+", self.line.partition(":")[2])) if self.key == "off_limits" else ()
+
+
+def proposed(body: str, bound: Limits, known: Collection[str]) -> tuple[Proposed, ...]:
+    """Return what the prose seems to ask for and the front matter does not say.
+
+    Args:
+        body: program.md without its front matter.
+        bound: What the front matter says.
+        known: The names of train.py.
+    """
+    found: dict[str, Proposed] = {}
+    for _, content in lines(without_comments(body)):
+        if line := _misplaced(content, bound):
+            found.setdefault(line, Proposed(line=line, sentence=content.strip()))
+    for block in blocks(body):
+        for sentence in block.sentences:
+            for line in _asked(sentence, bound, known):
+                found.setdefault(line, Proposed(line=line, sentence=sentence))
+    return tuple(found.values())
+
+
+def _misplaced(content: str, bound: Limits) -> str:
+    """A line of front matter that stands elsewhere, as it should be written; '' for any other line."""
+    if (match := _KEY_LINE.fullmatch(content)) is None or len(content) > LONGEST:
+        return ""
+    try:
+        found, _ = limits(Parts(f"{match[1]}: {match[2]}", 0, 1, "", 1))
+    except CharterError:
+        return ""
+    return next(iter(_missing(found, bound)), "")
+
+
+def _missing(found: Limits, bound: Limits) -> list[str]:
+    """What `found` says and `bound` does not, as lines of front matter."""
+    names = [name for name in found.off_limits if name not in bound.off_limits]
+    said = []
+    if found.max_params is not None and bound.max_params is None:
+        said.append(f"max_params: {found.max_params}")
+    if found.max_memory_gb is not None and bound.max_memory_gb is None:
+        said.append(f"max_memory_gb: {found.max_memory_gb:.6g}")
+    return said + ([f"off_limits: [{', '.join(names)}]"] if names else [])
+
+
+def _asked(sentence: str, bound: Limits, known: Collection[str]) -> list[str]:
+    if len(sentence) > LONGEST or sentence.endswith("?"):
+        return []
+    count = size = None
+    if _bounds(sentence):
+        many, much = _PARAMS.search(sentence), _MEMORY.search(sentence)
+        count = params(many[1], many[2] or "") if many else None
+        size = gigabytes(much[1], much[2]) if much and not _STORED.search(sentence) else None
+    names = [
+        name for part in re.split(r"\bbut\b|;", sentence) if _HANDS_OFF.search(part) for name in named(part, known)
+    ]
+    return _missing(Limits(count, size, tuple(dict.fromkeys(names))), bound)
+
+
+def _bounds(sentence: str) -> bool:
+    """Whether a sentence speaks of an upper bound."""
+    negated = bool(_NEGATED.search(sentence))
+    over, under = _OVER.search(sentence), _UNDER.search(sentence)
+    return bool(_MOST.search(sentence) or (over and negated) or (under and not negated))
+
+
+def named(text: str, known: Collection[str]) -> list[str]:
+    """Return the names of train.py in a text. A name that is also a plain word (schedule) counts only in backquotes."""
+    names = [quoted or (bare if re.search(r"\w[A-Z]|_|\.", bare) else "") for quoted, bare in _CODE.findall(text)]
+    return [name for name in names if name in known]

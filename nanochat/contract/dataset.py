@@ -1,0 +1,267 @@
+"""What identifies a prepared dataset, and where it is kept. The one definition, for the loop and for the harness.
+
+A prepared dataset is a folder with a manifest. The manifest says what it was made from; the name of the folder is for people
+and is never taken for that. So two sources cannot share a folder, and a source that has changed is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+import platformdirs
+
+from nanochat.contract import sources
+from nanochat.contract.sources import TEXT, printable
+
+SCHEMA = 2
+READABLE = (1, 2)  # runs of the version before keep data of schema 1
+SPLITS = ("train", "val", "test")
+NAMED = ("python", "tinystories", "climbmix")
+NAMES = (*NAMED, "text:PATH")
+MANIFEST, SOURCES = "manifest.json", "sources.json"
+# Windows that a scored split must fill. Fewer leave fewer than 8 probes, with which a cheating model is not noticed. On a GPU
+# answers are rounded, and 1024 probes (at most 8 a window) tell that from cheating.
+LEAST_WINDOWS, LEAST_WINDOWS_GPU = 16, 128
+SCORED_SHARE = 0.1  # of a user's own text, about, in each of the val and the test split
+LONGEST_NAME = 40  # characters of the source's name in the folder's
+
+
+class DataError(Exception):
+    """The data is missing, damaged or unfit; the message is a sentence for a human."""
+
+
+class Damaged(DataError):
+    """What was prepared is not whole any more. `what` says how, as a clause."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        super().__init__(
+            f"The prepared data in {printable(str(folder))} cannot be used: {what}. Nothing was changed. "
+            f"`make prepare ARGS=--force` makes it anew."
+        )
+        self.what = what
+
+
+class Split(msgspec.Struct, frozen=True):
+    """One part of a dataset, as it lies on disk."""
+
+    file: str
+    tokens: int
+    bytes: int  # of UTF-8 text
+    documents: int
+    sha256: str
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What decides the content besides the source and the vocabulary."""
+
+    shards: int = 0  # training shards of a downloaded dataset; 0 for any other
+    encoding: str = ""  # of `text:`; '': UTF-8, or what the byte order mark of a file says
+    errors: Literal["strict", "replace"] = "strict"  # of `text:`: what becomes of a file with bytes that are no text
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in the folder of a prepared dataset, and what it was made from."""
+
+    schema: int
+    dataset: str  # the source: a name, or text: with an absolute path
+    vocab_size: int
+    bos: int
+    fingerprint: str
+    splits: dict[str, Split]
+    dtype: str = "uint16"
+    tokenizer: str = "tokenizer.json"
+    options: Options = Options()
+    files: dict[str, str] = {}  # the other files -> sha256; empty in schema 1
+    order: int = 0  # of several, the highest was asked for last
+
+
+class Found(NamedTuple):
+    """What there is of a dataset. `manifest` is None when there is nothing that can be used."""
+
+    folder: Path
+    manifest: Manifest | None
+    options: Options  # with which it was prepared last
+    stale: str = ""  # what has changed since it was prepared, as a clause
+
+
+def root() -> Path:
+    """Where prepared data lives: AUTORESEARCH_DATA, else the user's cache folder. Always absolute."""
+    named = os.environ.get("AUTORESEARCH_DATA")
+    return Path(os.path.abspath(os.path.expanduser(named or platformdirs.user_cache_dir("autoresearch"))))
+
+
+def resolve(dataset: str) -> str:
+    """Return a dataset's full name: `text:` with the absolute real path, any other as it is. It need not exist.
+
+    Raises DataError for a name that means nothing.
+    """
+    if not dataset.startswith(TEXT):
+        if dataset not in NAMED:
+            raise DataError(f"There is no dataset {dataset!r}. Choose one of {', '.join(NAMES)}.")
+        return dataset
+    path = dataset.removeprefix(TEXT)
+    if not path.strip():
+        raise DataError("text: needs the path of a file or folder, such as text:corpus.txt, or text:. for this folder.")
+    try:
+        found = os.path.realpath(os.path.expanduser(path))
+        found.encode()
+    except ValueError:  # a null byte, or bytes that are no UTF-8, which a journal cannot hold
+        raise DataError(
+            f"{printable(path)} cannot be the path of a dataset: it must be valid UTF-8, without null bytes."
+        ) from None
+    return TEXT + found
+
+
+def check(source: str) -> None:
+    """Raises DataError when a resolved source is not there, or is neither a file nor a folder."""
+    if not source.startswith(TEXT):
+        return
+    path = source.removeprefix(TEXT)
+    if not os.path.exists(path):
+        raise DataError(f"There is no file or folder {printable(path)}.")
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        raise DataError(f"{printable(path)} is neither a file nor a folder.")
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two names mean the same dataset. Journals of the version before have names as they were typed."""
+    try:
+        return one == other or resolve(one) == resolve(other)
+    except DataError:
+        return False
+
+
+def folder_name(source: str, vocab_size: int, fingerprint: str) -> str:
+    """A readable name for the folder of a dataset. The fingerprint is of its content, so one folder never gets another."""
+    name = os.path.basename(source.removeprefix(TEXT)) or "root"
+    name = re.sub(r"[^\w.-]+", "_", name)[:LONGEST_NAME].lstrip(".") or "text"  # a leading dot marks a draft
+    return f"{name}-{fingerprint}-v{vocab_size}"
+
+
+def fingerprint(source: str, options: Options, splits: Mapping[str, Split], files: Mapping[str, str]) -> str:
+    """What a run records of its data: a hash of the source, its options and every byte that was prepared from it."""
+    content = [
+        SCHEMA,
+        source,
+        msgspec.to_builtins(options),
+        [splits[name].sha256 for name in SPLITS],
+        sorted(files.items()),
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def read(folder: Path) -> Manifest:
+    """Read the manifest of a prepared dataset. Raises DataError."""
+    try:
+        found = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise DataError(f"There is no prepared data in {printable(str(folder))}. `make prepare` makes it.") from None
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise Damaged(folder, f"its manifest cannot be read ({error})") from None
+    if found.schema not in READABLE:
+        raise Damaged(folder, f"it was written with schema {found.schema}, and this version reads {SCHEMA}")
+    if not set(SPLITS) <= set(found.splits):
+        raise Damaged(folder, "its manifest lacks a split")
+    return found
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raises Damaged when a split is missing or cut off. Reads nothing."""
+    for split in manifest.splits.values():
+        path = folder / split.file
+        if not path.is_file() or path.stat().st_size != split.tokens * 2:
+            raise Damaged(folder, f"{path.name} is missing or cut off")
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Raises Damaged when a byte is not what was prepared. Reads everything, about 1 GB a second."""
+    check_files(folder, manifest)
+    expected = {split.file: split.sha256 for split in manifest.splits.values()} | manifest.files
+    for name, digest in expected.items():
+        try:
+            found = sources.sha256(folder / name)
+        except OSError as error:
+            raise Damaged(folder, f"{name} cannot be read ({error.strerror})") from None
+        if found != digest:
+            raise Damaged(folder, f"the content of {name} has changed")
+
+
+def least_windows(device: str) -> int:
+    """How many windows a scored split must fill."""
+    return LEAST_WINDOWS if device == "cpu" else LEAST_WINDOWS_GPU
+
+
+def check_size(source: str, splits: Mapping[str, Split], seq_len: int, windows: int) -> None:
+    """Raises DataError when a split is too short to train on, or to be scored, with so many windows of `seq_len` tokens."""
+    least = windows * seq_len + 1
+    for split, needed in (("train", 2 * seq_len + 1), ("val", least), ("test", least)):
+        if (tokens := splits[split].tokens) < needed:
+            given, total = (sum(getattr(part, what) for part in splits.values()) for what in ("bytes", "tokens"))
+            enough = max(2 * given, 2 * needed * given / max(1, total) / SCORED_SHARE)
+            raise DataError(
+                f"{printable(source)} is too little text: its {split} split has {tokens:,} tokens, and {needed:,} are needed "
+                f"({'training' if split == 'train' else 'scoring'} with windows of {seq_len}). {given / 1e3:,.0f} kB of text were "
+                f"given; about {enough / 1e3:,.0f} kB are enough."
+            )
+
+
+def prepared(source: str, vocab_size: int | None = None) -> list[tuple[Path, Manifest]]:
+    """Return all that was prepared from a source, what was asked for last first. What cannot be read is left out."""
+    found = []
+    for path in root().glob(f"*/{MANIFEST}"):
+        if path.parent.name.startswith("."):
+            continue  # a draft that was never finished
+        try:
+            manifest = read(path.parent)
+        except DataError:
+            continue
+        wanted = vocab_size is None or manifest.vocab_size == vocab_size
+        if manifest.schema == SCHEMA and manifest.dataset == source and wanted:
+            found.append((path.parent, manifest))
+    return sorted(found, key=lambda pair: (pair[1].order, pair[0].name), reverse=True)
+
+
+def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
+    """Look for what was prepared from a resolved source as it is now.
+
+    `options`: those asked for; None for those it was prepared with last. Files with the same sizes and times count as the
+    same; others are read. Never raises: what is gone is stale.
+    """
+    candidates = prepared(source, vocab_size)
+    chosen = options or (candidates[0][1].options if candidates else Options())
+    stale, now = "", None
+    for folder, manifest in candidates:
+        if manifest.options != chosen:
+            continue
+        try:
+            check_files(folder, manifest)
+            if source in NAMED and source != "python":
+                return Found(folder, manifest, chosen)
+            now = now or sources.Now(source, {os.path.realpath(root())})
+            changes = now.changes(sources.load(folder / SOURCES))
+        except (DataError, OSError, ValueError, TypeError):
+            stale = stale or "what was prepared is damaged"
+            continue
+        if not changes:
+            return Found(folder, manifest, chosen)
+        stale = stale or changes
+    return Found(root(), None, chosen, stale)
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest in one step. Raises OSError."""
+    draft = folder / f".{MANIFEST}.{os.getpid()}"
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    os.replace(draft, folder / MANIFEST)
+
+
+def next_order(source: str) -> int:
+    """A number higher than that of all that was prepared from a source."""
+    return 1 + max((manifest.order for _, manifest in prepared(source)), default=0)

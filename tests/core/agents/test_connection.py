@@ -1,0 +1,202 @@
+"""The way to a model server: a real server, a real proxy that records, and what an environment can have in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core import doctor
+from core.agents import reach, registry
+from core.agents.address import ollama
+from core.agents.base import AgentFailed
+from core.agents.connection import here, route, to_ollama, to_openai
+from core.agents.models import installed
+from core.project import UsageError
+from tests.ollama_server import MODEL, Script, serving
+from tests.product import ROOT
+from tests.proxy import Recorded, proxy
+
+FAR = "model-box.example"  # never resolved: the proxy would do that
+READ = re.compile(r".*_proxy|OLLAMA_.*|OPENAI_.*|SSL.*", re.IGNORECASE)
+
+
+@pytest.fixture(autouse=True)
+def empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if READ.fullmatch(name)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorded]:
+    with proxy() as found:
+        yield found
+
+
+def asked(host: str) -> str:
+    """The names of the models there, or the sentence why not."""
+    try:
+        return ",".join(model.name for model in asyncio.run(installed(to_ollama(host))))
+    except AgentFailed as error:
+        return str(error)
+
+
+# -- proxies ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_this_machine_is_never_asked_through_a_proxy(
+    variable: str, recorder: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, recorder.url)
+    with serving(Script(lambda body, count: "")) as url:
+        port = url.rpartition(":")[2]
+        for host in (url, f"localhost:{port}", f"0.0.0.0:{port}", f"127.1:{port}", f"[::ffff:127.0.0.1]:{port}"):
+            assert asked(host) == MODEL, host
+        assert recorder.asked == []
+        words = asked(f"{FAR}:{port}")
+    assert recorder.asked == [f"GET http://{FAR}:{port}/api/tags HTTP/1.1"]
+    assert f"http://{FAR}:{port} through the proxy {recorder.url} ({variable}) refused (403): no entry" in words
+
+
+def test_what_is_this_machine() -> None:
+    own = socket.gethostname().partition(".")[0]
+    near = ["", "localhost", "a.localhost", "localhost.", "127.0.0.1", "127.9.9.9", "::1", "[::]", "0.0.0.0", own]
+    assert all(here(ollama(host)) for host in near)
+    assert not any(here(ollama(host)) for host in (FAR, "128.0.0.1", "localhost.example", "192.0.2.1", "2001:db8::1"))
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "direct"),
+    [
+        ("*", FAR, True), ("a.b,*", FAR, True), (FAR, FAR, True), (".example", FAR, True), ("example", FAR, True), ("*.example", FAR, True),
+        ("other.example", FAR, False), ("box.example", FAR, False), (f"{FAR}:11434", FAR, True), (f"{FAR}:80", FAR, False),
+        ("::1,fe80::/10", FAR, False),
+        ("fe80::/10", "[fe80::9]", True), ("[2001:db8::1]", "2001:db8::1", True), ("2001:db8::1", "[2001:db8::1]:5", True),
+        ("192.0.2.0/24, x", "192.0.2.7", True), ("192.0.2.7", "192.0.2.7", True), ("192.0.2.7:1", "192.0.2.7", False), ("[", FAR, False),
+        ("", FAR, False), (",,://", FAR, False), ("]:x,%,::", "192.0.2.7", False), (FAR.upper(), FAR, True),
+    ],
+)  # fmt: skip
+def test_no_proxy(no_proxy: str, host: str, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert (to_ollama(host).proxy is None) is direct
+
+
+def test_the_scheme_decides_which_proxy_and_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "one.example:1")
+    monkeypatch.setenv("ALL_PROXY", "http://me:secret@two.example")
+    assert (
+        to_ollama(f"https://{FAR}").words == f"https://{FAR}:443 through the proxy http://one.example:1 (HTTPS_PROXY)"
+    )
+    way = to_ollama(FAR)
+    assert way.words == f"http://{FAR}:11434 through the proxy http://two.example:80 (ALL_PROXY)"
+    assert way.options()["proxy"] == "http://me:secret@two.example:80" and "secret" not in repr(way)
+    monkeypatch.setenv("ALL_PROXY", "")
+    assert to_ollama(FAR).proxy is None
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("socks5://127.0.0.1:1080", "ALL_PROXY names a SOCKS proxy, which needs the package socksio"),
+        ("socks5h://u:pw@box", "ALL_PROXY names a SOCKS proxy"), ("socks4://box", "ALL_PROXY is 'socks4://box'"),
+        ("http://[::1", "ALL_PROXY is 'http://[::1'"), ("http://u:pw@box:port", "ALL_PROXY is 'http://***@box:port'"),
+        ("nonsense nonsense", "ALL_PROXY is 'nonsense nonsense'"), ("ftp://box", "ALL_PROXY is"), ("http://a..b", "ALL_PROXY is"),
+    ],
+)  # fmt: skip
+def test_a_proxy_that_cannot_be_used_is_one_sentence_and_only_where_it_counts(
+    value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", value)
+    assert words in asked(FAR) and "pw" not in asked(FAR)
+    monkeypatch.setenv("OLLAMA_HOST", FAR)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    for spec in ("ollama:a", "openai:a"):
+        with pytest.raises(UsageError, match=r"ALL_PROXY .*\. Nothing was started\."):
+            registry.check_settings(f"search,{spec}")
+    assert words in reach.default(8192)[1] and reach.default(8192)[0] == "search"
+    assert words in doctor._ollama().words and words in doctor._openai().words
+    assert all(any(line.startswith(f"{name}: {words}") for line in reach.lines(8192)) for name in ("ollama", "openai"))
+    with serving(Script(lambda body, count: "")) as url:
+        assert asked(url) == MODEL
+
+
+# -- certificates and keys --------------------------------------------------------------------------------------------
+
+
+def test_wrong_certificates_matter_only_to_an_encrypted_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no certificate")
+    with serving(Script(lambda body, count: "")) as url:
+        for name, value in (
+            ("SSL_CERT_FILE", "/no/such.pem"), ("SSL_CERT_FILE", str(garbage)), ("SSL_CERT_FILE", str(tmp_path)),
+            ("SSL_CERT_DIR", "/no/such"), ("SSLKEYLOGFILE", "/no/such/log"),
+        ):  # fmt: skip
+            with monkeypatch.context() as patch:
+                patch.setenv(name, value)
+                assert asked(url) == MODEL
+                words = asked(url.replace("http", "https"))
+                assert (
+                    words.startswith(f"{name} is {value!r}, which cannot be used (") and "Correct or unset it" in words
+                )
+        assert "There is no encrypted connection to Ollama at https://127.0.0.1" in asked(url.replace("http", "https"))
+
+
+@pytest.mark.parametrize("key", ["ü", "a\nb", "a b", " ", "\x07"])
+def test_a_key_that_no_request_can_carry_is_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", key)
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert asked("127.0.0.1:9") == "OLLAMA_API_KEY has spaces or characters that no key has. Correct or unset it."
+    with pytest.raises(AgentFailed, match="OPENAI_API_KEY has spaces or characters"):
+        to_openai()
+
+
+def test_user_password_and_key_go_to_the_server_and_into_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(lambda body, count: "")
+    with serving(script) as url:
+        assert asked(url.replace("//", "//me:p%40ss@")) == MODEL
+        assert {line["authorization"] for line in script.headers} == {"Basic bWU6cEBzcw=="}
+        script.headers.clear()
+        monkeypatch.setenv("OLLAMA_API_KEY", " 'token' ")
+        assert asked(url) == MODEL and script.headers[0]["authorization"] == "Bearer token"
+    words = asked(url.replace("//", "//me:pass@"))
+    assert "does not answer" in words and "pass" not in words
+
+
+# -- the whole -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_environment_breaks_the_choice_of_an_agent() -> None:
+    """In a process of its own: the package `ollama` makes a client as it is imported."""
+    env = {
+        **os.environ, "ALL_PROXY": "socks5://127.0.0.1:1", "HTTP_PROXY": "http://[::1", "NO_PROXY": "::1,[",
+        "SSL_CERT_FILE": "/no/such", "OLLAMA_API_KEY": "k",
+        "SSLKEYLOGFILE": "/no/such/log", "OLLAMA_HOST": "http://u:secret@[::1",
+    }  # fmt: skip
+    code = "from core.agents import reach; print(reach.default(8192)); import os; print(os.environ['OLLAMA_HOST'])"
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    first, second = done.stdout.splitlines()
+    assert done.stderr == "" and "('search', \"OLLAMA_HOST is 'http://***@[::1'" in first and "secret" not in first
+    assert second == env["OLLAMA_HOST"], "nothing of the environment is changed"
+
+
+def test_the_reason_for_search_is_always_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Script(lambda body, count: "", models=())) as url:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        assert "has no model; `ollama pull" in reach.default(8192)[1]
+    assert "does not answer at" in reach.default(8192)[1]
+    monkeypatch.delenv("OLLAMA_HOST")
+    monkeypatch.setattr("core.agents.connection.address.OLLAMA_PORT", 9)
+    agent, why = reach.default(8192)
+    assert agent == "search" and re.fullmatch(r"Ollama is not (installed|running) here, so `search` proposes\.", why)
+    assert route(ollama("")).words == "http://127.0.0.1:9"

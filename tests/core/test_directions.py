@@ -1,0 +1,271 @@
+"""What `search` takes from plain English: a few forms, each of which is a whole sentence. Of all else it says that it cannot use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import edits, knobs
+from core.agents.steering import SAID, Steering, answer
+from core.charter import read
+from core.charter.directions import NotUsable, described, parse
+from core.ideas import names
+
+SOURCE = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
+KNOWN = names(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("try WIDTH", "try WIDTH"),
+        ("Please try `MATRIX_LR` next.", "try MATRIX_LR"),
+        ("try width first", "try WIDTH"),
+        ("try the total batch, please", "try TOTAL_BATCH"),
+        ("explore warm-up and WARM_DOWN", "try WARM_UP, WARM_DOWN"),
+        ("Try WIDTH, DEPTH, and SEQ_LEN!", "try WIDTH, DEPTH, SEQ_LEN"),
+        ("try a lower MATRIX_LR", "try MATRIX_LR (down)"),
+        ("raise EMBED_LR", "try EMBED_LR (up)"),
+        ("try increasing the softcap", "try SOFTCAP (up)"),
+        ("set WIDTH to 256", "set WIDTH to 256"),
+        ("WIDTH=256.", "set WIDTH to 256"),
+        ("try MATRIX_LR = 0.03, please", "set MATRIX_LR to 0.03"),
+        ("set total batch to 2**12", "set TOTAL_BATCH to 2**12"),
+        ("use a SOFTCAP of 15", "set SOFTCAP to 15"),
+        ("set WINDOW_PATTERN to SSL", "set WINDOW_PATTERN to SSL"),
+        ("avoid the optimizer", "leave optimizer alone"),
+        ("avoid changes to the optimiser and changes of size", "leave optimizer, size alone"),
+        ("Don't touch DEPTH.", "leave DEPTH alone"),
+        ("never change WIDTH or DEPTH", "leave WIDTH, DEPTH alone"),
+        ("stop proposing attention", "leave attention alone"),
+        ("leave DEPTH alone", "leave DEPTH alone"),
+        ("leave GPT.forward as it is", "leave GPT.forward alone"),
+        ("Keep HEAD_DIM fixed", "leave HEAD_DIM alone"),
+        ("focus on residual connections", "try residuals"),
+        ("Concentrate on attention heads now", "try heads"),
+        ("only the schedule", "only schedule"),
+        ("attention only", "only attention"),
+        ("only change WIDTH", "only WIDTH"),
+        ("focus on heads; avoid the optimizer.", "try heads|leave optimizer alone"),
+        ("Try WIDTH. Avoid heads.", "try WIDTH|leave heads alone"),
+        ("- try WIDTH\n- leave DEPTH alone\n", "try WIDTH|leave DEPTH alone"),
+    ],
+)
+def test_forms_that_are_sure(text: str, words: str) -> None:
+    assert "|".join(described(parse(text, KNOWN))) == words
+
+
+UNSURE = """
+the optimizer is not the problem
+I'd rather see fewer attention tricks
+warm-down shape is boring, try width first
+we tried muon already
+don't avoid muon
+don't avoid the optimizer
+stop proposing z-loss
+no need to focus on attention
+trying width did not help
+Try DEPTH. But not now.
+try WIDTH? no
+try WIDTH?
+try WIDTH...
+should we try WIDTH
+you could try WIDTH
+why try WIDTH
+I did try WIDTH, and it failed
+do not only try WIDTH
+try everything but WIDTH
+try anything except WIDTH
+try WIDTH, not DEPTH
+try WIDTH but avoid DEPTH
+try WIDTH instead of DEPTH
+try to avoid the optimizer
+avoid avoiding the optimizer
+never avoid attention
+avoid a larger WIDTH
+avoid not trying WIDTH
+avoid everything
+avoid changes that touch the optimizer too much
+never change WIDTH and DEPTH at the same time
+do not change DEPTH too much
+don't change the schedule unless you must
+leave WIDTH alone until morning
+it is wrong to leave WIDTH unchanged
+leave nothing alone
+not only attention
+only avoid the optimizer
+if only attention worked
+only WIDTH matters
+attention is all you need
+great, another attention trick
+sure, avoid the optimizer, what could go wrong
+focus on anything but heads
+don't focus on heads
+focus less on heads
+stop focusing on heads
+more attention, less optimizer
+prefer WIDTH over DEPTH
+WIDTH
+WIDTH 192
+WIDTH was 192
+WIDTH == 192
+WIDTH != 192
+set WIDTH
+set WIDTH and DEPTH to 4
+set WIDTH to 192 or 256
+set WIDTH to what it was
+do not set WIDTH to 192
+don't ever set WIDTH = 192
+set everything to 0
+set attention to 3
+DEPTH = 4 was bad
+I like WIDTH = 192
+higher attention
+try fewer heads
+try more attention
+larger WIDTH
+no more heads
+no WIDTH
+lower the bar
+try harder
+try again
+try MUON
+try WIDHT
+try attention and magic
+try attenntion
+vermeide den Optimizer
+versuche WIDTH
+n'évite pas WIDTH
+evita el optimizer
+尝试 WIDTH
+~~try WIDTH~~
+"try WIDTH"
+he said: try WIDTH
+the reviewer wrote that we should avoid the optimizer
+last night you were told to focus on heads
+forget the hint to avoid the optimizer
+take back try WIDTH
+ignore "only attention"
+nobody should try WIDTH
+avoid the optimizer like I would avoid a fortune
+Avoid the optimizer. Just kidding.
+Try WIDTH. No, wait.
+Not this. Try WIDTH.
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("text", ["", "  \n", ".", *UNSURE])
+@pytest.mark.parametrize("reason", [False, True])
+def test_of_all_else_it_says_that_it_cannot_use_it(text: str, reason: bool) -> None:
+    with pytest.raises(NotUsable):
+        parse(text, KNOWN, reason=reason)
+    assert answer(text, SOURCE, (), {}, reason=reason).startswith("search cannot use this: ")
+    if text.strip():
+        assert not read(f"# Aim\n\n{text}\n", KNOWN).directions
+
+
+@pytest.mark.parametrize("text", ["WIDTH = 256", "only WIDTH", "attention only"])
+def test_a_reason_for_skipping_needs_a_verb(text: str) -> None:
+    """It may as well say what is wrong with the proposal."""
+    assert parse(text, KNOWN)
+    with pytest.raises(NotUsable):
+        parse(text, KNOWN, reason=True)
+
+
+PIECES = ["not", "never", "don't", "try", "avoid", "leave", "alone", "only", "focus", "on", "set", "to", "the", "="]
+PIECES += ["WIDTH", "attention", ".", ",", "?"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8))
+def test_a_sentence_with_a_negation_never_becomes_a_wish_to_try(words: list[str]) -> None:
+    try:
+        found = parse(" ".join(words), KNOWN)
+    except NotUsable:
+        return
+    negated = {"not", "never", "don't"} & set(words)
+    assert not negated or any(direction.kind == "avoid" for direction in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# Worth trying\n\n- attention\n- `WIDTH`, DEPTH\n", "try attention|try WIDTH, DEPTH"),
+        ("## Avoid\n\nThe optimizer.\n", "leave optimizer alone"),
+        ("Worth trying: the schedule.", "try schedule"),
+        ("**Focus on** heads.", "try heads"),
+        ("# Worth trying\n\n# Other\n- attention\n", ""),
+        ("# Not worth worrying about\n- attention\n", ""),
+        ("# Avoid\n- optimizer\n  - but try MATRIX_LR\n", ""),
+        ("# Avoid\n- the optimizer, mostly\n", ""),
+        ("> Avoid the optimizer.\n", ""),
+        ("```\nAvoid the optimizer.\n```\n", ""),
+        ("<!-- Avoid the optimizer. -->\nLow.", ""),
+        ("- [x] try WIDTH\n", ""),
+        ("<del>Try WIDTH.</del>\n", ""),
+        ("| try WIDTH | avoid heads |\n| --- | --- |\n| try DEPTH | x |\n", ""),
+        ("Set WIDTH to 256.", ""),
+    ],
+)  # fmt: skip
+def test_directions_in_program_md(text: str, words: str) -> None:
+    assert "|".join(described(read(text, KNOWN).directions)) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("set WIDTH to 256", "search understands: set WIDTH to 256"),
+        ("set SEQ_LEN to 512", "search understands: set SEQ_LEN to 512"),
+        ("set TIE_EMBEDDINGS to on", "search understands: set TIE_EMBEDDINGS to on"),
+        ("set WINDOW to 64", "WINDOW changes nothing while the other constants are as they are"),
+        ("set WIDTH to 192", "WIDTH = 192 does not fit: WIDTH must be a multiple of HEAD_DIM, which is 128"),
+        ("set WIDTH to 128", "WIDTH is 128 already"),
+        ("set TOTAL_BATCH to 2**11", "TOTAL_BATCH is 2**11 already"),
+        ("set WIDTH to 1.5", "WIDTH is a whole number, not 1.5"),
+        ("set WIDTH to wide", "WIDTH is a whole number, not wide"),
+        ("set WIDTH to 0", "out of range"),
+        ("set WIDTH to -128", "out of range"),
+        ("set KV_GROUPS to 0", "out of range"),
+        ("set DEPTH to 9**99999", "not 9**99999"),
+        ("set MATRIX_LR to 1e999", "out of range"),
+        ("set WINDOW_PATTERN to banana", "WINDOW_PATTERN is one of L, S"),
+        ("set TIE_EMBEDDINGS to 2", "TIE_EMBEDDINGS is True or False"),
+        ("set NOSUCH to 3", "neither a constant"),
+        ("set Block to 3", "Block is not one of the constants"),
+        ("try Block", "Block is not one of the constants"),
+        ("set HEAD_DIM to 64", "HEAD_DIM is off limits in program.md"),
+        ("try HEAD_DIM", "HEAD_DIM is off limits in program.md"),
+        ("try WIDHT", "(did you mean WIDTH?)"),
+        ("set DEPTH to 3", "experiment #7 has this very change"),
+    ],
+)
+def test_what_a_hint_comes_to_is_said(text: str, words: str) -> None:
+    three = edits.fingerprint(knobs.set_knobs(SOURCE, {"DEPTH": 3}))
+    assert words in answer(text, SOURCE, ("HEAD_DIM",), {three: 7})
+
+
+@given(
+    st.text(max_size=60)
+    | st.from_regex(r"set (WIDTH|MATRIX_LR|WINDOW_PATTERN|TIE_EMBEDDINGS) to .{1,20}", fullmatch=True)
+)
+def test_no_hint_crashes(text: str) -> None:
+    assert answer(text, SOURCE, (), {}).startswith("search ")
+
+
+def test_a_later_wish_counts_more_than_those_before() -> None:
+    found = Steering()
+
+    def say(text: str) -> None:
+        for direction in parse(text, KNOWN):
+            found.follow(direction, SAID, 1)
+
+    say("try WIDTH; set DEPTH to 3; avoid heads; leave MATRIX_LR alone")
+    assert found.focus == {"WIDTH": ""} and found.settings and found.leave == {"MATRIX_LR"}
+    say("avoid size")
+    assert not found.focus and not found.settings and found.weights["size"] == 0
+    say("try WIDTH; try MATRIX_LR; focus on heads")
+    assert set(found.focus) == {"WIDTH", "MATRIX_LR"} and not found.leave and found.weights["heads"] == SAID
+    say("only attention")
+    assert not found.focus and {topic for topic, weight in found.weights.items() if weight} == {"attention"}

@@ -1,0 +1,175 @@
+"""Which run is meant where none is named: one rule for every command, by what the journals say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core import cli, commands, journal
+from core import events as ev
+from core.begin import Options, plan
+from core.journal import Journal, Lock
+from core.project import Project, UsageError
+from tests.core.test_begin import DONE, START, TOLD, run
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    (tmp_path / "nanochat").mkdir()
+    for name in ("train.py", "scorer.py"):
+        (tmp_path / "nanochat" / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    yield Project(tmp_path, tmp_path / "logs")
+
+
+def started(project: Project, name: str, *events: ev.AnyEvent) -> Path:
+    """A run as it is begun now, by a clock that may be wrong."""
+    return run(project, name, msgspec.structs.replace(START, turn=project.next_turn()), *events)
+
+
+def touch(*folders: Path) -> None:
+    """Times of files that say the opposite."""
+    for age, folder in enumerate(folders):
+        for path in (folder, *folder.iterdir()):
+            os.utime(path, (time.time() + 1e6 * age,) * 2)
+
+
+def test_clocks_and_times_of_files_do_not_matter(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = started(project, "first", TOLD)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: 1e6)
+        past = started(project, "past", TOLD)  # the clock was reset
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: 9e9)
+        future = started(project, "future", TOLD)
+    again = started(project, "first", TOLD)
+    touch(again, future, past)
+    assert [folder.name for folder in project.runs()] == ["first", "future", "past"] and again == first
+    assert plan(project, Options()).folder == project.pick(None) == first
+    started(project, "past", TOLD)
+    touch(first, past, future)
+    assert plan(project, Options()).folder == project.pick(None) == past
+
+
+def test_runs_of_the_version_before_come_after_and_by_their_times(project: Project) -> None:
+    old, older = run(project, "b", START, TOLD), run(project, "a", START, TOLD)
+    assert project.pick(None) == older
+    new = started(project, "new", TOLD)
+    run(project, "a", START)
+    assert [folder.name for folder in project.runs()] == ["new", "a", "b"] and new.exists() and old.exists()
+    started(project, "b")
+    assert [folder.name for folder in project.runs()] == ["b", "new", "a"]
+
+
+def test_what_is_no_start_changes_nothing(project: Project) -> None:
+    started(project, "other", DONE)
+    night = started(project, "night", TOLD)
+    run(
+        project,
+        "other",
+        ev.Reported(commit="c", seed=1, baseline=1.0, best=0.9),
+        ev.Hint(text='{"type":"started","turn":99}'),
+    )
+    report = Lock(project.logs / "other", loop=False)
+    empty = project.logs / "empty"
+    empty.mkdir()
+    (empty / journal.NAME).touch()
+    assert project.pick(None) == night == plan(project, Options()).folder
+    assert project.at_work() == [] and project.runs()[-1] == empty
+    report.release()
+
+
+def test_stop_asks_which_where_several_are_at_work(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [started(project, name) for name in ("one", "two")]
+    started(project, "three", TOLD)
+    locks = [Lock(folder) for folder in folders]
+    assert project.at_work() == folders[::-1] and project.pick(None) == folders[1]
+    with pytest.raises(SystemExit):
+        cli.main(["stop"])
+    words = capsys.readouterr().err
+    assert "2 runs are at work: two, one. Nothing was stopped" in words and "make stop ARGS=two" in words
+    locks.pop().release()
+    told: list[commands.Command] = []
+
+    async def handle(command: commands.Command) -> commands.Reply:
+        told.append(command)
+        return commands.Reply(ok=True, words="stopping")
+
+    async def stop() -> None:
+        server = commands.Server(folders[0], handle)
+        await server.start()
+        await asyncio.to_thread(cli.app, ["stop"], standalone_mode=False)
+        await server.close()
+
+    asyncio.run(stop())
+    assert told == [commands.Stop()] and "one: stopping" in capsys.readouterr().out
+    locks.pop().release()
+
+
+@pytest.mark.parametrize("command", ["status", "runs"])
+def test_every_command_means_the_run_at_work(
+    project: Project, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = started(project, "old")
+    touch(started(project, "new", TOLD), old)
+    lock = Lock(old)
+    cli.app([command], standalone_mode=False)
+    assert "old" in capsys.readouterr().out.splitlines()[0]
+    lock.release()
+    cli.app([command], standalone_mode=False)
+    assert "new" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_broken_journal_is_named_and_keeps_no_other_run_from_going_on(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, broken = started(project, "good", TOLD), started(project, "broken", TOLD)
+    with (broken / journal.NAME).open("ab") as file:
+        file.write(b"nonsense\n")
+    assert plan(project, Options()).folder == good
+    with pytest.raises(SystemExit):
+        cli.main(["status"])
+    assert "Line 4 of" in capsys.readouterr().err
+
+
+def test_names_of_new_runs_are_free_in_the_logs_and_in_git(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "localtime", lambda: time.struct_time((2026, 11, 6, 1, 1, 1, 4, 310, 0)))
+    assert project.new_name(lambda name: False) == "nov06"
+    for name in ("nov06", "nov06-2"):
+        (project.logs / name).mkdir(parents=True)
+    (project.logs / "nov06-3").symlink_to("nowhere")
+    assert project.new_name(lambda name: name == "nov06-4") == "nov06-5"
+
+
+def test_a_new_run_is_refused_a_name_that_git_knows(project: Project) -> None:
+    for line in (
+        "init -q",
+        "-c user.name=u -c user.email=u@x commit -q --allow-empty -m first",
+        "branch autoresearch/mine",
+    ):
+        subprocess.run(["git", *line.split()], check=True)
+    before = {path for path in project.root.rglob("*")}
+    with pytest.raises(
+        UsageError, match=r"cannot be called mine.*refs/heads/autoresearch/mine is there.*Choose another"
+    ):
+        plan(project, Options(name="mine"))
+    assert {path for path in project.root.rglob("*")} == before
+    assert plan(project, Options()).folder.name != "mine" and plan(project, Options(name="yours")).new
+
+
+def test_a_journal_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    lock, record = Lock(folder), Journal(folder)
+    record.open()
+    record.discard()
+    record.close()
+    lock.release()
+    assert not folder.exists()
