@@ -126,8 +126,8 @@ class Now:
         before = {file.name: file for file in files}
         differing = {
             "changed": [name for name in self._paths if name in before and not self._same(before[name])],
-            "new": [name for name in self._paths if name not in before],
-            "gone": [name for name in before if name not in self._paths],
+            "added": [name for name in self._paths if name not in before],
+            "removed": [name for name in before if name not in self._paths],
         }
         return "; ".join(counted(names, what) for what, names in differing.items() if names)
 
