@@ -151,8 +151,9 @@ async def test_a_model_that_never_comes_to_an_answer_is_named_so_and_costs_one_q
             "it is left alone for a while"
         )
         first = len(script.requests)
-        with pytest.raises(AgentFailed, match="used all 8000 tokens"):
-            await model.propose(context())
+        with pytest.raises(AgentFailed, match="used all 8000 tokens") as raised:
+            await model.understand(CHARTER)
+        assert raised.value.meta["tokens"] >= 8000
     assert first <= 4 and len(script.requests) == first + 1
 
 
