@@ -21,7 +21,7 @@ from core import events as ev
 from core.agents import steering
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
-from core.errors import Expected
+from core.errors import explained
 from core.frozen import Seal
 from core.journal import Journal, JournalError
 from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
@@ -513,8 +513,8 @@ def record_end(record: Journal, state: State, error: BaseException) -> None:
 
 def _why(error: BaseException) -> str:
     """What ended a loop, in one line."""
-    if isinstance(error, Expected):
-        return " ".join(str(error).split())
+    if (said := explained(error)) is not None:
+        return " ".join(said.split())
     if isinstance(error, KeyboardInterrupt):
         return "interrupted by Ctrl-C"
     frames = traceback.extract_tb(error.__traceback__)
