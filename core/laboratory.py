@@ -54,7 +54,7 @@ class Laboratory:
     report: Callable[[ev.AnyEvent, State], None]
     charter: Charter = field(default_factory=Charter)
     charter_text: str = ""
-    _charter_stamp: tuple[int, int] | None = None
+    _charter_stamp: tuple[int, int, int, int] | None = None
     _fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,9 +118,9 @@ class Laboratory:
         """Take over a changed program.md; keep the last good one, and say so, when it cannot be used."""
         try:
             status = self.project.program.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
         except OSError:
-            stamp = (0, -1)
+            stamp = (0, 0, 0, -1)
         if stamp == self._charter_stamp:
             return
         known, present = self.state.charter, self._present()

@@ -69,7 +69,7 @@ class Project:
         """
         if not self.logs.is_dir():
             return []
-        found = [path.parent for path in self.logs.glob(f"*/{journal.NAME}")]
+        found = [path.parent for path in self.logs.glob(f"*/{journal.NAME}") if RUN_NAME.fullmatch(path.parent.name)]
         return sorted(
             found,
             key=lambda folder: (journal.alive(folder) is not None, journal.last_start(folder), folder.name),
