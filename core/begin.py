@@ -501,7 +501,8 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
         )
         contract.verify(data, found)
     except contract.Damaged as error:
-        todo = f"`make prepare ARGS='--dataset {config.dataset} --vocab {config.vocab_size}'` makes it anew."
+        named = f'"{config.dataset}"' if " " in config.dataset else config.dataset
+        todo = f"`make prepare ARGS='--dataset {named} --vocab {config.vocab_size}'` makes it anew."
         if not new:
             todo = f"Start another run with --name NEW --from {config.name}."
         raise UsageError(

@@ -69,7 +69,7 @@ def examine(project: Project) -> list[Check]:
         _compiler(project, device),
         Check("agents", "ok", "search is always there, script:FILE replays a list"),
         _ollama(),
-        _openai(),
+        *([_openai()] if os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY") else []),
     ]
 
 

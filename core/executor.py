@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from core import stats
+from core import limits, stats
 from core.errors import Expected
-from core.model import Job, Outcome, Result
+from core.model import CrashClass, Job, Outcome, Result
 
 Update = Callable[[dict[str, Any]], None]
 
@@ -25,6 +26,7 @@ SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: 
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
 MOST_COMPILERS = 8  # processes that compile kernels for a trainer
 COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
+NEAR = 0.8  # of its limit of memory: what a trainer that ended by a signal had in use where that limit was the reason
 PASSED_ON = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "LD_LIBRARY_PATH",
 )  # fmt: skip
@@ -47,6 +49,14 @@ GPU_GONE = (
 
 class ExecutorFailed(Expected):
     """The executor itself broke (not the experiment); the message is a sentence for a human."""
+
+
+class _HarnessEnded(ExecutorFailed):
+    """The harness process is gone; `code` is its exit code, a signal's number as a negative one."""
+
+    def __init__(self, words: str, code: int | None) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class DataUnusable(Expected):
@@ -152,6 +162,16 @@ class LocalExecutor:
             raise ExecutorFailed(f"The harness could not be started ({error}).") from error
 
     async def run(self, job: Job, update: Update) -> Result:
+        kills = limits.oom_kills()
+        try:
+            return out_of_memory(await self._run(job, update), job, kills)
+        except _HarnessEnded as error:
+            if error.code != -signal.SIGKILL or not (limits.oom_kills() > kills or limits.pressed()):
+                raise
+            reason = "the machine ran out of memory, and the system ended the harness"
+            return Result(job=job.id, outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason=reason)
+
+    async def _run(self, job: Job, update: Update) -> Result:
         await self.start()
         await self._send(msgspec.to_builtins(job))
         while True:
@@ -209,7 +229,7 @@ class LocalExecutor:
             raise await self._broken()
         return message
 
-    async def _broken(self) -> ExecutorFailed:
+    async def _broken(self) -> _HarnessEnded:
         """The harness is gone or talks nonsense: end it for good; the next job starts a new one."""
         process, self._process = self._process, None
         if process is not None:
@@ -220,7 +240,28 @@ class LocalExecutor:
         with contextlib.suppress(OSError):
             tail = self._log.read_text(errors="replace")[-400:].strip()
         code = process.returncode if process is not None else None
-        return ExecutorFailed(
+        return _HarnessEnded(
             f"The harness process ended unexpectedly (exit code {code}); the experiment is run again. "
-            f"Its last words are in {self._log}{': ' + tail if tail else '.'}"
+            f"Its last words are in {self._log}{': ' + tail if tail else '.'}",
+            code,
         )
+
+
+def out_of_memory(result: Result, job: Job, kills: int, root: Path = limits.ROOT) -> Result:
+    """The result of a job whose processes were ended by a signal, with lack of memory as the reason where that was it.
+
+    `kills` is `limits.oom_kills(root)` before the job. The kernel ends what is largest, be it the trainer or its scorer; so do programs
+    that watch the memory. A trainer near its own limit can end by a signal as well: few libraries check each allocation.
+    """
+    if not result.signal:
+        return result
+    near = job.memory_limit is not None and result.peak_memory >= NEAR * job.memory_limit
+    if not (limits.oom_kills(root) > kills or limits.pressed(root) or (near and result.outcome is Outcome.CRASH)):
+        return result
+    who = "it" if result.outcome is Outcome.CRASH else "its scorer"
+    reason = f"it ran out of memory, and the system ended {who}"
+    if result.peak_memory:
+        reason += (
+            f"; {result.peak_memory / 1e9:.1f} GB were in use, and {stats.memory_total() / 1e9:.1f} GB can be used here"
+        )
+    return msgspec.structs.replace(result, outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason=reason)

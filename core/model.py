@@ -163,6 +163,7 @@ class Result(Data, frozen=True, kw_only=True):
     final_loss: float | None = None
     probes: dict[str, float] = msgspec.field(default_factory=dict)
     unprotected: tuple[str, ...] = ()  # parts of the sandbox that this machine lacks
+    signal: int = 0  # the number of the signal that ended the trainer, or the scorer of an interrupted job; 0: none did
 
 
 class Measurement(Data, frozen=True, kw_only=True):

@@ -14,9 +14,10 @@ from typing import Any
 
 import psutil
 
+from core import limits
+
 FULL_BYTES = 8 << 20  # below this nothing new is started
 LOW_BYTES, LOW_SHARE = 1 << 30, 0.05  # below either, `status` warns
-CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
 BF16 = frozenset({"avx512_bf16", "amx_tile"})
 
@@ -236,12 +237,12 @@ def gpu_memory() -> list[int]:
 # -- what a container leaves ------------------------------------------------------------------------------------------
 
 
-def physical_cores(cgroup: Path = CGROUP) -> int:
-    """Physical cores that this process may use, at least one: affinity and a container's CPU quota are respected."""
+def physical_cores(root: Path = limits.ROOT) -> int:
+    """Physical cores that this process may use, at least one: affinity and the quotas of control groups are respected."""
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     with contextlib.suppress(AttributeError, OSError):
         cores = min(cores, len(os.sched_getaffinity(0)))
-    quota = _quota(cgroup)
+    quota = limits.cpus(root)
     return max(1, cores if quota is None else min(cores, math.floor(quota)))
 
 
@@ -254,24 +255,11 @@ def multiplies_bf16(info: Path = CPUINFO) -> bool | None:
     return None
 
 
-def _quota(cgroup: Path) -> float | None:
-    """CPUs that the control group grants (version 2: "quota period" or "max period"; version 1: two files)."""
-    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-        old = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
-        return old / int((cgroup / "cpu/cpu.cfs_period_us").read_text()) if old > 0 else None
-    return None
-
-
-def memory_total(cgroup: Path = CGROUP) -> int:
-    """Bytes of memory that this process may use: the machine's, or a container's limit below that."""
+def memory_total(root: Path = limits.ROOT) -> int:
+    """Bytes of memory that this process may use: the machine's, or the smallest limit of control groups and ulimit below that."""
     total = int(psutil.virtual_memory().total)
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):  # "max": no limit
-            return min(total, int((cgroup / name).read_text()))
-    return total
+    limit = limits.memory(root)
+    return total if limit is None else min(total, limit)
 
 
 # -- disk -------------------------------------------------------------------------------------------------------------

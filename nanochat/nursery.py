@@ -120,7 +120,15 @@ def _reap(child: int, job: dict[str, Any]) -> int:
             child = 0
             if status != 0:
                 words = f"the scorer ended unexpectedly (status {status})"
-                scorer.say({"event": "result", "job": job["id"], "outcome": "interrupted", "reason": words})
+                number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+                result = {
+                    "event": "result",
+                    "job": job["id"],
+                    "outcome": "interrupted",
+                    "reason": words,
+                    "signal": number,
+                }
+                scorer.say(result)
 
 
 def _finish(child: int) -> None:

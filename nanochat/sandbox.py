@@ -212,8 +212,8 @@ def drop_rights(
 
 def _lower(limit: int, value: int) -> None:
     """Lower a limit, soft and hard; never raise it."""
-    hard = resource.getrlimit(limit)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    for present in resource.getrlimit(limit):
+        value = value if present == resource.RLIM_INFINITY else min(value, present)
     resource.setrlimit(limit, (value, value))
 
 

@@ -23,7 +23,7 @@ from nanochat.answers import CPU, Answers, Buffers
 from nanochat.data import Prepared
 from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row, rows_needed
 from nanochat.processes import boot_minus_monotonic, set_subreaper
-from nanochat.trainer import Spec
+from nanochat.trainer import Spec, out_of_memory
 from nanochat.watch import COMPILED, Failed, TooBig, Watch
 
 PROGRESS_S = 0.3
@@ -80,12 +80,18 @@ class Scorer:
                 "reason": failed.reason,
                 "crash": failed.crash,
                 "traceback": failed.traceback,
+                "signal": failed.signal,
             }
         except TooBig:
             words = "it said that it has no room for an answer when it was not asked for one"
             result = {"outcome": "crash", "reason": words, "crash": "contract", "traceback": ""}
         except Cheated as cheated:
             result = {"outcome": "invalid", "reason": str(cheated)}
+        except (MemoryError, RuntimeError, OSError) as error:  # the scorer's own, which the trainer leaves too little
+            if not out_of_memory(error):
+                raise
+            words = f"there was too little memory left to score it ({type(error).__name__})"
+            result = {"outcome": "crash", "reason": words, "crash": "out-of-memory", "traceback": ""}
         finally:
             began = time.monotonic()
             self._end()

@@ -4,6 +4,7 @@ it says is believed by the scorer beyond "I failed"."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import io
 import linecache
@@ -28,6 +29,7 @@ from nanochat.run import Run
 FILENAME = "train.py"
 EVERY_S = 0.05  # messages about steps and figures are sent at most so often
 TRACEBACK_LINES = 20
+NO_MEMORY = errno.ENOMEM  # its exit code where it ran out of memory
 NICE = 3  # whoever works on this machine goes first, without starving what has a limit on its wall time
 CRASHES = (
     "syntax",
@@ -97,6 +99,7 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_m
     `shared_memory`: whether /dev/shm is the trainer's own, so that it may write there.
     """
     channel = Channel(end)
+    code = 0
     try:
         os.nice(NICE)
         missing += sandbox.drop_rights(
@@ -117,13 +120,14 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_m
     except SystemExit:
         pass
     except BaseException as error:
+        code = NO_MEMORY if isinstance(error, MemoryError) else 0  # where there is none left to say so
         with contextlib.suppress(Exception):
             channel.say("crash", **describe(error, spec.source))
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 def _seed(seed: int) -> None:
@@ -257,17 +261,25 @@ class BadShape(Exception):
 
 # How running out of memory is said by the C library, by CUDA and compilers around it, by cuBLAS and cuDNN, and by the
 # allocator of torch where it cannot ask the driver how full the GPU is.
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "OutOfMemoryError", "ALLOC_FAILED", "NVML_SUCCESS == r")
+OUT_OF_MEMORY = (
+    "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "outofmemoryerror", "alloc_failed",
+    "bad_alloc", "nvml_success == r",
+)  # fmt: skip
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Of the machine's memory or of a GPU's, also where another error was raised in its place."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, MemoryError | torch.OutOfMemoryError) or any(word in str(seen) for word in OUT_OF_MEMORY):
+        if isinstance(seen, MemoryError | torch.OutOfMemoryError) or speaks_of_memory(str(seen)):
             return True
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False
+
+
+def speaks_of_memory(text: str) -> bool:
+    """Whether a message says that memory was lacking."""
+    return any(words in text.lower() for words in OUT_OF_MEMORY)
 
 
 def describe(error: BaseException, source: str) -> dict[str, str]:

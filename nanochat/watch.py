@@ -23,13 +23,15 @@ from typing import Any
 
 from nanochat import compiler, sandbox, wire
 from nanochat.processes import Descendants, Usage, python, temporary_folder
-from nanochat.trainer import CRASHES, Spec
+from nanochat.trainer import CRASHES, NO_MEMORY, Spec, speaks_of_memory
 from nanochat.trainer import main as trainer_main
 
 POLL_S = 0.03
 WALL_POLL_S = 0.5  # where the clock tells the time, processes are looked at only for their memory and number
 TURN_S = 1.0  # a turn that took longer was a stall of the scorer, in which no silence of the trainer could be seen
 SPARE = 1 << 29  # bytes of memory beyond the limit before the trainer is ended
+EXIT_S = 1.0  # for the exit code of a trainer that has closed its connection
+TAIL = 2000  # characters of its output that are searched for what ended it
 MOST_PROCESSES = 64
 MOST_ON_GPU = 512  # compilers are started there, several a core
 COMPILED, MOST_COMPILED = "compiled", 256 << 20  # folder in the trainer's own, bytes
@@ -42,9 +44,12 @@ ESCAPES = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|\][^\x07\x1b]*(\x07|\
 class Failed(Exception):
     """The trial is over without a score."""
 
-    def __init__(self, outcome: str, reason: str, crash: str | None = None, traceback: str = "") -> None:
+    def __init__(
+        self, outcome: str, reason: str, crash: str | None = None, traceback: str = "", signal: int = 0
+    ) -> None:
+        """`signal`: the number of the one that ended the trainer; 0 where none did."""
         super().__init__(reason)
-        self.outcome, self.reason, self.crash, self.traceback = outcome, reason, crash, traceback
+        self.outcome, self.reason, self.crash, self.traceback, self.signal = outcome, reason, crash, traceback, signal
 
 
 class TooBig(Exception):
@@ -82,7 +87,7 @@ class Watch:
         theirs.close()
         os.close(writer)
         self._output = reader
-        self.room = output_limit
+        self.room, self._tail = output_limit, ""  # the tail: the last of what it printed
         self._inbox = wire.Inbox(self._end)
         self._queue: deque[dict[str, Any]] = deque()
         self._tree = Descendants(self.pid)
@@ -108,7 +113,8 @@ class Watch:
         pid = os.fork()
         if pid:
             return pid
-        try:  # the warden: enters the namespaces, forks the trainer into them, waits for it
+        code = 0
+        try:  # the warden: enters the namespaces, forks the trainer into them, waits for it and ends with its exit code
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             sandbox.die_with_parent()
             sandbox.dumpable(True)
@@ -116,6 +122,7 @@ class Watch:
             shared_memory = spec.device == "cuda" and sandbox.mount_shared_memory()
             if os.fork() == 0:
                 sandbox.die_with_parent()
+                _go_first()
                 _stdio(writer)
                 _close_all_but({0, 1, 2, theirs.fileno(), spec.inputs, spec.outputs})
                 os.chdir(spec.scratch)
@@ -125,9 +132,9 @@ class Watch:
                     compiler.compile_in_process()
                 trainer_main(theirs, spec, ("no process namespace",) if "pid" in missing else (), shared_memory)
             _close_all_but(set())
-            os.wait()
+            code = os.waitstatus_to_exitcode(os.wait()[1])
         finally:
-            os._exit(0)
+            os._exit(code if code >= 0 else 128 - code)
 
     def _spawn(self, theirs: socket.socket, writer: int, spec: Spec) -> int:
         """Where forking a process that has torch imported is unsafe."""
@@ -190,9 +197,34 @@ class Watch:
                 raise Failed("crash", f"it sent a message that is none ({error})", "contract") from None
             except EOFError:
                 self.used(fresh=True)
-                raise Failed("crash", "the training process ended without a word", "exception") from None
+                raise self._silent_end() from None
             self.used()
             check()
+
+    def _silent_end(self) -> Failed:
+        """Why a trainer ended that did not say so itself."""
+        self._drain()
+        code = self._exit_code()
+        if code == NO_MEMORY or (code < 0 and speaks_of_memory(self._tail)):
+            return Failed("crash", "it ran out of memory", "out-of-memory", signal=max(0, -code))
+        if code < 0:
+            name = _signal_name(-code)
+            return Failed("crash", f"the training process was ended by {name}", "exception", signal=-code)
+        return Failed("crash", "the training process ended without a word", "exception")
+
+    def _exit_code(self) -> int:
+        """Of the trainer, which its warden passes on: a signal's number is negative. 0 where it cannot be had."""
+        deadline = time.monotonic() + EXIT_S
+        while time.monotonic() < deadline:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                return 0
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                return 128 - code if code > 128 else code
+            time.sleep(0.005)
+        return 0
 
     def _hear(self, message: dict[str, Any]) -> None:
         try:
@@ -254,6 +286,7 @@ class Watch:
                 return
             if not piece:
                 return
+            self._tail = (self._tail + piece[-TAIL:].decode("utf-8", "replace"))[-TAIL:]
             if self.room > 0:
                 clean = ESCAPES.sub(b"", piece)[: self.room]
                 self.room -= len(clean)
@@ -315,6 +348,19 @@ def environment(scratch: str) -> dict[str, str]:
         "TMPDIR": scratch, "HOME": scratch, "TRITON_HOME": scratch, "USER": "trainer",
         "TORCHINDUCTOR_CACHE_DIR": str(Path(scratch, COMPILED)),
     }  # fmt: skip
+
+
+def _go_first() -> None:
+    """Where memory is short the kernel ends this process first, and not the loop, the scorer or a program of the user's."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _stdio(writer: int) -> None:

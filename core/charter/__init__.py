@@ -76,7 +76,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     notes = [] if parts.body.strip() else ["there is no text besides the front matter"]
     if TIME.search(parts.body):
         notes.append("times are no limits here: the training time is what --budget says")
-    quoted = {proposal.sentence for proposal in offered}
+    quoted = {proposal.sentence for proposal in proposed(parts.body, Limits(), known)}  # adopted ones too
     return Charter(
         **asdict(bound),
         proposed=offered,

@@ -42,7 +42,7 @@ class Proposed(Data, frozen=True, kw_only=True):
     """A limit that a sentence seems to ask for.
 
     Attributes:
-        line: What to add to the front matter, such as `max_params: 60000000`.
+        line: What to add to the front matter, such as `max_params: 60000000`; of names, those that it has already too.
         sentence: The sentence of program.md that it was read from.
     """
 
@@ -97,7 +97,7 @@ def _missing(found: Limits, bound: Limits) -> list[str]:
         said.append(f"max_params: {found.max_params}")
     if found.max_memory_gb is not None and bound.max_memory_gb is None:
         said.append(f"max_memory_gb: {found.max_memory_gb:.6g}")
-    return said + ([f"off_limits: [{', '.join(names)}]"] if names else [])
+    return said + ([f"off_limits: [{', '.join((*bound.off_limits, *names))}]"] if names else [])
 
 
 def _asked(sentence: str, bound: Limits, known: Collection[str]) -> list[str]:

@@ -211,7 +211,7 @@ def test_arbitrary_text_never_crashes(text: str) -> None:
         ("Never change `schedule` or `GPT.forward()`.", ["off_limits: [schedule, GPT.forward]"]),
         ("SEQ_LEN must not be changed.", ["off_limits: [SEQ_LEN]"]),
         ("- max_params: 60M\n- off_limits: WIDTH, DEPTH\n", ["max_params: 60000000", "off_limits: [WIDTH, DEPTH]"]),
-        ("---\nmax_params: 5\noff_limits: WIDTH\n---\nAt most 60M parameters. Leave WIDTH and DEPTH alone.", ["off_limits: [DEPTH]"]),
+        ("---\nmax_params: 5\noff_limits: WIDTH\n---\nAt most 60M parameters. Leave WIDTH and DEPTH alone.", ["off_limits: [WIDTH, DEPTH]"]),
         # nothing to propose
         ("Parameters are cheap. Memory too.", []),
         ("At most 3 GB of disk.", []),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core import stats
-from core.stats import Gpu, chosen, disk_words, physical_cores
+from core.stats import Gpu, chosen, disk_words
 from nanochat.train import compute_dtype
 from tests import fake_cuda
 from tests.fake_cuda import GIB, Cards, make
@@ -96,33 +96,6 @@ def test_the_memory_of_a_mig_instance_decides(cards: Cards) -> None:
     assert stats.gpu_memory() == [5 * GIB, 3 * GIB] and stats.cards() == ["MIG-aa", "MIG-bb"]
     (gpu,) = stats.gpus({"CUDA_VISIBLE_DEVICES": "MIG-bb"})
     assert gpu.memory_total == 3 * GIB and gpu.utilisation is None and gpu.users == ()
-
-
-def test_a_container_s_share_of_the_cpu(tmp_path: Path) -> None:
-    free = physical_cores(tmp_path)
-    assert free >= 1
-    for text, cores in (
-        ("max 100000", free),
-        ("50000 100000", 1),
-        ("100000 100000", 1),
-        ("99900000 100000", free),
-        ("?", free),
-    ):
-        (tmp_path / "cpu.max").write_text(text + "\n")
-        assert physical_cores(tmp_path) == cores
-    (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
-    for quota, cores in (("-1", free), ("100000", 1)):
-        (tmp_path / "cpu/cpu.cfs_quota_us").write_text(quota)
-        assert physical_cores(tmp_path) == cores
-
-
-def test_a_container_s_share_of_the_memory(tmp_path: Path) -> None:
-    whole = stats.memory_total(tmp_path)
-    for text, expected in (("max", whole), ("1000000", 1_000_000), (str(2**62), whole)):
-        (tmp_path / "memory.max").write_text(text + "\n")
-        assert stats.memory_total(tmp_path) == expected
 
 
 def test_disk(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_killed_before_it_had_written_down_its_start(product: Product) -> None:
 
 def test_killed_between_two_lines(product: Product) -> None:
     """What was about to be refused is refused, and what was interrupted is queued once more."""
-    (product.root / "program.md").write_text("# Aim\n\nLow. Do not touch `BATCH`.\n")
+    (product.root / "program.md").write_text("---\noff_limits: BATCH\n---\n# Aim\n\nLow.\n")
     agent = product.script(edit("Touch it.", ("BATCH = 8", "BATCH = 9")), *endless(1))
     assert product.run("--agent", agent).returncode == 0
     path = product.logs / "r" / "events.jsonl"

@@ -86,6 +86,11 @@ CRASHES = {
                         CrashClass.NON_FINITE),
     "leaves at once": (with_(MODEL, "    import os; os._exit(0)\n"), CrashClass.EXCEPTION),
     "closes its files": (with_(MODEL, "    import os; os.closerange(3, 64)\n" + MODEL), CrashClass.EXCEPTION),
+    "no memory for words": (with_(MODEL, "    import os; os._exit(12)\n"), CrashClass.OUT_OF_MEMORY),
+    "a library that gives up": (
+        with_(MODEL, "    import os; os.write(2, b\"terminate called: 'std::bad_alloc'\\n\"); os._exit(128 + 6)\n"), CrashClass.OUT_OF_MEMORY,
+    ),
+    "an error of the system": (with_(MODEL, "    raise OSError(12, 'Cannot allocate memory')\n"), CrashClass.OUT_OF_MEMORY),
     "memory": (with_(MODEL, "    hog = torch.empty(2 * 10**9)\n" + MODEL), CrashClass.OUT_OF_MEMORY),
 }  # fmt: skip
 
@@ -97,6 +102,29 @@ def test_crashes_have_a_class_and_a_reason(harness: Harness, name: str) -> None:
     assert result.outcome is Outcome.CRASH and result.val_bpb is None
     assert result.crash is kind, result.reason
     assert result.reason and "\x1b" not in result.reason and len(result.reason) <= 300
+
+
+def test_a_trainer_that_is_killed_says_by_what(harness: Harness) -> None:
+    job = harness.submit(
+        with_("        run.log", "        import time; time.sleep(0.05)\n        run.log"), budget_s=60.0
+    )
+    until(harness, "training")
+    (scorer,) = psutil.Process(harness.process.pid).children()
+    (trainer,) = [process for process in scorer.children(recursive=True) if not process.children()]
+    assert Path(f"/proc/{trainer.pid}/oom_score_adj").read_text() == "1000\n", "the kernel takes it before the loop"
+    trainer.kill()
+    result = harness.result(job)
+    assert (result.outcome, result.crash, result.signal) == (Outcome.CRASH, CrashClass.EXCEPTION, signal.SIGKILL)
+    assert "SIGKILL" in result.reason
+
+
+def test_a_scorer_that_is_killed_says_by_what(harness: Harness) -> None:
+    job = harness.submit(TRAIN, budget_s=60.0)
+    until(harness, "training")
+    (scorer,) = psutil.Process(harness.process.pid).children()
+    scorer.kill()
+    result = harness.result(job)
+    assert (result.outcome, result.signal) == (Outcome.INTERRUPTED, signal.SIGKILL)
 
 
 def test_a_traceback_shows_the_lines_of_train_py_only_and_no_escapes(harness: Harness) -> None:
