@@ -216,8 +216,10 @@ def _latest(project: Project, but: Path | None = None) -> tuple[Path, State] | N
             continue
         try:
             state = fold(journal.read(folder / journal.NAME))
-        except JournalError:
-            continue  # named, it says what is wrong; it must not keep every other run from starting
+        except (
+            Exception
+        ):  # whatever is wrong with it: named, it says so; it must not keep every other run from starting
+            continue
         if state.config is not None:
             return folder, state
     return None

@@ -36,7 +36,8 @@ def test_a_countdown_stands_still_as_long_as_anybody_reads() -> None:
         (asyncio.CancelledError(), "an error in AutoResearch itself: CancelledError"),
         (SystemExit(3), "SystemExit: 3"),
         (KeyboardInterrupt(), "interrupted by Ctrl-C"),
-        (MemoryError(), "MemoryError"),
+        (MemoryError(), "too little memory"),
+        (OSError(5, "Input/output error", "/x"), "/x"),
     ],
 )
 def test_every_end_is_recorded_once_with_its_reason(tmp_path: Path, error: BaseException, reason: str) -> None:

@@ -223,6 +223,7 @@ def disturb(product: Product, run: str) -> None:
         for name in (".DS_Store", "4913", ".scorer.py.swp", "json.py", "scorer.so"):
             (place / name).write_text("foreign")
     shutil.rmtree(folder / "loop")
+    shutil.rmtree(folder / "scratch", ignore_errors=True)  # in which somebody works
 
 
 def test_stop_finishes_the_experiment_and_stop_now_does_not(product: Product) -> None:
