@@ -233,11 +233,19 @@ class Lock:
             if taken is None:
                 self._take_by_name()
             else:
-                self._file.truncate(0)
-                self._file.write(msgspec.json.encode(self._me).decode())
-                self._file.flush()
+                self._say_who()
         except BaseException:
             self._file.close()
+            raise
+
+    def _say_who(self) -> None:
+        try:
+            self._file.truncate(0)
+            self._file.write(msgspec.json.encode(self._me).decode())
+            self._file.flush()
+        except OSError:  # no room even for that; an empty file would say that a run is here
+            with contextlib.suppress(OSError):
+                (self._folder / LOCK).unlink()
             raise
 
     def _same_file(self) -> bool:

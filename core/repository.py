@@ -85,11 +85,13 @@ class Repository:
         found = cls.find(root, private)
         if found is not None:
             return found
-        from git import Repo
+        from git import Git, Repo
         from git.exc import GitError
 
         try:
-            return cls(Repo.init(private, bare=True, expand_vars=False), Path(os.path.realpath(root)), "")
+            private.mkdir(parents=True, exist_ok=True)
+            Git(private).execute(["git", "init", "-q", "--bare", "."])  # Repo.init expands variables in the path
+            return cls(Repo(private, expand_vars=False), Path(os.path.realpath(root)), "")
         except (GitError, OSError, ValueError) as error:
             raise RepositoryError(
                 f"Git cannot be used in {root} ({_line(str(error))}). Nothing was changed."
@@ -154,10 +156,7 @@ class Repository:
             raise RepositoryError(
                 f"git {arguments[0]} failed: {_line(err) or f'exit status {status}'}. Nothing of yours was changed."
             )
-        try:
-            return out.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise RepositoryError(f"What git {arguments[0]} answered is not UTF-8 text ({error}).") from error
+        return out.decode("utf-8", "surrogateescape")  # names of files and refs may be any bytes
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -176,7 +175,12 @@ class Repository:
 
     def read(self, commit: str, path: str = TRAIN) -> str:
         """A file of a commit, exactly as it is. Raises RepositoryError when it has none."""
-        return self._git("cat-file", "blob", f"{commit}:{self._prefix}{path}")
+        text = self._git("cat-file", "blob", f"{commit}:{self._prefix}{path}")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RepositoryError(f"{path} of commit {commit[:7]} is not UTF-8 text ({error}).") from error
+        return text
 
     def _has(self, commit: str, path: str) -> bool:
         return self._run("cat-file", "-e", f"{commit}:{self._prefix}{path}")[0] == 0
@@ -214,7 +218,12 @@ class Repository:
         else:
             entries.append(f"040000 tree {self._graft(old, parts[1:], blob)}\t{parts[0]}")
         # --missing: a partial clone need not fetch the other files to name them
-        return self._git("mktree", "-z", "--missing", data="".join(f"{entry}\0" for entry in entries).encode()).strip()
+        return self._git(
+            "mktree",
+            "-z",
+            "--missing",
+            data="".join(f"{entry}\0" for entry in entries).encode("utf-8", "surrogateescape"),
+        ).strip()
 
     def merge(self, base: str, ours: str, theirs: str, scratch: Path) -> str | None:
         """Three-way merge of three texts; None when both changed the same lines. For a moment it needs files in `scratch`."""

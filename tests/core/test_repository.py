@@ -565,3 +565,53 @@ def test_where_both_changed_the_same_lines_what_is_said_works(checkout: Path, tm
     subprocess.run(["git", "apply", "--3way", str(patch)], cwd=checkout, capture_output=True)
     text = (checkout / TRAIN).read_text()
     assert "<<<<<<<" in text and "0.2" in text and "0.3" in text
+
+
+# All that paths may have in them, in few names.
+ODD = [
+    b"$HOME",
+    b"`x` $(touch x) 100%d #1 {x}[a]*?!;&~\\ 'b' \"c\"",
+    b"-n\xff two\nlines: na\xefve",
+    " ein Übermaß 日本".encode(),
+]
+
+
+@pytest.mark.parametrize("kind", ["repository", "below its top", "linked work tree", "none"])
+@pytest.mark.parametrize("name", ODD)
+def test_a_path_of_any_name(tmp_path: Path, name: bytes, kind: str) -> None:
+    top = tmp_path / os.fsdecode(name)
+    root = top / "sub" if kind == "below its top" else top
+    (root / "nanochat").mkdir(parents=True)
+    (root / TRAIN).write_text(OLD)
+    if kind != "none":
+        git(top, "init", "-q", "-b", "main")
+        git(top, "add", ".")
+        git(top, "commit", "-q", "-m", "first")
+    if kind == "linked work tree":
+        root = tmp_path / os.fsdecode(b"linked " + name)
+        subprocess.run(["git", "worktree", "add", "-q", "--detach", "--", str(root)], cwd=top, check=True)
+    repo = Repository.open(root, root / "logs" / "repository")
+    (root / "logs").mkdir(exist_ok=True)
+    assert (root / "logs" / "repository").exists() is (kind == "none")
+    _, fit, kept = night(repo)
+    assert repo.read(kept) == NEW and repo.run_of(NEW) == "nov24" and repo.fsck() == ""
+    assert repo.merge(OLD, NEW, OLD, root / "logs") == NEW and "+LR = 0.2" in repo.diff(fit, kept)
+    applied = repo.apply_home(root, fit, kept, "The best.", root / "logs" / "best.patch")
+    if kind == "none":
+        assert applied.patch is not None and applied.patch.exists()
+    else:
+        assert applied.commit is not None, applied.words
+        assert (root / TRAIN).read_text() == NEW
+
+
+def test_a_broken_git_is_said_and_no_private_one_takes_its_place(tree: Path) -> None:
+    for content in (None, "gitdir: /nowhere\n", "nonsense"):
+        shutil.rmtree(tree / ".git", ignore_errors=True)
+        (tree / ".git").unlink(missing_ok=True)
+        if content is None:
+            (tree / ".git").mkdir()
+        else:
+            (tree / ".git").write_text(content)
+        with pytest.raises(RepositoryError, match=r"Nothing was"):
+            opened(tree)
+        assert not (tree.parent / "logs").exists()

@@ -87,12 +87,15 @@ def call(place: Place, words: list[str], breaks: Callable[[Place], object]) -> t
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
+            if isinstance(ended.code, str):  # which the interpreter would print
+                os.write(2, ended.code.encode())
         except BaseException:
             with contextlib.suppress(Exception):
                 os.write(pipes[1][1], traceback.format_exc().encode())
         finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
+            for printed in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    printed.flush()
             os._exit(code)
     texts = []
     for mine, end in pipes:

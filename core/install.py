@@ -1,0 +1,70 @@
+"""python -I core/install.py ARGUMENTS: `pip install ARGUMENTS` into the environment of this Python, wherever pip is told to install.
+
+Settings of pip, in files and in variables, say where packages come from, which is kept: indexes, proxies, certificates, constraints.
+Some say where packages go, or that they are not to be installed at all, for the sake of other projects; these are left out. Needs
+nothing but the standard library, since nothing is installed yet.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+# Settings that would have the packages land elsewhere, lack what they need, or be for another machine.
+LEFT_OUT = frozenset({
+    "abi", "dry-run", "editable", "force-reinstall", "help", "ignore-installed", "implementation", "log-file", "no-deps",
+    "no-dependencies", "platform", "prefix", "python", "python-version", "report", "requirement", "requirements", "root", "src",
+    "target", "user", "version",
+})  # fmt: skip
+NOISE = "WARNING: Location"  # said by pip of folders that a mirror lists and does not have
+
+
+def environment(environ: Mapping[str, str], listing: str) -> dict[str, str]:
+    """The variables for pip: settings of files become variables, but for those that are left out, and no file is read.
+
+    Args:
+        environ: The variables as they are.
+        listing: What `pip config list` prints, one `section.name='value'` a line.
+    """
+    found = {name: value for name, value in environ.items() if not name.startswith("PIP_")}
+    sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}
+    for line in listing.splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.partition(".")
+        if section in sections and name not in LEFT_OUT:
+            sections[section][name] = str(ast.literal_eval(value))
+    for name, value in (sections["global"] | sections["install"]).items():
+        found[_variable(name)] = value
+    kept = {_variable(name) for name in LEFT_OUT}
+    found |= {name: value for name, value in environ.items() if name.startswith("PIP_") and name not in kept}
+    return found | {"PIP_CONFIG_FILE": os.devnull}
+
+
+def _variable(name: str) -> str:
+    return f"PIP_{name.upper().replace('-', '_')}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code of pip."""
+    pip = [sys.executable, "-I", "-m", "pip"]
+    bare = {
+        name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name == "PIP_CONFIG_FILE"
+    }
+    listed = subprocess.run([*pip, "config", "list"], env=bare, capture_output=True, text=True, errors="replace")
+    if listed.returncode:
+        print(f"The settings of pip cannot be read, so none are used: {listed.stderr.strip()[-300:]}", file=sys.stderr)
+    settings = environment(os.environ, "" if listed.returncode else listed.stdout)
+    command = [*pip, "install", *arguments]
+    with subprocess.Popen(command, env=settings, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if not line.startswith(NOISE):
+                sys.stderr.write(line)
+    return process.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

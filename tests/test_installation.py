@@ -1,0 +1,112 @@
+"""`make run` on a machine whose user has told pip, Python, git and the shell all sorts of things for the sake of other projects."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from core.install import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_where_packages_come_from_is_kept_and_where_they_go_is_not() -> None:
+    listing = """\
+global.index-url='https://mirror.example/simple'
+global.extra-index-url='https://a.example\\nhttps://b.example'
+global.target='/elsewhere'
+install.user='true'
+install.trusted-host='mirror.example'
+install.no-deps='yes'
+list.format='columns'
+:env:.prefix='/usr'
+"""
+    environ = {"PATH": "/bin", "PIP_PREFIX": "/usr", "PIP_TARGET": "/x", "PIP_USER": "1", "PIP_PYTHON": "python2", "PIP_DRY_RUN": "1",
+               "PIP_CERT": "/ca.pem", "PIP_TRUSTED_HOST": "other.example", "PIP_CONFIG_FILE": "/home/u/pip.conf"}  # fmt: skip
+    assert environment(environ, listing) == {
+        "PATH": "/bin", "PIP_INDEX_URL": "https://mirror.example/simple", "PIP_EXTRA_INDEX_URL": "https://a.example\nhttps://b.example",
+        "PIP_CERT": "/ca.pem", "PIP_TRUSTED_HOST": "other.example", "PIP_CONFIG_FILE": os.devnull,
+    }  # fmt: skip
+
+
+HOSTILE_PIP = """\
+[global]
+user = true
+target = {elsewhere}
+find-links = {links}
+[install]
+prefix = {elsewhere}
+root = {elsewhere}
+dry-run = true
+no-deps = true
+"""
+
+
+def test_a_package_lands_in_the_environment_whatever_pip_is_told(tmp_path: Path) -> None:
+    links, elsewhere = tmp_path / "links", tmp_path / "elsewhere"
+    links.mkdir()
+    for name, needs in (("tiny", "Requires-Dist: small\n"), ("small", "")):
+        with zipfile.ZipFile(links / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(
+                f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}"
+            )
+            wheel.writestr(
+                f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            )
+            wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "v"], check=True)
+    (site,) = (tmp_path / "v").glob("lib/python*/site-packages")
+    (site / "pip.pth").write_text(
+        sysconfig.get_path("purelib")
+    )  # the pip of this environment, which takes seconds to make anew
+    (tmp_path / "pip.conf").write_text(HOSTILE_PIP.format(elsewhere=elsewhere, links=links))
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | {
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_USER": "1", "PIP_TARGET": str(elsewhere), "PIP_PREFIX": str(elsewhere),
+        "PIP_REQUIRE_VIRTUALENV": "1", "PYTHONUSERBASE": str(elsewhere), "PIP_NO_INDEX": "1", "PIP_DRY_RUN": "1",
+        "PYTHONSAFEPATH": "1", "PYTHONPATH": str(elsewhere),
+    }  # fmt: skip
+    command = [tmp_path / "v/bin/python", "-I", ROOT / "core" / "install.py", "-q", "tiny"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (site / "tiny.py").exists() and (site / "small.py").exists() and not elsewhere.exists()
+
+
+PLACES = ["$HOME", "$(touch made)", 'it\'s "here" #1 100%', b"caf\xe9", "two\nlines", "`x`;&"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_make_passes_nothing_on_that_misleads(tmp_path: Path, place: str | bytes) -> None:
+    """A fake Python in .venv says what it is given."""
+    root = tmp_path / os.fsdecode(place)
+    (root / ".venv/bin").mkdir(parents=True)
+    shutil.copyfile(ROOT / "Makefile", root / "Makefile")
+    (root / "requirements.txt").touch()
+    (root / ".venv/bin/python").write_text('#!/bin/sh\nenv\necho "called with $*"\n')
+    (root / ".venv/bin/python").chmod(0o755)
+    (root / ".venv/runtime.stamp").touch()
+    misleading = {
+        name: "1" for name in (
+            "PYTHONSAFEPATH", "PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "VIRTUAL_ENV",
+            "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_OBJECT_DIRECTORY", "CDPATH",
+        )
+    } | {"PYTHONWARNINGS": "error", "BASH_ENV": "/nowhere", "SHELLOPTS": "braceexpand:nounset"}  # fmt: skip
+    done = subprocess.run(
+        ["make", "run", "ARGS=--headless"],
+        cwd=root,
+        env=os.environ | misleading,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "called with autorun.py --headless" in done.stdout
+    assert misleading.keys().isdisjoint(line.partition("=")[0] for line in done.stdout.splitlines())
+    assert sorted(path.name for path in root.iterdir()) == [".venv", "Makefile", "requirements.txt"]
