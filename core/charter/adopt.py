@@ -65,7 +65,7 @@ def _replace(target: Path, before: bytes, after: bytes) -> None:
             file.write(after)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):
             status = target.stat()
             os.chown(draft, status.st_uid, status.st_gid)
         shutil.copystat(target, draft)
@@ -151,7 +151,7 @@ def _merged(matter: str, value: Node, wanted: Proposed, fresh: Sequence[str]) ->
     if isinstance(value, SequenceNode):  # an empty one
         return f"{matter[:begin]}[{names}]{matter[end:]}"
     assert isinstance(value, ScalarNode)
-    if value.value.strip().lower() not in ("", "~", "null"):  # names in one line
+    if value.value.strip().lower() not in ("", "~", "null", "none"):  # names in one line
         return f"{matter[:begin]}[{', '.join(wanted.names)}]{matter[end:]}"
     space = "" if matter[begin - 1 : begin] == " " else " "
     return f"{matter[:begin]}{space}{wanted.line.partition(':')[2].strip()}{matter[end:]}"
