@@ -433,7 +433,7 @@ def changed(project: Project, lab: Laboratory) -> str:
     """What a run that goes on says of a train.py that does something else now than when it began; none that a run kept."""
     found = lab.state.fit.found if lab.state.fit else ""
     try:
-        now = project.train.read_text(encoding="utf-8")
+        now = project.train.read_text(encoding="utf-8-sig")
         if not found or edits.fingerprint(lab.repo.read(found)) == edits.fingerprint(now) or lab.repo.run_of(now):
             return ""
     except (SyntaxError, edits.EditError):
@@ -476,7 +476,7 @@ def _starting_point(project: Project, options: Options) -> tuple[str, str | None
             raise UsageError(f"Run {options.origin} has no best train.py yet. Nothing was started.")
         return repo.read(best), options.origin
     try:
-        source = project.train.read_text(encoding="utf-8")
+        source = project.train.read_text(encoding="utf-8-sig")
         edits.check(source)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"nanochat/train.py cannot be read ({error}). Nothing was started.") from error

@@ -19,6 +19,16 @@ LEFT_OUT = frozenset({
     "no-dependencies", "platform", "prefix", "python", "python-version", "report", "requirement", "requirements", "root", "src",
     "target", "user", "version",
 })  # fmt: skip
+# A file may set options of `pip config` too, such as `user`. Variables come before files.
+LISTING = {
+    "PIP_USER": "0",
+    "PIP_GLOBAL": "0",
+    "PIP_SITE": "0",
+    "PIP_QUIET": "0",
+    "PIP_VERBOSE": "0",
+    "PIP_PYTHON": sys.executable,
+}
+CONFIG_FILE = "PIP_CONFIG_FILE"
 NOISE = "WARNING: Location"  # said by pip of folders that a mirror lists and does not have
 
 
@@ -40,7 +50,7 @@ def environment(environ: Mapping[str, str], listing: str) -> dict[str, str]:
         found[_variable(name)] = value
     kept = {_variable(name) for name in LEFT_OUT}
     found |= {name: value for name, value in environ.items() if name.startswith("PIP_") and name not in kept}
-    return found | {"PIP_CONFIG_FILE": os.devnull}
+    return found | {CONFIG_FILE: os.devnull}
 
 
 def _variable(name: str) -> str:
@@ -50,10 +60,10 @@ def _variable(name: str) -> str:
 def main(arguments: Sequence[str]) -> int:
     """The exit code of pip."""
     pip = [sys.executable, "-I", "-m", "pip"]
-    bare = {
-        name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name == "PIP_CONFIG_FILE"
-    }
-    listed = subprocess.run([*pip, "config", "list"], env=bare, capture_output=True, text=True, errors="replace")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name == CONFIG_FILE}
+    listed = subprocess.run(
+        [*pip, "config", "list"], env=plain | LISTING, capture_output=True, text=True, errors="replace"
+    )
     if listed.returncode:
         print(f"The settings of pip cannot be read, so none are used: {listed.stderr.strip()[-300:]}", file=sys.stderr)
     settings = environment(os.environ, "" if listed.returncode else listed.stdout)

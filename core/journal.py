@@ -57,6 +57,15 @@ def read(path: Path) -> Iterator[AnyEvent]:
     yield from Reader(path).stream()
 
 
+def _as_text(value: object) -> object:
+    """The same with all that is no text written as its number, for JSON."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+    return {name: _as_text(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
 class Reader:
     """Follows a journal that may grow: `new()` returns the events completed since the last call."""
 
@@ -329,7 +338,11 @@ class Journal:
         Raises JournalError when not even the reserved space helps.
         """
         stamped: AnyEvent = msgspec.structs.replace(event, t=round(time.time(), 3))  # type: ignore[assignment]
-        line = _encoder.encode(stamped) + b"\n"
+        try:
+            line = _encoder.encode(stamped) + b"\n"
+        except UnicodeEncodeError:  # a path whose bytes are no text
+            line = _encoder.encode(_as_text(msgspec.to_builtins(stamped))) + b"\n"
+            stamped = _decoder.decode(line)
         _decoder.decode(line)  # what cannot be read again must never stand in it: a bug then ends the loop, not the run
         try:
             self._write(line)

@@ -163,7 +163,7 @@ class Laboratory:
         if self.state.best:
             return self._source(self.state.best)
         try:
-            return self.project.train.read_text(encoding="utf-8")
+            return self.project.train.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):
             return ""
 
@@ -209,7 +209,7 @@ class Laboratory:
     def _found(self, base: str) -> str:
         """A commit with the user's train.py as it is now; `base` where that has the same. `apply` compares with it later."""
         try:
-            text = self.project.train.read_text(encoding="utf-8")
+            text = self.project.train.read_text(encoding="utf-8-sig")
             if self.repo.holds(base, text):
                 return base
             return self.repo.commit(base, text, f"train.py as run {self.name} found it")
@@ -531,7 +531,7 @@ def _told(event: ev.Charter) -> tuple[object, ...]:
 def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:
     """program.md, read and understood with the names of train.py. Raises UsageError with a sentence when it cannot be used."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         return read_charter(text, known), text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"program.md cannot be read ({error}). Write down in {path} what to research.") from None

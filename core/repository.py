@@ -29,6 +29,7 @@ RUN = re.compile(r"[a-z0-9-]+")
 OURS = "refs/autoresearch"
 SAVED, OWNERS = f"{OURS}/_before", f"{OURS}/_owner"  # no run can be called this
 BRANCHES, TAGS = "refs/heads/autoresearch", "refs/tags/autoresearch"  # a tag would hide a branch of its name
+BOM = "\ufeff"  # a byte order mark, which some editors put first
 STALE_LOCK_S = 2.0  # git holds the lock of a ref for milliseconds
 QUIET = (
     "core.hooksPath=/dev/null",
@@ -174,13 +175,13 @@ class Repository:
         return self._git("commit-tree", tree, data=b"The source tree as the run found it\n").strip()
 
     def read(self, commit: str, path: str = TRAIN) -> str:
-        """A file of a commit, exactly as it is. Raises RepositoryError when it has none."""
+        """A file of a commit as it is, less a byte order mark. Raises RepositoryError when it has none."""
         text = self._git("cat-file", "blob", f"{commit}:{self._prefix}{path}")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise RepositoryError(f"{path} of commit {commit[:7]} is not UTF-8 text ({error}).") from error
-        return text
+        return text.removeprefix(BOM)
 
     def _has(self, commit: str, path: str) -> bool:
         return self._run("cat-file", "-e", f"{commit}:{self._prefix}{path}")[0] == 0
@@ -487,12 +488,13 @@ class Repository:
         clash = merged is None
         if self._repo.bare or not self._repo.working_tree_dir:
             return self._patch(text, patch, clash, "This source tree is no git repository")
-        changed = self._git("status", "--porcelain", "--untracked-files=no", env=self._tree()).splitlines()
-        if any(line != f" M {self._prefix}{PROGRAM}" for line in changed):
+        changed = self._git("status", "--porcelain", "-z", "--untracked-files=no", env=self._tree()).split("\0")
+        if any(line and line != f" M {self._prefix}{PROGRAM}" for line in changed):
             return self._patch(text, patch, clash, "Your checkout has changes of its own")
         if current != origin:
             return self._patch(text, patch, clash, f"Your {TRAIN} has moved on since the run began")
         fresh = plain.replace("\n", "\r\n") if b"\r\n" in now else plain  # the line endings the checkout has
+        fresh = BOM + fresh if now.startswith(BOM.encode()) else fresh
         try:
             _replace(path, fresh.encode("utf-8"))
         except OSError as error:
@@ -560,7 +562,8 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.replace("\r\n", "\n")
+    """Without what editors add to a text: a byte order mark, and carriage returns."""
+    return text.removeprefix(BOM).replace("\r\n", "\n")
 
 
 def _checked(run: str) -> str:

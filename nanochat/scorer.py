@@ -64,7 +64,7 @@ class Scorer:
         slept = boot_minus_monotonic()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            source = Path(self.job["source"]).read_text(encoding="utf-8")
+            source = Path(self.job["source"]).read_text(encoding="utf-8-sig")
             if self.job["preflight"]:
                 self._timed("preflight", lambda: self._preflight_or_go_on(source))
             self._timed("training", lambda: self._train(source))

@@ -232,11 +232,11 @@ class Human(App[str]):
         """What the user makes of a copy of `origin`, begun now or before, in the editor at a line. None where that comes to nothing:
         a draft that says something of its own is kept then, for `key` to open it again."""
         try:
-            before = origin.read_text(encoding="utf-8")
+            before = origin.read_text(encoding="utf-8-sig")
             if not draft.exists():
                 draft.write_text(before, encoding="utf-8")
             problem = self._in_editor(draft, line)
-            after = draft.read_text(encoding="utf-8")
+            after = draft.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             self.tell(f"{draft} cannot be edited ({error}).", wrong=True, seconds=10)
             return None
@@ -324,7 +324,7 @@ class Human(App[str]):
 
         program, known = self.bridge.program, self._names()
         try:
-            proposals = read(program.read_text(encoding="utf-8"), known).proposed
+            proposals = read(program.read_text(encoding="utf-8-sig"), known).proposed
         except (OSError, UnicodeDecodeError, CharterError) as error:
             self.tell(
                 f"{error if isinstance(error, CharterError) else f'{program} cannot be read ({error}).'}", wrong=True
@@ -364,7 +364,7 @@ class Human(App[str]):
     def _names(self) -> frozenset[str]:
         """The names of the best train.py."""
         try:
-            return ideas.names((self.bridge.folder / "train.py").read_text(encoding="utf-8"))
+            return ideas.names((self.bridge.folder / "train.py").read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError):
             return frozenset()
 

@@ -154,7 +154,7 @@ class Command:
         if others := changed(before, look(folder)):
             raise _Refused(f"changed {', '.join(others[:5])}; only nanochat/train.py may be changed.")
         try:
-            source = (folder / TRAIN).read_text(encoding="utf-8")
+            source = (folder / TRAIN).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise _Refused(f"left a train.py that cannot be read ({error}).") from error
         return Proposal(

@@ -35,7 +35,9 @@ def tokens(project: Project, context: int | None = None) -> int:
     if given := registry.given(context):
         return given
     try:
-        return sized(needs(project.train.read_text(encoding="utf-8"), project.program.read_text(encoding="utf-8")))
+        return sized(
+            needs(project.train.read_text(encoding="utf-8-sig"), project.program.read_text(encoding="utf-8-sig"))
+        )
     except (OSError, UnicodeDecodeError):  # said by whoever needs them
         return sized(0)
 

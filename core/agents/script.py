@@ -27,7 +27,7 @@ class Script:
         """Raises ValueError naming the line that cannot be read."""
         self.name = f"script:{path.name}"
         self._entries: list[tuple[int, Entry]] = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             try:

@@ -19,8 +19,8 @@ SIGMA = 0.005  # as if measured; nothing is
 
 def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Context:
     try:
-        source = project.train.read_text(encoding="utf-8")
-        charter = project.program.read_text(encoding="utf-8")
+        source = project.train.read_text(encoding="utf-8-sig")
+        charter = project.program.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"train.py or program.md cannot be read ({error}).") from error
     parent = edits.fingerprint(source)

@@ -615,3 +615,18 @@ def test_a_broken_git_is_said_and_no_private_one_takes_its_place(tree: Path) -> 
         with pytest.raises(RepositoryError, match=r"Nothing was"):
             opened(tree)
         assert not (tree.parent / "logs").exists()
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_the_text_and_stays_in_the_checkout(tree: Path, ends: str) -> None:
+    mark = "\ufeff".encode()
+    (tree / TRAIN).write_bytes(mark + OLD.replace("\n", ends).encode())
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "add", ".")
+    git(tree, "commit", "-q", "-m", "first")
+    repo = opened(tree)
+    base, _, kept = night(repo)
+    assert repo.read(base) == OLD.replace("\n", ends) and repo.holds(base, OLD)
+    applied = repo.apply_home(tree, base, kept, "The best.", tree.parent / "best.patch")
+    assert applied.commit is not None, applied.words
+    assert (tree / TRAIN).read_bytes() == mark + NEW.replace("\n", ends).encode()
