@@ -135,7 +135,11 @@ class Laboratory:
         """Say what `search` makes of a human's words: a hint, or a `reason` for skipping."""
         try:
             source, best = self._present(), self.state.best
-            tried = {print_: number for (parent, print_), number in self.state.fingerprints.items() if parent == best}
+            tried = {
+                fingerprint: number
+                for (parent, fingerprint), number in self.state.fingerprints.items()
+                if parent == best
+            }
             return steering.answer(text, source, self.charter.off_limits, tried, reason=reason)
         except RepositoryError as error:
             return f"search could not look at it: {error}"
