@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from core import diagnosis, edits, ideas
+from core import diagnosis, edits, ideas, schedule
 from core import events as ev
 from core.agents.base import Agent, AgentFailed, Context, Past, Said, Understood, checked
 from core.diagnosis import Training
@@ -86,8 +86,11 @@ class Proposer:
 
     def _check_new(self, lab: Laboratory, parent: str, candidate: str) -> None:
         number = lab.tried(parent).get(edits.fingerprint(candidate))
-        if number is not None and not getattr(self.agent, "repeats", False):
-            raise edits.EditError(f"This very change was tried before on the same train.py, as experiment {number}.")
+        if number is None or getattr(self.agent, "repeats", False):
+            return
+        verdict = lab.state.experiments[number].verdict
+        how = f"cut short {schedule.CUT_SHORT} times" if verdict is not None and verdict.may_repeat else "tried before"
+        raise edits.EditError(f"This very change was {how} on the same train.py, as experiment {number}.")
 
     def _context(self, lab: Laboratory, source: str, rejections: tuple[str, ...]) -> Context:
         state = lab.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,13 @@ from typing import Any, Literal
 from core.knobs import Knob, Value, is_power_of_two
 
 MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
-CHOICES = re.compile(r"\bone of:?\s*(\S[^;#.()]*)")
+_ITEM = r"""(?:"[^"]*"|'[^']*'|`[^`]*`|[\w+-]+(?:\.\w+)*)"""
+_SEPARATOR = r"\s*(?:,\s*(?:or\s+|and\s+)?|\s(?:or|and)\s+|[|/])\s*"
+CHOICES = re.compile(rf"\bone of:?\s*({_ITEM}(?:{_SEPARATOR}{_ITEM})*)\s*(?:[;.(#]|$)")
+LARGEST, SMALLEST = (
+    1e15,
+    1e-30,
+)  # numbers beyond these are left alone: steps from them say nothing, and Optuna counts in doubles
 USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
 ZERO_MEANS = re.compile(r"\b0 = ")
 TOPICS = (
@@ -102,7 +109,6 @@ class Range:
 def of(knob: Knob) -> Range:
     """The range around a knob's present value: small steps, and nothing that makes no sense."""
     value, name = knob.value, knob.name
-    least = 0 if ZERO_MEANS.search(knob.comment) else 1
     if isinstance(value, bool):
         return Range("choice", 0, 1, (False, True))
     if isinstance(value, str):
@@ -111,15 +117,24 @@ def of(knob: Knob) -> Range:
             patterns = PATTERNS if name == "WINDOW_PATTERN" else ()
             choices = patterns if value in patterns else (value, *patterns)
         return Range("choice", 0, len(choices) - 1, choices)
+    if value and not SMALLEST < abs(value) < LARGEST:
+        return Range("choice", 0, 0, (value,))
+    if value < 0:
+        if isinstance(value, float):
+            return Range("float", value * 3, value / 3)
+        return Range("int", value * 3, min(-1, -(-value // 3)))
     if isinstance(value, int):
+        least = 0 if value == 0 else smallest(knob)
         if is_power_of_two(value) and value >= 8:
             exponent = value.bit_length() - 1
             return Range("power", max(1, exponent - 1), exponent + 1)
         if value < 8:
-            top = {"MUON_STEPS": 5}.get(name, value + 2)
+            top = max(value, {"MUON_STEPS": 5}.get(name, value + 2))
             return Range("int", max(least, value - 2), max(top, least + 1))
         return Range("int", max(least, round(value / 2)), value * 2)
-    if value == 0.0 and (used := USED.search(knob.comment)):  # off, and what it is where it is on
+    if (
+        value == 0.0 and (used := USED.search(knob.comment)) and float(used[1]) > 0
+    ):  # off, and what it is where it is on
         return Range("log", float(used[1]) / 3, float(used[1]) * 3)
     if value == 0.0:
         return Range("float", 0.0, 0.5 if "WARM" in name else 0.1)
@@ -131,14 +146,19 @@ def of(knob: Knob) -> Range:
 
 
 def _choices(comment: str) -> tuple[str, ...]:
-    """The strings that a comment lists: `one of: relu, gelu` or `one of "relu" or "gelu"`."""
+    """The strings that a comment lists, each one word or in quotes: `one of: relu, gelu`. None where prose is mixed in."""
     listed = CHOICES.search(comment)
-    words = re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+|\s*[|/]\s*", listed[1]) if listed else []
-    return tuple(dict.fromkeys(word.strip(" '\"`") for word in words if word.strip(" '\"`")))
+    words = re.split(_SEPARATOR, listed[1]) if listed else []
+    return tuple(dict.fromkeys(word.strip("'\"`") for word in words))
 
 
 def smallest(knob: Knob) -> float:
-    """The smallest value that a number may have: 0 for a fraction or where the comment says what 0 means, else 1."""
+    """The smallest value that a number may have: 0 for a float or where the comment says what 0 means, else 1.
+
+    A number that is negative now may be any.
+    """
+    if not isinstance(knob.value, str) and knob.value < 0:
+        return -math.inf
     return 0 if isinstance(knob.value, float) or ZERO_MEANS.search(knob.comment) else 1
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from core.agents.base import Context, Exhausted
 from core.model import Data, Edit, Proposal
+from core.plain import lines_of
 
 
 class Entry(Data, frozen=True, kw_only=True):
@@ -27,7 +28,7 @@ class Script:
         """Raises ValueError naming the line that cannot be read."""
         self.name = f"script:{path.name}"
         self._entries: list[tuple[int, Entry]] = []
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(lines_of(path.read_text(encoding="utf-8-sig")), 1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             try:

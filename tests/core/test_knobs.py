@@ -65,6 +65,10 @@ def test_a_number_that_python_cannot_read_back_is_refused() -> None:
         ('ACT = "relu"  # one of "gelu" or "relu"; the square is taken', ("gelu", "relu")),
         ('ACT = "relu"  # one of relu|gelu', ("relu", "gelu")),
         ('ACT = "relu"  # the step of one of the layers', ("relu",)),
+        ('ACT = "relu"  # one of: relu, gelu, applied to the table', ("relu",)),
+        ('ACT = "relu"  # one of relu or gelu - the activation', ("relu",)),
+        ('ACT = "relu"  # one of: relu, gelu, leaky-relu.', ("relu", "gelu", "leaky-relu")),
+        ('ACT = "pre norm"  # one of "pre norm" and "post norm"', ("pre norm", "post norm")),
         ('PATH = "SL"  # where it is', ("SL",)),
         ('WINDOW_PATTERN = "LLS"  # by layer', ("LLS", *PATTERNS)),
         ('WINDOW_PATTERN = "SL"  # by layer', PATTERNS),
@@ -72,6 +76,25 @@ def test_a_number_that_python_cannot_read_back_is_refused() -> None:
 )
 def test_a_string_is_offered_its_own_choices_only(line: str, choices: tuple[str, ...]) -> None:
     assert of(knobs.read(line + "\n")[0]).choices == choices
+
+
+@settings(max_examples=300)
+@given(
+    st.integers()
+    | st.floats()
+    | st.sampled_from([0, -1, 1, 6, 7, 8, -8, 2**40, 2**80, 5e-324, -5.0, 1e308, -0.0, 0.9]),
+    st.sampled_from(["LR", "WARM_UP", "ADAM_BETA1", "MUON_STEPS", "FLOOR"]),
+    st.sampled_from(["", "0 = off", "a fraction", "0 = off; on, it uses 0", "uses 15"]),
+)
+def test_whatever_number_stands_in_train_py_has_a_range_around_it(value: float, name: str, comment: str) -> None:
+    for knob in knobs.read(f"{name} = {value!r}  # {comment}\n"):  # nan and inf are no literals
+        found = of(knob)
+        assert found.distribution() is not None
+        assert knob.value == 0 or found.contains(found.encode(knob.value))
+        for moved in (found.at(0.0), found.at(1.0), found.step(knob.value, True), found.step(knob.value, False)):
+            assert (
+                moved is None or knobs.read(knobs.set_knobs(f"{name} = {value!r}\n", {name: moved}))[0].value == moved
+            )
 
 
 def test_every_knob_of_the_shipped_file_has_a_comment_and_a_range() -> None:

@@ -83,3 +83,10 @@ async def test_a_change_that_the_machine_disturbed_is_tried_again(lab: Laborator
     assert "was tried before on the same train.py, as experiment 2" in await judged(lab, agent, "discard")
     assert agent.told == [{}, {}, *[{change: 2}] * 3], "the agent is told by the same rule that refuses it"
     lab.journal.close()
+
+
+async def test_a_change_that_is_cut_short_each_time_is_refused_for_that(lab: Laboratory) -> None:
+    agent = Insistent()
+    assert [await judged(lab, agent, "disturbed") for _ in range(3)] == ["", "", ""]
+    assert "was cut short 3 times on the same train.py, as experiment 3" in await judged(lab, agent, "disturbed")
+    lab.journal.close()
