@@ -62,7 +62,8 @@ class Window:
             pid, status = os.waitpid(self.pid, os.WNOHANG if key else 0)
             if pid:
                 return os.waitstatus_to_exitcode(status)
-            os.write(self.master, key)
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                os.write(self.master, key)
             time.sleep(0.05)
 
     def check(self) -> str:
