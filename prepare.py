@@ -9,15 +9,19 @@ if sys.version_info < (3, 11):
 if sys.platform == "win32":
     sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was done.")
 
+signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def interrupted(number, frame):
     """While this program is still loading."""
+    for other in signals:
+        signal.signal(other, signal.SIG_IGN)
     os.write(2, b"Interrupted. Nothing was done.\n")
     os._exit(128 + number)
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in signals:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupted)
 

@@ -193,6 +193,8 @@ def _feed(run: Path, stop: threading.Event) -> None:
 def keys(folder: Path, busy: bool) -> None:
     """From a key to a changed screen, and from a key to an acknowledged command, on a real loop of tiny experiments."""
     run = folder / "logs" / "keys"
+    tree = folder / "tree"  # a clone, so that no ref of the run stays in this repository
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
     options = [
         "--profile",
         "tiny",
@@ -205,7 +207,7 @@ def keys(folder: Path, busy: bool) -> None:
     ]
     loop = subprocess.Popen(
         [sys.executable, "-m", "core.cli", "run", "--headless", "--agent", "search", "--budget", "5", *options],
-        stdout=subprocess.DEVNULL, cwd=ROOT,
+        stdout=subprocess.DEVNULL, cwd=tree,
     )  # fmt: skip
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1) if busy]
     try:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from core import compiling, edits, journal, knobs, profiles, stats
 from core import events as ev
 from core.executor import SCRATCH
-from core.frozen import Seal, freeze
+from core.frozen import MADE, Seal, freeze
 from core.journal import Journal, JournalError, Lock, RunBusy
 from core.laboratory import Laboratory, check_charter, record_end
 from core.model import RunConfig
@@ -29,7 +29,6 @@ from nanochat.contract import dataset as contract
 
 DEVICES = ("cpu", "cuda", "mps")
 LEAST_BUDGET_S = 0.1
-FROZEN = ("harness", "harness.new", "data", "data.new")  # what `freeze` makes in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -217,8 +216,10 @@ def _latest(project: Project, but: Path | None = None) -> tuple[Path, State] | N
             continue
         try:
             state = fold(journal.read(folder / journal.NAME))
-        except JournalError:
-            continue  # named, it says what is wrong; it must not keep every other run from starting
+        except (
+            Exception
+        ):  # whatever is wrong with it: named, it says so; it must not keep every other run from starting
+            continue
         if state.config is not None:
             return folder, state
     return None
@@ -317,7 +318,7 @@ def _open(
             f"{folder} cannot be written ({error.strerror or error}). Nothing was started. Make logs/ writable or name "
             f"another folder with --logs."
         ) from error
-    there = {name for name in FROZEN if (folder / name).exists()}
+    there = {name for name in MADE if (folder / name).exists()}
     try:
         if chosen.new and state.config is not None:
             began = True
@@ -353,6 +354,9 @@ def _open(
     except BaseException as error:
         if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
             record_end(record, state, error)
+        if not began and state.id and not _has_start(folder):
+            with contextlib.suppress(RepositoryError):
+                repo.unclaim(folder.name, state.id)
         _give_up(folder, record, lock, None if began else there)
         raise
     return lab, lock
@@ -388,10 +392,8 @@ def _give_up(folder: Path, record: Journal | None, lock: Lock | None, there: Col
         record.close()
     if there is not None and not _has_start(folder):
         if lock is not None:  # else these are of another loop
-            for name in FROZEN:
-                if name not in there:
-                    shutil.rmtree(folder / name, ignore_errors=True)
-            for name in (journal.NAME, journal.LOCK, "reserve"):
+            for name in {*MADE, journal.NAME, journal.LOCK, "reserve"} - set(there):
+                shutil.rmtree(folder / name, ignore_errors=True)  # those that are folders
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
         with contextlib.suppress(OSError):
@@ -499,7 +501,8 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
         )
         contract.verify(data, found)
     except contract.Damaged as error:
-        todo = f"`make prepare ARGS='--dataset {config.dataset} --vocab {config.vocab_size}'` makes it anew."
+        named = f'"{config.dataset}"' if " " in config.dataset else config.dataset
+        todo = f"`make prepare ARGS='--dataset {named} --vocab {config.vocab_size}'` makes it anew."
         if not new:
             todo = f"Start another run with --name NEW --from {config.name}."
         raise UsageError(

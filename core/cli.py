@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from core import entry, journal, terminal
-from core.journal import JournalError
+from core.errors import explained
 from core.model import Limits
 from core.profiles import PROFILES
 from core.project import UsageError, find
@@ -141,8 +141,8 @@ def runs(logs: Logs = None) -> None:
     for folder in found:
         try:
             say(report.run_line(_facts(folder)))
-        except (JournalError, UsageError) as error:
-            say(f"{folder.name}: {error}")
+        except Exception as error:  # one odd run must not hide the others
+            say(f"{folder.name}: {explained(error) or f'its journal cannot be understood ({error!r})'}")
 
 
 @app.command()
@@ -218,6 +218,7 @@ def hint(
         raise UsageError(
             f"Run {folder.name} is not active, so nothing was recorded. {report.going_on(folder.name)} resumes it."
         )
+    text = text.encode(errors="replace").decode() if text is not None else None  # bytes that are no UTF-8
     command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
     reply = commands.send(folder, command)
     if not reply.ok:

@@ -71,7 +71,7 @@ def examine(project: Project) -> list[Check]:
         _tried("compiler", lambda: _compiler(project, device)),
         Check("agents", "ok", "search is always there, script:FILE replays a list"),
         _tried("ollama", _ollama),
-        _tried("openai", _openai),
+        *([_tried("openai", _openai)] if os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY") else []),
     ]
 
 

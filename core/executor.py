@@ -209,6 +209,8 @@ class LocalExecutor:
         except TimeoutError:
             process.kill()
             await process.wait()
+        with contextlib.suppress(OSError):
+            self._scratch.rmdir()  # unless another slot still works there
 
     async def _send(self, message: dict[str, Any]) -> None:
         assert self._process is not None and self._process.stdin is not None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from core.events import Judged
 from core.model import Verdict
-from core.state import Experiment
-
-SKIPPED = "Skipped by the human."
+from core.state import SKIPPED, Experiment
 
 
 def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from nanochat.contract import dataset
 
 LIST = "frozen.json"  # also named in core/launch.py, which can import nothing of ours
 DATA = (".bin", ".npy", ".json")  # what files of prepared data end with
+MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` makes in the folder of a run
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
 
 
@@ -42,13 +44,19 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
             if path.name == "train.py" and name == "harness" and len(relative.parts) == 2:
                 continue
             (draft / relative).parent.mkdir(parents=True, exist_ok=True)
-            if path.stat().st_size > COPY_LIMIT:
-                (draft / relative).symlink_to(path.resolve())
-            else:
-                shutil.copyfile(path, draft / relative)
+            _take(path, draft / relative)
         draft.rename(folder / name)
     if not (folder / LIST).exists():
         _write_list(folder)
+
+
+def _take(path: Path, target: Path) -> None:
+    """Copy a file, or link to it where it is large and the file system has links."""
+    if path.stat().st_size > COPY_LIMIT:
+        with contextlib.suppress(OSError):
+            target.symlink_to(path.resolve())
+            return
+    shutil.copyfile(path, target)
 
 
 def _sources(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:
@@ -112,7 +120,7 @@ class Seal:
         self.check()
 
     def check(self) -> None:
-        """Raises Changed when a frozen file was altered or removed."""
+        """Raises Changed when a frozen file was altered or removed, and OSError when one cannot be read now."""
         for path, digest in self._hashes.items():
             try:
                 stat = _stat(path)
@@ -122,7 +130,7 @@ class Seal:
                             f"The run's own copy {path} was altered. The result is not counted. {_todo(self._folder)}"
                         )
                     self._stats[path] = stat
-            except OSError as error:
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:  # others may pass
                 raise Changed(
                     f"The run's own copy {path} cannot be read ({error.strerror}). The result is not counted. {_todo(self._folder)}"
                 ) from error

@@ -18,7 +18,12 @@ def counted(said: Sequence[Said]) -> str:
 
 def line(said: Said) -> str:
     """One of them as a line: its number, when it was said, its words."""
+    return f"{said.number:>3}  {words(said)}"
+
+
+def words(said: Said) -> str:
+    """The same without its number."""
     when = time.strftime("%H:%M", time.localtime(said.t))
     why = f"why #{said.skipped} was skipped: " if said.skipped is not None else ""
     back = "  (taken back)" if said.taken_back else ""
-    return f"{said.number:>3}  {when}  {why}{clean(said.text, 500)}{back}"
+    return f"{when}  {why}{clean(said.text, 500)}{back}"

@@ -129,17 +129,18 @@ def _check_header(event: AnyEvent, path: Path) -> None:
         )
 
 
-def last_start(folder: Path) -> tuple[int, float]:
-    """When the loop of a run was started last: its turn, and the time. Later starts compare greater.
+def last_start(folder: Path) -> tuple[int, float, bool]:
+    """When the loop of a run was started last: its turn, the time, and whether the run has its own name. Later starts compare greater.
 
-    Turns come first, since a clock may have been wrong; journals without them are the older ones. (0, 0.0) where there is no start yet.
-    Only the lines that tell it are decoded, so a journal that is broken elsewhere does not matter.
+    Turns come first, since a clock may have been wrong; journals without them are the older ones. Of two copies of a folder the one
+    that has the name is the run. (0, 0.0, False) where there is no start yet. Only the lines that tell it are decoded, so a journal
+    that is broken elsewhere does not matter.
     """
     try:
         data = b"\n" + (folder / NAME).read_bytes()
     except OSError:
-        return 0, 0.0
-    turn, at = 0, 0.0
+        return 0, 0.0, False
+    turn, at, own = 0, 0.0, False
     for start in STARTS:
         found = data.find(start)
         while found >= 0:
@@ -150,8 +151,9 @@ def last_start(folder: Path) -> tuple[int, float]:
                 event = None  # torn, or broken
             if isinstance(event, Created | Started):
                 turn, at = max(turn, event.turn), event.t
+                own = own or (isinstance(event, Created) and event.config.get("name") == folder.name)
             found = data.find(start, found + 1)
-    return turn, at
+    return turn, at, own
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,11 +362,19 @@ class Journal:
             written = 0
             while written < len(line):
                 written += os.write(self._fd, line[written:])
-            os.fsync(self._fd)
+            self._sync()
         except OSError:
             os.ftruncate(self._fd, self._end)  # never leave half a line before another attempt
             raise
         self._end += len(line)
+
+    def _sync(self) -> None:
+        """As safe as the file system can make it: some cannot do that at all."""
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
+                raise
 
     def keep_reserve(self) -> None:
         """Set some space aside for the last words; called again when a full disk has room once more."""
@@ -380,14 +390,6 @@ class Journal:
         if torn:
             os.truncate(self.path, len(data) - torn)
         return torn
-
-    def discard(self) -> None:
-        """Remove the journal of a run that never began, with its lock, and its folder unless something else is in it."""
-        self.path.unlink(missing_ok=True)
-        (self.path.parent / LOCK).unlink(missing_ok=True)
-        self._reserve.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.path.parent.rmdir()
 
     def close(self) -> None:
         os.close(self._fd)

@@ -21,7 +21,7 @@ from core import events as ev
 from core.agents import steering
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
-from core.errors import Expected
+from core.errors import explained
 from core.frozen import Seal
 from core.journal import Journal, JournalError
 from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
@@ -54,7 +54,7 @@ class Laboratory:
     report: Callable[[ev.AnyEvent, State], None]
     charter: Charter = field(default_factory=Charter)
     charter_text: str = ""
-    _charter_stamp: tuple[int, int] | None = None
+    _charter_stamp: tuple[int, int, int, int] | None = None
     _fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,9 +118,9 @@ class Laboratory:
         """Take over a changed program.md; keep the last good one, and say so, when it cannot be used."""
         try:
             status = self.project.program.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
         except OSError:
-            stamp = (0, -1)
+            stamp = (0, 0, 0, -1)
         if stamp == self._charter_stamp:
             return
         known, present = self.state.charter, self._present()
@@ -513,8 +513,8 @@ def record_end(record: Journal, state: State, error: BaseException) -> None:
 
 def _why(error: BaseException) -> str:
     """What ended a loop, in one line."""
-    if isinstance(error, Expected):
-        return " ".join(str(error).split())
+    if (said := explained(error)) is not None:
+        return " ".join(said.split())
     if isinstance(error, KeyboardInterrupt):
         return "interrupted by Ctrl-C"
     frames = traceback.extract_tb(error.__traceback__)

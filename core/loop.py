@@ -498,6 +498,7 @@ class Loop:
         if said[number - 1].taken_back:
             return False, f"Hint {number} was taken back before. Nothing was changed."
         self.lab.record(ev.TakenBack(number=number))
+        self.lab.publish()  # a reason for skipping stands in the notebook
         return True, f"hint {number} is taken back; no agent sees it from now on"
 
     def _read_by(self, text: str, *, reason: bool = False) -> str:

@@ -67,18 +67,15 @@ class Project:
 
         This order is the one rule by which every command chooses a run when none is named.
         """
-        if not self.logs.is_dir():
-            return []
-        found = [path.parent for path in self.logs.glob(f"*/{journal.NAME}")]
-        return sorted(
-            found,
-            key=lambda folder: (journal.alive(folder) is not None, journal.last_start(folder), folder.name),
-            reverse=True,
-        )
+        working = self.at_work()
+        return working + _by_start([folder for folder in self._folders() if folder not in working])
 
     def at_work(self) -> list[Path]:
         """The runs that have a loop now, the one started last first."""
-        return [folder for folder in self.runs() if journal.alive(folder) is not None]
+        return _by_start([folder for folder in self._folders() if journal.alive(folder) is not None])
+
+    def _folders(self) -> list[Path]:
+        return [path.parent for path in self.logs.glob(f"*/{journal.NAME}") if RUN_NAME.fullmatch(path.parent.name)]
 
     def next_turn(self) -> int:
         """The turn of a start that is made now: one more than of any before it in these logs."""
@@ -92,7 +89,7 @@ class Project:
                 known = ", ".join(path.name for path in self.runs()[:5]) or "none yet"
                 raise UsageError(f"There is no run called {name} in {self.logs}. Known runs: {known}.")
             return folder
-        runs = self.runs()
+        runs = self.at_work() or self.runs()
         if not runs:
             raise UsageError(f"There is no run in {self.logs} yet. `make run` starts one.")
         return runs[0]
@@ -105,6 +102,11 @@ class Project:
             count += 1
             name = f"{base}-{count}"
         return name
+
+
+def _by_start(folders: list[Path]) -> list[Path]:
+    """The one started last first. Every journal is read for that, so those at work are not mixed with years of others."""
+    return sorted(folders, key=lambda folder: (journal.last_start(folder), folder.name), reverse=True)
 
 
 def find(logs: Path | None = None, start: Path | None = None) -> Project:

@@ -13,7 +13,6 @@ from core import diagnosis, edits, ideas
 from core import events as ev
 from core.agents.base import Agent, AgentFailed, Context, Past, Said, Understood, checked
 from core.diagnosis import Training
-from core.findings import SKIPPED
 from core.laboratory import OF_ITS_OWN, Laboratory
 from core.model import CrashClass, Proposal, Verdict
 from core.state import AND_HUMAN, Experiment, State
@@ -150,7 +149,6 @@ def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> 
     meta: dict[str, Any] = (
         {name: notes[name] for name in ("step", "said") if name in notes} if e.revised else dict(notes)
     )
-    forgotten = any(said.skipped == e.number and said.taken_back for said in lab.state.said)
     return Past(
         number=e.number,
         parent=lab.fingerprint(e.parent),
@@ -160,7 +158,7 @@ def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> 
         crash=e.crash,
         val_bpb=e.val_bpb,
         gain=e.gain,
-        finding=SKIPPED if forgotten else e.finding,
+        finding=e.finding,
         idea=idea,
         facts=facts,
     )

@@ -15,7 +15,7 @@ from core.state import RERUN_TRIES, Experiment, State
 
 APPROVAL = {"ask": "asks you", "auto": "unattended"}
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
-PASTE = "To have it enforced, put the line into the front matter, between two lines --- at the top of program.md"
+PASTE = "To have it enforced, put that line between the two lines --- at the top of program.md, in place of one with the same key"
 DOING = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
 
 

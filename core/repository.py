@@ -29,7 +29,7 @@ NAME, EMAIL = "AutoResearch", "autoresearch@localhost"
 RUN = re.compile(r"[a-z0-9-]+")
 OURS = "refs/autoresearch"
 SAVED, OWNERS = f"{OURS}/_before", f"{OURS}/_owner"  # no run can be called this
-BRANCHES = "refs/heads/autoresearch"
+BRANCHES, TAGS = "refs/heads/autoresearch", "refs/tags/autoresearch"  # a tag would hide a branch of its name
 BOM = "\ufeff"  # a byte order mark, which some editors put first
 STALE_LOCK_S = 2.0  # git holds the lock of a ref for milliseconds
 QUIET = (
@@ -299,8 +299,8 @@ class Repository:
         """
         if (owner := self.owner(run)) is not None:
             return f"it is the name of the run in {owner.folder}"
-        mine = (f"{OURS}/{run}", f"{OWNERS}/{run}", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
-        for name in self._refs("refs/heads", OURS):
+        mine = (f"{OURS}/{run}", f"{OWNERS}/{run}", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}", f"{TAGS}/{run}")
+        for name in self._refs("refs/heads", TAGS, OURS):
             if name.casefold().startswith(tuple(f"{ref}/" for ref in mine)) or name.casefold() in mine:
                 return f"{name} is there already"
         return ""
@@ -320,11 +320,25 @@ class Repository:
         if found.id != owner:
             raise NameTaken(f"The name {run} is taken in git: it is that of the run in {found.folder}.")
 
+    def unclaim(self, run: str, owner: str) -> None:
+        """Give a name back that `claim` took for a run that never began. Another run's stays. Raises RepositoryError."""
+        found = self.owner(run)
+        if found is not None and found.id == owner:
+            ref = f"{OWNERS}/{run}"
+            self._update("update-ref", "--no-deref", "-d", ref, ref=ref)
+            del self._owners[run]
+
     def _record_owner(self, run: str, owner: str, folder: Path, known: set[str]) -> Owner:
         """Write the record, unless another was faster: then that one's is returned."""
         refs = self._refs(f"{OURS}/{run}/", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
         attempts = {commit for name, commit in refs.items() if name.startswith(OURS)}
         begun = bool(known) and (not attempts or not known.isdisjoint(attempts))
+        for ref in self._refs(OURS):
+            if ref in (OURS, OWNERS, SAVED):
+                raise RepositoryError(
+                    f"Git has a ref called {ref}, so no run can keep its commits below that name. Nothing was started. "
+                    f"Give it another name: `git update-ref refs/heads/other {ref}`, then `git update-ref -d {ref}`."
+                )
         if not begun and (why := self.taken(run)):
             raise NameTaken(f"The name {run} is taken in git: {why}.")
         own = [name for name, commit in refs.items() if not name.startswith(OURS) and commit in known]

@@ -13,6 +13,7 @@ from core import events as ev
 from core.model import RunConfig, Verdict
 
 RERUN_TRIES = 3  # of a measurement that the human wished for, on a disturbed machine
+SKIPPED = "Skipped by the human."
 AND_HUMAN = " + human"  # behind the name of an agent whose proposal a human revised
 
 
@@ -234,8 +235,7 @@ class State:
             case ev.Hint():
                 self.said.append(Said(len(self.said) + 1, event.text, t=event.t))
             case ev.TakenBack():
-                if 1 <= event.number <= len(self.said):
-                    self.said[event.number - 1].taken_back = True
+                self._taken_back(event.number)
             case ev.Paused():
                 self.paused, self.pause_reason = True, event.reason
             case ev.Resumed():
@@ -274,6 +274,16 @@ class State:
             experiment.tokens_per_s, experiment.peak_memory = earlier.tokens_per_s, earlier.peak_memory
         self.known.add(event.commit)
         self.experiments[event.number] = self.open[event.number] = experiment
+
+    def _taken_back(self, number: int) -> None:
+        """Forget what the human said, so that nobody who reads the record learns of it."""
+        if not 1 <= number <= len(self.said):
+            return
+        said = self.said[number - 1]
+        said.taken_back = True
+        experiment = self.experiments.get(said.skipped) if said.skipped is not None else None
+        if experiment is not None and experiment.verdict is Verdict.SKIPPED:
+            experiment.finding, experiment.reason = SKIPPED, ""
 
     def _revised(self, event: ev.Revised) -> None:
         experiment = self.experiments[event.number]

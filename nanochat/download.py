@@ -24,13 +24,15 @@ def fetch(
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
+    tag = path.with_name(path.name + ".etag")  # of the file that the part belongs to
     failure, tries = "", 0
     while tries < TRIES:
         before = part.stat().st_size if part.exists() else 0
         try:
-            _get(url, part)
+            _get(url, part, tag)
             check(part)
             part.replace(path)
+            tag.unlink(missing_ok=True)
             return path
         except ValueError as error:
             failure = str(error)
@@ -39,6 +41,10 @@ def fetch(
             failure = f"the server answered {error.response.status_code}"
             if error.response.status_code in (401, 403, 404):
                 break
+        except (ImportError, httpx.InvalidURL) as error:  # no try will help
+            raise DataError(
+                f"{url} cannot be asked for ({error}). Correct or unset ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, NO_PROXY or HF_ENDPOINT."
+            ) from error
         except (httpx.HTTPError, OSError) as error:
             failure = f"{type(error).__name__}: {error}"
         grown = (part.stat().st_size if part.exists() else 0) > before
@@ -56,10 +62,15 @@ def progress() -> Progress:
     return Progress(transient=True, disable=not sys.stdout.isatty())
 
 
-def _get(url: str, part: Path) -> None:
-    """Fetch the rest of a file. Raises httpx errors, or ValueError when what came cannot be the file."""
+def _get(url: str, part: Path, tag: Path) -> None:
+    """Fetch the rest of a file, or all of it where it has changed. Raises httpx errors, or ValueError when what came cannot
+    be the file."""
     have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if tag.exists():
+            headers["If-Range"] = tag.read_text(encoding="latin-1")
     with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=30.0) as answer:
         if answer.status_code == 416:  # nothing is left to fetch, or the part is not of this file
             if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
@@ -69,6 +80,10 @@ def _get(url: str, part: Path) -> None:
         resumed = answer.status_code == 206
         size = answer.headers.get("Content-Length")
         have = have if resumed else 0
+        if not resumed:
+            tag.unlink(missing_ok=True)
+            if (name := answer.headers.get("ETag", "")).startswith('"'):  # a weak one does not stand for the bytes
+                tag.write_text(name, encoding="latin-1")
         expected = have + int(size) if size else None
         with part.open("ab" if resumed else "wb") as file, progress() as bar:
             task = bar.add_task(part.stem, total=expected, completed=have)

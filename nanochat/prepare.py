@@ -75,7 +75,7 @@ def _ready(source: str, vocab_size: int, options: Options) -> Path | None:
     found = contract.find(source, vocab_size, options)
     if found.manifest is None:
         if found.stale:
-            say(f"{printable(source)} is not what was prepared: {found.stale}. It is prepared anew.", indent="")
+            say(f"{printable(source)} is prepared anew, since {found.stale}.", indent="")
         return None
     try:
         contract.verify(found.folder, found.manifest)
@@ -266,7 +266,7 @@ def main(
             ignore_signals()
             Console().show_cursor()
             print(
-                "Interrupted. Nothing is half-prepared, and downloads are kept. The same command goes on.",
+                "Interrupted. Nothing is half-prepared; downloads are kept. Run the same command again to go on.",
                 file=sys.stderr,
             )
             sys.exit(128 + interrupted.number)

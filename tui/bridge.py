@@ -58,8 +58,8 @@ class Bridge:
         self._reader = journal.Reader(self.folder / journal.NAME)
         self._meter = stats.Meter()
         self._slow_t = 0.0
-        self._program_stamp = 0
-        self._live_stamp = 0
+        self._program_stamp = (0, 0, 0, 0)
+        self._live_stamp = (0, 0, 0)
         self.who = uuid.uuid4().hex  # by which the loop knows this app
         self._sending = asyncio.Lock()  # commands arrive in the order in which they were given
 
@@ -110,9 +110,10 @@ class Bridge:
 
     def _look_live(self) -> bool:
         try:
-            stamp = (self.folder / live.NAME).stat().st_mtime_ns
+            status = (self.folder / live.NAME).stat()
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)  # some file systems count time in seconds
         except OSError:
-            stamp = 0
+            stamp = (0, 0, 0)
         if stamp == self._live_stamp:
             return False
         self._live_stamp = stamp
@@ -132,12 +133,13 @@ class Bridge:
 
     def _look_at_program(self) -> bool:
         try:
-            stamp = self.program.stat().st_mtime_ns
+            status = self.program.stat()
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
             if stamp == self._program_stamp:
                 return False
             self.program_text = self.program.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            stamp, self.program_text = -1, f"`{self.program}` cannot be read: {error.strerror}"
+            stamp, self.program_text = (0, 0, 0, -1), f"`{self.program}` cannot be read: {error.strerror}"
             if stamp == self._program_stamp:
                 return False
         self._program_stamp = stamp

@@ -300,7 +300,7 @@ class Human(App[str]):
                 "All hints were taken back." if self.bridge.state.said else "Nothing was told to the agent so far."
             )
             return
-        choices = [(str(one.number) if one.number < 10 else "", str(one.number), hints.line(one)) for one in said]
+        choices = [(str(one.number) if one.number < 10 else "", str(one.number), hints.words(one)) for one in said]
 
         def chosen(number: str | None) -> None:
             if number is not None:
@@ -309,7 +309,7 @@ class Human(App[str]):
         self.push_screen(Menu("What you told the agent. Take one back?", choices), chosen)
 
     def _ask_back(self, number: int) -> None:
-        text = hints.line(self.bridge.state.said[number - 1]).strip()
+        text = hints.words(self.bridge.state.said[number - 1])
         choices = (("y", "yes", "yes, take it back: no agent sees it from now on"), ("n", "no", "no, leave it"))
 
         def done(choice: str | None) -> None:

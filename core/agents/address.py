@@ -121,9 +121,8 @@ def _parse(variable: str, text: str, without_scheme: int, ports: dict[str, int] 
     if "[" in host + port or "]" in host + port:
         raise _error(variable, text, "its brackets do not match")
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) < 65536):
-        raise _error(
-            variable, text, "the port must be a number from 1 to 65535, and an IPv6 address before it needs brackets"
-        )
+        more = ", and an IPv6 address before it needs brackets" if ":" in port else ""
+        raise _error(variable, text, f"the port must be a number from 1 to 65535{more}")
     path = f"/{path.strip('/')}" if path.strip("/") else ""
     return Address(
         scheme=scheme,

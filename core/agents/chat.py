@@ -303,6 +303,10 @@ class LanguageModel:
             async with asyncio.timeout(self._proposal_s):
                 await self._fit(max(self._expected, needs("", charter)))
                 answer = await self._ask(prompt.restate(charter), formats.UNDERSTANDING)
+        except OnlyThoughts as error:
+            spent.reached("understanding", "answered", error.tokens, error.prompt_tokens)
+            error.meta = spent.meta
+            raise
         except TimeoutError:
             raise AgentFailed(f"{self.name} did not restate program.md within {_minutes(self._proposal_s)}.") from None
         finally:

@@ -107,7 +107,11 @@ def here(server: Address) -> bool:
     if ip is None:
         own = socket.gethostname().lower()
         return server.host.lower().rstrip(".") in {own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}
-    interfaces = (one.address.partition("%")[0] for found in psutil.net_if_addrs().values() for one in found)
+    try:
+        found = psutil.net_if_addrs().values()
+    except OSError:
+        return False
+    interfaces = (one.address.partition("%")[0] for addresses in found for one in addresses)
     return any(address.as_ip(text) == ip for text in interfaces)
 
 
@@ -200,6 +204,8 @@ def to_openai(environ: Mapping[str, str] = os.environ) -> Route:
     named = address.bare(environ.get("OPENAI_BASE_URL", ""))
     if not named and not key("OPENAI_API_KEY", environ):
         raise AgentFailed("The agent openai needs OPENAI_API_KEY, or OPENAI_BASE_URL of an endpoint without keys.")
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):  # all three go into headers
+        key(name, environ)
     return route(address.openai(named or OPENAI_URL))
 
 
@@ -208,5 +214,5 @@ def key(variable: str, environ: Mapping[str, str] = os.environ) -> str:
     given = environ.get(variable, "")
     value = address.bare(given)
     if given.isspace() or not re.fullmatch(r"[!-~]*", value):
-        raise AgentFailed(f"{variable} has spaces or characters that no key has. Correct or unset it.")
+        raise AgentFailed(f"{variable} has spaces or characters that cannot be sent. Correct or unset it.")
     return value

@@ -26,6 +26,7 @@ Tier = Literal["knob", "edits", "blocks"]
 Answer = TypeVar("Answer", bound=Data)
 TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest
 FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
+MOST_OBJECTS = 200  # of JSON, from the end of an answer on, that are looked at
 WORDS, SHORT_WORDS = 400, 160  # characters of a hypothesis
 
 
@@ -166,7 +167,7 @@ def _list(given: object) -> list[str]:
 def said(text: str) -> str:
     """What a model said after its thoughts; '' where there are thoughts alone."""
     try:
-        return text[thoughts.end(text, [*_spans(_objects(text)), *_block_spans(text)]) :].strip()
+        return text[thoughts.end(text, [*_spans(_objects(text)), *_spans(_block_edits(text))]) :].strip()
     except NotRead:
         return ""
 
@@ -207,7 +208,8 @@ _TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*\")|,(?=\s*[}\]])")  # strin
 def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterator[Found]:
     """The JSON objects of a text that fit, also those inside others that do not."""
     decoder, end = json.JSONDecoder(), 0
-    for match in re.finditer(r"\{", text):
+    starts = list(re.finditer(r"\{(?=\s*[\"}])", text))
+    for match in starts[-MOST_OBJECTS:]:  # the answer is the last one; a text of 200,000 braces would take minutes
         if match.start() < end:
             continue
         try:
@@ -219,7 +221,7 @@ def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterat
             yield match.start(), stop, found
 
 
-def _spans(found: Iterable[Found]) -> list[thoughts.Span]:
+def _spans(found: Iterable[tuple[int, int, object]]) -> list[thoughts.Span]:
     return [(start, stop) for start, stop, _ in found]
 
 
@@ -265,28 +267,39 @@ def _log2(factor: float) -> float:
     return steps or (1 if factor > 1 else -1)
 
 
-_SEARCH = r"<{5,9} ?SEARCH"
-_BLOCK = re.compile(
-    rf"{_SEARCH}[^\n]*\n((?:(?!{_SEARCH}).)*?)\n?={{5,9}}[^\n]*\n((?:(?!{_SEARCH}).)*?)\n?>{{5,9}} ?REPLACE", re.DOTALL
+_MARK = re.compile(
+    r"(?P<search><{5,9} ?SEARCH[^\n]*\n)|(?P<middle>^[ \t]*={5,9}(?!=)[^\n]*\n)|(?P<end>\n?>{5,9} ?REPLACE)",
+    re.MULTILINE,
 )
 
 
-def _block_spans(text: str) -> list[thoughts.Span]:
-    return [match.span() for match in _BLOCK.finditer(text)]
+def _block_edits(text: str) -> Iterator[tuple[int, int, Edit]]:
+    """The whole SEARCH/REPLACE blocks of a text, with where they begin and end; one that another interrupts is none."""
+    begin = middle = None
+    for mark in _MARK.finditer(text):
+        if mark["search"]:
+            begin, middle = mark, None
+        elif mark["middle"]:
+            middle = middle or mark
+        elif begin and middle:
+            search = text[begin.end() : middle.start()].removesuffix("\n")
+            yield begin.start(), mark.end(), Edit(search=search, replace=text[middle.end() : mark.start()])
+            begin = middle = None
 
 
 def _blocks(text: str) -> EditsAnswer:
     """The SEARCH/REPLACE blocks after the thoughts; what stands before the first is the hypothesis."""
     text = text.replace("\r\n", "\n")
-    begin = thoughts.end(text, _block_spans(text))
-    found = [match for match in _BLOCK.finditer(text) if match.start() >= begin]
+    every = list(_block_edits(text))
+    begin = thoughts.end(text, _spans(every))
+    found = [(start, edit) for start, _, edit in every if start >= begin]
     if not found:
         raise NotRead(
             "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
         )
-    before = thoughts.unframed(text[begin : found[0].start()])
+    before = thoughts.unframed(text[begin : found[0][0]])
     before = re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", before)
-    return EditsAnswer(hypothesis=before, edits=tuple(Edit(search=match[1], replace=match[2]) for match in found))
+    return EditsAnswer(hypothesis=before, edits=tuple(edit for _, edit in found))
 
 
 def _lines_as_in(edit: Edit, source: str) -> Edit:

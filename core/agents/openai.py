@@ -68,7 +68,7 @@ class OpenAI:
         except TimeoutError:
             raise AgentFailed(f"{self.name} did not answer within {patience.answer_s:g} s.") from None
         except (self._package.BadRequestError, self._package.UnprocessableEntityError) as error:
-            if setting.level is not None:
+            if setting != ENDPOINT[0]:
                 raise LevelRefused(f"{self.name} cannot be asked with {setting.words}.") from error
             raise AgentFailed(self._refusal(error)) from error
         except self._package.APITimeoutError:

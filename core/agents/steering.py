@@ -97,8 +97,8 @@ def answer(
         found = wishes(text, source, off_limits, reason=reason)
         for direction in found:
             if direction.kind == "set":
-                print_ = edits.fingerprint(knobs.set_knobs(source, setting(direction, source)))
-                if number := tried.get(print_):
+                fingerprint = edits.fingerprint(knobs.set_knobs(source, setting(direction, source)))
+                if number := tried.get(fingerprint):
                     raise NotUsable(f"experiment #{number} has this very change")
     except (NotUsable, edits.EditError) as error:
         return f"search cannot use this: {error}"

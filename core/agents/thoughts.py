@@ -6,6 +6,7 @@ counts: what stands before it are thoughts, and a change that is considered ther
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Sequence
 
@@ -49,16 +50,21 @@ def end(text: str, kept: Sequence[Span] = ()) -> int:
 
     Args:
         text: What a model wrote.
-        kept: Spans that are parts of an answer for certain; a mark in them is data, such as a line of code.
+        kept: Spans that are parts of an answer for certain; a mark in them is data, such as a line of code. They do not overlap.
 
     Raises:
         Unfinished: A thought is opened behind that, and not closed.
     """
 
-    def is_data(match: re.Match[str]) -> bool:
-        return any(start <= match.start() and match.end() <= stop for start, stop in kept)
+    spans = sorted(kept)
+    starts = [start for start, _ in spans]
 
-    begin = max((match.end() for match in _CLOSED.finditer(text) if not is_data(match)), default=0)
+    def is_data(match: re.Match[str]) -> bool:
+        index = bisect.bisect_right(starts, match.start()) - 1
+        return index >= 0 and match.end() <= spans[index][1]
+
+    closed = reversed(list(_CLOSED.finditer(text)))
+    begin = next((match.end() for match in closed if not is_data(match)), 0)
     if any(match.start() >= begin and not is_data(match) for match in _OPENED.finditer(text)):
         raise Unfinished("The text ended before the thoughts did. Think briefly, then answer in the form asked for.")
     return begin

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 
-from core.charter.blocks import blocks
+from core.charter.blocks import Block, blocks
 from core.charter.directions import TOPICS as TOPICS
 from core.charter.directions import Direction, NotUsable, described, of_block
 from core.charter.front_matter import CharterError as CharterError
 from core.charter.front_matter import Limits, limits, misplaced, split
 from core.charter.prose import Proposed as Proposed
-from core.charter.prose import proposed
+from core.charter.prose import asked_for, missing
 from core.model import Data
 from core.plain import clean
 
 AIM = re.compile(r"\b(val_bpb|bpb|bits per byte|validation (loss|score))\b", re.I)  # what every run aims at
-TIME = re.compile(r"\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
+TIME = re.compile(r"(?<!\d)\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
 QUOTES, QUOTE = 2, 45  # sentences that are quoted as not usable, and characters of each
 
 
@@ -70,16 +71,17 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         raise CharterError("program.md is empty. Write down what to research, in plain English, and start again.")
     parts = split(text)
     bound, unknown = limits(parts)
-    strange = [f"off_limits {name}, which train.py does not define" for name in bound.off_limits if name not in known]
-    offered = proposed(parts.body, bound, known)
-    wishes, unused = _directions(parts.body, known)
+    strange = [_strange(name, known) for name in bound.off_limits if name not in known]
+    paragraphs = tuple(blocks(parts.body))
+    asked = asked_for(parts.body, paragraphs, known)
+    wishes, unused = _directions(paragraphs, known)
     notes = [] if parts.body.strip() else ["there is no text besides the front matter"]
     if TIME.search(parts.body):
         notes.append("times are no limits here: the training time is what --budget says")
-    quoted = {proposal.sentence for proposal in offered}
+    quoted = {request.sentence for request in asked}  # adopted ones too
     return Charter(
         **asdict(bound),
-        proposed=offered,
+        proposed=missing(asked, bound),
         directions=wishes,
         warnings=(*unknown, *misplaced(parts), *(strange if known else ())),
         notes=tuple(notes),
@@ -92,11 +94,18 @@ def binding(text: str) -> Limits:
     return limits(split(text))[0]
 
 
-def _directions(body: str, known: Collection[str]) -> tuple[tuple[Direction, ...], list[str]]:
+def _strange(name: str, known: Collection[str]) -> str:
+    plain = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=0.75)
+    hint = f" (did you mean {plain[near[0]]}?)" if near else ""
+    return f"off_limits {name}, which train.py does not define{hint}"
+
+
+def _directions(paragraphs: Iterable[Block], known: Collection[str]) -> tuple[tuple[Direction, ...], list[str]]:
     """What `search` takes from the prose, and the sentences that it cannot use."""
     found: list[Direction] = []
     unused: list[str] = []
-    for block in blocks(body):
+    for block in paragraphs:
         try:
             found += of_block(block, known)
         except NotUsable:

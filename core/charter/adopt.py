@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -65,7 +65,7 @@ def _replace(target: Path, before: bytes, after: bytes) -> None:
             file.write(after)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):
             status = target.stat()
             os.chown(draft, status.st_uid, status.st_gid)
         shutil.copystat(target, draft)
@@ -85,12 +85,13 @@ def added(text: str, wanted: Proposed) -> str:
     parts = split(text)
     before = read(text).limits
     found = node(parts)
-    after = _new(text, wanted.line) if parts.matter is None else _changed(text, parts, found, wanted)
+    fresh = [name for name in wanted.names if name not in before.off_limits]
+    after = _new(text, wanted.line) if parts.matter is None else _changed(text, parts, found, wanted, fresh)
     try:
         understood, body = read(after).limits, split(after).body
     except CharterError:
         understood, body = before, ""
-    names = tuple(dict.fromkeys((*before.off_limits, *wanted.names)))
+    names = wanted.names or before.off_limits
     value = wanted.line.partition(":")[2].strip()
     expected = {
         "max_params": (value if wanted.key == "max_params" else str(before.max_params)),
@@ -115,13 +116,13 @@ def _line_end(text: str) -> str:
     return match[0] if match else "\n"
 
 
-def _changed(text: str, parts: Parts, found: MappingNode | None, wanted: Proposed) -> str:
+def _changed(text: str, parts: Parts, found: MappingNode | None, wanted: Proposed, fresh: Sequence[str]) -> str:
     """The text with the line added, or merged into a key that stands there."""
     assert parts.matter is not None
     matter = parts.matter
     value = next((value for key, value in found.value if key.value == wanted.key), None) if found is not None else None
     if value is not None:
-        matter = _merged(matter, value, wanted)
+        matter = _merged(matter, value, wanted, fresh)
     else:
         indent = " " * (found.start_mark.column if found is not None else 0)
         end = _line_end(text)
@@ -131,27 +132,26 @@ def _changed(text: str, parts: Parts, found: MappingNode | None, wanted: Propose
     return text[: parts.start] + matter + text[parts.start + len(parts.matter) :]
 
 
-def _merged(matter: str, value: Node, wanted: Proposed) -> str:
+def _merged(matter: str, value: Node, wanted: Proposed, fresh: Sequence[str]) -> str:
     """Change the value of a key in place, so that comments and the order of lines stay."""
     begin, end = value.start_mark.index, value.end_mark.index
-    names = ", ".join(wanted.names)
+    names = ", ".join(fresh)
     if isinstance(value, SequenceNode) and value.value and not value.flow_style:
         last = value.value[-1].start_mark.index
         for at, content in lines(matter):
             if at <= last <= at + len(content):
                 dash = content[: content.index("-")] + "- "
                 line_end = _line_end(matter)
-                new = "".join(f"{dash}{name}{line_end}" for name in wanted.names)
+                new = "".join(f"{dash}{name}{line_end}" for name in fresh)
                 after = at + len(content) + len(line_end)
                 return f"{matter[:after]}{'' if after <= len(matter) else line_end}{new}{matter[after:]}"
     if isinstance(value, SequenceNode) and value.value:
         after = value.value[-1].end_mark.index
         return f"{matter[:after]}, {names}{matter[after:]}"
-    if isinstance(value, SequenceNode):
+    if isinstance(value, SequenceNode):  # an empty one
         return f"{matter[:begin]}[{names}]{matter[end:]}"
     assert isinstance(value, ScalarNode)
-    if value.value.strip().lower() not in ("", "~", "null"):  # names in one line
-        here = re.split(r"[,\s]+", value.value.strip())
-        return f"{matter[:begin]}[{', '.join([*here, *wanted.names])}]{matter[end:]}"
+    if value.value.strip().lower() not in ("", "~", "null", "none"):  # names in one line
+        return f"{matter[:begin]}[{', '.join(wanted.names)}]{matter[end:]}"
     space = "" if matter[begin - 1 : begin] == " " else " "
     return f"{matter[:begin]}{space}{wanted.line.partition(':')[2].strip()}{matter[end:]}"

@@ -59,6 +59,7 @@ _FORMS: tuple[tuple[Kind, str], ...] = (
 )  # fmt: skip
 _BARE: tuple[tuple[Kind, str], ...] = (  # without a verb: as a reason for skipping they may as well be a complaint
     ("set", rf"{_NAME} ?= ?{_VALUE}"),
+    ("try", rf"(?P<down>lower) {_OBJECTS}"),
     ("only", rf"only {_OBJECTS}"),
     ("only", rf"{_OBJECTS} only"),
 )

@@ -201,7 +201,7 @@ def _shown(value: Node) -> str:
 
 
 def _empty(value: Node) -> bool:
-    return isinstance(value, ScalarNode) and value.value.strip().lower() in ("", "~", "null")
+    return isinstance(value, ScalarNode) and value.value.strip().lower() in ("", "~", "null", "none")
 
 
 def _params(value: Node) -> int:
@@ -280,7 +280,7 @@ _READERS: dict[str, Callable[[Node], int | float | tuple[str, ...]]] = {
     "max_memory_gb": _memory,
     "off_limits": _names,
 }
-_KEY_LINE = re.compile(r"\s*(?:[-*+]\s+)?[`\"']?([A-Za-z][\w -]{3,30}?)[`\"']?\s*[:=]\s*\S")
+_KEY_LINE = re.compile(r"[\W_]{0,20}([A-Za-z][\w -]{3,30}?)[`\"'*_]{0,4}\s{0,20}[:=|]\s{0,20}\S")
 
 
 def misplaced(parts: Parts) -> tuple[str, ...]:

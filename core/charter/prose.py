@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
-from core.charter.blocks import blocks
+from core.charter.blocks import Block
 from core.charter.front_matter import (
     FIGURE,
     KEYS,
@@ -42,7 +43,7 @@ class Proposed(Data, frozen=True, kw_only=True):
     """A limit that a sentence seems to ask for.
 
     Attributes:
-        line: What to add to the front matter, such as `max_params: 60000000`.
+        line: What to add to the front matter, such as `max_params: 60000000`; of names, those that it has already too.
         sentence: The sentence of program.md that it was read from.
     """
 
@@ -59,50 +60,60 @@ class Proposed(Data, frozen=True, kw_only=True):
         return tuple(re.findall(r"[\w.]+", self.line.partition(":")[2])) if self.key == "off_limits" else ()
 
 
-def proposed(body: str, bound: Limits, known: Collection[str]) -> tuple[Proposed, ...]:
-    """Return what the prose seems to ask for and the front matter does not say.
+@dataclass(frozen=True)
+class Request:
+    """A sentence, or a line outside of the front matter, with the limits that it seems to ask for."""
+
+    sentence: str
+    limits: Limits
+
+
+def asked_for(body: str, paragraphs: Iterable[Block], known: Collection[str]) -> tuple[Request, ...]:
+    """Return what the prose seems to ask for.
 
     Args:
         body: program.md without its front matter.
-        bound: What the front matter says.
+        paragraphs: The same, parsed.
         known: The names of train.py.
     """
+    found = [Request(content.strip(), _misplaced(content)) for _, content in lines(without_comments(body))]
+    found += [Request(sentence, _asked(sentence, known)) for block in paragraphs for sentence in block.sentences]
+    return tuple(request for request in found if request.limits != Limits())
+
+
+def missing(requests: Iterable[Request], bound: Limits) -> tuple[Proposed, ...]:
+    """Return the lines that the front matter does not have yet; `bound` is what it says."""
     found: dict[str, Proposed] = {}
-    for _, content in lines(without_comments(body)):
-        if line := _misplaced(content, bound):
-            found.setdefault(line, Proposed(line=line, sentence=content.strip()))
-    for block in blocks(body):
-        for sentence in block.sentences:
-            for line in _asked(sentence, bound, known):
-                found.setdefault(line, Proposed(line=line, sentence=sentence))
+    for request in requests:
+        for line in _lines(request.limits, bound):
+            found.setdefault(line, Proposed(line=line, sentence=request.sentence))
     return tuple(found.values())
 
 
-def _misplaced(content: str, bound: Limits) -> str:
-    """A line of front matter that stands elsewhere, as it should be written; '' for any other line."""
-    if (match := _KEY_LINE.fullmatch(content)) is None or len(content) > LONGEST:
-        return ""
-    try:
-        found, _ = limits(Parts(f"{match[1]}: {match[2]}", 0, 1, "", 1))
-    except CharterError:
-        return ""
-    return next(iter(_missing(found, bound)), "")
-
-
-def _missing(found: Limits, bound: Limits) -> list[str]:
-    """What `found` says and `bound` does not, as lines of front matter."""
-    names = [name for name in found.off_limits if name not in bound.off_limits]
+def _lines(wanted: Limits, bound: Limits) -> list[str]:
+    """What is wanted and not said yet, as lines of front matter."""
+    names = [name for name in wanted.off_limits if name not in bound.off_limits]
     said = []
-    if found.max_params is not None and bound.max_params is None:
-        said.append(f"max_params: {found.max_params}")
-    if found.max_memory_gb is not None and bound.max_memory_gb is None:
-        said.append(f"max_memory_gb: {found.max_memory_gb:.6g}")
-    return said + ([f"off_limits: [{', '.join(names)}]"] if names else [])
+    if wanted.max_params is not None and bound.max_params is None:
+        said.append(f"max_params: {wanted.max_params}")
+    if wanted.max_memory_gb is not None and bound.max_memory_gb is None:
+        said.append(f"max_memory_gb: {wanted.max_memory_gb:.6g}")
+    return said + ([f"off_limits: [{', '.join((*bound.off_limits, *names))}]"] if names else [])
 
 
-def _asked(sentence: str, bound: Limits, known: Collection[str]) -> list[str]:
+def _misplaced(content: str) -> Limits:
+    """The limit of a line of front matter that stands elsewhere; none for any other line."""
+    if len(content) > LONGEST or (match := _KEY_LINE.fullmatch(content)) is None:
+        return Limits()
+    try:
+        return limits(Parts(f"{match[1]}: {match[2]}", 0, 1, "", 1))[0]
+    except CharterError:
+        return Limits()
+
+
+def _asked(sentence: str, known: Collection[str]) -> Limits:
     if len(sentence) > LONGEST or sentence.endswith("?"):
-        return []
+        return Limits()
     count = size = None
     if _bounds(sentence):
         many, much = _PARAMS.search(sentence), _MEMORY.search(sentence)
@@ -111,7 +122,7 @@ def _asked(sentence: str, bound: Limits, known: Collection[str]) -> list[str]:
     names = [
         name for part in re.split(r"\bbut\b|;", sentence) if _HANDS_OFF.search(part) for name in named(part, known)
     ]
-    return _missing(Limits(count, size, tuple(dict.fromkeys(names))), bound)
+    return Limits(count, size, tuple(dict.fromkeys(names)))
 
 
 def _bounds(sentence: str) -> bool:

@@ -247,7 +247,7 @@ def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
             now = now or sources.Now(source, {os.path.realpath(root())})
             changes = now.changes(sources.load(folder / SOURCES))
         except (DataError, OSError, ValueError, TypeError):
-            stale = stale or "what was prepared is damaged"
+            stale = stale or "what was prepared before is damaged"
             continue
         if not changes:
             return Found(folder, manifest, chosen)

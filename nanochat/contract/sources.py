@@ -52,11 +52,15 @@ def entries(source: str, avoid: Collection[str] = ()) -> list[Entry]:
 
 
 def _standard_library() -> Iterator[Entry]:
-    root = Path(sysconfig.get_paths()["stdlib"])
-    for path in root.rglob("*.py"):
-        parts = path.relative_to(root).parts
-        if not EXCLUDED.intersection(parts) and not parts[0].startswith(("lib2to3", "config-")):
-            yield _entry(str(path), "/".join(parts))
+    root = sysconfig.get_paths()["stdlib"]
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(
+            name for name in folders if name not in EXCLUDED and not name.startswith(("lib2to3", "config-"))
+        )
+        for name in files:
+            if name.endswith(".py"):
+                path = os.path.join(folder, name)
+                yield _entry(path, os.path.relpath(path, root))
 
 
 def _walk(top: str, avoid: Collection[str]) -> Iterator[Entry]:
@@ -122,8 +126,8 @@ class Now:
         before = {file.name: file for file in files}
         differing = {
             "changed": [name for name in self._paths if name in before and not self._same(before[name])],
-            "new": [name for name in self._paths if name not in before],
-            "gone": [name for name in before if name not in self._paths],
+            "added": [name for name in self._paths if name not in before],
+            "removed": [name for name in before if name not in self._paths],
         }
         return "; ".join(counted(names, what) for what, names in differing.items() if names)
 

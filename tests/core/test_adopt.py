@@ -48,7 +48,8 @@ def program(tmp_path: Path) -> Path:
     ],
 )
 def test_the_line_goes_where_it_belongs(before: str, after: str) -> None:
-    assert added(before, NAMES) == after
+    (proposal,) = read(f"{before}\n\nDo not touch WIDTH.\n", KNOWN).proposed
+    assert added(before, proposal) == after
 
 
 def test_other_limits_are_added_or_take_an_empty_place() -> None:

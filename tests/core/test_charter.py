@@ -71,6 +71,10 @@ def test_what_stands_first_is_front_matter(text: str) -> None:
         ("+++\nmax_params = 5\n+++\nLow.", "“max_params = 5” in line 2 stands outside"),
         ("----\nmax_params: 5\n----\nLow.", "“max_params: 5” in line 2 stands outside"),
         ("    ---\n    max_params: 5\n    ---\nLow.", "stands outside"),
+        ('{"max_params": 5}', "in line 1 stands outside"),
+        ("**max_params**: 5", "in line 1 stands outside"),
+        ("| key | value |\n| --- | --- |\n| max_params | 5 |", "in line 3 stands outside"),
+        ("--- # limits\nmax_params: 5\n---\n", "in line 2 stands outside"),
         ("- **note**\n- off-limits: WIDTH\n", "“- off-limits: WIDTH” in line 2"),
         ("---\nmax_params: 5\n---\nLow.\n\nMax memory GB: 3\n", "“Max memory GB: 3” in line 6"),
         ("Low.\n\n---\n\nMore.\n\n---\n\nMost.", ""),
@@ -182,6 +186,8 @@ def test_unknown_keys_are_warned_of(key: str, words: str) -> None:
 def test_names_off_limits_that_are_not_there_are_warned_of() -> None:
     text = "---\noff_limits: [NOSUCHKNOB, DEPTH]\n---\nLow val_bpb."
     assert read(text, KNOWN).warnings == ("off_limits NOSUCHKNOB, which train.py does not define",)
+    near = read("---\noff_limits: width\n---\nLow.", KNOWN).warnings
+    assert near == ("off_limits width, which train.py does not define (did you mean WIDTH?)",)
     assert not read(text).warnings, "without train.py nobody knows"
 
 
@@ -211,7 +217,7 @@ def test_arbitrary_text_never_crashes(text: str) -> None:
         ("Never change `schedule` or `GPT.forward()`.", ["off_limits: [schedule, GPT.forward]"]),
         ("SEQ_LEN must not be changed.", ["off_limits: [SEQ_LEN]"]),
         ("- max_params: 60M\n- off_limits: WIDTH, DEPTH\n", ["max_params: 60000000", "off_limits: [WIDTH, DEPTH]"]),
-        ("---\nmax_params: 5\noff_limits: WIDTH\n---\nAt most 60M parameters. Leave WIDTH and DEPTH alone.", ["off_limits: [DEPTH]"]),
+        ("---\nmax_params: 5\noff_limits: WIDTH\n---\nAt most 60M parameters. Leave WIDTH and DEPTH alone.", ["off_limits: [WIDTH, DEPTH]"]),
         # nothing to propose
         ("Parameters are cheap. Memory too.", []),
         ("At most 3 GB of disk.", []),

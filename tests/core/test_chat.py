@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core import edits
-from core.agents import chat, prompt
+from core.agents import chat, prompt, registry
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.chat import LanguageModel, Unusable
 from core.agents.models import Installed, pick
@@ -151,8 +151,9 @@ async def test_a_model_that_never_comes_to_an_answer_is_named_so_and_costs_one_q
             "it is left alone for a while"
         )
         first = len(script.requests)
-        with pytest.raises(AgentFailed, match="used all 8000 tokens"):
-            await model.propose(context())
+        with pytest.raises(AgentFailed, match="used all 8000 tokens") as raised:
+            await model.understand(CHARTER)
+        assert raised.value.meta["tokens"] >= 8000
     assert first <= 4 and len(script.requests) == first + 1
 
 
@@ -191,6 +192,20 @@ async def test_a_context_that_the_user_gave_bounds_the_thoughts() -> None:
         await agent(url, context=4000).propose(context())
     (request,) = script.requests
     assert request["options"]["num_ctx"] == 4000 and 1000 < request["options"]["num_predict"] < 4000
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OLLAMA_HOST", "u:pw@box:abc"), ("OLLAMA_API_KEY", "ü"), ("ALL_PROXY", "socks4://u:pw@x")]
+)
+async def test_a_setting_that_is_wrong_when_a_run_goes_on_is_a_reason_for_the_stand_in(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "model-box.example")
+    monkeypatch.setenv(variable, value)
+    made = registry.check(f"ollama:{MODEL}", device="cuda")()
+    found = await made.propose(context())
+    await made.release()
+    assert found.agent == "search" and found.meta["why"].startswith(variable) and "pw" not in str(found.meta)
 
 
 async def test_a_rejected_draft_is_neither_proposed_nor_shown_back() -> None:

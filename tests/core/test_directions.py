@@ -29,6 +29,7 @@ KNOWN = names(SOURCE)
         ("Try WIDTH, DEPTH, and SEQ_LEN!", "try WIDTH, DEPTH, SEQ_LEN"),
         ("try a lower MATRIX_LR", "try MATRIX_LR (down)"),
         ("raise EMBED_LR", "try EMBED_LR (up)"),
+        ("lower EMBED_LR", "try EMBED_LR (down)"),
         ("try increasing the softcap", "try SOFTCAP (up)"),
         ("set WIDTH to 256", "set WIDTH to 256"),
         ("WIDTH=256.", "set WIDTH to 256"),
@@ -86,6 +87,16 @@ try to avoid the optimizer
 avoid avoiding the optimizer
 never avoid attention
 avoid a larger WIDTH
+lower attention
+reduce attention
+avoid setting WIDTH to 256
+leave WIDTH at 256
+never leave WIDTH alone
+do not keep WIDTH fixed
+stop avoiding heads
+let's try WIDTH if it helps
+Focus on attention! Not heads!
+try lower DEPTH and higher WIDTH
 avoid not trying WIDTH
 avoid everything
 avoid changes that touch the optimizer too much
@@ -127,6 +138,16 @@ higher attention
 try fewer heads
 try more attention
 larger WIDTH
+lower attention
+reduce attention
+avoid setting WIDTH to 256
+leave WIDTH at 256
+never leave WIDTH alone
+do not keep WIDTH fixed
+stop avoiding heads
+let's try WIDTH if it helps
+Focus on attention! Not heads!
+try lower DEPTH and higher WIDTH
 no more heads
 no WIDTH
 lower the bar
@@ -167,7 +188,7 @@ def test_of_all_else_it_says_that_it_cannot_use_it(text: str, reason: bool) -> N
         assert not read(f"# Aim\n\n{text}\n", KNOWN).directions
 
 
-@pytest.mark.parametrize("text", ["WIDTH = 256", "only WIDTH", "attention only"])
+@pytest.mark.parametrize("text", ["WIDTH = 256", "only WIDTH", "attention only", "lower WIDTH"])
 def test_a_reason_for_skipping_needs_a_verb(text: str) -> None:
     """It may as well say what is wrong with the proposal."""
     assert parse(text, KNOWN)
@@ -232,6 +253,9 @@ def test_directions_in_program_md(text: str, words: str) -> None:
         ("set MATRIX_LR to 1e999", "out of range"),
         ("set WINDOW_PATTERN to banana", "WINDOW_PATTERN is one of L, S"),
         ("set TIE_EMBEDDINGS to 2", "TIE_EMBEDDINGS is True or False"),
+        ("set WIDTH to 2*128", "WIDTH is a whole number, not 2*128"),
+        ("DEPTH=3;WIDTH=256", "DEPTH is a whole number, not 3;WIDTH=256"),
+        ("set MATRIX_LR to 0,03", "MATRIX_LR is a number, not 0,03"),
         ("set NOSUCH to 3", "neither a constant"),
         ("set Block to 3", "Block is not one of the constants"),
         ("try Block", "Block is not one of the constants"),

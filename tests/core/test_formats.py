@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -126,6 +127,16 @@ def test_thoughts_alone_are_no_answer(tier: Tier, form: str) -> None:
         assert parse(tier, form.replace("{}", text)) is None, "ended, and nothing follows"
         if opening.strip():
             assert parse(tier, opening + text) is None and formats.said(opening + text) == "", "not ended"
+
+
+@pytest.mark.parametrize(
+    "piece", ["{", '{"a":', '[{"a":[{},', "=======\n", "<<<<<<< SEARCH\n", "<", "< ", "</think>", "{},"]
+)
+def test_an_endless_answer_is_read_at_once(piece: str) -> None:
+    text = "<<<<<<< SEARCH\n" + piece * (100_000 // len(piece))
+    began = time.process_time()
+    assert all(parse(tier, text) is None for tier in TIERS)
+    assert time.process_time() - began < 5, "it would take minutes"
 
 
 def test_blocks_with_a_hypothesis_before_them() -> None:

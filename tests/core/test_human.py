@@ -101,6 +101,18 @@ def test_decisions(run: Run) -> None:
     assert not reply.ok and "no score" in reply.words
     # a crash that is a broken rule to the human
     assert run.send(commands.Overrule(number=crash, verdict=Verdict.INVALID)).ok
+    # hints are given, listed and taken back, over the socket and on the command line
+    assert run.product("hints", "r").stdout.startswith("Run r has no hints.")
+    assert run.send(commands.Tell(text="try LR")).words == "hint 1: the agent reads it with its next proposal"
+    assert not run.send(commands.Tell(text=" ")).ok and not run.send(commands.Tell(text="x" * 5000)).ok
+    assert run.product("hint", "avoid heads", "--run", "r").stdout.startswith("r: hint 2: ")
+    assert "hint 1 is taken back" in run.product("hint", "--take-back", "1", "--run", "r").stdout
+    for number, words in ((1, "was taken back before"), (7, "There is no hint 7. This run has hints 1 to 2.")):
+        reply = run.send(commands.TakeBack(number=number))
+        assert not reply.ok and words in reply.words
+    assert run.state.hints == ["avoid heads"]
+    listed = run.product("hints", "r").stdout.splitlines()
+    assert listed[0].endswith("try LR  (taken back)") and listed[1].endswith("avoid heads")
     # replaying the journal reproduces it all
     assert run.state.kept == state.kept and run.state.experiments[crash].verdict is Verdict.INVALID
     assert run.send(commands.Overrule(number=999, verdict=Verdict.KEEP)).words == "#999 has no verdict yet."

@@ -270,14 +270,32 @@ def test_a_final_report_keeps_loops_away_but_is_none(tmp_path: Path) -> None:
 
 
 def test_the_last_start_is_told_by_turn_and_then_by_time_even_of_a_broken_journal(tmp_path: Path) -> None:
-    assert journal.last_start(tmp_path) == (0, 0.0)
+    assert journal.last_start(tmp_path) == (0, 0.0, False)
     path = tmp_path / journal.NAME
     path.write_bytes(b'{"type":"created","t":5.0,"v":1,"config":{}}\n{"type":"started","t":7.0,"pid":1,"agent":"a",'
                      b'"gate":"auto","slots":1}\n')  # fmt: skip
-    assert journal.last_start(tmp_path) == (0, 7.0)
+    assert journal.last_start(tmp_path) == (0, 7.0, False)
     with path.open("ab") as file:
         file.write(b'broken "type":"started"\n{"type":"hint","t":8.0,"text":"{\\"type\\":\\"started\\","}\n')
         file.write(
             b'{"type":"started","t":3.0,"pid":1,"agent":"a","gate":"auto","slots":1,"turn":4}\n{"type":"started","t":9'
         )
-    assert journal.last_start(tmp_path) == (4, 3.0)
+    assert journal.last_start(tmp_path) == (4, 3.0, False)
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "ENOSYS", "EOPNOTSUPP", "EIO"])
+def test_a_file_system_that_cannot_sync_is_no_reason_to_stop_but_a_failing_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(getattr(errno, name), name)
+
+    writer = Journal(tmp_path)
+    monkeypatch.setattr(os, "fsync", fail)
+    if name == "EIO":
+        with pytest.raises(JournalError, match="cannot be written"):
+            writer.append(header())
+    else:
+        writer.append(header())
+        assert len(list(read(writer.path))) == 1
+    writer.close()

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from core.events import Stopped
+from core.frozen import Changed
+from core.journal import Journal, read
+from core.laboratory import record_end
 from core.loop import Waiting
+from core.project import Project
+from core.state import fold
+from tests.core.test_begin import START, run
 
 
 def test_a_countdown_stands_still_as_long_as_anybody_reads() -> None:
@@ -13,3 +25,31 @@ def test_a_countdown_stands_still_as_long_as_anybody_reads() -> None:
     assert asked.held
     asked.holders.discard("one app")
     assert not asked.held
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Changed("The copy x was altered.\nStart anew."), "The copy x was altered. Start anew."),
+        (RuntimeError("two\nlines"), "an error in AutoResearch itself: RuntimeError: two lines in test_loop.py, line "),
+        (KeyError(), "an error in AutoResearch itself: KeyError in test_loop.py"),
+        (asyncio.CancelledError(), "an error in AutoResearch itself: CancelledError"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "interrupted by Ctrl-C"),
+        (MemoryError(), "too little memory"),
+        (OSError(5, "Input/output error", "/x"), "/x"),
+    ],
+)
+def test_every_end_is_recorded_once_with_its_reason(tmp_path: Path, error: BaseException, reason: str) -> None:
+    folder = run(Project(tmp_path, tmp_path), "r", START)
+    record = Journal(folder)
+    state = fold(record.open())
+    for _ in range(2):
+        try:
+            raise error
+        except BaseException as caught:
+            record_end(record, state, caught)
+    record.close()
+    ends = [event for event in read(folder / "events.jsonl") if isinstance(event, Stopped)]
+    assert len(ends) == 1 and reason in ends[0].reason and "\n" not in ends[0].reason and not ends[0].finished
+    assert state.stopped is not None

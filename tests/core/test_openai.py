@@ -99,6 +99,19 @@ async def test_an_endpoint_whose_model_only_thinks_is_asked_otherwise(
             await model.propose(context())
 
 
+async def test_an_endpoint_with_too_small_a_context_for_thoughts_is_asked_as_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(answer, thinks=lambda body: True, refuses=lambda body: body["max_completion_tokens"] > 1000)
+    with serving(script) as url:
+        model = agent(url, monkeypatch)
+        with pytest.raises(AgentFailed, match="used all 1000 tokens for thinking"):
+            await model.propose(context())
+        script.thinks = None
+        assert (await model.propose(context())).hypothesis == "A step."
+    assert len(script.requests) == 5
+
+
 @pytest.mark.parametrize("setting", ["http://user:pw@box:port/v1", "box/v1", "http://[::1/v1", "unix:///x"])
 async def test_an_address_that_is_none_is_a_sentence(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AgentFailed, match="OPENAI_BASE_URL is '") as raised:

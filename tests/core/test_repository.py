@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from core import repository
 from core.repository import TRAIN, NameTaken, Repository, RepositoryError
 
 OLD = "LR = 0.1  # rate\n\n\ndef train(run):\n    return None\n"
@@ -303,8 +304,9 @@ def test_a_move_keeps_what_it_leaves_reachable(checkout: Path) -> None:
 
 
 TAKEN = (
-    "refs/heads/autoresearch/nov24", "refs/heads/autoresearch-nov24", "refs/heads/autoresearch/nov24/mine", "refs/heads/AutoResearch/Nov24",
-    "refs/autoresearch/nov24", "refs/autoresearch/nov24/00001", "refs/autoresearch/nov24/a/b", "refs/autoresearch/_owner/nov24",
+    "refs/heads/autoresearch/nov24", "refs/heads/autoresearch-nov24", "refs/heads/autoresearch/nov24/mine",
+    "refs/heads/AutoResearch/Nov24", "refs/autoresearch/nov24", "refs/autoresearch/nov24/00001", "refs/autoresearch/nov24/a/b",
+    "refs/autoresearch/_owner/nov24", "refs/tags/autoresearch/nov24",
 )  # fmt: skip
 
 
@@ -321,6 +323,13 @@ def test_a_name_is_free_when_nothing_in_git_has_it(checkout: Path, ref: str, pac
         repo.claim("nov24", "an id", checkout)
     assert git(checkout, "for-each-ref") == before
     assert [name for name in ("nov2", "nov24-2", "ov24", "nov240") if repo.taken(name)] == []
+
+
+@pytest.mark.parametrize("ref", ["refs/autoresearch", "refs/autoresearch/_owner", "refs/autoresearch/_before"])
+def test_a_ref_in_the_way_of_every_run_is_named(checkout: Path, ref: str) -> None:
+    git(checkout, "update-ref", ref, "HEAD")
+    with pytest.raises(RepositoryError, match=f"a ref called {ref}, .*git update-ref -d {ref}`"):
+        opened(checkout).claim("nov24", "an id", checkout)
 
 
 def test_a_name_belongs_to_the_run_that_claimed_it_first(checkout: Path, tmp_path: Path) -> None:
@@ -369,7 +378,8 @@ def test_a_run_of_the_version_before_claims_what_it_made_and_nothing_else(checko
     assert repo.branch("nov25") == "refs/heads/autoresearch-nov25"
 
 
-def test_stale_locks_are_cleared_in_our_own_namespace_only(checkout: Path) -> None:
+def test_stale_locks_are_cleared_in_our_own_namespace_only(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "STALE_LOCK_S", 0.1)
     repo = opened(checkout)
     _, _, kept = night(repo)
     store = checkout / ".git"

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from core import events as ev
+from core import hints
 from core.model import RunConfig, Verdict
 from core.report import line
 from core.state import RERUN_TRIES, State, experiment_id, fold
@@ -170,3 +171,32 @@ def test_folding_in_pieces_is_folding_at_once() -> None:
 
 def test_an_empty_state_has_no_best() -> None:
     assert State().best == "" and State().next_number == 1 and experiment_id(7) == "00007"
+
+
+def test_hints_and_reasons_for_skipping_are_numbered_and_taken_back() -> None:
+    skipped = ev.Judged(
+        number=1, verdict="skipped", finding="Skipped by the human: too wide", reason="too wide", by="human"
+    )
+    events = [*opening(), ev.Hint(text="try LR", t=5.0), proposed(1), skipped, ev.Hint(text="avoid heads")]
+    state = fold(events)
+    assert [(said.number, said.text, said.skipped) for said in state.said] == [
+        (1, "try LR", None), (2, "too wide", 1), (3, "avoid heads", None)
+    ]  # fmt: skip
+    assert state.hints == ["try LR", "avoid heads"] and hints.line(state.said[1]).endswith(
+        "why #1 was skipped: too wide"
+    )
+    state = fold([*events, ev.TakenBack(number=1), ev.TakenBack(number=2), ev.TakenBack(number=9)])
+    assert state.hints == ["avoid heads"] and state.experiments[1].finding == "Skipped by the human."
+    assert (
+        hints.line(state.said[0]).endswith("try LR  (taken back)")
+        and hints.counted(state.said) == "This run has hints 1 to 3."
+    )
+    assert line(ev.TakenBack(number=2), state)
+
+
+def test_an_overruled_reason_for_skipping_is_no_second_one() -> None:
+    skip = ev.Judged(number=1, verdict="skipped", finding="f", reason="no", by="human")
+    state = fold(
+        [*opening(), proposed(1), skip, ev.Judged(number=1, verdict="skipped", finding="f", reason="overruled")]
+    )
+    assert len(state.said) == 1

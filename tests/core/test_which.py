@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from core import cli, commands, journal
 from core import events as ev
 from core.begin import Options, plan
-from core.journal import Journal, Lock
+from core.journal import Lock
 from core.project import Project, UsageError
 from tests.core.test_begin import DONE, START, TOLD, run
 
@@ -164,12 +165,31 @@ def test_a_new_run_is_refused_a_name_that_git_knows(project: Project) -> None:
     assert plan(project, Options()).folder.name != "mine" and plan(project, Options(name="yours")).new
 
 
-def test_a_journal_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "r"
-    folder.mkdir()
-    lock, record = Lock(folder), Journal(folder)
-    record.open()
-    record.discard()
-    record.close()
-    lock.release()
-    assert not folder.exists()
+def test_copies_of_a_run_and_folders_that_are_none_are_not_meant(project: Project) -> None:
+    night = started(project, "night", TOLD)
+    for name in ("night-backup", "night copy", ".night", "NIGHT", "zzz"):
+        shutil.copytree(night, project.logs / name)
+    assert project.pick(None) == night == plan(project, Options()).folder
+    assert {folder.name for folder in project.runs()} == {"night", "night-backup", "zzz"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "header", "inconsistent", "empty", "no text"])
+def test_no_journal_whatever_is_wrong_with_it_keeps_other_runs_from_going_on(
+    project: Project, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = started(project, "good", TOLD)
+    path = started(project, "odd") / journal.NAME
+    first = path.read_bytes().splitlines(keepends=True)[0]
+    if kind == "folder":
+        path.unlink()
+        path.mkdir()
+    elif kind == "header":
+        path.write_bytes(b'{"type":"created","v":1,"config":{},"turn":99}\n')
+    elif kind == "inconsistent":
+        path.write_bytes(first + b'{"type":"approved","number":7,"by":"auto"}\n' + path.read_bytes()[len(first) :])
+    else:
+        path.write_bytes(b"" if kind == "empty" else b"\xff\n")
+    assert plan(project, Options()).folder == good
+    cli.app(["runs"], standalone_mode=False)
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 2 and any(line.startswith("odd: ") for line in shown)

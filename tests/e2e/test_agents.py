@@ -405,7 +405,7 @@ def at_a_terminal(product: Product, question: str, answer: str, *arguments: str)
 
 
 def test_proposals_without_training_keep_to_what_is_off_limits(product: Product) -> None:
-    (product.root / "program.md").write_text("# Aim\n\nLow val_bpb. Do not touch DECAY.\n")
+    (product.root / "program.md").write_text("---\noff_limits: DECAY\n---\n# Aim\n\nLow val_bpb.\n")
     script = product.script({"hypothesis": "h", "edits": [{"search": "DECAY = 0.0 ", "replace": "DECAY = 0.5 "}]})
     assert "does not apply: DECAY is off limits" in product("propose", "--agent", script).stdout
     with serving(Script(ideas, models=("tiny:135m",), parameters="135M", context=4096)) as url:

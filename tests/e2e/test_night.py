@@ -148,7 +148,7 @@ def test_killed_before_it_had_written_down_its_start(product: Product) -> None:
 
 def test_killed_between_two_lines(product: Product) -> None:
     """What was about to be refused is refused, and what was interrupted is queued once more."""
-    (product.root / "program.md").write_text("# Aim\n\nLow. Do not touch `BATCH`.\n")
+    (product.root / "program.md").write_text("---\noff_limits: BATCH\n---\n# Aim\n\nLow.\n")
     agent = product.script(edit("Touch it.", ("BATCH = 8", "BATCH = 9")), *endless(1))
     assert product.run("--agent", agent).returncode == 0
     path = product.logs / "r" / "events.jsonl"
@@ -223,6 +223,7 @@ def disturb(product: Product, run: str) -> None:
         for name in (".DS_Store", "4913", ".scorer.py.swp", "json.py", "scorer.so"):
             (place / name).write_text("foreign")
     shutil.rmtree(folder / "loop")
+    shutil.rmtree(folder / "scratch", ignore_errors=True)  # in which somebody works
 
 
 def test_stop_finishes_the_experiment_and_stop_now_does_not(product: Product) -> None:

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 from core.agents import prompt
+from core.charter import read
+from core.charter.adopt import adopt
 from core.model import Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import Product, edit, slowly
@@ -63,16 +65,24 @@ def test_a_waiting_proposal_is_held_against_a_program_md_that_changed(product: P
         edit("A larger step.", ("LR = 0.01 ", "LR = 0.02 ")),
     )
     first = slowly(first)  # so that there is time to change program.md before the second one's turn
+    program, prose = product.root / "program.md", "# Aim\n\nLow val_bpb. Do not touch LR.\n"
+    program.write_text(prose)
+    (proposal,) = read(prose, ("LR",)).proposed
     loop = product.start(*product.options(), "--agent", product.script(first, second), "--budget", "0.5")
     assert loop.stdout is not None
     said = ""
     for line in loop.stdout:
         said += line
         if "#2 proposed" in line:
-            (product.root / "program.md").write_text("# Aim\n\nLow val_bpb. Do not touch LR.\n")
+            program.write_text("---\nmax_params: many\n---\n")  # which must not end the run
+        if "The last good version is used" in line:
+            program.write_text(prose)
+            adopt(program, proposal, ("LR",))
     assert loop.wait(200) == 0, said
     state = product.state()
     assert state.experiments[1].verdict not in (None, Verdict.INVALID), "what it does not concern goes on"
     assert state.experiments[2].verdict is Verdict.INVALID and not state.experiments[2].launched
     assert "program.md changed while it waited: LR is off limits" in state.experiments[2].reason
+    assert "not 'many'. The last good version is used." in said
+    assert "proposed, not enforced: off_limits: [LR] (from “Do not touch LR.”)" in said.split("#1 proposed")[0]
     assert "off_limits LR (checked)" in said

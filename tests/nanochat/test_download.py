@@ -52,6 +52,9 @@ class Server:
                 if kind == "500":
                     self.send_error(500)
                     return
+                tag = f'"{hash(content)}"'
+                if self.headers.get("If-Range", tag) != tag:
+                    asked = None
                 start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and kind != "no range" else 0
                 if start >= len(content):
                     self.send_response(416)
@@ -62,6 +65,7 @@ class Server:
                 self.send_response(206 if asked and kind != "no range" else 200)
                 if kind == "truncate":  # says it is all, and is not
                     body = body[: len(body) // 2]
+                self.send_header("ETag", tag)
                 if kind != "no length":
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -108,6 +112,16 @@ def test_a_dropped_download_is_resumed_where_it_was(server: Server, tmp_path: Pa
     assert server.ranges[0] == "" and server.ranges[1] == f"bytes={len(server.files['/a.parquet']) // 3}-"
 
 
+def test_a_file_that_changed_meanwhile_is_not_mixed_with_its_part(server: Server, tmp_path: Path) -> None:
+    server.files["/a.parquet"] = shard(1)
+    server.faults["/a.parquet"] = ["drop", "404"]
+    with pytest.raises(DataError, match="404"):
+        get(server, tmp_path)
+    server.files["/a.parquet"] = shard(2)
+    assert get(server, tmp_path).read_bytes() == server.files["/a.parquet"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
 def test_what_is_no_parquet_is_never_taken_for_it(server: Server, tmp_path: Path) -> None:
     server.files["/a.parquet"] = b"<html>sign in first</html>"
     with pytest.raises(DataError, match="no whole parquet"):
@@ -140,3 +154,17 @@ def test_a_whole_dataset_comes_from_shards(server: Server, tmp_path: Path, monke
     (tmp_path / "downloads" / "tinystories" / "train-0.parquet").write_bytes(b"PAR1 damaged PAR1")
     with pytest.raises(DataError, match="Delete it and prepare again"):
         prepare.prepare("tinystories", 320, force=True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ALL_PROXY", "socks5://127.0.0.1:1"), ("NO_PROXY", "::1,fe80::/10"), ("HTTP_PROXY", "http://[::1")],
+)
+def test_a_proxy_that_cannot_be_used_is_a_sentence_and_not_tried_again(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    said: list[str] = []
+    with pytest.raises(DataError, match=rf"cannot be asked for \(.*Correct or unset .*{variable}"):
+        fetch("http://127.0.0.1:9/x", tmp_path / "x", check=lambda path: None, say=said.append)
+    assert said == []

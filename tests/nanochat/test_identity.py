@@ -64,7 +64,7 @@ def test_a_changed_source_is_said_and_made_anew_beside_the_old_one(
     found = find(path)
     assert found.manifest is None and found.stale == "1 file changed (book.txt)"
     new = prepare.prepare(f"text:{path}", 320)
-    assert new != old and "is not what was prepared: 1 file changed (book.txt)" in capsys.readouterr().out
+    assert new != old and "is prepared anew, since 1 file changed (book.txt)" in capsys.readouterr().out
     assert (old / "val.bin").read_bytes() == bytes_, "runs may use it"
     path.write_text(path.read_text().replace("other", "first"))
     assert find(path).folder == old, "as it was, it is what was prepared first"
@@ -84,11 +84,11 @@ def test_files_that_come_and_go_are_noticed(tmp_path: Path) -> None:
         corpus(folder / f"{name}.txt", name)
     prepare.prepare(f"text:{folder}", 320)
     corpus(folder / "d.txt", "d")
-    assert find(folder).stale == "1 file new (d.txt)"
+    assert find(folder).stale == "1 file added (d.txt)"
     (folder / "d.txt").unlink()
     assert find(folder).manifest is not None
     (folder / "a.txt").rename(folder / "z.txt")
-    assert find(folder).stale == "1 file new (z.txt); 1 file gone (a.txt)"
+    assert find(folder).stale == "1 file added (z.txt); 1 file removed (a.txt)"
     (folder / ".swp").write_text("an editor's")
     (folder / "z.txt").rename(folder / "a.txt")
     assert find(folder).manifest is not None, "hidden files do not count"

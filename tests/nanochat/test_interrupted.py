@@ -100,7 +100,7 @@ def test_a_download_that_is_interrupted_keeps_what_came(tmp_path: Path, hanging:
 def test_writing_tokens_is_interrupted_in_good_order(tmp_path: Path) -> None:
     """By way of the command line, which waits for what it has started."""
     text, root = tmp_path / "a.txt", tmp_path / "data"
-    text.write_text("".join(f"word {i} and {i * i}\n" for i in range(150_000)))
+    text.write_text("".join(f"word {i} and {i * i}\n" for i in range(80_000)))
     program = Terminal(
         "-m", "core.cli", "prepare", "--dataset", f"text:{text}", "--vocab", "320", AUTORESEARCH_DATA=str(root)
     )

@@ -17,6 +17,7 @@ from nanochat.probes import (
     Splicer,
     plan,
     probes_per_row,
+    rows_needed,
 )
 
 ROWS, LENGTH = 128, 64
@@ -215,3 +216,7 @@ def test_more_rounding_takes_more_probes_and_too_much_is_refused() -> None:
     noise = LIMIT * (2 * 1024) ** 0.5 / PAIRED_Z
     assert probes_per_row(1024, noise, LIMIT) == pytest.approx(2.0)
     assert probes_per_row(1024, noise * (MOST_PER_ROW / 2) ** 0.5 * 1.01, LIMIT) == float("inf")
+    least = rows_needed(noise, LIMIT)
+    assert probes_per_row(least, noise, LIMIT) <= MOST_PER_ROW and probes_per_row(least - 1, noise, LIMIT) == float(
+        "inf"
+    )

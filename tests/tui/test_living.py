@@ -211,6 +211,55 @@ async def test_tell_and_stop(living: Living) -> None:
         assert not living.told(commands.Stop)[0].now
 
 
+async def test_hints_are_listed_and_taken_back(living: Living) -> None:
+    living.record("hint", text="try [bold]WIDTH")
+    living.record("hint", text="avoid heads")
+    living.record("takenback", number=2)
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[0], notifications=True) as pilot:
+        await until(pilot, lambda: app.now.told)
+        await pilot.press("T")
+        await until(pilot, lambda: isinstance(app.screen, Menu))
+        assert "try [bold]WIDTH" in screen_text(app) and "avoid heads" not in screen_text(app)
+        await pilot.press("1")
+        await until(pilot, lambda: "yes, take it back" in screen_text(app))
+        await pilot.press("n")
+        await pilot.press("T", "1")
+        await until(pilot, lambda: "yes, take it back" in screen_text(app))
+        await pilot.press("y")
+        await until(pilot, lambda: living.told(commands.TakeBack))
+        assert [command.number for command in living.told(commands.TakeBack)] == [1]
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+async def test_a_proposed_limit_is_shown_with_its_sentence_and_adopted(
+    living: Living, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    program = tmp_path / "program.md"
+    program.write_text("# Aim\n\nLow val_bpb. At most 60M parameters.\n")
+    living.record(
+        "charter", sha="s", warnings=["unknown key max_parms (did you mean max_params?)"],
+        proposed=[["max_params: 60000000", "At most 60M parameters."]],
+    )  # fmt: skip
+    app = app_on(living.folder, program)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: app.now.proposed)
+        await pilot.press("1")
+        await until(pilot, lambda: "did you mean max_params?" in " ".join(screen_text(app).split()))
+        await pilot.press("P")
+        await until(pilot, lambda: isinstance(app.screen, Menu))
+        assert "1  max_params: 60000000" in screen_text(app) and "from “At most 60M parameters.”" in screen_text(app)
+        assert living.told(commands.Hold)[-1].on, "nobody loses a decision by reading"
+        await pilot.press("escape")
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+        assert program.read_text().startswith("# Aim")
+        await pilot.press("P", "1")
+        await until(pilot, lambda: program.read_text().startswith("---\nmax_params: 60000000\n---\n\n# Aim"))
+        await until(pilot, lambda: "Added to the front matter" in screen_text(app))
+        await pilot.press("P")
+        await until(pilot, lambda: "proposes no limit" in screen_text(app))
+
+
 async def test_rerun_overrule_and_copy_mean_the_selected_one(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMUX", raising=False)
     app = app_on(living.folder)

@@ -156,7 +156,7 @@ def test_wrong_certificates_matter_only_to_an_encrypted_connection(
 def test_a_key_that_no_request_can_carry_is_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_API_KEY", key)
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    assert asked("127.0.0.1:9") == "OLLAMA_API_KEY has spaces or characters that no key has. Correct or unset it."
+    assert asked("127.0.0.1:9") == "OLLAMA_API_KEY has spaces or characters that cannot be sent. Correct or unset it."
     with pytest.raises(AgentFailed, match="OPENAI_API_KEY has spaces or characters"):
         to_openai()
 

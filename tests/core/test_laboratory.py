@@ -1,0 +1,85 @@
+"""What one run makes of its record: real git, a real journal, no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core import edits, knobs
+from core import events as ev
+from core.agents.base import Context
+from core.frozen import LIST, Seal
+from core.journal import Journal
+from core.laboratory import Laboratory
+from core.model import Proposal, RunConfig
+from core.profiles import named
+from core.project import Project
+from core.proposer import Proposer
+from core.repository import Repository
+from core.state import State
+from tests.product import TRAIN
+
+CONFIG = RunConfig(
+    name="night", dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="tiny", budget_s=1, seq_len=32,
+    vocab_size=320, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01,
+)  # fmt: skip
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Laboratory:
+    (tmp_path / "nanochat").mkdir()
+    (tmp_path / "nanochat" / "train.py").write_text(TRAIN)
+    (tmp_path / "program.md").write_text("# Aim\n\nLowest val_bpb.\n")
+    folder = tmp_path / "logs" / "night"
+    folder.mkdir(parents=True)
+    (folder / LIST).write_text("{}")
+    project = Project(tmp_path, tmp_path / "logs")
+    repo = Repository.open(tmp_path, tmp_path / "private")
+    journal = Journal(folder)
+    journal.open()
+    found = Laboratory(project, folder, journal, State(), repo, named("tiny"), Seal(folder), lambda event, state: None)
+    found.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
+    found.watch_charter()
+    found.fit(TRAIN, {}, repo.base())
+    return found
+
+
+class Insistent:
+    """Proposes one and the same change each time, and notes what it was told was tried."""
+
+    name = "insistent"
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, int]] = []
+
+    async def propose(self, context: Context) -> Proposal:
+        self.told.append(context.tried)
+        return Proposal(hypothesis="Faster.", source=knobs.set_knobs(context.source, {"LR": 0.02}))
+
+    async def release(self) -> None:
+        pass
+
+
+async def judged(lab: Laboratory, agent: Insistent, verdict: str) -> str:
+    """Propose, train as far as the journal is concerned, and judge; what the proposal was refused for, if it was."""
+    await Proposer(agent).propose(lab)
+    number = max(lab.state.experiments)
+    experiment = lab.state.experiments[number]
+    if experiment.verdict is None:
+        lab.record(
+            ev.Launched(job=f"j{number}", role="candidate", commit=experiment.commit, seed=1, slot=0, number=number)
+        )
+        lab.judge(ev.Judged(number=number, verdict=verdict, finding=""))
+        return ""
+    return experiment.reason
+
+
+async def test_a_change_that_the_machine_disturbed_is_tried_again(lab: Laboratory) -> None:
+    agent, change = Insistent(), edits.fingerprint(knobs.set_knobs(lab.source(lab.state.best), {"LR": 0.02}))
+    assert await judged(lab, agent, "disturbed") == ""
+    assert await judged(lab, agent, "discard") == "", "nothing was known of it"
+    assert "was tried before on the same train.py, as experiment 2" in await judged(lab, agent, "discard")
+    assert agent.told == [{}, {}, *[{change: 2}] * 3], "the agent is told by the same rule that refuses it"
+    lab.journal.close()
