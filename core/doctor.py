@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,9 @@ from core.agents import reach
 from core.agents.base import AgentFailed
 from core.agents.connection import to_ollama
 from core.begin import machine
+from core.errors import explained
 from core.project import Project, torch_build
+from core.repository import Repository, RepositoryError
 from nanochat.contract import dataset
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30
@@ -60,17 +62,28 @@ def examine(project: Project) -> list[Check]:
         Check("device", "ok", f"{device}, profile {profile.name}" + (f", {len(gpus)} GPU(s)" if gpus else "")),
         *([special] if special else []),
         _memory(),
-        _disk("logs", project.logs),
-        _disk("data disk", dataset.root()),
-        _data(profile),
-        _tokenizer(dataset.find("python", profile.vocab_size)),
-        _git(project),
-        _sandbox(project),
-        _compiler(project, device),
+        _tried("logs", lambda: _disk("logs", project.logs)),
+        _tried("data disk", lambda: _disk("data disk", dataset.root())),
+        _tried("data", lambda: _data(profile)),
+        _tried("tokenizer", lambda: _tokenizer(dataset.find("python", profile.vocab_size))),
+        _tried("git", lambda: _git(project)),
+        _tried("sandbox", lambda: _sandbox(project)),
+        _tried("compiler", lambda: _compiler(project, device)),
         Check("agents", "ok", "search is always there, script:FILE replays a list"),
-        _ollama(),
-        *([_openai()] if os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY") else []),
+        _tried("ollama", _ollama),
+        *([_tried("openai", _openai)] if os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY") else []),
     ]
+
+
+def _tried(name: str, check: Callable[[], Check]) -> Check:
+    """What a check finds; where it cannot be made for reasons of the machine, that is what it finds. The others follow."""
+    try:
+        return check()
+    except Exception as error:
+        words = explained(error)
+        if words is None:
+            raise
+        return Check(name, "problem", f"the check failed: {words.removesuffix('.')}", "Put that right and ask again")
 
 
 def _python() -> Check:
@@ -143,7 +156,10 @@ def _memory() -> Check:
 
 
 def _disk(name: str, path: Path) -> Check:
-    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    there = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+    if not there.is_dir():
+        what = "is a link that leads nowhere" if there.is_symlink() else "is no folder"
+        return Check(name, "problem", f"{there} {what}", "Put it out of the way, or name another folder")
     free = shutil.disk_usage(there).free
     if not os.access(there, os.W_OK):
         return Check(name, "problem", f"{path} cannot be written", "Change its rights, or name another folder")
@@ -170,12 +186,23 @@ def _tokenizer(found: dataset.Found) -> Check:
 
 
 def _git(project: Project) -> Check:
+    """As a run would find it."""
     if shutil.which("git") is None:
         return Check("git", "problem", "not installed", "Install git")
-    version = subprocess.run(["git", "--version"], capture_output=True, text=True).stdout.split()[-1]
-    inside = (project.root / ".git").exists()
-    where = "this tree is a repository" if inside else "this tree is none, so a private one in logs/ will serve"
-    return Check("git", "ok" if inside else "note", f"{version}; {where}")
+    done = subprocess.run(["git", "--version"], capture_output=True, text=True, errors="replace")
+    if done.returncode or not done.stdout.split():
+        words = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Check("git", "problem", f"`git --version` fails: {words}", "Install git anew")
+    version = done.stdout.split()[-1]
+    try:
+        repo = Repository.find(project.root, project.logs / "repository")
+        if repo is not None:
+            repo.base()
+    except RepositoryError as error:
+        return Check("git", "problem", f"{version}; {error}".removesuffix("."), "Runs need it")
+    if (project.root / ".git").exists():
+        return Check("git", "ok", f"{version}; this tree is a repository")
+    return Check("git", "note", f"{version}; this tree is none, so a private one in logs/ will serve")
 
 
 def _sandbox(project: Project) -> Check:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -532,11 +533,12 @@ class Repository:
             raise RepositoryError(
                 f"{why}, and {patch} cannot be written ({error.strerror}). Nothing was changed."
             ) from error
-        how = f"`git apply {patch}` applies it."
+        quoted = shlex.quote(str(patch))
+        how = f"`git apply {quoted}` applies it."
         if clash and self._repo.bare:
             how = f"It changes lines that you changed too: take what you want from {patch} by hand."
         elif clash:
-            how = f"It changes lines that you changed too: commit your {TRAIN} if it is not, then `git apply --3way {patch}` merges and marks them."
+            how = f"It changes lines that you changed too: commit your {TRAIN} if it is not, then `git apply --3way {quoted}` merges and marks them."
         return Applied(f"{why}, so nothing of yours was touched; a patch was written instead. {how}", patch=patch)
 
 

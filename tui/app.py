@@ -29,6 +29,7 @@ from tui import keys, view
 from tui.bridge import Bridge, News
 from tui.course import Courses
 from tui.detail import DetailScreen
+from tui.driver import PatientDriver
 from tui.footer import KeysLine
 from tui.help import HelpScreen
 from tui.human import Human
@@ -74,7 +75,7 @@ class AutoResearch(Human, App[str]):
 
     def __init__(self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None) -> None:
         """`starting` is called when the app is about to take the terminal."""
-        super().__init__()
+        super().__init__(driver_class=PatientDriver)
         self._starting = starting
         self.bridge = Bridge(folder, program, self._news)
         self.now = keys.Now()

@@ -54,7 +54,11 @@ class Terminal:
     def _ended(self, number: int, frame: FrameType | None) -> None:
         """At once, and without Textual: its writer may hang on a terminal that is gone. The app holds nothing that needs saving."""
         name = signal.Signals(number).name
-        words = b"" if number == signal.SIGHUP else f"The app was closed by {name}; the loop goes on.\r\n".encode()
+        words = (
+            b""
+            if number == signal.SIGHUP
+            else f"The app was closed by {name}. A loop that is at work goes on.\n".encode()
+        )
         self._give_back(words, 128 + number)
 
     def _thread_failed(self, arguments: threading.ExceptHookArgs) -> None:

@@ -103,3 +103,29 @@ def test_on_a_gpu_a_kernel_is_compiled(tmp_path: Path) -> None:
     assert lines["compiler"].startswith("ok") and "compiled and ran on Fake GPU 0" in lines["compiler"], lines[
         "compiler"
     ]
+
+
+def test_broken_surroundings_are_findings_each_in_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "tree"
+    (root / ".git").mkdir(parents=True)
+    (root / "file").write_text("")
+    (root / "link").symlink_to("nowhere")
+    for name, words in (
+        ("file", "no folder"),
+        ("file/logs", "no folder"),
+        ("link", "leads nowhere"),
+        ("link/x", "leads nowhere"),
+    ):
+        found = doctor._disk("logs", root / name)
+        assert found.status == "problem" and words in found.words and found.todo
+    project = Project(root, root / "logs")
+    assert doctor._git(project).status == "problem" and ".git is no repository" in doctor._git(project).words
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    git.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(git.parent))
+    assert doctor._git(project).words == "`git --version` fails: broken"
+    failing = doctor._tried("x", lambda: doctor.Check("x", "ok", (root / "file/x").read_text()))
+    assert failing.status == "problem" and "Not a directory" in failing.words and failing.todo
+    assert not (root / "logs").exists()

@@ -250,6 +250,8 @@ def original(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Place
 def fresh(place: Place, folder: Path) -> Place:
     data = folder.parent / "data"
     for old in (folder, data):
+        if old.is_file():
+            old.unlink()
         shutil.rmtree(old, ignore_errors=True)
     shutil.copytree(place.root, folder / "tree", symlinks=True)
     shutil.copytree(place.data, data)

@@ -56,10 +56,15 @@ class Window:
             assert time.monotonic() < deadline, self.written[-2000:]
             time.sleep(0.02)
 
-    def ended(self) -> int:
-        """Wait for its end; its exit code."""
-        _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status)
+    def ended(self, key: bytes = b"") -> int:
+        """Wait for its end, with a key pressed again and again; its exit code."""
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG if key else 0)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                os.write(self.master, key)
+            time.sleep(0.05)
 
     def check(self) -> str:
         """Every mode is as before, and so are the settings of the terminal. What stands on it then, without colours."""
@@ -94,7 +99,7 @@ def test_a_signal(recorded: Path, windows: list[Window], number: signal.Signals)
     os.kill(window.pid, number)
     assert window.ended() == 128 + number
     said = window.check()
-    assert ("closed by" in said) is (number != signal.SIGHUP) and "Traceback" not in said
+    assert ("was closed by" in said) is (number != signal.SIGHUP) and "Traceback" not in said
 
 
 def test_a_bug_leaves_a_sentence_and_a_file_that_has_it(recorded: Path, windows: list[Window]) -> None:
@@ -108,6 +113,16 @@ def test_a_bug_leaves_a_sentence_and_a_file_that_has_it(recorded: Path, windows:
     assert "ZeroDivisionError" in said and "Traceback" not in said, said
     (report,) = recorded.glob("crash-*.txt")
     assert report.name in said.replace("\r\n", "") and "in broken" in report.read_text()
+
+
+def test_bytes_that_are_no_text_do_not_end_it(recorded: Path, windows: list[Window]) -> None:
+    window = Window(recorded)
+    windows.append(window)
+    window.sees(STARTED)
+    window.sees(b"nov23")
+    os.write(window.master, b"\xe9\xff\x80")
+    assert window.ended(b"q") == 0
+    assert "Closed. Run nov23" in window.check()
 
 
 @pytest.mark.parametrize("ignored", [(), (signal.SIGHUP,)])
