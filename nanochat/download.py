@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 from rich.progress import Progress
 
+from nanochat.contract.shell import make
 from nanochat.data import DataError
 
 TRIES = 5
@@ -53,7 +54,7 @@ def fetch(
         time.sleep(wait_s * 2**tries)
     raise DataError(
         f"{url} could not be downloaded: {failure}. What came so far is kept; run the same command again to go on, "
-        f'or `make prepare ARGS="--dataset python"`, which needs no network.'
+        f"or {make('prepare', '--dataset', 'python')}, which needs no network."
     )
 
 
