@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import os
 import sysconfig
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from nanochat.contract import sources
 from nanochat.contract.dataset import SCORED_SHARE, DataError, Options
 from nanochat.contract.sources import TEXT, Entry, File, printable
-from nanochat.download import fetch
+from nanochat.download import fetch, hub
 
 if TYPE_CHECKING:
     import pyarrow
@@ -27,7 +26,6 @@ MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),  # before UTF-16, whose marks begin alike
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
 )  # fmt: skip
-HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
@@ -275,7 +273,7 @@ def _hub(shards: Shards, count: int, cache: Path, say: Callable[[str], None]) ->
     import pyarrow
     import pyarrow.parquet as parquet
 
-    base = f"{os.environ.get('HF_ENDPOINT', HUB).rstrip('/')}/datasets/{shards.repository}/resolve/main/"
+    base = f"{hub()}/datasets/{shards.repository}/resolve/main/"
     names = [shards.names(index) for index in range(count)] + ([shards.val] if shards.val else [])
     for name in names:
         path = fetch(base + name, cache / Path(name).name, check=_is_parquet, say=say)

@@ -73,7 +73,7 @@ def test_core_imports_nothing_of_nanochat_but_the_contract() -> None:
 
 
 def test_the_contract_needs_only_small_packages() -> None:
-    allowed = {"__future__", "nanochat", "msgspec", "platformdirs", *sys.stdlib_module_names}
+    allowed = {"__future__", "nanochat", "msgspec", "platformdirs", "certifi", "idna", *sys.stdlib_module_names}
     for path in (ROOT / "nanochat" / "contract").rglob("*.py"):
         found = imports(path)
         assert {name.split(".")[0] for name in found} <= allowed, path

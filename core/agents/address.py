@@ -1,172 +1,21 @@
-"""The address of a model server, read from what people write into an environment variable. Pure."""
+"""The addresses of model servers, as the variables of Ollama and OpenAI give them. Pure."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
-from dataclasses import dataclass, field
-from urllib.parse import unquote
-
-import httpx
-
-from core.agents.base import AgentFailed
-from core.plain import clean
+from nanochat.contract.address import Address, base_url, parse
 
 OLLAMA_PORT = 11434
-SCHEME_PORTS = {"http": 80, "https": 443}
-SHOWN = 120  # characters of a value in a message
-_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")  # longer labels cannot be resolved
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # to listen on; what reaches it
-
-
-class AddressError(AgentFailed):
-    """A variable names no address that can be used. The message shows no password."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a server is. `host` is ASCII, an IPv6 address without brackets; `path` is empty or begins with a slash."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str = ""
-    user: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
-
-    @property
-    def url(self) -> str:
-        """The address as a URL with its port, without user and password."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
-
-    @property
-    def loopback(self) -> bool:
-        """Whether the host is a loopback address or a name of one."""
-        name = self.host.lower().rstrip(".")
-        ip = as_ip(name)
-        return ip.is_loopback if ip else name == "localhost" or name.endswith(".localhost")
 
 
 def ollama(text: str) -> Address:
-    """Return the address that OLLAMA_HOST means, by Ollama's own rules. Raises AddressError.
+    """Return the address that OLLAMA_HOST means, by Ollama's own rules. Raises SettingError.
 
-    An address to listen on (0.0.0.0, [::]) becomes one to reach. The port is 11434, with a scheme that scheme's own. Ollama
-    replaces a port that is none by its default; here it is an error, because the server is then not where the user thinks.
+    The port is 11434, with a scheme that scheme's own. Ollama replaces a port that it cannot read by its default; here that is
+    an error, because the server is then not where the user thinks.
     """
-    return _parse("OLLAMA_HOST", text, without_scheme=OLLAMA_PORT)
+    return parse("OLLAMA_HOST", text, without_scheme=OLLAMA_PORT)
 
 
 def openai(text: str) -> Address:
-    """Return the address that OPENAI_BASE_URL means; without a scheme only this machine's. Raises AddressError."""
-    found = _parse("OPENAI_BASE_URL", text, without_scheme=SCHEME_PORTS["http"])
-    if "://" not in text and not found.loopback:  # a key must not go out unencrypted because a scheme was forgotten
-        raise _error("OPENAI_BASE_URL", text, "it needs http:// or https:// in front")
-    return found
-
-
-def proxy(variable: str, text: str) -> Address:
-    """Return the address of a proxy, whose scheme is http, https, socks5 or socks5h. Raises AddressError."""
-    return _parse(variable, text, without_scheme=80, ports={**SCHEME_PORTS, "socks5": 1080, "socks5h": 1080})
-
-
-def bare(text: str) -> str:
-    """Return a variable's value without the spaces and quotes around it, which settings files leave there."""
-    return text.strip().strip("\"'").strip()
-
-
-def shown(text: str) -> str:
-    """Return a value as a message may show it: one line, without whatever could be a password."""
-    scheme, rest = re.fullmatch(r"([A-Za-z0-9+.-]*://)?(.*)", bare(text), re.DOTALL).groups("")  # type: ignore[union-attr]
-    _, user, rest = rest.rpartition("@")
-    rest, query, _ = rest.partition("?")
-    return clean(f"{scheme}{'***@' if user else ''}{rest}{'?***' if query else ''}", SHOWN)
-
-
-def as_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return a host that is an IP address as one, None for a name. IPv4 also in its old short forms, such as 127.1."""
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        if not re.fullmatch(r"[0-9a-fA-FxX.]+", host):
-            return None
-        try:
-            return ipaddress.IPv4Address(socket.inet_aton(host))
-        except (OSError, ValueError):
-            return None
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return mapped or found
-
-
-def _error(variable: str, text: str, why: str) -> AddressError:
-    return AddressError(
-        f"{variable} is {shown(text)!r}, which is not the address of a server: {why}. Correct or unset it."
-    )
-
-
-def _parse(variable: str, text: str, without_scheme: int, ports: dict[str, int] = SCHEME_PORTS) -> Address:
-    value = bare(text)
-    before, mark, rest = value.partition("://")
-    scheme = before.lower() if mark else "http"
-    rest = rest if mark else value
-    if scheme not in ports:
-        raise _error(variable, text, f"it must begin with {' or '.join(f'{name}://' for name in ports)}")
-    if "?" in rest or "#" in rest or "://" in rest:
-        raise _error(variable, text, "it has more parts than scheme, host, port and path")
-    place, _, path = rest.partition("/")
-    credentials, _, place = place.rpartition("@")
-    user, _, password = credentials.partition(":")
-    host, port = _split(place)
-    if "[" in host + port or "]" in host + port:
-        raise _error(variable, text, "its brackets do not match")
-    if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) < 65536):
-        more = ", and an IPv6 address before it needs brackets" if ":" in port else ""
-        raise _error(variable, text, f"the port must be a number from 1 to 65535{more}")
-    path = f"/{path.strip('/')}" if path.strip("/") else ""
-    return Address(
-        scheme=scheme,
-        host=_host(variable, text, host),
-        port=int(port) if port else (ports[scheme] if mark else without_scheme),
-        path=_path(variable, text, path),
-        user=unquote(user),
-        password=unquote(password),
-    )
-
-
-def _split(place: str) -> tuple[str, str]:
-    """Return host and port; the host without brackets, the port empty where none is given."""
-    if match := re.fullmatch(r"\[([^\[\]]*)\](?::(.*))?", place, re.DOTALL):
-        return match[1], match[2] or ""
-    if as_ip(place.partition("%")[0]) and place.count(":") > 1:
-        return place, ""
-    host, _, port = place.partition(":")
-    return host, port
-
-
-def _host(variable: str, text: str, host: str) -> str:
-    """Return a host in ASCII, and one that can be reached."""
-    address, percent, zone = host.partition("%")
-    ip = as_ip(address)
-    if ip is not None and percent:
-        zone = zone.removeprefix("25")  # the percent sign, where it was quoted as in a URL
-        if ip.version == 4 or not re.fullmatch(r"[\w.-]{1,32}", zone, re.ASCII):
-            raise _error(variable, text, "its host is no name and no IP address")
-        return f"{ip}%{zone}"
-    if ip is not None:
-        return _ANY_ADDRESS.get(str(ip), str(ip))
-    if not host:
-        return "127.0.0.1"
-    try:
-        name = httpx.URL(f"http://{host}").raw_host.decode("ascii")
-    except (httpx.InvalidURL, ValueError):
-        name = ""
-    if not _NAME.fullmatch(name) or len(name) > 253:
-        raise _error(variable, text, "its host is no name and no IP address")
-    return name
-
-
-def _path(variable: str, text: str, path: str) -> str:
-    if not path.isprintable() or " " in path:
-        raise _error(variable, text, "its path has spaces or invisible characters")
-    return path
+    """Return the address that OPENAI_BASE_URL means; without a scheme only this machine's. Raises SettingError."""
+    return base_url("OPENAI_BASE_URL", text)

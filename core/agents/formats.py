@@ -6,16 +6,18 @@ JSON), `blocks` (SEARCH/REPLACE text, for large models without a JSON mode).
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from core import edits, knobs
 from core.agents import thoughts
+from core.agents.thoughts import Found
 from core.charter import CharterError, binding
 from core.edits import EditError, NotRead
 from core.knobs import Knob, Value
@@ -23,10 +25,13 @@ from core.model import Data, Edit, Proposal
 from core.plain import clean
 
 Tier = Literal["knob", "edits", "blocks"]
-Answer = TypeVar("Answer", bound=Data)
+Content = TypeVar("Content")
 TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest
 FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
 MOST_OBJECTS = 200  # of JSON, from the end of an answer on, that are looked at
+MOST_TRIED = 8  # of answers, from the last one on, that are applied to train.py
+NO_BLOCK = "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
+NO_OBJECT = "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
 WORDS, SHORT_WORDS = 400, 160  # characters of a hypothesis
 
 
@@ -85,13 +90,94 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 def parse(tier: Tier, text: str, source: str) -> Proposal:
-    """An answer as a proposal on this source, applied once to see that it fits. Raises EditError, written for the model."""
-    if tier == "knob":
-        return _knob(_validated(KnobAnswer, text), source)
-    answer = _validated(EditsAnswer, text) if tier == "edits" else _blocks(text)
-    fixed = tuple(_lines_as_in(edit, source) for edit in answer.edits)
-    edits.apply(source, fixed)
-    return Proposal(hypothesis=clean(answer.hypothesis, WORDS) or "No reason was given.", edits=fixed)
+    """Return the answer in a text as a proposal on this source, applied once to see that it fits.
+
+    Where there are several, the last one that applies counts, but none before one that was meant to. Raises EditError, written for
+    the model.
+    """
+    if tier == "blocks":
+        text = text.replace("\r\n", "\n")
+        return _last(text, _groups(text), lambda answer: answer, source, NO_BLOCK)
+    kind: type[KnobAnswer] | type[EditsAnswer] = KnobAnswer if tier == "knob" else EditsAnswer
+    found = _json(text, set(kind.__struct_fields__).issubset)
+    return _last(text, found, lambda content: _converted(kind, content), source, NO_OBJECT)
+
+
+def _last(
+    text: str,
+    found: Sequence[Found[Content]],
+    read: Callable[[Content], KnobAnswer | EditsAnswer],
+    source: str,
+    missing: str,
+) -> Proposal:
+    """The last one of `found` that applies, where it is in the answer. Raises EditError, with `missing` where none is."""
+    reason: EditError | None = None
+    options = thoughts.answers(text, found)
+    if options and _is_cut_off(text, options[-1][1]):
+        raise NotRead("The answer was cut off. Answer in the form asked for, and keep it short.")
+    # Stable: from the last one on, and those after all others that the text itself calls an aside.
+    options = sorted(reversed(options), key=lambda one: _ASIDE.search(text, max(0, one[0] - 60), one[0]) is not None)
+    for _, _, content in options[:MOST_TRIED]:
+        try:
+            answer = read(content)
+        except NotRead as error:
+            reason = reason or error
+            continue
+        try:
+            return _applied(answer, source)
+        except EditError as error:
+            reason = reason or error
+            if _is_meant(answer, source):
+                break
+    raise reason or NotRead(missing)
+
+
+def _applied(answer: KnobAnswer | EditsAnswer, source: str) -> Proposal:
+    """Raises EditError."""
+    if isinstance(answer, KnobAnswer):
+        found = _knob(answer, source)
+        changed = found.source
+    else:
+        fixed = tuple(_lines_as_in(edit, source) for edit in answer.edits)
+        changed = edits.apply(source, fixed)
+        found = Proposal(hypothesis=clean(answer.hypothesis, WORDS) or "No reason was given.", edits=fixed)
+    if changed == source:
+        raise EditError("It does not change train.py. Propose another change.")
+    return found
+
+
+def _is_meant(answer: KnobAnswer | EditsAnswer, source: str) -> bool:
+    """Whether an answer that does not apply is about this train.py: a form with dots or words to be filled in is not."""
+    if isinstance(answer, KnobAnswer):
+        return any(knob.name == answer.knob for knob in knobs.read(source))
+    known = set(_names(source))
+    names = [name for edit in answer.edits for name in _names(edit.search)]
+    hits = sum(name in known for name in names)
+    return hits > 0 and 2 * hits >= len(names)
+
+
+def _names(code: str) -> list[str]:
+    """The names and numbers in code, without comments."""
+    return re.findall(r"\w+", re.sub(r"#.*", "", code))
+
+
+_BEGUN = re.compile(r"(?P<block><{5,9} ?SEARCH\b)|\{\s*\"(?:hypothesis|knob|edits|move)\"\s*:")
+
+
+def _is_cut_off(text: str, stop: int) -> bool:
+    """Whether another answer begins behind the last whole one, and the text ends in the middle of it."""
+    begun = next(iter(reversed(list(_BEGUN.finditer(text, stop)))), None)
+    if begun is None:
+        return False
+    if begun["block"]:
+        return not re.search(r">{5,9} ?REPLACE", text[begun.end() :])
+    try:
+        json.JSONDecoder().raw_decode(text, begun.start())
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+    except RecursionError:
+        pass
+    return False
 
 
 _WORDS = {"type": "array", "items": {"type": "string", "maxLength": 160}, "maxItems": 6}
@@ -110,7 +196,8 @@ UNDERSTANDING: dict[str, Any] = {
 }
 
 
-FIELD_NAMES = {"goals", "directions", "avoid", "limits", *_LIMITS["properties"]}
+RESTATED = ("goals", "directions", "avoid")
+FIELD_NAMES = {*RESTATED, "limits", *_LIMITS["properties"]}
 STAMMER = re.compile(r"([^\W\d_]\S{2,19})\1{3,}")  # one piece of a word four times on end
 
 
@@ -121,11 +208,17 @@ def understanding(text: str, charter: str = "") -> tuple[str, ...]:
     that misread a number must not make every experiment of a night invalid.
     """
     try:
-        found = _json(text, lambda found: bool(found.keys() & {"goals", "directions", "avoid"})) or {}
+        found = thoughts.answers(text, _json(text, lambda found: not found.keys().isdisjoint(RESTATED)))
     except NotRead:
         return ()
+    every = (_restated(content, charter) for _, _, content in reversed(found))
+    return next((lines for lines in every if lines), ())
+
+
+def _restated(found: dict[str, Any], charter: str) -> tuple[str, ...]:
+    """One JSON object as lines."""
     lines = []
-    for name in ("goals", "directions", "avoid"):
+    for name in RESTATED:
         words = [clean(word, 160) for word in _list(found.get(name)) if _says_something(word)]
         if words:
             lines.append(f"{name}: {'; '.join(list(dict.fromkeys(words))[:6])}")
@@ -166,46 +259,41 @@ def _list(given: object) -> list[str]:
 
 def said(text: str) -> str:
     """What a model said after its thoughts; '' where there are thoughts alone."""
-    try:
-        return text[thoughts.end(text, [*_spans(_objects(text)), *_spans(_block_edits(text))]) :].strip()
-    except NotRead:
-        return ""
+    blocks: list[Found[object]] = list(_block_edits(text))
+    ends = [stop for _, stop, _ in blocks]
+    for one in _json(text, bool):
+        after = bisect.bisect_right(ends, one[0])
+        if after == len(ends) or one[1] <= blocks[after][0]:  # it is not code in a block
+            blocks.append(one)
+    return thoughts.said(text, sorted(blocks, key=lambda one: one[0]))
 
 
-def _validated(kind: type[Answer], text: str) -> Answer:
-    names = set(kind.__struct_fields__)
-    found = _json(text, names.issubset)
-    if found is None:
-        raise NotRead(
-            "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
-        )
+def _converted(kind: type[KnobAnswer] | type[EditsAnswer], found: dict[str, Any]) -> KnobAnswer | EditsAnswer:
+    """Raises NotRead."""
     try:
-        return msgspec.convert({key: value for key, value in found.items() if key in names}, kind)
+        return msgspec.convert({key: found[key] for key in found if key in kind.__struct_fields__}, kind)
     except msgspec.ValidationError as error:
         raise NotRead(f"The JSON object is not of the form asked for: {error}.") from None
 
 
-Found = tuple[int, int, dict[str, Any]]  # where a JSON object begins and ends, and what it says
+def _json(text: str, fits: Callable[[dict[str, Any]], bool]) -> list[Found[dict[str, Any]]]:
+    """The JSON objects that fit, among prose or in a fence, also with a comma too many; where none does all, for the reason."""
+    mended = _TRAILING_COMMA.sub(lambda match: match[1] or " ", text)  # of the same length
+    found = list(_objects(text, fits))
+    if mended != text:
+        stops = [(start, stop) for start, stop, _ in found]
+        more = [
+            one for one in _objects(mended, fits) if all(one[1] <= start or stop <= one[0] for start, stop in stops)
+        ]
+        found = sorted([*found, *more], key=lambda one: one[0])
+    return found or list(_objects(text))
 
 
-def _json(text: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
-    """The last JSON object after the thoughts that fits, among prose or in a fence; else the last one, for the reason.
-
-    Raises NotRead where the thoughts did not end.
-    """
-    fitting = list(_objects(text, fits))
-    begin = thoughts.end(text, _spans(fitting))
-    rest = text[begin:]
-    last = [found for start, _, found in fitting if start >= begin]
-    last = last or [found for _, _, found in _objects(_TRAILING_COMMA.sub(r"\1", rest), fits)]
-    last = last or [found for _, _, found in _objects(rest)]
-    return last[-1] if last else None
+# Strings are passed over, also one that does not end: every match succeeds, so that each character is read once.
+_TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*+\"?)|,(?=\s*[}\]])")
 
 
-_TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*\")|,(?=\s*[}\]])")  # strings are passed over
-
-
-def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterator[Found]:
+def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterator[Found[dict[str, Any]]]:
     """The JSON objects of a text that fit, also those inside others that do not."""
     decoder, end = json.JSONDecoder(), 0
     starts = list(re.finditer(r"\{(?=\s*[\"}])", text))
@@ -219,10 +307,6 @@ def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterat
         if fits(found):
             end = stop
             yield match.start(), stop, found
-
-
-def _spans(found: Iterable[tuple[int, int, object]]) -> list[thoughts.Span]:
-    return [(start, stop) for start, stop, _ in found]
 
 
 def _knob(answer: KnobAnswer, source: str) -> Proposal:
@@ -268,13 +352,30 @@ def _log2(factor: float) -> float:
 
 
 _MARK = re.compile(
-    r"(?P<search><{5,9} ?SEARCH[^\n]*\n)|(?P<middle>^[ \t]*={5,9}(?!=)[^\n]*\n)|(?P<end>\n?>{5,9} ?REPLACE)",
+    r"(?P<search><{5,9} ?SEARCH[^\n]{0,200}\n)|(?P<middle>^[ \t]*={5,9}(?!=)[^\n]*\n)|(?P<end>\n?>{5,9} ?REPLACE)",
     re.MULTILINE,
+)
+_FENCE = re.compile(r"(?:```+|~~~+)[ \t]*([^\s`<]*)")
+_CODE = re.compile(r"(?:py\w*|diff|patch|te?xt|plain\w*|code|search\S*|edit\S*|\S*\.py)?", re.IGNORECASE)
+_TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]{0,40}?)[\d_]*(?: [^<>\n]{0,80})?>")
+_FRAMES = {"answer", "output", "response", "final", "solution"}
+_TAIL = r"(?:[^.!?]|\.(?=\d)){0,100}[.:]?\W*"
+_KIND = r"(?:edit|change|block|hunk|part|step|diff|patch|replacement|modification)"
+_HEADER = re.compile(  # "Edit 2:", "2. Lower DECAY to 0.5", "nanochat/train.py"
+    rf"\W*{_KIND}\W{{0,3}}\d+(?: of \d+)?(?:\W*|\W*[:.)(—–-]{_TAIL})"
+    rf"|\W*\d{{1,2}}[.):](?!\d){_TAIL}"
+    rf"|\W*(?:first|second|third|fourth|fifth|next|another) {_KIND}\W*|\W*(?:and|also|then|plus)\W*"
+    r"|\W*(?:(?:in|and|file)\W+)?[\w./-]*\w\.py\W*",
+    re.IGNORECASE,
+)
+_ASIDE = re.compile(
+    r"(?<![/\w])(?:considered|rejected|discarded|drafts?|alternatives?|instead of|rather than|e\.g\.|for example)\W*\Z",
+    re.IGNORECASE,
 )
 
 
-def _block_edits(text: str) -> Iterator[tuple[int, int, Edit]]:
-    """The whole SEARCH/REPLACE blocks of a text, with where they begin and end; one that another interrupts is none."""
+def _block_edits(text: str) -> Iterator[Found[Edit]]:
+    """The whole SEARCH/REPLACE blocks of a text; one that another interrupts is none."""
     begin = middle = None
     for mark in _MARK.finditer(text):
         if mark["search"]:
@@ -287,19 +388,48 @@ def _block_edits(text: str) -> Iterator[tuple[int, int, Edit]]:
             begin = middle = None
 
 
-def _blocks(text: str) -> EditsAnswer:
-    """The SEARCH/REPLACE blocks after the thoughts; what stands before the first is the hypothesis."""
-    text = text.replace("\r\n", "\n")
-    every = list(_block_edits(text))
-    begin = thoughts.end(text, _spans(every))
-    found = [(start, edit) for start, _, edit in every if start >= begin]
-    if not found:
-        raise NotRead(
-            "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
-        )
-    before = thoughts.unframed(text[begin : found[0][0]])
-    before = re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", before)
-    return EditsAnswer(hypothesis=before, edits=tuple(edit for _, edit in found))
+def _groups(text: str) -> list[Found[EditsAnswer]]:
+    """The SEARCH/REPLACE blocks that belong together, with what stands before them as the hypothesis."""
+    blocks = list(_block_edits(text))
+    begins = [part.begin for part in thoughts.parts(text, [(start, stop) for start, stop, _ in blocks])]
+    groups: list[Found[EditsAnswer]] = []
+    before, fence, end = "", "", 0
+    for (start, stop, edit), kind in zip(blocks, _fences(text, blocks), strict=True):
+        if groups and kind == fence and _continues(text[end:start]):
+            first, _, answer = groups.pop()
+            groups.append((first, stop, msgspec.structs.replace(answer, edits=(*answer.edits, edit))))
+        else:
+            before = text[max(end, begins[bisect.bisect_right(begins, start) - 1]) : start]
+            groups.append((start, stop, EditsAnswer(hypothesis=_hypothesis(before), edits=(edit,))))
+        fence, end = kind, stop
+    return groups
+
+
+def _hypothesis(before: str) -> str:
+    words = _TAG.sub(" ", thoughts.unframed(before))
+    return re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", words).strip()
+
+
+def _continues(between: str) -> bool:
+    """Whether blocks with this between them are one answer. Prose or the end of a tag says that the first ones were a draft."""
+    tags = [(slash, name.lower()) for slash, name in _TAG.findall(between)]
+    closed = sorted(name for slash, name in tags if slash)
+    opened = sorted(name for slash, name in tags if not slash)
+    if closed != opened and (opened or not _FRAMES.issuperset(closed)):
+        return False
+    lines = _TAG.sub("", re.sub(r"(?:```+|~~~+)[\w+:-]*", "", between)).split("\n")
+    return all(not re.search(r"\w", line) or (len(line) < 200 and _HEADER.fullmatch(line)) for line in lines)
+
+
+def _fences(text: str, blocks: Sequence[Found[Edit]]) -> list[str]:
+    """What the fence around each block is called; '' without one, and for the names of code."""
+    kinds, fence, begin = [], "", 0
+    for start, stop, _ in blocks:
+        for match in _FENCE.finditer(text, begin, start):
+            fence = "" if fence else match[1].lower() or "code"
+        kinds.append("" if _CODE.fullmatch(fence) else fence)
+        begin = stop
+    return kinds
 
 
 def _lines_as_in(edit: Edit, source: str) -> Edit:

@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 
 from core.agents.base import AgentFailed
-from core.agents.connection import CONNECT_S, Route, ollama, ollama_client
+from core.agents.connection import CONNECT_S, ollama, ollama_client
 from core.model import Data
 from core.plain import clean
+from nanochat.contract.route import Route
 
 LIST_S = 20.0
 STEP, LEAST, MOST = 4096, 8192, 65_536  # of the context, in tokens

@@ -15,13 +15,14 @@ from core import stats
 from core.agents import thinking
 from core.agents.base import AgentFailed, Ear
 from core.agents.chat import LONGEST, Answer, LevelRefused, Patience, Truncated
-from core.agents.connection import Route, ollama, ollama_client, to_ollama
+from core.agents.connection import ollama, ollama_client, to_ollama
 from core.agents.counting import Counting
 from core.agents.formats import Tier
 from core.agents.models import MOST, Installed, billions, described, failure, full, sized
 from core.agents.prompt import ANSWER_TOKENS, Message, estimate
 from core.agents.thinking import Thinking
 from core.agents.tiers import first
+from nanochat.contract.route import Route
 
 FREED_BYTES = 200_000_000  # a drop of this size in memory use means that the weights are gone; half of them where they are smaller
 KEEP = "15m"

@@ -9,11 +9,12 @@ from typing import Any
 
 from core.agents.base import AgentFailed, Ear
 from core.agents.chat import LONGEST, Answer, LevelRefused, Patience
-from core.agents.connection import Route, key, to_openai
+from core.agents.connection import key, options, to_openai
 from core.agents.formats import Tier
 from core.agents.prompt import Message
 from core.agents.thinking import ENDPOINT, Setting, Thinking
 from core.plain import clean
+from nanochat.contract.route import Route
 
 CONTEXT = 32_768  # tokens, where none are given; the protocol does not tell
 ASKED_AGAIN = 2  # times by the package, when a server stumbles
@@ -94,9 +95,10 @@ class OpenAI:
 
     def _client(self) -> Any:
         """A client for one answer: nothing is left open. Raises AgentFailed."""
-        transport = self._package.DefaultAsyncHttpxClient(timeout=self._patience.idle_s, **self._way.options())
+        transport = self._package.DefaultAsyncHttpxClient(timeout=self._patience.idle_s, **options(self._way))
         return self._package.AsyncOpenAI(
-            base_url=self._way.server.url, api_key=key("OPENAI_API_KEY") or "none", http_client=transport,
+            base_url=self._way.server.url, api_key=key("OPENAI_API_KEY") or "none", organization=key("OPENAI_ORG_ID") or None,
+            project=key("OPENAI_PROJECT_ID") or None, http_client=transport,
             timeout=self._patience.idle_s, max_retries=ASKED_AGAIN,
         )  # fmt: skip
 

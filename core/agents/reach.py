@@ -11,7 +11,7 @@ from core import stats
 from core.agents import registry
 from core.agents.base import AgentFailed
 from core.agents.chat import needs
-from core.agents.connection import to_ollama, to_openai
+from core.agents.connection import options, to_ollama, to_openai
 from core.agents.models import Installed, NoServer, full, installed, pick, sized
 from core.agents.presets import PRESETS
 from core.project import Project
@@ -113,7 +113,7 @@ def endpoint() -> str:
     """What openai:MODEL would ask, or why it cannot; nothing is sent."""
     try:
         way = to_openai()
-        way.options()
+        options(way)
     except AgentFailed as error:
         return str(error)
     return f"endpoint {way.words}"

@@ -65,16 +65,16 @@ def check_settings(spec: str) -> None:
 
     For agents that somebody has just named. A run that goes on is not refused for it: `search` stands in and says why.
     """
-    from core.agents.connection import to_ollama, to_openai
+    from core.agents.connection import options, to_ollama, to_openai
     from core.agents.openai import package
 
     for part in parts(spec):
         try:
             if part.startswith("ollama:"):
-                to_ollama().options()
+                options(to_ollama())
             if part.startswith("openai:"):
                 package()
-                to_openai().options()
+                options(to_openai())
         except AgentFailed as error:
             raise UsageError(f"{error} Nothing was started.") from error
 
@@ -119,8 +119,9 @@ def _one(spec: str, setting: Setting) -> Maker:
 
 def _ollama(model: str, setting: Setting) -> Agent:
     from core.agents.chat import LanguageModel
-    from core.agents.connection import here, to_ollama
+    from core.agents.connection import to_ollama
     from core.agents.ollama import Ollama
+    from nanochat.contract.route import here
 
     tenancy = setting.tenancy
     if tenancy == "auto":

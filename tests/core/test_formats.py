@@ -121,21 +121,128 @@ def test_an_answer_is_the_same_after_any_thoughts(answer: tuple[Tier, str], form
 
 @pytest.mark.parametrize("form", THOUGHTS)
 @pytest.mark.parametrize("tier", TIERS)
-def test_thoughts_alone_are_no_answer(tier: Tier, form: str) -> None:
+def test_a_draft_in_thoughts_is_no_answer_unless_it_is_the_last_word(tier: Tier, form: str) -> None:
     opening = form.partition("{}")[0]
     for text in ANSWERS[tier]:
-        assert parse(tier, form.replace("{}", text)) is None, "ended, and nothing follows"
+        rejected = f"{text}\nNo, that diverges.\n"
+        assert parse(tier, form.replace("{}", rejected)) is None, "ended, and nothing follows"
+        assert formats.said(form.replace("{}", rejected)) == ""
         if opening.strip():
-            assert parse(tier, opening + text) is None and formats.said(opening + text) == "", "not ended"
+            assert parse(tier, opening + rejected) is None and formats.said(opening + rejected) == "", "not ended"
+            whole, alone = parse(tier, opening + text), parse(tier, text)
+            assert whole and alone and realise(TRAIN, whole) == realise(TRAIN, alone), "the answer is not marked as one"
+            assert formats.said(opening + text)
+
+
+LOWER = "<<<<<<< SEARCH\nDECAY = 0.0 \n=======\nDECAY = 0.9 \n>>>>>>> REPLACE\n"
+RAISE = "<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02\n>>>>>>> REPLACE\n"
+UNKNOWN = (  # ways to mark thoughts that nobody has told us of
+    "Thinking...\n{}\n...done thinking.\n\n", "<plan>{}</plan>\n", "**Thinking:**\n{}\n**Answer:**\n", "<draft>\n{}</draft>\n",
+    "<|im_start|>think\n{}<|im_end|>\n<|im_start|>answer\n", "<think>{}<|im_end|>\n<|im_start|>assistant\n", "```thinking\n{}```\n",
+    "```thoughts\n{}```\n```python\n", "First idea:\n{}That was rejected last night. Instead:\n", "‹think›{}‹/think›\n", "《思考》{}《/思考》\n",
+    "<start_of_thought>{}<end_of_thought>", "<｜begin▁of▁thinking｜>{}<｜end▁of▁thinking｜>\n", "＜think＞{}＜/think＞\n", "<think>{}<\\/think>",
+    "<brainstorm>{}</brainstorm>\n<answer>\n", "{}Edit 1 was rejected in experiment 12. Instead:\n", "{}Final answer:\n", "思考：{}\n回答：\n",
+    "{}\nHmm, no.\n", "<details><summary>Thinking</summary>{}</details>\n", "&lt;think&gt;{}&lt;/think&gt;\n", "{}<answer>\n", "[PLAN]{}[/PLAN]\n",
+    "<r1>{}</r1>\n", "<plan>{}</plan>\n<edit>", "<|start_header_id|>reasoning<|end_header_id|>\n{}<|eot_id|>\n", "<endthink>\n{}</ THINK>\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", UNKNOWN)
+def test_draft_and_answer_are_never_both_applied(form: str) -> None:
+    found = parse("blocks", form.replace("{}", LOWER) + RAISE)
+    assert found is not None and realise(TRAIN, found) == TRAIN.replace("LR = 0.01  # learning rate", "LR = 0.02")
+    assert "DECAY" not in found.hypothesis
+    for tier in ("edits", "knob"):
+        answer = ANSWERS[tier][0]
+        draft = answer.replace("0.02", "9").replace('"2"', '"4"')
+        assert parse(tier, form.replace("{}", f"Perhaps\n{draft}\nNo.") + answer) == parse(tier, answer)
 
 
 @pytest.mark.parametrize(
-    "piece", ["{", '{"a":', '[{"a":[{},', "=======\n", "<<<<<<< SEARCH\n", "<", "< ", "</think>", "{},"]
+    "between",
+    [
+        "", "\n\n", "```\n```\n", "```\n\n```python\n", "Edit 2:\n", "### Edit 2: lower DECAY to 0.9\n", "2. Lower DECAY.\n", "**Change #2**\n",
+        "nanochat/train.py\n", "```\n`train.py`:\n```\n", "---\n", "</edit>\n<edit>\n", "</edit1><edit2>\n", '</file><file path="train.py">\n',
+        "\nStep 2 of 2 (the schedule):\n", "And:\n", "Second edit:\n", "~~~\n~~~py\n", "```\n</answer>\n", "In nanochat/train.py:\n",
+    ],
+)  # fmt: skip
+def test_blocks_that_belong_together_are_one_answer(between: str) -> None:
+    found = parse("blocks", f"Why.\n{RAISE}{between}{LOWER}```\nThat is all.")
+    assert found is not None and found.hypothesis == "Why." and len(found.edits) == 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Here is the answer {}. I closed </think> before.", "I closed </think> before. {} Good luck.", "The <think> tag is not used. {} Good luck.",
+        "{}\nThe <think> tag is not used", "Using <reason> {}", "I fix it for a <reason>: {} Good luck.", "Note: `</think>` is left out.\n{}",
+        "{}\nNote: I kept the `</think>` tag out, and \"<think>\" too.", "{}\nThat's </reasoning>", "<think>hm</think>{}<think>check",
+        "<think>hm</think>{}<think>check</think>", "{}</think>", "{}\n\n</think>\n\n", "<think>{}", "<think>\n{}\n</think>", "{}<|end|>",
+        "The analysis: <analysis> tags... {}", "<think>I must not write </think> early.</think>{}", "{} (with no <end_of_thought>.)",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_mark_in_prose_does_not_refuse_a_whole_answer(tier: Tier, form: str) -> None:
+    answer = ANSWERS[tier][0].removeprefix("Why.\n")
+    found, alone = parse(tier, form.replace("{}", answer)), parse(tier, answer)
+    assert found and alone and realise(TRAIN, found) == realise(TRAIN, alone)
+    assert answer.strip() in formats.said(form.replace("{}", answer))
+
+
+TEMPLATES: dict[Tier, list[str]] = {
+    "knob": ['{"hypothesis": "...", "knob": "NAME", "move": "..."}', '{"hypothesis": "why", "knob": "the constant", "move": 2}'],
+    "edits": [
+        '{"hypothesis": "...", "edits": [{"search": "...", "replace": "..."}]}', '{"hypothesis": "...", "edits": [...]}',
+        '{"hypothesis": "q", "edits": []}', '{"hypothesis": "why", "edits": [{"search": "old lines", "replace": "new lines"}]}',
+        '{"hypothesis": "why", "edits": "..."}',
+    ],
+    "blocks": ["<<<<<<< SEARCH\n...\n=======\n...\n>>>>>>> REPLACE\n", "<<<<<<< SEARCH\nold lines\n=======\nnew lines\n>>>>>>> REPLACE\n"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tier", "template"), [(tier, text) for tier in TIERS for text in TEMPLATES[tier]])
+def test_a_template_behind_the_answer_is_passed_over(tier: Tier, template: str) -> None:
+    answer = ANSWERS[tier][0]
+    for source in (TRAIN, TRAIN.replace("import torch\n", "import torch\nhints = ...\n", 1)):
+        found = parse(tier, f"{answer}\n(The form was this one: \n{template}\n)", source)
+        assert found == parse(tier, answer, source) and found is not None
+
+
+@pytest.mark.parametrize(
+    "intro", ["I also considered", "Rejected draft:\n", "I chose this rather than", "An alternative:"]
 )
-def test_an_endless_answer_is_read_at_once(piece: str) -> None:
-    text = "<<<<<<< SEARCH\n" + piece * (100_000 // len(piece))
+@pytest.mark.parametrize("tier", TIERS)
+def test_what_was_only_considered_is_not_the_answer(tier: Tier, intro: str) -> None:
+    answer, other = ANSWERS[tier][0], ANSWERS[tier][0].replace("0.02", "9").replace('"2"', '"4"')
+    assert parse(tier, f"{answer}\n{intro} {other.removeprefix('Why.')}") == parse(tier, answer)
+
+
+@pytest.mark.parametrize("form", [*THOUGHTS, *UNKNOWN])
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_draft_never_wins_over_the_answer_behind_it(tier: Tier, form: str) -> None:
+    """Also where that is cut off, or does not apply."""
+    answer = ANSWERS[tier][0]
+    draft = answer.replace("0.02", "9").replace('"2"', '"4"')
+    slip = {"knob": '"move": "none"', "edits": "LR = 0.011 ", "blocks": "LR = 0.011 "}[tier]
+    for broken in (answer.replace('"move": "2"', slip).replace("LR = 0.01 ", slip), answer.rstrip()[:-6]):
+        assert parse(tier, form.replace("{}", f"{draft}\n") + broken) is None
+
+
+ENDLESS = [  # (begin, piece)
+    *((RAISE[:15], piece) for piece in ("{", '{"a":', '[{"a":[{},', "=======\n", "<<<<<<< SEARCH\n", "<", "< ", "</think>", "{},")),
+    ('{"hypothesis": "', '\\"'), ("", "<<<<<<< SEARCH"), ("", '",'), ("", "<think "), ("", "[ "), (RAISE, "1."), (RAISE, "**"), ("", RAISE),
+    ("", '{"hypothesis":"h","edits":[]}'), ("", '{"hypothesis":"h","knob":"LR","move":"x"}'), ("", ", "), (RAISE, "<x "), ("", "```x "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("begin", "piece"), ENDLESS)
+def test_an_endless_answer_is_read_at_once(begin: str, piece: str) -> None:
+    """In time that grows with its length: ten times the length would take a hundred times as long otherwise."""
+    text = begin + piece * (50_000 // len(piece))
     began = time.process_time()
-    assert all(parse(tier, text) is None for tier in TIERS)
+    for tier in TIERS:
+        parse(tier, text)
+    formats.said(text)
     assert time.process_time() - began < 5, "it would take minutes"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +19,8 @@ from nanochat.contract import dataset
 from nanochat.contract.dataset import Options
 from nanochat.data import DataError
 from nanochat.datasets import HUB_SETS, Shards, _check_column, _is_parquet
-from nanochat.download import fetch
+from nanochat.download import HUB, fetch, hub
+from tests.proxy import proxy
 
 
 def shard(number: int, documents: int = 400) -> bytes:
@@ -37,6 +40,7 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[str]] = {}
         self.ranges: list[str] = []
+        self.redirects: dict[str, str] = {}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +50,11 @@ class Server:
                 kind = fault.pop(0) if fault else ""
                 asked = self.headers.get("Range")
                 outer.ranges.append(asked or "")
+                if self.path in outer.redirects:
+                    self.send_response(302)
+                    self.send_header("Location", outer.redirects[self.path])
+                    self.end_headers()
+                    return
                 if content is None or kind == "404":
                     self.send_error(404)
                     return
@@ -75,7 +84,7 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.http.serve_forever)
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,))
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
@@ -156,18 +165,108 @@ def test_a_whole_dataset_comes_from_shards(server: Server, tmp_path: Path, monke
         prepare.prepare("tinystories", 320, force=True)
 
 
+# -- the environment --------------------------------------------------------------------------------------------------
+
+FAR = "mirror.example"  # never resolved: the proxy would do that
+READ = re.compile(r".*_proxy|SSL.*|HF_ENDPOINT", re.IGNORECASE)
+
+
+@pytest.fixture
+def clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if READ.fullmatch(name)]:
+        monkeypatch.delenv(name)
+
+
+def asked(url: str, folder: Path) -> tuple[str, list[str]]:
+    """Why a file cannot be downloaded, and what was said while it was tried; '' where it can."""
+    said: list[str] = []
+    try:
+        fetch(url, folder / "x", check=lambda path: None, say=said.append, wait_s=0.001)
+    except DataError as error:
+        return str(error), said
+    return "", said
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("ALL_PROXY", "socks5://127.0.0.1:1"), ("NO_PROXY", "::1,fe80::/10"), ("HTTP_PROXY", "http://[::1")],
-)
-def test_a_proxy_that_cannot_be_used_is_a_sentence_and_not_tried_again(
-    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    [
+        ("NO_PROXY", "fd00::/8"), ("NO_PROXY", "[::1]"), ("NO_PROXY", "::1,fe80::/10,localhost"), ("no_proxy", "[,::,://"),
+        ("HTTP_PROXY", "PROXY"), ("ALL_PROXY", "socks5://127.0.0.1:1"), ("http_proxy", "http://[::1"), ("SSL_CERT_FILE", "/no/such"),
+        ("SSLKEYLOGFILE", "/no/such/log"), ("SSL_CERT_DIR", "/no/such"),
+    ],
+)  # fmt: skip
+def test_a_mirror_on_this_machine_needs_nothing_of_the_environment(
+    variable: str, value: str, server: Server, tmp_path: Path, clear: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/x"] = b"text"
+    with proxy() as recorder:
+        monkeypatch.setenv(variable, recorder.url if value == "PROXY" else value)
+        assert asked(f"{server.url}/x", tmp_path) == ("", []) and recorder.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "variable", "value"),
+    [
+        (f"http://{FAR}/x", "ALL_PROXY", "socks5://127.0.0.1:1"), (f"http://{FAR}/x", "HTTP_PROXY", "http://[::1"),
+        (f"https://{FAR}/x", "https_proxy", "ftp://box"), ("https://127.0.0.1:9/x", "SSL_CERT_FILE", "/no/such"),
+        ("https://127.0.0.1:9/x", "SSL_CERT_DIR", "/no/such"), ("https://127.0.0.1:9/x", "SSLKEYLOGFILE", "/no/such/log"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_cannot_be_used_is_named_and_not_tried_again(
+    url: str, variable: str, value: str, tmp_path: Path, clear: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
-    said: list[str] = []
-    with pytest.raises(DataError, match=rf"cannot be asked for \(.*Correct or unset .*{variable}"):
-        fetch("http://127.0.0.1:9/x", tmp_path / "x", check=lambda path: None, say=said.append)
-    assert said == []
+    words, said = asked(url, tmp_path)
+    assert f"{url} cannot be asked for: {variable} " in words and said == []
+
+
+def test_the_proxy_is_named_that_refuses_or_is_not_there(
+    tmp_path: Path, clear: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxy() as recorder:
+        monkeypatch.setenv("HTTP_PROXY", recorder.url.replace("//", "//me:secret@"))
+        words, said = asked(f"http://u:hidden@{FAR}/x", tmp_path)
+        assert recorder.asked == [f"GET http://{FAR}/x HTTP/1.1"] and said == []
+        assert (
+            f"http://{FAR}/x could not be downloaded: the server answered 403 through the proxy {recorder.url} (HTTP_PROXY)"
+            in words
+        )
+    words, _ = asked(f"http://{FAR}/x", tmp_path)
+    assert f"through the proxy {recorder.url} (HTTP_PROXY)" in words and "secret" not in words and "hidden" not in words
+
+
+def test_a_redirect_goes_its_own_way(
+    server: Server, tmp_path: Path, clear: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.redirects["/x"] = f"http://{FAR}/y"
+    with proxy() as recorder:
+        monkeypatch.setenv("ALL_PROXY", recorder.url)
+        assert "403 through the proxy" in asked(f"{server.url}/x", tmp_path)[0]
+        assert recorder.asked == [f"GET http://{FAR}/y HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("", HUB), (" ", HUB), ("https://hf-mirror.com/", "https://hf-mirror.com"), ("'http://localhost:8080'", "http://localhost:8080"),
+        ("localhost:8080/hub/", "http://localhost:8080/hub"), ("http://u:p%40w@box", "http://u:p%40w@box"), ("http://[::1]:9", "http://[::1]:9"),
+    ],
+)  # fmt: skip
+def test_the_mirror_that_hf_endpoint_names(value: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", value)
+    assert hub() == url
+
+
+@pytest.mark.parametrize(
+    "value", ["localhost:abc", "hf-mirror.com", "http:/localhost:80", "ftp://box", "http://[::1", "https://u:pw@box:x", "htp://a", "\udcff", "a b"]
+)  # fmt: skip
+def test_an_endpoint_that_is_no_address_is_one_sentence(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", value)
+    with pytest.raises(
+        DataError, match=r"^HF_ENDPOINT is '.+', which is not the address of a server: .* Nothing was downloaded\.$"
+    ) as raised:
+        hub()
+    assert "pw" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.agents import address
-from core.agents.address import AddressError
+from core.agents.address import ollama, openai
+from nanochat.contract import address
+from nanochat.contract.address import SettingError
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from core.agents.address import AddressError
     ],
 )  # fmt: skip
 def test_forms_of_ollama_host(setting: str, url: str) -> None:
-    assert address.ollama(setting).url == url
+    assert ollama(setting).url == url
 
 
 @pytest.mark.parametrize(
@@ -35,11 +36,13 @@ def test_forms_of_ollama_host(setting: str, url: str) -> None:
         "host:abc", ":99999", ":0", "host:-1", "http://[::1", "::1]", "[::1]x:3", "::1:11434", "unix:///run/ollama", "ftp://box", "://box",
         "http:box", "box:1:2", "a..b", "x" * 64, "😀", "a b", "a\nb", "box\x00", "*:11434", "box?key=1", "box#a", "http://http://box",
         "http://user:p/w@box", "host:１１", "host:" + "9" * 5000, "\udce4", "box/a b", "%20", "[]x", "user:pw@[::1", "a@b:c://d@box",
+        "http:/localhost:11434", "https:/box", "HTTP:/box/", "http:///box", "http:\\\\box", "http//box:11434", "//box", "http:", "http/box",
+        "http://http:/box", "http:box:11434", "box//a", "box:/a", "htp:/box", "socks5:/box", "http:/user:pw@box", "http:/[::1]:11434",
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_one_sentence(setting: str) -> None:
-    with pytest.raises(AddressError) as raised:
-        address.ollama(setting)
+    with pytest.raises(SettingError) as raised:
+        ollama(setting)
     words = str(raised.value)
     assert words.startswith("OLLAMA_HOST is '") and words.endswith("Correct or unset it.") and len(words) < 350
     assert words.isprintable() and "pw" not in words and "user" not in words
@@ -57,10 +60,10 @@ ANYTHING = st.one_of(
 @example("http://[fe80::1%25]")
 @example("1" * 5000)
 def test_any_text_is_an_address_that_a_client_takes_or_our_own_error(text: str) -> None:
-    for read in (address.ollama, address.openai, lambda value: address.proxy("ALL_PROXY", value)):
+    for read in (ollama, openai, lambda value: address.proxy("ALL_PROXY", value)):
         try:
             found = read(text)
-        except AddressError as error:
+        except SettingError as error:
             assert str(error).isprintable()
             continue
         url = httpx.URL(found.url)
@@ -78,15 +81,24 @@ def test_no_password_is_ever_shown(password: str, rest: str) -> None:
         hidden = password.strip()[1:-1]  # quotes and spaces go
         assert hidden not in address.shown(text) or hidden in rest
         try:
-            assert hidden not in repr(address.ollama(text)) or hidden in rest
-        except AddressError as error:
+            assert hidden not in repr(ollama(text)) or hidden in rest
+        except SettingError as error:
             assert hidden not in str(error) or hidden in rest
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"), [("\udcff\udcfe", r"'\udcff\udcfe'"), ("\u200b", r"'\u200b'"), ("a\tb", r"'a\tb'")]
+)
+def test_what_cannot_be_printed_is_shown_escaped(setting: str, words: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        ollama(setting)
+    assert f"OLLAMA_HOST is {words}, which" in str(raised.value)
+
+
 def test_a_base_url_without_a_scheme_is_this_machines_or_refused() -> None:
-    assert address.openai("localhost:8000/v1").url == "http://localhost:8000/v1"
-    assert address.openai("http://0.0.0.0:8000/v1/").url == "http://127.0.0.1:8000/v1"
+    assert openai("localhost:8000/v1").url == "http://localhost:8000/v1"
+    assert openai("http://0.0.0.0:8000/v1/").url == "http://127.0.0.1:8000/v1"
     with pytest.raises(
-        AddressError, match=r"OPENAI_BASE_URL is 'api.example.com/v1', .* needs http:// or https:// in front"
+        SettingError, match=r"OPENAI_BASE_URL is 'api.example.com/v1', .* needs http:// or https:// in front"
     ):
-        address.openai("api.example.com/v1")
+        openai("api.example.com/v1")

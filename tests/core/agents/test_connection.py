@@ -8,8 +8,10 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +19,10 @@ from core import doctor
 from core.agents import reach, registry
 from core.agents.address import ollama
 from core.agents.base import AgentFailed
-from core.agents.connection import here, route, to_ollama, to_openai
+from core.agents.connection import options, to_ollama, to_openai
 from core.agents.models import installed
 from core.project import UsageError
+from nanochat.contract.route import here, route
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import ROOT
 from tests.proxy import Recorded, proxy
@@ -66,6 +69,59 @@ def test_this_machine_is_never_asked_through_a_proxy(
     assert f"http://{FAR}:{port} through the proxy {recorder.url} ({variable}) refused (403): no entry" in words
 
 
+NAMES = {
+    "near.test": ["127.0.0.1", "::1"],
+    "far.test": ["192.0.2.1"],
+    "both.test": ["127.0.0.1", "192.0.2.1"],
+    "blocked.test": ["0.0.0.0"],
+}
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file of hosts would say; the sandbox of the tests has none to write to."""
+    real = socket.getaddrinfo
+
+    def found(host: str, *more: Any, **options: Any) -> Any:
+        if host not in NAMES:
+            return real(host, *more, **options)
+        return [entry for ip in NAMES[host] for entry in real(ip, *more, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+@pytest.mark.parametrize(("name", "direct"), [("near.test", True), ("NEAR.test", True), ("far.test", False), ("both.test", False),
+                                              ("blocked.test", False), (FAR, False)])  # fmt: skip
+def test_a_name_that_stands_for_this_machine_is_this_machine(
+    name: str, direct: bool, hosts: None, recorder: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", recorder.url)
+    way = to_ollama(name)
+    assert (way.proxy is None) is direct and here(way.server) is direct
+    monkeypatch.setenv("OPENAI_BASE_URL", f"https://{name}/v1")
+    assert (to_openai().proxy is None) is direct
+
+
+def test_a_resolver_that_hangs_holds_nothing_up(recorder: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *more, **options: [][: done.wait(20)])
+    monkeypatch.setattr("nanochat.contract.route.RESOLVED_S", 0.05)
+    monkeypatch.setenv("ALL_PROXY", recorder.url)
+    try:
+        assert to_ollama(FAR).proxy is not None
+    finally:
+        done.set()
+
+
+def test_no_name_is_resolved_where_no_proxy_would_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *more, **options: asked.append(more))
+    assert to_ollama(FAR).proxy is None
+    monkeypatch.setenv("ALL_PROXY", "proxy.example")
+    monkeypatch.setenv("NO_PROXY", FAR)
+    assert to_ollama(FAR).proxy is None and asked == []
+
+
 def test_what_is_this_machine() -> None:
     own = socket.gethostname().partition(".")[0]
     near = ["", "localhost", "a.localhost", "localhost.", "127.0.0.1", "127.9.9.9", "::1", "[::]", "0.0.0.0", own]
@@ -98,7 +154,7 @@ def test_the_scheme_decides_which_proxy_and_an_empty_variable_is_none(monkeypatc
     )
     way = to_ollama(FAR)
     assert way.words == f"http://{FAR}:11434 through the proxy http://two.example:80 (ALL_PROXY)"
-    assert way.options()["proxy"] == "http://me:secret@two.example:80" and "secret" not in repr(way)
+    assert options(way)["proxy"] == "http://me:secret@two.example:80" and "secret" not in repr(way)
     monkeypatch.setenv("ALL_PROXY", "")
     assert to_ollama(FAR).proxy is None
 
@@ -159,6 +215,20 @@ def test_a_key_that_no_request_can_carry_is_not_shown(key: str, monkeypatch: pyt
     assert asked("127.0.0.1:9") == "OLLAMA_API_KEY has spaces or characters that cannot be sent. Correct or unset it."
     with pytest.raises(AgentFailed, match="OPENAI_API_KEY has spaces or characters"):
         to_openai()
+
+
+@pytest.mark.parametrize(
+    "value", ["X-Team: ü", "X-Team: a\r\nb c: d", "a b: c", ": c", "X: \x07", "good: 1\nX-Team: \udcff", "é: 1"]
+)
+def test_headers_that_no_request_can_carry_are_named_by_their_variable(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", value)
+    with pytest.raises(AgentFailed, match="OPENAI_CUSTOM_HEADERS has a line that cannot be sent as a header"):
+        to_openai()
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Team: a b\n\nno header\n X_2 : {e}")
+    to_openai()
 
 
 def test_user_password_and_key_go_to_the_server_and_into_no_message(monkeypatch: pytest.MonkeyPatch) -> None:

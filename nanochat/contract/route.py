@@ -1,0 +1,187 @@
+"""How a server is reached: through which proxy, and with which certificates, by the environment.
+
+HTTP clients would read the environment by themselves, and fail with a traceback where a variable of it is of no use to them. So
+they are given what is found here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import ipaddress
+import os
+import re
+import socket
+import ssl
+import threading
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from nanochat.contract import address
+from nanochat.contract.address import Address, SettingError
+from nanochat.contract.sources import printable
+
+RESOLVED_S = 2.0  # within which a name of this machine is resolved: it is in a file, or a service here answers
+PROBED_PORT = 9  # of UDP; nothing is sent there
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way to a server. `proxy` is None for a direct connection; `variable` names the one that the proxy comes from."""
+
+    server: Address
+    proxy: Address | None = None
+    variable: str = ""
+
+    @property
+    def words(self) -> str:
+        """The way in words for messages, without passwords."""
+        return f"{self.server.url}{self.through}"
+
+    @property
+    def through(self) -> str:
+        """The proxy in words, with a space in front; '' for a direct connection."""
+        return f" through the proxy {self.proxy.url} ({self.variable})" if self.proxy else ""
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of an HTTP client of httpx's kind for this way. Raises SettingError."""
+        user, password = self.server.user, self.server.password
+        return {**self.transport(), **({"auth": (user, password)} if user or password else {})}
+
+    def transport(self) -> dict[str, Any]:
+        """Return the arguments of a transport of httpx's kind for this way. Raises SettingError.
+
+        Only what this way needs is read: for plain HTTP a wrong file of certificates does no harm.
+        """
+        encrypted = "https" in (self.server.scheme, self.proxy.scheme if self.proxy else "")
+        options: dict[str, Any] = {"trust_env": False, "verify": _certificates(encrypted)}
+        if self.proxy:
+            if self.proxy.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+                raise SettingError(
+                    f"{self.variable} names a SOCKS proxy, which needs the package socksio. "
+                    f"`.venv/bin/python -m pip install socksio` installs it; or unset {self.variable}."
+                )
+            user = ":".join(quote(part, safe="") for part in (self.proxy.user, self.proxy.password))
+            scheme, _, place = self.proxy.url.partition("://")
+            options["proxy"] = f"{scheme}://{f'{user}@' if user.strip(':') else ''}{place}"
+        return options
+
+
+def route(server: Address) -> Route:
+    """Return the way to a server by the environment's proxy variables, which never count for this machine. Raises SettingError."""
+    proxies = urllib.request.getproxies()  # on a Mac also those of the system's settings
+    value = next((found for scheme in (server.scheme, "all") if (found := address.bare(proxies.get(scheme, "")))), "")
+    if not value or _excepted(server, proxies.get("no", "")) or here(server):
+        return Route(server)
+    names = (f"{scheme}_proxy" for scheme in (server.scheme, "all"))
+    variable = next(
+        (n for name in names for n in (name, name.upper()) if address.bare(os.environ.get(n, "")) == value),
+        "the system's proxy",
+    )
+    return Route(server, address.proxy(variable, value), variable)
+
+
+def here(server: Address) -> bool:
+    """Return whether an address is of this machine: a loopback address, an address of an interface, or a name of such addresses.
+
+    A name is resolved as every program would, which may take up to `RESOLVED_S` seconds.
+    """
+    if server.loopback:
+        return True
+    host = server.host.lower()
+    if address.as_ip(host.partition("%")[0]) is not None:
+        return _own(host)
+    own = socket.gethostname().lower()
+    if host.rstrip(".") in {own, own.partition(".")[0], f"{own.partition('.')[0]}.local"}:
+        return True
+    found = _resolved(host)
+    return bool(found) and all(_own(ip) for ip in found)
+
+
+def _own(ip: str) -> bool:
+    """Return whether an IP address is one of this machine: then it is also the one that packets to it come from."""
+    text, _, _ = ip.partition("%")
+    value = address.as_ip(text)
+    if value is None or value.is_loopback:
+        return value is not None
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(ip, PROBED_PORT, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(place)
+            return address.as_ip(probe.getsockname()[0].partition("%")[0]) == value
+    except (OSError, UnicodeError):
+        return False
+
+
+def _resolved(name: str) -> list[str]:
+    """Return the IP addresses of a name; none where they are not known in time, as a resolver may wait for a network for long."""
+    found: list[str] = []
+
+    def resolve() -> None:
+        with contextlib.suppress(OSError, UnicodeError):
+            found.extend(str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM))
+
+    thread = threading.Thread(target=resolve, daemon=True)
+    thread.start()
+    thread.join(RESOLVED_S)
+    return list(found)
+
+
+def _excepted(server: Address, no_proxy: str) -> bool:
+    """Whether NO_PROXY excepts a server: *, a domain, a name, an IP address or a network, each with or without a port."""
+    host, ip = server.host.lower().rstrip(".").partition("%")[0], address.as_ip(server.host.partition("%")[0])
+    for entry in re.split(r"[,\s]+", no_proxy.lower()):
+        entry = entry.strip("\"'").rpartition("://")[2]
+        if entry == "*":
+            return True
+        if ip is not None:
+            match = re.fullmatch(r"(?:\[([^\]]*)\]|([\d.]+))(?::(\d+))?", entry)
+            place, port = (match[1] or match[2], match[3]) if match else (entry, None)
+            try:
+                inside = ip in ipaddress.ip_network(place, strict=False)
+            except ValueError:
+                inside = False
+        else:
+            place, _, port = entry.partition(":")
+            domain = place.removeprefix("*").strip(".")
+            inside = bool(domain) and (host == domain or host.endswith(f".{domain}"))
+        if inside and port in (None, "", str(server.port)):
+            return True
+    return False
+
+
+def _certificates(required: bool) -> ssl.SSLContext:
+    """Return what certificates are checked against. Raises SettingError where that cannot be read and is `required`."""
+    try:
+        return _authorities()
+    except SettingError:
+        if required:
+            raise
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it trusts nobody, should a server ask for encryption after all
+
+
+def _authorities() -> ssl.SSLContext:
+    import certifi  # only where something is asked
+
+    file, folder = (address.bare(os.environ.get(name, "")) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    variable, value = "The file of the package certifi", certifi.where()
+    if file or folder:
+        variable, value = ("SSL_CERT_FILE", file) if file else ("SSL_CERT_DIR", folder)
+    try:
+        if folder and not file:
+            if not Path(folder).is_dir():  # OpenSSL would only find no certificate good
+                raise NotADirectoryError("it is not a folder")
+            return ssl.create_default_context(capath=folder)
+        return ssl.create_default_context(cafile=value)
+    except (OSError, ValueError) as error:
+        logged = os.environ.get("SSLKEYLOGFILE", "")
+        if logged and str(getattr(error, "filename", "")) == logged:
+            variable, value = "SSLKEYLOGFILE", logged
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SettingError(
+            f"{variable} is '{printable(value)[:120]}', which cannot be used ({printable(reason)[:120]}). "
+            f"Correct or unset it."
+        ) from error
