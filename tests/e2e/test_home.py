@@ -99,13 +99,21 @@ def test_a_run_on_a_changed_train_py_is_taken_home_onto_that(product: Product, c
     assert product.git("status", "--porcelain") == ("" if committed else "M nanochat/train.py")
 
 
+NEW = "`make run ARGS='--name NEW"
+
+
 def test_what_a_start_has_to_say_about_the_run_before_and_a_changed_train_py(won: Product) -> None:
     again = won.run("--agent", won.script(BETTER))
     assert "has changed since" not in again.stdout
     path = won.root / "nanochat" / "train.py"
     path.write_text(path.read_text().replace("BATCH = 8 ", "BATCH = 12 "))
+    added = won.corpus / "added.txt"
+    added.write_text("more text")
     again = won.run("--agent", won.script(BETTER))
+    added.unlink()
     assert "nanochat/train.py has changed since run r began" in again.stdout
+    words = f"has changed since it was prepared for run r: 1 file added (added.txt). The run goes on with its own copy. {NEW}"
+    assert f"{words} --dataset text:{won.corpus}'`" in again.stdout
     options = [word for word in won.options("r") if word not in ("--name", "r")]
     fresh = won(*options, "--agent", won.script(BETTER), "--max-experiments", "1")
     assert fresh.returncode == 0, fresh.stderr

@@ -60,7 +60,7 @@ def test_a_named_encoding_is_for_files_that_are_neither_marked_nor_utf8(tmp_path
         (tmp_path / f"{number}.txt").write_bytes(content)
     options = datasets.options(f"text:{tmp_path}", None, name, "strict")
     text, skipped = read(tmp_path, options)
-    assert text == TEXT * 4 + "plain" and skipped.startswith("1 skipped: 1 binary (5.txt).")
+    assert text.replace(TEXT, "T") == "TTTTplain" and skipped.startswith("1 skipped: 1 binary (5.txt).")
     words = datasets.survey(f"text:{tmp_path}", options).read
     if name != "utf-8":
         assert words == (
@@ -138,7 +138,8 @@ def test_what_the_product_wrote_is_no_text(tmp_path: Path, monkeypatch: pytest.M
         (user / name).write_text(name)
     folder = prepare.prepare(f"text:{tmp_path}", 320)
     text, skipped = read(tmp_path)
-    assert text == TEXT * 5 + "".join((user / name).read_text() for name in sorted(os.listdir(user)))
+    rest = text.removeprefix(TEXT * 5)  # short, so that a failure can be shown
+    assert rest == "".join((user / name).read_text() for name in sorted(os.listdir(user)))
     expected = ["downloads", "elsewhere/old", folder.name, "logs/begun", "logs/night"]
     assert (
         skipped
