@@ -161,7 +161,9 @@ def _names(code: str) -> list[str]:
     return re.findall(r"\w+", re.sub(r"#.*", "", code))
 
 
-_BEGUN = re.compile(r"(?P<block><{5,9} ?SEARCH\b)|\{\s*\"(?:hypothesis|knob|edits|move)\"\s*:")
+_BEGUN = re.compile(
+    r"(?P<block>^<{5,9} ?(?:SEARCH[ \t]*$|S?E?A?R?C?H?\Z))|\{\s*\"(?:hypothesis|knob|edits|move)\"\s*:", re.MULTILINE
+)
 
 
 def _is_cut_off(text: str, stop: int) -> bool:
@@ -407,7 +409,7 @@ def _groups(text: str) -> list[Found[EditsAnswer]]:
 
 def _hypothesis(before: str) -> str:
     words = _TAG.sub(" ", thoughts.unframed(before))
-    return re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", words).strip()
+    return re.sub(r"```\w*|~~~|nanochat/train\.py|(?i:hypothesis:)", " ", words).strip()
 
 
 def _continues(between: str) -> bool:

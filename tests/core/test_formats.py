@@ -360,6 +360,11 @@ def test_a_spoilt_answer_is_a_whole_proposal_or_an_edit_error(given_: tuple[Tier
         assert str(error)
 
 
+@pytest.mark.parametrize("cut", [*range(1, len(LOWER) - 1, 9), 11, 12])
+def test_blocks_that_were_cut_off_are_never_half_used(cut: int) -> None:
+    assert parse("blocks", RAISE + LOWER[:-1][:-cut]) is None or len(LOWER) - 1 - cut < 5
+
+
 def test_the_second_edit_fails_and_nothing_is_used_of_the_first() -> None:
     both = [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}, {"search": "LR = 0.\uff101 ", "replace": "LR = 1 "}]
     with pytest.raises(EditError, match=r"edit 2 is not in train\.py"):
