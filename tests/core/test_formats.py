@@ -224,7 +224,9 @@ def test_a_draft_never_wins_over_the_answer_behind_it(tier: Tier, form: str) -> 
     answer = ANSWERS[tier][0]
     draft = answer.replace("0.02", "9").replace('"2"', '"4"')
     slip = {"knob": '"move": "none"', "edits": "LR = 0.011 ", "blocks": "LR = 0.011 "}[tier]
-    for broken in (answer.replace('"move": "2"', slip).replace("LR = 0.01 ", slip), answer.rstrip()[:-6]):
+    malformed = answer.replace('"2"', "2").replace("[", "").replace("]", "") if tier != "blocks" else answer[:-9]
+    slipped = answer.replace('"move": "2"', slip).replace("LR = 0.01 ", slip)
+    for broken in (slipped, malformed, answer.rstrip()[:-6]):
         assert parse(tier, form.replace("{}", f"{draft}\n") + broken) is None
 
 
