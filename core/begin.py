@@ -14,10 +14,11 @@ import msgspec
 import psutil
 from msgspec.structs import replace
 
-from core import compiling, edits, journal, knobs, profiles, stats
+from core import compiling, edits, inherit, journal, knobs, profiles, stats
 from core import events as ev
 from core.executor import SCRATCH
 from core.frozen import MADE, Seal, freeze
+from core.inherit import Asked, Defaults
 from core.journal import Journal, JournalError, Lock, RunBusy
 from core.laboratory import Laboratory, check_charter, record_end
 from core.model import RunConfig
@@ -26,6 +27,8 @@ from core.report import going_on
 from core.repository import NameTaken, Repository, RepositoryError
 from core.state import State, fold
 from nanochat.contract import dataset as contract
+from nanochat.contract.shell import make
+from nanochat.contract.sources import printable
 
 DEVICES = ("cpu", "cuda", "mps")
 LEAST_BUDGET_S = 0.1
@@ -45,6 +48,7 @@ class Options:
     device: str | None = None
     seed: int | None = None
     profile: str | None = None
+    data: Path | None = None  # what was found or prepared for this very start, so that it is not looked for again
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Plan:
     unnamed: bool = False  # the name was chosen here, so another one serves as well
     said: str = ""  # what was decided otherwise than asked for, as sentences; '' for nothing
     data: contract.Found | None = None  # of a new run: what is prepared of its dataset
+    replaceable: bool = False  # the dataset was not chosen by anybody, so python serves where it cannot be had
 
 
 def plan(project: Project, options: Options) -> Plan:
@@ -88,10 +93,10 @@ def plan(project: Project, options: Options) -> Plan:
         slots, said = fitting_slots(config.slots, config.device, stats.cards())
         return Plan(folder, replace(config, slots=slots), profiles.named(config.profile), new=False, said=said)
     gpus = stats.gpu_memory()
-    device, profile = machine(options.device)
-    if options.profile is not None:
-        profile = profiles.named(options.profile)
-    dataset, found = _dataset(options.dataset, profile)
+    defaults = _defaults(project, options, len(gpus))
+    device, profile = defaults.device, defaults.profile
+    replaceable = options.dataset is None and options.origin is None
+    dataset, found = _dataset(options, defaults, replaceable)
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
     wanted = options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total())
     slots, said = fitting_slots(wanted, device, stats.cards())
@@ -113,19 +118,49 @@ def plan(project: Project, options: Options) -> Plan:
         agent=options.agent or "search",
         gate="ask" if options.gate == "ask" else "auto",
     )
-    return Plan(folder, config, profile, new=True, unnamed=options.name is None, said=said, data=found)
+    words = " ".join(filter(None, (defaults.said, said)))
+    unnamed = options.name is None
+    return Plan(folder, config, profile, new=True, unnamed=unnamed, said=words, data=found, replaceable=replaceable)
 
 
-def _dataset(asked: str | None, profile: profiles.Profile) -> tuple[str, contract.Found]:
-    """The dataset of a new run, and what is prepared of it. Raises UsageError."""
+def _defaults(project: Project, options: Options, gpus: int) -> Defaults:
+    """What a new run has where no option says otherwise: this machine's, or another run's. Raises UsageError."""
+    said = ""
+    if options.origin is not None:
+        folder = project.pick(options.origin)
+        if origin := _header(folder):
+            asked = Asked(options.device, options.profile, options.budget_s, options.dataset)
+            return inherit.defaults(asked, origin, folder, machine, lambda device: lacking(device, gpus))
+        said = f"The header of run {folder.name} cannot be read, so its dataset, profile and budget are not taken over."
+    device, profile = machine(options.device)
+    return Defaults(device, profiles.named(options.profile) if options.profile else profile, said=said)
+
+
+def _header(folder: Path) -> RunConfig | None:
+    """What a run was started with, also where a later line of its journal is broken; None where that cannot be read."""
+    path = folder / journal.NAME
     try:
-        source = contract.resolve(asked or profile.dataset)
+        with path.open("rb") as file:
+            first = journal.decode(file.readline().removesuffix(b"\n"), 1, path)
+        return msgspec.convert(first.config, RunConfig) if isinstance(first, ev.Created) else None
+    except (JournalError, OSError, msgspec.ValidationError):
+        return None
+
+
+def _dataset(options: Options, defaults: Defaults, replaceable: bool) -> tuple[str, contract.Found]:
+    """The dataset of a new run, and what is prepared of it. Raises UsageError."""
+    vocab = defaults.profile.vocab_size
+    try:
+        if options.data is not None and (ready := contract.read(options.data)).vocab_size == vocab:
+            return ready.dataset, contract.Found(options.data, ready, ready.options)
+        source = contract.resolve(options.dataset or defaults.profile.dataset)
         contract.check(source)
     except contract.DataError as error:
-        raise UsageError(f"{error} Nothing was started.") from None
-    found = contract.find(source, profile.vocab_size)
-    if asked is None and found.manifest is None and source != "python":
-        embedded = contract.find("python", profile.vocab_size)  # what a machine without a network can always have
+        other = " --dataset chooses another dataset." if options.origin and not options.dataset else ""
+        raise UsageError(f"{error} Nothing was started.{other}") from None
+    found = contract.find(source, vocab, None if options.dataset else defaults.options)
+    if replaceable and found.manifest is None and source != "python":
+        embedded = contract.find("python", vocab)  # what a machine without a network can always have
         if embedded.manifest is not None:
             return "python", embedded
     return source, found
@@ -251,7 +286,7 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
             continue
         raise UsageError(
             f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
-            f"changed. Continue it without --{what}, or start another with --name NEW --from {name}."
+            f"changed. Continue it without --{what}, or add --name NEW --from {name} to start another."
         )
 
 
@@ -379,7 +414,7 @@ def _claim_again(repo: Repository, folder: Path, state: State) -> None:
     except NameTaken as error:
         raise NameTaken(
             f"{error} So run {folder.name} in {folder.parent} cannot go on under it. Nothing was changed. "
-            f"`make run ARGS='--name NEW --from {folder.name}'` begins a run at its best."
+            f"{make('run', '--name', 'NEW', '--from', folder.name)} begins a run at its best."
         ) from error
 
 
@@ -425,7 +460,7 @@ def _before(project: Project, folder: Path) -> str:
     name, reason = last[0].name, last[1].stopped.reason if last[1].stopped else ""
     return (
         f"This is a new run: {name} is finished ({reason}). {going_on(name)} goes on with it, "
-        f"ARGS='--from {name}' begins a run at its best."
+        f"{make('run', '--from', name)} begins a run at its best."
     )
 
 
@@ -442,8 +477,24 @@ def changed(project: Project, lab: Laboratory) -> str:
         return ""
     return (
         f"nanochat/train.py has changed since run {lab.name} began; the run goes on from its own best. "
-        f"`make run ARGS='--name NEW'` starts one from your file."
+        f"{make('run', '--name', 'NEW')} starts one from your file."
     )
+
+
+def text_changed(lab: Laboratory) -> str:
+    """What a run that goes on says of a dataset that is something else now than when it was prepared; '' for nothing."""
+    config = lab.state.config
+    if config is None or not (changes := contract.changes_since(config.dataset, config.fingerprint)):
+        return ""
+    words = (
+        f"{printable(config.dataset)} has changed since it was prepared for run {lab.name}: {changes}. The run goes on with its "
+        f"own copy."
+    )
+    try:
+        contract.check(config.dataset)
+    except contract.DataError:
+        return words
+    return f"{words} {make('run', '--name', 'NEW', '--dataset', config.dataset)} starts one from the text as it is."
 
 
 def fitting(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:
@@ -501,8 +552,8 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
         )
         contract.verify(data, found)
     except contract.Damaged as error:
-        named = f'"{config.dataset}"' if " " in config.dataset else config.dataset
-        todo = f"`make prepare ARGS='--dataset {named} --vocab {config.vocab_size}'` makes it anew."
+        again = error.manifest.options if error.manifest else contract.Options()
+        todo = f"{contract.preparing(config.dataset, config.vocab_size, again)} makes it anew."
         if not new:
             todo = f"Start another run with --name NEW --from {config.name}."
         raise UsageError(

@@ -19,6 +19,7 @@ from core.model import Limits
 from core.profiles import PROFILES
 from core.project import UsageError, find
 from core.terminal import say
+from nanochat.contract.shell import make
 
 app = typer.Typer(
     help="An agent researches a small language model by itself: it edits nanochat/train.py, trains, measures, keeps or reverts.",
@@ -86,13 +87,14 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
     logs: Logs = None,
     attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
+    prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
 ) -> None:
     """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background."""
     from core import start
 
     start.run(
         find(logs),
-        start.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile),
+        start.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile, prepared),
         Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes),
         start.Model(tenancy, context),
         again={
@@ -171,7 +173,7 @@ def stop(
     if name is None and len(working) > 1:
         names = ", ".join(folder.name for folder in working)
         raise UsageError(
-            f"{len(working)} runs are at work: {names}. Nothing was stopped. Say which one: `make stop ARGS={working[0].name}`."
+            f"{len(working)} runs are at work: {names}. Nothing was stopped. Say which one: {make('stop', working[0].name)}."
         )
     folder = project.pick(name)
     if journal.alive(folder) is None:

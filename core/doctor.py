@@ -8,12 +8,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core import compiling, profiles, stats
+from core import compiling, stats
 from core.agents import reach
 from core.agents.base import AgentFailed
 from core.agents.connection import to_ollama
@@ -64,7 +64,10 @@ def examine(project: Project) -> list[Check]:
         _memory(),
         _tried("logs", lambda: _disk("logs", project.logs)),
         _tried("data disk", lambda: _disk("data disk", dataset.root())),
-        _tried("data", lambda: _data(profile)),
+        _tried(
+            "data",
+            lambda: _data({name: dataset.find(name, profile.vocab_size) for name in ("python", profile.dataset)}),
+        ),
         _tried("tokenizer", lambda: _tokenizer(dataset.find("python", profile.vocab_size))),
         _tried("git", lambda: _git(project)),
         _tried("sandbox", lambda: _sandbox(project)),
@@ -168,8 +171,8 @@ def _disk(name: str, path: Path) -> Check:
     return Check(name, "ok", f"{free / 1e9:.0f} GB free for {path}")
 
 
-def _data(profile: profiles.Profile) -> Check:
-    ready = [name for name in ("python", profile.dataset) if dataset.find(name, profile.vocab_size).manifest]
+def _data(found: Mapping[str, dataset.Found]) -> Check:
+    ready = [name for name, prepared in found.items() if prepared.manifest]
     if not ready:
         return Check("data", "note", "nothing is prepared yet", "The first run does it, or: make prepare")
     return Check("data", "ok", f"ready: {', '.join(sorted(set(ready)))}")
@@ -181,7 +184,7 @@ def _tokenizer(found: dataset.Found) -> Check:
     try:
         count = len(json.loads((found.folder / "tokenizer.json").read_text())["tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return Check("tokenizer", "problem", f"cannot be read ({error})", "make prepare ARGS=--force")
+        return Check("tokenizer", "problem", f"cannot be read ({error})", dataset.command(found.manifest))
     return Check("tokenizer", "ok", f"{count} tokens and one special")
 
 

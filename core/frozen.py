@@ -13,6 +13,7 @@ from pathlib import Path
 from core.errors import Expected
 from core.project import UsageError
 from nanochat.contract import dataset
+from nanochat.contract.shell import make
 
 LIST = "frozen.json"  # also named in core/launch.py, which can import nothing of ours
 DATA = (".bin", ".npy", ".json")  # what files of prepared data end with
@@ -137,7 +138,7 @@ class Seal:
 
 
 def _todo(folder: Path) -> str:
-    return f"`make run ARGS='--name NEW --from {folder.name}'` begins a run with fresh copies at its best."
+    return f"{make('run', '--name', 'NEW', '--from', folder.name)} begins a run with fresh copies at its best."
 
 
 def _stat(path: Path) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import msgspec
 
 from core.errors import Expected
 from core.events import SCHEMA, AnyEvent, Created, Event, Started, Torn
+from nanochat.contract.shell import make
 
 NAME, LOCK = "events.jsonl", "lock"
 PIECE_BYTES = 1 << 18  # what is decoded at once
@@ -45,7 +46,7 @@ def decode(line: bytes, number: int, path: Path) -> AnyEvent:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
             f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "
-            f"Restore that line from a backup, or go on from its best: make run ARGS='--name NEW --from {path.parent.name}'"
+            f"Restore that line from a backup, or go on from its best: {make('run', '--name', 'NEW', '--from', path.parent.name)}"
         ) from None
 
 
@@ -106,7 +107,7 @@ class Reader:
                 raise
             raise JournalError(
                 f"{self.path} cannot be read ({error.strerror or error}). Nothing was changed. Put that right, or start another "
-                f"run: make run ARGS='--name NEW'"
+                f"run: {make('run', '--name', 'NEW')}"
             ) from error
 
     def _decoded(self, data: bytes) -> list[AnyEvent]:

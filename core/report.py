@@ -12,6 +12,7 @@ from core.model import Verdict
 from core.noise import Noise
 from core.plain import clean
 from core.state import RERUN_TRIES, Experiment, State
+from nanochat.contract.shell import make
 
 APPROVAL = {"ask": "asks you", "auto": "unattended"}
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
@@ -262,7 +263,7 @@ def over(state: State) -> str:
 
 def going_on(name: str) -> str:
     """The command that continues this very run, as it is typed."""
-    return f"`make run ARGS='--name {name}'`"
+    return make("run", "--name", name)
 
 
 def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
+from msgspec import structs
 from msgspec.structs import asdict
 from rich.console import Console
 from rich.panel import Panel
@@ -30,7 +31,10 @@ from core.project import Project, UsageError
 from core.proposer import Proposer
 from core.state import State
 from core.terminal import say, tell
+from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
+from nanochat.contract.shell import quoted
+from nanochat.contract.sources import printable
 
 INTERRUPTED = 128  # exit codes from here on say which signal ended a process
 ATTEND_S = 60.0  # the app that was started along with the loop comes within this, or not at all
@@ -70,22 +74,27 @@ def run(
         if options.agent is None:
             agent, why = default_agent(project, model.context, shown)
             options = replace(options, agent=agent)
-        chosen = begin.plan(project, options)
+        config = structs.replace(chosen.config, agent=options.agent, gate="ask" if options.gate == "ask" else "auto")
+        chosen = replace(chosen, config=config)
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
     if chosen.data is not None and chosen.data.manifest is None:
-        _prepare_for(project, chosen.config, chosen.data, options.dataset)
+        options = replace(options, data=_prepare_for(project, chosen, chosen.data))
         chosen = begin.plan(project, options)
     if shown:
         if journal.alive(chosen.folder) is None:
             offer_missing(chosen.config.agent)
             # The loop in the background chooses an agent too, and records why.
-            chosen = _start_behind(project, chosen, {**again, "--agent": named, "--gate": options.gate})
+            data = chosen.data.folder if chosen.data is not None else None
+            chosen = _start_behind(
+                project, chosen, {**again, "--agent": named, "--gate": options.gate, "--prepared": data}
+            )
         terminal.open_app(chosen.folder)
     lab, lock = begin.open_run(project, chosen, options, print_event)
     try:
         with lab.recording_end():
-            for words in (why, chosen.said, "" if chosen.new else begin.changed(project, lab)):
+            changes = () if chosen.new else (begin.changed(project, lab), begin.text_changed(lab))
+            for words in (why, chosen.said, *changes):
                 if words:
                     lab.record(ev.Notice(text=words))
             _work(lab, maker(), chosen.config, limits, attended)
@@ -93,7 +102,7 @@ def run(
         lab.journal.close()
         lock.release()
     branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
-    logs = f" --logs {again['--logs']}" if again.get("--logs") else ""
+    logs = f" {quoted(['--logs', str(again['--logs'])])}" if again.get("--logs") else ""
     _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch, logs))
 
 
@@ -173,21 +182,28 @@ def print_event(event: ev.AnyEvent, state: State) -> None:
         tell(words)
 
 
-def _prepare_for(project: Project, config: RunConfig, found: Found, asked: str | None) -> None:
-    """The dataset of a new run; the embedded one where another was not asked for and cannot be had."""
+def _prepare_for(project: Project, chosen: begin.Plan, found: Found) -> Path:
+    """Prepare the dataset of a new run, or the embedded one where it cannot be had and nobody chose it; return the folder.
+
+    Whatever becomes of the text from then on, the run uses what was prepared. Raises UsageError.
+    """
+    config = chosen.config
+    source, vocab = config.dataset, str(config.vocab_size)
     if not found.stale:  # else prepare.py says what has changed
-        tell(f"The dataset {config.dataset} is not prepared here yet; that comes first.")
-    vocab, options = str(config.vocab_size), found.options
-    chosen = {
-        "--shards": options.shards or None, "--encoding": options.encoding or None,
-        "--errors": "replace" if options.errors == "replace" else None,
-    }  # fmt: skip
-    code = prepare(project, ["--dataset", config.dataset, "--vocab", vocab, *terminal.options(chosen)])
-    if code and code < INTERRUPTED and asked is None and config.dataset != "python":
-        tell(f"{config.dataset} cannot be had now, so the embedded dataset python serves.")
-        code = prepare(project, ["--dataset", "python", "--vocab", vocab])
+        tell(f"The dataset {printable(source)} is not prepared here yet; that comes first.")
+    code = prepare(project, ["--dataset", source, "--vocab", vocab, *found.options.words()])
+    if code and code < INTERRUPTED and chosen.replaceable and source != "python":
+        tell(f"{source} cannot be had now, so the embedded dataset python serves.")
+        source = "python"
+        code = prepare(project, ["--dataset", source, "--vocab", vocab])
     if code:
         raise SystemExit(code)  # prepare.py said why
+    folder = contract.just_prepared(source, config.vocab_size)
+    if folder is None:
+        raise UsageError(
+            f"What was prepared of {printable(source)} was removed at once. Nothing was started. Try again."
+        )
+    return folder
 
 
 def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, attended: bool) -> None:

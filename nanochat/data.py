@@ -37,7 +37,7 @@ class Prepared:
         """The tokens of a split: uint16 (n,), mapped read-only. Raises DataError when the file is not whole."""
         path = self.path(split)
         if not path.exists() or path.stat().st_size != self.splits[split].tokens * 2:
-            raise Damaged(self.folder, f"{path.name} is missing or cut off")
+            raise Damaged(self.folder, f"{path.name} is missing or cut off", self.manifest)
         return np.memmap(path, dtype="<u2", mode="r")
 
     def token_bytes(self) -> np.ndarray:
@@ -46,7 +46,7 @@ class Prepared:
         try:
             lengths: np.ndarray = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise Damaged(self.folder, f"{path.name} cannot be read ({error})") from None
+            raise Damaged(self.folder, f"{path.name} cannot be read ({error})", self.manifest) from None
         return lengths
 
 

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from nanochat.contract.address import SCHEME_PORTS, Address, SettingError, bare, base_url
 from nanochat.contract.route import Route, route
+from nanochat.contract.shell import make
 from nanochat.data import DataError
 
 HUB = "https://huggingface.co"
@@ -96,7 +97,7 @@ def fetch(
         time.sleep(wait_s * 2**tries)
     raise DataError(
         f"{shown} could not be downloaded: {failure}. What came so far is kept; run the same command again to go on, "
-        f'or `make prepare ARGS="--dataset python"`, which needs no network.'
+        f"or {make('prepare', '--dataset', 'python')}, which needs no network."
     )
 
 

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from nanochat import data
 from nanochat.contract import dataset as contract
+from nanochat.contract.shell import make
+from nanochat.contract.sources import printable
 from nanochat.run import Run
 
 EVAL_BATCH = 8  # windows per question to the model
@@ -33,16 +35,20 @@ class Figures:
 
 
 def find_data(dataset: str) -> data.Prepared:
-    """The prepared dataset of that name; where there are several, what was prepared last. Raises data.DataError."""
+    """The prepared dataset of that name, every byte checked; of several what was prepared last. Raises data.DataError."""
     source = contract.resolve(dataset)
     there = contract.prepared(source)
-    found = contract.find(source, there[0][1].vocab_size) if there else None
-    if found is None or found.manifest is None:
-        why = (
-            f"{dataset} has changed since it was prepared ({found.stale})." if found else f"{dataset} is not prepared."
+    if not there:
+        raise data.DataError(
+            f"{printable(dataset)} is not prepared. {make('prepare', '--dataset', source)} prepares it."
         )
-        raise data.DataError(f"{why} `make prepare ARGS='--dataset {dataset}'` prepares it.")
-    return data.load(found.folder)
+    found = contract.find(source, there[0][1].vocab_size)
+    if found.manifest is None:
+        raise data.DataError(
+            f"{printable(dataset)} has changed since it was prepared ({found.stale}). {contract.command(there[0][1])} prepares it."
+        )
+    contract.verify(found.folder, found.manifest)
+    return data.Prepared(found.folder, found.manifest)
 
 
 def train_once(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -33,6 +35,8 @@ TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer needs no more text than this
 LEAST_VOCAB, MOST_VOCAB = 300, 65_536
 BATCH = 256  # documents that are encoded together
 AGAIN_S = 1.0
+DRAFT = ".draft."  # begins the name of a folder in which data is being prepared
+DRAFT_NAME = re.escape(DRAFT) + "[0-9a-f]{16}"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -82,29 +86,50 @@ def _ready(source: str, vocab_size: int, options: Options) -> Path | None:
     except DataError:
         say(f"The prepared data in {printable(str(found.folder))} is damaged. It is prepared anew.", indent="")
         return None
-    if found.manifest != contract.prepared(source, vocab_size)[0][1]:
+    if found.manifest != contract.prepared(source)[0][1]:
         contract.write(found.folder, msgspec.structs.replace(found.manifest, order=contract.next_order(source)))
     return found.folder
 
 
 def _make(source: str, vocab_size: int, options: Options, fit: tuple[int, int]) -> Path:
     """Prepare a dataset and give it its name. Raises DataError, OSError."""
-    root().mkdir(parents=True, exist_ok=True)
-    survey = datasets.survey(source, options, {os.path.realpath(root())})
-    if survey.skipped:
-        say(survey.skipped)
-    draft = root() / f".draft.{secrets.token_hex(8)}"
-    try:
-        draft.mkdir()
+    survey = datasets.survey(source, options, contract.avoided())
+    for words in (survey.read, survey.skipped):
+        if words:
+            say(words)
+    with _drafts() as draft:
         manifest = _fill(draft, source, vocab_size, options, survey, fit)
         target = root() / contract.folder_name(source, vocab_size, manifest.fingerprint)
         _put(draft, target)
+    return target
+
+
+@contextlib.contextmanager
+def _drafts() -> Iterator[Path]:
+    """Make a folder to prepare data in; it is gone at the end. Those of processes that were killed are removed first.
+
+    Every preparation holds a shared lock on the root. Whoever gets it alone knows that no draft is in use. Where there are no
+    locks, drafts stay. Raises OSError.
+    """
+    root().mkdir(parents=True, exist_ok=True)
+    draft = root() / f"{DRAFT}{secrets.token_hex(8)}"
+    lock = os.open(root(), os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in root().glob(f"{DRAFT}*"):
+                if re.fullmatch(DRAFT_NAME, left.name):  # the root may be a folder with files of the user's
+                    shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        draft.mkdir()
+        yield draft
     except Interrupted:
         ignore_signals()  # a second one must not interrupt the cleaning
         raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return target
+        os.close(lock)
 
 
 def _put(draft: Path, target: Path) -> None:
@@ -123,7 +148,7 @@ def _fill(
     from nanochat import tokenizer
 
     def texts() -> Iterator[tuple[str, str]]:
-        return datasets.documents(source, options, survey, root() / "downloads" / source, say)
+        return datasets.documents(source, options, survey, root() / contract.DOWNLOADS / source, say)
 
     say(f"tokenizer of {vocab_size} tokens")
     encoding = tokenizer.train(
@@ -140,8 +165,10 @@ def _fill(
     say("tokens")
     splits = _write_splits(draft, texts(), encoding)
     contract.check_size(source, splits, *fit)
-    if changed := sources.Now(source, {os.path.realpath(root())}).changes(survey.files):
-        raise DataError(f"{printable(source)} was changed while it was prepared: {changed}. Try again.")
+    if changed := sources.Now(source, contract.avoided()).changes(survey.files):
+        raise DataError(
+            f"{printable(source)} was changed while it was prepared: {changed}. Try again, with a copy if it changes all the time."
+        )
     sources.save(survey.files, draft / contract.SOURCES)
     others = {name: sources.sha256(draft / name) for name in ("tokenizer.json", "token_bytes.npy")}
     manifest = Manifest(
@@ -243,14 +270,21 @@ def main(
     )
     parser.add_argument("--vocab", type=int, default=vocab, help=f"tokens of the vocabulary; here: {vocab}")
     parser.add_argument("--shards", type=int, help="how many training shards to download")
-    parser.add_argument("--encoding", default="", help="of text:PATH; default: UTF-8, or by the byte order mark")
+    parser.add_argument(
+        "--encoding", default="", help="of the files of text:PATH that are not UTF-8 and have no byte order mark"
+    )
     parser.add_argument(
         "--errors",
         choices=("strict", "replace"),
         default="strict",
         help="of text:PATH: skip files with bytes that are no text, or replace these bytes",
     )
-    parser.add_argument("--force", action="store_true", help="make it anew even if it is there")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help=f"make it anew even if it is there. Downloads are kept; to fetch them again, also from another HF_ENDPOINT, delete "
+        f"{printable(str(root() / contract.DOWNLOADS))}".replace("%", "%%"),
+    )
     chosen = parser.parse_args(arguments)
     if not LEAST_VOCAB <= chosen.vocab <= MOST_VOCAB:
         parser.error(f"--vocab must lie between {LEAST_VOCAB} and {MOST_VOCAB}")

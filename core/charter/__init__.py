@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
-from core.charter.blocks import Block, blocks
+from core.charter.blocks import blocks
 from core.charter.directions import TOPICS as TOPICS
-from core.charter.directions import Direction, NotUsable, described, of_block
+from core.charter.directions import Direction, described, of_sections
 from core.charter.front_matter import CharterError as CharterError
 from core.charter.front_matter import Limits, limits, misplaced, split
 from core.charter.prose import Proposed as Proposed
@@ -17,8 +17,8 @@ from core.charter.prose import asked_for, missing
 from core.model import Data
 from core.plain import clean
 
-AIM = re.compile(r"\b(val_bpb|bpb|bits per byte|validation (loss|score))\b", re.I)  # what every run aims at
 TIME = re.compile(r"(?<!\d)\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
+_WORD = re.compile(r"[^\W\d_]{2}")
 QUOTES, QUOTE = 2, 45  # sentences that are quoted as not usable, and characters of each
 
 
@@ -31,7 +31,7 @@ class Charter(Data, frozen=True, kw_only=True):
         directions: What `search` takes from its prose.
         warnings: What a human should know: unknown keys, names that train.py has not, front matter in the wrong place.
         notes: What is worth a note.
-        unused: Sentences that `search` cannot use. Language models read all of program.md.
+        unused: Sentences that `search` does not use. Language models read all of program.md.
     """
 
     max_params: int | None = None
@@ -74,7 +74,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     strange = [_strange(name, known) for name in bound.off_limits if name not in known]
     paragraphs = tuple(blocks(parts.body))
     asked = asked_for(parts.body, paragraphs, known)
-    wishes, unused = _directions(paragraphs, known)
+    wishes, unused = of_sections(paragraphs, known)
     notes = [] if parts.body.strip() else ["there is no text besides the front matter"]
     if TIME.search(parts.body):
         notes.append("times are no limits here: the training time is what --budget says")
@@ -85,7 +85,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         directions=wishes,
         warnings=(*unknown, *misplaced(parts), *(strange if known else ())),
         notes=tuple(notes),
-        unused=tuple(clean(sentence, 200) for sentence in unused if sentence not in quoted),
+        unused=tuple(clean(sentence, 200) for sentence in unused if sentence not in quoted and _WORD.search(sentence)),
     )
 
 
@@ -101,25 +101,9 @@ def _strange(name: str, known: Collection[str]) -> str:
     return f"off_limits {name}, which train.py does not define{hint}"
 
 
-def _directions(paragraphs: Iterable[Block], known: Collection[str]) -> tuple[tuple[Direction, ...], list[str]]:
-    """What `search` takes from the prose, and the sentences that it cannot use."""
-    found: list[Direction] = []
-    unused: list[str] = []
-    for block in paragraphs:
-        try:
-            found += of_block(block, known)
-        except NotUsable:
-            unused += [s for s in block.sentences if re.search(r"[^\W\d_]{2}", s) and not (_label(s) or AIM.search(s))]
-    return tuple(found), unused
-
-
-def _label(sentence: str) -> bool:
-    return sentence.endswith(":")
-
-
 def _unused_words(sentences: Sequence[str]) -> str:
     """The last ones quoted, the rest counted."""
     latest = sentences[: -QUOTES - 1 : -1]  # what was added last is what one wonders about
     shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in latest)
     more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
-    return f"not used by search: {shown}{more}"
+    return f"not used by search, which must understand a whole section: {shown}{more}"

@@ -1,4 +1,4 @@
-"""The sentences of a Markdown text, with the heading that each stands under. Pure."""
+"""The sentences of a Markdown text, with the headings that each stands under. Pure."""
 
 from __future__ import annotations
 
@@ -11,72 +11,89 @@ from markdown_it.token import Token
 
 from core.charter.front_matter import without_comments
 
-QUIET = {"blockquote_open": 1, "blockquote_close": -1, "table_open": 1, "table_close": -1}
+OPAQUE = {"fence", "code_block", "html_block"}  # blocks without text of their own
+NESTED = {"blockquote_open": 1, "blockquote_close": -1, "table_open": 1, "table_close": -1}
+ITEMS = {"list_item_open": 1, "list_item_close": -1}
 
 
 @dataclass(frozen=True)
 class Block:
-    """One paragraph, or one item of a list. Code, tables, quotations and comments are none.
+    """One paragraph, one item of a list, or something that is not the author's plain text.
 
     Attributes:
-        sentences: Its sentences, each on one line.
-        heading: The heading above it, '' where there is none.
-        alone: Whether it has no further paragraph or list below it in the same item.
+        sentences: Its sentences, each on one line; () for a quotation, a table, code and HTML.
+        sections: Numbers of the sections that it stands in: 0 for the whole text, then by level, its own last.
+        headings: The headings above it, by level, its own section's last.
+        lead: The last paragraph of its section above it that is one sentence and ends with a colon, '' for none.
+        item: Whether it stands in a list.
+        plain: Whether it is plain text. False also below HTML, which may strike out or hide what follows.
     """
 
     sentences: tuple[str, ...]
+    sections: tuple[int, ...]
+    headings: tuple[str, ...]
+    lead: str = ""
+    item: bool = False
+    plain: bool = True
+
+    @property
+    def leads_in(self) -> bool:
+        """Whether it introduces what follows."""
+        return not self.item and len(self.sentences) == 1 and self.sentences[0].endswith(":")
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A heading that is in force, with the number of its section."""
+
+    level: int
+    number: int
     heading: str
-    alone: bool
 
 
 def blocks(markdown: str) -> Iterator[Block]:
-    """Yield the paragraphs and items of a text, in order."""
+    """Yield the paragraphs and items of a text, in order, and a block without sentences for everything else in it."""
     tokens = MarkdownIt("commonmark").enable("table").parse(without_comments(markdown))
-    heading, quiet, items = "", 0, list[int]()
-    children = _children(tokens)
+    path: list[_Section] = []
+    lead, html = "", False
+    nested = items = count = 0
     for index, token in enumerate(tokens):
-        quiet += QUIET.get(token.type, 0)
-        if token.type == "list_item_open":
-            items.append(index)
-        elif token.type == "list_item_close":
-            items.pop()
-        elif token.type == "inline" and not quiet:
-            words = _words(token)
-            if tokens[index - 1].type == "heading_open":
-                heading = words
-            elif found := sentences(words):
-                yield Block(found, heading, not items or children[items[-1]] == 1)
-
-
-def _children(tokens: list[Token]) -> dict[int, int]:
-    """By the index of an item's opening: how many texts stand in it, in items below it too."""
-    counts: dict[int, int] = {}
-    open_items: list[int] = []
-    for index, token in enumerate(tokens):
-        if token.type == "list_item_open":
-            open_items.append(index)
-            counts[index] = 0
-        elif token.type == "list_item_close":
-            open_items.pop()
-        elif token.type == "inline":
-            for item in open_items:
-                counts[item] += 1
-    return counts
+        before, nested = nested, nested + NESTED.get(token.type, 0)
+        items += ITEMS.get(token.type, 0)
+        html = html or token.type == "html_block" or any(part.type == "html_inline" for part in token.children or ())
+        text = token.type == "inline" and not nested
+        if not (text or token.type in OPAQUE or nested > before == 0):
+            continue
+        found = sentences(_words(token)) if text else ()
+        is_heading = text and tokens[index - 1].type == "heading_open"
+        if is_heading and not items:
+            count, level = count + 1, int(tokens[index - 1].tag[1:])
+            path = [*(one for one in path if one.level < level), _Section(level, count, " ".join(found))]
+            lead = ""
+        elif found or not text:
+            numbers, headings = (0, *(one.number for one in path)), tuple(one.heading for one in path)
+            block = Block(found, numbers, headings, lead, items > 0, text and not html and not is_heading)
+            lead = found[0] if block.leads_in else lead
+            yield block
 
 
 def _words(token: Token) -> str:
-    """An inline text without its marks of emphasis; code keeps its backquotes, so that names can be told from words."""
+    """An inline text without its marks of emphasis. Code, links and images keep theirs: what they say is a name or a quotation."""
     parts = []
     for child in token.children or ():
         match child.type:
-            case "text":
+            case "text" | "html_inline":
                 parts.append(child.content)
             case "code_inline":
                 parts.append(f"`{child.content}`")
             case "softbreak" | "hardbreak":
                 parts.append(" ")
-            case "html_inline" | "image":
-                parts.append(child.content or "<image>")
+            case "image":
+                parts.append(f"![{child.content}]")
+            case "link_open":
+                parts.append("[")
+            case "link_close":
+                parts.append("]")
     return "".join(parts)
 
 

@@ -32,10 +32,15 @@ EXAMPLES = "try WIDTH, set WIDTH to 256, avoid the optimizer, leave DEPTH alone,
 LONGEST = 200  # characters of a sentence that may be a wish
 
 _TOPIC_OF = {word: topic for topic, words in TOPICS.items() for word in (topic, *words)}
+# Names alone under such a heading are to stay as they are.
+HANDS_OFF = r"(?:to )?leave alone|(?:do not|don['’]t) (?:touch|change)|off[ _-]limits"
 _UP, _RAISE = r"higher|larger|bigger|longer|raising|increasing", r"raise|increase"
 _DOWN, _REDUCE = r"lower|smaller|shorter|lowering|reducing|decreasing", r"reduce|decrease"
-_POLITE = r"(?:(?:please|also|now|next|then|first),? )*"
-_END = r"(?:,? (?:please|now|next|first|too|instead|for now|thanks|thank you))*(?:[.;]|!+)?"
+_POLITE = r"(?:(?:please|also),? )*"
+_THANKS = r"please|thanks|thank you"
+# What is to be tried may be tried "first". What is to be left alone "first" or "for now" is allowed later, and nobody says when.
+_SOONER = r"(?:(?:please|also|now|next|then|first),? )*"
+_WHEN = rf"{_THANKS}|now|next|first|too|instead|for now"
 _NEVER = r"(?:do not|don['’]t|dont|never) (?:touch|change|try|tune|modify|move|vary|alter|propose)"
 _NAME, _OBJECTS, _VALUE = (
     r"(?:the |a |an )?(?P<objects>`?[A-Za-z]\w*`?(?:[ -]\w+){0,2}?)",
@@ -67,7 +72,13 @@ Patterns = tuple[tuple[Kind, re.Pattern[str]], ...]
 
 
 def _compiled(forms: tuple[tuple[Kind, str], ...]) -> Patterns:
-    return tuple((kind, re.compile(f"{_POLITE}{form}{_END}", re.I)) for kind, form in forms)
+    return tuple((kind, re.compile(_whole(kind, form), re.I)) for kind, form in forms)
+
+
+def _whole(kind: Kind, form: str) -> str:
+    """The pattern of a sentence in this form, with the polite words around it."""
+    lasting = kind in ("avoid", "only")
+    return rf"{_POLITE if lasting else _SOONER}{form}(?:,? (?:{_THANKS if lasting else _WHEN}))*(?:[.;]|!+)?"
 
 
 _WITH_VERB, _ALL = _compiled(_FORMS), _compiled(_FORMS + _BARE)
@@ -75,9 +86,18 @@ _OBJECT = re.compile(
     r"(?:changes? (?:of|to|in) |changing |touching |trying |tuning |moving )?(?:the |a |an )?(?P<words>.+?)(?: changes?)?", re.I
 )  # fmt: skip
 _SEPARATOR = re.compile(r",\s*(?:and |or |then )?|\s+(?:and|or)\s+|\s*[&+]\s*", re.I)
-_LABELS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    ("try", re.compile(r"(?:things? |ideas? )?(?:worth trying|to try|try|focus(?: on)?|directions?|to explore|explore)", re.I)),
-    ("avoid", re.compile(r"(?:things? |ideas? )?(?:not worth trying|to avoid|avoid|leave alone|to leave alone|do not touch|don['’]t touch)", re.I)),
+_LABELS: tuple[tuple[Kind | None, re.Pattern[str]], ...] = (  # headings and lead-ins that can be followed
+    ("try", re.compile(r"(?:things? |ideas? )?(?:worth trying|to try|try|focus(?: on)?|to explore|explore)", re.I)),
+    ("avoid", re.compile(rf"(?:things? |ideas? )?(?:not worth trying|to avoid|avoid|{HANDS_OFF})", re.I)),
+    (None, re.compile(
+        r"|(?:(?:the|my|our) )?(?:aims?|goals?|objectives?|tasks?|program(?:me)?|program\.md|charter|research|autoresearch|"
+        r"directions?|ideas?|hints?|wishes|instructions?|guidance|guidelines?|rules?|constraints?|plan|priorities|"
+        r"how to work|what to do)", re.I
+    )),
+)  # fmt: skip
+_AIM = re.compile(
+    r"(?:(?:find|get|reach|seek|aim for|minimi[sz]e|lower|reduce) )?(?:a |the )?(?:low|lower|lowest|best)? ?(?:possible )?"
+    r"(?:val_bpb|bpb|(?:validation )?bits per byte|validation (?:loss|score))[.;!]?", re.I
 )  # fmt: skip
 
 
@@ -135,23 +155,66 @@ def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[D
     return found
 
 
-def of_block(block: Block, known: Collection[str]) -> tuple[Direction, ...]:
-    """Read a paragraph or item of program.md. Under a heading such as "Worth trying" the bare name of a topic is a wish.
+def of_sections(blocks: Iterable[Block], known: Collection[str]) -> tuple[tuple[Direction, ...], tuple[str, ...]]:
+    """Read program.md, section by section.
 
-    Values to set are none: they are for hints, which are followed once. Raises NotUsable.
+    A section counts only where all of it can be read: its sentences, the headings and lead-ins above them, and the text
+    right below the headings above it. A sentence that cannot be read may say that the others are not meant.
+
+    Returns:
+        The wishes, and the sentences that are not used.
     """
-    if not block.alone:
-        raise NotUsable("something stands below it that may limit it")
-    kind = next((kind for kind, label in _LABELS if label.fullmatch(block.heading.strip().rstrip(":"))), None)
-    if kind is not None and len(block.sentences) == 1:
+    read: list[tuple[Block, tuple[Direction, ...]]] = []
+    unread: set[int] = set()
+    for block in blocks:
+        found: tuple[Direction, ...] = ()
         try:
-            return (_about(kind, block.sentences[0].rstrip("."), known),)
+            found = _of_block(block, known)
+        except NotUsable:
+            unread.add(block.sections[-1])
+        read.append((block, found))
+    wishes = tuple(wish for block, found in read if not unread & set(block.sections) for wish in found)
+    unused = (sentence for block, _ in read if unread & set(block.sections) for sentence in block.sentences)
+    return wishes, tuple(sentence for sentence in unused if not _AIM.fullmatch(sentence))
+
+
+def _of_block(block: Block, known: Collection[str]) -> tuple[Direction, ...]:
+    """Read a paragraph or item of program.md. Raises NotUsable.
+
+    Below a heading or lead-in such as "Worth trying" the bare name of a topic is a wish. Values to set are for hints, which
+    are followed once.
+    """
+    if not block.plain or not block.sentences:
+        raise NotUsable("it is not plain text")
+    titles = [_label(title) for title in (*block.headings, block.lead)]
+    if block.leads_in:
+        _label(block.sentences[0])
+        return ()
+    kinds = {title for title in titles if title}
+    if len(kinds) > 1:
+        raise NotUsable("the headings above it contradict each other")
+    kind = kinds.pop() if kinds else None
+    said = [sentence for sentence in block.sentences if not _AIM.fullmatch(sentence)]
+    if kind and len(said) == 1:
+        try:
+            return (_about(kind, said[0].rstrip("."), known),)
         except NotUsable:
             pass
-    found = tuple(_sentence(sentence, known) for sentence in block.sentences)
+    if kind == "avoid":
+        raise NotUsable("below “avoid” only names can be read")
+    found = tuple(_sentence(sentence, known) for sentence in said)
     if any(direction.kind == "set" for direction in found):
         raise NotUsable("a value to set is for a hint")
     return found
+
+
+def _label(title: str) -> Kind | None:
+    """What a heading or lead-in asks for, None where it is neutral. Raises NotUsable."""
+    plain = title.strip().removesuffix(":")
+    for kind, label in _LABELS:
+        if label.fullmatch(plain):
+            return kind
+    raise NotUsable("it stands below a heading or lead-in that may turn it round")
 
 
 def _sentence(sentence: str, known: Collection[str], forms: Patterns = _ALL) -> Direction:

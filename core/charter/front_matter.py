@@ -165,28 +165,52 @@ def limits(parts: Parts) -> tuple[Limits, tuple[str, ...]]:
             wrong.append(f"{_short(name)} stands there twice")
         seen.add(name)
         if name not in KEYS:
-            unknown.append(_unknown(name))
+            unknown.append(_unknown(name, value))
         elif not _empty(value):
             try:
                 values[name] = _READERS[name](value)
             except ValueError as error:
-                wrong.append(f"{name} {error}, not {_shown(value)}")
+                words, *culprit = error.args
+                wrong.append(f"{name} {words}, not {_shown(*culprit or (value,))}")
     if wrong:
         raise CharterError(f"The front matter of program.md cannot be used: {'; '.join(wrong)}.")
     return Limits(**values), tuple(unknown)  # type: ignore[arg-type]
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str, value: Node) -> str:
+    if nested := _nested(value):
+        return f"{nested} stands under {_short(name)}: not used; write it at the left margin, without a key above it"
     if _TIME.search(name):
         return f"unknown key {_short(name)} (the training time is set by --budget)"
     near = key_like(name)
     return f"unknown key {_short(name)}{f' (did you mean {near}?)' if near else ''}"
 
 
+def _nested(value: Node) -> str:
+    """A key that stands inside another one's value, '' for none."""
+    left, seen = [value], set[int]()  # an alias may lead back to what it stands in
+    while left:
+        one = left.pop(0)
+        if id(one) in seen or not isinstance(one, MappingNode | SequenceNode):
+            continue
+        seen.add(id(one))
+        if isinstance(one, SequenceNode):
+            left += one.value
+            continue
+        for key, below in one.value:
+            if isinstance(key, ScalarNode) and key_like(key.value):
+                return _short(key.value)
+            left.append(below)
+    return ""
+
+
 def key_like(name: str) -> str:
     """Return the known key that a name resembles, '' where it resembles none."""
-    plain = re.sub(r"[\s-]+", "_", name.strip().lower())[:40]
-    return next(iter(difflib.get_close_matches(plain, KEYS, n=1, cutoff=0.7)), "")
+    return next(iter(difflib.get_close_matches(_plain_key(name), KEYS, n=1, cutoff=0.7)), "")
+
+
+def _plain_key(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().lower())[:40]
 
 
 def _short(text: str) -> str:
@@ -194,9 +218,9 @@ def _short(text: str) -> str:
     return plain if len(plain) <= 40 else f"{plain[:39]}…"
 
 
-def _shown(value: Node) -> str:
-    if isinstance(value, ScalarNode):
-        return repr(_short(value.value))
+def _shown(value: Node | str) -> str:
+    if isinstance(value, str | ScalarNode):
+        return repr(_short(value if isinstance(value, str) else value.value))
     return "a list" if isinstance(value, SequenceNode) else "a mapping"
 
 
@@ -266,11 +290,11 @@ def _names(value: Node) -> tuple[str, ...]:
     items = value.value if isinstance(value, SequenceNode) else [value]
     found: list[str] = []
     for item in items:
-        words = re.split(r"[,\s]+", item.value) if isinstance(item, ScalarNode) else ["?"]
+        words = re.split(r"[,\s]+", item.value) if isinstance(item, ScalarNode) else [item]
         for word in filter(None, words):
-            name = word.strip("`").removesuffix("()")
+            name = word.strip("`").removesuffix("()") if isinstance(word, str) else ""
             if not _NAME.fullmatch(name):
-                raise ValueError("must be names of train.py, such as [WIDTH, GPT.forward]")
+                raise ValueError("must be names of train.py, such as [WIDTH, GPT.forward]", word)
             found.append(name)
     return tuple(dict.fromkeys(found))
 
@@ -280,25 +304,61 @@ _READERS: dict[str, Callable[[Node], int | float | tuple[str, ...]]] = {
     "max_memory_gb": _memory,
     "off_limits": _names,
 }
-_KEY_LINE = re.compile(r"[\W_]{0,20}([A-Za-z][\w -]{3,30}?)[`\"'*_]{0,4}\s{0,20}[:=|]\s{0,20}\S")
+_KEY_LINE = re.compile(r"[\W_]{0,20}([A-Za-z][\w -]{3,30}?)[`\"'*_]{0,4}\s{0,20}[:=|]\s{0,20}(.*)")
+_ITEM = re.compile(
+    r"[\s>]{0,20}(?:(?:[-*+•]|\d{1,3}[.)])\s{1,20})?[`\"'*_]{0,4}(\w[\w.]*)(?:\(\))?[`\"'*_,;]{0,4}\s*(?:#.*)?"
+)
+
+
+@dataclass(frozen=True)
+class KeyLine:
+    """A line outside of the front matter that looks like one of it.
+
+    Attributes:
+        index: Its number in the text, from 0.
+        content: The line.
+        key: The known key that it resembles.
+        exact: Whether it is that key but for case, spaces and hyphens.
+        value: The value, without quotation marks around it; of a list below the line, its names.
+    """
+
+    index: int
+    content: str
+    key: str
+    exact: bool
+    value: str
+
+
+def key_lines(body: str) -> Iterator[KeyLine]:
+    """Yield the lines of a text that look like front matter. HTML comments are left out."""
+    contents = [content for _, content in lines(without_comments(body))]
+    for index, content in enumerate(contents):
+        if (match := _KEY_LINE.match(content)) is None or not (key := key_like(match[1])):
+            continue
+        value = match[2].strip(" \t`\"'*_|,;}")
+        if not value:
+            below = itertools.takewhile(
+                bool, (_ITEM.fullmatch(line) for line in contents[index + 1 :] if line.strip(" \t>"))
+            )
+            value = ", ".join(item[1] for item in below if item)
+        if value:
+            yield KeyLine(index, content, key, _plain_key(match[1]) == key, value)
 
 
 def misplaced(parts: Parts) -> tuple[str, ...]:
     """Return a phrase for everything in the body that looks like front matter: nothing of it is used."""
-    text = without_comments(parts.body)
-    found = list(lines(text))
-    marks = [index for index, (_, content) in enumerate(found) if _delimits(content, ("---", "..."))]
+    found = [content for _, content in lines(without_comments(parts.body))]
+    marks = [index for index, content in enumerate(found) if _delimits(content, ("---", "..."))]
     said: list[str] = []
     inside: set[int] = set()
     for opened, closed in itertools.pairwise(marks):
-        if opened not in inside and _keys([content for _, content in found[opened + 1 : closed]]):
+        if opened not in inside and _keys(found[opened + 1 : closed]):
             inside |= set(range(opened, closed + 1))
             said.append(f"this looks like front matter but stands at line {parts.body_line + opened}: not used")
-    for index, (_, content) in enumerate(found):
-        match = _KEY_LINE.match(content)
-        if index not in inside and match and key_like(match[1]):
-            line = _short(content.strip())
-            said.append(f"“{line}” in line {parts.body_line + index} stands outside of the front matter: not used")
+    for line in key_lines(parts.body):
+        if line.index not in inside:
+            words, number = _short(line.content.strip()), parts.body_line + line.index
+            said.append(f"“{words}” in line {number} stands outside of the front matter: not used")
     return tuple(said)
 
 

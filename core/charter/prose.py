@@ -7,17 +7,18 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from core.charter.blocks import Block
+from core.charter.directions import HANDS_OFF
 from core.charter.front_matter import (
     FIGURE,
-    KEYS,
     CharterError,
+    KeyLine,
     Limits,
     Parts,
     gigabytes,
+    key_like,
+    key_lines,
     limits,
-    lines,
     params,
-    without_comments,
 )
 from core.model import Data
 
@@ -35,7 +36,8 @@ _HANDS_OFF = re.compile(
     r"\bleave\b|\b(?:fixed|constant|unchanged|untouched|untouchable|frozen|off[ -]limits)\b",
     re.I,
 )
-_KEY_LINE = re.compile(rf"\s*(?:[-*+]\s+)?({'|'.join(KEYS)})\s*:\s*(\S.*?)\s*")
+_HANDS_OFF_TITLE = re.compile(rf"(?:{HANDS_OFF}):?", re.I)
+_NAMES = re.compile(r"`?[\w.]+(?:\(\))?`?(?:(?:, | and |, and )`?[\w.]+(?:\(\))?`?)*\.?")
 _CODE = re.compile(r"`([\w.]+)(?:\(\))?`|\b([A-Za-z_]\w*(?:\.\w+)*)")
 
 
@@ -76,8 +78,13 @@ def asked_for(body: str, paragraphs: Iterable[Block], known: Collection[str]) ->
         paragraphs: The same, parsed.
         known: The names of train.py.
     """
-    found = [Request(content.strip(), _misplaced(content)) for _, content in lines(without_comments(body))]
-    found += [Request(sentence, _asked(sentence, known)) for block in paragraphs for sentence in block.sentences]
+    found = [Request(line.content.strip(), _misplaced(line)) for line in key_lines(body)]
+    for block in paragraphs:
+        title = block.lead or (block.headings[-1] if block.headings else "")
+        listed = _HANDS_OFF_TITLE.fullmatch(title) and not (block.lead and key_like(block.lead))
+        for sentence in block.sentences:
+            names = tuple(named(sentence, known)) if listed and _NAMES.fullmatch(sentence) else ()
+            found.append(Request(sentence, Limits(off_limits=names) if names else _asked(sentence, known)))
     return tuple(request for request in found if request.limits != Limits())
 
 
@@ -101,12 +108,12 @@ def _lines(wanted: Limits, bound: Limits) -> list[str]:
     return said + ([f"off_limits: [{', '.join((*bound.off_limits, *names))}]"] if names else [])
 
 
-def _misplaced(content: str) -> Limits:
-    """The limit of a line of front matter that stands elsewhere; none for any other line."""
-    if len(content) > LONGEST or (match := _KEY_LINE.fullmatch(content)) is None:
+def _misplaced(line: KeyLine) -> Limits:
+    """The limit of a line of front matter that stands elsewhere; none where it cannot be read."""
+    if not line.exact or len(line.content) > LONGEST:
         return Limits()
     try:
-        return limits(Parts(f"{match[1]}: {match[2]}", 0, 1, "", 1))[0]
+        return limits(Parts(f"{line.key}: {line.value}", 0, 1, "", 1))[0]
     except CharterError:
         return Limits()
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import platformdirs
 
-from nanochat.contract import sources
+from nanochat.contract import shell, sources
 from nanochat.contract.sources import TEXT, printable
 
 SCHEMA = 2
@@ -26,6 +26,7 @@ SPLITS = ("train", "val", "test")
 NAMED = ("python", "tinystories", "climbmix")
 NAMES = (*NAMED, "text:PATH")
 MANIFEST, SOURCES = "manifest.json", "sources.json"
+DOWNLOADS = "downloads"  # a folder in the root
 # Windows that a scored split must fill. Fewer leave fewer than 8 probes, with which a cheating model is not noticed. On a GPU
 # answers are rounded, and 1024 probes (at most 8 a window) tell that from cheating.
 LEAST_WINDOWS, LEAST_WINDOWS_GPU = 16, 128
@@ -38,14 +39,14 @@ class DataError(Exception):
 
 
 class Damaged(DataError):
-    """What was prepared is not whole any more. `what` says how, as a clause."""
+    """What was prepared is not whole any more. `what` says how, as a clause; `manifest` is None where it cannot be read."""
 
-    def __init__(self, folder: Path, what: str) -> None:
+    def __init__(self, folder: Path, what: str, manifest: Manifest | None = None) -> None:
+        again = f"{command(manifest)} makes it anew." if manifest else "Prepare it anew with the options of that time."
         super().__init__(
-            f"The prepared data in {printable(str(folder))} cannot be used: {what}. Nothing was changed. "
-            f"`make prepare ARGS=--force` makes it anew."
+            f"The prepared data in {printable(str(folder))} cannot be used: {what}. Nothing was changed. {again}"
         )
-        self.what = what
+        self.what, self.manifest = what, manifest
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -64,6 +65,12 @@ class Options(msgspec.Struct, frozen=True):
     shards: int = 0  # training shards of a downloaded dataset; 0 for any other
     encoding: str = ""  # of `text:`; '': UTF-8, or what the byte order mark of a file says
     errors: Literal["strict", "replace"] = "strict"  # of `text:`: what becomes of a file with bytes that are no text
+
+    def words(self) -> list[str]:
+        """As prepare.py takes them."""
+        shards = ["--shards", str(self.shards)] if self.shards else []
+        encoding = ["--encoding", self.encoding] if self.encoding else []
+        return [*shards, *encoding, *(["--errors", self.errors] if self.errors != "strict" else [])]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +94,18 @@ class Found(NamedTuple):
 
     folder: Path
     manifest: Manifest | None
-    options: Options  # with which it was prepared last
+    options: Options  # those asked for, or with which its source was prepared last
     stale: str = ""  # what has changed since it was prepared, as a clause
+
+
+def command(manifest: Manifest) -> str:
+    """The command that prepares the same dataset anew, in backticks."""
+    return preparing(manifest.dataset, manifest.vocab_size, manifest.options)
+
+
+def preparing(source: str, vocab_size: int, options: Options) -> str:
+    """The command that prepares a dataset, in backticks."""
+    return shell.make("prepare", "--dataset", source, "--vocab", str(vocab_size), *options.words())
 
 
 def root() -> Path:
@@ -177,7 +194,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     for split in manifest.splits.values():
         path = folder / split.file
         if not path.is_file() or path.stat().st_size != split.tokens * 2:
-            raise Damaged(folder, f"{path.name} is missing or cut off")
+            raise Damaged(folder, f"{path.name} is missing or cut off", manifest)
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
@@ -188,9 +205,9 @@ def verify(folder: Path, manifest: Manifest) -> None:
         try:
             found = sources.sha256(folder / name)
         except OSError as error:
-            raise Damaged(folder, f"{name} cannot be read ({error.strerror})") from None
+            raise Damaged(folder, f"{name} cannot be read ({error.strerror})", manifest) from None
         if found != digest:
-            raise Damaged(folder, f"the content of {name} has changed")
+            raise Damaged(folder, f"the content of {name} has changed", manifest)
 
 
 def least_windows(device: str) -> int:
@@ -208,11 +225,16 @@ def check_size(source: str, splits: Mapping[str, Split], seq_len: int, windows: 
             raise DataError(
                 f"{printable(source)} is too little text: its {split} split has {tokens:,} tokens, and {needed:,} are needed "
                 f"({'training' if split == 'train' else 'scoring'} with windows of {seq_len}). {given / 1e3:,.0f} kB of text were "
-                f"given; about {enough / 1e3:,.0f} kB are enough."
+                f"given; about {enough / 1e3:,.0f} kB are enough if nothing in it is repeated: equal passages all go to one split."
             )
 
 
-def prepared(source: str, vocab_size: int | None = None) -> list[tuple[Path, Manifest]]:
+def avoided() -> set[str]:
+    """Folders that are never read as text: prepared data and downloads lie there."""
+    return {os.path.realpath(root()), os.path.realpath(root() / DOWNLOADS)}
+
+
+def prepared(source: str) -> list[tuple[Path, Manifest]]:
     """Return all that was prepared from a source, what was asked for last first. What cannot be read is left out."""
     found = []
     for path in root().glob(f"*/{MANIFEST}"):
@@ -222,8 +244,7 @@ def prepared(source: str, vocab_size: int | None = None) -> list[tuple[Path, Man
             manifest = read(path.parent)
         except DataError:
             continue
-        wanted = vocab_size is None or manifest.vocab_size == vocab_size
-        if manifest.schema == SCHEMA and manifest.dataset == source and wanted:
+        if manifest.schema == SCHEMA and manifest.dataset == source:
             found.append((path.parent, manifest))
     return sorted(found, key=lambda pair: (pair[1].order, pair[0].name), reverse=True)
 
@@ -231,21 +252,21 @@ def prepared(source: str, vocab_size: int | None = None) -> list[tuple[Path, Man
 def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
     """Look for what was prepared from a resolved source as it is now.
 
-    `options`: those asked for; None for those it was prepared with last. Files with the same sizes and times count as the
-    same; others are read. Never raises: what is gone is stale.
+    `options`: those asked for; None for those that the source was prepared with last, for any vocabulary. Files with the same
+    sizes and times count as the same; others are read. Never raises: what is gone is stale.
     """
-    candidates = prepared(source, vocab_size)
-    chosen = options or (candidates[0][1].options if candidates else Options())
+    there = prepared(source)
+    chosen = options or (there[0][1].options if there else Options())
     stale, now = "", None
-    for folder, manifest in candidates:
-        if manifest.options != chosen:
+    for folder, manifest in there:
+        if manifest.options != chosen or manifest.vocab_size != vocab_size:
             continue
         try:
             check_files(folder, manifest)
             if source in NAMED and source != "python":
                 return Found(folder, manifest, chosen)
-            now = now or sources.Now(source, {os.path.realpath(root())})
-            changes = now.changes(sources.load(folder / SOURCES))
+            now = now or sources.Now(source, avoided())
+            changes = now.changes_since(folder / SOURCES)
         except (DataError, OSError, ValueError, TypeError):
             stale = stale or "what was prepared before is damaged"
             continue
@@ -255,11 +276,34 @@ def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
     return Found(root(), None, chosen, stale)
 
 
+def just_prepared(source: str, vocab_size: int) -> Path | None:
+    """The folder of what was asked for last of a source, whatever has become of its text since; None where there is none."""
+    return next((folder for folder, found in prepared(source) if found.vocab_size == vocab_size), None)
+
+
+def changes_since(source: str, fingerprint: str) -> str:
+    """How a source differs now from what was prepared of it under this fingerprint, as a clause; '' for not, or unknown."""
+    there = prepared(source)
+    folder, manifest = next((pair for pair in there if pair[1].fingerprint == fingerprint), (None, None))
+    if folder is None or manifest is None:
+        return ""
+    if manifest.options != there[0][1].options:
+        words = " ".join(there[0][1].options.words())
+        return f"it was prepared since with {words or 'no options'}"
+    try:
+        return sources.Now(source, avoided()).changes_since(folder / SOURCES) if (folder / SOURCES).exists() else ""
+    except (OSError, ValueError, TypeError):
+        return ""
+
+
 def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest in one step. Raises OSError."""
     draft = folder / f".{MANIFEST}.{os.getpid()}"
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-    os.replace(draft, folder / MANIFEST)
+    try:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        os.replace(draft, folder / MANIFEST)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def next_order(source: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,9 @@ from typing import NamedTuple
 TEXT = "text:"
 # Of the standard library: tests, and packages whose files are mostly tables.
 EXCLUDED = {"test", "tests", "idlelib", "encodings", "pydoc_data", "site-packages", "dist-packages", "__pycache__"}
+OURS = "made by AutoResearch"  # why a folder is skipped
+PREPARED = {"train.bin", "val.bin", "test.bin", "token_bytes.npy"}  # beside a manifest.json: prepared data
+JOURNAL = b'{"type":"created"'  # what the journal of a run begins with
 
 Stat = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 
@@ -39,7 +43,7 @@ class Entry:
 def entries(source: str, avoid: Collection[str] = ()) -> list[Entry]:
     """Return what lies behind `python` or `text:PATH`, sorted by name; nothing for a dataset that is downloaded.
 
-    `avoid`: real paths of folders that are not entered, such as the one that the prepared data is written to.
+    `avoid`: real paths of folders below that one which are not entered, such as the one that the prepared data is written to.
     """
     if source == "python":
         found = _standard_library()
@@ -64,24 +68,46 @@ def _standard_library() -> Iterator[Entry]:
 
 
 def _walk(top: str, avoid: Collection[str]) -> Iterator[Entry]:
-    """Everything below a folder. Hidden files and folders, and links to folders, are not looked into."""
+    """Everything below a folder. Hidden files and folders, links to folders, and what the product wrote are not looked into."""
     failed: list[OSError] = []
     for folder, folders, files in os.walk(top, onerror=failed.append):
+        below = os.path.relpath(folder, top)
+        if why := _reserved(folder, folders, files, avoid if folder != top else ()):
+            yield Entry(folder, below, why)
+            folders.clear()
+            continue
+        entered = []
         for name in sorted(folders):
             path = os.path.join(folder, name)
-            relative = os.path.relpath(path, top)
             why = "hidden" if name.startswith(".") else "behind a link" if os.path.islink(path) else ""
             if why:
-                yield Entry(path, relative, why)
-            if why or os.path.realpath(path) in avoid:
-                folders.remove(name)
+                yield Entry(path, os.path.normpath(os.path.join(below, name)), why)
+            else:
+                entered.append(name)
+        folders[:] = entered
         for name in files:
-            path = os.path.join(folder, name)
-            relative = os.path.relpath(path, top)
+            path, relative = os.path.join(folder, name), os.path.normpath(os.path.join(below, name))
             yield Entry(path, relative, "hidden") if name.startswith(".") else _entry(path, relative)
     for error in failed:
         path = os.fsdecode(error.filename or top)
         yield Entry(path, os.path.relpath(path, top), "unreadable")
+
+
+def _reserved(folder: str, folders: Collection[str], files: Collection[str], avoid: Collection[str]) -> str:
+    """Why a whole folder is no text: AutoResearch wrote it, or git did; '' for any other."""
+    prepared = "manifest.json" in files and not PREPARED.isdisjoint(files)
+    copies = "frozen.json" in files and not {"harness", "data"}.isdisjoint(folders)
+    if folder in avoid or prepared or copies or ("events.jsonl" in files and _is_journal(folder)):
+        return OURS
+    return "a git repository" if "HEAD" in files and {"objects", "refs"} <= set(folders) else ""
+
+
+def _is_journal(folder: str) -> bool:
+    try:
+        with open(os.path.join(folder, "events.jsonl"), "rb") as file:
+            return file.read(len(JOURNAL)) == JOURNAL
+    except OSError:
+        return False
 
 
 def _entry(path: str, name: str) -> Entry:
@@ -105,8 +131,13 @@ def sha256(path: str | Path) -> str:
 
 
 def save(files: Sequence[File], path: Path) -> None:
-    """Write the list of files. Raises OSError."""
-    path.write_text(json.dumps(files), encoding="utf-8")
+    """Write the list of files in one step. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(json.dumps(files), encoding="utf-8")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def load(path: Path) -> list[File]:
@@ -119,7 +150,7 @@ class Now:
 
     def __init__(self, source: str, avoid: Collection[str] = ()) -> None:
         self._paths = {entry.name: entry.path for entry in entries(source, avoid) if not entry.skipped}
-        self._hashes: dict[str, str] = {}
+        self._read: dict[str, File] = {}
 
     def changes(self, files: Sequence[File]) -> str:
         """What differs from `files`, such as '2 files changed (first: a.txt)'; '' when nothing does."""
@@ -131,16 +162,30 @@ class Now:
         }
         return "; ".join(counted(names, what) for what, names in differing.items() if names)
 
+    def changes_since(self, path: Path) -> str:
+        """The same for a list that was saved. Raises OSError, ValueError, TypeError when it cannot be read.
+
+        The list gets the new times of files that had to be read and are the same, so that they are not read every time.
+        """
+        files = load(path)
+        found = self.changes(files)
+        newer = [now if (now := self._read.get(file.name)) and now.sha256 == file.sha256 else file for file in files]
+        if newer != files:
+            with contextlib.suppress(OSError):
+                save(newer, path)
+        return found
+
     def _same(self, file: File) -> bool:
         path = self._paths[file.name]
         try:
-            if status(path) == file.stat:
+            stat = status(path)
+            if stat == file.stat:
                 return True
-            if file.name not in self._hashes:
-                self._hashes[file.name] = sha256(path)
+            if file.name not in self._read:
+                self._read[file.name] = File(file.name, stat, sha256(path))
         except OSError:
             return file.sha256 == ""
-        return self._hashes[file.name] == file.sha256
+        return self._read[file.name].sha256 == file.sha256
 
 
 def counted(names: Sequence[str], what: str) -> str:

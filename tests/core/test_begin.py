@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from core.model import RunConfig
 from core.profiles import named
 from core.project import Project, UsageError
 from core.repository import Repository
+from nanochat.contract import dataset as contract
 from nanochat.prepare import prepare
 from tests.fake_cuda import Cards, Nvml, make, shadow
 
@@ -61,11 +63,12 @@ def test_what_a_run_kept_and_was_taken_home_is_not_fitted_again(repo: Repository
     assert fitting(named("cpu"), best, repo) == ({}, ""), "nothing to set, nothing to say"
 
 
-def run(project: Project, name: str, *events: ev.AnyEvent, dataset: str = "python") -> Path:
+def run(project: Project, name: str, *events: ev.AnyEvent, **header: object) -> Path:
     config = RunConfig(
-        name=name, dataset=dataset, data="/nowhere", fingerprint="", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+        name=name, dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="cpu", budget_s=60, seq_len=256,
         vocab_size=2048, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01, agent="search", gate="auto",
     )  # fmt: skip
+    config = msgspec.structs.replace(config, **header)
     folder = project.logs / name
     folder.mkdir(parents=True, exist_ok=True)
     time.sleep(0.02)  # a start later than the one before, by the milliseconds of the journal and by the file system's
@@ -231,3 +234,70 @@ def test_a_run_that_goes_on_with_fewer_cards(tmp_path: Path, cards: Cards, monke
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UsageError, match=r"Run a trains on cuda, which cannot be used now: .* Nothing was changed"):
         plan(project, Options(name="a"))
+
+
+def test_a_run_from_another_keeps_what_scores_mean(tmp_path: Path, corpus: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    source = f"text:{corpus}"
+    folder = prepare(source, 320)
+    run(project, "night", START, DONE, dataset=source, profile="tiny", budget_s=2.5, seq_len=16, vocab_size=320)
+    chosen = plan(project, Options(origin="night"))
+    config = chosen.config
+    assert (config.dataset, config.profile, config.budget_s, config.seq_len, config.vocab_size, config.eval_tokens) == (
+        source, "tiny", 2.5, 16, 320, 1024,
+    )  # fmt: skip
+    assert config.data == str(folder) and not chosen.replaceable
+    assert chosen.said == f"Taken over from run night: dataset {source}, profile tiny, budget 2.5 s."
+    asked = plan(project, Options(origin="night", dataset="python", budget_s=1.0)).config
+    assert (asked.dataset, asked.budget_s, asked.profile) == ("python", 1.0, "tiny")
+    other = plan(project, Options(origin="night", profile="cpu"))
+    assert (other.config.dataset, other.config.profile, other.config.seq_len) == (source, "cpu", 256)
+    corpus.unlink()
+    with pytest.raises(UsageError, match=r"no file or folder .* Nothing was started. --dataset chooses another"):
+        plan(project, Options(origin="night"))
+
+
+def test_what_is_like_the_default_is_taken_over_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(begin, "machine", lambda device=None: (device or "cpu", named("cpu")))
+    project = Project(tmp_path, tmp_path / "logs")
+    journal = run(project, "night", START, DONE) / "events.jsonl"
+    chosen = plan(project, Options(origin="night"))
+    assert (chosen.config.dataset, chosen.config.profile, chosen.said) == ("python", "cpu", "")
+    text = journal.read_text()
+    journal.write_text(text.replace('"profile":"cpu"', '"profile":"gone"'))
+    assert "has a profile that this version does not know, so" in plan(project, Options(origin="night")).said
+    journal.write_text(
+        text.replace('"device":"cpu"', '"device":"cuda"').replace('"profile":"cpu"', '"profile":"gpu-24"')
+    )
+    monkeypatch.setattr(begin, "lacking", lambda device, count: "there is no GPU")
+    chosen = plan(project, Options(origin="night"))
+    assert (chosen.config.device, chosen.config.profile) == ("cpu", "cpu")
+    assert "trains on cuda, which cannot be used now (there is no GPU), so this run trains on cpu" in chosen.said
+    assert "this run has the profile cpu of cpu and a budget of 60 s; its scores cannot be compared" in chosen.said
+    journal.write_text(text + "{broken\n")
+    assert plan(project, Options(origin="night")).config.profile == "cpu", "the header is enough"
+    journal.write_text("{broken\n" + text)
+    assert "header of run night cannot be read" in plan(project, Options(origin="night")).said
+
+
+def test_a_run_from_another_reads_its_text_in_the_same_encoding(tmp_path: Path, corpus: Path) -> None:
+    project, source = Project(tmp_path, tmp_path / "logs"), f"text:{corpus}"
+    corpus.write_bytes(corpus.read_text().replace("and", "für").encode("latin-1"))
+    first = contract.read(prepare(source, 320, contract.Options(encoding="iso8859-1")))
+    data = next(path for path, _ in contract.prepared(source))
+    run(
+        project, "night", START, DONE, dataset=source, profile="tiny", vocab_size=320, data=str(data),
+        fingerprint=first.fingerprint,
+    )  # fmt: skip
+    prepare(source, 320, contract.Options(errors="replace"))
+    assert plan(project, Options(origin="night")).config.fingerprint == first.fingerprint
+    assert plan(project, Options(origin="night", dataset=source)).config.fingerprint != first.fingerprint
+
+
+def test_a_start_uses_what_was_prepared_for_it(tmp_path: Path, corpus: Path) -> None:
+    """Although the text has grown since."""
+    project, folder = Project(tmp_path, tmp_path / "logs"), prepare(f"text:{corpus}", 320)
+    corpus.write_text(corpus.read_text() + "more\n")
+    options = Options(dataset=f"text:{corpus}", profile="tiny")
+    assert plan(project, options).config.fingerprint == ""
+    assert plan(project, replace(options, data=folder)).config.data == str(folder)

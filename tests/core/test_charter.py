@@ -149,7 +149,10 @@ def test_one_name_or_several(value: str, off_limits: tuple[str, ...]) -> None:
         ("---\nmax_memory_gb: .inf\n---\nx", "max_memory_gb"),
         ("---\nmax_memory_gb: 1,500\n---\nx", "max_memory_gb"),
         ("---\noff_limits: {WIDTH: no}\n---\nx", "off_limits must be names of train.py, .* not a mapping"),
-        ("---\noff_limits: [the width*]\n---\nx", "off_limits"),
+        ("---\noff_limits: [the width*]\n---\nx", r"such as \[WIDTH, GPT.forward\], not 'width\*'"),
+        ("---\noff_limits: [DEPTH, MLP-RATIO]\n---\nx", "not 'MLP-RATIO'"),
+        ("---\noff_limits: [DEPTH, [WIDTH]]\n---\nx", "not a list"),
+        ("---\noff_limits: 'DEPTH, 3'\n---\nx", "not '3'"),
         ("---\nmax_params: 5\nmax_params: 50\n---\nx", "max_params stands there twice"),
         ("---\na: &a [*a]\nmax_params: *a\n---\nx", "not a list|not valid YAML"),
         (f"---\nmax_params: {'[' * 5000}\n---\nx", "not valid YAML"),
@@ -175,10 +178,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ("Off Limits: [A]", "unknown key Off Limits (did you mean off_limits?)"),
         ("max_seconds: 60", "unknown key max_seconds (the training time is set by --budget)"),
         ("title: Night", "unknown key title"),
+        ("limits:\n  max_params: 5", "max_params stands under limits: not used; write it at the left margin, without a key above it"),
+        ("my:\n- own:\n    off-limits: A", "off-limits stands under my: not used; write it at the left margin, without a key above it"),
+        ("a: &a {b: *a, c: [*a]}", "unknown key a"),
         ("? [a]\n: b", "unknown key [...]"),
         ("deadline: 2026-02-30", "unknown key deadline"),
     ],
-)
+)  # fmt: skip
 def test_unknown_keys_are_warned_of(key: str, words: str) -> None:
     assert read(f"---\n{key}\n---\nx").warnings == (words,)
 
@@ -271,11 +277,51 @@ def test_times_in_figures_are_said_to_be_no_limits(text: str, said: bool) -> Non
     assert any("--budget" in words for words in read(text).understood()) is said
 
 
-def test_sentences_that_search_cannot_use_are_quoted_the_last_first_and_counted() -> None:
-    text = "# Aim\nLow val_bpb.\n\n- Be brave,\n  like a lion.\n- Avoid the optimizer.\n\nIdeas:\n\nDo not touch WIDTH."
+def test_sentences_that_search_does_not_use_are_quoted_the_last_first_and_counted() -> None:
+    words = "not used by search, which must understand a whole section: "
+    text = "# Aim\nLow val_bpb.\n\n# Hints\n- Be brave,\n  like a lion.\n\n# Rules\n- Avoid the optimizer.\n\nIdeas:\n\nLow."
     found = read(text, KNOWN)
-    assert found.unused == ("Be brave, like a lion.",)
-    assert found.understood()[-1] == "not used by search: “Be brave, like a lion.”"
+    assert found.unused == ("Be brave, like a lion.", "Avoid the optimizer.", "Ideas:", "Low.")
+    assert found.understood()[-1] == f"{words}“Low.” “Ideas:” and 2 more"
     assert found.understood(("goals: courage",))[-1] == "goals: courage"
     (words,) = read(" ".join(f"Be brave {n}{' and so on' * 20}." for n in range(9))).understood()
     assert words.count("“") == 2 and words.endswith("and 7 more") and len(words) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("off_limits:\n- DEPTH\n- `WIDTH`", "off_limits: [DEPTH, WIDTH]"),
+        ("Off limits:\n\n1. DEPTH\n\n2. WIDTH # wide", "off_limits: [DEPTH, WIDTH]"),
+        ("> off_limits:\n> * GPT.forward()", "off_limits: [GPT.forward]"),
+        ("```\noff_limits:\n  - DEPTH\n```", "off_limits: [DEPTH]"),
+        ("off_limits:\nDEPTH", "off_limits: [DEPTH]"),
+        ("- Off-Limits:\n  - DEPTH", "off_limits: [DEPTH]"),
+        ("off_limits = DEPTH", "off_limits: [DEPTH]"),
+        ("max_params=60M", "max_params: 60000000"),
+        ("max params: 60M", "max_params: 60000000"),
+        ("> max_params: 60M", "max_params: 60000000"),
+        ("**max_params**: 60M,", "max_params: 60000000"),
+        ("| max_memory_gb | 8 |", "max_memory_gb: 8"),
+        ("off_limit:\n- DEPTH", ""),
+        ("off_limits: # mine\n- DEPTH", ""),
+        ("max_params: as many as fit", ""),
+        ("max_params: 5\noff_limits: {DEPTH: 1}", "max_params: 5"),
+    ],
+)
+def test_front_matter_in_the_wrong_place_is_mentioned_and_proposed_where_it_can_be_read(text: str, line: str) -> None:
+    found = read(f"# Aim\n\n{text}\n", KNOWN)
+    assert found.warnings and all("stands outside of the front matter" in words for words in found.warnings)
+    assert [proposal.line for proposal in found.proposed] == ([line] if line else [])
+    assert found.limits == NONE
+
+
+@pytest.mark.parametrize("text", ["# Do not touch\n\n- DEPTH", "Leave alone:\n\n- DEPTH", "# Off limits\n\n`DEPTH`."])
+def test_names_below_a_heading_that_puts_them_off_limits_are_proposed(text: str) -> None:
+    assert [proposal.line for proposal in read(text, KNOWN).proposed] == ["off_limits: [DEPTH]"]
+
+
+@pytest.mark.parametrize("text", ["Limits:\n- simplicity counts", "# Limits\n\n- DEPTH is fine", "The aim: all"])
+def test_other_lists_do_not_look_like_front_matter(text: str) -> None:
+    found = read(text, KNOWN)
+    assert not found.warnings and not found.proposed

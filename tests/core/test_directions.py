@@ -138,16 +138,6 @@ higher attention
 try fewer heads
 try more attention
 larger WIDTH
-lower attention
-reduce attention
-avoid setting WIDTH to 256
-leave WIDTH at 256
-never leave WIDTH alone
-do not keep WIDTH fixed
-stop avoiding heads
-let's try WIDTH if it helps
-Focus on attention! Not heads!
-try lower DEPTH and higher WIDTH
 no more heads
 no WIDTH
 lower the bar
@@ -175,6 +165,24 @@ avoid the optimizer like I would avoid a fortune
 Avoid the optimizer. Just kidding.
 Try WIDTH. No, wait.
 Not this. Try WIDTH.
+don't try WIDTH first
+do not try the optimizer next
+never change WIDTH now
+avoid heads for now
+avoid the optimizer instead
+don't tune the optimizer too
+leave WIDTH alone for now
+keep HEAD_DIM fixed first
+stop trying attention first
+first, avoid the optimizer
+now leave DEPTH alone
+then avoid heads
+next, only the schedule
+only the schedule for now
+only attention first
+attention only, now
+try only WIDTH next
+focus only on heads for now
 """.strip().splitlines()
 
 
@@ -196,18 +204,38 @@ def test_a_reason_for_skipping_needs_a_verb(text: str) -> None:
         parse(text, KNOWN, reason=True)
 
 
-PIECES = ["not", "never", "don't", "try", "avoid", "leave", "alone", "only", "focus", "on", "set", "to", "the", "="]
-PIECES += ["WIDTH", "attention", ".", ",", "?"]
+PIECES = [
+    "not",
+    "never",
+    "don't",
+    "do",
+    "try",
+    "avoid",
+    "leave",
+    "alone",
+    "only",
+    "focus",
+    "on",
+    "set",
+    "to",
+    "the",
+    "=",
+]
+PIECES += ["WIDTH", "attention", ",", "?", "first", "now", "please"]
+NEGATED = st.sampled_from(["don't try", "do not change", "never touch", "avoid", "leave alone", "stop trying"])
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=8))
-def test_a_sentence_with_a_negation_never_becomes_a_wish_to_try(words: list[str]) -> None:
+@given(st.lists(st.sampled_from(PIECES), max_size=8) | st.tuples(NEGATED, *[st.sampled_from(PIECES)] * 2).map(list))
+def test_a_sentence_with_a_negation_only_ever_says_what_to_leave_alone(words: list[str]) -> None:
     try:
         found = parse(" ".join(words), KNOWN)
     except NotUsable:
         return
-    negated = {"not", "never", "don't"} & set(words)
-    assert not negated or any(direction.kind == "avoid" for direction in found)
+    said = set(" ".join(words).split())
+    if {"not", "never", "don't"} & said:
+        assert {direction.kind for direction in found} == {"avoid"}
+    if {"avoid", "only"} & {direction.kind for direction in found}:
+        assert not {"first", "now"} & said, "what is meant for a while must not be for ever"
 
 
 @pytest.mark.parametrize(
@@ -217,10 +245,13 @@ def test_a_sentence_with_a_negation_never_becomes_a_wish_to_try(words: list[str]
         ("## Avoid\n\nThe optimizer.\n", "leave optimizer alone"),
         ("Worth trying: the schedule.", "try schedule"),
         ("**Focus on** heads.", "try heads"),
-        ("# Worth trying\n\n# Other\n- attention\n", ""),
-        ("# Not worth worrying about\n- attention\n", ""),
-        ("# Avoid\n- optimizer\n  - but try MATRIX_LR\n", ""),
-        ("# Avoid\n- the optimizer, mostly\n", ""),
+        ("Worth trying:\n\n- attention\n\nAvoid:\n\n- heads\n", "try attention|leave heads alone"),
+        ("# Rules\n\nDo not touch:\n1. DEPTH\n", "leave DEPTH alone"),
+        ("# My goals\n\n## Ideas\n\n- try WIDTH\n\n# Aim\n\nBe brave.", "try WIDTH"),
+        ("# Aim\n\nBe brave.\n\n# Hints\n\nLowest val_bpb. Focus on heads.", "try heads"),
+        ("# Aim\n\n## Notes\n\nBe brave.\n\n## Hints\n\nFocus on heads.", "try heads"),
+        ("# Worth trying\n\n***\n\n- attention\n  - heads\n", "try attention|try heads"),
+        ("Focus on the schedule.\nAvoid the optimizer.", "try schedule|leave optimizer alone"),
         ("> Avoid the optimizer.\n", ""),
         ("```\nAvoid the optimizer.\n```\n", ""),
         ("<!-- Avoid the optimizer. -->\nLow.", ""),
@@ -232,6 +263,64 @@ def test_a_sentence_with_a_negation_never_becomes_a_wish_to_try(words: list[str]
 )  # fmt: skip
 def test_directions_in_program_md(text: str, words: str) -> None:
     assert "|".join(described(read(text, KNOWN).directions)) == words
+
+
+GOVERNED = [  # each has a sentence that `search` could read, and something that governs it and that it cannot read
+    "Do none of these:\n\n- try WIDTH\n- focus on heads",
+    "Do none of these:\n- try WIDTH",
+    "Do not\n\ntry WIDTH.",
+    "🚫\n\n- try WIDTH",
+    "None of these helped.\n\n- try WIDTH\n\n***\n\n- focus on heads",
+    "# Ideas that failed\n\n- Try attention.\n- Lower MATRIX_LR.",
+    "# Done\n\n## Worth trying\n\n- attention",
+    "Ideas that failed\n---\n\n- Try attention.",
+    "# What we tried last night (all worse)\n\n- try WIDTH\n- avoid the optimizer",
+    "# Not allowed\n- change only heads",
+    "# Avoid\n\n- try WIDTH",
+    "# Avoid\n\n- avoid WIDTH",
+    "# Things to avoid\n\nFocus on attention.",
+    "# Avoid\n\n## Ideas\n\n- try WIDTH",
+    "# Avoid\n\n## Worth trying\n\n- attention",
+    "# Worth trying\n\nAvoid:\n\n- attention",
+    "Avoid:\n\nTry WIDTH.",
+    "**Avoid**\n\n- try WIDTH",
+    "- Avoid:\n- try WIDTH",
+    "# Worth trying\n\n- attention\n\nBut not:\n\n- heads",
+    "# Worth trying\n\nNothing below this line:\n\n1. heads",
+    "# Avoid\n\nExcept:\n\n- heads",
+    "# Avoid\n\nheads\n\n(just kidding)",
+    "# Avoid\n- heads\n- but not for long",
+    "# Worth trying\n\n- attention\n- heads, some day",
+    "# Worth trying later\n- heads",
+    "# Worth trying?\n- heads",
+    "# ~~Worth trying~~\n- heads",
+    "# Worth trying ![not](x.png)\n- heads",
+    "Lower WIDTH\n\nis bad.",
+    "# Hints\n\nNothing in this section is meant.\n\n## Ideas\n\nTry WIDTH.",
+    "All of this is a joke.\n\n# Hints\n\nTry WIDTH.",
+    "<s>\n\nTry WIDTH.\n\n</s>",
+    "# Aim\n\n<details>\n\n# Hints\n\nTry WIDTH.",
+    "# Aim\n\nBe <s>brave.\n\n# Hints\n\nTry WIDTH.</s>",
+    "# Aim <s>\n\nTry WIDTH.",
+    "> None of these:\n\n- try WIDTH",
+    "```\nfailed:\n```\n\n- try WIDTH",
+    "    failed:\n\nTry WIDTH.",
+    "| failed |\n| --- |\n\nTry WIDTH.",
+    "- # Failed\n- try WIDTH",
+    "![Try WIDTH.](x.png)",
+    "[Try WIDTH.](x)",
+    "Try `try WIDTH`.",
+    "What raises val_bpb:\n\n- try WIDTH",
+]
+
+
+@pytest.mark.parametrize("text", GOVERNED)
+def test_a_section_of_which_something_cannot_be_read_gives_no_directions(text: str) -> None:
+    assert not read(text, KNOWN).directions
+
+
+def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
+    assert read("Do none of these:\n\n- try WIDTH", KNOWN).unused == ("Do none of these:", "try WIDTH")
 
 
 @pytest.mark.parametrize(

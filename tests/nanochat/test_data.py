@@ -63,7 +63,7 @@ def test_damage_is_seen_with_what_to_do(tiny_data: Path, tmp_path: Path) -> None
     dataset.verify(folder, prepared.manifest)
     content = (folder / "val.bin").read_bytes()
     (folder / "val.bin").write_bytes(content[:-2])
-    with pytest.raises(DataError, match=r"cut off.*--force"):
+    with pytest.raises(DataError, match=r"cut off.*make prepare .*--vocab 320"):
         prepared.tokens("val")
     (folder / "val.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
     with pytest.raises(DataError, match=r"val.bin has changed"):

@@ -18,7 +18,7 @@ from nanochat import data, prepare
 from nanochat.contract import dataset
 from nanochat.contract.dataset import Options
 from nanochat.data import DataError
-from nanochat.datasets import HUB_SETS, Shards, _is_parquet
+from nanochat.datasets import HUB_SETS, Shards, _check_column, _is_parquet
 from nanochat.download import HUB, fetch, hub
 from tests.proxy import proxy
 
@@ -267,3 +267,17 @@ def test_an_endpoint_that_is_no_address_is_one_sentence(value: str, monkeypatch:
     ) as raised:
         hub()
     assert "pw" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "columns", [{"story": ["a"]}, {"text": [1]}, {"text": [b"a"]}, {"text": [["a"]]}, {"Text": ["a"]}]
+)
+def test_a_download_without_a_column_of_text_is_a_sentence(columns: dict[str, list[object]], tmp_path: Path) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="no column `text` of strings"):
+        _check_column(pq.ParquetFile(tmp_path / "a.parquet").schema_arrow, tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_may_be_stored_in_any_kind_of_string(kind: pa.DataType) -> None:
+    _check_column(pa.schema([("id", pa.int64()), ("text", kind)]), Path("a.parquet"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from nanochat import data, prepare
-from nanochat.contract import dataset
+from nanochat import data, local, prepare
+from nanochat.contract import dataset, sources
 from nanochat.contract.dataset import DataError, Options
 
 
@@ -71,11 +72,36 @@ def test_a_changed_source_is_said_and_made_anew_beside_the_old_one(
 
 
 def test_times_alone_change_nothing(tmp_path: Path) -> None:
+    """A file that had to be read to see that is not read again by the next command, unless the list cannot be written."""
     path = corpus(tmp_path / "book.txt", "word")
     folder = prepare.prepare(f"text:{path}", 320)
-    os.utime(path, (1, 1))
+    obstacle = folder / f".sources.json.{os.getpid()}"
+    obstacle.mkdir()
     path.write_bytes(path.read_bytes())
+    assert find(path).folder == folder and sources.load(folder / "sources.json")[0].stat != sources.status(str(path))
+    obstacle.rmdir()
     assert find(path).folder == prepare.prepare(f"text:{path}", 320) == folder
+    assert sources.load(folder / "sources.json")[0].stat == sources.status(str(path))
+    names = {entry.name for entry in folder.iterdir()}
+    assert names == {
+        "manifest.json",
+        "sources.json",
+        "tokenizer.json",
+        "token_bytes.npy",
+        *(f"{s}.bin" for s in dataset.SPLITS),
+    }
+
+
+def test_files_that_are_the_same_are_read_once_also_beside_one_that_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    for name in "ab":
+        corpus(folder / f"{name}.txt", name)
+    prepared = prepare.prepare(f"text:{folder}", 320)
+    for name in "ab":  # as a checkout leaves them
+        (folder / f"{name}.txt").write_bytes((folder / f"{name}.txt").read_bytes() + (b"more" if name == "a" else b""))
+    assert find(folder).stale == "1 file changed (a.txt)"
+    one, other = sources.load(prepared / "sources.json")
+    assert one.stat != sources.status(str(folder / "a.txt")) and other.stat == sources.status(str(folder / "b.txt"))
 
 
 def test_files_that_come_and_go_are_noticed(tmp_path: Path) -> None:
@@ -140,6 +166,58 @@ def test_other_options_are_other_data_and_a_new_run_uses_the_last(tmp_path: Path
     assert find(path).options == Options(errors="replace"), "what is made anew is made as before"
 
 
+def test_options_belong_to_the_source_whatever_the_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    path.write_bytes("".join(f"größer {i}: {i * i}\n" for i in range(8000)).encode("latin-1"))
+    source, latin = f"text:{path}", Options(encoding="iso8859-1")
+    replaced = prepare.prepare(source, 320, Options(errors="replace"))
+    decoded = prepare.prepare(source, 350, latin)
+    assert dataset.find(source, 350).folder == decoded
+    assert dataset.find(source, 320) == (dataset.root(), None, latin, ""), "it is made as the source was asked for last"
+    assert prepare.prepare(source, 320, Options(errors="replace")) == replaced == dataset.find(source, 320).folder
+    assert dataset.find(source, 350).manifest is None
+    assert "with --errors replace" in dataset.changes_since(source, data.load(decoded).fingerprint)
+
+
+def test_what_was_prepared_for_a_start_is_used_although_the_text_grows(tmp_path: Path) -> None:
+    path = corpus(tmp_path / "log.txt", "word")
+    source = f"text:{path}"
+    assert dataset.just_prepared(source, 320) is None
+    folder = prepare.prepare(source, 320)
+    with path.open("a") as file:
+        file.write("more\n")
+    assert dataset.just_prepared(source, 320) == folder and find(path).manifest is None
+    assert dataset.changes_since(source, data.load(folder).fingerprint) == "1 file changed (log.txt)"
+    assert dataset.changes_since(source, "of another version") == ""
+
+
+def test_drafts_of_processes_that_were_killed_are_removed(tmp_path: Path, root: Path) -> None:
+    path = corpus(tmp_path / "book.txt", "word")
+    left, own = root / ".draft.0123456789abcdef", root / ".draft.notes"
+    for folder in (left, own):
+        folder.mkdir(parents=True)
+        (folder / "train.bin").write_bytes(b"x")
+    live = os.open(root, os.O_RDONLY)
+    fcntl.flock(live, fcntl.LOCK_SH)  # as another preparation does
+    prepare.prepare(f"text:{path}", 320)
+    assert left.exists(), "it may be that one's"
+    os.close(live)
+    prepare.prepare(f"text:{path}", 320, force=True)
+    assert not left.exists() and own.exists()
+
+
+def test_training_alone_checks_its_data(tmp_path: Path) -> None:
+    path = corpus(tmp_path / "it's $HOME.txt", "word")
+    with pytest.raises(DataError, match=r"is not prepared. `.venv/bin/python prepare.py --dataset 'text:"):
+        local.find_data(f"text:{path}")
+    folder = prepare.prepare(f"text:{path}", 320)
+    assert local.find_data(f"text:{path}").folder == folder
+    content = (folder / "val.bin").read_bytes()
+    (folder / "val.bin").write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(DataError, match=r"the content of val.bin has changed"):
+        local.find_data(f"text:{path}")
+
+
 def test_damaged_data_is_mended_in_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Runs have links to large files: their folder must stay, with what was in it."""
     path = corpus(tmp_path / "book.txt", "word")
@@ -174,7 +252,10 @@ def test_splits_too_short_to_be_scored_are_refused(tmp_path: Path, device: str, 
     splits = data.load(folder).splits
     longest = (min(splits["val"].tokens, splits["test"].tokens) - 1) // dataset.least_windows(device)
     dataset.check_size("text:x", splits, longest, dataset.least_windows(device))
-    with pytest.raises(DataError, match=r"too little text: its (val|test) split has .* about \d+ kB are enough"):
+    with pytest.raises(
+        DataError,
+        match=r"too little text: its (val|test) split has .* about \d+ kB are enough if nothing in it is repeated",
+    ):
         prepare.prepare(f"text:{path}", 320, fit=(longest + 1, dataset.least_windows(device)))
     with pytest.raises(DataError, match="too little text: its train split"):
         dataset.check_size("text:x", splits, splits["train"].tokens, 0)

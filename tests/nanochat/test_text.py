@@ -5,13 +5,15 @@ from __future__ import annotations
 import codecs
 import os
 import socket
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nanochat import datasets, prepare, tokenizer
-from nanochat.contract.dataset import DataError, Options
+from nanochat.contract.dataset import DataError, Options, avoided
 
 TEXT = "".join(f"Zeile {i}: größer, schöner {i * i}\n" for i in range(900))
 
@@ -19,7 +21,7 @@ TEXT = "".join(f"Zeile {i}: größer, schöner {i * i}\n" for i in range(900))
 def read(path: Path, options: Options | None = None) -> tuple[str, str]:
     """The text of a dataset, all splits together, and what was skipped."""
     options = options or Options()
-    found = datasets.survey(f"text:{path}", options)
+    found = datasets.survey(f"text:{path}", options, avoided())
     return "".join(text for _, text in datasets.documents(f"text:{path}", options, found, Path(), print)), found.skipped
 
 
@@ -45,6 +47,107 @@ def test_an_encoding_that_is_named_is_used(tmp_path: Path, encoding: str) -> Non
     (tmp_path / "a.txt").write_bytes(("\ufeff" if "utf" in encoding else "").encode(encoding) + TEXT.encode(encoding))
     options = datasets.options(f"text:{tmp_path}", None, encoding, "strict")
     assert read(tmp_path / "a.txt", options) == (TEXT, "")
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
+
+
+@pytest.mark.parametrize("name", ["latin-1", "cp1252", "cp437", "utf-8"])
+def test_a_named_encoding_is_for_files_that_are_neither_marked_nor_utf8(tmp_path: Path, name: str) -> None:
+    for number, content in enumerate(
+        (TEXT.encode(name), TEXT.encode(), TEXT.encode("utf-16"), codecs.BOM_UTF8 + TEXT.encode(), b"plain", PNG)
+    ):
+        (tmp_path / f"{number}.txt").write_bytes(content)
+    options = datasets.options(f"text:{tmp_path}", None, name, "strict")
+    text, skipped = read(tmp_path, options)
+    assert text == TEXT * 4 + "plain" and skipped.startswith("1 skipped: 1 binary (5.txt).")
+    words = datasets.survey(f"text:{tmp_path}", options).read
+    if name != "utf-8":
+        assert words == (
+            f"Read as UTF-8: 3 files (first: 1.txt). Read as {options.encoding.upper()}: 1 file (0.txt). "
+            f"Read as UTF-16: 1 file (2.txt)."
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "encoding"),
+    [
+        ("utf-16-le", "Привет мир\n", "utf-16-le"),
+        ("utf-16-be", "plain\n", "utf-16-be"),
+        ("utf-32-le", "plain\n", "utf-32-le"),
+        ("utf-16-le", "plain text\n", "utf-8"),
+        ("utf-16-le", "größer\n", "utf-8"),
+        ("shift_jis", "日本語\n", "shift_jis"),
+        ("shift_jis", "日本語\n", "utf-8"),
+        ("gb18030", "中国\n", "gb18030"),
+        ("iso2022_jp", "日本語\n", "iso2022_jp"),
+        ("iso2022_jp", "größer\n", "utf-8"),
+        ("utf-7", "größer\n", "utf-7"),
+        ("utf-7", "größer\n", "utf-8"),
+        ("hz", "中国\n", "hz"),
+        ("cp037", "größer", "cp037"),
+        ("cp037", "CARD", "utf-8"),
+        ("koi8-r", "Привет\n", "koi8-r"),
+        ("ascii", "größer\n", "utf-8"),
+        ("utf-8-sig", "größer\n", "utf-8"),
+    ],
+)
+def test_what_a_file_is_read_as(tmp_path: Path, name: str, content: str, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes(content.encode(encoding))
+    for errors in ("strict", "replace"):
+        options = datasets.options(f"text:{tmp_path}", None, name, errors)  # type: ignore[arg-type]
+        assert read(tmp_path / "a.txt", options) == (content, "")
+
+
+@pytest.mark.parametrize("errors", ["strict", "replace"])
+@pytest.mark.parametrize("name", ["utf-16", "utf-32"])
+def test_an_encoding_that_needs_a_mark_names_those_that_do_not(tmp_path: Path, name: str, errors: str) -> None:
+    (tmp_path / "a.txt").write_bytes(TEXT.encode(f"{name}-le"))
+    options = datasets.options(f"text:{tmp_path}", None, name, errors)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=rf"without the byte order mark of .*--encoding {name}-le or {name}-be"):
+        read(tmp_path, options)
+    with pytest.raises(DataError, match=r"1 binary .*--encoding utf-16-le or utf-16-be"):
+        read(tmp_path)
+
+
+def test_the_size_of_pieces_is_worked_out_once(tmp_path: Path) -> None:
+    """Otherwise every file of a folder asks for the sizes of all of them."""
+    (tmp_path / "a.txt").write_text(TEXT * 20)
+    (tmp_path / "movie").write_bytes(bytes(5_000_000))
+    found = datasets.survey(f"text:{tmp_path}", Options())
+    assert found.chunk == (tmp_path / "a.txt").stat().st_size // datasets.PIECES, "what is no text does not count"
+    pieces = list(datasets.documents(f"text:{tmp_path}", Options(), replace(found, files=[]), Path(), print))
+    assert max(len(text) for _, text in pieces) == found.chunk
+
+
+def test_what_the_product_wrote_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the text, or where the text is the root of prepared data itself."""
+    monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path))
+    run, old, user = tmp_path / "logs" / "night", tmp_path / "elsewhere" / "old", tmp_path / "user"
+    for folder in (run, old, user, tmp_path / "downloads" / "tinystories", tmp_path / "logs" / "begun" / "harness"):
+        folder.mkdir(parents=True)
+    (tmp_path / "a.txt").write_text(TEXT * 5)
+    (run / "events.jsonl").write_text('{"type":"created","t":1}\n')
+    (run / "notebook.md").write_text("findings")
+    (tmp_path / "logs" / "begun" / "frozen.json").write_text("{}")
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "logs" / "repository")], check=True)
+    (tmp_path / "downloads" / "tinystories" / "a.parquet.etag").write_text("tag")
+    for name in ("manifest.json", "tokenizer.json", "train.bin"):
+        (old / name).write_text("{}")
+    for name in ("events.jsonl", "manifest.json", "frozen.json", "HEAD"):
+        (user / name).write_text(name)
+    folder = prepare.prepare(f"text:{tmp_path}", 320)
+    text, skipped = read(tmp_path)
+    assert text == TEXT * 5 + "".join((user / name).read_text() for name in sorted(os.listdir(user)))
+    expected = ["downloads", "elsewhere/old", folder.name, "logs/begun", "logs/night"]
+    assert (
+        skipped
+        == f"6 skipped: 5 made by AutoResearch (first: {sorted(expected)[0]}), 1 a git repository (logs/repository)."
+    )
+    assert prepare.prepare(f"text:{tmp_path}", 320) == folder
+    with pytest.raises(DataError, match="1 made by AutoResearch"):
+        read(run)
+    assert read(run / "notebook.md")[0] == "findings"
 
 
 def test_one_bad_byte_is_named_and_can_be_replaced(tmp_path: Path) -> None:
@@ -148,12 +251,6 @@ def test_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypat
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_prepared_data_below_the_text_is_not_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path / "data"))
-    (tmp_path / "a.txt").write_text(TEXT * 5)
-    assert prepare.prepare(f"text:{tmp_path}", 320) == prepare.prepare(f"text:{tmp_path}", 320)
-
-
 @pytest.mark.parametrize(
     ("source", "arguments", "words"),
     [
@@ -161,6 +258,7 @@ def test_prepared_data_below_the_text_is_not_text(tmp_path: Path, monkeypatch: p
         ("text:/x", (None, "rot13", "strict"), "'rot13' is no text encoding"),
         ("text:/x", (None, "hex", "strict"), "'hex' is no text encoding"),
         ("text:/x", (None, "a\0b", "strict"), "is no text encoding"),
+        ("text:/x", (None, "undefined", "strict"), "is no text encoding"),
         ("python", (None, "latin-1", "strict"), "for text:PATH only"),
         ("python", (2, "", "strict"), "--shards is for"),
         ("text:/x", (2, "", "strict"), "--shards is for"),
