@@ -146,7 +146,7 @@ def _is_meant(content: object, source: str) -> bool:
     given = msgspec.to_builtins(content)
     if "edits" not in given:
         return any(knob.name == given.get("knob") for knob in knobs.read(source))
-    every = given["edits"] if isinstance(given["edits"], list) else [given["edits"]]
+    every = given["edits"] if isinstance(given["edits"], list | tuple) else [given["edits"]]
     searches = [edit["search"] for edit in every if isinstance(edit, dict) and isinstance(edit.get("search"), str)]
     known = set(_names(source))
     names = [name for search in searches for name in _names(search)]
