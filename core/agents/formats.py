@@ -119,15 +119,10 @@ def _last(
     options = sorted(reversed(options), key=lambda one: _ASIDE.search(text, max(0, one[0] - 60), one[0]) is not None)
     for _, _, content in options[:MOST_TRIED]:
         try:
-            answer = read(content)
-        except NotRead as error:
-            reason = reason or error
-            continue
-        try:
-            return _applied(answer, source)
+            return _applied(read(content), source)
         except EditError as error:
             reason = reason or error
-            if _is_meant(answer, source):
+            if _is_meant(content, source):
                 break
     raise reason or NotRead(missing)
 
@@ -146,12 +141,15 @@ def _applied(answer: KnobAnswer | EditsAnswer, source: str) -> Proposal:
     return found
 
 
-def _is_meant(answer: KnobAnswer | EditsAnswer, source: str) -> bool:
+def _is_meant(content: object, source: str) -> bool:
     """Whether an answer that does not apply is about this train.py: a form with dots or words to be filled in is not."""
-    if isinstance(answer, KnobAnswer):
-        return any(knob.name == answer.knob for knob in knobs.read(source))
+    given = msgspec.to_builtins(content)
+    if "edits" not in given:
+        return any(knob.name == given.get("knob") for knob in knobs.read(source))
+    every = given["edits"] if isinstance(given["edits"], list | tuple) else [given["edits"]]
+    searches = [edit["search"] for edit in every if isinstance(edit, dict) and isinstance(edit.get("search"), str)]
     known = set(_names(source))
-    names = [name for edit in answer.edits for name in _names(edit.search)]
+    names = [name for search in searches for name in _names(search)]
     hits = sum(name in known for name in names)
     return hits > 0 and 2 * hits >= len(names)
 
@@ -161,7 +159,9 @@ def _names(code: str) -> list[str]:
     return re.findall(r"\w+", re.sub(r"#.*", "", code))
 
 
-_BEGUN = re.compile(r"(?P<block><{5,9} ?SEARCH\b)|\{\s*\"(?:hypothesis|knob|edits|move)\"\s*:")
+_BEGUN = re.compile(
+    r"(?P<block>^<{5,9} ?(?:SEARCH[ \t]*$|S?E?A?R?C?H?\Z))|\{\s*\"(?:hypothesis|knob|edits|move)\"\s*:", re.MULTILINE
+)
 
 
 def _is_cut_off(text: str, stop: int) -> bool:
@@ -407,7 +407,7 @@ def _groups(text: str) -> list[Found[EditsAnswer]]:
 
 def _hypothesis(before: str) -> str:
     words = _TAG.sub(" ", thoughts.unframed(before))
-    return re.sub(r"```\w*|nanochat/train\.py|(?i:hypothesis:)", " ", words).strip()
+    return re.sub(r"```\w*|~~~|nanochat/train\.py|(?i:hypothesis:)", " ", words).strip()
 
 
 def _continues(between: str) -> bool:

@@ -44,7 +44,7 @@ FORMS: dict[Tier, str] = {
         "included; copy one or two whole lines. Change as little as the idea needs."
     ),
     "blocks": (
-        "Answer with one or two sentences of hypothesis, then one or more blocks of this form, and nothing else:\n"
+        "Answer with one or two sentences of hypothesis, then one or more blocks of this form, without text between them, and nothing else:\n"
         "<<<<<<< SEARCH\nlines copied exactly from train.py\n=======\nthe new lines\n>>>>>>> REPLACE\n"
         "Each SEARCH text must occur exactly once in train.py, indentation included."
     ),

@@ -14,6 +14,10 @@ SCHEME_PORTS = {"http": 80, "https": 443}
 PROXY_PORTS = {**SCHEME_PORTS, "socks5": 1080, "socks5h": 1080}
 SHOWN = 120  # characters of a value in a message
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")  # longer labels cannot be resolved
+_LOOPBACK = {  # as the files of hosts that systems come with have them, and some resolvers by themselves
+    "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "localhost4", "localhost6",
+    "localhost4.localdomain4", "localhost6.localdomain6",
+}  # fmt: skip
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # to listen on; what reaches it
 
 
@@ -43,7 +47,7 @@ class Address:
         """Whether the host is a loopback address or a name of one."""
         name = self.host.lower().rstrip(".")
         ip = as_ip(name)
-        return ip.is_loopback if ip else name == "localhost" or name.endswith(".localhost")
+        return ip.is_loopback if ip else name in _LOOPBACK or name.endswith(".localhost")
 
 
 def base_url(variable: str, text: str) -> Address:

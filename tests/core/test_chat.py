@@ -167,6 +167,19 @@ async def test_thoughts_in_the_text_itself_that_never_end_are_thoughts_too() -> 
     assert found.meta["thinking"] == "thinking off and 4000 tokens" and len(script.requests) == 2
 
 
+@pytest.mark.parametrize(
+    "form", ["Here is the answer {}. I closed </think> before.", "<think>{}", "I fix it for a <reason>: {}"]
+)
+async def test_a_mark_beside_a_whole_answer_does_not_change_how_the_model_is_asked(form: str) -> None:
+    script = Script(always(form.replace("{}", json.dumps(lr(0.02)))), capabilities=THINKER)
+    notes: list[str] = []
+    with serving(script) as url:
+        model = agent(url)
+        model.note = notes.append
+        found = await model.propose(context())
+    assert found.meta["tries"] == 1 and len(script.requests) == 1 and notes == []
+
+
 async def test_a_model_that_says_nothing_and_is_not_known_to_think_is_asked_as_before() -> None:
     script = Script(lambda body, count: "" if count == 0 else lr(0.02))
     with serving(script) as url:

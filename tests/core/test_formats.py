@@ -224,7 +224,9 @@ def test_a_draft_never_wins_over_the_answer_behind_it(tier: Tier, form: str) -> 
     answer = ANSWERS[tier][0]
     draft = answer.replace("0.02", "9").replace('"2"', '"4"')
     slip = {"knob": '"move": "none"', "edits": "LR = 0.011 ", "blocks": "LR = 0.011 "}[tier]
-    for broken in (answer.replace('"move": "2"', slip).replace("LR = 0.01 ", slip), answer.rstrip()[:-6]):
+    malformed = answer.replace('"2"', "2").replace("[", "").replace("]", "") if tier != "blocks" else answer[:-9]
+    slipped = answer.replace('"move": "2"', slip).replace("LR = 0.01 ", slip)
+    for broken in (slipped, malformed, answer.rstrip()[:-6]):
         assert parse(tier, form.replace("{}", f"{draft}\n") + broken) is None
 
 
@@ -358,6 +360,11 @@ def test_a_spoilt_answer_is_a_whole_proposal_or_an_edit_error(given_: tuple[Tier
         edits.gate(TRAIN, whole)
     except EditError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize("cut", [*range(1, len(LOWER) - 1, 9), 11, 12])
+def test_blocks_that_were_cut_off_are_never_half_used(cut: int) -> None:
+    assert parse("blocks", RAISE + LOWER[:-1][:-cut]) is None or len(LOWER) - 1 - cut < 5
 
 
 def test_the_second_edit_fails_and_nothing_is_used_of_the_first() -> None:

@@ -124,7 +124,20 @@ def test_no_name_is_resolved_where_no_proxy_would_be_used(monkeypatch: pytest.Mo
 
 def test_what_is_this_machine() -> None:
     own = socket.gethostname().partition(".")[0]
-    near = ["", "localhost", "a.localhost", "localhost.", "127.0.0.1", "127.9.9.9", "::1", "[::]", "0.0.0.0", own]
+    near = [
+        "",
+        "localhost",
+        "a.localhost",
+        "localhost.",
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "[::]",
+        "0.0.0.0",
+        own,
+        "ip6-localhost",
+        "LOCALHOST.localdomain",
+    ]
     assert all(here(ollama(host)) for host in near)
     assert not any(here(ollama(host)) for host in (FAR, "128.0.0.1", "localhost.example", "192.0.2.1", "2001:db8::1"))
 
