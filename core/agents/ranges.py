@@ -195,9 +195,8 @@ def out_of_bounds(knob: Knob, value: float) -> str:
 
 
 def places(knob: Knob, up: bool) -> list[Value]:
-    """Where a knob may go when it is asked for: a clear step that way; the other choices; from outside of its range, the middle.
-
-    Words have no order, so that either way gives all of them.
+    """Where a knob may go when it is asked for: a clear step that way, or to the end of its range; the other choices; from
+    outside of its range, the middle. Words have no order, so that either way gives all of them.
     """
     found = of(knob)
     if isinstance(knob.value, bool):
@@ -207,7 +206,11 @@ def places(knob: Knob, up: bool) -> list[Value]:
         return others if up else others[::-1]
     if (step := found.step(knob.value, up)) is not None:
         return [step]
-    return [found.at(0.5)] if up and not found.contains(found.encode(knob.value)) else []
+    if not found.contains(found.encode(knob.value)):
+        return [found.at(0.5)] if up else []
+    end = found.at(1.0 if up else 0.0)
+    ahead = found.encode(end) - found.encode(knob.value)
+    return [end] if (ahead > 0 if up else ahead < 0) else []
 
 
 def senseless(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:

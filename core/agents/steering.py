@@ -157,21 +157,22 @@ def answer(
         wishes = _wishes(text, ideas.names(source), reason=reason)
     except NotUsable as error:
         return f"search cannot use this: {error}"
-    found = Steering(leave=set(leave))
+    together = Steering(leave=set(leave))
+    for direction in wishes:
+        together.follow(direction, SAID)
     understood, refused = [], []
     for direction in wishes:
-        part, reasons = _usable(direction, source, off_limits, found.leave, tried)
+        part, reasons = _usable(direction, source, off_limits, together.leave, tried)
         if part is not None:
             part, more = _with_topics(part, source, off_limits)
             reasons += more
         if part is not None:
-            found.follow(part, SAID)
             understood.append(part)
         refused += [f"“{direction.words}”: {why}" if len(wishes) > 1 else why for why in reasons]
     if not understood:
         return f"search cannot use this: {'; '.join(dict.fromkeys(refused))}"
     words = f"search understands: {'; '.join(described(understood))}"
-    if sum(direction.kind == "set" for direction in understood) > 1:
+    if len({direction.words for direction in understood if direction.kind == "set"}) > 1:
         words += " (each in an experiment of its own)"
     return f"{words}, but it cannot use the rest: {'; '.join(dict.fromkeys(refused))}" if refused else words
 

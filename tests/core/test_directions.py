@@ -376,6 +376,11 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
         ("set TOTAL_BATCH to 3072", "TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is 2048"),
         ("set BATCH_SIZE to 64", "BATCH_SIZE needs TOTAL_BATCH to change too, which is left alone"),
         ("raise SEQ_LEN", "SEQ_LEN needs TOTAL_BATCH to change too, which is left alone"),
+        (
+            "set BATCH_SIZE to 64; leave DEPTH alone",
+            "search understands: leave DEPTH alone, but it cannot use the rest: “set BATCH",
+        ),
+        ("set WIDTH to 256; set WIDTH to 2**8; raise ADAM_BETA2", "set WIDTH to 2**8; try ADAM_BETA2 (up)"),
         ("try SEQ_LEN", "search understands: try SEQ_LEN"),
         ("try TOTAL_BATCH; set BATCH_SIZE to 64", "search understands: try TOTAL_BATCH; set BATCH_SIZE to 64"),
         ("set WIDTH to 256; set DEPTH to 4", "set WIDTH to 256; set DEPTH to 4 (each in an experiment of its own)"),
@@ -395,6 +400,11 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
 def test_what_a_hint_comes_to_is_said(text: str, words: str) -> None:
     three = edits.fingerprint(knobs.set_knobs(SOURCE, {"DEPTH": 3}))
     assert words in answer(text, SOURCE, ("HEAD_DIM",), {three: 7}, leave=["TOTAL_BATCH"])
+
+
+def test_what_is_left_alone_by_a_later_part_of_a_hint_counts_for_the_parts_before() -> None:
+    words = answer("set BATCH_SIZE to 64; leave TOTAL_BATCH alone", SOURCE, (), {})
+    assert "understands: leave TOTAL_BATCH alone, but" in words and "BATCH_SIZE needs TOTAL_BATCH" in words
 
 
 def test_a_topic_of_which_nothing_can_be_tried_here_is_said_to_be_so() -> None:
