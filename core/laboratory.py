@@ -19,6 +19,7 @@ import psutil
 from core import edits, findings, ideas, knobs, measuring, profiles, schedule, stats
 from core import events as ev
 from core.agents import steering
+from core.agents.base import Said
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.errors import explained
@@ -133,6 +134,7 @@ class Laboratory:
             problem = f"{error} The last good version is used."
             self.record(msgspec.structs.replace(known, problem=problem, meta={}))
             return
+        charter = msgspec.structs.replace(charter, notes=(*charter.notes, *steering.unfit(charter, present)))
         sha = hashlib.sha256(text.encode()).hexdigest()[:12]
         self.charter, self.charter_text = charter, text
         event = ev.Charter(
@@ -149,12 +151,18 @@ class Laboratory:
         if known is None or _told(known) != _told(event):  # another version may have read it otherwise
             self.record(event)
 
-    def answer(self, text: str, *, reason: bool = False) -> str:
-        """Say what `search` makes of a human's words: a hint, or a `reason` for skipping."""
+    def answer(self) -> str:
+        """Say what `search` makes of what the human said last: a hint, or a reason for skipping."""
+        *before, last = self.state.said
         try:
             source, best = self._present(), self.state.best
             tried = self.tried(best) if best else {}
-            return steering.answer(text, source, self.charter.off_limits, tried, reason=reason)
+            earlier = [
+                Said(number=one.number, text=one.text, skipped=one.skipped) for one in before if not one.taken_back
+            ]
+            leave = steering.combined(self.charter, earlier, source, ideas.names(source)).leave
+            reason = last.skipped is not None
+            return steering.answer(last.text, source, self.charter.off_limits, tried, reason=reason, leave=leave)
         except RepositoryError as error:
             return f"search could not look at it: {error}"
 

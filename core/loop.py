@@ -489,7 +489,7 @@ class Loop:
         if not text.strip() or len(text) > HINT_CHARACTERS:
             return False, f"A hint has 1 to {HINT_CHARACTERS} characters. Nothing was recorded."
         self.lab.record(ev.Hint(text=text))
-        return True, f"hint {len(self.lab.state.said)}: {self._read_by(text)}"
+        return True, f"hint {len(self.lab.state.said)}: {self._read_by()}"
 
     def _taken_back(self, number: int) -> tuple[bool, str]:
         said = self.lab.state.said
@@ -501,13 +501,13 @@ class Loop:
         self.lab.publish()  # a reason for skipping stands in the notebook
         return True, f"hint {number} is taken back; no agent sees it from now on"
 
-    def _read_by(self, text: str, *, reason: bool = False) -> str:
-        """What becomes of a human's words: a language model reads them, `search` acts on some only."""
+    def _read_by(self) -> str:
+        """What becomes of what a human said last: a language model reads them, `search` acts on some only."""
         agent = self.proposer.agent
         if agent.name == "search":
-            return self.lab.answer(text, reason=reason)
+            return self.lab.answer()
         turns = agent.name.split(",")  # of several agents; a stand-in is not named
-        also = f"; {self.lab.answer(text, reason=reason)}" if "search" in turns else ""
+        also = f"; {self.lab.answer()}" if "search" in turns else ""
         return f"the agent reads it with its next proposal{also}"
 
     def _answered(
@@ -526,7 +526,7 @@ class Loop:
                 )
                 if not command.reason.strip():
                     return True, f"skipped #{command.number}"
-                heard = self._read_by(command.reason, reason=True)
+                heard = self._read_by()
                 return True, f"skipped #{command.number}, hint {len(self.lab.state.said)}: {heard}"
             case commands.Revise():
                 return True, human.revise(self.lab, command.number, command.source, command.hypothesis)

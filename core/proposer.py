@@ -150,7 +150,7 @@ def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> 
     assert e.verdict is not None
     notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
     meta: dict[str, Any] = (
-        {name: notes[name] for name in ("step", "said") if name in notes} if e.revised else dict(notes)
+        {name: notes[name] for name in ("step", "said", "aside") if name in notes} if e.revised else dict(notes)
     )
     return Past(
         number=e.number,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from core.knobs import Knob, Value, is_power_of_two
@@ -19,6 +19,7 @@ LARGEST, SMALLEST = (
     1e-30,
 )  # numbers beyond these are left alone: steps from them say nothing, and Optuna counts in doubles
 USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
+AT_MOST = re.compile(r"\bat most (\d+(?:\.\d+)?)(?![\w.]*\w|\s*(?:times|%|\*))")
 ZERO_MEANS = re.compile(r"\b0 = ")
 TOPICS = (
     ("schedule", ("WARM", "FINAL_LR")),
@@ -108,6 +109,14 @@ class Range:
 
 def of(knob: Knob) -> Range:
     """The range around a knob's present value: small steps, and nothing that makes no sense."""
+    found, most = _around(knob), largest(knob)
+    if found.kind == "choice" or most == math.inf:
+        return found
+    high = min(found.high, math.floor(math.log2(most)) if found.kind == "power" else most)
+    return replace(found, high=high) if found.low < high else found
+
+
+def _around(knob: Knob) -> Range:
     value, name = knob.value, knob.name
     if isinstance(value, bool):
         return Range("choice", 0, 1, (False, True))
@@ -129,8 +138,7 @@ def of(knob: Knob) -> Range:
             exponent = value.bit_length() - 1
             return Range("power", max(1, exponent - 1), exponent + 1)
         if value < 8:
-            top = max(value, {"MUON_STEPS": 5}.get(name, value + 2))
-            return Range("int", max(least, value - 2), max(top, least + 1))
+            return Range("int", max(least, value - 2), max(value + 2, least + 1))
         return Range("int", max(least, round(value / 2)), value * 2)
     if (
         value == 0.0 and (used := USED.search(knob.comment)) and float(used[1]) > 0
@@ -162,9 +170,57 @@ def smallest(knob: Knob) -> float:
     return 0 if isinstance(knob.value, float) or ZERO_MEANS.search(knob.comment) else 1
 
 
-def sensible(values: Mapping[str, Value], known: Mapping[str, Knob]) -> bool:
-    """Whether sizes fit each other."""
-    return not misfit(values, known)
+def largest(knob: Knob) -> float:
+    """The largest value that a number may have, as its comment says ("at most 5", "fraction"). A decay rate stays below 1."""
+    most = math.inf
+    if said := AT_MOST.search(knob.comment):
+        most = float(said[1])
+    elif isinstance(knob.value, float) and ("BETA" in knob.name or "MOMENTUM" in knob.name):
+        most = math.nextafter(1.0, 0.0)
+    elif isinstance(knob.value, float) and "fraction" in knob.comment:
+        most = 1.0
+    return most if isinstance(knob.value, str) or knob.value <= most else math.inf  # what is there now is fine
+
+
+def out_of_bounds(knob: Knob, value: float) -> str:
+    """Why a number cannot be trained with, as "must be below 1"; '' where nothing speaks against it."""
+    low, high = smallest(knob), largest(knob)
+    if "BASE" in knob.name and value <= 0:
+        return "must be above 0"
+    if value < low:
+        return f"must be at least {low:g}"
+    if value > min(high, 1e12) or value != value:
+        return "must be below 1" if 0 < high < 1 else f"must be at most {min(high, 1e12):g}"
+    return ""
+
+
+def places(knob: Knob, up: bool) -> list[Value]:
+    """Where a knob may go when it is asked for: a clear step that way, or to the end of its range; the other choices; from
+    outside of its range, the middle. Words have no order, so that either way gives all of them.
+    """
+    found = of(knob)
+    if isinstance(knob.value, bool):
+        return [up] if up is not knob.value else []
+    if found.kind == "choice":
+        others = [value for value in found.choices if value != knob.value]
+        return others if up else others[::-1]
+    if (step := found.step(knob.value, up)) is not None:
+        return [step]
+    if not found.contains(found.encode(knob.value)):
+        return [found.at(0.5)] if up else []
+    end = found.at(1.0 if up else 0.0)
+    ahead = found.encode(end) - found.encode(knob.value)
+    return [end] if (ahead > 0 if up else ahead < 0) else []
+
+
+def senseless(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
+    """Why a change makes no sense, '' where it does: what it moves must change something, and all must fit."""
+    after = {name: knob.value for name, knob in known.items()} | dict(values)
+    for name in sorted(idle(after) & values.keys()):
+        return f"{name} changes nothing while the other constants are as they are"
+    why = misfit(after, known)
+    name = next(iter(values), "")
+    return f"{name} = {values[name]} does not fit: {why}" if why else ""
 
 
 def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:

@@ -14,19 +14,25 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from typing import Any
 
+from msgspec.structs import replace as replace_fields
+
 from core import edits, knobs
 from core.agents.base import AgentFailed, Context, Past
 from core.agents.book import BOOK
-from core.agents.ranges import IMPACT, Range, idle, of, sensible, topic_of, whole_batch
+from core.agents.ranges import IMPACT, Range, idle, of, places, senseless, topic_of, whole_batch
 from core.agents.steering import Steering, setting, steering
 from core.charter import Charter
-from core.charter.directions import NotUsable
+from core.charter.directions import Kind, NotUsable, described
 from core.knobs import Knob, Value
 from core.model import Proposal, Verdict
+from core.plain import clean
 
 ENTRIES = {entry.name: entry for entry in BOOK}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
 PATIENCE = 150  # drafts after which there is nothing left to find
+# What is set aside, one after the other, where the wishes leave nothing to try: they never leave a night without experiments.
+WITHOUT: tuple[tuple[Kind, ...], ...] = ((), ("only",), ("only", "avoid"))
+NOTHING = "search found nothing new that the front matter of program.md allows; shorten off_limits, or start from another best."
 OVER = "The best has {:,} parameters, more than program.md allows:"
 SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # what makes a model large
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
@@ -69,8 +75,21 @@ class Search:
         pass
 
     def propose_now(self, context: Context) -> Proposal:
+        given, failure = None, AgentFailed(NOTHING)
+        for without in WITHOUT:
+            charter, wanted = steering(context, without)
+            if wanted.aside == given:
+                continue
+            given = wanted.aside
+            try:
+                return _beyond(self._first(context, charter, wanted), wanted, context)
+            except AgentFailed as error:
+                failure = error
+        raise failure
+
+    def _first(self, context: Context, charter: Charter, wanted: Steering) -> Proposal:
+        """The first draft that was not tried and that nothing forbids. Raises AgentFailed."""
         chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
-        charter, wanted = steering(context)
         left_alone = (*charter.off_limits, *sorted(wanted.leave))
         seen = {*context.tried, context.parent}
         looked_at: set[str] = set()  # drafts come again: a look at each is enough
@@ -90,10 +109,17 @@ class Search:
                     topic=draft.topic,
                     meta=draft.meta,
                 )
-        raise AgentFailed(
-            "search found nothing new that program.md and your hints allow; widen off_limits, take a hint back, or start "
-            "from another best."
-        )
+        raise AgentFailed(NOTHING)
+
+
+def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
+    """The proposal, with a note of the wishes that were set aside for it. The note is in words the first time."""
+    if not wanted.aside:
+        return proposal
+    words = "; ".join(described(wanted.aside))
+    told = any(past.proposal.meta.get("aside") == words for past in context.past)
+    note = "" if told else f" Nothing new was left within “{clean(words, 80)}”, so this goes beyond it."
+    return replace_fields(proposal, hypothesis=proposal.hypothesis + note, meta={**proposal.meta, "aside": words})
 
 
 def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random.Random) -> Iterator[Draft | None]:
@@ -200,43 +226,38 @@ def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
 
 
 def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
-    """The values that the human asked for, each once, the newest first."""
-    done = {past.proposal.meta.get("said") for past in _said_something(context)}
-    for number, direction in sorted(wanted.settings.items(), reverse=True):
-        if number in done:
+    """The values that the human asked for, each once: those of the newest hint first, in its order."""
+    done = _done(context)
+    everything = Knobs(known.every, known.every)  # what is named overrules a topic that is to be left alone
+    for number, direction in sorted(wanted.settings, key=lambda one: -one[0]):
+        mark = f"{number}: {direction.words}"
+        if mark in done or number in done:  # the number alone: as an earlier version noted it
             continue
         try:
             values = setting(direction, context.source)
         except NotUsable:
             continue
-        everything = Knobs(known.every, known.every)  # what is named overrules a topic that is to be left alone
         if draft := _knobs_draft(context, everything, values, "asked for: "):
-            yield replace(draft, meta={**draft.meta, "said": number})
+            yield replace(draft, meta={**draft.meta, "said": mark})
 
 
 def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
-    """The names that program.md or the human asks for, a clear step each way before all else."""
-    tried = {past.proposal.meta.get("step") for past in _said_something(context)}
+    """The names that program.md or the human asks for, a clear step each way before all else, once for each wish."""
+    done = _done(context)
+    everything = Knobs(known.every, known.every)
     for way in ("up", "down"):
-        for name, wish in wanted.focus.items():
-            mark = f"{name} {way}"
-            if name not in known or wish not in ("", way) or mark in tried:
+        for name, (wish, number) in wanted.focus.items():
+            mark = f"{number}: {name} {way}"
+            if name not in known or wish not in ("", way) or mark in done:
                 continue
-            for value in _places(known[name], way == "up"):
-                if draft := _knobs_draft(context, known, {name: value}, "asked for: "):
-                    yield replace(draft, meta={**draft.meta, "step": mark})
+            for value in places(known[name], way == "up"):
+                if draft := _knobs_draft(context, everything, {name: value}, "asked for: "):
+                    yield replace(draft, meta={**draft.meta, "step": f"{name} {way}", "said": mark})
 
 
-def _places(knob: Knob, up: bool) -> list[Value]:
-    """Where a knob may go when it is asked for: a clear step; where there is none, another choice, or the middle of its range."""
-    found = of(knob)
-    if found.kind == "choice":
-        others = [value for value in found.choices if value != knob.value]
-        return others if up else others[::-1]
-    step = found.step(knob.value, up)
-    return (
-        [step] if step is not None else [found.at(0.5)] if up and not found.contains(found.encode(knob.value)) else []
-    )
+def _done(context: Context) -> set[object]:
+    """The marks of the wishes that were followed."""
+    return {past.proposal.meta.get("said") for past in _said_something(context)}
 
 
 def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
@@ -292,9 +313,7 @@ def _knobs_draft(context: Context, known: Knobs, values: dict[str, Value], why: 
     """The draft that sets these knobs; None where that changes nothing or makes no sense."""
     present = known.values_now
     values = whole_batch({name: value for name, value in values.items() if value != present[name]}, known.every)
-    if not values or not values.keys() <= known.keys() or idle(present | values) & values.keys():
-        return None
-    if not sensible(present | values, known.every):
+    if not values or not values.keys() <= known.keys() or senseless(values, known.every):
         return None
     words = why + "; ".join(_move(known[name], value) for name, value in values.items())
     return Draft(

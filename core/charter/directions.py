@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.charter.blocks import Block, sentences
+from core.plain import clean
 
 TOPICS: dict[
     str, tuple[str, ...]
@@ -149,10 +150,16 @@ def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[D
         NotUsable: Some sentence is not one of the forms.
     """
     forms = _WITH_VERB if reason else _ALL
-    found = tuple(_sentence(re.sub(r"^[-*+] ", "", words), known, forms) for words in sentences(text))
-    if not found:
+    said = [re.sub(r"^[-*+] ", "", words) for words in sentences(text)]
+    if not said:
         raise NotUsable("it is empty")
-    return found
+    found = []
+    for sentence in said:
+        try:
+            found.append(_sentence(sentence, known, forms))
+        except NotUsable as error:
+            raise NotUsable(f"“{clean(sentence, 60)}”: {error}" if len(said) > 1 else str(error)) from None
+    return tuple(found)
 
 
 def of_sections(blocks: Iterable[Block], known: Collection[str]) -> tuple[tuple[Direction, ...], tuple[str, ...]]:

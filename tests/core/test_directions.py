@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import edits, knobs
-from core.agents.steering import SAID, Steering, answer
+from core.agents.steering import SAID, Steering, answer, unfit
 from core.charter import read
 from core.charter.directions import NotUsable, described, parse
 from core.ideas import names
@@ -327,12 +327,12 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
     ("text", "words"),
     [
         ("set WIDTH to 256", "search understands: set WIDTH to 256"),
-        ("set SEQ_LEN to 512", "search understands: set SEQ_LEN to 512"),
+        ("set SEQ_LEN to 128", "search understands: set SEQ_LEN to 128"),
         ("set TIE_EMBEDDINGS to on", "search understands: set TIE_EMBEDDINGS to on"),
         ("set WINDOW to 64", "WINDOW changes nothing while the other constants are as they are"),
         ("set WIDTH to 192", "WIDTH = 192 does not fit: WIDTH must be a multiple of HEAD_DIM, which is 128"),
         ("set WIDTH to 128", "WIDTH is 128 already"),
-        ("set TOTAL_BATCH to 2**11", "TOTAL_BATCH is 2**11 already"),
+        ("leave DEPTH alone; set TOTAL_BATCH to 2**11", "TOTAL_BATCH is 2**11 already"),
         ("set WIDTH to 1.5", "WIDTH is a whole number, not 1.5"),
         ("set WIDTH to wide", "WIDTH is a whole number, not wide"),
         ("set WIDTH to 0", "out of range"),
@@ -352,11 +352,78 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
         ("try HEAD_DIM", "HEAD_DIM is off limits in program.md"),
         ("try WIDHT", "(did you mean WIDTH?)"),
         ("set DEPTH to 3", "experiment #7 has this very change"),
+        ("raise DEPTH", "experiment #7 has this very change"),
+        ("try DEPTH", "search understands: try DEPTH"),
+        ("try WINDOW", "WINDOW changes nothing while the other constants are as they are"),
+        ("only WINDOW", "search cannot use this: WINDOW changes nothing"),
+        (
+            "try VALUE_STD, WINDOW",
+            "search understands: try VALUE_STD, but it cannot use the rest: WINDOW changes",
+        ),
+        ("raise MUON_STEPS", "MUON_STEPS is 5, and search knows no higher value"),
+        ("lower KV_GROUPS", "KV_GROUPS is 1, and search knows no lower value"),
+        ("raise KV_GROUPS", "KV_GROUPS = 2 does not fit: KV_GROUPS must divide the number of heads, which is 1"),
+        ("lower SOFTCAP", "SOFTCAP is 0.0, and search knows no lower value"),
+        ("lower WIDTH", "WIDTH = 64 does not fit: WIDTH must be a multiple of HEAD_DIM"),
+        ("lower TIE_EMBEDDINGS", "TIE_EMBEDDINGS is False, and search knows no lower value"),
+        ("raise WINDOW_PATTERN", "the values of WINDOW_PATTERN have no order"),
+        ("set ADAM_BETA2 to 1", "ADAM_BETA2 = 1 is out of range: it must be below 1"),
+        ("set MUON_MOMENTUM to 1.5", "must be below 1"),
+        ("set MUON_STEPS to 9", "must be at most 5"),
+        ("set WARM_DOWN to 5", "must be at most 1"),
+        ("set ROPE_BASE to 0", "must be above 0"),
+        ("set MATRIX_LR to -1", "must be at least 0"),
+        ("set TOTAL_BATCH to 3072", "TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is 2048"),
+        ("set BATCH_SIZE to 64", "BATCH_SIZE needs TOTAL_BATCH to change too, which is left alone"),
+        ("raise SEQ_LEN", "SEQ_LEN needs TOTAL_BATCH to change too, which is left alone"),
+        (
+            "set BATCH_SIZE to 64; leave DEPTH alone",
+            "search understands: leave DEPTH alone, but it cannot use the rest: “set BATCH",
+        ),
+        ("set WIDTH to 256; set WIDTH to 2**8; raise ADAM_BETA2", "set WIDTH to 2**8; try ADAM_BETA2 (up)"),
+        ("try SEQ_LEN", "search understands: try SEQ_LEN"),
+        ("try TOTAL_BATCH; set BATCH_SIZE to 64", "search understands: try TOTAL_BATCH; set BATCH_SIZE to 64"),
+        ("set WIDTH to 256; set DEPTH to 4", "set WIDTH to 256; set DEPTH to 4 (each in an experiment of its own)"),
+        (
+            "set WIDTH to 192; avoid heads",
+            "search understands: leave heads alone, but it cannot use the rest: “set WIDTH to 192”: WIDTH",
+        ),
+        ("try WIDTH. But not now.", "search cannot use this: “But not now.”: it knows forms"),
+        ("avoid heads. try WIDHT", "search cannot use this: “try WIDHT”: “WIDHT” is neither"),
+        ("set WIDTH to 256; leave WIDTH alone", "“set WIDTH to 256” and the rest of it contradict each other"),
+        ("only heads; try DEPTH", "contradict each other"),
+        ("try attention. only the schedule", "“try attention” and the rest of it contradict each other"),
+        ("avoid heads; focus on heads", "contradict"),
+        ("only WIDTH; avoid the optimizer", "search understands: only WIDTH; leave optimizer alone"),
     ],
 )
 def test_what_a_hint_comes_to_is_said(text: str, words: str) -> None:
     three = edits.fingerprint(knobs.set_knobs(SOURCE, {"DEPTH": 3}))
-    assert words in answer(text, SOURCE, ("HEAD_DIM",), {three: 7})
+    assert words in answer(text, SOURCE, ("HEAD_DIM",), {three: 7}, leave=["TOTAL_BATCH"])
+
+
+def test_what_is_left_alone_by_a_later_part_of_a_hint_counts_for_the_parts_before() -> None:
+    words = answer("set BATCH_SIZE to 64; leave TOTAL_BATCH alone", SOURCE, (), {})
+    assert "understands: leave TOTAL_BATCH alone, but" in words and "BATCH_SIZE needs TOTAL_BATCH" in words
+
+
+def test_a_topic_of_which_nothing_can_be_tried_here_is_said_to_be_so() -> None:
+    small = "MATRIX_LR = 0.01  # learning rate\n\n\ndef train(run):\n    return MATRIX_LR\n"
+    assert "nothing to try about attention in this train.py" in answer("focus on attention", small, (), {})
+    assert answer("try the optimizer and heads", small, (), {}).startswith("search understands: try optimizer, but")
+    assert answer("avoid attention", small, (), {}) == "search understands: leave attention alone"
+    assert "nothing to try" in answer("only the optimizer", small, ("MATRIX_LR",), {})
+
+
+def test_a_direction_of_program_md_that_cannot_be_followed_is_said() -> None:
+    charter = read(
+        "---\noff_limits: [DEPTH]\n---\nTry DEPTH, WINDOW.\n\nTry heads.\n\nAvoid heads. Try WIDTH.\n", KNOWN
+    )
+    assert unfit(charter, SOURCE) == (
+        "search cannot follow “try DEPTH, WINDOW”: DEPTH is off limits in program.md",
+        "search cannot follow “try DEPTH, WINDOW”: WINDOW changes nothing while the other constants are as they are",
+        "search cannot follow “try heads”: another sentence takes it back, in whole or in part",
+    )
 
 
 @given(
@@ -375,7 +442,7 @@ def test_a_later_wish_counts_more_than_those_before() -> None:
             found.follow(direction, SAID, 1)
 
     say("try WIDTH; set DEPTH to 3; avoid heads; leave MATRIX_LR alone")
-    assert found.focus == {"WIDTH": ""} and found.settings and found.leave == {"MATRIX_LR"}
+    assert found.focus == {"WIDTH": ("", 1)} and found.settings and found.leave == {"MATRIX_LR"}
     say("avoid size")
     assert not found.focus and not found.settings and found.weights["size"] == 0
     say("try WIDTH; try MATRIX_LR; focus on heads")

@@ -19,7 +19,7 @@ from core.project import Project
 from core.proposer import Proposer
 from core.repository import Repository
 from core.state import State
-from tests.product import TRAIN
+from tests.product import ROOT, TRAIN
 
 CONFIG = RunConfig(
     name="night", dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="tiny", budget_s=1, seq_len=32,
@@ -90,3 +90,23 @@ async def test_a_change_that_is_cut_short_each_time_is_refused_for_that(lab: Lab
     assert [await judged(lab, agent, "disturbed") for _ in range(3)] == ["", "", ""]
     assert "was cut short 3 times on the same train.py, as experiment 3" in await judged(lab, agent, "disturbed")
     lab.journal.close()
+
+
+def test_what_search_makes_of_a_hint_depends_on_those_before(lab: Laboratory) -> None:
+    lab.fit((ROOT / "nanochat" / "train.py").read_text(), {}, lab.repo.base())
+    needs = "search cannot use this: BATCH_SIZE needs TOTAL_BATCH to change too, which is left alone"
+    for event, words in (
+        (ev.Hint(text="leave TOTAL_BATCH alone"), "search understands: leave TOTAL_BATCH alone"),
+        (ev.Hint(text="set BATCH_SIZE to 64"), needs),
+        (ev.TakenBack(number=1), "search understands: set BATCH_SIZE to 64"),
+        (ev.Hint(text="try WIDTH first. Or not."), "search cannot use this: “Or not.”: it knows forms"),
+    ):
+        lab.record(event)
+        assert lab.answer().startswith(words)
+
+
+def test_a_direction_that_cannot_be_followed_is_noted(lab: Laboratory) -> None:
+    lab.project.program.write_text("---\noff_limits: [BATCH]\n---\nTry BATCH, LR.\n")
+    lab.watch_charter()
+    assert lab.state.charter is not None
+    assert "search cannot follow “try BATCH, LR”: BATCH is off limits in program.md" in lab.state.charter.understood
