@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -339,6 +340,11 @@ def _open(
         )
     check_charter(project.program)  # before anything is written
     began = (folder / journal.NAME).exists()
+    if not began and (others := [name for name in MADE if os.path.lexists(folder / name)]):
+        raise UsageError(
+            f"{folder} holds {' and '.join(others)}, which no run wrote. Nothing was changed. Choose another --name, or move "
+            f"what is there."
+        )
     lock = record = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -346,14 +352,13 @@ def _open(
         record = Journal(folder)
         state = fold(record.open())
     except BaseException as error:
-        _give_up(folder, record, lock, None if began else ())
+        _give_up(folder, record, lock, new=not began)
         if not isinstance(error, OSError):
             raise
         raise UsageError(
             f"{folder} cannot be written ({error.strerror or error}). Nothing was started. Make logs/ writable or name "
             f"another folder with --logs."
         ) from error
-    there = {name for name in MADE if (folder / name).exists()}
     try:
         if chosen.new and state.config is not None:
             began = True
@@ -392,7 +397,7 @@ def _open(
         if not began and state.id and not _has_start(folder):
             with contextlib.suppress(RepositoryError):
                 repo.unclaim(folder.name, state.id)
-        _give_up(folder, record, lock, None if began else there)
+        _give_up(folder, record, lock, new=not began)
         raise
     return lab, lock
 
@@ -418,16 +423,13 @@ def _claim_again(repo: Repository, folder: Path, state: State) -> None:
         ) from error
 
 
-def _give_up(folder: Path, record: Journal | None, lock: Lock | None, there: Collection[str] | None) -> None:
-    """Close a run that could not be opened. Of one that was new nothing stays, unless it has written down what it starts from.
-
-    `there`: which of the copies were there before; None for a run that was begun before.
-    """
+def _give_up(folder: Path, record: Journal | None, lock: Lock | None, *, new: bool) -> None:
+    """Close a run that could not be opened. Of one that was new nothing stays, unless it has written down what it starts from."""
     if record is not None:
         record.close()
-    if there is not None and not _has_start(folder):
+    if new and not _has_start(folder):
         if lock is not None:  # else these are of another loop
-            for name in {*MADE, journal.NAME, journal.LOCK, "reserve"} - set(there):
+            for name in (*MADE, journal.NAME, journal.LOCK, "reserve"):
                 shutil.rmtree(folder / name, ignore_errors=True)  # those that are folders
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()

@@ -76,7 +76,10 @@ def _what(error: OSError) -> str:
     ]
     if not paths:
         return f"Something could not be written or read: {reason}."
-    path = _shortened(paths[0])
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+    path = _shortened(
+        paths[-1 if full else 0]
+    )  # of a copy the source comes first, and it is the target that has no room
     return f"{path} cannot be used: {reason}."
 
 

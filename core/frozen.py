@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from core.errors import Expected
 from core.project import UsageError
 from nanochat.contract import dataset
@@ -110,8 +112,8 @@ class Seal:
         try:
             if not (folder / LIST).exists():
                 _write_list(folder)  # a run of the version before
-            hashes: dict[str, str] = json.loads((folder / LIST).read_text())
-        except (OSError, ValueError) as error:
+            hashes = msgspec.json.decode((folder / LIST).read_bytes(), type=dict[str, str])
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise UsageError(
                 f"{folder} lacks the copies of the harness and the data ({error}). {_todo(folder)}"
             ) from error

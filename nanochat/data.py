@@ -45,7 +45,9 @@ class Prepared:
         path = self.folder / "token_bytes.npy"
         try:
             lengths: np.ndarray = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise dataset.unreadable(self.folder, path.name, error, self.manifest) from None
+        except ValueError as error:
             raise Damaged(self.folder, f"{path.name} cannot be read ({error})", self.manifest) from None
         return lengths
 

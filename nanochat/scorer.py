@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from nanochat import data, gpu, wire
 from nanochat.answers import CPU, Answers, Buffers
+from nanochat.contract import dataset
 from nanochat.data import Prepared
 from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row, rows_needed
 from nanochat.processes import boot_minus_monotonic, set_subreaper
@@ -293,16 +294,17 @@ class Scorer:
         if noise is not None:
             limit = PAIRED_LIMIT * math.log(2) * float(lengths.mean())
             per_row = probes_per_row(len(windows), noise, limit)
-            rows = rows_needed(noise, limit)
-            if len(windows) < rows <= self.job["eval_tokens"] // self.job["seq_len"]:
-                raise data.DataError(
-                    f"The {self.job['split']} split fills {len(windows)} windows, and {rows} are needed to tell this GPU's rounding "
-                    f"from cheating. Prepare more text."
-                )
             if not math.isfinite(per_row):
+                rows = rows_needed(noise, limit)
+                short = len(windows) < rows <= self.job["eval_tokens"] // self.job["seq_len"]
+                more = (
+                    f". The {self.job['split']} split fills {len(windows)} windows, and {rows} would be enough"
+                    if short
+                    else ""
+                )
                 raise Cheated(
                     f"its answers to the same beginning of a row differ by {noise:.4f} nats (standard deviation) from one "
-                    f"question to the next: a gain could hide in that"
+                    f"question to the next: a gain could hide in that{more}"
                 )
         try:
             nats = self._exam(tokens, windows, batch, per_row, limit)
@@ -489,6 +491,8 @@ def main(job: dict[str, Any]) -> None:
         if scorer is not None:
             scorer._end()
         result = {"event": "result", "job": job["id"], "outcome": "interrupted", "reason": "told to end"}
+    except dataset.Unreadable:
+        raise  # the loop tries again
     except data.DataError as error:  # another try would end alike
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         result = {"event": "result", "job": job["id"], "outcome": "unusable", "reason": str(error)}

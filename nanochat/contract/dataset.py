@@ -6,6 +6,7 @@ and is never taken for that. So two sources cannot share a folder, and a source 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -47,6 +48,22 @@ class Damaged(DataError):
             f"The prepared data in {printable(str(folder))} cannot be used: {what}. Nothing was changed. {again}"
         )
         self.what, self.manifest = what, manifest
+
+
+class Unreadable(DataError):
+    """The data cannot be read at the moment. Another try may succeed, unlike with Damaged."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"{printable(str(path))} cannot be read ({error.strerror or error}). Nothing was changed. Try again."
+        )
+
+
+def unreadable(folder: Path, name: str, error: OSError, manifest: Manifest | None = None) -> DataError:
+    """What it means that a file of prepared data cannot be read: that it is not there, or that the machine has trouble."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return Damaged(folder, f"{name} cannot be read ({error.strerror})", manifest)
+    return Unreadable(folder / name, error)
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -180,7 +197,9 @@ def read(folder: Path) -> Manifest:
         found = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
         raise DataError(f"There is no prepared data in {printable(str(folder))}. `make prepare` makes it.") from None
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise unreadable(folder, MANIFEST, error) from None
+    except (ValueError, msgspec.MsgspecError) as error:
         raise Damaged(folder, f"its manifest cannot be read ({error})") from None
     if found.schema not in READABLE:
         raise Damaged(folder, f"it was written with schema {found.schema}, and this version reads {SCHEMA}")
@@ -205,7 +224,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
         try:
             found = sources.sha256(folder / name)
         except OSError as error:
-            raise Damaged(folder, f"{name} cannot be read ({error.strerror})", manifest) from None
+            raise unreadable(folder, name, error, manifest) from None
         if found != digest:
             raise Damaged(folder, f"the content of {name} has changed", manifest)
 

@@ -301,3 +301,19 @@ def test_a_start_uses_what_was_prepared_for_it(tmp_path: Path, corpus: Path) -> 
     options = Options(dataset=f"text:{corpus}", profile="tiny")
     assert plan(project, options).config.fingerprint == ""
     assert plan(project, replace(options, data=folder)).config.data == str(folder)
+
+
+def test_a_folder_of_the_user_is_not_taken_for_a_run(tmp_path: Path, corpus: Path) -> None:
+    """Its own texts lie in `data`, where a run would put its copies."""
+    project = Project(tmp_path, tmp_path / "logs")
+    prepare(f"text:{corpus}", 320)
+    own = project.logs / "mine" / "data" / "poem.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    chosen = plan(project, Options(name="mine", dataset=f"text:{corpus}", profile="tiny"))
+    (tmp_path / "nanochat").mkdir()
+    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
+    (tmp_path / "program.md").write_text("Low.")
+    with pytest.raises(UsageError, match=r"logs/mine holds data, which no run wrote. Nothing was changed."):
+        begin.open_run(project, chosen, Options(), lambda event, state: None)
+    assert own.read_text() == "mine" and [path.name for path in (project.logs / "mine").iterdir()] == ["data"]

@@ -263,3 +263,14 @@ def test_splits_too_short_to_be_scored_are_refused(tmp_path: Path, device: str, 
     with pytest.raises(DataError, match="too little text"):
         prepare.prepare(f"text:{path}", 320, fit=(longest * 2, dataset.least_windows(device)))
     assert [path.name for path in root.iterdir()] == [folder.name]
+
+
+def test_trouble_with_reading_is_no_damage(tmp_path: Path) -> None:
+    """Reading from the beginning of a process's memory is an input/output error."""
+    (tmp_path / dataset.MANIFEST).symlink_to("/proc/self/mem")
+    with pytest.raises(dataset.Unreadable, match=r"manifest.json cannot be read \(Input/output error\).* Try again"):
+        dataset.read(tmp_path)
+    (tmp_path / dataset.MANIFEST).unlink()
+    (tmp_path / dataset.MANIFEST).mkdir()
+    with pytest.raises(dataset.Damaged, match="Is a directory"):
+        dataset.read(tmp_path)
