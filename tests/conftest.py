@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,15 @@ hypothesis.settings.register_profile("shared machines", deadline=None)
 hypothesis.settings.load_profile("shared machines")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Whoever runs the tests in the background of a script has SIGINT and SIGQUIT ignored, and all that tests start would inherit that.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
