@@ -24,6 +24,7 @@ PIECE_BYTES = 1 << 18  # what is decoded at once
 LOOK_S = 0.5  # longer than anybody who only looks has the lock
 SETTLE_S = 0.5  # two who write their names into the same file at once both see by then who was last
 STARTS = (b'\n{"type":"created",', b'\n{"type":"started",')  # how the lines begin that begin a run and a loop
+NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # of a file system that cannot do it
 RESERVE_BYTES = 1 << 20  # freed when the disk is full, so that the last words still fit
 
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -128,6 +129,16 @@ def _check_header(event: AnyEvent, path: Path) -> None:
             f"{path} was written with schema {event.v}; this version reads schema {SCHEMA}. "
             f"Nothing was changed. Use the version that wrote it, or start a new run."
         )
+
+
+def holds(folder: Path) -> bool:
+    """Whether a run's journal is in this folder: one that is not empty. True where that cannot be found out."""
+    try:
+        return (folder / NAME).stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def last_start(folder: Path) -> tuple[int, float, bool]:
@@ -374,7 +385,7 @@ class Journal:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
+            if error.errno not in NO_FSYNC:
                 raise
 
     def keep_reserve(self) -> None:
