@@ -251,7 +251,7 @@ def _check_left(folder: Path) -> None:
     if left:
         raise UsageError(
             f"The journal of run {folder.name} is gone or empty, and {' and '.join(left)} in {folder} are what is left of the run. "
-            f"Nothing was changed. {quoted(['mv', str(folder), f'{folder}-before'])} keeps them, and then a new run can be called "
+            f"Nothing was changed. `{quoted(['mv', str(folder), f'{folder}-before'])}` keeps them, and then a new run can be called "
             f"{folder.name}."
         )
 
