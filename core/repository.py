@@ -139,14 +139,14 @@ class Repository:
 
     @property
     def synced(self) -> bool:
-        """Whether what git wrote so far survives a power cut; False once its file system turned out to have no fsync."""
-        return self._fsync == SYNCED
+        """Whether what git writes survives a power cut; False where its file system has no fsync."""
+        return self._fsync == SYNCED and syncs(self._store)
 
     def _run(self, *arguments: str, data: bytes = b"", env: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
         """One git command in this repository: exit status, stdout, stderr. Bytes in and out, so nothing is translated."""
         status, out, err = self._once(arguments, data, env)
         # git says "fsync error" of an object and no more than "couldn't write" of a ref
-        if status and self.synced and re.search("fsync|couldn't write", err) and not syncs(self._store):
+        if status and self._fsync == SYNCED and re.search("fsync|couldn't write", err) and not syncs(self._store):
             self._fsync = UNSYNCED
             status, out, err = self._once(arguments, data, env)
         return status, out, err
@@ -374,6 +374,8 @@ class Repository:
             found = self._record_owner(run, owner, folder, set(known))
         elif found.id != owner and found.folder == str(folder):
             said, found = self._take_over(run, owner, folder, found)
+        elif found.id == owner and found.folder != str(folder) and not journal.holds(Path(found.folder)):
+            found = self._record_anew(run, Owner(owner, found.branch, str(folder)))  # its logs were moved
         if found.id != owner:
             raise NameTaken(f"The name {run} is taken in git: {self._owned(run, found)}.")
         return said
@@ -382,28 +384,27 @@ class Repository:
         """Make a name another run's, in one step. The commits of the run that had it stay reachable."""
         if why := self.taken(run, folder):
             raise NameTaken(f"The name {run} is taken in git: {why}.")
-        old, record = self._git("rev-parse", "--verify", f"{OWNERS}/{run}").strip(), f"{OWNERS}/{run}"
         former = self.refs(run)
-        made = Owner(owner, before.branch if before.branch in former else self._fresh_branch(run), str(folder))
-        blob = self._git("hash-object", "-w", "--stdin", data=json.dumps(asdict(made)).encode()).strip()
-        steps = [f"update {_saved(name, commit)} {commit}" for name, commit in former.items()]
-        steps += [f"delete {name} {commit}" for name, commit in former.items()]
-        steps.append(f"update {record} {blob} {old}")
-        self._update(
-            "update-ref",
-            "--no-deref",
-            "--stdin",
-            ref=(*former, record),
-            data="".join(f"{step}\n" for step in steps).encode(),
-        )
-        self._owners[run] = made
+        branch = before.branch if before.branch in former else self._fresh_branch(run)
+        moves = [f"update {_saved(name, commit)} {commit}" for name, commit in former.items()]
+        moves += [f"delete {name} {commit}" for name, commit in former.items()]
+        made = self._record_anew(run, Owner(owner, branch, str(folder)), moves, former)
+        if not former:
+            return "", made
         return (
             f"Git still had the commits of a former run {run}, whose journal is gone. They are kept below {SAVED}/{run} and "
             f"{SAVED}/{before.branch.removeprefix('refs/')}."
-            if former
-            else "",
-            made,
-        )
+        ), made
+
+    def _record_anew(self, run: str, made: Owner, moves: Sequence[str] = (), refs: Collection[str] = ()) -> Owner:
+        """Replace the record of a name, together with moves of other refs: all of it or nothing."""
+        record = f"{OWNERS}/{run}"
+        old = self._git("rev-parse", "--verify", record).strip()
+        blob = self._git("hash-object", "-w", "--stdin", data=json.dumps(asdict(made)).encode()).strip()
+        steps = "".join(f"{step}\n" for step in (*moves, f"update {record} {blob} {old}"))
+        self._update("update-ref", "--no-deref", "--stdin", ref=(*refs, record), data=steps.encode())
+        self._owners[run] = made
+        return made
 
     def unclaim(self, run: str, owner: str) -> None:
         """Give a name back that `claim` took for a run that never began. Another run's stays. Raises RepositoryError."""

@@ -376,6 +376,16 @@ def test_a_run_whose_logs_were_removed_gives_its_name_to_the_next_in_its_folder(
         opened(checkout).claim("nov24", "third", checkout / "elsewhere" / "nov24")
 
 
+def test_the_record_of_a_name_follows_logs_that_were_moved(checkout: Path) -> None:
+    old, new = checkout / "old" / "nov24", checkout / "new" / "nov24"
+    opened(checkout).claim("nov24", "first", old)
+    commits = night(opened(checkout))
+    assert opened(checkout).claim("nov24", "first", new, commits) == ""
+    owner = opened(checkout).owner("nov24")
+    assert owner is not None and owner.folder == str(new) and len(opened(checkout).refs("nov24")) == 4
+    assert opened(checkout).taken("nov24", new) == "" and opened(checkout).taken("nov24", old) != ""
+
+
 @pytest.mark.parametrize("case", ["checked out", "moved", "elsewhere"])
 def test_a_name_that_is_not_taken_over_is_freed_by_what_is_said(checkout: Path, case: str) -> None:
     folder, repo = checkout / "logs" / "nov24", opened(checkout)
