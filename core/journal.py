@@ -131,6 +131,15 @@ def _check_header(event: AnyEvent, path: Path) -> None:
         )
 
 
+def sync(file: int) -> None:
+    """As safe as the file system can make it: some cannot do that at all. Raises OSError for what is really wrong."""
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in NO_FSYNC:
+            raise
+
+
 def holds(folder: Path) -> bool:
     """Whether a run's journal is in this folder: one that is not empty. True where that cannot be found out."""
     try:
@@ -374,19 +383,11 @@ class Journal:
             written = 0
             while written < len(line):
                 written += os.write(self._fd, line[written:])
-            self._sync()
+            sync(self._fd)
         except OSError:
             os.ftruncate(self._fd, self._end)  # never leave half a line before another attempt
             raise
         self._end += len(line)
-
-    def _sync(self) -> None:
-        """As safe as the file system can make it: some cannot do that at all."""
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            if error.errno not in NO_FSYNC:
-                raise
 
     def keep_reserve(self) -> None:
         """Set some space aside for the last words; called again when a full disk has room once more."""
