@@ -15,7 +15,7 @@ import msgspec
 import psutil
 from msgspec.structs import replace
 
-from core import compiling, edits, inherit, journal, knobs, profiles, stats
+from core import compiling, edits, inherit, journal, knobs, profiles, results, stats
 from core import events as ev
 from core.executor import SCRATCH
 from core.frozen import MADE, Seal, freeze
@@ -28,11 +28,15 @@ from core.report import going_on
 from core.repository import NameTaken, Repository, RepositoryError
 from core.state import State, fold
 from nanochat.contract import dataset as contract
-from nanochat.contract.shell import make
+from nanochat.contract.shell import make, quoted
 from nanochat.contract.sources import printable
 
 DEVICES = ("cpu", "cuda", "mps")
 LEAST_BUDGET_S = 0.1
+NO_SYNC = (
+    "The file system of the git repository has no fsync, so git goes on without: after a power cut, commits of the last minutes "
+    "may be missing."
+)
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,10 @@ def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
     if options.name is not None:
         folder = project.run(options.name)
         config = _config(folder)
-        if config is None and (why := _taken(project)(options.name)):
+        if config is None:
+            _check_left(folder)
+        repo = Repository.find(project.root, project.logs / "repository") if config is None else None
+        if repo is not None and (why := repo.taken(options.name, folder)):
             raise UsageError(
                 f"A new run cannot be called {options.name}, since that name is taken in git: {why}. Nothing was changed. "
                 f"Choose another --name."
@@ -237,6 +244,17 @@ def _which(project: Project, options: Options) -> tuple[Path, RunConfig | None]:
         if last is not None and not last[1].finished:
             return last[0], last[1].config
     return project.run(project.new_name(_taken(project))), None
+
+
+def _check_left(folder: Path) -> None:
+    """Raises UsageError where a run has lost its journal and its results are still there: a new run would overwrite them."""
+    left = [name for name in (results.TSV, results.NOTEBOOK) if (folder / name).exists()]
+    if left:
+        raise UsageError(
+            f"The journal of run {folder.name} is gone or empty, and {' and '.join(left)} in {folder} are what is left of the run. "
+            f"Nothing was changed. `{quoted(['mv', str(folder), f'{folder}-before'])}` keeps them, and then a new run can be called "
+            f"{folder.name}."
+        )
 
 
 def _taken(project: Project) -> Callable[[str], str]:
@@ -335,7 +353,7 @@ def _open(
     finding = compiling.check(project.root, quick=True) if config.device == "cuda" else None
     if finding is not None and not chosen.new and config.compiles and not finding.works:
         raise UsageError(
-            f"Run {config.name} compiles what it trains, which cannot be done now: {finding.words}. Its scores could not be "
+            f"Run {folder.name} compiles what it trains, which cannot be done now: {finding.words}. Its scores could not be "
             f"compared with slower trainings. Nothing was changed. {finding.todo}."
         )
     check_charter(project.program)  # before anything is written
@@ -350,7 +368,7 @@ def _open(
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(folder, loop=loop)
         record = Journal(folder)
-        state = fold(record.open())
+        state = fold(record.open(), State(name=folder.name))
     except BaseException as error:
         _give_up(folder, record, lock, new=not began)
         if not isinstance(error, OSError):
@@ -375,9 +393,9 @@ def _open(
             base = repo.base()
             own = parent_name is None and not repo.run_of(source)
             config = replace(config, base_commit=base, own_code=own, compiles=finding is None or finding.works)
-            _claim(repo, folder, record, state, config, project.next_turn())
+            freed = _claim(repo, folder, record, state, config, project.next_turn())
         else:
-            _claim_again(repo, folder, state)
+            freed = _claim_again(repo, folder, state)
         lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         if chosen.new and finding is not None and not finding.works:
             lab.record(ev.Notice(text=uncompiled(finding)))
@@ -390,6 +408,9 @@ def _open(
                 lab.record(ev.Notice(text=said))
         _clean_up(lab)
         lab.sync_refs()
+        for words in (freed, "" if repo.synced else NO_SYNC):
+            if words:
+                lab.record(ev.Notice(text=words))
         lab.recheck(begun=True)
     except BaseException as error:
         if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
@@ -402,20 +423,20 @@ def _open(
     return lab, lock
 
 
-def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> None:
-    """Write the header of a new run, and then its name into git. Raises RepositoryError."""
+def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> str:
+    """Write the header of a new run, and then its name into git; return what `claim` does. Raises RepositoryError."""
     event = ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config), id=secrets.token_hex(16), turn=turn)
     state.apply(record.append(event))
     try:
-        repo.claim(folder.name, state.id, folder)
+        return repo.claim(folder.name, state.id, folder)
     except NameTaken as error:
         raise NameTaken(f"{error} Nothing was started. Choose another --name.") from error
 
 
-def _claim_again(repo: Repository, folder: Path, state: State) -> None:
-    """See to it that git knows whose the refs of a run are that goes on. Raises NameTaken."""
+def _claim_again(repo: Repository, folder: Path, state: State) -> str:
+    """See to it that git knows whose the refs of a run are that goes on; return what `claim` does. Raises NameTaken."""
     try:
-        repo.claim(folder.name, state.id, folder, state.known)
+        return repo.claim(folder.name, state.id, folder, state.known)
     except NameTaken as error:
         raise NameTaken(
             f"{error} So run {folder.name} in {folder.parent} cannot go on under it. Nothing was changed. "
@@ -557,9 +578,9 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
         again = error.manifest.options if error.manifest else contract.Options()
         todo = f"{contract.preparing(config.dataset, config.vocab_size, again)} makes it anew."
         if not new:
-            todo = f"Start another run with --name NEW --from {config.name}."
+            todo = f"Start another run with --name NEW --from {folder.name}."
         raise UsageError(
-            f"The data of run {config.name} in {data} cannot be used: {error.what}. Nothing was changed. {todo}"
+            f"The data of run {folder.name} in {data} cannot be used: {error.what}. Nothing was changed. {todo}"
         ) from None
     except contract.DataError as error:
         raise UsageError(f"{error} Nothing was started.") from None

@@ -109,9 +109,9 @@ def run(
 
 def _facts(folder: Path) -> dict[str, object]:
     from core import live, report, schedule, stats
-    from core.state import fold
+    from core.state import State, fold
 
-    state = fold(journal.read(folder / journal.NAME))
+    state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
     if state.config is None:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
     warnings = [words for words in (stats.disk_warning(folder),) if words]
@@ -237,7 +237,7 @@ def attach(name: Name = None, logs: Logs = None) -> None:
     from core import report
     from core.state import State
 
-    reader, state = journal.Reader(folder / journal.NAME), State()
+    reader, state = journal.Reader(folder / journal.NAME), State(name=folder.name)
     try:
         while True:
             for event in reader.new():

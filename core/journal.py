@@ -24,6 +24,7 @@ PIECE_BYTES = 1 << 18  # what is decoded at once
 LOOK_S = 0.5  # longer than anybody who only looks has the lock
 SETTLE_S = 0.5  # two who write their names into the same file at once both see by then who was last
 STARTS = (b'\n{"type":"created",', b'\n{"type":"started",')  # how the lines begin that begin a run and a loop
+NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # of a file system that cannot do it
 RESERVE_BYTES = 1 << 20  # freed when the disk is full, so that the last words still fit
 
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -128,6 +129,25 @@ def _check_header(event: AnyEvent, path: Path) -> None:
             f"{path} was written with schema {event.v}; this version reads schema {SCHEMA}. "
             f"Nothing was changed. Use the version that wrote it, or start a new run."
         )
+
+
+def sync(file: int) -> None:
+    """As safe as the file system can make it: some cannot do that at all. Raises OSError for what is really wrong."""
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in NO_FSYNC:
+            raise
+
+
+def holds(folder: Path) -> bool:
+    """Whether a run's journal is in this folder: one that is not empty. True where that cannot be found out."""
+    try:
+        return (folder / NAME).stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def last_start(folder: Path) -> tuple[int, float, bool]:
@@ -363,19 +383,11 @@ class Journal:
             written = 0
             while written < len(line):
                 written += os.write(self._fd, line[written:])
-            self._sync()
+            sync(self._fd)
         except OSError:
             os.ftruncate(self._fd, self._end)  # never leave half a line before another attempt
             raise
         self._end += len(line)
-
-    def _sync(self) -> None:
-        """As safe as the file system can make it: some cannot do that at all."""
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
-                raise
 
     def keep_reserve(self) -> None:
         """Set some space aside for the last words; called again when a full disk has room once more."""

@@ -79,6 +79,7 @@ class Loop:
         self.slots = [Slot(index, executor) for index, executor in enumerate(self.executors)]
         self._live = Live(self.lab.folder)
         self._server = commands.Server(self.lab.folder, self._obey, self._gone)
+        self._deaf = False  # no command can arrive, and that was said
         self._wake = asyncio.Event()
         self._began = self._ticked = time.monotonic()
         self._stopping = ""  # the reason, once the loop is to end
@@ -191,10 +192,10 @@ class Loop:
 
     async def _listen(self) -> None:
         """See to it that commands can arrive, also after somebody has removed the socket."""
-        before = self._server.problem
         await self._server.keep()
-        if self._server.problem and not before:
+        if self._server.problem and not self._deaf:
             self.lab.record(ev.Notice(text=self._unheard(self._server.problem)))
+        self._deaf = bool(self._server.problem)
 
     @staticmethod
     def _unheard(problem: str) -> str:

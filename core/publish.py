@@ -15,7 +15,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
     config = state.config
     assert config is not None
     header = Header(
-        name=config.name,
+        name=state.name,
         dataset=config.dataset,
         device=config.device,
         budget_s=config.budget_s,

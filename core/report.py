@@ -33,7 +33,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             assert config is not None
             found = f", {state.tried} experiments so far" if state.tried else ""
             return (
-                f"run {config.name} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
+                f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
                 f"agent {event.agent} · {event.slots} at a time{found}"
             )
         case ev.Charter(problem=problem) if problem:
@@ -206,7 +206,8 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
     ]
     scores = scoreboard.scores(state)
     return {
-        "run": config.name,
+        "run": state.name,
+        "begun_as": config.name,
         "loop": {"alive": loop is not None, "pid": loop},
         "phase": phase(state, loop, live),
         "dataset": config.dataset,
@@ -261,6 +262,11 @@ def over(state: State) -> str:
     return f"the best itself has {params:,} parameters: only a change that makes it smaller passes"
 
 
+def begun_as(name: str, header: str) -> str:
+    """What to add to the name of a run whose folder was renamed or copied; '' for any other."""
+    return f" (begun as {clean(header)})" if header != name else ""
+
+
 def going_on(name: str) -> str:
     """The command that continues this very run, as it is typed."""
     return make("run", "--name", name)
@@ -271,7 +277,7 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
     if loop is None:
         if state.stopped is not None:
             return f"stopped ({state.stopped.reason})"
-        return f"loop dead; {going_on(state.config.name if state.config else '')} continues it"
+        return f"loop dead; {going_on(state.name)} continues it"
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [
@@ -306,7 +312,7 @@ def status(found: dict[str, Any]) -> str:
     alive = f"loop {found['loop']['pid']} alive" if found["loop"]["alive"] else "no loop"
     best, baseline, sigma = found["best"]["val_bpb"], found["baseline"], found["sigma"]
     lines = [
-        f"{found['run']}: {found['phase']}  [{alive}]",
+        f"{found['run']}{begun_as(found['run'], found['begun_as'])}: {found['phase']}  [{alive}]",
         f"  {found['dataset']} on {found['device']}, {found['budget_s']:g} s each, agent {found['agent']}, "
         f"{APPROVAL.get(found['gate'], found['gate'])}",
     ]
@@ -351,7 +357,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     assert config is not None
     baseline = state.mean(state.fit.commit) if state.fit else None
     best = state.mean(state.best)
-    lines = [f"Run {config.name}: {state.tried} experiments, {len(state.kept)} kept."]
+    lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
     if best is not None and baseline is not None:
         mark = ", provisional" if noise.provisional else ""
         lines.append(
@@ -365,7 +371,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
         )
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if state.kept:
-        lines.append(f"Take it home: .venv/bin/python -m core.cli apply {config.name}{logs}")
+        lines.append(f"Take it home: .venv/bin/python -m core.cli apply {state.name}{logs}")
     return lines
 
 
@@ -384,4 +390,4 @@ def run_line(found: dict[str, Any]) -> str:
     """One run in the list of all runs."""
     best = found["best"]["val_bpb"]
     score = f"best {best:.4f}" if best is not None else "no score yet"
-    return f"{found['run']:<14} {score}  {found['kept']:>3} kept of {found['tried']:<4}  {found['phase']}"
+    return f"{found['run']:<14} {score}  {found['kept']:>3} kept of {found['tried']:<4}  {found['phase']}{begun_as(found['run'], found['begun_as'])}"

@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core import journal
 from core.errors import Expected
+from core.journal import NO_FSYNC
 
 if TYPE_CHECKING:  # GitPython cannot even be imported on a machine without git
     from git import Repo
@@ -38,8 +40,9 @@ QUIET = (
     "gc.auto=0",
     "maintenance.auto=false",
     "i18n.commitEncoding=UTF-8",
-    "core.fsync=loose-object,reference",  # the journal names commits, so they must survive a power cut as it does
 )
+SYNCED = "core.fsync=loose-object,reference"  # the journal names commits, so they must survive a power cut as it does
+UNSYNCED = "core.fsync=none"
 
 
 class RepositoryError(Expected):
@@ -75,7 +78,8 @@ class Repository:
         self._repo = repo
         self._root = root
         self._prefix = prefix  # the source tree's folder inside the repository, "" at its top
-        self._owners: dict[str, Owner] = {}  # those that were looked up; an owner never changes
+        self._owners: dict[str, Owner] = {}  # those that were looked up
+        self._fsync = SYNCED
         self._store = Path(repo.common_dir)  # objects and refs; of a linked worktree: its main repository's
         self._who = {
             "GIT_AUTHOR_NAME": NAME, "GIT_AUTHOR_EMAIL": EMAIL, "GIT_COMMITTER_NAME": NAME, "GIT_COMMITTER_EMAIL": EMAIL,
@@ -133,9 +137,22 @@ class Repository:
                 f"Git cannot be used in {root} ({_line(str(error))}). Nothing was changed."
             ) from error
 
+    @property
+    def synced(self) -> bool:
+        """Whether what git writes survives a power cut; False where its file system has no fsync."""
+        return self._fsync == SYNCED and syncs(self._store)
+
     def _run(self, *arguments: str, data: bytes = b"", env: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
         """One git command in this repository: exit status, stdout, stderr. Bytes in and out, so nothing is translated."""
-        options = [part for setting in QUIET for part in ("-c", setting)]
+        status, out, err = self._once(arguments, data, env)
+        # git says "fsync error" of an object and no more than "couldn't write" of a ref
+        if status and self._fsync == SYNCED and re.search("fsync|couldn't write", err) and not syncs(self._store):
+            self._fsync = UNSYNCED
+            status, out, err = self._once(arguments, data, env)
+        return status, out, err
+
+    def _once(self, arguments: Sequence[str], data: bytes, env: Mapping[str, str] | None) -> tuple[int, bytes, str]:
+        options = [part for setting in (*QUIET, self._fsync) for part in ("-c", setting)]
         full = {
             **self._who, "GIT_DIR": str(self._repo.git_dir), "GIT_OBJECT_DIRECTORY": str(self._store / "objects"),
             "GIT_NAMESPACE": "", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1",
@@ -292,33 +309,102 @@ class Repository:
                 return None
         return self._owners[run]
 
-    def taken(self, run: str) -> str:
+    def taken(self, run: str, folder: Path | None = None) -> str:
         """Why git has no room for a new run of this name, as a clause; '' where it is free.
 
         Upper and lower case count as the same, as on file systems that do not tell them apart.
+
+        Args:
+            folder: where the logs of the new run will be. A run that was there before and has no journal any more does not
+                keep the name: `claim` takes it over.
         """
-        if (owner := self.owner(run)) is not None:
-            return f"it is the name of the run in {owner.folder}"
+        owner = self.owner(run)
+        if owner is not None and (folder is None or owner.folder != str(folder)):
+            return self._owned(run, owner)
+        former = self.refs(run) if owner is not None else {}
+        if owner is not None and (why := self._not_to_move(owner, former)):
+            return why
         mine = (f"{OURS}/{run}", f"{OWNERS}/{run}", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}", f"{TAGS}/{run}")
         for name in self._refs("refs/heads", TAGS, OURS):
+            if name in former or (owner is not None and name == f"{OWNERS}/{run}"):
+                continue
             if name.casefold().startswith(tuple(f"{ref}/" for ref in mine)) or name.casefold() in mine:
                 return f"{name} is there already"
         return ""
 
-    def claim(self, run: str, owner: str, folder: Path, known: Collection[str] = ()) -> None:
+    def _owned(self, run: str, owner: Owner) -> str:
+        """The clause for a name of a run in another folder, with the commands that free it where that run is gone."""
+        if journal.holds(Path(owner.folder)):
+            return f"it is the name of the run in {owner.folder}"
+        git = f"git -C {shlex.quote(str(self._store))}"
+        name = owner.branch.removeprefix("refs/heads/")
+        keep = (
+            f"`{git} branch -m {name} before-{run}` renames its branch and " if owner.branch in self.refs(run) else ""
+        )
+        return (
+            f"it is the name of a run whose logs were in {owner.folder}, where no journal is now. If that run is gone for good, "
+            f"{keep}`{git} for-each-ref --format='delete %(refname)' {OURS}/{run} {OWNERS}/{run} | {git} update-ref --stdin` "
+            f"frees the name"
+        )
+
+    def _not_to_move(self, owner: Owner, former: Mapping[str, str]) -> str:
+        """Why the branch of a former run must stay where it is, as a clause; '' where it may go."""
+        tip, name = former.get(owner.branch, ""), owner.branch.removeprefix("refs/heads/")
+        attempts = {commit for ref, commit in former.items() if ref != owner.branch}
+        todo = f"`git -C {shlex.quote(str(self._store))} branch -m {name} NEW` gives it another name"
+        if owner.branch in self._checked_out():
+            return f"the branch {name} of a former run is checked out in your work tree; {todo}"
+        if tip and tip not in attempts:
+            return f"the branch {name} points at {tip[:7]}, which no run made; {todo}"
+        return ""
+
+    def claim(self, run: str, owner: str, folder: Path, known: Collection[str] = ()) -> str:
         """Record that the refs of this name belong to the run with the id `owner`. Of several at once one gets it.
 
         Args:
-            folder: where its logs are, for messages.
+            folder: where its logs are. A name that belongs to another run in this very folder is taken over: as the caller
+                has the journal of the folder, that run has none any more.
             known: commits of a run that was begun by a version without such records; refs that point at one are its own.
 
+        Returns what became of the refs of a run whose name was taken over, as a sentence; '' where there was none.
         Raises NameTaken where the name is another run's, or refs of that name are there that the run does not know.
         """
-        found = self.owner(run)
+        found, said = self.owner(run), ""
         if found is None:
             found = self._record_owner(run, owner, folder, set(known))
+        elif found.id != owner and found.folder == str(folder):
+            said, found = self._take_over(run, owner, folder, found)
+        elif found.id == owner and found.folder != str(folder) and not journal.holds(Path(found.folder)):
+            found = self._record_anew(run, Owner(owner, found.branch, str(folder)))  # its logs were moved
         if found.id != owner:
-            raise NameTaken(f"The name {run} is taken in git: it is that of the run in {found.folder}.")
+            raise NameTaken(f"The name {run} is taken in git: {self._owned(run, found)}.")
+        return said
+
+    def _take_over(self, run: str, owner: str, folder: Path, before: Owner) -> tuple[str, Owner]:
+        """Make a name another run's, in one step. The commits of the run that had it stay reachable."""
+        if why := self.taken(run, folder):
+            raise NameTaken(f"The name {run} is taken in git: {why}.")
+        former = self.refs(run)
+        branch = before.branch if before.branch in former else self._fresh_branch(run)
+        moves = [f"update {_saved(name, commit)} {commit}" for name, commit in former.items()]
+        moves += [f"delete {name} {commit}" for name, commit in former.items()]
+        made = self._record_anew(run, Owner(owner, branch, str(folder)), moves, former)
+        if not former:
+            return "", made
+        return (
+            f"Git still had the commits of a former run {run}, whose journal is gone. They are kept below {SAVED}/{run} and "
+            f"{SAVED}/{before.branch.removeprefix('refs/')}."
+        ), made
+
+    def _record_anew(self, run: str, made: Owner, moves: Sequence[str] = (), refs: Collection[str] = ()) -> Owner:
+        """Replace the record of a name, together with moves of other refs: all of it or nothing."""
+        record = f"{OWNERS}/{run}"
+        old = self._git("rev-parse", "--verify", record).strip()
+        blob = self._git("hash-object", "-w", "--stdin", data=json.dumps(asdict(made)).encode()).strip()
+        steps = "".join(f"{step}\n" for step in (*moves, f"update {record} {blob} {old}"))
+        self._update("update-ref", "--no-deref", "--stdin", ref=(*refs, record), data=steps.encode())
+        self._owners[run] = made
+        return made
 
     def unclaim(self, run: str, owner: str) -> None:
         """Give a name back that `claim` took for a run that never began. Another run's stays. Raises RepositoryError."""
@@ -406,19 +492,20 @@ class Repository:
         self._update("update-ref", "--no-deref", "--create-reflog", name, new, old, ref=name)
         return ""
 
-    def _update(self, *command: str, ref: str) -> None:
+    def _update(self, *command: str, ref: str | Sequence[str], data: bytes = b"") -> None:
         try:
-            self._git(*command)
+            self._git(*command, data=data)
         except RepositoryError:
-            if not self._unlock(self._store / f"{ref}.lock"):
+            refs = (ref,) if isinstance(ref, str) else ref
+            if not self._unlock(*(self._store / f"{name}.lock" for name in refs)):
                 raise
-            self._git(*command)
+            self._git(*command, data=data)
 
     def _save(self, name: str, old: str, new: str) -> str | None:
         """Keep a commit reachable that `name` leaves or cannot have, unless `new` descends from it."""
         if not old or (new and self._run("merge-base", "--is-ancestor", old, new)[0] == 0):
             return None
-        saved = f"{SAVED}/{name.removeprefix('refs/').removeprefix('autoresearch/')}/{old[:12]}"
+        saved = _saved(name, old)
         self._update("update-ref", "--no-deref", saved, old, ref=saved)
         return saved
 
@@ -542,6 +629,16 @@ class Repository:
         return Applied(f"{why}, so nothing of yours was touched; a patch was written instead. {how}", patch=patch)
 
 
+def syncs(folder: Path) -> bool:
+    """Whether the file system of a folder has fsync. True where that cannot be found out."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno not in NO_FSYNC
+    return True
+
+
 def _identity(path: Path) -> tuple[int, int, int] | None:
     """What differs between a file and a later one of that name; None where there is none."""
     try:
@@ -574,6 +671,11 @@ def _checked(run: str) -> str:
             f"{run!r} is no name for a run; use small letters, digits and dashes. Nothing was changed."
         )
     return run
+
+
+def _saved(ref: str, commit: str) -> str:
+    """The ref that keeps a commit reachable which another ref leaves."""
+    return f"{SAVED}/{ref.removeprefix('refs/').removeprefix('autoresearch/')}/{commit[:12]}"
 
 
 def _own(ref: str) -> str:

@@ -15,6 +15,7 @@ COLUMNS = (
     "class", "gain", "noise", "agent", "seconds", "number", "params", "sigma",
 )  # fmt: skip
 BASELINE = "baseline"
+TSV, NOTEBOOK = "results.tsv", "notebook.md"
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _finding(row: Row) -> list[str]:
 
 def publish(folder: Path, rows: Sequence[Row], header: Header) -> None:
     """Write both files anew, each in one step: a reader never sees half of one. Raises OSError."""
-    for name, text in (("results.tsv", tsv(rows)), ("notebook.md", notebook(rows, header))):
+    for name, text in ((TSV, tsv(rows)), (NOTEBOOK, notebook(rows, header))):
         draft = folder / f".{name}.new"
         draft.write_text(text, encoding="utf-8", newline="\n")
         os.replace(draft, folder / name)

@@ -110,7 +110,7 @@ def _start_behind(project: Project, chosen: begin.Plan, again: Mapping[str, obje
     """Start the loop in the background, under another name where somebody else took this one meanwhile."""
     while True:
         try:
-            terminal.background(chosen.folder, terminal.options({**again, "--name": chosen.config.name}))
+            terminal.background(chosen.folder, terminal.options({**again, "--name": chosen.folder.name}))
             return chosen
         except UsageError:
             other = begin.overtaken(project, chosen)

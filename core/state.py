@@ -88,6 +88,7 @@ class Said:
 class State:
     """A run as its journal tells it. Only `apply` changes it."""
 
+    name: str = ""  # of the run's folder, which commands take; where no folder is known, as the header says
     config: RunConfig | None = None
     id: str = ""  # of the run; of a journal without one, a hash of its header
     known: set[str] = field(default_factory=set)  # every commit that the run made
@@ -208,6 +209,7 @@ class State:
                 self._rebased(event)
             case ev.Created():
                 self.config = msgspec.convert(event.config, RunConfig)
+                self.name = self.name or self.config.name
                 self.gate = self.config.gate
                 self.created_t = event.t
                 self.id = event.id or hashlib.sha256(msgspec.json.encode(event)).hexdigest()[:32]

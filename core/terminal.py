@@ -58,8 +58,8 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
     with (folder / LOG).open("a") as log:
         start = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "core.cli", "run", "--headless", "--attended", *arguments],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=_environment(),
+            _module("core.cli", "run", "--headless", "--attended", *arguments),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
@@ -85,9 +85,17 @@ def _size(path: Path) -> int:
 def open_app(folder: Path) -> NoReturn:
     """Become the app, showing this run."""
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "tui", str(folder)], _environment())
+    command = _module("tui", str(folder))
+    os.execv(command[0], command)
 
 
-def _environment() -> dict[str, str]:
-    """For another Python that finds this source tree from whatever folder the user is in."""
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+def _module(name: str, *arguments: str) -> list[str]:
+    """The command of another Python that runs a module of this source tree, whatever folder the user is in.
+
+    PYTHONPATH cannot hold a folder with a colon in its path. The folder that the user is in is not searched.
+    """
+    code = (
+        "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    )
+    return [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parent.parent), name, *arguments]

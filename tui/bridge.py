@@ -102,7 +102,7 @@ class Bridge:
 
     def _read(self) -> tuple[State, list[ev.AnyEvent]]:
         """All of the journal, and the last few events of it."""
-        state, recent = State(), deque[ev.AnyEvent](maxlen=RECENT)
+        state, recent = State(name=self.folder.name), deque[ev.AnyEvent](maxlen=RECENT)
         for event in self._reader.stream():
             state.apply(event)
             recent.append(event)

@@ -155,7 +155,7 @@ def status(
     began = state.started.t if state.started else state.created_t
     end = now if alive else state.last_t
     return Status(
-        run=config.name if config else "",
+        run=state.name,
         doing=_doing(state, live, first, alive),
         progress=first.progress if first and first.phase == "training" else None,
         left_s=first.left_s if first else None,

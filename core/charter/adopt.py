@@ -16,6 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from core.charter import CharterError, Proposed, read
 from core.charter.front_matter import Parts, lines, node, split
 from core.errors import Expected
+from core.journal import sync
 
 
 class NotAdopted(Expected):
@@ -64,7 +65,7 @@ def _replace(target: Path, before: bytes, after: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(after)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         with contextlib.suppress(OSError):
             status = target.stat()
             os.chown(draft, status.st_uid, status.st_gid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def test_the_file_keeps_its_link_its_mode_and_its_bytes(tmp_path: Path) -> None:
     assert link.is_symlink() and real.stat().st_mode & 0o777 == 0o640 and real.stat().st_mtime_ns != stamp
     assert real.read_bytes() == b"\xef\xbb\xbf---\r\noff_limits: [WIDTH]\r\n---\r\n\r\n" + body[3:]
     assert sorted(os.listdir(tmp_path)) == ["program.md", "real.md"]
+
+
+def test_a_file_system_without_fsync_is_no_obstacle(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: int) -> None:
+        raise OSError(errno.EINVAL, "")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert adopt(program, PARAMS, KNOWN).startswith("Added")
 
 
 def test_one_after_the_other(program: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from core import begin, stats
+from core import begin, cli, journal, report, results, stats
 from core import events as ev
 from core.begin import Options, check_data, fit_of, fitting, fitting_slots, plan
 from core.journal import Journal, Lock
@@ -20,6 +21,8 @@ from core.model import RunConfig
 from core.profiles import named
 from core.project import Project, UsageError
 from core.repository import Repository
+from core.schedule import noise
+from core.state import State, fold
 from nanochat.contract import dataset as contract
 from nanochat.prepare import prepare
 from tests.fake_cuda import Cards, Nvml, make, shadow
@@ -317,3 +320,41 @@ def test_a_folder_of_the_user_is_not_taken_for_a_run(tmp_path: Path, corpus: Pat
     with pytest.raises(UsageError, match=r"logs/mine holds data, which no run wrote. Nothing was changed."):
         begin.open_run(project, chosen, Options(), lambda event, state: None)
     assert own.read_text() == "mine" and [path.name for path in (project.logs / "mine").iterdir()] == ["data"]
+
+
+def test_a_run_whose_folder_was_removed_begins_anew_under_its_name(
+    tmp_path: Path, corpus: Path, repo: Repository
+) -> None:
+    project, asked = Project(tmp_path, tmp_path / "logs"), Options(name="nightly", dataset="python")
+    mine = Repository.open(project.root, project.logs / "repository")
+    folder = project.logs / "nightly"
+    mine.claim("nightly", "the run of last night", folder)
+    assert begin._which(project, asked) == (folder, None)
+    folder.mkdir(parents=True)
+    (folder / journal.NAME).touch()  # emptied
+    assert begin._which(project, asked) == (folder, None)
+    (folder / results.TSV).write_text("what is left")
+    with pytest.raises(UsageError, match=r"gone or empty, and results.tsv in .*`mv ") as refused:
+        begin._which(project, asked)
+    assert "nightly-before` keeps them" in str(refused.value)
+    elsewhere = Project(tmp_path, tmp_path / "other logs")
+    private = Repository.open(project.root, elsewhere.logs / "repository")
+    private.claim("nightly", "a run of other logs", folder.with_name("moved"))
+    with pytest.raises(UsageError, match=r"where no journal is now\. If that run is gone for good"):
+        begin._which(elsewhere, asked)
+
+
+@pytest.mark.parametrize("how", ["renamed", "copied"])
+def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    before = run(project, "before", START)
+    folder = project.run("after")
+    shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
+    found = cli._facts(folder)
+    assert report.run_line(found).startswith("after ") and "(begun as before)" in report.run_line(found)
+    assert report.status(found).startswith("after (begun as before): loop dead; `make run ARGS='--name after'`")
+    state = fold(journal.read(folder / journal.NAME), State(name="after"))
+    assert "Run after:" in report.summary(state, noise(state), "logs/after", "a branch")[0]
+    assert (report.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
+    if how == "copied":
+        assert "begun as" not in report.status(cli._facts(before))

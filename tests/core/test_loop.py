@@ -7,14 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from core.events import Stopped
+from core import commands, temporary
+from core.agents.base import Context
+from core.events import Notice, Stopped
 from core.frozen import Changed
 from core.journal import Journal, read
-from core.laboratory import record_end
-from core.loop import Waiting
+from core.laboratory import Laboratory, record_end
+from core.loop import Limits, Loop, Waiting
+from core.model import Proposal
 from core.project import Project
+from core.proposer import Proposer
 from core.state import fold
 from tests.core.test_begin import START, run
+from tests.core.test_laboratory import lab
+
+__all__ = ["lab"]
 
 
 def test_a_countdown_stands_still_as_long_as_anybody_reads() -> None:
@@ -53,3 +60,37 @@ def test_every_end_is_recorded_once_with_its_reason(tmp_path: Path, error: BaseE
     ends = [event for event in read(folder / "events.jsonl") if isinstance(event, Stopped)]
     assert len(ends) == 1 and reason in ends[0].reason and "\n" not in ends[0].reason and not ends[0].finished
     assert state.stopped is not None
+
+
+async def test_a_loop_that_hears_no_command_says_so_once_each_time(
+    tmp_path: Path, lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "RETRY_S", 0.0)
+    monkeypatch.setattr(temporary, "places", lambda: iter([]))
+    place = lab.folder / commands.PRIVATE
+    place.touch()  # no folder can be made there
+    loop = Loop(lab, Proposer(lab, Silent()), [], Limits())
+    await loop._server.start()  # as the loop begins
+
+    async def unheard(times: int) -> int:
+        for _ in range(times):
+            await loop._listen()
+        return sum("No command can reach this loop" in e.text for e in read(lab.journal.path) if isinstance(e, Notice))
+
+    assert await unheard(3) == 1
+    place.unlink()
+    assert await unheard(2) == 1
+    (place / commands.SOCKET).unlink()
+    place.rmdir()
+    place.touch()
+    assert await unheard(3) == 2
+    await loop._server.close()
+
+
+class Silent:
+    """Proposes nothing."""
+
+    name = "silent"
+
+    async def propose(self, context: Context) -> Proposal | None:
+        return None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -336,6 +339,8 @@ def test_a_name_belongs_to_the_run_that_claimed_it_first(checkout: Path, tmp_pat
     git(checkout, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
     git(tmp_path, "clone", "-q", "--shared", str(checkout), "borrowing")
     repo, other = opened(checkout), opened(tmp_path / "linked")
+    (tmp_path / "logs" / "nov24").mkdir(parents=True)
+    (tmp_path / "logs" / "nov24" / "events.jsonl").write_text("{}\n")
     repo.claim("nov24", "first", tmp_path / "logs" / "nov24")
     repo.claim("nov24", "first", tmp_path / "moved")  # the same run, wherever its logs are
     for where in (other, opened(checkout)):
@@ -348,6 +353,97 @@ def test_a_name_belongs_to_the_run_that_claimed_it_first(checkout: Path, tmp_pat
     repo.claim("nov26", "third", tmp_path)
     git(checkout, "update-ref", "refs/heads/autoresearch-nov26", "HEAD")  # later, of the user's own
     assert opened(checkout).branch("nov26") == "refs/heads/autoresearch/nov26"
+
+
+@pytest.mark.parametrize("began", ["with a branch", "killed at once", "branch in the way"])
+def test_a_run_whose_logs_were_removed_gives_its_name_to_the_next_in_its_folder(checkout: Path, began: str) -> None:
+    folder, repo = checkout / "logs" / "nov24", opened(checkout)
+    if began == "branch in the way":
+        git(checkout, "branch", "autoresearch")
+    repo.claim("nov24", "first", folder)
+    commits = night(repo)[1:] if began != "killed at once" else ()
+    mine = git(checkout, "rev-parse", "main")
+    assert "no journal" in repo.taken("nov24") and repo.taken("nov24", folder) == ""
+    again = opened(checkout)
+    said = again.claim("nov24", "second", folder)
+    assert ("journal is gone" in said) == bool(commits) and again.claim("nov24", "second", folder) == ""
+    owner = opened(checkout).owner("nov24")
+    assert owner is not None and owner.id == "second" and opened(checkout).refs("nov24") == {}
+    saved = git(checkout, "for-each-ref", "--format=%(objectname)", "refs/autoresearch/_before").split()
+    assert set(commits) <= set(saved) and git(checkout, "rev-parse", "main") == mine
+    assert again.set_ref(again.branch("nov24"), mine) == "" and again.fsck() == ""
+    with pytest.raises(NameTaken, match="no journal is now"):
+        opened(checkout).claim("nov24", "third", checkout / "elsewhere" / "nov24")
+
+
+def test_the_record_of_a_name_follows_logs_that_were_moved(checkout: Path) -> None:
+    old, new = checkout / "old" / "nov24", checkout / "new" / "nov24"
+    opened(checkout).claim("nov24", "first", old)
+    commits = night(opened(checkout))
+    assert opened(checkout).claim("nov24", "first", new, commits) == ""
+    owner = opened(checkout).owner("nov24")
+    assert owner is not None and owner.folder == str(new) and len(opened(checkout).refs("nov24")) == 4
+    assert opened(checkout).taken("nov24", new) == "" and opened(checkout).taken("nov24", old) != ""
+
+
+@pytest.mark.parametrize("case", ["checked out", "moved", "elsewhere"])
+def test_a_name_that_is_not_taken_over_is_freed_by_what_is_said(checkout: Path, case: str) -> None:
+    folder, repo = checkout / "logs" / "nov24", opened(checkout)
+    repo.claim("nov24", "first", checkout / "old logs" / "nov24" if case == "elsewhere" else folder)
+    _, _, kept = night(repo)
+    if case == "checked out":
+        git(checkout, "checkout", "-q", "autoresearch/nov24")
+    if case == "moved":
+        git(checkout, "update-ref", "refs/heads/autoresearch/nov24", repo.commit(kept, OLD, "the user's own"))
+    before, tip = git(checkout, "for-each-ref"), git(checkout, "rev-parse", "autoresearch/nov24")
+    with pytest.raises(NameTaken) as refused:
+        opened(checkout).claim("nov24", "second", folder)
+    assert git(checkout, "for-each-ref") == before
+    for command in re.findall("`([^`]+)`", str(refused.value)):
+        subprocess.run(command, shell=True, check=True, cwd="/")
+    assert opened(checkout).taken("nov24", folder) == ""
+    opened(checkout).claim("nov24", "second", folder)
+    assert tip in git(checkout, "for-each-ref", "--format=%(objectname)", "refs/heads").split()
+
+
+@pytest.mark.skipif(not (sys.platform == "linux" and shutil.which("cc")), reason="needs Linux and a C compiler")
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EOPNOTSUPP, errno.EIO])
+def test_where_the_file_system_has_no_fsync_git_goes_on_without(
+    checkout: Path, tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preload(monkeypatch, tmp_path, f"int fsync(int file) {{ (void)file; errno = {error}; return -1; }}")
+    if error == errno.EIO:
+        monkeypatch.setattr(repository, "syncs", lambda folder: True)
+        with pytest.raises(RepositoryError, match=r"(hash-object|commit-tree) failed"):
+            night(opened(checkout))
+        return
+    monkeypatch.setattr(repository, "syncs", lambda folder: False)  # this process has the library's own fsync
+    repo = opened(checkout)
+    repo.set_ref("refs/autoresearch/x/1", repo.base())  # an object that is there: only the ref is written
+    assert not repo.synced
+    other = opened(checkout)
+    night(other)
+    assert not other.synced and other.fsck() == ""
+
+
+def test_whether_a_file_system_has_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(number: int) -> Callable[[int], None]:
+        def sync(file: int) -> None:
+            raise OSError(number, "")
+
+        return sync
+
+    assert repository.syncs(tmp_path) and repository.syncs(tmp_path / "nowhere")
+    for number, has in ((errno.EINVAL, False), (errno.ENOSYS, False), (errno.EIO, True), (errno.ENOSPC, True)):
+        monkeypatch.setattr(os, "fsync", failing(number))
+        assert repository.syncs(tmp_path) is has
+
+
+def preload(monkeypatch: pytest.MonkeyPatch, folder: Path, function: str) -> None:
+    """Replace a function of the C library in every child."""
+    (folder / "own.c").write_text(f"#include <errno.h>\n{function}\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "own.so", "own.c"], cwd=folder, check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(folder / "own.so"))
 
 
 def test_of_many_who_claim_a_name_at_once_one_gets_it(checkout: Path) -> None:

@@ -80,10 +80,11 @@ def test_a_name_that_the_user_gave_is_not_changed(product: Product, trees: list[
     assert not (there.logs / "r").exists() and product.git("for-each-ref") == before
     opened(here, begin.plan(here, options(product, "r")), options(product, "r"))  # its own run goes on
     shutil.rmtree(here.logs / "r")
-    with pytest.raises(
-        UsageError, match="cannot be called r"
-    ):  # the commits of a run whose folder is gone are not ours to move
-        begin.plan(here, options(product, "r"))
+    with pytest.raises(UsageError, match=r"cannot be called r.*where no journal is now.*frees the name"):
+        begin.plan(there, options(product, "r"))  # the commits of a run of other logs are not ours to move
+    lab = opened(here, begin.plan(here, options(product, "r")), options(product, "r"))
+    notices = [event.text for event in journal.read(lab.folder / journal.NAME) if isinstance(event, ev.Notice)]
+    assert any("Git still had the commits of a former run r" in text for text in notices)
 
 
 def test_a_start_that_fails_gives_its_name_back(product: Product, trees: list[Project]) -> None:
