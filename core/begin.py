@@ -58,7 +58,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which run is meant, before anything is written. `config` of a continued run comes from its journal."""
+    """Which run is meant, before anything is written. The `config` of a run that goes on comes from its journal."""
 
     folder: Path
     config: RunConfig
@@ -272,7 +272,7 @@ def _latest(project: Project, but: Path | None = None) -> tuple[Path, State] | N
             state = fold(journal.read(folder / journal.NAME))
         except (
             Exception
-        ):  # whatever is wrong with it: named, it says so; it must not keep every other run from starting
+        ):  # one broken run must not keep every other from starting; asked for by name, it says what is wrong
             continue
         if state.config is not None:
             return folder, state
@@ -434,7 +434,7 @@ def _claim(repo: Repository, folder: Path, record: Journal, state: State, config
 
 
 def _claim_again(repo: Repository, folder: Path, state: State) -> str:
-    """See to it that git knows whose the refs of a run are that goes on; return what `claim` does. Raises NameTaken."""
+    """Claim the name of a run that goes on, where git does not know its owner yet; return what `claim` does. Raises NameTaken."""
     try:
         return repo.claim(folder.name, state.id, folder, state.known)
     except NameTaken as error:
@@ -445,7 +445,7 @@ def _claim_again(repo: Repository, folder: Path, state: State) -> str:
 
 
 def _give_up(folder: Path, record: Journal | None, lock: Lock | None, *, new: bool) -> None:
-    """Close a run that could not be opened. Of one that was new nothing stays, unless it has written down what it starts from."""
+    """Close a run that could not be opened. A new one is removed, unless it has written down what it starts from."""
     if record is not None:
         record.close()
     if new and not _has_start(folder):
@@ -505,7 +505,7 @@ def changed(project: Project, lab: Laboratory) -> str:
 
 
 def text_changed(lab: Laboratory) -> str:
-    """What a run that goes on says of a dataset that is something else now than when it was prepared; '' for nothing."""
+    """What to say when the text of a run that goes on has changed since it was prepared; '' when it has not."""
     config = lab.state.config
     if config is None or not (changes := contract.changes_since(config.dataset, config.fingerprint)):
         return ""

@@ -219,7 +219,7 @@ class Server:
         for place in temporary.places():
             if len(os.fsencode(place)) <= LONGEST - ROOM:
                 with contextlib.suppress(OSError):
-                    yield Path(tempfile.mkdtemp(prefix=f"{PREFIX}", dir=place))
+                    yield Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
 
     def _unlisten(self, private: Path) -> None:
         """Close the socket, but no connection, and remove its folder."""

@@ -1,4 +1,4 @@
-"""Failures in words: those that are expected, those of the machine around, and bugs."""
+"""Turn failures into sentences: expected ones, failures of the machine, and bugs."""
 
 from __future__ import annotations
 

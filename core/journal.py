@@ -212,7 +212,7 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> float | None:
-    """When a process started, None where there is none: clock ticks since the machine did, on Linux, which no change of the time moves."""
+    """When a process started; None when there is no such process. On Linux in clock ticks since boot, which a change of the time leaves alone."""
     if Path("/proc/self/stat").exists():
         try:
             state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
@@ -251,7 +251,7 @@ class Lock:
     """
 
     def __init__(self, folder: Path, *, loop: bool = True) -> None:
-        """`loop`: False for a final report, which keeps loops away but is none. Raises RunBusy and OSError."""
+        """`loop`: False for a final report, which holds the lock without being a loop. Raises RunBusy and OSError."""
         self._folder, self._me = folder, Holder.me(loop)
         self._file: IO[str] = (folder / LOCK).open("a+")
         try:
@@ -286,7 +286,7 @@ class Lock:
             return False
 
     def _take_by_name(self) -> None:
-        """Write the own name into the file, unless that of a living process stands there. Of two at once the later one has it."""
+        """Write this process into the file, unless a living process stands there. If two try at once, the later one gets the lock."""
         before = _holder(self._folder)
         if before is not None and before.lives:
             raise self._busy()

@@ -15,20 +15,8 @@ from pathlib import Path
 from core import journal
 from core.errors import Expected
 
-MONTHS = (
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "may",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
-)  # whatever the locale says
+# English whatever the locale says, since they stand in names of runs.
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 LONGEST_NAME = 100  # a folder and parts of refs are called so, with room for more
 

@@ -160,13 +160,19 @@ def bad_tmpdir(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     return kind
 
 
-@pytest.mark.parametrize("depth", [0, 90, 300])
-async def test_the_loop_is_reached_whatever_tmpdir_is(tmp_path: Path, bad_tmpdir: str | bytes, depth: int) -> None:
-    """Also where the run's own folder is too far down for a socket. Nothing stays behind."""
+def run_folder(tmp_path: Path, depth: int) -> Path:
+    """A folder for a run whose path has at least so many characters."""
     folder = tmp_path / "run"
     while len(str(folder)) < depth:
         folder /= "deeper" * 9
     folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("depth", [0, 90, 300])
+async def test_the_loop_is_reached_whatever_tmpdir_is(tmp_path: Path, bad_tmpdir: str | bytes, depth: int) -> None:
+    """Also where the run's own folder is too far down for a socket. Nothing stays behind."""
+    folder = run_folder(tmp_path, depth)
     server = Server(folder, echo)
     await server.start()
     path = Path(commands.address(folder))
@@ -201,10 +207,7 @@ def lose(folder: Path, path: Path, lost: str) -> None:
 @pytest.mark.parametrize("lost", ["socket", "folder", "address", "wrong address", "another socket"])
 @pytest.mark.parametrize("depth", [0, 300])
 async def test_what_a_cleaner_removed_is_made_again_and_apps_stay(tmp_path: Path, lost: str, depth: int) -> None:
-    folder = tmp_path / "run"
-    while len(str(folder)) < depth:
-        folder /= "deeper" * 9
-    folder.mkdir(parents=True)
+    folder = run_folder(tmp_path, depth)
     server = Server(folder, echo)
     await server.start()
     reader, writer = await asyncio.open_unix_connection(commands.address(folder))
