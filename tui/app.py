@@ -461,7 +461,9 @@ class AutoResearch(Human, App[str]):
 
     def action_detach(self) -> None:
         name = self.bridge.folder.name
-        if self.bridge.pid is None:
+        if (
+            self.bridge.pid is None or self.bridge.state.stopped is not None
+        ):  # a loop that has stopped takes a moment to end
             home = (
                 f" `.venv/bin/python -m core.cli apply {name}` takes its best home." if self.bridge.state.kept else ""
             )
