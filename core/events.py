@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from core.model import Speed
+
 SCHEMA = 1
 
 
@@ -181,6 +183,7 @@ class Measured(Event, frozen=True, kw_only=True):
     held_down: float = 0.0
     total_wall_s: float = 0.0
     pace: tuple[float, ...] = ()
+    speed: Speed | None = None
     final_loss: float | None = None
     parts: dict[str, float] = {}
     probes: dict[str, float] = {}

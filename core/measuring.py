@@ -135,6 +135,7 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
         held_down=result.held_down,
         total_wall_s=result.total_wall_s,
         pace=result.pace,
+        speed=result.speed,
         final_loss=result.final_loss,
         parts=result.parts,
         probes=result.probes,

@@ -105,7 +105,9 @@ class Job(Data, frozen=True, kw_only=True):
     data: str  # folder of the prepared dataset
     device: str = "cpu"
     seed: int = 0
-    budget_s: float = 60.0  # CPU seconds on a CPU, wall seconds on a GPU
+    budget_s: float = 60.0  # CPU seconds on a CPU, wall seconds on a GPU; reference seconds where the gauge runs
+    gauge: bool = True  # whether the machine's speed is measured and taken out
+    reference_s: float | None = None  # of the gauge, as in `Speed`; None: taken anew before this training
     wall_factor: float = 4.0  # on a CPU: wall cap = budget_s * wall_factor
     setup_s: float = 4.0  # free set-up before the clock (same unit as budget_s)
     warmup_s: float = 0.0  # free warm-up before the clock
@@ -122,6 +124,16 @@ class Job(Data, frozen=True, kw_only=True):
     preflight: bool = True
     compiled: str | None = None  # folder of compiled kernels that the trainer gets a copy of
     keep_compiled: bool = False  # whether a scored job leaves its compiled kernels in `out`/compiled
+
+
+class Speed(Data, frozen=True, kw_only=True):
+    """How fast the machine was while a training ran, as told by the gauge (nanochat/gauge.py)."""
+
+    reference_s: float  # seconds that one reading of the gauge took when the run's reference was taken
+    mean: float  # reference seconds per second of the budget's clock: 1 is as fast as at the reference
+    spread: float  # standard deviation of the readings' speeds, as a fraction of their mean
+    busy: float  # wall seconds per CPU second of the readings: above 1 others used the same core
+    readings: int
 
 
 class Outcome(StrEnum):
@@ -159,6 +171,7 @@ class Result(Data, frozen=True, kw_only=True):
         default_factory=dict
     )  # wall seconds by part: preflight, fork, setup, training, ...
     pace: tuple[float, ...] = ()  # steps per charged second in each quarter of the training
+    speed: Speed | None = None  # None: not measured
     suspended_s: float = 0.0  # the machine slept so long meanwhile
     final_loss: float | None = None
     probes: dict[str, float] = msgspec.field(default_factory=dict)
