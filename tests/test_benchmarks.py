@@ -12,11 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+import numpy as np
 import psutil
 import pytest
 
-from core import stats
-from core.model import Outcome, Result, Speed
+import core.edits
+from core import events as ev
+from core import knobs, policy, stats
+from core.model import Outcome, Result, RunConfig, Speed
 from core.project import lacking
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,3 +191,95 @@ def test_what_the_gauge_takes_out_is_told(tmp_path: Path) -> None:
     assert gauged.split()[3:6] == ["3", "6", "0.0005"] and " 0.0% " in gauged
     assert without.split()[1:3] == ["3", "6"] and float(without.split()[3]) > 0.01
     assert "to the power of 1.00 +- 0.00" in text
+
+
+def losses(source: str) -> list[float]:
+    """Of 20 steps of training a tiny model."""
+    import torch
+
+    from nanochat.run import Run
+
+    found: list[float] = []
+    run = Run(
+        device=torch.device("cpu"), vocab_size=32, seq_len=8, seed=3, start=lambda: np.arange(1000, dtype=np.uint16) * 7 % 31,
+        clock=lambda: 0.0, budget_s=1.0, on_log=lambda scalars: found.append(scalars["loss"]), on_step=lambda *_: None,
+        max_steps=20,
+    )  # fmt: skip
+    tiny = {
+        "WIDTH": 8,
+        "HEAD_DIM": 4,
+        "SEQ_LEN": 8,
+        "BATCH_SIZE": 2,
+        "TOTAL_BATCH": 16,
+        "WINDOW_PATTERN": "SL",
+        "WINDOW": 4,
+    }
+    torch.set_num_threads(1)  # as an experiment has
+    torch.manual_seed(3)
+    module = sys.modules["tried"] = ModuleType("tried")
+    exec(compile(knobs.set_knobs(source, tiny), "train.py", "exec"), module.__dict__)
+    module.train(run)
+    return found
+
+
+def test_edits_for_a_night_without_effects_are_new_to_the_gate_and_compute_the_same() -> None:
+    edits, source = benchmark("edits"), (ROOT / "nanochat" / "train.py").read_text()
+    found = list(edits.every(source))
+    by_kind = {one.kind: one for one in found}
+    assert set(by_kind) == {"rename", "flip", "constant", "order", "name", "import"}
+    assert len({one.source for one in found}) >= 100
+    drawn = edits.draw(source, 6, 1)
+    assert drawn == edits.draw(source, 6, 1)
+    assert len({core.edits.fingerprint(one.source) for one in drawn} | {core.edits.fingerprint(source)}) == 7
+    assert all(core.edits.ast_nodes(one.source) >= core.edits.ast_nodes(source) for one in drawn), "no simplification"
+    expected = losses(source)
+    assert len(expected) == 20 and expected[-1] != expected[0]
+    for kind in ("rename", "flip"):
+        assert losses(by_kind[kind].source) == expected, by_kind[kind].words
+    with pytest.raises(ValueError, match="were asked for"):
+        edits.draw("def train(run):\n    return run\n", 2, 1)
+
+
+def test_a_night_is_counted_from_its_journal() -> None:
+    """Four edits without effect: one kept by chance, one called worse, one inconclusive, one disturbed."""
+    night = benchmark("night")
+    config = RunConfig(
+        name="night", dataset="python", data="x", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+        vocab_size=2048, eval_tokens=94208, seed=1, slots=1, base_commit="0", noise_prior=0.008,
+    )  # fmt: skip
+    first = policy.seed(1, 0)
+
+    def scored(commit: str, role: str, value: float, number: int | None = None, seed: int = first) -> ev.Measured:
+        speed = Speed(reference_s=0.02, mean=0.8 + 0.1 * (number or 0), spread=0.01, busy=1.0, readings=9)
+        return ev.Measured(
+            job=commit, role=role, commit=commit, seed=seed, outcome="scored", number=number, val_bpb=value, speed=speed
+        )
+
+    def proposed(number: int, parent: str) -> ev.Proposed:
+        name = f"c{number}"
+        return ev.Proposed(
+            number=number, commit=name, parent=parent, fingerprint=name, hypothesis="h", agent="a", charter="",
+            meta={"line": number},
+        )  # fmt: skip
+
+    journal = [
+        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)),
+        ev.Fit(commit="fit", source_hash="s", nodes=10),
+        scored("fit", "baseline", 1.40),
+        *(proposed(1, "fit"), scored("c1", "candidate", 1.43, 1)),
+        ev.Judged(number=1, verdict="discard", finding="f"),
+        *(proposed(2, "fit"), scored("c2", "candidate", 1.41, 2)),
+        scored("fit", "best", 1.42),  # beside it: this is the one that it is compared with
+        ev.Judged(number=2, verdict="keep", commit="k2", finding="f"),
+        *(proposed(3, "k2"), scored("c3", "candidate", 1.41, 3)),
+        ev.Judged(number=3, verdict="discard", within_noise=True, finding="f"),
+        proposed(4, "k2"),
+        ev.Judged(number=4, verdict="disturbed", finding="f"),
+    ]
+    told = night.tally(msgspec.structs.replace(event, t=1.7e9 + 1800 * i) for i, event in enumerate(journal))
+    assert told.outcomes == {1: "called worse", 2: "kept", 3: "inconclusive", 4: "disturbed"}
+    assert told.lines == {1: 1, 2: 2, 3: 3, 4: 4}
+    assert told.gains == pytest.approx({1: -0.03, 2: 0.01, 3: 0.0})
+    assert told.true_noise == pytest.approx(((0.03**2 + 0.01**2) / 3 / 2) ** 0.5)
+    assert (told.trainings, told.hours, told.prior) == (5, 7.0, 0.008)
+    assert night.report(told)[1] == "1 kept, 1 called worse, 1 inconclusive, 1 disturbed, 0 other of 4 edits"
