@@ -1,18 +1,26 @@
-"""benchmarks/gpu.py: its arithmetic, and the whole of it on the CPU."""
+"""benchmarks/gpu.py and benchmarks/truth.py: their arithmetic and their plans."""
 
 from __future__ import annotations
 
 import importlib
+import itertools
+import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+import numpy as np
+import psutil
 import pytest
 
-from core import stats
-from core.model import Outcome, Result
+import core.edits
+from core import events as ev
+from core import knobs, policy, stats
+from core.model import Outcome, Result, RunConfig, Speed
 from core.project import lacking
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,15 +35,18 @@ WINDOW = 1024  # a
 """
 
 
-@pytest.fixture(scope="module")
-def gpu() -> ModuleType:
-    """benchmarks/gpu.py as a module; benchmarks/ is not a package."""
+def benchmark(name: str) -> ModuleType:
+    """A file of benchmarks/ as a module; benchmarks/ is not a package."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        module = importlib.import_module("gpu")
+        return importlib.import_module(name)
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
-    return module
+
+
+@pytest.fixture(scope="module")
+def gpu() -> ModuleType:
+    return benchmark("gpu")
 
 
 def test_operations_of_a_token_are_those_that_upstream_prints(gpu: ModuleType) -> None:
@@ -102,3 +113,173 @@ def test_without_a_card_it_says_so_in_one_sentence() -> None:
     done = subprocess.run([sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("Nothing was measured: ") and done.stderr.count("\n") == 1
+
+
+# -- truth.py ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_load_is_the_same_for_the_same_seed_and_has_every_number_of_neighbours() -> None:
+    load = benchmark("load")
+    first, again = (list(itertools.islice(load.segments("7"), 60)) for _ in range(2))
+    assert first == again != list(itertools.islice(load.segments("8"), 60))
+    assert {segment.busy for segment in first} == {(), ("compute",), ("memory",), ("compute", "memory")}
+    assert all(3 <= segment.seconds <= 15 for segment in first)
+    assert 0.7 < load.neighbours("7", 3600) < 1.3
+
+
+def test_the_neighbours_are_busy_while_the_load_lasts_and_end_with_it() -> None:
+    load = benchmark("load")
+    seed = next(str(n) for n in itertools.count() if len(next(load.segments(str(n))).busy) == 2)
+    with load.Load(seed) as running:
+        found = [psutil.Process(process.pid) for process in running._processes]
+        while not all(process.cpu_times().user > 0.1 for process in found):
+            time.sleep(0.01)
+    assert not any(process.is_running() for process in found)
+
+
+def test_the_statistics_of_truth_agree_with_the_books() -> None:
+    figures = benchmark("figures")
+    for freedom, share, quantile in ((5, 0.05, 1.145), (5, 0.95, 11.070), (11, 0.1, 5.578), (59, 0.9, 73.28)):
+        assert figures.chi_square(freedom, share) == pytest.approx(quantile, rel=0.02)
+    low, high = figures.sd_interval(2.0, 11)
+    assert (low, high) == pytest.approx((1.596, 2.809), rel=0.01), "2 sqrt(11/17.275), 2 sqrt(11/5.578)"
+    slope, error, left = figures.line([0, 1, 2, 3], [0, 2.1, 3.9, 6])
+    assert (slope, error, left) == pytest.approx((1.98, 0.0424, 0.0949), abs=0.001)
+    assert figures.shift([1.0, 2.0, 3.0], [4.0, 4.0]) == (2.0, pytest.approx(3**-0.5))
+    assert math.isnan(figures.sd([1.0])) and figures.number(math.nan) == "-"
+
+
+def row(trainings: ModuleType, planned: Any, val_bpb: float, steps: int, speed: float) -> Any:
+    found = Speed(reference_s=0.02, mean=speed, spread=0.01, busy=1.0, readings=30) if planned.gauge else None
+    result = Result(
+        job="j", outcome=Outcome.SCORED, val_bpb=val_bpb, steps=steps, charged_s=60.0, cpu_s=60 / speed, wall_s=61 / speed,
+        speed=found,
+    )  # fmt: skip
+    return trainings.Row(
+        mode="repeats", name=planned.name, seed=1, budget_s=planned.budget_s, gauge=planned.gauge, load=planned.load,
+        processor="p", profile="cpu", began=0.0, result=result,
+    )  # fmt: skip
+
+
+def test_both_sides_of_a_pair_see_the_same_load_and_quiet_pairs_come_between() -> None:
+    plan = benchmark("repeats").plan([20.0, 60.0], 12, 4, 1)
+    assert len(plan) == 2 * 2 * (12 + 4)
+    pairs = list(zip(plan[::2], plan[1::2], strict=True))
+    assert all(a.load == b.load and {a.gauge, b.gauge} == {True, False} for a, b in pairs)
+    assert {a.gauge for a, _ in pairs} == {True, False}, "neither side always comes first"
+    quiet = [i for i, (a, _) in enumerate(pairs[:16]) if not a.load]
+    assert len(quiet) == 4 and max(b - a for a, b in itertools.pairwise(quiet)) <= 4
+
+
+def test_what_the_gauge_takes_out_is_told(tmp_path: Path) -> None:
+    """Without it steps follow the machine; with it they do not."""
+    repeats, trainings = benchmark("repeats"), benchmark("trainings")
+    record = trainings.Record(tmp_path / "rows.jsonl")
+    for count, planned in enumerate(repeats.plan([60.0], 6, 3, 1)):
+        speed = 1.0 if not planned.load else (0.9, 0.8, 0.7)[count % 3]
+        steps = 500 if planned.gauge else round(500 * speed)
+        score = 1.4 + (0.0 if planned.gauge else 0.155 * (1 - speed))
+        record.add(row(trainings, planned, score + 0.001 * (count % 2), steps, speed))
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"mode":"rep')  # cut short
+    read = trainings.read(tmp_path / "rows.jsonl")
+    assert read == record.rows == trainings.Record(tmp_path / "rows.jsonl").rows
+    text = "\n".join(repeats.report(read))
+    gauged, without = (
+        next(line for line in text.splitlines() if line.startswith(name)) for name in ("with the", "without")
+    )
+    assert gauged.split()[3:6] == ["3", "6", "0.0005"] and " 0.0% " in gauged
+    assert without.split()[1:3] == ["3", "6"] and float(without.split()[3]) > 0.01
+    assert "to the power of 1.00 +- 0.00" in text
+
+
+def losses(source: str) -> list[float]:
+    """Of 20 steps of training a tiny model."""
+    import torch
+
+    from nanochat.run import Run
+
+    found: list[float] = []
+    run = Run(
+        device=torch.device("cpu"), vocab_size=32, seq_len=8, seed=3, start=lambda: np.arange(1000, dtype=np.uint16) * 7 % 31,
+        clock=lambda: 0.0, budget_s=1.0, on_log=lambda scalars: found.append(scalars["loss"]), on_step=lambda *_: None,
+        max_steps=20,
+    )  # fmt: skip
+    tiny = {
+        "WIDTH": 8,
+        "HEAD_DIM": 4,
+        "SEQ_LEN": 8,
+        "BATCH_SIZE": 2,
+        "TOTAL_BATCH": 16,
+        "WINDOW_PATTERN": "SL",
+        "WINDOW": 4,
+    }
+    torch.set_num_threads(1)  # as an experiment has
+    torch.manual_seed(3)
+    module = sys.modules["tried"] = ModuleType("tried")
+    exec(compile(knobs.set_knobs(source, tiny), "train.py", "exec"), module.__dict__)
+    module.train(run)
+    return found
+
+
+def test_edits_for_a_night_without_effects_are_new_to_the_gate_and_compute_the_same() -> None:
+    edits, source = benchmark("edits"), (ROOT / "nanochat" / "train.py").read_text()
+    found = list(edits.every(source))
+    by_kind = {one.kind: one for one in found}
+    assert set(by_kind) == {"rename", "flip", "constant", "order", "name", "import"}
+    assert len({one.source for one in found}) >= 100
+    drawn = edits.draw(source, 6, 1)
+    assert drawn == edits.draw(source, 6, 1)
+    assert len({core.edits.fingerprint(one.source) for one in drawn} | {core.edits.fingerprint(source)}) == 7
+    assert all(core.edits.ast_nodes(one.source) >= core.edits.ast_nodes(source) for one in drawn), "no simplification"
+    expected = losses(source)
+    assert len(expected) == 20 and expected[-1] != expected[0]
+    for kind in ("rename", "flip"):
+        assert losses(by_kind[kind].source) == expected, by_kind[kind].words
+    with pytest.raises(ValueError, match="were asked for"):
+        edits.draw("def train(run):\n    return run\n", 2, 1)
+
+
+def test_a_night_is_counted_from_its_journal() -> None:
+    """Four edits without effect: one kept by chance, one called worse, one inconclusive, one disturbed."""
+    night = benchmark("night")
+    config = RunConfig(
+        name="night", dataset="python", data="x", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+        vocab_size=2048, eval_tokens=94208, seed=1, slots=1, base_commit="0", noise_prior=0.008,
+    )  # fmt: skip
+    first = policy.seed(1, 0)
+
+    def scored(commit: str, role: str, value: float, number: int | None = None, seed: int = first) -> ev.Measured:
+        speed = Speed(reference_s=0.02, mean=0.8 + 0.1 * (number or 0), spread=0.01, busy=1.0, readings=9)
+        return ev.Measured(
+            job=commit, role=role, commit=commit, seed=seed, outcome="scored", number=number, val_bpb=value, speed=speed
+        )
+
+    def proposed(number: int, parent: str) -> ev.Proposed:
+        name = f"c{number}"
+        return ev.Proposed(
+            number=number, commit=name, parent=parent, fingerprint=name, hypothesis="h", agent="a", charter="",
+            meta={"line": number},
+        )  # fmt: skip
+
+    journal = [
+        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)),
+        ev.Fit(commit="fit", source_hash="s", nodes=10),
+        scored("fit", "baseline", 1.40),
+        *(proposed(1, "fit"), scored("c1", "candidate", 1.43, 1)),
+        ev.Judged(number=1, verdict="discard", finding="f"),
+        *(proposed(2, "fit"), scored("c2", "candidate", 1.41, 2)),
+        scored("fit", "best", 1.42),  # beside it: this is the one that it is compared with
+        ev.Judged(number=2, verdict="keep", commit="k2", finding="f"),
+        *(proposed(3, "k2"), scored("c3", "candidate", 1.41, 3)),
+        ev.Judged(number=3, verdict="discard", within_noise=True, finding="f"),
+        proposed(4, "k2"),
+        ev.Judged(number=4, verdict="disturbed", finding="f"),
+    ]
+    told = night.tally(msgspec.structs.replace(event, t=1.7e9 + 1800 * i) for i, event in enumerate(journal))
+    assert told.outcomes == {1: "called worse", 2: "kept", 3: "inconclusive", 4: "disturbed"}
+    assert told.lines == {1: 1, 2: 2, 3: 3, 4: 4}
+    assert told.gains == pytest.approx({1: -0.03, 2: 0.01, 3: 0.0})
+    assert told.true_noise == pytest.approx(((0.03**2 + 0.01**2) / 3 / 2) ** 0.5)
+    assert (told.trainings, told.hours, told.prior) == (5, 7.0, 0.008)
+    assert night.report(told)[1] == "1 kept, 1 called worse, 1 inconclusive, 1 disturbed, 0 other of 4 edits"

@@ -1,0 +1,177 @@
+"""A night of the real loop on edits that are known beforehand, and what its journal says of the verdicts."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import edits
+import figures
+import msgspec
+from figures import number, percent
+from load import Load
+from trainings import ROOT, Unmeasured, fitted
+
+from core import events as ev
+from core import journal, policy, schedule
+from core.agents.script import Entry
+from core.model import Outcome, Verdict
+from core.profiles import Profile
+from core.state import State
+
+AIM_KEPT, AIM_WORSE, AIM_NOISE = 0, 2, 0.25
+NAME = "night"
+OUTCOMES = ("kept", "called worse", "inconclusive", "disturbed", "other")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a night. `load`: the load's seed, "" for none; `folder`: where its clone, script and logs lie."""
+
+    folder: Path
+    profile: str | None
+    budget_s: float
+    slots: int
+    seed: int
+    load: str
+
+
+def useless(profile: Profile, count: int, seed: int) -> list[Entry]:
+    """Edits of the fitted train.py that do nothing. Raises Unmeasured where there are too few."""
+    try:
+        return [Entry(hypothesis=one.words, source=one.source) for one in edits.draw(fitted(profile), count, seed)]
+    except ValueError as error:
+        raise Unmeasured(str(error)) from error
+
+
+def run(entries: Sequence[Entry], settings: Settings) -> list[ev.AnyEvent]:
+    """Try the entries in the real loop, under the load; the events of the journal. A night in the folder is continued.
+
+    Raises Unmeasured when the loop failed.
+    """
+    folder = settings.folder
+    tree, script, logs = folder / "tree", folder / "script.jsonl", folder / "logs"
+    if not tree.exists():  # a clone, so that no ref of the run stays in this repository
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
+    if not script.exists():
+        script.write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+    command = [
+        sys.executable, "autorun.py", "--headless", "--name", NAME, "--logs", str(logs), "--agent", f"script:{script}",
+        "--gate", "auto", "--seed", str(settings.seed), "--slots", str(settings.slots), "--budget", str(settings.budget_s),
+        "--max-experiments", str(len(entries)), "--device", "cpu",
+    ]  # fmt: skip
+    command += ["--profile", settings.profile] if settings.profile else []
+    with Load(settings.load) if settings.load else nullcontext():
+        code = _wait(subprocess.Popen(command, cwd=tree))
+    path = logs / NAME / journal.NAME
+    if not path.exists():
+        raise Unmeasured(f"the loop ended with {code} before it began.")
+    return list(journal.read(path))
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C reaches the loop as well, which then ends by itself."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return process.wait()
+
+
+@dataclass
+class Tally:
+    """What a night's journal says."""
+
+    outcomes: dict[int, str] = field(default_factory=dict)  # of each experiment
+    lines: dict[int, int] = field(default_factory=dict)  # of the script, by experiment; from 1
+    gains: dict[int, float] = field(default_factory=dict)  # of the first pair of each: the best's val_bpb less its own
+    firsts: list[float] = field(default_factory=list)  # val_bpb of every training on the first seed
+    speeds: list[float] = field(default_factory=list)  # the machine's mean speed in each training
+    trainings: int = 0
+    hours: float = 0.0
+    prior: float = math.nan
+    sigma: float = math.nan  # the run's own estimate of the noise at its end
+
+    def count(self, outcome: str) -> int:
+        return sum(found == outcome for found in self.outcomes.values())
+
+    @property
+    def true_noise(self) -> float:
+        """The noise of one measurement, from the first pairs of edits that do nothing."""
+        return figures.rms(list(self.gains.values())) / math.sqrt(2)
+
+
+def tally(events: Iterable[ev.AnyEvent]) -> Tally:
+    """Fold a journal, looking at each verdict as it is given."""
+    state, told = State(), Tally()
+    for event in events:
+        if isinstance(event, ev.Judged):
+            _judged(state, event, told)
+        if isinstance(event, ev.Measured):
+            told.trainings += 1
+            if event.speed is not None:
+                told.speeds.append(event.speed.mean)
+            if event.outcome == Outcome.SCORED and event.val_bpb is not None and event.seed == _first_seed(state):
+                told.firsts.append(event.val_bpb)
+        state.apply(event)
+    if state.config is not None:
+        told.prior, told.hours = state.config.noise_prior, (state.last_t - state.created_t) / 3600
+        told.sigma = schedule.noise(state).sigma
+    return told
+
+
+def _first_seed(state: State) -> int:
+    assert state.config is not None
+    return policy.seed(state.config.seed, 0)
+
+
+def _judged(state: State, event: ev.Judged, told: Tally) -> None:
+    experiment, first = state.experiments[event.number], _first_seed(state)
+    own, best = state.scores.get(experiment.commit, {}), state.scores.get(experiment.parent, {})
+    if first in own and first in best:
+        told.gains[event.number] = best[first] - own[first]
+    verdict = Verdict(event.verdict)
+    if verdict.kept:
+        outcome = "kept"
+    elif verdict is Verdict.DISCARD:
+        outcome = "inconclusive" if event.within_noise else "called worse"
+    else:
+        outcome = "disturbed" if verdict is Verdict.DISTURBED else "other"
+    told.outcomes[event.number] = outcome
+    told.lines[event.number] = int(experiment.meta.get("line", 0))
+
+
+def counts(told: Tally) -> list[str]:
+    """Verdicts, trainings, hours and the machine's speed, as lines."""
+    lines = [", ".join(f"{told.count(outcome)} {outcome}" for outcome in OUTCOMES) + f" of {len(told.outcomes)} edits"]
+    lines.append(f"{told.trainings} trainings in {told.hours:.2f} hours")
+    if told.speeds:
+        lines.append(
+            f"machine speed in them {figures.mean(told.speeds):.3f} of the reference, sd {number(figures.sd(told.speeds), 3)}, "
+            f"{min(told.speeds):.3f} to {max(told.speeds):.3f}"
+        )
+    else:
+        lines.append("machine speed: not measured")
+    return lines
+
+
+def report(told: Tally) -> list[str]:
+    """The figures of an A/A night, as lines."""
+    freedom = len(told.gains)
+    low, high = figures.sd_interval(told.true_noise, freedom)
+    return [
+        "",
+        *counts(told),
+        f"aim for 60 edits: {AIM_KEPT} kept, at most {AIM_WORSE} called worse",
+        f"noise of one measurement: the run's estimate {number(told.sigma)} (its prior {number(told.prior)}); true "
+        f"{number(told.true_noise)} (80% interval {number(low)} to {number(high)}, {freedom} pairs); "
+        f"{percent(told.sigma / told.true_noise - 1, 0) if told.true_noise else '-'} off (aim: {AIM_NOISE:.0%})",
+        "The true one is the root mean square of the first paired differences over sqrt(2). Pairs that share a score of the best "
+        "share its error, which widens the interval.",
+        f"sd of val_bpb over the {len(told.firsts)} trainings on the first seed, all of them the same computation: "
+        f"{number(figures.sd(told.firsts))}",
+    ]

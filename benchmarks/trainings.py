@@ -1,0 +1,192 @@
+"""Single trainings by the real harness, as the loop makes them, recorded one JSON line each: the ground of truth.py."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import msgspec
+from load import Load
+from training import machine as processor
+
+from core import frozen, knobs, profiles, stats
+from core.begin import machine
+from core.executor import ExecutorFailed, LocalExecutor
+from core.measuring import RAM_SHARE
+from core.model import Job, Outcome, Result
+from core.profiles import Profile
+from nanochat.contract import dataset as contract
+
+
+class Unmeasured(Exception):
+    """Nothing can be measured; the message is a sentence."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One training: what was asked for, on which machine, and the harness' result. `load`: the load's seed, "" for none."""
+
+    mode: str
+    name: str
+    seed: int
+    budget_s: float
+    gauge: bool
+    load: str
+    slots: int = 1
+    processor: str
+    profile: str
+    began: float  # seconds since the epoch
+    result: Result
+
+    @property
+    def scored(self) -> bool:
+        return self.result.outcome is Outcome.SCORED
+
+    @property
+    def val_bpb(self) -> float:
+        assert self.result.val_bpb is not None
+        return self.result.val_bpb
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One training that is planned."""
+
+    name: str
+    source: str
+    budget_s: float
+    seed: int = 1
+    gauge: bool = True
+    load: str = ""
+
+
+class Record:
+    """Rows in a file, if there is one: each is written as soon as it is there."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Takes up the rows of a file that is there; a last line that was cut short is cut off. Raises Unmeasured."""
+        self._path = path
+        self.rows: list[Row] = []
+        if path is not None and path.exists():
+            self.rows = read(path)
+            whole = path.read_bytes().rfind(b"\n") + 1
+            with path.open("r+b") as file:
+                file.truncate(whole)
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        if self._path is not None:
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(row) + b"\n")
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file, without a last line that was cut short. Raises Unmeasured."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+        return [msgspec.json.decode(line, type=Row) for line in lines if line.strip()]
+    except (OSError, msgspec.DecodeError) as error:
+        raise Unmeasured(f"{path} cannot be read as trainings of this benchmark: {error}.") from error
+
+
+def fitted(profile: Profile) -> str:
+    """The shipped train.py with the knobs that a run on this profile would set."""
+    source = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8")
+    values = {knob.name: knob.value for knob in knobs.read(source)}
+    return knobs.set_knobs(source, profiles.fitting(profile, values))
+
+
+def this_machine(name: str | None) -> Profile:
+    """The profile of that name, or the one that fits this machine's CPU."""
+    return profiles.named(name) if name else machine("cpu")[1]
+
+
+class Bench:
+    """Frozen copies of harness and data, and a slot or several; used as an async context."""
+
+    def __init__(self, mode: str, profile: Profile, record: Record, *, slots: int = 1) -> None:
+        self.mode, self.profile, self.record, self.slots = mode, profile, record, slots
+        self._processor = processor()
+        self._count = 0
+
+    async def __aenter__(self) -> Bench:
+        """Raises Unmeasured where the data are not prepared."""
+        found = contract.find(contract.resolve(self.profile.dataset), self.profile.vocab_size)
+        if found.manifest is None:
+            raise Unmeasured(f"The dataset {self.profile.dataset} is not prepared: run `make prepare` first.")
+        async with AsyncExitStack() as stack:
+            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            frozen.freeze(ROOT, found.folder, self._folder)  # what is edited meanwhile does not count
+            self._executors = [
+                LocalExecutor(self._folder / "harness", "cpu", self._folder / f"harness-{slot}.log")
+                for slot in range(self.slots)
+            ]
+            for executor in self._executors:
+                stack.push_async_callback(executor.close)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *details: Any) -> None:
+        await self._stack.aclose()
+
+    @property
+    def reference_s(self) -> float | None:
+        """The gauge's reference: that of the first training with the gauge, for all others."""
+        return next((row.result.speed.reference_s for row in self.record.rows if row.result.speed), None)
+
+    async def run(self, wanted: Wanted, slot: int = 0, *, slots: int = 1) -> Row:
+        """One training, under its own load if it has one; recorded and printed. Raises Unmeasured when the harness broke."""
+        job, began = self._job(wanted), time.time()
+        with Load(wanted.load) if wanted.load else nullcontext():
+            try:
+                result = await self._executors[slot].run(job, lambda message: None)
+            except ExecutorFailed as error:
+                raise Unmeasured(str(error)) from error
+        row = Row(
+            mode=self.mode, name=wanted.name, seed=wanted.seed, budget_s=wanted.budget_s, gauge=wanted.gauge, load=wanted.load,
+            slots=slots, processor=self._processor, profile=self.profile.name, began=began, result=result,
+        )  # fmt: skip
+        self.record.add(row)
+        print(describe(row), flush=True)
+        return row
+
+    def _job(self, wanted: Wanted) -> Job:
+        self._count += 1
+        profile, out = self.profile, self._folder / f"{self._count:05d}"
+        out.mkdir()
+        (out / "train.py").write_text(wanted.source, encoding="utf-8")
+        return Job(
+            id=out.name, source=str(out / "train.py"), out=str(out), data=str(self._folder / "data"), seed=wanted.seed,
+            budget_s=wanted.budget_s, gauge=wanted.gauge, reference_s=self.reference_s, wall_factor=profile.wall_factor,
+            setup_s=profile.setup_s, warmup_s=profile.warmup_s, hang_s=profile.hang_s, seq_len=profile.seq_len,
+            eval_tokens=profile.eval_tokens, score_batch=profile.score_batch,
+            memory_limit=int(stats.memory_total() * RAM_SHARE / self.slots), preflight=False,
+        )  # fmt: skip
+
+
+def describe(row: Row) -> str:
+    """One training in one line."""
+    result = row.result
+    words = [time.strftime("%H:%M:%S", time.localtime(row.began)), f"{row.budget_s:g} s", f"seed {row.seed}", row.name]
+    words.append(f"val_bpb {result.val_bpb:.4f}" if row.scored else f"{result.outcome.value}: {result.reason}")
+    words += [f"{result.steps} steps", f"charged {result.charged_s:.1f} s", f"CPU {result.cpu_s:.1f} s"]
+    words.append(f"wall {result.wall_s:.1f} s")
+    if result.speed is None:
+        words.append("speed not measured")
+    else:
+        speed = result.speed
+        words.append(f"speed {speed.mean:.3f} +-{speed.spread:.3f}, busy {speed.busy:.2f}, {speed.readings} readings")
+    return "  ".join(words)
+
+
+def heading(profile: Profile) -> str:
+    """The machine and the profile, in one line."""
+    values = ", ".join(f"{name} = {value}" for name, value in profile.knobs.items()) or "train.py as shipped"
+    return f"{processor()}; profile {profile.name}: {values}; dataset {profile.dataset}"

@@ -1,0 +1,110 @@
+"""What the machine does to a verdict, and whether verdicts are right. Nothing is asserted.
+
+    python benchmarks/truth.py --repeats 12 [--budgets 20 60] [--quiet 4] [--out FILE]   one train.py, one seed, with and
+                                                                       without the gauge, quiet and under a load
+    python benchmarks/truth.py --night 60 [--budget 60] [--slots 1] [--no-load] [--keep FOLDER]   an A/A night: edits that
+                                                                       do nothing, through the real loop under the load
+    python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
+
+A load switches at random between no, one and two busy neighbours (load.py). What --out or --keep hold is continued where it stops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import night
+import repeats
+import trainings
+
+from core import journal, profiles
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--repeats", type=int, metavar="N", help="N loaded trainings with the gauge and N without")
+    mode.add_argument("--night", type=int, metavar="N", help="N edits that do nothing, through the real loop")
+    mode.add_argument(
+        "--read", type=Path, metavar="FILE", help="print the figures of a file of --out, or of a night's journal"
+    )
+    parser.add_argument(
+        "--budgets", type=float, nargs="+", default=[20.0, 60.0], help="seconds of the trainings of --repeats"
+    )
+    parser.add_argument("--quiet", type=int, default=4, help="quiet pairs of --repeats")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of a training of a night")
+    parser.add_argument("--slots", type=int, default=1, help="trainings at once in a night")
+    parser.add_argument("--seed", type=int, default=1, help="seed of a night: of its run and of the choice of edits")
+    parser.add_argument(
+        "--load", action=argparse.BooleanOptionalAction, default=True, help="whether a night is under the load"
+    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep a night's clone, script and logs there")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write each training to FILE as it ends")
+    parser.add_argument("--load-seed", type=int, default=1, help="seed of the load")
+    parser.add_argument("--profile", choices=tuple(profiles.PROFILES), help="default: the one of this machine's CPU")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    try:
+        print("\n".join(run(options)))
+    except trainings.Unmeasured as error:
+        sys.exit(f"Nothing more was measured: {error}")
+
+
+def run(options: argparse.Namespace) -> list[str]:
+    """The wanted mode: what it measured, as lines. Raises Unmeasured."""
+    if options.read is not None:
+        return read(options.read)
+    profile = trainings.this_machine(options.profile)
+    print(trainings.heading(profile), flush=True)
+    if options.night is not None:
+        return a_night(options, profile)
+    print(f"seed of the load: {options.load_seed}", flush=True)
+    record = trainings.Record(options.out)
+    try:
+        asyncio.run(
+            repeats.measure(profile, record, options.budgets, options.repeats, options.quiet, options.load_seed)
+        )
+    except KeyboardInterrupt:
+        print("Interrupted; the figures so far:")
+    return repeats.report(record.rows)
+
+
+def read(path: Path) -> list[str]:
+    """The figures of what was recorded before. Raises Unmeasured."""
+    if path.name == journal.NAME:
+        return night.report(night.tally(journal.read(path)))
+    return repeats.report(trainings.read(path))
+
+
+def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
+    """An A/A night. Raises Unmeasured."""
+    entries = night.useless(profile, options.night, options.seed)
+    with settings(options) as chosen:
+        return night.report(night.tally(night.run(entries, chosen)))
+
+
+@contextmanager
+def settings(options: argparse.Namespace) -> Iterator[night.Settings]:
+    """Of a night, in a folder that is kept or temporary."""
+    load = f"{options.load_seed}/night" if options.load else ""
+    print(f"seed of the load: {load}" if load else "no load", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.keep or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield night.Settings(folder, options.profile, options.budget, options.slots, options.seed, load)
+
+
+if __name__ == "__main__":
+    main()
