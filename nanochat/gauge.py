@@ -199,6 +199,11 @@ class Speedometer:
         self._wall_s += reading.wall_s
         page.write(used, page.at(used), statistics.fmean(self._recent))
 
+    @property
+    def now(self) -> float | None:
+        """The speed of the moment, 1 as at the reference; None before the first reading."""
+        return statistics.fmean(self._recent) if self._recent else None
+
     def facts(self, used: float, page: Page) -> dict[str, float] | None:
         """What `Speed` in core/model.py holds, after so many seconds used; None without a reading."""
         if not self._speeds:

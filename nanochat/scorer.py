@@ -454,6 +454,10 @@ class Scorer:
 
     # -- telling --------------------------------------------------------------------------------------------------
 
+    def _speed(self) -> float | None:
+        now = self.speedometer.now if self.speedometer is not None else None
+        return round(now, 3) if now is not None else None
+
     def _progress(self, watch: Watch, charged: float) -> None:
         now = time.monotonic()
         if now - self._told < PROGRESS_S:
@@ -465,7 +469,7 @@ class Scorer:
             "event": "progress", "job": self.job["id"], "phase": self._phase, "step": watch.steps, "loss": watch.loss,
             "progress": round(min(1.0, charged / budget if training else watch.progress), 4), "charged_s": round(charged, 2),
             "tokens_per_s": round(watch.tokens / charged, 1) if training and charged > 0 else None,
-            "wall_s": round(now - self.began, 2),
+            "wall_s": round(now - self.began, 2), "speed": self._speed() if training else None,
         })  # fmt: skip
 
 
