@@ -31,11 +31,11 @@ class Usage:
 
 @dataclass(frozen=True)
 class Standstill:
-    """Processes that were stopped: the core that the first ran on, and their CPU seconds then."""
+    """Processes that were told to stop. `core`: where the first of them ran; None where they have not all stopped."""
 
-    core: int
+    core: int | None
     pids: list[int]
-    cpu_s: float
+    cpu_s: float  # what they had used when they had stopped, or were told to
 
     def ran_s(self) -> float:
         """CPU seconds that they used since."""
@@ -122,32 +122,18 @@ class Descendants:
                 self._known.setdefault((process.pid, process.create_time()), process)
 
     @contextlib.contextmanager
-    def stopped(self) -> Iterator[Standstill | None]:
-        """Stop all but the first process, and let them go on at the end. Gives None where they do not stop at once."""
-        below = [process for key, process in self._known.items() if process is not self._root and _running(process)]
+    def stopped(self) -> Iterator[Standstill]:
+        """Stop all but the first process, and let them go on at the end. They may take longer to stop than is waited for."""
+        below = [process for process in self._known.values() if process is not self._root and _running(process)]
         try:
             for process in below:
                 with contextlib.suppress(psutil.Error):
                     process.suspend()
-            yield self._standstill(below)
+            yield _standstill(below)
         finally:
             for process in below:
                 with contextlib.suppress(psutil.Error):
                     process.resume()
-
-    @staticmethod
-    def _standstill(processes: list[psutil.Process]) -> Standstill | None:
-        deadline, before = time.monotonic() + STOP_S, -1.0
-        while processes and time.monotonic() < deadline:
-            try:
-                pids = [process.pid for process in processes]
-                now = cpu_clock(pids)
-                if now == before and all(process.status() == psutil.STATUS_STOPPED for process in processes):
-                    return Standstill(processes[0].cpu_num(), pids, now)
-                before = now
-            except (OSError, psutil.Error):
-                return None
-        return None
 
     @property
     def pids(self) -> list[int]:
@@ -170,6 +156,19 @@ class Descendants:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.002)
+
+
+def _standstill(processes: list[psutil.Process]) -> Standstill:
+    """Wait, for a little, until they stand still."""
+    pids, first, before, deadline = [process.pid for process in processes], 0.0, -1.0, time.monotonic() + STOP_S
+    with contextlib.suppress(OSError, psutil.Error):  # one has ended
+        first = cpu_clock(pids)
+        while processes and time.monotonic() < deadline:
+            now = cpu_clock(pids)
+            if now == before and all(process.status() == psutil.STATUS_STOPPED for process in processes):
+                return Standstill(processes[0].cpu_num(), pids, now)
+            before = now
+    return Standstill(None, pids, first)
 
 
 def _running(process: psutil.Process) -> bool:

@@ -42,19 +42,27 @@ _CALLS = {  # number on x86_64, on aarch64 (None: there is no such call)
     "fremovexattr": (199, 16), "setxattrat": (463, 463), "removexattrat": (466, 466), "file_setattr": (469, 469),
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "utime": (132, None),
     "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+    # where and when it runs: the gauge is read on the core that the trainer is on
+    "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+    "setpriority": (141, 140),
     # memory that no limit counts, or that a later training would find again
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
     "mq_open": (240, 180),
 }  # fmt: skip
 _CONDITIONAL = ("socket", "connect", "socketpair", "clone", "clone3", "fork", "vfork", "prctl")
 _GPU_NEEDS = (
+    "sched_setaffinity",
+    "sched_setscheduler",
+    "sched_setparam",
+    "sched_setattr",
+    "setpriority",
     "memfd_create",
     "chmod",
     "fchmod",
     "fchmodat",
     "fchmodat2",
     "utimensat",
-)  # the driver; compilers and linkers
+)  # the driver and its threads; compilers and linkers
 
 Line = tuple[int, int, int, int]  # code, lines to skip if true, if false, operand
 
@@ -70,7 +78,8 @@ def program(device: str, *, forks: bool = True) -> bytes | None:
     """The filter for this machine, or None where its system calls are not known here.
 
     Refused with EPERM: sockets (on a GPU Unix ones exist but connect to nobody; pairs are fine), tracing, mounting, new
-    namespaces, changed owners, modes and times of files, uncounted memory on a CPU, and without `forks` new processes.
+    namespaces, changed owners, modes and times of files, without `forks` new processes, and on a CPU uncounted memory and a
+    choice of cores or priorities.
     """
     machine = platform.machine()
     if machine not in _AUDIT_ARCH:

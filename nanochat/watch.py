@@ -178,8 +178,8 @@ class Watch:
             return self._tree.proportional()
         return resident
 
-    def stopped(self) -> AbstractContextManager[Standstill | None, bool | None]:
-        """The trainer stands still inside this context; gives None where it does not stop at once."""
+    def stopped(self) -> AbstractContextManager[Standstill, bool | None]:
+        """The trainer stands still inside this context, unless it does not stop at once."""
         return self._tree.stopped()
 
     def wait(self, kind: str, check: Callable[[], None]) -> dict[str, Any]:

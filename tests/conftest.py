@@ -94,7 +94,7 @@ class Harness:
         out.mkdir()
         (out / "train.py").write_text(source)
         fields = {"budget_s": 0.4, "seq_len": 32, "eval_tokens": 2048, "score_batch": 4, "setup_s": 2.0, "hang_s": 60.0,
-                  "wall_factor": 20.0, "scoring_s": 3.0, "device": self.device} | options  # fmt: skip
+                  "wall_factor": 20.0, "scoring_s": 3.0, "device": self.device, "gauge": False} | options  # fmt: skip
         job = Job(id=f"j{self.count}", source=str(out / "train.py"), out=str(out), data=str(self.data), **fields)
         self.send(msgspec.to_builtins(job))
         return job
