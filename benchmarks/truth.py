@@ -4,6 +4,8 @@
                                                                        without the gauge, quiet and under a load
     python benchmarks/truth.py --night 60 [--budget 60] [--slots 1] [--no-load] [--keep FOLDER]   an A/A night: edits that
                                                                        do nothing, through the real loop under the load
+    python benchmarks/truth.py --independence 8 [--budget 20]          the gauge's reading beside trainers of four kinds
+    python benchmarks/truth.py --slots-compare 6 [--budget 60]         rounds of one and of two trainings at once
     python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
 
 A load switches at random between no, one and two busy neighbours (load.py). What --out or --keep hold is continued where it stops.
@@ -15,15 +17,18 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import independence
 import night
 import repeats
+import slots
 import trainings
 
 from core import journal, profiles
@@ -34,6 +39,10 @@ def arguments() -> argparse.Namespace:
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--repeats", type=int, metavar="N", help="N loaded trainings with the gauge and N without")
     mode.add_argument("--night", type=int, metavar="N", help="N edits that do nothing, through the real loop")
+    mode.add_argument("--independence", type=int, metavar="N", help="N rounds of trainers of four kinds, quiet")
+    mode.add_argument(
+        "--slots-compare", type=int, metavar="N", help="N rounds of one and of two trainings at once, quiet"
+    )
     mode.add_argument(
         "--read", type=Path, metavar="FILE", help="print the figures of a file of --out, or of a night's journal"
     )
@@ -41,7 +50,9 @@ def arguments() -> argparse.Namespace:
         "--budgets", type=float, nargs="+", default=[20.0, 60.0], help="seconds of the trainings of --repeats"
     )
     parser.add_argument("--quiet", type=int, default=4, help="quiet pairs of --repeats")
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of a training of a night")
+    parser.add_argument(
+        "--budget", type=float, help="seconds of a training, but for --repeats (60; 20 for --independence)"
+    )
     parser.add_argument("--slots", type=int, default=1, help="trainings at once in a night")
     parser.add_argument("--seed", type=int, default=1, help="seed of a night: of its run and of the choice of edits")
     parser.add_argument(
@@ -70,22 +81,40 @@ def run(options: argparse.Namespace) -> list[str]:
     print(trainings.heading(profile), flush=True)
     if options.night is not None:
         return a_night(options, profile)
-    print(f"seed of the load: {options.load_seed}", flush=True)
     record = trainings.Record(options.out)
     try:
-        asyncio.run(
-            repeats.measure(profile, record, options.budgets, options.repeats, options.quiet, options.load_seed)
-        )
+        asyncio.run(measurement(options, profile, record))
     except KeyboardInterrupt:
         print("Interrupted; the figures so far:")
-    return repeats.report(record.rows)
+    return figures_of(record.rows)
+
+
+def measurement(
+    options: argparse.Namespace, profile: profiles.Profile, record: trainings.Record
+) -> Coroutine[Any, Any, None]:
+    """The wanted series of single trainings. It raises Unmeasured."""
+    if options.independence is not None:
+        return independence.measure(profile, record, options.independence, options.budget or 20.0)
+    if options.slots_compare is not None:
+        return slots.measure(profile, record, options.slots_compare, options.budget or 60.0)
+    print(f"seed of the load: {options.load_seed}", flush=True)
+    return repeats.measure(profile, record, options.budgets, options.repeats, options.quiet, options.load_seed)
+
+
+def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
+    """The figures of single trainings, as lines."""
+    reports = {"independence": independence.report, "slots": slots.report}
+    modes = {row.mode for row in rows}
+    return [
+        line for mode in sorted(modes) for line in reports.get(mode, repeats.report)(r for r in rows if r.mode == mode)
+    ]
 
 
 def read(path: Path) -> list[str]:
     """The figures of what was recorded before. Raises Unmeasured."""
     if path.name == journal.NAME:
         return night.report(night.tally(journal.read(path)))
-    return repeats.report(trainings.read(path))
+    return figures_of(trainings.read(path))
 
 
 def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
@@ -103,7 +132,7 @@ def settings(options: argparse.Namespace) -> Iterator[night.Settings]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.keep or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        yield night.Settings(folder, options.profile, options.budget, options.slots, options.seed, load)
+        yield night.Settings(folder, options.profile, options.budget or 60.0, options.slots, options.seed, load)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import pytest
 
 import core.edits
 from core import events as ev
-from core import knobs, policy, stats
+from core import knobs, policy, profiles, stats
 from core.model import Outcome, Result, RunConfig, Speed
 from core.project import lacking
 
@@ -283,3 +283,32 @@ def test_a_night_is_counted_from_its_journal() -> None:
     assert told.true_noise == pytest.approx(((0.03**2 + 0.01**2) / 3 / 2) ** 0.5)
     assert (told.trainings, told.hours, told.prior) == (5, 7.0, 0.008)
     assert night.report(told)[1] == "1 kept, 1 called worse, 1 inconclusive, 1 disturbed, 0 other of 4 edits"
+
+
+def test_trainers_that_should_not_move_the_gauge_are_what_they_say() -> None:
+    independence = benchmark("independence")
+    for name in ("cpu", "cpu-fp32"):
+        profile = profiles.named(name)
+        found = independence.trainers(profile)
+        values = {kind: {knob.name: knob.value for knob in knobs.read(source)} for kind, source in found.items()}
+        layers, width = values[independence.SHIPPED]["DEPTH"], values[independence.SHIPPED]["WIDTH"]
+
+        def params(depth: Any, width: Any = width) -> int:
+            return 2 * 2048 * width + depth * (12 * width**2 + 2048 * width)
+
+        assert 10 <= params(values["10 times the parameters"]["DEPTH"]) / params(layers) < 11
+        assert values["many tiny steps"]["TOTAL_BATCH"] == 16
+        for source in found.values():
+            core.edits.check(source)
+
+
+def test_the_shift_of_the_gauge_is_told_round_by_round() -> None:
+    """The machine drifts by half; a trainer that shifts the gauge by a percent is still seen."""
+    independence, trainings, planned = benchmark("independence"), benchmark("trainings"), benchmark("repeats").Planned
+    told = []
+    for speed in (1.0, 0.8, 0.5):
+        for name, factor in ((independence.SHIPPED, 1.0), ("other", 1.01)):
+            one = row(trainings, planned(20.0, True, ""), 1.5, 100, speed * factor)
+            told.append(msgspec.structs.replace(one, name=name))
+    line = next(line for line in independence.report(told) if line.startswith("other"))
+    assert line.split() == ["other", "0", "3", "0.7743", "+1.00%", "0.00%"]
