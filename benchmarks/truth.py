@@ -6,6 +6,8 @@
                                                                        do nothing, through the real loop under the load
     python benchmarks/truth.py --independence 8 [--budget 20]          the gauge's reading beside trainers of four kinds
     python benchmarks/truth.py --slots-compare 6 [--budget 60]         rounds of one and of two trainings at once
+    python benchmarks/truth.py --establish 12 [--budget 60]            true effects of ten edits over 12 seeds, into effects.jsonl
+    python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten, through the real loop under the load
     python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
 
 A load switches at random between no, one and two busy neighbours (load.py). What --out or --keep hold is continued where it stops.
@@ -17,7 +19,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import effects
 import independence
 import night
 import repeats
@@ -43,6 +46,8 @@ def arguments() -> argparse.Namespace:
     mode.add_argument(
         "--slots-compare", type=int, metavar="N", help="N rounds of one and of two trainings at once, quiet"
     )
+    mode.add_argument("--establish", type=int, metavar="N", help="true effects of ten edits, N seeds, quiet")
+    mode.add_argument("--effects", action="store_true", help="these ten edits, through the real loop")
     mode.add_argument(
         "--read", type=Path, metavar="FILE", help="print the figures of a file of --out, or of a night's journal"
     )
@@ -60,6 +65,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep a night's clone, script and logs there")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write each training to FILE as it ends")
+    parser.add_argument(
+        "--established", type=Path, default=effects.ESTABLISHED, metavar="FILE", help="the true effects (effects.jsonl)"
+    )
     parser.add_argument("--load-seed", type=int, default=1, help="seed of the load")
     parser.add_argument("--profile", choices=tuple(profiles.PROFILES), help="default: the one of this machine's CPU")
     return parser.parse_args()
@@ -76,12 +84,14 @@ def main() -> None:
 def run(options: argparse.Namespace) -> list[str]:
     """The wanted mode: what it measured, as lines. Raises Unmeasured."""
     if options.read is not None:
-        return read(options.read)
+        return read(options.read, options.established)
     profile = trainings.this_machine(options.profile)
     print(trainings.heading(profile), flush=True)
     if options.night is not None:
         return a_night(options, profile)
-    record = trainings.Record(options.out)
+    if options.effects:
+        return effects_night(options, profile)
+    record = trainings.Record(options.out if options.establish is None else options.established)
     try:
         asyncio.run(measurement(options, profile, record))
     except KeyboardInterrupt:
@@ -95,6 +105,8 @@ def measurement(
     """The wanted series of single trainings. It raises Unmeasured."""
     if options.independence is not None:
         return independence.measure(profile, record, options.independence, options.budget or 20.0)
+    if options.establish is not None:
+        return effects.establish(profile, record, options.establish, options.budget or 60.0)
     if options.slots_compare is not None:
         return slots.measure(profile, record, options.slots_compare, options.budget or 60.0)
     print(f"seed of the load: {options.load_seed}", flush=True)
@@ -103,18 +115,44 @@ def measurement(
 
 def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
     """The figures of single trainings, as lines."""
-    reports = {"independence": independence.report, "slots": slots.report}
+    reports = {"independence": independence.report, "slots": slots.report, effects.MODE: established}
     modes = {row.mode for row in rows}
     return [
         line for mode in sorted(modes) for line in reports.get(mode, repeats.report)(r for r in rows if r.mode == mode)
     ]
 
 
-def read(path: Path) -> list[str]:
-    """The figures of what was recorded before. Raises Unmeasured."""
-    if path.name == journal.NAME:
-        return night.report(night.tally(journal.read(path)))
-    return figures_of(trainings.read(path))
+def established(rows: Iterable[trainings.Row]) -> list[str]:
+    """True effects, by profile and budget."""
+    found = list(rows)
+    lines = []
+    for profile, budget in sorted({(row.profile, row.budget_s) for row in found}):
+        lines += [
+            "",
+            f"profile {profile}, {budget:g} s",
+            *effects.report_truth(effects.truth(effects.of(found, profile, budget))),
+        ]
+    return lines
+
+
+def read(path: Path, known: Path) -> list[str]:
+    """The figures of what was recorded before; `known` holds the true effects. Raises Unmeasured."""
+    if path.name != journal.NAME:
+        return figures_of(trainings.read(path))
+    told = night.tally(journal.read(path))
+    return effects_of(told, known) if set(told.words.values()) & set(effects.EDITS) else night.report(told)
+
+
+def effects_of(told: night.Tally, known: Path) -> list[str]:
+    """What a night made of the edits whose true effects are established. Raises Unmeasured."""
+    return effects.report(told, effects.established(trainings.read(known), told.profile, told.budget_s))
+
+
+def effects_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
+    """A night of known effects. Raises Unmeasured, before it begins where the true ones are not known."""
+    effects.established(trainings.read(options.established), profile.name, options.budget or 60.0)
+    with settings(options) as chosen:
+        return effects_of(night.tally(night.run(effects.entries(), chosen)), options.established)
 
 
 def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
