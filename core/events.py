@@ -157,7 +157,7 @@ class Processes(Event, frozen=True, kw_only=True):
 
 class Measured(Event, frozen=True, kw_only=True):
     """A job ended. `disturbed` says why its figures do not count; the job is then run once more. `noisy`: why they would not, had
-    the machine not been like that each time."""
+    the machine not been like that each time. `unmeasured`: why the machine's speed was not measured."""
 
     job: str
     role: str
@@ -184,6 +184,7 @@ class Measured(Event, frozen=True, kw_only=True):
     total_wall_s: float = 0.0
     pace: tuple[float, ...] = ()
     speed: Speed | None = None
+    unmeasured: str = ""
     final_loss: float | None = None
     parts: dict[str, float] = {}
     probes: dict[str, float] = {}

@@ -36,6 +36,10 @@ from core.state import Experiment, State, experiment_id
 
 HALVINGS = 5
 OF_ITS_OWN = ("candidate", "confirm", "rerun")  # jobs whose files lie in the experiment's folder
+UNMEASURED = (
+    "The machine's speed is not measured ({why}), so the budget is in plain CPU seconds. The run goes on: a score is "
+    "compared with one of the best from about the same time."
+)
 REPEATS_OF_INTERRUPTED = (
     12  # a proposal that was interrupted so often is not queued once more: it may be what kills the loop
 )
@@ -365,7 +369,10 @@ class Laboratory:
         """Record what became of a job."""
         event = measuring.event(self.state, self.charter, work, result)
         first = work.role == "baseline" and event.outcome == "scored" and not event.disturbed
+        told = self.state.unmeasured
         self.record(event)
+        if event.unmeasured and not told:
+            self.record(ev.Notice(text=UNMEASURED.format(why=event.unmeasured)))
         self._tidy(work, event, keep_nats=first)
         if event.role in ("baseline", "best", "rerun"):
             self.publish()  # what is in there already has another mean now

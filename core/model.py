@@ -172,6 +172,7 @@ class Result(Data, frozen=True, kw_only=True):
     )  # wall seconds by part: preflight, fork, setup, training, ...
     pace: tuple[float, ...] = ()  # steps per charged second in each quarter of the training
     speed: Speed | None = None  # None: not measured
+    unmeasured: str = ""  # why the gauge could not run, as a clause
     suspended_s: float = 0.0  # the machine slept so long meanwhile
     final_loss: float | None = None
     probes: dict[str, float] = msgspec.field(default_factory=dict)

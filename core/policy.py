@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Protocol
 
 from core.events import Measured
 from core.model import Outcome, Result
@@ -125,12 +125,38 @@ def simpler(nodes_delta: int, nodes: int) -> bool:
 
 # -- the machine ----------------------------------------------------------------------------------------------------
 
-WAITING = 1.5  # wall seconds per CPU second from which a busy machine is suspected
+BUSY = 1.5  # wall seconds per second of work from which a machine is busy with something else
 UNEVEN = 0.7  # the slowest quarter's pace against the fastest
 SLOWER = 0.8  # pace against the same code's earlier run
 ASLEEP_S = 1.0
 INTRUDER = 256 << 20  # bytes of the GPU in other hands, beyond what was so in the baseline
 HELD_DOWN = 0.25  # share of the time with a clock held down, likewise: a hot laptop that always is so is no disturbance
+# What the gauge leaves of a difference in speed is below a tenth of it (benchmarks/truth.py): of this one, less than the noise.
+CORRECTABLE = 0.2  # of the natural logarithm of the speed
+NEAR_S, NEAR_JOBS = 900.0, 8.0  # without a gauge: seconds between two jobs, or times the longer one's length
+
+
+class Conditions(Protocol):
+    """When a score was measured, in seconds, how long that took, and how fast the machine was."""
+
+    @property
+    def t(self) -> float: ...
+    @property
+    def wall_s(self) -> float: ...
+    @property
+    def speed(self) -> float | None: ...
+
+
+def comparable(one: Conditions, other: Conditions, device: str) -> bool:
+    """Whether two scores make a pair: the gauge can take out the difference in speed, or, without one, they are near in time.
+
+    A GPU of its own hardly changes; what disturbs it is seen by `disturbed`.
+    """
+    if device == "cuda":
+        return True
+    if one.speed is None or other.speed is None:
+        return abs(one.t - other.t) <= max(NEAR_S, NEAR_JOBS * max(one.wall_s, other.wall_s))
+    return abs(math.log(one.speed / other.speed)) <= CORRECTABLE
 
 
 def disturbed(
@@ -142,16 +168,17 @@ def disturbed(
     `earlier` is an undisturbed job with a `pace`, of the same code or not; `baseline` the run's own; `usual` the bytes of
     the GPU that others held in the job before: what stays all night must not keep everything from being judged.
 
-    On a CPU the budget is CPU time, so waiting alone does no harm: only when the pace in steps per CPU second suffered
-    with it. On a GPU the budget is wall time, and the pace itself tells: lower than the same code had, or lower for a
-    while and then back. A pace that differs from other code's, or that an edit lets fall or rise all through the run (a
-    growing batch), is the edit's own.
+    The pace in steps per second of the budget tells: lower than the same code had, or lower for a while and then back. On a
+    CPU the gauge has taken the machine's speed out of it, and it must have seen other work as well; a long wait alone says
+    nothing. A pace that differs from other code's, or that an edit lets fall or rise all through the run (a growing batch), is
+    the edit's own.
     """
     if result.suspended_s > ASLEEP_S:
         return f"the machine slept for {result.suspended_s:.0f} s during it"
     before = tuple(earlier.pace) if earlier is not None and same_code else ()
     ratio = _mean(result.pace) / _mean(before) if result.pace and before and _mean(before) > 0 else 1.0
     slowest = min(result.pace) / max(result.pace) if len(result.pace) > 1 and max(result.pace) > 0 else 1.0
+    uneven = slowest < UNEVEN and not _one_way(result.pace)
     if device != "cpu":
         if words := intruder(result, max(usual, baseline.others if baseline else 0)):
             return words
@@ -161,19 +188,26 @@ def disturbed(
             )
         if ratio < SLOWER:
             return f"something slowed the device down: {ratio:.0%} of the pace that the same code had before"
-        if slowest < UNEVEN and not _one_way(result.pace):
+        if uneven:
             return f"something slowed the device down for a while: to {slowest:.0%} of its pace in the same run"
         return None
-    waiting = result.wall_s / result.cpu_s if result.cpu_s > 0 else 1.0
-    if waiting <= WAITING:
+    busy = _busy(result)
+    if busy <= BUSY:
         return None
     if result.outcome is Outcome.TIMEOUT:
-        return f"other work kept the machine busy: it took {waiting:.1f} s for each second of work"
+        return f"other work kept the machine busy: it took {busy:.1f} s for each second of work"
     if ratio < SLOWER:
         return f"other work slowed the machine down: {ratio:.0%} of the pace that the same code had before"
-    if slowest < UNEVEN:
+    if uneven:
         return f"other work slowed the machine down for a while: to {slowest:.0%} of its pace in the same run"
     return None
+
+
+def _busy(result: Result) -> float:
+    """Wall seconds per second of work: of the gauge, or of the trainer where there is none."""
+    if result.speed is not None:
+        return result.speed.busy
+    return result.wall_s / result.cpu_s if result.cpu_s > 0 else 1.0
 
 
 def intruder(result: Result, usual: int) -> str | None:

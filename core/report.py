@@ -17,6 +17,7 @@ from nanochat.contract.shell import make
 APPROVAL = {"ask": "asks you", "auto": "unattended"}
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 PASTE = "To have it enforced, put that line between the two lines --- at the top of program.md, in place of one with the same key"
+NOTABLE = 0.1  # of a difference between the machine's speed and that at the reference
 DOING = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
 
 
@@ -235,6 +236,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "outcomes": dict(Counter(verdict(e) for e in state.experiments.values() if e.verdict is not None)),
         "last": last,
         "unprotected": list(state.unprotected),
+        "unmeasured": state.unmeasured,
         "banner": scoreboard.banner(state),
         "scoreboard": scoreboard.lines(scores),
         "agents": [score.facts for score in scores],
@@ -282,6 +284,7 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
         return f"paused {state.pause_reason}".strip()
     slots = [
         f"{job_name(s.get('role', ''), s.get('number'))} {doing(s.get('role', ''), s.get('phase', ''))} {s.get('progress', 0):.0%}"
+        + (f" ({words})" if (words := machine(s.get("speed"))) else "")
         for s in live.get("slots", [])
     ]
     ends = ["then it stops"] if live.get("stopping") else []
@@ -290,6 +293,11 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
         ", ".join([*(slots or starting(state)), *([_one_line(asking)] if asking else []), *ends])
         or "between experiments"
     )
+
+
+def machine(speed: float | None) -> str:
+    """How fast the machine is, where that is worth a word; '' where it is about as at the reference, or not known."""
+    return f"machine {speed:.0%} of reference" if speed and abs(speed - 1) >= NOTABLE else ""
 
 
 def starting(state: State) -> list[str]:
@@ -345,6 +353,8 @@ def status(found: dict[str, Any]) -> str:
     lines += [f"  {PASTE}."] if found["proposed"] else []
     if found["banner"]:
         lines.append(f"  note: {found['banner']}")
+    if found["unmeasured"]:
+        lines.append(f"  speed not measured: {found['unmeasured']}")
     if found["unprotected"]:
         lines.append(f"  unprotected: {', '.join(found['unprotected'])}")
     lines += [f"  warning: {words}" for words in found["warnings"]]

@@ -77,6 +77,8 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         if stale:
             return Rebase(experiment.number)
         return Work("candidate", experiment.commit, policy.seed(state.config.seed, 0), experiment.number)
+    if not stale and (seed := _apart(state, experiment)) is not None:
+        return Work("best", experiment.parent, seed, experiment.number)
     decision = policy.decide(
         candidate,
         state.scores.get(experiment.parent, {}),
@@ -112,6 +114,21 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         sigma=sigma,
         within_noise=decision.within_noise,
     )
+
+
+def _apart(state: State, experiment: Experiment) -> int | None:
+    """A seed on which candidate and best were measured under conditions that do not compare, and the best not yet again since:
+    it is measured beside the candidate. Once that is done, the two are as near in time as they can be."""
+    assert state.config is not None
+    if state.failures.get(experiment.parent, 0) >= PATIENCE:
+        return None
+    ours, theirs = (state.conditions.get(commit, {}) for commit in (experiment.commit, experiment.parent))
+    for seed, here in ours.items():
+        there = theirs.get(seed)
+        if there is None or there.t >= here.t or policy.comparable(here, there, state.config.device):
+            continue
+        return seed
+    return None
 
 
 def unchecked(state: State) -> Iterator[Experiment]:

@@ -84,6 +84,15 @@ class Said:
     taken_back: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """When a score was measured (seconds since the epoch), how long that took, and how fast the machine was."""
+
+    t: float
+    wall_s: float
+    speed: float | None  # of the reference; None where it was not measured
+
+
 @dataclass(slots=True)
 class State:
     """A run as its journal tells it. Only `apply` changes it."""
@@ -94,6 +103,9 @@ class State:
     known: set[str] = field(default_factory=set)  # every commit that the run made
     experiments: dict[int, Experiment] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
+    conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # the same, how the machine was
+    reference_s: float | None = None  # of the gauge: seconds of a reading when the run's reference was taken
+    unmeasured: str = ""  # why the machine's speed was not measured in the last job
     others: int = 0  # bytes of the GPU that other processes held in the last job
     facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job
     fit: ev.Fit | None = None
@@ -309,7 +321,9 @@ class State:
         self.running.pop(event.job, None)
         self.processes.pop(event.job, None)
         if event.outcome != "interrupted":
-            self.unprotected = event.unprotected
+            self.unprotected, self.unmeasured = event.unprotected, event.unmeasured
+        if event.speed is not None and self.reference_s is None:
+            self.reference_s = event.speed.reference_s
         experiment = self.experiments.get(event.number) if event.number is not None else None
         scored = event.outcome == "scored" and event.val_bpb is not None and not event.disturbed
         if experiment is not None:
@@ -346,6 +360,8 @@ class State:
             self.disturbances.pop(event.commit, None)  # of these only those in a row count
         self.failures.pop(event.commit, None)
         self.scores.setdefault(event.commit, {})[event.seed] = event.val_bpb
+        speed = event.speed.mean if event.speed is not None else None
+        self.conditions.setdefault(event.commit, {})[event.seed] = Conditions(event.t, event.total_wall_s, speed)
         self.facts.setdefault(event.commit, event)
         if event.commit == self.best:
             self.judged_since_best = 0
@@ -386,6 +402,7 @@ class State:
         if verdict.kept:
             self.known.add(event.commit)
             self.scores[event.commit] = self.scores.get(experiment.commit, {})
+            self.conditions[event.commit] = self.conditions.get(experiment.commit, {})
             if experiment.commit in self.facts:
                 self.facts[event.commit] = self.facts[experiment.commit]
             experiment.commit = event.commit

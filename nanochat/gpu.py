@@ -24,7 +24,7 @@ class Reading:
     held_down: bool = False
 
 
-class Gauge:
+class Meter:
     """Sums up readings of one training: the trainer's peak memory, the others' peak, the share of time held down."""
 
     def __init__(self, first: Reading | None) -> None:

@@ -7,6 +7,7 @@ import glob
 import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 
 SEARCH_S = 0.25
+STOP_S = 0.03  # for processes to stop
 MOST_THREADS = 64  # with more of them reading every process is faster
 LISTED = os.path.exists("/proc/thread-self/children")
 
@@ -25,6 +27,26 @@ class Usage:
     cpu_s: float
     rss: int
     count: int
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """Processes that were stopped: the core that the first ran on, and their CPU seconds then."""
+
+    core: int
+    pids: list[int]
+    cpu_s: float
+
+    def ran_s(self) -> float:
+        """CPU seconds that they used since."""
+        with contextlib.suppress(OSError):
+            return cpu_clock(self.pids) - self.cpu_s
+        return 0.0  # they were ended meanwhile
+
+
+def cpu_clock(pids: Iterable[int]) -> float:
+    """CPU seconds of these processes, all threads, to the nanosecond (clock_getcpuclockid(3)). Linux only. Raises OSError."""
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 class Descendants:
@@ -98,6 +120,34 @@ class Descendants:
         for process in found:
             with contextlib.suppress(psutil.Error):
                 self._known.setdefault((process.pid, process.create_time()), process)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[Standstill | None]:
+        """Stop all but the first process, and let them go on at the end. Gives None where they do not stop at once."""
+        below = [process for key, process in self._known.items() if process is not self._root and _running(process)]
+        try:
+            for process in below:
+                with contextlib.suppress(psutil.Error):
+                    process.suspend()
+            yield self._standstill(below)
+        finally:
+            for process in below:
+                with contextlib.suppress(psutil.Error):
+                    process.resume()
+
+    @staticmethod
+    def _standstill(processes: list[psutil.Process]) -> Standstill | None:
+        deadline, before = time.monotonic() + STOP_S, -1.0
+        while processes and time.monotonic() < deadline:
+            try:
+                pids = [process.pid for process in processes]
+                now = cpu_clock(pids)
+                if now == before and all(process.status() == psutil.STATUS_STOPPED for process in processes):
+                    return Standstill(processes[0].cpu_num(), pids, now)
+                before = now
+            except (OSError, psutil.Error):
+                return None
+        return None
 
     @property
     def pids(self) -> list[int]:

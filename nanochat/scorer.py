@@ -22,6 +22,7 @@ from nanochat import data, gpu, wire
 from nanochat.answers import CPU, Answers, Buffers
 from nanochat.contract import dataset
 from nanochat.data import Prepared
+from nanochat.gauge import Gauge, NotMeasured, Page, RanOn, Speedometer
 from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row, rows_needed
 from nanochat.processes import boot_minus_monotonic, set_subreaper
 from nanochat.trainer import Spec, out_of_memory
@@ -55,7 +56,8 @@ class Scorer:
         self.wall = self.job["device"] != "cpu"
         self.prepared: Prepared = data.load(Path(self.job["data"]))
         self.watch: Watch | None = None
-        self.gauge = gpu.Gauge(gpu.read_at_rest() if self.job["device"] == "cuda" else None)
+        self.meter = gpu.Meter(gpu.read_at_rest() if self.job["device"] == "cuda" else None)
+        self.speedometer: Speedometer | None = None
         self._room = int(self.job["output_limit"])  # bytes of output that may still be kept
         self._told = 0.0
         self._phase = ""
@@ -68,6 +70,7 @@ class Scorer:
             source = Path(self.job["source"]).read_text(encoding="utf-8-sig")
             if self.job["preflight"]:
                 self._timed("preflight", lambda: self._preflight_or_go_on(source))
+            self._timed("gauge", self._measure_speed)
             self._timed("training", lambda: self._train(source))
             bpb = self._timed("scoring", self._score)
             self._check_clock()
@@ -122,11 +125,12 @@ class Scorer:
         job = self.job
         batch, length = changes.pop("batch", job["score_batch"]), changes.get("seq_len", job["seq_len"])
         self.buffers = Buffers(batch, length, self.prepared.vocab_size)
+        self.page = Page()
         fields = {"budget_s": job["budget_s"], "seq_len": length, "max_steps": None, **changes}
         spec = Spec(
             source=source, device=job["device"], vocab_size=self.prepared.vocab_size, seed=job["seed"], scratch="",
             memory_limit=job["memory_limit"], inputs=self.buffers.inputs.handle, outputs=self.buffers.outputs.handle,
-            batch=batch, **fields,
+            clock=self.page.handle, batch=batch, **fields,
         )  # fmt: skip
         self.watch = Watch(
             spec,
@@ -192,6 +196,29 @@ class Scorer:
         if limit is not None and params is not None and params > limit:
             raise Failed("invalid", f"it has {params:,} parameters, and program.md allows {limit:,}")
 
+    def _measure_speed(self) -> None:
+        """Get the gauge ready, and take the run's reference where there is none yet. On a GPU the clocks are read instead."""
+        if self.wall or not self.job["gauge"]:
+            return
+        try:
+            gauge = Gauge()
+            self.speedometer = Speedometer(gauge, self.job["reference_s"] or gauge.reference())
+        except NotMeasured as error:
+            self.facts["unmeasured"] = str(error)
+
+    def _look(self, watch: Watch, set_up: float) -> None:
+        """Read the gauge, if it is time. Raises Failed for a trainer that does not let itself be stopped."""
+        if self.speedometer is None:
+            return
+        try:
+            self.speedometer.look(watch, set_up, self.page)
+        except NotMeasured as error:  # the cores that may be used have changed
+            self.facts["unmeasured"], self.speedometer = str(error), None
+        except RanOn:
+            raise Failed(
+                "invalid", "it ran on while it was stopped, so the machine's speed could not be measured"
+            ) from None
+
     def _train(self, source: str) -> None:
         job = self.job
         watch = self._start(source)
@@ -213,16 +240,21 @@ class Scorer:
         self.parts["setup"] = round(began - self.began - self.parts.get("preflight", 0.0), 4)
         owed = max(0.0, set_up - free)
         allowed = budget + self._grace()
+        watch.charge = lambda used: self.page.at(used - set_up)
 
         def during() -> None:
-            charged = watch.used() - set_up + owed
-            self.gauge.look(watch.pids)
+            self._look(watch, set_up)
+            charged = watch.charge(watch.used()) + owed
+            self.meter.look(watch.pids)
             self._progress(watch, charged)
             if charged > allowed + 0.1 * budget:
                 why = self._large_steps(charged, watch.steps)
                 raise Failed("overrun", f"it went on after its {budget:g} s: {charged:.1f} s when it was ended{why}")
             wall = time.monotonic() - began
-            if not self.wall and wall > job["wall_factor"] * budget + job["hang_s"]:
+            pace = (
+                min(1.0, charged / used) if (used := watch.used() - set_up) > 0 else 1.0
+            )  # on a slow machine it may take longer
+            if not self.wall and wall * pace > job["wall_factor"] * budget + job["hang_s"]:
                 raise Failed(
                     "timeout", f"it had {charged:.0f} of {budget:g} CPU seconds after {wall:.0f} s on the clock"
                 )
@@ -236,10 +268,11 @@ class Scorer:
             self._set_up, self._owed, self._began = set_up, owed, began
             self.facts |= {
                 "steps": watch.steps, "tokens": watch.tokens, "final_loss": watch.loss, "unprotected": list(watch.missing),
-                "charged_s": round(used - set_up + owed, 4), "cpu_s": round(watch._usage.cpu_s - (0 if self.wall else set_up), 4),
-                "wall_s": round(time.monotonic() - began, 4), "pace": pace(watch.curve, set_up),
-                "peak_memory": self.gauge.peak or watch.peak_rss, "others": self.gauge.others,
-                "held_down": round(self.gauge.held_down, 3),
+                "charged_s": round(watch.charge(used) + owed, 4), "cpu_s": round(watch._usage.cpu_s - (0 if self.wall else set_up), 4),
+                "wall_s": round(time.monotonic() - began, 4), "pace": pace(watch.curve),
+                "speed": self.speedometer.facts(used - set_up, self.page) if self.speedometer is not None else None,
+                "peak_memory": self.meter.peak or watch.peak_rss, "others": self.meter.others,
+                "held_down": round(self.meter.held_down, 3),
             }  # fmt: skip
         self._params(trained)
 
@@ -250,7 +283,7 @@ class Scorer:
         """Everything is charged, from the start to the last answer, less the fixed allowances."""
         budget, allowed = self.job["budget_s"], self.job["scoring_s"]
         trained, steps = self.facts["charged_s"], self.facts["steps"]
-        charged = self._first_answer - self._set_up + self._owed
+        charged = self.page.at(self._first_answer - self._set_up) + self._owed
         if allowed is not None:
             long = long_answers(self.answers.seconds, self._free_first())
             charged += long + max(0.0, self.facts["score_s"] - long - allowed)
@@ -421,6 +454,10 @@ class Scorer:
 
     # -- telling --------------------------------------------------------------------------------------------------
 
+    def _speed(self) -> float | None:
+        now = self.speedometer.now if self.speedometer is not None else None
+        return round(now, 3) if now is not None else None
+
     def _progress(self, watch: Watch, charged: float) -> None:
         now = time.monotonic()
         if now - self._told < PROGRESS_S:
@@ -432,7 +469,7 @@ class Scorer:
             "event": "progress", "job": self.job["id"], "phase": self._phase, "step": watch.steps, "loss": watch.loss,
             "progress": round(min(1.0, charged / budget if training else watch.progress), 4), "charged_s": round(charged, 2),
             "tokens_per_s": round(watch.tokens / charged, 1) if training and charged > 0 else None,
-            "wall_s": round(now - self.began, 2),
+            "wall_s": round(now - self.began, 2), "speed": self._speed() if training else None,
         })  # fmt: skip
 
 
@@ -454,13 +491,13 @@ def long_answers(seconds: list[float], first: float = FIRST_ANSWER_S) -> float:
     return max(0.0, sum(max(0.0, answer - usual) for answer in seconds) - first)
 
 
-def pace(curve: list[tuple[float, int]], start: float) -> list[float]:
-    """Steps per charged second in each quarter of the training."""
-    if len(curve) < 8 or curve[-1][0] - start < LEAST_PACE_S:
+def pace(curve: list[tuple[float, int]]) -> list[float]:
+    """Steps per second of the budget in each quarter of the training, from (seconds, steps)."""
+    if len(curve) < 8 or curve[-1][0] < LEAST_PACE_S:
         return []
-    end, found, last = curve[-1][0], [], (start, 0)
+    found, last = [], (0.0, 0)
     for quarter in range(1, 5):
-        until = start + (end - start) * quarter / 4
+        until = curve[-1][0] * quarter / 4
         point = max((p for p in curve if p[0] <= until), default=last)
         if point[0] > last[0]:
             found.append(round((point[1] - last[1]) / (point[0] - last[0]), 3))

@@ -17,12 +17,13 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from nanochat import compiler, sandbox, wire
-from nanochat.processes import Descendants, Usage, python, temporary_folder
+from nanochat.processes import Descendants, Standstill, Usage, python, temporary_folder
 from nanochat.trainer import CRASHES, NO_MEMORY, Spec, speaks_of_memory
 from nanochat.trainer import main as trainer_main
 
@@ -102,7 +103,8 @@ class Watch:
         self.steps = self.tokens = 0
         self.loss: float | None = None
         self.progress = 0.0
-        self.curve: list[tuple[float, int]] = []  # (used, steps)
+        self.charge: Callable[[float], float] = lambda used: used  # from seconds used to seconds of the budget
+        self.curve: list[tuple[float, int]] = []  # (seconds of the budget, steps)
         self.alive_at = self._began + free_s
         self._usage = Usage(0.0, 0, 1)
         self._polled = 0.0
@@ -124,7 +126,7 @@ class Watch:
                 sandbox.die_with_parent()
                 _go_first()
                 _stdio(writer)
-                _close_all_but({0, 1, 2, theirs.fileno(), spec.inputs, spec.outputs})
+                _close_all_but({0, 1, 2, theirs.fileno(), spec.inputs, spec.outputs, spec.clock})
                 os.chdir(spec.scratch)
                 os.environ |= environment(spec.scratch)
                 tempfile.tempdir = None
@@ -138,7 +140,7 @@ class Watch:
 
     def _spawn(self, theirs: socket.socket, writer: int, spec: Spec) -> int:
         """Where forking a process that has torch imported is unsafe."""
-        handles = [theirs.fileno(), spec.inputs, spec.outputs]
+        handles = [theirs.fileno(), spec.inputs, spec.outputs, spec.clock]
         code = "import sys, json; from nanochat.watch import spawned; spawned(*json.loads(sys.argv[1]))"
         process = subprocess.Popen(
             python(code, json.dumps([theirs.fileno(), asdict(spec)])),
@@ -175,6 +177,10 @@ class Watch:
         if self._wall and self._limit is not None and resident > self._limit + SPARE:
             return self._tree.proportional()
         return resident
+
+    def stopped(self) -> AbstractContextManager[Standstill | None, bool | None]:
+        """The trainer stands still inside this context; gives None where it does not stop at once."""
+        return self._tree.stopped()
 
     def wait(self, kind: str, check: Callable[[], None]) -> dict[str, Any]:
         """The next message of that kind. `check` is called at each turn and may raise Failed."""
@@ -236,7 +242,7 @@ class Watch:
                     if steps > self.steps:
                         self.alive_at = time.monotonic()
                     self.steps, self.tokens = steps, wire.count(message, "tokens")
-                    self.curve.append((self.used(), steps))
+                    self.curve.append((self.charge(self.used()), steps))
                 case "log":
                     self._log(message)
                 case "too big":

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
+from core.model import Speed
 from core.state import Experiment, State, experiment_id
 from tui import diffs, words
 from tui.curves import Curve, Tail, thin
@@ -187,9 +188,15 @@ def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
     fact = state.facts.get(e.commit)
     if fact is not None and fact.probes:
         rows.append(pair("probes", _probes(fact.probes)))
+    if fact is not None and (fact.speed is not None or fact.unmeasured):
+        rows.append(pair("machine", _speed(fact.speed) if fact.speed else f"speed not measured: {fact.unmeasured}"))
     if fact is not None and fact.unprotected:
         rows.append(pair("unprotected", ", ".join(fact.unprotected)))
     return Content("\n").join(rows)
+
+
+def _speed(speed: Speed) -> str:
+    return f"{speed.mean:.0%} of the reference speed, each reading ± {speed.spread:.0%}, {speed.readings} readings"
 
 
 def _theirs(state: State, e: Experiment) -> str:

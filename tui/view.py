@@ -29,6 +29,7 @@ class Slot:
     loss: float | None
     step: int
     tokens_per_s: float | None
+    speed: float | None = None  # of the machine, 1 as at the reference
 
     @property
     def name(self) -> str:
@@ -69,6 +70,7 @@ class Status:
     running_s: float
     alive: bool
     alarm: str  # the one thing that is wrong, in words
+    machine: str = ""  # how fast it is, where that differs from the reference
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def slots(state: State, live: Mapping[str, Any]) -> list[Slot]:
                 loss=_number(slot.get("loss")),
                 step=int(_number(slot.get("step")) or 0),
                 tokens_per_s=_number(slot.get("tokens_per_s")),
+                speed=_number(slot.get("speed")),
             )
         )
     return found
@@ -157,6 +160,7 @@ def status(
     return Status(
         run=state.name,
         doing=_doing(state, live, first, alive),
+        machine=report.machine(first.speed) if first else "",
         progress=first.progress if first and first.phase == "training" else None,
         left_s=first.left_s if first else None,
         best=best,
@@ -210,6 +214,8 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
         return "program.md has an error; the last valid version is used"
     if banner := scoreboard.banner(state):
         return words.clean(banner, 120)
+    if state.unmeasured:
+        return words.clean(f"speed not measured: {state.unmeasured}", 120)
     if state.unprotected:
         return f"unprotected: {', '.join(state.unprotected)}"
     return ""

@@ -63,7 +63,8 @@ def _rest(found: Status) -> list[Content]:
     asks = "asks you" if found.gate == "ask" else "unattended"
     rate = [Content(f"{found.per_hour:.1f}/h")] if found.per_hour is not None else []
     span = [Content(words.span(found.running_s))]
-    return [Content(found.agent), Content.styled(asks, "$foreground 60%"), *rate, *span]
+    machine = [Content.styled(found.machine, "$warning")] if found.machine else []
+    return [*machine, Content(found.agent), Content.styled(asks, "$foreground 60%"), *rate, *span]
 
 
 def _dot(found: Status) -> Content:
