@@ -87,12 +87,14 @@ class Tally:
     """What a night's journal says."""
 
     outcomes: dict[int, str] = field(default_factory=dict)  # of each experiment
-    lines: dict[int, int] = field(default_factory=dict)  # of the script, by experiment; from 1
+    words: dict[int, str] = field(default_factory=dict)  # the hypothesis of each
     gains: dict[int, float] = field(default_factory=dict)  # of the first pair of each: the best's val_bpb less its own
     firsts: list[float] = field(default_factory=list)  # val_bpb of every training on the first seed
     speeds: list[float] = field(default_factory=list)  # the machine's mean speed in each training
     trainings: int = 0
     hours: float = 0.0
+    profile: str = ""
+    budget_s: float = math.nan
     prior: float = math.nan
     sigma: float = math.nan  # the run's own estimate of the noise at its end
 
@@ -120,6 +122,7 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
         state.apply(event)
     if state.config is not None:
         told.prior, told.hours = state.config.noise_prior, (state.last_t - state.created_t) / 3600
+        told.profile, told.budget_s = state.config.profile, state.config.budget_s
         told.sigma = schedule.noise(state).sigma
     return told
 
@@ -142,7 +145,7 @@ def _judged(state: State, event: ev.Judged, told: Tally) -> None:
     else:
         outcome = "disturbed" if verdict is Verdict.DISTURBED else "other"
     told.outcomes[event.number] = outcome
-    told.lines[event.number] = int(experiment.meta.get("line", 0))
+    told.words[event.number] = experiment.hypothesis
 
 
 def counts(told: Tally) -> list[str]:

@@ -4,6 +4,10 @@
                                                                        without the gauge, quiet and under a load
     python benchmarks/truth.py --night 60 [--budget 60] [--slots 1] [--no-load] [--keep FOLDER]   an A/A night: edits that
                                                                        do nothing, through the real loop under the load
+    python benchmarks/truth.py --independence 8 [--budget 20]          the gauge's reading beside trainers of four kinds
+    python benchmarks/truth.py --slots-compare 6 [--budget 60]         rounds of one and of two trainings at once
+    python benchmarks/truth.py --establish 12 [--budget 60]            true effects of ten edits over 12 seeds, into effects.jsonl
+    python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten, through the real loop under the load
     python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
 
 A load switches at random between no, one and two busy neighbours (load.py). What --out or --keep hold is continued where it stops.
@@ -15,15 +19,19 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import effects
+import independence
 import night
 import repeats
+import slots
 import trainings
 
 from core import journal, profiles
@@ -34,6 +42,12 @@ def arguments() -> argparse.Namespace:
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--repeats", type=int, metavar="N", help="N loaded trainings with the gauge and N without")
     mode.add_argument("--night", type=int, metavar="N", help="N edits that do nothing, through the real loop")
+    mode.add_argument("--independence", type=int, metavar="N", help="N rounds of trainers of four kinds, quiet")
+    mode.add_argument(
+        "--slots-compare", type=int, metavar="N", help="N rounds of one and of two trainings at once, quiet"
+    )
+    mode.add_argument("--establish", type=int, metavar="N", help="true effects of ten edits, N seeds, quiet")
+    mode.add_argument("--effects", action="store_true", help="these ten edits, through the real loop")
     mode.add_argument(
         "--read", type=Path, metavar="FILE", help="print the figures of a file of --out, or of a night's journal"
     )
@@ -41,7 +55,9 @@ def arguments() -> argparse.Namespace:
         "--budgets", type=float, nargs="+", default=[20.0, 60.0], help="seconds of the trainings of --repeats"
     )
     parser.add_argument("--quiet", type=int, default=4, help="quiet pairs of --repeats")
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of a training of a night")
+    parser.add_argument(
+        "--budget", type=float, help="seconds of a training, but for --repeats (60; 20 for --independence)"
+    )
     parser.add_argument("--slots", type=int, default=1, help="trainings at once in a night")
     parser.add_argument("--seed", type=int, default=1, help="seed of a night: of its run and of the choice of edits")
     parser.add_argument(
@@ -49,6 +65,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep a night's clone, script and logs there")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write each training to FILE as it ends")
+    parser.add_argument(
+        "--established", type=Path, default=effects.ESTABLISHED, metavar="FILE", help="the true effects (effects.jsonl)"
+    )
     parser.add_argument("--load-seed", type=int, default=1, help="seed of the load")
     parser.add_argument("--profile", choices=tuple(profiles.PROFILES), help="default: the one of this machine's CPU")
     return parser.parse_args()
@@ -65,27 +84,75 @@ def main() -> None:
 def run(options: argparse.Namespace) -> list[str]:
     """The wanted mode: what it measured, as lines. Raises Unmeasured."""
     if options.read is not None:
-        return read(options.read)
+        return read(options.read, options.established)
     profile = trainings.this_machine(options.profile)
     print(trainings.heading(profile), flush=True)
     if options.night is not None:
         return a_night(options, profile)
-    print(f"seed of the load: {options.load_seed}", flush=True)
-    record = trainings.Record(options.out)
+    if options.effects:
+        return effects_night(options, profile)
+    record = trainings.Record(options.out if options.establish is None else options.established)
     try:
-        asyncio.run(
-            repeats.measure(profile, record, options.budgets, options.repeats, options.quiet, options.load_seed)
-        )
+        asyncio.run(measurement(options, profile, record))
     except KeyboardInterrupt:
         print("Interrupted; the figures so far:")
-    return repeats.report(record.rows)
+    return figures_of(record.rows)
 
 
-def read(path: Path) -> list[str]:
-    """The figures of what was recorded before. Raises Unmeasured."""
-    if path.name == journal.NAME:
-        return night.report(night.tally(journal.read(path)))
-    return repeats.report(trainings.read(path))
+def measurement(
+    options: argparse.Namespace, profile: profiles.Profile, record: trainings.Record
+) -> Coroutine[Any, Any, None]:
+    """The wanted series of single trainings. It raises Unmeasured."""
+    if options.independence is not None:
+        return independence.measure(profile, record, options.independence, options.budget or 20.0)
+    if options.establish is not None:
+        return effects.establish(profile, record, options.establish, options.budget or 60.0)
+    if options.slots_compare is not None:
+        return slots.measure(profile, record, options.slots_compare, options.budget or 60.0)
+    print(f"seed of the load: {options.load_seed}", flush=True)
+    return repeats.measure(profile, record, options.budgets, options.repeats, options.quiet, options.load_seed)
+
+
+def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
+    """The figures of single trainings, as lines."""
+    reports = {"independence": independence.report, "slots": slots.report, effects.MODE: established}
+    modes = {row.mode for row in rows}
+    return [
+        line for mode in sorted(modes) for line in reports.get(mode, repeats.report)(r for r in rows if r.mode == mode)
+    ]
+
+
+def established(rows: Iterable[trainings.Row]) -> list[str]:
+    """True effects, by profile and budget."""
+    found = list(rows)
+    lines = []
+    for profile, budget in sorted({(row.profile, row.budget_s) for row in found}):
+        lines += [
+            "",
+            f"profile {profile}, {budget:g} s",
+            *effects.report_truth(effects.truth(effects.of(found, profile, budget))),
+        ]
+    return lines
+
+
+def read(path: Path, known: Path) -> list[str]:
+    """The figures of what was recorded before; `known` holds the true effects. Raises Unmeasured."""
+    if path.name != journal.NAME:
+        return figures_of(trainings.read(path))
+    told = night.tally(journal.read(path))
+    return effects_of(told, known) if set(told.words.values()) & set(effects.EDITS) else night.report(told)
+
+
+def effects_of(told: night.Tally, known: Path) -> list[str]:
+    """What a night made of the edits whose true effects are established. Raises Unmeasured."""
+    return effects.report(told, effects.established(trainings.read(known), told.profile, told.budget_s))
+
+
+def effects_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
+    """A night of known effects. Raises Unmeasured, before it begins where the true ones are not known."""
+    effects.established(trainings.read(options.established), profile.name, options.budget or 60.0)
+    with settings(options) as chosen:
+        return effects_of(night.tally(night.run(effects.entries(), chosen)), options.established)
 
 
 def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
@@ -103,7 +170,7 @@ def settings(options: argparse.Namespace) -> Iterator[night.Settings]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.keep or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        yield night.Settings(folder, options.profile, options.budget, options.slots, options.seed, load)
+        yield night.Settings(folder, options.profile, options.budget or 60.0, options.slots, options.seed, load)
 
 
 if __name__ == "__main__":

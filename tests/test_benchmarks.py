@@ -19,7 +19,7 @@ import pytest
 
 import core.edits
 from core import events as ev
-from core import knobs, policy, stats
+from core import knobs, policy, profiles, stats
 from core.model import Outcome, Result, RunConfig, Speed
 from core.project import lacking
 
@@ -258,8 +258,7 @@ def test_a_night_is_counted_from_its_journal() -> None:
     def proposed(number: int, parent: str) -> ev.Proposed:
         name = f"c{number}"
         return ev.Proposed(
-            number=number, commit=name, parent=parent, fingerprint=name, hypothesis="h", agent="a", charter="",
-            meta={"line": number},
+            number=number, commit=name, parent=parent, fingerprint=name, hypothesis=f"h{number}", agent="a", charter="",
         )  # fmt: skip
 
     journal = [
@@ -278,8 +277,75 @@ def test_a_night_is_counted_from_its_journal() -> None:
     ]
     told = night.tally(msgspec.structs.replace(event, t=1.7e9 + 1800 * i) for i, event in enumerate(journal))
     assert told.outcomes == {1: "called worse", 2: "kept", 3: "inconclusive", 4: "disturbed"}
-    assert told.lines == {1: 1, 2: 2, 3: 3, 4: 4}
+    assert told.words == {1: "h1", 2: "h2", 3: "h3", 4: "h4"}
     assert told.gains == pytest.approx({1: -0.03, 2: 0.01, 3: 0.0})
     assert told.true_noise == pytest.approx(((0.03**2 + 0.01**2) / 3 / 2) ** 0.5)
     assert (told.trainings, told.hours, told.prior) == (5, 7.0, 0.008)
     assert night.report(told)[1] == "1 kept, 1 called worse, 1 inconclusive, 1 disturbed, 0 other of 4 edits"
+
+
+def test_trainers_that_should_not_move_the_gauge_are_what_they_say() -> None:
+    independence = benchmark("independence")
+    for name in ("cpu", "cpu-fp32"):
+        profile = profiles.named(name)
+        found = independence.trainers(profile)
+        values = {kind: {knob.name: knob.value for knob in knobs.read(source)} for kind, source in found.items()}
+        layers, width = values[independence.SHIPPED]["DEPTH"], values[independence.SHIPPED]["WIDTH"]
+
+        def params(depth: Any, width: Any = width) -> int:
+            return 2 * 2048 * width + depth * (12 * width**2 + 2048 * width)
+
+        assert 10 <= params(values["10 times the parameters"]["DEPTH"]) / params(layers) < 11
+        assert values["many tiny steps"]["TOTAL_BATCH"] == 16
+        for source in found.values():
+            core.edits.check(source)
+
+
+def test_the_shift_of_the_gauge_is_told_round_by_round() -> None:
+    """The machine drifts by half; a trainer that shifts the gauge by a percent is still seen."""
+    independence, trainings, planned = benchmark("independence"), benchmark("trainings"), benchmark("repeats").Planned
+    told = []
+    for speed in (1.0, 0.8, 0.5):
+        for name, factor in ((independence.SHIPPED, 1.0), ("other", 1.01)):
+            one = row(trainings, planned(20.0, True, ""), 1.5, 100, speed * factor)
+            told.append(msgspec.structs.replace(one, name=name))
+    line = next(line for line in independence.report(told) if line.startswith("other"))
+    assert line.split() == ["other", "0", "3", "0.7743", "+1.00%", "0.00%"]
+
+
+def test_verdicts_on_known_effects_are_judged_by_what_was_established() -> None:
+    effects, night, trainings = benchmark("effects"), benchmark("night"), benchmark("trainings")
+    planned = benchmark("repeats").Planned(60.0, True, "")
+    truths = [0.02, 0.01, 0.02, -0.02, 0.0005, 0.0005, 0.02, 0.003, -0.003, -0.02]
+    by_name = dict(zip(effects.EDITS, truths, strict=True))
+    assert len(effects.plan(12)) == 12 * 15 and effects.plan(12)[:15] == effects.plan(1)
+    told = []
+    for name, seed in effects.plan(4):
+        # a seed moves an edit and the baseline beside it alike, and a little noise is left
+        score = 1.4 + 0.01 * (seed % 3) - by_name.get(name, 0.0) + 0.001 * (seed % 2) * (name in by_name)
+        one = row(trainings, planned, score, 500, 1.0)
+        told.append(msgspec.structs.replace(one, mode=effects.MODE, name=name, seed=seed))
+    other = msgspec.structs.replace(told[0], profile="cpu-fp32", result=told[1].result)
+    found = effects.established([*told, other], "cpu", 60.0)
+    assert [found.gain(name) for name in by_name] == pytest.approx([truth - 0.0005 for truth in truths])
+    assert found.sigma == pytest.approx((1 / 3 / 2) ** 0.5 * 0.001)
+    assert [found.sign(name) for name in by_name] == [1, 1, 1, -1, 0, 0, 1, 1, -1, -1]
+    assert effects.report_truth(found)[2].startswith(next(iter(by_name)))
+    with pytest.raises(trainings.Unmeasured, match="--establish 12 first"):
+        effects.established(told, "cpu", 20.0)
+    outcomes = [
+        "kept",
+        "kept",
+        "inconclusive",
+        "kept",
+        "kept",
+        "called worse",
+        "called worse",
+        *["inconclusive"] * 2,
+        "called worse",
+    ]
+    tally = night.Tally(
+        outcomes=dict(enumerate(outcomes)), words=dict(enumerate(by_name)), gains={n: 0.0 for n in range(10)}
+    )
+    text = effects.report(tally, found)
+    assert "found 2 of 5 real gains" in text[-3] and "misjudged 2 of 10" in text[-2]
