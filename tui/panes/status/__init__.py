@@ -55,7 +55,7 @@ def _score(found: Status) -> list[Content]:
         best += Content.assemble(" ", (words.change(found.delta), "$success"))
     parts = [best, Content(f"{found.kept}/{found.tried} kept")]
     if found.sigma is not None:
-        parts.append(Content(f"±{found.sigma:.4f}{' provisional' if found.provisional else ''}"))
+        parts.append(Content(f"noise {found.sigma:.4f} ({found.noise_range})"))
     return parts
 
 
