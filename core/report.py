@@ -375,7 +375,7 @@ def final(found: ev.Reported, noise: Noise, folder: str) -> str:
     gain, limit = policy.figures(found.baseline - found.best, 2 * error)
     outcome = "Conclusive" if abs(found.baseline - found.best) > 2 * error else "Inconclusive"
     return (
-        f"{outcome}: {gain} on one seed, {limit} needed; the difference of two such scores has a standard error of {error:.4f}. "
+        f"{outcome}: {gain} on one seed; {limit} was needed. The difference of two such scores has a standard error of {error:.4f}. "
         f"Curves and output: {folder}/report."
     )
 
