@@ -55,7 +55,7 @@ async def measure(spec: str, count: int) -> str:
             "verdict": Verdict.DISCARD,
             "idea": ideas.touched(source, candidate),
         }
-        past += (Past(proposal=proposal, gain=0.0, finding="It made no difference.", **fields),)
+        past += (Past(proposal=proposal, gain=0.0, finding="Inconclusive: no change on one seed.", **fields),)
     minutes = (time.perf_counter() - began) / 60
     await agent.release()
     distinct = len({p.idea for p in past})

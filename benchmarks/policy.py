@@ -1,10 +1,10 @@
 """Many simulated nights under the keep rule: false keeps, missed gains, and what they cost. No training, only numbers.
 
 A night is a series of changes to a file whose true score is known. Most do nothing; the others help or harm by half to
-six times the noise. The noise that the rule believes in starts as a prior that is wrong by up to a factor of two and
-learns from repeats, as in a run; scores of the best are cached, and it is measured again every eight experiments.
+six times the noise of one score. The noise that the rule believes in starts as a prior that is wrong by up to a factor
+of two and learns from pairs, as in a run; scores of the best are cached, and it is measured again every eight experiments.
 
-python benchmarks/policy.py [--nights 400] [--experiments 100] [--seed 1]
+python benchmarks/policy.py [--nights 400] [--experiments 60] [--seed 1]
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ SIMPLER = 0.1  # share of changes that take code out
 REMEASURE_EVERY = 8
 MAX_BEST_SEEDS = 12
 NODES = 2000
-SIGMA = 0.008  # the true noise; all results are in its units
-WRONG = (0.5, 1.0, 2.0)  # true noise / prior
+SIGMA = 0.008  # standard deviation of one score, the effect of its seed included; effects are in its units
+WRONG = (0.5, 1.0, 2.0)  # true noise / prior, where the noise is what a pair does not cancel
+SAME = 0.05  # scatter between versions that differ in nothing, in sigmas: the machine's
 
 
 @dataclass
@@ -49,6 +50,11 @@ class Tally:
     improved: float = 0.0  # sigmas that the nights' best gained in truth
     drift: list[float] = field(default_factory=list)  # sigmas lost by simplifications in each night
     believed: list[float] = field(default_factory=list)  # believed / true noise at the end of each night
+    covered: int = 0  # nights whose interval held the true noise
+
+    def within(self, share: float) -> float:
+        """The share of nights that ended with a noise that is wrong by at most so much."""
+        return sum(abs(ratio - 1) <= share for ratio in self.believed) / len(self.believed)
 
     @property
     def false_per_50(self) -> float:
@@ -67,18 +73,25 @@ class Commit:
 
     truth: float
     scores: dict[int, float] = field(default_factory=dict)
+    chance: dict[int, float] = field(default_factory=dict)  # by seed; one dict for versions that differ in nothing
+    children: list[dict[int, float]] = field(default_factory=list)  # scores of the candidates made from it
 
 
 def night(
-    dice: random.Random, experiments: int, wrong: float, tally: Tally, *, correlation: float, useless: float
-) -> None:
-    """One night; `correlation` is that of two versions' scores on the same seed, `useless` the share of such changes."""
-    prior = SIGMA / wrong
+    dice: random.Random, experiments: int, wrong: float, tally: Tally, *, correlation: float, useless: float, same: int = 0
+) -> None:  # fmt: skip
+    """One night; `correlation` is that of two versions' scores on the same seed, `useless` the share of such changes.
+
+    The first `same` changes remove code that does nothing: their scores are those of the best but for the machine.
+    """
+    noise_of_a_pair = SIGMA * (1 - correlation) ** 0.5
+    prior = noise_of_a_pair / wrong
     shared: dict[int, float] = defaultdict(lambda: dice.gauss(0, SIGMA))
 
     def measure(commit: Commit, seed: int) -> None:
-        own = dice.gauss(0, SIGMA)
-        commit.scores[seed] = commit.truth + correlation**0.5 * shared[seed] + (1 - correlation) ** 0.5 * own
+        own = commit.chance.setdefault(seed, dice.gauss(0, noise_of_a_pair))
+        machine = dice.gauss(0, SAME * SIGMA) if same else 0.0
+        commit.scores[seed] = commit.truth + correlation**0.5 * shared[seed] + own + machine
         tally.runs += 1
 
     run_seed = dice.randrange(10**6)
@@ -87,18 +100,19 @@ def night(
     measure(best, order[0])
     tally.runs -= 1  # the baseline comes with any rule
     line, since, lost = [best], 0, 0.0
-    finished: list[tuple[float, ...]] = []  # repeated scores of versions that were dropped
 
-    for _ in range(experiments):
+    for index in range(experiments):
         effect = 0.0
-        if dice.random() >= useless:
+        if index >= same and dice.random() >= useless:
             effect = dice.choice(EFFECTS) * (-1 if dice.random() < HARMFUL else 1)
-        simpler = dice.random() < SIMPLER
-        candidate = Commit(best.truth - effect * SIGMA)
+        simpler = index < same or dice.random() < SIMPLER
+        candidate = Commit(best.truth - effect * SIGMA, chance=best.chance if index < same else {})
         measure(candidate, order[0])
+        best.children.append(candidate.scores)
         while True:
-            groups = [tuple(commit.scores.values()) for commit in (*line, candidate) if len(commit.scores) > 1]
-            noise = Noise.pooled(prior, finished + groups)
+            repeats = max((commit.scores for commit in line), key=len)
+            families = [(commit.scores, commit.children) for commit in line]
+            noise = Noise.estimate(prior, tuple(repeats.values()), families)
             confirmed = [mean(commit) for commit in line if len(commit.scores) > 1]
             decision = policy.decide(
                 candidate.scores, best.scores, noise.sigma, run_seed=run_seed, nodes=NODES,
@@ -112,7 +126,9 @@ def night(
                 since = 0
         since += 1
         tally.experiments += 1
-        if effect == 0:
+        if index < same:
+            pass
+        elif effect == 0:
             tally.useless += 1
             tally.false_keeps += decision.action == "keep"
         elif effect < 0:
@@ -127,14 +143,14 @@ def night(
                 lost += max(0.0, -effect)
             best, since = candidate, 0
             line.append(best)
-        elif len(candidate.scores) > 1:
-            finished.append(tuple(candidate.scores.values()))
         if since >= REMEASURE_EVERY and len(best.scores) < MAX_BEST_SEEDS:
             measure(best, next(seed for seed in order if seed not in best.scores))
             since = 0
     tally.drift.append(lost)
     tally.improved += (line[0].truth - best.truth) / SIGMA
-    tally.believed.append(noise.sigma / SIGMA)
+    tally.believed.append(noise.sigma / noise_of_a_pair)
+    low, high = noise.interval
+    tally.covered += low <= noise_of_a_pair <= high
 
 
 def mean(commit: Commit) -> float:
@@ -142,12 +158,13 @@ def mean(commit: Commit) -> float:
 
 
 def simulate(
-    nights: int, experiments: int, seed: int, wrong: float, *, correlation: float = 0.0, useless: float = USELESS
-) -> Tally:
+    nights: int, experiments: int, seed: int, wrong: float, *, correlation: float = 0.0, useless: float = USELESS,
+    same: int = 0,
+) -> Tally:  # fmt: skip
     """Many nights under one error of the prior. Deterministic for a seed."""
-    dice, tally = random.Random(f"{seed} {wrong} {correlation} {useless}"), Tally()
+    dice, tally = random.Random(f"{seed} {wrong} {correlation} {useless} {same}"), Tally()
     for _ in range(nights):
-        night(dice, experiments, wrong, tally, correlation=correlation, useless=useless)
+        night(dice, experiments, wrong, tally, correlation=correlation, useless=useless, same=same)
     return tally
 
 
@@ -178,33 +195,46 @@ def creeping(nights: int, experiments: int, seed: int, loss: float) -> float:
     return total / nights
 
 
+def show(options: argparse.Namespace, wrong: float, *, correlation: float, useless: float, same: int = 0) -> None:
+    """Print one line of the table."""
+    t = simulate(
+        options.nights, options.experiments + same, options.seed, wrong, correlation=correlation, useless=useless, same=same
+    )  # fmt: skip
+    gains = "".join(f"{t.kept[e] / t.tried[e]:>6.0%}" if t.tried[e] else "     -" for e in EFFECTS)
+    harm = 50 * t.harmful_keeps / max(1, t.harmful)
+    ratios = sorted(t.believed)
+    low, middle, high = (ratios[int(share * (len(ratios) - 1))] for share in (0.1, 0.5, 0.9))
+    print(
+        f"{useless:>7.0%} {correlation:>3g} {wrong:>5g}  {t.false_per_50:>8.2f}  {harm:>8.2f}  {t.extra_runs:>6.2f}  {middle:>8.2f}  "
+        f"{low:.2f}-{high:.2f}  {t.within(0.25):>6.0%}  {t.covered / options.nights:>9.0%}   {gains}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--nights", type=int, default=400)
-    parser.add_argument("--experiments", type=int, default=100)
+    parser.add_argument("--experiments", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = time.perf_counter()
     print(
-        f"{options.nights} nights of {options.experiments} experiments for each line; effects in units of the true noise"
+        f"{options.nights} nights of {options.experiments} experiments for each line; effects in standard deviations of one score"
     )
-    print("useless  corr  noise/prior  false keeps  harmful kept  extra runs  believed  kept of real gains of size")
+    print("           true     kept by mistake     extra   believed noise / true      interval")
     print(
-        "                            per 50       per 50        per exp.    noise    "
+        "           noise/   per 50     per 50   runs    middle  80% of     within   holds     kept of real gains of size"
+    )
+    print(
+        "useless rho prior   useless   harmful   a try           nights     25%      the true  "
         + "".join(f"{e:>6g}" for e in EFFECTS)
     )
-    for useless, correlation in ((USELESS, 0.0), (USELESS, 0.7), (1.0, 0.0)):
+    for useless, correlation in ((USELESS, 0.0), (USELESS, 0.7), (1.0, 0.0), (1.0, 0.7)):
         for wrong in WRONG:
-            t = simulate(
-                options.nights, options.experiments, options.seed, wrong, correlation=correlation, useless=useless
-            )
-            gains = "".join(f"{t.kept[e] / t.tried[e]:>6.0%}" if t.tried[e] else "     -" for e in EFFECTS)
-            harm = 50 * t.harmful_keeps / max(1, t.harmful)
-            believed = sum(t.believed) / len(t.believed)
-            print(
-                f"{useless:>7.0%}  {correlation:>4g}  {wrong:>11g}  {t.false_per_50:>11.2f}  {harm:>12.2f}  "
-                f"{t.extra_runs:>10.2f}  {believed:>8.2f}  {gains}"
-            )
+            show(options, wrong, correlation=correlation, useless=useless)
+    print("30 changes that remove code and change nothing else, then 60 useless ones:")
+    for correlation in (0.0, 0.7):
+        for wrong in WRONG:
+            show(options, wrong, correlation=correlation, useless=1.0, same=30)
     for loss in (0.2, 0.5):
         lost = creeping(options.nights // 4, options.experiments, options.seed, loss)
         print(f"a night of nothing but shorter code, each {loss:g} sigma worse: {lost:.2f} sigma lost in all")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from core.model import Speed
+from core.old_words import renewed
 
 SCHEMA = 1
 
@@ -195,6 +196,7 @@ class Judged(Event, frozen=True, kw_only=True):
     """The verdict on an experiment, with its arithmetic and the sentence that was learnt.
 
     `commit` is set for kept ones: the same tree, with a message that says the scores, on top of the best before.
+    `needed` is `core.policy.Decision.needed`; journals of earlier versions lack it.
     """
 
     number: int
@@ -208,7 +210,13 @@ class Judged(Event, frozen=True, kw_only=True):
     pairs: int = 0
     sigma: float = 0.0
     within_noise: bool = False
+    needed: float | None = None
     by: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("finding", "reason"):
+            if (text := renewed(old := getattr(self, name))) is not old:
+                msgspec.structs.force_setattr(self, name, text)
 
 
 class Rerun(Event, frozen=True, kw_only=True):

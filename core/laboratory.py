@@ -476,7 +476,7 @@ class Laboratory:
             gain = old - experiment.val_bpb if judged.gain is None else judged.gain
             scores = (
                 f"val_bpb {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {gain:+.6f} "
-                f"over {judged.pairs} seeds (noise of one run {judged.sigma:.6f}).\n"
+                f"over {judged.pairs} seeds (noise {judged.sigma:.6f}).\n"
                 f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
                 f"Experiment {judged.number} of run {self.name}, proposed by {experiment.agent}."
             )

@@ -1,39 +1,108 @@
-"""How much a score moves by chance: the profile's prior pooled with every repeated measurement of the run. Pure."""
+"""How much a score moves by chance, estimated from the pairs that the keep rule compares. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
-# Degrees of freedom. Three repeats alone are below half the true noise in 22% of runs; with this they cannot halve it.
-PRIOR_WEIGHT = 4.0
-ENOUGH_REPEATS = 5
+Scores = Mapping[int, float]  # seed -> val_bpb of one version
+Family = tuple[Scores, Sequence[Scores]]  # a version, and the candidates that were made from it
+
+# Degrees of freedom. A prior that may be wrong by a factor of two is worth about as much as two measurements.
+PRIOR_WEIGHT = 2.0
+# The least noise of a pair, as a share of the scatter over seeds: same seeds cancel at most three quarters of the
+# variance of a real edit. Edits that change nothing give pairs without any scatter, which say nothing of real ones.
+LEAST = 0.5
+Z80 = 1.2816  # the standard normal exceeds it in 10%
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviation of one measurement, in bpb, and the repeats (degrees of freedom) that it rests on."""
+    """Noise of one measurement as the keep rule uses it: a mean gain over n pairs has a standard error of sigma sqrt(2 / n).
+
+    Attributes:
+        sigma: standard deviation in bpb.
+        pairs: degrees of freedom that it rests on: pairs of scores beyond the first of each experiment.
+    """
 
     sigma: float
-    repeats: int = 0
+    pairs: int = 0
 
     @property
-    def provisional(self) -> bool:
-        return self.repeats < ENOUGH_REPEATS
+    def interval(self) -> tuple[float, float]:
+        """The true noise lies between these with a probability of 80% (a scaled inverse chi-square distribution)."""
+        freedom = PRIOR_WEIGHT + self.pairs
+        low, high = (self.sigma * math.sqrt(freedom / _chi_square(z, freedom)) for z in (Z80, -Z80))
+        return low, high
+
+    @property
+    def range(self) -> str:
+        """The interval as text, such as "0.0031 to 0.0065"."""
+        low, high = self.interval
+        return f"{low:.4f} to {high:.4f}"
+
+    def __str__(self) -> str:
+        return f"{self.sigma:.4f} ({self.range})"
 
     @classmethod
-    def pooled(cls, prior: float, groups: Iterable[Sequence[float]]) -> Noise:
-        """sigma^2 = (nu0 s0^2 + sum of squares within groups) / (nu0 + sum of (n - 1)): a scaled inverse chi-square
-        prior, updated (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6). Each group holds the scores of one
-        commit. Raises ValueError for a prior that is none."""
+    def estimate(cls, prior: float, repeats: Sequence[float] = (), families: Iterable[Family] = ()) -> Noise:
+        """Estimate the noise from a run.
+
+        Scores of one version on several seeds correct the prior. They contain the effect of the seed, which a pair
+        cancels, so their estimate is only where the pairs start from: it counts as much as two pairs. Both steps update
+        a scaled inverse chi-square prior (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6).
+
+        Args:
+            prior: noise before anything was measured, in bpb.
+            repeats: val_bpb of one version, each with another seed.
+            families: versions, each with its candidates. Only seeds that a candidate shares with it count.
+
+        Raises:
+            ValueError: prior is not finite and positive.
+        """
         if not (math.isfinite(prior) and prior > 0):
-            raise ValueError(f"a prior noise of {prior} is none")
-        squares, freedom = 0.0, 0
-        for group in groups:
-            if len(group) < 2:
-                continue
-            mean = sum(group) / len(group)
-            squares += sum((value - mean) ** 2 for value in group)
-            freedom += len(group) - 1
-        return cls(math.sqrt((PRIOR_WEIGHT * prior**2 + squares) / (PRIOR_WEIGHT + freedom)), freedom)
+            raise ValueError(f"the prior noise must be finite and positive, got {prior}")
+        freedom = max(0, len(repeats) - 1)
+        start = _updated(prior**2, freedom * _variance(repeats), freedom)
+        squares, pairs = 0.0, 0
+        for parent, candidates in families:
+            variance, more = _interaction(parent, candidates)
+            squares, pairs = squares + more * variance, pairs + more
+        return cls(math.sqrt(max(LEAST**2 * start, _updated(start, squares, pairs))), pairs)
+
+
+def _updated(prior: float, squares: float, freedom: int) -> float:
+    return (PRIOR_WEIGHT * prior + squares) / (PRIOR_WEIGHT + freedom)
+
+
+def _interaction(parent: Scores, candidates: Sequence[Scores]) -> tuple[float, int]:
+    """The variance of one score apart from the effects of version and seed, and its degrees of freedom.
+
+    The step from one seed to another, compared between two versions, has four times that variance and contains no
+    effect of either. All versions of the family are compared with each other, and not only candidates with the parent:
+    the parent's chance on a seed is in every pair with it and would count as often. This also removes most of what
+    selection adds. Only candidates with a good first pair get a second, so their first scores are better than the
+    later ones, but about equally so for all of them.
+    """
+    paired = [scores for one in candidates if len(scores := {seed: one[seed] for seed in one if seed in parent}) > 1]
+    total = weight = 0.0
+    for first, second in combinations(sorted({seed for scores in paired for seed in scores}), 2):
+        steps = [scores[first] - scores[second] for scores in (parent, *paired) if first in scores and second in scores]
+        comparisons = len(steps) * (len(steps) - 1) / 2
+        total, weight = total + comparisons * _variance(steps) / 2, weight + comparisons
+    return (total / weight if weight else 0.0), sum(len(scores) - 1 for scores in paired)
+
+
+def _variance(values: Sequence[float]) -> float:
+    """The sample variance; 0 for fewer than two values."""
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _chi_square(z: float, freedom: float) -> float:
+    """A quantile of chi-square by that of the standard normal (Wilson and Hilferty, 1931); within 7% from two degrees on."""
+    return freedom * (1 - 2 / (9 * freedom) + z * math.sqrt(2 / (9 * freedom))) ** 3

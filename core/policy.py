@@ -25,7 +25,7 @@ from core.model import Outcome, Result
 FUTILE = {1: 0.7, 2: 0.9, 3: 1.2}
 KEEP = {2: 2.5, 3: 2.2, 4: 2.0}
 MAX_PAIRS = 4
-WORSE = -2.0  # z below which a loss is called one; between it and KEEP a difference is within noise
+WORSE = -2.0  # z below which a loss is called one; between it and KEEP a result is inconclusive
 SIMPLER_SHARE, SIMPLER_NODES = 0.01, 8  # clearly less code: at least both, in AST nodes
 SIMPLER_PAIRS = 2
 SIMPLER_Z = -1.0  # a simplification that looks worse than this is not measured further
@@ -37,7 +37,11 @@ Who = Literal["candidate", "best"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do with a candidate. For "measure": on which seed, and whether the best or the candidate lacks it."""
+    """What to do with a candidate. For "measure": on which seed, and whether the best or the candidate lacks it.
+
+    `needed` is the loss or gain in bpb, positive, from which the outcome would have been another; for "keep" the gain
+    that was required, for a clear loss the loss from which it counts as one. None while it is measured further.
+    """
 
     action: Action
     reason: str  # a clause for humans, with the arithmetic
@@ -46,7 +50,8 @@ class Decision:
     pairs: int = 0
     seed: int | None = None
     who: Who = "candidate"
-    within_noise: bool = False
+    within_noise: bool = False  # inconclusive or not confirmed, or kept only for its simplicity
+    needed: float | None = None
 
     @property
     def z(self) -> float | None:
@@ -73,13 +78,13 @@ def decide(
 
     `nodes_delta` is the candidate's AST nodes less those of the best, `nodes`; `best_confirmed` is the lowest mean of a
     kept commit that was measured more than once. The seed to measure may still be missing for both: the candidate then
-    comes first. Raises ValueError for scores that are no scores (not finite, or not above 0) and for a noise that is none.
+    comes first. Raises ValueError for a score or noise that is not finite and positive.
     """
     if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"a noise of {sigma} is none")
+        raise ValueError(f"sigma must be finite and positive, got {sigma}")
     for value in (*candidate.values(), *best.values(), *(() if best_confirmed is None else (best_confirmed,))):
         if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{value} is no val_bpb")
+            raise ValueError(f"val_bpb must be finite and positive, got {value}")
     order = [seed(run_seed, index) for index in range(MAX_PAIRS)]
     wanted = next((s for s in order if s not in candidate or s not in best), None)
     if wanted is not None and wanted in candidate:
@@ -91,31 +96,57 @@ def decide(
     gain = sum(best[s] - candidate[s] for s in shared) / n
     error = sigma * math.sqrt(2 / n)
     z = gain / error
-    arithmetic = (
-        f"{abs(gain):.4f} {'better' if gain > 0 else 'worse'} with a standard error of {error:.4f}, "
-        f"over {n} seed{'s' if n > 1 else ''}"
-    )
+    over = f"over {n} seed{'s' if n > 1 else ''}, with a standard error of {error:.4f}"
 
-    def end(action: Action, words: str, *, noise: bool) -> Decision:
-        return Decision(action, f"{words}: {arithmetic}", gain, error, n, within_noise=noise)
+    def end(action: Action, words: str, needed: float, *, noise: bool) -> Decision:
+        change, limit = figures(gain, needed)
+        hint = limit_words(gain, n, limit) if noise else f"{limit} {'was needed' if gain > 0 else 'counts as worse'}"
+        return Decision(action, f"{words}: {change} {over}; {hint}", gain, error, n, within_noise=noise, needed=needed)
 
     def further(words: str) -> Decision:
-        return Decision("measure", f"{words}, so it is measured again: {arithmetic}", gain, error, n, seed=wanted)
+        reason = f"{words}, so it is measured again: {figures(gain)[0]} {over}"
+        return Decision("measure", reason, gain, error, n, seed=wanted)
 
+    enough = KEEP.get(n, KEEP[MAX_PAIRS]) * error
     if n in KEEP and z >= KEEP[n]:
-        return end("keep", "a real improvement", noise=False)
+        return end("keep", "a real improvement", enough, noise=False)
     if z >= SIMPLER_Z and simpler(nodes_delta, nodes):
         if n < SIMPLER_PAIRS:
-            return further("no difference so far, with less code")
+            return further("inconclusive so far, with less code")
         level = sum(candidate.values()) / len(candidate)
         if best_confirmed is None or level <= best_confirmed + DRIFT * sigma:
-            return end("simplify", f"no difference beyond noise, with {-nodes_delta} AST nodes fewer", noise=True)
+            words = f"inconclusive, with {-nodes_delta} AST nodes fewer"
+            return end("simplify", words, enough, noise=True)
     if n < MAX_PAIRS and z >= FUTILE[n]:
         return further("promising")
     if z < WORSE:
-        return end("discard", "worse", noise=False)
-    words = "no difference beyond noise" if n == 1 else "the gain did not repeat, it is within noise"
-    return end("discard", words, noise=True)
+        return end("discard", "worse", -WORSE * error, noise=False)
+    if n > 1:
+        return end("discard", "not confirmed", enough, noise=True)
+    return end("discard", "inconclusive", (-WORSE if gain < 0 else FUTILE[1]) * error, noise=True)
+
+
+def figures(gain: float, needed: float | None = None) -> tuple[str, str]:
+    """A paired gain in words, such as "0.0753 bpb worse", and the figure that was needed ("" for None).
+
+    Four digits, and more where the two would read the same.
+    """
+    side = "no change" if gain == 0 else "better" if gain > 0 else "worse"
+    size, limit = f"{abs(gain):.4f}", "" if needed is None else f"{needed:.4f}"
+    for digits in range(5, 8):
+        if size == limit and abs(gain) != needed:
+            size, limit = f"{abs(gain):.{digits}f}", f"{needed:.{digits}f}"
+    if gain == 0:
+        return side, limit
+    return f"{size} bpb {side}" if float(size) else f"less than 0.0001 bpb {side}", limit
+
+
+def limit_words(gain: float, pairs: int, limit: str) -> str:
+    """What the `limit` of an inconclusive or unconfirmed result would have meant, as a clause."""
+    better = "" if gain > 0 else " better"
+    if pairs > 1:
+        return f"{limit}{better} was needed"
+    return f"{limit} would count as worse" if gain < 0 else f"{limit}{better} would have been measured again"
 
 
 def simpler(nodes_delta: int, nodes: int) -> bool:

@@ -62,9 +62,9 @@ PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
         Profile("tiny", "python", 320, 32, 0.5, 4096, 8, 0.02, 0.5, setup_s=4.0, warmup_s=0.0, hang_s=10.0, wall_factor=20.0),
-        Profile("cpu", "python", 2048, 256, 60.0, 94_208, 8, 0.008, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0),
+        Profile("cpu", "python", 2048, 256, 60.0, 94_208, 8, 0.004, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0),
         Profile(  # without bf16 half the speed: one layer less is 0.1 better at 60 s, and fewer windows keep 90% in training
-            "cpu-fp32", "python", 2048, 256, 60.0, 65_536, 8, 0.009, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0,
+            "cpu-fp32", "python", 2048, 256, 60.0, 65_536, 8, 0.005, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0,
             knobs={"DEPTH": 1},
         ),
         Profile(

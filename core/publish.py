@@ -20,8 +20,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         device=config.device,
         budget_s=config.budget_s,
         seed=config.seed,
-        sigma=sigma,
-        provisional=schedule.noise(state).provisional,
+        noise=str(schedule.noise(state)),
         baseline=state.mean(state.fit.commit) if state.fit else None,
         best=state.mean(state.best),
         scoreboard=tuple(
@@ -62,6 +61,7 @@ def _row(experiment: Experiment) -> Row:
         memory=experiment.peak_memory,
         crash=experiment.crash,
         gain=experiment.gain,
+        pairs=experiment.pairs,
         sigma=experiment.sigma or None,
         within_noise=experiment.within_noise,
         agent=experiment.agent,

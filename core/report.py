@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from core import events as ev
-from core import scoreboard
+from core import policy, scoreboard
 from core.model import Verdict
 from core.noise import Noise
 from core.plain import clean
@@ -152,7 +152,7 @@ def _judged(experiment: Experiment) -> str:
 def _without(finding: str, words: str) -> str:
     """A finding without the verdict that stands before it already."""
     head, colon, rest = finding.partition(": ")
-    return rest if colon and head.lower() in (words, f"it {words}") else finding
+    return rest if colon and head.lower() == words else finding
 
 
 def verdict(experiment: Experiment, alive: bool = True) -> str:
@@ -166,7 +166,7 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
     if found is Verdict.DISCARD and experiment.gain is not None:
         if not experiment.within_noise:
             return "worse" if experiment.gain < 0 else "discard"
-        return "did not repeat" if experiment.pairs > 1 else "no difference"
+        return "not confirmed" if experiment.pairs > 1 else "inconclusive"
     if found is Verdict.CRASH and experiment.crash:
         return f"crash {experiment.crash}"
     return found.words
@@ -226,7 +226,9 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
             "experiment": state.kept[-1] if state.kept else 0,
         },
         "sigma": noise.sigma,
-        "provisional": noise.provisional,
+        "sigma_low": noise.interval[0],
+        "sigma_high": noise.interval[1],
+        "noise": str(noise),
         "experiments": len(state.experiments),
         "judged": state.judged,
         "limits": state.started.limits if state.started else {},
@@ -318,22 +320,18 @@ def doing(role: str, phase: str) -> str:
 def status(found: dict[str, Any]) -> str:
     """The status for people."""
     alive = f"loop {found['loop']['pid']} alive" if found["loop"]["alive"] else "no loop"
-    best, baseline, sigma = found["best"]["val_bpb"], found["baseline"], found["sigma"]
+    best, baseline = found["best"]["val_bpb"], found["baseline"]
     lines = [
         f"{found['run']}{begun_as(found['run'], found['begun_as'])}: {found['phase']}  [{alive}]",
         f"  {found['dataset']} on {found['device']}, {found['budget_s']:g} s each, agent {found['agent']}, "
         f"{APPROVAL.get(found['gate'], found['gate'])}",
     ]
     if best is not None and baseline is not None:
-        mark = ", provisional" if found["provisional"] else ""
-        noise = "  within noise" if found["kept"] and abs(best - baseline) < 2 * sigma else ""
         number = found["best"]["experiment"]
         whose = (
-            f"from #{number} ({best - baseline:+.4f} from the baseline {baseline:.4f}, "
-            if number
-            else "is the baseline ("
+            f"from #{number}, {best - baseline:+.4f} from the baseline {baseline:.4f}" if number else "is the baseline"
         )
-        lines.append(f"  best {best:.4f} {whose}noise ±{sigma:.4f}{mark}){noise}")
+        lines.append(f"  best {best:.4f} {whose}; noise {found['noise']}")
     outcomes = dict(sorted(found["outcomes"].items()))
     untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
     told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
@@ -344,8 +342,7 @@ def status(found: dict[str, Any]) -> str:
     wide = max((len(e["outcome"]) for e in found["last"]), default=0)
     for e in reversed(found["last"]):
         score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"
-        noise = "  within noise" if e["within_noise"] else ""
-        lines.append(f"  #{e['number']:<4} {e['outcome']:<{wide}} {score}{noise}  {_one_line(e['hypothesis'], 80)}")
+        lines.append(f"  #{e['number']:<4} {e['outcome']:<{wide}} {score}  {_one_line(e['hypothesis'], 80)}")
     lines += [f"  {words}" for words in found["scoreboard"]]
     if said := "; ".join(filter(None, [found["charter_problem"], *found["charter_warnings"], *found["understood"]])):
         lines.append(f"  program.md: {_one_line(said, 1000)}")
@@ -369,10 +366,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     best = state.mean(state.best)
     lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
     if best is not None and baseline is not None:
-        mark = ", provisional" if noise.provisional else ""
-        lines.append(
-            f"val_bpb {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}; noise of one run ±{noise.sigma:.4f}{mark})."
-        )
+        lines.append(f"val_bpb {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
     for number in state.kept:
         e = state.experiments[number]
         gain = f"{-e.gain:+.4f}" if e.gain is not None else ""
@@ -388,10 +382,10 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
 def final(found: ev.Reported, noise: Noise, folder: str) -> str:
     """What the difference on the test split is worth, and where all of it lies."""
     error = 2**0.5 * noise.sigma  # of a difference of two single scores
-    gain = found.baseline - found.best
-    words = "beyond" if abs(gain) > 2 * error else "within"
+    gain, limit = policy.figures(found.baseline - found.best, 2 * error)
+    outcome = "Conclusive" if abs(found.baseline - found.best) > 2 * error else "Inconclusive"
     return (
-        f"That is {words} the noise: the difference of two such scores has a standard error of {error:.4f}. "
+        f"{outcome}: {gain} on one seed; {limit} was needed. The difference of two such scores has a standard error of {error:.4f}. "
         f"Curves and output: {folder}/report."
     )
 

@@ -30,6 +30,7 @@ class Row:
     memory: int = 0  # peak, bytes
     crash: str = ""
     gain: float | None = None  # mean paired improvement in bpb, positive is better
+    pairs: int = 0
     sigma: float | None = None  # noise of one measurement when it was judged
     within_noise: bool = False
     agent: str = ""
@@ -61,10 +62,12 @@ class Row:
 
     @property
     def noise(self) -> str:
-        """What the noise makes of the gain, in words; empty where there is none."""
+        """Whether the gain or loss is beyond the noise, in words; "" where nothing was compared."""
         if self.gain is None:
             return ""
-        return "within noise" if self.within_noise else "beyond noise"
+        if not self.within_noise:
+            return "conclusive"
+        return "not confirmed" if self.verdict is Verdict.DISCARD and self.pairs > 1 else "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,7 @@ class Header:
     device: str
     budget_s: float
     seed: int
-    sigma: float
-    provisional: bool
+    noise: str  # its standard deviation and interval, in words
     baseline: float | None = None
     best: float | None = None
     scoreboard: tuple[
@@ -120,10 +122,9 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
         f"{_text(header.dataset)} on {header.device}, {header.budget_s:g} s of training each, seed {header.seed}.",
     ]
     if header.baseline is not None and header.best is not None:
-        mark = ", provisional until the best has been measured more often" if header.provisional else ""
         lines.append(
-            f"Baseline {header.baseline:.4f}, best {header.best:.4f} ({header.best - header.baseline:+.4f}); noise of one run "
-            f"{header.sigma:.4f}{mark}. {kept} kept of {tried}."
+            f"Baseline {header.baseline:.4f}, best {header.best:.4f} ({header.best - header.baseline:+.4f}); "
+            f"noise {header.noise}. {kept} kept of {tried}."
         )
     if len(header.scoreboard) > 1:
         lines += ["", "| agent | tried | kept | gain | seconds proposing |", "| --- | --- | --- | --- | --- |"]
@@ -140,7 +141,7 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
 def _finding(row: Row) -> list[str]:
     assert row.verdict is not None
     score = "" if row.val_bpb is None else f" {row.val_bpb:.4f}"
-    gain = "" if row.gain is None else f" ({-row.gain:+.4f}{', within noise' if row.within_noise else ''})"
+    gain = "" if row.gain is None else f" ({-row.gain:+.4f})"
     agent = f", by {_text(row.agent)}" if row.agent else ""
     return [
         f"- **#{row.number} {row.words}**{score}{gain} · {_text(row.hypothesis)} "

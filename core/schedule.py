@@ -41,12 +41,19 @@ class Rebase:
 
 
 def noise(state: State) -> Noise:
-    """The noise of one measurement: the profile's prior pooled with every repeat of this run."""
+    """The noise of one measurement: the profile's prior, corrected by what this run measured more than once."""
     assert state.config is not None
-    # a kept change has two commits and one set of scores
-    each = {id(scores): scores for scores in state.scores.values()}
-    groups = [tuple(scores.values()) for scores in each.values() if len(scores) > 1]
-    return Noise.pooled(state.config.noise_prior, groups)
+    families: dict[str, dict[int, dict[int, float]]] = {}
+    for experiment in state.experiments.values():
+        if len(scores := state.scores.get(experiment.commit, {})) > 1:  # one change may have several numbers
+            families.setdefault(experiment.parent, {})[id(scores)] = scores
+    # Of one version only: where others share its seeds and most of its code, their scatter is the same once more.
+    repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})
+    return Noise.estimate(
+        state.config.noise_prior,
+        tuple(repeats.values()),
+        [(state.scores.get(parent, {}), tuple(found.values())) for parent, found in families.items()],
+    )
 
 
 def best_confirmed(state: State) -> float | None:
@@ -113,6 +120,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         pairs=decision.pairs,
         sigma=sigma,
         within_noise=decision.within_noise,
+        needed=decision.needed,
     )
 
 

@@ -15,6 +15,7 @@ PURE = [
     "events",
     "state",
     "noise",
+    "old_words",
     "policy",
     "schedule",
     "edits",

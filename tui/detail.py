@@ -157,8 +157,7 @@ def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
         error = f" ± {e.error:.4f}" if e.error is not None else ""
         rows.append(
             pair("change", f"{words.change(-e.gain)}{error} over {e.pairs} pair{'s' if e.pairs != 1 else ''} on the same seeds; "
-                          f"noise of one run {e.sigma:.4f}"
-                          f"{', within noise' if e.within_noise else ''}")
+                          f"noise {e.sigma:.4f}")
         )  # fmt: skip
     cost = [
         f"{words.memory(e.peak_memory)} memory" if e.peak_memory else "",

@@ -61,7 +61,7 @@ class Status:
     best: float | None
     delta: float | None  # from the baseline; negative is better
     sigma: float | None
-    provisional: bool
+    noise_range: str
     kept: int
     tried: int
     per_hour: float | None
@@ -166,7 +166,7 @@ def status(
         best=best,
         delta=best - baseline if best is not None and baseline is not None else None,
         sigma=noise.sigma if noise else None,
-        provisional=noise.provisional if noise else False,
+        noise_range=noise.range if noise else "",
         kept=len(state.kept),
         tried=state.tried,
         per_hour=_per_hour(state, end),

@@ -204,7 +204,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         ),
         ("The latest training:", [f"- #{latest.number}: {data(latest.facts, 600)}"] if latest else []),
         ("How the best came about, the newest step first:", [_step(p) for p in reversed(kept[-6:])]),
-        ("Near misses:", [f"- #{p.number} {p.gain:.4f} better, not beyond noise: {_idea(p)}" for p in near]),
+        ("Near misses:", [f"- #{p.number} {p.gain:.4f} better, inconclusive: {_idea(p)}" for p in near]),
         (
             "What lost, by what it touched (all of the run):",
             [f"- {data(g.words)}: {len(g.tries)} ({data(g.reasons)}; {g.numbers})" for g in lost],

@@ -350,7 +350,7 @@ def _ask(context: Context, ranges: dict[str, Range], chance: random.Random) -> d
 
 
 def _combinations(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[Draft | None]:
-    """Pairs of near misses on this train.py: two small gains that drown alone may show together."""
+    """Pairs of near misses on this train.py: two small gains that are inconclusive alone may be enough together."""
     near = [
         past
         for past in context.past
@@ -371,5 +371,6 @@ def _combinations(context: Context, wanted: Steering, known: Knobs, chance: rand
             meta["knobs"] |= past.proposal.meta.get("knobs", {})
         present = {knob.name for knob in knobs.read(source)} if source else set()
         if source and meta["knobs"].keys() <= present:
-            words = f"Together, two near misses may clear the noise: #{one.number} and #{other.number}."
+            changed = [*(f"{name} = {value}" for name, value in meta["knobs"].items()), *meta["edits"]]
+            words = f"Combine {', '.join(changed)}; inconclusive alone: #{one.number} and #{other.number}."
             yield Draft(knobs.set_knobs(source, meta["knobs"]), words, one.proposal.topic, meta)

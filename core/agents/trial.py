@@ -95,5 +95,5 @@ def _tried(context: Context, proposal: Proposal, candidate: str) -> Past:
         verdict=Verdict.DISCARD,
         gain=0.0,
         idea=ideas.touched(context.source, candidate),
-        finding="It made no difference.",
+        finding="Inconclusive: no change on one seed.",
     )

@@ -306,7 +306,7 @@ def past(number: int, verdict: Verdict = Verdict.DISCARD, fingerprint: str = "",
     fields = {
         "parent": edits.fingerprint(TRAIN),
         "fingerprint": fingerprint or f"f{number}",
-        "finding": "It made no difference.",
+        "finding": "Inconclusive: no change on one seed.",
     }
     return Past(
         number=number, verdict=verdict, proposal=Proposal(hypothesis=hypothesis, meta=meta), **{**fields, **more}

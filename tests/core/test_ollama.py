@@ -116,7 +116,7 @@ async def test_proposals_or_a_sentence(server: Server) -> None:
 def tried(number: int, proposal: Proposal, candidate: str) -> Past:
     return Past(
         number=number, parent=edits.fingerprint(TRAIN), fingerprint=edits.fingerprint(candidate), proposal=proposal,
-        verdict=Verdict.DISCARD, gain=0.0, finding="It made no difference.",
+        verdict=Verdict.DISCARD, gain=0.0, finding="Inconclusive: no change on one seed.",
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from core.state import fold
 BASE = Row(0, "a" * 40, None, "baseline", val_bpb=1.601234567, memory=1_260_000_000, seconds=66.04, params=1234)
 KEPT = Row(
     1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, gain=0.0212, sigma=0.008, agent="search",
-    seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds: kept.", added=1, removed=1, words="keep",
+    seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds; 0.0200 was needed.", added=1, removed=1, words="keep",
 )  # fmt: skip
 NOISE = replace(
     KEPT,
@@ -29,8 +29,9 @@ NOISE = replace(
     verdict=Verdict.DISCARD,
     gain=0.001,
     within_noise=True,
-    finding="It did not repeat.",
-    words="did not repeat",
+    pairs=2,
+    finding="Not confirmed: 0.0010 bpb better over 2 seeds; 0.0200 was needed.",
+    words="not confirmed",
 )
 CRASH = Row(
     3,
@@ -45,7 +46,7 @@ SKIPPED = Row(
     4, "d" * 40, Verdict.SKIPPED, "An idea that nobody liked", finding="Skipped by the human.", words="skipped"
 )
 ROWS = [BASE, KEPT, NOISE, CRASH, SKIPPED]
-HEADER = Header("nov24", "python", "cpu", 60.0, 7, 0.0081, True, baseline=1.6012, best=1.58)
+HEADER = Header("nov24", "python", "cpu", 60.0, 7, "0.0081 (0.0062 to 0.0121)", baseline=1.6012, best=1.58)
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -60,12 +61,12 @@ def test_the_table() -> None:
     )
     assert lines[1] == "aaaaaaa\t1.601235\t1.2\tkeep\tbaseline\tbaseline\t\t\t\t66.0\t0\t1234\t"
     assert lines[2] == (
-        "bbbbbbb\t1.580000\t0.4\tkeep\tRaise the rate\tkeep\t0.021200\tbeyond noise\tsearch\t130.0\t1\t\t0.008000"
+        "bbbbbbb\t1.580000\t0.4\tkeep\tRaise the rate\tkeep\t0.021200\tconclusive\tsearch\t130.0\t1\t\t0.008000"
     )
     found = read(tsv(ROWS))
     assert [row["status"] for row in found] == ["keep", "keep", "discard", "crash", "discard"]
     assert [row["class"] for row in found] == ["baseline", "keep", "discard", "crash: exception", "skipped"]
-    assert found[2]["noise"] == "within noise"
+    assert found[2]["noise"] == "not confirmed"
     assert found[3]["val_bpb"] == "0.000000" and found[3]["memory_gb"] == "0.0"
     assert found[4]["val_bpb"] == "nan"
 
@@ -98,10 +99,10 @@ def test_the_notebook() -> None:
     assert text.startswith(
         "# Run nov24\n\npython on cpu, 60 s of training each, seed 7.\nBaseline 1.6012, best 1.5800 (-0.0212)"
     )
-    assert "provisional" in text and "provisional" not in notebook(ROWS, replace(HEADER, provisional=False))
+    assert "; noise 0.0081 (0.0062 to 0.0121). " in text
     assert "1 kept of 3." in text
     assert "- **#1 keep** 1.5800 (-0.0212) · Raise the rate [+1 -1 lines, by search]  \n  Better by 0.0212" in text
-    assert "- **#2 did not repeat** 1.5800 (-0.0010, within noise) ·" in text
+    assert "- **#2 not confirmed** 1.5800 (-0.0010) ·" in text
     assert "- **#3 crash exception** · Divide by zero [+0 -0 lines]  \n  Crashed: ZeroDivisionError" in text
     assert "<script" not in notebook([replace(KEPT, hypothesis="<script>")], HEADER)
     assert "best" not in notebook([], replace(HEADER, baseline=None, best=None))
@@ -144,5 +145,5 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
         ("fit", "1.600000", "baseline"),
         ("c1", "1.610000", "discard"),
     ]
-    assert found[1]["gain"] == "-0.010000" and found[1]["noise"] == "within noise"
+    assert found[1]["gain"] == "-0.010000" and found[1]["noise"] == "inconclusive"
     assert "0 kept of 1." in (tmp_path / "notebook.md").read_text()

@@ -13,6 +13,7 @@ from core import measuring, policy
 from core.charter import Charter
 from core.events import AnyEvent, Judged
 from core.model import CrashClass, Outcome, Result, RunConfig, Verdict
+from core.noise import Noise
 from core.profiles import PROFILES
 from core.schedule import Rebase, Role, Work, assess, best_confirmed, noise, tried, unchecked, wanted
 from core.state import State, fold
@@ -73,8 +74,10 @@ def test_fresh_experiments_run_in_order_and_never_twice_at_once() -> None:
 def test_the_repeats_of_a_kept_change_count_once() -> None:
     judged = ev.Judged(number=1, verdict="keep", finding="f", commit="k1")
     seeds = [event for index in range(3) for event in scored("c1", 1.5 + index / 100, index, number=1)]
-    before = state(proposed(1), seeds)
-    after = state(proposed(1), seeds, [judged])
+    theirs = [event for index in range(1, 3) for event in scored("fit", 1.6, index, "best")]
+    before = state(proposed(1), seeds, theirs)
+    after = state(proposed(1), seeds, theirs, [judged])
+    assert noise(before).pairs == 2
     assert noise(after) == noise(before) and set(after.scores) == {"fit", "c1", "k1"}
 
 
@@ -175,9 +178,19 @@ def test_the_best_is_measured_again_every_eight_scored_experiments() -> None:
     assert todo(state(*losers, scored("fit", 1.61, 1, "best"))) == []
 
 
-def test_noise_pools_repeats_and_the_confirmed_best_has_them() -> None:
+def test_noise_comes_from_repeats_of_the_best_and_from_pairs() -> None:
     found = state(scored("fit", 1.62, 1, "best"))
-    assert noise(found).repeats == 1 and noise(state()).repeats == 0
+    assert noise(found) == Noise.estimate(0.01, [1.6, 1.62]) and noise(state()) == Noise(0.01)
+    both = [*proposed(1), *scored("c1", 1.59, number=1), *scored("c1", 1.58, 1, number=1)]
+    family = ({0: 1.6, 1: 1.62}, [{0: 1.59, 1: 1.58}])
+    assert noise(state(scored("fit", 1.62, 1, "best"), both)) == Noise.estimate(0.01, [1.6, 1.62], [family])
+    again = [
+        ev.Judged(number=1, verdict="interrupted", finding="f"),
+        ev.Proposed(
+            number=2, commit="c1", parent="fit", fingerprint="p1", hypothesis="h", agent="a", charter="s", again=1
+        ),
+    ]
+    assert noise(state(scored("fit", 1.62, 1, "best"), both, again)).pairs == 1, "one change under two numbers"
     assert best_confirmed(found) == (1.6 + 1.62) / 2
 
 

@@ -31,7 +31,7 @@ async def test_a_recorded_run_is_shown(recorded: Path, size: tuple[int, int]) ->
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.pause()
         shown = screen_text(app)
-        for words in ("nov23", "no difference", "non-finite", "K keep", "stopped: the agent has"):
+        for words in ("nov23", "inconclusive", "non-finite", "K keep", "stopped: the agent has"):
             assert words in shown, shown
         assert "Markup [bold]" in shown and "\x1b" not in shown
 
@@ -110,7 +110,7 @@ async def test_a_page_keeps_its_title_when_the_focus_leaves_and_comes(recorded: 
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         for key, title in (
-            ("enter", "#9 no difference"),
+            ("enter", "#9 inconclusive"),
             ("question_mark", "help · escape"),
             ("8", "8 standing · escape"),
         ):

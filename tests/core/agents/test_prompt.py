@@ -22,7 +22,7 @@ LONG = "because of the many words that a model likes to write, " * 6
 
 def past(number: int, verdict: Verdict = Verdict.DISCARD, **more: Any) -> Past:
     fields = {
-        "parent": PARENT, "fingerprint": f"f{number}", "finding": f"It made no difference, {LONG}", "gain": -0.01, "val_bpb": 1.61,
+        "parent": PARENT, "fingerprint": f"f{number}", "finding": f"Inconclusive, {LONG}", "gain": -0.01, "val_bpb": 1.61,
         "idea": (f"NAME_{number % 7}",), "proposal": Proposal(hypothesis=f"Idea {number}, {LONG}"),
     }  # fmt: skip
     return Past(number=number, verdict=verdict, **{**fields, **more})
@@ -98,7 +98,7 @@ def test_the_best_and_how_it_came_about() -> None:
     words = prompt.messages(context(night()), "edits", 40_000)[1]["content"]
     lineage = words[words.index("How the best came about") : words.index("Near misses")]
     assert lineage.index("#54 to 1.5460, 0.0123 better") < lineage.index("#9 to 1.5910, 0.0123 better")
-    assert "#55 0.0020 better, not beyond noise: Idea 55" in words
+    assert "#55 0.0020 better, inconclusive: Idea 55" in words
     assert "14 ended by the machine or a human" in words and "The latest training:\n- #54: 100 steps" in words
     assert words.index("- #60 discard") < words.index("- #59 discard") < words.index("- #1 discard")
 

@@ -55,7 +55,10 @@ def _score(found: Status) -> list[Content]:
         best += Content.assemble(" ", (words.change(found.delta), "$success"))
     parts = [best, Content(f"{found.kept}/{found.tried} kept")]
     if found.sigma is not None:
-        parts.append(Content(f"±{found.sigma:.4f}{' provisional' if found.provisional else ''}"))
+        parts += [
+            Content(f"noise {found.sigma:.4f}"),
+            Content(f"({found.noise_range})"),
+        ]  # the range where there is room
     return parts
 
 

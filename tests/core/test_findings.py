@@ -1,0 +1,135 @@
+"""The sentences about a result: findings, the status, the end of a run; those of older journals in today's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from core import events as ev
+from core import report
+from core.findings import finding
+from core.journal import decode
+from core.model import RunConfig
+from core.noise import Noise
+from core.state import Experiment, State, fold
+
+CONFIG = RunConfig(
+    name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+    vocab_size=2048, eval_tokens=1000, seed=1, slots=1, base_commit="b", noise_prior=0.01,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"gain": -0.0753, "needed": 0.0760},
+            "Inconclusive: 0.0753 bpb worse on one seed; 0.0760 would count as worse.",
+        ),
+        (
+            {"gain": 0.0010, "needed": 0.0028},
+            "Inconclusive: 0.0010 bpb better on one seed; 0.0028 would have been measured again.",
+        ),
+        (
+            {"gain": 0.0, "needed": 0.0028},
+            "Inconclusive: no change on one seed; 0.0028 better would have been measured again.",
+        ),
+        (
+            {"gain": 0.0247, "needed": 0.03, "pairs": 2},
+            "Not confirmed: 0.0247 bpb better over 2 seeds; 0.0300 was needed.",
+        ),
+        (
+            {"gain": -0.001, "needed": 0.03, "pairs": 4},
+            "Not confirmed: 0.0010 bpb worse over 4 seeds; 0.0300 better was needed.",
+        ),
+        ({"gain": -0.0753}, "Inconclusive: 0.0753 bpb worse on one seed."),  # an event of an earlier version
+        ({"gain": 0.0247, "pairs": 2}, "Not confirmed: 0.0247 bpb better over 2 seeds."),
+        ({"gain": -0.1, "needed": 0.05, "within_noise": False}, "Worse by 0.1000 bpb."),
+        (
+            {"verdict": "keep", "gain": 0.0711, "needed": 0.064, "pairs": 2, "within_noise": False},
+            "Better by 0.0711 bpb over 2 seeds; 0.0640 was needed.",
+        ),
+        (
+            {"verdict": "simplification", "gain": -0.001, "needed": 0.03, "pairs": 2},
+            "Inconclusive: 0.0010 bpb worse over 2 seeds; kept because it has less code (9 lines out, 2 in).",
+        ),
+    ],
+)
+def test_a_finding_says_what_would_have_been_needed(fields: dict[str, Any], words: str) -> None:
+    judged = ev.Judged(**{"number": 1, "verdict": "discard", "finding": "", "pairs": 1, "within_noise": True} | fields)
+    experiment = Experiment(1, "c", "p", "f", "h", "a", added=2, removed=9)
+    assert finding(judged, experiment, 1.6) == words
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("It made no difference: 0.0143 bpb worse, within noise.", "Inconclusive: 0.0143 bpb worse on one seed."),
+        (
+            "It did not repeat: 0.0247 bpb better over 4 seeds, within noise.",
+            "Not confirmed: 0.0247 bpb better over 4 seeds.",
+        ),
+        (
+            "Overruled by the human; it was discard. It made no difference: 0.0143 bpb worse, within noise.",
+            "Overruled by the human; it was discard. Inconclusive: 0.0143 bpb worse on one seed.",
+        ),
+        (
+            "Within noise over 2 seeds, with 9 lines out and 2 in: the simpler code was kept.",
+            "Inconclusive over 2 seeds; kept because it has less code (9 lines out, 2 in).",
+        ),
+        (
+            "no difference beyond noise: 0.0143 worse with a standard error of 0.0206, over 1 seed",
+            "inconclusive: 0.0143 worse with a standard error of 0.0206, over 1 seed",
+        ),
+        ("the gain did not repeat, it is within noise: 0.0010 better", "not confirmed: 0.0010 better"),
+        ("no difference beyond noise, with 60 AST nodes fewer: 0.0", "inconclusive, with 60 AST nodes fewer: 0.0"),
+        ("Skipped by the human: it made no difference: noise", "Skipped by the human: it made no difference: noise"),
+        ("Better by 0.0711 bpb over 2 seeds, beyond the noise of 0.0257: kept.",) * 2,
+    ],
+)
+def test_a_journal_of_an_earlier_version_is_read_in_todays_words(old: str, new: str) -> None:
+    line = msgspec.json.encode({"type": "judged", "number": 1, "verdict": "discard", "finding": old, "reason": old})
+    read = decode(line, 1, Path("events.jsonl"))
+    assert isinstance(read, ev.Judged) and (read.finding, read.reason, read.needed) == (new, new, None)
+    assert decode(msgspec.json.encode(read), 1, Path("events.jsonl")) == read
+
+
+def night(*more: ev.AnyEvent) -> State:
+    return fold([
+        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)), ev.Fit(commit="fit", source_hash="h", nodes=500),
+        ev.Measured(job="b", role="baseline", commit="fit", seed=1, outcome="scored", val_bpb=1.6),
+        ev.Proposed(number=1, commit="c1", parent="fit", fingerprint="p", hypothesis="Try it.", agent="a", charter="s"),
+        ev.Measured(job="c", role="candidate", commit="c1", seed=1, number=1, outcome="scored", val_bpb=1.61), *more,
+    ])  # fmt: skip
+
+
+def test_status_and_summary_show_the_noise_with_its_interval() -> None:
+    words = "Inconclusive: 0.0100 bpb worse on one seed; 0.0283 would count as worse."
+    found = night(ev.Judged(number=1, verdict="discard", finding=words, gain=-0.01, pairs=1, within_noise=True))
+    facts = report.facts(found, Noise(0.0042, 8), None, {}, [])
+    assert (facts["sigma"], round(facts["sigma_low"], 4), round(facts["sigma_high"], 4)) == (0.0042, 0.0033, 0.006)
+    text = report.status(facts)
+    assert "best 1.6000 is the baseline; noise 0.0042 (0.0033 to 0.0060)" in text
+    assert "#1    inconclusive 1.6100  Try it." in text and "1 inconclusive" in text
+    assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(report.summary(found, Noise(0.0042, 8), "logs/x", "b"))
+    line = report.line(ev.Judged(number=1, verdict="discard", finding=words), found)
+    assert line is not None and line.endswith(
+        "#1 inconclusive 1.6100 (+0.0100): 0.0100 bpb worse on one seed; 0.0283 would count as worse."
+    )
+
+
+@pytest.mark.parametrize(
+    ("best", "words"),
+    [
+        (1.55, "Conclusive: 0.0500 bpb better on one seed; 0.0283 was needed."),
+        (1.59, "Inconclusive: 0.0100 bpb better on one seed; 0.0283 was needed."),
+        (1.65, "Conclusive: 0.0500 bpb worse on one seed; 0.0283 was needed."),
+        (1.6, "Inconclusive: no change on one seed; 0.0283 was needed."),
+    ],
+)
+def test_the_report_says_whether_its_difference_is_enough(best: float, words: str) -> None:
+    reported = ev.Reported(commit="k", seed=9, baseline=1.6, best=best)
+    assert report.final(reported, Noise(0.01, 5), "logs/x").startswith(words)
