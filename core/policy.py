@@ -209,7 +209,7 @@ def disturbed(
     before = tuple(earlier.pace) if earlier is not None and same_code else ()
     ratio = _mean(result.pace) / _mean(before) if result.pace and before and _mean(before) > 0 else 1.0
     slowest = min(result.pace) / max(result.pace) if len(result.pace) > 1 and max(result.pace) > 0 else 1.0
-    uneven = slowest < UNEVEN and not _one_way(result.pace)
+    uneven, one_way = slowest < UNEVEN, _one_way(result.pace)
     if device != "cpu":
         if words := intruder(result, max(usual, baseline.others if baseline else 0)):
             return words
@@ -219,7 +219,7 @@ def disturbed(
             )
         if ratio < SLOWER:
             return f"something slowed the device down: {ratio:.0%} of the pace that the same code had before"
-        if uneven:
+        if uneven and not one_way:
             return f"something slowed the device down for a while: to {slowest:.0%} of its pace in the same run"
         return None
     busy = _busy(result)
@@ -229,7 +229,7 @@ def disturbed(
         return f"other work kept the machine busy: it took {busy:.1f} s for each second of work"
     if ratio < SLOWER:
         return f"other work slowed the machine down: {ratio:.0%} of the pace that the same code had before"
-    if uneven:
+    if uneven and not (one_way and result.speed is not None):  # where it is measured, a change of speed is taken out
         return f"other work slowed the machine down for a while: to {slowest:.0%} of its pace in the same run"
     return None
 

@@ -160,15 +160,22 @@ class Descendants:
 
 def _standstill(processes: list[psutil.Process]) -> Standstill:
     """Wait, for a little, until they stand still."""
-    pids, first, before, deadline = [process.pid for process in processes], 0.0, -1.0, time.monotonic() + STOP_S
+    pids, used, deadline = [process.pid for process in processes], 0.0, time.monotonic() + STOP_S
     with contextlib.suppress(OSError, psutil.Error):  # one has ended
-        first = cpu_clock(pids)
+        used = cpu_clock(pids)
         while processes and time.monotonic() < deadline:
-            now = cpu_clock(pids)
-            if now == before and all(process.status() == psutil.STATUS_STOPPED for process in processes):
-                return Standstill(processes[0].cpu_num(), pids, now)
-            before = now
-    return Standstill(None, pids, first)
+            if all(_stopped(pid) for pid in pids):
+                return Standstill(processes[0].cpu_num(), pids, cpu_clock(pids))
+    return Standstill(None, pids, used)
+
+
+def _stopped(pid: int) -> bool:
+    """Whether every thread of a process has stopped: each does so when it runs next. Raises OSError where it has ended."""
+    for path in glob.iglob(f"/proc/{pid}/task/*/stat"):
+        with open(path, "rb") as file:
+            if file.read().rpartition(b")")[2].split(maxsplit=1)[0] != b"T":
+                return False
+    return True
 
 
 def _running(process: psutil.Process) -> bool:

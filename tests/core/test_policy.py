@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from benchmarks import policy as nights
 from core import policy
 from core.events import Measured
-from core.model import Outcome, Result
+from core.model import Outcome, Result, Speed
 from core.noise import Noise
-from core.policy import Decision, decide, disturbed, seed
+from core.policy import Decision, comparable, decide, disturbed, seed
+from core.state import Conditions
 
 RUN, SIGMA = 42, 0.01
 SEEDS = [seed(RUN, index) for index in range(6)]
@@ -296,11 +297,14 @@ EVEN, DIP, FALLING = (6.0, 6.1, 5.9, 6.0), (6.0, 3.0, 3.5, 6.0), (6.0, 5.0, 4.0,
 
 
 def result(
-    pace: tuple[float, ...] = EVEN, wall: float = 60.0, *, asleep: float = 0.0, late: bool = False, others: int = 0, held: float = 0.0
+    pace: tuple[float, ...] = EVEN, wall: float = 60.0, *, asleep: float = 0.0, late: bool = False, others: int = 0, held: float = 0.0,
+    busy: float | None = None,
 ) -> Result:  # fmt: skip
+    """`busy`: what the gauge saw; None where there is none."""
     return Result(
         job="j", outcome=Outcome.TIMEOUT if late else Outcome.SCORED, pace=pace, wall_s=wall, cpu_s=60.0, charged_s=60.0,
         suspended_s=asleep, others=others, held_down=held,
+        speed=None if busy is None else Speed(reference_s=0.01, mean=0.8, spread=0.1, busy=busy, readings=100),
     )  # fmt: skip
 
 
@@ -325,6 +329,13 @@ def earlier(pace: tuple[float, ...] = EVEN, *, others: int = 0, held: float = 0.
         (result(asleep=0.5), None, "cpu", None),
         (result(wall=240, late=True), None, "cpu", "4.0 s for each second of work"),
         (result(wall=61, late=True), None, "cpu", None),
+        # With a gauge a long wait says nothing: a train.py can sleep. What the gauge itself waited for does.
+        (result(wall=240, late=True, busy=1.0), None, "cpu", None),
+        (result(wall=61, late=True, busy=3.0), None, "cpu", "3.0 s for each second of work"),
+        (result((3.0,) * 4, 200, busy=1.1), EVEN, "cpu", None),
+        (result((3.0,) * 4, 61, busy=2.0), EVEN, "cpu", "50% of the pace"),
+        (result(DIP, busy=2.0), None, "cpu", "for a while: to 50%"),
+        (result(FALLING, busy=2.0), None, "cpu", None),  # the speed is taken out: what is left is the edit's
         (result(), EVEN, "cuda", None),
         (result(DIP), None, "cuda", "for a while: to 50%"),
         (result(FALLING), None, "cuda", None),  # falls all through: a growing batch, for one
@@ -364,3 +375,28 @@ def test_a_gpu_that_others_use_or_that_gets_too_hot(
     said = disturbed(found, None, same_code=False, device="cuda", baseline=baseline)
     assert (said is None) == (words is None) and (words or "") in (said or "")
     assert disturbed(found, None, same_code=False, device="cpu", baseline=baseline) is None
+
+
+# -- pairs in time ----------------------------------------------------------------------------------------------------
+
+
+def at(t: float, speed: float | None, wall_s: float = 70.0) -> Conditions:
+    return Conditions(t, wall_s, speed)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "device", "compare"),
+    [
+        (at(0, 1.0), at(50_000, 0.9), "cpu", True),  # the gauge takes that out, whenever it was
+        (at(0, 1.0), at(100, 0.7), "cpu", False),
+        (at(0, 0.7), at(100, 1.0), "cpu", False),
+        (at(0, None), at(800, None), "cpu", True),
+        (at(0, None), at(1000, None), "cpu", False),
+        (at(0, None), at(1000, 1.0), "cpu", False),
+        (at(0, None, 300), at(2000, None), "mps", True),  # long trainings: some of them in between
+        (at(0, None), at(50_000, None), "cuda", True),
+    ],
+)
+def test_what_makes_a_pair(one: Conditions, other: Conditions, device: str, compare: bool) -> None:
+    assert comparable(one, other, device) is compare
+    assert comparable(other, one, device) is compare

@@ -12,7 +12,7 @@ from core import events as ev
 from core import measuring, policy
 from core.charter import Charter
 from core.events import AnyEvent, Judged
-from core.model import CrashClass, Outcome, Result, RunConfig, Verdict
+from core.model import CrashClass, Outcome, Result, RunConfig, Speed, Verdict
 from core.noise import Noise
 from core.profiles import PROFILES
 from core.schedule import Rebase, Role, Work, assess, best_confirmed, noise, tried, unchecked, wanted
@@ -342,3 +342,58 @@ def test_memory_that_stays_in_other_hands_disturbs_once_and_then_belongs_to_the_
         fold([event], found)
         said.append(bool(event.disturbed))
     assert said == [True, False, True, False, True]
+
+
+# -- pairs in time ------------------------------------------------------------------------------------------------------
+
+
+def under(
+    t: float, speed: float | None, commit: str, value: float, role: str, number: int | None = None, index: int = 0
+) -> list[AnyEvent]:
+    """A score that was measured at a time, on a machine of a speed."""
+    launched, measured = scored(commit, value, index, role, number)
+    assert isinstance(measured, ev.Measured)
+    found = Speed(reference_s=0.01, mean=speed, spread=0.1, busy=1.0, readings=90) if speed is not None else None
+    return [launched, replace(measured, job=f"{measured.job}{t}", t=t, speed=found, total_wall_s=70.0)]
+
+
+def pair(first: float, second: float, speeds: tuple[float | None, float | None], gain: float) -> State:
+    """A baseline of 1.6 and a candidate, measured at two times."""
+    base = under(first, speeds[0], "fit", 1.6, "baseline")
+    return state(base, proposed(1), under(second, speeds[1], "c1", 1.6 - gain, "candidate", 1), baseline=False)
+
+
+@pytest.mark.parametrize(
+    ("second", "speeds"), [(100.0, (1.0, 0.7)), (100.0, (0.7, 1.0)), (5000.0, (None, None)), (5000.0, (1.0, None))]
+)
+@pytest.mark.parametrize("gain", [0.1, 0.0, -0.1])
+def test_the_best_is_measured_beside_a_candidate_where_the_two_cannot_be_compared(
+    second: float, speeds: tuple[float | None, float | None], gain: float
+) -> None:
+    found = pair(0.0, second, speeds, gain)
+    step = assess(found, found.open[1], 0.01)
+    assert step == Work("best", "fit", SEED[0], 1)
+    for event in under(
+        second + 70, 0.5, "fit", 1.62, "best", 1
+    ):  # whatever the machine does now, it is the same moment
+        found.apply(event)
+    assert found.scores["fit"][SEED[0]] == 1.62
+    after = assess(found, found.open[1], 0.01)
+    assert isinstance(after, Judged) if gain < 0.1 else after == Work("confirm", "c1", SEED[1], 1)
+
+
+@pytest.mark.parametrize(("second", "speeds"), [(90_000.0, (1.0, 0.9)), (600.0, (None, None))])
+def test_a_pair_that_compares_is_judged(second: float, speeds: tuple[float | None, float | None]) -> None:
+    found = pair(0.0, second, speeds, -0.1)
+    assert isinstance(assess(found, found.open[1], 0.01), Judged)
+
+
+def test_the_first_reference_is_the_runs() -> None:
+    found = pair(0.0, 100.0, (None, 0.8), 0.0)
+    assert found.reference_s == 0.01
+    late = under(200.0, 0.7, "c1", 1.6, "confirm", 1, index=1)[1]
+    assert isinstance(late, ev.Measured) and late.speed is not None
+    found.apply(replace(late, speed=replace(late.speed, reference_s=0.02)))
+    assert found.reference_s == 0.01
+    work = Work("candidate", "c1", SEED[2], 1)
+    assert measuring.job(found, PROFILES["cpu"], Charter(), work, "j", Path("a/b/c"), 1 << 34).reference_s == 0.01

@@ -73,14 +73,15 @@ def test_without_a_gauge_a_reference_second_is_a_second() -> None:
 
 def test_the_clock_runs_at_the_machines_speed() -> None:
     page, trainer = Page(), Trainer()
-    speedometer = Speedometer(Planned(*[0.01] * 7, *[0.02] * 7), 0.01)
-    follow(speedometer, trainer, page, *range(0, 7))
+    speedometer = Speedometer(Planned(*[0.01] * gauge.RECENT, *[0.02] * gauge.RECENT), 0.01)
+    follow(speedometer, trainer, page, *range(gauge.RECENT))
     assert page.at(10.0) == pytest.approx(10.0)
-    follow(speedometer, trainer, page, *range(10, 17))  # half the speed from here on, after a few readings' delay
+    follow(speedometer, trainer, page, *range(10, 10 + gauge.RECENT))  # half the speed, after some readings' delay
     assert speedometer.now == pytest.approx(0.5)
-    delayed = sum((index * 0.5 + (gauge.RECENT - index) * 1.0) / gauge.RECENT for index in range(1, 7))
-    assert page.at(16.0) == pytest.approx(10.0 + delayed)
-    assert page.at(26.0) - page.at(16.0) == pytest.approx(5.0)
+    last = 10.0 + gauge.RECENT - 1
+    delayed = sum((index * 0.5 + (gauge.RECENT - index) * 1.0) / gauge.RECENT for index in range(1, gauge.RECENT))
+    assert page.at(last) == pytest.approx(10.0 + delayed)
+    assert page.at(last + 10) - page.at(last) == pytest.approx(5.0)
 
 
 def test_both_ends_read_the_same_line() -> None:
