@@ -374,10 +374,10 @@ def test_the_best_is_measured_beside_a_candidate_where_the_two_cannot_be_compare
     step = assess(found, found.open[1], 0.01)
     assert step == Work("best", "fit", SEED[0], 1)
     for event in under(
-        second + 70, 0.5, "fit", 1.62, "best", 1
+        second + 70, 0.5, "fit", 1.601, "best", 1
     ):  # whatever the machine does now, it is the same moment
         found.apply(event)
-    assert found.scores["fit"][SEED[0]] == 1.62
+    assert found.scores["fit"][SEED[0]] == 1.601
     after = assess(found, found.open[1], 0.01)
     assert isinstance(after, Judged) if gain < 0.1 else after == Work("confirm", "c1", SEED[1], 1)
 
