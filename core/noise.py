@@ -24,7 +24,8 @@ class Noise:
 
     Attributes:
         sigma: standard deviation in bpb.
-        pairs: degrees of freedom that it rests on: pairs of scores beyond the first of each experiment.
+        pairs: degrees of freedom that it rests on: pairs of scores beyond the first of each experiment. 0 where these
+            vary too little to be of use.
     """
 
     sigma: float
@@ -32,7 +33,10 @@ class Noise:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The true noise lies between these with a probability of 80% (a scaled inverse chi-square distribution)."""
+        """The 80% interval of a scaled inverse chi-square distribution.
+
+        It holds the true noise in 60 to 80% of simulated nights: pairs of one night are not independent.
+        """
         freedom = PRIOR_WEIGHT + self.pairs
         low, high = (self.sigma * math.sqrt(freedom / _chi_square(z, freedom)) for z in (Z80, -Z80))
         return low, high
@@ -70,7 +74,10 @@ class Noise:
         for parent, candidates in families:
             variance, more = _interaction(parent, candidates)
             squares, pairs = squares + more * variance, pairs + more
-        return cls(math.sqrt(max(LEAST**2 * start, _updated(start, squares, pairs))), pairs)
+        variance = _updated(start, squares, pairs)
+        if variance < LEAST**2 * start:
+            return cls(LEAST * math.sqrt(start))  # the pairs say nothing of real edits, so the interval is wide
+        return cls(math.sqrt(variance), pairs)
 
 
 def _updated(prior: float, squares: float, freedom: int) -> float:

@@ -23,7 +23,7 @@ INTRO = (
 LEFT = 18  # columns of what is explained
 FIGURES = (
     ("best", "The train.py that the next proposal starts from, by the mean val_bpb of all its trainings: it moves when it is measured again."),
-    ("noise", "The standard deviation of one score; the true one lies in the range with 80%. A difference on one seed has 1.4 times that."),
+    ("noise", "The standard deviation of one score, and a range that probably holds the true one. A difference on one seed has 1.4 times that."),
     ("change", "Against the train.py that was changed, on the same seeds; negative is better. The difference of two means may be another."),
     ("9/41 kept", "Kept of all that were tried. Skipped and interrupted ones were not tried, but --max-experiments counts the skipped."),
     ("11.6/h", "Experiments an hour, over the last three hours."),
