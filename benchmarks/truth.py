@@ -10,7 +10,8 @@
     python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten, through the real loop under the load
     python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
 
-A load switches at random between no, one and two busy neighbours (load.py). What --out or --keep hold is continued where it stops.
+A load switches at random between no, one and two busy neighbours (load.py). What --out, --established or --keep hold is
+continued where it stops.
 """
 
 from __future__ import annotations
