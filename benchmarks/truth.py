@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,8 @@ def measurement(
 def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
     """The figures of single trainings, as lines."""
     reports = {"independence": independence.report, "slots": slots.report, effects.MODE: established}
+    if not rows:
+        return ["No training was recorded."]
     modes = {row.mode for row in rows}
     return [
         line for mode in sorted(modes) for line in reports.get(mode, repeats.report)(r for r in rows if r.mode == mode)
@@ -138,10 +140,17 @@ def established(rows: Iterable[trainings.Row]) -> list[str]:
 
 def read(path: Path, known: Path) -> list[str]:
     """The figures of what was recorded before; `known` holds the true effects. Raises Unmeasured."""
-    if path.name != journal.NAME:
+    if not is_journal(path):
         return figures_of(trainings.read(path))
     told = night.tally(journal.read(path))
     return effects_of(told, known) if set(told.words.values()) & set(effects.EDITS) else night.report(told)
+
+
+def is_journal(path: Path) -> bool:
+    """Whether it is the journal of a run, which begins with the run's header."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return b'"type":"created"' in file.readline()
+    return False
 
 
 def effects_of(told: night.Tally, known: Path) -> list[str]:
@@ -163,7 +172,7 @@ def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]
         return night.report(night.tally(night.run(entries, chosen)))
 
 
-@contextmanager
+@contextlib.contextmanager
 def settings(options: argparse.Namespace) -> Iterator[night.Settings]:
     """Of a night, in a folder that is kept or temporary."""
     load = f"{options.load_seed}/night" if options.load else ""
