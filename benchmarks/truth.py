@@ -155,12 +155,12 @@ def is_journal(path: Path) -> bool:
 
 def effects_of(told: night.Tally, known: Path) -> list[str]:
     """What a night made of the edits whose true effects are established. Raises Unmeasured."""
-    return effects.report(told, effects.established(trainings.read(known), told.profile, told.budget_s))
+    return effects.report(told, effects.established(known, told.profile, told.budget_s))
 
 
 def effects_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
     """A night of known effects. Raises Unmeasured, before it begins where the true ones are not known."""
-    effects.established(trainings.read(options.established), profile.name, options.budget or 60.0)
+    effects.established(options.established, profile.name, options.budget or 60.0)
     with settings(options) as chosen:
         return effects_of(night.tally(night.run(effects.entries(), chosen)), options.established)
 
