@@ -6,14 +6,14 @@ The true effect of an edit is the mean of paired differences over seeds, measure
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import figures
 from figures import number
 from night import Tally, counts
-from trainings import Bench, Record, Row, Unmeasured, Wanted, fitted
+from trainings import Bench, Record, Row, Unmeasured, Wanted, fitted, read
 
 from core.agents.script import Entry
 from core.edits import apply
@@ -141,9 +141,9 @@ def truth(rows: Iterable[Row]) -> Truth:
     return Truth(gains)
 
 
-def established(rows: Sequence[Row], profile: str, budget_s: float) -> Truth:
-    """Raises Unmeasured where nothing was established for this profile and budget."""
-    found = truth(of(rows, profile, budget_s))
+def established(path: Path, profile: str, budget_s: float) -> Truth:
+    """What the file holds. Raises Unmeasured where nothing was established for this profile and budget."""
+    found = truth(of(read(path) if path.exists() else [], profile, budget_s))
     if math.isnan(found.sigma):
         raise Unmeasured(
             f"no true effects are known for profile {profile} at {budget_s:g} s: run --establish 12 first."

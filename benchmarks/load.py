@@ -60,7 +60,8 @@ class Load:
         began, single = str(time.monotonic()), {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         for kind in KINDS:
             command = [sys.executable, __file__, kind, self.seed, began, str(os.getpid())]
-            self._processes.append(subprocess.Popen(command, env={**os.environ, **single}))
+            # In a session of its own, since a Ctrl-C in the terminal is not for it.
+            self._processes.append(subprocess.Popen(command, env={**os.environ, **single}, start_new_session=True))
         return self
 
     def __exit__(

@@ -74,7 +74,11 @@ class Record:
         """Takes up the rows of a file that is there; a last line that was cut short is cut off. Raises Unmeasured."""
         self._path = path
         self.rows: list[Row] = []
-        if path is not None and path.exists():
+        if path is not None:
+            try:
+                path.touch()  # now, not after the first training
+            except OSError as error:
+                raise Unmeasured(f"{path} cannot be written: {error.strerror}.") from error
             self.rows = read(path)
             whole = path.read_bytes().rfind(b"\n") + 1
             with path.open("r+b") as file:

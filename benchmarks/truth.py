@@ -10,17 +10,18 @@
     python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten, through the real loop under the load
     python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
 
-A load switches at random between no, one and two busy neighbours (load.py). What --out or --keep hold is continued where it stops.
+A load switches at random between no, one and two busy neighbours (load.py). What --out, --established or --keep hold is
+continued where it stops.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def measurement(
 def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
     """The figures of single trainings, as lines."""
     reports = {"independence": independence.report, "slots": slots.report, effects.MODE: established}
+    if not rows:
+        return ["No training was recorded."]
     modes = {row.mode for row in rows}
     return [
         line for mode in sorted(modes) for line in reports.get(mode, repeats.report)(r for r in rows if r.mode == mode)
@@ -137,20 +140,27 @@ def established(rows: Iterable[trainings.Row]) -> list[str]:
 
 def read(path: Path, known: Path) -> list[str]:
     """The figures of what was recorded before; `known` holds the true effects. Raises Unmeasured."""
-    if path.name != journal.NAME:
+    if not is_journal(path):
         return figures_of(trainings.read(path))
     told = night.tally(journal.read(path))
     return effects_of(told, known) if set(told.words.values()) & set(effects.EDITS) else night.report(told)
 
 
+def is_journal(path: Path) -> bool:
+    """Whether it is the journal of a run, which begins with the run's header."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return b'"type":"created"' in file.readline()
+    return False
+
+
 def effects_of(told: night.Tally, known: Path) -> list[str]:
     """What a night made of the edits whose true effects are established. Raises Unmeasured."""
-    return effects.report(told, effects.established(trainings.read(known), told.profile, told.budget_s))
+    return effects.report(told, effects.established(known, told.profile, told.budget_s))
 
 
 def effects_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
     """A night of known effects. Raises Unmeasured, before it begins where the true ones are not known."""
-    effects.established(trainings.read(options.established), profile.name, options.budget or 60.0)
+    effects.established(options.established, profile.name, options.budget or 60.0)
     with settings(options) as chosen:
         return effects_of(night.tally(night.run(effects.entries(), chosen)), options.established)
 
@@ -162,7 +172,7 @@ def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]
         return night.report(night.tally(night.run(entries, chosen)))
 
 
-@contextmanager
+@contextlib.contextmanager
 def settings(options: argparse.Namespace) -> Iterator[night.Settings]:
     """Of a night, in a folder that is kept or temporary."""
     load = f"{options.load_seed}/night" if options.load else ""

@@ -313,7 +313,7 @@ def test_the_shift_of_the_gauge_is_told_round_by_round() -> None:
     assert line.split() == ["other", "0", "3", "0.7743", "+1.00%", "0.00%"]
 
 
-def test_verdicts_on_known_effects_are_judged_by_what_was_established() -> None:
+def test_verdicts_on_known_effects_are_judged_by_what_was_established(tmp_path: Path) -> None:
     effects, night, trainings = benchmark("effects"), benchmark("night"), benchmark("trainings")
     planned = benchmark("repeats").Planned(60.0, True, "")
     truths = [0.02, 0.01, 0.02, -0.02, 0.0005, 0.0005, 0.02, 0.003, -0.003, -0.02]
@@ -326,13 +326,17 @@ def test_verdicts_on_known_effects_are_judged_by_what_was_established() -> None:
         one = row(trainings, planned, score, 500, 1.0)
         told.append(msgspec.structs.replace(one, mode=effects.MODE, name=name, seed=seed))
     other = msgspec.structs.replace(told[0], profile="cpu-fp32", result=told[1].result)
-    found = effects.established([*told, other], "cpu", 60.0)
+    path = tmp_path / "effects.jsonl"
+    record = trainings.Record(path)
+    for one in (*told, other):
+        record.add(one)
+    found = effects.established(path, "cpu", 60.0)
     assert [found.gain(name) for name in by_name] == pytest.approx([truth - 0.0005 for truth in truths])
     assert found.sigma == pytest.approx((1 / 3 / 2) ** 0.5 * 0.001)
     assert [found.sign(name) for name in by_name] == [1, 1, 1, -1, 0, 0, 1, 1, -1, -1]
     assert effects.report_truth(found)[2].startswith(next(iter(by_name)))
     with pytest.raises(trainings.Unmeasured, match="--establish 12 first"):
-        effects.established(told, "cpu", 20.0)
+        effects.established(path, "cpu", 20.0)
     outcomes = [
         "kept",
         "kept",
