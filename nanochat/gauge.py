@@ -25,7 +25,7 @@ from nanochat import wire
 
 EVERY_S = (0.25, 0.6)  # seconds from one reading to the next, drawn at random: no trainer can be ready for one
 RECENT = 8  # readings whose mean is the speed of the moment
-REFERENCE_READINGS = 40  # well under a second: they only set the unit
+REFERENCE_READINGS = 20  # they only set the unit
 RAN_S = 1e-6  # CPU seconds: a trainer that used more of them during a timed round did not stand still
 STOPPING_S = 5e-3  # CPU seconds that it may take to stop
 MOST_RUNS, MOST_SHARE = 3, 0.1  # readings that are spoilt like that, at least, and of all
