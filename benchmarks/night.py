@@ -75,11 +75,14 @@ def run(entries: Sequence[Entry], settings: Settings) -> list[ev.AnyEvent]:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Ctrl-C reaches the loop as well, which then ends by itself."""
+    """The loop's exit code. Ctrl-C reaches the loop as well, which then ends by itself; whatever else ends this ends the loop."""
     try:
         return process.wait()
     except KeyboardInterrupt:
         return process.wait()
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @dataclass
@@ -121,7 +124,8 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
                 told.firsts.append(event.val_bpb)
         state.apply(event)
     if state.config is not None:
-        told.prior, told.hours = state.config.noise_prior, (state.last_t - state.created_t) / 3600
+        now = state.last_t - state.started.t if state.started is not None and state.stopped is None else 0.0
+        told.prior, told.hours = state.config.noise_prior, (state.seconds_running + now) / 3600
         told.profile, told.budget_s = state.config.profile, state.config.budget_s
         told.sigma = schedule.noise(state).sigma
     return told
@@ -133,11 +137,13 @@ def _first_seed(state: State) -> int:
 
 
 def _judged(state: State, event: ev.Judged, told: Tally) -> None:
+    verdict = Verdict(event.verdict)
+    if verdict is Verdict.INTERRUPTED:
+        return  # it comes again when the night is continued
     experiment, first = state.experiments[event.number], _first_seed(state)
     own, best = state.scores.get(experiment.commit, {}), state.scores.get(experiment.parent, {})
     if first in own and first in best:
         told.gains[event.number] = best[first] - own[first]
-    verdict = Verdict(event.verdict)
     if verdict.kept:
         outcome = "kept"
     elif verdict is Verdict.DISCARD:

@@ -263,6 +263,7 @@ def test_a_night_is_counted_from_its_journal() -> None:
 
     journal = [
         ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)),
+        ev.Started(pid=1, agent="a", gate="auto", slots=1, limits={}),
         ev.Fit(commit="fit", source_hash="s", nodes=10),
         scored("fit", "baseline", 1.40),
         *(proposed(1, "fit"), scored("c1", "candidate", 1.43, 1)),
