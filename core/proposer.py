@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from core import diagnosis, edits, ideas, schedule
+from core import diagnosis, edits, ideas, report, schedule
 from core import events as ev
 from core.agents.base import Agent, AgentFailed, Context, Past, Said, Understood, checked
 from core.diagnosis import Training
@@ -158,6 +158,7 @@ def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> 
         fingerprint=e.fingerprint,
         proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=meta),
         verdict=e.verdict,
+        outcome="" if e.by == "human" else report.verdict(e),
         crash=e.crash,
         val_bpb=e.val_bpb,
         gain=e.gain,

@@ -48,7 +48,7 @@ class Group:
 def _ending(past: Past) -> str:
     if past.verdict is not Verdict.DISCARD:
         return f"{past.verdict.words} {past.crash}".strip()
-    return "worse" if past.gain is not None and past.gain < 0 else "no real gain"
+    return past.outcome or ("worse" if past.gain is not None and past.gain < 0 else "inconclusive")
 
 
 def groups(past: Iterable[Past]) -> list[Group]:

@@ -21,6 +21,7 @@ class Past(Data, frozen=True, kw_only=True):
     fingerprint: str  # fingerprint (normalised AST) of the train.py it tried
     proposal: Proposal
     verdict: Verdict
+    outcome: str = ""  # the verdict as a person reads it: for a discarded one worse, inconclusive or not confirmed
     crash: str = ""
     val_bpb: float | None = None
     gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better

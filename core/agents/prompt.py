@@ -204,7 +204,10 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         ),
         ("The latest training:", [f"- #{latest.number}: {data(latest.facts, 600)}"] if latest else []),
         ("How the best came about, the newest step first:", [_step(p) for p in reversed(kept[-6:])]),
-        ("Near misses:", [f"- #{p.number} {p.gain:.4f} better, inconclusive: {_idea(p)}" for p in near]),
+        (
+            "Near misses:",
+            [f"- #{p.number} {p.gain:.4f} better, {data(p.outcome) or 'inconclusive'}: {_idea(p)}" for p in near],
+        ),
         (
             "What lost, by what it touched (all of the run):",
             [f"- {data(g.words)}: {len(g.tries)} ({data(g.reasons)}; {g.numbers})" for g in lost],
@@ -230,7 +233,8 @@ def _step(past: Past) -> str:
 
 
 def _line(past: Past) -> str:
-    return f"- #{past.number} {past.verdict.value}: {data(past.proposal.hypothesis, DETAIL)} -> {data(past.finding, DETAIL)}"
+    outcome = data(past.outcome) or past.verdict.value
+    return f"- #{past.number} {outcome}: {data(past.proposal.hypothesis, DETAIL)} -> {data(past.finding, DETAIL)}"
 
 
 # -- the task ---------------------------------------------------------------------------------------------------------

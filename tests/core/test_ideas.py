@@ -78,11 +78,12 @@ def test_three_losses_on_this_train_py_and_an_idea_is_used_up() -> None:
 
 def test_it_is_said_with_its_reasons_and_no_longer_offered() -> None:
     tried = context(
-        past(1, ("LR",), gain=-0.1), past(2, ("LR",), gain=0.001), past(3, ("LR",), Verdict.CRASH, crash="out-of-memory"),
-        *three(("Bigram.forward",), 4, gain=-0.2),
+        past(1, ("LR",), gain=-0.1, outcome="inconclusive"), past(2, ("LR",), gain=0.001, outcome="not confirmed"),
+        past(3, ("LR",), Verdict.CRASH, crash="out-of-memory"), *three(("Bigram.forward",), 4, gain=-0.2),
     )  # fmt: skip
     words = prompt.messages(tried, "edits", 20_000)[1]["content"]
-    assert "LR: 3 losing tries (1 x worse, 1 x no real gain, 1 x crash out-of-memory; #1, #2, #3)" in words
+    assert "LR: 3 losing tries (1 x inconclusive, 1 x not confirmed, 1 x crash out-of-memory; #1, #2, #3)" in words
+    assert "#2 0.0010 better, not confirmed: " in words and "- #1 inconclusive: " in words
     assert "Bigram.forward: 3 losing tries (3 x worse; #4, #5, #6)" in words, "for edits as well"
     schema = formats.schema("knob", TRAIN, bans.knobs_left_out(tried))
     assert schema is not None and "LR" not in [c["properties"]["knob"]["const"] for c in schema["anyOf"]]
