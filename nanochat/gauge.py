@@ -2,7 +2,7 @@
 
 A CPU second is no fixed amount of work: caches, the memory bus and clocks are shared with whatever else runs, on this machine
 and, in a virtual one, beside it. So while a trainer runs it is stopped again and again for some milliseconds, and the scorer
-does the fixed work on the core that the trainer ran on. One round brings the gauge's own data into the caches, the next is
+does the fixed work on the core that the trainer ran on. A short round brings the gauge's own data into the caches, the next is
 timed: what the trainer left there does not matter.
 """
 
@@ -23,13 +23,13 @@ import torch.nn.functional as F
 
 from nanochat import wire
 
-EVERY_S = (0.25, 0.6)  # seconds from one reading to the next, drawn at random: no trainer can be ready for one
+EVERY_S = (0.3, 0.7)  # seconds from one reading to the next, drawn at random: no trainer can be ready for one
 RECENT = 8  # readings whose mean is the speed of the moment
 REFERENCE_READINGS = 20  # they only set the unit
 RAN_S = 1e-6  # CPU seconds: a trainer that used more of them during a timed round did not stand still
 STOPPING_S = 5e-3  # CPU seconds that it may take to stop
 MOST_RUNS, MOST_SHARE = 3, 0.1  # readings that are spoilt like that, at least, and of all
-TOKENS, WIDTH, VOCABULARY = 64, 128, 1024  # of the gauge's model
+TOKENS, WARMING, WIDTH, VOCABULARY = 256, 32, 128, 512  # of the gauge's model; WARMING: tokens of the round before
 PAGE = 64  # bytes that scorer and trainer share
 
 
@@ -76,8 +76,8 @@ class Reading:
 class Gauge:
     """The fixed work: the forward and the backward pass of a small transformer in float32, on one thread.
 
-    Of all that was tried (docs/verdicts.md) it follows the speed of a real training best: it waits for the processor, the caches,
-    the memory and the interpreter in about the same shares.
+    Of all that was tried (docs/verdicts.md) it follows the speed of a real training best: it waits for the processor, the caches, the
+    memory and the interpreter in about the same shares.
     """
 
     def __init__(self) -> None:
@@ -104,29 +104,31 @@ class Gauge:
         except OSError as error:
             raise NotMeasured(f"its core cannot be chosen: {error.strerror}") from None
         try:
-            self._round()
+            self._round(WARMING)
             before = ran_s()
             wall, cpu = time.perf_counter(), time.thread_time()
-            self._round()
+            self._round(TOKENS)
             cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
             return Reading(cpu, wall, ran_s() - before)
         finally:
             os.sched_setaffinity(0, self._cores)
 
-    def _round(self) -> None:
-        """One pass forward and back; T tokens of width C, vocabulary V."""
+    def _round(self, count: int) -> None:
+        """One pass forward and back over T = `count` tokens; width C, vocabulary V."""
         embed, qkv, out, up, down, unembed = self._weights
         with torch.enable_grad():
-            x = F.rms_norm(F.embedding(self._tokens[:-1], embed), (WIDTH,))  # (T, C)
-            q, k, v = F.linear(x, qkv).view(1, 1, TOKENS, 3 * WIDTH).chunk(3, dim=-1)  # (1, 1, T, C)
+            x = F.rms_norm(F.embedding(self._tokens[:count], embed), (WIDTH,))  # (T, C)
+            q, k, v = F.linear(x, qkv).view(1, 1, count, 3 * WIDTH).chunk(3, dim=-1)  # (1, 1, T, C)
             y = F.scaled_dot_product_attention(F.rms_norm(q, (WIDTH,)), F.rms_norm(k, (WIDTH,)), v, is_causal=True)
             x = x + F.linear(y[0, 0], out)
             x = x + F.linear(F.relu(F.linear(F.rms_norm(x, (WIDTH,)), up)).square(), down)
-            loss = F.cross_entropy(F.linear(F.rms_norm(x, (WIDTH,)), unembed), self._tokens[1:])  # logits (T, V)
+            loss = F.cross_entropy(
+                F.linear(F.rms_norm(x, (WIDTH,)), unembed), self._tokens[1 : count + 1]
+            )  # logits (T, V)
         torch.autograd.grad(loss, self._weights)
 
     def reference(self) -> float:
-        """Mean CPU seconds of a reading on this machine as it is now. Takes a second or two. Raises NotMeasured."""
+        """Mean CPU seconds of a reading on this machine as it is now. Takes less than a second. Raises NotMeasured."""
         cores = sorted(self._cores)
         found = [self.read(cores[index % len(cores)]).cpu_s for index in range(REFERENCE_READINGS)]
         return statistics.fmean(found)
