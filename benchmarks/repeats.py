@@ -13,7 +13,7 @@ from trainings import Bench, Record, Row, Unmeasured, Wanted, fitted
 from core.profiles import Profile
 
 AIM_SD, AIM_SHIFT, AIM_AT_S = 0.002, 0.001, 60.0
-ROUNDS = 2  # of a reading: one fills the caches, the next is timed
+ROUNDS = 1.3  # of a reading: the timed one, and the short one before it
 REFERENCE = "reference"
 REFERENCE_S = 5.0  # budget of the training whose reference all others use
 
@@ -130,6 +130,6 @@ def _gauge(rows: Sequence[Row]) -> list[str]:
     return [
         f"speed {min(speeds):.3f} to {max(speeds):.3f} of the reference; steps in a CPU second go with it to the power of "
         f"{number(slope, 2)} +- {number(error, 2)} (1 is wanted) and leave {percent(left)}",
-        f"readings of the gauge take {percent(figures.mean(read))} of the budget's time, both rounds of each counted alike; wall time "
+        f"readings of the gauge take {percent(figures.mean(read))} of the budget's time, the short round before each included; wall time "
         f"in a CPU second, quiet, is {percent(cost)} more than without it (aim: 3%)",
     ]

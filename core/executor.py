@@ -107,7 +107,9 @@ def harness_environment(device: str, gpu: int | None = None, *, compiles: bool =
     environment.setdefault(
         "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
     )  # so that CUDA and the driver's library number the cards in the same order
-    return environment | (CPU_SETTINGS if device == "cpu" else {})
+    if device == "cpu":  # a process that has seen a GPU could not pass gradients on to those that are forked from it
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", **CPU_SETTINGS}
+    return environment
 
 
 def _one_card(gpu: int) -> dict[str, str]:

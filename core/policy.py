@@ -162,7 +162,7 @@ SLOWER = 0.8  # pace against the same code's earlier run
 ASLEEP_S = 1.0
 INTRUDER = 256 << 20  # bytes of the GPU in other hands, beyond what was so in the baseline
 HELD_DOWN = 0.25  # share of the time with a clock held down, likewise: a hot laptop that always is so is no disturbance
-# What the gauge leaves of a difference in speed is below a tenth of it (benchmarks/truth.py): of this one, less than the noise.
+# The gauge corrects most of a difference in speed (benchmarks/truth.py). What it leaves of this one is smaller than the noise.
 CORRECTABLE = 0.2  # of the natural logarithm of the speed
 NEAR_S, NEAR_JOBS = 900.0, 8.0  # without a gauge: seconds between two jobs, or times the longer one's length
 
@@ -185,7 +185,7 @@ def comparable(one: Conditions, other: Conditions, device: str) -> bool:
     """
     if device == "cuda":
         return True
-    if one.speed is None or other.speed is None:
+    if not one.speed or not other.speed or min(one.speed, other.speed) <= 0:
         return abs(one.t - other.t) <= max(NEAR_S, NEAR_JOBS * max(one.wall_s, other.wall_s))
     return abs(math.log(one.speed / other.speed)) <= CORRECTABLE
 

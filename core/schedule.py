@@ -20,6 +20,7 @@ REMEASURE_EVERY = 8  # scored experiments after which the best is measured once 
 MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
 DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
 CUT_SHORT = 3  # experiments on one change without a verdict on it; each is up to DISTURBED_TRIES trainings
+BESIDE = 8  # jobs that may end between two that are as near in time as they can be
 PATIENCE = 3  # tries of a baseline or best on a disturbed machine
 
 
@@ -45,8 +46,9 @@ def noise(state: State) -> Noise:
     assert state.config is not None
     families: dict[str, dict[int, dict[int, float]]] = {}
     for experiment in state.experiments.values():
-        if len(scores := state.scores.get(experiment.commit, {})) > 1:  # one change may have several numbers
-            families.setdefault(experiment.parent, {})[id(scores)] = scores
+        scores = state.scores.get(experiment.commit, {})
+        if len(paired := {seed: scores[seed] for seed in scores if _compare(state, experiment, seed)}) > 1:
+            families.setdefault(experiment.parent, {})[id(scores)] = paired  # one change may have several numbers
     # Of one version only: where others share its seeds and most of its code, their scatter is the same once more.
     repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})
     return Noise.estimate(
@@ -54,6 +56,13 @@ def noise(state: State) -> Noise:
         tuple(repeats.values()),
         [(state.scores.get(parent, {}), tuple(found.values())) for parent, found in families.items()],
     )
+
+
+def _compare(state: State, experiment: Experiment, seed: int) -> bool:
+    """Whether the candidate's score on a seed and that of its parent make a pair."""
+    assert state.config is not None
+    here, there = (state.conditions.get(commit, {}).get(seed) for commit in (experiment.commit, experiment.parent))
+    return here is None or there is None or policy.comparable(here, there, state.config.device)
 
 
 def best_confirmed(state: State) -> float | None:
@@ -84,8 +93,8 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         if stale:
             return Rebase(experiment.number)
         return Work("candidate", experiment.commit, policy.seed(state.config.seed, 0), experiment.number)
-    if not stale and (seed := _apart(state, experiment)) is not None:
-        return Work("best", experiment.parent, seed, experiment.number)
+    if (work := _apart(state, experiment)) is not None:
+        return Rebase(experiment.number) if stale else work
     decision = policy.decide(
         candidate,
         state.scores.get(experiment.parent, {}),
@@ -124,18 +133,23 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     )
 
 
-def _apart(state: State, experiment: Experiment) -> int | None:
-    """A seed on which candidate and best were measured under conditions that do not compare, and the best not yet again since:
-    it is measured beside the candidate. Once that is done, the two are as near in time as they can be."""
+def _apart(state: State, experiment: Experiment) -> Work | None:
+    """The measurement that makes a pair of two scores which cannot be compared: the best once more, beside the candidate.
+
+    If it was measured again since, but for another candidate and long after this one, this one comes first.
+    """
     assert state.config is not None
     if state.failures.get(experiment.parent, 0) >= PATIENCE:
         return None
     ours, theirs = (state.conditions.get(commit, {}) for commit in (experiment.commit, experiment.parent))
     for seed, here in ours.items():
         there = theirs.get(seed)
-        if there is None or there.t >= here.t or policy.comparable(here, there, state.config.device):
+        if there is None or policy.comparable(here, there, state.config.device):
             continue
-        return seed
+        if there.turn < here.turn:
+            return Work("best", experiment.parent, seed, experiment.number)
+        if there.turn - here.turn > BESIDE:
+            return Work("confirm", experiment.commit, seed, experiment.number)
     return None
 
 

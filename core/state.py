@@ -91,6 +91,7 @@ class Conditions:
     t: float
     wall_s: float
     speed: float | None  # of the reference; None where it was not measured
+    turn: int = 0  # how many jobs of the run had ended by then: clocks can be set back
 
 
 @dataclass(slots=True)
@@ -136,7 +137,8 @@ class State:
     refused: int = 0
     refusals: dict[str, int] = field(default_factory=dict)  # by agent
     unprotected: tuple[str, ...] = ()  # parts of the sandbox that the machine lacked in the last job
-    jobs: int = 0
+    jobs: int = 0  # launched
+    ended: int = 0
     created_t: float = 0.0
     last_t: float = 0.0
     seconds_running: float = 0.0  # over all earlier starts
@@ -318,6 +320,7 @@ class State:
         experiment.val_bpb, experiment.failure = None, None
 
     def _measured(self, event: ev.Measured) -> None:
+        self.ended += 1
         self.running.pop(event.job, None)
         self.processes.pop(event.job, None)
         if event.outcome != "interrupted":
@@ -360,8 +363,10 @@ class State:
             self.disturbances.pop(event.commit, None)  # of these only those in a row count
         self.failures.pop(event.commit, None)
         self.scores.setdefault(event.commit, {})[event.seed] = event.val_bpb
-        speed = event.speed.mean if event.speed is not None else None
-        self.conditions.setdefault(event.commit, {})[event.seed] = Conditions(event.t, event.total_wall_s, speed)
+        known = event.speed is not None and event.speed.reference_s == self.reference_s
+        speed = event.speed.mean if event.speed is not None and known else None
+        here = Conditions(event.t, event.total_wall_s, speed, self.ended)
+        self.conditions.setdefault(event.commit, {})[event.seed] = here
         self.facts.setdefault(event.commit, event)
         if event.commit == self.best:
             self.judged_since_best = 0

@@ -19,7 +19,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nanochat.gauge import Page
+from nanochat.clock import Clock
 from nanochat.landlock import PROGRAMS
 
 LIMIT_S = 240.0  # the first kernel of all may take a minute on a slow machine
@@ -136,7 +136,7 @@ def _printed() -> str:
         inputs, outputs = wire.Shared(4096), wire.Shared(4096)
         spec = Spec(
             source=SOURCE, device="cuda", vocab_size=2, seq_len=8, seed=0, budget_s=LIMIT_S, max_steps=None, scratch="",
-            memory_limit=None, inputs=inputs.handle, outputs=outputs.handle, clock=Page().handle, batch=1,
+            memory_limit=None, inputs=inputs.handle, outputs=outputs.handle, clock=Clock().handle, batch=1,
         )  # fmt: skip
         watch = Watch(spec, out, memory_limit=None, output_limit=1 << 20, hang_s=LIMIT_S, wall=True, free_s=0.0)
         failure = ""

@@ -16,6 +16,8 @@ import psutil
 
 SEARCH_S = 0.25
 STOP_S = 0.03  # for processes to stop
+# States of threads that do not run in user mode: stopped; in the kernel, and stopped when they return; ended.
+STOPPED = frozenset("TtDZX")
 MOST_THREADS = 64  # with more of them reading every process is faster
 LISTED = os.path.exists("/proc/thread-self/children")
 
@@ -59,6 +61,7 @@ class Descendants:
         self._reaped: dict[tuple[int, float], float] = {}
         self._namespace = self._namespaces()
         self._searched = 0.0
+        self._worked: dict[int, int] = {}  # ticks of each thread at the last standstill
 
     def _namespaces(self) -> set[str]:
         """PID namespaces that are not our own, of the known processes."""
@@ -124,16 +127,43 @@ class Descendants:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Standstill]:
         """Stop all but the first process, and let them go on at the end. They may take longer to stop than is waited for."""
-        below = [process for process in self._known.values() if process is not self._root and _running(process)]
+        below = [process for process in self._below() if process.is_running()]
         try:
             for process in below:
                 with contextlib.suppress(psutil.Error):
                     process.suspend()
-            yield _standstill(below)
+            yield self._standstill([process.pid for process in below])
         finally:
             for process in below:
                 with contextlib.suppress(psutil.Error):
                     process.resume()
+
+    def _below(self) -> list[psutil.Process]:
+        return [process for process in self._known.values() if process is not self._root]
+
+    def _standstill(self, pids: list[int]) -> Standstill:
+        """Wait, for a little, until they stand still. Of all threads, the one that worked most since the last look tells the core."""
+        used, deadline = 0.0, time.monotonic() + STOP_S
+        with contextlib.suppress(OSError):  # one has ended
+            used = cpu_clock(pids)
+            while pids and time.monotonic() < deadline:
+                threads = [thread for pid in pids for thread in _threads(pid)]
+                if threads and all(thread.state in STOPPED for thread in threads):
+                    before, self._worked = self._worked, {thread.tid: thread.ticks for thread in threads}
+                    busiest = max(threads, key=lambda thread: thread.ticks - before.get(thread.tid, 0))
+                    return Standstill(busiest.core, pids, cpu_clock(pids))
+        return Standstill(None, pids, used)
+
+    def delay_s(self) -> float | None:
+        """Seconds that all but the first process were ready to run and waited for a core. None where the kernel does not tell."""
+        total = 0
+        try:
+            for process in self._below():
+                for path in glob.iglob(f"/proc/{process.pid}/task/*/schedstat"):
+                    total += int(Path(path).read_bytes().split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+        return total / 1e9 if total else None
 
     @property
     def pids(self) -> list[int]:
@@ -158,29 +188,31 @@ class Descendants:
             time.sleep(0.002)
 
 
-def _standstill(processes: list[psutil.Process]) -> Standstill:
-    """Wait, for a little, until they stand still."""
-    pids, used, deadline = [process.pid for process in processes], 0.0, time.monotonic() + STOP_S
-    with contextlib.suppress(OSError, psutil.Error):  # one has ended
-        used = cpu_clock(pids)
-        while processes and time.monotonic() < deadline:
-            if all(_stopped(pid) for pid in pids):
-                return Standstill(processes[0].cpu_num(), pids, cpu_clock(pids))
-    return Standstill(None, pids, used)
+@dataclass(frozen=True)
+class _Thread:
+    """A line of /proc/<pid>/task/<tid>/stat (proc(5)): state, CPU time in clock ticks, and the core it last ran on."""
+
+    tid: int
+    state: str
+    ticks: int
+    core: int
 
 
-def _stopped(pid: int) -> bool:
-    """Whether every thread of a process has stopped: each does so when it runs next. Raises OSError where it has ended."""
+def _threads(pid: int) -> list[_Thread]:
+    """All threads of a process that have not ended. Empty where the kernel does not list them."""
+    found = []
     for path in glob.iglob(f"/proc/{pid}/task/*/stat"):
-        with open(path, "rb") as file:
-            if file.read().rpartition(b")")[2].split(maxsplit=1)[0] != b"T":
-                return False
-    return True
+        with contextlib.suppress(OSError):
+            words = Path(path).read_text().rpartition(")")[2].split()
+            found.append(_Thread(int(path.split("/")[4]), words[0], int(words[11]) + int(words[12]), int(words[36])))
+    return found
 
 
 def _running(process: psutil.Process) -> bool:
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        if process.status() == psutil.STATUS_ZOMBIE:  # its first thread has ended; others may go on
+            return any(thread.state not in "ZX" for thread in _threads(process.pid))
+        return bool(process.is_running())
     except psutil.Error:
         return False
 

@@ -20,9 +20,10 @@ import torch.nn.functional as F
 
 from nanochat import data, gpu, wire
 from nanochat.answers import CPU, Answers, Buffers
+from nanochat.clock import Clock, RanOn, Speedometer
 from nanochat.contract import dataset
 from nanochat.data import Prepared
-from nanochat.gauge import Gauge, NotMeasured, Page, RanOn, Speedometer
+from nanochat.gauge import Gauge, NotMeasured
 from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row, rows_needed
 from nanochat.processes import boot_minus_monotonic, set_subreaper
 from nanochat.trainer import Spec, out_of_memory
@@ -125,12 +126,12 @@ class Scorer:
         job = self.job
         batch, length = changes.pop("batch", job["score_batch"]), changes.get("seq_len", job["seq_len"])
         self.buffers = Buffers(batch, length, self.prepared.vocab_size)
-        self.page = Page()
+        self.clock = Clock()
         fields = {"budget_s": job["budget_s"], "seq_len": length, "max_steps": None, **changes}
         spec = Spec(
             source=source, device=job["device"], vocab_size=self.prepared.vocab_size, seed=job["seed"], scratch="",
             memory_limit=job["memory_limit"], inputs=self.buffers.inputs.handle, outputs=self.buffers.outputs.handle,
-            clock=self.page.handle, batch=batch, **fields,
+            clock=self.clock.handle, batch=batch, **fields,
         )  # fmt: skip
         self.watch = Watch(
             spec,
@@ -198,6 +199,8 @@ class Scorer:
 
     def _measure_speed(self) -> None:
         """Get the gauge ready, and take the run's reference where there is none yet. On a GPU the clocks are read instead."""
+        if self.job["device"] == "mps":
+            self.facts["unmeasured"] = "there is no gauge for this kind of GPU"
         if self.wall or not self.job["gauge"]:
             return
         try:
@@ -211,13 +214,13 @@ class Scorer:
         if self.speedometer is None:
             return
         try:
-            self.speedometer.look(watch, set_up, self.page)
+            self.speedometer.look(watch, set_up, self.clock)
         except NotMeasured as error:  # the cores that may be used have changed
             self.facts["unmeasured"], self.speedometer = str(error), None
+            used = watch.used() - set_up
+            self.clock.set(used, self.clock.at(used), 1.0)
         except RanOn:
-            raise Failed(
-                "invalid", "it ran on while it was stopped, so the machine's speed could not be measured"
-            ) from None
+            raise Failed("invalid", "it ran on while it was stopped for a reading of the machine's speed") from None
 
     def _train(self, source: str) -> None:
         job = self.job
@@ -240,7 +243,7 @@ class Scorer:
         self.parts["setup"] = round(began - self.began - self.parts.get("preflight", 0.0), 4)
         owed = max(0.0, set_up - free)
         allowed = budget + self._grace()
-        watch.charge = lambda used: self.page.at(used - set_up)
+        watch.charge = lambda used: self.clock.at(used - set_up)
 
         def during() -> None:
             self._look(watch, set_up)
@@ -256,7 +259,7 @@ class Scorer:
             )  # on a slow machine it may take longer
             if not self.wall and wall * pace > job["wall_factor"] * budget + job["hang_s"]:
                 raise Failed(
-                    "timeout", f"it had {charged:.0f} of {budget:g} CPU seconds after {wall:.0f} s on the clock"
+                    "timeout", f"it had {charged:.0f} of the {budget:g} s of its budget after {wall:.0f} s on the clock"
                 )
 
         with self.prepared.path("train").open("rb") as file:
@@ -270,7 +273,7 @@ class Scorer:
                 "steps": watch.steps, "tokens": watch.tokens, "final_loss": watch.loss, "unprotected": list(watch.missing),
                 "charged_s": round(watch.charge(used) + owed, 4), "cpu_s": round(watch._usage.cpu_s - (0 if self.wall else set_up), 4),
                 "wall_s": round(time.monotonic() - began, 4), "pace": pace(watch.curve),
-                "speed": self.speedometer.facts(used - set_up, self.page) if self.speedometer is not None else None,
+                "speed": self._speed_of(watch, used - set_up),
                 "peak_memory": self.meter.peak or watch.peak_rss, "others": self.meter.others,
                 "held_down": round(self.meter.held_down, 3),
             }  # fmt: skip
@@ -283,7 +286,7 @@ class Scorer:
         """Everything is charged, from the start to the last answer, less the fixed allowances."""
         budget, allowed = self.job["budget_s"], self.job["scoring_s"]
         trained, steps = self.facts["charged_s"], self.facts["steps"]
-        charged = self.page.at(self._first_answer - self._set_up) + self._owed
+        charged = self.clock.at(self._first_answer - self._set_up) + self._owed
         if allowed is not None:
             long = long_answers(self.answers.seconds, self._free_first())
             charged += long + max(0.0, self.facts["score_s"] - long - allowed)
@@ -453,6 +456,9 @@ class Scorer:
             raise Failed("overrun", f"it used {spent:.0f} s to answer; {allowed:.0f} s are free")
 
     # -- telling --------------------------------------------------------------------------------------------------
+
+    def _speed_of(self, watch: Watch, used: float) -> dict[str, float] | None:
+        return self.speedometer.facts(used, self.clock, watch.delay_s()) if self.speedometer is not None else None
 
     def _speed(self) -> float | None:
         now = self.speedometer.now if self.speedometer is not None else None

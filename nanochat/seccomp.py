@@ -13,9 +13,13 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SCHED_CORE = 1, 4, 62
 _AF_UNIX, _SOCK_TYPE_MASK, _SOCK_DGRAM = 1, 0xF, 2
-_CLONE_THREAD, _CLONE_NEW = 0x10000, 0x7E020000  # mount, cgroup, UTS, IPC, user, PID and network namespaces
+_CLONE_VFORK, _CLONE_THREAD, _CLONE_NEW = (
+    0x4000,
+    0x10000,
+    0x7E020000,
+)  # mount, cgroup, UTS, IPC, user, PID and network namespaces
 
 _LOAD, _AND, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -103,16 +107,19 @@ def program(device: str, *, forks: bool = True) -> bytes | None:
         _REFUSE,
         _PASS,
     ]
-    # outliving the scorer, or hiding from it
+    # outliving the scorer, hiding from it, or keeping others off the core
     when["prctl"] = [
         (_LOAD, 0, 0, _ARG0),
-        (_EQUAL, 1, 0, _PR_SET_PDEATHSIG),
+        (_EQUAL, 2, 0, _PR_SET_PDEATHSIG),
+        (_EQUAL, 1, 0, _PR_SCHED_CORE),
         (_EQUAL, 0, 1, _PR_SET_DUMPABLE),
         _REFUSE,
         _PASS,
     ]
     when["clone"] = [(_LOAD, 0, 0, _ARG0), (_ANY_BIT, 0, 1, _CLONE_NEW), _REFUSE]
-    when["clone"] += [_PASS] if forks else [(_ANY_BIT, 1, 0, _CLONE_THREAD), _REFUSE, _PASS]
+    when["clone"] += (
+        [_PASS] if forks else [(_ANY_BIT, 0, 1, _CLONE_VFORK), _REFUSE, (_ANY_BIT, 1, 0, _CLONE_THREAD), _REFUSE, _PASS]
+    )
     when["clone3"] = [_error(errno.ENOSYS)]  # its flags cannot be seen; the C library then uses clone
     if not forks:
         when |= {"fork": [_REFUSE], "vfork": [_REFUSE]}

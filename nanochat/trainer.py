@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from nanochat import compiler, lent, sandbox, wire
-from nanochat.gauge import Page
+from nanochat.clock import View
 from nanochat.run import Run
 
 FILENAME = "train.py"
@@ -57,7 +57,7 @@ class Spec:
     memory_limit: int | None
     inputs: int  # handle of the shared tokens, int64 (B, T)
     outputs: int  # handle of the shared logits, float32 (B, T, V)
-    clock: int  # handle of the page that turns seconds used into reference seconds
+    clock: int  # handle of the page where the clock can be read
     batch: int
 
 
@@ -141,7 +141,7 @@ def _seed(seed: int) -> None:
 def _train(channel: Channel, spec: Spec) -> Any:
     started = 0.0
     clock = time.process_time if spec.device == "cpu" else time.monotonic
-    page = Page(spec.clock)
+    reference = View(spec.clock)
 
     def start() -> np.ndarray:
         nonlocal started
@@ -170,7 +170,7 @@ def _train(channel: Channel, spec: Spec) -> Any:
         seq_len=spec.seq_len,
         seed=spec.seed,
         start=start,
-        clock=lambda: page.at(clock() - started),
+        clock=lambda: reference.at(clock() - started),
         budget_s=spec.budget_s,
         on_log=on_log,
         on_step=on_step,

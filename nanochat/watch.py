@@ -182,6 +182,10 @@ class Watch:
         """The trainer stands still inside this context, unless it does not stop at once."""
         return self._tree.stopped()
 
+    def delay_s(self) -> float | None:
+        """Seconds that the trainer waited for a core; None where that is not known."""
+        return self._tree.delay_s()
+
     def wait(self, kind: str, check: Callable[[], None]) -> dict[str, Any]:
         """The next message of that kind. `check` is called at each turn and may raise Failed."""
         turn = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -114,9 +116,12 @@ class Shared:
 def anonymous_file(size: int) -> int:
     """A file descriptor of `size` zero bytes that has no name."""
     if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("autoresearch")
+        handle = os.memfd_create("autoresearch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(handle, size)
+        with contextlib.suppress(OSError):  # so that no trainer can take away the ground from under the scorer
+            fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     else:
         with tempfile.TemporaryFile(dir=temporary_folder()) as file:
             handle = os.dup(file.fileno())
-    os.ftruncate(handle, size)
+        os.ftruncate(handle, size)
     return handle

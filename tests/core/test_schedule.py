@@ -397,3 +397,38 @@ def test_the_first_reference_is_the_runs() -> None:
     assert found.reference_s == 0.01
     work = Work("candidate", "c1", SEED[2], 1)
     assert measuring.job(found, PROFILES["cpu"], Charter(), work, "j", Path("a/b/c"), 1 << 34).reference_s == 0.01
+
+
+def test_a_best_measured_long_after_for_another_candidate_is_not_beside_this_one() -> None:
+    found = pair(0.0, 100.0, (1.0, 0.6), 0.1)
+    for index in range(10):  # other experiments end in between
+        for event in under(200.0 + index, 1.0, f"x{index}", 1.7, "candidate"):
+            found.apply(event)
+    for event in under(9000.0, 1.0, "fit", 1.6, "best"):
+        found.apply(event)
+    again = Work("confirm", "c1", SEED[0], 1)
+    assert assess(found, found.open[1], 0.01) == again
+    for event in under(50.0, 0.7, "c1", 1.5, "confirm", 1):  # the clock on the wall was set back: that does not matter
+        found.apply(event)
+    assert assess(found, found.open[1], 0.01) == Work("best", "fit", SEED[0], 1)
+    for event in under(60.0, 0.4, "fit", 1.6, "best", 1):
+        found.apply(event)
+    assert assess(found, found.open[1], 0.01) == Work("confirm", "c1", SEED[1], 1)
+
+
+def test_a_stale_candidate_that_cannot_be_compared_is_applied_again() -> None:
+    found = pair(0.0, 100.0, (1.0, 0.6), -0.1)
+    found.open[1].parent = "fit"
+    more = [*proposed(2), *under(200.0, 0.6, "c2", 1.4, "candidate", 2)]
+    for event in [*more, ev.Judged(number=2, verdict="keep", finding="f", commit="k2")]:
+        found.apply(event)
+    assert found.best == "k2" and assess(found, found.open[1], 0.01) == Rebase(1)
+
+
+def test_pairs_that_do_not_compare_say_nothing_of_the_noise() -> None:
+    def with_speed(speed: float) -> State:
+        theirs = [event for index in (0, 1) for event in under(0.0, 1.0, "fit", 1.6, "best", index=index)]
+        ours = [event for index in (0, 1) for event in under(9.0, speed, "c1", 1.5 + index, "candidate", 1, index)]
+        return state(theirs, proposed(1), ours)
+
+    assert noise(with_speed(1.0)).pairs == 1 and noise(with_speed(0.5)).pairs == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -13,8 +14,9 @@ import psutil
 import pytest
 
 from core.model import Outcome
-from nanochat import gauge
-from nanochat.gauge import Gauge, NotMeasured, Page, RanOn, Reading, Speedometer
+from nanochat import clock as clocks
+from nanochat.clock import Clock, RanOn, Speedometer, View
+from nanochat.gauge import Gauge, NotMeasured, Reading
 from nanochat.processes import Descendants, Standstill, cpu_clock
 from nanochat.sandbox import probe
 from tests.conftest import Harness
@@ -34,12 +36,12 @@ def before_training(code: str) -> str:
 class Planned(Gauge):
     """A gauge whose readings are known."""
 
-    def __init__(self, *seconds: float, ran_s: float = 0.0) -> None:
-        self.left, self.ran_s = list(seconds), ran_s
+    def __init__(self, *seconds: float, during_s: float = 0.0) -> None:
+        self.left, self.during_s = list(seconds), during_s
 
     def read(self, core: int, ran_s: object = None) -> Reading:
         seconds = self.left.pop(0)
-        return Reading(seconds, 2 * seconds, self.ran_s)
+        return Reading(seconds, 2 * seconds, 0.0, self.during_s)
 
 
 class Trainer:
@@ -54,67 +56,94 @@ class Trainer:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Standstill]:
         ours = [os.getpid()]
-        yield Standstill(0 if self.stops else None, ours, cpu_clock(ours))
+        yield Standstill(0 if self.stops else None, ours, cpu_clock(ours) + 1000)
 
 
-def follow(speedometer: Speedometer, trainer: Trainer, page: Page, *times: float) -> None:
+def follow(speedometer: Speedometer, trainer: Trainer, clock: Clock, *times: float) -> None:
     for used in times:
         trainer.used_s = used
-        speedometer._due = 0.0  # whatever the clock says
-        speedometer.look(trainer, 0.0, page)
+        speedometer._due = 0.0  # whatever the clock on the wall says
+        speedometer.look(trainer, 0.0, clock)
 
 
 # -- the clock ----------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_gauge_a_reference_second_is_a_second() -> None:
-    assert Page().at(12.5) == 12.5
+    assert Clock().at(12.5) == 12.5
 
 
 def test_the_clock_runs_at_the_machines_speed() -> None:
-    page, trainer = Page(), Trainer()
-    speedometer = Speedometer(Planned(*[0.01] * gauge.RECENT, *[0.02] * gauge.RECENT), 0.01)
-    follow(speedometer, trainer, page, *range(gauge.RECENT))
-    assert page.at(10.0) == pytest.approx(10.0)
-    follow(speedometer, trainer, page, *range(10, 10 + gauge.RECENT))  # half the speed, after some readings' delay
-    assert speedometer.now == pytest.approx(0.5)
-    last = 10.0 + gauge.RECENT - 1
-    delayed = sum((index * 0.5 + (gauge.RECENT - index) * 1.0) / gauge.RECENT for index in range(1, gauge.RECENT))
-    assert page.at(last) == pytest.approx(10.0 + delayed)
-    assert page.at(last + 10) - page.at(last) == pytest.approx(5.0)
+    clock, trainer = Clock(), Trainer()
+    speedometer = Speedometer(Planned(0.01, 0.01, *[0.02] * 9), 0.01)
+    follow(speedometer, trainer, clock, 0.0, 10.0)
+    assert clock.at(10.0) == pytest.approx(10.0) and clock.at(12.0) == pytest.approx(12.0)
+    follow(speedometer, trainer, clock, 11.0)  # half the speed: the second before counts the mean of both
+    assert clock.at(11.0) == pytest.approx(10.75)
+    follow(speedometer, trainer, clock, *range(12, 20))
+    assert clock.at(19.0) == pytest.approx(10.75 + 8 * 0.5)
+    assert speedometer.now == pytest.approx(0.5) and clock.at(21.0) == pytest.approx(clock.at(19.0) + 1.0)
 
 
-def test_both_ends_read_the_same_line() -> None:
-    ours = Page()
-    theirs = Page(os.dup(ours.handle))
-    for known, reference, speed in ((1.0, 0.5, 0.8), (2.0, 1.3, 1.1), (3.0, 2.4, 0.1)):
-        ours.write(known, reference, speed)
-        assert theirs.at(known + 10) == ours.at(known + 10) == pytest.approx(reference + 10 * speed)
+def test_the_trainer_reads_the_same_line_and_writes_for_itself_only() -> None:
+    ours = Clock()
+    theirs = View(os.dup(ours.handle))
+    for since, reference, speed in ((1.0, 0.5, 0.8), (2.0, 1.3, 1.1), (3.0, 2.4, 0.1)):
+        ours.set(since, reference, speed)
+        assert theirs.at(since + 10) == ours.at(since + 10) == pytest.approx(reference + 10 * speed)
+    theirs._numbers[:] = 7.0
+    assert ours.at(13.0) == pytest.approx(3.4)
+    ours.set(4.0, 2.5, 1.0)
+    assert ours.at(5.0) == theirs.at(5.0) == pytest.approx(3.5), "what it wrote is overwritten"
+    with pytest.raises(OSError):
+        os.ftruncate(ours.handle, 0)
 
 
 def test_what_is_recorded_of_the_speed() -> None:
-    page, trainer, speedometer = Page(), Trainer(), Speedometer(Planned(0.01, 0.02), 0.01)
-    assert speedometer.facts(1.0, page) is None and speedometer.now is None
-    follow(speedometer, trainer, page, 0.0, 10.0)
-    facts = speedometer.facts(20.0, page)
+    clock, trainer, speedometer = Clock(), Trainer(), Speedometer(Planned(0.01, 0.02), 0.01)
+    assert speedometer.facts(1.0, clock, None) is None and speedometer.now is None
+    follow(speedometer, trainer, clock, 0.0, 10.0)
+    facts = speedometer.facts(20.0, clock, None)
     assert facts is not None
-    assert facts["mean"] == pytest.approx((10 * 1.0 + 10 * 0.75) / 20)
+    assert facts["mean"] == pytest.approx((10 * 0.75 + 10 * 0.75) / 20)
     assert (facts["readings"], facts["busy"], facts["reference_s"]) == (2, 2.0, 0.01)
     assert facts["spread"] == pytest.approx(0.25 / 0.75, abs=1e-4)
+    waited = speedometer.facts(20.0, clock, 10.0)
+    assert waited is not None and waited["busy"] == 1.5, "what the trainer waited for a core"
 
 
-def test_readings_that_cannot_be_had_change_nothing() -> None:
-    page, trainer, speedometer = Page(), Trainer(stops=False), Speedometer(Planned(), 0.01)
-    follow(speedometer, trainer, page, 0.0, 1.0)
-    assert page.at(5.0) == 5.0 and speedometer.now is None
+def test_a_trainer_that_cannot_be_stopped_is_not_measured() -> None:
+    clock, trainer, speedometer = Clock(), Trainer(stops=False), Speedometer(Planned(), 0.01)
+    follow(speedometer, trainer, clock, 0.0, 1.0, 9.0)
+    assert clock.at(5.0) == 5.0 and speedometer.now is None
+    with pytest.raises(NotMeasured, match="could not be stopped"):
+        follow(speedometer, trainer, clock, 11.0)
+
+
+def test_a_trainer_that_cannot_be_stopped_any_more_broke_a_rule() -> None:
+    clock, trainer, speedometer = Clock(), Trainer(), Speedometer(Planned(0.01), 0.01)
+    follow(speedometer, trainer, clock, 1.0)
+    trainer.stops = False
+    follow(speedometer, trainer, clock, 2.0, 10.0)
+    with pytest.raises(RanOn):
+        follow(speedometer, trainer, clock, 12.0)
 
 
 def test_a_trainer_that_ran_on_is_told_after_three_times() -> None:
-    page, trainer, speedometer = Page(), Trainer(), Speedometer(Planned(0.5, 0.5, 0.5, ran_s=0.001), 0.01)
-    follow(speedometer, trainer, page, 0.0, 1.0)
-    assert page.at(5.0) == 5.0, "what was read meanwhile does not count"
+    clock, trainer, speedometer = Clock(), Trainer(), Speedometer(Planned(0.5, 0.5, 0.5, during_s=0.001), 0.01)
+    follow(speedometer, trainer, clock, 0.0, 1.0)
+    assert clock.at(5.0) == 5.0, "what was read meanwhile does not count"
     with pytest.raises(RanOn):
-        follow(speedometer, trainer, page, 2.0)
+        follow(speedometer, trainer, clock, 2.0)
+
+
+def test_chance_does_not_accuse_an_honest_trainer() -> None:
+    clock, trainer, gauge = Clock(), Trainer(), Planned(*[0.01] * 60)
+    speedometer = Speedometer(gauge, 0.01)
+    for index in range(60):
+        gauge.during_s = 0.001 if index % 15 == 14 else 0.0
+        follow(speedometer, trainer, clock, float(index))
+    assert clocks.SPOILT <= 4
 
 
 # -- the machine --------------------------------------------------------------------------------------------------------
@@ -124,7 +153,7 @@ def test_the_gauge_reads_on_the_core_that_it_is_told_and_comes_back() -> None:
     before, made = os.sched_getaffinity(0), Gauge()
     for core in before:
         found = made.read(core)
-        assert 0 < found.cpu_s < 2 and found.wall_s > 0 and found.ran_s == 0
+        assert 0 < found.cpu_s < 2 and found.wall_s > 0 and found.during_s == 0
     assert os.sched_getaffinity(0) == before
     with pytest.raises(NotMeasured, match="core cannot be chosen"):
         made.read(1_000_000 if max(before) < 1000 else 0)
@@ -168,24 +197,22 @@ def test_a_whole_tree_stands_still_but_for_its_first_process() -> None:
 def reference_s(harness: Harness) -> float:
     """As the harness takes it where there is none."""
     result = harness.run(TRAIN, gauge=True)
-    assert result.speed is not None and result.speed.mean == pytest.approx(1.0, rel=0.6)
+    assert result.speed is not None and result.speed.reference_s > 0
     assert harness.run(TRAIN, gauge=False).speed is None
     return result.speed.reference_s
 
 
-@pytest.mark.parametrize(("factor", "budget_s"), [(4.0, 6.0), (0.25, 0.4)])
+@pytest.mark.parametrize(("factor", "budget_s"), [(10.0, 12.0), (0.1, 0.15)])
 def test_a_budget_is_as_much_work_on_a_faster_and_on_a_slower_machine(
     harness: Harness, reference_s: float, factor: float, budget_s: float
 ) -> None:
-    """A reference that took so many times as long makes this machine so many times as fast."""
+    """A reference that took so many times as long makes this machine so many times as fast, whatever else slows it down."""
     result = harness.run(TRAIN, gauge=True, reference_s=factor * reference_s, budget_s=budget_s)
     assert result.outcome is Outcome.SCORED and result.speed is not None
-    assert result.speed.mean == pytest.approx(factor, rel=0.6)
-    assert result.charged_s == pytest.approx(budget_s, rel=0.2)
-    assert result.cpu_s == pytest.approx(budget_s / factor, rel=0.6)
-    assert result.speed.readings >= 2
+    assert (result.speed.mean > 2.0) == (result.cpu_s < budget_s / 2) == (factor > 1)
+    assert result.cpu_s * result.speed.mean == pytest.approx(budget_s, rel=0.1, abs=0.3)
     last = (harness.folder / result.job / "metrics.jsonl").read_text().splitlines()[-1]
-    assert float(last.split('"progress": ')[1].split(",")[0]) > 0.9, "the trainer's progress follows the same clock"
+    assert float(last.split('"progress": ')[1].split(",")[0]) > 0.7, "the trainer's progress follows the same clock"
 
 
 # -- trainers that would slow it down -----------------------------------------------------------------------------------
@@ -210,23 +237,56 @@ for _ in range(6):
 """
 
 
+WRITES_THE_CLOCK = """
+import gc
+from nanochat.clock import View
+pages = [found for found in gc.get_objects() if isinstance(found, View)]
+assert pages
+import threading, time
+def write():
+    while True:
+        for page in pages: page._numbers[:] = 0.0
+        time.sleep(0.001)
+threading.Thread(target=write, daemon=True).start()
+"""
+
+MAIN_THREAD_ENDS = """
+import ctypes, threading
+def work():
+    while True: pass
+threading.Thread(target=work, daemon=True).start()
+ctypes.CDLL(None).syscall(60, 0)
+"""
+
+
 def test_a_timer_that_wakes_a_stopped_trainer_is_found(harness: Harness, reference_s: float) -> None:
-    result = harness.run(
-        before_training(WAKES_ITSELF), gauge=True, reference_s=reference_s, budget_s=6.0, preflight=False
-    )
+    cheat = before_training(WAKES_ITSELF)
+    result = harness.run(cheat, gauge=True, reference_s=reference_s, budget_s=6.0, preflight=False)
     assert result.outcome is Outcome.INVALID and "ran on while it was stopped" in result.reason, result.reason
 
 
 def test_threads_stand_still_as_well(harness: Harness, reference_s: float) -> None:
-    result = harness.run(before_training(THREADS), gauge=True, reference_s=reference_s, budget_s=3.0, preflight=False)
-    assert result.speed is not None and result.speed.readings >= 2, result.reason
-    assert result.outcome in (
-        Outcome.SCORED,
-        Outcome.OVERRUN,
-        Outcome.INVALID,
-    )  # threads that go on in the exam are no use
+    threads = before_training(THREADS)
+    result = harness.run(threads, gauge=True, reference_s=reference_s, budget_s=2.0, preflight=False)
+    assert result.speed is not None, result.reason
     assert "ran on" not in result.reason
-    assert result.speed.mean > 0.3, "six threads are paid for like one"
+
+
+def test_a_clock_that_the_trainer_writes_deceives_itself_only(harness: Harness, reference_s: float) -> None:
+    cheat = before_training(WRITES_THE_CLOCK)
+    result = harness.run(cheat, gauge=True, reference_s=reference_s, budget_s=0.5, preflight=False)
+    assert result.outcome is Outcome.OVERRUN, (result.outcome, result.reason)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call is that of x86_64")
+def test_a_trainer_whose_main_thread_ended_is_stopped_and_ended(harness: Harness, reference_s: float) -> None:
+    cheat = before_training(MAIN_THREAD_ENDS)
+    result = harness.run(
+        cheat, gauge=True, reference_s=reference_s, budget_s=0.5, hang_s=3.0, setup_s=1.0, preflight=False
+    )
+    assert result.outcome in (Outcome.OVERRUN, Outcome.CRASH) and result.val_bpb is None
+    _, alive = psutil.wait_procs(harness.descendants(), timeout=60)
+    assert not alive
 
 
 @needs_seccomp
