@@ -15,7 +15,7 @@ from core.profiles import Profile
 AIM_SD, AIM_SHIFT, AIM_AT_S = 0.002, 0.001, 60.0
 ROUNDS = 1.3  # of a reading: the timed one, and the short one before it
 REFERENCE = "reference"
-REFERENCE_S = 5.0  # budget of the training whose reference all others use
+REFERENCE_S = 20.0  # budget of the training whose reference all others use
 
 
 @dataclass(frozen=True)

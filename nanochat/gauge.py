@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-REFERENCE_READINGS, THROWN_AWAY = 9, 4  # a core that was idle takes a while to its full clock
+LEAST_READINGS = 7  # for a reference: a core that was idle takes some of them to its full clock
 TOKENS, WARMING, WIDTH, VOCABULARY = 256, 32, 128, 512  # of the gauge's model; WARMING: tokens of the round before
 
 
@@ -86,8 +86,9 @@ class Gauge:
             )  # logits (T, V)
         torch.autograd.grad(loss, self._weights)
 
-    def reference(self) -> float:
-        """Median CPU seconds of a reading on this machine as it is now. Takes less than a second. Raises NotMeasured."""
-        core = min(self._cores)
-        found = [self.read(core).cpu_s for _ in range(THROWN_AWAY + REFERENCE_READINGS)]
-        return statistics.median(found[THROWN_AWAY:])
+    def reference(self, seconds: float) -> float:
+        """Median CPU seconds of a reading on this machine as it is now, over so many seconds. Raises NotMeasured."""
+        core, found, until = min(self._cores), [], time.monotonic() + seconds
+        while len(found) < LEAST_READINGS or time.monotonic() < until:
+            found.append(self.read(core).cpu_s)
+        return statistics.median(found)

@@ -30,6 +30,10 @@ from nanochat.trainer import Spec, out_of_memory
 from nanochat.watch import COMPILED, Failed, TooBig, Watch
 
 PROGRESS_S = 0.3
+REFERENCE_SHARE, MOST_REFERENCE_S = (
+    0.1,
+    3.0,
+)  # of the budget, seconds: how long the machine's speed is looked at before the first training
 GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
 LEAST_PACE_S = 2.0  # a shorter training says nothing about its pace
 # An answer that takes much longer than the others did more than answer: what exceeds this is charged as training.
@@ -204,8 +208,8 @@ class Scorer:
         if self.wall or not self.job["gauge"]:
             return
         try:
-            gauge = Gauge()
-            self.speedometer = Speedometer(gauge, self.job["reference_s"] or gauge.reference())
+            gauge, seconds = Gauge(), min(MOST_REFERENCE_S, REFERENCE_SHARE * float(self.job["budget_s"]))
+            self.speedometer = Speedometer(gauge, self.job["reference_s"] or gauge.reference(seconds))
         except NotMeasured as error:
             self.facts["unmeasured"] = str(error)
 
