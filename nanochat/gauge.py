@@ -88,7 +88,8 @@ class Gauge:
 
     def reference(self, seconds: float) -> float:
         """Median CPU seconds of a reading on this machine as it is now, over so many seconds. Raises NotMeasured."""
-        core, found, until = min(self._cores), [], time.monotonic() + seconds
+        core, until = min(self._cores), time.monotonic() + seconds
+        found: list[float] = []
         while len(found) < LEAST_READINGS or time.monotonic() < until:
             found.append(self.read(core).cpu_s)
         return statistics.median(found)
