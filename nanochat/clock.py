@@ -18,7 +18,7 @@ from typing import Protocol
 from nanochat import wire
 from nanochat.gauge import Gauge, NotMeasured, Reading
 
-EVERY_S = (0.3, 0.7)  # seconds from one reading to the next, drawn at random: no trainer can be ready for one
+EVERY_S = (0.4, 0.9)  # seconds from one reading to the next, drawn at random: no trainer can be ready for one
 RECENT = 6  # readings whose mean is the speed until the next one
 STOPPING_S = 5e-3  # CPU seconds that a trainer may take to stop
 BEFORE_S, DURING_S = 1e-3, 1e-6  # what may be booked late before the timed round, and during it

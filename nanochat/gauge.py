@@ -33,8 +33,8 @@ class Reading:
 class Gauge:
     """The fixed work: the forward and the backward pass of a small transformer in float32, on one thread.
 
-    Of all that was tried (docs/decisions.md) it follows the speed of a real training best: it waits for the processor, the caches, the
-    memory and the interpreter in about the same shares.
+    Of all that was tried (docs/decisions.md) it follows the speed of a real training best: it waits for the processor, the caches,
+    the memory and the interpreter in about the same shares.
     """
 
     def __init__(self) -> None:
@@ -55,8 +55,11 @@ class Gauge:
         self._weights = [(torch.randn(shape, generator=draw) * WIDTH**-0.5).requires_grad_() for shape in shapes]
 
     def read(self, core: int, ran_s: Callable[[], float] = float) -> Reading:
-        """One reading on that core; `ran_s`: CPU seconds of the trainer
-        since it stands still. Raises NotMeasured where the core cannot be chosen."""
+        """Take one reading on that core.
+
+        `ran_s` gives the CPU seconds that the trainer has used since it was stopped. Raises NotMeasured where the core cannot
+        be chosen.
+        """
         try:
             os.sched_setaffinity(0, {core})
         except OSError as error:
