@@ -20,7 +20,7 @@ REMEASURE_EVERY = 8  # scored experiments after which the best is measured once 
 MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
 DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
 CUT_SHORT = 3  # experiments on one change without a verdict on it; each is up to DISTURBED_TRIES trainings
-BESIDE = 8  # jobs that may end between two that are as near in time as they can be
+BESIDE = 8  # two measurements at most so many jobs apart count as made beside each other
 PATIENCE = 3  # tries of a baseline or best on a disturbed machine
 
 
@@ -134,9 +134,9 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
 
 
 def _apart(state: State, experiment: Experiment) -> Work | None:
-    """The measurement that makes a pair of two scores which cannot be compared: the best once more, beside the candidate.
+    """What to measure again because candidate and best were measured under conditions that do not compare; None for nothing.
 
-    If it was measured again since, but for another candidate and long after this one, this one comes first.
+    It is the best, beside the candidate. If the best was measured long after the candidate, it is the candidate.
     """
     assert state.config is not None
     if state.failures.get(experiment.parent, 0) >= PATIENCE:

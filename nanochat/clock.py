@@ -1,9 +1,8 @@
 """The clock of a training on a CPU: from CPU seconds used to reference seconds, at the machine's speed.
 
-A CPU second is no fixed amount of work: caches, the memory bus and clocks are shared with whatever else runs, on this machine
-and, in a virtual one, beside it. So while a trainer runs it is stopped again and again for some milliseconds, and the scorer
-does the fixed work of the gauge on the core that the trainer was on. A short round brings the gauge's own data into the caches,
-the next is timed.
+A CPU second is no fixed amount of work. Programs, and the guests of a virtual machine's host, share caches, the memory bus and the
+clock of a core. So the scorer stops the trainer again and again for some milliseconds and does the fixed work of the gauge on the
+core that the trainer was on. A short round brings the gauge's own data into the caches, and the next round is timed.
 """
 
 from __future__ import annotations
@@ -18,20 +17,18 @@ from typing import Protocol
 from nanochat import wire
 from nanochat.gauge import Gauge, NotMeasured, Reading
 
-EVERY_S = (0.4, 0.9)  # seconds from one reading to the next, drawn at random: no trainer can be ready for one
+EVERY_S = (0.4, 0.9)  # seconds between two readings, drawn at random, so that no trainer can prepare for one
 RECENT = 6  # readings whose mean is the speed until the next one
 STOPPING_S = 5e-3  # CPU seconds that a trainer may take to stop
 BEFORE_S, DURING_S = 1e-3, 1e-6  # what may be booked late before the timed round, and during it
-SPOILT, SPOILT_SHARE = (
-    3,
-    0.1,
-)  # a trainer that runs on broke a rule: in so many readings, and in more than this share of all
+SPOILT = 3  # a trainer broke a rule when it ran on in so many readings,
+SPOILT_SHARE = 0.1  # and in more than this share of the good ones
 UNREAD_S = 10.0  # CPU seconds without a reading
 PAGE = 64  # bytes that scorer and trainer share
 
 
 class RanOn(Exception):
-    """The trainer ran on while it was to stand still."""
+    """The trainer kept running while it was stopped."""
 
 
 class Standstill(Protocol):
@@ -68,7 +65,7 @@ class Line:
 
 
 class Clock(Line):
-    """The scorer's line, and a page where the trainer can read a copy of it. What the trainer writes there deceives itself only.
+    """The scorer's line, and a page where the trainer can read a copy of it. What the trainer writes there changes only its own view.
 
     The page has two entries: the one that is not read is changed, then it is the one to read.
     """
@@ -131,7 +128,7 @@ class Speedometer:
         self._take(reading, used, clock)
 
     def _unread(self, waited_s: float, *, ran_on: bool) -> None:
-        """Once or twice may be chance. A trainer that chooses when it is read would choose slow moments."""
+        """Count a reading that failed. A few may be chance, but a trainer that chose its readings would choose slow moments."""
         self._spoilt += ran_on
         if self._spoilt >= SPOILT and self._spoilt > SPOILT_SHARE * len(self._speeds):
             raise RanOn

@@ -22,7 +22,7 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """CPU and wall seconds of one timed round; CPU seconds that the trainer used before and during it, where none are due."""
+    """CPU and wall seconds of one timed round; CPU seconds of the trainer before and during it: it should use none."""
 
     cpu_s: float
     wall_s: float

@@ -33,7 +33,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Standstill:
-    """Processes that were told to stop. `core`: where the first of them ran; None where they have not all stopped."""
+    """Processes that were told to stop. `core`: where their busiest thread ran; None where they have not all stopped."""
 
     core: int | None
     pids: list[int]
@@ -142,7 +142,7 @@ class Descendants:
         return [process for process in self._known.values() if process is not self._root]
 
     def _standstill(self, pids: list[int]) -> Standstill:
-        """Wait, for a little, until they stand still. Of all threads, the one that worked most since the last look tells the core."""
+        """Wait up to STOP_S until they stand still. The core is that of the thread that worked most since the last standstill."""
         used, deadline = 0.0, time.monotonic() + STOP_S
         with contextlib.suppress(OSError):  # one has ended
             used = cpu_clock(pids)

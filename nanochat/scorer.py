@@ -30,10 +30,8 @@ from nanochat.trainer import Spec, out_of_memory
 from nanochat.watch import COMPILED, Failed, TooBig, Watch
 
 PROGRESS_S = 0.3
-REFERENCE_SHARE, MOST_REFERENCE_S = (
-    0.1,
-    3.0,
-)  # of the budget, seconds: how long the machine's speed is looked at before the first training
+# How long the gauge runs before the first training, to take the reference: a share of the budget, and seconds at the most.
+REFERENCE_SHARE, MOST_REFERENCE_S = 0.1, 3.0
 GRACE_S, GRACE_SHARE = 0.5, 0.03  # for the last step and what follows it
 LEAST_PACE_S = 2.0  # a shorter training says nothing about its pace
 # An answer that takes much longer than the others did more than answer: what exceeds this is charged as training.
@@ -202,7 +200,7 @@ class Scorer:
             raise Failed("invalid", f"it has {params:,} parameters, and program.md allows {limit:,}")
 
     def _measure_speed(self) -> None:
-        """Get the gauge ready, and take the run's reference where there is none yet. On a GPU the clocks are read instead."""
+        """Get the gauge ready, and take the run's reference where there is none yet. No gauge runs for a GPU."""
         if self.job["device"] == "mps":
             self.facts["unmeasured"] = "there is no gauge for this kind of GPU"
         if self.wall or not self.job["gauge"]:
@@ -258,10 +256,9 @@ class Scorer:
                 why = self._large_steps(charged, watch.steps)
                 raise Failed("overrun", f"it went on after its {budget:g} s: {charged:.1f} s when it was ended{why}")
             wall = time.monotonic() - began
-            pace = (
-                min(1.0, charged / used) if (used := watch.used() - set_up) > 0 else 1.0
-            )  # on a slow machine it may take longer
-            if not self.wall and wall * pace > job["wall_factor"] * budget + job["hang_s"]:
+            used = watch.used() - set_up
+            speed = min(1.0, charged / used) if used > 0 else 1.0  # a slow machine may take longer
+            if not self.wall and wall * speed > job["wall_factor"] * budget + job["hang_s"]:
                 raise Failed(
                     "timeout", f"it had {charged:.0f} of the {budget:g} s of its budget after {wall:.0f} s on the clock"
                 )
