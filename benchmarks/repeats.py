@@ -13,7 +13,6 @@ from trainings import Bench, Record, Row, Unmeasured, Wanted, fitted
 from core.profiles import Profile
 
 AIM_SD, AIM_SHIFT, AIM_AT_S = 0.002, 0.001, 60.0
-ROUNDS = 1.3  # of a reading: the timed one, and the short one before it
 REFERENCE = "reference"
 REFERENCE_S = 20.0  # budget of the training whose reference all others use
 
@@ -126,10 +125,10 @@ def _gauge(rows: Sequence[Row]) -> list[str]:
         for gauge in (True, False)
     }
     cost = figures.mean(wall[True]) / figures.mean(wall[False]) - 1
-    read = [ROUNDS * speed.readings * speed.reference_s / speed.mean / row.result.cpu_s for row, speed in gauged]
+    every = [row.result.wall_s / speed.readings for row, speed in gauged]
     return [
         f"speed {min(speeds):.3f} to {max(speeds):.3f} of the reference; steps in a CPU second go with it to the power of "
         f"{number(slope, 2)} +- {number(error, 2)} (1 is wanted) and leave {percent(left)}",
-        f"readings of the gauge take {percent(figures.mean(read))} of the budget's time, the short round before each included; wall time "
-        f"in a CPU second, quiet, is {percent(cost)} more than without it (aim: 3%)",
+        f"a reading every {number(figures.mean(every), 2)} s; wall time in a CPU second, quiet, is {percent(cost)} more than without the "
+        "gauge (aim: 3%)",
     ]

@@ -2,7 +2,10 @@
 
 A CPU second is no fixed amount of work. Programs, and the guests of a virtual machine's host, share caches, the memory bus and the
 clock of a core. So the scorer stops the trainer again and again for some milliseconds and does the fixed work of the gauge on the
-core that the trainer was on. A short round brings the gauge's own data into the caches, and the next round is timed.
+core that the trainer was on.
+
+The machine's speed differs from one moment to the next, so what a few moments tell about a whole training is uncertain. A machine
+whose readings differ more is read more often.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ from typing import Protocol
 from nanochat import wire
 from nanochat.gauge import Gauge, NotMeasured, Reading
 
-EVERY_S = (0.4, 0.9)  # seconds between two readings, drawn at random, so that no trainer can prepare for one
+LEAST_S, MOST_S = 0.3, 2.0  # seconds between two readings on average,
+AIM = 0.007  # so many that the standard error of the mean speed comes to this share of it by the end,
+AT_RANDOM = (0.5, 1.5)  # and each time so much of it, so that no trainer can prepare for one
+FIRST = 8  # readings before their spread is known
 RECENT = 6  # readings whose mean is the speed until the next one
 STOPPING_S = 5e-3  # CPU seconds that a trainer may take to stop
 BEFORE_S, DURING_S = 1e-3, 1e-6  # what may be booked late before the timed round, and during it
@@ -100,9 +106,9 @@ class View:
 class Speedometer:
     """Reads the gauge while a trainer runs, and sets its clock."""
 
-    def __init__(self, gauge: Gauge, reference_s: float) -> None:
-        """`reference_s`: CPU seconds of a reading at the run's reference."""
-        self._gauge, self._reference_s = gauge, reference_s
+    def __init__(self, gauge: Gauge, reference_s: float, budget_s: float) -> None:
+        """`reference_s`: weighted CPU seconds of a reading at the run's reference."""
+        self._gauge, self._reference_s, self._budget_s = gauge, reference_s, budget_s
         self._random = random.Random()
         self._due = 0.0
         self._speeds: list[float] = []
@@ -117,15 +123,27 @@ class Speedometer:
         """
         if time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + self._random.uniform(*EVERY_S)
+        self._due = time.monotonic() + self._random.uniform(*AT_RANDOM) * self.every_s
         with trainer.stopped() as standstill:
             used = trainer.used(fresh=True) - start
             if standstill.core is None:  # on a busy machine it may not even have had the time to stop
                 return self._unread(used - clock.since, ran_on=standstill.ran_s() > STOPPING_S)
             reading = self._gauge.read(standstill.core, standstill.ran_s)
         if reading.before_s > BEFORE_S or reading.during_s > DURING_S:
-            return self._unread(used - clock.since, ran_on=True)
+            return self._unread(used - clock.since, ran_on=reading.during_s > DURING_S)
         self._take(reading, used, clock)
+
+    @property
+    def every_s(self) -> float:
+        """Seconds between two readings on average. The mean of n readings has a standard error of spread / sqrt(n)."""
+        if len(self._speeds) < FIRST:
+            return LEAST_S
+        enough = (self._spread / AIM) ** 2
+        return min(MOST_S, max(LEAST_S, self._budget_s / max(1.0, enough)))
+
+    @property
+    def _spread(self) -> float:
+        return statistics.pstdev(self._speeds) / statistics.fmean(self._speeds)
 
     def _unread(self, waited_s: float, *, ran_on: bool) -> None:
         """Count a reading that failed. A few may be chance, but a trainer that chose its readings would choose slow moments."""
@@ -139,11 +157,11 @@ class Speedometer:
 
     def _take(self, reading: Reading, used: float, clock: Clock) -> None:
         """What was used since the last reading counts the mean of the two, what comes counts the mean of the latest."""
-        speed = self._reference_s / reading.cpu_s
+        speed = self._reference_s / reading.work_s
         before = self._speeds[-1] if self._speeds else speed
         self._speeds.append(speed)
         self._recent.append(speed)
-        self._cpu_s += reading.cpu_s
+        self._cpu_s += reading.rounds_s
         self._wall_s += reading.wall_s
         reference = clock.reference + (used - clock.since) * (before + speed) / 2
         clock.set(used, reference, statistics.fmean(self._recent))
@@ -160,12 +178,11 @@ class Speedometer:
         """
         if not self._speeds:
             return None
-        mean = statistics.fmean(self._speeds)
         waited = self._wall_s / self._cpu_s if delay_s is None or used <= 0 else 1 + delay_s / used
         return {
             "reference_s": self._reference_s,
-            "mean": round(clock.at(used) / used if used > 0 else mean, 5),
-            "spread": round(statistics.pstdev(self._speeds) / mean, 5),
+            "mean": round(clock.at(used) / used if used > 0 else statistics.fmean(self._speeds), 5),
+            "spread": round(self._spread, 5),
             "busy": round(waited, 4),
             "readings": len(self._speeds),
         }

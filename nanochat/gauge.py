@@ -13,7 +13,12 @@ import torch
 import torch.nn.functional as F
 
 LEAST_READINGS = 7  # for a reference: a core that was idle takes some of them to its full clock
-TOKENS, WARMING, WIDTH, VOCABULARY = 256, 32, 128, 512  # of the gauge's model; WARMING: tokens of the round before
+TOKENS, WIDTH, VOCABULARY = 256, 128, 512  # of the gauge's model
+PASS_ITEMS, PARTS = (
+    1 << 21,
+    4,
+)  # float32 of one pass over memory; a part is used again when three others have been since
+PASS_WEIGHT = 7  # how often its time counts: about a fifth of the whole then, as fits best (docs/decisions.md)
 
 
 class NotMeasured(Exception):
@@ -22,19 +27,29 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """CPU and wall seconds of one timed round; CPU seconds of the trainer before and during it: it should use none."""
+    """One reading: CPU seconds of the pass over memory, CPU and wall seconds of the rounds after it.
 
-    cpu_s: float
+    `before_s`, `during_s`: CPU seconds that the trainer used before and during the rounds. It should use none.
+    """
+
+    pass_s: float
+    rounds_s: float
     wall_s: float
     before_s: float = 0.0
     during_s: float = 0.0
 
+    @property
+    def work_s(self) -> float:
+        """Weighted CPU seconds: the machine's speed goes with their inverse."""
+        return self.rounds_s + PASS_WEIGHT * self.pass_s
+
 
 class Gauge:
-    """The fixed work: the forward and the backward pass of a small transformer in float32, on one thread.
+    """The fixed work, on one thread: a pass over memory that no cache holds, then two rounds of a small transformer.
 
-    Of all that was tried (docs/decisions.md) it follows the speed of a real training best: it waits for the processor, the caches,
-    the memory and the interpreter in about the same shares.
+    A round is the forward and the backward pass in float32. The first finds its data where the trainer left them, in no cache or in
+    some; the second finds them in the caches. Of all that was tried (docs/decisions.md) this mix follows the speed of a real
+    training best: it waits for the processor, the caches, the memory and the interpreter in about the same shares.
     """
 
     def __init__(self) -> None:
@@ -52,6 +67,8 @@ class Gauge:
             (WIDTH, 4 * WIDTH),
             (VOCABULARY, WIDTH),
         )
+        self._memory = torch.ones((PARTS, PASS_ITEMS))  # ones, since the pages of zeros would first come with a pass
+        self._part = 0
         self._weights = [(torch.randn(shape, generator=draw) * WIDTH**-0.5).requires_grad_() for shape in shapes]
 
     def read(self, core: int, ran_s: Callable[[], float] = float) -> Reading:
@@ -65,34 +82,41 @@ class Gauge:
         except OSError as error:
             raise NotMeasured(f"its core cannot be chosen: {error.strerror}") from None
         try:
-            self._round(WARMING)
+            began = time.thread_time()
+            self._pass()
+            pass_s = time.thread_time() - began
             before = ran_s()
-            wall, cpu = time.perf_counter(), time.thread_time()
-            self._round(TOKENS)
-            cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
-            return Reading(cpu, wall, before, ran_s() - before)
+            wall, began = time.perf_counter(), time.thread_time()
+            self._round()
+            self._round()
+            rounds_s, wall_s = time.thread_time() - began, time.perf_counter() - wall
+            return Reading(pass_s, rounds_s, wall_s, before, ran_s() - before)
         finally:
             with contextlib.suppress(OSError):  # the cores that may be used have changed
                 os.sched_setaffinity(0, self._cores)
 
-    def _round(self, count: int) -> None:
-        """One pass forward and back over T = `count` tokens; width C, vocabulary V."""
+    def _pass(self) -> None:
+        """Read and write memory that was last used some readings ago."""
+        self._part = (self._part + 1) % PARTS
+        self._memory[self._part].add_(1.0)
+
+    def _round(self) -> None:
+        """One pass forward and back over T tokens; width C, vocabulary V."""
         embed, qkv, out, up, down, unembed = self._weights
         with torch.enable_grad():
-            x = F.rms_norm(F.embedding(self._tokens[:count], embed), (WIDTH,))  # (T, C)
-            q, k, v = F.linear(x, qkv).view(1, 1, count, 3 * WIDTH).chunk(3, dim=-1)  # (1, 1, T, C)
+            x = F.rms_norm(F.embedding(self._tokens[:-1], embed), (WIDTH,))  # (T, C)
+            q, k, v = F.linear(x, qkv).view(1, 1, TOKENS, 3 * WIDTH).chunk(3, dim=-1)  # (1, 1, T, C)
             y = F.scaled_dot_product_attention(F.rms_norm(q, (WIDTH,)), F.rms_norm(k, (WIDTH,)), v, is_causal=True)
             x = x + F.linear(y[0, 0], out)
             x = x + F.linear(F.relu(F.linear(F.rms_norm(x, (WIDTH,)), up)).square(), down)
-            loss = F.cross_entropy(
-                F.linear(F.rms_norm(x, (WIDTH,)), unembed), self._tokens[1 : count + 1]
-            )  # logits (T, V)
+            logits = F.linear(F.rms_norm(x, (WIDTH,)), unembed)  # (T, V)
+            loss = F.cross_entropy(logits, self._tokens[1:])
         torch.autograd.grad(loss, self._weights)
 
     def reference(self, seconds: float) -> float:
-        """Median CPU seconds of a reading on this machine as it is now, over so many seconds. Raises NotMeasured."""
+        """Median weighted CPU seconds of a reading on this machine as it is now, over so many seconds. Raises NotMeasured."""
         core, until = min(self._cores), time.monotonic() + seconds
         found: list[float] = []
         while len(found) < LEAST_READINGS or time.monotonic() < until:
-            found.append(self.read(core).cpu_s)
+            found.append(self.read(core).work_s)
         return statistics.median(found)

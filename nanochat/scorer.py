@@ -206,8 +206,9 @@ class Scorer:
         if self.wall or not self.job["gauge"]:
             return
         try:
-            gauge, seconds = Gauge(), min(MOST_REFERENCE_S, REFERENCE_SHARE * float(self.job["budget_s"]))
-            self.speedometer = Speedometer(gauge, self.job["reference_s"] or gauge.reference(seconds))
+            gauge, budget = Gauge(), float(self.job["budget_s"])
+            seconds = min(MOST_REFERENCE_S, REFERENCE_SHARE * budget)
+            self.speedometer = Speedometer(gauge, self.job["reference_s"] or gauge.reference(seconds), budget)
         except NotMeasured as error:
             self.facts["unmeasured"] = str(error)
 
