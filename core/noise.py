@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,6 +16,9 @@ PRIOR_WEIGHT = 2.0
 # The least noise of a pair, as a share of the scatter over seeds: same seeds cancel at most three quarters of the
 # variance of a real edit. Edits that change nothing give pairs without any scatter, which say nothing of real ones.
 LEAST = 0.5
+OUTLIER = (
+    5.0  # standard deviations; what lies further out counts as this. One seed that diverges must not set the noise
+)
 Z80 = 1.2816  # the standard normal exceeds it in 10%
 
 
@@ -69,10 +73,10 @@ class Noise:
         if not (math.isfinite(prior) and prior > 0):
             raise ValueError(f"the prior noise must be finite and positive, got {prior}")
         freedom = max(0, len(repeats) - 1)
-        start = _updated(prior**2, freedom * _variance(repeats), freedom)
+        start = _updated(prior**2, freedom * _variance(_clipped(repeats, prior)), freedom)
         squares, pairs = 0.0, 0
         for parent, candidates in families:
-            variance, more = _interaction(parent, candidates)
+            variance, more = _interaction(parent, candidates, math.sqrt(start))
             squares, pairs = squares + more * variance, pairs + more
         variance = _updated(start, squares, pairs)
         if variance < LEAST**2 * start:
@@ -84,8 +88,10 @@ def _updated(prior: float, squares: float, freedom: int) -> float:
     return (PRIOR_WEIGHT * prior + squares) / (PRIOR_WEIGHT + freedom)
 
 
-def _interaction(parent: Scores, candidates: Sequence[Scores]) -> tuple[float, int]:
+def _interaction(parent: Scores, candidates: Sequence[Scores], sigma: float) -> tuple[float, int]:
     """The variance of one score apart from the effects of version and seed, and its degrees of freedom.
+
+    `sigma` is the noise that is expected.
 
     The step from one seed to another, compared between two versions, has four times that variance and contains no
     effect of either. All versions of the family are compared with each other, and not only candidates with the parent:
@@ -97,9 +103,18 @@ def _interaction(parent: Scores, candidates: Sequence[Scores]) -> tuple[float, i
     total = weight = 0.0
     for first, second in combinations(sorted({seed for scores in paired for seed in scores}), 2):
         steps = [scores[first] - scores[second] for scores in (parent, *paired) if first in scores and second in scores]
+        steps = _clipped(steps, sigma * math.sqrt(2))
         comparisons = len(steps) * (len(steps) - 1) / 2
         total, weight = total + comparisons * _variance(steps) / 2, weight + comparisons
     return (total / weight if weight else 0.0), sum(len(scores) - 1 for scores in paired)
+
+
+def _clipped(values: Sequence[float], sigma: float) -> list[float]:
+    """The values, none further from their median than so many standard deviations."""
+    if not values:
+        return []
+    middle, most = statistics.median(values), OUTLIER * sigma
+    return [min(max(value, middle - most), middle + most) for value in values]
 
 
 def _variance(values: Sequence[float]) -> float:

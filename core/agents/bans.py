@@ -1,4 +1,4 @@
-"""Ideas that are used up: what lost three times on the present train.py is not tried a fourth time. Pure, from the record alone."""
+"""Ideas that are used up: what did not help three times on the present train.py is not tried a fourth time. Pure, from the record alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def groups(past: Iterable[Past]) -> list[Group]:
 
 
 def banned(context: Context) -> list[Group]:
-    """Ideas that lost so often on this very train.py. Once every constant did, each has as many tries again."""
+    """Ideas that did not help so often on this very train.py. Once every constant did, each has as many tries again."""
     lost = groups(p for p in context.past if p.parent == context.parent)
     off = off_limits(context)
     open_to = [knob.name for knob in knobs.read(context.source) if knob.name not in off]
@@ -82,7 +82,7 @@ def refusal(context: Context, candidate: str) -> str:
     group = next((group for group in banned(context) if group.idea == idea), None)
     if group is None:
         return ""
-    return f"Changes of {group.words} lost {len(group.tries)} times on this train.py ({group.numbers}). Change something else."
+    return f"Changes of {group.words} did not help {len(group.tries)} times on this train.py ({group.numbers}). Change something else."
 
 
 def off_limits(context: Context) -> tuple[str, ...]:

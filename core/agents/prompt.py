@@ -209,7 +209,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
             [f"- #{p.number} {p.gain:.4f} better, {data(p.outcome) or 'inconclusive'}: {_idea(p)}" for p in near],
         ),
         (
-            "What lost, by what it touched (all of the run):",
+            "What did not help, by what it touched (all of the run):",
             [f"- {data(g.words)}: {len(g.tries)} ({data(g.reasons)}; {g.numbers})" for g in lost],
         ),
         ("Latest experiments, newest first:", [_line(p) for p in reversed(past)]),

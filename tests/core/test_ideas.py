@@ -69,7 +69,7 @@ def test_three_losses_on_this_train_py_and_an_idea_is_used_up() -> None:
     assert not bans.banned(context(*three(("LR",), parent="another")))
     found = context(*three(("LR",)))
     assert [group.idea for group in bans.banned(found)] == [("LR",)]
-    with pytest.raises(EditError, match=r"LR lost 3 times on this train.py \(#1, #2, #3\)"):
+    with pytest.raises(EditError, match=r"LR did not help 3 times on this train.py \(#1, #2, #3\)"):
         check(found, Proposal(hypothesis="h", source=TRAIN.replace("LR = 0.01", "LR = 0.5")))
     check(
         found, Proposal(hypothesis="h", source=TRAIN.replace("LR = 0.01", "LR = 0.5").replace("BATCH = 8", "BATCH = 4"))
@@ -97,7 +97,7 @@ def test_nobody_is_blamed_for_what_the_machine_or_a_human_ended(verdict: Verdict
     tried = context(*three(("LR",), verdict=verdict))
     assert not bans.banned(tried) and not bans.groups(tried.past)
     words = prompt.messages(tried, "edits", 20_000)[1]["content"]
-    assert "What lost" not in words and "Used up" not in words
+    assert "What did not help" not in words and "Used up" not in words
 
 
 def test_once_every_constant_is_used_up_each_has_another_round() -> None:

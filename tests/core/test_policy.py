@@ -275,6 +275,13 @@ def test_the_noise_does_not_collapse_however_alike_the_pairs_are() -> None:
     assert Noise.estimate(0.01, spread, [same]).sigma > 0.015, "half of what the seeds do, once that is measured"
 
 
+def test_one_seed_that_diverged_does_not_set_the_noise() -> None:
+    usual = [0.02 * (-1) ** n for n in range(20)]
+    without = Noise.estimate(0.01, [], [pairs(*usual)]).sigma
+    assert without < Noise.estimate(0.01, [], [pairs(*usual, 9.0)]).sigma < 1.4 * without
+    assert Noise.estimate(0.01, [1.6, 9.9]).sigma < 0.05, "nor does one of the best's own"
+
+
 def test_the_interval_narrows_around_the_noise() -> None:
     for count in (0, 1, 5, 30, 1000):
         low, high = Noise(0.01, count).interval
