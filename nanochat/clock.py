@@ -4,8 +4,8 @@ A CPU second is no fixed amount of work. Programs, and the guests of a virtual m
 clock of a core. So the scorer stops the trainer again and again for some milliseconds and does the fixed work of the gauge on the
 core that the trainer was on.
 
-The machine's speed differs from one moment to the next, so what a few moments tell about a whole training is uncertain. A machine
-whose readings differ more is read more often.
+The speed changes from one moment to the next, so a few readings tell little about a whole training. The more the readings
+differ, the more often the gauge is read.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Protocol
 from nanochat import wire
 from nanochat.gauge import Gauge, NotMeasured, Reading
 
-LEAST_S, MOST_S = 0.3, 2.0  # seconds between two readings on average,
-AIM = 0.007  # so many that the standard error of the mean speed comes to this share of it by the end,
-AT_RANDOM = (0.5, 1.5)  # and each time so much of it, so that no trainer can prepare for one
+LEAST_S, MOST_S = 0.3, 2.0  # limits of the average time between two readings, in seconds
+AIM = 0.007  # wanted standard error of the mean speed at the end of a training, as a share of it
+AT_RANDOM = (0.5, 1.5)  # each wait is the average times a factor from here, so that no trainer can predict a reading
 FIRST = 8  # readings before their spread is known
 RECENT = 6  # readings whose mean is the speed until the next one
 STOPPING_S = 5e-3  # CPU seconds that a trainer may take to stop

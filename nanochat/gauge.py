@@ -14,11 +14,8 @@ import torch.nn.functional as F
 
 LEAST_READINGS = 7  # for a reference: a core that was idle takes some of them to its full clock
 TOKENS, WIDTH, VOCABULARY = 256, 128, 512  # of the gauge's model
-PASS_ITEMS, PARTS = (
-    1 << 21,
-    4,
-)  # float32 of one pass over memory; a part is used again when three others have been since
-PASS_WEIGHT = 7  # how often its time counts: about a fifth of the whole then, as fits best (docs/decisions.md)
+PASS_ITEMS, PARTS = 1 << 21, 4  # float32 values in a pass over memory, and regions that the passes use in turn
+PASS_WEIGHT = 7  # the time of a pass counts so many times: a fifth of the whole fits best (docs/decisions.md)
 
 
 class NotMeasured(Exception):
@@ -47,8 +44,8 @@ class Reading:
 class Gauge:
     """The fixed work, on one thread: a pass over memory that no cache holds, then two rounds of a small transformer.
 
-    A round is the forward and the backward pass in float32. The first finds its data where the trainer left them, in no cache or in
-    some; the second finds them in the caches. Of all that was tried (docs/decisions.md) this mix follows the speed of a real
+    A round is the forward and the backward pass in float32. Before the first round the trainer may have pushed its data out of the
+    caches; the second round finds them there. Of all that was tried (docs/decisions.md) this mix follows the speed of a real
     training best: it waits for the processor, the caches, the memory and the interpreter in about the same shares.
     """
 
@@ -67,7 +64,7 @@ class Gauge:
             (WIDTH, 4 * WIDTH),
             (VOCABULARY, WIDTH),
         )
-        self._memory = torch.ones((PARTS, PASS_ITEMS))  # ones, since the pages of zeros would first come with a pass
+        self._memory = torch.ones((PARTS, PASS_ITEMS))  # not zeros: their pages would be made during a pass
         self._part = 0
         self._weights = [(torch.randn(shape, generator=draw) * WIDTH**-0.5).requires_grad_() for shape in shapes]
 
