@@ -16,9 +16,8 @@ PRIOR_WEIGHT = 2.0
 # The least noise of a pair, as a share of the scatter over seeds: same seeds cancel at most three quarters of the
 # variance of a real edit. Edits that change nothing give pairs without any scatter, which say nothing of real ones.
 LEAST = 0.5
-OUTLIER = (
-    5.0  # standard deviations; what lies further out counts as this. One seed that diverges must not set the noise
-)
+# Standard deviations from the median. Values further out are moved to this limit, so one diverged seed does not set the noise.
+OUTLIER = 5.0
 Z80 = 1.2816  # the standard normal exceeds it in 10%
 
 
@@ -91,7 +90,7 @@ def _updated(prior: float, squares: float, freedom: int) -> float:
 def _interaction(parent: Scores, candidates: Sequence[Scores], sigma: float) -> tuple[float, int]:
     """The variance of one score apart from the effects of version and seed, and its degrees of freedom.
 
-    `sigma` is the noise that is expected.
+    `sigma` is the noise expected so far, which says what is an outlier.
 
     The step from one seed to another, compared between two versions, has four times that variance and contains no
     effect of either. All versions of the family are compared with each other, and not only candidates with the parent:
@@ -110,7 +109,7 @@ def _interaction(parent: Scores, candidates: Sequence[Scores], sigma: float) -> 
 
 
 def _clipped(values: Sequence[float], sigma: float) -> list[float]:
-    """The values, none further from their median than so many standard deviations."""
+    """The values, those beyond OUTLIER standard deviations from the median moved to that limit."""
     if not values:
         return []
     middle, most = statistics.median(values), OUTLIER * sigma

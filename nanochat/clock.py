@@ -130,7 +130,7 @@ class Speedometer:
                 return self._unread(used - clock.since, ran_on=standstill.ran_s() > STOPPING_S)
             reading = self._gauge.read(standstill.core, standstill.ran_s)
         if reading.before_s > BEFORE_S or reading.during_s > DURING_S:
-            return self._unread(used - clock.since, ran_on=reading.during_s > DURING_S)
+            return self._unread(used - clock.since, ran_on=True)
         self._take(reading, used, clock)
 
     @property

@@ -36,12 +36,12 @@ def before_training(code: str) -> str:
 class Planned(Gauge):
     """A gauge whose readings are known."""
 
-    def __init__(self, *seconds: float, before_s: float = 0.0, during_s: float = 0.0) -> None:
-        self.left, self.before_s, self.during_s = list(seconds), before_s, during_s
+    def __init__(self, *seconds: float, during_s: float = 0.0) -> None:
+        self.left, self.during_s = list(seconds), during_s
 
     def read(self, core: int, ran_s: object = None) -> Reading:
         seconds = self.left.pop(0)
-        return Reading(0.0, seconds, 2 * seconds, self.before_s, self.during_s)
+        return Reading(0.0, seconds, 2 * seconds, 0.0, self.during_s)
 
 
 class Trainer:
@@ -144,13 +144,6 @@ def test_chance_does_not_accuse_an_honest_trainer() -> None:
         gauge.during_s = 0.001 if index % 15 == 14 else 0.0
         follow(speedometer, trainer, clock, float(index))
     assert clocks.SPOILT <= 4
-
-
-def test_what_ran_before_the_rounds_is_dropped_and_accuses_nobody() -> None:
-    clock, trainer, gauge = Clock(), Trainer(), Planned(*[0.02] * 40, before_s=0.01)
-    speedometer = Speedometer(gauge, 0.01, 60.0)
-    follow(speedometer, trainer, clock, *[0.1 * index for index in range(30)])
-    assert clock.at(5.0) == 5.0 and speedometer.now is None
 
 
 def test_a_restless_machine_is_read_more_often() -> None:
