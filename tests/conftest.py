@@ -20,6 +20,7 @@ import pytest
 
 from core.executor import harness_environment
 from core.model import Job, Result
+from tests import corpus
 from tests.fake_cuda import Cards, plant
 
 hypothesis.settings.register_profile("shared machines", deadline=None)
@@ -39,14 +40,11 @@ for number, usual in (
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared folder: some 300 kB of source text, vocabulary 320."""
+    """A prepared folder: some 650 kB of text, vocabulary 320."""
     base = tmp_path_factory.mktemp("tiny")
-    corpus = base / "corpus"
-    corpus.mkdir()
-    for path in sorted((ROOT / "core").glob("*.py")) + sorted((ROOT / "nanochat").glob("*.py")):
-        shutil.copyfile(path, corpus / f"{path.parent.name}_{path.name}")
+    text = corpus.write(base / "corpus")
     done = subprocess.run(
-        [sys.executable, str(ROOT / "prepare.py"), "--dataset", f"text:{corpus}", "--vocab", "320"],
+        [sys.executable, str(ROOT / "prepare.py"), "--dataset", f"text:{text}", "--vocab", "320"],
         env={**os.environ, "AUTORESEARCH_DATA": str(base / "data")}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import corpus
 from tests.fake_cuda import make
-from tests.product import ROOT, Product, build
+from tests.product import Product, build
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A small corpus and the folder of data prepared from it by the real prepare.py."""
     base = tmp_path_factory.mktemp("prepared")
-    corpus = base / "corpus"
-    corpus.mkdir()
-    for path in sorted((ROOT / "core").glob("*.py")) + sorted((ROOT / "nanochat").glob("*.py")):
-        shutil.copyfile(path, corpus / f"{path.parent.name}_{path.name}")
-    return corpus, base / "data"
+    return corpus.write(base / "corpus"), base / "data"
 
 
 @pytest.fixture
