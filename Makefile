@@ -43,6 +43,7 @@ check: $(DEV)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@.venv/bin/lint-imports
 
 $(RUNTIME): requirements.txt
 	@found=; for python in python3.13 python3.12 python3.11 python3 python; do \

@@ -28,7 +28,7 @@ if __name__ == "__main__":
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
 try:
     from core import entry
-    from core.begin import fit_of, machine
+    from core.run.opening import fit_of, machine
     from nanochat.prepare import main
 except ModuleNotFoundError as error:
     sys.exit(

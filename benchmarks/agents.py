@@ -1,6 +1,6 @@
 """Agents: proposals a minute, how many are usable, how many distinct ideas, what they cost; and how much of a run is training.
 
-An idea is the set of constants and definitions that a change touches (core/ideas.py): proposals that move one constant to and
+An idea is the set of constants and definitions that a change touches (core/change/touched.py): proposals that move one constant to and
 fro are one idea, however different their texts.
 
 python benchmarks/agents.py [--agent search --agent ollama:MODEL ...] [-n 50] [--run 6 --budget 5]
@@ -20,12 +20,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core import edits, ideas, journal, project
-from core import events as ev
-from core.agents import bans, registry
+from core.agents import registry
 from core.agents.base import AgentFailed, Context, Past
+from core.agents.llm import bans
+from core.change import edits, touched
+from core.loop.proposals import realise
+from core.machine import project
 from core.model import Verdict
-from core.proposer import realise
+from core.record import events as ev
+from core.record import journal
 
 
 async def measure(spec: str, count: int) -> str:
@@ -53,7 +56,7 @@ async def measure(spec: str, count: int) -> str:
             "parent": parent,
             "fingerprint": edits.fingerprint(candidate),
             "verdict": Verdict.DISCARD,
-            "idea": ideas.touched(source, candidate),
+            "idea": touched.touched(source, candidate),
         }
         past += (Past(proposal=proposal, gain=0.0, finding="Inconclusive: no change on one seed.", **fields),)
     minutes = (time.perf_counter() - began) / 60

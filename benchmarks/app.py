@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 import psutil
 
 from benchmarks.journal import write
-from core import commands, journal
+from core.record import journal
+from core.run import commands
 
 WIDTH, HEIGHT = 120, 40
 

@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core import events as ev
-from core import journal
+from core.record import events as ev
+from core.record import journal
 
 
 def main() -> None:

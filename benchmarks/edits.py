@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeGuard
 
-from core import edits
-from core.plain import lines_of
+from core.change import edits
+from core.text import lines_of
 
 Function = ast.FunctionDef
 FLIPPED = {ast.Lt: ">", ast.Gt: "<", ast.LtE: ">=", ast.GtE: "<=", ast.Eq: "==", ast.NotEq: "!="}

@@ -16,9 +16,9 @@ from night import Tally, counts
 from trainings import Bench, Record, Row, Unmeasured, Wanted, fitted, read
 
 from core.agents.script import Entry
-from core.edits import apply
+from core.change.edits import apply
+from core.machine.profiles import Profile
 from core.model import Edit
-from core.profiles import Profile
 
 ESTABLISHED = Path(__file__).with_name("effects.jsonl")
 MODE = "establish"

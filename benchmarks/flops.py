@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core import knobs
+from core.change import knobs
 
 # Dense bfloat16 tensor operations with float32 accumulation, in TFLOP/s. Sources: NVIDIA's data sheets of the B200 (HGX), H200,
 # H100, A100, A40, A30, A10, L40S, L40, L4, RTX 6000 Ada, RTX A6000, A5000 and A4000 (half of the figures with sparsity). GeForce

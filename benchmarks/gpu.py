@@ -31,13 +31,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import flops
 
-from core import knobs, profiles, stats
-from core.begin import machine
-from core.executor import ExecutorFailed, LocalExecutor
-from core.measuring import COMPILED, RAM_SHARE
+from core.change import knobs
+from core.execution.executor import ExecutorFailed, LocalExecutor
+from core.machine import profiles, stats
+from core.machine.profiles import Profile
+from core.machine.project import lacking, torch_build
 from core.model import CrashClass, Job, Outcome, Result
-from core.profiles import Profile
-from core.project import lacking, torch_build
+from core.run.jobs import COMPILED, RAM_SHARE
+from core.run.opening import machine
 from nanochat.contract import dataset as contract
 
 LIMIT_S = 285.0  # of everything together

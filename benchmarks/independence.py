@@ -9,9 +9,9 @@ import figures
 from figures import number, percent
 from trainings import Bench, Record, Row, Wanted, fitted
 
-from core import edits, knobs
+from core.change import edits, knobs
+from core.machine.profiles import Profile
 from core.model import Edit
-from core.profiles import Profile
 
 AIM = 0.005
 SHIPPED = "as shipped"

@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import msgspec
 import psutil
 
-from core import events as ev
-from core import journal
 from core.model import RunConfig
-from core.state import fold
+from core.record import events as ev
+from core.record import journal
+from core.record.state import fold
 
 
 def write(path: Path, experiments: int) -> None:
@@ -80,7 +80,7 @@ def main() -> None:
         assert len(state.experiments) == count
         print(f"{count} experiments, journal {size / 1e6:.1f} MB")
         print(f"fold: {seconds:.3f} s (aim: 0.4 s)")
-        import core.start  # noqa: F401  what the loop's process has imported
+        import core.session  # noqa: F401  what the loop's process has imported
 
         print(f"memory of a loop that holds it: {psutil.Process().memory_info().rss / 1e6:.0f} MB (aim: 150 MB)")
 

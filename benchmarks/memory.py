@@ -21,7 +21,8 @@ from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.fx_passes.joint_graph import joint_graph_passes
 from torch._subclasses import FakeTensorMode
 
-from core import knobs, profiles
+from core.change import knobs
+from core.machine import profiles
 
 ROWS = 2
 CONTEXT_GIB = 0.5  # of CUDA and the kernels, in each of the two processes

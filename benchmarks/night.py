@@ -17,12 +17,13 @@ from figures import number, percent
 from load import Load
 from trainings import ROOT, Unmeasured, fitted
 
-from core import events as ev
-from core import journal, policy, schedule
 from core.agents.script import Entry
+from core.judging import policy, schedule
+from core.machine.profiles import Profile
 from core.model import Outcome, Verdict
-from core.profiles import Profile
-from core.state import State
+from core.record import events as ev
+from core.record import journal
+from core.record.state import State
 
 AIM_KEPT, AIM_WORSE, AIM_NOISE = 0, 2, 0.25
 NAME = "night"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core import policy
-from core.noise import Noise
+from core.judging import policy
+from core.judging.noise import Noise
 
 USELESS = 0.7  # share of changes that do nothing
 EFFECTS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # size of the others, in true sigmas

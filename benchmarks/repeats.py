@@ -10,7 +10,7 @@ import figures
 from figures import number, percent
 from trainings import Bench, Record, Row, Unmeasured, Wanted, fitted
 
-from core.profiles import Profile
+from core.machine.profiles import Profile
 
 AIM_SD, AIM_SHIFT, AIM_AT_S = 0.002, 0.001, 60.0
 REFERENCE = "reference"

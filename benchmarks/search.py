@@ -17,11 +17,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core import journal, knobs, schedule
 from core.agents.base import Context
-from core.agents.ranges import of, sensible
+from core.agents.search.ranges import of, sensible
+from core.change import knobs
+from core.judging import schedule
 from core.model import Proposal
-from core.state import State, fold
+from core.record import journal
+from core.record.state import State, fold
 
 
 class RandomKnobs:

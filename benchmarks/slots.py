@@ -9,7 +9,7 @@ import figures
 from figures import number
 from trainings import Bench, Record, Row, Wanted, fitted
 
-from core.profiles import Profile
+from core.machine.profiles import Profile
 
 MOST = 2
 REFERENCE = "reference"

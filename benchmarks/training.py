@@ -18,8 +18,9 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core import knobs, profiles
-from core.begin import machine as fitting_machine
+from core.change import knobs
+from core.machine import profiles
+from core.run.opening import machine as fitting_machine
 
 SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": "2000000000",

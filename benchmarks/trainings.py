@@ -17,12 +17,14 @@ import msgspec
 from load import Load
 from training import machine as processor
 
-from core import frozen, knobs, profiles, stats
-from core.begin import machine
-from core.executor import ExecutorFailed, LocalExecutor
-from core.measuring import RAM_SHARE
+from core.change import knobs
+from core.execution.executor import ExecutorFailed, LocalExecutor
+from core.machine import profiles, stats
+from core.machine.profiles import Profile
 from core.model import Job, Outcome, Result
-from core.profiles import Profile
+from core.run import integrity
+from core.run.jobs import RAM_SHARE
+from core.run.opening import machine
 from nanochat.contract import dataset as contract
 
 
@@ -127,7 +129,7 @@ class Bench:
             raise Unmeasured(f"The dataset {self.profile.dataset} is not prepared: run `make prepare` first.")
         async with AsyncExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            frozen.freeze(ROOT, found.folder, self._folder)  # what is edited meanwhile does not count
+            integrity.freeze(ROOT, found.folder, self._folder)  # what is edited meanwhile does not count
             self._executors = [
                 LocalExecutor(self._folder / "harness", "cpu", self._folder / f"harness-{slot}.log")
                 for slot in range(self.slots)

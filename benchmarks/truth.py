@@ -36,7 +36,8 @@ import repeats
 import slots
 import trainings
 
-from core import journal, profiles
+from core.machine import profiles
+from core.record import journal
 
 
 def arguments() -> argparse.Namespace:

@@ -13,12 +13,14 @@ from typing import Annotated
 
 import typer
 
-from core import entry, journal, terminal
+from core import entry
 from core.errors import explained
+from core.machine.profiles import PROFILES
+from core.machine.project import UsageError, find
 from core.model import Limits
-from core.profiles import PROFILES
-from core.project import UsageError, find
-from core.terminal import say
+from core.record import journal
+from core.run import background
+from core.run.background import say
 from nanochat.contract.shell import make
 
 app = typer.Typer(
@@ -90,26 +92,29 @@ def run(
     prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
 ) -> None:
     """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background."""
-    from core import start
+    from core import session
 
-    start.run(
+    session.run(
         find(logs),
-        start.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile, prepared),
+        session.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile, prepared),
         Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes),
-        start.Model(tenancy, context),
+        session.Model(tenancy, context),
         again={
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
             "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--logs": logs,
         },
-        shown=not headless and not attended and terminal.fit(),
+        shown=not headless and not attended and background.fit(),
         attended=attended,
     )  # fmt: skip
 
 
 def _facts(folder: Path) -> dict[str, object]:
-    from core import live, report, schedule, stats
-    from core.state import State, fold
+    from core.judging import schedule
+    from core.machine import stats
+    from core.record.state import State, fold
+    from core.reporting import report
+    from core.run import live
 
     state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
     if state.config is None:
@@ -125,7 +130,7 @@ def status(
     logs: Logs = None,
 ) -> None:
     """What a run is doing, its best, its counts, whether its loop is alive."""
-    from core import report
+    from core.reporting import report
 
     found = _facts(find(logs).pick(name))
     say(json.dumps(found) if as_json else report.status(found))
@@ -134,7 +139,7 @@ def status(
 @app.command()
 def runs(logs: Logs = None) -> None:
     """All runs: those at work, then the others, the one started last first."""
-    from core import report
+    from core.reporting import report
 
     project = find(logs)
     found = project.runs()
@@ -166,7 +171,7 @@ def stop(
     logs: Logs = None,
 ) -> None:
     """Finish the current experiment and stop."""
-    from core import commands
+    from core.run import commands
 
     project = find(logs)
     working = project.at_work()
@@ -190,8 +195,8 @@ def stop(
 @app.command()
 def hints(name: Name = None, logs: Logs = None) -> None:
     """List what the agents of a run were told: hints, and reasons for skipping."""
-    from core import hints as told
-    from core.state import fold
+    from core.record import hints as told
+    from core.record.state import fold
 
     folder = find(logs).pick(name)
     said = fold(journal.read(folder / journal.NAME)).said
@@ -211,7 +216,8 @@ def hint(
     logs: Logs = None,
 ) -> None:
     """Tell the agent something, or take it back. It is recorded, and read with the next proposal."""
-    from core import commands, report
+    from core.reporting import report
+    from core.run import commands
 
     folder = find(logs).pick(name)
     if (text is None) == (take_back is None):
@@ -232,10 +238,10 @@ def hint(
 def attach(name: Name = None, logs: Logs = None) -> None:
     """Watch a run in the app; where there is no terminal, as a line for every event. The loop does not notice."""
     folder = find(logs).pick(name)
-    if terminal.fit():
-        terminal.open_app(folder)
-    from core import report
-    from core.state import State
+    if background.fit():
+        background.open_app(folder)
+    from core.record.state import State
+    from core.reporting import report
 
     reader, state = journal.Reader(folder / journal.NAME), State(name=folder.name)
     try:
@@ -254,7 +260,7 @@ def attach(name: Name = None, logs: Logs = None) -> None:
 @app.command()
 def apply(name: Name = None, logs: Logs = None) -> None:
     """Take the win home: the best train.py of a run as a commit on your checkout, or as a patch."""
-    from core.home import take_home
+    from core.git.apply import take_home
 
     say(take_home(find(logs), find(logs).pick(name)))
 
@@ -262,9 +268,9 @@ def apply(name: Name = None, logs: Logs = None) -> None:
 @app.command("report")
 def final_report(name: Name = None, logs: Logs = None) -> None:
     """Train the start and the best of a run once more, and score both on the test split that no experiment has seen."""
-    from core import start
+    from core import session
 
-    start.final(find(logs), name)
+    session.final(find(logs), name)
 
 
 @app.command()
@@ -287,19 +293,20 @@ def propose(
     context: ContextTokens = None,
 ) -> None:
     """Proposals on the present train.py without training: what would it try, does it apply, what did it cost?"""
-    from core import start
-    from core.agents import registry, trial
+    from core.agents import registry
+    from core.loop import trial
+    from core import session
 
-    project, attended = find(), terminal.fit()
+    project, attended = find(), background.fit()
     if agent is None:
-        spec, why = start.default_agent(project, context, attended)
+        spec, why = session.default_agent(project, context, attended)
         say(why)
     else:
         spec = agent
         registry.check_settings(spec)
     maker = registry.check(spec, project.root, context=context)
     if attended and not dry_run:
-        start.offer_missing(spec)
+        session.offer_missing(spec)
     if dry_run:
         say(trial.told(project, maker(), seed))
         return
@@ -324,9 +331,9 @@ def doctor(logs: Logs = None) -> None:
 )
 def prepare(context: typer.Context) -> None:
     """Data and tokenizer, once: the same as `python prepare.py` (see its --help)."""
-    from core import start
+    from core import session
 
-    if code := start.prepare(find(), context.args):
+    if code := session.prepare(find(), context.args):
         raise typer.Exit(code)
 
 

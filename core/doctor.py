@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core import compiling, stats
 from core.agents import reach
 from core.agents.base import AgentFailed
-from core.agents.connection import to_ollama
-from core.begin import machine
+from core.agents.llm.connection import to_ollama
 from core.errors import explained
-from core.project import Project, torch_build
-from core.repository import Repository, RepositoryError
+from core.execution import compiling
+from core.git.repository import Repository, RepositoryError
+from core.machine import stats
+from core.machine.project import Project, torch_build
+from core.run.opening import machine
 from nanochat.contract import dataset
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30

@@ -18,7 +18,7 @@ import msgspec
 import psutil
 import pytest
 
-from core.executor import harness_environment
+from core.execution.executor import harness_environment
 from core.model import Job, Result
 from tests import corpus
 from tests.fake_cuda import Cards, plant

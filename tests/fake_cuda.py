@@ -12,7 +12,7 @@
 
 The state is one file that all processes map, so a sandbox without rights on files sees the changes too. `Cards` writes it:
 cards, memory held by programs from outside, throttle reasons, NVML calls that fail, and how `torch.compile` behaves. This
-module imports torch only in `install`, so the loop's side (`pynvml` of core/stats.py) works without it.
+module imports torch only in `install`, so the loop's side (`pynvml` of core/machine/stats.py) works without it.
 """
 
 from __future__ import annotations

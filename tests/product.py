@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 
-from core import journal
-from core.state import State, fold
+from core.record import journal
+from core.record.state import State, fold
 from tests.fake_cuda import Cards, plant, shadow
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,16 +12,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import core.change.edits
 import msgspec
 import numpy as np
 import psutil
 import pytest
 
-import core.edits
-from core import events as ev
-from core import knobs, policy, profiles, stats
+from core.change import knobs
+from core.judging import policy
+from core.machine import profiles, stats
+from core.machine.project import lacking
 from core.model import Outcome, Result, RunConfig, Speed
-from core.project import lacking
+from core.record import events as ev
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOBS = """
@@ -230,8 +232,12 @@ def test_edits_for_a_night_without_effects_are_new_to_the_gate_and_compute_the_s
     assert len({one.source for one in found}) >= 100
     drawn = edits.draw(source, 6, 1)
     assert drawn == edits.draw(source, 6, 1)
-    assert len({core.edits.fingerprint(one.source) for one in drawn} | {core.edits.fingerprint(source)}) == 7
-    assert all(core.edits.ast_nodes(one.source) >= core.edits.ast_nodes(source) for one in drawn), "no simplification"
+    assert (
+        len({core.change.edits.fingerprint(one.source) for one in drawn} | {core.change.edits.fingerprint(source)}) == 7
+    )
+    assert all(core.change.edits.ast_nodes(one.source) >= core.change.edits.ast_nodes(source) for one in drawn), (
+        "no simplification"
+    )
     expected = losses(source)
     assert len(expected) == 20 and expected[-1] != expected[0]
     for kind in ("rename", "flip"):
@@ -299,7 +305,7 @@ def test_trainers_that_should_not_move_the_gauge_are_what_they_say() -> None:
         assert 10 <= params(values["10 times the parameters"]["DEPTH"]) / params(layers) < 11
         assert values["many tiny steps"]["TOTAL_BATCH"] == 16
         for source in found.values():
-            core.edits.check(source)
+            core.change.edits.check(source)
 
 
 def test_the_shift_of_the_gauge_is_told_round_by_round() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core import stats
-from core.project import lacking
+from core.machine import stats
+from core.machine.project import lacking
 
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_OTHERS = [f"--ignore=tests/{name}" for name in ("core", "e2e", "nanochat", "tui", "llm")]

@@ -14,7 +14,7 @@ gc.disable()  # until the first picture: a long journal is ten thousands of obje
 
 def main() -> int:
     """Run the app on the folder that is named on the command line; its exit code."""
-    from core.project import find
+    from core.machine.project import find
     from tui.app import AutoResearch
     from tui.ending import Terminal
 

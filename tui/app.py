@@ -20,11 +20,12 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import WorkerFailed
 
-from core import events as ev
-from core import report, schedule
 from core.errors import told
-from core.noise import Noise
-from core.state import Experiment, experiment_id
+from core.judging import schedule
+from core.judging.noise import Noise
+from core.record import events as ev
+from core.record.state import Experiment, experiment_id
+from core.reporting import report
 from tui import keys, view
 from tui.bridge import Bridge, News
 from tui.course import Courses

@@ -15,10 +15,13 @@ from typing import Any
 
 import msgspec
 
-from core import commands, journal, live, report, stats
-from core import events as ev
-from core.journal import JournalError
-from core.state import State
+from core.machine import stats
+from core.record import events as ev
+from core.record import journal
+from core.record.journal import JournalError
+from core.record.state import State
+from core.reporting import report
+from core.run import commands, live
 
 TICK_S = 0.4  # the journal and the live files are looked at so often
 SLOW_S = 2.0  # the machine's figures, the disk, program.md

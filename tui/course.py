@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.state import Experiment
+from core.record.state import Experiment
 from tui import view
 from tui.bridge import Bridge
 from tui.curves import Curve, Tail, last_lines

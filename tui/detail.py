@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from core.model import Speed
-from core.state import Experiment, State, experiment_id
+from core.record.state import Experiment, State, experiment_id
 from tui import diffs, words
 from tui.curves import Curve, Tail, thin
 from tui.footer import KeysLine

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 
-from core import commands, edits, hints, ideas
+from core.change import edits, touched
 from core.model import Verdict
-from core.state import Experiment, experiment_id
+from core.record import hints
+from core.record.state import Experiment, experiment_id
+from core.run import commands
 from tui import clipboard, diffs, editor, keys, view, words
 from tui.menu import Menu
 from tui.prompt import Prompt
@@ -364,7 +366,7 @@ class Human(App[str]):
     def _names(self) -> frozenset[str]:
         """The names of the best train.py."""
         try:
-            return ideas.names((self.bridge.folder / "train.py").read_text(encoding="utf-8-sig"))
+            return touched.names((self.bridge.folder / "train.py").read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError):
             return frozenset()
 

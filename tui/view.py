@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import report, scoreboard
-from core.noise import Noise
-from core.state import Experiment, State, experiment_id
+from core.judging.noise import Noise
+from core.record.state import Experiment, State, experiment_id
+from core.reporting import report, scoreboard
 from tui import words
 
 STEADY = 0.03  # of the budget, before which nobody can say how long the rest takes

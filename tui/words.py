@@ -7,10 +7,10 @@ import math
 import textwrap
 
 from core.model import Verdict
-from core.plain import clean as clean
-from core.plain import clean_lines as clean_lines
-from core.report import verdict as verdict
-from core.state import Experiment
+from core.record.state import Experiment
+from core.reporting.report import verdict as verdict
+from core.text import clean as clean
+from core.text import clean_lines as clean_lines
 
 LETTERS = {
     Verdict.KEEP: "K",

@@ -7,14 +7,14 @@ import os
 import shlex
 import shutil
 
-from core import stats
 from core.agents import registry
 from core.agents.base import AgentFailed
-from core.agents.chat import needs
-from core.agents.connection import options, to_ollama, to_openai
-from core.agents.models import Installed, NoServer, full, installed, pick, sized
-from core.agents.presets import PRESETS
-from core.project import Project
+from core.agents.cli_tools.presets import PRESETS
+from core.agents.llm.chat import needs
+from core.agents.llm.connection import options, to_ollama, to_openai
+from core.agents.llm.ollama.models import Installed, NoServer, full, installed, pick, sized
+from core.machine import stats
+from core.machine.project import Project
 
 GOOD = "qwen2.5-coder:7b"  # what is offered where nothing is installed
 SMALL = "qwen2.5-coder:1.5b"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from core.agents.base import Agent, AgentFailed
-from core.agents.presets import PRESETS
+from core.agents.cli_tools.presets import PRESETS
 from core.agents.several import Turns, WithStandIn
-from core.project import UsageError
+from core.machine.project import UsageError
 
 Maker = Callable[[], Agent]
 Tenancy = Literal["auto", "unload", "coresident", "cpu", "remote"]
@@ -65,8 +65,8 @@ def check_settings(spec: str) -> None:
 
     For agents that somebody has just named. A run that goes on is not refused for it: `search` stands in and says why.
     """
-    from core.agents.connection import options, to_ollama, to_openai
-    from core.agents.openai import package
+    from core.agents.llm.connection import options, to_ollama, to_openai
+    from core.agents.llm.openai import package
 
     for part in parts(spec):
         try:
@@ -118,9 +118,9 @@ def _one(spec: str, setting: Setting) -> Maker:
 
 
 def _ollama(model: str, setting: Setting) -> Agent:
-    from core.agents.chat import LanguageModel
-    from core.agents.connection import to_ollama
-    from core.agents.ollama import Ollama
+    from core.agents.llm.chat import LanguageModel
+    from core.agents.llm.connection import to_ollama
+    from core.agents.llm.ollama.agent import Ollama
     from nanochat.contract.route import here
 
     tenancy = setting.tenancy
@@ -151,8 +151,8 @@ def _python(path: Path) -> Agent:
 
 
 def _openai(model: str, setting: Setting) -> Agent:
-    from core.agents.chat import LanguageModel
-    from core.agents.openai import OpenAI
+    from core.agents.llm.chat import LanguageModel
+    from core.agents.llm.openai import OpenAI
 
     try:
         chat = OpenAI(model, context=setting.context)
@@ -162,13 +162,13 @@ def _openai(model: str, setting: Setting) -> Agent:
 
 
 def _command(name: str, command: str, setting: Setting) -> Agent:
-    from core.agents.command import Command
+    from core.agents.cli_tools.command import Command
 
     return Command(name, command, setting.root)
 
 
 def _search() -> Agent:
-    from core.agents.search import Search
+    from core.agents.search.agent import Search
 
     return Search()
 

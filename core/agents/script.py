@@ -8,7 +8,7 @@ import msgspec
 
 from core.agents.base import Context, Exhausted
 from core.model import Data, Edit, Proposal
-from core.plain import lines_of
+from core.text import lines_of
 
 
 class Entry(Data, frozen=True, kw_only=True):

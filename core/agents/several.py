@@ -9,10 +9,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood, checked
-from core.agents.chat import Unusable
-from core.agents.prompt import Message
+from core.agents.llm.chat import Unusable
+from core.agents.llm.prompt import Message
 from core.model import Proposal
-from core.plain import clean
+from core.text import clean
 
 BACKOFF_S = (5.0, 300.0)  # before an agent that failed is asked again
 COST = 20.0  # but for no longer than so many times what the failure took: a server that is down is noticed at once

@@ -15,7 +15,7 @@ from core.charter.front_matter import Limits, limits, misplaced, split
 from core.charter.prose import Proposed as Proposed
 from core.charter.prose import asked_for, missing
 from core.model import Data
-from core.plain import clean
+from core.text import clean
 
 TIME = re.compile(r"(?<!\d)\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
 _WORD = re.compile(r"[^\W\d_]{2}")

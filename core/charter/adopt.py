@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from core.charter import CharterError, Proposed, read
 from core.charter.front_matter import Parts, lines, node, split
 from core.errors import Expected
-from core.journal import sync
+from core.record.journal import sync
 
 
 class NotAdopted(Expected):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.charter.blocks import Block, sentences
-from core.plain import clean
+from core.text import clean
 
 TOPICS: dict[
     str, tuple[str, ...]

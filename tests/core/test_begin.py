@@ -12,17 +12,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from core import begin, cli, journal, report, results, stats
-from core import events as ev
-from core.begin import Options, check_data, fit_of, fitting, fitting_slots, plan
-from core.journal import Journal, Lock
-from core.knobs import set_knobs
+from core import cli
+from core.change.knobs import set_knobs
+from core.git.repository import Repository
+from core.judging.schedule import noise
+from core.machine import stats
+from core.machine.profiles import named
+from core.machine.project import Project, UsageError
 from core.model import RunConfig
-from core.profiles import named
-from core.project import Project, UsageError
-from core.repository import Repository
-from core.schedule import noise
-from core.state import State, fold
+from core.record import events as ev
+from core.record import journal
+from core.record.journal import Journal, Lock
+from core.record.state import State, fold
+from core.reporting import report, results
+from core.run import opening
+from core.run.opening import Options, check_data, fit_of, fitting, fitting_slots, plan
 from nanochat.contract import dataset as contract
 from nanochat.prepare import prepare
 from tests.fake_cuda import Cards, Nvml, make, shadow
@@ -159,7 +163,7 @@ def test_data_is_checked_before_a_run_begins(tmp_path: Path, corpus: Path) -> No
 
 
 def test_what_data_must_be_long_enough_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(begin, "machine", lambda: ("cuda", named("gpu-80")))
+    monkeypatch.setattr(opening, "machine", lambda: ("cuda", named("gpu-80")))
     assert fit_of(8192) == (2048, 128), "as this machine scores"
     assert (fit_of(320), fit_of(2048), fit_of(4096)) == ((32, 16), (256, 16), (512, 128))
     assert fit_of(1000) == (32, 16), "no profile has it"
@@ -177,7 +181,7 @@ def test_a_run_that_goes_on_keeps_what_its_scores_depend_on(
     journal = run(project, "night", START, TOLD) / "events.jsonl"
     before = journal.read_bytes()
     monkeypatch.setattr(
-        begin, "lacking", lambda device, count: ""
+        opening, "lacking", lambda device, count: ""
     )  # whether the machine has the device is not asked here
     for name in ("night", None):
         assert not plan(project, Options(name=name, **{option: SAME[option]})).new
@@ -261,7 +265,7 @@ def test_a_run_from_another_keeps_what_scores_mean(tmp_path: Path, corpus: Path)
 
 
 def test_what_is_like_the_default_is_taken_over_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(begin, "machine", lambda device=None: (device or "cpu", named("cpu")))
+    monkeypatch.setattr(opening, "machine", lambda device=None: (device or "cpu", named("cpu")))
     project = Project(tmp_path, tmp_path / "logs")
     journal = run(project, "night", START, DONE) / "events.jsonl"
     chosen = plan(project, Options(origin="night"))
@@ -272,7 +276,7 @@ def test_what_is_like_the_default_is_taken_over_without_a_word(tmp_path: Path, m
     journal.write_text(
         text.replace('"device":"cpu"', '"device":"cuda"').replace('"profile":"cpu"', '"profile":"gpu-24"')
     )
-    monkeypatch.setattr(begin, "lacking", lambda device, count: "there is no GPU")
+    monkeypatch.setattr(opening, "lacking", lambda device, count: "there is no GPU")
     chosen = plan(project, Options(origin="night"))
     assert (chosen.config.device, chosen.config.profile) == ("cpu", "cpu")
     assert "trains on cuda, which cannot be used now (there is no GPU), so this run trains on cpu" in chosen.said
@@ -318,7 +322,7 @@ def test_a_folder_of_the_user_is_not_taken_for_a_run(tmp_path: Path, corpus: Pat
     (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
     (tmp_path / "program.md").write_text("Low.")
     with pytest.raises(UsageError, match=r"logs/mine holds data, which no run wrote. Nothing was changed."):
-        begin.open_run(project, chosen, Options(), lambda event, state: None)
+        opening.open_run(project, chosen, Options(), lambda event, state: None)
     assert own.read_text() == "mine" and [path.name for path in (project.logs / "mine").iterdir()] == ["data"]
 
 
@@ -329,19 +333,19 @@ def test_a_run_whose_folder_was_removed_begins_anew_under_its_name(
     mine = Repository.open(project.root, project.logs / "repository")
     folder = project.logs / "nightly"
     mine.claim("nightly", "the run of last night", folder)
-    assert begin._which(project, asked) == (folder, None)
+    assert opening._which(project, asked) == (folder, None)
     folder.mkdir(parents=True)
     (folder / journal.NAME).touch()  # emptied
-    assert begin._which(project, asked) == (folder, None)
+    assert opening._which(project, asked) == (folder, None)
     (folder / results.TSV).write_text("what is left")
     with pytest.raises(UsageError, match=r"gone or empty, and results.tsv in .*`mv ") as refused:
-        begin._which(project, asked)
+        opening._which(project, asked)
     assert "nightly-before` keeps them" in str(refused.value)
     elsewhere = Project(tmp_path, tmp_path / "other logs")
     private = Repository.open(project.root, elsewhere.logs / "repository")
     private.claim("nightly", "a run of other logs", folder.with_name("moved"))
     with pytest.raises(UsageError, match=r"where no journal is now\. If that run is gone for good"):
-        begin._which(elsewhere, asked)
+        opening._which(elsewhere, asked)
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied"])

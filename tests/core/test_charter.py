@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.change.touched import names
 from core.charter import Charter, CharterError, Proposed, read
 from core.charter.front_matter import Limits
-from core.ideas import names
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = names((ROOT / "nanochat" / "train.py").read_text())

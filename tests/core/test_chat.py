@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from core import edits
-from core.agents import chat, prompt, registry
+from core.agents import registry
 from core.agents.base import AgentFailed, Context, Past
-from core.agents.chat import LanguageModel, Unusable
-from core.agents.models import Installed, pick
-from core.agents.ollama import Ollama
-from core.agents.search import Search
+from core.agents.llm import chat, prompt
+from core.agents.llm.chat import LanguageModel, Unusable
+from core.agents.llm.ollama.agent import Ollama
+from core.agents.llm.ollama.models import Installed, pick
+from core.agents.llm.tiers import choose, first, history
+from core.agents.search.agent import Search
 from core.agents.several import Turns, WithStandIn
-from core.agents.tiers import choose, first, history
+from core.change import edits
 from core.model import Proposal, Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import TRAIN

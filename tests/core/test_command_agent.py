@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from core import edits
 from core.agents.base import AgentFailed, Context
-from core.agents.command import Command, sentence
-from core.agents.presets import PRESETS
+from core.agents.cli_tools.command import Command, sentence
+from core.agents.cli_tools.presets import PRESETS
+from core.change import edits
 from tests.product import TRAIN
 
 PROGRAM = """#!{python}
@@ -41,7 +41,7 @@ WORKS = "path.write_text(path.read_text().replace('LR = 0.01', 'LR = 0.02'))"
 def repository(tmp_path: Path) -> Path:
     """A small repository with a secret and logs that are not tracked."""
     root = tmp_path / "repository"
-    for name, text in (("nanochat/train.py", TRAIN), ("core/loop.py", "pass\n"), ("program.md", "# Aim\n"), (".gitignore", ".env\nlogs/\n"),
+    for name, text in (("nanochat/train.py", TRAIN), ("core/loop/loop.py", "pass\n"), ("program.md", "# Aim\n"), (".gitignore", ".env\nlogs/\n"),
                        (".env", "KEY=secret\n"), ("logs/r/events.jsonl", "{}\n"), ("notes.txt", "not added\n")):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -88,7 +88,7 @@ async def test_the_scratch_copy_holds_what_is_tracked_and_nothing_else(repositor
     command.hear = heard.append
     await command.propose(context())
     words = heard[-1]
-    for name in ("core/loop.py", "nanochat/train.py", "program.md", "TASK.md", ".gitignore", "Aim now"):
+    for name in ("core/loop/loop.py", "nanochat/train.py", "program.md", "TASK.md", ".gitignore", "Aim now"):
         assert name in words
     for name in (".env", "events.jsonl", "notes.txt"):
         assert f"'{name}" not in words and "secret" not in words
@@ -100,7 +100,7 @@ async def test_without_a_repository_the_source_files_are_copied(tmp_path: Path) 
     assert found.source is not None and "LR = 0.02" in found.source
 
 
-@pytest.mark.parametrize("other", ["core/loop.py", ".github/workflows/ci.yml", ".env", "new.py"])
+@pytest.mark.parametrize("other", ["core/loop/loop.py", ".github/workflows/ci.yml", ".env", "new.py"])
 async def test_another_file_is_refused_with_the_reason_and_then_mended(other: str, repository: Path) -> None:
     more = f"""
 if "Your last try was refused" not in task:
@@ -113,12 +113,12 @@ else:
 
 
 async def test_another_file_every_time_is_said(repository: Path) -> None:
-    command = agent(repository, "Path('core/loop.py').unlink()")
+    command = agent(repository, "Path('core/loop/loop.py').unlink()")
     with pytest.raises(
         AgentFailed, match=r"coder changed core/loop\.py; only nanochat/train\.py .* Nothing of it was used"
     ):
         await command.propose(context())
-    assert (repository / "core" / "loop.py").exists()
+    assert (repository / "core" / "loop" / "loop.py").exists()
 
 
 async def test_why_the_loop_refused_the_last_try_is_told(repository: Path) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from core import commands, temporary
-from core.commands import NoLoop, Reply, Server, send
-from core.journal import Lock
+from core.machine import temporary
+from core.record.journal import Lock
+from core.run import commands
+from core.run.commands import NoLoop, Reply, Server, send
 
 
 async def echo(command: commands.Command) -> Reply:

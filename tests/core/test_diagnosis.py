@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.diagnosis import Training, at, curve, words
+from core.reporting.diagnosis import Training, at, curve, words
 
 
 def straight(start: float, end: float) -> tuple[tuple[float, float], ...]:

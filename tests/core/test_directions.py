@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import edits, knobs
-from core.agents.steering import SAID, Steering, answer, unfit
+from core.agents.search.steering import SAID, Steering, answer, unfit
+from core.change import edits, knobs
+from core.change.touched import names
 from core.charter import read
 from core.charter.directions import NotUsable, described, parse
-from core.ideas import names
 
 SOURCE = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
 KNOWN = names(SOURCE)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from core import doctor
-from core.project import Project, find
-from core.stats import Gpu
+from core.machine.project import Project, find
+from core.machine.stats import Gpu
 from tests.fake_cuda import make, plant, shadow
 from tests.ollama_server import Script, serving
 from tests.product import ROOT

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import edits
-from core.edits import EditError
+from core.change import edits
+from core.change.edits import EditError
 from core.model import Edit
 
 SOURCE = '''"""Doc."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Expected, explained
-from core.frozen import LIST, Seal
+from core.run.integrity import LIST, Seal
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import msgspec
 import psutil
 import pytest
 
-from core import stats
-from core.executor import DataUnusable, ExecutorFailed, LocalExecutor, harness_environment
+from core.execution.executor import DataUnusable, ExecutorFailed, LocalExecutor, harness_environment
+from core.machine import stats
 from core.model import Job, Outcome
 from nanochat.contract import dataset
 from tests.fake_cuda import Nvml, make, plant

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from core import events as ev
-from core import report
-from core.findings import finding
-from core.journal import decode
+from core.judging.noise import Noise
 from core.model import RunConfig
-from core.noise import Noise
-from core.state import Experiment, State, fold
+from core.record import events as ev
+from core.record.journal import decode
+from core.record.state import Experiment, State, fold
+from core.reporting import report
+from core.reporting.findings import finding
 
 CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core import edits, knobs
-from core.agents import formats
-from core.agents.formats import TIERS, Tier
-from core.edits import EditError
+from core.agents.llm import formats
+from core.agents.llm.formats import TIERS, Tier
+from core.change import edits, knobs
+from core.change.edits import EditError
+from core.loop.proposals import realise
 from core.model import Proposal
-from core.proposer import realise
 from tests.product import ROOT, TRAIN
 
 SOURCE = (ROOT / "nanochat" / "train.py").read_text()

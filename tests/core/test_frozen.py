@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from core import frozen
-from core.executor import LAUNCH
-from core.frozen import Changed, Seal, freeze
-from core.project import UsageError
+from core.execution.executor import LAUNCH
+from core.machine.project import UsageError
+from core.run import integrity
+from core.run.integrity import Changed, Seal, freeze
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ def test_what_others_left_in_the_tree_is_not_copied(tmp_path: Path, folder: Path
 
 
 def test_a_run_of_the_version_before_has_no_list_and_gets_one(folder: Path) -> None:
-    (folder / frozen.LIST).unlink()
+    (folder / integrity.LIST).unlink()
     put(folder / "data", ".DS_Store")
     Seal(folder).check()
-    assert sorted(json.loads((folder / frozen.LIST).read_text())) == ["data/val.bin", "harness/nanochat/scorer.py"]
+    assert sorted(json.loads((folder / integrity.LIST).read_text())) == ["data/val.bin", "harness/nanochat/scorer.py"]
 
 
 def launch(folder: Path, code: str, *arguments: str) -> str:
@@ -170,7 +170,7 @@ def test_another_python_is_started_with_the_same_copy(folder: Path, tmp_path: Pa
 
 
 def test_large_files_are_linked_not_copied(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen, "COPY_LIMIT", 3)
+    monkeypatch.setattr(integrity, "COPY_LIMIT", 3)
     other = tmp_path / "other"
     other.mkdir()
     freeze(tmp_path / "tree", tmp_path / "data", other)

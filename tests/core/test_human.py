@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core import commands, journal
 from core.model import Verdict
-from core.state import State
+from core.record import journal
+from core.record.state import State
+from core.run import commands
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.product import Product, edit, harmless, until
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import edits, ideas
-from core.agents import bans, formats, prompt
 from core.agents.base import Context, Past
-from core.agents.chat import check
-from core.edits import EditError
+from core.agents.llm import bans, formats, prompt
+from core.agents.llm.chat import check
+from core.change import edits, touched
+from core.change.edits import EditError
 from core.model import Proposal, Verdict
 from tests.product import ROOT, TRAIN
 
@@ -37,12 +37,12 @@ def test_an_idea_is_what_the_change_touches(pairs: list[tuple[str, str]], idea: 
     for old, replacement in pairs:
         assert old in new
         new = new.replace(old, replacement)
-    assert ideas.touched(SHIPPED, new) == idea
+    assert touched.touched(SHIPPED, new) == idea
 
 
 @given(st.text(), st.text())
 def test_any_two_texts_have_an_idea_or_none(old: str, new: str) -> None:
-    assert isinstance(ideas.touched(old, new), tuple) and ideas.touched(old, old) == ()
+    assert isinstance(touched.touched(old, new), tuple) and touched.touched(old, old) == ()
 
 
 def past(

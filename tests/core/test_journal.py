@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import events as ev
-from core import journal
-from core.journal import Journal, JournalError, Lock, RunBusy, read
+from core.record import events as ev
+from core.record import journal
+from core.record.journal import Journal, JournalError, Lock, RunBusy, read
 
 
 def header() -> ev.Created:
@@ -140,7 +140,7 @@ def test_a_line_that_is_completed_while_the_ones_before_are_read_comes_with_the_
 
 def test_only_one_loop_holds_a_run_and_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from core.journal import Lock\n"
+        "import sys; from pathlib import Path; from core.record.journal import Lock\n"
         "lock = Lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -186,7 +186,7 @@ def test_who_only_looks_whether_a_loop_lives_keeps_none_from_starting(
 
 FLOCK_FAILS = "import errno, fcntl\ndef fail(*a): raise OSError(errno.{name}, 'no locks here')\nfcntl.flock = fail\n"
 HOLDS = (
-    "import sys; from pathlib import Path; from core.journal import Lock\n"
+    "import sys; from pathlib import Path; from core.record.journal import Lock\n"
     "lock = Lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read(); lock.release()"
 )
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import edits, knobs
-from core.agents.ranges import PATTERNS, misfit, of, whole_batch
+from core.agents.search.ranges import PATTERNS, misfit, of, whole_batch
+from core.change import edits, knobs
 
 SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
 SOURCE = 'import os\nLR = 0.1  # rate\nN = 2**10   # size\nNAME = "SL"  # pattern\nON = True  # switch\n\ndef f():\n    X = 3\nY = 4\n'

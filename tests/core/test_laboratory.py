@@ -7,18 +7,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from core import edits, knobs
-from core import events as ev
 from core.agents.base import Context
-from core.frozen import LIST, Seal
-from core.journal import Journal
-from core.laboratory import Laboratory
+from core.change import edits, knobs
+from core.git.repository import Repository
+from core.loop.proposals import Proposer
+from core.machine.profiles import named
+from core.machine.project import Project
 from core.model import Proposal, RunConfig
-from core.profiles import named
-from core.project import Project
-from core.proposer import Proposer
-from core.repository import Repository
-from core.state import State
+from core.record import events as ev
+from core.record.journal import Journal
+from core.record.state import State
+from core.run.active import Laboratory
+from core.run.integrity import LIST, Seal
 from tests.product import ROOT, TRAIN
 
 CONFIG = RunConfig(

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.agents.limits import limited
+from core.agents.cli_tools.limits import limited
 
 NOW = datetime(2026, 10, 5, 22, 30, tzinfo=ZoneInfo("Europe/Berlin"))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core import live, report
-from core.live import Live
-from core.state import State
+from core.record.state import State
+from core.reporting import report
+from core.run import live
+from core.run.live import Live
 from tui import view
 
 

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from core import commands, temporary
 from core.agents.base import Context
-from core.events import Notice, Stopped
-from core.frozen import Changed
-from core.journal import Journal, read
-from core.laboratory import Laboratory, record_end
-from core.loop import Limits, Loop, Waiting
+from core.loop.loop import Limits, Loop, Waiting
+from core.loop.proposals import Proposer
+from core.machine import temporary
+from core.machine.project import Project
 from core.model import Proposal
-from core.project import Project
-from core.proposer import Proposer
-from core.state import fold
+from core.record.events import Notice, Stopped
+from core.record.journal import Journal, read
+from core.record.state import fold
+from core.run import commands
+from core.run.active import Laboratory, record_end
+from core.run.integrity import Changed
 from tests.core.test_begin import START, run
 from tests.core.test_laboratory import lab
 

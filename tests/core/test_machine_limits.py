@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import limits, stats
-from core.executor import out_of_memory
+from core.execution.executor import out_of_memory
+from core.machine import limits, stats
 from core.model import CrashClass, Job, Outcome, Result
 
 GIB = 1 << 30

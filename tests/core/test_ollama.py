@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from core import edits, stats
-from core.agents import chat
 from core.agents.base import AgentFailed, Context, Past, listen
-from core.agents.chat import LanguageModel, Patience, Unusable
-from core.agents.connection import to_ollama
-from core.agents.counting import Counting
-from core.agents.models import full, installed, pick, sized
-from core.agents.ollama import Ollama, _patient
+from core.agents.llm import chat
+from core.agents.llm.chat import LanguageModel, Patience, Unusable
+from core.agents.llm.connection import to_ollama
+from core.agents.llm.counting import Counting
+from core.agents.llm.ollama.agent import Ollama, _patient
+from core.agents.llm.ollama.models import full, installed, pick, sized
+from core.change import edits
+from core.machine import stats
 from core.model import Proposal, Verdict
 from tests.fake_cuda import GIB, Cards, Nvml, make
 from tests.ollama_server import MODEL, Script, serving

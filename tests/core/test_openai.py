@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from core import edits
-from core.agents import chat, registry
+from core.agents import registry
 from core.agents.base import AgentFailed, Context, nobody
-from core.agents.chat import LanguageModel, Unusable
+from core.agents.llm import chat
+from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.several import Turns
+from core.change import edits
 from tests.openai_server import MODEL, Script, serving
 from tests.product import TRAIN
 from tests.proxy import proxy
@@ -25,7 +26,7 @@ openai = pytest.importorskip("openai", reason="`.venv/bin/python -m pip install 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.agents import openai as module
+    from core.agents.llm import openai as module
 
     monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
     monkeypatch.setattr(module, "ASKED_AGAIN", 0)
@@ -36,7 +37,7 @@ def answer(body: dict[str, Any], count: int) -> str:
 
 
 def agent(url: str, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> LanguageModel:
-    from core.agents.openai import OpenAI
+    from core.agents.llm.openai import OpenAI
 
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     return LanguageModel(OpenAI(MODEL, **settings))

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import policy as nights
-from core import policy
-from core.events import Measured
+from core.judging import policy
+from core.judging.noise import Noise
+from core.judging.policy import Decision, comparable, decide, disturbed, seed
 from core.model import Outcome, Result, Speed
-from core.noise import Noise
-from core.policy import Decision, comparable, decide, disturbed, seed
-from core.state import Conditions
+from core.record.events import Measured
+from core.record.state import Conditions
 
 RUN, SIGMA = 42, 0.01
 SEEDS = [seed(RUN, index) for index in range(6)]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core import knobs, profiles
-from core.profiles import PROFILES, choose, default_slots, fitting, halve_batch, named
+from core.change import knobs
+from core.machine import profiles
+from core.machine.profiles import PROFILES, choose, default_slots, fitting, halve_batch, named
 
 TRAIN = Path(__file__).resolve().parents[2] / "nanochat" / "train.py"
 SHIPPED = {knob.name: knob.value for knob in knobs.read(TRAIN.read_text(encoding="utf-8"))}

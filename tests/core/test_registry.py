@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.agents import registry
-from core.project import UsageError
+from core.machine.project import UsageError
 
 
 def test_a_list_is_split_where_an_agent_begins() -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from core import repository
-from core.repository import TRAIN, NameTaken, Repository, RepositoryError
+from core.git import repository
+from core.git.repository import TRAIN, NameTaken, Repository, RepositoryError
 
 OLD = "LR = 0.1  # rate\n\n\ndef train(run):\n    return None\n"
 NEW = OLD.replace("0.1", "0.2")
@@ -532,7 +532,7 @@ def test_what_is_not_there_is_said(checkout: Path) -> None:
 def test_without_git_a_sentence(tree: Path) -> None:
     """In a process of its own: GitPython itself fails to import where git is missing."""
     code = (
-        "from pathlib import Path; from core.repository import Repository, RepositoryError\n"
+        "from pathlib import Path; from core.git.repository import Repository, RepositoryError\n"
         "try: Repository.open(Path('.'), Path('x'))\nexcept RepositoryError as error: print(error)"
     )
     env = {**os.environ, "PATH": str(tree), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

@@ -8,15 +8,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from core import events as ev
-from core import measuring, policy
 from core.charter import Charter
-from core.events import AnyEvent, Judged
+from core.judging import policy
+from core.judging.noise import Noise
+from core.judging.schedule import Rebase, Role, Work, assess, best_confirmed, noise, tried, unchecked, wanted
+from core.machine.profiles import PROFILES
 from core.model import CrashClass, Outcome, Result, RunConfig, Speed, Verdict
-from core.noise import Noise
-from core.profiles import PROFILES
-from core.schedule import Rebase, Role, Work, assess, best_confirmed, noise, tried, unchecked, wanted
-from core.state import State, fold
+from core.record import events as ev
+from core.record.events import AnyEvent, Judged
+from core.record.state import State, fold
+from core.run import jobs
 
 SEED = [policy.seed(1, index) for index in range(4)]
 CONFIG = RunConfig(
@@ -247,7 +248,7 @@ def test_memory_that_another_process_took_is_not_blamed_on_the_idea(device: str,
     result = Result(
         job="j", outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason="CUDA out of memory", others=others
     )
-    event = measuring.event(found, Charter(), Work("candidate", "c1", SEED[0], 1), result)
+    event = jobs.event(found, Charter(), Work("candidate", "c1", SEED[0], 1), result)
     assert bool(event.disturbed) is not blamed
     found.apply(event)
     assert (found.experiments[1].failure is not None) is blamed
@@ -265,16 +266,16 @@ def test_limits_bind_what_is_proposed_and_no_yardstick(role: Role, binds: bool, 
     """A best that is larger than a later program.md allows still measures what is smaller."""
     found, limits = state(proposed(1)), Charter(max_params=10, max_memory_gb=1.0)
     work = Work(role, "c1", SEED[0], 1)
-    job = measuring.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "00001" / "j", 64 << 30)
+    job = jobs.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "00001" / "j", 64 << 30)
     assert (job.max_params == 10) is binds and (job.memory_limit == 10**9) is binds
     large = Result(job="j", outcome=Outcome.SCORED, val_bpb=1.0, peak_memory=2 * 10**9)
-    assert (measuring.event(found, limits, work, large).outcome == "invalid") is binds
+    assert (jobs.event(found, limits, work, large).outcome == "invalid") is binds
 
 
 def test_the_train_py_that_a_run_begins_with_keeps_the_limits(tmp_path: Path) -> None:
     found, work = state(baseline=False), Work("baseline", "fit", SEED[0])
     limits = Charter(max_params=10)
-    assert measuring.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "0" / "j", 64 << 30).max_params == 10
+    assert jobs.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "0" / "j", 64 << 30).max_params == 10
 
 
 def test_what_is_free_before_the_clock_of_a_gpu_follows_from_the_baseline(tmp_path: Path) -> None:
@@ -290,7 +291,7 @@ def test_what_is_free_before_the_clock_of_a_gpu_follows_from_the_baseline(tmp_pa
 
     def free(*events: AnyEvent) -> tuple[float, float]:
         work = Work("candidate", "c1", 1, 1) if events else Work("baseline", "fit", 1)
-        job = measuring.job(fold([*begin, *events]), profile, Charter(), work, "j", tmp_path / "1" / "j", 1 << 34)
+        job = jobs.job(fold([*begin, *events]), profile, Charter(), work, "j", tmp_path / "1" / "j", 1 << 34)
         return job.setup_s, job.warmup_s
 
     assert free() == (profile.setup_s, profile.warmup_s)
@@ -306,10 +307,10 @@ def test_compiled_kernels_are_kept_of_the_first_baseline_on_a_gpu_and_given_to_a
     first = scored("fit", 1.6, role="baseline")
     before = [ev.Created(v=ev.SCHEMA, config=gpu), ev.Fit(commit="fit", source_hash="h", nodes=500), first[0]]
     out = tmp_path / "1" / "j"
-    job = measuring.job(fold(before), profile, Charter(), Work("baseline", "fit", 1), "j", out, 1 << 34)
+    job = jobs.job(fold(before), profile, Charter(), Work("baseline", "fit", 1), "j", out, 1 << 34)
     assert job.keep_compiled and job.compiled is None
     gpu["own_code"] = False  # an agent's: its cache could hold weights
-    job = measuring.job(
+    job = jobs.job(
         fold([ev.Created(v=ev.SCHEMA, config=gpu), *before[1:]]),
         profile,
         Charter(),
@@ -320,7 +321,7 @@ def test_compiled_kernels_are_kept_of_the_first_baseline_on_a_gpu_and_given_to_a
     )
     assert not job.keep_compiled
     (tmp_path / "compiled").mkdir()
-    job = measuring.job(fold([*before, first[1]]), profile, Charter(), Work("candidate", "c1", 1, 1), "j", out, 1 << 34)
+    job = jobs.job(fold([*before, first[1]]), profile, Charter(), Work("candidate", "c1", 1, 1), "j", out, 1 << 34)
     assert not job.keep_compiled and job.compiled == str(tmp_path / "compiled")
 
 
@@ -338,7 +339,7 @@ def test_memory_that_stays_in_other_hands_disturbs_once_and_then_belongs_to_the_
             [ev.Launched(job=f"j{index}", role=work.role, commit=work.commit, seed=work.seed, slot=0, number=1)], found
         )
         result = Result(job=f"j{index}", outcome=Outcome.SCORED, val_bpb=1.5, others=others)
-        event = measuring.event(found, Charter(), work, result)
+        event = jobs.event(found, Charter(), work, result)
         fold([event], found)
         said.append(bool(event.disturbed))
     assert said == [True, False, True, False, True]
@@ -396,7 +397,7 @@ def test_the_first_reference_is_the_runs() -> None:
     found.apply(replace(late, speed=replace(late.speed, reference_s=0.02)))
     assert found.reference_s == 0.01
     work = Work("candidate", "c1", SEED[2], 1)
-    assert measuring.job(found, PROFILES["cpu"], Charter(), work, "j", Path("a/b/c"), 1 << 34).reference_s == 0.01
+    assert jobs.job(found, PROFILES["cpu"], Charter(), work, "j", Path("a/b/c"), 1 << 34).reference_s == 0.01
 
 
 def test_a_best_measured_long_after_for_another_candidate_is_not_beside_this_one() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from core import events as ev
-from core import report, scoreboard
-from core.events import AnyEvent
-from core.noise import Noise
-from core.state import State, fold
+from core.judging.noise import Noise
+from core.record import events as ev
+from core.record.events import AnyEvent
+from core.record.state import State, fold
+from core.reporting import report, scoreboard
 from tests.core.test_schedule import CONFIG
 
 MODEL = "ollama:m"

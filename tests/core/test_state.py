@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from core import events as ev
-from core import hints
 from core.model import RunConfig, Verdict
-from core.report import line
-from core.state import RERUN_TRIES, State, experiment_id, fold
+from core.record import events as ev
+from core.record import hints
+from core.record.state import RERUN_TRIES, State, experiment_id, fold
+from core.reporting.report import line
 
 CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,

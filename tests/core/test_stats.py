@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import stats
-from core.stats import Gpu, chosen, disk_words
+from core.machine import stats
+from core.machine.stats import Gpu, chosen, disk_words
 from nanochat.train import compute_dtype
 from tests import fake_cuda
 from tests.fake_cuda import GIB, Cards, make

@@ -17,10 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from core import cli, entry, start
+from core import cli, entry
+from core import session
 from nanochat import prepare
 
-for module in ("core.agents.search", "core.agents.trial", "core.home", "core.report", "git", "pydantic"):
+for module in (
+    "core.agents.search.agent",
+    "core.loop.trial",
+    "core.git.apply",
+    "core.reporting.report",
+    "git",
+    "pydantic",
+):
     importlib.import_module(module)  # before the forks, so that each is quick
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,9 +82,12 @@ def call(place: Place, words: list[str], breaks: Callable[[Place], object]) -> t
             }
             sys.stdout, sys.stderr = text["stdout"], text["stderr"]
             os.environ.update(AUTORESEARCH_DATA=str(place.data), HOME=str(place.root.parent), OLLAMA_HOST="127.0.0.1:9")
-            start._work = lambda *_: None  # type: ignore[assignment]  # a start is what is tried here, and no training
-            start.final = lambda project, name: start.begin.open_run(  # type: ignore[assignment]
-                project, start.begin.plan(project, start.Options(name=project.pick(name).name)), start.Options(), print
+            session._work = lambda *_: None  # type: ignore[assignment]  # a start is what is tried here, and no training
+            session.final = lambda project, name: session.begin.open_run(  # type: ignore[assignment]
+                project,
+                session.begin.plan(project, session.Options(name=project.pick(name).name)),
+                session.Options(),
+                print,
             )
             breaks(place)
             if words[0] == "prepare":

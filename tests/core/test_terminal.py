@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import terminal
+from core.run import background
 
 
 @pytest.mark.parametrize("name", ["a:b", "with space", "-c", "ö'\"$(x)"])
@@ -21,7 +21,7 @@ def test_a_source_tree_of_any_path_is_found_from_any_folder(
     (here / "core" / "cli.py").write_text("raise SystemExit('not this one')\n")
     (here / "sys.py").touch()
     (here / "runpy.py").touch()
-    monkeypatch.setattr(terminal, "__file__", str(tree / "core" / "terminal.py"))
-    command = terminal._module("core.cli", "--run", "x")
+    monkeypatch.setattr(background, "__file__", str(tree / "core" / "run" / "background.py"))
+    command = background._module("core.cli", "--run", "x")
     done = subprocess.run(command, cwd=here, capture_output=True, text=True)
     assert done.stdout == "['--run', 'x'] __main__\n", done.stderr

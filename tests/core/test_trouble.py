@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.trouble import BACKOFF_S, HARNESS_PATIENCE_S, HARNESS_TRIES, Trouble
+from core.loop.backoff import BACKOFF_S, HARNESS_PATIENCE_S, HARNESS_TRIES, Trouble
 
 
 def test_waits_grow_by_what_fails_until_it_succeeds() -> None:

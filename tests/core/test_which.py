@@ -13,11 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from core import cli, commands, journal
-from core import events as ev
-from core.begin import Options, plan
-from core.journal import Lock
-from core.project import Project, UsageError
+from core import cli
+from core.machine.project import Project, UsageError
+from core.record import events as ev
+from core.record import journal
+from core.record.journal import Lock
+from core.run import commands
+from core.run.opening import Options, plan
 from tests.core.test_begin import DONE, START, TOLD, run
 
 

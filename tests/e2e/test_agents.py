@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from core import events as ev
-from core import journal
 from core.model import Verdict
+from core.record import events as ev
+from core.record import journal
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import Product, until
 
@@ -292,8 +292,8 @@ def own_agent(product: Product, patience: str, chat: str = "", model: str = "") 
     """The same agent as ollama:MODEL, with another patience: what a user can write."""
     path = product.root.parent / "impatient.py"
     path.write_text(
-        "from core.agents.chat import LanguageModel, Patience\nfrom core.agents.ollama import Ollama\n"
-        "from core.agents.search import Search\nfrom core.agents.several import WithStandIn\n\n\n"
+        "from core.agents.llm.chat import LanguageModel, Patience\nfrom core.agents.llm.ollama.agent import Ollama\n"
+        "from core.agents.search.agent import Search\nfrom core.agents.several import WithStandIn\n\n\n"
         f"def make():\n    chat = Ollama({MODEL!r}, {chat}patience={patience})\n"
         f"    return WithStandIn(LanguageModel(chat, {model}), Search())\n"
     )

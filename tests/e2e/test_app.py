@@ -15,9 +15,9 @@ import libtmux
 import psutil
 import pytest
 
-from core import journal
 from core.model import Verdict
-from core.state import Experiment, State
+from core.record import journal
+from core.record.state import Experiment, State
 from tests.ollama_server import Script, serving
 from tests.product import Product, edit, harmless, until
 

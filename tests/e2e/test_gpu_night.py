@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core import events as ev
-from core import journal
 from core.model import CrashClass, Verdict
+from core.record import events as ev
+from core.record import journal
 from tests.e2e.conftest import end
 from tests.fake_cuda import GIB, make
 from tests.ollama_server import MODEL, Script, serving

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from core.agents import prompt
+from core.agents.llm import prompt
 from core.charter import read
 from core.charter.adopt import adopt
 from core.model import Verdict

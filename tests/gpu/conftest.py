@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from core import stats
-from core.project import lacking
+from core.machine import stats
+from core.machine.project import lacking
 from tests.fake_cuda import Cards, make
 from tests.gpu.support import Corpus, DeviceHarness, corpus_of_this_machine
 from tests.product import Product, build

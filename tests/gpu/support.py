@@ -13,8 +13,9 @@ from typing import Any
 
 import psutil
 
-from core import knobs, profiles, stats
-from core.executor import harness_environment
+from core.change import knobs
+from core.execution.executor import harness_environment
+from core.machine import profiles, stats
 from core.model import Job, Result
 from tests.conftest import ROOT, Harness
 from tests.fake_cuda import Cards

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core import profiles
+from core.machine import profiles
 from tests.conftest import ROOT
 from tests.gpu.support import Corpus, shipped
 

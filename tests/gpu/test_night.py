@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from core import events as ev
-from core import journal, knobs, measuring
+from core.change import knobs
 from core.model import Verdict
+from core.record import events as ev
+from core.record import journal
+from core.run import jobs
 from tests.gpu.support import shipped, written
 from tests.product import BETTER, ROOT, Product, edit
 
@@ -57,4 +59,4 @@ def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(device_product:
     assert candidate.outcome == "scored", candidate.reason
     assert candidate.parts["setup"] <= WARM_S, (baseline.parts, candidate.parts)
     if real_device == "cuda":
-        assert (device_product.logs / "r" / measuring.COMPILED).is_dir(), "the baseline left its kernels"
+        assert (device_product.logs / "r" / jobs.COMPILED).is_dir(), "the baseline left its kernels"

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from core import edits
-from core.agents import formats, prompt
 from core.agents.base import Context
-from core.agents.chat import LanguageModel, check
-from core.agents.ollama import Ollama
-from core.edits import EditError
+from core.agents.llm import formats, prompt
+from core.agents.llm.chat import LanguageModel, check
+from core.agents.llm.ollama.agent import Ollama
+from core.change import edits
+from core.change.edits import EditError
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.ollama_server import Script, serving
 from tests.product import ROOT, Product

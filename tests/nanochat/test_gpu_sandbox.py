@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.executor import harness_environment
+from core.execution.executor import harness_environment
 from nanochat import landlock, sandbox, seccomp
 from tests.conftest import ROOT, Harness
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.executor import harness_environment
+from core.execution.executor import harness_environment
 from core.model import CrashClass, Outcome
 from nanochat.sandbox import probe
 from nanochat.scorer import long_answers

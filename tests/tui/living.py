@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from core import commands, journal, live
-from core.state import fold
+from core.record import journal
+from core.record.state import fold
+from core.run import commands, live
 
 
 class Living:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from core import journal
-from core.stats import Gpu, Machine
+from core.machine.stats import Gpu, Machine
+from core.record import journal
 from tests.tui.conftest import HERE, app_on, screen_text, until
 from tests.tui.living import Living
 from tui import keys
@@ -157,7 +157,7 @@ async def test_a_crash_shows_its_traceback_and_last_words(recorded: Path) -> Non
 
 
 def app_state(folder: Path):  # type: ignore[no-untyped-def]
-    from core.state import fold
+    from core.record.state import fold
 
     return fold(journal.read(folder / journal.NAME)).experiments
 

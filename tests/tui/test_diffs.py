@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import edits
+from core.change import edits
 from tui import diffs
 
 OLD = "a = 1\nb = 2\nc = 3\n"

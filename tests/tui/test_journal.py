@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core import journal
+from core.record import journal
 from tests.tui.conftest import app_on, screen_text, until
 from tui.panes.experiments import ExperimentsPane
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from textual import events
 
-from core import commands, journal
+from core.record import journal
+from core.run import commands
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.detail import DetailScreen

@@ -10,7 +10,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from core import commands
+from core.run import commands
 from tests.tui.conftest import Edits, app_on, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch

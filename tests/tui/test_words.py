@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.model import Verdict
-from core.state import Experiment
+from core.record.state import Experiment
 from tui import words
 
 

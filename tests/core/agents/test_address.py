@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.agents.address import ollama, openai
+from core.agents.llm.address import ollama, openai
 from nanochat.contract import address
 from nanochat.contract.address import SettingError
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core import edits, knobs
-from core.agents.book import BOOK
+from core.agents.search.book import BOOK
+from core.change import edits, knobs
 from core.charter import TOPICS
 
 ROOT = Path(__file__).resolve().parents[3]

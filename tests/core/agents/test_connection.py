@@ -17,11 +17,11 @@ import pytest
 
 from core import doctor
 from core.agents import reach, registry
-from core.agents.address import ollama
 from core.agents.base import AgentFailed
-from core.agents.connection import options, to_ollama, to_openai
-from core.agents.models import installed
-from core.project import UsageError
+from core.agents.llm.address import ollama
+from core.agents.llm.connection import options, to_ollama, to_openai
+from core.agents.llm.ollama.models import installed
+from core.machine.project import UsageError
 from nanochat.contract.route import here, route
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import ROOT
@@ -279,7 +279,7 @@ def test_the_reason_for_search_is_always_given(monkeypatch: pytest.MonkeyPatch) 
         assert "has no model; `ollama pull" in reach.default(8192)[1]
     assert "does not answer at" in reach.default(8192)[1]
     monkeypatch.delenv("OLLAMA_HOST")
-    monkeypatch.setattr("core.agents.connection.address.OLLAMA_PORT", 9)
+    monkeypatch.setattr("core.agents.llm.connection.address.OLLAMA_PORT", 9)
     agent, why = reach.default(8192)
     assert agent == "search" and re.fullmatch(r"Ollama is not (installed|running) here, so `search` proposes\.", why)
     assert route(ollama("")).words == "http://127.0.0.1:9"

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from core import edits
-from core.agents import prompt
 from core.agents.base import Context, Past
-from core.agents.formats import TIERS, Tier
+from core.agents.llm import prompt
+from core.agents.llm.formats import TIERS, Tier
+from core.change import edits
 from core.model import Proposal, Verdict
 from tests.product import ROOT
 

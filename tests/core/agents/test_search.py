@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from core import edits, knobs
 from core.agents.base import AgentFailed, Context, Past, Said
-from core.agents.book import BOOK
-from core.agents.ranges import Range, idle, of
-from core.agents.search import Search
+from core.agents.search.agent import Search
+from core.agents.search.book import BOOK
+from core.agents.search.ranges import Range, idle, of
+from core.change import edits, knobs
+from core.change.touched import touched
 from core.charter import TOPICS, read
-from core.ideas import touched
 from core.model import Proposal, Verdict
 
 ROOT = Path(__file__).resolve().parents[3]

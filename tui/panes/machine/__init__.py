@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from core.stats import Gpu, Machine
+from core.machine.stats import Gpu, Machine
 from tui import words
 from tui.panes.base import Pane
 

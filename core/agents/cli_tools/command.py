@@ -1,0 +1,181 @@
+"""Any coding agent's command line: it works in a scratch copy of the repository, and its change to train.py is the proposal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+from core.agents.base import AgentFailed, Context, Ear, nobody
+from core.agents.cli_tools.limits import limited
+from core.agents.cli_tools.scratch import TASK, TRAIN, Seen, changed, lay_out, look
+from core.agents.llm import prompt
+from core.machine import temporary
+from core.model import Proposal
+from core.text import clean, clean_lines
+
+LIMIT_S = 1200.0
+OUTPUT = 200_000  # bytes that are kept
+TRIES = 2  # of one proposal, when other files were changed
+
+ORDER = """\
+{role}
+
+Change the file nanochat/train.py in this folder, and no other. Do not train, do not commit. One change, one idea. End by saying in one
+sentence why it should help. program.md holds what the human wants.
+
+{record}"""
+AGAIN = "\n\n# Your last try was refused\n\n{reason}\nMake another change, which is new and keeps the rules."
+_COST = re.compile(r"\$ ?\d|\b(?:tokens?|cost|session|model|duration|elapsed)\b[^.]*\d", re.I)
+
+
+class _Refused(Exception):
+    """What the tool left cannot be used; the message tells it why."""
+
+
+class _Output:
+    """What a tool prints, heard as it comes. A pipe of our own: asyncio's is open until all who inherited it have ended."""
+
+    def __init__(self, hear: Ear) -> None:
+        self._mine, self.end = os.pipe()
+        os.set_blocking(self._mine, False)
+        self._hear, self._text = hear, b""
+        asyncio.get_running_loop().add_reader(self._mine, self._come)
+
+    def _come(self) -> None:
+        if self._read():
+            self._hear(clean_lines(self._text[-2000:].decode("utf-8", "replace")))
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self._mine, 1 << 16)
+        except BlockingIOError:
+            return False
+        self._text = (self._text + piece)[-OUTPUT:]
+        return bool(piece)
+
+    def all(self) -> str:
+        """What was printed so far; what a pipe can hold is read at once."""
+        self._read()
+        return self._text.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._mine)
+        os.close(self._mine)
+        os.close(self.end)
+
+
+class Command:
+    """Runs a command for each proposal. What it left is checked by the loop, which asks again with the reason."""
+
+    def __init__(self, name: str, command: str, root: Path, limit_s: float = LIMIT_S) -> None:
+        self.name = name if len(name) <= 40 else name[:39] + "…"
+        self.hear: Ear = nobody
+        self.phase: Ear = nobody
+        self._command, self._root, self._limit_s = command, root, limit_s
+
+    async def propose(self, context: Context) -> Proposal:
+        """Raises AgentFailed for a tool that fails, is at its limit, or keeps changing other files."""
+        reasons = list(context.rejections)
+        self.phase(f"asking {self.name}")
+        try:
+            for left in range(TRIES - 1, -1, -1):
+                try:
+                    return await self._once(context, reasons)
+                except _Refused as error:
+                    if not left:
+                        raise AgentFailed(f"{self.name} {error} Nothing of it was used.") from error
+                    reasons.append(f"You {error}")
+        finally:
+            self.phase("")
+        raise AssertionError("the last try returns or raises")
+
+    async def release(self) -> None:
+        pass
+
+    async def _once(self, context: Context, reasons: list[str]) -> Proposal:
+        began = time.monotonic()
+        folder = temporary.folder("autoresearch-scratch-")  # outside of every repository, or tools would work in that
+        task = ORDER.format(role=prompt.ROLE, record=prompt.record(context))
+        if reasons:
+            task += AGAIN.format(reason=clean(reasons[-1], 1200))
+        try:
+            before = await lay_out(self._root, folder, context.source, context.charter, task)
+            code, output = await self._run(folder, task)
+            self._check_ended(code, output, unchanged=look(folder).get(TRAIN) == before[TRAIN])
+            return self._proposal(folder, before, output, time.monotonic() - began)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _run(self, folder: Path, task: str) -> tuple[int, str]:
+        """Its exit code and the end of what it printed. It has ended when it has, whoever still holds its output."""
+        with tempfile.TemporaryFile(dir=folder) as order, contextlib.closing(_Output(self.hear)) as output:
+            order.write(task.encode())
+            order.seek(0)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *shlex.split(self._command), cwd=folder, stdin=order, stdout=output.end, stderr=output.end,
+                    start_new_session=True,
+                )  # fmt: skip
+            except (OSError, ValueError, IndexError, TypeError) as error:
+                raise AgentFailed(f"The command {clean(self._command, 80)} cannot be started ({error}).") from error
+            try:
+                async with asyncio.timeout(self._limit_s):
+                    return await process.wait(), output.all()
+            except TimeoutError:
+                raise AgentFailed(
+                    f"{self.name} did not end within {self._limit_s / 60:.0f} minutes; it was ended."
+                ) from None
+            finally:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)  # what it left behind too
+                await process.wait()
+
+    def _check_ended(self, code: int, output: str, *, unchanged: bool) -> None:
+        """A tool that did its work may speak of limits as it likes. Raises AgentFailed."""
+        if not code and not unchanged:
+            return
+        now = datetime.now().astimezone()
+        if (until := limited(output, now)) is not None:
+            words = f"{self.name} has reached its usage limit until {clock(until, now)}: {clean(output[-300:], 200)}"
+            raise AgentFailed(words, wait_s=(until - now).total_seconds())
+        if code:
+            raise AgentFailed(f"{self.name} ended with code {code}: {clean(output[-400:], 300)}")
+
+    def _proposal(self, folder: Path, before: Seen, output: str, seconds: float) -> Proposal:
+        if others := changed(before, look(folder)):
+            raise _Refused(f"changed {', '.join(others[:5])}; only nanochat/train.py may be changed.")
+        try:
+            source = (folder / TRAIN).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _Refused(f"left a train.py that cannot be read ({error}).") from error
+        return Proposal(
+            hypothesis=sentence(output) or f"A change by {self.name}.",
+            source=source,
+            agent=self.name,
+            meta={"model": self.name, "seconds": round(seconds, 1)},
+        )
+
+
+def clock(then: datetime, now: datetime) -> str:
+    """The time of day, and the day where it is another one."""
+    return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %d %b %H:%M}"
+
+
+def sentence(output: str) -> str:
+    """The last line that reads like a sentence: tools end with what they cost, or with nothing of use."""
+    lines = [clean(line, 400).strip("-*>#• ") for line in clean_lines(output[-OUTPUT:], OUTPUT).splitlines()]
+    lines = [line for line in lines if len(line.split()) >= 4 and not _COST.search(line)]
+    ended = [line for line in lines if line[-1] in ".!?"]
+    return (ended or lines or [""])[-1]
+
+
+__all__ = ["TASK", "Command", "clock", "sentence"]

@@ -1,0 +1,161 @@
+"""An Ollama server from outside: its models, what each needs, and which one fits here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from core.agents.base import AgentFailed
+from core.agents.llm.connection import CONNECT_S, ollama, ollama_client
+from core.model import Data
+from core.text import clean
+from nanochat.contract.route import Route
+
+LIST_S = 20.0
+STEP, LEAST, MOST = 4096, 8192, 65_536  # of the context, in tokens
+GROWTH, RECORD_TOKENS = 1.25, 3000  # room for a train.py that grows, and for the record
+SHARE = 0.85  # of the GPU's memory that weights and context may take
+SMALL_BYTES = 3_000_000_000  # weights that a machine without a GPU can be asked to run
+NO_WEIGHTS = 1_000_000  # bytes below which an entry only points at a model elsewhere
+
+
+def full(name: str) -> str:
+    """A model's name as the server lists it: with its tag."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def sized(least: int) -> int:
+    """Tokens of context for a task that needs `least` now and will grow."""
+    return max(LEAST, -(-int(least * GROWTH + RECORD_TOKENS) // STEP) * STEP)
+
+
+class Installed(Data, frozen=True, kw_only=True):
+    """A model of the server. `size` is its weights in bytes, `context` the longest it was made for, in tokens."""
+
+    name: str
+    size: int
+    billions: float
+    context: int = 0
+    capabilities: tuple[str, ...] = ()
+    cache: int = 0  # bytes of the key-value cache a token
+    architecture: str = ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the entry only points at a model that runs on somebody else's machine."""
+        return self.size < NO_WEIGHTS or self.name.endswith(("-cloud", ":cloud"))
+
+    def needs(self, tokens: int) -> int:
+        """Bytes of weights and cache for a context of so many tokens."""
+        return self.size + self.cache * tokens
+
+
+class NoServer(AgentFailed):
+    """Nothing answers at the address."""
+
+
+async def installed(way: Route) -> list[Installed]:
+    """Every model that can chat; one of which the server can tell no more than the name is in it too. Raises AgentFailed."""
+    try:
+        client = ollama_client(way, httpx.Timeout(LIST_S, connect=CONNECT_S))
+        listed = (await client.list()).models
+    except Exception as error:
+        raise failure(error, way, "") from error
+    found = []
+    for model in listed:
+        name, size = model.model or "", int(model.size or 0)
+        try:
+            found.append(described(name, size, await client.show(name), model.details))
+        except Exception:
+            found.append(described(name, size, None, model.details))
+    return [model for model in found if not model.capabilities or "completion" in model.capabilities]
+
+
+def described(name: str, size: int, info: Any, details: Any = None) -> Installed:
+    """A model by what `show` says of it (None: nothing) and by the details of the list."""
+    facts: dict[str, Any] = dict(getattr(info, "modelinfo", None) or {})
+
+    def fact(ending: str) -> int:
+        return next((int(value) for key, value in facts.items() if key.endswith(ending) and isinstance(value, int)), 0)
+
+    heads = fact(".attention.head_count") or 1
+    width = fact(".attention.key_length") or fact(".embedding_length") // heads
+    families = (str(getattr(d, "family", None) or "") for d in (getattr(info, "details", None), details))
+    words = [str(getattr(d, "parameter_size", None) or "") for d in (getattr(info, "details", None), details)]
+    return Installed(
+        name=name,
+        size=size,
+        billions=fact("general.parameter_count") / 1e9 or billions(*words, name),
+        context=fact(".context_length"),
+        capabilities=tuple(str(word) for word in getattr(info, "capabilities", None) or ()),
+        cache=2
+        * 2
+        * fact(".block_count")
+        * (fact(".attention.head_count_kv") or heads)
+        * width,  # keys and values in 16 bits
+        architecture=str(facts.get("general.architecture") or "") or next((name for name in families if name), ""),
+    )
+
+
+def billions(*texts: str) -> float:
+    """Parameters in billions by the first text that says so: "7.6B", "135M", "qwen2.5-coder:1.5b". 0: none does."""
+    for text in texts:
+        if match := re.search(r"(\d+(?:\.\d+)?) ?([BMbm])\b", text):
+            return float(match[1]) / (1 if match[2] in "Bb" else 1000)
+    return 0.0
+
+
+def pick(models: Sequence[Installed], gpu_bytes: int, tokens: int = LEAST) -> tuple[Installed, str] | None:
+    """A sensible model and the sum that says why: the largest coder that fits, else the largest that fits."""
+    limit = int(gpu_bytes * SHARE) if gpu_bytes else SMALL_BYTES
+    fitting = [model for model in models if not model.elsewhere and model.needs(tokens) <= limit]
+    if not fitting:
+        return None
+    best = max(fitting, key=lambda model: ("code" in model.name.lower(), model.size, model.name))
+    where = (
+        f"85% of the GPU's {gpu_bytes / 1e9:.0f} GB"
+        if gpu_bytes
+        else "3 GB, what a machine without a GPU is asked to run"
+    )
+    total = best.needs(tokens)
+    return best, (
+        f"{best.name}: {best.size / 1e9:.1f} GB of weights and {(total - best.size) / 1e9:.1f} GB for {tokens} tokens, "
+        f"{total / 1e9:.1f} GB of {where}"
+    )
+
+
+def failure(error: Exception, way: Route, model: str) -> AgentFailed:
+    """The sentence for whatever the client raised, and whether asking again at once makes sense."""
+    if isinstance(error, AgentFailed):
+        return error
+    if isinstance(error, ollama.ResponseError):
+        words = clean(error.error or str(error), 200)
+        if error.status_code == 404 and model and "model" in words.lower():
+            return AgentFailed(f"Ollama has no model {model}. `ollama pull {model}` installs it.")
+        broken = error.status_code < 0 or error.status_code >= 500  # an error in the middle of a stream has status -1
+        return AgentFailed(f"Ollama at {way.words} refused ({error.status_code}): {words}", again=broken)
+    if isinstance(error, httpx.ProxyError):
+        return AgentFailed(f"The proxy refused the way to Ollama at {way.words}: {clean(str(error), 120)}.")
+    if isinstance(error, ConnectionError | httpx.ConnectError | httpx.ConnectTimeout):
+        reason = clean(str(error.__context__ or error), 120)  # the package hides it behind a sentence of its own
+        if "SSL" in reason:
+            return AgentFailed(
+                f"There is no encrypted connection to Ollama at {way.words} ({reason}). "
+                f"SSL_CERT_FILE names a file of certificates to trust; OLLAMA_HOST with http:// does without."
+            )
+        why = f" ({reason})" if "Errno" in reason else ""
+        if way.proxy:
+            return NoServer(f"Nothing answers at {way.words}{why}. NO_PROXY names servers that need no proxy.")
+        return NoServer(
+            f"Ollama does not answer at {way.words}{why}. `ollama serve` starts it; OLLAMA_HOST names another place."
+        )
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return AgentFailed(f"Ollama at {way.words} took too long with {model or 'an answer'}.")
+    if isinstance(error, httpx.HTTPError):
+        return AgentFailed(f"The connection to Ollama at {way.words} broke off ({type(error).__name__}).", again=True)
+    return AgentFailed(
+        f"Ollama at {way.words} answered what cannot be read ({type(error).__name__}: {clean(str(error), 120)})."
+    )

@@ -1,0 +1,141 @@
+"""Where a model's thoughts are, and which of the answers in a text counts. Pure.
+
+Models mark thoughts in many ways, and a server or a template often swallows the opening mark. A change that is considered in
+thoughts may have been rejected, so what stands behind them counts.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from core.change.edits import NotRead
+
+Span = tuple[int, int]
+Content = TypeVar("Content")
+Found = tuple[int, int, Content]  # where something begins and ends in a text, and what it says
+
+_NAME = r"(?:[\w:.▁-]{0,30}(?:think|thought|reason|reflect|monolog|scratch_?pad)[\w:.▁-]{0,30}|analysis|cot)"
+_WORD = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection)"  # in brackets, which stand in prose for much else
+_END = r"(?:end|stop|close)[_▁-]"  # at the beginning of a name, as in end_of_thought
+_AT_END = r"(?<=[_▁-]end)"
+_LEFT, _RIGHT = r"[<＜‹][|｜]?\s*", r"\s*[|｜]?[>＞›]"
+_HARMONY = r"<\|(?:start\|>\s*assistant\s*<\|)?channel\|>\s*"
+_CLOSED = re.compile(
+    rf"{_LEFT}(?:\\?/\s*{_NAME}|{_END}{_NAME}|{_NAME}{_AT_END}){_RIGHT}"  # </think>, <|END_THINKING|>, <end_of_thought>
+    rf"|\[\s*/\s*{_WORD}\s*\]"  # [/THINK]
+    rf"|◁\s*/\s*{_WORD}\s*▷"
+    rf"|{_HARMONY}final\b[^<\n]{{0,40}}(?:<\|constrain\|>[^<\n]{{0,40}})?<\|message\|>"
+    r"|<\|start\|>\s*assistant(?:\s*<\|message\|>|(?!\s*<\|))"  # a message before this one is no answer
+    r"|assistantfinal(?-i:(?=[^a-z]))"  # the same where the server has dropped the marks
+    r"|<channel\|>|<\|inner_suffix\|>|<unused95>|here is my response:",
+    re.IGNORECASE,
+)
+_OPENED = re.compile(
+    rf"<\s*(?!{_END}){_NAME}(?<![_▁-]end)(?:\s[^<>]*)?(?<!/)>"
+    rf"|{_LEFT}(?!{_END}){_NAME}(?<![_▁-]end){_RIGHT}"
+    rf"|\[\s*{_WORD}\s*\]"
+    rf"|◁\s*{_WORD}\s*▷"
+    rf"|{_HARMONY}(?!final\b)\w+"
+    r"|\Aanalysis(?-i:(?=[A-Z]))"
+    r"|<\|channel>\s*thought|<\|inner_prefix\|>|<unused94>\s*thought|here is my thought process:",
+    re.IGNORECASE,
+)
+_FRAME = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?(?:answer|output|response|final|solution)>", re.IGNORECASE)
+_QUOTES = "`'\"“”‘’()"
+
+
+class Unfinished(NotRead):
+    """The model was still thinking when the text ended."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a text between marks. `ended`: a mark closes it, or it is not a thought."""
+
+    begin: int
+    end: int
+    thought: bool
+    ended: bool = True
+
+
+def parts(text: str, kept: Sequence[Span] = ()) -> list[Part]:
+    """Return what a model wrote, part by part: thoughts and what it said. The last part is what stands behind the last mark.
+
+    Args:
+        text: What a model wrote.
+        kept: Spans of what may be an answer; a mark in them is data, such as a line of code.
+    """
+    spans = sorted(kept)
+    starts = [start for start, _ in spans]
+    ends = list(itertools.accumulate((stop for _, stop in spans), max))
+
+    def is_data(mark: re.Match[str]) -> bool:
+        index = bisect.bisect_right(starts, mark.start()) - 1
+        return index >= 0 and mark.end() <= ends[index]
+
+    marks = [(mark, True) for mark in _CLOSED.finditer(text)] + [(mark, False) for mark in _OPENED.finditer(text)]
+    found, begin, thinking = [], 0, False
+    for mark, closes in sorted(marks, key=lambda pair: pair[0].start()):
+        ignored = not closes if thinking else _mentioned(text, mark, closes)
+        if ignored or mark.start() < begin or is_data(mark):
+            continue
+        found.append(Part(begin, mark.start(), thinking or closes))
+        begin, thinking = mark.end(), not closes
+    return [*found, Part(begin, len(text), thinking, ended=not thinking)]
+
+
+def _mentioned(text: str, mark: re.Match[str], closes: bool) -> bool:
+    """Whether a sentence speaks of a mark, as in "the <think> tag" or "I closed `</think>`."; a real one begins or ends a line."""
+    before, after = text[max(0, mark.start() - 2) : mark.start()], text[mark.end() : mark.end() + 1]
+    if before and after and before[-1] in _QUOTES and after in _QUOTES:
+        return True
+    in_sentence = re.fullmatch(r"[\w,] ", before) is not None
+    return in_sentence and (closes if after in ("", "\n") else after in " .,;:!?)")
+
+
+def answers(text: str, found: Sequence[Found[Content]]) -> list[Found[Content]]:
+    """Return those of `found` among which the answer is: behind the last thought, else between thoughts.
+
+    Where there are none, it is what is found last, should nothing follow it: then the model has not marked its answer as one.
+    Raises Unfinished.
+    """
+    every = parts(text, [(start, stop) for start, stop, _ in found])
+    begins = [part.begin for part in every]
+    inside: dict[int, list[Found[Content]]] = {}
+    for one in found:
+        inside.setdefault(bisect.bisect_right(begins, one[0]) - 1, []).append(one)
+    said = [index for index in inside if not every[index].thought]
+    if said:
+        return inside[max(said)]
+    if found and not re.search(r"\w", _unmarked(text[found[-1][1] :])):
+        return [found[-1]]
+    if not every[-1].ended:
+        raise Unfinished("The text ended before the thoughts did. Think briefly, then answer in the form asked for.")
+    return []
+
+
+def said(text: str, found: Sequence[Found[Content]]) -> str:
+    """Return what a model said after its thoughts, else what of `found` is its answer; '' where there are thoughts alone."""
+    last = parts(text, [(start, stop) for start, stop, _ in found])[-1]
+    rest = text[last.begin :].strip()
+    if not last.thought and unframed(rest).strip():
+        return rest
+    try:
+        chosen = answers(text, found)
+    except Unfinished:
+        return ""
+    return text[chosen[0][0] : chosen[-1][1]] if chosen else ""
+
+
+def _unmarked(text: str) -> str:
+    return unframed(_OPENED.sub(" ", _CLOSED.sub(" ", text)))
+
+
+def unframed(text: str) -> str:
+    """Return a text without the marks of message and answer that some models write around theirs."""
+    return _FRAME.sub(" ", text)

@@ -1,0 +1,376 @@
+"""The agent `search`: no language model. Optuna over the knobs, a book of structural edits, and combinations of near misses.
+
+It depends on nothing but the context, so that a resumed run goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
+from typing import Any
+
+from msgspec.structs import replace as replace_fields
+
+from core.agents.base import AgentFailed, Context, Past
+from core.agents.search.book import BOOK
+from core.agents.search.ranges import IMPACT, Range, idle, of, places, senseless, topic_of, whole_batch
+from core.agents.search.steering import Steering, setting, steering
+from core.change import edits, knobs
+from core.change.knobs import Knob, Value
+from core.charter import Charter
+from core.charter.directions import Kind, NotUsable, described
+from core.model import Proposal, Verdict
+from core.text import clean
+
+ENTRIES = {entry.name: entry for entry in BOOK}
+TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
+PATIENCE = 150  # drafts after which there is nothing left to find
+# What is set aside, one after the other, where the wishes leave nothing to try: they never leave a night without experiments.
+WITHOUT: tuple[tuple[Kind, ...], ...] = ((), ("only",), ("only", "avoid"))
+NOTHING = "search found nothing new that the front matter of program.md allows; shorten off_limits, or start from another best."
+OVER = "The best has {:,} parameters, more than program.md allows:"
+SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # what makes a model large
+EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
+OPTIMIZERS = ("muon", "adam")
+COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
+
+
+class Knobs(dict[str, Knob]):
+    """The knobs that may move. `every` has the others too: what makes sense depends on all of them."""
+
+    def __init__(self, free: dict[str, Knob], every: dict[str, Knob]) -> None:
+        super().__init__(free)
+        self.every = every
+        self.values_now = {name: knob.value for name, knob in every.items()}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A candidate for a proposal: the whole new train.py with what was done to get there."""
+
+    source: str
+    hypothesis: str
+    topic: str
+    meta: dict[str, Any]
+
+
+class Search:
+    """Proposes by what paid off so far, weighted by what program.md asks for; never the same change twice."""
+
+    name = "search"
+
+    async def propose(self, context: Context) -> Proposal:
+        """One new change to the best train.py. When all is tried, it moves more knobs at once.
+
+        Raises AgentFailed where limits leave nothing to change.
+        """
+        return await asyncio.to_thread(self.propose_now, context)
+
+    async def release(self) -> None:
+        pass
+
+    def propose_now(self, context: Context) -> Proposal:
+        given, failure = None, AgentFailed(NOTHING)
+        for without in WITHOUT:
+            charter, wanted = steering(context, without)
+            if wanted.aside == given:
+                continue
+            given = wanted.aside
+            try:
+                return _beyond(self._first(context, charter, wanted), wanted, context)
+            except AgentFailed as error:
+                failure = error
+        raise failure
+
+    def _first(self, context: Context, charter: Charter, wanted: Steering) -> Proposal:
+        """The first draft that was not tried and that nothing forbids. Raises AgentFailed."""
+        chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
+        left_alone = (*charter.off_limits, *sorted(wanted.leave))
+        seen = {*context.tried, context.parent}
+        looked_at: set[str] = set()  # drafts come again: a look at each is enough
+        for draft in islice(_drafts(context, charter, wanted, chance), PATIENCE):
+            if draft is None or draft.source in looked_at:
+                continue
+            looked_at.add(draft.source)
+            try:
+                edits.gate(context.source, draft.source, off_limits=left_alone)
+            except edits.EditError:
+                continue
+            if edits.fingerprint(draft.source) not in seen:
+                return Proposal(
+                    hypothesis=draft.hypothesis,
+                    source=draft.source,
+                    agent=self.name,
+                    topic=draft.topic,
+                    meta=draft.meta,
+                )
+        raise AgentFailed(NOTHING)
+
+
+def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
+    """The proposal, with a note of the wishes that were set aside for it. The note is in words the first time."""
+    if not wanted.aside:
+        return proposal
+    words = "; ".join(described(wanted.aside))
+    told = any(past.proposal.meta.get("aside") == words for past in context.past)
+    note = "" if told else f" Nothing new was left within “{clean(words, 80)}”, so this goes beyond it."
+    return replace_fields(proposal, hypothesis=proposal.hypothesis + note, meta={**proposal.meta, "aside": words})
+
+
+def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random.Random) -> Iterator[Draft | None]:
+    """An endless stream of ideas, the most promising kinds first, wider and wider."""
+    every = {knob.name: knob for knob in knobs.read(context.source)}
+    free = {name: knob for name, knob in every.items() if _free(knob, charter, wanted)}
+    known = Knobs(free, every)
+    if charter.max_params and context.params and context.params > charter.max_params:
+        yield from _shrunk(context, known)  # nothing else passes
+        raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
+    yield from _settings(context, wanted, known)
+    yield from _wanted(context, wanted, known)
+    yield _further(context, known)
+    if context.number % COMBINE_EVERY == 0:
+        yield from _combinations(context, wanted, known, chance)
+    if context.number % 2:
+        yield _opening(context, wanted, known)
+    for arm, topic in islice(_ranked(context, wanted, known, chance), TRIES):
+        yield _structural(context, topic, chance) if arm == "book" else _tune(context, known, topic, chance, 0)
+    width = 2
+    while True:  # nothing small is left
+        yield _tune(context, known, None, chance, min(width, len(known)))
+        width += 1
+
+
+# -- what to try ------------------------------------------------------------------------------------------------------
+
+
+def _said_something(context: Context) -> list[Past]:
+    """The record without what the machine or an end of the loop cut short: an idea is not blamed for these."""
+    return [past for past in context.past if not past.verdict.may_repeat]
+
+
+def _kinds(past: Past) -> tuple[str, str]:
+    return ("book" if past.proposal.meta.get("edits") else "knob", past.proposal.topic)
+
+
+def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[tuple[str, str]]:
+    """Kinds of change, drawn by an upper confidence bound on their pay-off (UCB1, Auer et al. 2002) times the topic's
+    weight: endless, anew each time, so that a kind whose ideas are used up gives way to the others."""
+    pay: dict[tuple[str, str], list[float]] = {}
+    for past in _said_something(context):
+        gain = past.gain if past.gain is not None else -2 * context.sigma
+        pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
+    arms = {("book", entry.topic) for entry in BOOK} | {("knob", topic_of(name)) for name in known}
+    weights = {arm: weight for arm in sorted(arms) if (weight := wanted.weights.get(arm[1], 1.0)) > 0}
+    total = 1 + len(context.past)
+    while weights:
+        scores = {}
+        for arm, weight in weights.items():
+            found = pay.get(arm, [])
+            mean = sum(found) / (len(found) + 1)
+            bound = mean + EXPLORE * math.sqrt(2 * math.log(total + 1) / (len(found) + 1)) + 3
+            scores[arm] = weight * max(0.05, bound) * -math.log(1 - chance.random())  # an exponential race
+        yield max(scores, key=lambda arm: scores[arm])
+
+
+def _structural(context: Context, topic: str, chance: random.Random) -> Draft | None:
+    """An idea of the book on that topic which was not tried on this train.py; failed ones are left alone."""
+    unwanted = [past for past in context.past if past.crash or past.verdict is Verdict.SKIPPED]
+    left_out = {name for past in unwanted for name in past.proposal.meta.get("edits", [])}
+    entries = [entry for entry in BOOK if entry.topic == topic and entry.name not in left_out]
+    if not entries:
+        return None
+    entry = chance.choice(entries)
+    changed = entry.apply(context.source)
+    if changed is None:
+        return None
+    return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
+
+
+def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
+    """The knobs that matter most, one by one, by one clear step: sizes down first, since time is short, all else up first.
+
+    Then the other way, where the first way lost: what a researcher does before anything clever.
+    """
+    tried = {past.proposal.meta.get("step") for past in _said_something(context)}
+    order = sorted(
+        (
+            name
+            for name in IMPACT.keys() & known.keys()
+            if IMPACT[name] >= 1 and wanted.weights.get(topic_of(name), 1.0) > 0
+        ),
+        key=lambda name: -IMPACT[name] * wanted.weights.get(topic_of(name), 1.0),
+    )
+    for second in (False, True):
+        for name in order:
+            up = (topic_of(name) != "size") is not second
+            value, mark = of(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
+            if mark in tried or value is None:
+                continue
+            if draft := _knobs_draft(context, known, {name: value}):
+                return replace(draft, meta={**draft.meta, "step": mark})
+    return None
+
+
+def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
+    """Whether the knob may move. A topic to be left alone is its own, or the optimizer that its comment begins with (AdamW: ...)."""
+    if knob.name in charter.off_limits or knob.name in wanted.leave:
+        return False
+    head, colon, _ = knob.comment.lower().partition(":")
+    optimizer = bool(colon) and "optimizer" in wanted.avoided and any(mark in head for mark in OPTIMIZERS)
+    return knob.name in wanted.focus or (wanted.weights[topic_of(knob.name)] > 0 and not optimizer)
+
+
+def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
+    """The values that the human asked for, each once: those of the newest hint first, in its order."""
+    done = _done(context)
+    everything = Knobs(known.every, known.every)  # what is named overrules a topic that is to be left alone
+    for number, direction in sorted(wanted.settings, key=lambda one: -one[0]):
+        mark = f"{number}: {direction.words}"
+        if mark in done or number in done:  # the number alone: as an earlier version noted it
+            continue
+        try:
+            values = setting(direction, context.source)
+        except NotUsable:
+            continue
+        if draft := _knobs_draft(context, everything, values, "asked for: "):
+            yield replace(draft, meta={**draft.meta, "said": mark})
+
+
+def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
+    """The names that program.md or the human asks for, a clear step each way before all else, once for each wish."""
+    done = _done(context)
+    everything = Knobs(known.every, known.every)
+    for way in ("up", "down"):
+        for name, (wish, number) in wanted.focus.items():
+            mark = f"{number}: {name} {way}"
+            if name not in known or wish not in ("", way) or mark in done:
+                continue
+            for value in places(known[name], way == "up"):
+                if draft := _knobs_draft(context, everything, {name: value}, "asked for: "):
+                    yield replace(draft, meta={**draft.meta, "step": f"{name} {way}", "said": mark})
+
+
+def _done(context: Context) -> set[object]:
+    """The marks of the wishes that were followed."""
+    return {past.proposal.meta.get("said") for past in _said_something(context)}
+
+
+def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
+    """Smaller and smaller models, by halving what makes them large."""
+    present = known.values_now
+    sizes = [name for name in SIZES if name in known and isinstance(present[name], int) and int(present[name]) > 1]
+    for halvings in range(1, 5):
+        for count in range(1, len(sizes) + 1):
+            for names in combinations(sizes, count):
+                values: dict[str, Value] = {name: max(1, int(present[name]) >> halvings) for name in names}
+                head, width = present.get("HEAD_DIM"), values.get("WIDTH")
+                if isinstance(head, int) and isinstance(width, int) and head > width:
+                    values["HEAD_DIM"] = width
+                yield _knobs_draft(context, known, values, f"{OVER.format(context.params)} ")
+
+
+def _further(context: Context, known: Knobs) -> Draft | None:
+    """The step of the last keep once more: where one step in a direction paid, the next one often does."""
+    last = next((past for past in reversed(context.past) if past.verdict.kept), None)
+    if last is None or last.fingerprint != context.parent:
+        return None
+    before, after = last.proposal.meta.get("from", {}), last.proposal.meta.get("knobs", {})
+    values = {
+        name: value
+        for name in before.keys() & after.keys() & known.keys()
+        if (value := of(known[name]).further(before[name], after[name])) is not None
+    }
+    return (
+        _knobs_draft(context, known, values, f"#{last.number} was kept, so one more step that way: ")
+        if values
+        else None
+    )
+
+
+def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Random, width: int) -> Draft | None:
+    """Move one to three knobs (`width` of them when given): far at the first try, then to where Optuna's TPE expects a gain."""
+    names = sorted(name for name in known.keys() - idle(known.values_now) if topic is None or topic_of(name) == topic)
+    if not names:
+        return None
+    count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
+    tried = Counter(name for past in _said_something(context) for name in past.proposal.meta.get("knobs", {}))
+    order = sorted(names, key=lambda name: chance.random() ** ((1 + tried[name]) / IMPACT.get(name, 1.0)), reverse=True)
+    chosen = order[:count]  # drawn without replacement, by weight (Efraimidis and Spirakis 2006)
+    ranges = {name: of(known[name]) for name in chosen}
+    if count == 1 and not tried[chosen[0]]:
+        values = {name: found.at(chance.choice((0.15, 0.85))) for name, found in ranges.items()}  # far enough to show
+    else:
+        values = _ask(context, ranges, chance)
+    return _knobs_draft(context, known, values)
+
+
+def _knobs_draft(context: Context, known: Knobs, values: dict[str, Value], why: str = "") -> Draft | None:
+    """The draft that sets these knobs; None where that changes nothing or makes no sense."""
+    present = known.values_now
+    values = whole_batch({name: value for name, value in values.items() if value != present[name]}, known.every)
+    if not values or not values.keys() <= known.keys() or senseless(values, known.every):
+        return None
+    words = why + "; ".join(_move(known[name], value) for name, value in values.items())
+    return Draft(
+        knobs.set_knobs(context.source, values), words[0].upper() + words[1:] + ".", topic_of(next(iter(values))),
+        {"knobs": values, "edits": [], "from": {name: present[name] for name in values}},
+    )  # fmt: skip
+
+
+def _move(knob: Knob, value: Value) -> str:
+    what = knob.comment.split(";")[0] or knob.name.lower()
+    verb = "set"
+    if isinstance(value, int | float) and not isinstance(value, bool) and isinstance(knob.value, int | float):
+        verb = "raise" if value > knob.value else "lower"
+    return f"{verb} {knob.name} from {knob.written} to {knobs.write(value, knob.written)} ({what})"
+
+
+def _ask(context: Context, ranges: dict[str, Range], chance: random.Random) -> dict[str, Value]:
+    """Values by TPE (Bergstra et al. 2011), from every earlier experiment that moved one of these knobs."""
+    import optuna  # slow to import, and only this needs it
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=chance.randrange(2**31), n_startup_trials=6, constant_liar=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for past in _said_something(context):
+        moved = past.proposal.meta.get("knobs", {})
+        params = {name: ranges[name].encode(value) for name, value in moved.items() if name in ranges}
+        fits = {name: value for name, value in params.items() if ranges[name].contains(value)}
+        if fits:
+            gain = past.gain if past.gain is not None else -3 * context.sigma
+            distributions = {name: ranges[name].distribution() for name in fits}
+            study.add_trial(optuna.trial.create_trial(params=fits, distributions=distributions, value=gain))
+    trial = study.ask({name: found.distribution() for name, found in ranges.items()})
+    return {name: ranges[name].decode(trial.params[name]) for name in ranges}
+
+
+def _combinations(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[Draft | None]:
+    """Pairs of near misses on this train.py: two small gains that are inconclusive alone may be enough together."""
+    near = [
+        past
+        for past in context.past
+        if past.parent == context.parent and past.gain is not None and past.gain > 0
+        and not past.verdict.kept and len(past.proposal.meta.get("parts", [past.number])) == 1
+        and wanted.weights.get(past.proposal.topic, 1.0) > 0 and past.proposal.meta.get("knobs", {}).keys() <= known.keys()
+    ]  # fmt: skip
+    near.sort(key=lambda past: -(past.gain or 0.0))
+    pairs = [(one, other) for i, one in enumerate(near[:6]) for other in near[i + 1 : 6]]
+    chance.shuffle(pairs)
+    for one, other in pairs:
+        source: str | None = context.source
+        meta: dict[str, Any] = {"edits": [], "knobs": {}, "parts": [one.number, other.number]}
+        for past in (one, other):
+            for name in past.proposal.meta.get("edits", []):
+                source = ENTRIES[name].apply(source) if source is not None and name in ENTRIES else None
+            meta["edits"] += past.proposal.meta.get("edits", [])
+            meta["knobs"] |= past.proposal.meta.get("knobs", {})
+        present = {knob.name for knob in knobs.read(source)} if source else set()
+        if source and meta["knobs"].keys() <= present:
+            changed = [*(f"{name} = {value}" for name, value in meta["knobs"].items()), *meta["edits"]]
+            words = f"Combine {', '.join(changed)}; inconclusive alone: #{one.number} and #{other.number}."
+            yield Draft(knobs.set_knobs(source, meta["knobs"]), words, one.proposal.topic, meta)

@@ -1,0 +1,281 @@
+"""Where a knob may sensibly go, from its name, value and comment. Pure but for Optuna's distributions, imported late."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from core.change.knobs import Knob, Value, is_power_of_two
+
+MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
+_ITEM = r"""(?:"[^"]*"|'[^']*'|`[^`]*`|[\w+-]+(?:\.\w+)*)"""
+_SEPARATOR = r"\s*(?:,\s*(?:or\s+|and\s+)?|\s(?:or|and)\s+|[|/])\s*"
+CHOICES = re.compile(rf"\bone of:?\s*({_ITEM}(?:{_SEPARATOR}{_ITEM})*)\s*(?:[;.(#]|$)")
+LARGEST, SMALLEST = (
+    1e15,
+    1e-30,
+)  # numbers beyond these are left alone: steps from them say nothing, and Optuna counts in doubles
+USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
+AT_MOST = re.compile(r"\bat most (\d+(?:\.\d+)?)(?![\w.]*\w|\s*(?:times|%|\*))")
+ZERO_MEANS = re.compile(r"\b0 = ")
+TOPICS = (
+    ("schedule", ("WARM", "FINAL_LR")),
+    ("heads", ("HEAD", "KV_")),
+    ("embeddings", ("EMBED_STD", "VALUE_", "TIE_")),
+    ("regularisation", ("_DECAY",)),
+    ("optimizer", ("_LR", "MUON", "BETA", "MOMENTUM", "EPS")),
+    ("attention", ("WINDOW", "ROPE", "SOFTCAP")),
+    ("size", ("DEPTH", "WIDTH", "MLP", "BATCH", "SEQ_LEN")),
+)
+# How much a knob tends to matter when the time is short, next to the others of its topic: the first tries go by this.
+IMPACT = {
+    "DEPTH": 4.0, "MATRIX_LR": 3.5, "TOTAL_BATCH": 3.0, "EMBED_LR": 2.8, "WIDTH": 2.6, "UNEMBED_LR": 2.4, "SEQ_LEN": 2.2,
+    "WARM_DOWN": 2.0, "MLP_RATIO": 1.8, "HEAD_DIM": 1.6, "SMEAR": 1.5, "ADAM_BETA1": 0.7, "ADAM_BETA2": 0.7, "ROPE_BASE": 0.5,
+}  # fmt: skip
+PATTERNS = ("L", "S", "SL", "SSL", "SSSL")
+
+
+def topic_of(name: str) -> str:
+    """The charter's topic that a knob belongs to."""
+    return next((topic for topic, marks in TOPICS if any(mark in name for mark in marks)), "size")
+
+
+STEP, STEP_SHARE = 1.7, 0.3  # of a first try: a factor, or a share of the range
+
+
+@dataclass(frozen=True)
+class Range:
+    """How a knob is drawn. `power` draws an exponent of two; `choice` an index, since Optuna wants fixed categories."""
+
+    kind: Literal["float", "log", "int", "power", "choice"]
+    low: float
+    high: float
+    choices: tuple[Value, ...] = ()
+
+    def distribution(self) -> Any:
+        import optuna
+
+        if self.kind in ("float", "log"):
+            return optuna.distributions.FloatDistribution(self.low, self.high, log=self.kind == "log")
+        return optuna.distributions.IntDistribution(int(self.low), int(self.high))
+
+    def encode(self, value: Value) -> Any:
+        """A knob's value as Optuna sees it; -1e18 when it cannot be."""
+        if self.kind == "power":
+            return value.bit_length() - 1 if isinstance(value, int) and is_power_of_two(value) else -(10**18)
+        if self.kind == "choice":
+            return self.choices.index(value) if value in self.choices else -(10**18)
+        return value if isinstance(value, int | float) else -(10**18)
+
+    def decode(self, drawn: Any) -> Value:
+        if self.kind == "power":
+            return int(2 ** int(drawn))
+        if self.kind == "choice":
+            return self.choices[int(drawn)]
+        return int(drawn) if self.kind == "int" else float(f"{drawn:.3g}")
+
+    def contains(self, encoded: Any) -> bool:
+        return bool(self.low <= encoded <= self.high)
+
+    def at(self, share: float) -> Value:
+        """The value at a share of the way from the lowest to the highest."""
+        if self.kind == "log":
+            return self.decode(self.low * (self.high / self.low) ** share)
+        drawn = self.low + share * (self.high - self.low)
+        return self.decode(drawn if self.kind == "float" else round(drawn))
+
+    def step(self, value: Value, up: bool) -> Value | None:
+        """One clear step from a value; None where there is none that way."""
+        if self.kind == "choice":
+            return None
+        here = self.encode(value)
+        if self.kind == "log":
+            drawn = here * STEP if up else here / STEP
+        else:
+            drawn = here + (1 if up else -1) * (STEP_SHARE * (self.high - self.low) if self.kind == "float" else 1)
+        return self.decode(drawn) if self.contains(drawn) else None
+
+    def further(self, old: Value, new: Value) -> Value | None:
+        """Once more the step from `old` to `new`, beyond `new`; None where there is no such place in the range."""
+        if self.kind == "choice":
+            return None
+        one, two = self.encode(old), self.encode(new)
+        drawn = two * two / one if self.kind == "log" and one > 0 else 2 * two - one
+        return self.decode(drawn) if self.contains(drawn) else None
+
+
+def of(knob: Knob) -> Range:
+    """The range around a knob's present value: small steps, and nothing that makes no sense."""
+    found, most = _around(knob), largest(knob)
+    if found.kind == "choice" or most == math.inf:
+        return found
+    high = min(found.high, math.floor(math.log2(most)) if found.kind == "power" else most)
+    return replace(found, high=high) if found.low < high else found
+
+
+def _around(knob: Knob) -> Range:
+    value, name = knob.value, knob.name
+    if isinstance(value, bool):
+        return Range("choice", 0, 1, (False, True))
+    if isinstance(value, str):
+        choices = _choices(knob.comment)
+        if value not in choices:  # what the comment lists is something else, or it lists nothing
+            patterns = PATTERNS if name == "WINDOW_PATTERN" else ()
+            choices = patterns if value in patterns else (value, *patterns)
+        return Range("choice", 0, len(choices) - 1, choices)
+    if value and not SMALLEST < abs(value) < LARGEST:
+        return Range("choice", 0, 0, (value,))
+    if value < 0:
+        if isinstance(value, float):
+            return Range("float", value * 3, value / 3)
+        return Range("int", value * 3, min(-1, -(-value // 3)))
+    if isinstance(value, int):
+        least = 0 if value == 0 else smallest(knob)
+        if is_power_of_two(value) and value >= 8:
+            exponent = value.bit_length() - 1
+            return Range("power", max(1, exponent - 1), exponent + 1)
+        if value < 8:
+            return Range("int", max(least, value - 2), max(value + 2, least + 1))
+        return Range("int", max(least, round(value / 2)), value * 2)
+    if (
+        value == 0.0 and (used := USED.search(knob.comment)) and float(used[1]) > 0
+    ):  # off, and what it is where it is on
+        return Range("log", float(used[1]) / 3, float(used[1]) * 3)
+    if value == 0.0:
+        return Range("float", 0.0, 0.5 if "WARM" in name else 0.1)
+    if ("BETA" in name or "MOMENTUM" in name) and 0.5 < value < 1:
+        return Range("float", max(0.3, 1 - 3 * (1 - value)), 1 - (1 - value) / 3)
+    if "fraction" in knob.comment and value <= 1:
+        return Range("float", max(0.0, value - 0.3), min(1.0, value + 0.3))
+    return Range("log", value / 3, value * 3)
+
+
+def _choices(comment: str) -> tuple[str, ...]:
+    """The strings that a comment lists, each one word or in quotes: `one of: relu, gelu`. None where prose is mixed in."""
+    listed = CHOICES.search(comment)
+    words = re.split(_SEPARATOR, listed[1]) if listed else []
+    return tuple(dict.fromkeys(word.strip("'\"`") for word in words))
+
+
+def smallest(knob: Knob) -> float:
+    """The smallest value that a number may have: 0 for a float or where the comment says what 0 means, else 1.
+
+    A number that is negative now may be any.
+    """
+    if not isinstance(knob.value, str) and knob.value < 0:
+        return -math.inf
+    return 0 if isinstance(knob.value, float) or ZERO_MEANS.search(knob.comment) else 1
+
+
+def largest(knob: Knob) -> float:
+    """The largest value that a number may have, as its comment says ("at most 5", "fraction"). A decay rate stays below 1."""
+    most = math.inf
+    if said := AT_MOST.search(knob.comment):
+        most = float(said[1])
+    elif isinstance(knob.value, float) and ("BETA" in knob.name or "MOMENTUM" in knob.name):
+        most = math.nextafter(1.0, 0.0)
+    elif isinstance(knob.value, float) and "fraction" in knob.comment:
+        most = 1.0
+    return most if isinstance(knob.value, str) or knob.value <= most else math.inf  # what is there now is fine
+
+
+def out_of_bounds(knob: Knob, value: float) -> str:
+    """Why a number cannot be trained with, as "must be below 1"; '' where nothing speaks against it."""
+    low, high = smallest(knob), largest(knob)
+    if "BASE" in knob.name and value <= 0:
+        return "must be above 0"
+    if value < low:
+        return f"must be at least {low:g}"
+    if value > min(high, 1e12) or value != value:
+        return "must be below 1" if 0 < high < 1 else f"must be at most {min(high, 1e12):g}"
+    return ""
+
+
+def places(knob: Knob, up: bool) -> list[Value]:
+    """Where a knob may go when it is asked for: a clear step that way, or to the end of its range; the other choices; from
+    outside of its range, the middle. Words have no order, so that either way gives all of them.
+    """
+    found = of(knob)
+    if isinstance(knob.value, bool):
+        return [up] if up is not knob.value else []
+    if found.kind == "choice":
+        others = [value for value in found.choices if value != knob.value]
+        return others if up else others[::-1]
+    if (step := found.step(knob.value, up)) is not None:
+        return [step]
+    if not found.contains(found.encode(knob.value)):
+        return [found.at(0.5)] if up else []
+    end = found.at(1.0 if up else 0.0)
+    ahead = found.encode(end) - found.encode(knob.value)
+    return [end] if (ahead > 0 if up else ahead < 0) else []
+
+
+def senseless(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
+    """Why a change makes no sense, '' where it does: what it moves must change something, and all must fit."""
+    after = {name: knob.value for name, knob in known.items()} | dict(values)
+    for name in sorted(idle(after) & values.keys()):
+        return f"{name} changes nothing while the other constants are as they are"
+    why = misfit(after, known)
+    name = next(iter(values), "")
+    return f"{name} = {values[name]} does not fit: {why}" if why else ""
+
+
+def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
+    """Why sizes do not fit each other, '' where they do: multiples that the comments ask for, whole heads, whole groups."""
+    for name, knob in known.items():
+        found = MULTIPLE.search(knob.comment)
+        other = values.get(found[1]) if found else None
+        value = values.get(name)
+        if found and isinstance(other, int) and isinstance(value, int) and other and value % other:
+            return f"{name} must be a multiple of {found[1]}, which is {other}"
+    width, head, groups = values.get("WIDTH"), values.get("HEAD_DIM"), values.get("KV_GROUPS")
+    if isinstance(width, int) and isinstance(head, int):
+        if head % 2 or not head or width % head:
+            return f"HEAD_DIM must be even and divide WIDTH, which is {width}"
+        if isinstance(groups, int) and (groups < 1 or (width // head) % groups):
+            return f"KV_GROUPS must divide the number of heads, which is {width // head}"
+    batch, rows, length = values.get("TOTAL_BATCH"), values.get("BATCH_SIZE"), values.get("SEQ_LEN")
+    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int):
+        forward = rows * length
+        if not forward or batch % forward:
+            return f"TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is {forward}"
+    warm = [values.get(name) for name in ("WARM_UP", "WARM_DOWN")]
+    if sum(value for value in warm if isinstance(value, float)) > 1.0:
+        return "WARM_UP and WARM_DOWN are more than 1 together"
+    return ""
+
+
+def idle(values: Mapping[str, Value]) -> set[str]:
+    """Knobs that change nothing while others stand as they do, so that moving them would only measure the noise."""
+    found = set()
+    pattern, window, length = (values.get(name) for name in ("WINDOW_PATTERN", "WINDOW", "SEQ_LEN"))
+    short = isinstance(window, int) and isinstance(length, int) and window < length
+    if isinstance(pattern, str) and "S" not in pattern:
+        found.add("WINDOW")
+    elif not short:
+        found.add("WINDOW_PATTERN")
+    if values.get("VALUE_EVERY") == 0:
+        found.add("VALUE_STD")
+    if values.get("TIE_EMBEDDINGS") is True:
+        found.add("EMBED_STD")
+    if values.get("DEPTH") == 1:
+        found |= {"VALUE_EVERY"} if values.get("VALUE_EVERY") else set()
+    return found & values.keys()
+
+
+def whole_batch(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:
+    """The changes, with TOTAL_BATCH following where it would no longer be a whole number of forward passes."""
+    names = ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH")
+    if not set(names) <= known.keys() or not set(names) & values.keys():
+        return values
+    rows, length, total = (values.get(name, known[name].value) for name in names)
+    if not (isinstance(rows, int) and isinstance(length, int) and isinstance(total, int)):
+        return values
+    if total % (rows * length) == 0:
+        return values
+    if "TOTAL_BATCH" in values and total < rows * length and total % length == 0:
+        return values | {"BATCH_SIZE": total // length}
+    return values | {"TOTAL_BATCH": rows * length}

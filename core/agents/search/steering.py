@@ -1,0 +1,340 @@
+"""What `search` does with the wishes of program.md and of the human: which it can follow, and what they come to. Pure."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from core.agents.base import Context, Said
+from core.agents.search.book import BOOK
+from core.agents.search.ranges import of, out_of_bounds, places, senseless, topic_of, whole_batch
+from core.change import edits, knobs, touched
+from core.change.knobs import Knob, Value
+from core.charter import TOPICS, Charter, CharterError, read
+from core.charter.directions import Direction, Kind, NotUsable, described, parse
+
+WRITTEN, SAID = 3.0, 9.0  # weight of a topic that program.md asks for, and of one that the human asked for since
+
+
+@dataclass
+class Steering:
+    """All wishes together; a later one counts more than those before.
+
+    Attributes:
+        weights: By topic, 1 where nothing was said, 0 where it is to be left alone.
+        avoided: Topics that were named as to be left alone, not for lack of another's being the only one.
+        focus: Constants to try: "up", "down", or "" for either way, and the number of the hint (0: program.md).
+        leave: Names that are to be left alone.
+        settings: Constants to set, each with the number of the hint.
+        aside: Wishes that are not followed for now, because they would leave nothing to try.
+    """
+
+    weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOPICS, 1.0))
+    avoided: set[str] = field(default_factory=set)
+    focus: dict[str, tuple[str, int]] = field(default_factory=dict)
+    leave: set[str] = field(default_factory=set)
+    settings: list[tuple[int, Direction]] = field(default_factory=list)
+    aside: list[Direction] = field(default_factory=list)
+
+    def follow(self, direction: Direction, weight: float, number: int = 0) -> None:
+        """Take in one wish; `number` is that of the hint, 0 for program.md."""
+        names, topics = direction.names, direction.topics
+        if direction.kind == "avoid":
+            self.leave.update(names)
+            self.weights |= dict.fromkeys(topics, 0.0)
+            self.avoided.update(topics)
+            self.focus = {name: wish for name, wish in self.focus.items() if not self._left(name, topics)}
+            self.settings = [(n, one) for n, one in self.settings if not self._left(one.names[0], topics)]
+            return
+        if direction.kind == "only":
+            self.weights = dict.fromkeys(self.weights, 0.0)
+            self.focus = {}
+        if direction.kind == "set":
+            self.settings.append((number, direction))
+        else:
+            self.focus |= dict.fromkeys(names, (direction.way, number))
+        self.weights |= dict.fromkeys(topics, weight)
+        self.avoided.difference_update(topics)
+        self.leave.difference_update(names)
+
+    def _left(self, name: str, topics: Collection[str]) -> bool:
+        return name in self.leave or topic_of(name) in topics
+
+    def holds(self, direction: Direction) -> bool:
+        """Whether no later wish took this one back, in whole or in part."""
+        names, topics = set(direction.names), set(direction.topics)
+        weighty = {topic for topic, weight in self.weights.items() if weight}
+        match direction.kind:
+            case "avoid":
+                return names <= self.leave and topics <= self.avoided
+            case "set":
+                return any(one == direction for _, one in self.settings)
+            case "only" if weighty != topics or set(self.focus) != names:
+                return False
+        return topics <= weighty and all(self.focus.get(name, ("none", 0))[0] == direction.way for name in names)
+
+
+def steering(context: Context, without: Collection[Kind] = ()) -> tuple[Charter, Steering]:
+    """Return program.md as `search` reads it, and what it and the human's words come to.
+
+    Wishes of the kinds `without` are set aside.
+    """
+    gone = {name for past in context.past for name in past.idea}  # a hint may name what a kept change has removed
+    known = touched.names(context.source) | gone
+    try:
+        charter = read(context.charter, known)
+    except CharterError:
+        charter = Charter()
+    return charter, combined(charter, context.said, context.source, known, without)
+
+
+def combined(
+    charter: Charter, said: Iterable[Said], source: str, known: Collection[str], without: Collection[Kind] = ()
+) -> Steering:
+    """Return what the wishes of program.md and the human's words come to.
+
+    Args:
+        charter: program.md.
+        said: The hints and reasons for skipping, the newest last.
+        source: The train.py that a proposal would change.
+        known: The names that a wish may be about.
+        without: Kinds of wishes that are set aside.
+    """
+    found = Steering()
+
+    def take(direction: Direction, weight: float, number: int) -> None:
+        part = _usable(direction, source, charter.off_limits, found.leave)[0]
+        if direction.kind in without or (part is None and direction.kind == "only"):
+            found.aside.append(direction)
+        elif part is not None:
+            found.follow(part, weight, number)
+
+    for direction in charter.directions:
+        take(direction, WRITTEN, 0)
+    for one in said:
+        try:
+            wishes = _wishes(one.text, known, reason=one.skipped is not None)
+        except NotUsable:
+            continue  # it was said so when the human said it
+        for direction in wishes:
+            take(direction, SAID, one.number)
+    return found
+
+
+def unfit(charter: Charter, source: str) -> tuple[str, ...]:
+    """Return a phrase for every direction of program.md that cannot be followed on this train.py."""
+    found = combined(charter, (), source, touched.names(source))
+    phrases = []
+    for direction in dict.fromkeys(charter.directions):
+        reasons = _usable(direction, source, charter.off_limits, found.leave)[1]
+        if not reasons and not found.holds(direction):
+            reasons = ("another sentence takes it back, in whole or in part",)
+        phrases += [f"search cannot follow “{direction.words}”: {reason}" for reason in reasons]
+    return tuple(phrases)
+
+
+def answer(
+    text: str,
+    source: str,
+    off_limits: Collection[str],
+    tried: Mapping[str, int],
+    *,
+    reason: bool = False,
+    leave: Collection[str] = (),
+) -> str:
+    """Say what `search` makes of a human's words.
+
+    Args:
+        text: The hint, or the reason for skipping.
+        source: The train.py that a proposal would change.
+        off_limits: The names that program.md puts off limits.
+        tried: By fingerprint, the experiments on this train.py.
+        reason: Whether it is a reason for skipping.
+        leave: The names that are to be left alone by what was said before.
+    """
+    try:
+        wishes = _wishes(text, touched.names(source), reason=reason)
+    except NotUsable as error:
+        return f"search cannot use this: {error}"
+    together = Steering(leave=set(leave))
+    for direction in wishes:
+        together.follow(direction, SAID)
+    understood, refused = [], []
+    for direction in wishes:
+        part, reasons = _usable(direction, source, off_limits, together.leave, tried)
+        if part is not None:
+            part, more = _with_topics(part, source, off_limits)
+            reasons += more
+        if part is not None:
+            understood.append(part)
+        refused += [f"“{direction.words}”: {why}" if len(wishes) > 1 else why for why in reasons]
+    if not understood:
+        return f"search cannot use this: {'; '.join(dict.fromkeys(refused))}"
+    words = f"search understands: {'; '.join(described(understood))}"
+    if len({direction.words for direction in understood if direction.kind == "set"}) > 1:
+        words += " (each in an experiment of its own)"
+    return f"{words}, but it cannot use the rest: {'; '.join(dict.fromkeys(refused))}" if refused else words
+
+
+def _wishes(text: str, known: Collection[str], *, reason: bool) -> tuple[Direction, ...]:
+    """Read what a human said. Raises NotUsable where some of it is not a wish, or takes back another part of it."""
+    found = parse(text, known, reason=reason)
+    together = Steering()
+    for direction in found:
+        together.follow(direction, SAID)
+    for direction in found:
+        if not together.holds(direction):
+            raise NotUsable(f"“{direction.words}” and the rest of it contradict each other")
+    return found
+
+
+def _usable(
+    direction: Direction,
+    source: str,
+    off_limits: Collection[str],
+    leave: Collection[str],
+    tried: Mapping[str, int] | None = None,
+) -> tuple[Direction | None, tuple[str, ...]]:
+    """Return the part of a wish that can be followed on this train.py, None for nothing, and why the rest cannot."""
+    if direction.kind == "avoid":
+        return direction, ()
+    fine, reasons = [], []
+    for name in direction.names:
+        try:
+            _check(name, direction, source, off_limits, leave, tried or {})
+            fine.append(name)
+        except NotUsable as error:
+            reasons.append(str(error))
+    part = replace(direction, names=tuple(fine))
+    return (part if fine or part.topics else None), tuple(reasons)
+
+
+def _check(
+    name: str,
+    direction: Direction,
+    source: str,
+    off_limits: Collection[str],
+    leave: Collection[str],
+    tried: Mapping[str, int],
+) -> None:
+    """Raises NotUsable where a wish for a constant cannot be followed."""
+    every = {knob.name: knob for knob in knobs.read(source)}
+    if name in off_limits:
+        raise NotUsable(f"{name} is off limits in program.md")
+    if name not in every:
+        raise NotUsable(f"{name} is not one of the constants at the top of train.py")
+    fixed = {*off_limits, *leave} - {name}  # a wish for what was to be left alone takes that back
+    changes = [setting(direction, source)] if direction.kind == "set" else _steps(every[name], direction.way, every)
+    free = [values for values in changes if not fixed & values.keys()]
+    if not free:
+        raise NotUsable(
+            f"{name} needs {', '.join(sorted(fixed & changes[0].keys()))} to change too, which is left alone"
+        )
+    if tried and direction.kind != "only":
+        numbers = [tried.get(edits.fingerprint(knobs.set_knobs(source, values))) for values in free]
+        if all(numbers):
+            raise NotUsable(f"experiment #{numbers[0]} has this very change")
+
+
+def _steps(knob: Knob, wish: str, every: Mapping[str, Knob]) -> list[dict[str, Value]]:
+    """The changes that a wish to try a constant comes to. Raises NotUsable where there is none."""
+    if wish and isinstance(knob.value, str):
+        raise NotUsable(f"the values of {knob.name} have no order")
+    found: list[dict[str, Value]] = []
+    why = ""
+    for way in ("up", "down"):
+        for value in places(knob, way == "up") if wish in ("", way) else ():
+            values = whole_batch({knob.name: value}, every)
+            problem = senseless(values, every)
+            if not problem:
+                found.append(values)
+            why = why or problem
+    if not found:
+        ways = {"up": "higher", "down": "lower", "": "other"}
+        raise NotUsable(why or f"{knob.name} is {knob.written}, and search knows no {ways[wish]} value")
+    return found
+
+
+def _with_topics(
+    direction: Direction, source: str, off_limits: Collection[str]
+) -> tuple[Direction | None, tuple[str, ...]]:
+    """The part of a wish whose topics have something to try in this train.py, and why the rest cannot be followed."""
+    if direction.kind == "avoid":
+        return direction, ()
+    barren = [topic for topic in direction.topics if not _has_ideas(topic, source, off_limits)]
+    part = replace(direction, topics=tuple(topic for topic in direction.topics if topic not in barren))
+    reasons = tuple(f"search knows nothing to try about {topic} in this train.py" for topic in barren)
+    return (part if part.names or part.topics else None), reasons
+
+
+def _has_ideas(topic: str, source: str, off_limits: Collection[str]) -> bool:
+    every = {knob.name: knob for knob in knobs.read(source)}
+    for name in every:
+        if topic_of(name) == topic:
+            try:
+                _check(name, Direction("only", names=(name,)), source, off_limits, (), {})
+                return True
+            except NotUsable:
+                continue
+    for entry in BOOK:
+        changed = entry.apply(source) if entry.topic == topic else None
+        if changed is not None:
+            try:
+                edits.gate(source, changed, off_limits=off_limits)
+                return True
+            except edits.EditError:
+                continue
+    return False
+
+
+def setting(direction: Direction, source: str) -> dict[str, Value]:
+    """Return the constants that a wish sets: its own, and the total batch where that must follow.
+
+    Raises NotUsable where the value does not fit.
+    """
+    every = {knob.name: knob for knob in knobs.read(source)}
+    (name,) = direction.names
+    if name not in every:
+        raise NotUsable(f"{name} is not one of the constants at the top of train.py")
+    value = _value(direction.value, every[name])
+    if value == every[name].value:
+        raise NotUsable(f"{name} is {every[name].written} already")
+    values = whole_batch({name: value}, every) | {name: value}  # a total batch that does not fit is not made to
+    if why := senseless({name: value} | values, every):
+        raise NotUsable(why)
+    return values
+
+
+def _value(text: str, knob: Knob) -> Value:
+    """A value as the human wrote it, of the type that the constant has. Raises NotUsable."""
+    now = knob.value
+    try:
+        found = _literal(text)
+    except (ValueError, SyntaxError, OverflowError, MemoryError, RecursionError):
+        found = text
+    if isinstance(now, bool):
+        words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+        if text.lower() not in words:
+            raise NotUsable(f"{knob.name} is True or False")
+        return words[text.lower()]
+    if isinstance(now, str):
+        choices = of(knob).choices
+        if not isinstance(found, str) or found not in choices:
+            raise NotUsable(f"{knob.name} is one of {', '.join(str(choice) for choice in choices)}")
+        return found
+    if isinstance(found, bool) or not isinstance(found, int if isinstance(now, int) else int | float):
+        raise NotUsable(f"{knob.name} is a {'whole number' if isinstance(now, int) else 'number'}, not {text[:40]}")
+    if why := out_of_bounds(knob, found):
+        raise NotUsable(f"{knob.name} = {text[:40]} is out of range: it {why}")
+    return float(found) if isinstance(now, float) else found
+
+
+def _literal(text: str) -> object:
+    base, power, exponent = text.partition("**")
+    if power:
+        one, two = int(base), int(exponent)
+        if not (0 < one <= 1024 and 0 <= two <= 40):
+            raise ValueError
+        return one**two
+    return ast.literal_eval(text)

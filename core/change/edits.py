@@ -1,0 +1,224 @@
+"""Changes to train.py: applying them, and the gate that each must pass. Pure string and AST work."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+from core.model import CrashClass, Edit
+from core.text import lines_of
+
+SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
+SEEDERS = {"torch", "np", "numpy", "random"}
+SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence"}
+DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and some hundreds are more than Python's own tools take
+
+
+class EditError(Exception):
+    """A change that cannot be used. The message is written for a model to act on; `crash` classifies it."""
+
+    def __init__(self, message: str, crash: CrashClass | None = None) -> None:
+        super().__init__(message)
+        self.crash = crash.value if crash else ""
+
+
+class NotRead(EditError):
+    """An answer that has not the form that was asked for, so that there is no change to look at."""
+
+
+def apply(source: str, edits: Sequence[Edit]) -> str:
+    """All edits, in order, or none. Each SEARCH text must occur exactly once. Raises EditError."""
+    if not edits:
+        raise EditError("The proposal has no edits; give at least one search and its replacement.")
+    for index, edit in enumerate(edits, 1):
+        fine = f" Edits 1 to {index - 1} were fine." if index > 1 else ""
+        count = source.count(edit.search) if edit.search else 0
+        if not edit.search:
+            raise EditError(f"Edit {index} has an empty search text; copy some lines of train.py into it.{fine}")
+        if count == 0:
+            raise EditError(
+                f"The search text of edit {index} is not in train.py:\n{edit.search}\n{_nearest(source, edit.search)}{fine}"
+            )
+        if count > 1:
+            raise EditError(
+                f"The search text of edit {index} occurs {count} times in train.py; add a line before or after it, so "
+                f"that it is unique:\n{edit.search}{fine}"
+            )
+        source = source.replace(edit.search, edit.replace)
+    return source
+
+
+def _nearest(source: str, search: str) -> str:
+    """The lines most like the first line that was looked for."""
+    first = next((line.rstrip("\r\n") for line in lines_of(search) if line.strip()), search)
+    lines = [line.rstrip("\r\n") for line in lines_of(source)[:5000]]
+    close = difflib.get_close_matches(first, lines, n=2, cutoff=0.5)
+    return "The nearest lines are:\n" + "\n".join(close) if close else "No line of it is similar."
+
+
+def check(source: str) -> ast.Module:
+    """Parse, and find `train(run)`; no seed may be set. Raises EditError."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise EditError(f"syntax error{where}: {getattr(error, 'msg', error)}.", CrashClass.SYNTAX) from None
+    if _depth(tree) > DEEPEST:
+        raise EditError(f"It nests more than {DEEPEST} levels deep; write it flatter.", CrashClass.CONTRACT)
+    train = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train"]
+    if len(train) != 1 or len(train[0].args.posonlyargs + train[0].args.args) != 1:
+        raise EditError("It must have exactly one top-level function train(run).", CrashClass.CONTRACT)
+    for node in ast.walk(tree):
+        if _seeds(node):
+            raise EditError(
+                f"Line {getattr(node, 'lineno', 0)} sets a seed; the seed belongs to the harness and is set already. Leave it out.",
+                CrashClass.CONTRACT,
+            )
+    return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    """Levels of nesting, found without recursion."""
+    level: list[ast.AST] = [tree]
+    deep = 0
+    while level and deep <= DEEPEST:
+        level, deep = [child for node in level for child in ast.iter_child_nodes(node)], deep + 1
+    return deep
+
+
+def _seeds(node: ast.AST) -> bool:
+    """Whether a node sets a seed, or gets hold of what does: by call, by another name, by import or by a string."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), args=args, keywords=keywords):
+            return name in SEEDING or (name in SEEDED and bool(args or keywords))
+        case ast.Attribute(attr="seed", value=ast.Name(id=owner)):  # run.seed may be read
+            return owner in SEEDERS
+        case ast.Attribute(attr=name) | ast.Name(id=name) | ast.Constant(value=str(name)):
+            return name in SEEDING and name != "seed"
+        case ast.ImportFrom(module=module, names=names):
+            return (module or "").partition(".")[0] in SEEDERS and any(alias.name in SEEDING for alias in names)
+    return False
+
+
+def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
+    """What every proposal must pass before it is trained. Raises EditError."""
+    tree = check(new)
+    if fingerprint(old) == fingerprint(new):
+        raise EditError("It does not change what train.py does: only comments or formatting differ, or nothing.")
+    names = list(off_limits)
+    if not names:
+        return
+    with readable():
+        before = ast.parse(old)
+    detours = [_detours(module, {name.partition(".")[0] for name in names}) for module in (before, tree)]
+    for name in names:
+        old_ways, new_ways = (found[name.partition(".")[0]] for found in detours)
+        if _definition(before, name) != _definition(tree, name) or old_ways != new_ways:
+            raise EditError(f"{name} is off limits (program.md says so) and must stay as it is.")
+
+
+def _definition(tree: ast.Module, name: str) -> list[str]:
+    """Every definition or assignment of a top-level name, or of Class.member."""
+    first, _, rest = name.partition(".")
+    found = []
+    for node in tree.body:
+        names = [getattr(node, "name", "")]
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        if first in names:
+            if rest and isinstance(node, ast.ClassDef):
+                found += _definition(ast.Module(node.body, []), rest)
+            else:
+                with readable():
+                    found.append(ast.dump(node))
+    return found
+
+
+def _detours(tree: ast.Module, names: set[str]) -> dict[str, list[str]]:
+    """Every other way to bind these top-level names: inside a compound statement, as a `global`, or by its name as a string."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for top in tree.body:
+        plain = isinstance(top, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.FunctionDef | ast.ClassDef)
+        for node in ast.walk(top):
+            way, bound = "", []
+            match node:
+                case ast.Global(names=globals_):
+                    way, bound = "global", globals_
+                case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if not plain:
+                    way, bound = "nested", [name]
+                case ast.alias(name=one, asname=other):
+                    way, bound = "import", [one, other or one]
+                case ast.Constant(value=str(text)):
+                    way, bound = "string", [text]
+            for name in names.intersection(bound):
+                found[name].append(way)
+    return found
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Code that Python parses but cannot walk or write down (too deep, a number too long) is no code to train: an EditError."""
+    try:
+        yield
+    except SyntaxError:
+        raise
+    except (RecursionError, MemoryError, ValueError) as error:
+        words = "it nests too deeply or holds too long a number"
+        raise EditError(f"train.py cannot be read ({words}: {error}).", CrashClass.CONTRACT) from None
+
+
+def bare(source: str) -> ast.Module:
+    """The tree of a train.py without its docstrings, which do nothing. Raises SyntaxError, and what recursion raises."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            match node.body:
+                case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                    node.body = rest or [ast.Pass()]
+    return tree
+
+
+@lru_cache(maxsize=64)  # the best and what was tried on it are asked for again and again
+def fingerprint(source: str) -> str:
+    """A hash of the normalised AST: comments, docstrings and formatting do not matter. Raises SyntaxError and EditError."""
+    with readable():
+        return hashlib.sha256(ast.dump(bare(source)).encode(errors="replace")).hexdigest()[:16]
+
+
+def ast_nodes(source: str) -> int:
+    """The size of train.py in AST nodes, docstrings left out. Raises SyntaxError and EditError."""
+    with readable():
+        return sum(1 for _ in ast.walk(bare(source)))
+
+
+def any_fingerprint(source: str) -> str:
+    """A fingerprint even of a train.py that does not parse."""
+    try:
+        return fingerprint(source)
+    except (SyntaxError, ValueError, EditError):
+        return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
+
+
+def any_nodes(source: str) -> int:
+    """The size, 0 of a train.py that does not parse."""
+    try:
+        return ast_nodes(source)
+    except (SyntaxError, ValueError, EditError):
+        return 0
+
+
+def unified(old: str, new: str) -> str:
+    """A unified diff of nanochat/train.py."""
+    lines = difflib.unified_diff(lines_of(old), lines_of(new), "a/nanochat/train.py", "b/nanochat/train.py")
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+
+
+def added_removed(old: str, new: str) -> tuple[int, int]:
+    """Lines added and removed."""
+    lines = lines_of(unified(old, new))[2:]
+    return sum(line.startswith("+") for line in lines), sum(line.startswith("-") for line in lines)

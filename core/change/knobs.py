@@ -1,0 +1,86 @@
+"""The knobs of train.py: the block of NAME = literal lines at its top, each with a comment. Pure."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from core.text import lines_of
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One named constant: its value as Python reads it, as it is written, and its comment."""
+
+    name: str
+    value: Value
+    written: str
+    comment: str
+    line: int  # 0-based
+    begin: int  # where `written` stands in the UTF-8 bytes of its line
+    end: int
+
+
+@lru_cache(maxsize=16)
+def read(source: str) -> tuple[Knob, ...]:
+    """The knobs between the imports and the first def or class. Raises SyntaxError."""
+    lines = lines_of(source)
+    found = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            break
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1 or node.end_lineno != node.lineno:
+            continue
+        target = node.targets[0]
+        if not isinstance(target, ast.Name) or not target.id.isupper():
+            continue
+        try:
+            value = _literal(node.value)
+        except ValueError:
+            continue
+        line = lines[node.lineno - 1].encode()  # columns are counted in bytes
+        begin, end = node.value.col_offset, node.value.end_col_offset or 0
+        written, comment = line[begin:end].decode(), line[end:].decode().partition("#")[2].strip()
+        found.append(Knob(target.id, value, written, comment, node.lineno - 1, begin, end))
+    return tuple(found)
+
+
+def _literal(node: ast.expr) -> Value:
+    """Numbers, strings, booleans, negative numbers, and powers such as 2**15."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        base, power = _literal(node.left), _literal(node.right)
+        if isinstance(base, int) and isinstance(power, int) and 0 <= power < 64:
+            return int(base**power)
+        raise ValueError
+    value: object = ast.literal_eval(node)
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError
+
+
+def is_power_of_two(value: Value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0 and value & (value - 1) == 0
+
+
+def write(value: Value, like: str) -> str:
+    """A value as Python text, in the style of the old text: powers of two stay written as powers. Raises ValueError for inf and nan."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} cannot be written as a number in Python")
+    if "**" in like and is_power_of_two(value) and isinstance(value, int):
+        return f"2**{value.bit_length() - 1}"
+    return repr(value)
+
+
+def set_knobs(source: str, values: Mapping[str, Value]) -> str:
+    """The source with these knobs set; comments stay. Raises KeyError for a name that is no knob."""
+    known = {knob.name: knob for knob in read(source)}
+    lines = [line.encode() for line in lines_of(source)]
+    for knob in sorted((known[name] for name in values), key=lambda knob: -knob.begin):  # several may share a line
+        line, text = lines[knob.line], write(values[knob.name], knob.written).encode()
+        lines[knob.line] = line[: knob.begin] + text + line[knob.end :]
+    return b"".join(lines).decode()

@@ -1,0 +1,271 @@
+"""Where experiments run. An executor takes a Job as plain data and gives back a Result; add one by writing three methods."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from core.errors import Expected
+from core.machine import limits, stats
+from core.model import CrashClass, Job, Outcome, Result
+
+Update = Callable[[dict[str, Any]], None]
+
+LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
+SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
+LINE_LIMIT = 1 << 20  # bytes of one line from the harness
+MOST_COMPILERS = 8  # processes that compile kernels for a trainer
+COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
+NEAR = 0.8  # of its limit of memory: what a trainer that ended by a signal had in use where that limit was the reason
+PASSED_ON = (
+    "PATH", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "LD_LIBRARY_PATH",
+)  # fmt: skip
+CPU_SETTINGS = {  # measured: +18 to 34% tokens/s by the malloc settings; no spinning threads beside others
+    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "200000000",
+    "GOMP_SPINCOUNT": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+# What CUDA says where the card or its driver is gone: no train.py does that, and every one after it would fail alike.
+GPU_GONE = (
+    "No CUDA GPUs are available", "CUDA driver initialization failed", "CUDA unknown error", "CUDA error: unknown error",
+    "no CUDA-capable device is detected", "CUDA-capable device(s) is/are busy or unavailable", "uncorrectable ECC error",
+)  # fmt: skip
+
+
+class ExecutorFailed(Expected):
+    """The executor itself broke (not the experiment); the message is a sentence for a human."""
+
+
+class _HarnessEnded(ExecutorFailed):
+    """The harness process is gone; `code` is its exit code, a signal's number as a negative one."""
+
+    def __init__(self, words: str, code: int | None) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+class DataUnusable(Expected):
+    """The scorer cannot use the run's data, however often it is tried."""
+
+
+class Executor(Protocol):
+    """One slot: runs one job at a time."""
+
+    async def run(self, job: Job, update: Update) -> Result:
+        """Run the job to its end; `update` gets the harness' started and progress messages.
+
+        Raises ExecutorFailed when the harness broke; the executor can be used again after that. Raises DataUnusable when
+        no further try can succeed.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """End the running job early; its Result then says interrupted."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def harness_environment(device: str, gpu: int | None = None, *, compiles: bool = True) -> dict[str, str]:
+    """Return a scrubbed environment: no keys, no tokens, nothing of the user's but where programs and libraries are.
+
+    `gpu`: which of the usable GPUs the trainer sees, counted from 0; it sees no other. Raises ExecutorFailed where there is no such GPU.
+    `compiles`: whether torch.compile works; without it, it returns what it is given.
+    """
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    environment["AUTORESEARCH_DEVICE"] = device
+    if device == "cuda" and gpu is not None:  # one slot a GPU: the trainer sees no other
+        environment |= _one_card(gpu)
+    if not compiles:
+        environment["TORCHDYNAMO_DISABLE"] = "1"
+    if device == "cuda":
+        workers = min(MOST_COMPILERS, stats.physical_cores(), stats.memory_total() // COMPILER_BYTES)
+        environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(1, workers))
+        # A trainer compiles one kernel for the CPU at most: for that a precompiled header costs more than it saves.
+        environment["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
+        if "PYTORCH_ALLOC_CONF" in os.environ:
+            environment["PYTORCH_ALLOC_CONF"] = os.environ["PYTORCH_ALLOC_CONF"]
+        elif "microsoft" not in platform.release().lower():  # the driver of WSL refuses it
+            environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # less memory is lost between tensors
+    environment.setdefault(
+        "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
+    )  # so that CUDA and the driver's library number the cards in the same order
+    if device == "cpu":  # a process that has seen a GPU could not pass gradients on to those that are forked from it
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", **CPU_SETTINGS}
+    return environment
+
+
+def _one_card(gpu: int) -> dict[str, str]:
+    """The variable that shows a process one GPU only. Empty for the first where the driver's library shows none."""
+    names = stats.cards()
+    if names is None:
+        names = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
+        if not names and gpu == 0:
+            return {}
+    if gpu >= len(names):
+        raise ExecutorFailed(
+            f"There is no GPU for slot {gpu + 1}: {len(names)} can be used. Nothing was started in it. "
+            f"--slots {max(1, len(names))} fits."
+        )
+    return {"CUDA_VISIBLE_DEVICES": names[gpu]}
+
+
+class LocalExecutor:
+    """A slot on this machine: one pre-imported harness process that is started once and serves job after job."""
+
+    def __init__(self, harness: Path, device: str, log: Path, gpu: int | None = None, *, compiles: bool = True) -> None:
+        """`gpu`: which of the usable GPUs is this slot's, on a CUDA device. Raises ExecutorFailed where it has none.
+
+        `compiles`: whether torch.compile works on this machine.
+        """
+        # Once: a card that vanishes must not move others to this slot.
+        self._environment = harness_environment(device, gpu, compiles=compiles)
+        self._scratch = log.parent / SCRATCH  # for all temporary files, wherever the user's TMPDIR goes
+        self._environment["TMPDIR"] = str(self._scratch)
+        self._harness = harness
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the harness early, so that its imports overlap with other work."""
+        if self._process is not None and self._process.returncode is None:
+            return
+        try:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-c", LAUNCH, str(self._harness), "-m", "nanochat.nursery"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    cwd=self._harness,
+                    env=self._environment,
+                    limit=LINE_LIMIT,
+                    start_new_session=True,  # a Ctrl-C in the terminal is the loop's to handle
+                )
+        except OSError as error:
+            raise ExecutorFailed(f"The harness could not be started ({error}).") from error
+
+    async def run(self, job: Job, update: Update) -> Result:
+        kills = limits.oom_kills()
+        try:
+            return out_of_memory(await self._run(job, update), job, kills)
+        except _HarnessEnded as error:
+            if error.code != -signal.SIGKILL or not (limits.oom_kills() > kills or limits.pressed()):
+                raise
+            reason = "the machine ran out of memory, and the system ended the harness"
+            return Result(job=job.id, outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason=reason)
+
+    async def _run(self, job: Job, update: Update) -> Result:
+        await self.start()
+        await self._send(msgspec.to_builtins(job))
+        while True:
+            message = await self._receive()
+            if message.get("event") == "result" and message.get("job") == job.id:
+                message.pop("event")
+                if message.get("outcome") == "unusable":
+                    raise DataUnusable(f"{message.get('reason', '')} The run ends here; all that was recorded is kept.")
+                try:
+                    result = msgspec.convert(message, Result)
+                except msgspec.ValidationError as error:
+                    raise ExecutorFailed(f"The harness gave an unreadable result for job {job.id}: {error}") from error
+                if result.outcome is Outcome.CRASH and any(words in result.reason for words in GPU_GONE):
+                    raise ExecutorFailed(
+                        f"The GPU cannot be used ({result.reason}); the experiment is run again. `nvidia-smi` shows whether the "
+                        "driver still sees it; after an update of the driver only a restart of the machine helps."
+                    )
+                return result
+            if message.get("job") == job.id:
+                update(message)
+
+    async def abort(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ExecutorFailed):
+                await self._send({"abort": True})
+
+    async def close(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()  # end of input is the harness' sign to clean up and leave
+        try:
+            await asyncio.wait_for(process.wait(), 20)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        with contextlib.suppress(OSError):
+            self._scratch.rmdir()  # unless another slot still works there
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            await self._process.stdin.drain()
+        except (ConnectionError, RuntimeError) as error:
+            raise await self._broken() from error
+
+    async def _receive(self) -> dict[str, Any]:
+        assert self._process is not None and self._process.stdout is not None
+        try:
+            line = await self._process.stdout.readline()
+            message = json.loads(line) if line else None
+        except ValueError as error:
+            raise await self._broken() from error
+        if not isinstance(message, dict):
+            raise await self._broken()
+        return message
+
+    async def _broken(self) -> _HarnessEnded:
+        """The harness is gone or talks nonsense: end it for good; the next job starts a new one."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        tail = ""
+        with contextlib.suppress(OSError):
+            tail = self._log.read_text(errors="replace")[-400:].strip()
+        code = process.returncode if process is not None else None
+        return _HarnessEnded(
+            f"The harness process ended unexpectedly (exit code {code}); the experiment is run again. "
+            f"Its last words are in {self._log}{': ' + tail if tail else '.'}",
+            code,
+        )
+
+
+def out_of_memory(result: Result, job: Job, kills: int, root: Path = limits.ROOT) -> Result:
+    """The result of a job whose processes were ended by a signal, with lack of memory as the reason where that was it.
+
+    `kills` is `limits.oom_kills(root)` before the job. The kernel ends what is largest, be it the trainer or its scorer; so do programs
+    that watch the memory. A trainer near its own limit can end by a signal as well: few libraries check each allocation.
+    """
+    if not result.signal:
+        return result
+    near = job.memory_limit is not None and result.peak_memory >= NEAR * job.memory_limit
+    if not (limits.oom_kills(root) > kills or limits.pressed(root) or (near and result.outcome is Outcome.CRASH)):
+        return result
+    who = "it" if result.outcome is Outcome.CRASH else "its scorer"
+    reason = f"it ran out of memory, and the system ended {who}"
+    if result.peak_memory:
+        reason += (
+            f"; {result.peak_memory / 1e9:.1f} GB were in use, and {stats.memory_total() / 1e9:.1f} GB can be used here"
+        )
+    return msgspec.structs.replace(result, outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason=reason)

@@ -1,0 +1,254 @@
+"""What a run needs next, as pure functions of its state: which measurement, which verdict. No I/O, no clock."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from core.judging import policy
+from core.judging.noise import Noise
+from core.model import Outcome, Verdict
+from core.record.events import Judged, Measured
+from core.record.state import Experiment, State
+
+Role = Literal["baseline", "candidate", "confirm", "best", "rerun"]
+
+REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
+MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
+DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
+CUT_SHORT = 3  # experiments on one change without a verdict on it; each is up to DISTURBED_TRIES trainings
+BESIDE = 8  # two measurements at most so many jobs apart count as made beside each other
+PATIENCE = 3  # tries of a baseline or best on a disturbed machine
+
+
+@dataclass(frozen=True)
+class Work:
+    """One measurement that is wanted."""
+
+    role: Role
+    commit: str
+    seed: int
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Rebase:
+    """The best moved on: the change must be applied to the new best and measured afresh."""
+
+    number: int
+
+
+def noise(state: State) -> Noise:
+    """The noise of one measurement: the profile's prior, corrected by what this run measured more than once."""
+    assert state.config is not None
+    families: dict[str, dict[int, dict[int, float]]] = {}
+    for experiment in state.experiments.values():
+        scores = state.scores.get(experiment.commit, {})
+        if len(paired := {seed: scores[seed] for seed in scores if _compare(state, experiment, seed)}) > 1:
+            families.setdefault(experiment.parent, {})[id(scores)] = paired  # one change may have several numbers
+    # Of one version only: where others share its seeds and most of its code, their scatter is the same once more.
+    repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})
+    return Noise.estimate(
+        state.config.noise_prior,
+        tuple(repeats.values()),
+        [(state.scores.get(parent, {}), tuple(found.values())) for parent, found in families.items()],
+    )
+
+
+def _compare(state: State, experiment: Experiment, seed: int) -> bool:
+    """Whether the candidate's score on a seed and that of its parent make a pair."""
+    assert state.config is not None
+    here, there = (state.conditions.get(commit, {}).get(seed) for commit in (experiment.commit, experiment.parent))
+    return here is None or there is None or policy.comparable(here, there, state.config.device)
+
+
+def best_confirmed(state: State) -> float | None:
+    """The lowest mean among the commits that were kept and measured more than once, else the best's score."""
+    means = [
+        sum(scores.values()) / len(scores)
+        for commit in state.commits
+        if len(scores := state.scores.get(commit, {})) > 1
+    ]
+    return min(means) if means else state.mean(state.best)
+
+
+def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase | Judged:
+    """The next step of one approved experiment: measure, re-apply to a newer best, or judge."""
+    assert state.config is not None
+    if experiment.failure is not None:
+        return _failed(experiment, experiment.failure)
+    if experiment.disturbances >= DISTURBED_TRIES:
+        return Judged(
+            number=experiment.number,
+            verdict=Verdict.DISTURBED,
+            reason=f"the machine was disturbed in {experiment.disturbances} runs of it, so they say nothing",
+            finding="",
+        )
+    candidate = state.scores.get(experiment.commit, {})
+    stale = experiment.parent != state.best
+    if not candidate:
+        if stale:
+            return Rebase(experiment.number)
+        return Work("candidate", experiment.commit, policy.seed(state.config.seed, 0), experiment.number)
+    if (work := _apart(state, experiment)) is not None:
+        return Rebase(experiment.number) if stale else work
+    decision = policy.decide(
+        candidate,
+        state.scores.get(experiment.parent, {}),
+        sigma,
+        run_seed=state.config.seed,
+        nodes_delta=experiment.nodes - _nodes(state, experiment.parent),
+        nodes=_nodes(state, experiment.parent),
+        best_confirmed=best_confirmed(state),
+    )
+    if decision.action != "discard" and stale:
+        return Rebase(experiment.number)
+    if decision.action == "measure":
+        assert decision.seed is not None
+        if decision.who == "best" and state.failures.get(experiment.parent, 0) >= PATIENCE:
+            return Judged(
+                number=experiment.number,
+                verdict=Verdict.DISCARD,
+                reason=f"the best itself failed {PATIENCE} times on the seeds needed to confirm it",
+                finding="",
+            )
+        if decision.who == "best":
+            return Work("best", experiment.parent, decision.seed, experiment.number)
+        return Work("confirm", experiment.commit, decision.seed, experiment.number)
+    verdict = {"keep": Verdict.KEEP, "simplify": Verdict.SIMPLIFICATION, "discard": Verdict.DISCARD}[decision.action]
+    return Judged(
+        number=experiment.number,
+        verdict=verdict,
+        reason=decision.reason,
+        finding="",
+        gain=decision.gain,
+        error=decision.error,
+        pairs=decision.pairs,
+        sigma=sigma,
+        within_noise=decision.within_noise,
+        needed=decision.needed,
+    )
+
+
+def _apart(state: State, experiment: Experiment) -> Work | None:
+    """What to measure again because candidate and best were measured under conditions that do not compare; None for nothing.
+
+    It is the best, beside the candidate. If the best was measured long after the candidate, it is the candidate.
+    """
+    assert state.config is not None
+    if state.failures.get(experiment.parent, 0) >= PATIENCE:
+        return None
+    ours, theirs = (state.conditions.get(commit, {}) for commit in (experiment.commit, experiment.parent))
+    for seed, here in ours.items():
+        there = theirs.get(seed)
+        if there is None or policy.comparable(here, there, state.config.device):
+            continue
+        if there.turn < here.turn:
+            return Work("best", experiment.parent, seed, experiment.number)
+        if there.turn - here.turn > BESIDE:
+            return Work("confirm", experiment.commit, seed, experiment.number)
+    return None
+
+
+def unchecked(state: State) -> Iterator[Experiment]:
+    """Waiting proposals of which nothing ran yet, and which were made under another program.md than stands now."""
+    sha = state.charter.sha if state.charter else ""
+    for experiment in state.open.values():
+        if not experiment.launched and experiment.charter != sha:
+            yield experiment
+
+
+def tried(state: State, parents: Collection[str]) -> dict[str, int]:
+    """The changes of these parents that are not to be tried again: the fingerprint of each, and its latest experiment.
+
+    A change counts while it waits or runs, once it has a verdict on its idea or its code, and when the human skipped it. A change
+    that was interrupted, disturbed or overtaken may come again, but not for ever. So may one that only broke a rule, if it was
+    never trained or if program.md has changed since: the rules that hold now are checked anyway.
+    """
+    sha = state.charter.sha if state.charter else ""
+    found: dict[str, int] = {}
+    cut_short: Counter[str] = Counter()
+    for experiment in state.experiments.values():
+        if experiment.parent not in parents:
+            continue
+        cut_short[experiment.fingerprint] += experiment.launched
+        if _counts(experiment, sha) or cut_short[experiment.fingerprint] >= CUT_SHORT:
+            found[experiment.fingerprint] = experiment.number
+    return found
+
+
+def _counts(experiment: Experiment, sha: str) -> bool:
+    if experiment.verdict is None or experiment.verdict is Verdict.SKIPPED:
+        return True
+    if experiment.verdict is Verdict.INVALID and experiment.charter != sha:
+        return False
+    return experiment.launched and not experiment.verdict.may_repeat
+
+
+def _nodes(state: State, commit: str) -> int:
+    if state.fit is not None and commit == state.fit.commit:
+        return state.fit.nodes
+    return next((e.nodes for n in reversed(state.kept) if (e := state.experiments[n]).commit == commit), 0)
+
+
+def _failed(experiment: Experiment, failure: Measured) -> Judged:
+    verdict = {
+        Outcome.CRASH: Verdict.CRASH,
+        Outcome.TIMEOUT: Verdict.TIMEOUT,
+        Outcome.OVERRUN: Verdict.OVERRUN,
+        Outcome.INVALID: Verdict.INVALID,
+    }[Outcome(failure.outcome)]
+    return Judged(number=experiment.number, verdict=verdict, reason=failure.reason, crash=failure.crash, finding="")
+
+
+def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterator[Work]:
+    """Every measurement that is wanted now and not running, the most urgent first.
+
+    `only_started` (stopping or paused) leaves out experiments of which nothing ran yet, and re-measurements.
+    """
+    assert state.config is not None
+    if state.fit is None:
+        return
+    first = policy.seed(state.config.seed, 0)
+    busy = {(launched.commit, launched.seed) for launched in state.running.values()}
+    if state.baseline is None:
+        if (state.fit.commit, first) not in busy and not only_started:
+            yield Work("baseline", state.fit.commit, first)
+        return
+    for number in () if only_started else state.reruns:
+        commit = state.experiments[number].commit
+        scores, running = state.scores.get(commit, {}), {taken for where, taken in busy if where == commit}
+        if not any(launched.role == "rerun" and launched.number == number for launched in state.running.values()):
+            yield Work("rerun", commit, next(_unused(state, {*scores, *running})), number)
+    fresh: list[Work] = []
+    for experiment in state.open.values():
+        if not experiment.approved:
+            continue
+        step = assess(state, experiment, sigma)
+        if not isinstance(step, Work) or (step.commit, step.seed) in busy:
+            continue
+        if step.role == "candidate" and not experiment.launched:
+            fresh.append(step)
+        else:
+            busy.add((step.commit, step.seed))
+            yield step
+    if only_started:
+        return
+    scores = state.scores.get(state.best, {})
+    trouble = state.failures.get(state.best, 0)
+    if state.judged_since_best >= REMEASURE_EVERY and len(scores) < MAX_BEST_SEEDS and trouble < PATIENCE:
+        seed = next(_unused(state, scores))
+        if not any(launched.commit == state.best for launched in state.running.values()):
+            yield Work("best", state.best, seed)
+    yield from fresh
+
+
+def _unused(state: State, taken: Collection[int]) -> Iterator[int]:
+    """The run's seeds in their order, without those that were used."""
+    assert state.config is not None
+    for index in itertools.count():
+        if (seed := policy.seed(state.config.seed, index)) not in taken:
+            yield seed

@@ -1,0 +1,99 @@
+"""Proposals without training, to get to know an agent: what it would try, whether that applies, what it cost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+
+from core.agents.base import Agent, AgentFailed, Context, Exhausted, Past
+from core.agents.llm import bans, prompt
+from core.change import edits, touched
+from core.loop.proposals import realise
+from core.machine.project import Project, UsageError
+from core.model import Proposal, Verdict
+
+SIGMA = 0.005  # as if measured; nothing is
+
+
+def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Context:
+    try:
+        source = project.train.read_text(encoding="utf-8-sig")
+        charter = project.program.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"train.py or program.md cannot be read ({error}).") from error
+    parent = edits.fingerprint(source)
+    return Context(
+        charter=charter,
+        source=source,
+        parent=parent,
+        number=len(past) + 1,
+        seed=seed,
+        sigma=SIGMA,
+        past=past,
+        tried={one.fingerprint: one.number for one in past},
+    )
+
+
+def told(project: Project, agent: Agent, seed: int) -> str:
+    """What this agent's model would be told, in the form and the context that it would get; the task, for one that reads files."""
+    context = _context(project, seed)
+    tell = getattr(agent, "told", None)
+    try:
+        found = asyncio.run(tell(context)) if tell is not None else None
+    except AgentFailed as error:
+        raise UsageError(str(error)) from error
+    if found is None:
+        words = prompt.record(context)
+        how = f"{agent.name} asks no model by itself; a command line is given this task and the files"
+    else:
+        talk, how = found
+        words = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in talk)
+    return f"{words}\n\n[{how}; about {prompt.estimate(words)} tokens]"
+
+
+def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[str]:
+    """One text for each proposal. Those before are told to the agent as tried and without effect, so that it goes on."""
+    past: tuple[Past, ...] = ()
+    with asyncio.Runner() as runner:
+        for number in range(1, count + 1):
+            context, began = _context(project, seed, past), time.monotonic()
+            try:
+                proposal = runner.run(agent.propose(context))
+            except (AgentFailed, Exhausted) as error:
+                yield f"{number}. no proposal: {error or 'the agent has nothing left'}"
+                return
+            seconds = time.monotonic() - began
+            words, candidate = _words(context, proposal)
+            yield f"{number}. {proposal.agent or agent.name}, {seconds:.1f} s: {proposal.hypothesis}\n{words}"
+            past += (_tried(context, proposal, candidate),)
+        runner.run(agent.release())
+
+
+def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
+    cost = {
+        key: value
+        for key, value in proposal.meta.items()
+        if key in ("format", "tries", "tokens", "prompt_tokens", "why")
+    }
+    try:
+        candidate = realise(context.source, proposal)
+        edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
+    except edits.EditError as error:
+        return f"   does not apply: {error}", context.source
+    diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).split("\n")[2:])
+    return f"   applies; {json.dumps(cost) if cost else 'at no cost'}\n{diff}", candidate
+
+
+def _tried(context: Context, proposal: Proposal, candidate: str) -> Past:
+    return Past(
+        number=context.number,
+        parent=context.parent,
+        fingerprint=edits.fingerprint(candidate),
+        proposal=proposal,
+        verdict=Verdict.DISCARD,
+        gain=0.0,
+        idea=touched.touched(context.source, candidate),
+        finding="Inconclusive: no change on one seed.",
+    )

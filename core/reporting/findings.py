@@ -1,0 +1,52 @@
+"""What was learnt, in one sentence per experiment. Pure."""
+
+from __future__ import annotations
+
+from core.judging import policy
+from core.model import Verdict
+from core.record.events import Judged
+from core.record.state import SKIPPED, Experiment
+
+
+def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:
+    """The sentence for a verdict; `parent` is the mean val_bpb of what the experiment changed."""
+    reason = " ".join(judged.reason.split())
+    change, limit = policy.figures(judged.gain or 0.0, judged.needed)
+    seeds = f" over {judged.pairs} seeds" if judged.pairs > 1 else ""
+    if judged.by == "human" and experiment.verdict is not None:
+        return f"{reason[:1].upper()}{reason[1:]}. {experiment.finding}"
+    match Verdict(judged.verdict):
+        case Verdict.KEEP:
+            return f"Better by {_size(change)}{seeds}{f'; {limit} was needed' if limit else ''}."
+        case Verdict.SIMPLIFICATION:
+            code = f"kept because it has less code ({experiment.removed} lines out, {experiment.added} in)"
+            return f"Inconclusive: {change}{seeds}; {code}."
+        case Verdict.DISCARD if judged.gain is None:
+            return f"Dropped: {reason}."
+        case Verdict.DISCARD if judged.within_noise:
+            outcome = "Not confirmed" if judged.pairs > 1 else "Inconclusive"
+            hint = f"; {policy.limit_words(judged.gain or 0.0, judged.pairs, limit)}" if limit else ""
+            return f"{outcome}: {change}{seeds or ' on one seed'}{hint}."
+        case Verdict.DISCARD:
+            return f"Worse by {_size(change)}{seeds}."
+        case Verdict.CRASH:
+            last = experiment.traceback.strip().splitlines()[-1:] if experiment.traceback else []
+            tail = f" ({last[0].strip()})" if last and last[0].strip() not in reason else ""
+            return f"Crashed, {judged.crash}: {reason}{tail}"
+        case Verdict.INVALID:
+            return f"Broke a rule: {reason}"
+        case Verdict.TIMEOUT | Verdict.OVERRUN:
+            return f"No result: {reason}"
+        case Verdict.SKIPPED:
+            return f"{SKIPPED.removesuffix('.')}: {reason}" if reason else SKIPPED
+        case Verdict.INTERRUPTED:
+            return f"Interrupted: {reason}."
+        case Verdict.CONFLICT:
+            return f"Not run: {reason}"
+        case Verdict.DISTURBED:
+            return f"No verdict on the idea: {reason}."
+
+
+def _size(change: str) -> str:
+    """The figure of a change without its direction: 0.0753 bpb."""
+    return change.removesuffix(" better").removesuffix(" worse")

@@ -1,0 +1,75 @@
+"""From a run's state to its derived files. They follow from the state alone and can be thrown away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.judging import schedule
+from core.record.state import Experiment, State
+from core.reporting import results, scoreboard
+from core.reporting.report import verdict
+from core.reporting.results import Header, Row
+
+
+def publish(folder: Path, state: State, sigma: float) -> None:
+    """Write results.tsv and notebook.md anew. Raises OSError."""
+    config = state.config
+    assert config is not None
+    header = Header(
+        name=state.name,
+        dataset=config.dataset,
+        device=config.device,
+        budget_s=config.budget_s,
+        seed=config.seed,
+        noise=str(schedule.noise(state)),
+        baseline=state.mean(state.fit.commit) if state.fit else None,
+        best=state.mean(state.best),
+        scoreboard=tuple(
+            (score.agent, score.tried, score.kept, score.gain, score.seconds) for score in scoreboard.scores(state)
+        ),
+    )
+    results.publish(folder, rows(state, sigma), header)
+
+
+def rows(state: State, sigma: float) -> list[Row]:
+    """The baseline, then every experiment with a verdict, in order of their numbers."""
+    found = []
+    base = state.baseline
+    if base is not None:
+        found.append(
+            Row(
+                number=0,
+                commit=base.commit,
+                verdict=None,
+                hypothesis=results.BASELINE,
+                val_bpb=state.mean(base.commit),
+                memory=base.peak_memory,
+                sigma=sigma,
+                seconds=base.total_wall_s,
+                params=base.params,
+            )
+        )
+    return found + [_row(experiment) for experiment in state.experiments.values() if experiment.verdict is not None]
+
+
+def _row(experiment: Experiment) -> Row:
+    return Row(
+        number=experiment.number,
+        commit=experiment.commit,
+        verdict=experiment.verdict,
+        hypothesis=experiment.hypothesis,
+        val_bpb=experiment.val_bpb,
+        memory=experiment.peak_memory,
+        crash=experiment.crash,
+        gain=experiment.gain,
+        pairs=experiment.pairs,
+        sigma=experiment.sigma or None,
+        within_noise=experiment.within_noise,
+        agent=experiment.agent,
+        seconds=experiment.seconds,
+        params=experiment.params,
+        finding=experiment.finding,
+        words=verdict(experiment),
+        added=experiment.added,
+        removed=experiment.removed,
+    )

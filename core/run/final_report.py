@@ -1,0 +1,49 @@
+"""The final report: the start and the best of a run, trained once more and scored on the test split nobody has seen."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from core.execution.executor import Executor
+from core.judging import policy
+from core.judging.schedule import Role, Work
+from core.machine import stats
+from core.machine.project import UsageError
+from core.model import Outcome, Result
+from core.record import events as ev
+from core.run import jobs
+from core.run.active import Laboratory
+
+FRESH = 1000  # index of a seed that no verdict of the run has used
+
+
+async def report(lab: Laboratory, executor: Executor) -> ev.Reported:
+    """Train and score both, record the figures and return them.
+
+    Raises UsageError when the run has kept nothing, or when one of the two could not be scored.
+    """
+    state = lab.state
+    if not state.kept or state.fit is None:
+        raise UsageError(f"Run {lab.name} has kept nothing yet, so there is nothing to report on. Nothing was trained.")
+    seed = policy.seed(lab.config.seed, FRESH)
+    baseline = await _score(lab, executor, "baseline", state.fit.commit, seed)
+    best = await _score(lab, executor, "best", state.best, seed)
+    event = ev.Reported(commit=state.best, seed=seed, baseline=baseline, best=best)
+    lab.record(event)
+    return event
+
+
+async def _score(lab: Laboratory, executor: Executor, role: Role, commit: str, seed: int) -> float:
+    out = lab.folder / "report" / role
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "train.py").write_text(lab.source(commit), encoding="utf-8")
+    work = Work(role, commit, seed)
+    job = jobs.job(lab.state, lab.profile, lab.charter, work, f"report-{role}", out, stats.memory_total())
+    lab.seal.check()
+    result: Result = await executor.run(
+        replace(job, split="test", reference=None, preflight=False), lambda message: None
+    )
+    lab.seal.check()
+    if result.outcome is not Outcome.SCORED or result.val_bpb is None:
+        raise UsageError(f"The {role} could not be scored on the test split: {result.reason}. Nothing was recorded.")
+    return result.val_bpb

@@ -1,0 +1,103 @@
+"""What a run that begins at another run's best takes over from it: all that decides what its scores mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.machine.profiles import PROFILES, Profile
+from core.model import RunConfig
+from nanochat.contract import dataset as contract
+from nanochat.contract.sources import printable
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What holds for a new run where no option says otherwise. `profile` has the dataset, the budget and the sizes."""
+
+    device: str
+    profile: Profile
+    options: contract.Options | None = None  # of the dataset; None for those it was prepared with last
+    said: str = ""  # what was taken over and why not, as sentences; '' for nothing
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for; None for the default."""
+
+    device: str | None = None
+    profile: str | None = None
+    budget_s: float | None = None
+    dataset: str | None = None
+
+
+def defaults(
+    asked: Asked,
+    origin: RunConfig,
+    folder: Path,
+    machine: Callable[[str | None], tuple[str, Profile]],
+    lacking: Callable[[str], str],
+) -> Defaults:
+    """Return what a new run has that begins at the best of `origin`.
+
+    Args:
+        asked: options that were given; they win.
+        origin: the header of that run.
+        folder: the folder of that run.
+        machine: the device and the profile of this machine, with a device or for the default one.
+        lacking: why a device cannot be used here, as a clause; '' when it can.
+    """
+    name, said = folder.name, []
+    lack = "" if asked.device or origin.device == "cpu" else lacking(origin.device)
+    device, fitting = machine(asked.device or (None if lack else origin.device))
+    usual = machine(None)
+    profile = PROFILES.get(asked.profile) if asked.profile else PROFILES.get(origin.profile)
+    same = device == origin.device and profile is not None
+    if profile is None or (not asked.profile and not same):
+        profile = fitting
+    elif profile.name == origin.profile:
+        profile = replace(
+            profile,
+            seq_len=origin.seq_len, vocab_size=origin.vocab_size, eval_tokens=origin.eval_tokens, budget_s=origin.budget_s,
+        )  # fmt: skip
+    elif same and origin.profile in PROFILES and origin.budget_s != PROFILES[origin.profile].budget_s:
+        profile = replace(profile, budget_s=origin.budget_s)  # it was chosen for that run
+    taken = []
+    if not asked.dataset and origin.dataset != usual[1].dataset:
+        taken.append(f"dataset {printable(origin.dataset)}")
+    if not asked.device and device == origin.device != usual[0]:
+        taken.append(f"device {device}")
+    if not asked.profile and profile.name == origin.profile != usual[1].name:
+        taken.append(f"profile {profile.name}")
+    if asked.budget_s is None and profile.budget_s == origin.budget_s != PROFILES[profile.name].budget_s:
+        taken.append(f"budget {origin.budget_s:g} s")
+    if taken:
+        said.append(f"Taken over from run {name}: {', '.join(taken)}.")
+    if lack:
+        said.append(
+            f"Run {name} trains on {origin.device}, which cannot be used now ({lack}), so this run trains on {device}."
+        )
+    if not asked.profile and profile.name != origin.profile:
+        why = (
+            f"trained on {origin.device}"
+            if origin.profile in PROFILES
+            else "has a profile that this version does not know"
+        )
+        said.append(
+            f"Run {name} {why}, so this run has the profile {profile.name} of {device} and a budget of {profile.budget_s:g} s; its "
+            f"scores cannot be compared with those of {name}."
+        )
+    return Defaults(device, replace(profile, dataset=origin.dataset), _options(folder, origin), " ".join(said))
+
+
+def _options(folder: Path, origin: RunConfig) -> contract.Options | None:
+    """With which options the data of a run was prepared; None where that is not known."""
+    for place in (folder / "data", Path(origin.data)):
+        try:
+            found = contract.read(place)
+        except contract.DataError:
+            continue
+        if found.fingerprint == origin.fingerprint and found.schema == contract.SCHEMA:
+            return found.options
+    return None

@@ -1,0 +1,268 @@
+"""One start of the loop, as the command line asks for it: from the options to the summary at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import cast, get_args
+
+from msgspec import structs
+from msgspec.structs import asdict
+from rich.console import Console
+from rich.panel import Panel
+
+from core.agents import registry
+from core.agents.base import Agent
+from core.execution.executor import ExecutorFailed, LocalExecutor
+from core.judging import schedule
+from core.loop.loop import Loop
+from core.loop.proposals import Proposer
+from core.machine.project import Project, UsageError
+from core.model import Limits, RunConfig
+from core.record import events as ev
+from core.record import journal
+from core.record.state import State
+from core.reporting import report
+from core.run import background, opening
+from core.run.active import Laboratory
+from core.run.background import say, tell
+from core.run.opening import Options as Options
+from nanochat.contract import dataset as contract
+from nanochat.contract.dataset import Found
+from nanochat.contract.shell import quoted
+from nanochat.contract.sources import printable
+
+INTERRUPTED = 128  # exit codes from here on say which signal ended a process
+ATTEND_S = 60.0  # the app that was started along with the loop comes within this, or not at all
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the command line says of a language model: how it and training share a GPU, and the tokens of its context."""
+
+    tenancy: str = "auto"
+    context: int | None = None
+
+
+def run(
+    project: Project,
+    options: Options,
+    limits: Limits,
+    model: Model,
+    *,
+    shown: bool,
+    attended: bool,
+    again: Mapping[str, object],
+) -> None:
+    """Start the loop on a new run or on one that goes on, and come back when it has ended.
+
+    `shown`: the loop goes to the background with `again`, which are its other options, and this process becomes the app.
+    `attended`: an app was started along with this loop. Raises Expected.
+    """
+    if model.tenancy not in get_args(registry.Tenancy):
+        raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
+    chosen, named, why = opening.plan(project, options), options.agent, ""
+    if named is not None:
+        registry.check_settings(named)
+    if chosen.new:
+        if shown and options.gate is None:  # who sits here is asked; a run that goes on keeps what was set
+            options = replace(options, gate="ask")
+        if options.agent is None:
+            agent, why = default_agent(project, model.context, shown)
+            options = replace(options, agent=agent)
+        config = structs.replace(chosen.config, agent=options.agent, gate="ask" if options.gate == "ask" else "auto")
+        chosen = replace(chosen, config=config)
+    tenancy = cast(registry.Tenancy, model.tenancy)
+    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
+    if chosen.data is not None and chosen.data.manifest is None:
+        options = replace(options, data=_prepare_for(project, chosen, chosen.data))
+        chosen = opening.plan(project, options)
+    if shown:
+        if journal.alive(chosen.folder) is None:
+            offer_missing(chosen.config.agent)
+            # The loop in the background chooses an agent too, and records why.
+            data = chosen.data.folder if chosen.data is not None else None
+            chosen = _start_behind(
+                project, chosen, {**again, "--agent": named, "--gate": options.gate, "--prepared": data}
+            )
+        background.open_app(chosen.folder)
+    lab, lock = opening.open_run(project, chosen, options, print_event)
+    try:
+        with lab.recording_end():
+            changes = () if chosen.new else (opening.changed(project, lab), opening.text_changed(lab))
+            for words in (why, chosen.said, *changes):
+                if words:
+                    lab.record(ev.Notice(text=words))
+            _work(lab, maker(), chosen.config, limits, attended)
+    finally:
+        lab.journal.close()
+        lock.release()
+    branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
+    logs = f" {quoted(['--logs', str(again['--logs'])])}" if again.get("--logs") else ""
+    _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch, logs))
+
+
+def _start_behind(project: Project, chosen: opening.Plan, again: Mapping[str, object]) -> opening.Plan:
+    """Start the loop in the background, under another name where somebody else took this one meanwhile."""
+    while True:
+        try:
+            background.background(chosen.folder, background.options({**again, "--name": chosen.folder.name}))
+            return chosen
+        except UsageError:
+            other = opening.overtaken(project, chosen)
+            if other is None:
+                raise
+            chosen = other
+
+
+def final(project: Project, name: str | None) -> None:
+    """Train the start and the best of a run once more and print what the test split says. Raises Expected."""
+    from core.run.final_report import report as measured
+
+    options = Options(name=project.pick(name).name)
+    chosen = opening.plan(project, options)
+    lab, lock = opening.open_run(project, chosen, options, print_event, loop=False)
+    executor = LocalExecutor(
+        lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", 0, compiles=_compiles(lab)
+    )
+
+    async def work() -> ev.Reported:
+        try:
+            return await measured(lab, executor)
+        finally:
+            await executor.close()
+
+    say("Training the start and the best once more, on a seed that no verdict has used.")
+    try:
+        found = asyncio.run(work())
+        say(report.final(found, schedule.noise(lab.state), _short(lab.folder)))
+    except ExecutorFailed as error:
+        raise UsageError(str(error)) from error
+    finally:
+        lab.journal.close()
+        lock.release()
+
+
+def default_agent(project: Project, context: int | None, attended: bool) -> tuple[str, str]:
+    """The agent where none is named, and why; where somebody sits and Ollama has no model, one is offered."""
+    from core.agents import reach
+    from core.agents.llm.ollama import pulling
+
+    if attended:
+        pulling.offer_first()
+    return reach.default(reach.tokens(project, context))
+
+
+def offer_missing(spec: str) -> None:
+    """Models that are named and not there are offered."""
+    from core.agents.llm.ollama import pulling
+
+    pulling.offer_missing(spec)
+
+
+def prepare(project: Project, arguments: Sequence[str]) -> int:
+    """Run prepare.py; return its exit code. It hears of a signal, cleans up and ends; then this goes on."""
+    process = subprocess.Popen([sys.executable, str(project.root / "prepare.py"), *arguments])
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda n, frame: process.send_signal(n)) for number in numbers}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code  # ended by a signal
+
+
+def print_event(event: ev.AnyEvent, state: State) -> None:
+    words = report.line(event, state)
+    if words:
+        tell(words)
+
+
+def _prepare_for(project: Project, chosen: opening.Plan, found: Found) -> Path:
+    """Prepare the dataset of a new run, or the embedded one where it cannot be had and nobody chose it; return the folder.
+
+    Whatever becomes of the text from then on, the run uses what was prepared. Raises UsageError.
+    """
+    config = chosen.config
+    source, vocab = config.dataset, str(config.vocab_size)
+    if not found.stale:  # else prepare.py says what has changed
+        tell(f"The dataset {printable(source)} is not prepared here yet; that comes first.")
+    code = prepare(project, ["--dataset", source, "--vocab", vocab, *found.options.words()])
+    if code and code < INTERRUPTED and chosen.replaceable and source != "python":
+        tell(f"{source} cannot be had now, so the embedded dataset python serves.")
+        source = "python"
+        code = prepare(project, ["--dataset", source, "--vocab", vocab])
+    if code:
+        raise SystemExit(code)  # prepare.py said why
+    folder = contract.just_prepared(source, config.vocab_size)
+    if folder is None:
+        raise UsageError(
+            f"What was prepared of {printable(source)} was removed at once. Nothing was started. Try again."
+        )
+    return folder
+
+
+def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
+    """Run the loop to its end, with signals turned into an orderly stop."""
+
+    async def work() -> None:
+        executors = [
+            LocalExecutor(
+                lab.folder / "harness",
+                config.device,
+                lab.folder / f"harness-{index}.log",
+                index,
+                compiles=_compiles(lab),
+            )
+            for index in range(config.slots)
+        ]
+        loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
+        loop.attend_s = ATTEND_S if attended else 0.0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as `nohup` has it, or a shell that starts a job in the background: so it was wanted
+            asyncio.get_running_loop().add_signal_handler(
+                number, partial(loop.stop, f"told to stop by {number.name}", now=True)
+            )
+        lab.record(
+            ev.Started(
+                pid=os.getpid(),
+                agent=agent.name,
+                gate=config.gate,
+                slots=config.slots,
+                limits={name: value for name, value in asdict(limits).items() if value is not None},
+                turn=lab.project.next_turn(),
+            )
+        )
+        await loop.run()
+
+    asyncio.run(work())
+
+
+def _compiles(lab: Laboratory) -> bool:
+    """As when the run began."""
+    return lab.state.config is None or lab.state.config.compiles
+
+
+def _summary(lines: Sequence[str]) -> None:
+    if sys.stdout.isatty():
+        Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
+    else:
+        for words in lines:
+            tell(words)
+
+
+def _short(folder: Path) -> str:
+    """A path as a person would type it here."""
+    try:
+        return str(folder.relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere, or nowhere: the working directory was removed
+        return str(folder)
