@@ -293,9 +293,9 @@ def propose(
     context: ContextTokens = None,
 ) -> None:
     """Proposals on the present train.py without training: what would it try, does it apply, what did it cost?"""
+    from core import session
     from core.agents import registry
     from core.loop import trial
-    from core import session
 
     project, attended = find(), background.fit()
     if agent is None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import core.change.edits
 import msgspec
 import numpy as np
 import psutil
 import pytest
 
+import core.change.edits
 from core.change import knobs
 from core.judging import policy
 from core.machine import profiles, stats

@@ -104,7 +104,7 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
         around = [start, *start.parents]
     except OSError:  # the working directory was removed
         around = []
-    for folder in (*around, Path(__file__).resolve().parent.parent):
+    for folder in (*around, Path(__file__).resolve().parents[2]):
         if (folder / "nanochat" / "train.py").is_file() and (folder / "nanochat" / "scorer.py").is_file():
             return Project(root=folder, logs=_real(logs or folder / "logs"))
     raise UsageError(

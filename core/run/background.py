@@ -98,4 +98,4 @@ def _module(name: str, *arguments: str) -> list[str]:
         "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
         "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
     )
-    return [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parent.parent), name, *arguments]
+    return [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parents[2]), name, *arguments]

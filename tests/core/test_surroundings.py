@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from core import cli, entry
-from core import session
+from core import cli, entry, session
 from nanochat import prepare
 
 for module in (

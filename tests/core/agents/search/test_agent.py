@@ -16,7 +16,7 @@ from core.change.touched import touched
 from core.charter import TOPICS, read
 from core.model import Proposal, Verdict
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SOURCE = (ROOT / "nanochat" / "train.py").read_text()
 PARENT = edits.fingerprint(SOURCE)
 

@@ -11,7 +11,7 @@ from core.change import knobs
 from core.machine import profiles
 from core.machine.profiles import PROFILES, choose, default_slots, fitting, halve_batch, named
 
-TRAIN = Path(__file__).resolve().parents[2] / "nanochat" / "train.py"
+TRAIN = Path(__file__).resolve().parents[3] / "nanochat" / "train.py"
 SHIPPED = {knob.name: knob.value for knob in knobs.read(TRAIN.read_text(encoding="utf-8"))}
 GIB = 2**30
 

@@ -20,7 +20,7 @@ def train(run):
     seed = run.seed  # not a call
     return LR
 '''
-SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
+SHIPPED = (Path(__file__).resolve().parents[3] / "nanochat" / "train.py").read_text()
 
 
 def test_edits_apply_in_order_and_all_or_nothing() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.agents.search.ranges import PATTERNS, misfit, of, whole_batch
 from core.change import edits, knobs
 
-SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
+SHIPPED = (Path(__file__).resolve().parents[3] / "nanochat" / "train.py").read_text()
 SOURCE = 'import os\nLR = 0.1  # rate\nN = 2**10   # size\nNAME = "SL"  # pattern\nON = True  # switch\n\ndef f():\n    X = 3\nY = 4\n'
 
 

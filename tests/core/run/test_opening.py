@@ -31,7 +31,7 @@ from nanochat.contract import dataset as contract
 from nanochat.prepare import prepare
 from tests.fake_cuda import Cards, Nvml, make, shadow
 
-SHIPPED = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text(encoding="utf-8")
+SHIPPED = (Path(__file__).resolve().parents[3] / "nanochat" / "train.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture

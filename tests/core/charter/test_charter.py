@@ -13,7 +13,7 @@ from core.change.touched import names
 from core.charter import Charter, CharterError, Proposed, read
 from core.charter.front_matter import Limits
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 KNOWN = names((ROOT / "nanochat" / "train.py").read_text())
 NONE = Limits()
 

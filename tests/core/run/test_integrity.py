@@ -161,7 +161,7 @@ def test_nothing_beside_a_copy_is_imported_in_its_place(tmp_path: Path, folder: 
 
 def test_another_python_is_started_with_the_same_copy(folder: Path, tmp_path: Path) -> None:
     """As where forking is unsafe."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     freeze(root, tmp_path / "data", folder, anew=True)
     show = "import sys, nanochat.wire as w; print(w.__file__, sys.argv[1:])"
     code = f"import subprocess\nfrom nanochat.processes import python\nsubprocess.run(python({show!r}, 'a b', 'c'), check=True)"

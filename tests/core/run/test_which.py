@@ -20,7 +20,7 @@ from core.record import journal
 from core.record.journal import Lock
 from core.run import commands
 from core.run.opening import Options, plan
-from tests.core.test_begin import DONE, START, TOLD, run
+from tests.core.run.test_opening import DONE, START, TOLD, run
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from core.change.touched import names
 from core.charter import read
 from core.charter.directions import NotUsable, described, parse
 
-SOURCE = (Path(__file__).resolve().parents[2] / "nanochat" / "train.py").read_text()
+SOURCE = (Path(__file__).resolve().parents[3] / "nanochat" / "train.py").read_text()
 KNOWN = names(SOURCE)
 
 

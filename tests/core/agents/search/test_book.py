@@ -12,7 +12,7 @@ from core.agents.search.book import BOOK
 from core.change import edits, knobs
 from core.charter import TOPICS
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SOURCE = (ROOT / "nanochat" / "train.py").read_text()
 
 TRAIN_ALL = """

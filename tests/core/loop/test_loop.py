@@ -19,8 +19,8 @@ from core.record.state import fold
 from core.run import commands
 from core.run.active import Laboratory, record_end
 from core.run.integrity import Changed
-from tests.core.test_begin import START, run
-from tests.core.test_laboratory import lab
+from tests.core.run.test_active import lab
+from tests.core.run.test_opening import START, run
 
 __all__ = ["lab"]
 

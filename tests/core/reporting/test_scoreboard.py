@@ -11,7 +11,7 @@ from core.record import events as ev
 from core.record.events import AnyEvent
 from core.record.state import State, fold
 from core.reporting import report, scoreboard
-from tests.core.test_schedule import CONFIG
+from tests.core.judging.test_schedule import CONFIG
 
 MODEL = "ollama:m"
 

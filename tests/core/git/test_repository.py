@@ -535,7 +535,7 @@ def test_without_git_a_sentence(tree: Path) -> None:
         "from pathlib import Path; from core.git.repository import Repository, RepositoryError\n"
         "try: Repository.open(Path('.'), Path('x'))\nexcept RepositoryError as error: print(error)"
     )
-    env = {**os.environ, "PATH": str(tree), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    env = {**os.environ, "PATH": str(tree), "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     done = subprocess.run([sys.executable, "-c", code], cwd=tree, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "git is not installed. Nothing was started. Install git and try again.\n"
 
