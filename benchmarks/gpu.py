@@ -36,10 +36,11 @@ from core.execution.executor import ExecutorFailed, LocalExecutor
 from core.machine import profiles, stats
 from core.machine.profiles import Profile
 from core.machine.project import lacking, torch_build
-from core.model import CrashClass, Job, Outcome, Result
 from core.run.jobs import COMPILED, RAM_SHARE
 from core.run.opening import machine
 from nanochat.contract import dataset as contract
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
+from nanochat.contract.messages import Progress, Started
 
 LIMIT_S = 285.0  # of everything together
 LEAST_JOB_S, LEAST_PLAIN_S = 40.0, 30.0  # with less time left a part is not begun
@@ -235,7 +236,7 @@ class Harness:
         began = time.monotonic()
         first_message = 0.0
 
-        def update(message: dict[str, Any]) -> None:
+        def update(told: Started | Progress) -> None:
             nonlocal first_message
             first_message = first_message or time.monotonic()
 

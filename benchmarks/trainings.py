@@ -21,11 +21,11 @@ from core.change import knobs
 from core.execution.executor import ExecutorFailed, LocalExecutor
 from core.machine import profiles, stats
 from core.machine.profiles import Profile
-from core.model import Job, Outcome, Result
 from core.run import integrity
 from core.run.jobs import RAM_SHARE
 from core.run.opening import machine
 from nanochat.contract import dataset as contract
+from nanochat.contract.job import Job, Outcome, Result
 
 
 class Unmeasured(Exception):

@@ -112,9 +112,9 @@ def run(
 def _facts(folder: Path) -> dict[str, object]:
     from core.judging import schedule
     from core.machine import stats
+    from core.record import live
     from core.record.state import State, fold
     from core.reporting import report
-    from core.run import live
 
     state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
     if state.config is None:

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from nanochat import wire
+from nanochat.contract.job import Speed
 from nanochat.gauge import Gauge, NotMeasured, Reading
 
 LEAST_S, MOST_S = 0.3, 2.0  # limits of the average time between two readings, in seconds
@@ -171,18 +172,18 @@ class Speedometer:
         """The speed of the moment, 1 as at the reference; None before the first reading."""
         return statistics.fmean(self._recent) if self._recent else None
 
-    def facts(self, used: float, clock: Clock, delay_s: float | None) -> dict[str, float] | None:
-        """What `Speed` in core/model.py holds, after so many seconds used; None without a reading.
+    def facts(self, used: float, clock: Clock, delay_s: float | None) -> Speed | None:
+        """The machine's speed after so many seconds used; None without a reading.
 
         `delay_s`: seconds that the trainer waited for a core; None where that is not known.
         """
         if not self._speeds:
             return None
         waited = self._wall_s / self._cpu_s if delay_s is None or used <= 0 else 1 + delay_s / used
-        return {
-            "reference_s": self._reference_s,
-            "mean": round(clock.at(used) / used if used > 0 else statistics.fmean(self._speeds), 5),
-            "spread": round(self._spread, 5),
-            "busy": round(waited, 4),
-            "readings": len(self._speeds),
-        }
+        return Speed(
+            reference_s=self._reference_s,
+            mean=round(clock.at(used) / used if used > 0 else statistics.fmean(self._speeds), 5),
+            spread=round(self._spread, 5),
+            busy=round(waited, 4),
+            readings=len(self._speeds),
+        )

@@ -6,19 +6,20 @@ The environment variable AUTORESEARCH_DEVICE names the device that it will train
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import subprocess
 import sys
 import traceback
-from typing import Any
 
+import msgspec
 import torch
 import torch.nn.functional
 
 from nanochat import cuda_driver, landlock, sandbox, scorer, watch
+from nanochat.contract.job import Job, Outcome, Result
+from nanochat.contract.messages import Abort, Done, Ready, request
 from nanochat.processes import python, set_subreaper
 
 
@@ -32,15 +33,15 @@ def main() -> None:
     signal.set_wakeup_fd(writer)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    scorer.say({"event": "ready", "pid": os.getpid(), "torch": torch.__version__})
+    scorer.say(Ready(pid=os.getpid(), torch=torch.__version__))
     child, rest = 0, b""
-    job: dict[str, Any] = {}
+    job: Job | None = None
     waiting: list[bytes] = []
     while True:
         ready, _, _ = select.select([0, reader], [], [])
         if reader in ready:
             os.read(reader, 4096)
-            child = _reap(child, job)
+            child = _reap(child, job.id if job is not None else "")
         if 0 in ready:
             piece = os.read(0, 1 << 16)
             if not piece:
@@ -49,15 +50,15 @@ def main() -> None:
             *lines, rest = (rest + piece).split(b"\n")
             waiting += lines
         while waiting:
-            message = json.loads(waiting[0])
-            if message.get("abort"):
+            message = request(waiting[0])
+            if isinstance(message, Abort):
                 if child:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(child, signal.SIGTERM)
             elif child:
                 break
             else:
-                job = message
+                job = message.job
                 child = _start(job, (reader, writer))
             waiting.pop(0)
 
@@ -79,11 +80,11 @@ def _prepare(device: str) -> None:
         landlock.readable(device)  # device nodes are there only now
 
 
-def _start(job: dict[str, Any], ours: tuple[int, int]) -> int:
+def _start(job: Job, ours: tuple[int, int]) -> int:
     """Fork the scorer of a job, or start it afresh where forking a process that has torch imported is unsafe (macOS)."""
     if not watch.FORKS:
-        code = "import json, sys; from nanochat import scorer; scorer.main(json.loads(sys.argv[1]))"
-        return subprocess.Popen(python(code, json.dumps(job)), stdin=subprocess.DEVNULL).pid
+        code = "import sys; from nanochat import scorer; scorer.started_afresh(sys.argv[1])"
+        return subprocess.Popen(python(code, msgspec.json.encode(job).decode()), stdin=subprocess.DEVNULL).pid
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -107,7 +108,7 @@ def _start(job: dict[str, Any], ours: tuple[int, int]) -> int:
     os._exit(0)
 
 
-def _reap(child: int, job: dict[str, Any]) -> int:
+def _reap(child: int, job: str) -> int:
     """Collect ended children; a scorer that ended badly still has a result. Returns the scorer that is still running."""
     while True:
         try:
@@ -121,14 +122,7 @@ def _reap(child: int, job: dict[str, Any]) -> int:
             if status != 0:
                 words = f"the scorer ended unexpectedly (status {status})"
                 number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-                result = {
-                    "event": "result",
-                    "job": job["id"],
-                    "outcome": "interrupted",
-                    "reason": words,
-                    "signal": number,
-                }
-                scorer.say(result)
+                scorer.say(Done(result=Result(job=job, outcome=Outcome.INTERRUPTED, reason=words, signal=number)))
 
 
 def _finish(child: int) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nanochat import compiler, sandbox, wire
+from nanochat.contract.job import CrashClass, Outcome
 from nanochat.processes import Descendants, Standstill, Usage, python, temporary_folder
 from nanochat.trainer import CRASHES, NO_MEMORY, Spec, speaks_of_memory
 from nanochat.trainer import main as trainer_main
@@ -46,7 +47,7 @@ class Failed(Exception):
     """The trial is over without a score."""
 
     def __init__(
-        self, outcome: str, reason: str, crash: str | None = None, traceback: str = "", signal: int = 0
+        self, outcome: Outcome, reason: str, crash: CrashClass | None = None, traceback: str = "", signal: int = 0
     ) -> None:
         """`signal`: the number of the one that ended the trainer; 0 where none did."""
         super().__init__(reason)
@@ -163,11 +164,15 @@ class Watch:
             self.peak_rss = max(self.peak_rss, memory)
             if self._limit is not None and memory > self._limit + SPARE:
                 raise Failed(
-                    "crash", f"it used more than the {self._limit / 1e9:.1f} GB of memory it may", "out-of-memory"
+                    Outcome.CRASH,
+                    f"it used more than the {self._limit / 1e9:.1f} GB of memory it may",
+                    CrashClass.OUT_OF_MEMORY,
                 )
             most = MOST_ON_GPU if self._wall else MOST_PROCESSES
             if self._usage.count > most:
-                raise Failed("crash", f"it started {self._usage.count} processes; {most} are allowed", "contract")
+                raise Failed(
+                    Outcome.CRASH, f"it started {self._usage.count} processes; {most} are allowed", CrashClass.CONTRACT
+                )
         return now - self._began if self._wall else self._usage.cpu_s
 
     def _memory(self) -> int:
@@ -198,13 +203,13 @@ class Watch:
             began, turn = turn, time.monotonic()
             self.alive_at += max(0.0, turn - began - TURN_S)
             if turn - self.alive_at > self._hang_s:
-                raise Failed("crash", f"it did nothing for {self._hang_s:.0f} s", "hang")
+                raise Failed(Outcome.CRASH, f"it did nothing for {self._hang_s:.0f} s", CrashClass.HANG)
             select.select([self._end.fileno(), self._output], [], [], POLL_S)
             self._drain()
             try:
                 self._queue += self._inbox.read()
             except wire.Malformed as error:
-                raise Failed("crash", f"it sent a message that is none ({error})", "contract") from None
+                raise Failed(Outcome.CRASH, f"it sent a message that is none ({error})", CrashClass.CONTRACT) from None
             except EOFError:
                 self.used(fresh=True)
                 raise self._silent_end() from None
@@ -216,11 +221,13 @@ class Watch:
         self._drain()
         code = self._exit_code()
         if code == NO_MEMORY or (code < 0 and speaks_of_memory(self._tail)):
-            return Failed("crash", "it ran out of memory", "out-of-memory", signal=max(0, -code))
+            return Failed(Outcome.CRASH, "it ran out of memory", CrashClass.OUT_OF_MEMORY, signal=max(0, -code))
         if code < 0:
             name = _signal_name(-code)
-            return Failed("crash", f"the training process was ended by {name}", "exception", signal=-code)
-        return Failed("crash", "the training process ended without a word", "exception")
+            return Failed(
+                Outcome.CRASH, f"the training process was ended by {name}", CrashClass.EXCEPTION, signal=-code
+            )
+        return Failed(Outcome.CRASH, "the training process ended without a word", CrashClass.EXCEPTION)
 
     def _exit_code(self) -> int:
         """Of the trainer, which its warden passes on: a signal's number is negative. 0 where it cannot be had."""
@@ -254,20 +261,22 @@ class Watch:
                 case "crash":
                     kind = message.get("crash")
                     raise Failed(
-                        "crash", plain(str(message.get("reason", "")))[:300], kind if kind in CRASHES else "exception",
+                        Outcome.CRASH, plain(str(message.get("reason", "")))[:300], CrashClass(kind) if kind in CRASHES else CrashClass.EXCEPTION,
                         plain(str(message.get("traceback", "")))[:1500],
                     )  # fmt: skip
                 case other:
-                    raise Failed("crash", f"it said {plain(other)[:30]!r} where that makes no sense", "contract")
+                    raise Failed(
+                        Outcome.CRASH, f"it said {plain(other)[:30]!r} where that makes no sense", CrashClass.CONTRACT
+                    )
         except (wire.Malformed, TypeError, ValueError, OverflowError) as error:
-            raise Failed("crash", f"it sent a message that is none ({error})", "contract") from None
+            raise Failed(Outcome.CRASH, f"it sent a message that is none ({error})", CrashClass.CONTRACT) from None
 
     def _log(self, message: dict[str, Any]) -> None:
         values = {plain(str(name)): float(value) for name, value in dict(message.get("values", {})).items()}
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         self._bad_logs = 0 if len(finite) == len(values) else self._bad_logs + 1
         if self._bad_logs >= NON_FINITE_LOGS:
-            raise Failed("crash", "the loss is no finite number any more", "non-finite")
+            raise Failed(Outcome.CRASH, "the loss is no finite number any more", CrashClass.NON_FINITE)
         self.progress = min(1.0, max(0.0, wire.number(message, "progress")))
         self.loss = finite.get("loss", self.loss)
         self._seen += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import msgspec
 import psutil
 import pytest
 
 from core.execution.executor import harness_environment
-from core.model import Job, Result
+from nanochat.contract import messages
+from nanochat.contract.job import Job, Result
+from nanochat.contract.messages import Done, Message, Ready, Request, Train
 from tests import corpus
 from tests.fake_cuda import Cards, plant
 
@@ -70,20 +70,17 @@ class Harness:
             [sys.executable, "-m", "nanochat.nursery"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, env=environment, text=True,
         )  # fmt: skip
-        assert self.receive()["event"] == "ready"
-        self.seen: list[dict[str, Any]] = []
+        assert isinstance(self.receive(), Ready)
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self) -> Message:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the harness ended"
-        found = json.loads(line)
-        assert isinstance(found, dict)
-        return found
+        raw = self.process.stdout.readline()
+        assert raw, "the harness ended"
+        return messages.message(raw.encode())
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, request: Request) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.write(messages.line(request).decode())
         self.process.stdin.flush()
 
     def submit(self, source: str, **options: Any) -> Job:
@@ -94,17 +91,14 @@ class Harness:
         fields = {"budget_s": 0.4, "seq_len": 32, "eval_tokens": 2048, "score_batch": 4, "setup_s": 2.0, "hang_s": 60.0,
                   "wall_factor": 20.0, "scoring_s": 3.0, "device": self.device, "gauge": False} | options  # fmt: skip
         job = Job(id=f"j{self.count}", source=str(out / "train.py"), out=str(out), data=str(self.data), **fields)
-        self.send(msgspec.to_builtins(job))
+        self.send(Train(job=job))
         return job
 
     def result(self, job: Job) -> Result:
-        self.seen = []
         while True:
-            message = self.receive()
-            self.seen.append(message)
-            if message["event"] == "result" and message["job"] == job.id:
-                message.pop("event")
-                return msgspec.convert(message, Result)
+            told = self.receive()
+            if isinstance(told, Done) and told.result.job == job.id:
+                return told.result
 
     def run(self, source: str, **options: Any) -> Result:
         return self.result(self.submit(source, **options))

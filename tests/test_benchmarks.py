@@ -22,8 +22,9 @@ from core.change import knobs
 from core.judging import policy
 from core.machine import profiles, stats
 from core.machine.project import lacking
-from core.model import Outcome, Result, RunConfig, Speed
+from core.model import RunConfig
 from core.record import events as ev
+from nanochat.contract.job import Outcome, Result, Speed
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOBS = """

@@ -187,7 +187,7 @@ class AutoResearch(Human, App[str]):
     def followed(self) -> Experiment | None:
         """The experiment that the panes show: the selected one, else the waiting, else the newest running, else the newest."""
         state = self.bridge.state
-        waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
+        waiting = self.bridge.live.waiting if self.bridge.pid else None
         running = [launched.number for launched in state.running.values() if launched.number is not None]
         for number in (
             self._chosen,
@@ -203,7 +203,7 @@ class AutoResearch(Human, App[str]):
         """The bridge saw something new."""
         if not self.screen_stack or not self.screen_stack[0].query(ExperimentsPane):
             return  # the app is closing
-        asked = bool(self.bridge.live.get("waiting"))
+        asked = self.bridge.live.waiting is not None
         if news == News(live=True) and asked == self._asks and time.monotonic() - self._shown < LIVE_S:
             return
         self._shown, self._asks = time.monotonic(), asked
@@ -263,7 +263,7 @@ class AutoResearch(Human, App[str]):
         bridge = self.bridge
         if not bridge.loaded:
             return
-        waiting = view.waiting(bridge.live) if bridge.pid else None
+        waiting = bridge.live.waiting if bridge.pid else None
         found = view.status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self._noise, bridge.trouble)
         extra = ""
         if self._small:
@@ -279,7 +279,7 @@ class AutoResearch(Human, App[str]):
             pane.show(None, "", "")
             pane.tell(None, "", None)
             return
-        waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
+        waiting = self.bridge.live.waiting if self.bridge.pid else None
         pane.show(found.number, found.hypothesis, self.diff(found), view.outdated(self.bridge.state, found))
         pane.tell(found.number, verdict(found, self.bridge.pid is not None), waiting)
 
@@ -307,7 +307,7 @@ class AutoResearch(Human, App[str]):
 
     def _streamed(self) -> list[str]:
         """The agent's latest words, where it has said something just now."""
-        return [clean(line, 300) for line in str(self.bridge.live.get("stream", "")).splitlines()[-6:] if line.strip()]
+        return [clean(line, 300) for line in self.bridge.live.stream.splitlines()[-6:] if line.strip()]
 
     def _show_program(self) -> None:
         state = self.bridge.state
@@ -351,7 +351,7 @@ class AutoResearch(Human, App[str]):
     def _look_at_keys(self) -> None:
         state = self.bridge.state
         found = self.target
-        waiting, page = view.waiting(self.bridge.live), self.detailed is not None
+        waiting, page = self.bridge.live.waiting, self.detailed is not None
         now = keys.Now(
             alive=self.bridge.pid is not None,
             waiting=waiting is not None and (not page or (found is not None and found.number == waiting.number)),
@@ -470,7 +470,7 @@ class AutoResearch(Human, App[str]):
             )
             self.exit(f"Closed. Run {name} has no loop; {report.going_on(name)} continues it.{home}")
         else:
-            asks = view.waiting(self.bridge.live) is not None
+            asks = self.bridge.live.waiting is not None
             waits = " When nobody watches, what waits for an answer is approved." if asks else ""
             this = f"ARGS={name}"
             self.exit(

@@ -11,17 +11,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from core.machine import stats
 from core.record import events as ev
-from core.record import journal
+from core.record import journal, live
 from core.record.journal import JournalError
+from core.record.live import Picture
 from core.record.state import State
 from core.reporting import report
-from core.run import commands, live
+from core.run import commands
 
 TICK_S = 0.4  # the journal and the live files are looked at so often
 SLOW_S = 2.0  # the machine's figures, the disk, program.md
@@ -50,7 +50,7 @@ class Bridge:
     post: Callable[[News], None]
     state: State = field(default_factory=State)
     events: list[ev.AnyEvent] = field(default_factory=list)  # the last few, for the activity pane
-    live: dict[str, Any] = field(default_factory=dict)
+    live: Picture = field(default_factory=Picture)
     machine: stats.Machine = field(default_factory=stats.Machine)
     pid: int | None = None  # of the loop
     trouble: str = ""

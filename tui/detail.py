@@ -15,8 +15,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from core.model import Speed
 from core.record.state import Experiment, State, experiment_id
+from nanochat.contract.job import Speed
 from tui import diffs, words
 from tui.curves import Curve, Tail, thin
 from tui.footer import KeysLine

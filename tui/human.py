@@ -16,7 +16,7 @@ from core.model import Verdict
 from core.record import hints
 from core.record.state import Experiment, experiment_id
 from core.run import commands
-from tui import clipboard, diffs, editor, keys, view, words
+from tui import clipboard, diffs, editor, keys, words
 from tui.menu import Menu
 from tui.prompt import Prompt
 
@@ -120,7 +120,7 @@ class Human(App[str]):
         self.run_worker(self.obey(command, more=more), exit_on_error=False)
 
     def _asked(self) -> int | None:
-        waiting = view.waiting(self.bridge.live) if self.bridge.pid else None
+        waiting = self.bridge.live.waiting if self.bridge.pid else None
         return waiting.number if waiting else None
 
     # -- the proposal ---------------------------------------------------------------------------------------------

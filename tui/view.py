@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core.judging.noise import Noise
+from core.record.live import Picture
 from core.record.state import Experiment, State, experiment_id
 from core.reporting import report, scoreboard
 from tui import words
@@ -39,15 +38,6 @@ class Slot:
     def words(self) -> str:
         """What it is doing, for one line."""
         return report.doing(self.role, self.phase)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """The proposal that waits for an answer."""
-
-    number: int
-    left_s: float
-    held: bool
 
 
 @dataclass(frozen=True)
@@ -103,40 +93,31 @@ class Night:
     sigma: float = 0.0  # noise of one score
 
 
-def slots(state: State, live: Mapping[str, Any]) -> list[Slot]:
+def slots(state: State, live: Picture) -> list[Slot]:
     """The running jobs, as the loop last told."""
     budget = state.config.budget_s if state.config else 0.0
     found = []
-    for slot in live.get("slots", []):
-        if slot.get("job") not in state.running:
+    for slot in live.slots:
+        if slot.job not in state.running:
             continue  # the last picture of a job that has ended
-        progress = _number(slot.get("progress")) or 0.0
-        charged, wall = _number(slot.get("charged_s")), _number(slot.get("wall_s"))
         left = None
-        if charged and wall and slot.get("phase") == "training" and progress > STEADY:
-            left = max(0.0, budget - charged) * wall / charged
+        if slot.charged_s and slot.wall_s and slot.phase == "training" and slot.progress > STEADY:
+            left = max(0.0, budget - slot.charged_s) * slot.wall_s / slot.charged_s
         found.append(
             Slot(
-                number=slot.get("number"),
-                role=str(slot.get("role", "")),
-                job=str(slot.get("job", "")),
-                phase=words.clean(str(slot.get("phase", "starting")), 20),
-                progress=progress,
+                number=slot.number,
+                role=slot.role,
+                job=slot.job,
+                phase=words.clean(slot.phase, 20),
+                progress=slot.progress,
                 left_s=left,
-                loss=_number(slot.get("loss")),
-                step=int(_number(slot.get("step")) or 0),
-                tokens_per_s=_number(slot.get("tokens_per_s")),
-                speed=_number(slot.get("speed")),
+                loss=slot.loss,
+                step=slot.step,
+                tokens_per_s=slot.tokens_per_s,
+                speed=slot.speed,
             )
         )
     return found
-
-
-def waiting(live: Mapping[str, Any]) -> Waiting | None:
-    asked = live.get("waiting")
-    if not asked:
-        return None
-    return Waiting(int(asked["number"]), float(asked["left_s"]), bool(asked["held"]))
 
 
 def outdated(state: State, experiment: Experiment) -> str:
@@ -146,9 +127,7 @@ def outdated(state: State, experiment: Experiment) -> str:
     return "program.md has changed since this was proposed." if experiment.charter != state.charter.sha else ""
 
 
-def status(
-    state: State, live: Mapping[str, Any], alive: bool, now: float, noise: Noise | None, trouble: str = ""
-) -> Status:
+def status(state: State, live: Picture, alive: bool, now: float, noise: Noise | None, trouble: str = "") -> Status:
     """`now` is the wall clock, `trouble` what the machine or the journal says is wrong."""
     config = state.config
     running = slots(state, live) if alive else []
@@ -174,27 +153,27 @@ def status(
         gate=state.gate,
         running_s=max(0.0, end - began) if began else 0.0,
         alive=alive,
-        alarm=_alarm(state, alive, trouble, bool(live.get("stopping"))),
+        alarm=_alarm(state, alive, trouble, live.stopping),
     )
 
 
-def _doing(state: State, live: Mapping[str, Any], slot: Slot | None, alive: bool) -> str:
+def _doing(state: State, live: Picture, slot: Slot | None, alive: bool) -> str:
     if not alive:
         return "finished" if state.finished else "stopped" if state.stopped else "dead"
     if slot is not None:
         return f"{slot.name} {slot.words}"
     if jobs := report.starting(state):
         return jobs[-1]
-    if waiting(live):
+    if live.waiting:
         return "waiting for you"
     if state.paused:
         return "paused"
-    if phase := live.get("phase"):
-        return words.clean(str(phase), 40)
+    if live.phase:
+        return words.clean(live.phase, 40)
     started = next((e for e in state.open.values() if e.approved), None)
     if started is not None:
         return f"#{started.number} starting"
-    return "proposing" if live.get("proposing") else "between experiments"
+    return "proposing" if live.proposing else "between experiments"
 
 
 def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
@@ -290,7 +269,3 @@ def job_folder(folder: Path, role: str, number: int | None, job: str) -> Path:
     """Where the files of a job lie: those of the baseline and of re-measurements under 00000."""
     own = role in ("candidate", "confirm", "rerun")
     return folder / experiment_id(number if own and number is not None else 0) / job
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

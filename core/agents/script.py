@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 
 from core.agents.base import Context, Exhausted
-from core.model import Data, Edit, Proposal
+from core.model import Edit, Proposal
 from core.text import lines_of
+from nanochat.contract.value import Data
 
 
 class Entry(Data, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
-from core.model import CrashClass, Edit
+from core.model import Edit
 from core.text import lines_of
+from nanochat.contract.job import CrashClass
 
 SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
 SEEDERS = {"torch", "np", "numpy", "random"}

@@ -14,8 +14,8 @@ from core.charter.front_matter import CharterError as CharterError
 from core.charter.front_matter import Limits, limits, misplaced, split
 from core.charter.prose import Proposed as Proposed
 from core.charter.prose import asked_for, missing
-from core.model import Data
 from core.text import clean
+from nanochat.contract.value import Data
 
 TIME = re.compile(r"(?<!\d)\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
 _WORD = re.compile(r"[^\W\d_]{2}")

@@ -20,7 +20,7 @@ from core.charter.front_matter import (
     limits,
     params,
 )
-from core.model import Data
+from nanochat.contract.value import Data
 
 LONGEST = 500  # characters of a sentence that is looked at
 _PARAMS = re.compile(rf"(?<![\w.])({FIGURE}) ?(k|m|b|thousand|million|billion)? ?(?:parameters|params|weights)\b", re.I)

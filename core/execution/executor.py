@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import platform
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from core.errors import Expected
 from core.machine import limits, stats
-from core.model import CrashClass, Job, Outcome, Result
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
+from nanochat.contract.messages import Abort, Done, Message, Progress, Request, Started, Train, Unusable, line, message
 
-Update = Callable[[dict[str, Any]], None]
+Update = Callable[[Started | Progress], None]
 
 LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
 SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
@@ -67,7 +67,7 @@ class Executor(Protocol):
     """One slot: runs one job at a time."""
 
     async def run(self, job: Job, update: Update) -> Result:
-        """Run the job to its end; `update` gets the harness' started and progress messages.
+        """Run the job to its end; `update` is told when a trainer has started, and how far it has come.
 
         Raises ExecutorFailed when the harness broke; the executor can be used again after that. Raises DataUnusable when
         no further try can succeed.
@@ -175,30 +175,20 @@ class LocalExecutor:
 
     async def _run(self, job: Job, update: Update) -> Result:
         await self.start()
-        await self._send(msgspec.to_builtins(job))
+        await self._send(Train(job=job))
         while True:
-            message = await self._receive()
-            if message.get("event") == "result" and message.get("job") == job.id:
-                message.pop("event")
-                if message.get("outcome") == "unusable":
-                    raise DataUnusable(f"{message.get('reason', '')} The run ends here; all that was recorded is kept.")
-                try:
-                    result = msgspec.convert(message, Result)
-                except msgspec.ValidationError as error:
-                    raise ExecutorFailed(f"The harness gave an unreadable result for job {job.id}: {error}") from error
-                if result.outcome is Outcome.CRASH and any(words in result.reason for words in GPU_GONE):
-                    raise ExecutorFailed(
-                        f"The GPU cannot be used ({result.reason}); the experiment is run again. `nvidia-smi` shows whether the "
-                        "driver still sees it; after an update of the driver only a restart of the machine helps."
-                    )
-                return result
-            if message.get("job") == job.id:
-                update(message)
+            match await self._receive():
+                case Done(result=result) if result.job == job.id:
+                    return _unless_the_gpu_is_gone(result)
+                case Unusable(job=job.id, reason=reason):
+                    raise DataUnusable(f"{reason} The run ends here; all that was recorded is kept.")
+                case (Started(job=job.id) | Progress(job=job.id)) as told:
+                    update(told)
 
     async def abort(self) -> None:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ExecutorFailed):
-                await self._send({"abort": True})
+                await self._send(Abort())
 
     async def close(self) -> None:
         process, self._process = self._process, None
@@ -214,24 +204,20 @@ class LocalExecutor:
         with contextlib.suppress(OSError):
             self._scratch.rmdir()  # unless another slot still works there
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Request) -> None:
         assert self._process is not None and self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.write(line(message))
             await self._process.stdin.drain()
         except (ConnectionError, RuntimeError) as error:
             raise await self._broken() from error
 
-    async def _receive(self) -> dict[str, Any]:
+    async def _receive(self) -> Message:
         assert self._process is not None and self._process.stdout is not None
         try:
-            line = await self._process.stdout.readline()
-            message = json.loads(line) if line else None
-        except ValueError as error:
+            return message(await self._process.stdout.readline())
+        except (ValueError, msgspec.MsgspecError) as error:  # ValueError: a line that is too long
             raise await self._broken() from error
-        if not isinstance(message, dict):
-            raise await self._broken()
-        return message
 
     async def _broken(self) -> _HarnessEnded:
         """The harness is gone or talks nonsense: end it for good; the next job starts a new one."""
@@ -249,6 +235,16 @@ class LocalExecutor:
             f"Its last words are in {self._log}{': ' + tail if tail else '.'}",
             code,
         )
+
+
+def _unless_the_gpu_is_gone(result: Result) -> Result:
+    """The same result. Raises ExecutorFailed where it says that the GPU cannot be used."""
+    if result.outcome is Outcome.CRASH and any(words in result.reason for words in GPU_GONE):
+        raise ExecutorFailed(
+            f"The GPU cannot be used ({result.reason}); the experiment is run again. `nvidia-smi` shows whether the "
+            "driver still sees it; after an update of the driver only a restart of the machine helps."
+        )
+    return result
 
 
 def out_of_memory(result: Result, job: Job, kills: int, root: Path = limits.ROOT) -> Result:

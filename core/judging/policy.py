@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Protocol
 
-from core.model import Outcome, Result
 from core.record.events import Measured
+from nanochat.contract.job import Outcome, Result
 
 FUTILE = {1: 0.7, 2: 0.9, 3: 1.2}
 KEEP = {2: 2.5, 3: 2.2, 4: 2.0}

@@ -10,9 +10,10 @@ from typing import Literal
 
 from core.judging import policy
 from core.judging.noise import Noise
-from core.model import Outcome, Verdict
+from core.model import Verdict
 from core.record.events import Judged, Measured
 from core.record.state import Experiment, State
+from nanochat.contract.job import Outcome
 
 Role = Literal["baseline", "candidate", "confirm", "best", "rerun"]
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from core.agents.base import AgentFailed, Exhausted, listen, members
 from core.execution.executor import DataUnusable, Executor, ExecutorFailed
@@ -21,15 +20,17 @@ from core.loop.backoff import BACKOFF_S, Trouble, longer
 from core.loop.proposals import Proposer
 from core.machine.project import UsageError
 from core.machine.stats import disk_full
-from core.model import Job, Limits, Outcome, Verdict
+from core.model import Limits, Verdict
 from core.record import events as ev
-from core.record import hints
+from core.record import hints, live
 from core.record.journal import JournalError
 from core.run import commands
 from core.run.active import Laboratory
 from core.run.integrity import Changed
 from core.run.jobs import interrupted
 from core.run.live import Live
+from nanochat.contract.job import Job, Outcome
+from nanochat.contract.messages import Progress, Started
 
 TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
 APPROVAL_S = 60.0
@@ -52,6 +53,10 @@ class Waiting:
     @property
     def held(self) -> bool:
         return bool(self.holders)
+
+    @property
+    def picture(self) -> live.Waiting:
+        return live.Waiting(number=self.number, left_s=round(self.left_s, 1), held=self.held)
 
 
 @dataclass
@@ -214,8 +219,11 @@ class Loop:
                 asked.holders.clear()
         elif asked is not None:
             asked.left_s -= elapsed
-        waiting = {"number": asked.number, "left_s": round(asked.left_s, 1), "held": asked.held} if asked else None
-        self._live.write(waiting, proposing=self._proposing is not None, stopping=bool(self._stopping))
+        self._live.write(
+            asked.picture if asked is not None else None,
+            proposing=self._proposing is not None,
+            stopping=bool(self._stopping),
+        )
         state, warning = self.lab.state, disk_full(self.lab.folder)
         if warning and not state.paused:
             self.lab.record(ev.Paused(reason=warning))
@@ -402,8 +410,8 @@ class Loop:
             result = interrupted(job, str(error), self._trouble.given_up(work.commit, time.monotonic()))
         self.lab.measured(work, result)
 
-    def _update(self, slot: Slot, work: Work, message: dict[str, Any]) -> None:
-        if message.get("event") == "started":
+    def _update(self, slot: Slot, work: Work, message: Started | Progress) -> None:
+        if isinstance(message, Started):
             self.lab.note_processes(message)
         else:
             self._live.update(slot.index, work, message)

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from core.model import Speed
 from core.record.old_words import renewed
+from nanochat.contract.job import Speed
 
 SCHEMA = 1
 

@@ -6,10 +6,13 @@ import time
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from core.judging import policy
 from core.judging.noise import Noise
 from core.model import Verdict
 from core.record import events as ev
+from core.record.live import Picture
 from core.record.state import RERUN_TRIES, Experiment, State
 from core.reporting import scoreboard
 from core.text import clean
@@ -186,7 +189,7 @@ def counts(state: State) -> dict[str, int]:
     return found
 
 
-def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings: list[str]) -> dict[str, Any]:
     """Everything `status --json` says about a run."""
     config = state.config
     assert config is not None
@@ -249,7 +252,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: dict[str, Any], wa
         "charter_warnings": list(state.charter.warnings) if state.charter else [],
         "hints": [said.text for said in state.said if not said.taken_back],
         "charter_problem": state.charter.problem if state.charter else "",
-        "live": live,
+        "live": msgspec.to_builtins(live) if live.t else {},
     }
 
 
@@ -277,7 +280,7 @@ def going_on(name: str) -> str:
     return make("run", "--name", name)
 
 
-def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
+def phase(state: State, loop: int | None, live: Picture) -> str:
     """What the run is doing, in words."""
     if loop is None:
         if state.stopped is not None:
@@ -286,12 +289,12 @@ def phase(state: State, loop: int | None, live: dict[str, Any]) -> str:
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [
-        f"{job_name(s.get('role', ''), s.get('number'))} {doing(s.get('role', ''), s.get('phase', ''))} {s.get('progress', 0):.0%}"
-        + (f" ({words})" if (words := machine(s.get("speed"))) else "")
-        for s in live.get("slots", [])
+        f"{job_name(slot.role, slot.number)} {doing(slot.role, slot.phase)} {slot.progress:.0%}"
+        + (f" ({words})" if (words := machine(slot.speed)) else "")
+        for slot in live.slots
     ]
-    ends = ["then it stops"] if live.get("stopping") else []
-    asking = str(live.get("phase") or ("proposing" if live.get("proposing") and not slots else ""))
+    ends = ["then it stops"] if live.stopping else []
+    asking = live.phase or ("proposing" if live.proposing and not slots else "")
     return (
         ", ".join([*(slots or starting(state)), *([_one_line(asking)] if asking else []), *ends])
         or "between experiments"

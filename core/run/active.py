@@ -29,7 +29,7 @@ from core.judging.schedule import Work
 from core.machine import profiles, stats
 from core.machine.profiles import Profile
 from core.machine.project import Project, UsageError
-from core.model import Job, Outcome, Proposal, Result, RunConfig, Verdict
+from core.model import Proposal, RunConfig, Verdict
 from core.record import events as ev
 from core.record.journal import Journal, JournalError
 from core.record.state import Experiment, State, experiment_id
@@ -37,6 +37,8 @@ from core.reporting import findings
 from core.reporting.publish import publish
 from core.run import jobs
 from core.run.integrity import Seal
+from nanochat.contract.job import Job, Outcome, Result
+from nanochat.contract.messages import Started
 
 HALVINGS = 5
 OF_ITS_OWN = ("candidate", "confirm", "rerun")  # jobs whose files lie in the experiment's folder
@@ -360,14 +362,14 @@ class Laboratory:
         )
         return jobs.job(self.state, self.profile, self.charter, work, name, out, stats.memory_total())
 
-    def note_processes(self, message: dict[str, Any]) -> None:
+    def note_processes(self, started: Started) -> None:
         """Remember the processes of a job, so that a later start can end what a crash left behind."""
         pids = []
-        for pid in message.get("pids", []):
+        for pid in started.pids:
             with contextlib.suppress(psutil.Error):
-                pids.append((int(pid), psutil.Process(int(pid)).create_time()))
-        if pids and message.get("job") in self.state.running:
-            self.record(ev.Processes(job=message["job"], pids=tuple(pids)))
+                pids.append((pid, psutil.Process(pid).create_time()))
+        if pids and started.job in self.state.running:
+            self.record(ev.Processes(job=started.job, pids=tuple(pids)))
 
     def measured(self, work: Work, result: Result) -> None:
         """Record what became of a job."""

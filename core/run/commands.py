@@ -17,8 +17,9 @@ import msgspec
 
 from core.errors import Expected
 from core.machine import temporary
-from core.model import Data, Verdict
+from core.model import Verdict
 from core.record import journal
+from nanochat.contract.value import Data
 
 PRIVATE, SOCKET = "loop", "s"  # a folder for the user alone, in the run's own, and the socket in it
 PREFIX = "autoresearch-"  # how such a folder is called elsewhere

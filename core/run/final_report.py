@@ -9,10 +9,10 @@ from core.judging import policy
 from core.judging.schedule import Role, Work
 from core.machine import stats
 from core.machine.project import UsageError
-from core.model import Outcome, Result
 from core.record import events as ev
 from core.run import jobs
 from core.run.active import Laboratory
+from nanochat.contract.job import Outcome, Result
 
 FRESH = 1000  # index of a seed that no verdict of the run has used
 

@@ -8,9 +8,9 @@ from core.charter import Charter
 from core.judging import policy
 from core.judging.schedule import PATIENCE, Work
 from core.machine.profiles import Profile
-from core.model import CrashClass, Job, Outcome, Result
 from core.record.events import Measured
 from core.record.state import State
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
 
 SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
 SCORING_EXTRA_S = 1.0

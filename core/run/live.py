@@ -1,86 +1,75 @@
-"""What is happening this second, for `status` and the app: a small file, rewritten at most once a second. No history."""
+"""Writes what is happening this second, for `status` and the app. The file is rewritten at most twice a second."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from core.judging.schedule import Work
+from core.record.live import NAME, Picture, Slot, Waiting
 from core.text import clean, clean_lines
+from nanochat.contract.messages import Progress
 
-NAME = "live.json"
 EVERY_S = 0.5
 STREAM, PHASE = 1500, 60  # characters of the agent's latest words, and of what it does
 
 
 class Live:
-    """Writer of `live.json`: {"t", "waiting", "proposing", "phase", "slots": [{"number", "role", "phase", "progress", ...}]}."""
+    """Writer of `live.json`."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._slots: dict[int, dict[str, Any]] = {}
-        self._waiting: dict[str, Any] | None = None
-        self._proposing = self._stopping = False
-        self._stream = ""
-        self._phase = ""
+        self._slots: dict[int, Slot] = {}
+        self._picture = Picture()
         self._written = 0.0
 
     def hear(self, text: str) -> None:
         """The agent's words so far."""
-        self._stream = clean_lines(text[-STREAM:])
-        self._flush()
+        self._change(stream=clean_lines(text[-STREAM:]))
 
     def doing(self, phase: str) -> None:
         """What the agent does just now: asking, unloading, waiting for memory; "" for none of these. Written at once."""
-        if phase != self._phase:
-            self._phase, self._written = clean(phase, PHASE), 0.0
-            self._flush()
+        if (words := clean(phase, PHASE)) != self._picture.phase:
+            self._written = 0.0
+            self._change(phase=words)
 
-    def update(self, slot: int, work: Work, message: dict[str, Any]) -> None:
+    def update(self, index: int, work: Work, told: Progress) -> None:
         """A progress message of the harness for the job in this slot."""
-        self._slots[slot] = {"slot": slot, "number": work.number, "role": work.role, **message}
-        self._flush()
+        self._slots[index] = Slot(
+            slot=index, number=work.number, role=work.role, job=told.job, phase=told.phase, step=told.step, loss=told.loss,
+            progress=told.progress, charged_s=told.charged_s, tokens_per_s=told.tokens_per_s, wall_s=told.wall_s,
+            speed=told.speed,
+        )  # fmt: skip
+        self._change()
 
-    def forget(self, slot: int) -> None:
-        self._slots.pop(slot, None)
+    def forget(self, index: int) -> None:
+        """The job in this slot has ended."""
+        self._slots.pop(index, None)
 
-    def write(self, waiting: dict[str, Any] | None, *, proposing: bool, stopping: bool = False) -> None:
-        self._waiting, self._proposing, self._stopping = waiting, proposing, stopping
-        self._stream = self._stream if proposing else ""
-        self._flush()
+    def write(self, waiting: Waiting | None, *, proposing: bool, stopping: bool = False) -> None:
+        """What the loop itself knows."""
+        stream = self._picture.stream if proposing else ""
+        self._change(waiting=waiting, proposing=proposing, stopping=stopping, stream=stream)
 
-    def _flush(self) -> None:
+    def _change(self, **changes: object) -> None:
+        self._picture = replace(self._picture, **changes)
         now = time.monotonic()
         if now - self._written < EVERY_S:
             return
         self._written = now
-        content = {
-            "t": round(time.time(), 2),
-            "waiting": self._waiting,
-            "proposing": self._proposing,
-            "stopping": self._stopping,
-            "phase": self._phase,
-            "stream": self._stream,
-            "slots": [self._slots[index] for index in sorted(self._slots)],
-        }
+        slots = tuple(self._slots[index] for index in sorted(self._slots))
+        content = replace(self._picture, t=round(time.time(), 2), slots=slots)
         draft = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):  # a full disk must not end the night for a progress bar
-            draft.write_text(json.dumps(content))
+            draft.write_bytes(msgspec.json.encode(content))
             os.replace(draft, self._path)
 
     def close(self) -> None:
+        """The loop has ended: nothing happens any more."""
         with contextlib.suppress(OSError):
             self._path.unlink()
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """The last written picture, {} when there is none."""
-    try:
-        content = json.loads((folder / NAME).read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

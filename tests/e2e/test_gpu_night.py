@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.model import CrashClass, Verdict
+from core.model import Verdict
 from core.record import events as ev
 from core.record import journal
+from nanochat.contract.job import CrashClass
 from tests.e2e.conftest import end
 from tests.fake_cuda import GIB, make
 from tests.ollama_server import MODEL, Script, serving

@@ -16,7 +16,8 @@ import psutil
 from core.change import knobs
 from core.execution.executor import harness_environment
 from core.machine import profiles, stats
-from core.model import Job, Result
+from nanochat.contract.job import Job, Result
+from nanochat.contract.messages import Done, Progress, Ready
 from tests.conftest import ROOT, Harness
 from tests.fake_cuda import Cards
 
@@ -36,12 +37,11 @@ class DeviceHarness(Harness):
             super().__init__(data, folder, cards)
             return
         self.data, self.folder, self.count, self.device, self.cards = data, folder, 0, device, None
-        self.seen: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "nanochat.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
             env=harness_environment(device, 0), text=True,
         )  # fmt: skip
-        assert self.receive()["event"] == "ready"
+        assert isinstance(self.receive(), Ready)
 
     def submit(self, source: str, **options: Any) -> Job:
         """Start a job without a preflight, unless one is asked for."""
@@ -51,9 +51,9 @@ class DeviceHarness(Harness):
     def until_training(self, job: Job, seconds: float = 1.0) -> None:
         """Wait until the job has trained for some seconds of its budget."""
         while True:
-            message = self.receive()
-            assert message["event"] != "result", message
-            if message["event"] == "progress" and message["phase"] == "training" and message["charged_s"] >= seconds:
+            told = self.receive()
+            assert not isinstance(told, Done), told
+            if isinstance(told, Progress) and told.phase == "training" and told.charged_s >= seconds:
                 return
 
     @property

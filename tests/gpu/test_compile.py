@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.model import Outcome
+from nanochat.contract.job import Outcome
 from tests.gpu.support import DeviceHarness, replaced
 from tests.product import TRAIN
 

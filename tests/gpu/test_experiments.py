@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.model import CrashClass, Outcome
+from nanochat.contract.job import CrashClass, Outcome
 from tests.gpu.support import MIB, DeviceHarness, replaced
 from tests.product import TRAIN
 

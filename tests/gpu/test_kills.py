@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.model import Outcome
+from nanochat.contract.job import Outcome
 from tests.fake_cuda import Cards
 from tests.gpu.support import BACK_S, MIB, NEAR, DeviceHarness, replaced
 from tests.product import TRAIN

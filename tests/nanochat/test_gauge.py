@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from core.model import Outcome
 from nanochat import clock as clocks
 from nanochat.clock import Clock, RanOn, Speedometer, View
+from nanochat.contract.job import Outcome
 from nanochat.gauge import Gauge, NotMeasured, Reading
 from nanochat.processes import Descendants, Standstill, cpu_clock
 from nanochat.sandbox import probe
@@ -105,11 +105,11 @@ def test_what_is_recorded_of_the_speed() -> None:
     follow(speedometer, trainer, clock, 0.0, 10.0)
     facts = speedometer.facts(20.0, clock, None)
     assert facts is not None
-    assert facts["mean"] == pytest.approx((10 * 0.75 + 10 * 0.75) / 20)
-    assert (facts["readings"], facts["busy"], facts["reference_s"]) == (2, 2.0, 0.01)
-    assert facts["spread"] == pytest.approx(0.25 / 0.75, abs=1e-4)
+    assert facts.mean == pytest.approx((10 * 0.75 + 10 * 0.75) / 20)
+    assert (facts.readings, facts.busy, facts.reference_s) == (2, 2.0, 0.01)
+    assert facts.spread == pytest.approx(0.25 / 0.75, abs=1e-4)
     waited = speedometer.facts(20.0, clock, 10.0)
-    assert waited is not None and waited["busy"] == 1.5, "what the trainer waited for a core"
+    assert waited is not None and waited.busy == 1.5, "what the trainer waited for a core"
 
 
 def test_a_trainer_that_cannot_be_stopped_is_not_measured() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.model import CrashClass, Outcome, Result
+from nanochat.contract.job import CrashClass, Outcome, Result
 from tests.conftest import Harness
 from tests.fake_cuda import GIB, make
 from tests.nanochat.test_misbehaviour import CHEATS, FORWARD, MODEL, RETURN, STEADY, with_

@@ -17,6 +17,7 @@ import pytest
 
 from core.execution.executor import harness_environment
 from nanochat import landlock, sandbox, seccomp
+from nanochat.contract.messages import Ready
 from tests.conftest import ROOT, Harness
 
 FOUND = sandbox.probe()
@@ -64,13 +65,13 @@ class GpuHarness(Harness):
     """A real fork server for a GPU, whose trainers run any code and tell one value."""
 
     def __init__(self, data: Path, folder: Path, *, start: list[str] | None = None, **environment: str) -> None:
-        self.data, self.folder, self.count, self.seen = data, folder, 0, []
+        self.data, self.folder, self.count = data, folder, 0
         variables = harness_environment("cuda", 0) | {"TORCHINDUCTOR_COMPILE_THREADS": "2"} | environment
         self.process = subprocess.Popen(
             start or [sys.executable, "-m", "nanochat.nursery"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=variables, text=True,
         )  # fmt: skip
-        assert self.receive()["event"] == "ready"
+        assert isinstance(self.receive(), Ready)
 
     def told(self, code: str) -> Any:
         """What the code gave to `tell`."""

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from core.execution.executor import harness_environment
-from core.model import CrashClass, Outcome
+from nanochat.contract.job import CrashClass, Outcome
+from nanochat.contract.messages import Abort, Progress, Ready
 from nanochat.sandbox import probe
 from nanochat.scorer import long_answers
 from tests.conftest import Harness
@@ -468,14 +469,14 @@ def test_a_model_that_cannot_answer_a_whole_batch_is_scored_with_less(harness: H
 
 
 def until(harness: Harness, phase: str) -> None:
-    while harness.receive().get("phase") != phase:
+    while not (isinstance(told := harness.receive(), Progress) and told.phase == phase):
         pass
 
 
 def test_an_abort_ends_the_job_and_the_next_one_runs(harness: Harness) -> None:
     job = harness.submit(TRAIN, budget_s=60.0)
     until(harness, "training")
-    harness.send({"abort": True})
+    harness.send(Abort())
     assert harness.result(job).outcome is Outcome.INTERRUPTED
 
 
@@ -505,8 +506,9 @@ def test_no_process_outlives_the_harness(tiny_data: Path, tmp_path: Path, how: s
     "code",
     [
         "from nanochat import nursery, watch; watch.FORKS = False; nursery.main()",  # the scorer is started afresh
-        "import json, sys\nfrom nanochat import scorer, watch\nwatch.FORKS = False\nscorer.say({'event': 'ready'})\n"
-        "scorer.main(json.loads(sys.stdin.readline()))",  # and so is its trainer
+        "import sys\nfrom nanochat import scorer, watch\nfrom nanochat.contract.messages import Ready, request\n"
+        "watch.FORKS = False\nscorer.say(Ready(pid=0, torch=''))\n"
+        "scorer.main(request(sys.stdin.buffer.readline()).job)",  # and so is its trainer
     ],
 )
 def test_spawning_instead_of_forking_scores_as_well(tiny_data: Path, honest: float, tmp_path: Path, code: str) -> None:
@@ -516,7 +518,7 @@ def test_spawning_instead_of_forking_scores_as_well(tiny_data: Path, honest: flo
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         cwd=Path(__file__).resolve().parents[2], env=harness_environment("cpu"),
     )  # fmt: skip
-    assert job.receive()["event"] == "ready"
+    assert isinstance(job.receive(), Ready)
     result = job.run(STEADY, setup_s=10.0, budget_s=20.0)  # its first steps load what a fork has loaded before
     job.close()
     assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-6)

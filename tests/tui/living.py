@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from core.record import journal
+from core.record import journal, live
 from core.record.state import fold
-from core.run import commands, live
+from core.run import commands
 
 
 class Living:

@@ -18,8 +18,9 @@ from core.agents.llm.thinking import Setting, Thinking
 from core.agents.llm.tiers import TRIES, choose, downwards, history
 from core.change import edits
 from core.change.edits import EditError, NotRead
-from core.model import Data, Proposal
+from core.model import Proposal
 from core.text import clean
+from nanochat.contract.value import Data
 
 FRAME_TOKENS = 2000  # role, form, task, and a second try
 PAUSES_S = (0.5, 2.0)  # before the same question is asked again, when the server only stumbled

@@ -21,8 +21,9 @@ from core.change import edits, knobs
 from core.change.edits import EditError, NotRead
 from core.change.knobs import Knob, Value
 from core.charter import CharterError, binding
-from core.model import Data, Edit, Proposal
+from core.model import Edit, Proposal
 from core.text import clean
+from nanochat.contract.value import Data
 
 Tier = Literal["knob", "edits", "blocks"]
 Content = TypeVar("Content")

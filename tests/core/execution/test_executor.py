@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
@@ -17,8 +16,9 @@ import pytest
 
 from core.execution.executor import DataUnusable, ExecutorFailed, LocalExecutor, harness_environment
 from core.machine import stats
-from core.model import Job, Outcome
 from nanochat.contract import dataset
+from nanochat.contract.job import Job, Outcome
+from nanochat.contract.messages import Progress, Started
 from tests.fake_cuda import Nvml, make, plant
 from tests.product import ROOT, TRAIN
 
@@ -33,9 +33,9 @@ def job(folder: Path, data: Path, name: str, budget: float = 0.4) -> Job:
     )  # fmt: skip
 
 
-async def until(messages: list[dict[str, Any]], phase: str) -> None:
+async def until(messages: list[Started | Progress], phase: str) -> None:
     async with asyncio.timeout(200):
-        while not any(message.get("phase") == phase for message in messages):  # noqa: ASYNC110  a plain callback fills it
+        while not any(isinstance(told, Progress) and told.phase == phase for told in messages):  # noqa: ASYNC110  a plain callback fills it
             await asyncio.sleep(0.02)
 
 
@@ -45,16 +45,16 @@ def executor(tmp_path: Path) -> LocalExecutor:
 
 
 async def test_job_after_job_on_one_harness(executor: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
-    seen: list[dict[str, Any]] = []
+    seen: list[Started | Progress] = []
     for name in ("a", "b"):
         result = await executor.run(job(tmp_path, tiny_data, name), seen.append)
         assert result.outcome is Outcome.SCORED and result.job == name
-    assert {message["event"] for message in seen} == {"started", "progress"}
+    assert {type(told) for told in seen} == {Started, Progress}
     await executor.close()
 
 
 async def test_an_aborted_job_says_interrupted(executor: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
-    seen: list[dict[str, Any]] = []
+    seen: list[Started | Progress] = []
     running = asyncio.create_task(executor.run(job(tmp_path, tiny_data, "long", 60.0), seen.append))
     await until(seen, "training")
     await executor.abort()
@@ -65,10 +65,10 @@ async def test_an_aborted_job_says_interrupted(executor: LocalExecutor, tmp_path
 async def test_a_harness_that_is_killed_is_a_sentence_and_the_next_job_runs(
     executor: LocalExecutor, tmp_path: Path, tiny_data: Path
 ) -> None:
-    seen: list[dict[str, Any]] = []
+    seen: list[Started | Progress] = []
     running = asyncio.create_task(executor.run(job(tmp_path, tiny_data, "long", 60.0), seen.append))
     await until(seen, "training")
-    scorer = psutil.Process(next(message["pids"][0] for message in seen if message["event"] == "started"))
+    scorer = psutil.Process(next(told.pids[0] for told in seen if isinstance(told, Started)))
     nursery = scorer.parent()
     assert nursery is not None
     nursery.kill()

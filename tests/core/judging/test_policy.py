@@ -13,9 +13,9 @@ from benchmarks import policy as nights
 from core.judging import policy
 from core.judging.noise import Noise
 from core.judging.policy import Decision, comparable, decide, disturbed, seed
-from core.model import Outcome, Result, Speed
 from core.record.events import Measured
 from core.record.state import Conditions
+from nanochat.contract.job import Outcome, Result, Speed
 
 RUN, SIGMA = 42, 0.01
 SEEDS = [seed(RUN, index) for index in range(6)]

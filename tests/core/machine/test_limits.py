@@ -11,7 +11,7 @@ import pytest
 
 from core.execution.executor import out_of_memory
 from core.machine import limits, stats
-from core.model import CrashClass, Job, Outcome, Result
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
 
 GIB = 1 << 30
 V2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"

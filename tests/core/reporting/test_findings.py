@@ -12,6 +12,7 @@ from core.judging.noise import Noise
 from core.model import RunConfig
 from core.record import events as ev
 from core.record.journal import decode
+from core.record.live import Picture
 from core.record.state import Experiment, State, fold
 from core.reporting import report
 from core.reporting.findings import finding
@@ -109,7 +110,7 @@ def night(*more: ev.AnyEvent) -> State:
 def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     words = "Inconclusive: 0.0100 bpb worse on one seed; 0.0283 would count as worse."
     found = night(ev.Judged(number=1, verdict="discard", finding=words, gain=-0.01, pairs=1, within_noise=True))
-    facts = report.facts(found, Noise(0.0042, 8), None, {}, [])
+    facts = report.facts(found, Noise(0.0042, 8), None, Picture(), [])
     assert (facts["sigma"], round(facts["sigma_low"], 4), round(facts["sigma_high"], 4)) == (0.0042, 0.0033, 0.006)
     text = report.status(facts)
     assert "best 1.6000 is the baseline; noise 0.0042 (0.0033 to 0.0060)" in text

@@ -9,6 +9,7 @@ import msgspec
 from core.judging.noise import Noise
 from core.record import events as ev
 from core.record.events import AnyEvent
+from core.record.live import Picture
 from core.record.state import State, fold
 from core.reporting import report, scoreboard
 from tests.core.judging.test_schedule import CONFIG
@@ -136,8 +137,8 @@ def test_the_banner_is_in_the_status_in_json_and_said_once_without_an_app() -> N
     for count, event in enumerate(events, 1):
         said.append(report.line(event, state(*events[:count])) or "")
     assert [number for number, words in enumerate(said, 1) if "· note: search proposed" in words] == [5]
-    found = report.facts(state(*events), Noise(0.01, 0), None, {}, [])
+    found = report.facts(state(*events), Noise(0.01, 0), None, Picture(), [])
     assert found["banner"] == f"search proposed 6 of the last 8 instead of {MODEL}"
     assert f"note: {found['banner']}" in report.status(found)
-    assert report.facts(state(own(1)), Noise(0.01, 0), None, {}, [])["banner"] == ""
+    assert report.facts(state(own(1)), Noise(0.01, 0), None, Picture(), [])["banner"] == ""
     assert found["agents"][0]["formats"], "the ledger is in the JSON"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.record import live
+from core.record.live import Picture, Slot
 from core.record.state import State
 from core.reporting import report
-from core.run import live
 from core.run.live import Live
 from tui import view
 
@@ -17,7 +18,7 @@ def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:
     for phase in ("asking ollama:a:1b", "unloading a:1b", "waiting for GPU memory"):
         now.doing(phase)
         found = live.read(tmp_path)
-        assert found["phase"] == phase, "at once, however short it is"
+        assert found.phase == phase, "at once, however short it is"
         assert report.phase(State(), 1, found) == phase
         assert view.status(State(), found, True, 0.0, None).doing == phase
     now.doing("")
@@ -25,7 +26,10 @@ def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:
 
 
 def test_beside_a_training_it_is_shown_too(tmp_path: Path) -> None:
-    found = {"slots": [{"number": 3, "phase": "training", "progress": 0.4}], "proposing": True, "phase": "asking x"}
-    assert report.phase(State(), 1, found) == "#3 training 40%, asking x"
-    assert report.phase(State(), 1, {**found, "phase": ""}) == "#3 training 40%"
-    assert report.phase(State(), 1, {}) == "between experiments"
+    slot = Slot(slot=0, number=3, role="candidate", job="j1", phase="training", progress=0.4)
+    assert (
+        report.phase(State(), 1, Picture(slots=(slot,), proposing=True, phase="asking x"))
+        == "#3 training 40%, asking x"
+    )
+    assert report.phase(State(), 1, Picture(slots=(slot,), proposing=True)) == "#3 training 40%"
+    assert report.phase(State(), 1, Picture()) == "between experiments"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from core.record.live import Waiting
 from tui import words
-from tui.view import Status, Waiting
+from tui.view import Status
 
 BAR = 12
 GAP = "  "

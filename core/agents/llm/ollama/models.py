@@ -10,9 +10,9 @@ import httpx
 
 from core.agents.base import AgentFailed
 from core.agents.llm.connection import CONNECT_S, ollama, ollama_client
-from core.model import Data
 from core.text import clean
 from nanochat.contract.route import Route
+from nanochat.contract.value import Data
 
 LIST_S = 20.0
 STEP, LEAST, MOST = 4096, 8192, 65_536  # of the context, in tokens

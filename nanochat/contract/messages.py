@@ -1,0 +1,89 @@
+"""What the loop and its harness say to each other: one JSON object a line, told apart by its field `say`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from nanochat.contract.job import Job, Result
+from nanochat.contract.value import Data
+
+Phase = Literal["preflight", "gauge", "setup", "training", "scoring"]
+
+
+class Train(Data, frozen=True, kw_only=True, tag_field="say", tag="train"):
+    """To the harness: do this job. Jobs are done one after another."""
+
+    job: Job
+
+
+class Abort(Data, frozen=True, kw_only=True, tag_field="say", tag="abort"):
+    """To the harness: end the running job. Its result says interrupted."""
+
+
+Request = Train | Abort
+
+
+class Ready(Data, frozen=True, kw_only=True, tag_field="say", tag="ready"):
+    """The harness is up. `pid` is its process, `torch` the version of PyTorch."""
+
+    pid: int
+    torch: str
+
+
+class Started(Data, frozen=True, kw_only=True, tag_field="say", tag="started"):
+    """A job has started a trainer; `pids` are the processes of this job."""
+
+    job: str
+    pids: tuple[int, ...]
+
+
+class Progress(Data, frozen=True, kw_only=True, tag_field="say", tag="progress"):
+    """How far a job has come, some times a second."""
+
+    job: str
+    phase: Phase
+    step: int
+    loss: float | None  # the latest training loss; None before the first
+    progress: float  # of this phase, from 0 to 1
+    charged_s: float  # seconds charged to the budget so far
+    tokens_per_s: float | None  # training tokens per charged second; None outside the training
+    wall_s: float  # since the job began
+    speed: float | None  # of the machine, 1 as at the reference; None where it is not measured
+
+
+class Done(Data, frozen=True, kw_only=True, tag_field="say", tag="done"):
+    """A job has ended."""
+
+    result: Result
+
+
+class Unusable(Data, frozen=True, kw_only=True, tag_field="say", tag="unusable"):
+    """The data of a job cannot be used, and no further try can change that."""
+
+    job: str
+    reason: str
+
+
+Message = Ready | Started | Progress | Done | Unusable
+
+_requests = msgspec.json.Decoder(Request)
+_messages = msgspec.json.Decoder(Message)
+
+
+def line(message: Request | Message) -> bytes:
+    """Encode a message as one line of JSON."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def request(raw: bytes) -> Request:
+    """Decode one line for the harness. Raises msgspec.MsgspecError."""
+    decoded: Request = _requests.decode(raw)
+    return decoded
+
+
+def message(raw: bytes) -> Message:
+    """Decode one line of the harness. Raises msgspec.MsgspecError."""
+    decoded: Message = _messages.decode(raw)
+    return decoded
