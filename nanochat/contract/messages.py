@@ -74,7 +74,16 @@ _messages = msgspec.json.Decoder(Message)
 
 def line(message: Request | Message) -> bytes:
     """Encode a message as one line of JSON."""
-    return msgspec.json.encode(message) + b"\n"
+    return msgspec.json.encode(message, enc_hook=_plain) + b"\n"
+
+
+def _plain(value: object) -> float | str:
+    """A number or text of a subclass, as NumPy and PyTorch have them, as Python's own."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"{type(value).__name__} has no place in a message")
 
 
 def request(raw: bytes) -> Request:
