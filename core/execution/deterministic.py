@@ -1,0 +1,102 @@
+"""Trainings that are computed instead of run: a whole night through the real loop, git and journal in seconds.
+
+For tests, rehearsals and simulations. What a training comes to follows from its train.py and its seed alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from core.errors import Expected
+from core.execution.executor import DataUnusable, Update
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
+from nanochat.contract.messages import Progress, Started
+from nanochat.contract.value import Data
+
+STEPS, TOKENS, PARAMS, MEMORY = 100, 100_000, 1_000, 100_000_000  # of every training
+
+
+class Ending(Data, frozen=True, kw_only=True):
+    """How a training ends that gets no score."""
+
+    outcome: Outcome
+    crash: CrashClass | None = None
+    reason: str = ""
+
+
+class World(Data, frozen=True, kw_only=True):
+    """A table of scores: val_bpb plus the effect of each text that train.py contains, plus noise. In bits per byte."""
+
+    val_bpb: float = 1.5
+    effects: dict[str, float] = {}  # text in train.py -> its effect; negative is better
+    endings: dict[str, Ending] = {}  # text in train.py -> how its training ends
+    seeds: float = 0.0  # standard deviation over seeds, common to all train.py
+    noise: float = 0.0  # standard deviation of one training
+    seconds: float = 0.0  # wall time of a training
+
+    def __call__(self, source: str, seed: int) -> float | Ending:
+        for text, ending in self.endings.items():
+            if text in source:
+                return ending
+        score = self.val_bpb + sum(effect for text, effect in self.effects.items() if text in source)
+        of_seed, of_both = random.Random(f"seed {seed}"), random.Random(f"{seed} {source}")
+        return score + self.seeds * of_seed.gauss() + self.noise * of_both.gauss()
+
+
+def read(path: Path) -> World:
+    """Read a world from a JSON file. Raises Expected with a sentence."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=World)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Expected(f"{path} is not a table of scores ({error}). Nothing was started.") from error
+
+
+class DeterministicExecutor:
+    """A slot whose trainings take no time, or so many seconds."""
+
+    def __init__(self, answer: Callable[[str, int], float | Ending], seconds: float = 0.0) -> None:
+        """`answer`: from the text of train.py and a seed to val_bpb, or to an ending. What it raises comes out of `run`."""
+        self._answer, self._seconds = answer, seconds
+        self._aborted = asyncio.Event()
+
+    async def run(self, job: Job, update: Update) -> Result:
+        """Compute the result of a job. Raises DataUnusable where its train.py cannot be read, and what `answer` raises."""
+        self._aborted.clear()
+        update(Started(job=job.id, pids=()))
+        update(self._progress(job))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._aborted.wait(), self._seconds)
+        if self._aborted.is_set():
+            return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason="told to end")
+        try:
+            source = Path(job.source).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise DataUnusable(f"{job.source} cannot be read ({error.strerror}).") from error
+        found = self._answer(source, job.seed)
+        if isinstance(found, Ending):
+            return Result(job=job.id, outcome=found.outcome, crash=found.crash, reason=found.reason)
+        return Result(
+            job=job.id, outcome=Outcome.SCORED, val_bpb=found, params=PARAMS, steps=STEPS, tokens=TOKENS,
+            charged_s=job.budget_s, cpu_s=job.budget_s, wall_s=self._seconds, total_wall_s=self._seconds,
+            peak_memory=MEMORY, final_loss=found,
+        )  # fmt: skip
+
+    def _progress(self, job: Job) -> Progress:
+        return Progress(
+            job=job.id, phase="training", step=STEPS // 2, loss=None, progress=0.5, charged_s=job.budget_s / 2,
+            tokens_per_s=TOKENS / job.budget_s, wall_s=self._seconds / 2, speed=None,
+        )  # fmt: skip
+
+    async def abort(self) -> None:
+        """End the running job early."""
+        self._aborted.set()
+
+    async def close(self) -> None:
+        """End the running job; nothing is left behind."""
+        self._aborted.set()

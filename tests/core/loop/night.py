@@ -1,0 +1,151 @@
+"""A whole night in this process: the real loop, git and journal, with trainings that are computed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from core.agents.base import Context, Exhausted
+from core.execution.deterministic import DeterministicExecutor, Ending
+from core.execution.executor import Executor
+from core.git.repository import Repository
+from core.loop.loop import Loop
+from core.loop.proposals import Proposer
+from core.machine.profiles import named
+from core.machine.project import Project
+from core.model import Limits, Proposal, RunConfig
+from core.record import events as ev
+from core.record import journal
+from core.record.journal import Journal
+from core.record.state import State, fold
+from core.run.active import Laboratory
+from core.run.integrity import LIST, Seal
+
+Idea = str | Proposal | BaseException  # such as "K3 = 1", or what is proposed, or what goes wrong
+Answer = Callable[[str, int], float | Ending]
+Meanwhile = Callable[[Loop], Coroutine[None, None, None]]
+
+# Constants far enough apart that changes to two of them can be merged.
+KNOBS = "".join(f"K{i} = 0  # constant {i}\n#\n#\n#\n" for i in range(1, 13))
+SOURCE = f"""\
+{KNOBS}
+
+def train(run):
+    for x, y in run.batches(8, run.seq_len):
+        run.log(loss=1.0)
+    return None
+"""
+
+CONFIG = RunConfig(
+    name="night", dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="tiny", budget_s=1, seq_len=32,
+    vocab_size=320, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01,
+)  # fmt: skip
+
+
+def changed(source: str, idea: str) -> str:
+    """The source with a constant set, such as "K3 = 1"."""
+    name = idea.split(" ")[0]
+    return re.sub(rf"^{name} = \S+", idea, source, flags=re.MULTILINE)
+
+
+class Listed:
+    """An agent that goes through a list."""
+
+    name = "listed"
+
+    def __init__(self, ideas: Iterable[Idea]) -> None:
+        self.ideas = list(ideas)
+        self.told: list[Context] = []
+        self.released = 0
+
+    async def propose(self, context: Context) -> Proposal:
+        self.told.append(context)
+        if not self.ideas:
+            raise Exhausted("The list is at its end.")
+        idea = self.ideas.pop(0)
+        if isinstance(idea, BaseException):
+            raise idea
+        if isinstance(idea, Proposal):
+            return idea
+        return Proposal(hypothesis=f"Set {idea}.", source=changed(context.source, idea))
+
+    async def release(self) -> None:
+        self.released += 1
+
+
+@dataclass
+class Night:
+    """A run in a folder of its own, which can be started again and again."""
+
+    root: Path
+    slots: int = 1
+    seconds: float = 0.0
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.project = Project(self.root, self.root / "logs")
+        self.folder = self.root / "logs" / "night"
+
+    def lab(self) -> Laboratory:
+        """Open the run, a new one at first."""
+        new = not self.folder.exists()
+        if new:
+            (self.root / "nanochat").mkdir(parents=True)
+            (self.root / "nanochat" / "train.py").write_text(SOURCE)
+            (self.root / "program.md").write_text("# Aim\n\nLowest val_bpb.\n")
+            self.folder.mkdir(parents=True)
+            (self.folder / LIST).write_text("{}")
+        repo = Repository.open(self.root, self.root / "private")
+        record = Journal(self.folder)
+        state = fold(record.open(), State(name="night"))
+        lab = Laboratory(
+            self.project, self.folder, record, state, repo, named("tiny"), Seal(self.folder), lambda event, state: None
+        )
+        if new:
+            lab.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
+        lab.watch_charter()
+        if new:
+            lab.fit(SOURCE, {}, repo.base())
+        return lab
+
+    def run(
+        self,
+        ideas: Iterable[Idea],
+        answer: Answer,
+        *,
+        limits: Limits | None = None,
+        meanwhile: Meanwhile | None = None,
+        executors: Sequence[Executor] | None = None,
+    ) -> State:
+        """One start of the loop, to its end. `meanwhile` runs beside it."""
+        return asyncio.run(self._run(Listed(ideas), answer, limits or Limits(), meanwhile, executors))
+
+    async def _run(
+        self,
+        agent: Listed,
+        answer: Answer,
+        limits: Limits,
+        meanwhile: Meanwhile | None,
+        executors: Sequence[Executor] | None,
+    ) -> State:
+        lab = self.lab()
+        try:
+            slots = executors or [DeterministicExecutor(answer, self.seconds) for _ in range(self.slots)]
+            loop = Loop(lab, Proposer(agent), list(slots), limits, say=self.said.append)
+            lab.record(ev.Started(pid=1, agent=agent.name, gate="auto", slots=self.slots))
+            beside = asyncio.create_task(meanwhile(loop)) if meanwhile else None
+            with lab.recording_end():
+                await asyncio.wait_for(loop.run(), 60)
+            if beside is not None:
+                await beside
+            return lab.state
+        finally:
+            lab.journal.close()
+
+    def events(self) -> list[ev.AnyEvent]:
+        return list(journal.read(self.folder / journal.NAME))

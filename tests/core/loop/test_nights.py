@@ -1,0 +1,329 @@
+"""What the loop does in every situation: real git and a real journal, trainings that are computed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.agents.base import AgentFailed
+from core.execution.deterministic import DeterministicExecutor, Ending, World
+from core.execution.executor import DataUnusable, ExecutorFailed, Update
+from core.judging.policy import MAX_PAIRS
+from core.loop import backoff
+from core.loop.loop import Loop
+from core.machine.project import UsageError
+from core.model import Limits, Proposal, Verdict
+from core.record import events as ev
+from core.record.state import State, fold
+from core.run import commands
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
+from tests.core.loop.night import SOURCE, Answer, Idea, Night, changed
+
+GOOD, BAD = "K1 = 1", "K2 = 1"
+WORLD = World(effects={GOOD: -0.2, BAD: 0.2}, seeds=0.01, noise=0.002)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for what failed are short."""
+    monkeypatch.setattr(backoff, "BACKOFF_S", (0.01, 0.05))
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Iterator[Night]:
+    made = Night(tmp_path)
+    yield made
+    if made.folder.exists():  # the journal alone says how the run stands
+        assert fold(made.events()).experiments.keys() == {e.number for e in fold(made.events()).experiments.values()}
+
+
+def verdicts(state: State) -> list[str]:
+    return [e.verdict.value if e.verdict else "open" for e in state.experiments.values()]
+
+
+def seeds_of(night: Night, commit: str) -> set[int]:
+    return {event.seed for event in night.events() if isinstance(event, ev.Measured) and event.commit == commit}
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_gain_is_kept_a_loss_is_not_and_what_changes_nothing_is_neither(night: Night) -> None:
+    state = night.run([GOOD, BAD, "K3 = 1"], WORLD)
+    assert verdicts(state) == ["keep", "discard", "discard"]
+    assert "worse" in state.experiments[2].reason and "worse" not in state.experiments[3].reason.split(":")[0]
+    assert GOOD in night.lab().source(state.best) and state.stopped is not None and state.stopped.finished
+
+
+def test_the_branch_holds_the_start_and_exactly_what_was_kept(night: Night) -> None:
+    state = night.run([GOOD, BAD, "K4 = 1"], World(effects={GOOD: -0.2, BAD: 0.2, "K4 = 1": -0.2}, noise=0.002))
+    lab = night.lab()
+    assert verdicts(state) == ["keep", "discard", "keep"] and len(state.commits) == 3
+    assert lab.repo.refs("night")[lab.repo.branch("night")] == state.commits[-1]
+    assert lab.source(state.best) == changed(changed(SOURCE, GOOD), "K4 = 1")
+
+
+def test_a_gain_that_does_not_hold_is_not_confirmed(night: Night) -> None:
+    lucky = iter((1.40, *[1.52] * 20))
+    state = night.run([GOOD], lambda source, seed: next(lucky) if GOOD in source else 1.5)
+    assert verdicts(state) == ["discard"] and state.experiments[1].reason.startswith("not confirmed")
+    assert 2 <= state.experiments[1].pairs <= MAX_PAIRS
+
+
+def test_every_pair_is_on_one_seed(night: Night) -> None:
+    state = night.run([GOOD, "K3 = 1", "K4 = 1"], WORLD)
+    start = state.commits[0]
+    for experiment in state.experiments.values():
+        if experiment.parent == start:
+            assert seeds_of(night, experiment.attempts[0]) <= seeds_of(night, start)
+
+
+ENDINGS = [
+    (Ending(outcome=Outcome.CRASH, crash=CrashClass.EXCEPTION, reason="ValueError: x"), "crash"),
+    (Ending(outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason="no room"), "crash"),
+    (Ending(outcome=Outcome.TIMEOUT, reason="too slow"), "timeout"),
+    (Ending(outcome=Outcome.OVERRUN, reason="went on"), "overrun"),
+    (Ending(outcome=Outcome.INVALID, reason="cheated"), "invalid"),
+]
+
+
+@pytest.mark.parametrize(("ending", "verdict"), ENDINGS)
+@pytest.mark.parametrize("first", [True, False], ids=["candidate", "replicate"])
+def test_a_candidate_that_ends_without_a_score(night: Night, ending: Ending, verdict: str, first: bool) -> None:
+    def answer(source: str, seed: int) -> float | Ending:
+        count[0] += GOOD in source
+        return 1.5 if GOOD not in source else ending if first or count[0] > 1 else 1.3
+
+    count = [0]
+    state = night.run([GOOD, "K3 = 1"], answer)
+    assert verdicts(state) == [verdict, "discard"], "the night goes on"
+    assert ending.reason in state.experiments[1].reason and state.kept == []
+
+
+@pytest.mark.parametrize(("ending", "verdict"), ENDINGS)
+def test_a_baseline_that_ends_without_a_score_ends_the_run_in_words(night: Night, ending: Ending, verdict: str) -> None:
+    with pytest.raises(UsageError, match=r"The baseline, your own train\.py, could not be measured"):
+        night.run([GOOD], lambda source, seed: ending)
+    stopped = fold(night.events()).stopped
+    assert stopped is not None and stopped.finished and "baseline" in stopped.reason
+
+
+@pytest.mark.parametrize(("ending", "verdict"), ENDINGS)
+def test_an_incumbent_that_fails_when_measured_again_does_not_stop_the_night(
+    night: Night, ending: Ending, verdict: str
+) -> None:
+    def answer(source: str, seed: int) -> float | Ending:
+        count[0] += source == SOURCE
+        return 1.3 if GOOD in source else 1.5 if count[0] == 1 or source != SOURCE else ending
+
+    count = [0]
+    state = night.run([GOOD, "K3 = 1"], answer)
+    assert None not in {e.verdict for e in state.experiments.values()} and state.stopped is not None
+
+
+# -- agents -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (AgentFailed("The model is gone."), "The model is gone."),
+        (RuntimeError("a bug"), "broke: RuntimeError: a bug"),
+        (SystemExit(3), "broke: SystemExit: 3"),
+        (OSError(28, "No space left on device"), "No space left"),
+    ],
+)
+def test_an_agent_that_fails_is_asked_again(night: Night, trouble: BaseException, words: str) -> None:
+    state = night.run([trouble, GOOD, trouble], WORLD)
+    refused = [event for event in night.events() if isinstance(event, ev.Refused)]
+    assert verdicts(state) == ["keep"] and len(refused) == 2 and all(words in event.reason for event in refused)
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict"),
+    [
+        ("def train(:", "crash"),
+        (SOURCE, "invalid"),
+        ("x = 1\n", "invalid"),
+        ("import os\n" + SOURCE + "import nothing\n", ""),
+    ],
+)
+def test_a_proposal_that_is_refused_three_times_is_recorded_and_never_trained(
+    night: Night, source: str, verdict: str
+) -> None:
+    bad: list[Idea] = [Proposal(hypothesis="Bad.", source=source)] * 3
+    state = night.run([*bad, GOOD], WORLD)
+    if verdict:
+        assert verdicts(state) == [verdict, "keep"] and not state.experiments[1].launched
+
+
+def test_the_same_change_is_not_trained_twice(night: Night) -> None:
+    state = night.run(["K3 = 1", "K3 = 1", "K3 = 1", "K3 = 1"], WORLD)
+    assert verdicts(state) == ["discard", "invalid"] and "tried before" in state.experiments[2].reason
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+class Failing(DeterministicExecutor):
+    """Raises instead of answering, at certain jobs (counted from 1)."""
+
+    def __init__(self, answer: Answer, fails: Callable[[int, Job], Exception | None]) -> None:
+        super().__init__(answer)
+        self.fails, self.jobs = fails, 0
+
+    async def run(self, job: Job, update: Update) -> Result:
+        self.jobs += 1
+        if (error := self.fails(self.jobs, job)) is not None:
+            raise error
+        return await super().run(job, update)
+
+
+@pytest.mark.parametrize("job", range(1, 5))
+def test_a_harness_that_breaks_once_costs_that_job_only(night: Night, job: int) -> None:
+    broken = Failing(WORLD, lambda count, _: ExecutorFailed("The harness is gone.") if count == job else None)
+    state = night.run([GOOD, BAD], WORLD, executors=[broken])
+    assert verdicts(state) == ["keep", "discard"]
+    again = [event for event in night.events() if isinstance(event, ev.Measured) and event.outcome == "interrupted"]
+    assert len(again) == 1 and "The harness is gone." in again[0].reason
+
+
+def test_a_change_that_always_breaks_the_harness_is_given_up(night: Night) -> None:
+    def fails(count: int, job: Job) -> Exception | None:
+        return ExecutorFailed("The harness is gone.") if BAD in Path(job.source).read_text() else None
+
+    state = night.run([BAD, GOOD], WORLD, executors=[Failing(WORLD, fails), DeterministicExecutor(WORLD)])
+    assert sorted(verdicts(state)) == ["crash", "keep"]
+
+
+def test_data_that_cannot_be_used_ends_the_run_with_its_words(night: Night) -> None:
+    broken = Failing(WORLD, lambda count, _: DataUnusable("The data is gone.") if count == 2 else None)
+    with pytest.raises(DataUnusable):
+        night.run([GOOD], WORLD, executors=[broken])
+    stopped = fold(night.events()).stopped
+    assert stopped is not None and "The data is gone." in stopped.reason
+
+
+@pytest.mark.parametrize("slots", [2, 4])
+def test_several_slots_judge_the_same(tmp_path: Path, slots: int) -> None:
+    good = [f"K{i} = 1" for i in (1, 4, 7)]
+    world = World(effects={idea: -0.2 for idea in good} | {BAD: 0.2}, noise=0.002)
+    night = Night(tmp_path, slots=slots, seconds=0.02)
+    state = night.run([good[0], BAD, good[1], "K3 = 1", good[2]], world)
+    assert [e.verdict for e in state.experiments.values()] == [
+        Verdict.KEEP, Verdict.DISCARD, Verdict.KEEP, Verdict.DISCARD, Verdict.KEEP,
+    ]  # fmt: skip
+    best = night.lab().source(state.best)
+    assert all(idea in best for idea in good) and BAD not in best
+
+
+# -- limits, ends, and going on ---------------------------------------------------------------------------------------
+
+
+def test_a_limit_of_experiments_is_exact(night: Night) -> None:
+    state = night.run([GOOD, BAD, "K3 = 1", "K4 = 1"], WORLD, limits=Limits(max_experiments=2))
+    assert len(state.experiments) == 2 and state.finished
+
+
+def test_a_limit_of_hours_ends_the_run(night: Night) -> None:
+    state = night.run([f"K3 = {i}" for i in range(1, 500)], WORLD, limits=Limits(max_hours=0.5 / 3600))
+    assert state.finished and state.stopped is not None and "hours" in state.stopped.reason
+
+
+def test_too_many_crashes_in_a_row_stop_the_loop_for_now(night: Night) -> None:
+    world = World(endings={"K3 = ": Ending(outcome=Outcome.CRASH, crash=CrashClass.EXCEPTION, reason="boom")})
+
+    def answer(source: str, seed: int) -> float | Ending:
+        return world(source, seed) if "K3 = 0" not in source else 1.5
+
+    state = night.run([f"K3 = {i}" for i in range(1, 9)], answer, limits=Limits(max_crashes_in_a_row=3))
+    assert len(state.experiments) in (3, 4) and state.stopped is not None and not state.finished
+
+
+async def told(loop: Loop, *commands_: commands.Command) -> None:
+    for command in commands_:
+        reply = await asyncio.to_thread(commands.send, loop.lab.folder, command)
+        assert reply.ok, reply.words
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110  the journal is what is waited for
+            await asyncio.sleep(0.005)
+
+
+def test_stopped_at_once_and_continued_loses_nothing(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.05)
+
+    async def stop(loop: Loop) -> None:
+        await until(lambda: any(launched.number == 1 for launched in loop.lab.state.running.values()))
+        await told(loop, commands.Stop(now=True))
+
+    state = night.run([GOOD, BAD], WORLD, meanwhile=stop)
+    assert verdicts(state)[0] == "open" or verdicts(state)[0] == "interrupted"
+    state = night.run([BAD, "K3 = 1"], WORLD)
+    assert "keep" in verdicts(state) and GOOD in night.lab().source(state.best)
+    kept = next(e for e in state.experiments.values() if e.verdict is Verdict.KEEP)
+    assert kept.hypothesis == f"Set {GOOD}."
+
+
+@pytest.mark.parametrize("moment", ["baseline", "candidate", "between"])
+def test_a_pause_at_any_moment_holds_until_it_is_taken_back(tmp_path: Path, moment: str) -> None:
+    night = Night(tmp_path, seconds=0.03)
+
+    async def pause(loop: Loop) -> None:
+        state = loop.lab.state
+        if moment == "candidate":
+            await until(lambda: any(launched.number == 1 for launched in state.running.values()))
+        elif moment == "between":
+            await until(lambda: state.judged == 1)
+        await told(loop, commands.Pause())
+        await until(lambda: not state.busy)
+        judged = state.judged
+        await asyncio.sleep(0.1)
+        assert state.judged <= judged + 1 and not state.running
+        await told(loop, commands.Resume())
+
+    state = night.run([GOOD, BAD, "K3 = 1"], WORLD, meanwhile=pause)
+    assert verdicts(state) == ["keep", "discard", "discard"]
+
+
+def test_an_aborted_experiment_is_skipped_and_the_night_goes_on(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.05)
+
+    async def abort(loop: Loop) -> None:
+        await until(lambda: any(launched.number == 1 for launched in loop.lab.state.running.values()))
+        await told(loop, commands.Abort(number=1))
+
+    state = night.run([GOOD, BAD], WORLD, meanwhile=abort)
+    assert state.experiments[1].verdict not in (None, Verdict.KEEP) and verdicts(state)[1] == "discard"
+
+
+def test_an_experiment_of_the_humans_own_is_trained_and_judged_like_any(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.05)
+
+    async def own(loop: Loop) -> None:
+        await until(lambda: loop.lab.state.running)
+        parent = loop.lab.state.best
+        mine = changed(loop.lab.source(parent), "K9 = 1")
+        await told(loop, commands.Own(parent=parent, source=mine, hypothesis="Mine."))
+
+    world = World(effects={"K9 = 1": -0.2}, noise=0.002)
+    state = night.run(["K3 = 1"], world, meanwhile=own)
+    mine = next(e for e in state.experiments.values() if e.agent == "human")
+    assert mine.verdict is Verdict.KEEP and "K9 = 1" in night.lab().source(state.best)
+
+
+def test_a_wished_rerun_measures_on_a_new_seed_and_leaves_the_verdict(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.02)
+
+    async def rerun(loop: Loop) -> None:
+        await until(lambda: loop.lab.state.judged >= 1)
+        await told(loop, commands.Rerun(number=1))
+
+    state = night.run([BAD, "K3 = 1", "K4 = 1"], WORLD, meanwhile=rerun)
+    assert state.experiments[1].verdict is Verdict.DISCARD and state.reruns == {}
+    assert len(seeds_of(night, state.experiments[1].commit)) == 2
