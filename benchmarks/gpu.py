@@ -32,7 +32,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import flops
 
 from core.change import knobs
-from core.execution.executor import ExecutorFailed, LocalExecutor
+from core.execution.base import ExecutorFailed
+from core.execution.local import LocalExecutor
 from core.machine import profiles, stats
 from core.machine.profiles import Profile
 from core.machine.project import lacking, torch_build

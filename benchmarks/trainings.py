@@ -18,7 +18,8 @@ from load import Load
 from training import machine as processor
 
 from core.change import knobs
-from core.execution.executor import ExecutorFailed, LocalExecutor
+from core.execution.base import ExecutorFailed
+from core.execution.local import LocalExecutor
 from core.machine import profiles, stats
 from core.machine.profiles import Profile
 from core.run import integrity

@@ -87,6 +87,12 @@ def run(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Where trainings run: local, or deterministic:FILE (computed, for rehearsals).", show_default="local"
+        ),
+    ] = None,
     logs: Logs = None,
     attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
     prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
@@ -96,13 +102,13 @@ def run(
 
     session.run(
         find(logs),
-        session.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile, prepared),
+        session.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared),
         Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes),
         session.Model(tenancy, context),
         again={
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
-            "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--logs": logs,
+            "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
         },
         shown=not headless and not attended and background.fit(),
         attended=attended,

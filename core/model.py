@@ -101,7 +101,13 @@ class RunConfig(Data, frozen=True, kw_only=True):
     agent: str = "search"
     gate: Literal["auto", "ask"] = "auto"
     own_code: bool = True  # it starts from a train.py of the user's, not from one that a run kept
+    executor: str = "local"  # where trainings run; for others see core/execution/registry.py
     compiles: bool = True  # on a GPU: torch.compile worked when it began; scores with and without it cannot be compared
+
+    @property
+    def computed(self) -> bool:
+        """Whether scores come from a table instead of a training."""
+        return self.executor.startswith("deterministic:")
 
 
 class Limits(Data, frozen=True, kw_only=True):

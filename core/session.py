@@ -20,7 +20,8 @@ from rich.panel import Panel
 
 from core.agents import registry
 from core.agents.base import Agent
-from core.execution.executor import ExecutorFailed, LocalExecutor
+from core.execution import registry as executors
+from core.execution.base import ExecutorFailed
 from core.judging import schedule
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
@@ -40,6 +41,7 @@ from nanochat.contract.shell import quoted
 from nanochat.contract.sources import printable
 
 INTERRUPTED = 128  # exit codes from here on say which signal ended a process
+COMPUTED = "A rehearsal: scores are computed from a table, and nothing is trained. They say nothing of a model."
 ATTEND_S = 60.0  # the app that was started along with the loop comes within this, or not at all
 
 
@@ -81,6 +83,7 @@ def run(
         chosen = replace(chosen, config=config)
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
+    executor = executors.check(chosen.config.executor)
     if chosen.data is not None and chosen.data.manifest is None:
         options = replace(options, data=_prepare_for(project, chosen, chosen.data))
         chosen = opening.plan(project, options)
@@ -97,10 +100,11 @@ def run(
     try:
         with lab.recording_end():
             changes = () if chosen.new else (opening.changed(project, lab), opening.text_changed(lab))
-            for words in (why, chosen.said, *changes):
+            rehearsal = COMPUTED if chosen.new and lab.config.computed else ""
+            for words in (why, chosen.said, rehearsal, *changes):
                 if words:
                     lab.record(ev.Notice(text=words))
-            _work(lab, maker(), chosen.config, limits, attended)
+            _work(lab, maker(), executor, chosen.config, limits, attended)
     finally:
         lab.journal.close()
         lock.release()
@@ -129,9 +133,8 @@ def final(project: Project, name: str | None) -> None:
     options = Options(name=project.pick(name).name)
     chosen = opening.plan(project, options)
     lab, lock = opening.open_run(project, chosen, options, print_event, loop=False)
-    executor = LocalExecutor(
-        lab.folder / "harness", chosen.config.device, lab.folder / "harness-report.log", 0, compiles=_compiles(lab)
-    )
+    maker = executors.check(chosen.config.executor)
+    executor = maker(_slot(lab, "harness-report.log", 0))
 
     async def work() -> ev.Reported:
         try:
@@ -210,21 +213,14 @@ def _prepare_for(project: Project, chosen: opening.Plan, found: Found) -> Path:
     return folder
 
 
-def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, attended: bool) -> None:
+def _work(
+    lab: Laboratory, agent: Agent, maker: executors.Maker, config: RunConfig, limits: Limits, attended: bool
+) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
 
     async def work() -> None:
-        executors = [
-            LocalExecutor(
-                lab.folder / "harness",
-                config.device,
-                lab.folder / f"harness-{index}.log",
-                index,
-                compiles=_compiles(lab),
-            )
-            for index in range(config.slots)
-        ]
-        loop = Loop(lab, Proposer(agent), list(executors), limits, say=tell)
+        slots = [maker(_slot(lab, f"harness-{index}.log", index)) for index in range(config.slots)]
+        loop = Loop(lab, Proposer(agent), slots, limits, say=tell)
         loop.attend_s = ATTEND_S if attended else 0.0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
@@ -247,9 +243,9 @@ def _work(lab: Laboratory, agent: Agent, config: RunConfig, limits: Limits, atte
     asyncio.run(work())
 
 
-def _compiles(lab: Laboratory) -> bool:
-    """As when the run began."""
-    return lab.state.config is None or lab.state.config.compiles
+def _slot(lab: Laboratory, log: str, index: int) -> executors.Slot:
+    config = lab.config
+    return executors.Slot(lab.folder / "harness", config.device, lab.folder / log, index, config.compiles)
 
 
 def _summary(lines: Sequence[str]) -> None:

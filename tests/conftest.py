@@ -16,7 +16,7 @@ import hypothesis
 import psutil
 import pytest
 
-from core.execution.executor import harness_environment
+from core.execution.local import harness_environment
 from nanochat.contract import messages
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Done, Message, Ready, Request, Train

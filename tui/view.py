@@ -193,6 +193,8 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
         return "program.md has an error; the last valid version is used"
     if banner := scoreboard.banner(state):
         return words.clean(banner, 120)
+    if state.config is not None and state.config.computed:
+        return "a rehearsal: scores are computed, nothing is trained"
     if state.unmeasured:
         return words.clean(f"speed not measured: {state.unmeasured}", 120)
     if state.unprotected:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from core.execution.executor import ExecutorFailed, harness_environment
+from core.execution.base import ExecutorFailed
+from core.execution.local import harness_environment
 
 LIMIT_S = 300.0
 

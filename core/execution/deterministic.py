@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from core.errors import Expected
-from core.execution.executor import DataUnusable, Update
+from core.execution.base import DataUnusable, Update
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Progress, Started
 from nanochat.contract.value import Data
@@ -34,8 +34,10 @@ class World(Data, frozen=True, kw_only=True):
     """A table of scores: val_bpb plus the effect of each text that train.py contains, plus noise. In bits per byte."""
 
     val_bpb: float = 1.5
-    effects: dict[str, float] = {}  # text in train.py -> its effect; negative is better
-    endings: dict[str, Ending] = {}  # text in train.py -> how its training ends
+    effects: dict[str, float] = msgspec.field(
+        default_factory=dict
+    )  # text in train.py -> its effect; negative is better
+    endings: dict[str, Ending] = msgspec.field(default_factory=dict)  # text in train.py -> how its training ends
     seeds: float = 0.0  # standard deviation over seeds, common to all train.py
     noise: float = 0.0  # standard deviation of one training
     seconds: float = 0.0  # wall time of a training
@@ -74,11 +76,7 @@ class DeterministicExecutor:
             await asyncio.wait_for(self._aborted.wait(), self._seconds)
         if self._aborted.is_set():
             return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason="told to end")
-        try:
-            source = Path(job.source).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise DataUnusable(f"{job.source} cannot be read ({error.strerror}).") from error
-        found = self._answer(source, job.seed)
+        found = self._answer(_source(job), job.seed)
         if isinstance(found, Ending):
             return Result(job=job.id, outcome=found.outcome, crash=found.crash, reason=found.reason)
         return Result(
@@ -100,3 +98,10 @@ class DeterministicExecutor:
     async def close(self) -> None:
         """End the running job; nothing is left behind."""
         self._aborted.set()
+
+
+def _source(job: Job) -> str:
+    try:
+        return Path(job.source).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataUnusable(f"{job.source} cannot be read ({error.strerror}).") from error

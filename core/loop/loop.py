@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from core.agents.base import AgentFailed, Exhausted, listen, members
-from core.execution.executor import DataUnusable, Executor, ExecutorFailed
+from core.execution.base import DataUnusable, Executor, ExecutorFailed
 from core.git.repository import RepositoryError
 from core.judging import schedule
 from core.judging.schedule import Rebase, Work

@@ -218,6 +218,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
         "dataset": config.dataset,
         "device": config.device,
         "profile": config.profile,
+        "executor": config.executor,
         "budget_s": config.budget_s,
         "agent": state.started.agent if state.started else config.agent,
         "gate": state.gate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from core.execution.executor import Executor
+from core.execution.base import Executor
 from core.judging import policy
 from core.judging.schedule import Role, Work
 from core.machine import stats

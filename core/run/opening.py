@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from core.change import edits, knobs
 from core.execution import compiling
-from core.execution.executor import SCRATCH
+from core.execution.local import SCRATCH
+from core.execution.registry import LOCAL, absolute
 from core.git.repository import NameTaken, Repository, RepositoryError
 from core.machine import profiles, stats
 from core.machine.project import Project, UsageError, detect_device, lacking
@@ -58,6 +59,7 @@ class Options:
     device: str | None = None
     seed: int | None = None
     profile: str | None = None
+    executor: str | None = None
     data: Path | None = None  # what was found or prepared for this very start, so that it is not looked for again
 
 
@@ -127,6 +129,7 @@ def plan(project: Project, options: Options) -> Plan:
         noise_prior=profile.noise_prior(budget),
         agent=options.agent or "search",
         gate="ask" if options.gate == "ask" else "auto",
+        executor=absolute(options.executor or LOCAL),
     )
     words = " ".join(filter(None, (defaults.said, said)))
     unnamed = options.name is None
@@ -304,6 +307,7 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
         "device": (options.device, config.device),
         "seed": (options.seed, config.seed),
         "profile": (options.profile, config.profile),
+        "executor": (options.executor and absolute(options.executor), config.executor),
     }
     for what, (new, old) in asked.items():
         if new is None or new == old or (what == "dataset" and contract.same(str(new), str(old))):

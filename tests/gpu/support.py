@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from core.change import knobs
-from core.execution.executor import harness_environment
+from core.execution.local import harness_environment
 from core.machine import profiles, stats
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Done, Progress, Ready

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.execution.executor import harness_environment
+from core.execution.local import harness_environment
 from nanochat.compile_check import COMPILERS, Finding, diagnosis, lacking, locked_nodes
 from tests.conftest import ROOT
 

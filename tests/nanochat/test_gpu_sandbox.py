@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from core.execution.executor import harness_environment
+from core.execution.local import harness_environment
 from nanochat import landlock, sandbox, seccomp
 from nanochat.contract.messages import Ready
 from tests.conftest import ROOT, Harness

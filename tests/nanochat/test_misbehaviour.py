@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.execution.executor import harness_environment
+from core.execution.local import harness_environment
 from nanochat.contract.job import CrashClass, Outcome
 from nanochat.contract.messages import Abort, Progress, Ready
 from nanochat.sandbox import probe

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.execution.executor import harness_environment
+from core.execution.local import harness_environment
 from nanochat import cuda_driver
 from nanochat.cuda_driver import Driver
 from tests.conftest import ROOT

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from core.agents.base import Context, Exhausted
+from core.execution.base import Executor
 from core.execution.deterministic import DeterministicExecutor, Ending
-from core.execution.executor import Executor
 from core.git.repository import Repository
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.agents.base import AgentFailed
+from core.execution.base import DataUnusable, ExecutorFailed, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
-from core.execution.executor import DataUnusable, ExecutorFailed, Update
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
 from core.loop.loop import Loop

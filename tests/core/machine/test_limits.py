@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.execution.executor import out_of_memory
+from core.execution.local import out_of_memory
 from core.machine import limits, stats
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 

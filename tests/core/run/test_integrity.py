@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from core.execution.executor import LAUNCH
+from core.execution.local import LAUNCH
 from core.machine.project import UsageError
 from core.run import integrity
 from core.run.integrity import Changed, Seal, freeze

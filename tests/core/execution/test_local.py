@@ -14,7 +14,8 @@ import msgspec
 import psutil
 import pytest
 
-from core.execution.executor import DataUnusable, ExecutorFailed, LocalExecutor, harness_environment
+from core.execution.base import DataUnusable, ExecutorFailed
+from core.execution.local import LocalExecutor, harness_environment
 from core.machine import stats
 from nanochat.contract import dataset
 from nanochat.contract.job import Job, Outcome

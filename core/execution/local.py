@@ -1,4 +1,4 @@
-"""Where experiments run. An executor takes a Job as plain data and gives back a Result; add one by writing three methods."""
+"""Experiments on this machine: one harness process a slot, which is started once and serves job after job."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
-from core.errors import Expected
+from core.execution.base import DataUnusable, ExecutorFailed, Update
 from core.machine import limits, stats
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Abort, Done, Message, Progress, Request, Started, Train, Unusable, line, message
-
-Update = Callable[[Started | Progress], None]
 
 LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
 SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
@@ -47,38 +43,12 @@ GPU_GONE = (
 )  # fmt: skip
 
 
-class ExecutorFailed(Expected):
-    """The executor itself broke (not the experiment); the message is a sentence for a human."""
-
-
 class _HarnessEnded(ExecutorFailed):
     """The harness process is gone; `code` is its exit code, a signal's number as a negative one."""
 
     def __init__(self, words: str, code: int | None) -> None:
         super().__init__(words)
         self.code = code
-
-
-class DataUnusable(Expected):
-    """The scorer cannot use the run's data, however often it is tried."""
-
-
-class Executor(Protocol):
-    """One slot: runs one job at a time."""
-
-    async def run(self, job: Job, update: Update) -> Result:
-        """Run the job to its end; `update` is told when a trainer has started, and how far it has come.
-
-        Raises ExecutorFailed when the harness broke; the executor can be used again after that. Raises DataUnusable when
-        no further try can succeed.
-        """
-        ...
-
-    async def abort(self) -> None:
-        """End the running job early; its Result then says interrupted."""
-        ...
-
-    async def close(self) -> None: ...
 
 
 def harness_environment(device: str, gpu: int | None = None, *, compiles: bool = True) -> dict[str, str]:
