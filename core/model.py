@@ -63,6 +63,24 @@ _MAY_REPEAT = frozenset({Verdict.INTERRUPTED, Verdict.CONFLICT, Verdict.DISTURBE
 _UNTRIED = _MAY_REPEAT | {Verdict.SKIPPED}
 
 
+Mode = Literal["auto", "ask"]  # whether proposals wait for the human
+
+
+class Role(StrEnum):
+    """What a training is for."""
+
+    BASELINE = "baseline"  # the train.py that the run starts from, first
+    CANDIDATE = "candidate"  # a proposal, on its first seed
+    REPLICATE = "confirm"  # a proposal, on a further seed
+    INCUMBENT = "best"  # the best so far, on a further seed or beside a candidate
+    RERUN = "rerun"  # by the human's wish
+
+    @property
+    def own_folder(self) -> bool:
+        """Whether its files lie in the folder of an experiment; those of the others lie under 00000."""
+        return self in (Role.CANDIDATE, Role.REPLICATE, Role.RERUN)
+
+
 class Edit(Data, frozen=True, kw_only=True):
     """Replace `search`, which must occur exactly once in train.py, by `replace`."""
 
@@ -99,7 +117,7 @@ class RunConfig(Data, frozen=True, kw_only=True):
     base_commit: str
     noise_prior: float
     agent: str = "search"
-    gate: Literal["auto", "ask"] = "auto"
+    gate: Mode = "auto"
     own_code: bool = True  # it starts from a train.py of the user's, not from one that a run kept
     executor: str = "local"  # where trainings run; for others see core/execution/registry.py
     compiles: bool = True  # on a GPU: torch.compile worked when it began; scores with and without it cannot be compared

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.judging.noise import Noise
+from core.model import Role
 from core.record.live import Picture
 from core.record.state import Experiment, State, experiment_id
 from core.reporting import report, scoreboard
@@ -20,7 +21,7 @@ class Slot:
     """A job that runs now."""
 
     number: int | None
-    role: str
+    role: Role
     job: str
     phase: str
     progress: float
@@ -267,7 +268,6 @@ def metrics_of(state: State, folder: Path, commit: str) -> Path | None:
     return job_folder(folder, fact.role, fact.number, fact.job) / "metrics.jsonl" if fact else None
 
 
-def job_folder(folder: Path, role: str, number: int | None, job: str) -> Path:
+def job_folder(folder: Path, role: Role, number: int | None, job: str) -> Path:
     """Where the files of a job lie: those of the baseline and of re-measurements under 00000."""
-    own = role in ("candidate", "confirm", "rerun")
-    return folder / experiment_id(number if own and number is not None else 0) / job
+    return folder / experiment_id(number if role.own_folder and number is not None else 0) / job

@@ -24,7 +24,7 @@ class EditError(Exception):
 
     def __init__(self, message: str, crash: CrashClass | None = None) -> None:
         super().__init__(message)
-        self.crash = crash.value if crash else ""
+        self.crash = crash
 
 
 class NotRead(EditError):

@@ -6,16 +6,13 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from core.judging import policy
 from core.judging.noise import Noise
-from core.model import Verdict
+from core.model import Role, Verdict
 from core.record.events import Judged, Measured
 from core.record.state import Experiment, State
 from nanochat.contract.job import Outcome
-
-Role = Literal["baseline", "candidate", "confirm", "best", "rerun"]
 
 REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
 MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
@@ -93,7 +90,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     if not candidate:
         if stale:
             return Rebase(experiment.number)
-        return Work("candidate", experiment.commit, policy.seed(state.config.seed, 0), experiment.number)
+        return Work(Role.CANDIDATE, experiment.commit, policy.seed(state.config.seed, 0), experiment.number)
     if (work := _apart(state, experiment)) is not None:
         return Rebase(experiment.number) if stale else work
     decision = policy.decide(
@@ -117,8 +114,8 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
                 finding="",
             )
         if decision.who == "best":
-            return Work("best", experiment.parent, decision.seed, experiment.number)
-        return Work("confirm", experiment.commit, decision.seed, experiment.number)
+            return Work(Role.INCUMBENT, experiment.parent, decision.seed, experiment.number)
+        return Work(Role.REPLICATE, experiment.commit, decision.seed, experiment.number)
     verdict = {"keep": Verdict.KEEP, "simplify": Verdict.SIMPLIFICATION, "discard": Verdict.DISCARD}[decision.action]
     return Judged(
         number=experiment.number,
@@ -148,9 +145,9 @@ def _apart(state: State, experiment: Experiment) -> Work | None:
         if there is None or policy.comparable(here, there, state.config.device):
             continue
         if there.turn < here.turn:
-            return Work("best", experiment.parent, seed, experiment.number)
+            return Work(Role.INCUMBENT, experiment.parent, seed, experiment.number)
         if there.turn - here.turn > BESIDE:
-            return Work("confirm", experiment.commit, seed, experiment.number)
+            return Work(Role.REPLICATE, experiment.commit, seed, experiment.number)
     return None
 
 
@@ -201,7 +198,7 @@ def _failed(experiment: Experiment, failure: Measured) -> Judged:
         Outcome.TIMEOUT: Verdict.TIMEOUT,
         Outcome.OVERRUN: Verdict.OVERRUN,
         Outcome.INVALID: Verdict.INVALID,
-    }[Outcome(failure.outcome)]
+    }[failure.outcome]
     return Judged(number=experiment.number, verdict=verdict, reason=failure.reason, crash=failure.crash, finding="")
 
 
@@ -217,13 +214,13 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
     busy = {(launched.commit, launched.seed) for launched in state.running.values()}
     if state.baseline is None:
         if (state.fit.commit, first) not in busy and not only_started:
-            yield Work("baseline", state.fit.commit, first)
+            yield Work(Role.BASELINE, state.fit.commit, first)
         return
     for number in () if only_started else state.reruns:
         commit = state.experiments[number].commit
         scores, running = state.scores.get(commit, {}), {taken for where, taken in busy if where == commit}
-        if not any(launched.role == "rerun" and launched.number == number for launched in state.running.values()):
-            yield Work("rerun", commit, next(_unused(state, {*scores, *running})), number)
+        if not any(launched.role == Role.RERUN and launched.number == number for launched in state.running.values()):
+            yield Work(Role.RERUN, commit, next(_unused(state, {*scores, *running})), number)
     fresh: list[Work] = []
     for experiment in state.open.values():
         if not experiment.approved:
@@ -231,7 +228,7 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         step = assess(state, experiment, sigma)
         if not isinstance(step, Work) or (step.commit, step.seed) in busy:
             continue
-        if step.role == "candidate" and not experiment.launched:
+        if step.role == Role.CANDIDATE and not experiment.launched:
             fresh.append(step)
         else:
             busy.add((step.commit, step.seed))
@@ -243,7 +240,7 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
     if state.judged_since_best >= REMEASURE_EVERY and len(scores) < MAX_BEST_SEEDS and trouble < PATIENCE:
         seed = next(_unused(state, scores))
         if not any(launched.commit == state.best for launched in state.running.values()):
-            yield Work("best", state.best, seed)
+            yield Work(Role.INCUMBENT, state.best, seed)
     yield from fresh
 
 

@@ -49,7 +49,7 @@ def _queue(lab: Laboratory, source: str, hypothesis: str) -> str:
     proposal = Proposal(hypothesis=hypothesis, source=source, agent=AGENT)
     lab.propose(proposal, best, lab.source(best), source, seconds=0.0)
     number = max(lab.state.experiments)
-    lab.record(ev.Approved(number=number, by=AGENT))
+    lab.record(ev.Approved(number=number, by="human"))
     return f"#{number} is queued: {hypothesis}"
 
 

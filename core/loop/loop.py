@@ -360,7 +360,7 @@ class Loop:
         coming = not self._server.ever and time.monotonic() - self._began < self.attend_s
         return self._server.attached > 0 or coming
 
-    def _answer(self, number: int, by: str) -> None:
+    def _answer(self, number: int, by: ev.ApprovedBy) -> None:
         self.lab.record(ev.Approved(number=number, by=by))
         self.waiting = None
         if by == "human":

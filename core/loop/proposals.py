@@ -17,7 +17,7 @@ from core.record import events as ev
 from core.record.state import AND_HUMAN, Experiment, State
 from core.reporting import diagnosis, report
 from core.reporting.diagnosis import Training
-from core.run.active import OF_ITS_OWN, Laboratory
+from core.run.active import Laboratory
 from nanochat.contract.job import CrashClass
 
 TRIES = 3
@@ -52,7 +52,7 @@ class Proposer:
             proposal = replace(proposal, agent=proposal.agent or self.agent.name)
             idea: tuple[str, ...] = ()
             candidate = source
-            crash = ""
+            crash: CrashClass | None = None
             try:
                 candidate = realise(source, proposal)
                 idea = touched.touched(source, candidate)
@@ -61,7 +61,7 @@ class Proposer:
                 break
             except edits.EditError as error:
                 rejections.append(str(error))
-                crash = error.crash or ""
+                crash = error.crash
         refused = len(rejections) == TRIES  # what is never trained is no try of its idea
         proposal = replace(proposal, meta={**proposal.meta, "idea": [] if refused else list(idea)})
         lab.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
@@ -162,7 +162,7 @@ def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> 
         proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=meta),
         verdict=e.verdict,
         outcome="" if e.by == "human" else report.verdict(e),
-        crash=e.crash,
+        crash=e.crash or "",
         val_bpb=e.val_bpb,
         gain=e.gain,
         finding=e.finding,
@@ -184,7 +184,7 @@ def _facts(lab: Laboratory, e: Experiment, job: ev.Measured) -> str:
 
 def _training(lab: Laboratory, job: ev.Measured) -> Training:
     """What a job measured, with the curve that it left in its folder."""
-    path = lab.attempt_folder(job.number if job.role in OF_ITS_OWN else None) / job.job / "metrics.jsonl"
+    path = lab.attempt_folder(job.number if job.role.own_folder else None) / job.job / "metrics.jsonl"
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             lines = file.read(CURVE_BYTES).splitlines()

@@ -7,14 +7,17 @@ branch in `core.record.state`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from core.model import Mode, Role, Verdict
 from core.record.old_words import renewed
-from nanochat.contract.job import Speed
+from nanochat.contract.job import CrashClass, Outcome, Speed
 
 SCHEMA = 1
+
+ApprovedBy = Literal["auto", "time-out", "human"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower, omit_defaults=True):
@@ -37,7 +40,7 @@ class Started(Event, frozen=True, kw_only=True):
 
     pid: int
     agent: str
-    gate: str
+    gate: Mode
     slots: int
     limits: dict[str, Any] = {}
     turn: int = 0
@@ -122,10 +125,10 @@ class Revised(Event, frozen=True, kw_only=True):
 
 
 class Approved(Event, frozen=True, kw_only=True):
-    """`by` is auto, time-out or human."""
+    """A proposal may be trained: by itself, since nobody answered in time, or by the human."""
 
     number: int
-    by: str
+    by: ApprovedBy
 
 
 class Rebased(Event, frozen=True, kw_only=True):
@@ -142,7 +145,7 @@ class Launched(Event, frozen=True, kw_only=True):
     """A job went to a slot. `role`: baseline, candidate, confirm (candidate on a further seed), best (re-measured) or rerun."""
 
     job: str
-    role: str
+    role: Role
     commit: str
     seed: int
     slot: int
@@ -161,14 +164,14 @@ class Measured(Event, frozen=True, kw_only=True):
     the machine not been like that each time. `unmeasured`: why the machine's speed was not measured."""
 
     job: str
-    role: str
+    role: Role
     commit: str
     seed: int
-    outcome: str
+    outcome: Outcome
     number: int | None = None
     val_bpb: float | None = None
     reason: str = ""
-    crash: str = ""
+    crash: CrashClass | None = None
     traceback: str = ""
     disturbed: str = ""
     noisy: str = ""
@@ -200,11 +203,11 @@ class Judged(Event, frozen=True, kw_only=True):
     """
 
     number: int
-    verdict: str
+    verdict: Verdict
     finding: str
     reason: str = ""
     commit: str = ""
-    crash: str = ""
+    crash: CrashClass | None = None
     gain: float | None = None
     error: float | None = None
     pairs: int = 0
@@ -257,8 +260,8 @@ class Resumed(Event, frozen=True, kw_only=True):
 class Gate(Event, frozen=True, kw_only=True):
     """The approval mode changed: auto or ask."""
 
-    mode: str
-    by: str = ""
+    mode: Mode
+    by: str = ""  # human, or what changed it
 
 
 class Reported(Event, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from core.model import Role
 from nanochat.contract.value import Data
 
 NAME = "live.json"
@@ -24,7 +25,7 @@ class Slot(Data, frozen=True, kw_only=True):
 
     slot: int
     number: int | None  # of the experiment
-    role: str
+    role: Role
     job: str
     phase: str = "starting"
     step: int = 0

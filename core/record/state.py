@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from core.model import RunConfig, Verdict
+from core.model import Mode, Role, RunConfig, Verdict
 from core.record import events as ev
+from nanochat.contract.job import CrashClass, Outcome
 
 RERUN_TRIES = 3  # of a measurement that the human wished for, on a disturbed machine
 SKIPPED = "Skipped by the human."
@@ -40,7 +41,7 @@ class Experiment:
     approved: str = ""
     launched: bool = False
     verdict: Verdict | None = None
-    crash: str = ""
+    crash: CrashClass | None = None
     reason: str = ""
     finding: str = ""
     gain: float | None = None
@@ -124,7 +125,7 @@ class State:
     said: list[Said] = field(default_factory=list)
     charter: ev.Charter | None = None
     restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
-    gate: str = "auto"
+    gate: Mode = "auto"
     paused: bool = False
     pause_reason: str = ""
     started: ev.Started | None = None
@@ -323,18 +324,18 @@ class State:
         self.ended += 1
         self.running.pop(event.job, None)
         self.processes.pop(event.job, None)
-        if event.outcome != "interrupted":
+        if event.outcome != Outcome.INTERRUPTED:
             self.unprotected, self.unmeasured = event.unprotected, event.unmeasured
         if event.speed is not None and self.reference_s is None:
             self.reference_s = event.speed.reference_s
         experiment = self.experiments.get(event.number) if event.number is not None else None
-        scored = event.outcome == "scored" and event.val_bpb is not None and not event.disturbed
+        scored = event.outcome == Outcome.SCORED and event.val_bpb is not None and not event.disturbed
         if experiment is not None:
             experiment.seconds += event.total_wall_s
-        if event.outcome == "interrupted":
+        if event.outcome == Outcome.INTERRUPTED:
             return
         self.others = event.others
-        if event.role == "rerun" and event.number is not None:
+        if event.role == Role.RERUN and event.number is not None:
             tries = self.reruns.pop(event.number, 0) + 1
             if event.disturbed and tries < RERUN_TRIES:
                 self.reruns[event.number] = tries
@@ -343,19 +344,19 @@ class State:
             if not scored:
                 return  # the verdict stands as it was
         if event.disturbed:
-            if experiment is not None and event.role != "best":
+            if experiment is not None and event.role != Role.INCUMBENT:
                 experiment.disturbances += 1
             else:
                 self.disturbances[event.commit] = self.disturbances.get(event.commit, 0) + 1
             return
         if not scored:
-            if experiment is not None and event.role != "best":
+            if experiment is not None and event.role != Role.INCUMBENT:
                 experiment.failure = event
                 experiment.peak_memory = max(experiment.peak_memory, event.peak_memory)
                 experiment.traceback = event.traceback
             else:
                 self.failures[event.commit] = self.failures.get(event.commit, 0) + 1
-                if event.role == "baseline":
+                if event.role == Role.BASELINE:
                     self.baseline_failure = event
             return
         assert event.val_bpb is not None
@@ -370,7 +371,7 @@ class State:
         self.facts.setdefault(event.commit, event)
         if event.commit == self.best:
             self.judged_since_best = 0
-        if event.role == "baseline" and self.baseline is None:
+        if event.role == Role.BASELINE and self.baseline is None:
             self.baseline = event
         self._show_mean(event, experiment)
         if experiment is not None and experiment.commit == event.commit:
@@ -383,7 +384,7 @@ class State:
 
     def _show_mean(self, event: ev.Measured, experiment: Experiment | None) -> None:
         """Whose score this is shows the new mean: the experiment, and a kept one that is measured again for others' sake."""
-        again = self.kept if event.role in ("best", "rerun") else []
+        again = self.kept if event.role in (Role.INCUMBENT, Role.RERUN) else []
         for shown in (experiment, *(self.experiments[number] for number in again)):
             if shown is not None and self.scores.get(shown.commit) is self.scores[event.commit]:
                 shown.val_bpb = self.mean(event.commit)

@@ -60,7 +60,7 @@ def _row(experiment: Experiment) -> Row:
         hypothesis=experiment.hypothesis,
         val_bpb=experiment.val_bpb,
         memory=experiment.peak_memory,
-        crash=experiment.crash,
+        crash=experiment.crash or "",
         gain=experiment.gain,
         pairs=experiment.pairs,
         sigma=experiment.sigma or None,

@@ -10,19 +10,26 @@ import msgspec
 
 from core.judging import policy
 from core.judging.noise import Noise
-from core.model import Verdict
+from core.model import Role, Verdict
 from core.record import events as ev
 from core.record.live import Picture
 from core.record.state import RERUN_TRIES, Experiment, State
 from core.reporting import scoreboard
 from core.text import clean
+from nanochat.contract.job import Outcome
 from nanochat.contract.shell import make
 
 APPROVAL = {"ask": "asks you", "auto": "unattended"}
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 PASTE = "To have it enforced, put that line between the two lines --- at the top of program.md, in place of one with the same key"
 NOTABLE = 0.1  # of a difference between the machine's speed and that at the reference
-DOING = {"baseline": "training", "candidate": "training", "confirm": "confirming", "best": "again", "rerun": "again"}
+DOING = {
+    Role.BASELINE: "training",
+    Role.CANDIDATE: "training",
+    Role.REPLICATE: "confirming",
+    Role.INCUMBENT: "again",
+    Role.RERUN: "again",
+}
 
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
@@ -56,13 +63,13 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
                 f"#{event.number} proposed by {event.agent}{again}{_instead(event.meta)}: {_one_line(event.hypothesis)}"
             )
             return f"{words} · note: {banner}" if (banner := _new_banner(state, event.number)) else words
-        case ev.Launched(role="baseline"):
+        case ev.Launched(role=Role.BASELINE):
             return "baseline: training"
-        case ev.Launched(role="candidate"):
+        case ev.Launched(role=Role.CANDIDATE):
             return f"#{event.number} training"
-        case ev.Launched(role="confirm"):
+        case ev.Launched(role=Role.REPLICATE):
             return f"#{event.number} looks promising: again on another seed"
-        case ev.Launched(role="rerun"):
+        case ev.Launched(role=Role.RERUN):
             return f"#{event.number} once more on a new seed, as the human wished"
         case ev.Aborted():
             return f"#{event.number} is aborted by the human"
@@ -70,7 +77,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"#{event.number} is not run again after all, as the human wished"
         case ev.Revised():
             return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
-        case ev.Launched(role="best"):
+        case ev.Launched(role=Role.INCUMBENT):
             return f"the best is measured again{f' for #{event.number}' if event.number else ''}"
         case ev.Measured():
             return _measured(event, state)
@@ -119,16 +126,16 @@ def _new_banner(state: State, number: int) -> str:
 
 def _measured(event: ev.Measured, state: State) -> str | None:
     if event.disturbed:
-        given_up = event.role == "rerun" and event.number not in state.reruns
+        given_up = event.role == Role.RERUN and event.number not in state.reruns
         so = f"none of {RERUN_TRIES} tries counts, so it is not run again" if given_up else "it does not count"
         return f"{_owner(event)} disturbed: {event.disturbed}; {so}"
-    if event.role in ("baseline", "best") and event.val_bpb is not None:
-        name = "baseline" if event.role == "baseline" else "the best again"
+    if event.role in (Role.BASELINE, Role.INCUMBENT) and event.val_bpb is not None:
+        name = "baseline" if event.role == Role.BASELINE else "the best again"
         guard = f"; unprotected: {', '.join(event.unprotected)}" if event.unprotected else ""
         return f"{name}: {event.val_bpb:.4f}  ({event.steps} steps, {_rate(event)}{guard})"
-    if event.role == "rerun" and event.val_bpb is not None:
+    if event.role == Role.RERUN and event.val_bpb is not None:
         return f"#{event.number} again: {event.val_bpb:.4f} on this seed"
-    if event.role in ("baseline", "best", "rerun") or event.outcome == "interrupted":
+    if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN) or event.outcome == Outcome.INTERRUPTED:
         return f"{_owner(event)} {event.outcome}: {event.reason}"
     return None
 
@@ -312,12 +319,12 @@ def starting(state: State) -> list[str]:
     return [f"{job_name(launched.role, launched.number)} starting" for launched in state.running.values()]
 
 
-def job_name(role: str, number: int | None) -> str:
+def job_name(role: Role, number: int | None) -> str:
     """Whose job it is: the best is run again for the sake of an experiment, and is not that."""
-    return f"#{number}" if number is not None and role not in ("baseline", "best") else role
+    return f"#{number}" if number is not None and role not in (Role.BASELINE, Role.INCUMBENT) else role
 
 
-def doing(role: str, phase: str) -> str:
+def doing(role: Role, phase: str) -> str:
     """What a job does just now."""
     return DOING.get(role, phase) if phase == "training" else phase
 

@@ -29,7 +29,7 @@ from core.judging.schedule import Work
 from core.machine import profiles, stats
 from core.machine.profiles import Profile
 from core.machine.project import Project, UsageError
-from core.model import Proposal, RunConfig, Verdict
+from core.model import Proposal, Role, RunConfig, Verdict
 from core.record import events as ev
 from core.record.journal import Journal, JournalError
 from core.record.state import Experiment, State, experiment_id
@@ -37,11 +37,10 @@ from core.reporting import findings
 from core.reporting.publish import publish
 from core.run import jobs
 from core.run.integrity import Seal
-from nanochat.contract.job import Job, Outcome, Result
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Started
 
 HALVINGS = 5
-OF_ITS_OWN = ("candidate", "confirm", "rerun")  # jobs whose files lie in the experiment's folder
 UNMEASURED = (
     "The machine's speed is not measured ({why}), so the budget is in plain CPU seconds. The run goes on: a score is "
     "compared with one of the best from about the same time."
@@ -121,7 +120,7 @@ class Laboratory:
         return self.folder / experiment_id(number or 0)
 
     def _job_folder(self, work: Work) -> Path:
-        return self.attempt_folder(work.number if work.role in OF_ITS_OWN else None)
+        return self.attempt_folder(work.number if work.role.own_folder else None)
 
     # -- program.md -----------------------------------------------------------------------------------------------
 
@@ -240,7 +239,7 @@ class Laboratory:
         assert failure is not None and fit is not None
         source = self._source(fit.commit)
         smaller = profiles.halve_batch({knob.name: knob.value for knob in knobs.read(source)})
-        if failure.crash != "out-of-memory" or not smaller or len(self.state.fits) > HALVINGS:
+        if failure.crash is not CrashClass.OUT_OF_MEMORY or not smaller or len(self.state.fits) > HALVINGS:
             tail = f"\n{failure.traceback}" if failure.traceback else ""
             raise UsageError(
                 f"The baseline, your own train.py, could not be measured: {failure.reason}{tail}\n"
@@ -374,13 +373,13 @@ class Laboratory:
     def measured(self, work: Work, result: Result) -> None:
         """Record what became of a job."""
         event = jobs.event(self.state, self.charter, work, result)
-        first = work.role == "baseline" and event.outcome == "scored" and not event.disturbed
+        first = work.role == Role.BASELINE and event.outcome == Outcome.SCORED and not event.disturbed
         told = self.state.unmeasured
         self.record(event)
         if event.unmeasured and not told:
             self.record(ev.Notice(text=UNMEASURED.format(why=event.unmeasured)))
         self._tidy(work, event, keep_nats=first)
-        if event.role in ("baseline", "best", "rerun"):
+        if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN):
             self.publish()  # what is in there already has another mean now
         if work.number is not None and work.number in self.state.aborted:  # however the job ended
             self.aborted(work.number)
@@ -418,7 +417,7 @@ class Laboratory:
                     commit=launched.commit,
                     seed=launched.seed,
                     number=launched.number,
-                    outcome=Outcome.INTERRUPTED.value,
+                    outcome=Outcome.INTERRUPTED,
                     reason=reason,
                 )
             )

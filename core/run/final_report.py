@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from core.execution.base import Executor
 from core.judging import policy
-from core.judging.schedule import Role, Work
+from core.judging.schedule import Work
 from core.machine import stats
 from core.machine.project import UsageError
+from core.model import Role
 from core.record import events as ev
 from core.run import jobs
 from core.run.active import Laboratory
@@ -26,8 +27,8 @@ async def report(lab: Laboratory, executor: Executor) -> ev.Reported:
     if not state.kept or state.fit is None:
         raise UsageError(f"Run {lab.name} has kept nothing yet, so there is nothing to report on. Nothing was trained.")
     seed = policy.seed(lab.config.seed, FRESH)
-    baseline = await _score(lab, executor, "baseline", state.fit.commit, seed)
-    best = await _score(lab, executor, "best", state.best, seed)
+    baseline = await _score(lab, executor, Role.BASELINE, state.fit.commit, seed)
+    best = await _score(lab, executor, Role.INCUMBENT, state.best, seed)
     event = ev.Reported(commit=state.best, seed=seed, baseline=baseline, best=best)
     lab.record(event)
     return event

@@ -8,6 +8,7 @@ from core.charter import Charter
 from core.judging import policy
 from core.judging.schedule import PATIENCE, Work
 from core.machine.profiles import Profile
+from core.model import Role
 from core.record.events import Measured
 from core.record.state import State
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
@@ -46,7 +47,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         memory_limit=_memory_limit(config.device, config.slots, charter.max_memory_gb, ram),
         max_params=charter.max_params,
         reference=str(reference) if reference.exists() else None,
-        preflight=work.role in ("baseline", "candidate"),
+        preflight=work.role in (Role.BASELINE, Role.CANDIDATE),
         compiled=str(compiled) if compiled.is_dir() else None,
         # Later trainers read it: what agents wrote could pass on more than kernels, such as weights.
         keep_compiled=config.device == "cuda" and baseline is None and config.own_code,
@@ -67,7 +68,7 @@ def _free(state: State, profile: Profile) -> tuple[float, float]:
 def bound(state: State, charter: Charter, work: Work) -> Charter:
     """The limits that hold for a measurement: those of program.md bind what is proposed, and the train.py that a run begins with.
     What was kept under other limits, or is run again, is only a yardstick."""
-    binds = work.role in ("candidate", "confirm") or (work.role == "baseline" and state.baseline is None)
+    binds = work.role in (Role.CANDIDATE, Role.REPLICATE) or (work.role == Role.BASELINE and state.baseline is None)
     return charter if binds else Charter()
 
 
@@ -109,7 +110,7 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
     elif result.crash is CrashClass.OUT_OF_MEMORY and device != "cpu" and state.baseline is not None:
         disturbed = policy.intruder(result, state.baseline.others) or ""  # the memory that it lacked was in other hands
     noisy = ""
-    if work.role in ("baseline", "best") and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
+    if work.role in (Role.BASELINE, Role.INCUMBENT) and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
         disturbed, noisy = "", disturbed  # the machine is like this; better a noisy yardstick than none
     return Measured(
         job=result.job,
@@ -117,10 +118,10 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
         commit=work.commit,
         seed=work.seed,
         number=work.number,
-        outcome=outcome.value,
+        outcome=outcome,
         val_bpb=result.val_bpb if outcome is Outcome.SCORED else None,
         reason=reason,
-        crash=result.crash.value if result.crash else "",
+        crash=result.crash,
         traceback=result.traceback,
         disturbed=disturbed,
         noisy=noisy,

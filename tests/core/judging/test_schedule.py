@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from core.charter import Charter
 from core.judging import policy
 from core.judging.noise import Noise
-from core.judging.schedule import Rebase, Role, Work, assess, best_confirmed, noise, tried, unchecked, wanted
+from core.judging.schedule import Rebase, Work, assess, best_confirmed, noise, tried, unchecked, wanted
 from core.machine.profiles import PROFILES
-from core.model import RunConfig, Verdict
+from core.model import Role, RunConfig, Verdict
 from core.record import events as ev
 from core.record.events import AnyEvent, Judged
 from core.record.state import State, fold
