@@ -26,9 +26,9 @@ from core.agents.llm import bans
 from core.change import edits, touched
 from core.loop.proposals import realise
 from core.machine import project
-from core.model import Verdict
 from core.record import events as ev
 from core.record import journal
+from core.verdicts import Verdict
 
 
 async def measure(spec: str, count: int) -> str:

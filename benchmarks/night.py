@@ -20,10 +20,10 @@ from trainings import ROOT, Unmeasured, fitted
 from core.agents.script import Entry
 from core.judging import policy, schedule
 from core.machine.profiles import Profile
-from core.model import Verdict
 from core.record import events as ev
 from core.record import journal
 from core.record.state import State
+from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
 AIM_KEPT, AIM_WORSE, AIM_NOISE = 0, 2, 0.25

@@ -9,60 +9,6 @@ import msgspec
 
 from nanochat.contract.value import Data
 
-
-class Verdict(StrEnum):
-    """How an experiment ended. One value for each thing a human would want to tell apart."""
-
-    KEEP = "keep"
-    SIMPLIFICATION = "simplification"
-    DISCARD = "discard"
-    CRASH = "crash"
-    TIMEOUT = "timeout"
-    OVERRUN = "overrun"
-    INVALID = "invalid"
-    SKIPPED = "skipped"
-    INTERRUPTED = "interrupted"
-    CONFLICT = "conflict"
-    DISTURBED = "disturbed"
-
-    @property
-    def kept(self) -> bool:
-        return self in _KEPT
-
-    @property
-    def failed(self) -> bool:
-        """Whether its own code kept it from a score."""
-        return self in _FAILED
-
-    @property
-    def tried(self) -> bool:
-        """Whether it says something of the idea, or of its code: what was not run to its end was not tried."""
-        return self not in _UNTRIED
-
-    @property
-    def may_repeat(self) -> bool:
-        """Whether the same change may come again: nothing was learnt about it, and nobody turned it down."""
-        return self in _MAY_REPEAT
-
-    @property
-    def words(self) -> str:
-        """What a person reads."""
-        return {Verdict.INVALID: "broke a rule", Verdict.TIMEOUT: "out of time"}.get(self, self.value)
-
-    @property
-    def upstream(self) -> Literal["keep", "discard", "crash"]:
-        """The verdict in autoresearch's own three words, for results.tsv."""
-        if self.kept:
-            return "keep"
-        return "crash" if self.failed else "discard"
-
-
-_KEPT = frozenset({Verdict.KEEP, Verdict.SIMPLIFICATION})
-_FAILED = frozenset({Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID})
-_MAY_REPEAT = frozenset({Verdict.INTERRUPTED, Verdict.CONFLICT, Verdict.DISTURBED})
-_UNTRIED = _MAY_REPEAT | {Verdict.SKIPPED}
-
-
 Mode = Literal["auto", "ask"]  # whether proposals wait for the human
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from textual.app import App
 
 from core.change import edits, touched
-from core.model import Verdict
 from core.record import hints
 from core.record.state import Experiment, experiment_id
 from core.run import commands
+from core.verdicts import Verdict
 from tui import clipboard, diffs, editor, keys, words
 from tui.menu import Menu
 from tui.prompt import Prompt

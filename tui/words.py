@@ -6,38 +6,16 @@ import itertools
 import math
 import textwrap
 
-from core.model import Verdict
 from core.record.state import Experiment
 from core.reporting.report import verdict as verdict
 from core.text import clean as clean
 from core.text import clean_lines as clean_lines
 
-LETTERS = {
-    Verdict.KEEP: "K",
-    Verdict.SIMPLIFICATION: "S",
-    Verdict.DISCARD: "D",
-    Verdict.CRASH: "C",
-    Verdict.TIMEOUT: "T",
-    Verdict.OVERRUN: "O",
-    Verdict.INVALID: "!",
-    Verdict.SKIPPED: "-",
-    Verdict.INTERRUPTED: "I",
-    Verdict.CONFLICT: "X",
-    Verdict.DISTURBED: "~",
-}
-TONES = {  # names of theme variables: calm by default, warm for what failed, never alarming by itself
-    Verdict.KEEP: "success",
-    Verdict.SIMPLIFICATION: "success",
-    Verdict.CRASH: "warning",
-    Verdict.TIMEOUT: "warning",
-    Verdict.OVERRUN: "warning",
-    Verdict.INVALID: "warning",
-}
 MISSING = "–"
 
 
 def letter(experiment: Experiment) -> str:
-    return LETTERS[experiment.verdict] if experiment.verdict else " "
+    return experiment.verdict.letter if experiment.verdict else " "
 
 
 def bpb(value: float | None) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import field
 
-from core.model import Proposal, Verdict
+from core.model import Proposal
+from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
 Kind = TypeVar("Kind", bound=Data)

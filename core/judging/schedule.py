@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from core.judging import policy
 from core.judging.noise import Noise
-from core.model import Role, Verdict
+from core.model import Role
 from core.record.events import Judged, Measured
 from core.record.state import Experiment, State
+from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
 REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more

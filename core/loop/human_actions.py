@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from core.change import edits
-from core.model import Proposal, Verdict
+from core.model import Proposal
 from core.record import events as ev
 from core.record.state import Experiment
 from core.run.active import Laboratory
+from core.verdicts import Verdict
 
 AGENT = "human"
 

@@ -20,7 +20,7 @@ from core.loop.backoff import BACKOFF_S, Trouble, longer
 from core.loop.proposals import Proposer
 from core.machine.project import UsageError
 from core.machine.stats import disk_full
-from core.model import Limits, Verdict
+from core.model import Limits
 from core.record import events as ev
 from core.record import hints, live
 from core.record.journal import JournalError
@@ -29,6 +29,7 @@ from core.run.active import Laboratory
 from core.run.integrity import Changed
 from core.run.jobs import interrupted
 from core.run.live import Live
+from core.verdicts import Verdict
 from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
 

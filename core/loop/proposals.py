@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from core.agents.base import Agent, AgentFailed, Context, Past, Said, Understood, checked
 from core.change import edits, touched
 from core.judging import schedule
-from core.model import Proposal, Verdict
+from core.model import Proposal
 from core.record import events as ev
 from core.record.state import AND_HUMAN, Experiment, State
 from core.reporting import diagnosis, report
 from core.reporting.diagnosis import Training
 from core.run.active import Laboratory
+from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
 
 TRIES = 3

@@ -12,7 +12,8 @@ from core.agents.llm import bans, prompt
 from core.change import edits, touched
 from core.loop.proposals import realise
 from core.machine.project import Project, UsageError
-from core.model import Proposal, Verdict
+from core.model import Proposal
+from core.verdicts import Verdict
 
 SIGMA = 0.005  # as if measured; nothing is
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from core.model import Mode, Role, Verdict
+from core.model import Mode, Role
 from core.record.old_words import renewed
+from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Speed
 
 SCHEMA = 1

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from core.model import Mode, Role, RunConfig, Verdict
+from core.model import Mode, Role, RunConfig
 from core.record import events as ev
+from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome
 
 RERUN_TRIES = 3  # of a measurement that the human wished for, on a disturbed machine

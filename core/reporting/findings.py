@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from core.judging import policy
-from core.model import Verdict
 from core.record.events import Judged
 from core.record.state import SKIPPED, Experiment
+from core.verdicts import Verdict
 
 
 def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:
@@ -33,18 +33,10 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
             last = experiment.traceback.strip().splitlines()[-1:] if experiment.traceback else []
             tail = f" ({last[0].strip()})" if last and last[0].strip() not in reason else ""
             return f"Crashed, {judged.crash}: {reason}{tail}"
-        case Verdict.INVALID:
-            return f"Broke a rule: {reason}"
-        case Verdict.TIMEOUT | Verdict.OVERRUN:
-            return f"No result: {reason}"
         case Verdict.SKIPPED:
             return f"{SKIPPED.removesuffix('.')}: {reason}" if reason else SKIPPED
-        case Verdict.INTERRUPTED:
-            return f"Interrupted: {reason}."
-        case Verdict.CONFLICT:
-            return f"Not run: {reason}"
-        case Verdict.DISTURBED:
-            return f"No verdict on the idea: {reason}."
+        case verdict:
+            return verdict.sentence.replace("{reason}", reason)
 
 
 def _size(change: str) -> str:

@@ -10,12 +10,13 @@ import msgspec
 
 from core.judging import policy
 from core.judging.noise import Noise
-from core.model import Role, Verdict
+from core.model import Role
 from core.record import events as ev
 from core.record.live import Picture
 from core.record.state import RERUN_TRIES, Experiment, State
 from core.reporting import scoreboard
 from core.text import clean
+from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 from nanochat.contract.shell import make
 

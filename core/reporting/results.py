@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.model import Verdict
+from core.verdicts import Verdict
 
 COLUMNS = (
     "commit", "val_bpb", "memory_gb", "status", "description",  # autoresearch's own five

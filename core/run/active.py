@@ -29,7 +29,7 @@ from core.judging.schedule import Work
 from core.machine import profiles, stats
 from core.machine.profiles import Profile
 from core.machine.project import Project, UsageError
-from core.model import Proposal, Role, RunConfig, Verdict
+from core.model import Proposal, Role, RunConfig
 from core.record import events as ev
 from core.record.journal import Journal, JournalError
 from core.record.state import Experiment, State, experiment_id
@@ -37,6 +37,7 @@ from core.reporting import findings
 from core.reporting.publish import publish
 from core.run import jobs
 from core.run.integrity import Seal
+from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Started
 

@@ -17,8 +17,8 @@ import msgspec
 
 from core.errors import Expected
 from core.machine import temporary
-from core.model import Verdict
 from core.record import journal
+from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
 PRIVATE, SOCKET = "loop", "s"  # a folder for the user alone, in the run's own, and the socket in it

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from core.model import Verdict
 from core.record import events as ev
 from core.record import journal
+from core.verdicts import Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import Product, until
 

@@ -15,9 +15,9 @@ import libtmux
 import psutil
 import pytest
 
-from core.model import Verdict
 from core.record import journal
 from core.record.state import Experiment, State
+from core.verdicts import Verdict
 from tests.ollama_server import Script, serving
 from tests.product import Product, edit, harmless, until
 

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.model import Verdict
 from core.record import events as ev
 from core.record import journal
+from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
 from tests.e2e.conftest import end
 from tests.fake_cuda import GIB, make

@@ -15,9 +15,9 @@ import time
 import msgspec
 import pytest
 
-from core.model import Verdict
 from core.record import events as ev
 from core.record import journal
+from core.verdicts import Verdict
 from tests.product import BETTER, TRAIN, Product, edit, harmless, slowly, until
 
 WORSE = edit("Steps that come to nothing, to see that they lose.", ("1e-5", "10.0"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.model import Verdict
+from core.verdicts import Verdict
 from tests.product import ROOT, Product
 
 

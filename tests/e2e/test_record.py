@@ -8,7 +8,7 @@ from typing import Any
 from core.agents.llm import prompt
 from core.charter import read
 from core.charter.adopt import adopt
-from core.model import Verdict
+from core.verdicts import Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import Product, edit, slowly
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from core.change import knobs
-from core.model import Verdict
 from core.record import events as ev
 from core.record import journal
 from core.run import jobs
+from core.verdicts import Verdict
 from tests.gpu.support import shipped, written
 from tests.product import BETTER, ROOT, Product, edit
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from textual.command import CommandList
 
-from core.model import Verdict
 from core.run import commands
+from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.detail import DetailScreen

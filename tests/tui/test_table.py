@@ -8,12 +8,12 @@ from textual import events
 
 from core.record import journal
 from core.run import commands
+from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.detail import DetailScreen
 from tui.panes.change import ChangePane
 from tui.panes.experiments import FILTERS, SORTS, ExperimentsPane
-from tui.words import LETTERS
 
 FULL = (120, 36)
 
@@ -51,7 +51,7 @@ async def test_a_choice_takes_in_what_happens_and_lets_go_of_what_no_longer_fits
 
 
 def test_every_verdict_is_shown_by_one_filter() -> None:
-    assert sorted("".join(FILTERS.values())) == sorted([" ", *LETTERS.values()])
+    assert sorted("".join(FILTERS.values())) == sorted([" ", *(verdict.letter for verdict in Verdict)])
 
 
 async def test_all_choices_round_it_follows_as_before(recorded: Path) -> None:

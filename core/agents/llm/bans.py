@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.agents.base import Context, Past
 from core.change import knobs, touched
 from core.charter import CharterError, binding
-from core.model import Verdict
+from core.verdicts import Verdict
 
 LOSSES = 3  # of one idea on one train.py; small models repeated one idea 55 times
 LOST = (

@@ -13,8 +13,8 @@ from core.agents.base import Context, Past
 from core.agents.llm import bans
 from core.agents.llm.formats import Tier, moves, offered
 from core.change.knobs import read as read_knobs
-from core.model import Verdict
 from core.text import clean, lines_of
+from core.verdicts import Verdict
 
 Message = dict[str, str]
 CHARACTERS_A_TOKEN = 3.2  # of code and English, on the safe side; checked against what the server counts

@@ -24,8 +24,9 @@ from core.change import edits, knobs
 from core.change.knobs import Knob, Value
 from core.charter import Charter
 from core.charter.directions import Kind, NotUsable, described
-from core.model import Proposal, Verdict
+from core.model import Proposal
 from core.text import clean
+from core.verdicts import Verdict
 
 ENTRIES = {entry.name: entry for entry in BOOK}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens

@@ -11,7 +11,8 @@ from core.agents.llm import bans, formats, prompt
 from core.agents.llm.chat import check
 from core.change import edits, touched
 from core.change.edits import EditError
-from core.model import Proposal, Verdict
+from core.model import Proposal
+from core.verdicts import Verdict
 from tests.product import ROOT, TRAIN
 
 SHIPPED = (ROOT / "nanochat" / "train.py").read_text()

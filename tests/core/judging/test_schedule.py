@@ -13,11 +13,12 @@ from core.judging import policy
 from core.judging.noise import Noise
 from core.judging.schedule import Rebase, Work, assess, best_confirmed, noise, tried, unchecked, wanted
 from core.machine.profiles import PROFILES
-from core.model import Role, RunConfig, Verdict
+from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record.events import AnyEvent, Judged
 from core.record.state import State, fold
 from core.run import jobs
+from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Result, Speed
 
 SEED = [policy.seed(1, index) for index in range(4)]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core.model import Verdict
 from core.record import journal
 from core.record.state import State
 from core.run import commands
+from core.verdicts import Verdict
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.product import Product, edit, harmless, until
 

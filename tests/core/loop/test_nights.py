@@ -15,10 +15,11 @@ from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
 from core.loop.loop import Loop
 from core.machine.project import UsageError
-from core.model import Limits, Proposal, Verdict
+from core.model import Limits, Proposal
 from core.record import events as ev
 from core.record.state import State, fold
 from core.run import commands
+from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from tests.core.loop.night import SOURCE, Answer, Idea, Night, changed
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from core.model import RunConfig, Verdict
+from core.model import RunConfig
 from core.record import events as ev
 from core.record import hints
 from core.record.state import RERUN_TRIES, State, experiment_id, fold
 from core.reporting.report import line
+from core.verdicts import Verdict
 
 CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,

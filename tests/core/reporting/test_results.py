@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.model import RunConfig, Verdict
+from core.model import RunConfig
 from core.record import events as ev
 from core.record.state import fold
 from core.reporting.publish import publish as publish_state
 from core.reporting.results import COLUMNS, Header, Row, notebook, publish, tsv
+from core.verdicts import Verdict
 
 BASE = Row(0, "a" * 40, None, "baseline", val_bpb=1.601234567, memory=1_260_000_000, seconds=66.04, params=1234)
 KEPT = Row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -13,6 +13,7 @@ from textual.coordinate import Coordinate
 from textual.message import Message
 from textual.widgets import DataTable
 
+from core.verdicts import Group, Verdict
 from tui import words
 from tui.panes.base import set_head
 from tui.view import Row
@@ -25,10 +26,12 @@ SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("longest first", lambda row: -row.seconds),
     ("by agent", lambda row: (row.agent, -row.number)),
 )
-_KEPT = "KS"
-FILTERS: dict[str, str] = {  # the letters of the verdicts that each shows; every verdict belongs to one besides `all`
-    "all": "", "kept": _KEPT, "not kept": "DX-", "failed": "CTO!", "cut short": "I~", "open": " ",
-}  # fmt: skip
+# The letters of the verdicts that each shows.
+FILTERS: dict[str, str] = {
+    "all": "",
+    **{group: "".join(verdict.letter for verdict in Verdict if verdict.group == group) for group in get_args(Group)},
+    "open": " ",
+}
 COLUMNS = {  # title: width, a gap to the next included
     "#": 6, "verdict": 17, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
 }  # fmt: skip
@@ -44,10 +47,7 @@ class ExperimentsPane(DataTable[Text]):
 
     NUMBER: ClassVar[int] = 5
     NAME: ClassVar[str] = "experiments"
-    ABOUT: ClassVar[str] = (
-        "Every experiment. K keep, S simplification, D discard, C crash, T out of time, O overrun, ! broke a rule, - skipped, "
-        "I interrupted, X conflict, ~ disturbed."
-    )
+    ABOUT: ClassVar[str] = f"Every experiment. {', '.join(f'{verdict.letter} {verdict.words}' for verdict in Verdict)}."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "down", show=False),
         Binding("k", "cursor_up", "up", show=False),
@@ -201,7 +201,9 @@ class ExperimentsPane(DataTable[Text]):
     def _line(self, row: Row) -> Text:
         tone = self._tone(row.tone)
         dim = self._tone("text-muted")
-        better = self._tone("success") if row.change is not None and row.change < 0 and row.letter in _KEPT else ""
+        better = (
+            self._tone("success") if row.change is not None and row.change < 0 and row.letter in FILTERS["kept"] else ""
+        )
         cells = {
             "#": (str(row.number), ""),
             "verdict": (f"{row.letter} {row.verdict}", tone),

@@ -20,7 +20,8 @@ from core.agents.llm.tiers import choose, first, history
 from core.agents.search.agent import Search
 from core.agents.several import Turns, WithStandIn
 from core.change import edits
-from core.model import Proposal, Verdict
+from core.model import Proposal
+from core.verdicts import Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import TRAIN
 

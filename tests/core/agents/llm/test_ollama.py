@@ -24,7 +24,8 @@ from core.agents.llm.ollama.agent import Ollama, _patient
 from core.agents.llm.ollama.models import full, installed, pick, sized
 from core.change import edits
 from core.machine import stats
-from core.model import Proposal, Verdict
+from core.model import Proposal
+from core.verdicts import Verdict
 from tests.fake_cuda import GIB, Cards, Nvml, make
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import ROOT, TRAIN

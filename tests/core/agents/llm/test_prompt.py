@@ -11,7 +11,8 @@ from core.agents.base import Context, Past
 from core.agents.llm import prompt
 from core.agents.llm.formats import TIERS, Tier
 from core.change import edits
-from core.model import Proposal, Verdict
+from core.model import Proposal
+from core.verdicts import Verdict
 from tests.product import ROOT
 
 SHIPPED = (ROOT / "nanochat" / "train.py").read_text()

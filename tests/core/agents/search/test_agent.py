@@ -14,7 +14,8 @@ from core.agents.search.ranges import Range, idle, of
 from core.change import edits, knobs
 from core.change.touched import touched
 from core.charter import TOPICS, read
-from core.model import Proposal, Verdict
+from core.model import Proposal
+from core.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parents[4]
 SOURCE = (ROOT / "nanochat" / "train.py").read_text()
