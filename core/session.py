@@ -220,8 +220,7 @@ def _work(
 
     async def work() -> None:
         slots = [maker(_slot(lab, f"harness-{index}.log", index)) for index in range(config.slots)]
-        loop = Loop(lab, Proposer(agent), slots, limits, say=tell)
-        loop.attend_s = ATTEND_S if attended else 0.0
+        loop = Loop(lab, Proposer(agent), slots, limits, tell, attend_s=ATTEND_S if attended else 0.0)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # as `nohup` has it, or a shell that starts a job in the background: so it was wanted

@@ -136,7 +136,7 @@ class Night:
         lab = self.lab()
         try:
             slots = executors or [DeterministicExecutor(answer, self.seconds) for _ in range(self.slots)]
-            loop = Loop(lab, Proposer(agent), list(slots), limits, say=self.said.append)
+            loop = Loop(lab, Proposer(agent), slots, limits, self.said.append)
             lab.record(ev.Started(pid=1, agent=agent.name, gate="auto", slots=self.slots))
             beside = asyncio.create_task(meanwhile(loop)) if meanwhile else None
             with lab.recording_end():

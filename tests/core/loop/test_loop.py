@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.agents.base import Context
-from core.loop.loop import Limits, Loop, Waiting
+from core.loop.approval import Waiting
+from core.loop.loop import Limits, Loop
 from core.loop.proposals import Proposer
 from core.machine import temporary
 from core.machine.project import Project

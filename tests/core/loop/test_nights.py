@@ -148,8 +148,7 @@ def test_an_agent_that_fails_is_asked_again(night: Night, trouble: BaseException
     [
         ("def train(:", "crash"),
         (SOURCE, "invalid"),
-        ("x = 1\n", "invalid"),
-        ("import os\n" + SOURCE + "import nothing\n", ""),
+        ("x = 1\n", "crash"),
     ],
 )
 def test_a_proposal_that_is_refused_three_times_is_recorded_and_never_trained(
@@ -157,8 +156,7 @@ def test_a_proposal_that_is_refused_three_times_is_recorded_and_never_trained(
 ) -> None:
     bad: list[Idea] = [Proposal(hypothesis="Bad.", source=source)] * 3
     state = night.run([*bad, GOOD], WORLD)
-    if verdict:
-        assert verdicts(state) == [verdict, "keep"] and not state.experiments[1].launched
+    assert verdicts(state) == [verdict, "keep"] and not state.experiments[1].launched
 
 
 def test_the_same_change_is_not_trained_twice(night: Night) -> None:
@@ -245,6 +243,7 @@ def test_too_many_crashes_in_a_row_stop_the_loop_for_now(night: Night) -> None:
 
 
 async def told(loop: Loop, *commands_: commands.Command) -> None:
+    await until(lambda: (loop.lab.folder / commands.ADDRESS).exists())
     for command in commands_:
         reply = await asyncio.to_thread(commands.send, loop.lab.folder, command)
         assert reply.ok, reply.words

@@ -1,0 +1,141 @@
+"""Asking the agent: one proposal ahead of the slots, made while they train."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from core.agents.base import AgentFailed, Exhausted, listen, members
+from core.git.repository import RepositoryError
+from core.loop.backoff import BACKOFF_S, longer
+from core.loop.ending import Ending
+from core.loop.proposals import Proposer
+from core.record import events as ev
+from core.record.journal import JournalError
+from core.run.active import Laboratory
+from core.run.live import Live
+
+LOAD = 3  # proposals for one loading of a model that shares the GPU
+REFUSED = 3  # proposals in a row that are never trained, after which the agent is asked more rarely
+
+
+class Asking:
+    """Asks when a proposal is wanted, and waits longer and longer for an agent that fails."""
+
+    def __init__(
+        self,
+        lab: Laboratory,
+        proposer: Proposer,
+        ending: Ending,
+        live: Live,
+        wake: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """`wake`: tells the loop that something has happened; `say`: prints a sentence where somebody may read it."""
+        self._lab, self._proposer, self._ending, self._wake, self._say = lab, proposer, ending, wake, say
+        self.task: asyncio.Task[None] | None = None
+        self.exhausted = False  # the agent has nothing left
+        self.exclusive = bool(getattr(proposer.agent, "exclusive", False))  # nothing trains while it thinks
+        self._backoff_s, self._ask_again = 0.0, 0.0
+        self._refused = 0
+        listen(proposer.agent, hear=live.hear, phase=live.doing, note=self._note)
+
+    @property
+    def agent_name(self) -> str:
+        return self._proposer.agent.name
+
+    def step(self, *, busy: bool) -> None:
+        """Ask, if a proposal is wanted. `busy`: something trains."""
+        state, limit = self._lab.state, self._ending.limits.max_experiments
+        ahead = sum(1 for experiment in state.open.values() if not experiment.launched)
+        if self.task or self._ending.reason or self.exhausted or state.paused or time.monotonic() < self._ask_again:
+            return
+        if ahead >= 1 or (limit is not None and state.judged + len(state.open) >= limit):
+            return
+        if self.exclusive and busy:
+            return  # the GPU is training's; the model comes when it is free
+        self.task = asyncio.create_task(self._ask_agent())
+
+    async def _ask_agent(self) -> None:
+        try:
+            before = self._lab.state.next_number
+            await self._ask()
+            self._backoff_s = 0.0
+            self._mind_refusals(before)
+        except Exhausted:
+            self.exhausted = True
+        except AgentFailed as error:
+            self._back_off(str(error), error.wait_s)
+        except JournalError as error:
+            self._ending.fail(error)
+        except RepositoryError as error:
+            self._back_off(str(error))
+        except OSError as error:
+            self._back_off(f"The files of a proposal cannot be written ({error}).")
+        except (Exception, SystemExit) as error:  # an agent's bug must not end the night
+            self._back_off(f"The agent {self.agent_name} broke: {type(error).__name__}: {error}")
+        finally:
+            self.task = None
+            self._wake()
+
+    def _mind_refusals(self, first: int) -> None:
+        """An agent whose proposals are refused again and again is asked ever more rarely, not without end in a second."""
+        for number in range(first, self._lab.state.next_number):
+            refused = self._lab.state.experiments[number].verdict is not None
+            self._refused = self._refused + 1 if refused else 0
+        if self._refused > REFUSED:
+            self._ask_again = time.monotonic() + min(2.0 ** (self._refused - REFUSED), BACKOFF_S[1])
+
+    async def _ask(self) -> None:
+        """One proposal; of a model that shares the GPU several, and then it leaves before anything trains."""
+        self._expect()
+        if not self.exclusive:
+            await self._proposer.propose(self._lab)
+            return
+        try:
+            for _ in range(self._load()):
+                await self._proposer.propose(self._lab)
+        finally:
+            await self.release()
+
+    def _expect(self) -> None:
+        """Tell the agents what they will have to read, before anything is asked of them."""
+        for agent in members(self._proposer.agent):
+            if hasattr(agent, "expect"):
+                agent.expect(self._lab.source(self._lab.state.best), self._lab.charter_text)
+
+    async def release(self) -> None:
+        """Let the agent leave the GPU. Failing at that is said; it is no failed proposal and no reason to stop or to wait."""
+        try:
+            await self._proposer.agent.release()
+        except Exception as error:
+            self._note(f"{error or type(error).__name__} The model may still be on the GPU; the run goes on.")
+
+    def _note(self, text: str) -> None:
+        """A sentence for the journal from somebody who cannot do anything about a journal that fails."""
+        try:
+            self._lab.record(ev.Notice(text=text))
+        except JournalError as error:
+            self._ending.fail(error)
+
+    def _load(self) -> int:
+        """Proposals while the model is loaded, within the run's limit."""
+        limit, state = self._ending.limits.max_experiments, self._lab.state
+        left = LOAD if limit is None else limit - state.judged - len(state.open)
+        return max(1, min(LOAD, left))
+
+    def _back_off(self, reason: str, wait_s: float = 0.0) -> None:
+        self._backoff_s = max(longer(self._backoff_s), wait_s)
+        self._ask_again = time.monotonic() + self._backoff_s
+        self._lab.record(ev.Refused(number=self._lab.state.next_number, agent=self.agent_name, reason=reason))
+        self._say(f"{reason} It is asked again {_when(self._backoff_s)}; nothing else waits for it.")
+
+
+def _when(seconds: float) -> str:
+    """In some seconds, or at a time of day."""
+    if seconds < 100:
+        return f"in {seconds:.0f} s"
+    then = datetime.now() + timedelta(seconds=seconds)
+    return f"at {then:%H:%M}" if seconds < 12 * 3600 else f"at {then:%H:%M on %a %d %b}"

@@ -1,0 +1,45 @@
+"""Why the loop ends: it was told to, a limit was reached, or something failed that it cannot go on from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from core.model import Limits
+from core.record.state import State
+
+
+@dataclass
+class Ending:
+    """How the loop is to end, once it is."""
+
+    limits: Limits
+    reason: str = ""  # once it is to end
+    now: bool = False  # without waiting for running experiments
+    finished: bool = False  # the run needs no continuation
+    failure: Exception | None = None  # what the loop raises in the end
+    _began: float = field(default_factory=time.monotonic)
+
+    def stop(self, reason: str, *, now: bool = False, finished: bool = False) -> None:
+        """End after the running experiments, or `now` without waiting for them. The first reason counts."""
+        self.reason = self.reason or reason
+        self.now = self.now or now
+        self.finished = self.finished or finished
+
+    def fail(self, error: Exception) -> None:
+        """End because of this error, at once. The first one counts."""
+        self.failure = self.failure or error
+
+    def check(self, state: State, *, nothing_left: bool) -> None:
+        """Stop at a limit. `nothing_left`: the agent has no more proposals, and all that it made are judged."""
+        limits = self.limits
+        if self.reason:
+            return
+        if limits.max_experiments is not None and state.judged >= limits.max_experiments and not state.open:
+            self.stop(f"reached the limit of {limits.max_experiments} experiments", finished=True)
+        elif limits.max_hours is not None and time.monotonic() - self._began >= limits.max_hours * 3600:
+            self.stop(f"reached the limit of {limits.max_hours:g} hours", finished=True)
+        elif state.crash_streak >= limits.max_crashes_in_a_row:
+            self.stop(f"{state.crash_streak} experiments in a row failed; the last findings in notebook.md say how")
+        elif nothing_left:
+            self.stop("the agent has nothing left to propose", finished=True)

@@ -1,0 +1,41 @@
+"""Waiting for a machine that fails: git behind a lock, no file to be written, no process to be had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from core.git.repository import RepositoryError
+from core.loop.backoff import Trouble
+from core.record import events as ev
+from core.run.active import Laboratory
+
+
+class Holding:
+    """Keeps verdicts and jobs from being tried again before the machine has had some time."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        self._lab = lab
+        self.trouble = Trouble()
+
+    @property
+    def on(self) -> bool:
+        """Whether the machine failed a moment ago."""
+        return time.monotonic() < self.trouble.until
+
+    def begin(self, reason: str, what: str) -> None:
+        """`what` failed: record the reason, and wait."""
+        wait_s = self.trouble.hold(what, time.monotonic())
+        self._lab.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
+
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Do the work of verdicts, unless the machine failed a moment ago."""
+        if self.on:
+            return
+        try:
+            work()
+            self.trouble.succeeded("verdict")
+        except RepositoryError as error:
+            self.begin(str(error), "verdict")
+        except OSError as error:
+            self.begin(f"The files of a verdict cannot be written ({error}). All that was recorded is kept.", "verdict")

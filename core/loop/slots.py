@@ -1,0 +1,123 @@
+"""The slots: where jobs run, one at a time in each, and how what comes of them is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from core.execution.base import DataUnusable, Executor, ExecutorFailed
+from core.git.repository import RepositoryError
+from core.judging.schedule import Work
+from core.loop.ending import Ending
+from core.loop.holding import Holding
+from core.record import events as ev
+from core.record.journal import JournalError
+from core.run.active import Laboratory
+from core.run.integrity import Changed
+from core.run.jobs import interrupted
+from core.run.live import Live
+from nanochat.contract.job import Job, Outcome
+from nanochat.contract.messages import Progress, Started
+
+
+@dataclass
+class Slot:
+    """One place where a job can run."""
+
+    index: int
+    executor: Executor
+    task: asyncio.Task[None] | None = None
+    work: Work | None = None
+
+
+class Slots:
+    """All slots of a run."""
+
+    def __init__(
+        self,
+        lab: Laboratory,
+        executors: Iterable[Executor],
+        ending: Ending,
+        holding: Holding,
+        live: Live,
+        wake: Callable[[], None],
+    ) -> None:
+        """`wake`: tells the loop that something has happened."""
+        self._lab, self._ending, self._holding, self._live, self._wake = lab, ending, holding, live, wake
+        self._slots = [Slot(index, executor) for index, executor in enumerate(executors)]
+
+    @property
+    def busy(self) -> bool:
+        return any(slot.task is not None for slot in self._slots)
+
+    def launch(self, wanted: Callable[[], Iterable[Work]]) -> None:
+        """Fill the free slots with what is wanted."""
+        free = [slot for slot in self._slots if slot.task is None]
+        if self._ending.now or self._ending.failure or not free or self._holding.on:
+            return
+        for slot, work in zip(free, wanted(), strict=False):
+            slot.work = work
+            slot.task = asyncio.create_task(self._measure(slot, work))
+
+    async def _measure(self, slot: Slot, work: Work) -> None:
+        try:
+            await self._run(slot, work, self._lab.launch(work, slot.index))
+        except (JournalError, Changed, DataUnusable) as error:
+            self._ending.failure = error
+        except RepositoryError as error:
+            self._holding.begin(str(error), "job")
+        except asyncio.CancelledError:
+            await slot.executor.abort()
+            raise
+        except OSError as error:
+            self._holding.begin(
+                f"The files of a job cannot be written ({error}). All that was recorded is kept.", "job"
+            )
+        except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
+            self._ending.failure = error
+        finally:
+            self._live.forget(slot.index)
+            slot.task = slot.work = None
+            self._wake()
+
+    async def _run(self, slot: Slot, work: Work, job: Job) -> None:
+        trouble = self._holding.trouble
+        try:
+            self._lab.seal.check()
+            result = await slot.executor.run(job, lambda told: self._update(slot, work, told))
+            self._lab.seal.check()
+            if result.outcome is Outcome.INTERRUPTED and work.number not in self._lab.state.aborted:
+                raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
+            trouble.job_ended(time.monotonic())
+        except ExecutorFailed as error:
+            self._holding.begin(str(error), "job")
+            result = interrupted(job, str(error), trouble.given_up(work.commit, time.monotonic()))
+        self._lab.measured(work, result)
+
+    def _update(self, slot: Slot, work: Work, told: Started | Progress) -> None:
+        if isinstance(told, Started):
+            self._lab.note_processes(told)
+        else:
+            self._live.update(slot.index, work, told)
+
+    def abort(self, number: int) -> bool:
+        """End the running job of an experiment early; False where it has none."""
+        slot = next((slot for slot in self._slots if slot.work and slot.work.number == number), None)
+        if slot is None:
+            return False
+        self._lab.record(ev.Aborted(number=number))
+        self._aborting = asyncio.create_task(slot.executor.abort())  # a reference, or the task may be collected
+        self._aborting.add_done_callback(lambda _: self._wake())
+        return True
+
+    async def close(self) -> bool:
+        """End the running jobs, the harness processes too; return whether there were any."""
+        running = [slot for slot in self._slots if slot.work is not None]
+        tasks = [slot.task for slot in self._slots if slot.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(slot.executor.close() for slot in self._slots))
+        return bool(running)
