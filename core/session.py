@@ -32,7 +32,7 @@ from core.record import journal
 from core.record.state import State
 from core.reporting import report
 from core.run import background, opening
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.run.background import say, tell
 from core.run.opening import Options as Options
 from nanochat.contract import dataset as contract
@@ -96,21 +96,21 @@ def run(
                 project, chosen, {**again, "--agent": named, "--gate": options.gate, "--prepared": data}
             )
         background.open_app(chosen.folder)
-    lab, lock = opening.open_run(project, chosen, options, print_event)
+    active, lock = opening.open_run(project, chosen, options, print_event)
     try:
-        with lab.recording_end():
-            changes = () if chosen.new else (opening.changed(project, lab), opening.text_changed(lab))
-            rehearsal = COMPUTED if chosen.new and lab.config.computed else ""
+        with active.recording_end():
+            changes = () if chosen.new else (opening.changed(project, active), opening.text_changed(active))
+            rehearsal = COMPUTED if chosen.new and active.config.computed else ""
             for words in (why, chosen.said, rehearsal, *changes):
                 if words:
-                    lab.record(ev.Notice(text=words))
-            _work(lab, maker(), executor, chosen.config, limits, attended)
+                    active.record(ev.Notice(text=words))
+            _work(active, maker(), executor, chosen.config, limits, attended)
     finally:
-        lab.journal.close()
+        active.journal.close()
         lock.release()
-    branch = lab.repo.branch(lab.name).removeprefix("refs/heads/")
+    branch = active.repo.branch(active.name).removeprefix("refs/heads/")
     logs = f" {quoted(['--logs', str(again['--logs'])])}" if again.get("--logs") else ""
-    _summary(report.summary(lab.state, schedule.noise(lab.state), _short(lab.folder), branch, logs))
+    _summary(report.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, logs))
 
 
 def _start_behind(project: Project, chosen: opening.Plan, again: Mapping[str, object]) -> opening.Plan:
@@ -132,24 +132,24 @@ def final(project: Project, name: str | None) -> None:
 
     options = Options(name=project.pick(name).name)
     chosen = opening.plan(project, options)
-    lab, lock = opening.open_run(project, chosen, options, print_event, loop=False)
+    active, lock = opening.open_run(project, chosen, options, print_event, loop=False)
     maker = executors.check(chosen.config.executor)
-    executor = maker(_slot(lab, "harness-report.log", 0))
+    executor = maker(_slot(active, "harness-report.log", 0))
 
     async def work() -> ev.Reported:
         try:
-            return await measured(lab, executor)
+            return await measured(active, executor)
         finally:
             await executor.close()
 
     say("Training the start and the best once more, on a seed that no verdict has used.")
     try:
         found = asyncio.run(work())
-        say(report.final(found, schedule.noise(lab.state), _short(lab.folder)))
+        say(report.final(found, schedule.noise(active.state), _short(active.folder)))
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:
-        lab.journal.close()
+        active.journal.close()
         lock.release()
 
 
@@ -214,27 +214,27 @@ def _prepare_for(project: Project, chosen: opening.Plan, found: Found) -> Path:
 
 
 def _work(
-    lab: Laboratory, agent: Agent, maker: executors.Maker, config: RunConfig, limits: Limits, attended: bool
+    active: ActiveRun, agent: Agent, maker: executors.Maker, config: RunConfig, limits: Limits, attended: bool
 ) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
 
     async def work() -> None:
-        slots = [maker(_slot(lab, f"harness-{index}.log", index)) for index in range(config.slots)]
-        loop = Loop(lab, Proposer(agent), slots, limits, tell, attend_s=ATTEND_S if attended else 0.0)
+        slots = [maker(_slot(active, f"harness-{index}.log", index)) for index in range(config.slots)]
+        loop = Loop(active, Proposer(agent), slots, limits, tell, attend_s=ATTEND_S if attended else 0.0)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # as `nohup` has it, or a shell that starts a job in the background: so it was wanted
             asyncio.get_running_loop().add_signal_handler(
                 number, partial(loop.stop, f"told to stop by {number.name}", now=True)
             )
-        lab.record(
+        active.record(
             ev.Started(
                 pid=os.getpid(),
                 agent=agent.name,
                 gate=config.gate,
                 slots=config.slots,
                 limits={name: value for name, value in asdict(limits).items() if value is not None},
-                turn=lab.project.next_turn(),
+                turn=active.project.next_turn(),
             )
         )
         await loop.run()
@@ -242,9 +242,9 @@ def _work(
     asyncio.run(work())
 
 
-def _slot(lab: Laboratory, log: str, index: int) -> executors.Slot:
-    config = lab.config
-    return executors.Slot(lab.folder / "harness", config.device, lab.folder / log, index, config.compiles)
+def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
+    config = active.config
+    return executors.Slot(active.folder / "harness", config.device, active.folder / log, index, config.compiles)
 
 
 def _summary(lines: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from core.record import events as ev
 from core.record import live
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 
 COUNTDOWN_S = 60.0
 LONGEST_HOLD_S = 1800.0  # a countdown that was stopped runs again after so long: an editor may have been forgotten
@@ -45,9 +45,9 @@ class Waiting:
 class Approval:
     """Decides when a proposal may be trained."""
 
-    def __init__(self, lab: Laboratory, attended: Callable[[], bool], countdown_s: float) -> None:
+    def __init__(self, active: ActiveRun, attended: Callable[[], bool], countdown_s: float) -> None:
         """`attended`: whether somebody watches, or is about to."""
-        self._lab, self._attended, self._countdown_s = lab, attended, countdown_s
+        self._active, self._attended, self._countdown_s = active, attended, countdown_s
         self._unanswered = 0
         self._ticked = time.monotonic()
         self.waiting: Waiting | None = None
@@ -61,12 +61,12 @@ class Approval:
 
     def forget_judged(self) -> None:
         """A proposal that has its verdict waits no more."""
-        if self.waiting is not None and self.waiting.number not in self._lab.state.open:
+        if self.waiting is not None and self.waiting.number not in self._active.state.open:
             self.waiting = None
 
     def step(self) -> None:
         """Approve what need not wait; start the countdown of what does, one at a time."""
-        state = self._lab.state
+        state = self._active.state
         for experiment in [e for e in state.open.values() if not e.approved]:
             asking = state.gate == "ask" and self._attended() and experiment.again is None
             if not asking:
@@ -77,13 +77,13 @@ class Approval:
                 self.answer(experiment.number, "time-out")
                 self._unanswered += 1
                 if self._unanswered >= UNANSWERED:
-                    self._lab.record(ev.Gate(mode="auto", by=f"{UNANSWERED} proposals without an answer"))
+                    self._active.record(ev.Gate(mode="auto", by=f"{UNANSWERED} proposals without an answer"))
             if asking:
                 break
 
     def answer(self, number: int, by: ev.ApprovedBy) -> None:
         """Record that a proposal may be trained."""
-        self._lab.record(ev.Approved(number=number, by=by))
+        self._active.record(ev.Approved(number=number, by=by))
         self.waiting = None
         if by == "human":
             self._unanswered = 0

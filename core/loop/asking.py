@@ -14,7 +14,7 @@ from core.loop.ending import Ending
 from core.loop.proposals import Proposer
 from core.record import events as ev
 from core.record.journal import JournalError
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.run.live import Live
 
 LOAD = 3  # proposals for one loading of a model that shares the GPU
@@ -26,7 +26,7 @@ class Asking:
 
     def __init__(
         self,
-        lab: Laboratory,
+        active: ActiveRun,
         proposer: Proposer,
         ending: Ending,
         live: Live,
@@ -34,7 +34,7 @@ class Asking:
         say: Callable[[str], None],
     ) -> None:
         """`wake`: tells the loop that something has happened; `say`: prints a sentence where somebody may read it."""
-        self._lab, self._proposer, self._ending, self._wake, self._say = lab, proposer, ending, wake, say
+        self._active, self._proposer, self._ending, self._wake, self._say = active, proposer, ending, wake, say
         self.task: asyncio.Task[None] | None = None
         self.exhausted = False  # the agent has nothing left
         self.exclusive = bool(getattr(proposer.agent, "exclusive", False))  # nothing trains while it thinks
@@ -48,7 +48,7 @@ class Asking:
 
     def step(self, *, busy: bool) -> None:
         """Ask, if a proposal is wanted. `busy`: something trains."""
-        state, limit = self._lab.state, self._ending.limits.max_experiments
+        state, limit = self._active.state, self._ending.limits.max_experiments
         ahead = sum(1 for experiment in state.open.values() if not experiment.launched)
         if self.task or self._ending.reason or self.exhausted or state.paused or time.monotonic() < self._ask_again:
             return
@@ -60,7 +60,7 @@ class Asking:
 
     async def _ask_agent(self) -> None:
         try:
-            before = self._lab.state.next_number
+            before = self._active.state.next_number
             await self._ask()
             self._backoff_s = 0.0
             self._mind_refusals(before)
@@ -82,8 +82,8 @@ class Asking:
 
     def _mind_refusals(self, first: int) -> None:
         """An agent whose proposals are refused again and again is asked ever more rarely, not without end in a second."""
-        for number in range(first, self._lab.state.next_number):
-            refused = self._lab.state.experiments[number].verdict is not None
+        for number in range(first, self._active.state.next_number):
+            refused = self._active.state.experiments[number].verdict is not None
             self._refused = self._refused + 1 if refused else 0
         if self._refused > REFUSED:
             self._ask_again = time.monotonic() + min(2.0 ** (self._refused - REFUSED), BACKOFF_S[1])
@@ -92,11 +92,11 @@ class Asking:
         """One proposal; of a model that shares the GPU several, and then it leaves before anything trains."""
         self._expect()
         if not self.exclusive:
-            await self._proposer.propose(self._lab)
+            await self._proposer.propose(self._active)
             return
         try:
             for _ in range(self._load()):
-                await self._proposer.propose(self._lab)
+                await self._proposer.propose(self._active)
         finally:
             await self.release()
 
@@ -104,7 +104,7 @@ class Asking:
         """Tell the agents what they will have to read, before anything is asked of them."""
         for agent in members(self._proposer.agent):
             if hasattr(agent, "expect"):
-                agent.expect(self._lab.source(self._lab.state.best), self._lab.charter_text)
+                agent.expect(self._active.source(self._active.state.best), self._active.program.text)
 
     async def release(self) -> None:
         """Let the agent leave the GPU. Failing at that is said; it is no failed proposal and no reason to stop or to wait."""
@@ -116,20 +116,20 @@ class Asking:
     def _note(self, text: str) -> None:
         """A sentence for the journal from somebody who cannot do anything about a journal that fails."""
         try:
-            self._lab.record(ev.Notice(text=text))
+            self._active.record(ev.Notice(text=text))
         except JournalError as error:
             self._ending.fail(error)
 
     def _load(self) -> int:
         """Proposals while the model is loaded, within the run's limit."""
-        limit, state = self._ending.limits.max_experiments, self._lab.state
+        limit, state = self._ending.limits.max_experiments, self._active.state
         left = LOAD if limit is None else limit - state.judged - len(state.open)
         return max(1, min(LOAD, left))
 
     def _back_off(self, reason: str, wait_s: float = 0.0) -> None:
         self._backoff_s = max(longer(self._backoff_s), wait_s)
         self._ask_again = time.monotonic() + self._backoff_s
-        self._lab.record(ev.Refused(number=self._lab.state.next_number, agent=self.agent_name, reason=reason))
+        self._active.record(ev.Refused(number=self._active.state.next_number, agent=self.agent_name, reason=reason))
         self._say(f"{reason} It is asked again {_when(self._backoff_s)}; nothing else waits for it.")
 
 

@@ -11,7 +11,7 @@ from core.record import events as ev
 from core.record import hints
 from core.record.journal import JournalError
 from core.run import commands
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.verdicts import Verdict
 
 HINT_CHARACTERS = 4000
@@ -20,9 +20,9 @@ HINT_CHARACTERS = 4000
 class Control:
     """Obeys commands. Each is recorded before it is acknowledged."""
 
-    def __init__(self, lab: Laboratory, approval: Approval, slots: Slots, ending: Ending, agent: str) -> None:
+    def __init__(self, active: ActiveRun, approval: Approval, slots: Slots, ending: Ending, agent: str) -> None:
         """`agent`: its name, by which it is known what becomes of a hint."""
-        self._lab, self._approval, self._slots, self._ending, self._agent = lab, approval, slots, ending, agent
+        self._active, self._approval, self._slots, self._ending, self._agent = active, approval, slots, ending, agent
 
     def obey(self, command: commands.Command) -> commands.Reply:
         """Do what a command says, or say why not. It never raises."""
@@ -37,71 +37,71 @@ class Control:
         return commands.Reply(ok=ok, words=words)
 
     def _do(self, command: commands.Command) -> tuple[bool, str]:
-        lab = self._lab
+        active = self._active
         match command:
             case commands.Attach():
-                return True, f"attached to {lab.folder.name}"
+                return True, f"attached to {active.folder.name}"
             case commands.Stop():
                 self._ending.stop("told to stop", now=command.now)
                 return True, "stopping now" if command.now else "stopping after the current experiment"
             case commands.Pause():
-                lab.record(ev.Paused())
+                active.record(ev.Paused())
                 return True, "paused after the current experiment"
             case commands.Resume():
-                lab.record(ev.Resumed())
+                active.record(ev.Resumed())
                 return True, "going on"
             case commands.Tell():
                 return self._told(command.text)
             case commands.TakeBack():
                 return self._taken_back(command.number)
             case commands.SetGate():
-                lab.record(ev.Gate(mode=command.mode, by="human"))
+                active.record(ev.Gate(mode=command.mode, by="human"))
                 words = "unattended from now on" if command.mode == "auto" else "proposals wait for you from now on"
                 return True, words
             case commands.Abort():
                 return self._aborted(command.number)
             case commands.Own():
-                return True, human_actions.own(lab, command.parent, command.source, command.hypothesis)
+                return True, human_actions.own(active, command.parent, command.source, command.hypothesis)
             case commands.Rerun():
-                return True, human_actions.rerun(lab, command.number)
+                return True, human_actions.rerun(active, command.number)
             case commands.Overrule():
-                return True, human_actions.overrule(lab, command.number, command.verdict)
+                return True, human_actions.overrule(active, command.number, command.verdict)
             case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold():
-                if command.number not in lab.state.open or lab.state.open[command.number].approved:
+                if command.number not in active.state.open or active.state.open[command.number].approved:
                     return False, f"#{command.number} does not wait for an answer"
                 return True, self._answered(command)
 
     def _aborted(self, number: int) -> tuple[bool, str]:
-        state = self._lab.state
+        state = self._active.state
         if not self._slots.abort(number):
             if number not in state.open or not state.open[number].launched:
                 return False, f"#{number} is not running"
-            self._lab.aborted(number)  # between two of its jobs
+            self._active.experiments.aborted(number)  # between two of its jobs
         return True, f"aborting #{number}"
 
     def _told(self, text: str) -> tuple[bool, str]:
         """Take in a hint."""
         if not text.strip() or len(text) > HINT_CHARACTERS:
             return False, f"A hint has 1 to {HINT_CHARACTERS} characters. Nothing was recorded."
-        self._lab.record(ev.Hint(text=text))
-        return True, f"hint {len(self._lab.state.said)}: {self._read_by()}"
+        self._active.record(ev.Hint(text=text))
+        return True, f"hint {len(self._active.state.said)}: {self._read_by()}"
 
     def _taken_back(self, number: int) -> tuple[bool, str]:
-        said = self._lab.state.said
+        said = self._active.state.said
         if not 1 <= number <= len(said):
             return False, f"There is no hint {number}. {hints.counted(said)} Nothing was changed."
         if said[number - 1].taken_back:
             return False, f"Hint {number} was taken back before. Nothing was changed."
-        self._lab.record(ev.TakenBack(number=number))
-        self._lab.publish()  # a reason for skipping stands in the notebook
+        self._active.record(ev.TakenBack(number=number))
+        self._active.publish()  # a reason for skipping stands in the notebook
         return True, f"hint {number} is taken back; no agent sees it from now on"
 
     def _read_by(self) -> str:
         """What becomes of what a human said last: a language model reads them, `search` acts on some only."""
         if self._agent == "search":
-            return self._lab.answer()
+            return self._active.program.answer()
         turns = self._agent.split(",")  # of several agents; a stand-in is not named
-        also = f"; {self._lab.answer()}" if "search" in turns else ""
+        also = f"; {self._active.program.answer()}" if "search" in turns else ""
         return f"the agent reads it with its next proposal{also}"
 
     def _answered(self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold) -> str:
@@ -114,15 +114,15 @@ class Control:
             case commands.Skip():
                 self._approval.skipped()
                 reason = command.reason
-                self._lab.judge(
+                self._active.experiments.judge(
                     ev.Judged(number=number, verdict=Verdict.SKIPPED, reason=reason, finding="", by="human")
                 )
                 if not reason.strip():
                     return f"skipped #{number}"
                 heard = self._read_by()
-                return f"skipped #{number}, hint {len(self._lab.state.said)}: {heard}"
+                return f"skipped #{number}, hint {len(self._active.state.said)}: {heard}"
             case commands.Revise():
-                return human_actions.revise(self._lab, number, command.source, command.hypothesis)
+                return human_actions.revise(self._active, number, command.source, command.hypothesis)
             case commands.Hold():
                 self._approval.hold(number, command.who, on=command.on)
                 return "the countdown stands still" if command.on else "the countdown goes on"

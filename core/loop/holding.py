@@ -8,14 +8,14 @@ from collections.abc import Callable
 from core.git.repository import RepositoryError
 from core.loop.backoff import Trouble
 from core.record import events as ev
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 
 
 class Holding:
     """Keeps verdicts and jobs from being tried again before the machine has had some time."""
 
-    def __init__(self, lab: Laboratory) -> None:
-        self._lab = lab
+    def __init__(self, active: ActiveRun) -> None:
+        self._active = active
         self.trouble = Trouble()
 
     @property
@@ -26,7 +26,7 @@ class Holding:
     def begin(self, reason: str, what: str) -> None:
         """`what` failed: record the reason, and wait."""
         wait_s = self.trouble.hold(what, time.monotonic())
-        self._lab.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
+        self._active.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
 
     def attempt(self, work: Callable[[], None]) -> None:
         """Do the work of verdicts, unless the machine failed a moment ago."""

@@ -24,7 +24,7 @@ from core.model import Limits
 from core.record import events as ev
 from core.record.journal import JournalError
 from core.run import commands
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.run.live import Live
 
 TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
@@ -35,7 +35,7 @@ class Loop:
 
     def __init__(
         self,
-        lab: Laboratory,
+        active: ActiveRun,
         proposer: Proposer,
         executors: Sequence[Executor],
         limits: Limits,
@@ -47,7 +47,7 @@ class Loop:
         """Nothing starts before `run`.
 
         Args:
-            lab: the run, opened for work.
+            active: the run, opened for work.
             proposer: asks the agent.
             executors: one for each slot.
             limits: when this start of the loop ends by itself.
@@ -55,17 +55,17 @@ class Loop:
             countdown_s: seconds that a proposal waits for an answer.
             attend_s: an app is on its way; for so many seconds a proposal waits for it to come.
         """
-        self.lab = lab
+        self.active = active
         self._wake = asyncio.Event()
         self._began, self._attend_s = time.monotonic(), attend_s
-        self._live = Live(lab.folder)
+        self._live = Live(active.folder)
         self._ending = Ending(limits)
-        self._holding = Holding(lab)
-        self._slots = Slots(lab, executors, self._ending, self._holding, self._live, self._wake.set)
-        self._asking = Asking(lab, proposer, self._ending, self._live, self._wake.set, say)
-        self._approval = Approval(lab, self._attended, countdown_s)
-        self._control = Control(lab, self._approval, self._slots, self._ending, proposer.agent.name)
-        self._server = commands.Server(lab.folder, self._obey, self._gone)
+        self._holding = Holding(active)
+        self._slots = Slots(active, executors, self._ending, self._holding, self._live, self._wake.set)
+        self._asking = Asking(active, proposer, self._ending, self._live, self._wake.set, say)
+        self._approval = Approval(active, self._attended, countdown_s)
+        self._control = Control(active, self._approval, self._slots, self._ending, proposer.agent.name)
+        self._server = commands.Server(active.folder, self._obey, self._gone)
         self._deaf = False  # no command can arrive, and that was said
 
     async def run(self) -> str:
@@ -92,11 +92,11 @@ class Loop:
         finally:
             await self._close()
         if isinstance(ending.failure, UsageError):
-            self.lab.record(ev.Stopped(reason=ending.reason, finished=True))
+            self.active.record(ev.Stopped(reason=ending.reason, finished=True))
         if ending.failure is not None:
             raise ending.failure
-        self.lab.record(ev.Stopped(reason=ending.reason, finished=ending.finished))
-        self.lab.publish()
+        self.active.record(ev.Stopped(reason=ending.reason, finished=ending.finished))
+        self.active.publish()
         return ending.reason
 
     def stop(self, reason: str, *, now: bool = False) -> None:
@@ -115,19 +115,19 @@ class Loop:
             proposing=self._asking.task is not None,
             stopping=bool(self._ending.reason),
         )
-        state, warning = self.lab.state, disk_full(self.lab.folder)
+        state, warning = self.active.state, disk_full(self.active.folder)
         if warning and not state.paused:
-            self.lab.record(ev.Paused(reason=warning))
+            self.active.record(ev.Paused(reason=warning))
         elif not warning and state.paused and state.pause_reason:
-            self.lab.record(ev.Resumed())
-            self.lab.journal.keep_reserve()
+            self.active.record(ev.Resumed())
+            self.active.journal.keep_reserve()
 
     def _judge(self) -> None:
         """Give every verdict that can be given, one at a time."""
-        state = self.lab.state
+        state = self.active.state
         if state.baseline_failure is not None:
-            self.lab.fit_smaller()  # raises UsageError when that cannot help
-        self.lab.recheck()
+            self.active.start.fit_smaller()  # raises UsageError when that cannot help
+        self.active.experiments.recheck()
         self._approval.forget_judged()
         running = {launched.number for launched in state.running.values()}
         for experiment in list(state.open.values()):
@@ -135,12 +135,12 @@ class Loop:
                 continue
             step = schedule.assess(state, experiment, schedule.noise(state).sigma)
             if isinstance(step, ev.Judged):
-                self.lab.judge(step)
+                self.active.experiments.judge(step)
             elif isinstance(step, Rebase):
-                self.lab.rebase(experiment)
+                self.active.experiments.rebase(experiment)
 
     def _over(self) -> bool:
-        ending, state, busy = self._ending, self.lab.state, self._slots.busy
+        ending, state, busy = self._ending, self.active.state, self._slots.busy
         if ending.failure is not None:
             return True
         ending.check(state, nothing_left=self._asking.exhausted and not (busy or state.open or self._work()))
@@ -155,7 +155,7 @@ class Loop:
 
     def _work(self) -> list[Work]:
         """The measurements that are wanted, the most urgent first."""
-        state = self.lab.state
+        state = self.active.state
         only_started = bool(self._ending.reason) or state.paused
         return list(schedule.wanted(state, schedule.noise(state).sigma, only_started=only_started))
 
@@ -176,7 +176,7 @@ class Loop:
         await self._asking.release()
         self._live.close()
         if interrupted and not isinstance(self._ending.failure, JournalError):
-            self.lab.interrupt_running(self._ending.reason or "the loop ended")
+            self.active.experiments.interrupt_running(self._ending.reason or "the loop ended")
 
     # -- the human ------------------------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class Loop:
         """See to it that commands can arrive, also after somebody has removed the socket."""
         await self._server.keep()
         if self._server.problem and not self._deaf:
-            self.lab.record(ev.Notice(text=_unheard(self._server.problem)))
+            self.active.record(ev.Notice(text=_unheard(self._server.problem)))
         self._deaf = bool(self._server.problem)
 
     async def _obey(self, command: commands.Command) -> commands.Reply:

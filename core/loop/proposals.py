@@ -17,7 +17,7 @@ from core.record import events as ev
 from core.record.state import AND_HUMAN, Experiment, State
 from core.reporting import diagnosis, report
 from core.reporting.diagnosis import Training
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
 
@@ -37,7 +37,7 @@ class Proposer:
     _restate_at: int = 0  # the experiment from which it is asked again
     _ideas: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # by parent and commit
 
-    async def propose(self, lab: Laboratory) -> None:
+    async def propose(self, active: ActiveRun) -> None:
         """Record one new proposal. Raises AgentFailed or Exhausted as the agent does.
 
         A proposal that is still refused after three tries is recorded as well, with its reason, and never trained.
@@ -45,11 +45,11 @@ class Proposer:
         began = time.monotonic()
         rejections: list[str] = []
         for _ in range(TRIES):
-            lab.watch_charter()
-            await self._restate(lab)
-            parent = lab.state.best
-            source = lab.source(parent)
-            proposal = checked(Proposal, await self.agent.propose(self._context(lab, source, tuple(rejections))))
+            active.program.watch()
+            await self._restate(active)
+            parent = active.state.best
+            source = active.source(parent)
+            proposal = checked(Proposal, await self.agent.propose(self._context(active, source, tuple(rejections))))
             proposal = replace(proposal, agent=proposal.agent or self.agent.name)
             idea: tuple[str, ...] = ()
             candidate = source
@@ -57,61 +57,63 @@ class Proposer:
             try:
                 candidate = realise(source, proposal)
                 idea = touched.touched(source, candidate)
-                edits.gate(source, candidate, off_limits=lab.charter.off_limits)
-                self._check_new(lab, parent, candidate)
+                edits.gate(source, candidate, off_limits=active.program.charter.off_limits)
+                self._check_new(active, parent, candidate)
                 break
             except edits.EditError as error:
                 rejections.append(str(error))
                 crash = error.crash
         refused = len(rejections) == TRIES  # what is never trained is no try of its idea
         proposal = replace(proposal, meta={**proposal.meta, "idea": [] if refused else list(idea)})
-        lab.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
+        active.experiments.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
         if refused:
-            number = max(lab.state.experiments)
+            number = max(active.state.experiments)
             verdict = Verdict.CRASH if crash else Verdict.INVALID
-            lab.judge(ev.Judged(number=number, verdict=verdict, crash=crash, reason=rejections[-1], finding=""))
+            active.experiments.judge(
+                ev.Judged(number=number, verdict=verdict, crash=crash, reason=rejections[-1], finding="")
+            )
 
-    async def _restate(self, lab: Laboratory) -> None:
+    async def _restate(self, active: ActiveRun) -> None:
         """Let a language model say what it understood of each program.md. Failing at that is no reason not to propose: it is
         asked again with a later proposal, ever more rarely."""
-        sha, number = lab.state.charter.sha if lab.state.charter else "", lab.state.next_number
+        sha, number = active.state.charter.sha if active.state.charter else "", active.state.next_number
         restate = getattr(self.agent, "understand", None)
         if sha != self._asked:
             self._asked, self._failures, self._restate_at = sha, 0, number
         if restate is None or number < self._restate_at:
             return
         try:
-            found = Understood.of(await restate(lab.charter_text))
+            found = Understood.of(await restate(active.program.text))
         except Exception as error:  # whatever it is, it must not keep the agent from proposing
             found = Understood(meta=error.meta if isinstance(error, AgentFailed) else {})
         self._failures = 0 if found.words else self._failures + 1
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
-        lab.restated(found.words, found.meta)
+        active.program.restated(found.words, found.meta)
 
-    def _check_new(self, lab: Laboratory, parent: str, candidate: str) -> None:
-        number = lab.tried(parent).get(edits.fingerprint(candidate))
+    def _check_new(self, active: ActiveRun, parent: str, candidate: str) -> None:
+        number = active.tried(parent).get(edits.fingerprint(candidate))
         if number is None or getattr(self.agent, "repeats", False):
             return
-        verdict = lab.state.experiments[number].verdict
+        verdict = active.state.experiments[number].verdict
         how = f"cut short {schedule.CUT_SHORT} times" if verdict is not None and verdict.may_repeat else "tried before"
         raise edits.EditError(f"This very change was {how} on the same train.py, as experiment {number}.")
 
-    def _context(self, lab: Laboratory, source: str, rejections: tuple[str, ...]) -> Context:
-        state = lab.state
+    def _context(self, active: ActiveRun, source: str, rejections: tuple[str, ...]) -> Context:
+        state = active.state
         assert state.config is not None
         return Context(
-            charter=lab.charter_text,
+            charter=active.program.text,
             source=source,
             parent=edits.fingerprint(source),
             number=state.next_number,
             seed=state.config.seed,
-            sigma=lab.sigma,
+            sigma=active.sigma,
             start=state.mean(state.fit.commit) if state.fit else None,
             best=state.mean(state.best),
             params=state.params,
-            past=self._record(lab),
+            past=self._record(active),
             hints=tuple(state.hints),
-            tried=lab.tried(state.best),
+            tried=active.tried(state.best),
             said=tuple(
                 Said(number=said.number, text=said.text, skipped=said.skipped)
                 for said in state.said
@@ -121,22 +123,22 @@ class Proposer:
             rejections=rejections,
         )
 
-    def _record(self, lab: Laboratory) -> tuple[Past, ...]:
+    def _record(self, active: ActiveRun) -> tuple[Past, ...]:
         """Every judged experiment as an agent sees it; with what the latest training was like."""
-        judged = [e for e in lab.state.experiments.values() if e.verdict is not None]
-        trained = [(e, job) for e in judged if (job := _job(lab.state, e)) is not None and job.steps]
+        judged = [e for e in active.state.experiments.values() if e.verdict is not None]
+        trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.steps]
         latest = max(trained, key=lambda found: found[0].ended_t, default=None)
-        facts = {latest[0].number: _facts(lab, *latest)} if latest else {}
-        return tuple(_past(lab, e, self._idea(lab, e), facts.get(e.number, "")) for e in judged)
+        facts = {latest[0].number: _facts(active, *latest)} if latest else {}
+        return tuple(_past(active, e, self._idea(active, e), facts.get(e.number, "")) for e in judged)
 
-    def _idea(self, lab: Laboratory, e: Experiment) -> tuple[str, ...]:
+    def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
         """What an experiment touches: as recorded; from its commits where that was not, or a human changed it."""
         noted = e.meta.get("idea")
         if isinstance(noted, list) and not e.revised:
             return tuple(str(name) for name in noted)
         key = (e.parent, e.commit)
         if key not in self._ideas:
-            self._ideas[key] = touched.touched(lab.source(e.parent), lab.source(e.commit))
+            self._ideas[key] = touched.touched(active.source(e.parent), active.source(e.commit))
         return self._ideas[key]
 
 
@@ -150,7 +152,7 @@ def realise(source: str, proposal: Proposal) -> str:
     return candidate
 
 
-def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
+def _past(active: ActiveRun, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
     assert e.verdict is not None
     notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
     meta: dict[str, Any] = (
@@ -158,7 +160,7 @@ def _past(lab: Laboratory, e: Experiment, idea: tuple[str, ...], facts: str) -> 
     )
     return Past(
         number=e.number,
-        parent=lab.fingerprint(e.parent),
+        parent=active.fingerprint(e.parent),
         fingerprint=e.fingerprint,
         proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=meta),
         verdict=e.verdict,
@@ -177,15 +179,15 @@ def _job(state: State, e: Experiment) -> ev.Measured | None:
     return state.facts.get(e.commit) or e.failure
 
 
-def _facts(lab: Laboratory, e: Experiment, job: ev.Measured) -> str:
+def _facts(active: ActiveRun, e: Experiment, job: ev.Measured) -> str:
     """A training against its parent's, in words: a slower step or a larger memory is half of many explanations."""
-    parent = lab.state.facts.get(e.parent)
-    return diagnosis.words(_training(lab, job), _training(lab, parent) if parent else None)
+    parent = active.state.facts.get(e.parent)
+    return diagnosis.words(_training(active, job), _training(active, parent) if parent else None)
 
 
-def _training(lab: Laboratory, job: ev.Measured) -> Training:
+def _training(active: ActiveRun, job: ev.Measured) -> Training:
     """What a job measured, with the curve that it left in its folder."""
-    path = lab.attempt_folder(job.number if job.role.own_folder else None) / job.job / "metrics.jsonl"
+    path = active.attempt_folder(job.number if job.role.own_folder else None) / job.job / "metrics.jsonl"
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             lines = file.read(CURVE_BYTES).splitlines()

@@ -14,7 +14,7 @@ from core.loop.ending import Ending
 from core.loop.holding import Holding
 from core.record import events as ev
 from core.record.journal import JournalError
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.run.integrity import Changed
 from core.run.jobs import interrupted
 from core.run.live import Live
@@ -37,7 +37,7 @@ class Slots:
 
     def __init__(
         self,
-        lab: Laboratory,
+        active: ActiveRun,
         executors: Iterable[Executor],
         ending: Ending,
         holding: Holding,
@@ -45,7 +45,7 @@ class Slots:
         wake: Callable[[], None],
     ) -> None:
         """`wake`: tells the loop that something has happened."""
-        self._lab, self._ending, self._holding, self._live, self._wake = lab, ending, holding, live, wake
+        self._active, self._ending, self._holding, self._live, self._wake = active, ending, holding, live, wake
         self._slots = [Slot(index, executor) for index, executor in enumerate(executors)]
 
     @property
@@ -63,7 +63,7 @@ class Slots:
 
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
-            await self._run(slot, work, self._lab.launch(work, slot.index))
+            await self._run(slot, work, self._active.jobs.launch(work, slot.index))
         except (JournalError, Changed, DataUnusable) as error:
             self._ending.failure = error
         except RepositoryError as error:
@@ -85,20 +85,20 @@ class Slots:
     async def _run(self, slot: Slot, work: Work, job: Job) -> None:
         trouble = self._holding.trouble
         try:
-            self._lab.seal.check()
+            self._active.seal.check()
             result = await slot.executor.run(job, lambda told: self._update(slot, work, told))
-            self._lab.seal.check()
-            if result.outcome is Outcome.INTERRUPTED and work.number not in self._lab.state.aborted:
+            self._active.seal.check()
+            if result.outcome is Outcome.INTERRUPTED and work.number not in self._active.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
             trouble.job_ended(time.monotonic())
         except ExecutorFailed as error:
             self._holding.begin(str(error), "job")
             result = interrupted(job, str(error), trouble.given_up(work.commit, time.monotonic()))
-        self._lab.measured(work, result)
+        self._active.jobs.measured(work, result)
 
     def _update(self, slot: Slot, work: Work, told: Started | Progress) -> None:
         if isinstance(told, Started):
-            self._lab.note_processes(told)
+            self._active.jobs.note_processes(told)
         else:
             self._live.update(slot.index, work, told)
 
@@ -107,7 +107,7 @@ class Slots:
         slot = next((slot for slot in self._slots if slot.work and slot.work.number == number), None)
         if slot is None:
             return False
-        self._lab.record(ev.Aborted(number=number))
+        self._active.record(ev.Aborted(number=number))
         self._aborting = asyncio.create_task(slot.executor.abort())  # a reference, or the task may be collected
         self._aborting.add_done_callback(lambda _: self._wake())
         return True

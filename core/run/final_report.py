@@ -12,39 +12,43 @@ from core.machine.project import UsageError
 from core.model import Role
 from core.record import events as ev
 from core.run import jobs
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from nanochat.contract.job import Outcome, Result
 
 FRESH = 1000  # index of a seed that no verdict of the run has used
 
 
-async def report(lab: Laboratory, executor: Executor) -> ev.Reported:
+async def report(active: ActiveRun, executor: Executor) -> ev.Reported:
     """Train and score both, record the figures and return them.
 
     Raises UsageError when the run has kept nothing, or when one of the two could not be scored.
     """
-    state = lab.state
+    state = active.state
     if not state.kept or state.fit is None:
-        raise UsageError(f"Run {lab.name} has kept nothing yet, so there is nothing to report on. Nothing was trained.")
-    seed = policy.seed(lab.config.seed, FRESH)
-    baseline = await _score(lab, executor, Role.BASELINE, state.fit.commit, seed)
-    best = await _score(lab, executor, Role.INCUMBENT, state.best, seed)
+        raise UsageError(
+            f"Run {active.name} has kept nothing yet, so there is nothing to report on. Nothing was trained."
+        )
+    seed = policy.seed(active.config.seed, FRESH)
+    baseline = await _score(active, executor, Role.BASELINE, state.fit.commit, seed)
+    best = await _score(active, executor, Role.INCUMBENT, state.best, seed)
     event = ev.Reported(commit=state.best, seed=seed, baseline=baseline, best=best)
-    lab.record(event)
+    active.record(event)
     return event
 
 
-async def _score(lab: Laboratory, executor: Executor, role: Role, commit: str, seed: int) -> float:
-    out = lab.folder / "report" / role
+async def _score(active: ActiveRun, executor: Executor, role: Role, commit: str, seed: int) -> float:
+    out = active.folder / "report" / role
     out.mkdir(parents=True, exist_ok=True)
-    (out / "train.py").write_text(lab.source(commit), encoding="utf-8")
+    (out / "train.py").write_text(active.source(commit), encoding="utf-8")
     work = Work(role, commit, seed)
-    job = jobs.job(lab.state, lab.profile, lab.charter, work, f"report-{role}", out, stats.memory_total())
-    lab.seal.check()
+    job = jobs.job(
+        active.state, active.profile, active.program.charter, work, f"report-{role}", out, stats.memory_total()
+    )
+    active.seal.check()
     result: Result = await executor.run(
         replace(job, split="test", reference=None, preflight=False), lambda message: None
     )
-    lab.seal.check()
+    active.seal.check()
     if result.outcome is not Outcome.SCORED or result.val_bpb is None:
         raise UsageError(f"The {role} could not be scored on the test split: {result.reason}. Nothing was recorded.")
     return result.val_bpb

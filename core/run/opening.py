@@ -30,9 +30,10 @@ from core.record.state import State, fold
 from core.reporting import results
 from core.reporting.report import going_on
 from core.run import inherit
-from core.run.active import Laboratory, check_charter, record_end
+from core.run.active import ActiveRun, record_end
 from core.run.inherit import Asked, Defaults
 from core.run.integrity import MADE, Seal, freeze
+from core.run.program import check_charter
 from nanochat.contract import dataset as contract
 from nanochat.contract.shell import make, quoted
 from nanochat.contract.sources import printable
@@ -325,7 +326,7 @@ def open_run(
     report: Callable[[ev.AnyEvent, State], None],
     *,
     loop: bool = True,
-) -> tuple[Laboratory, Lock]:
+) -> tuple[ActiveRun, Lock]:
     """Open the run for its one loop: lock, journal, copies, refs; what a crash left behind is ended and recorded.
 
     `loop`: False for a final report. A new run whose name somebody took meanwhile gets another one, unless the user named it.
@@ -355,7 +356,7 @@ def _renamed(project: Project, chosen: Plan) -> Plan:
 
 def _open(
     project: Project, chosen: Plan, options: Options, report: Callable[[ev.AnyEvent, State], None], loop: bool
-) -> tuple[Laboratory, Lock]:
+) -> tuple[ActiveRun, Lock]:
     folder, config = chosen.folder, chosen.config
     source, parent_name = _starting_point(project, options) if chosen.new else ("", None)
     check_data(config, chosen.new, folder)
@@ -405,22 +406,22 @@ def _open(
             freed = _claim(repo, folder, record, state, config, project.next_turn())
         else:
             freed = _claim_again(repo, folder, state)
-        lab = Laboratory(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
+        active = ActiveRun(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
         if chosen.new and finding is not None and not finding.works:
-            lab.record(ev.Notice(text=uncompiled(finding)))
-        lab.watch_charter()
+            active.record(ev.Notice(text=uncompiled(finding)))
+        active.program.watch()
         if state.fit is None:
-            lab.fit(source, values, state.config.base_commit if state.config else config.base_commit)
+            active.start.fit(source, values, state.config.base_commit if state.config else config.base_commit)
             if said:
-                lab.record(ev.Notice(text=said))
+                active.record(ev.Notice(text=said))
             if parent_name is None and (said := _before(project, folder)):
-                lab.record(ev.Notice(text=said))
-        _clean_up(lab)
-        lab.sync_refs()
+                active.record(ev.Notice(text=said))
+        _clean_up(active)
+        active.sync_refs()
         for words in (freed, "" if repo.synced else NO_SYNC):
             if words:
-                lab.record(ev.Notice(text=words))
-        lab.recheck(begun=True)
+                active.record(ev.Notice(text=words))
+        active.experiments.recheck(begun=True)
     except BaseException as error:
         if loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
             record_end(record, state, error)
@@ -429,7 +430,7 @@ def _open(
                 repo.unclaim(folder.name, state.id)
         _give_up(folder, record, lock, new=not began)
         raise
-    return lab, lock
+    return active, lock
 
 
 def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> str:
@@ -496,30 +497,30 @@ def _before(project: Project, folder: Path) -> str:
     )
 
 
-def changed(project: Project, lab: Laboratory) -> str:
+def changed(project: Project, active: ActiveRun) -> str:
     """What a run that goes on says of a train.py that does something else now than when it began; none that a run kept."""
-    found = lab.state.fit.found if lab.state.fit else ""
+    found = active.state.fit.found if active.state.fit else ""
     try:
         now = project.train.read_text(encoding="utf-8-sig")
-        if not found or edits.fingerprint(lab.repo.read(found)) == edits.fingerprint(now) or lab.repo.run_of(now):
+        if not found or edits.fingerprint(active.repo.read(found)) == edits.fingerprint(now) or active.repo.run_of(now):
             return ""
     except (SyntaxError, edits.EditError):
         pass  # it cannot be the one that was there
     except (OSError, ValueError, RepositoryError):
         return ""
     return (
-        f"nanochat/train.py has changed since run {lab.name} began; the run goes on from its own best. "
+        f"nanochat/train.py has changed since run {active.name} began; the run goes on from its own best. "
         f"{make('run', '--name', 'NEW')} starts one from your file."
     )
 
 
-def text_changed(lab: Laboratory) -> str:
+def text_changed(active: ActiveRun) -> str:
     """What to say when the text of a run that goes on has changed since it was prepared; '' when it has not."""
-    config = lab.state.config
+    config = active.state.config
     if config is None or not (changes := contract.changes_since(config.dataset, config.fingerprint)):
         return ""
     words = (
-        f"{printable(config.dataset)} has changed since it was prepared for run {lab.name}: {changes}. The run goes on with its "
+        f"{printable(config.dataset)} has changed since it was prepared for run {active.name}: {changes}. The run goes on with its "
         f"own copy."
     )
     try:
@@ -595,17 +596,17 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
         raise UsageError(f"{error} Nothing was started.") from None
 
 
-def _clean_up(lab: Laboratory) -> None:
+def _clean_up(active: ActiveRun) -> None:
     """End what a crash left running, and record it as interrupted; temporary files that it left are removed."""
-    for pids in lab.state.processes.values():
+    for pids in active.state.processes.values():
         for pid, started in pids:
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
                 if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
                     process.kill()
-    if lab.state.started is not None and lab.state.stopped is None:
-        lab.record(
+    if active.state.started is not None and active.state.stopped is None:
+        active.record(
             ev.Notice(text="The loop before this one ended without a word: it was killed, or the machine went down.")
         )
-    shutil.rmtree(lab.folder / SCRATCH, ignore_errors=True)
-    lab.interrupt_running("the loop ended while it ran")
+    shutil.rmtree(active.folder / SCRATCH, ignore_errors=True)
+    active.experiments.interrupt_running("the loop ended while it ran")

@@ -15,7 +15,7 @@ from core.record import journal
 from core.record.journal import RunBusy
 from core.record.state import State, fold
 from core.run import opening
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.run.opening import Options
 from tests.product import Product
 
@@ -38,14 +38,14 @@ def options(product: Product, name: str | None = None) -> Options:
     )
 
 
-def opened(project: Project, chosen: opening.Plan, wanted: Options) -> Laboratory:
+def opened(project: Project, chosen: opening.Plan, wanted: Options) -> ActiveRun:
     """Open a run and let it go again, as a loop that is killed before it trains."""
-    lab, lock = opening.open_run(project, chosen, wanted, lambda event, state: None)
-    lab.record(ev.Started(pid=1, agent="search", gate="auto", slots=1, turn=project.next_turn()))
-    lab.record(ev.Stopped(reason="told to stop", finished=True))
-    lab.journal.close()
+    active, lock = opening.open_run(project, chosen, wanted, lambda event, state: None)
+    active.record(ev.Started(pid=1, agent="search", gate="auto", slots=1, turn=project.next_turn()))
+    active.record(ev.Stopped(reason="told to stop", finished=True))
+    active.journal.close()
     lock.release()
-    return lab
+    return active
 
 
 def test_runs_of_a_day_keep_apart_in_two_work_trees_even_when_they_start_at_once(
@@ -58,11 +58,16 @@ def test_runs_of_a_day_keep_apart_in_two_work_trees_even_when_they_start_at_once
     assert {plan.folder.name for plan in chosen} == {f"{today}-2"}, "all chose the same"
     with ThreadPoolExecutor(4) as pool:
         labs = list(pool.map(opened, [tree for tree in trees for _ in range(2)], chosen, [options(product)] * 4))
-    names = [lab.name for lab in labs]
+    names = [active.name for active in labs]
     assert len(set(names)) == 4 and today not in names
-    for lab in labs:
-        assert lab.repo.refs(lab.name)[lab.repo.branch(lab.name)] == lab.state.best, "none moved another's"
-        assert fold(journal.read(lab.folder / journal.NAME)).config == lab.config and lab.config.name == lab.name
+    for active in labs:
+        assert active.repo.refs(active.name)[active.repo.branch(active.name)] == active.state.best, (
+            "none moved another's"
+        )
+        assert (
+            fold(journal.read(active.folder / journal.NAME)).config == active.config
+            and active.config.name == active.name
+        )
     assert product.git("rev-parse", f"autoresearch/{today}") == mine
     folders = [folder for tree in trees for folder in tree.logs.iterdir() if (folder / "lock").exists()]
     assert len(folders) == 4, "who gave up a name left nothing"
@@ -83,8 +88,8 @@ def test_a_name_that_the_user_gave_is_not_changed(product: Product, trees: list[
     shutil.rmtree(here.logs / "r")
     with pytest.raises(UsageError, match=r"cannot be called r.*where no journal is now.*frees the name"):
         opening.plan(there, options(product, "r"))  # the commits of a run of other logs are not ours to move
-    lab = opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
-    notices = [event.text for event in journal.read(lab.folder / journal.NAME) if isinstance(event, ev.Notice)]
+    active = opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
+    notices = [event.text for event in journal.read(active.folder / journal.NAME) if isinstance(event, ev.Notice)]
     assert any("Git still had the commits of a former run r" in text for text in notices)
 
 
@@ -106,16 +111,16 @@ def test_a_start_that_fails_gives_its_name_back(product: Product, trees: list[Pr
 def test_runs_of_the_version_before(product: Product, trees: list[Project]) -> None:
     """It recorded no owners, and both trees called theirs the same: the refs are those of the second."""
     here, there = trees
-    lab = opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
+    active = opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
     product.git("update-ref", "-d", "refs/autoresearch/_owner/r")
-    journals = lab.folder / journal.NAME
+    journals = active.folder / journal.NAME
     first, *lines = journals.read_bytes().splitlines(keepends=True)
-    old = first.replace(f'"id":"{lab.state.id}",'.encode(), b"").replace(f',"id":"{lab.state.id}"'.encode(), b"")
+    old = first.replace(f'"id":"{active.state.id}",'.encode(), b"").replace(f',"id":"{active.state.id}"'.encode(), b"")
     assert b'"id"' not in old
     journals.write_bytes(old + b"".join(lines))
-    shutil.copytree(lab.folder, there.logs / "r")
+    shutil.copytree(active.folder, there.logs / "r")
     theirs = there.logs / "r" / journal.NAME  # another run: another header, other commits
-    text = theirs.read_bytes().replace(lab.state.best.encode(), b"1" * 40).replace(b'"t":1', b'"t":0.5,"was":1', 1)
+    text = theirs.read_bytes().replace(active.state.best.encode(), b"1" * 40).replace(b'"t":1', b'"t":0.5,"was":1', 1)
     theirs.write_bytes(text)
     with pytest.raises(NameTaken, match="begins a run at its best"):
         opening.open_run(

@@ -23,7 +23,7 @@ from core.record import events as ev
 from core.record import journal
 from core.record.journal import Journal
 from core.record.state import State, fold
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.run.integrity import LIST, Seal
 
 Idea = str | Proposal | BaseException  # such as "K3 = 1", or what is proposed, or what goes wrong
@@ -91,7 +91,7 @@ class Night:
         self.project = Project(self.root, self.root / "logs")
         self.folder = self.root / "logs" / "night"
 
-    def lab(self) -> Laboratory:
+    def active(self) -> ActiveRun:
         """Open the run, a new one at first."""
         new = not self.folder.exists()
         if new:
@@ -103,15 +103,15 @@ class Night:
         repo = Repository.open(self.root, self.root / "private")
         record = Journal(self.folder)
         state = fold(record.open(), State(name="night"))
-        lab = Laboratory(
+        active = ActiveRun(
             self.project, self.folder, record, state, repo, named("tiny"), Seal(self.folder), lambda event, state: None
         )
         if new:
-            lab.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
-        lab.watch_charter()
+            active.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
+        active.program.watch()
         if new:
-            lab.fit(SOURCE, {}, repo.base())
-        return lab
+            active.start.fit(SOURCE, {}, repo.base())
+        return active
 
     def run(
         self,
@@ -133,19 +133,19 @@ class Night:
         meanwhile: Meanwhile | None,
         executors: Sequence[Executor] | None,
     ) -> State:
-        lab = self.lab()
+        active = self.active()
         try:
             slots = executors or [DeterministicExecutor(answer, self.seconds) for _ in range(self.slots)]
-            loop = Loop(lab, Proposer(agent), slots, limits, self.said.append)
-            lab.record(ev.Started(pid=1, agent=agent.name, gate="auto", slots=self.slots))
+            loop = Loop(active, Proposer(agent), slots, limits, self.said.append)
+            active.record(ev.Started(pid=1, agent=agent.name, gate="auto", slots=self.slots))
             beside = asyncio.create_task(meanwhile(loop)) if meanwhile else None
-            with lab.recording_end():
+            with active.recording_end():
                 await asyncio.wait_for(loop.run(), 60)
             if beside is not None:
                 await beside
-            return lab.state
+            return active.state
         finally:
-            lab.journal.close()
+            active.journal.close()
 
     def events(self) -> list[ev.AnyEvent]:
         return list(journal.read(self.folder / journal.NAME))

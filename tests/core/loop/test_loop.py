@@ -18,12 +18,12 @@ from core.record.events import Notice, Stopped
 from core.record.journal import Journal, read
 from core.record.state import fold
 from core.run import commands
-from core.run.active import Laboratory, record_end
+from core.run.active import ActiveRun, record_end
 from core.run.integrity import Changed
-from tests.core.run.test_active import lab
+from tests.core.run.test_active import active
 from tests.core.run.test_opening import START, run
 
-__all__ = ["lab"]
+__all__ = ["active"]
 
 
 def test_a_countdown_stands_still_as_long_as_anybody_reads() -> None:
@@ -65,19 +65,21 @@ def test_every_end_is_recorded_once_with_its_reason(tmp_path: Path, error: BaseE
 
 
 async def test_a_loop_that_hears_no_command_says_so_once_each_time(
-    tmp_path: Path, lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, active: ActiveRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "RETRY_S", 0.0)
     monkeypatch.setattr(temporary, "places", lambda: iter([]))
-    place = lab.folder / commands.PRIVATE
+    place = active.folder / commands.PRIVATE
     place.touch()  # no folder can be made there
-    loop = Loop(lab, Proposer(lab, Silent()), [], Limits())
+    loop = Loop(active, Proposer(active, Silent()), [], Limits())
     await loop._server.start()  # as the loop begins
 
     async def unheard(times: int) -> int:
         for _ in range(times):
             await loop._listen()
-        return sum("No command can reach this loop" in e.text for e in read(lab.journal.path) if isinstance(e, Notice))
+        return sum(
+            "No command can reach this loop" in e.text for e in read(active.journal.path) if isinstance(e, Notice)
+        )
 
     assert await unheard(3) == 1
     place.unlink()

@@ -61,10 +61,10 @@ def test_a_gain_is_kept_a_loss_is_not_and_what_changes_nothing_is_neither(night:
 
 def test_the_branch_holds_the_start_and_exactly_what_was_kept(night: Night) -> None:
     state = night.run([GOOD, BAD, "K4 = 1"], World(effects={GOOD: -0.2, BAD: 0.2, "K4 = 1": -0.2}, noise=0.002))
-    lab = night.lab()
+    active = night.lab()
     assert verdicts(state) == ["keep", "discard", "keep"] and len(state.commits) == 3
-    assert lab.repo.refs("night")[lab.repo.branch("night")] == state.commits[-1]
-    assert lab.source(state.best) == changed(changed(SOURCE, GOOD), "K4 = 1")
+    assert active.repo.refs("night")[active.repo.branch("night")] == state.commits[-1]
+    assert active.source(state.best) == changed(changed(SOURCE, GOOD), "K4 = 1")
 
 
 def test_a_gain_that_does_not_hold_is_not_confirmed(night: Night) -> None:
@@ -243,9 +243,9 @@ def test_too_many_crashes_in_a_row_stop_the_loop_for_now(night: Night) -> None:
 
 
 async def told(loop: Loop, *commands_: commands.Command) -> None:
-    await until(lambda: (loop.lab.folder / commands.ADDRESS).exists())
+    await until(lambda: (loop.active.folder / commands.ADDRESS).exists())
     for command in commands_:
-        reply = await asyncio.to_thread(commands.send, loop.lab.folder, command)
+        reply = await asyncio.to_thread(commands.send, loop.active.folder, command)
         assert reply.ok, reply.words
 
 
@@ -259,7 +259,7 @@ def test_stopped_at_once_and_continued_loses_nothing(tmp_path: Path) -> None:
     night = Night(tmp_path, seconds=0.05)
 
     async def stop(loop: Loop) -> None:
-        await until(lambda: any(launched.number == 1 for launched in loop.lab.state.running.values()))
+        await until(lambda: any(launched.number == 1 for launched in loop.active.state.running.values()))
         await told(loop, commands.Stop(now=True))
 
     state = night.run([GOOD, BAD], WORLD, meanwhile=stop)
@@ -275,7 +275,7 @@ def test_a_pause_at_any_moment_holds_until_it_is_taken_back(tmp_path: Path, mome
     night = Night(tmp_path, seconds=0.03)
 
     async def pause(loop: Loop) -> None:
-        state = loop.lab.state
+        state = loop.active.state
         if moment == "candidate":
             await until(lambda: any(launched.number == 1 for launched in state.running.values()))
         elif moment == "between":
@@ -295,7 +295,7 @@ def test_an_aborted_experiment_is_skipped_and_the_night_goes_on(tmp_path: Path) 
     night = Night(tmp_path, seconds=0.05)
 
     async def abort(loop: Loop) -> None:
-        await until(lambda: any(launched.number == 1 for launched in loop.lab.state.running.values()))
+        await until(lambda: any(launched.number == 1 for launched in loop.active.state.running.values()))
         await told(loop, commands.Abort(number=1))
 
     state = night.run([GOOD, BAD], WORLD, meanwhile=abort)
@@ -306,9 +306,9 @@ def test_an_experiment_of_the_humans_own_is_trained_and_judged_like_any(tmp_path
     night = Night(tmp_path, seconds=0.05)
 
     async def own(loop: Loop) -> None:
-        await until(lambda: loop.lab.state.running)
-        parent = loop.lab.state.best
-        mine = changed(loop.lab.source(parent), "K9 = 1")
+        await until(lambda: loop.active.state.running)
+        parent = loop.active.state.best
+        mine = changed(loop.active.source(parent), "K9 = 1")
         await told(loop, commands.Own(parent=parent, source=mine, hypothesis="Mine."))
 
     world = World(effects={"K9 = 1": -0.2}, noise=0.002)
@@ -321,7 +321,7 @@ def test_a_wished_rerun_measures_on_a_new_seed_and_leaves_the_verdict(tmp_path: 
     night = Night(tmp_path, seconds=0.02)
 
     async def rerun(loop: Loop) -> None:
-        await until(lambda: loop.lab.state.judged >= 1)
+        await until(lambda: loop.active.state.judged >= 1)
         await told(loop, commands.Rerun(number=1))
 
     state = night.run([BAD, "K3 = 1", "K4 = 1"], WORLD, meanwhile=rerun)

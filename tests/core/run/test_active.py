@@ -17,7 +17,7 @@ from core.model import Proposal, RunConfig
 from core.record import events as ev
 from core.record.journal import Journal
 from core.record.state import State
-from core.run.active import Laboratory
+from core.run.active import ActiveRun
 from core.run.integrity import LIST, Seal
 from tests.product import ROOT, TRAIN
 
@@ -28,7 +28,7 @@ CONFIG = RunConfig(
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Laboratory:
+def active(tmp_path: Path) -> ActiveRun:
     (tmp_path / "nanochat").mkdir()
     (tmp_path / "nanochat" / "train.py").write_text(TRAIN)
     (tmp_path / "program.md").write_text("# Aim\n\nLowest val_bpb.\n")
@@ -39,7 +39,7 @@ def lab(tmp_path: Path) -> Laboratory:
     repo = Repository.open(tmp_path, tmp_path / "private")
     journal = Journal(folder)
     journal.open()
-    found = Laboratory(project, folder, journal, State(), repo, named("tiny"), Seal(folder), lambda event, state: None)
+    found = ActiveRun(project, folder, journal, State(), repo, named("tiny"), Seal(folder), lambda event, state: None)
     found.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
     found.watch_charter()
     found.fit(TRAIN, {}, repo.base())
@@ -62,38 +62,38 @@ class Insistent:
         pass
 
 
-async def judged(lab: Laboratory, agent: Insistent, verdict: str) -> str:
+async def judged(active: ActiveRun, agent: Insistent, verdict: str) -> str:
     """Propose, train as far as the journal is concerned, and judge; what the proposal was refused for, if it was."""
-    await Proposer(agent).propose(lab)
-    number = max(lab.state.experiments)
-    experiment = lab.state.experiments[number]
+    await Proposer(agent).propose(active)
+    number = max(active.state.experiments)
+    experiment = active.state.experiments[number]
     if experiment.verdict is None:
-        lab.record(
+        active.record(
             ev.Launched(job=f"j{number}", role="candidate", commit=experiment.commit, seed=1, slot=0, number=number)
         )
-        lab.judge(ev.Judged(number=number, verdict=verdict, finding=""))
+        active.experiments.judge(ev.Judged(number=number, verdict=verdict, finding=""))
         return ""
     return experiment.reason
 
 
-async def test_a_change_that_the_machine_disturbed_is_tried_again(lab: Laboratory) -> None:
-    agent, change = Insistent(), edits.fingerprint(knobs.set_knobs(lab.source(lab.state.best), {"LR": 0.02}))
-    assert await judged(lab, agent, "disturbed") == ""
-    assert await judged(lab, agent, "discard") == "", "nothing was known of it"
-    assert "was tried before on the same train.py, as experiment 2" in await judged(lab, agent, "discard")
+async def test_a_change_that_the_machine_disturbed_is_tried_again(active: ActiveRun) -> None:
+    agent, change = Insistent(), edits.fingerprint(knobs.set_knobs(active.source(active.state.best), {"LR": 0.02}))
+    assert await judged(active, agent, "disturbed") == ""
+    assert await judged(active, agent, "discard") == "", "nothing was known of it"
+    assert "was tried before on the same train.py, as experiment 2" in await judged(active, agent, "discard")
     assert agent.told == [{}, {}, *[{change: 2}] * 3], "the agent is told by the same rule that refuses it"
-    lab.journal.close()
+    active.journal.close()
 
 
-async def test_a_change_that_is_cut_short_each_time_is_refused_for_that(lab: Laboratory) -> None:
+async def test_a_change_that_is_cut_short_each_time_is_refused_for_that(active: ActiveRun) -> None:
     agent = Insistent()
-    assert [await judged(lab, agent, "disturbed") for _ in range(3)] == ["", "", ""]
-    assert "was cut short 3 times on the same train.py, as experiment 3" in await judged(lab, agent, "disturbed")
-    lab.journal.close()
+    assert [await judged(active, agent, "disturbed") for _ in range(3)] == ["", "", ""]
+    assert "was cut short 3 times on the same train.py, as experiment 3" in await judged(active, agent, "disturbed")
+    active.journal.close()
 
 
-def test_what_search_makes_of_a_hint_depends_on_those_before(lab: Laboratory) -> None:
-    lab.fit((ROOT / "nanochat" / "train.py").read_text(), {}, lab.repo.base())
+def test_what_search_makes_of_a_hint_depends_on_those_before(active: ActiveRun) -> None:
+    active.start.fit((ROOT / "nanochat" / "train.py").read_text(), {}, active.repo.base())
     needs = "search cannot use this: BATCH_SIZE needs TOTAL_BATCH to change too, which is left alone"
     for event, words in (
         (ev.Hint(text="leave TOTAL_BATCH alone"), "search understands: leave TOTAL_BATCH alone"),
@@ -101,12 +101,12 @@ def test_what_search_makes_of_a_hint_depends_on_those_before(lab: Laboratory) ->
         (ev.TakenBack(number=1), "search understands: set BATCH_SIZE to 64"),
         (ev.Hint(text="try WIDTH first. Or not."), "search cannot use this: “Or not.”: it knows forms"),
     ):
-        lab.record(event)
-        assert lab.answer().startswith(words)
+        active.record(event)
+        assert active.program.answer().startswith(words)
 
 
-def test_a_direction_that_cannot_be_followed_is_noted(lab: Laboratory) -> None:
-    lab.project.program.write_text("---\noff_limits: [BATCH]\n---\nTry BATCH, LR.\n")
-    lab.watch_charter()
-    assert lab.state.charter is not None
-    assert "search cannot follow “try BATCH, LR”: BATCH is off limits in program.md" in lab.state.charter.understood
+def test_a_direction_that_cannot_be_followed_is_noted(active: ActiveRun) -> None:
+    active.project.program.write_text("---\noff_limits: [BATCH]\n---\nTry BATCH, LR.\n")
+    active.program.watch()
+    assert active.state.charter is not None
+    assert "search cannot follow “try BATCH, LR”: BATCH is off limits in program.md" in active.state.charter.understood

@@ -1,0 +1,236 @@
+"""Experiments on disk: each proposal and each verdict becomes a commit, files and an event."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.change import edits
+from core.git.refs import kept_ref
+from core.judging import schedule
+from core.model import Proposal
+from core.record import events as ev
+from core.record.state import Experiment
+from core.reporting import findings
+from core.verdicts import Verdict
+from nanochat.contract.job import Outcome
+
+if TYPE_CHECKING:
+    from core.run.active import ActiveRun
+
+# A proposal that was interrupted so often is not queued once more: it may be what kills the loop.
+REPEATS_OF_INTERRUPTED = 12
+
+
+class Experiments:
+    """Proposals, verdicts, and what lies between them, as commits, files and events."""
+
+    def __init__(self, active: ActiveRun) -> None:
+        self._active = active
+
+    def propose(self, proposal: Proposal, parent: str, source: str, candidate: str, *, seconds: float) -> None:
+        """Make the commit of a proposal, record it, and keep its files."""
+        number = self._active.state.next_number
+        commit = self._active.repo.commit(
+            parent, candidate, message(proposal.hypothesis, f"experiment {number} of {self._active.name}")
+        )
+        added, removed = edits.added_removed(source, candidate)
+        folder = self._active.attempt_folder(number)
+        folder.mkdir(exist_ok=True)
+        (folder / "train.py").write_text(candidate, encoding="utf-8")
+        (folder / "change.diff").write_text(edits.unified(source, candidate), encoding="utf-8")
+        (folder / "proposal.json").write_bytes(msgspec.json.format(msgspec.json.encode(proposal), indent=1))
+        self._active.record(
+            ev.Proposed(
+                number=number,
+                commit=commit,
+                parent=parent,
+                fingerprint=edits.any_fingerprint(candidate),
+                hypothesis=proposal.hypothesis,
+                agent=proposal.agent,
+                charter=self._active.state.charter.sha if self._active.state.charter else "",
+                topic=proposal.topic,
+                meta=proposal.meta,
+                added=added,
+                removed=removed,
+                nodes=edits.any_nodes(candidate),
+                seconds=round(seconds, 3),
+            )
+        )
+        self._active.point_attempt(number)
+
+    def rebase(self, experiment: Experiment) -> None:
+        """Re-apply an experiment's change to the present best, or record that it no longer applies."""
+        best, number = self._active.state.best, experiment.number
+        old, new = self._active.source(experiment.parent), self._active.source(best)
+        merged = self._active.merge(old, new, self._active.source(experiment.commit))
+        try:
+            if merged is None:
+                raise edits.EditError("the best changed the same lines")
+            edits.gate(new, merged, off_limits=self._active.program.charter.off_limits)
+            if (same := self._active.tried(best).get(edits.fingerprint(merged), number)) != number:
+                raise edits.EditError(f"on the new best it is the very change of experiment {same}")
+        except edits.EditError as error:
+            reason = f"its parent was overtaken and the change no longer applies: {error}"
+            self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
+            return
+        commit = self._active.repo.commit(
+            best, merged, message(experiment.hypothesis, f"experiment {number} of {self._active.name}, on the new best")
+        )
+        self._active.attempt_folder(number).mkdir(exist_ok=True)
+        (self._active.attempt_folder(number) / "train.py").write_text(merged, encoding="utf-8")
+        (self._active.attempt_folder(number) / "change.diff").write_text(edits.unified(new, merged), encoding="utf-8")
+        self._active.record(
+            ev.Rebased(
+                number=number,
+                commit=commit,
+                parent=best,
+                fingerprint=edits.fingerprint(merged),
+                nodes=edits.ast_nodes(merged),
+            )
+        )
+        self._active.point_attempt(number)
+
+    def recheck(self, *, begun: bool = False) -> None:
+        """Hold waiting proposals against a program.md that changed since they were made, before they cost any training; all of
+        them where a loop has just `begun`, since the one before may have ended between a proposal and its refusal."""
+        self._active.program.watch()
+        waiting = [experiment for experiment in self._active.state.open.values() if not experiment.launched]
+        for experiment in waiting if begun else list(schedule.unchecked(self._active.state)):
+            try:
+                edits.gate(
+                    self._active.source(experiment.parent),
+                    self._active.source(experiment.commit),
+                    off_limits=self._active.program.charter.off_limits,
+                )
+            except edits.EditError as error:
+                same = self._active.state.charter is not None and experiment.charter == self._active.state.charter.sha
+                reason = f"{'it was about to be refused' if same else 'program.md changed while it waited'}: {error}"
+                self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
+
+    def revise(self, experiment: Experiment, source: str, hypothesis: str = "") -> None:
+        """Another change for a proposal that has not run, from the human."""
+        number, old = experiment.number, self._active.source(experiment.parent)
+        body = f"experiment {number} of {self._active.name}, revised by the human"
+        commit = self._active.repo.commit(experiment.parent, source, message(hypothesis or experiment.hypothesis, body))
+        (self._active.attempt_folder(number) / "train.py").write_text(source, encoding="utf-8")
+        (self._active.attempt_folder(number) / "change.diff").write_text(edits.unified(old, source), encoding="utf-8")
+        added, removed = edits.added_removed(old, source)
+        self._active.record(
+            ev.Revised(
+                number=number,
+                commit=commit,
+                fingerprint=edits.fingerprint(source),
+                hypothesis=hypothesis,
+                added=added,
+                removed=removed,
+                nodes=edits.ast_nodes(source),
+            )
+        )
+        self._active.point_attempt(number)
+
+    def judge(self, judged: ev.Judged) -> None:
+        """Record a verdict with its finding; a kept change becomes a commit on the run's branch."""
+        experiment = self._active.state.experiments[judged.number]
+        old = self._active.state.mean(experiment.parent)
+        finding = findings.finding(judged, experiment, old)
+        fields: dict[str, Any] = {"finding": finding}
+        if Verdict(judged.verdict).kept:
+            assert old is not None and experiment.val_bpb is not None
+            gain = old - experiment.val_bpb if judged.gain is None else judged.gain
+            scores = (
+                f"val_bpb {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {gain:+.6f} "
+                f"over {judged.pairs} seeds (noise {judged.sigma:.6f}).\n"
+                f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
+                f"Experiment {judged.number} of run {self._active.name}, proposed by {experiment.agent}."
+            )
+            source = self._active.source(experiment.commit)
+            fields["commit"] = self._active.repo.commit(
+                self._active.state.best, source, message(experiment.hypothesis, scores)
+            )
+        self._active.record(msgspec.structs.replace(judged, **fields))
+        if "commit" in fields:
+            self._active.point(kept_ref(self._active.repo, self._active.name, judged.number), fields["commit"])
+            self._active.point_best()
+        self._active.publish()
+
+    def aborted(self, number: int) -> None:
+        """An experiment, or a repetition of one, that the human wants no more of."""
+        if number in self._active.state.open:
+            reason = "aborted by the human"
+            self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human"))
+        elif number in self._active.state.reruns:
+            self._active.record(ev.Rerun(number=number, wanted=False))
+
+    def interrupt_running(self, reason: str) -> None:
+        """Record every running job as interrupted, and queue what was interrupted once more, but for what the human aborted."""
+        numbers = []
+        for launched in list(self._active.state.running.values()):
+            self._active.record(
+                ev.Measured(
+                    job=launched.job,
+                    role=launched.role,
+                    commit=launched.commit,
+                    seed=launched.seed,
+                    number=launched.number,
+                    outcome=Outcome.INTERRUPTED,
+                    reason=reason,
+                )
+            )
+            if launched.number is not None and launched.number not in numbers:
+                numbers.append(launched.number)
+        for number in numbers:
+            experiment = self._active.state.experiments[number]
+            if number in self._active.state.aborted:
+                self.aborted(number)
+            if experiment.verdict is not None:
+                continue
+            self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding=""))
+        repeated = {experiment.again for experiment in self._active.state.experiments.values()}
+        for experiment in list(self._active.state.experiments.values()):  # also one that a kill kept from being queued
+            cut = experiment.verdict is Verdict.INTERRUPTED and experiment.by != "human"
+            if cut and experiment.number not in repeated and self._repeats(experiment) < REPEATS_OF_INTERRUPTED:
+                self._queue_again(experiment)
+
+    def _repeats(self, experiment: Experiment) -> int:
+        count = 0
+        while experiment.again is not None:
+            count, experiment = count + 1, self._active.state.experiments[experiment.again]
+        return count
+
+    def _queue_again(self, experiment: Experiment) -> None:
+        number = self._active.state.next_number
+        folder = self._active.attempt_folder(number)
+        folder.mkdir(exist_ok=True)
+        for name in ("train.py", "change.diff", "proposal.json"):
+            with contextlib.suppress(OSError):
+                shutil.copyfile(self._active.attempt_folder(experiment.number) / name, folder / name)
+        self._active.record(
+            ev.Proposed(
+                number=number,
+                commit=experiment.commit,
+                parent=experiment.parent,
+                fingerprint=experiment.fingerprint,
+                hypothesis=experiment.hypothesis,
+                agent=experiment.agent,
+                charter=experiment.charter,
+                topic=experiment.topic,
+                meta=experiment.meta,
+                added=experiment.added,
+                removed=experiment.removed,
+                nodes=experiment.nodes,
+                again=experiment.number,
+            )
+        )
+        self._active.point_attempt(number)
+
+
+def message(hypothesis: str, body: str) -> str:
+    """A commit message: the hypothesis as the subject (cut at 72 characters, whole in the body), then the facts."""
+    line = " ".join(hypothesis.split()) or "A change without a hypothesis"
+    if len(line) <= 72:
+        return f"{line}\n\n{body}"
+    return f"{line[:69]}...\n\n{line}\n\n{body}"

@@ -1,0 +1,115 @@
+"""program.md during a run: read anew when it changes, and recorded as it was understood."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.agents.base import Said
+from core.agents.search import steering
+from core.change import touched
+from core.charter import Charter, CharterError
+from core.charter import read as read_charter
+from core.git.repository import RepositoryError
+from core.machine.project import UsageError
+from core.record import events as ev
+
+if TYPE_CHECKING:
+    from core.run.active import ActiveRun
+
+
+class Program:
+    """program.md as the run understands it. The last version that could be used counts."""
+
+    def __init__(self, active: ActiveRun) -> None:
+        self._active = active
+        self.charter, self.text = Charter(), ""
+        self._stamp: tuple[int, int, int, int] | None = None
+
+    def watch(self) -> None:
+        """Take over a changed program.md; keep the last good one, and say so, when it cannot be used."""
+        try:
+            status = self._active.project.program.stat()
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+        except OSError:
+            stamp = (0, 0, 0, -1)
+        if stamp == self._stamp:
+            return
+        known, present = self._active.state.charter, self.present()
+        self._stamp = stamp
+        try:
+            charter, text = check_charter(self._active.project.program, touched.names(present))
+        except UsageError as error:
+            if known is None or not self.text:
+                raise
+            problem = f"{error} The last good version is used."
+            self._active.record(msgspec.structs.replace(known, problem=problem, meta={}))
+            return
+        charter = msgspec.structs.replace(charter, notes=(*charter.notes, *steering.unfit(charter, present)))
+        sha = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.charter, self.text = charter, text
+        event = ev.Charter(
+            sha=sha,
+            understood=charter.understood(),
+            limits={
+                "max_params": charter.max_params,
+                "max_memory_gb": charter.max_memory_gb,
+                "off_limits": list(charter.off_limits),
+            },
+            proposed=tuple((proposal.line, proposal.sentence) for proposal in charter.proposed),
+            warnings=charter.warnings,
+        )
+        if known is None or _told(known) != _told(event):  # another version may have read it otherwise
+            self._active.record(event)
+
+    def answer(self) -> str:
+        """Say what `search` makes of what the human said last: a hint, or a reason for skipping."""
+        *before, last = self._active.state.said
+        try:
+            source, best = self.present(), self._active.state.best
+            tried = self._active.tried(best) if best else {}
+            earlier = [
+                Said(number=one.number, text=one.text, skipped=one.skipped) for one in before if not one.taken_back
+            ]
+            leave = steering.combined(self.charter, earlier, source, touched.names(source)).leave
+            reason = last.skipped is not None
+            return steering.answer(last.text, source, self.charter.off_limits, tried, reason=reason, leave=leave)
+        except RepositoryError as error:
+            return f"search could not look at it: {error}"
+
+    def present(self) -> str:
+        """The train.py that a proposal would change now."""
+        if self._active.state.best:
+            return self._active.source(self._active.state.best)
+        try:
+            return self._active.project.train.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def restated(self, words: tuple[str, ...], meta: dict[str, Any]) -> None:
+        """What the agent made of program.md, beside what the checks did, and what that cost. It is shown; only the checks bind."""
+        known = self._active.state.charter
+        if known is not None and (words or meta):
+            unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
+            understood = self.charter.understood(words) if words else (*self.charter.understood(), unsaid)
+            self._active.record(msgspec.structs.replace(known, understood=understood, meta=meta))
+
+
+def _told(event: ev.Charter) -> tuple[object, ...]:
+    """What a human was told of a program.md, but for a model's own words."""
+    return event.sha, event.problem, event.limits, event.proposed, event.warnings
+
+
+def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:
+    """program.md, read and understood with the names of train.py. Raises UsageError with a sentence when it cannot be used."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return read_charter(text, known), text
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"program.md cannot be read ({error}). Write down in {path} what to research.") from None
+    except CharterError as error:
+        raise UsageError(str(error)) from None

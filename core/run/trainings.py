@@ -1,0 +1,92 @@
+"""Trainings of a run: laid out, recorded and tidied up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import psutil
+
+from core.judging.schedule import Work
+from core.machine import stats
+from core.model import Role
+from core.record import events as ev
+from core.run.jobs import COMPILED
+from core.run.jobs import event as event_of
+from core.run.jobs import job as job_for
+from nanochat.contract.job import Job, Outcome, Result
+from nanochat.contract.messages import Started
+
+if TYPE_CHECKING:
+    from core.run.active import ActiveRun
+
+UNMEASURED = (
+    "The machine's speed is not measured ({why}), so the budget is in plain CPU seconds. The run goes on: a score is "
+    "compared with one of the best from about the same time."
+)
+
+
+class Jobs:
+    """Trainings of a run: their files before and after, and their events."""
+
+    def __init__(self, active: ActiveRun) -> None:
+        self._active = active
+
+    def launch(self, work: Work, slot: int) -> Job:
+        """Record that a job starts and lay out its files."""
+        name = f"j{self._active.state.jobs + 1:06d}"
+        out = self._active.job_folder(work) / name
+        shutil.rmtree(out, ignore_errors=True)  # of a loop that was killed before it recorded this job
+        out.mkdir(parents=True)
+        (out / "train.py").write_text(self._active.source(work.commit), encoding="utf-8")
+        self._active.record(
+            ev.Launched(job=name, role=work.role, commit=work.commit, seed=work.seed, slot=slot, number=work.number)
+        )
+        return job_for(
+            self._active.state,
+            self._active.profile,
+            self._active.program.charter,
+            work,
+            name,
+            out,
+            stats.memory_total(),
+        )
+
+    def note_processes(self, started: Started) -> None:
+        """Remember the processes of a job, so that a later start can end what a crash left behind."""
+        pids = []
+        for pid in started.pids:
+            with contextlib.suppress(psutil.Error):
+                pids.append((pid, psutil.Process(pid).create_time()))
+        if pids and started.job in self._active.state.running:
+            self._active.record(ev.Processes(job=started.job, pids=tuple(pids)))
+
+    def measured(self, work: Work, result: Result) -> None:
+        """Record what became of a job."""
+        event = event_of(self._active.state, self._active.program.charter, work, result)
+        first = work.role == Role.BASELINE and event.outcome == Outcome.SCORED and not event.disturbed
+        told = self._active.state.unmeasured
+        self._active.record(event)
+        if event.unmeasured and not told:
+            self._active.record(ev.Notice(text=UNMEASURED.format(why=event.unmeasured)))
+        self._tidy(work, event, keep_nats=first)
+        if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN):
+            self._active.publish()  # what is in there already has another mean now
+        if work.number is not None and work.number in self._active.state.aborted:  # however the job ended
+            self._active.experiments.aborted(work.number)
+
+    def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
+        """Bounded logs: the per-token scores and compiled kernels of the baseline are kept, and of no other job."""
+        out = self._active.job_folder(work) / event.job
+        with contextlib.suppress(OSError):
+            if keep_nats:
+                shutil.move(out / "nats.npy", self._active.folder / "baseline.npy")
+                if (out / COMPILED).is_dir():
+                    shutil.rmtree(self._active.folder / COMPILED, ignore_errors=True)
+                    shutil.move(out / COMPILED, self._active.folder / COMPILED)
+            shutil.rmtree(out / COMPILED, ignore_errors=True)
+            (out / "nats.npy").unlink(missing_ok=True)
+            (out / "train.py").unlink(missing_ok=True)  # the commit holds it
+            (out / "result.json").write_text(json.dumps({"reason": event.reason, "parts": event.parts}))
