@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ LIST = "frozen.json"  # also named in core/execution/launch.py, which can import
 DATA = (".bin", ".npy", ".json")  # what files of prepared data end with
 MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` makes in the folder of a run
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
+
+
+VERSION = re.compile(r"^VERSION = (\d+)", re.MULTILINE)  # in the harness' messages.py
 
 
 class Changed(Expected):
@@ -51,6 +55,18 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
         draft.rename(folder / name)
     if not (folder / LIST).exists():
         _write_list(folder)
+
+
+def spoken_by(folder: Path) -> int | None:
+    """Return the version of the messages that a run's own harness speaks; None where it has none yet."""
+    harness = folder / "harness" / "nanochat"
+    if not harness.exists():
+        return None
+    try:
+        found = VERSION.search((harness / "contract" / "messages.py").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        found = None
+    return int(found[1]) if found else 1
 
 
 def _take(path: Path, target: Path) -> None:

@@ -32,9 +32,10 @@ from core.reporting.report import going_on
 from core.run import inherit
 from core.run.active import ActiveRun, record_end
 from core.run.inherit import Asked, Defaults
-from core.run.integrity import MADE, Seal, freeze
+from core.run.integrity import MADE, Seal, freeze, spoken_by
 from core.run.program import check_charter
 from nanochat.contract import dataset as contract
+from nanochat.contract import messages
 from nanochat.contract.shell import make, quoted
 from nanochat.contract.sources import printable
 
@@ -88,6 +89,12 @@ def plan(project: Project, options: Options) -> Plan:
             raise UsageError(
                 f"Run {folder.name} has the profile {continued.profile!r}, which this version does not know. Nothing was "
                 f"changed. Continue it with the version that started it, or start another run with --name NEW."
+            )
+        if spoken_by(folder) not in (None, messages.VERSION):
+            raise UsageError(
+                f"Run {folder.name} was begun with another version, and its copy of the harness does not understand this one. "
+                f"Nothing was changed. Continue it with the version that began it, or begin a run at its best: "
+                f"{make('run', '--name', 'NEW', '--from', folder.name)}"
             )
         if options.origin is not None:
             raise UsageError(

@@ -9,6 +9,7 @@ import msgspec
 from nanochat.contract.job import Job, Result
 from nanochat.contract.value import Data
 
+VERSION = 2  # of these messages; a run keeps the harness of the version that began it
 Phase = Literal["preflight", "gauge", "setup", "training", "scoring"]
 
 

@@ -28,6 +28,7 @@ from core.reporting import report, results
 from core.run import opening
 from core.run.opening import Options, check_data, fit_of, fitting, fitting_slots, plan
 from nanochat.contract import dataset as contract
+from nanochat.contract import messages
 from nanochat.prepare import prepare
 from tests.fake_cuda import Cards, Nvml, make, shadow
 
@@ -362,3 +363,19 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     assert (report.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
     if how == "copied":
         assert "begun as" not in report.status(cli._facts(before))
+
+
+def test_a_run_whose_harness_speaks_another_version_is_not_continued(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    folder = run(project, "r", START)
+    assert not plan(project, Options(name="r")).new, "it has no harness yet"
+    contract_ = folder / "harness" / "nanochat" / "contract"
+    contract_.mkdir(parents=True)
+    for text in (None, "", "VERSION = 1\n", "VERSION = 999\n"):
+        if text is not None:
+            (contract_ / "messages.py").write_text(text)
+        with pytest.raises(UsageError, match="begun with another version") as refused:
+            plan(project, Options(name="r"))
+        assert "--name NEW --from r" in str(refused.value)
+    (contract_ / "messages.py").write_text(f"VERSION = {messages.VERSION}\n")
+    assert not plan(project, Options(name="r")).new
