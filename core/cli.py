@@ -266,9 +266,9 @@ def attach(name: Name = None, logs: Logs = None) -> None:
 @app.command()
 def apply(name: Name = None, logs: Logs = None) -> None:
     """Take the win home: the best train.py of a run as a commit on your checkout, or as a patch."""
-    from core.git.apply import take_home
+    from core.git.apply import apply_best
 
-    say(take_home(find(logs), find(logs).pick(name)))
+    say(apply_best(find(logs), find(logs).pick(name)))
 
 
 @app.command("report")

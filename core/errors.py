@@ -23,8 +23,8 @@ FOREIGN = (
 )
 
 
-class Expected(Exception):
-    """Its message is a sentence for a human: what happened, what was kept, what to do next. The command line prints it alone."""
+class UserError(Exception):
+    """Shown to the user as its message, without a traceback: what happened, what was kept, what to do next."""
 
 
 def explained(error: BaseException) -> str | None:
@@ -32,7 +32,7 @@ def explained(error: BaseException) -> str | None:
 
     The machine is all that is no code of this program: files, disks, processes, memory, other programs, packages that are not installed.
     """
-    if isinstance(error, Expected):
+    if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
         return f"{_what(error)} {KEPT} {_way_out(error)}"

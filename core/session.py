@@ -66,7 +66,7 @@ def run(
     """Start the loop on a new run or on one that goes on, and come back when it has ended.
 
     `shown`: the loop goes to the background with `again`, which are its other options, and this process becomes the app.
-    `attended`: an app was started along with this loop. Raises Expected.
+    `attended`: an app was started along with this loop. Raises UserError.
     """
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
@@ -127,7 +127,7 @@ def _start_behind(project: Project, chosen: opening.Plan, again: Mapping[str, ob
 
 
 def final(project: Project, name: str | None) -> None:
-    """Train the start and the best of a run once more and print what the test split says. Raises Expected."""
+    """Train the start and the best of a run once more and print what the test split says. Raises UserError."""
     from core.run.final_report import report as measured
 
     options = Options(name=project.pick(name).name)

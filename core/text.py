@@ -1,4 +1,4 @@
-"""Plain text: made harmless for a terminal (no escape sequence, no invisible direction mark), and split into lines. Pure."""
+"""Sanitized text: no escape sequence or invisible direction mark reaches a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import unicodedata
 
 
-def clean(text: str, limit: int = 2000) -> str:
+def sanitize_line(text: str, limit: int = 2000) -> str:
     """One line: no control or invisible characters, white space as single spaces, bounded length."""
     words = text[: limit * 4]
     if not words.isprintable():  # most are, and ten thousand of them are cleaned at once
@@ -16,7 +16,7 @@ def clean(text: str, limit: int = 2000) -> str:
     return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
-def clean_lines(text: str, limit: int = 100_000) -> str:
+def sanitize_text(text: str, limit: int = 100_000) -> str:
     """The same for text of several lines; indentation stays."""
     kept = text[:limit].expandtabs(4)
     return "".join(c for c in kept if c == "\n" or unicodedata.category(c)[0] != "C")

@@ -45,7 +45,7 @@ from tui.panes.program import ProgramPane
 from tui.panes.status import StatusLine
 from tui.prompt import Prompt
 from tui.standing import StandingPane, StandingScreen
-from tui.words import clean, verdict
+from tui.words import sanitize_line, verdict
 
 FULL = (120, 36)  # columns and rows from which all panes are shown at once
 LEAST = (72, 20)
@@ -307,7 +307,7 @@ class AutoResearch(Human, App[str]):
 
     def _streamed(self) -> list[str]:
         """The agent's latest words, where it has said something just now."""
-        return [clean(line, 300) for line in self.bridge.live.stream.splitlines()[-6:] if line.strip()]
+        return [sanitize_line(line, 300) for line in self.bridge.live.stream.splitlines()[-6:] if line.strip()]
 
     def _show_program(self) -> None:
         state = self.bridge.state

@@ -9,7 +9,7 @@ from core.record.state import Experiment
 from tui import view
 from tui.bridge import Bridge
 from tui.curves import Curve, Tail, last_lines
-from tui.words import clean, sparkline
+from tui.words import sanitize_line, sparkline
 
 KEPT = 8  # files of metrics that are followed at once
 SPARK = 12  # columns of the sparkline in the status
@@ -64,7 +64,7 @@ class Courses:
             return []
         step = [f"{slot.name} step {slot.step}  loss {slot.loss:.3f}"] if slot.loss is not None else []
         printed = last_lines(self._job(slot).with_name("output.txt"))
-        return step + [f"the trainer says: {clean(line, 300)}" for line in printed]
+        return step + [f"the trainer says: {sanitize_line(line, 300)}" for line in printed]
 
     def _slots(self) -> list[view.Slot]:
         return view.slots(self._bridge.state, self._bridge.live) if self._bridge.pid else []

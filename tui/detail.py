@@ -144,10 +144,10 @@ def _draw(plot: Plot, ours: Curve, parents: Curve) -> None:
 def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
     """Hypothesis, finding, and the verdict with its arithmetic; `said` is the verdict in words."""
     pair = partial(_pair, width)
-    rows: list[Content] = [Content.styled(words.clean(e.hypothesis, 10_000), "bold"), Content("")]
+    rows: list[Content] = [Content.styled(words.sanitize_line(e.hypothesis, 10_000), "bold"), Content("")]
     if e.finding:
-        rows.append(pair("finding", words.clean(e.finding, 4000)))
-    reason = words.clean(e.reason)
+        rows.append(pair("finding", words.sanitize_line(e.finding, 4000)))
+    reason = words.sanitize_line(e.reason)
     rows.append(pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
     scores = state.scores.get(e.commit, {})
     if e.val_bpb is not None:
@@ -174,7 +174,7 @@ def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
     )
     answer = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
     revised = ", revised by you" if e.revised else ""
-    rows.append(pair("agent", f"{words.clean(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
+    rows.append(pair("agent", f"{words.sanitize_line(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
     told = [
         f"{name.replace('_', ' ')} {e.meta[name]}"
         for name in ("format", "tries", "prompt_tokens", "tokens")
@@ -183,7 +183,7 @@ def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
     if told:
         rows.append(pair("model", ", ".join(told)))
     if e.meta.get("instead"):
-        rows.append(pair("instead of", f"{e.meta['instead']}: {words.clean(str(e.meta.get('why', '')), 400)}"))
+        rows.append(pair("instead of", f"{e.meta['instead']}: {words.sanitize_line(str(e.meta.get('why', '')), 400)}"))
     fact = state.facts.get(e.commit)
     if fact is not None and fact.probes:
         rows.append(pair("probes", _probes(fact.probes)))
@@ -222,10 +222,10 @@ def _more(folder: Path, e: Experiment, ours: Curve, parents: Curve, width: int) 
         diff = ""
     rows += [diffs.render(diffs.parse(diff), width), Content("")]
     if e.traceback:
-        rows += [Content.styled("traceback", "bold $warning"), Content(words.clean_lines(e.traceback)), Content("")]
+        rows += [Content.styled("traceback", "bold $warning"), Content(words.sanitize_text(e.traceback)), Content("")]
     output = _output(own)
     if output:
-        rows += [Content.styled("output of the trainer", "bold"), Content(words.clean_lines(output)), Content("")]
+        rows += [Content.styled("output of the trainer", "bold"), Content(words.sanitize_text(output)), Content("")]
     rows.append(_pair(width, "git", f"git show {e.commit[:12]}"))
     files = sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) if own.is_dir() else []
     rows.append(_pair(width, "files", f"{folder.parent.name}/{folder.name}/{own.name}: {', '.join(files[:12])}"))

@@ -30,7 +30,7 @@ def parse(diff: str) -> list[Line]:
     """The lines of a unified diff, without its file names."""
     found: list[Line] = []
     inside = False
-    for raw in words.clean_lines(diff).split("\n")[:LINES]:
+    for raw in words.sanitize_text(diff).split("\n")[:LINES]:
         if match := _HUNK.match(raw):
             inside = True
             found.append(Line("@", f"line {match[2]} {match[3]}".rstrip()))

@@ -179,7 +179,7 @@ class Human(App[str]):
             self.run_worker(self._hand_in(command, draft, "e", number), exit_on_error=False)
 
         experiment = self.bridge.state.experiments.get(number)
-        self._ask("what does it try now?", done, words.clean(experiment.hypothesis, 1000) if experiment else "")
+        self._ask("what does it try now?", done, words.sanitize_line(experiment.hypothesis, 1000) if experiment else "")
 
     async def action_own(self) -> None:
         waits = await self._stop_clock()
@@ -339,7 +339,7 @@ class Human(App[str]):
             (
                 str(index + 1) if index < 9 else "",
                 str(index),
-                f"{proposal.line}\n   from “{words.clean(proposal.sentence, 200)}”",
+                f"{proposal.line}\n   from “{words.sanitize_line(proposal.sentence, 200)}”",
             )
             for index, proposal in enumerate(proposals)
         ]

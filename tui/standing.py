@@ -57,7 +57,7 @@ class StandingScreen(ModalScreen[None]):
 
     def _show(self) -> None:
         width = self.query_one(StandingPane).scrollable_content_region.width
-        text = "\n".join(_wrapped(line, width) for line in words.clean_lines(self._text()).splitlines())
+        text = "\n".join(_wrapped(line, width) for line in words.sanitize_text(self._text()).splitlines())
         if text != self._shown:
             self._shown = text
             self.query_one("#standing-text", Static).update(Content(text))

@@ -109,7 +109,7 @@ def slots(state: State, live: Picture) -> list[Slot]:
                 number=slot.number,
                 role=slot.role,
                 job=slot.job,
-                phase=words.clean(slot.phase, 20),
+                phase=words.sanitize_line(slot.phase, 20),
                 progress=slot.progress,
                 left_s=left,
                 loss=slot.loss,
@@ -150,7 +150,7 @@ def status(state: State, live: Picture, alive: bool, now: float, noise: Noise | 
         kept=len(state.kept),
         tried=state.tried,
         per_hour=_per_hour(state, end),
-        agent=words.clean(state.started.agent if state.started else config.agent if config else "", 24),
+        agent=words.sanitize_line(state.started.agent if state.started else config.agent if config else "", 24),
         gate=state.gate,
         running_s=max(0.0, end - began) if began else 0.0,
         alive=alive,
@@ -170,7 +170,7 @@ def _doing(state: State, live: Picture, slot: Slot | None, alive: bool) -> str:
     if state.paused:
         return "paused"
     if live.phase:
-        return words.clean(live.phase, 40)
+        return words.sanitize_line(live.phase, 40)
     started = next((e for e in state.open.values() if e.approved), None)
     if started is not None:
         return f"#{started.number} starting"
@@ -183,21 +183,25 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if not alive and state.stopped is None:
         return "the loop is dead, `make run` continues it"
     if not alive and state.stopped is not None:
-        return words.clean(f"stopped: {state.stopped.reason}", 120)
+        return words.sanitize_line(f"stopped: {state.stopped.reason}", 120)
     if stopping:
         return "stopping after this experiment"
     if state.paused and state.busy and not state.pause_reason:
         return "paused by you after this experiment, p goes on"
     if state.paused:
-        return f"paused: {words.clean(state.pause_reason, 100)}" if state.pause_reason else "paused by you, p goes on"
+        return (
+            f"paused: {words.sanitize_line(state.pause_reason, 100)}"
+            if state.pause_reason
+            else "paused by you, p goes on"
+        )
     if state.charter is not None and state.charter.problem:
         return "program.md has an error; the last valid version is used"
     if banner := scoreboard.banner(state):
-        return words.clean(banner, 120)
+        return words.sanitize_line(banner, 120)
     if state.config is not None and state.config.computed:
         return "a rehearsal: scores are computed, nothing is trained"
     if state.unmeasured:
-        return words.clean(f"speed not measured: {state.unmeasured}", 120)
+        return words.sanitize_line(f"speed not measured: {state.unmeasured}", 120)
     if state.unprotected:
         return f"unprotected: {', '.join(state.unprotected)}"
     return ""
@@ -230,11 +234,11 @@ def row(state: State, experiment: Experiment, alive: bool = True) -> Row:
         change=change,
         memory=experiment.peak_memory,
         tokens_per_s=experiment.tokens_per_s,
-        agent=words.clean(experiment.agent, 24),
+        agent=words.sanitize_line(experiment.agent, 24),
         added=experiment.added,
         removed=experiment.removed,
         seconds=experiment.seconds,
-        hypothesis=words.clean(experiment.hypothesis, 300),
+        hypothesis=words.sanitize_line(experiment.hypothesis, 300),
     )
 
 

@@ -8,8 +8,8 @@ import textwrap
 
 from core.record.state import Experiment
 from core.reporting.report import verdict as verdict
-from core.text import clean as clean
-from core.text import clean_lines as clean_lines
+from core.text import sanitize_line as sanitize_line
+from core.text import sanitize_text as sanitize_text
 
 MISSING = "–"
 

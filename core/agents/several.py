@@ -12,7 +12,7 @@ from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood,
 from core.agents.llm.chat import Unusable
 from core.agents.llm.prompt import Message
 from core.model import Proposal
-from core.text import clean
+from core.text import sanitize_line
 
 BACKOFF_S = (5.0, 300.0)  # before an agent that failed is asked again
 COST = 20.0  # but for no longer than so many times what the failure took: a server that is down is noticed at once
@@ -42,7 +42,7 @@ class _Rest:
         if isinstance(error, AgentFailed):
             self.why = str(error)
         else:
-            self.why = f"The agent {agent.name} broke: {type(error).__name__}: {clean(str(error), 200)}"
+            self.why = f"The agent {agent.name} broke: {type(error).__name__}: {sanitize_line(str(error), 200)}"
         if isinstance(error, Unusable):
             return
         dear = max(COST * (self._clock() - self._asked), BACKOFF_S[0])

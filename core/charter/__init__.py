@@ -14,7 +14,7 @@ from core.charter.front_matter import CharterError as CharterError
 from core.charter.front_matter import Limits, limits, misplaced, split
 from core.charter.prose import Proposed as Proposed
 from core.charter.prose import asked_for, missing
-from core.text import clean
+from core.text import sanitize_line
 from nanochat.contract.value import Data
 
 TIME = re.compile(r"(?<!\d)\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
@@ -85,7 +85,9 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         directions=wishes,
         warnings=(*unknown, *misplaced(parts), *(strange if known else ())),
         notes=tuple(notes),
-        unused=tuple(clean(sentence, 200) for sentence in unused if sentence not in quoted and _WORD.search(sentence)),
+        unused=tuple(
+            sanitize_line(sentence, 200) for sentence in unused if sentence not in quoted and _WORD.search(sentence)
+        ),
     )
 
 

@@ -15,11 +15,11 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from core.charter import CharterError, Proposed, read
 from core.charter.front_matter import Parts, lines, node, split
-from core.errors import Expected
+from core.errors import UserError
 from core.record.journal import sync
 
 
-class NotAdopted(Expected):
+class NotAdopted(UserError):
     """The file was left as it is. The message is a sentence that says why."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.charter.blocks import Block, sentences
-from core.text import clean
+from core.text import sanitize_line
 
 TOPICS: dict[
     str, tuple[str, ...]
@@ -158,7 +158,7 @@ def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[D
         try:
             found.append(_sentence(sentence, known, forms))
         except NotUsable as error:
-            raise NotUsable(f"“{clean(sentence, 60)}”: {error}" if len(said) > 1 else str(error)) from None
+            raise NotUsable(f"“{sanitize_line(sentence, 60)}”: {error}" if len(said) > 1 else str(error)) from None
     return tuple(found)
 
 

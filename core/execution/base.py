@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from core.errors import Expected
+from core.errors import UserError
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 
 Update = Callable[[Started | Progress], None]
 
 
-class ExecutorFailed(Expected):
+class ExecutorFailed(UserError):
     """The executor itself broke (not the experiment); the message is a sentence for a human."""
 
 
-class DataUnusable(Expected):
+class DataUnusable(UserError):
     """The scorer cannot use the run's data, however often it is tried."""
 
 

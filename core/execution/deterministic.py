@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from core.errors import Expected
+from core.errors import UserError
 from core.execution.base import DataUnusable, Update
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Progress, Started
@@ -52,11 +52,11 @@ class World(Data, frozen=True, kw_only=True):
 
 
 def read(path: Path) -> World:
-    """Read a world from a JSON file. Raises Expected with a sentence."""
+    """Read a world from a JSON file. Raises UserError with a sentence."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=World)
     except (OSError, msgspec.MsgspecError) as error:
-        raise Expected(f"{path} is not a table of scores ({error}). Nothing was started.") from error
+        raise UserError(f"{path} is not a table of scores ({error}). Nothing was started.") from error
 
 
 class DeterministicExecutor:

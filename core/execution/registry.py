@@ -38,7 +38,7 @@ class Entry:
 
     name: str
     help: str
-    maker: Callable[[str], Maker]  # from what stands behind the colon; raises Expected
+    maker: Callable[[str], Maker]  # from what stands behind the colon; raises UserError
 
 
 def _local(argument: str) -> Maker:
@@ -57,7 +57,7 @@ ENTRIES = (
 
 
 def check(spec: str) -> Maker:
-    """Return what makes the executor of that name. Raises Expected for one that does not exist."""
+    """Return what makes the executor of that name. Raises UserError for one that does not exist."""
     kind, _, argument = spec.partition(":")
     for entry in ENTRIES:
         name, _, wanted = entry.name.partition(":")

@@ -10,7 +10,7 @@ from core.record import journal
 from core.record.state import fold
 
 
-def take_home(project: Project, folder: Path) -> str:
+def apply_best(project: Project, folder: Path) -> str:
     """Put the best train.py of a run on the user's checkout, or write a patch; says what was done."""
     state = fold(journal.read(folder / journal.NAME))
     if not state.kept or state.fit is None or state.config is None:

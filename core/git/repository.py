@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import Expected
+from core.errors import UserError
 from core.record import journal
 from core.record.journal import NO_FSYNC
 
@@ -45,7 +45,7 @@ SYNCED = "core.fsync=loose-object,reference"  # the journal names commits, so th
 UNSYNCED = "core.fsync=none"
 
 
-class RepositoryError(Expected):
+class RepositoryError(UserError):
     """Git could not do what was needed; the message is a sentence for a human."""
 
 

@@ -15,7 +15,7 @@ def longer(before_s: float) -> float:
 
 
 @dataclass
-class Trouble:
+class Backoff:
     """What the machine failed in lately. Times are seconds of one clock that never goes back."""
 
     until: float = 0.0  # then it is tried again

@@ -28,7 +28,7 @@ class Control:
         """Do what a command says, or say why not. It never raises."""
         try:
             ok, words = self._do(command)
-        except human_actions.Declined as error:
+        except human_actions.CommandRejected as error:
             ok, words = False, str(error)
         except RepositoryError as error:
             ok, words = False, f"{error} Nothing was recorded."

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from core.git.repository import RepositoryError
-from core.loop.backoff import Trouble
+from core.loop.backoff import Backoff
 from core.record import events as ev
 from core.run.active import ActiveRun
 
@@ -16,7 +16,7 @@ class Holding:
 
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
-        self.trouble = Trouble()
+        self.trouble = Backoff()
 
     @property
     def on(self) -> bool:

@@ -12,8 +12,8 @@ from core.verdicts import Verdict
 AGENT = "human"
 
 
-class Declined(Exception):
-    """It cannot be done; the message is a sentence that says why. Nothing was changed."""
+class CommandRejected(Exception):
+    """The command cannot be carried out; the message says why. Nothing was changed."""
 
 
 def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "") -> str:
@@ -32,7 +32,9 @@ def own(active: ActiveRun, parent: str, source: str, hypothesis: str) -> str:
     if parent != best:
         merged = active.merge(active.source(parent), active.source(best), source)
         if merged is None:
-            raise Declined("The best moved on while you edited, and changed the same lines. Nothing was started.")
+            raise CommandRejected(
+                "The best moved on while you edited, and changed the same lines. Nothing was started."
+            )
         source = merged
     _check(active, active.source(best), source)
     return _queue(active, source, hypothesis or "An experiment of your own.")
@@ -42,7 +44,7 @@ def _check(active: ActiveRun, old: str, new: str) -> None:
     try:
         edits.gate(old, new, off_limits=active.program.charter.off_limits)
     except edits.EditError as error:
-        raise Declined(f"{error} Nothing was changed.") from error
+        raise CommandRejected(f"{error} Nothing was changed.") from error
 
 
 def _queue(active: ActiveRun, source: str, hypothesis: str) -> str:
@@ -58,7 +60,7 @@ def rerun(active: ActiveRun, number: int) -> str:
     """Measure a judged experiment once more on a new seed. Its verdict stays; the score becomes the mean."""
     experiment = _judged(active, number)
     if number in active.state.reruns:
-        raise Declined(f"#{number} is already about to run again.")
+        raise CommandRejected(f"#{number} is already about to run again.")
     active.record(ev.Rerun(number=number))
     again = "" if experiment.val_bpb is not None else "; it had no score so far"
     return f"#{number} runs again on a new seed{again}"
@@ -70,7 +72,7 @@ def overrule(active: ActiveRun, number: int, verdict: Verdict) -> str:
     old = experiment.verdict
     assert old is not None
     if verdict == old or (verdict.kept and old.kept):
-        raise Declined(f"#{number} is {old.words} already.")
+        raise CommandRejected(f"#{number} is {old.words} already.")
     if verdict.kept:
         return _keep(active, experiment, verdict)
     if old.kept and active.state.kept[-1] != number:
@@ -83,7 +85,7 @@ def overrule(active: ActiveRun, number: int, verdict: Verdict) -> str:
 def _judged(active: ActiveRun, number: int) -> Experiment:
     experiment = active.state.experiments.get(number)
     if experiment is None or experiment.verdict is None:
-        raise Declined(f"#{number} has no verdict yet.")
+        raise CommandRejected(f"#{number} has no verdict yet.")
     return experiment
 
 
@@ -106,13 +108,13 @@ def _by_human(experiment: Experiment, verdict: Verdict) -> ev.Judged:
 def _keep(active: ActiveRun, experiment: Experiment, verdict: Verdict) -> str:
     number, best = experiment.number, active.state.best
     if experiment.val_bpb is None or active.state.mean(experiment.parent) is None:
-        raise Declined(f"#{number} has no score, so it cannot be kept. Run it again first.")
+        raise CommandRejected(f"#{number} has no score, so it cannot be kept. Run it again first.")
     if experiment.parent == best:
         active.experiments.judge(_by_human(experiment, verdict))
         return f"#{number} is kept, by your word"
     merged = active.merge(active.source(experiment.parent), active.source(best), active.source(experiment.commit))
     if merged is None:
-        raise Declined(f"The best has changed the same lines since #{number}, so it cannot be kept as it is.")
+        raise CommandRejected(f"The best has changed the same lines since #{number}, so it cannot be kept as it is.")
     _check(active, active.source(best), merged)
     words = _queue(active, merged, f"Once more on the present best, by the human's word: {experiment.hypothesis}")
     return f"The best moved on since #{number}; {words}"
@@ -122,7 +124,7 @@ def _undo(active: ActiveRun, experiment: Experiment) -> str:
     best = active.state.best
     merged = active.merge(active.source(experiment.commit), active.source(best), active.source(experiment.parent))
     if merged is None:
-        raise Declined(
+        raise CommandRejected(
             f"Later kept changes touch the same lines as #{experiment.number}, so it cannot be undone by itself."
         )
     _check(active, active.source(best), merged)

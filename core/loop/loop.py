@@ -71,7 +71,7 @@ class Loop:
     async def run(self) -> str:
         """Loop until told to stop or at a limit; returns the reason. Killed at any instant, nothing recorded is lost.
 
-        Raises JournalError when the disk takes no more, Changed when the run's own copies were altered, and
+        Raises JournalError when the disk takes no more, TamperedError when the run's own copies were altered, and
         UsageError when the baseline itself cannot be trained.
         """
         ending = self._ending

@@ -15,7 +15,7 @@ from core.loop.holding import Holding
 from core.record import events as ev
 from core.record.journal import JournalError
 from core.run.active import ActiveRun
-from core.run.integrity import Changed
+from core.run.integrity import TamperedError
 from core.run.jobs import interrupted
 from core.run.live import Live
 from nanochat.contract.job import Job, Outcome
@@ -64,7 +64,7 @@ class Slots:
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
             await self._run(slot, work, self._active.jobs.launch(work, slot.index))
-        except (JournalError, Changed, DataUnusable) as error:
+        except (JournalError, TamperedError, DataUnusable) as error:
             self._ending.failure = error
         except RepositoryError as error:
             self._holding.begin(str(error), "job")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import Expected
+from core.errors import UserError
 from core.record import journal
 
 # English whatever the locale says, since they stand in names of runs.
@@ -21,7 +21,7 @@ RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 LONGEST_NAME = 100  # a folder and parts of refs are called so, with room for more
 
 
-class UsageError(Expected):
+class UsageError(UserError):
     """What was asked for cannot be done; the message is a sentence for a human."""
 
 

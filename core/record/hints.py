@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from core.record.state import Said
-from core.text import clean
+from core.text import sanitize_line
 
 
 def counted(said: Sequence[Said]) -> str:
@@ -26,4 +26,4 @@ def words(said: Said) -> str:
     when = time.strftime("%H:%M", time.localtime(said.t))
     why = f"why #{said.skipped} was skipped: " if said.skipped is not None else ""
     back = "  (taken back)" if said.taken_back else ""
-    return f"{when}  {why}{clean(said.text, 500)}{back}"
+    return f"{when}  {why}{sanitize_line(said.text, 500)}{back}"

@@ -15,7 +15,7 @@ from typing import IO
 
 import msgspec
 
-from core.errors import Expected
+from core.errors import UserError
 from core.record.events import SCHEMA, AnyEvent, Created, Event, Started, Torn
 from nanochat.contract.shell import make
 
@@ -31,11 +31,11 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
 
-class JournalError(Expected):
+class JournalError(UserError):
     """The journal cannot be trusted or written; the message is a sentence for a human."""
 
 
-class RunBusy(Expected):
+class RunBusy(UserError):
     """Another loop already works on this run."""
 
 

@@ -15,7 +15,7 @@ from core.record import events as ev
 from core.record.live import Picture
 from core.record.state import RERUN_TRIES, Experiment, State
 from core.reporting import scoreboard
-from core.text import clean
+from core.text import sanitize_line
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 from nanochat.contract.shell import make
@@ -36,7 +36,7 @@ DOING = {
 def line(event: ev.AnyEvent, state: State) -> str | None:
     """What a headless run prints for an event, None for one that a human need not see. `state` has it folded in."""
     words = _words(event, state)
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {clean(words)}" if words else None
+    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {sanitize_line(words)}" if words else None
 
 
 def _words(event: ev.AnyEvent, state: State) -> str | None:
@@ -185,7 +185,7 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
 
 
 def _one_line(text: str, limit: int = 160) -> str:
-    return clean(text, limit)
+    return sanitize_line(text, limit)
 
 
 def counts(state: State) -> dict[str, int]:
@@ -281,7 +281,7 @@ def over(state: State) -> str:
 
 def begun_as(name: str, header: str) -> str:
     """What to add to the name of a run whose folder was renamed or copied; '' for any other."""
-    return f" (begun as {clean(header)})" if header != name else ""
+    return f" (begun as {sanitize_line(header)})" if header != name else ""
 
 
 def going_on(name: str) -> str:

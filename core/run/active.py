@@ -23,7 +23,7 @@ from core.record.journal import Journal, JournalError
 from core.record.state import State, experiment_id
 from core.reporting.publish import publish
 from core.run.experiments import Experiments
-from core.run.integrity import Seal
+from core.run.integrity import IntegrityCheck
 from core.run.program import Program
 from core.run.start_commit import StartCommit
 from core.run.trainings import Jobs
@@ -42,7 +42,7 @@ class ActiveRun:
     state: State
     repo: Repository
     profile: Profile
-    seal: Seal
+    seal: IntegrityCheck
     report: Callable[[ev.AnyEvent, State], None]
     _fingerprints: dict[str, str] = field(default_factory=dict)
 

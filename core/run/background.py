@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from core.entry import discard_output
-from core.errors import Expected
+from core.errors import UserError
 from core.machine.project import UsageError
 from core.record import journal
 
@@ -26,7 +26,7 @@ def fit() -> bool:
 
 
 def say(text: str) -> None:
-    """One line on stdout, at once. Ends the program where nobody reads any more. Raises Expected where it cannot be written."""
+    """One line on stdout, at once. Ends the program where nobody reads any more. Raises UserError where it cannot be written."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -34,7 +34,7 @@ def say(text: str) -> None:
         raise SystemExit(0) from None
     except OSError as error:
         discard_output()
-        raise Expected(f"What is printed cannot be written ({error.strerror}). What was done is done.") from error
+        raise UserError(f"What is printed cannot be written ({error.strerror}). What was done is done.") from error
 
 
 def tell(text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from core.errors import Expected
+from core.errors import UserError
 from core.machine import temporary
 from core.record import journal
 from core.verdicts import Verdict
@@ -157,7 +157,7 @@ class Reply(Data, frozen=True, kw_only=True):
     words: str
 
 
-class NoLoop(Expected):
+class NoLoop(UserError):
     """Nobody listens: the loop is not running, or does not answer."""
 
 

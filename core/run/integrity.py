@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from core.errors import Expected
+from core.errors import UserError
 from core.machine.project import UsageError
 from nanochat.contract import dataset
 from nanochat.contract.shell import make
@@ -27,7 +27,7 @@ COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size a
 VERSION = re.compile(r"^VERSION = (\d+)", re.MULTILINE)  # in the harness' messages.py
 
 
-class Changed(Expected):
+class TamperedError(UserError):
     """A frozen file is not what it was; the message is a sentence for a human."""
 
 
@@ -116,7 +116,7 @@ def _write_list(folder: Path) -> None:
     os.replace(draft, folder / LIST)
 
 
-class Seal:
+class IntegrityCheck:
     """The hashes of the frozen files, checked when a loop begins, and before and after each experiment.
 
     Only files that were copied count. What else lies beside them is never read: see core/execution/launch.py.
@@ -124,7 +124,7 @@ class Seal:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises UsageError when there are no copies, and Changed."""
+        """Raises UsageError when there are no copies, and TamperedError."""
         try:
             if not (folder / LIST).exists():
                 _write_list(folder)  # a run of the version before
@@ -139,18 +139,18 @@ class Seal:
         self.check()
 
     def check(self) -> None:
-        """Raises Changed when a frozen file was altered or removed, and OSError when one cannot be read now."""
+        """Raises TamperedError when a frozen file was altered or removed, and OSError when one cannot be read now."""
         for path, digest in self._hashes.items():
             try:
                 stat = _stat(path)
                 if stat != self._stats.get(path):
                     if _hash(path) != digest:
-                        raise Changed(
+                        raise TamperedError(
                             f"The run's own copy {path} was altered. The result is not counted. {_todo(self._folder)}"
                         )
                     self._stats[path] = stat
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:  # others may pass
-                raise Changed(
+                raise TamperedError(
                     f"The run's own copy {path} cannot be read ({error.strerror}). The result is not counted. {_todo(self._folder)}"
                 ) from error
 

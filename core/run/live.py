@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from core.judging.schedule import Work
 from core.record.live import NAME, Picture, Slot, Waiting
-from core.text import clean, clean_lines
+from core.text import sanitize_line, sanitize_text
 from nanochat.contract.messages import Progress
 
 EVERY_S = 0.5
@@ -30,11 +30,11 @@ class Live:
 
     def hear(self, text: str) -> None:
         """The agent's words so far."""
-        self._change(stream=clean_lines(text[-STREAM:]))
+        self._change(stream=sanitize_text(text[-STREAM:]))
 
     def doing(self, phase: str) -> None:
         """What the agent does just now: asking, unloading, waiting for memory; "" for none of these. Written at once."""
-        if (words := clean(phase, PHASE)) != self._picture.phase:
+        if (words := sanitize_line(phase, PHASE)) != self._picture.phase:
             self._written = 0.0
             self._change(phase=words)
 

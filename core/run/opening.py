@@ -32,7 +32,7 @@ from core.reporting.report import going_on
 from core.run import inherit
 from core.run.active import ActiveRun, record_end
 from core.run.inherit import Asked, Defaults
-from core.run.integrity import MADE, Seal, freeze, spoken_by
+from core.run.integrity import MADE, IntegrityCheck, freeze, spoken_by
 from core.run.program import check_charter
 from nanochat.contract import dataset as contract
 from nanochat.contract import messages
@@ -413,7 +413,7 @@ def _open(
             freed = _claim(repo, folder, record, state, config, project.next_turn())
         else:
             freed = _claim_again(repo, folder, state)
-        active = ActiveRun(project, folder, record, state, repo, chosen.profile, Seal(folder), report)
+        active = ActiveRun(project, folder, record, state, repo, chosen.profile, IntegrityCheck(folder), report)
         if chosen.new and finding is not None and not finding.works:
             active.record(ev.Notice(text=uncompiled(finding)))
         active.program.watch()

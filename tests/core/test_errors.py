@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import Expected, explained
-from core.run.integrity import LIST, Seal
+from core.errors import UserError, explained
+from core.run.integrity import LIST, IntegrityCheck
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_the_place_that_is_full_is_named(error: OSError, words: str) -> None:
 @pytest.mark.parametrize("content", [b'["a"]', b"null", b'{"harness/run.py": 3}', b"{", b"\xff"])
 def test_a_list_of_copies_that_is_none_is_a_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / LIST).write_bytes(content)
-    with pytest.raises(Expected, match="lacks the copies of the harness"):
-        Seal(tmp_path)
+    with pytest.raises(UserError, match="lacks the copies of the harness"):
+        IntegrityCheck(tmp_path)

@@ -23,19 +23,19 @@ def experiment(**fields: object) -> Experiment:
 
 @given(st.text(), st.integers(1, 80))
 def test_cleaned_text_is_one_harmless_line(text: str, limit: int) -> None:
-    found = words.clean(text, limit)
+    found = words.sanitize_line(text, limit)
     assert len(found) <= limit and "\n" not in found
     assert all(unicodedata.category(c)[0] != "C" for c in found)
 
 
 @given(st.text())
 def test_cleaned_lines_keep_only_line_breaks(text: str) -> None:
-    assert all(c == "\n" or unicodedata.category(c)[0] != "C" for c in words.clean_lines(text))
+    assert all(c == "\n" or unicodedata.category(c)[0] != "C" for c in words.sanitize_text(text))
 
 
 def test_escape_sequences_and_direction_marks_are_gone() -> None:
-    assert words.clean("a\x1b[31mb\u202ec\x07") == "a[31mbc"
-    assert words.clean("  two\n\twords ") == "two words"
+    assert words.sanitize_line("a\x1b[31mb\u202ec\x07") == "a[31mbc"
+    assert words.sanitize_line("  two\n\twords ") == "two words"
 
 
 @given(st.lists(st.floats(), max_size=50), st.integers(0, 30))

@@ -20,7 +20,7 @@ from core.agents.cli_tools.scratch import TASK, TRAIN, Seen, changed, lay_out, l
 from core.agents.llm import prompt
 from core.machine import temporary
 from core.model import Proposal
-from core.text import clean, clean_lines
+from core.text import sanitize_line, sanitize_text
 
 LIMIT_S = 1200.0
 OUTPUT = 200_000  # bytes that are kept
@@ -52,7 +52,7 @@ class _Output:
 
     def _come(self) -> None:
         if self._read():
-            self._hear(clean_lines(self._text[-2000:].decode("utf-8", "replace")))
+            self._hear(sanitize_text(self._text[-2000:].decode("utf-8", "replace")))
 
     def _read(self) -> bool:
         try:
@@ -106,7 +106,7 @@ class Command:
         folder = temporary.folder("autoresearch-scratch-")  # outside of every repository, or tools would work in that
         task = ORDER.format(role=prompt.ROLE, record=prompt.record(context))
         if reasons:
-            task += AGAIN.format(reason=clean(reasons[-1], 1200))
+            task += AGAIN.format(reason=sanitize_line(reasons[-1], 1200))
         try:
             before = await lay_out(self._root, folder, context.source, context.charter, task)
             code, output = await self._run(folder, task)
@@ -126,7 +126,9 @@ class Command:
                     start_new_session=True,
                 )  # fmt: skip
             except (OSError, ValueError, IndexError, TypeError) as error:
-                raise AgentFailed(f"The command {clean(self._command, 80)} cannot be started ({error}).") from error
+                raise AgentFailed(
+                    f"The command {sanitize_line(self._command, 80)} cannot be started ({error})."
+                ) from error
             try:
                 async with asyncio.timeout(self._limit_s):
                     return await process.wait(), output.all()
@@ -145,10 +147,10 @@ class Command:
             return
         now = datetime.now().astimezone()
         if (until := limited(output, now)) is not None:
-            words = f"{self.name} has reached its usage limit until {clock(until, now)}: {clean(output[-300:], 200)}"
+            words = f"{self.name} has reached its usage limit until {clock(until, now)}: {sanitize_line(output[-300:], 200)}"
             raise AgentFailed(words, wait_s=(until - now).total_seconds())
         if code:
-            raise AgentFailed(f"{self.name} ended with code {code}: {clean(output[-400:], 300)}")
+            raise AgentFailed(f"{self.name} ended with code {code}: {sanitize_line(output[-400:], 300)}")
 
     def _proposal(self, folder: Path, before: Seen, output: str, seconds: float) -> Proposal:
         if others := changed(before, look(folder)):
@@ -172,7 +174,7 @@ def clock(then: datetime, now: datetime) -> str:
 
 def sentence(output: str) -> str:
     """The last line that reads like a sentence: tools end with what they cost, or with nothing of use."""
-    lines = [clean(line, 400).strip("-*>#• ") for line in clean_lines(output[-OUTPUT:], OUTPUT).splitlines()]
+    lines = [sanitize_line(line, 400).strip("-*>#• ") for line in sanitize_text(output[-OUTPUT:], OUTPUT).splitlines()]
     lines = [line for line in lines if len(line.split()) >= 4 and not _COST.search(line)]
     ended = [line for line in lines if line[-1] in ".!?"]
     return (ended or lines or [""])[-1]

@@ -19,7 +19,7 @@ from core.agents.llm.tiers import TRIES, choose, downwards, history
 from core.change import edits
 from core.change.edits import EditError, NotRead
 from core.model import Proposal
-from core.text import clean
+from core.text import sanitize_line
 from nanochat.contract.value import Data
 
 FRAME_TOKENS = 2000  # role, form, task, and a second try
@@ -154,7 +154,7 @@ class LanguageModel:
                 reason, failed = str(error), AgentFailed
         if failed is AgentFailed:
             raise AgentFailed(reason)
-        words = f"{self.name} gave no usable proposal in {spent.tries} tries: {clean(reason, 200)}"
+        words = f"{self.name} gave no usable proposal in {spent.tries} tries: {sanitize_line(reason, 200)}"
         raise Unusable(words, meta={"format": tier})
 
     async def _with_form(self, form: Tier, context: Context, spent: Spent) -> Proposal:

@@ -22,7 +22,7 @@ from core.change.edits import EditError, NotRead
 from core.change.knobs import Knob, Value
 from core.charter import CharterError, binding
 from core.model import Edit, Proposal
-from core.text import clean
+from core.text import sanitize_line
 from nanochat.contract.value import Data
 
 Tier = Literal["knob", "edits", "blocks"]
@@ -136,7 +136,7 @@ def _applied(answer: KnobAnswer | EditsAnswer, source: str) -> Proposal:
     else:
         fixed = tuple(_lines_as_in(edit, source) for edit in answer.edits)
         changed = edits.apply(source, fixed)
-        found = Proposal(hypothesis=clean(answer.hypothesis, WORDS) or "No reason was given.", edits=fixed)
+        found = Proposal(hypothesis=sanitize_line(answer.hypothesis, WORDS) or "No reason was given.", edits=fixed)
     if changed == source:
         raise EditError("It does not change train.py. Propose another change.")
     return found
@@ -220,7 +220,7 @@ def _restated(found: dict[str, Any], charter: str) -> tuple[str, ...]:
     """One JSON object as lines."""
     lines = []
     for name in RESTATED:
-        words = [clean(word, 160) for word in _list(found.get(name)) if _says_something(word)]
+        words = [sanitize_line(word, 160) for word in _list(found.get(name)) if _says_something(word)]
         if words:
             lines.append(f"{name}: {'; '.join(list(dict.fromkeys(words))[:6])}")
     if proposed := _proposed(found.get("limits"), charter):
@@ -240,7 +240,11 @@ def _proposed(given: object, charter: str) -> list[str]:
     """Limits as lines of front matter, without those that it has already."""
     if not isinstance(given, dict):
         return []
-    names = [clean(name, 60) for name in _list(given.get("off_limits")) if re.fullmatch(r"[A-Za-z_][\w.]{0,39}", name)]
+    names = [
+        sanitize_line(name, 60)
+        for name in _list(given.get("off_limits"))
+        if re.fullmatch(r"[A-Za-z_][\w.]{0,39}", name)
+    ]
     try:
         known = binding(charter)
     except CharterError:
@@ -314,10 +318,10 @@ def _knob(answer: KnobAnswer, source: str) -> Proposal:
     known = {knob.name: knob for knob in knobs.read(source)}
     knob = known.get(answer.knob)
     if knob is None:
-        raise EditError(f"There is no constant {clean(answer.knob, 60)!r}. There are: {', '.join(known)}.")
+        raise EditError(f"There is no constant {sanitize_line(answer.knob, 60)!r}. There are: {', '.join(known)}.")
     value = _moved(knob, answer.move)
     candidate = knobs.set_knobs(source, {knob.name: value})
-    words = clean(answer.hypothesis, WORDS) or f"Set {knob.name} from {knob.value} to {value}."
+    words = sanitize_line(answer.hypothesis, WORDS) or f"Set {knob.name} from {knob.value} to {value}."
     return Proposal(hypothesis=words, source=candidate, meta={"knobs": {knob.name: value}})
 
 
@@ -326,7 +330,7 @@ def _moved(knob: Knob, move: str) -> Value:
     if isinstance(knob.value, bool | str):
         allowed = moves(knob)
         if move not in allowed:
-            raise EditError(f"{knob.name} can be moved to {', '.join(allowed)}, not to {clean(move, 40)!r}.")
+            raise EditError(f"{knob.name} can be moved to {', '.join(allowed)}, not to {sanitize_line(move, 40)!r}.")
         return (move == "True") if isinstance(knob.value, bool) else move
     try:
         factor = float(move)

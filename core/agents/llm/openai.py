@@ -13,7 +13,7 @@ from core.agents.llm.connection import key, options, to_openai
 from core.agents.llm.formats import Tier
 from core.agents.llm.prompt import Message
 from core.agents.llm.thinking import ENDPOINT, Setting, Thinking
-from core.text import clean
+from core.text import sanitize_line
 from nanochat.contract.route import Route
 
 CONTEXT = 32_768  # tokens, where none are given; the protocol does not tell
@@ -75,7 +75,7 @@ class OpenAI:
         except self._package.APITimeoutError:
             raise AgentFailed(f"{self.name} at {self._way.words} took too long.") from None
         except self._package.APIConnectionError as error:
-            cause = clean(str(error.__cause__ or ""), 120)
+            cause = sanitize_line(str(error.__cause__ or ""), 120)
             raise AgentFailed(
                 f"{self.name} cannot be reached at {self._way.words} ({cause or 'no reason given'}). OPENAI_BASE_URL names another place."
             ) from error
@@ -91,7 +91,7 @@ class OpenAI:
     def _refusal(self, error: Exception) -> str:
         """What the endpoint said; with the way to it where a proxy may have said it."""
         through = f" at {self._way.words}" if self._way.proxy else ""
-        return f"{self.name}{through}: {clean(str(error), 250)}"
+        return f"{self.name}{through}: {sanitize_line(str(error), 250)}"
 
     def _client(self) -> Any:
         """A client for one answer: nothing is left open. Raises AgentFailed."""

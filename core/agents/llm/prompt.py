@@ -13,7 +13,7 @@ from core.agents.base import Context, Past
 from core.agents.llm import bans
 from core.agents.llm.formats import Tier, moves, offered
 from core.change.knobs import read as read_knobs
-from core.text import clean, lines_of
+from core.text import lines_of, sanitize_line
 from core.verdicts import Verdict
 
 Message = dict[str, str]
@@ -73,7 +73,7 @@ def again(context: Context, tier: Tier, tokens: int, answer: str, reason: str) -
         {"role": "assistant", "content": answer[:SHOWN_BACK]},
         {
             "role": "user",
-            "content": f"That cannot be used: {clean(reason, REASON)}\nAnswer again in the same form, with a change that is new and fits.",
+            "content": f"That cannot be used: {sanitize_line(reason, REASON)}\nAnswer again in the same form, with a change that is new and fits.",
         },
     ]
     return [*_messages(context, tier, tokens, sum(estimate(message["content"]) for message in turn)), *turn]
@@ -218,7 +218,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
 
 def data(text: str, limit: int = SHORT) -> str:
     """Words that nobody vouches for: one line, no mark of ours, and no token that opens or closes a turn."""
-    words = re.sub(r"-{4,}", "---", clean(text, limit))
+    words = re.sub(r"-{4,}", "---", sanitize_line(text, limit))
     return re.sub(r"\[(/?INST)\]", r"(\1)", words.replace("<", "‹").replace(">", "›"))
 
 
@@ -245,8 +245,8 @@ def _told(context: Context, room: int) -> str:
     skipped = [p.finding for p in context.past if p.verdict is Verdict.SKIPPED][-3:]
     title = "# The human says"
     left, lines = room - estimate(title), list[str]()
-    for text in (*reversed(context.hints[-5:]), *(clean(words, DETAIL) for words in reversed(skipped))):
-        line = f"- {clean(text, HINT)}"
+    for text in (*reversed(context.hints[-5:]), *(sanitize_line(words, DETAIL) for words in reversed(skipped))):
+        line = f"- {sanitize_line(text, HINT)}"
         left -= estimate(line)
         if left < 0:
             break
@@ -262,7 +262,7 @@ def _task(context: Context, tier: Tier) -> str:
 
 def _constants(context: Context) -> str:
     return "\n".join(
-        f"- {knob.name} = {knob.written}  ({clean(knob.comment, 80)}); {', '.join(moves(knob))}"
+        f"- {knob.name} = {knob.written}  ({sanitize_line(knob.comment, 80)}); {', '.join(moves(knob))}"
         for knob in offered(context.source, bans.knobs_left_out(context))
     )
 

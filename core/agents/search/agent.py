@@ -25,7 +25,7 @@ from core.change.knobs import Knob, Value
 from core.charter import Charter
 from core.charter.directions import Kind, NotUsable, described
 from core.model import Proposal
-from core.text import clean
+from core.text import sanitize_line
 from core.verdicts import Verdict
 
 ENTRIES = {entry.name: entry for entry in BOOK}
@@ -119,7 +119,7 @@ def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
         return proposal
     words = "; ".join(described(wanted.aside))
     told = any(past.proposal.meta.get("aside") == words for past in context.past)
-    note = "" if told else f" Nothing new was left within “{clean(words, 80)}”, so this goes beyond it."
+    note = "" if told else f" Nothing new was left within “{sanitize_line(words, 80)}”, so this goes beyond it."
     return replace_fields(proposal, hypothesis=proposal.hypothesis + note, meta={**proposal.meta, "aside": words})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import Expected
+from core.errors import UserError
 from core.execution import registry
 from core.execution.base import DataUnusable
 from core.execution.deterministic import DeterministicExecutor, Ending, World, read
@@ -72,16 +72,16 @@ def test_a_table_is_read_from_a_file_and_nonsense_is_a_sentence(tmp_path: Path) 
     assert world("x", 1) == pytest.approx(0.2) and isinstance(world("y", 1), Ending)
     for text in ("", "[]", '{"effects": 3}', '{"unknown": 1}'):
         path.write_text(text)
-        with pytest.raises(Expected, match="is not a table of scores"):
+        with pytest.raises(UserError, match="is not a table of scores"):
             read(path)
     path.unlink()
-    with pytest.raises(Expected, match="is not a table of scores"):
+    with pytest.raises(UserError, match="is not a table of scores"):
         read(path)
 
 
 @pytest.mark.parametrize("spec", ["", "ray", "local:x", "deterministic", "deterministic:"])
 def test_an_executor_that_does_not_exist_is_refused_with_those_that_do(spec: str) -> None:
-    with pytest.raises(Expected, match=r"known are local, deterministic:FILE. Nothing was started"):
+    with pytest.raises(UserError, match=r"known are local, deterministic:FILE. Nothing was started"):
         registry.check(spec)
 
 

@@ -24,7 +24,7 @@ from core.record import journal
 from core.record.journal import Journal
 from core.record.state import State, fold
 from core.run.active import ActiveRun
-from core.run.integrity import LIST, Seal
+from core.run.integrity import LIST, IntegrityCheck
 
 Idea = str | Proposal | BaseException  # such as "K3 = 1", or what is proposed, or what goes wrong
 Answer = Callable[[str, int], float | Ending]
@@ -104,7 +104,14 @@ class Night:
         record = Journal(self.folder)
         state = fold(record.open(), State(name="night"))
         active = ActiveRun(
-            self.project, self.folder, record, state, repo, named("tiny"), Seal(self.folder), lambda event, state: None
+            self.project,
+            self.folder,
+            record,
+            state,
+            repo,
+            named("tiny"),
+            IntegrityCheck(self.folder),
+            lambda event, state: None,
         )
         if new:
             active.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))

@@ -19,7 +19,7 @@ from core.record.journal import Journal, read
 from core.record.state import fold
 from core.run import commands
 from core.run.active import ActiveRun, record_end
-from core.run.integrity import Changed
+from core.run.integrity import TamperedError
 from tests.core.run.test_active import active
 from tests.core.run.test_opening import START, run
 
@@ -39,7 +39,7 @@ def test_a_countdown_stands_still_as_long_as_anybody_reads() -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (Changed("The copy x was altered.\nStart anew."), "The copy x was altered. Start anew."),
+        (TamperedError("The copy x was altered.\nStart anew."), "The copy x was altered. Start anew."),
         (RuntimeError("two\nlines"), "an error in AutoResearch itself: RuntimeError: two lines in test_loop.py, line "),
         (KeyError(), "an error in AutoResearch itself: KeyError in test_loop.py"),
         (asyncio.CancelledError(), "an error in AutoResearch itself: CancelledError"),

@@ -18,7 +18,7 @@ from core.record import events as ev
 from core.record.journal import Journal
 from core.record.state import State
 from core.run.active import ActiveRun
-from core.run.integrity import LIST, Seal
+from core.run.integrity import LIST, IntegrityCheck
 from tests.product import ROOT, TRAIN
 
 CONFIG = RunConfig(
@@ -39,7 +39,9 @@ def active(tmp_path: Path) -> ActiveRun:
     repo = Repository.open(tmp_path, tmp_path / "private")
     journal = Journal(folder)
     journal.open()
-    found = ActiveRun(project, folder, journal, State(), repo, named("tiny"), Seal(folder), lambda event, state: None)
+    found = ActiveRun(
+        project, folder, journal, State(), repo, named("tiny"), IntegrityCheck(folder), lambda event, state: None
+    )
     found.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
     found.watch_charter()
     found.fit(TRAIN, {}, repo.base())

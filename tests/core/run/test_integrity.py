@@ -16,7 +16,7 @@ import pytest
 from core.execution.local import LAUNCH
 from core.machine.project import UsageError
 from core.run import integrity
-from core.run.integrity import Changed, Seal, freeze
+from core.run.integrity import IntegrityCheck, TamperedError, freeze
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_copies_hold_the_harness_and_the_data_but_not_train_py(folder: Path)
 
 
 def test_untouched_copies_pass_and_a_new_time_alone_is_no_change(folder: Path) -> None:
-    seal = Seal(folder)
+    seal = IntegrityCheck(folder)
     seal.check()
     os.utime(folder / "data" / "val.bin", (1, 1))
     seal.check()
@@ -46,7 +46,7 @@ def test_untouched_copies_pass_and_a_new_time_alone_is_no_change(folder: Path) -
 
 @pytest.mark.parametrize("harm", ["alter", "remove", "replace", "folder", "data"])
 def test_every_change_is_noticed(folder: Path, harm: str) -> None:
-    seal = Seal(folder)
+    seal = IntegrityCheck(folder)
     path = folder / "harness" / "nanochat" / "scorer.py"
     time.sleep(0.02)  # some file systems count time in such steps
     if harm == "alter":
@@ -60,8 +60,8 @@ def test_every_change_is_noticed(folder: Path, harm: str) -> None:
         path.unlink()
         if harm == "folder":
             path.mkdir()
-    for seen in (seal.check, lambda: Seal(folder)):  # by the loop, and by the next one
-        with pytest.raises(Changed, match=r"not counted.*--from run"):
+    for seen in (seal.check, lambda: IntegrityCheck(folder)):  # by the loop, and by the next one
+        with pytest.raises(TamperedError, match=r"not counted.*--from run"):
             seen()
 
 
@@ -85,14 +85,14 @@ def put(place: Path, name: str) -> Path:
 @pytest.mark.parametrize("name", FOREIGN)
 def test_what_others_leave_beside_the_copies_does_not_matter(folder: Path, name: str) -> None:
     before = [put(folder / place, name) for place in ("harness", "harness/nanochat", "data")]
-    seal = Seal(folder)
+    seal = IntegrityCheck(folder)
     for path in before:
         path.unlink()
     seal.check()
     for place in ("harness", "harness/nanochat", "data"):
         put(folder / place, name)
     seal.check()
-    Seal(folder).check()
+    IntegrityCheck(folder).check()
 
 
 @pytest.mark.parametrize("name", [name for name in FOREIGN if name not in ("extra.py", "scorer/__init__.py")])
@@ -107,7 +107,7 @@ def test_what_others_left_in_the_tree_is_not_copied(tmp_path: Path, folder: Path
 def test_a_run_of_the_version_before_has_no_list_and_gets_one(folder: Path) -> None:
     (folder / integrity.LIST).unlink()
     put(folder / "data", ".DS_Store")
-    Seal(folder).check()
+    IntegrityCheck(folder).check()
     assert sorted(json.loads((folder / integrity.LIST).read_text())) == ["data/val.bin", "harness/nanochat/scorer.py"]
 
 
@@ -175,12 +175,12 @@ def test_large_files_are_linked_not_copied(tmp_path: Path, folder: Path, monkeyp
     other.mkdir()
     freeze(tmp_path / "tree", tmp_path / "data", other)
     assert (other / "data" / "val.bin").is_symlink() and (other / "data" / "val.bin").read_bytes() == b"secret"
-    seal = Seal(other)
+    seal = IntegrityCheck(other)
     (tmp_path / "data" / "val.bin").write_bytes(b"other!")
-    with pytest.raises(Changed):
+    with pytest.raises(TamperedError):
         seal.check()
 
 
 def test_a_run_without_copies_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lacks the copies"):
-        Seal(tmp_path)
+        IntegrityCheck(tmp_path)

@@ -36,12 +36,12 @@ class ActivityPane(Pane):
 
     def add(self, lines: Sequence[str]) -> None:
         """Lines of the journal."""
-        self._lines = (self._lines + [words.clean(line, 400) for line in lines])[-KEPT:]
+        self._lines = (self._lines + [words.sanitize_line(line, 400) for line in lines])[-KEPT:]
         self.query_one("#lines", Static).update(Content("\n").join(Content(line) for line in self._lines))
 
     def pulse(self, lines: Sequence[str]) -> None:
         """What is true just now: streamed words, the last step. Replaces the former ones."""
-        fresh = [words.clean(line, 400) for line in lines]
+        fresh = [words.sanitize_line(line, 400) for line in lines]
         if fresh != self._pulse:
             grown, self._pulse = len(fresh) != len(self._pulse), fresh
             now = self.query_one("#now", Static)

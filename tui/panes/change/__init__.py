@@ -75,7 +75,9 @@ class ChangePane(Pane):
     def _draw(self) -> None:
         width = self.scrollable_content_region.width
         _, hypothesis, _, warning = self._shown or (0, "", "", "")
-        short = words.clean(hypothesis, max(60, width * HYPOTHESIS_LINES - 8))  # the detail screen has all of it
+        short = words.sanitize_line(
+            hypothesis, max(60, width * HYPOTHESIS_LINES - 8)
+        )  # the detail screen has all of it
         self._put("#hypothesis", Content.assemble((warning and f"{warning}\n", "$warning"), short))
         self._put("#diff", diffs.render(self._lines, width))
         self._wide = diffs.wide(self._lines, width)

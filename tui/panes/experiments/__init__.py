@@ -226,7 +226,7 @@ class ExperimentsPane(DataTable[Text]):
         order = SORTS[self._sort][0]
         parts = [f"{self.NUMBER} experiments", self._shown, order]
         if self._search:
-            parts.append(f"“{words.clean(self._search, 30)}”")
+            parts.append(f"“{words.sanitize_line(self._search, 30)}”")
         if self._columns_wide and self._rows and not self._order and not self.row_count:
             parts.append("nothing matches")
         set_head(

@@ -44,7 +44,7 @@ class ProgramPane(Pane):
     def show(self, text: str) -> None:
         """The file changed, or is shown for the first time."""
         self._text = text
-        self.query_one("#charter", Static).update(_Charter(words.clean_lines(_body(text)), self.app.theme_variables))
+        self.query_one("#charter", Static).update(_Charter(words.sanitize_text(_body(text)), self.app.theme_variables))
 
     def tell(
         self, used_from: int | None, changed: bool, understood: Sequence[str], warnings: Sequence[str], problem: str

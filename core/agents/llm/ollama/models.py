@@ -10,7 +10,7 @@ import httpx
 
 from core.agents.base import AgentFailed
 from core.agents.llm.connection import CONNECT_S, ollama, ollama_client
-from core.text import clean
+from core.text import sanitize_line
 from nanochat.contract.route import Route
 from nanochat.contract.value import Data
 
@@ -132,15 +132,17 @@ def failure(error: Exception, way: Route, model: str) -> AgentFailed:
     if isinstance(error, AgentFailed):
         return error
     if isinstance(error, ollama.ResponseError):
-        words = clean(error.error or str(error), 200)
+        words = sanitize_line(error.error or str(error), 200)
         if error.status_code == 404 and model and "model" in words.lower():
             return AgentFailed(f"Ollama has no model {model}. `ollama pull {model}` installs it.")
         broken = error.status_code < 0 or error.status_code >= 500  # an error in the middle of a stream has status -1
         return AgentFailed(f"Ollama at {way.words} refused ({error.status_code}): {words}", again=broken)
     if isinstance(error, httpx.ProxyError):
-        return AgentFailed(f"The proxy refused the way to Ollama at {way.words}: {clean(str(error), 120)}.")
+        return AgentFailed(f"The proxy refused the way to Ollama at {way.words}: {sanitize_line(str(error), 120)}.")
     if isinstance(error, ConnectionError | httpx.ConnectError | httpx.ConnectTimeout):
-        reason = clean(str(error.__context__ or error), 120)  # the package hides it behind a sentence of its own
+        reason = sanitize_line(
+            str(error.__context__ or error), 120
+        )  # the package hides it behind a sentence of its own
         if "SSL" in reason:
             return AgentFailed(
                 f"There is no encrypted connection to Ollama at {way.words} ({reason}). "
@@ -157,5 +159,5 @@ def failure(error: Exception, way: Route, model: str) -> AgentFailed:
     if isinstance(error, httpx.HTTPError):
         return AgentFailed(f"The connection to Ollama at {way.words} broke off ({type(error).__name__}).", again=True)
     return AgentFailed(
-        f"Ollama at {way.words} answered what cannot be read ({type(error).__name__}: {clean(str(error), 120)})."
+        f"Ollama at {way.words} answered what cannot be read ({type(error).__name__}: {sanitize_line(str(error), 120)})."
     )
