@@ -13,13 +13,12 @@ import subprocess
 import sys
 import traceback
 
-import msgspec
 import torch
 import torch.nn.functional
 
 from nanochat import cuda_driver, landlock, sandbox, scorer, watch
 from nanochat.contract.job import Job, Outcome, Result
-from nanochat.contract.messages import Abort, Done, Ready, request
+from nanochat.contract.messages import Abort, Done, Ready, Train, line, request
 from nanochat.processes import python, set_subreaper
 
 
@@ -84,7 +83,7 @@ def _start(job: Job, ours: tuple[int, int]) -> int:
     """Fork the scorer of a job, or start it afresh where forking a process that has torch imported is unsafe (macOS)."""
     if not watch.FORKS:
         code = "import sys; from nanochat import scorer; scorer.started_afresh(sys.argv[1])"
-        return subprocess.Popen(python(code, msgspec.json.encode(job).decode()), stdin=subprocess.DEVNULL).pid
+        return subprocess.Popen(python(code, line(Train(job=job)).decode()), stdin=subprocess.DEVNULL).pid
     parent = os.getpid()
     pid = os.fork()
     if pid:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,7 @@ from nanochat.answers import CPU, Answers, Buffers
 from nanochat.clock import Clock, RanOn, Speedometer
 from nanochat.contract import dataset
 from nanochat.contract.job import CrashClass, Job, Outcome, Result, Speed
-from nanochat.contract.messages import Done, Message, Phase, Progress, Started, Unusable, line
+from nanochat.contract.messages import Done, Message, Phase, Progress, Started, Train, Unusable, line, request
 from nanochat.data import Prepared
 from nanochat.gauge import Gauge, NotMeasured
 from nanochat.probes import PAIRED_LIMIT, PROBED, Ask, Cheated, Exam, Splicer, plan, probes_per_row, rows_needed
@@ -565,6 +564,7 @@ def main(job: Job) -> None:
     say(answer)
 
 
-def started_afresh(job: str) -> None:
-    """`main` in a process of its own, with the job as JSON."""
-    main(msgspec.json.decode(job, type=Job))
+def started_afresh(line: str) -> None:
+    """`main` in a process of its own, with the request as the fork server got it."""
+    if isinstance(asked := request(line), Train):
+        main(asked.job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import msgspec
@@ -69,13 +70,10 @@ class Unusable(Data, frozen=True, kw_only=True, tag_field="say", tag="unusable")
 
 Message = Ready | Started | Progress | Done | Unusable
 
-_requests = msgspec.json.Decoder(Request)
-_messages = msgspec.json.Decoder(Message)
-
 
 def line(message: Request | Message) -> bytes:
-    """Encode a message as one line of JSON."""
-    return msgspec.json.encode(message, enc_hook=_plain) + b"\n"
+    """Encode a message as one line of JSON, in ASCII: a path may hold what no UTF-8 text can."""
+    return json.dumps(msgspec.to_builtins(message, enc_hook=_plain)).encode() + b"\n"
 
 
 def _plain(value: object) -> float | str:
@@ -87,13 +85,13 @@ def _plain(value: object) -> float | str:
     raise TypeError(f"{type(value).__name__} has no place in a message")
 
 
-def request(raw: bytes) -> Request:
-    """Decode one line for the harness. Raises msgspec.MsgspecError."""
-    decoded: Request = _requests.decode(raw)
+def request(raw: bytes | str) -> Request:
+    """Decode one line for the harness. Raises ValueError."""
+    decoded: Request = msgspec.convert(json.loads(raw), Request)
     return decoded
 
 
-def message(raw: bytes) -> Message:
-    """Decode one line of the harness. Raises msgspec.MsgspecError."""
-    decoded: Message = _messages.decode(raw)
+def message(raw: bytes | str) -> Message:
+    """Decode one line of the harness. Raises ValueError."""
+    decoded: Message = msgspec.convert(json.loads(raw), Message)
     return decoded
