@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
+from core.execution.deterministic import World
 from core.record import journal
 from core.record.state import State, fold
 from tests.fake_cuda import Cards, plant, shadow
@@ -65,6 +67,7 @@ class Product:
     corpus: Path
     cards: Cards | None = None  # a fake device
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    computed: tuple[str, ...] = ()  # the options by which nothing is trained
 
     @property
     def logs(self) -> Path:
@@ -95,7 +98,13 @@ class Product:
 
     def options(self, name: str = "r") -> tuple[str, ...]:
         return ("run", "--headless", "--profile", "tiny", "--dataset", f"text:{self.corpus}", "--name", name,
-                "--seed", "7", "--device", "cuda" if self.cards else "cpu", "--slots", "1")  # fmt: skip
+                "--seed", "7", "--device", "cuda" if self.cards else "cpu", "--slots", "1", *self.computed)  # fmt: skip
+
+    def compute(self, world: World) -> None:
+        """From now on runs compute their scores, for tests whose subject is not the training."""
+        table = self.root.parent / "world.json"
+        table.write_bytes(msgspec.json.encode(world))
+        self.computed = ("--executor", f"deterministic:{table}")
 
     def state(self, name: str = "r") -> State:
         return fold(journal.read(self.logs / name / journal.NAME))

@@ -1,4 +1,4 @@
-"""Language models and coding agents in a whole run: real HTTP, real training, the command line."""
+"""Language models and coding agents in a whole run: real HTTP and the command line. Scores are computed, since agents are the subject."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from core.execution.deterministic import World
 from core.record import events as ev
 from core.record import journal
 from core.verdicts import Verdict
@@ -24,6 +25,11 @@ from tests.ollama_server import MODEL, Script, serving
 from tests.product import Product, until
 
 SPEED = ("--budget", "0.5")
+
+
+@pytest.fixture(autouse=True)
+def computed(product: Product) -> None:
+    product.compute(World(noise=0.005, seconds=0.3))
 
 
 def ideas(body: dict[str, Any], count: int) -> dict[str, Any]:

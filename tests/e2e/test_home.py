@@ -7,13 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from core.execution.deterministic import World
 from tests.product import BETTER, Product, build, edit
+
+# Scores are computed: what becomes of a win is the subject, not the training.
+WORLD = World(effects={"torch.zeros(2, vocab, vocab)": -0.3, "LR = 0.0001": 0.3}, seeds=0.01, noise=0.002)
+
+
+@pytest.fixture
+def computed(product: Product) -> Product:
+    product.compute(WORLD)
+    return product
 
 
 @pytest.fixture(scope="module")
 def night(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Product:
     """A product whose run has kept one change; never altered, only copied."""
     made = build(tmp_path_factory.mktemp("night"), prepared)
+    made.compute(WORLD)
     done = made.run("--agent", made.script(BETTER))
     assert done.returncode == 0 and made.state().kept == [1], done.stdout
     return made
@@ -23,7 +34,7 @@ def night(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory)
 def won(night: Product, tmp_path: Path) -> Product:
     root = tmp_path / "product"
     shutil.copytree(night.root, root, symlinks=True)
-    return Product(root, {**night.env, "HOME": str(tmp_path)}, night.corpus)
+    return Product(root, {**night.env, "HOME": str(tmp_path)}, night.corpus, computed=night.computed)
 
 
 def test_on_a_clean_checkout_it_is_a_commit(won: Product) -> None:
@@ -54,22 +65,22 @@ def test_the_final_report_is_on_the_test_split(won: Product) -> None:
     assert won.strays() == [] and won.run("--agent", won.script(BETTER)).returncode == 0, "the run can still go on"
 
 
-def test_with_nothing_kept_there_is_nothing_to_take(product: Product) -> None:
-    product.run("--agent", product.script(edit("Worse.", ("LR = 0.01", "LR = 0.0001"))))
-    done = product("apply", "r")
+def test_with_nothing_kept_there_is_nothing_to_take(computed: Product) -> None:
+    computed.run("--agent", computed.script(edit("Worse.", ("LR = 0.01", "LR = 0.0001"))))
+    done = computed("apply", "r")
     assert done.returncode == 1 and "nothing to take home" in done.stderr
-    done = product("report", "r")
+    done = computed("report", "r")
     assert done.returncode == 1 and "nothing to report" in done.stderr
 
 
-def test_it_works_without_a_repository(product: Product) -> None:
-    for path in sorted((product.root / ".git").rglob("*"), reverse=True):
+def test_it_works_without_a_repository(computed: Product) -> None:
+    for path in sorted((computed.root / ".git").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    (product.root / ".git").rmdir()
-    done = product.run("--agent", product.script(BETTER))
+    (computed.root / ".git").rmdir()
+    done = computed.run("--agent", computed.script(BETTER))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert product.state().kept == [1] and (product.logs / "repository").is_dir()
-    assert "patch" in product("apply", "r").stdout
+    assert computed.state().kept == [1] and (computed.logs / "repository").is_dir()
+    assert "patch" in computed("apply", "r").stdout
 
 
 def test_a_changed_program_md_is_no_reason_against_a_commit(won: Product) -> None:
@@ -82,21 +93,21 @@ def test_a_changed_program_md_is_no_reason_against_a_commit(won: Product) -> Non
 
 
 @pytest.mark.parametrize("committed", [False, True])
-def test_a_run_on_a_changed_train_py_is_taken_home_onto_that(product: Product, committed: bool) -> None:
-    path = product.root / "nanochat" / "train.py"
+def test_a_run_on_a_changed_train_py_is_taken_home_onto_that(computed: Product, committed: bool) -> None:
+    path = computed.root / "nanochat" / "train.py"
     path.write_text(path.read_text().replace("BATCH = 8 ", "BATCH = 12 "))
-    done = product.run("--agent", product.script(BETTER))
-    assert product.state().kept == [1], done.stdout
+    done = computed.run("--agent", computed.script(BETTER))
+    assert computed.state().kept == [1], done.stdout
     if committed:
-        product.git("-c", "user.name=u", "-c", "user.email=u@x", "commit", "-qam", "my batch")
-    done = product("apply", "r")
+        computed.git("-c", "user.name=u", "-c", "user.email=u@x", "commit", "-qam", "my batch")
+    done = computed("apply", "r")
     assert done.returncode == 0, done.stderr
     if not committed:
         assert "changes of its own" in done.stdout
-        product.git("apply", str(product.logs / "r" / "best.patch"))
+        computed.git("apply", str(computed.logs / "r" / "best.patch"))
     text = path.read_text()
     assert "LR = 0.03" in text and "BATCH = 12 " in text
-    assert product.git("status", "--porcelain") == ("" if committed else "M nanochat/train.py")
+    assert computed.git("status", "--porcelain") == ("" if committed else "M nanochat/train.py")
 
 
 NEW = "`make run ARGS='--name NEW"

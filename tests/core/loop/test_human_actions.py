@@ -1,4 +1,4 @@
-"""What a human may do to experiments, on a real run: real git, real training, commands over the real socket."""
+"""What a human may do to experiments, on a real run: real git, commands over the real socket. Scores are computed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from core.execution.deterministic import Ending, World
 from core.record import journal
 from core.record.state import State
 from core.run import commands
 from core.verdicts import Verdict
+from nanochat.contract.job import CrashClass, Outcome
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.product import Product, edit, harmless, until
 
@@ -23,6 +25,13 @@ IDEAS = (
     edit("a larger step still", ("LR = 0.005 ", "LR = 0.02 ")),
     edit("a crash", ("    return model\n", "    1 / 0\n    return model\n")),
 )
+
+
+WORLD = World(
+    effects={"LR = 0.005 ": -0.1, "LR = 0.02 ": -0.2, "DECAY = 0.9 ": 0.1},
+    endings={"1 / 0": Ending(outcome=Outcome.CRASH, crash=CrashClass.EXCEPTION, reason="ZeroDivisionError: division by zero")},
+    seeds=0.01, noise=0.002, seconds=0.3,
+)  # fmt: skip
 
 
 class Run:
@@ -52,6 +61,7 @@ def run(product: Product):  # type: ignore[no-untyped-def]  # noqa: F811
     """A run that kept two changes, discarded one, crashed once, and is paused with its loop alive."""
     train = product.root / "nanochat" / "train.py"
     train.write_text(train.read_text().replace("LR = 0.01 ", LR))
+    product.compute(WORLD)
     agent = product.script(*IDEAS, *map(harmless, range(1, 60)))
     process = product.start(*product.options(), "--agent", agent, "--budget", "0.5")
     made = Run(product)
