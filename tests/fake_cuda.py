@@ -604,7 +604,7 @@ def install(path: Path | str) -> Device:
                 mixed = any(mark is HOST and t.dim() > 0 for t, mark in zip(given, marks, strict=True))
                 if mixed and name not in MIXES:
                     raise RuntimeError(
-                        "UserError all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
+                        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
                         f"(in {name})"
                     )
             result = func(*args, **kwargs)

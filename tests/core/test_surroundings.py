@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from core import cli, entry, session
+from core.run import opening
 from nanochat import prepare
 
 for module in (
@@ -82,9 +83,9 @@ def call(place: Place, words: list[str], breaks: Callable[[Place], object]) -> t
             sys.stdout, sys.stderr = text["stdout"], text["stderr"]
             os.environ.update(AUTORESEARCH_DATA=str(place.data), HOME=str(place.root.parent), OLLAMA_HOST="127.0.0.1:9")
             session._work = lambda *_: None  # type: ignore[assignment]  # a start is what is tried here, and no training
-            session.final = lambda project, name: session.begin.open_run(  # type: ignore[assignment]
+            session.final = lambda project, name: opening.open_run(  # type: ignore[assignment]
                 project,
-                session.begin.plan(project, session.Options(name=project.pick(name).name)),
+                opening.plan(project, session.Options(name=project.pick(name).name)),
                 session.Options(),
                 print,
             )

@@ -43,8 +43,8 @@ def active(tmp_path: Path) -> ActiveRun:
         project, folder, journal, State(), repo, named("tiny"), IntegrityCheck(folder), lambda event, state: None
     )
     found.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
-    found.watch_charter()
-    found.fit(TRAIN, {}, repo.base())
+    found.program.watch()
+    found.start.fit(TRAIN, {}, repo.base())
     return found
 
 

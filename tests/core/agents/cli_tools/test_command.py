@@ -115,7 +115,7 @@ else:
 async def test_another_file_every_time_is_said(repository: Path) -> None:
     command = agent(repository, "Path('core/loop/loop.py').unlink()")
     with pytest.raises(
-        AgentFailed, match=r"coder changed core/loop\.py; only nanochat/train\.py .* Nothing of it was used"
+        AgentFailed, match=r"coder changed core/loop/loop\.py; only nanochat/train\.py .* Nothing of it was used"
     ):
         await command.propose(context())
     assert (repository / "core" / "loop" / "loop.py").exists()
