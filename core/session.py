@@ -132,8 +132,8 @@ def final(project: Project, name: str | None) -> None:
 
     options = Options(name=project.pick(name).name)
     chosen = opening.plan(project, options)
-    active, lock = opening.open_run(project, chosen, options, print_event, loop=False)
     maker = executors.check(chosen.config.executor)
+    active, lock = opening.open_run(project, chosen, options, print_event, loop=False)
     executor = maker(_slot(active, "harness-report.log", 0))
 
     async def work() -> ev.Reported:

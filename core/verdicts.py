@@ -5,9 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-Tone = Literal[
-    "success", "warning", ""
-]  # a variable of the app's theme: warm for what failed, never alarming by itself
+# A variable of the app's theme: warm for what failed, never alarming by itself.
+Tone = Literal["success", "warning", ""]
 Group = Literal["kept", "not kept", "failed", "cut short"]  # what the table of experiments can be narrowed to
 
 

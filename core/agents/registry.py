@@ -144,8 +144,9 @@ def _python(path: Path) -> Agent:
         spec.loader.exec_module(module)
         agent: Agent = module.make()
     except Exception as error:
+        moved = " docs/agents.md shows where modules are." if isinstance(error, ImportError) else ""
         raise UsageError(
-            f"The agent in {path} cannot be made ({type(error).__name__}: {error}). Nothing was started."
+            f"The agent in {path} cannot be made ({type(error).__name__}: {error}). Nothing was started.{moved}"
         ) from error
     return agent
 

@@ -10,6 +10,7 @@ import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -25,9 +26,9 @@ STEPS, TOKENS, PARAMS, MEMORY = 100, 100_000, 1_000, 100_000_000  # of every tra
 class Ending(Data, frozen=True, kw_only=True):
     """How a training ends that gets no score."""
 
-    outcome: Outcome
-    crash: CrashClass | None = None
-    reason: str = ""
+    outcome: Literal["crash", "timeout", "overrun", "invalid"]
+    crash: CrashClass = CrashClass.EXCEPTION  # what kind of crash it is, where it is one
+    reason: str = "so the table says"
 
 
 class World(Data, frozen=True, kw_only=True):
@@ -78,7 +79,9 @@ class DeterministicExecutor:
             return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason="told to end")
         found = self._answer(_source(job), job.seed)
         if isinstance(found, Ending):
-            return Result(job=job.id, outcome=found.outcome, crash=found.crash, reason=found.reason)
+            outcome = Outcome(found.outcome)
+            crash = found.crash if outcome is Outcome.CRASH else None
+            return Result(job=job.id, outcome=outcome, crash=crash, reason=found.reason)
         return Result(
             job=job.id, outcome=Outcome.SCORED, val_bpb=found, params=PARAMS, steps=STEPS, tokens=TOKENS,
             charged_s=job.budget_s, cpu_s=job.budget_s, wall_s=self._seconds, total_wall_s=self._seconds,

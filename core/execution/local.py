@@ -19,6 +19,7 @@ from nanochat.contract.messages import Abort, Done, Message, Progress, Request, 
 
 LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
 SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
+LAST_WORDS_S = 2.0  # a harness whose pipe is closed ends within this
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
 MOST_COMPILERS = 8  # processes that compile kernels for a trainer
 COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
@@ -186,16 +187,26 @@ class LocalExecutor:
         assert self._process is not None and self._process.stdout is not None
         try:
             return message(await self._process.stdout.readline())
-        except ValueError as error:  # also for a line that is too long
-            raise await self._broken() from error
+        except ValueError as error:  # also for a line that is too long, and for none at the end
+            raise await self._broken(str(error)) from error
 
-    async def _broken(self) -> _HarnessEnded:
-        """The harness is gone or talks nonsense: end it for good; the next job starts a new one."""
+    async def _broken(self, unread: str = "") -> _HarnessEnded:
+        """The harness is gone or talks nonsense: end it for good; the next job starts a new one.
+
+        `unread`: why its latest line could not be read.
+        """
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            with contextlib.suppress(TimeoutError):  # it may be about to end
+                await asyncio.wait_for(process.wait(), LAST_WORDS_S)
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+                words = (
+                    f"The harness said what cannot be read ({unread}), so it was ended; the experiment is run again."
+                )
+                return _HarnessEnded(words, None)
         tail = ""
         with contextlib.suppress(OSError):
             tail = self._log.read_text(errors="replace")[-400:].strip()

@@ -58,10 +58,10 @@ ENTRIES = (
 
 def check(spec: str) -> Maker:
     """Return what makes the executor of that name. Raises UserError for one that does not exist."""
-    kind, _, argument = spec.partition(":")
+    kind, colon, argument = spec.partition(":")
     for entry in ENTRIES:
         name, _, wanted = entry.name.partition(":")
-        if kind == name and bool(argument) == bool(wanted):
+        if kind == name and bool(argument) == bool(colon) == bool(wanted):
             return entry.maker(argument)
     known = ", ".join(entry.name for entry in ENTRIES)
     raise UsageError(f"There is no executor {spec!r}; known are {known}. Nothing was started.")

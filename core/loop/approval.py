@@ -53,7 +53,7 @@ class Approval:
         self.waiting: Waiting | None = None
 
     def tick(self) -> None:
-        """Let the countdown of the waiting proposal go on, and forget a proposal that was judged meanwhile."""
+        """Let the countdown of the waiting proposal go on."""
         now = time.monotonic()
         elapsed, self._ticked = now - self._ticked, now
         if self.waiting is not None:

@@ -25,7 +25,7 @@ class Control:
         self._active, self._approval, self._slots, self._ending, self._agent = active, approval, slots, ending, agent
 
     def obey(self, command: commands.Command) -> commands.Reply:
-        """Do what a command says, or say why not. It never raises."""
+        """Do what a command says, or say why not. Errors of the machine are raised; the server answers them."""
         try:
             ok, words = self._do(command)
         except human_actions.CommandRejected as error:
@@ -33,7 +33,8 @@ class Control:
         except RepositoryError as error:
             ok, words = False, f"{error} Nothing was recorded."
         except JournalError as error:
-            self._ending.failure, ok, words = error, False, str(error)
+            self._ending.fail(error)
+            ok, words = False, str(error)
         return commands.Reply(ok=ok, words=words)
 
     def _do(self, command: commands.Command) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""Why the loop ends: it was told to, a limit was reached, or something failed that it cannot go on from."""
+"""Why the loop ends: it was told to, a limit was reached, or something failed and it cannot go on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from core.model import Limits
+from core.record.journal import JournalError
 from core.record.state import State
 
 
@@ -14,7 +15,7 @@ class Ending:
     """How the loop is to end, once it is."""
 
     limits: Limits
-    reason: str = ""  # once it is to end
+    reason: str = ""  # why it ends; "" while it goes on
     now: bool = False  # without waiting for running experiments
     finished: bool = False  # the run needs no continuation
     failure: Exception | None = None  # what the loop raises in the end
@@ -27,8 +28,9 @@ class Ending:
         self.finished = self.finished or finished
 
     def fail(self, error: Exception) -> None:
-        """End because of this error, at once. The first one counts."""
-        self.failure = self.failure or error
+        """End because of this error, at once. The first one counts, but for a journal that cannot be written."""
+        if self.failure is None or isinstance(error, JournalError):
+            self.failure = error
 
     def check(self, state: State, *, nothing_left: bool) -> None:
         """Stop at a limit. `nothing_left`: the agent has no more proposals, and all that it made are judged."""

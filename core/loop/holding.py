@@ -29,7 +29,7 @@ class Holding:
         self._active.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
 
     def attempt(self, work: Callable[[], None]) -> None:
-        """Do the work of verdicts, unless the machine failed a moment ago."""
+        """Do this work on verdicts, unless the machine failed a moment ago."""
         if self.on:
             return
         try:

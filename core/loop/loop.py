@@ -169,9 +169,11 @@ class Loop:
         asked = self._asking.task
         if asked is not None:
             asked.cancel()
-        interrupted = await self._slots.close()
-        if asked is not None:
-            await asyncio.gather(asked, return_exceptions=True)
+        try:
+            interrupted = await self._slots.close()
+        finally:
+            if asked is not None:
+                await asyncio.gather(asked, return_exceptions=True)
         await self._server.close()
         await self._asking.release()
         self._live.close()

@@ -63,9 +63,9 @@ class Slots:
 
     async def _measure(self, slot: Slot, work: Work) -> None:
         try:
-            await self._run(slot, work, self._active.jobs.launch(work, slot.index))
+            await self._run(slot, work, self._active.trainings.launch(work, slot.index))
         except (JournalError, TamperedError, DataUnusable) as error:
-            self._ending.failure = error
+            self._ending.fail(error)
         except RepositoryError as error:
             self._holding.begin(str(error), "job")
         except asyncio.CancelledError:
@@ -76,7 +76,7 @@ class Slots:
                 f"The files of a job cannot be written ({error}). All that was recorded is kept.", "job"
             )
         except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
-            self._ending.failure = error
+            self._ending.fail(error)
         finally:
             self._live.forget(slot.index)
             slot.task = slot.work = None
@@ -94,11 +94,11 @@ class Slots:
         except ExecutorFailed as error:
             self._holding.begin(str(error), "job")
             result = interrupted(job, str(error), trouble.given_up(work.commit, time.monotonic()))
-        self._active.jobs.measured(work, result)
+        self._active.trainings.measured(work, result)
 
     def _update(self, slot: Slot, work: Work, told: Started | Progress) -> None:
         if isinstance(told, Started):
-            self._active.jobs.note_processes(told)
+            self._active.trainings.note_processes(told)
         else:
             self._live.update(slot.index, work, told)
 

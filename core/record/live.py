@@ -1,4 +1,7 @@
-"""What is happening this second, as the loop last wrote it to a small file of the run. No history."""
+"""What is happening this second, as the loop last wrote it to a small file of the run. No history.
+
+The loop may be of another version than the reader: fields that are not known are passed over.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from pathlib import Path
 import msgspec
 
 from core.model import Role
-from nanochat.contract.value import Data
 
 NAME = "live.json"
 
 
-class Waiting(Data, frozen=True, kw_only=True):
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A proposal that waits for a human."""
 
     number: int
@@ -20,7 +22,7 @@ class Waiting(Data, frozen=True, kw_only=True):
     held: bool  # the countdown stands still
 
 
-class Slot(Data, frozen=True, kw_only=True):
+class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """A running job, and how far it has come. For the figures see `nanochat.contract.messages.Progress`."""
 
     slot: int
@@ -37,7 +39,7 @@ class Slot(Data, frozen=True, kw_only=True):
     speed: float | None = None
 
 
-class Picture(Data, frozen=True, kw_only=True):
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """All that a loop does just now."""
 
     t: float = 0.0  # seconds since the epoch when this was written; 0 where nothing was

@@ -26,14 +26,14 @@ from core.run.experiments import Experiments
 from core.run.integrity import IntegrityCheck
 from core.run.program import Program
 from core.run.start_commit import StartCommit
-from core.run.trainings import Jobs
+from core.run.trainings import Trainings
 
 
 @dataclass
 class ActiveRun:
     """One run, opened for work by its one loop. Every fact goes through `record`; refs and files follow the journal.
 
-    Its parts: `program` (program.md), `start` (the commit it starts from), `experiments`, `jobs`.
+    Its parts: `program` (program.md), `start` (the commit it starts from), `experiments`, `trainings`.
     """
 
     project: Project
@@ -49,7 +49,7 @@ class ActiveRun:
     def __post_init__(self) -> None:
         self.source = lru_cache(maxsize=64)(self._source)
         self.program, self.start = Program(self), StartCommit(self)
-        self.experiments, self.jobs = Experiments(self), Jobs(self)
+        self.experiments, self.trainings = Experiments(self), Trainings(self)
 
     @property
     def name(self) -> str:

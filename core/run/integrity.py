@@ -24,7 +24,7 @@ MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` mak
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
 
 
-VERSION = re.compile(r"^VERSION = (\d+)", re.MULTILINE)  # in the harness' messages.py
+VERSION_LINE = re.compile(r"^VERSION = (\d+)", re.MULTILINE)  # in the harness' messages.py
 
 
 class TamperedError(UserError):
@@ -58,14 +58,19 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
 
 
 def spoken_by(folder: Path) -> int | None:
-    """Return the version of the messages that a run's own harness speaks; None where it has none yet."""
+    """Return the version of the messages that a run's own harness speaks; None where it has no harness, or an altered one."""
     harness = folder / "harness" / "nanochat"
     if not harness.exists():
         return None
     try:
-        found = VERSION.search((harness / "contract" / "messages.py").read_text(encoding="utf-8"))
+        found = VERSION_LINE.search((harness / "contract" / "messages.py").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = None  # as in the first version, or removed since: the check of all copies tells
+        with contextlib.suppress(OSError):
+            if "contract/messages.py" in (folder / LIST).read_text(encoding="utf-8"):
+                return None
     except (OSError, UnicodeDecodeError):
-        found = None
+        return None
     return int(found[1]) if found else 1
 
 

@@ -90,7 +90,7 @@ def plan(project: Project, options: Options) -> Plan:
                 f"Run {folder.name} has the profile {continued.profile!r}, which this version does not know. Nothing was "
                 f"changed. Continue it with the version that started it, or start another run with --name NEW."
             )
-        if spoken_by(folder) not in (None, messages.VERSION):
+        if journal.alive(folder) is None and spoken_by(folder) not in (None, messages.VERSION):
             raise UsageError(
                 f"Run {folder.name} was begun with another version, and its copy of the harness does not understand this one. "
                 f"Nothing was changed. Continue it with the version that began it, or begin a run at its best: "

@@ -28,7 +28,7 @@ UNMEASURED = (
 )
 
 
-class Jobs:
+class Trainings:
     """Trainings of a run: their files before and after, and their events."""
 
     def __init__(self, active: ActiveRun) -> None:
@@ -82,7 +82,8 @@ class Jobs:
         out = self._active.job_folder(work) / event.job
         with contextlib.suppress(OSError):
             if keep_nats:
-                shutil.move(out / "nats.npy", self._active.folder / "baseline.npy")
+                with contextlib.suppress(OSError):  # computed scores leave none
+                    shutil.move(out / "nats.npy", self._active.folder / "baseline.npy")
                 if (out / COMPILED).is_dir():
                     shutil.rmtree(self._active.folder / COMPILED, ignore_errors=True)
                     shutil.move(out / COMPILED, self._active.folder / COMPILED)

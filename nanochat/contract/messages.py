@@ -10,7 +10,8 @@ import msgspec
 from nanochat.contract.job import Job, Result
 from nanochat.contract.value import Data
 
-VERSION = 2  # of these messages; a run keeps the harness of the version that began it
+# Of what is said here and in job.py. A run keeps the harness of the version that began it, so raise this with every field.
+VERSION = 2
 Phase = Literal["preflight", "gauge", "setup", "training", "scoring"]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -69,3 +72,11 @@ def test_nonsense_is_a_value_error(raw: bytes) -> None:
     for decode in (messages.message, messages.request):
         with pytest.raises(ValueError):
             decode(raw)
+
+
+def test_whoever_changes_what_is_said_raises_the_version() -> None:
+    """A run keeps the harness of the version that began it: an older one must be recognised."""
+    said = (Job, Speed, Result, Train, Abort, Ready, Started, Progress, Done, Unusable)
+    fields = {kind.__name__: sorted(field.name for field in msgspec.structs.fields(kind)) for kind in said}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+    assert (messages.VERSION, digest) == (2, "0b851f420734165c"), "raise VERSION, and write both down here"

@@ -70,7 +70,14 @@ def test_a_table_is_read_from_a_file_and_nonsense_is_a_sentence(tmp_path: Path) 
     path.write_text(json.dumps({"val_bpb": 1.2, "effects": {"x": -1}, "endings": {"y": {"outcome": "timeout"}}}))
     world = read(path)
     assert world("x", 1) == pytest.approx(0.2) and isinstance(world("y", 1), Ending)
-    for text in ("", "[]", '{"effects": 3}', '{"unknown": 1}'):
+    for text in (
+        "",
+        "[]",
+        '{"endings": {"y": {"outcome": "scored"}}}',
+        '{"endings": {"y": {"outcome": "interrupted"}}}',
+        '{"effects": 3}',
+        '{"unknown": 1}',
+    ):
         path.write_text(text)
         with pytest.raises(UserError, match="is not a table of scores"):
             read(path)
