@@ -16,7 +16,6 @@ class Verdict(StrEnum):
     Attributes:
         words: what a person reads.
         letter: for a table with little room.
-        tone: how it is coloured.
         group: with which others it is shown.
         sentence: the finding, around {reason}; "" where `core/reporting/findings.py` composes it from figures.
         may_repeat: the same change may come again, since nothing was learnt about it and nobody turned it down.
@@ -24,7 +23,6 @@ class Verdict(StrEnum):
 
     words: str
     letter: str
-    tone: Tone
     group: Group
     sentence: str
     may_repeat: bool
@@ -40,7 +38,6 @@ class Verdict(StrEnum):
     ) -> Verdict:
         made = str.__new__(cls, value)
         made._value_, made.words, made.letter, made.group = value, words or value, letter, group
-        made.tone = {"kept": "success", "failed": "warning"}.get(group, "")  # type: ignore[assignment]
         made.sentence, made.may_repeat = sentence, may_repeat
         return made
 
@@ -55,6 +52,11 @@ class Verdict(StrEnum):
     INTERRUPTED = "interrupted", "I", "cut short", "Interrupted: {reason}.", "", True
     CONFLICT = "conflict", "X", "not kept", "Not run: {reason}", "", True
     DISTURBED = "disturbed", "~", "cut short", "No verdict on the idea: {reason}.", "", True
+
+    @property
+    def tone(self) -> Tone:
+        """How it is coloured."""
+        return "success" if self.kept else "warning" if self.failed else ""
 
     @property
     def kept(self) -> bool:

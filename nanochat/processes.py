@@ -269,9 +269,8 @@ def set_subreaper() -> None:
 def python(code: str, *arguments: str) -> list[str]:
     """The command line of a new Python that runs `code` with the same files of this package as this process."""
     package = sys.modules["nanochat"].__spec__
-    command = getattr(
-        package.loader if package else None, "command", ()
-    )  # of a run's own copy, see core/execution/launch.py
+    # A run's own copy has a loader with a command: see core/execution/launch.py.
+    command = getattr(package.loader if package else None, "command", ())
     return [*(command or [sys.executable]), "-c", code, *arguments]
 
 

@@ -47,7 +47,7 @@ class ActiveRun:
     _fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.source = lru_cache(maxsize=64)(self._source)
+        self.source = lru_cache(maxsize=64)(self.repo.read)
         self.program, self.start = Program(self), StartCommit(self)
         self.experiments, self.trainings = Experiments(self), Trainings(self)
 
@@ -79,9 +79,6 @@ class ActiveRun:
         except BaseException as error:
             record_end(self.journal, self.state, error)
             raise
-
-    def _source(self, commit: str) -> str:
-        return self.repo.read(commit)
 
     def fingerprint(self, commit: str) -> str:
         """Fingerprint of the train.py of a commit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,10 +39,7 @@ class Experiments:
             parent, candidate, message(proposal.hypothesis, f"experiment {number} of {self._active.name}")
         )
         added, removed = edits.added_removed(source, candidate)
-        folder = self._active.attempt_folder(number)
-        folder.mkdir(exist_ok=True)
-        (folder / "train.py").write_text(candidate, encoding="utf-8")
-        (folder / "change.diff").write_text(edits.unified(source, candidate), encoding="utf-8")
+        folder = self._write(number, source, candidate)
         (folder / "proposal.json").write_bytes(msgspec.json.format(msgspec.json.encode(proposal), indent=1))
         self._active.record(
             ev.Proposed(
@@ -62,6 +60,14 @@ class Experiments:
         )
         self._active.point_attempt(number)
 
+    def _write(self, number: int, old: str, new: str) -> Path:
+        """Write an experiment's train.py and its difference from the old one; return the folder."""
+        folder = self._active.attempt_folder(number)
+        folder.mkdir(exist_ok=True)
+        (folder / "train.py").write_text(new, encoding="utf-8")
+        (folder / "change.diff").write_text(edits.unified(old, new), encoding="utf-8")
+        return folder
+
     def rebase(self, experiment: Experiment) -> None:
         """Re-apply an experiment's change to the present best, or record that it no longer applies."""
         best, number = self._active.state.best, experiment.number
@@ -80,9 +86,7 @@ class Experiments:
         commit = self._active.repo.commit(
             best, merged, message(experiment.hypothesis, f"experiment {number} of {self._active.name}, on the new best")
         )
-        self._active.attempt_folder(number).mkdir(exist_ok=True)
-        (self._active.attempt_folder(number) / "train.py").write_text(merged, encoding="utf-8")
-        (self._active.attempt_folder(number) / "change.diff").write_text(edits.unified(new, merged), encoding="utf-8")
+        self._write(number, new, merged)
         self._active.record(
             ev.Rebased(
                 number=number,
@@ -95,8 +99,10 @@ class Experiments:
         self._active.point_attempt(number)
 
     def recheck(self, *, begun: bool = False) -> None:
-        """Hold waiting proposals against a program.md that changed since they were made, before they cost any training; all of
-        them where a loop has just `begun`, since the one before may have ended between a proposal and its refusal."""
+        """Check waiting proposals against a program.md that changed since they were made, before they cost any training.
+
+        `begun`: check all of them, since the loop before may have ended between a proposal and its refusal.
+        """
         self._active.program.watch()
         waiting = [experiment for experiment in self._active.state.open.values() if not experiment.launched]
         for experiment in waiting if begun else list(schedule.unchecked(self._active.state)):
@@ -116,8 +122,7 @@ class Experiments:
         number, old = experiment.number, self._active.source(experiment.parent)
         body = f"experiment {number} of {self._active.name}, revised by the human"
         commit = self._active.repo.commit(experiment.parent, source, message(hypothesis or experiment.hypothesis, body))
-        (self._active.attempt_folder(number) / "train.py").write_text(source, encoding="utf-8")
-        (self._active.attempt_folder(number) / "change.diff").write_text(edits.unified(old, source), encoding="utf-8")
+        self._write(number, old, source)
         added, removed = edits.added_removed(old, source)
         self._active.record(
             ev.Revised(

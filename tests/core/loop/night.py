@@ -18,13 +18,14 @@ from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine.profiles import named
 from core.machine.project import Project
-from core.model import Limits, Proposal, RunConfig
+from core.model import Limits, Proposal
 from core.record import events as ev
 from core.record import journal
 from core.record.journal import Journal
 from core.record.state import State, fold
 from core.run.active import ActiveRun
 from core.run.integrity import LIST, IntegrityCheck
+from tests.core.run.test_active import CONFIG
 
 Idea = str | Proposal | BaseException  # such as "K3 = 1", or what is proposed, or what goes wrong
 Answer = Callable[[str, int], float | Ending]
@@ -40,11 +41,6 @@ def train(run):
         run.log(loss=1.0)
     return None
 """
-
-CONFIG = RunConfig(
-    name="night", dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="tiny", budget_s=1, seq_len=32,
-    vocab_size=320, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01,
-)  # fmt: skip
 
 
 def changed(source: str, idea: str) -> str:
