@@ -29,7 +29,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH
 try:
     from core import entry
     from core.run.opening import fit_of, machine
-    from nanochat.prepare import main
+    from nanochat.data.prepare import main
 except ModuleNotFoundError as error:
     sys.exit(
         "This Python lacks the package %s. Nothing was done. `make prepare` installs all and prepares." % error.name

@@ -49,7 +49,7 @@ FULL_BUDGET_S, AIM = 300.0, 0.92
 CORPUS_BYTES = {"cuda": 32_000_000, "cpu": 800_000}
 SECONDS = {"cuda": 12.0, "cpu": 2.0}
 HALVINGS = 3  # of the batch, where the profile does not fit
-FEWEST_ROWS = 8  # windows of the shortest exam
+FEWEST_ROWS = 8  # windows of the shortest evaluation
 NOT_A_GPU = (
     "These are not GPU figures: the device is the CPU and the shapes are tiny. They only show that the benchmark works."
 )
@@ -96,11 +96,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One job by the harness. Seconds of wall time by part; `exam_tokens` is how many tokens were scored."""
+    """One job by the harness. Seconds of wall time by part; `evaluation_tokens` is how many tokens were scored."""
 
     result: Result
     wall_s: float
-    exam_tokens: int
+    evaluation_tokens: int
     folder_of_kernels: Path  # where it left those that it compiled, if it did
 
     @property
@@ -117,7 +117,7 @@ class Experiment:
             "preflight": given.get("preflight", 0.0),
             "set-up and compile": setup,
             "training": given.get("training", 0.0) - setup,  # the harness counts the set-up in
-            "exam": given.get("scoring", 0.0),
+            "evaluation": given.get("scoring", 0.0),
             "clean-up": given.get("cleanup", 0.0),
         }
         return parts | {"rest": max(0.0, self.wall_s - sum(parts.values()))}
@@ -128,8 +128,8 @@ class Experiment:
 
     @property
     def fixed_s(self) -> float:
-        """Seconds besides training and exam."""
-        return sum(spent for name, spent in self.parts.items() if name not in ("training", "exam"))
+        """Seconds besides training and evaluation."""
+        return sum(spent for name, spent in self.parts.items() if name not in ("training", "evaluation"))
 
 
 # -- preparation ------------------------------------------------------------------------------------------------------
@@ -205,8 +205,8 @@ def driver_version() -> str:
 # -- the harness ------------------------------------------------------------------------------------------------------
 
 
-def make_job(setting: Setting, name: str, source: str, exam_tokens: int, compiled: Path | None) -> Job:
-    """A job as the loop makes it, with a shorter budget and exam. `compiled`: the baseline's kernels; None: it is the baseline."""
+def make_job(setting: Setting, name: str, source: str, evaluation_tokens: int, compiled: Path | None) -> Job:
+    """A job as the loop makes it, with a shorter budget and evaluation. `compiled`: the baseline's kernels; None: it is the baseline."""
     out = setting.folder / name
     out.mkdir()
     (out / "train.py").write_text(source, encoding="utf-8")
@@ -214,7 +214,7 @@ def make_job(setting: Setting, name: str, source: str, exam_tokens: int, compile
     return Job(
         id=name, source=str(out / "train.py"), out=str(out), data=str(setting.data), device=setting.device, seed=1,
         budget_s=setting.seconds, wall_factor=profile.wall_factor, setup_s=profile.setup_s, warmup_s=profile.warmup_s,
-        hang_s=profile.hang_s, seq_len=profile.seq_len, eval_tokens=exam_tokens, score_batch=profile.score_batch,
+        hang_s=profile.hang_s, seq_len=profile.seq_len, eval_tokens=evaluation_tokens, score_batch=profile.score_batch,
         memory_limit=int(stats.memory_total() * RAM_SHARE), compiled=str(compiled) if compiled else None,
         keep_compiled=setting.device == "cuda" and compiled is None,
     )  # fmt: skip
@@ -230,10 +230,10 @@ class Harness:
         self.start_s = 0.0  # from the start of the fork server to its first scorer
 
     async def run(
-        self, name: str, source: str, exam_tokens: int, limit_s: float, compiled: Path | None = None
+        self, name: str, source: str, evaluation_tokens: int, limit_s: float, compiled: Path | None = None
     ) -> Experiment:
         """One experiment, aborted after `limit_s`. Raises Unmeasured when it was not scored."""
-        job = make_job(self.setting, name, source, exam_tokens, compiled)
+        job = make_job(self.setting, name, source, evaluation_tokens, compiled)
         began = time.monotonic()
         first_message = 0.0
 
@@ -256,7 +256,7 @@ class Harness:
             late = "" if done else f" after {limit_s:.0f} s, since the time of the benchmark is over"
             reason = (result.reason or "no reason given").replace("--budget", "--seconds")
             raise Refused(result.crash, f"The experiment {name!r} ended as {result.outcome.value}{late}: {reason}.")
-        return Experiment(result, time.monotonic() - began, exam_tokens, Path(job.out, COMPILED))
+        return Experiment(result, time.monotonic() - began, evaluation_tokens, Path(job.out, COMPILED))
 
     async def close(self) -> None:
         await self.executor.close()
@@ -270,8 +270,8 @@ class Refused(Unmeasured):
         self.crash = crash
 
 
-def exam_sizes(setting: Setting) -> tuple[int, int]:
-    """Tokens of a short and of a longer exam, as far as the data goes: from two the whole one is computed."""
+def evaluation_sizes(setting: Setting) -> tuple[int, int]:
+    """Tokens of a short and of a longer evaluation, as far as the data goes: from two the whole one is computed."""
     profile = setting.profile
     rows = (contract.read(setting.data).splits["val"].tokens - 1) // profile.seq_len  # as the scorer cuts them
     whole = profile.eval_tokens // profile.seq_len
@@ -289,7 +289,7 @@ async def first_experiment(harness: Harness, setting: Setting, deadline: Deadlin
     """The experiment that compiles everything, with half the batch where memory does not suffice. Raises Unmeasured."""
     for attempt in range(HALVINGS + 1):
         try:
-            size = exam_sizes(setting)[0]
+            size = evaluation_sizes(setting)[0]
             return await harness.run(f"cold-{attempt}", setting.source, size, 0.6 * deadline.left), setting
         except Refused as refused:
             smaller = profiles.halve_batch(setting.values)
@@ -317,7 +317,7 @@ async def experiments(setting: Setting, deadline: Deadline) -> tuple[Setting, fl
         say("Experiment 2 of 2, an edit of a learning rate ...")
         edited = other_learning_rate(setting.source)
         try:
-            size = exam_sizes(setting)[1]
+            size = evaluation_sizes(setting)[1]
             return (
                 setting,
                 harness.start_s,
@@ -361,18 +361,18 @@ def plain_loop(setting: Setting, deadline: Deadline) -> dict[str, Any] | str:
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-def exam_seconds(cold: Experiment, warm: Experiment | None, tokens: int) -> float:
-    """Seconds of the exam over `tokens` tokens, by a line through the two that were held."""
-    one, size = cold.parts["exam"], cold.exam_tokens
-    if warm is not None and warm.parts["exam"] > one and warm.exam_tokens > size:
-        per_token = (warm.parts["exam"] - one) / (warm.exam_tokens - size)
+def evaluation_seconds(cold: Experiment, warm: Experiment | None, tokens: int) -> float:
+    """Seconds of the evaluation over `tokens` tokens, by a line through the two that were held."""
+    one, size = cold.parts["evaluation"], cold.evaluation_tokens
+    if warm is not None and warm.parts["evaluation"] > one and warm.evaluation_tokens > size:
+        per_token = (warm.parts["evaluation"] - one) / (warm.evaluation_tokens - size)
         return one + per_token * (tokens - size)
     return one * tokens / size
 
 
-def share_in_training(fixed_s: float, exam_s: float, budget_s: float = FULL_BUDGET_S) -> float:
+def share_in_training(fixed_s: float, evaluation_s: float, budget_s: float = FULL_BUDGET_S) -> float:
     """The part of an experiment's wall time that is training, at a budget in seconds."""
-    return budget_s / (budget_s + fixed_s + exam_s)
+    return budget_s / (budget_s + fixed_s + evaluation_s)
 
 
 @dataclass(frozen=True)
@@ -453,10 +453,12 @@ def report_parts(setting: Setting, start_s: float, cold: Experiment, warm: Exper
     say("One experiment by the harness, seconds of wall time")
     rows = [("", *names)]
     rows += [(part, *(f"{job.parts[part]:.2f}" for job in jobs)) for part in cold.parts]
-    rows.append(("exam's tokens", *(f"{job.exam_tokens:,}" for job in jobs)))
-    exam = exam_seconds(cold, second, setting.profile.eval_tokens)
-    rows.append((f"exam of all {setting.profile.eval_tokens:,} tokens, computed", *(f"{exam:.1f}" for _ in jobs)))
-    shares = [share_in_training(job.fixed_s, exam) for job in jobs]
+    rows.append(("evaluation's tokens", *(f"{job.evaluation_tokens:,}" for job in jobs)))
+    evaluation = evaluation_seconds(cold, second, setting.profile.eval_tokens)
+    rows.append(
+        (f"evaluation of all {setting.profile.eval_tokens:,} tokens, computed", *(f"{evaluation:.1f}" for _ in jobs))
+    )
+    shares = [share_in_training(job.fixed_s, evaluation) for job in jobs]
     rows.append((f"training's share at {FULL_BUDGET_S:.0f} s, computed", *(f"{share:.1%}" for share in shares)))
     table(rows)
     if second is None:
@@ -478,7 +480,7 @@ def report_answers(plain: dict[str, Any] | str, probes: dict[str, float]) -> Non
             rows.append((name, *(f"{values[key]:.3g}" for key in ("logits", "nats", "mean_nats"))))
         table(rows)
     if probes:
-        say(f"  The exam of the harness itself noted: {', '.join(f'{k} {v:.4g}' for k, v in probes.items())}.")
+        say(f"  The evaluation of the harness itself noted: {', '.join(f'{k} {v:.4g}' for k, v in probes.items())}.")
 
 
 def report_comparison(setting: Setting, columns: list[Speed], peak: float | None) -> None:

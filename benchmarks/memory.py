@@ -104,16 +104,16 @@ def row(name: str) -> str:
         profile.vocab_size * 4 * 3 + module.WIDTH * 2 * 16
     )  # bf16 twice, float32, softcap; some activations
     scorer = asked * profile.vocab_size * 4 * 2 / GIB + CONTEXT_GIB  # the logits and one private copy
-    exam = (answer + weights) / GIB + CONTEXT_GIB + scorer
+    evaluation = (answer + weights) / GIB + CONTEXT_GIB + scorer
     return (
         f"| {name} | {module.DEPTH} x {module.WIDTH} | {module.BATCH_SIZE} x {module.SEQ_LEN} | {saved / 1024:.0f} KiB "
-        f"| {training:.1f} GiB | {exam:.1f} GiB | {module.TOTAL_BATCH:,} |"
+        f"| {training:.1f} GiB | {evaluation:.1f} GiB | {module.TOTAL_BATCH:,} |"
     )
 
 
 def main() -> None:
     names = sys.argv[1:] or [name for name in profiles.PROFILES if name.startswith("gpu-")]
-    print("| profile | model | rows x positions | kept per token | training | exam | tokens per optimizer step |")
+    print("| profile | model | rows x positions | kept per token | training | evaluation | tokens per optimizer step |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in names:
         print(row(name), flush=True)

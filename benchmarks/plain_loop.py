@@ -26,8 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nanochat import data
-from nanochat.data import Prepared
+from nanochat.data.prepared import Prepared, load, val_windows
 from nanochat.run import Batch, Run
 
 POOL = 8  # batches that lie on the device and are used in turn
@@ -162,7 +161,7 @@ def nats(logits: Tensor, targets: Tensor) -> Tensor:
 
 def question(prepared: Prepared, rows: int, seq_len: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Validation text: (x, other), each int64 (rows, T). Fewer rows where there is less text."""
-    windows = data.val_windows(prepared.tokens("val"), seq_len, 2 * rows * seq_len)[:, :-1].astype(np.int64)
+    windows = val_windows(prepared.tokens("val"), seq_len, 2 * rows * seq_len)[:, :-1].astype(np.int64)
     rows = min(rows, len(windows) // 2)
     both = torch.from_numpy(windows[: 2 * rows]).to(device)
     return both[:rows], both[rows:]
@@ -200,7 +199,7 @@ def differences(model: Model, x: Tensor, other: Tensor) -> dict[str, dict[str, f
 
 
 def answers(model: Model, prepared: Prepared, rows: int, seq_len: int, device: torch.device) -> dict[str, Any]:
-    """Differences of answers of at most `rows` rows, and the seconds that a token of an exam takes at least."""
+    """Differences of answers of at most `rows` rows, and the seconds that a token of an evaluation takes at least."""
     x, other = question(prepared, rows, seq_len, device)
     while True:
         try:
@@ -229,7 +228,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(1)
-    prepared = data.load(options.data)
+    prepared = load(options.data)
     run = ResidentRun(prepared, device, options.seconds, options.seq_len)
     module = load_module(options.train)
     model, alone = train_alone(module, run)

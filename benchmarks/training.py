@@ -69,14 +69,15 @@ def main() -> None:
 
     import torch
 
-    from nanochat import data, local
+    from nanochat import local
+    from nanochat.data.prepared import DataError
 
     device = torch.device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(1)
     try:
         prepared = local.find_data(options.dataset)
-    except data.DataError as error:
+    except DataError as error:
         sys.exit(str(error))
     profile = profiles.named(options.profile) if options.profile else fitting_machine(options.device)[1]
     train = fitted(profile)

@@ -211,7 +211,7 @@ def _git(project: Project) -> Check:
 
 def _sandbox(project: Project) -> Check:
     done = subprocess.run(
-        [sys.executable, "-m", "nanochat.sandbox"], capture_output=True, text=True, cwd=project.root
+        [sys.executable, "-m", "nanochat.sandbox.probe"], capture_output=True, text=True, cwd=project.root
     )  # fmt: skip
     try:
         found = json.loads(done.stdout)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from nanochat import data
 from nanochat.contract import dataset as contract
 from nanochat.contract.shell import make
 from nanochat.contract.sources import printable
+from nanochat.data.prepared import DataError, Prepared, val_windows
 from nanochat.run import Run
 
 EVAL_BATCH = 8  # windows per question to the model
@@ -34,26 +34,24 @@ class Figures:
     loss: float  # the last one logged
 
 
-def find_data(dataset: str) -> data.Prepared:
-    """The prepared dataset of that name, every byte checked; of several what was prepared last. Raises data.DataError."""
+def find_data(dataset: str) -> Prepared:
+    """The prepared dataset of that name, every byte checked; of several what was prepared last. Raises DataError."""
     source = contract.resolve(dataset)
     there = contract.prepared(source)
     if not there:
-        raise data.DataError(
-            f"{printable(dataset)} is not prepared. {make('prepare', '--dataset', source)} prepares it."
-        )
+        raise DataError(f"{printable(dataset)} is not prepared. {make('prepare', '--dataset', source)} prepares it.")
     found = contract.find(source, there[0][1].vocab_size)
     if found.manifest is None:
-        raise data.DataError(
+        raise DataError(
             f"{printable(dataset)} has changed since it was prepared ({found.stale}). {contract.command(there[0][1])} prepares it."
         )
     contract.verify(found.folder, found.manifest)
-    return data.Prepared(found.folder, found.manifest)
+    return Prepared(found.folder, found.manifest)
 
 
 def train_once(
     train: Callable[[Run], Callable[[torch.Tensor], torch.Tensor]],
-    prepared: data.Prepared,
+    prepared: Prepared,
     *,
     device: torch.device,
     seed: int,
@@ -105,7 +103,7 @@ def train_once(
 @torch.no_grad()
 def bits_per_byte(
     model: Callable[[torch.Tensor], torch.Tensor],
-    prepared: data.Prepared,
+    prepared: Prepared,
     *,
     device: torch.device,
     seq_len: int,
@@ -113,7 +111,7 @@ def bits_per_byte(
     split: str = "val",
 ) -> float:
     """Nats of the targets / (ln 2 * their UTF-8 bytes), specials left out, over the fixed windows of the split."""
-    windows = data.val_windows(prepared.tokens(split), seq_len, eval_tokens)  # (n, T+1)
+    windows = val_windows(prepared.tokens(split), seq_len, eval_tokens)  # (n, T+1)
     lengths = torch.from_numpy(prepared.token_bytes()).long()  # (V,)
     nats, total_bytes = 0.0, 0
     for first in range(0, len(windows), EVAL_BATCH):
@@ -148,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device(options.device) if options.device else default_device()
     try:
         prepared = find_data(options.dataset)
-    except data.DataError as error:
+    except DataError as error:
         sys.exit(str(error))
     if device.type == "cpu":
         torch.set_num_threads(1)

@@ -53,7 +53,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Harness:
-    """A real nursery, spoken to as the loop speaks to it."""
+    """A real fork server, spoken to as the loop speaks to it."""
 
     device = "cpu"
 
@@ -67,7 +67,7 @@ class Harness:
             plant(root, cards)
         environment = harness_environment(self.device, 0 if cards else None)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nanochat.nursery"],
+            [sys.executable, "-m", "nanochat.harness.fork_server"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, env=environment, text=True,
         )  # fmt: skip
         assert isinstance(self.receive(), Ready)

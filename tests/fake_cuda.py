@@ -39,8 +39,8 @@ SIZE = SETTINGS + ROWS * 24
 GIB = 1 << 30
 # Modules that are started as processes of their own, and after which line the device is there.
 STARTED = (
-    ("nursery.py", "from __future__ import annotations\n", ""),
-    ("compile_check.py", "    import torch\n\n", "    "),  # its quick look needs no torch
+    ("harness/fork_server.py", "from __future__ import annotations\n", ""),
+    ("harness/compile_check.py", "    import torch\n\n", "    "),  # its quick look needs no torch
 )
 HOOK = """
 import importlib.util
@@ -472,8 +472,8 @@ def install(path: Path | str) -> Device:
     from torch.overrides import TorchFunctionMode
 
     cards = Cards(path)
-    if not cards.settings["preload"] and importlib.util.find_spec("nanochat.compiler") is not None:
-        compiler: Any = importlib.import_module("nanochat.compiler")
+    if not cards.settings["preload"] and importlib.util.find_spec("nanochat.harness.compiler") is not None:
+        compiler: Any = importlib.import_module("nanochat.harness.compiler")
         compiler.preload = compiler.start_workers = lambda: None
     if library := cards.settings.get("libcuda"):
         ctypes.CDLL(library)  # from now on it is what "libcuda.so.1" means, also where the sandbox hides its path

@@ -90,24 +90,26 @@ def test_the_peak_follows_from_the_name_of_the_card(gpu: ModuleType, name: str, 
     assert peak is None if tflops is None else peak == pytest.approx(tflops * 1e12)
 
 
-def experiment(gpu: ModuleType, exam_s: float, exam_tokens: int, wall_s: float) -> Any:
+def experiment(gpu: ModuleType, evaluation_s: float, evaluation_tokens: int, wall_s: float) -> Any:
     parts = {
         "preflight": 2.0,
         "setup": 8.0,
         "training": 18.0,
-        "scoring": exam_s,
+        "scoring": evaluation_s,
         "cleanup": 1.0,
     }  # the set-up is in training
     result = Result(job="j", outcome=Outcome.SCORED, parts=parts, tokens=1000, charged_s=10.0)
-    return gpu.Experiment(result, wall_s, exam_tokens, Path("none"))
+    return gpu.Experiment(result, wall_s, evaluation_tokens, Path("none"))
 
 
 def test_the_parts_add_up_and_the_share_at_300_s_follows(gpu: ModuleType) -> None:
     cold, warm = experiment(gpu, 2.0, 1000, 24.0), experiment(gpu, 5.0, 4000, 26.5)
     assert cold.parts["training"] == 10.0 and sum(cold.parts.values()) == pytest.approx(24.0)
     assert cold.fixed_s == pytest.approx(12.0), "preflight, set-up, clean-up and what is between them"
-    assert gpu.exam_seconds(cold, warm, 11_000) == pytest.approx(12.0), "1 s however short, and 1 s each 1000 tokens"
-    assert gpu.exam_seconds(cold, None, 11_000) == pytest.approx(22.0)
+    assert gpu.evaluation_seconds(cold, warm, 11_000) == pytest.approx(12.0), (
+        "1 s however short, and 1 s each 1000 tokens"
+    )
+    assert gpu.evaluation_seconds(cold, None, 11_000) == pytest.approx(22.0)
     assert gpu.share_in_training(12.0, 12.0) == pytest.approx(300 / 324)
 
 

@@ -241,7 +241,7 @@ def _output(own: Path) -> str:
 
 
 def _probes(found: Mapping[str, float]) -> str:
-    """What the secret questions of the exam said; anything odd would have been a broken rule."""
+    """What the secret questions of the evaluation said; anything odd would have been a broken rule."""
     return f"{found.get('probes', 0):.0f} secret questions were answered as an honest model does"
 
 

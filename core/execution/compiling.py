@@ -1,4 +1,4 @@
-"""Whether torch.compile works on this machine, told by nanochat/compile_check.py in a process of its own: core imports no torch."""
+"""Whether torch.compile works on this machine, told by nanochat/harness/compile_check.py in a process of its own: core imports no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(root: Path, *, quick: bool = False) -> Finding:
 
     `root`: the source tree. `quick`: only look for a compiler and Python's headers. Never raises for what a machine lacks.
     """
-    command = [sys.executable, "-m", "nanochat.compile_check", "--json", *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", "nanochat.harness.compile_check", "--json", *(["--quick"] if quick else [])]
     try:
         environment = harness_environment("cuda", 0)
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT_S)

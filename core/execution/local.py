@@ -122,7 +122,7 @@ class LocalExecutor:
             self._scratch.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-c", LAUNCH, str(self._harness), "-m", "nanochat.nursery"),
+                    *(sys.executable, "-P", "-c", LAUNCH, str(self._harness), "-m", "nanochat.harness.fork_server"),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,

@@ -105,7 +105,7 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
     except OSError:  # the working directory was removed
         around = []
     for folder in (*around, Path(__file__).resolve().parents[2]):
-        if (folder / "nanochat" / "train.py").is_file() and (folder / "nanochat" / "scorer.py").is_file():
+        if (folder / "nanochat" / "train.py").is_file() and (folder / "nanochat" / "run.py").is_file():
             return Project(root=folder, logs=_real(logs or folder / "logs"))
     raise UsageError(
         "Here is no AutoResearch source tree (a folder with program.md and nanochat/train.py). "

@@ -65,7 +65,7 @@ class Job(Data, frozen=True, kw_only=True):
 
 
 class Speed(Data, frozen=True, kw_only=True):
-    """How fast the machine was while a training ran, as told by the gauge (nanochat/gauge.py)."""
+    """How fast the machine was while a training ran, as told by the gauge (nanochat/harness/gauge.py)."""
 
     reference_s: float  # seconds that one reading of the gauge took when the run's reference was taken
     mean: float  # reference seconds per second of the budget's clock: 1 is as fast as at the reference

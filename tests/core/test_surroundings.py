@@ -19,7 +19,7 @@ import pytest
 
 from core import cli, entry, session
 from core.run import opening
-from nanochat import prepare
+from nanochat.data import prepare
 
 for module in (
     "core.agents.search.agent",
@@ -242,7 +242,7 @@ def original(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Place
     base = tmp_path_factory.mktemp("surroundings")
     place = Place(base / "tree", tiny_data.parent, tiny_data.parent.parent / "corpus")
     (place.root / "nanochat").mkdir(parents=True)
-    for name in ("train.py", "scorer.py"):  # by which a source tree is known
+    for name in ("train.py", "run.py"):  # by which a source tree is known
         shutil.copyfile(ROOT / "nanochat" / name, place.root / "nanochat" / name)
     (place.root / "prepare.py").write_text("import sys; sys.exit('There is no data here.')")
     (place.root / "program.md").write_text("# Aim\n\nLowest val_bpb.\n")

@@ -256,7 +256,7 @@ def test_a_second_loop_is_refused_and_a_run_whose_copies_were_altered_ends(produ
     second = product.run("--agent", "search")
     assert second.returncode == 1 and "already has a loop" in second.stderr
     assert f"process {loop.pid}" in second.stderr
-    altered = product.logs / "r" / "harness" / "nanochat" / "scorer.py"  # and every end has its reason
+    altered = product.logs / "r" / "harness" / "nanochat" / "harness" / "scorer.py"  # and every end has its reason
     altered.write_text(altered.read_text() + "# altered\n")
     output, _ = loop.communicate(timeout=100)
     assert loop.returncode == 1 and "was altered" in output

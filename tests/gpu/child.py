@@ -20,7 +20,11 @@ import numpy as np
 import torch
 import torch.nn.functional
 
-from nanochat import cuda_driver, gpu, sandbox, trainer
+from nanochat.harness import crashes, cuda_driver, gpu
+from nanochat.harness.preload import preload
+from nanochat.sandbox.libc import die_with_parent, set_dumpable
+from nanochat.sandbox.namespaces import enter_namespaces
+from nanochat.sandbox.rights import drop_rights
 
 Report = dict[str, Any]
 HUGE = 10**12  # bytes that no card has
@@ -41,18 +45,18 @@ def sandboxed(work: Callable[[], Report], device: str, *, namespaces: bool = Tru
     child = os.fork()
     if child == 0:
         try:
-            sandbox.die_with_parent()
-            sandbox.dumpable(True)
+            die_with_parent()
+            set_dumpable(True)
             if namespaces:
-                sandbox.enter_namespaces()
+                enter_namespaces()
             if os.fork() == 0:
-                sandbox.die_with_parent()
+                die_with_parent()
                 os.chdir(scratch)
                 os.environ |= {"HOME": scratch, "TMPDIR": scratch}
                 tempfile.tempdir = None
                 missing: tuple[str, ...] = ()
                 if rights:
-                    missing = sandbox.drop_rights(write=[Path(scratch)], device=device, memory_limit=None)
+                    missing = drop_rights(write=[Path(scratch)], device=device, memory_limit=None)
                 os.write(writer, json.dumps(reported(work) | {"missing": missing}).encode())
             else:
                 os.wait()
@@ -95,7 +99,7 @@ def parts(device: str) -> Report:
 def start_driver(device: str) -> Report:
     """What the fork server does for a GPU before it forks: start the driver in a child, import the compiler."""
     child = cuda_driver.start()
-    sandbox.preload(device)
+    preload(device)
     driver = cuda_driver.finish(child)
     initialised = torch.cuda.is_initialized()
     return {
@@ -115,7 +119,7 @@ def too_much(device: str) -> Report:
     try:
         torch.empty(HUGE, dtype=torch.uint8, device=device)
     except BaseException as error:
-        known = trainer.out_of_memory(error)
+        known = crashes.out_of_memory(error)
         return {
             "type": type(error).__name__,
             "known": known,
@@ -136,7 +140,7 @@ def memory(device: str) -> Report:
 
 def lend(device: str) -> Report:
     """The scorer lends a piece of the card's memory by descriptor to a sandboxed trainer, and computes on its own copy."""
-    import nanochat.lent  # noqa: F401  before the fork, as the fork server does
+    import nanochat.harness.lent  # noqa: F401  before the fork, as the fork server does
 
     shape = (64, 1024, 256)
     nbytes = int(np.prod(shape)) * 4
@@ -160,7 +164,7 @@ def lend(device: str) -> Report:
 
 
 def _lend(end: socket.socket, shape: tuple[int, ...], nbytes: int, device: str) -> Report:
-    from nanochat.lent import DeviceMemory
+    from nanochat.harness.lent import DeviceMemory
 
     lent = DeviceMemory.create(nbytes)
     assert lent.descriptor is not None
@@ -187,7 +191,7 @@ def _lend(end: socket.socket, shape: tuple[int, ...], nbytes: int, device: str) 
 
 
 def _borrow(end: socket.socket, shape: tuple[int, ...], nbytes: int, device: str) -> Report:
-    from nanochat.lent import DeviceMemory
+    from nanochat.harness.lent import DeviceMemory
 
     _, handles, _, _ = socket.recv_fds(end, 16, 1)
     view = DeviceMemory.open(handles[0], nbytes).tensor(shape)
@@ -216,7 +220,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sandbox.preload()
+    preload()
     print(json.dumps(WHAT[options.what](options.device)), flush=True)
     os._exit(0)
 

@@ -38,7 +38,7 @@ class DeviceHarness(Harness):
             return
         self.data, self.folder, self.count, self.device, self.cards = data, folder, 0, device, None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nanochat.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+            [sys.executable, "-m", "nanochat.harness.fork_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
             env=harness_environment(device, 0), text=True,
         )  # fmt: skip
         assert isinstance(self.receive(), Ready)

@@ -27,7 +27,7 @@ OUT_OF_MEMORY = {
 
 
 def test_a_whole_experiment_with_its_preflight_is_scored(device_harness: DeviceHarness) -> None:
-    """Preflight, training and exam belong to one scorer, which must not use CUDA before its last fork."""
+    """Preflight, training and evaluation belong to one scorer, which must not use CUDA before its last fork."""
     result = device_harness.run(TRAIN, preflight=True, eval_tokens=8192)
     assert result.outcome is Outcome.SCORED and result.val_bpb is not None, (result.reason, result.traceback)
     assert 1.0 < result.val_bpb < 8.0 and result.steps > 3

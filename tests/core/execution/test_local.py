@@ -70,16 +70,16 @@ async def test_a_harness_that_is_killed_is_a_sentence_and_the_next_job_runs(
     running = asyncio.create_task(executor.run(job(tmp_path, tiny_data, "long", 60.0), seen.append))
     await until(seen, "training")
     scorer = psutil.Process(next(told.pids[0] for told in seen if isinstance(told, Started)))
-    nursery = scorer.parent()
-    assert nursery is not None
-    nursery.kill()
+    fork_server = scorer.parent()
+    assert fork_server is not None
+    fork_server.kill()
     try:  # the scorer may still get its last word out, or not
         assert (await running).outcome is Outcome.INTERRUPTED
     except ExecutorFailed as error:
         assert "ended unexpectedly" in str(error)
     _, alive = psutil.wait_procs([scorer], timeout=60)
     assert not alive
-    await asyncio.to_thread(psutil.wait_procs, [nursery], 10)
+    await asyncio.to_thread(psutil.wait_procs, [fork_server], 10)
     assert (await executor.run(job(tmp_path, tiny_data, "next"), seen.append)).outcome is Outcome.SCORED
     await executor.close()
 

@@ -108,7 +108,10 @@ def test_a_run_of_the_version_before_has_no_list_and_gets_one(folder: Path) -> N
     (folder / integrity.LIST).unlink()
     put(folder / "data", ".DS_Store")
     IntegrityCheck(folder).check()
-    assert sorted(json.loads((folder / integrity.LIST).read_text())) == ["data/val.bin", "harness/nanochat/scorer.py"]
+    assert sorted(json.loads((folder / integrity.LIST).read_text())) == [
+        "data/val.bin",
+        "harness/nanochat/scorer.py",
+    ]
 
 
 def launch(folder: Path, code: str, *arguments: str) -> str:
@@ -163,10 +166,10 @@ def test_another_python_is_started_with_the_same_copy(folder: Path, tmp_path: Pa
     """As where forking is unsafe."""
     root = Path(__file__).resolve().parents[3]
     freeze(root, tmp_path / "data", folder, anew=True)
-    show = "import sys, nanochat.wire as w; print(w.__file__, sys.argv[1:])"
-    code = f"import subprocess\nfrom nanochat.processes import python\nsubprocess.run(python({show!r}, 'a b', 'c'), check=True)"
-    put(folder / "harness/nanochat", "wire.so")
-    assert launch(folder, code) == f"{folder / 'harness/nanochat/wire.py'} ['a b', 'c']\n"
+    show = "import sys, nanochat.harness.wire as w; print(w.__file__, sys.argv[1:])"
+    code = f"import subprocess\nfrom nanochat.harness.processes import python\nsubprocess.run(python({show!r}, 'a b', 'c'), check=True)"
+    put(folder / "harness/nanochat/harness", "wire.so")
+    assert launch(folder, code) == f"{folder / 'harness/nanochat/harness/wire.py'} ['a b', 'c']\n"
 
 
 def test_large_files_are_linked_not_copied(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from core.run import opening
 from core.run.opening import Options, check_data, fit_of, fitting, fitting_slots, plan
 from nanochat.contract import dataset as contract
 from nanochat.contract import messages
-from nanochat.prepare import prepare
+from nanochat.data.prepare import prepare
 from tests.fake_cuda import Cards, Nvml, make, shadow
 
 SHIPPED = (Path(__file__).resolve().parents[3] / "nanochat" / "train.py").read_text(encoding="utf-8")

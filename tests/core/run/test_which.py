@@ -26,7 +26,7 @@ from tests.core.run.test_opening import DONE, START, TOLD, run
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     (tmp_path / "nanochat").mkdir()
-    for name in ("train.py", "scorer.py"):
+    for name in ("train.py", "run.py"):
         (tmp_path / "nanochat" / name).write_text("")
     monkeypatch.chdir(tmp_path)
     yield Project(tmp_path, tmp_path / "logs")

@@ -1,0 +1,138 @@
+"""Downloads that resume, are verified, and land in one step: a file has its name only when it is whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from rich.progress import Progress
+
+from nanochat.contract.address import SCHEME_PORTS, Address, SettingError, bare, base_url
+from nanochat.contract.route import Route, route
+from nanochat.contract.shell import make
+from nanochat.data.prepared import DataError
+
+HUB = "https://huggingface.co"
+TRIES = 5
+WAIT_S = 0.5  # before the second try; doubled each time
+
+
+class Routed(httpx.BaseTransport):
+    """Sends each request on its own way, because a redirect may lead to another server."""
+
+    def __init__(self) -> None:
+        self.through = ""  # the proxy of the last request in words, see `Route.through`
+        self._transports: dict[Route, httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises SettingError, and what `httpx.HTTPTransport` raises."""
+        url = request.url
+        way = route(Address(url.scheme, url.raw_host.decode("ascii"), url.port or SCHEME_PORTS.get(url.scheme, 0)))
+        self.through = way.through
+        if way not in self._transports:
+            self._transports[way] = httpx.HTTPTransport(**way.transport())
+        return self._transports[way].handle_request(request)
+
+    def close(self) -> None:
+        while self._transports:
+            self._transports.popitem()[1].close()
+
+
+def hub() -> str:
+    """Return the URL of the place where datasets are: the mirror that HF_ENDPOINT names, else the hub. Raises DataError."""
+    named = bare(os.environ.get("HF_ENDPOINT", ""))
+    try:
+        found = base_url("HF_ENDPOINT", named or HUB)
+    except SettingError as error:
+        raise DataError(f"{error} Nothing was downloaded.") from error
+    url = httpx.URL(found.url)
+    return str(
+        url.copy_with(username=found.user, password=found.password) if found.user or found.password else url
+    ).rstrip("/")
+
+
+def fetch(
+    url: str, path: Path, *, check: Callable[[Path], None], say: Callable[[str], None], wait_s: float = WAIT_S
+) -> Path:
+    """Download to `path` unless it is there. Raises DataError after five tries without progress; keeps what came."""
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    tag = path.with_name(path.name + ".etag")  # of the file that the part belongs to
+    shown = httpx.URL(url).copy_with(userinfo=b"")
+    transport, failure, tries = Routed(), "", 0
+    while tries < TRIES:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            with httpx.Client(transport=transport, trust_env=False, follow_redirects=True, timeout=30.0) as client:
+                _get(client, url, part, tag)
+            check(part)
+            part.replace(path)
+            tag.unlink(missing_ok=True)
+            return path
+        except ValueError as error:
+            failure = str(error)
+            part.unlink(missing_ok=True)
+        except httpx.HTTPStatusError as error:
+            failure = f"the server answered {error.response.status_code}{transport.through}"
+            if error.response.status_code in (401, 403, 404, 407):
+                break
+        except SettingError as error:  # no try will help
+            raise DataError(f"{shown} cannot be asked for: {error}") from error
+        except (httpx.HTTPError, OSError) as error:
+            failure = f"{type(error).__name__}: {error}{transport.through}"
+            if "CERTIFICATE_VERIFY_FAILED" in failure:
+                failure += "; SSL_CERT_FILE names a file of certificates to trust"
+                break
+            if isinstance(error, httpx.ProxyError) and str(error).startswith("4"):  # the status it answered with
+                break
+        grown = (part.stat().st_size if part.exists() else 0) > before
+        tries = 1 if grown else tries + 1
+        say(f"{path.name}: {failure}; trying again")
+        time.sleep(wait_s * 2**tries)
+    raise DataError(
+        f"{shown} could not be downloaded: {failure}. What came so far is kept; run the same command again to go on, "
+        f"or {make('prepare', '--dataset', 'python')}, which needs no network."
+    )
+
+
+def progress() -> Progress:
+    """A bar on a terminal, nothing elsewhere."""
+    return Progress(transient=True, disable=not sys.stdout.isatty())
+
+
+def _get(client: httpx.Client, url: str, part: Path, tag: Path) -> None:
+    """Fetch the rest of a file, or all of it where it has changed. Raises httpx errors, or ValueError when what came cannot
+    be the file."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if tag.exists():
+            headers["If-Range"] = tag.read_text(encoding="latin-1")
+    with client.stream("GET", url, headers=headers) as answer:
+        if answer.status_code == 416:  # nothing is left to fetch, or the part is not of this file
+            if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
+                return
+            raise ValueError("the part that was there does not fit the file")
+        answer.raise_for_status()
+        resumed = answer.status_code == 206
+        size = answer.headers.get("Content-Length")
+        have = have if resumed else 0
+        if not resumed:
+            tag.unlink(missing_ok=True)
+            if (name := answer.headers.get("ETag", "")).startswith('"'):  # a weak one does not stand for the bytes
+                tag.write_text(name, encoding="latin-1")
+        expected = have + int(size) if size else None
+        with part.open("ab" if resumed else "wb") as file, progress() as bar:
+            task = bar.add_task(part.stem, total=expected, completed=have)
+            for piece in answer.iter_raw():
+                file.write(piece)
+                bar.advance(task, len(piece))
+        if expected is not None and part.stat().st_size != expected:
+            raise httpx.ReadError(f"{part.stat().st_size} of {expected} bytes came")

@@ -1,0 +1,195 @@
+"""val_bpb of one trained model: the questions are asked, the answers are judged, the nats are summed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from nanochat.contract.job import CrashClass, Job, Outcome
+from nanochat.data.prepared import Prepared, val_windows
+from nanochat.harness.answers import CPU, Answers
+from nanochat.harness.probes import (
+    PAIRED_LIMIT,
+    PROBED,
+    Cheated,
+    Evaluation,
+    Query,
+    Splicer,
+    plan,
+    probes_per_row,
+    rows_needed,
+)
+from nanochat.harness.trainer_process import Failed, TooBig
+
+LEAST_NATS = 0.05  # per token: below this no language model of this size has ever been
+
+
+class Evaluator:
+    """Evaluates one model once. It is never asked again: a model that has seen the validation rows could have memorised them."""
+
+    def __init__(
+        self,
+        job: Job,
+        prepared: Prepared,
+        answers: Answers,
+        *,
+        check: Callable[[], None],
+        progress: Callable[[float], None],
+    ) -> None:
+        """`check` is called while an answer is awaited and may raise Failed; `progress` is told the fraction that is done."""
+        self._job, self._prepared, self._answers = job, prepared, answers
+        self._check, self._progress = check, progress
+        self._wall = job.device != "cpu"
+        self.probes: dict[str, float] = {}  # statistics for the record; empty until all answers are in
+
+    def val_bpb(self) -> float:
+        """Bits per byte of the job's split. Writes the nats of each token to nats.npy. Raises Failed and Cheated."""
+        tokens = np.asarray(self._prepared.tokens(self._job.split))
+        windows = val_windows(tokens, self._job.seq_len, self._job.eval_tokens)
+        lengths = self._prepared.token_bytes()[windows[:, 1:]]
+        if self._job.device == "cuda":  # from now on: what is forked from a process that uses CUDA cannot use it
+            self._answers.use_gpu(self._check)
+        rows, noise = self._settle()
+        limit, per_row = None, PROBED
+        if noise is not None:
+            limit = PAIRED_LIMIT * math.log(2) * float(lengths.mean())
+            per_row = self._probes_per_row(len(windows), noise, limit)
+        try:
+            nats = self._ask_all(tokens, windows, rows, per_row, limit)
+        except TooBig:
+            raise Failed(
+                Outcome.CRASH,
+                "it ran out of memory in the middle of the evaluation, which runs once",
+                CrashClass.OUT_OF_MEMORY,
+            ) from None
+        counted = lengths > 0  # specials have no bytes: neither their nats nor their bytes count
+        total = float(nats[counted].astype(np.float64).sum())
+        bpb = total / (math.log(2) * float(lengths.sum()))
+        if not math.isfinite(bpb):
+            raise Failed(Outcome.CRASH, "its logits are not all finite", CrashClass.NON_FINITE)
+        if total / counted.sum() < LEAST_NATS:
+            raise Cheated(f"a score of {bpb:.4f} bits per byte is not possible")
+        np.save(Path(self._job.out) / "nats.npy", nats)
+        return bpb
+
+    def _probes_per_row(self, windows: int, noise: float, limit: float) -> float:
+        """How many probes a row needs on a GPU. Raises Cheated where no number of them is enough."""
+        per_row = probes_per_row(windows, noise, limit)
+        if math.isfinite(per_row):
+            return per_row
+        rows = rows_needed(noise, limit)
+        more = ""
+        if windows < rows <= self._job.eval_tokens // self._job.seq_len:
+            more = f". The {self._job.split} split fills {windows} windows, and {rows} would be enough"
+        raise Cheated(
+            f"its answers to the same beginning of a row differ by {noise:.4f} nats (standard deviation) from one "
+            f"question to the next: a gain could hide in that{more}"
+        )
+
+    def _settle(self) -> tuple[int, float | None]:
+        """How many rows the model can answer at once. On a GPU also the standard deviation, in nats, of the change in its
+        answers to the first half of a row when the second half and the other rows are replaced; None on a CPU.
+        Asked with text of the training split, so that nothing of the evaluation is shown before it."""
+        text = self._prepared.tokens("train")
+        length, batch = self._job.seq_len, self._answers.room
+        while batch:
+            windows = val_windows(text, length, min(batch + 1, (len(text) - 1) // length) * length)[:, :-1]
+            x = np.resize(windows, (batch + 1, length)).astype(np.int64)
+            try:
+                if not self._wall:
+                    self._answers.ask(x[:-1], self._check)
+                    return batch, None
+                return batch, self._rounding(x[:-1], x[1:])
+            except TooBig:
+                batch //= 2
+        raise Failed(Outcome.CRASH, "it ran out of memory while answering", CrashClass.OUT_OF_MEMORY)
+
+    def _rounding(self, x: np.ndarray, others: np.ndarray) -> float:
+        """The standard deviation of the change, as `_settle` says, for rows x (B, T) and what replaces parts of them (B, T)."""
+        half = x.shape[1] // 2
+        changed = others.copy()
+        changed[::2, :half] = x[::2, :half]
+        found = []
+        for asked in (x, changed):
+            logits = self._answers.ask(asked, self._check)
+            # Where also the next token is the same.
+            same = [(logits[place, : half - 1], x[place, 1:half]) for place in range(0, len(x), 2)]
+            found.append(np.concatenate([self._nats(*pair) for pair in same]).astype(np.float64))
+            del logits, same  # before the next copy is made
+        return float((found[0] - found[1]).std())
+
+    def _ask_all(
+        self, tokens: np.ndarray, windows: np.ndarray, batch: int, per_row: float, limit: float | None
+    ) -> np.ndarray:
+        """Nats (rows, T) of all windows (rows, T + 1), asked in batches of `batch`. Raises Cheated, Failed, TooBig."""
+        random = np.random.default_rng(int.from_bytes(os.urandom(16), "big"))
+        inputs, targets = windows[:, :-1].astype(np.int64), windows[:, 1:].astype(np.int64)
+        rows, length = inputs.shape
+        unasked = tokens[rows * length :]  # what a probe shows of it helps with no answer
+        splicer = Splicer(unasked if len(unasked) >= rows * length else tokens, random)
+        evaluation = Evaluation(rows, length, limit=limit, reference=self._reference(rows, length))
+        batches = plan(random, rows, length, batch, per_row)
+        for index, queries in enumerate(batches):
+            x = inputs[random.integers(0, rows, batch)]  # what fills the places where nobody is asked
+            for place, query in enumerate(queries):
+                if query is not None:
+                    x[place] = (
+                        splicer.splice(inputs[query.row], query.cut) if query.kind == "probe" else inputs[query.row]
+                    )
+            logits = self._answers.ask(x, self._check)
+            for query, row, answer in zip(queries, x, logits, strict=True):
+                if query is not None:
+                    self._take(evaluation, query, row, targets[query.row], answer)
+            del logits, answer  # before the next copy is made
+            self._progress(index / len(batches))
+        self.probes = evaluation.judge() | self._answers.ways()
+        return evaluation.nats
+
+    def _take(
+        self, evaluation: Evaluation, ask: Query, x: np.ndarray, targets: np.ndarray, logits: torch.Tensor
+    ) -> None:
+        """One answered row to its place: logits (T, V) for x (T,); `targets` (T,) are the true next tokens."""
+        if ask.kind == "probe":
+            nats = self._nats(logits, np.append(x[1:], 0))
+            at = logits[ask.cut].cpu()
+            honest = float(F.cross_entropy(at[None], torch.tensor([targets[ask.cut]])))
+            evaluation.probe(ask, nats, self._scores(at), honest)
+        else:
+            cuts = evaluation.cuts(ask.row) if ask.kind == "whole" else []
+            evaluation.whole(ask, self._nats(logits, targets), [self._scores(logits[cut].cpu()) for cut in cuts])
+
+    def _scores(self, logits: torch.Tensor) -> np.ndarray:
+        """What is compared at a cut: logits (V,) where they must be equal, else log-probabilities, which no shift moves."""
+        found: np.ndarray = (F.log_softmax(logits, 0) if self._wall else logits).numpy()
+        return found
+
+    def _nats(self, logits: torch.Tensor, targets: np.ndarray) -> np.ndarray:
+        """Nats (T,) of the targets (T,) by the logits (T, V) of one row, where the logits lie, or on the CPU where a GPU
+        has no room for that. Raises Failed."""
+        if logits.device != CPU:
+            with self._answers.room_or_cpu():
+                return nats(logits, targets)
+        return nats(logits.cpu(), targets)
+
+    def _reference(self, rows: int, length: int) -> np.ndarray | None:
+        path = self._job.reference
+        if not path or not Path(path).exists():
+            return None
+        found = np.load(path, allow_pickle=False)
+        return found if found.shape == (rows, length) else None
+
+
+def nats(logits: torch.Tensor, targets: np.ndarray) -> np.ndarray:
+    """Log-softmax in float32, one row at a time, so that little room is needed. Raises Failed for what is not finite."""
+    found = F.cross_entropy(logits, torch.from_numpy(targets).to(logits.device), reduction="none")
+    # One that is not finite makes the sum so; so may very large ones, and only then each is looked at.
+    if not math.isfinite(float(logits.sum())) and not bool(torch.isfinite(logits).all()):
+        raise Failed(Outcome.CRASH, "its logits are not all finite", CrashClass.NON_FINITE)
+    values: np.ndarray = found.cpu().numpy()
+    return values

@@ -1,0 +1,391 @@
+"""The scorer: owns the validation data and the clock, asks the trainer's model for logits, computes val_bpb."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from msgspec.structs import replace
+
+from nanochat.contract import dataset
+from nanochat.contract.job import CrashClass, Job, Outcome, Result, Speed
+from nanochat.contract.messages import Done, Message, Phase, Progress, Started, Train, Unusable, line, request
+from nanochat.data.prepared import DataError, Prepared, load
+from nanochat.harness import gpu, wire
+from nanochat.harness.answers import Answers, Buffers
+from nanochat.harness.charges import free_first_s, grace_s, large_steps, long_answers, pace
+from nanochat.harness.clock import Clock, RanOn, Speedometer
+from nanochat.harness.crashes import out_of_memory
+from nanochat.harness.evaluator import Evaluator
+from nanochat.harness.gauge import Gauge, NotMeasured
+from nanochat.harness.probes import Cheated
+from nanochat.harness.processes import boot_minus_monotonic
+from nanochat.harness.start_trainer import COMPILED
+from nanochat.harness.trainer import Spec
+from nanochat.harness.trainer_process import Failed, TooBig, TrainerProcess
+from nanochat.sandbox.libc import become_subreaper
+
+PROGRESS_S = 0.3
+# How long the gauge runs before the first training, to take the reference: a share of the budget, and seconds at the most.
+REFERENCE_SHARE, MOST_REFERENCE_S = 0.1, 3.0
+
+T = TypeVar("T")
+
+
+class Aborted(BaseException):
+    """SIGTERM was received. A BaseException, so that `except Exception` cannot swallow it."""
+
+
+@dataclass
+class Scorer:
+    """One job: preflight, training, evaluation."""
+
+    job: Job
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic()
+        self.parts: dict[str, float] = {}
+        self.result = Result(job=self.job.id, outcome=Outcome.INTERRUPTED)  # what is known of it so far
+        self.out = Path(self.job.out)
+        self.wall = self.job.device != "cpu"
+        self.prepared: Prepared = load(Path(self.job.data))
+        self.trainer: TrainerProcess | None = None
+        self.meter = gpu.Meter(gpu.read_at_rest() if self.job.device == "cuda" else None)
+        self.speedometer: Speedometer | None = None
+        self._room = self.job.output_limit  # bytes of output that may still be kept
+        self._told = 0.0
+        self._phase: Phase = "preflight"
+
+    def run(self) -> Result:
+        """The result of the job, whatever happens. Raises Aborted."""
+        slept = boot_minus_monotonic()
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            source = Path(self.job.source).read_text(encoding="utf-8-sig")
+            if self.job.preflight:
+                self._timed("preflight", lambda: self._preflight_or_go_on(source))
+            self._timed("gauge", self._measure_speed)
+            self._timed("training", lambda: self._train(source))
+            bpb = self._timed("scoring", self._score)
+            self._check_clock()
+            if self.job.keep_compiled and self.trainer is not None:
+                with contextlib.suppress(OSError):
+                    self.trainer.keep_compiled(self.out / COMPILED)
+            self._note(outcome=Outcome.SCORED, val_bpb=bpb)
+        except Failed as failed:
+            self._note(
+                outcome=failed.outcome,
+                reason=failed.reason,
+                crash=failed.crash,
+                traceback=failed.traceback,
+                signal=failed.signal,
+            )
+        except TooBig:
+            words = "it said that it has no room for an answer when it was not asked for one"
+            self._note(outcome=Outcome.CRASH, reason=words, crash=CrashClass.CONTRACT)
+        except Cheated as cheated:
+            self._note(outcome=Outcome.INVALID, reason=str(cheated))
+        except (MemoryError, RuntimeError, OSError) as error:  # the scorer's own, which the trainer leaves too little
+            if not out_of_memory(error):
+                raise
+            words = f"there was too little memory left to score it ({type(error).__name__})"
+            self._note(outcome=Outcome.CRASH, reason=words, crash=CrashClass.OUT_OF_MEMORY)
+        finally:
+            began = time.monotonic()
+            self._end()
+            self.parts["cleanup"] = round(time.monotonic() - began, 4)
+        slept = max(0.0, boot_minus_monotonic() - slept)
+        total = round(time.monotonic() - self.began, 3)
+        self._note(parts=self.parts, suspended_s=round(slept, 3), total_wall_s=total)
+        return self.result
+
+    def _note(self, **facts: object) -> None:
+        """Put fields into the result."""
+        self.result = replace(self.result, **facts)
+
+    def _timed(self, name: Phase, work: Callable[[], T]) -> T:
+        began = time.monotonic()
+        self._phase = name
+        try:
+            return work()
+        finally:
+            self.parts[name] = round(time.monotonic() - began, 4)
+
+    def _end(self) -> None:
+        if self.trainer is not None:
+            self.trainer.end()
+            self._room, self.trainer = self.trainer.room, None
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def _start(self, source: str, batch: int, seq_len: int, max_steps: int | None = None) -> TrainerProcess:
+        job = self.job
+        self.buffers = Buffers(batch, seq_len, self.prepared.vocab_size)
+        self.clock = Clock()
+        spec = Spec(
+            source=source, device=job.device, vocab_size=self.prepared.vocab_size, seq_len=seq_len, seed=job.seed,
+            budget_s=job.budget_s, max_steps=max_steps, scratch="", memory_limit=job.memory_limit, batch=batch,
+            inputs=self.buffers.inputs.handle, outputs=self.buffers.outputs.handle, clock=self.clock.handle,
+        )  # fmt: skip
+        self.trainer = TrainerProcess(
+            spec,
+            self.out,
+            memory_limit=job.memory_limit,
+            output_limit=self._room,
+            hang_s=job.hang_s,
+            wall=self.wall,
+            free_s=job.setup_s + job.warmup_s,
+            compiled=Path(job.compiled) if job.compiled and spec.max_steps is None else None,
+        )
+        say(Started(job=job.id, pids=(os.getpid(), *self.trainer.pids)))
+        return self.trainer
+
+    def _preflight_or_go_on(self, source: str) -> None:
+        """Raises Failed, but not for memory that lacked on a GPU: uncompiled, as here, a model needs more of it."""
+        try:
+            self._preflight(source)
+        except Failed as failed:
+            if self.job.device == "cpu" or failed.crash is not CrashClass.OUT_OF_MEMORY:
+                raise
+            self._end()
+
+    def _preflight(self, source: str) -> None:
+        """Two steps and one answer on short rows: what would crash does so in well under a second (on a GPU in some seconds,
+        since nothing is compiled). This process does not use the GPU here: the training is forked from it later."""
+        length = min(32, self.job.seq_len)
+        trainer = self._start(source, batch=2, seq_len=length, max_steps=2)
+        limit = self.job.setup_s + self.job.warmup_s + 20
+
+        def check() -> None:
+            if trainer.used() > limit:
+                raise Failed(
+                    Outcome.OVERRUN,
+                    f"it trained before its time: {trainer.used():.0f} s were used in a check of two steps",
+                )
+
+        trainer.wait(wire.Start, check)
+        trained = trainer.wait(wire.Trained, check)
+        self._params(trained)
+        tokens = self.prepared.tokens("train")[: 2 * length].astype(np.int64).reshape(2, length)
+        try:
+            Answers(trainer, self.buffers, wall=self.wall).ask(tokens, check)
+        except TooBig:
+            raise Failed(Outcome.CRASH, "it ran out of memory on two short rows", CrashClass.OUT_OF_MEMORY) from None
+        self._end()
+
+    def _params(self, trained: wire.Trained) -> None:
+        """The trainer's own count: a limit for honest agents; nothing about the score depends on it."""
+        limit, params = self.job.max_params, trained.params
+        self._note(params=params, steps=trained.steps, tokens=trained.tokens)
+        if limit is not None and params is None:
+            raise Failed(
+                Outcome.INVALID,
+                "program.md limits the parameters, so train() must return a torch module, to be counted",
+            )
+        if limit is not None and params is not None and params > limit:
+            raise Failed(Outcome.INVALID, f"it has {params:,} parameters, and program.md allows {limit:,}")
+
+    def _measure_speed(self) -> None:
+        """Get the gauge ready, and take the run's reference where there is none yet. No gauge runs for a GPU."""
+        if self.job.device == "mps":
+            self._note(unmeasured="there is no gauge for this kind of GPU")
+        if self.wall or not self.job.gauge:
+            return
+        try:
+            gauge, budget = Gauge(), self.job.budget_s
+            seconds = min(MOST_REFERENCE_S, REFERENCE_SHARE * budget)
+            self.speedometer = Speedometer(gauge, self.job.reference_s or gauge.reference(seconds), budget)
+        except NotMeasured as error:
+            self._note(unmeasured=str(error))
+
+    def _look(self, trainer: TrainerProcess, set_up: float) -> None:
+        """Read the gauge, if it is time. Raises Failed for a trainer that does not let itself be stopped."""
+        if self.speedometer is None:
+            return
+        try:
+            self.speedometer.look(trainer, set_up, self.clock)
+        except NotMeasured as error:  # the cores that may be used have changed
+            self._note(unmeasured=str(error))
+            self.speedometer = None
+            used = trainer.used() - set_up
+            self.clock.set(used, self.clock.at(used), 1.0)
+        except RanOn:
+            raise Failed(
+                Outcome.INVALID, "it ran on while it was stopped for a reading of the machine's speed"
+            ) from None
+
+    def _train(self, source: str) -> None:
+        job = self.job
+        trainer = self._start(source, job.score_batch, job.seq_len)
+        budget = job.budget_s
+        free = job.setup_s + job.warmup_s
+        self._phase = "setup"
+
+        def before() -> None:
+            self._progress(trainer, 0.0)
+            if trainer.used() > free + budget:
+                raise Failed(
+                    Outcome.OVERRUN, f"it used {trainer.used():.0f} s before its training began; {free:.0f} s are free"
+                )
+
+        trainer.wait(wire.Start, before)
+        set_up = trainer.used(fresh=True)
+        self._phase = "training"
+        began = trainer.last_activity = time.monotonic()
+        self.parts["setup"] = round(began - self.began - self.parts.get("preflight", 0.0), 4)
+        owed = max(0.0, set_up - free)
+        allowed = budget + grace_s(self.job.budget_s)
+        trainer.charge = lambda used: self.clock.at(used - set_up)
+
+        def during() -> None:
+            self._look(trainer, set_up)
+            charged = trainer.charge(trainer.used()) + owed
+            self.meter.look(trainer.pids)
+            self._progress(trainer, charged)
+            if charged > allowed + 0.1 * budget:
+                why = large_steps(charged, trainer.steps, budget)
+                raise Failed(
+                    Outcome.OVERRUN, f"it went on after its {budget:g} s: {charged:.1f} s when it was ended{why}"
+                )
+            wall = time.monotonic() - began
+            used = trainer.used() - set_up
+            speed = min(1.0, charged / used) if used > 0 else 1.0  # a slow machine may take longer
+            if not self.wall and wall * speed > job.wall_factor * budget + job.hang_s:
+                raise Failed(
+                    Outcome.TIMEOUT,
+                    f"it had {charged:.0f} of the {budget:g} s of its budget after {wall:.0f} s on the clock",
+                )
+
+        with self.prepared.path("train").open("rb") as file:
+            trainer.send_tokens(file.fileno())
+        try:
+            trained = trainer.wait(wire.Trained, during)
+        finally:
+            used = trainer.used(fresh=True) if sys.exc_info()[0] is None else trainer.cpu_s
+            self._set_up, self._owed, self._began = set_up, owed, began
+            self._note(
+                steps=trainer.steps, tokens=trainer.tokens, final_loss=trainer.loss, unprotected=trainer.missing,
+                charged_s=round(trainer.charge(used) + owed, 4), cpu_s=round(trainer.cpu_s - (0 if self.wall else set_up), 4),
+                wall_s=round(time.monotonic() - began, 4), pace=pace(trainer.curve), speed=self._speed_of(trainer, used - set_up),
+                peak_memory=self.meter.peak or trainer.peak_rss, others=self.meter.others, held_down=round(self.meter.held_down, 3),
+            )  # fmt: skip
+        self._params(trained)
+
+    def _check_clock(self) -> None:
+        """Everything is charged, from the start to the last answer, less the fixed allowances."""
+        budget, allowed = self.job.budget_s, self.job.scoring_s
+        trained, steps = self.result.charged_s, self.result.steps
+        charged = self.clock.at(self._first_answer - self._set_up) + self._owed
+        if allowed is not None:
+            long = long_answers(self.answers.seconds, free_first_s(self.job.budget_s, gpu=self.wall))
+            charged += long + max(0.0, self.result.score_s - long - allowed)
+        self._note(charged_s=round(charged, 4))
+        if charged > budget + grace_s(self.job.budget_s):
+            raise Failed(
+                Outcome.OVERRUN,
+                f"it used {charged:.1f} s of a budget of {budget:g} s{large_steps(trained, steps, budget)}",
+            )
+
+    # -- scoring --------------------------------------------------------------------------------------------------
+
+    def _score(self) -> float:
+        """Evaluate the trained model once and return val_bpb. Raises Failed and Cheated."""
+        assert self.trainer is not None
+        self._phase = "scoring"
+        self._first_answer = self.trainer.used(fresh=True)
+        self.answers = Answers(self.trainer, self.buffers, wall=self.wall)
+        evaluator = Evaluator(
+            self.job, self.prepared, self.answers, check=self._scoring_check, progress=self._evaluated
+        )
+        try:
+            return evaluator.val_bpb()
+        finally:
+            if evaluator.probes:
+                self._note(probes=evaluator.probes, score_s=round(sum(self.answers.seconds), 4))
+
+    def _evaluated(self, fraction: float) -> None:
+        if self.trainer is not None:
+            self.trainer.progress = fraction
+            self._progress(self.trainer, 0.0)
+
+    def _scoring_check(self) -> None:
+        """Raises Failed when answering takes too long. What the scorer itself does between answers is not the trainer's."""
+        allowed = self.job.scoring_s
+        if allowed is not None and (spent := self.answers.spent) > allowed + self.job.budget_s:
+            raise Failed(Outcome.OVERRUN, f"it used {spent:.0f} s to answer; {allowed:.0f} s are free")
+
+    # -- telling --------------------------------------------------------------------------------------------------
+
+    def _speed_of(self, trainer: TrainerProcess, used: float) -> Speed | None:
+        return self.speedometer.facts(used, self.clock, trainer.delay_s()) if self.speedometer is not None else None
+
+    def _speed(self) -> float | None:
+        now = self.speedometer.now if self.speedometer is not None else None
+        return round(now, 3) if now is not None else None
+
+    def _progress(self, trainer: TrainerProcess, charged: float) -> None:
+        now = time.monotonic()
+        if now - self._told < PROGRESS_S:
+            return
+        self._told = now
+        budget = self.job.budget_s
+        training = self._phase == "training"
+        say(
+            Progress(
+                job=self.job.id,
+                phase=self._phase,
+                step=trainer.steps,
+                loss=trainer.loss,
+                progress=round(min(1.0, charged / budget if training else trainer.progress), 4),
+                charged_s=round(charged, 2),
+                tokens_per_s=round(trainer.tokens / charged, 1) if training and charged > 0 else None,
+                wall_s=round(now - self.began, 2),
+                speed=self._speed() if training else None,
+            )
+        )
+
+
+def say(message: Message) -> None:
+    """One line to whoever started the harness."""
+    os.write(1, line(message))
+
+
+def main(job: Job) -> None:
+    """The scorer's whole life, in a child of the fork server."""
+
+    def aborted(number: int, frame: object) -> None:
+        raise Aborted
+
+    signal.signal(signal.SIGTERM, aborted)
+    become_subreaper()
+    scorer: Scorer | None = None
+    answer: Message
+    try:
+        scorer = Scorer(job)
+        answer = Done(result=scorer.run())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except Aborted:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if scorer is not None:
+            scorer._end()
+        answer = Done(result=Result(job=job.id, outcome=Outcome.INTERRUPTED, reason="told to end"))
+    except dataset.Unreadable:
+        raise  # the loop tries again
+    except DataError as error:  # another try would end alike
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        answer = Unusable(job=job.id, reason=str(error))
+    say(answer)
+
+
+def started_afresh(line: str) -> None:
+    """`main` in a process of its own, with the request as the fork server got it."""
+    if isinstance(asked := request(line), Train):
+        main(asked.job)

@@ -1,0 +1,104 @@
+"""Start the process of a trainer: forked from the fork server, or as a new Python where forking is unsafe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nanochat.harness import compiler, trainer
+from nanochat.harness.preload import preload
+from nanochat.harness.processes import python
+from nanochat.harness.trainer import Spec
+from nanochat.sandbox.libc import die_with_parent, set_dumpable
+from nanochat.sandbox.namespaces import enter_namespaces, mount_shared_memory
+from nanochat.sandbox.rights import NO_PROCESSES
+
+FORKS = sys.platform == "linux"  # elsewhere a process that has torch imported must not be forked
+COMPILED = "compiled"  # folder of compiled kernels, in the trainer's own folder
+
+
+def start(end: socket.socket, output: int, spec: Spec) -> int:
+    """Start a trainer that speaks through `end` and prints to the descriptor `output`. Returns the pid of a process of ours.
+
+    On Linux that is the init process of the trainer's namespaces. It ends with the trainer's exit code.
+    """
+    if not FORKS:
+        return _start_afresh(end, output, spec)
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 0
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        die_with_parent()
+        set_dumpable(True)
+        missing = enter_namespaces()
+        shared_memory = spec.device == "cuda" and mount_shared_memory()
+        if os.fork() == 0:
+            die_with_parent()
+            _offer_to_out_of_memory_killer()
+            _redirect(output)
+            _close_all_but({0, 1, 2, end.fileno(), spec.inputs, spec.outputs, spec.clock})
+            os.chdir(spec.scratch)
+            os.environ |= environment(spec.scratch)
+            tempfile.tempdir = None
+            if spec.device == "cuda" and not shared_memory:  # worker processes need semaphores
+                compiler.compile_in_process()
+            trainer.main(end, spec, (NO_PROCESSES,) if "pid" in missing else (), shared_memory)
+        _close_all_but(set())
+        code = os.waitstatus_to_exitcode(os.wait()[1])
+    finally:
+        os._exit(code if code >= 0 else 128 - code)
+
+
+def environment(scratch: str) -> dict[str, str]:
+    """Variables of a trainer's own: all that programs keep of their own goes to its folder, and its user has a name."""
+    return {
+        "TMPDIR": scratch, "HOME": scratch, "TRITON_HOME": scratch, "USER": "trainer",
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(scratch, COMPILED)),
+    }  # fmt: skip
+
+
+def _start_afresh(end: socket.socket, output: int, spec: Spec) -> int:
+    handles = [end.fileno(), spec.inputs, spec.outputs, spec.clock]
+    code = "import sys, json; from nanochat.harness import start_trainer; start_trainer.started_afresh(*json.loads(sys.argv[1]))"
+    process = subprocess.Popen(
+        python(code, json.dumps([end.fileno(), asdict(spec)])),
+        stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=handles, start_new_session=True,
+    )  # fmt: skip
+    return process.pid
+
+
+def started_afresh(handle: int, fields: dict[str, Any]) -> None:
+    """The trainer's side of `_start_afresh`: the descriptor of its end, and the fields of its Spec."""
+    preload()
+    trainer.main(socket.socket(fileno=handle), Spec(**fields), ())
+
+
+def _offer_to_out_of_memory_killer() -> None:
+    """Where memory is short the kernel ends this process first, and not the loop, the scorer or a program of the user's."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _redirect(output: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _close_all_but(keep: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
