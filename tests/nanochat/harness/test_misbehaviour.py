@@ -303,7 +303,7 @@ def test_a_cheat_in_the_exam_is_found(harness: Harness, name: str) -> None:
     assert result.val_bpb is None and result.reason
 
 
-def test_the_exam_is_held_once(harness: Harness) -> None:
+def test_the_evaluation_runs_once(harness: Harness) -> None:
     """Whoever could say in the middle that it lacks memory, and be asked all over again, would know the answers by then."""
     twice = (
         "        out = self.table[x].clone()\n        " + SCORING + "\n"
@@ -316,16 +316,16 @@ def test_the_exam_is_held_once(harness: Harness) -> None:
         "            if self.calls <= 20: seen.append(row)\n        return out\n"
     )
     result = harness.run(with_(FORWARD, twice))
-    assert result.outcome is Outcome.CRASH and "held once" in result.reason, (result.reason, result.val_bpb)
+    assert result.outcome is Outcome.CRASH and "which runs once" in result.reason, (result.reason, result.val_bpb)
 
 
 def test_figures_that_no_training_has_are_refused(harness: Harness) -> None:
     for figure in ("int(1.7e308)", "-1", "2.5", "True"):
         result = harness.run(with_(MODEL, MODEL + f"    run._on_step({figure}, 1)\n"))
-        assert result.crash is CrashClass.CONTRACT and "is no count" in result.reason, (figure, result.reason)
+        assert result.crash is CrashClass.CONTRACT and "invalid message" in result.reason, (figure, result.reason)
 
 
-def test_a_thread_that_trains_during_the_exam_is_found(harness: Harness) -> None:
+def test_a_thread_that_trains_during_the_evaluation_is_found(harness: Harness) -> None:
     thread = (
         "    import threading\n"
         "    def more():\n"
