@@ -86,7 +86,7 @@ def share(spec: str, experiments: int, budget: float) -> str:
             return f"{spec}: the run failed: {done.stdout[-300:]}{done.stderr[-300:]}"
         events = list(journal.read(root / "logs" / "bench" / journal.NAME))
     began = next(event.t for event in events if isinstance(event, ev.Launched))
-    trained = sum(event.total_wall_s for event in events if isinstance(event, ev.Measured))
+    trained = sum(event.result.total_wall_s for event in events if isinstance(event, ev.Measured))
     return f"{spec}: {trained / (events[-1].t - began):.0%} of the wall time of {experiments} experiments of {budget:g} s was training and scoring"
 
 

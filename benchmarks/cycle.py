@@ -43,12 +43,15 @@ def report(events: list[ev.Launched | ev.Measured]) -> None:
     rows, last = [], 0.0
     for launched, measured in zip(events[::2], events[1::2], strict=True):
         assert isinstance(launched, ev.Launched) and isinstance(measured, ev.Measured)
-        parts = measured.parts
+        parts = measured.result.parts
         inside = (
-            measured.total_wall_s - parts.get("training", 0.0) - parts.get("scoring", 0.0) + parts.get("setup", 0.0)
+            measured.result.total_wall_s
+            - parts.get("training", 0.0)
+            - parts.get("scoring", 0.0)
+            + parts.get("setup", 0.0)
         )
         between = launched.t - last if last else 0.0
-        around = measured.t - launched.t - measured.total_wall_s
+        around = measured.t - launched.t - measured.result.total_wall_s
         if last:
             rows.append({
                 "between": between, "around": around, "preflight": parts.get("preflight", 0.0), "setup": parts.get("setup", 0.0),

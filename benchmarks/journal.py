@@ -16,10 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import msgspec
 import psutil
 
-from core.model import RunConfig
+from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import journal
 from core.record.state import fold
+from core.verdicts import Verdict
 
 
 def write(path: Path, experiments: int) -> None:
@@ -35,8 +36,8 @@ def write(path: Path, experiments: int) -> None:
         def put(event: ev.Event) -> None:
             file.write(encode(msgspec.structs.replace(event, t=1.7e9)) + b"\n")
 
-        put(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)))
-        put(ev.Fit(commit="f" * 40, source_hash="s", nodes=2000))
+        put(ev.Created(v=ev.SCHEMA, config=config))
+        put(ev.StartCommit(commit="f" * 40, source_hash="s", nodes=2000))
         parent = "f" * 40
         for number in range(1, experiments + 1):
             commit, job = f"{number:040x}", f"j{number:06d}"
@@ -48,18 +49,18 @@ def write(path: Path, experiments: int) -> None:
                 )
             )  # fmt: skip
             put(ev.Approved(number=number, by="auto"))
-            put(ev.Launched(job=job, role="candidate", commit=commit, seed=1, slot=0, number=number))
+            put(ev.Launched(job=job, role=Role.CANDIDATE, commit=commit, seed=1, slot=0, number=number))
             put(ev.Processes(job=job, pids=((1000, 1.7e9), (1001, 1.7e9))))
             put(
                 ev.Measured(
-                    job=job, role="candidate", commit=commit, seed=1, number=number, outcome="scored", val_bpb=1.6, steps=400,
+                    job=job, role=Role.CANDIDATE, commit=commit, seed=1, number=number, outcome="scored", val_bpb=1.6, steps=400,
                     tokens=819200, charged_s=60.0, cpu_s=60.0, wall_s=61.0, total_wall_s=66.0, parts=parts, pace=(6.6,) * 4,
                 )
             )  # fmt: skip
             kept = number % 20 == 0
             put(
                 ev.Judged(
-                    number=number, verdict="keep" if kept else "discard", commit=commit if kept else "", gain=0.001, pairs=1,
+                    number=number, verdict=Verdict.KEEP if kept else "discard", commit=commit if kept else "", gain=0.001, pairs=1,
                     finding="Inconclusive: 0.0004 bpb worse on one seed; 0.0160 would count as worse.",
                 )
             )  # fmt: skip

@@ -120,10 +120,14 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
             _judged(state, event, told)
         if isinstance(event, ev.Measured):
             told.trainings += 1
-            if event.speed is not None:
-                told.speeds.append(event.speed.mean)
-            if event.outcome == Outcome.SCORED and event.val_bpb is not None and event.seed == _first_seed(state):
-                told.firsts.append(event.val_bpb)
+            if event.result.speed is not None:
+                told.speeds.append(event.result.speed.mean)
+            if (
+                event.result.outcome is Outcome.SCORED
+                and event.result.val_bpb is not None
+                and event.seed == _first_seed(state)
+            ):
+                told.firsts.append(event.result.val_bpb)
         state.apply(event)
     if state.config is not None:
         now = state.last_t - state.started.t if state.started is not None and state.stopped is None else 0.0

@@ -88,8 +88,8 @@ def main() -> None:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         states = {agent: run(agent, options, logs) for agent in ("search", "random")}
     for agent, state in states.items():
-        assert state.fit is not None
-        base, best = state.mean(state.fit.commit), state.mean(state.best)
+        assert state.start_commit is not None
+        base, best = state.mean(state.start_commit.commit), state.mean(state.best)
         assert base is not None and best is not None
         print(f"{agent:<7} baseline {base:.4f}  best {best:.4f}  ({best - base:+.4f})  kept {len(state.kept)} of {state.judged}"
               f"  noise {schedule.noise(state).sigma:.4f}")  # fmt: skip

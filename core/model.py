@@ -9,7 +9,7 @@ import msgspec
 
 from nanochat.contract.value import Data
 
-Mode = Literal["auto", "ask"]  # whether proposals wait for the human
+ApprovalMode = Literal["auto", "ask"]  # whether proposals wait for the human
 
 
 class Role(StrEnum):
@@ -63,7 +63,7 @@ class RunConfig(Data, frozen=True, kw_only=True):
     base_commit: str
     noise_prior: float
     agent: str = "search"
-    gate: Mode = "auto"
+    approval: ApprovalMode = "auto"
     own_code: bool = True  # it starts from a train.py of the user's, not from one that a run kept
     executor: str = "local"  # where trainings run; for others see core/execution/registry.py
     compiles: bool = True  # on a GPU: torch.compile worked when it began; scores with and without it cannot be compared
@@ -74,9 +74,31 @@ class RunConfig(Data, frozen=True, kw_only=True):
         return self.executor.startswith("deterministic:")
 
 
-class Limits(Data, frozen=True, kw_only=True):
+class Limits(Data, frozen=True, kw_only=True, omit_defaults=True):
     """When a start of the loop ends by itself. None: never."""
 
     max_experiments: int | None = None
     max_hours: float | None = None
     max_crashes_in_a_row: int = 20
+
+
+class CharterLimits(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """What the loop enforces for every agent, by the front matter of program.md.
+
+    Attributes:
+        max_params: Largest number of parameters of a model, None for no limit.
+        max_memory_gb: Most memory of a training, in GB of 10**9 bytes, None for no limit.
+        off_limits: Names of train.py that no experiment may change.
+    """
+
+    max_params: int | None = None
+    max_memory_gb: float | None = None
+    off_limits: tuple[str, ...] = ()
+
+    def words(self) -> tuple[str, ...]:
+        """Return a phrase for each limit that is set."""
+        names = ", ".join(self.off_limits)
+        found = (("max_params", self.max_params), ("max_memory_gb", self.max_memory_gb), ("off_limits", names))
+        return tuple(
+            f"{name} {f'{value:g}' if isinstance(value, float) else value} (checked)" for name, value in found if value
+        )

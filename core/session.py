@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import cast, get_args
 
 from msgspec import structs
-from msgspec.structs import asdict
 from rich.console import Console
 from rich.panel import Panel
 
@@ -79,7 +78,9 @@ def run(
         if options.agent is None:
             agent, why = default_agent(project, model.context, shown)
             options = replace(options, agent=agent)
-        config = structs.replace(chosen.config, agent=options.agent, gate="ask" if options.gate == "ask" else "auto")
+        config = structs.replace(
+            chosen.config, agent=options.agent, approval="ask" if options.gate == "ask" else "auto"
+        )
         chosen = replace(chosen, config=config)
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
@@ -231,9 +232,9 @@ def _work(
             ev.Started(
                 pid=os.getpid(),
                 agent=agent.name,
-                gate=config.gate,
+                approval=config.approval,
                 slots=config.slots,
-                limits={name: value for name, value in asdict(limits).items() if value is not None},
+                limits=limits,
                 turn=active.project.next_turn(),
             )
         )

@@ -24,7 +24,9 @@ from core.machine import profiles, stats
 from core.machine.project import lacking
 from core.model import RunConfig
 from core.record import events as ev
+from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result, Speed
+from tests.events import measurement
 
 ROOT = Path(__file__).resolve().parent.parent
 KNOBS = """
@@ -260,7 +262,7 @@ def test_a_night_is_counted_from_its_journal() -> None:
 
     def scored(commit: str, role: str, value: float, number: int | None = None, seed: int = first) -> ev.Measured:
         speed = Speed(reference_s=0.02, mean=0.8 + 0.1 * (number or 0), spread=0.01, busy=1.0, readings=9)
-        return ev.Measured(
+        return measurement(
             job=commit, role=role, commit=commit, seed=seed, outcome="scored", number=number, val_bpb=value, speed=speed
         )
 
@@ -271,19 +273,19 @@ def test_a_night_is_counted_from_its_journal() -> None:
         )  # fmt: skip
 
     journal = [
-        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)),
-        ev.Started(pid=1, agent="a", gate="auto", slots=1, limits={}),
-        ev.Fit(commit="fit", source_hash="s", nodes=10),
+        ev.Created(v=ev.SCHEMA, config=config),
+        ev.Started(pid=1, agent="a", approval="auto", slots=1),
+        ev.StartCommit(commit="fit", source_hash="s", nodes=10),
         scored("fit", "baseline", 1.40),
         *(proposed(1, "fit"), scored("c1", "candidate", 1.43, 1)),
-        ev.Judged(number=1, verdict="discard", finding="f"),
+        ev.Judged(number=1, verdict=Verdict.DISCARD, finding="f"),
         *(proposed(2, "fit"), scored("c2", "candidate", 1.41, 2)),
         scored("fit", "best", 1.42),  # beside it: this is the one that it is compared with
-        ev.Judged(number=2, verdict="keep", commit="k2", finding="f"),
+        ev.Judged(number=2, verdict=Verdict.KEEP, commit="k2", finding="f"),
         *(proposed(3, "k2"), scored("c3", "candidate", 1.41, 3)),
-        ev.Judged(number=3, verdict="discard", within_noise=True, finding="f"),
+        ev.Judged(number=3, verdict=Verdict.DISCARD, within_noise=True, finding="f"),
         proposed(4, "k2"),
-        ev.Judged(number=4, verdict="disturbed", finding="f"),
+        ev.Judged(number=4, verdict=Verdict.DISTURBED, finding="f"),
     ]
     told = night.tally(msgspec.structs.replace(event, t=1.7e9 + 1800 * i) for i, event in enumerate(journal))
     assert told.outcomes == {1: "called worse", 2: "kept", 3: "inconclusive", 4: "disturbed"}

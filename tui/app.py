@@ -361,7 +361,7 @@ class AutoResearch(Human, App[str]):
             judged=found is not None and found.verdict is not None,
             rerunning=found is not None and found.number in state.reruns,
             zoomed=self._zoomed,
-            auto=state.gate == "auto",
+            auto=state.approval == "auto",
             told=bool(state.said),
             proposed=bool(state.charter and state.charter.proposed),
             detail=page,

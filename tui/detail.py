@@ -184,7 +184,8 @@ def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
         rows.append(pair("model", ", ".join(told)))
     if e.meta.get("instead"):
         rows.append(pair("instead of", f"{e.meta['instead']}: {words.sanitize_line(str(e.meta.get('why', '')), 400)}"))
-    fact = state.facts.get(e.commit)
+    measured = state.facts.get(e.commit)
+    fact = measured.result if measured is not None else None
     if fact is not None and fact.probes:
         rows.append(pair("probes", _probes(fact.probes)))
     if fact is not None and (fact.speed is not None or fact.unmeasured):

@@ -268,7 +268,7 @@ class Human(App[str]):
 
     def action_unattended(self) -> None:
         number = self._asked()
-        asks = self.bridge.state.gate == "ask"
+        asks = self.bridge.state.approval == "ask"
         waits = f"#{number} was waiting and is approved." if asks and number is not None else ""
         what = "lets proposals go on without asking" if asks else "makes proposals wait for you"
         if self._twice("unattended", f"u again {what}."):

@@ -133,7 +133,7 @@ def status(state: State, live: Picture, alive: bool, now: float, noise: Noise | 
     config = state.config
     running = slots(state, live) if alive else []
     first = running[-1] if running else None
-    baseline = state.mean(state.fit.commit) if state.fit else None
+    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
     best = state.mean(state.best)
     began = state.started.t if state.started else state.created_t
     end = now if alive else state.last_t
@@ -151,7 +151,7 @@ def status(state: State, live: Picture, alive: bool, now: float, noise: Noise | 
         tried=state.tried,
         per_hour=_per_hour(state, end),
         agent=words.sanitize_line(state.started.agent if state.started else config.agent if config else "", 24),
-        gate=state.gate,
+        gate=state.approval,
         running_s=max(0.0, end - began) if began else 0.0,
         alive=alive,
         alarm=_alarm(state, alive, trouble, live.stopping),
@@ -244,7 +244,7 @@ def row(state: State, experiment: Experiment, alive: bool = True) -> Row:
 
 def night(state: State, noise: Noise | None) -> Night:
     """The picture of the whole run; experiment 0 is the baseline."""
-    baseline = state.mean(state.fit.commit) if state.fit else None
+    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
     best, better = baseline, set(state.kept)
     scored: list[tuple[int, float]] = []
     kept: list[tuple[int, float]] = []

@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+
+from msgspec import structs
 
 from core.charter.blocks import blocks
 from core.charter.directions import TOPICS as TOPICS
 from core.charter.directions import Direction, described, of_sections
 from core.charter.front_matter import CharterError as CharterError
-from core.charter.front_matter import Limits, limits, misplaced, split
+from core.charter.front_matter import limits, misplaced, split
 from core.charter.prose import Proposed as Proposed
 from core.charter.prose import asked_for, missing
+from core.model import CharterLimits
 from core.text import sanitize_line
 from nanochat.contract.value import Data
 
@@ -44,9 +46,9 @@ class Charter(Data, frozen=True, kw_only=True):
     unused: tuple[str, ...] = ()
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> CharterLimits:
         """All limits together."""
-        return Limits(self.max_params, self.max_memory_gb, self.off_limits)
+        return CharterLimits(max_params=self.max_params, max_memory_gb=self.max_memory_gb, off_limits=self.off_limits)
 
     def understood(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return phrases for a human. Where a language model `restated` program.md, nothing is called unused."""
@@ -80,7 +82,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         notes.append("times are no limits here: the training time is what --budget says")
     quoted = {request.sentence for request in asked}  # adopted ones too
     return Charter(
-        **asdict(bound),
+        **structs.asdict(bound),
         proposed=missing(asked, bound),
         directions=wishes,
         warnings=(*unknown, *misplaced(parts), *(strange if known else ())),
@@ -91,7 +93,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     )
 
 
-def binding(text: str) -> Limits:
+def binding(text: str) -> CharterLimits:
     """Return what the front matter of a program.md says, without a look at its prose. Raises CharterError."""
     return limits(split(text))[0]
 

@@ -9,8 +9,11 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+import msgspec
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from core.model import CharterLimits
 
 KEYS = ("max_params", "max_memory_gb", "off_limits")
 LARGEST_PARAMS, LARGEST_GB = 10**15, 10**6  # anything above is a slip, and would not fit into a job's fields
@@ -29,29 +32,6 @@ _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 
 class CharterError(Exception):
     """program.md cannot be used. The message is a sentence for a human."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the loop enforces for every agent.
-
-    Attributes:
-        max_params: Largest number of parameters of a model, None for no limit.
-        max_memory_gb: Most memory of a training, in GB of 10**9 bytes, None for no limit.
-        off_limits: Names of train.py that no experiment may change.
-    """
-
-    max_params: int | None = None
-    max_memory_gb: float | None = None
-    off_limits: tuple[str, ...] = ()
-
-    def words(self) -> tuple[str, ...]:
-        """Return a phrase for each limit that is set."""
-        names = ", ".join(self.off_limits)
-        found = (("max_params", self.max_params), ("max_memory_gb", self.max_memory_gb), ("off_limits", names))
-        return tuple(
-            f"{name} {f'{value:g}' if isinstance(value, float) else value} (checked)" for name, value in found if value
-        )
 
 
 @dataclass(frozen=True)
@@ -145,7 +125,7 @@ def node(parts: Parts) -> MappingNode | None:
     return found
 
 
-def limits(parts: Parts) -> tuple[Limits, tuple[str, ...]]:
+def limits(parts: Parts) -> tuple[CharterLimits, tuple[str, ...]]:
     """Read the limits.
 
     Returns:
@@ -174,7 +154,7 @@ def limits(parts: Parts) -> tuple[Limits, tuple[str, ...]]:
                 wrong.append(f"{name} {words}, not {_shown(*culprit or (value,))}")
     if wrong:
         raise CharterError(f"The front matter of program.md cannot be used: {'; '.join(wrong)}.")
-    return Limits(**values), tuple(unknown)  # type: ignore[arg-type]
+    return msgspec.convert(values, CharterLimits), tuple(unknown)
 
 
 def _unknown(name: str, value: Node) -> str:

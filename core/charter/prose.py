@@ -12,7 +12,6 @@ from core.charter.front_matter import (
     FIGURE,
     CharterError,
     KeyLine,
-    Limits,
     Parts,
     gigabytes,
     key_like,
@@ -20,6 +19,7 @@ from core.charter.front_matter import (
     limits,
     params,
 )
+from core.model import CharterLimits
 from nanochat.contract.value import Data
 
 LONGEST = 500  # characters of a sentence that is looked at
@@ -67,7 +67,7 @@ class Request:
     """A sentence, or a line outside of the front matter, with the limits that it seems to ask for."""
 
     sentence: str
-    limits: Limits
+    limits: CharterLimits
 
 
 def asked_for(body: str, paragraphs: Iterable[Block], known: Collection[str]) -> tuple[Request, ...]:
@@ -84,11 +84,11 @@ def asked_for(body: str, paragraphs: Iterable[Block], known: Collection[str]) ->
         listed = _HANDS_OFF_TITLE.fullmatch(title) and not (block.lead and key_like(block.lead))
         for sentence in block.sentences:
             names = tuple(named(sentence, known)) if listed and _NAMES.fullmatch(sentence) else ()
-            found.append(Request(sentence, Limits(off_limits=names) if names else _asked(sentence, known)))
-    return tuple(request for request in found if request.limits != Limits())
+            found.append(Request(sentence, CharterLimits(off_limits=names) if names else _asked(sentence, known)))
+    return tuple(request for request in found if request.limits != CharterLimits())
 
 
-def missing(requests: Iterable[Request], bound: Limits) -> tuple[Proposed, ...]:
+def missing(requests: Iterable[Request], bound: CharterLimits) -> tuple[Proposed, ...]:
     """Return the lines that the front matter does not have yet; `bound` is what it says."""
     found: dict[str, Proposed] = {}
     for request in requests:
@@ -97,7 +97,7 @@ def missing(requests: Iterable[Request], bound: Limits) -> tuple[Proposed, ...]:
     return tuple(found.values())
 
 
-def _lines(wanted: Limits, bound: Limits) -> list[str]:
+def _lines(wanted: CharterLimits, bound: CharterLimits) -> list[str]:
     """What is wanted and not said yet, as lines of front matter."""
     names = [name for name in wanted.off_limits if name not in bound.off_limits]
     said = []
@@ -108,19 +108,19 @@ def _lines(wanted: Limits, bound: Limits) -> list[str]:
     return said + ([f"off_limits: [{', '.join((*bound.off_limits, *names))}]"] if names else [])
 
 
-def _misplaced(line: KeyLine) -> Limits:
+def _misplaced(line: KeyLine) -> CharterLimits:
     """The limit of a line of front matter that stands elsewhere; none where it cannot be read."""
     if not line.exact or len(line.content) > LONGEST:
-        return Limits()
+        return CharterLimits()
     try:
         return limits(Parts(f"{line.key}: {line.value}", 0, 1, "", 1))[0]
     except CharterError:
-        return Limits()
+        return CharterLimits()
 
 
-def _asked(sentence: str, known: Collection[str]) -> Limits:
+def _asked(sentence: str, known: Collection[str]) -> CharterLimits:
     if len(sentence) > LONGEST or sentence.endswith("?"):
-        return Limits()
+        return CharterLimits()
     count = size = None
     if _bounds(sentence):
         many, much = _PARAMS.search(sentence), _MEMORY.search(sentence)
@@ -129,7 +129,7 @@ def _asked(sentence: str, known: Collection[str]) -> Limits:
     names = [
         name for part in re.split(r"\bbut\b|;", sentence) if _HANDS_OFF.search(part) for name in named(part, known)
     ]
-    return Limits(count, size, tuple(dict.fromkeys(names)))
+    return CharterLimits(max_params=count, max_memory_gb=size, off_limits=tuple(dict.fromkeys(names)))
 
 
 def _bounds(sentence: str) -> bool:

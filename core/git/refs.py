@@ -20,9 +20,9 @@ def wanted_refs(repo: Repository, state: State, run: str) -> dict[str, str]:
     """Every ref a run should have: its branch at the best, each attempted commit under its number, and what was once kept
     beside it, for the branch may be checked out or go back."""
     wanted = {}
-    if state.fit is not None and state.fit.found:
-        wanted[repo.attempt_ref(run, "found")] = state.fit.found
-    for index, commit in enumerate(state.fits):
+    if state.start_commit is not None and state.start_commit.user_commit:
+        wanted[repo.attempt_ref(run, "found")] = state.start_commit.user_commit
+    for index, commit in enumerate(state.start_commits):
         wanted[repo.attempt_ref(run, "fit" if index == 0 else f"fit-{index + 1}")] = commit
     for experiment in state.experiments.values():
         for index, commit in enumerate(experiment.attempts):

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Protocol
 
-from core.record.events import Measured
 from nanochat.contract.job import Outcome, Result
 
 FUTILE = {1: 0.6, 2: 0.9, 3: 1.15, 4: 1.4, 5: 1.65, 6: 1.9, 7: 2.2}
@@ -192,7 +191,7 @@ def comparable(one: Conditions, other: Conditions, device: str) -> bool:
 
 
 def disturbed(
-    result: Result, earlier: Measured | None, *, same_code: bool, device: str = "cpu", baseline: Measured | None = None,
+    result: Result, earlier: Result | None, *, same_code: bool, device: str = "cpu", baseline: Result | None = None,
     usual: int = 0,
 ) -> str | None:  # fmt: skip
     """Why the machine, not the idea, decided this result, as a clause; None when nothing speaks for that.
@@ -212,9 +211,9 @@ def disturbed(
     slowest = min(result.pace) / max(result.pace) if len(result.pace) > 1 and max(result.pace) > 0 else 1.0
     uneven, one_way = slowest < UNEVEN, _one_way(result.pace)
     if device != "cpu":
-        if words := intruder(result, max(usual, baseline.others if baseline else 0)):
+        if words := intruder(result, max(usual, baseline.other_gpu_bytes if baseline else 0)):
             return words
-        if (share := result.held_down - (baseline.held_down if baseline else 0.0)) > HELD_DOWN:
+        if (share := result.throttled_share - (baseline.throttled_share if baseline else 0.0)) > HELD_DOWN:
             return (
                 f"the GPU's clock was held down (heat or power) for {share:.0%} more of the time than in the baseline"
             )
@@ -244,7 +243,7 @@ def _busy(result: Result) -> float:
 
 def intruder(result: Result, usual: int) -> str | None:
     """That other processes held more of the GPU's memory than the `usual` bytes, as a clause."""
-    more = result.others - usual
+    more = result.other_gpu_bytes - usual
     return f"another process took {more / 1e9:.1f} GB of the GPU during it" if more > INTRUDER else None
 
 

@@ -188,8 +188,8 @@ def _counts(experiment: Experiment, sha: str) -> bool:
 
 
 def _nodes(state: State, commit: str) -> int:
-    if state.fit is not None and commit == state.fit.commit:
-        return state.fit.nodes
+    if state.start_commit is not None and commit == state.start_commit.commit:
+        return state.start_commit.nodes
     return next((e.nodes for n in reversed(state.kept) if (e := state.experiments[n]).commit == commit), 0)
 
 
@@ -199,8 +199,10 @@ def _failed(experiment: Experiment, failure: Measured) -> Judged:
         Outcome.TIMEOUT: Verdict.TIMEOUT,
         Outcome.OVERRUN: Verdict.OVERRUN,
         Outcome.INVALID: Verdict.INVALID,
-    }[failure.outcome]
-    return Judged(number=experiment.number, verdict=verdict, reason=failure.reason, crash=failure.crash, finding="")
+    }[failure.result.outcome]
+    return Judged(
+        number=experiment.number, verdict=verdict, reason=failure.result.reason, crash=failure.result.crash, finding=""
+    )
 
 
 def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterator[Work]:
@@ -209,13 +211,13 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
     `only_started` (stopping or paused) leaves out experiments of which nothing ran yet, and re-measurements.
     """
     assert state.config is not None
-    if state.fit is None:
+    if state.start_commit is None:
         return
     first = policy.seed(state.config.seed, 0)
     busy = {(launched.commit, launched.seed) for launched in state.running.values()}
     if state.baseline is None:
-        if (state.fit.commit, first) not in busy and not only_started:
-            yield Work(Role.BASELINE, state.fit.commit, first)
+        if (state.start_commit.commit, first) not in busy and not only_started:
+            yield Work(Role.BASELINE, state.start_commit.commit, first)
         return
     for number in () if only_started else state.reruns:
         commit = state.experiments[number].commit

@@ -68,7 +68,7 @@ class Approval:
         """Approve what need not wait; start the countdown of what does, one at a time."""
         state = self._active.state
         for experiment in [e for e in state.open.values() if not e.approved]:
-            asking = state.gate == "ask" and self._attended() and experiment.again is None
+            asking = state.approval == "ask" and self._attended() and experiment.retry_of is None
             if not asking:
                 self.answer(experiment.number, "auto")
             elif self.waiting is None or self.waiting.number != experiment.number:
@@ -77,7 +77,7 @@ class Approval:
                 self.answer(experiment.number, "time-out")
                 self._unanswered += 1
                 if self._unanswered >= UNANSWERED:
-                    self._active.record(ev.Gate(mode="auto", by=f"{UNANSWERED} proposals without an answer"))
+                    self._active.record(ev.ApprovalChanged(mode="auto", by=f"{UNANSWERED} proposals without an answer"))
             if asking:
                 break
 

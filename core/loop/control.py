@@ -56,7 +56,7 @@ class Control:
             case commands.TakeBack():
                 return self._taken_back(command.number)
             case commands.SetGate():
-                active.record(ev.Gate(mode=command.mode, by="human"))
+                active.record(ev.ApprovalChanged(mode=command.mode, by="human"))
                 words = "unattended from now on" if command.mode == "auto" else "proposals wait for you from now on"
                 return True, words
             case commands.Abort():

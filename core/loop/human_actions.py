@@ -101,7 +101,7 @@ def _by_human(experiment: Experiment, verdict: Verdict) -> ev.Judged:
         pairs=experiment.pairs,
         sigma=experiment.sigma,
         within_noise=experiment.within_noise,
-        by=AGENT,
+        by="human",
     )
 
 

@@ -108,7 +108,7 @@ class Proposer:
             number=state.next_number,
             seed=state.config.seed,
             sigma=active.sigma,
-            start=state.mean(state.fit.commit) if state.fit else None,
+            start=state.mean(state.start_commit.commit) if state.start_commit else None,
             best=state.mean(state.best),
             params=state.params,
             past=self._record(active),
@@ -119,14 +119,14 @@ class Proposer:
                 for said in state.said
                 if not said.taken_back
             ),
-            proposed=Counter(e.agent.removesuffix(AND_HUMAN) for e in state.experiments.values() if e.again is None),
+            proposed=Counter(e.agent.removesuffix(AND_HUMAN) for e in state.experiments.values() if e.retry_of is None),
             rejections=rejections,
         )
 
     def _record(self, active: ActiveRun) -> tuple[Past, ...]:
         """Every judged experiment as an agent sees it; with what the latest training was like."""
         judged = [e for e in active.state.experiments.values() if e.verdict is not None]
-        trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.steps]
+        trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.result.steps]
         latest = max(trained, key=lambda found: found[0].ended_t, default=None)
         facts = {latest[0].number: _facts(active, *latest)} if latest else {}
         return tuple(_past(active, e, self._idea(active, e), facts.get(e.number, "")) for e in judged)
@@ -193,5 +193,6 @@ def _training(active: ActiveRun, job: ev.Measured) -> Training:
             lines = file.read(CURVE_BYTES).splitlines()
     except OSError:
         lines = []
-    speed = job.tokens / job.charged_s if job.charged_s else 0.0
-    return Training(job.steps, speed, job.peak_memory, diagnosis.curve(lines))
+    result = job.result
+    speed = result.tokens / result.charged_s if result.charged_s else 0.0
+    return Training(result.steps, speed, result.peak_memory, diagnosis.curve(lines))

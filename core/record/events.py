@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from core.model import Mode, Role
-from core.record.old_words import renewed
+from core.model import ApprovalMode, CharterLimits, Limits, Role, RunConfig
 from core.verdicts import Verdict
-from nanochat.contract.job import CrashClass, Outcome, Speed
+from nanochat.contract.job import CrashClass, Outcome, Result
 
-SCHEMA = 1
+SCHEMA = 2  # journals of schema 1 are read too: see core/record/upgrade.py
 
 ApprovedBy = Literal["auto", "time-out", "human"]
 
@@ -28,10 +27,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str
 
 
 class Created(Event, frozen=True, kw_only=True):
-    """First line of every journal: the schema version and what must not change (`core.model.RunConfig`)."""
+    """First line of every journal: the schema version and what must not change ."""
 
     v: int
-    config: dict[str, Any]
+    config: RunConfig
     id: str = ""  # drawn at random: by it git knows whose a run's refs are
     turn: int = 0  # as in `Started`
 
@@ -41,9 +40,9 @@ class Started(Event, frozen=True, kw_only=True):
 
     pid: int
     agent: str
-    gate: Mode
+    approval: ApprovalMode
     slots: int
-    limits: dict[str, Any] = {}
+    limits: Limits = Limits()
     turn: int = 0
 
 
@@ -60,7 +59,7 @@ class Torn(Event, frozen=True, kw_only=True):
     size: int
 
 
-class Fit(Event, frozen=True, kw_only=True):
+class StartCommit(Event, frozen=True, kw_only=True):
     """The commit that the run starts from: the user's train.py with the profile's knobs set."""
 
     commit: str
@@ -68,7 +67,7 @@ class Fit(Event, frozen=True, kw_only=True):
     nodes: int
     knobs: dict[str, Any] = {}
     parent: str = ""
-    found: str = ""  # the commit with the user's train.py as it was when the run began
+    user_commit: str = ""  # the commit with the user's train.py as it was when the run began
 
 
 class Charter(Event, frozen=True, kw_only=True):
@@ -79,7 +78,7 @@ class Charter(Event, frozen=True, kw_only=True):
 
     sha: str
     understood: tuple[str, ...] = ()
-    limits: dict[str, Any] = {}
+    limits: CharterLimits = CharterLimits()
     proposed: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     problem: str = ""
@@ -87,7 +86,7 @@ class Charter(Event, frozen=True, kw_only=True):
 
 
 class Proposed(Event, frozen=True, kw_only=True):
-    """A proposal passed the gate and became a commit; `again` numbers the interrupted experiment it repeats."""
+    """A proposal passed the gate and became a commit; `retry_of` numbers the interrupted experiment that it repeats."""
 
     number: int
     commit: str
@@ -102,7 +101,7 @@ class Proposed(Event, frozen=True, kw_only=True):
     removed: int = 0
     nodes: int = 0
     seconds: float = 0.0
-    again: int | None = None
+    retry_of: int | None = None
 
 
 class Refused(Event, frozen=True, kw_only=True):
@@ -161,39 +160,25 @@ class Processes(Event, frozen=True, kw_only=True):
 
 
 class Measured(Event, frozen=True, kw_only=True):
-    """A job ended. `disturbed` says why its figures do not count; the job is then run once more. `noisy`: why they would not, had
-    the machine not been like that each time. `unmeasured`: why the machine's speed was not measured."""
+    """A job ended. `disturbed` says why its figures do not count; the job is then run once more. `disturbance_ignored`: why they
+    would not, had the machine not been like that each time."""
 
-    job: str
     role: Role
     commit: str
     seed: int
-    outcome: Outcome
+    result: Result  # with the limits of program.md applied
     number: int | None = None
-    val_bpb: float | None = None
-    reason: str = ""
-    crash: CrashClass | None = None
-    traceback: str = ""
     disturbed: str = ""
-    noisy: str = ""
-    params: int | None = None
-    steps: int = 0
-    tokens: int = 0
-    charged_s: float = 0.0
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    score_s: float = 0.0
-    peak_memory: int = 0
-    others: int = 0
-    held_down: float = 0.0
-    total_wall_s: float = 0.0
-    pace: tuple[float, ...] = ()
-    speed: Speed | None = None
-    unmeasured: str = ""
-    final_loss: float | None = None
-    parts: dict[str, float] = {}
-    probes: dict[str, float] = {}
-    unprotected: tuple[str, ...] = ()
+    disturbance_ignored: str = ""
+
+    @property
+    def job(self) -> str:
+        return self.result.job
+
+    @property
+    def scored(self) -> bool:
+        """Whether its val_bpb counts."""
+        return self.result.outcome is Outcome.SCORED and self.result.val_bpb is not None and not self.disturbed
 
 
 class Judged(Event, frozen=True, kw_only=True):
@@ -215,12 +200,7 @@ class Judged(Event, frozen=True, kw_only=True):
     sigma: float = 0.0
     within_noise: bool = False
     needed: float | None = None
-    by: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("finding", "reason"):
-            if (text := renewed(old := getattr(self, name))) is not old:
-                msgspec.structs.force_setattr(self, name, text)
+    by: Literal["", "human"] = ""
 
 
 class Rerun(Event, frozen=True, kw_only=True):
@@ -258,10 +238,10 @@ class Resumed(Event, frozen=True, kw_only=True):
     pass
 
 
-class Gate(Event, frozen=True, kw_only=True):
-    """The approval mode changed: auto or ask."""
+class ApprovalChanged(Event, frozen=True, kw_only=True):
+    """Proposals wait for the human from now on, or no longer."""
 
-    mode: Mode
+    mode: ApprovalMode
     by: str = ""  # human, or what changed it
 
 
@@ -285,7 +265,7 @@ AnyEvent = (
     | Started
     | Stopped
     | Torn
-    | Fit
+    | StartCommit
     | Charter
     | Proposed
     | Refused
@@ -302,7 +282,7 @@ AnyEvent = (
     | TakenBack
     | Paused
     | Resumed
-    | Gate
+    | ApprovalChanged
     | Notice
     | Reported
 )

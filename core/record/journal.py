@@ -17,6 +17,7 @@ import msgspec
 
 from core.errors import UserError
 from core.record.events import SCHEMA, AnyEvent, Created, Event, Started, Torn
+from core.record.upgrade import upgraded
 from nanochat.contract.shell import make
 
 NAME, LOCK = "events.jsonl", "lock"
@@ -40,15 +41,27 @@ class RunBusy(UserError):
 
 
 def decode(line: bytes, number: int, path: Path) -> AnyEvent:
-    """One complete line to an event. Raises JournalError naming the line."""
+    """One complete line of any schema to an event. Raises JournalError naming the line."""
     try:
-        event: AnyEvent = _decoder.decode(line)
-        return event
+        return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
             f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "
             f"Restore that line from a backup, or go on from its best: {make('run', '--name', 'NEW', '--from', path.parent.name)}"
         ) from None
+
+
+def _decode(line: bytes, schema: int | None = None) -> AnyEvent:
+    """Decode a line of a known or unknown schema. Raises DecodeError and UnicodeDecodeError."""
+    if schema != 1:
+        try:
+            event: AnyEvent = _decoder.decode(line)
+            return event
+        except msgspec.ValidationError:
+            if schema is not None:
+                raise
+    event = msgspec.convert(upgraded(msgspec.json.decode(line, type=dict[str, object])), AnyEvent)
+    return event
 
 
 def read(path: Path) -> Iterator[AnyEvent]:
@@ -75,6 +88,7 @@ class Reader:
         self.path = path
         self._offset = 0
         self._line = 0
+        self._schema: int | None = None  # as the header says
 
     def grown(self) -> bool:
         """Whether there is more than was read: cheap, for those who look often."""
@@ -112,23 +126,40 @@ class Reader:
             ) from error
 
     def _decoded(self, data: bytes) -> list[AnyEvent]:
+        if self._line == 0 and data:
+            self._schema = _schema(data.partition(b"\n")[0], self.path)
         try:
+            if self._schema == 1:
+                return [_decode(line, 1) for line in data.splitlines()]
             events: list[AnyEvent] = _decoder.decode_lines(data)
         except (msgspec.DecodeError, UnicodeDecodeError):  # line by line, to name the broken one
             events = [decode(line, n, self.path) for n, line in enumerate(data.splitlines(), self._line + 1)]
-        if self._line == 0 and events:
-            _check_header(events[0], self.path)
         return events
 
 
-def _check_header(event: AnyEvent, path: Path) -> None:
-    if not isinstance(event, Created):
+class _Header(msgspec.Struct):
+    """What the first line of a journal of any schema has."""
+
+    type: str = ""
+    v: int = 0
+
+
+def _schema(line: bytes, path: Path) -> int:
+    """The schema of a journal, by its first line. Raises JournalError where this version cannot read it."""
+    try:
+        header = msgspec.json.decode(line, type=_Header)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        decode(line, 1, path)  # says what is wrong with it
+        raise
+    if header.type != "created":
+        decode(line, 1, path)
         raise JournalError(f"Line 1 of {path} is no header of a run. Nothing was changed; is this file a journal?")
-    if event.v != SCHEMA:
+    if not 1 <= header.v <= SCHEMA:
         raise JournalError(
-            f"{path} was written with schema {event.v}; this version reads schema {SCHEMA}. "
+            f"{path} was written with schema {header.v}; this version reads schemas 1 to {SCHEMA}. "
             f"Nothing was changed. Use the version that wrote it, or start a new run."
         )
+    return header.v
 
 
 def sync(file: int) -> None:
@@ -167,12 +198,12 @@ def last_start(folder: Path) -> tuple[int, float, bool]:
         while found >= 0:
             end = data.find(b"\n", found + 1)
             try:
-                event = _decoder.decode(data[found + 1 : end if end >= 0 else len(data)])
+                event = _decode(data[found + 1 : end if end >= 0 else len(data)])
             except (msgspec.DecodeError, UnicodeDecodeError):
                 event = None  # torn, or broken
             if isinstance(event, Created | Started):
                 turn, at = max(turn, event.turn), event.t
-                own = own or (isinstance(event, Created) and event.config.get("name") == folder.name)
+                own = own or (isinstance(event, Created) and event.config.name == folder.name)
             found = data.find(start, found + 1)
     return turn, at, own
 

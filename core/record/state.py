@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from core.model import Mode, Role, RunConfig
+from core.model import ApprovalMode, Role, RunConfig
 from core.record import events as ev
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome
@@ -21,53 +22,178 @@ AND_HUMAN = " + human"  # behind the name of an agent whose proposal a human rev
 
 @dataclass(slots=True)
 class Experiment:
-    """One proposal and all that became of it."""
+    """One proposal and all that became of it: its events, and what follows from them."""
 
-    number: int
-    commit: str  # once kept: the commit on the run's branch
-    parent: str
-    fingerprint: str
-    hypothesis: str
-    agent: str
-    attempts: list[str] = field(default_factory=list)  # every commit that was measured or was to be
-    charter: str = ""
-    topic: str = ""
-    meta: dict[str, Any] = field(default_factory=dict)
-    added: int = 0
-    removed: int = 0
-    nodes: int = 0
-    proposed_t: float = 0.0
-    proposing_s: float = 0.0
-    again: int | None = None
-    approved: str = ""
-    launched: bool = False
-    verdict: Verdict | None = None
-    crash: CrashClass | None = None
-    reason: str = ""
-    finding: str = ""
-    gain: float | None = None
-    error: float | None = None
-    pairs: int = 0
-    sigma: float = 0.0
-    within_noise: bool = False
-    val_bpb: float | None = None  # mean over its seeds
+    proposed: ev.Proposed
+    revised: ev.Revised | None = None  # the human changed it before it ran
+    rebased: ev.Rebased | None = None
+    approval: ev.Approved | None = None
+    scored: ev.Measured | None = None  # the latest score of its present commit
     failure: ev.Measured | None = None  # the last job of it that did not end in a score
+    judged: ev.Judged | None = None
+    latest: ev.Proposed | ev.Revised | ev.Rebased = field(init=False)  # of these three: its present commit
+    kept_as: str = ""  # the commit on the run's branch, once kept
+    attempts: list[str] = field(default_factory=list)  # every commit that was measured or was to be
+    launched: bool = False
+    val_bpb: float | None = None  # mean over its seeds
     disturbances: int = 0
     measured: int = 0
-    params: int | None = None
-    steps: int = 0
-    tokens_per_s: float = 0.0
-    peak_memory: int = 0
+    peak_memory: int = 0  # bytes, the most of all its jobs
     seconds: float = 0.0  # wall seconds over all its jobs
-    final_loss: float | None = None
-    traceback: str = ""
-    ended_t: float = 0.0
-    by: str = ""  # human: an overruled verdict
-    revised: bool = False  # the human changed it before it ran
+
+    def __post_init__(self) -> None:
+        self.latest = self.proposed
+        self.attempts = [self.proposed.commit]
+
+    @property
+    def number(self) -> int:
+        return self.proposed.number
 
     @property
     def id(self) -> str:
         return experiment_id(self.number)
+
+    # -- its change -----------------------------------------------------------------------------------------------
+
+    @property
+    def commit(self) -> str:
+        """Its present commit; once kept, the one on the run's branch."""
+        return self.kept_as or self.latest.commit
+
+    @property
+    def parent(self) -> str:
+        return (self.rebased or self.proposed).parent
+
+    @property
+    def fingerprint(self) -> str:
+        return self.latest.fingerprint
+
+    @property
+    def nodes(self) -> int:
+        return self.latest.nodes
+
+    @property
+    def added(self) -> int:
+        """Lines."""
+        return (self.revised or self.proposed).added
+
+    @property
+    def removed(self) -> int:
+        """Lines."""
+        return (self.revised or self.proposed).removed
+
+    # -- its proposal ---------------------------------------------------------------------------------------------
+
+    @property
+    def hypothesis(self) -> str:
+        return (self.revised.hypothesis if self.revised else "") or self.proposed.hypothesis
+
+    @property
+    def agent(self) -> str:
+        """Who proposed it. What a human revised is not the agent's alone."""
+        agent = self.proposed.agent
+        return agent if self.revised is None or agent.endswith(AND_HUMAN) else agent + AND_HUMAN
+
+    @property
+    def charter(self) -> str:
+        return self.proposed.charter
+
+    @property
+    def topic(self) -> str:
+        return self.proposed.topic
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return self.proposed.meta
+
+    @property
+    def proposed_t(self) -> float:
+        return self.proposed.t
+
+    @property
+    def proposing_s(self) -> float:
+        return self.proposed.seconds
+
+    @property
+    def retry_of(self) -> int | None:
+        """The number of the interrupted experiment that it repeats."""
+        return self.proposed.retry_of
+
+    @property
+    def approved(self) -> str:
+        """By whom it was approved: auto, time-out or human; empty while it waits."""
+        return self.approval.by if self.approval else ""
+
+    # -- its trainings --------------------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> int | None:
+        return self.scored.result.params if self.scored else None
+
+    @property
+    def steps(self) -> int:
+        return self.scored.result.steps if self.scored else 0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Training tokens per charged second."""
+        result = self.scored.result if self.scored else None
+        return result.tokens / result.charged_s if result and result.charged_s else 0.0
+
+    @property
+    def final_loss(self) -> float | None:
+        return self.scored.result.final_loss if self.scored else None
+
+    @property
+    def traceback(self) -> str:
+        return self.failure.result.traceback if self.failure else ""
+
+    # -- its verdict ----------------------------------------------------------------------------------------------
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return self.judged.verdict if self.judged else None
+
+    @property
+    def crash(self) -> CrashClass | None:
+        return self.judged.crash if self.judged else None
+
+    @property
+    def reason(self) -> str:
+        return self.judged.reason if self.judged else ""
+
+    @property
+    def finding(self) -> str:
+        return self.judged.finding if self.judged else ""
+
+    @property
+    def gain(self) -> float | None:
+        return self.judged.gain if self.judged else None
+
+    @property
+    def error(self) -> float | None:
+        return self.judged.error if self.judged else None
+
+    @property
+    def pairs(self) -> int:
+        return self.judged.pairs if self.judged else 0
+
+    @property
+    def sigma(self) -> float:
+        return self.judged.sigma if self.judged else 0.0
+
+    @property
+    def within_noise(self) -> bool:
+        return self.judged.within_noise if self.judged else False
+
+    @property
+    def by(self) -> str:
+        """human: an overruled verdict."""
+        return self.judged.by if self.judged else ""
+
+    @property
+    def ended_t(self) -> float:
+        return self.judged.t if self.judged else 0.0
 
 
 def experiment_id(number: int) -> str:
@@ -109,10 +235,10 @@ class State:
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # the same, how the machine was
     reference_s: float | None = None  # of the gauge: seconds of a reading when the run's reference was taken
     unmeasured: str = ""  # why the machine's speed was not measured in the last job
-    others: int = 0  # bytes of the GPU that other processes held in the last job
+    other_gpu_bytes: int = 0  # bytes of the GPU that other processes held in the last job
     facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job
-    fit: ev.Fit | None = None
-    fits: list[str] = field(default_factory=list)
+    start_commit: ev.StartCommit | None = None  # the commit that the run starts from
+    start_commits: list[str] = field(default_factory=list)  # every one that it had
     baseline: ev.Measured | None = None
     baseline_failure: ev.Measured | None = None
     disturbances: dict[str, int] = field(default_factory=dict)  # commit -> disturbed jobs of it as baseline or best
@@ -126,7 +252,7 @@ class State:
     said: list[Said] = field(default_factory=list)
     charter: ev.Charter | None = None
     restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
-    gate: Mode = "auto"
+    approval: ApprovalMode = "auto"
     paused: bool = False
     pause_reason: str = ""
     started: ev.Started | None = None
@@ -160,13 +286,13 @@ class State:
         """The commit that the next proposal starts from."""
         if self.kept:
             return self.experiments[self.kept[-1]].commit
-        return self.fit.commit if self.fit else ""
+        return self.start_commit.commit if self.start_commit else ""
 
     @property
     def best_nodes(self) -> int:
         if self.kept:
             return self.experiments[self.kept[-1]].nodes
-        return self.fit.nodes if self.fit else 0
+        return self.start_commit.nodes if self.start_commit else 0
 
     @property
     def next_number(self) -> int:
@@ -176,7 +302,7 @@ class State:
     def params(self) -> int | None:
         """Parameters of the best model, once it was trained."""
         fact = self.facts.get(self.best)
-        return fact.params if fact is not None else None
+        return fact.result.params if fact is not None else None
 
     def mean(self, commit: str) -> float | None:
         """Mean val_bpb of a commit over its seeds, or None when it has no score."""
@@ -190,8 +316,10 @@ class State:
 
     @property
     def commits(self) -> list[str]:
-        """The fit commit and then exactly the kept ones: what the run's branch holds."""
-        return ([self.fit.commit] if self.fit else []) + [self.experiments[n].commit for n in self.kept]
+        """The starting commit and then exactly the kept ones: what the run's branch holds."""
+        return ([self.start_commit.commit] if self.start_commit else []) + [
+            self.experiments[n].commit for n in self.kept
+        ]
 
     def apply(self, event: ev.AnyEvent) -> None:
         """Fold one event in. Unknown combinations are ignored rather than guessed at."""
@@ -218,30 +346,30 @@ class State:
             case ev.Aborted():
                 self.aborted.add(event.number)
             case ev.Approved():
-                self.experiments[event.number].approved = event.by
+                self.experiments[event.number].approval = event
             case ev.Judged():
                 self._judged(event)
             case ev.Rebased():
                 self._rebased(event)
             case ev.Created():
-                self.config = msgspec.convert(event.config, RunConfig)
+                self.config = event.config
                 self.name = self.name or self.config.name
-                self.gate = self.config.gate
+                self.approval = self.config.approval
                 self.created_t = event.t
                 self.id = event.id or hashlib.sha256(msgspec.json.encode(event)).hexdigest()[:32]
             case ev.Started():
                 self.started, self.stopped = event, None
-                self.gate = event.gate
+                self.approval = event.approval
                 self.crash_streak = 0
                 self.paused = False
             case ev.Stopped():
                 already, self.stopped = self.stopped, event
                 if self.started and not already:
                     self.seconds_running += event.t - self.started.t
-            case ev.Fit():
-                self.fit = event
+            case ev.StartCommit():
+                self.start_commit = event
                 self.known.add(event.commit)
-                self.fits.append(event.commit)
+                self.start_commits.append(event.commit)
                 self.baseline_failure = None
             case ev.Charter():
                 self.charter = event
@@ -258,38 +386,20 @@ class State:
                 self.paused, self.pause_reason = True, event.reason
             case ev.Resumed():
                 self.paused, self.pause_reason = False, ""
-            case ev.Gate():
-                self.gate = event.mode
+            case ev.ApprovalChanged():
+                self.approval = event.mode
             case ev.Reported():
                 self.reported = event
             case ev.Torn() | ev.Notice():
                 pass
 
     def _proposed(self, event: ev.Proposed) -> None:
-        experiment = Experiment(
-            number=event.number,
-            commit=event.commit,
-            parent=event.parent,
-            fingerprint=event.fingerprint,
-            hypothesis=event.hypothesis,
-            agent=event.agent,
-            charter=event.charter,
-            topic=event.topic,
-            meta=event.meta,
-            added=event.added,
-            removed=event.removed,
-            nodes=event.nodes,
-            proposed_t=event.t,
-            proposing_s=event.seconds,
-            again=event.again,
-            attempts=[event.commit],
-        )
-        if event.again is not None:  # what was measured of it before still counts
-            earlier = self.experiments[event.again]
+        experiment = Experiment(event)
+        if event.retry_of is not None:  # what was measured of it before still counts
+            earlier = self.experiments[event.retry_of]
             experiment.val_bpb, experiment.measured = self.mean(event.commit), earlier.measured
-            experiment.revised = earlier.revised
-            experiment.params, experiment.steps = earlier.params, earlier.steps
-            experiment.tokens_per_s, experiment.peak_memory = earlier.tokens_per_s, earlier.peak_memory
+            experiment.revised, experiment.scored = earlier.revised, earlier.scored
+            experiment.peak_memory = earlier.peak_memory
         self.known.add(event.commit)
         self.experiments[event.number] = self.open[event.number] = experiment
 
@@ -301,87 +411,81 @@ class State:
         said.taken_back = True
         experiment = self.experiments.get(said.skipped) if said.skipped is not None else None
         if experiment is not None and experiment.verdict is Verdict.SKIPPED:
-            experiment.finding, experiment.reason = SKIPPED, ""
+            assert experiment.judged is not None
+            experiment.judged = replace(experiment.judged, finding=SKIPPED, reason="")
 
     def _revised(self, event: ev.Revised) -> None:
         experiment = self.experiments[event.number]
-        experiment.commit, experiment.fingerprint, experiment.revised = event.commit, event.fingerprint, True
-        experiment.added, experiment.removed, experiment.nodes = event.added, event.removed, event.nodes
-        experiment.hypothesis = event.hypothesis or experiment.hypothesis
-        if not experiment.agent.endswith(AND_HUMAN):  # whatever comes of it is not the agent's alone
-            experiment.agent += AND_HUMAN
+        experiment.revised = experiment.latest = event
         experiment.attempts.append(event.commit)
         self.known.add(event.commit)
 
     def _rebased(self, event: ev.Rebased) -> None:
         experiment = self.experiments[event.number]
-        experiment.commit, experiment.parent = event.commit, event.parent
+        experiment.rebased = experiment.latest = event
         experiment.attempts.append(event.commit)
         self.known.add(event.commit)
-        experiment.fingerprint, experiment.nodes = event.fingerprint, event.nodes
         experiment.val_bpb, experiment.failure = None, None
 
     def _measured(self, event: ev.Measured) -> None:
+        result = event.result
         self.ended += 1
         self.running.pop(event.job, None)
         self.processes.pop(event.job, None)
-        if event.outcome != Outcome.INTERRUPTED:
-            self.unprotected, self.unmeasured = event.unprotected, event.unmeasured
-        if event.speed is not None and self.reference_s is None:
-            self.reference_s = event.speed.reference_s
         experiment = self.experiments.get(event.number) if event.number is not None else None
-        scored = event.outcome == Outcome.SCORED and event.val_bpb is not None and not event.disturbed
         if experiment is not None:
-            experiment.seconds += event.total_wall_s
-        if event.outcome == Outcome.INTERRUPTED:
+            experiment.seconds += result.total_wall_s
+        if result.speed is not None and self.reference_s is None:
+            self.reference_s = result.speed.reference_s
+        if result.outcome is Outcome.INTERRUPTED:
             return
-        self.others = event.others
-        if event.role == Role.RERUN and event.number is not None:
+        self.unprotected, self.unmeasured = result.unprotected, result.unmeasured
+        self.other_gpu_bytes = result.other_gpu_bytes
+        if event.role is Role.RERUN and event.number is not None:
             tries = self.reruns.pop(event.number, 0) + 1
             if event.disturbed and tries < RERUN_TRIES:
                 self.reruns[event.number] = tries
             else:
                 self.aborted.discard(event.number)  # it had come to its end
-            if not scored:
+            if not event.scored:
                 return  # the verdict stands as it was
-        if event.disturbed:
-            if experiment is not None and event.role != Role.INCUMBENT:
+        of_incumbent = experiment is None or event.role is Role.INCUMBENT
+        if event.scored:
+            self._scored(event, experiment)
+        elif event.disturbed:
+            if experiment is not None and not of_incumbent:
                 experiment.disturbances += 1
             else:
                 self.disturbances[event.commit] = self.disturbances.get(event.commit, 0) + 1
-            return
-        if not scored:
-            if experiment is not None and event.role != Role.INCUMBENT:
-                experiment.failure = event
-                experiment.peak_memory = max(experiment.peak_memory, event.peak_memory)
-                experiment.traceback = event.traceback
-            else:
-                self.failures[event.commit] = self.failures.get(event.commit, 0) + 1
-                if event.role == Role.BASELINE:
-                    self.baseline_failure = event
-            return
-        assert event.val_bpb is not None
-        if not event.noisy:
+        elif experiment is not None and not of_incumbent:
+            experiment.failure = event
+            experiment.peak_memory = max(experiment.peak_memory, result.peak_memory)
+        else:
+            self.failures[event.commit] = self.failures.get(event.commit, 0) + 1
+            if event.role is Role.BASELINE:
+                self.baseline_failure = event
+
+    def _scored(self, event: ev.Measured, experiment: Experiment | None) -> None:
+        result = event.result
+        assert result.val_bpb is not None
+        if not event.disturbance_ignored:
             self.disturbances.pop(event.commit, None)  # of these only those in a row count
         self.failures.pop(event.commit, None)
-        self.scores.setdefault(event.commit, {})[event.seed] = event.val_bpb
-        known = event.speed is not None and event.speed.reference_s == self.reference_s
-        speed = event.speed.mean if event.speed is not None and known else None
-        here = Conditions(event.t, event.total_wall_s, speed, self.ended)
+        self.scores.setdefault(event.commit, {})[event.seed] = result.val_bpb
+        known = result.speed is not None and result.speed.reference_s == self.reference_s
+        speed = result.speed.mean if result.speed is not None and known else None
+        here = Conditions(event.t, result.total_wall_s, speed, self.ended)
         self.conditions.setdefault(event.commit, {})[event.seed] = here
         self.facts.setdefault(event.commit, event)
         if event.commit == self.best:
             self.judged_since_best = 0
-        if event.role == Role.BASELINE and self.baseline is None:
+        if event.role is Role.BASELINE and self.baseline is None:
             self.baseline = event
         self._show_mean(event, experiment)
         if experiment is not None and experiment.commit == event.commit:
             experiment.measured += 1
-            experiment.params = event.params
-            experiment.steps = event.steps
-            experiment.tokens_per_s = event.tokens / event.charged_s if event.charged_s else 0.0
-            experiment.peak_memory = max(experiment.peak_memory, event.peak_memory)
-            experiment.final_loss = event.final_loss
+            experiment.scored = event
+            experiment.peak_memory = max(experiment.peak_memory, result.peak_memory)
 
     def _show_mean(self, event: ev.Measured, experiment: Experiment | None) -> None:
         """Whose score this is shows the new mean: the experiment, and a kept one that is measured again for others' sake."""
@@ -392,13 +496,10 @@ class State:
 
     def _judged(self, event: ev.Judged) -> None:
         experiment = self.experiments[event.number]
-        verdict, before = Verdict(event.verdict), experiment.verdict
+        verdict, before = event.verdict, experiment.verdict
         if before is not None and before.kept and not verdict.kept:  # overruled; only ever the last one kept
             self.kept.remove(event.number)
-        experiment.verdict, experiment.finding, experiment.reason = verdict, event.finding, event.reason
-        experiment.crash, experiment.gain, experiment.error = event.crash, event.gain, event.error
-        experiment.pairs, experiment.sigma, experiment.within_noise = event.pairs, event.sigma, event.within_noise
-        experiment.ended_t, experiment.by = event.t, event.by
+        experiment.judged = event
         if verdict is Verdict.SKIPPED and before is None and event.reason.strip():
             self.said.append(Said(len(self.said) + 1, event.reason, event.number, event.t))
         self.open.pop(event.number, None)
@@ -412,7 +513,7 @@ class State:
             self.conditions[event.commit] = self.conditions.get(experiment.commit, {})
             if experiment.commit in self.facts:
                 self.facts[event.commit] = self.facts[experiment.commit]
-            experiment.commit = event.commit
+            experiment.kept_as = event.commit
             self.kept.append(event.number)
             self.judged_since_best = 0
         elif experiment.val_bpb is not None:

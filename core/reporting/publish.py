@@ -22,7 +22,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         budget_s=config.budget_s,
         seed=config.seed,
         noise=str(schedule.noise(state)),
-        baseline=state.mean(state.fit.commit) if state.fit else None,
+        baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
         best=state.mean(state.best),
         scoreboard=tuple(
             (score.agent, score.tried, score.kept, score.gain, score.seconds) for score in scoreboard.scores(state)
@@ -43,10 +43,10 @@ def rows(state: State, sigma: float) -> list[Row]:
                 verdict=None,
                 hypothesis=results.BASELINE,
                 val_bpb=state.mean(base.commit),
-                memory=base.peak_memory,
+                memory=base.result.peak_memory,
                 sigma=sigma,
-                seconds=base.total_wall_s,
-                params=base.params,
+                seconds=base.result.total_wall_s,
+                params=base.result.params,
             )
         )
     return found + [_row(experiment) for experiment in state.experiments.values() if experiment.verdict is not None]

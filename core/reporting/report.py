@@ -10,14 +10,14 @@ import msgspec
 
 from core.judging import policy
 from core.judging.noise import Noise
-from core.model import Role
+from core.model import Limits, Role
 from core.record import events as ev
 from core.record.live import Picture
 from core.record.state import RERUN_TRIES, Experiment, State
 from core.reporting import scoreboard
 from core.text import sanitize_line
 from core.verdicts import Verdict
-from nanochat.contract.job import Outcome
+from nanochat.contract.job import Outcome, Result
 from nanochat.contract.shell import make
 
 APPROVAL = {"ask": "asks you", "auto": "unattended"}
@@ -55,11 +55,11 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             proposals = "; ".join(proposal(line, sentence) for line, sentence in event.proposed)
             found = "; ".join((*event.warnings, *event.understood)) or "read"
             return f"program.md: {found}{f'; {proposals}. {PASTE}' if proposals else ''}"
-        case ev.Fit():
+        case ev.StartCommit():
             knobs = ", ".join(f"{name} = {value}" for name, value in event.knobs.items())
             return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
         case ev.Proposed():
-            again = f" (once more, was #{event.again})" if event.again else ""
+            again = f" (once more, was #{event.retry_of})" if event.retry_of else ""
             words = (
                 f"#{event.number} proposed by {event.agent}{again}{_instead(event.meta)}: {_one_line(event.hypothesis)}"
             )
@@ -92,7 +92,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"paused{': ' + event.reason if event.reason else ''}"
         case ev.Resumed():
             return "going on"
-        case ev.Gate():
+        case ev.ApprovalChanged():
             return f"approval: {APPROVAL.get(event.mode, event.mode)} from now on{' (' + event.by + ')' if event.by else ''}"
         case ev.Hint():
             return f"hint {len(state.said)} for the agent: {_one_line(event.text)}"
@@ -126,18 +126,19 @@ def _new_banner(state: State, number: int) -> str:
 
 
 def _measured(event: ev.Measured, state: State) -> str | None:
+    result = event.result
     if event.disturbed:
         given_up = event.role == Role.RERUN and event.number not in state.reruns
         so = f"none of {RERUN_TRIES} tries counts, so it is not run again" if given_up else "it does not count"
         return f"{_owner(event)} disturbed: {event.disturbed}; {so}"
-    if event.role in (Role.BASELINE, Role.INCUMBENT) and event.val_bpb is not None:
+    if event.role in (Role.BASELINE, Role.INCUMBENT) and result.val_bpb is not None:
         name = "baseline" if event.role == Role.BASELINE else "the best again"
-        guard = f"; unprotected: {', '.join(event.unprotected)}" if event.unprotected else ""
-        return f"{name}: {event.val_bpb:.4f}  ({event.steps} steps, {_rate(event)}{guard})"
-    if event.role == Role.RERUN and event.val_bpb is not None:
-        return f"#{event.number} again: {event.val_bpb:.4f} on this seed"
-    if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN) or event.outcome == Outcome.INTERRUPTED:
-        return f"{_owner(event)} {event.outcome}: {event.reason}"
+        guard = f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
+        return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
+    if event.role == Role.RERUN and result.val_bpb is not None:
+        return f"#{event.number} again: {result.val_bpb:.4f} on this seed"
+    if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN) or result.outcome == Outcome.INTERRUPTED:
+        return f"{_owner(event)} {result.outcome}: {result.reason}"
     return None
 
 
@@ -145,8 +146,8 @@ def _owner(event: ev.Measured) -> str:
     return job_name(event.role, event.number)
 
 
-def _rate(event: ev.Measured) -> str:
-    return f"{event.tokens / event.charged_s / 1000:.1f}k tokens/s" if event.charged_s else "n/a tokens/s"
+def _rate(result: Result) -> str:
+    return f"{result.tokens / result.charged_s / 1000:.1f}k tokens/s" if result.charged_s else "n/a tokens/s"
 
 
 def _judged(experiment: Experiment) -> str:
@@ -201,7 +202,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
     """Everything `status --json` says about a run."""
     config = state.config
     assert config is not None
-    baseline = state.mean(state.fit.commit) if state.fit else None
+    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
     best = state.mean(state.best)
     last = [
         {
@@ -229,7 +230,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
         "executor": config.executor,
         "budget_s": config.budget_s,
         "agent": state.started.agent if state.started else config.agent,
-        "gate": state.gate,
+        "gate": state.approval,
         "paused": state.paused,
         "baseline": baseline,
         "best": {
@@ -244,7 +245,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
         "noise": str(noise),
         "experiments": len(state.experiments),
         "judged": state.judged,
-        "limits": state.started.limits if state.started else {},
+        "limits": _set(state.started.limits) if state.started else {},
         "tried": state.tried,
         "kept": len(state.kept),
         "verdicts": counts(state),
@@ -265,6 +266,11 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
     }
 
 
+def _set(limits: Limits) -> dict[str, float | int]:
+    """The limits that are set, by name."""
+    return {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
+
+
 def understood(state: State) -> tuple[str, ...]:
     """What was understood of program.md, and whether the run stands on more than that allows."""
     words = state.charter.understood if state.charter else ()
@@ -273,7 +279,7 @@ def understood(state: State) -> tuple[str, ...]:
 
 def over(state: State) -> str:
     """That the best itself is over a limit of program.md; '' where it is not."""
-    limit, params = state.charter.limits.get("max_params") if state.charter else None, state.params
+    limit, params = state.charter.limits.max_params if state.charter else None, state.params
     if not limit or not params or params <= limit:
         return ""
     return f"the best itself has {params:,} parameters: only a change that makes it smaller passes"
@@ -375,7 +381,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     """The last words of a run. `logs` is the option that names the folder of its logs, where that is not the usual one."""
     config = state.config
     assert config is not None
-    baseline = state.mean(state.fit.commit) if state.fit else None
+    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
     best = state.mean(state.best)
     lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
     if best is not None and baseline is not None:

@@ -66,7 +66,7 @@ def scores(state: State) -> list[Score]:
         return found.setdefault(agent, Score(agent))
 
     for e in state.experiments.values():
-        if e.again is None:
+        if e.retry_of is None:
             instead = str(e.meta.get("instead", ""))
             elsewhere_s = _book(of(str(e.meta.get("model") or instead or e.agent)), e.meta)
             of(e.agent).proposed += 1
@@ -121,7 +121,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 def _judge(score: Score, e: Experiment) -> None:
     """What became of a proposal; of an interrupted one in its repeat, which has the verdict."""
     form = score.formats.get(str(e.meta.get("format", ""))) if not e.meta.get("instead") else None
-    if e.again is None and e.launched and form is not None:
+    if e.retry_of is None and e.launched and form is not None:
         form.trained += 1
     if e.verdict is None or not e.verdict.tried:
         return
@@ -163,7 +163,7 @@ def _steps(form: Form) -> str:
 def banner(state: State, upto: int | None = None) -> str:
     """A warning when most of the last proposals (up to that number) came from a stand-in."""
     newest = reversed(state.experiments.values())
-    last = [*islice((e for e in newest if e.again is None and (upto is None or e.number <= upto)), RECENT)][::-1]
+    last = [*islice((e for e in newest if e.retry_of is None and (upto is None or e.number <= upto)), RECENT)][::-1]
     instead = [e for e in last if e.meta.get("instead")]
     if len(last) < 4 or len(instead) <= MOST * len(last):
         return ""

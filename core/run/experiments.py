@@ -17,7 +17,7 @@ from core.record import events as ev
 from core.record.state import Experiment
 from core.reporting import findings
 from core.verdicts import Verdict
-from nanochat.contract.job import Outcome
+from nanochat.contract.job import Outcome, Result
 
 if TYPE_CHECKING:
     from core.run.active import ActiveRun
@@ -176,13 +176,11 @@ class Experiments:
         for launched in list(self._active.state.running.values()):
             self._active.record(
                 ev.Measured(
-                    job=launched.job,
                     role=launched.role,
                     commit=launched.commit,
                     seed=launched.seed,
                     number=launched.number,
-                    outcome=Outcome.INTERRUPTED,
-                    reason=reason,
+                    result=Result(job=launched.job, outcome=Outcome.INTERRUPTED, reason=reason),
                 )
             )
             if launched.number is not None and launched.number not in numbers:
@@ -194,7 +192,7 @@ class Experiments:
             if experiment.verdict is not None:
                 continue
             self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding=""))
-        repeated = {experiment.again for experiment in self._active.state.experiments.values()}
+        repeated = {experiment.retry_of for experiment in self._active.state.experiments.values()}
         for experiment in list(self._active.state.experiments.values()):  # also one that a kill kept from being queued
             cut = experiment.verdict is Verdict.INTERRUPTED and experiment.by != "human"
             if cut and experiment.number not in repeated and self._repeats(experiment) < REPEATS_OF_INTERRUPTED:
@@ -202,8 +200,8 @@ class Experiments:
 
     def _repeats(self, experiment: Experiment) -> int:
         count = 0
-        while experiment.again is not None:
-            count, experiment = count + 1, self._active.state.experiments[experiment.again]
+        while experiment.retry_of is not None:
+            count, experiment = count + 1, self._active.state.experiments[experiment.retry_of]
         return count
 
     def _queue_again(self, experiment: Experiment) -> None:
@@ -227,7 +225,7 @@ class Experiments:
                 added=experiment.added,
                 removed=experiment.removed,
                 nodes=experiment.nodes,
-                again=experiment.number,
+                retry_of=experiment.number,
             )
         )
         self._active.point_attempt(number)

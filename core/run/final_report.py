@@ -24,12 +24,12 @@ async def report(active: ActiveRun, executor: Executor) -> ev.Reported:
     Raises UsageError when the run has kept nothing, or when one of the two could not be scored.
     """
     state = active.state
-    if not state.kept or state.fit is None:
+    if not state.kept or state.start_commit is None:
         raise UsageError(
             f"Run {active.name} has kept nothing yet, so there is nothing to report on. Nothing was trained."
         )
     seed = policy.seed(active.config.seed, FRESH)
-    baseline = await _score(active, executor, Role.BASELINE, state.fit.commit, seed)
+    baseline = await _score(active, executor, Role.BASELINE, state.start_commit.commit, seed)
     best = await _score(active, executor, Role.INCUMBENT, state.best, seed)
     event = ev.Reported(commit=state.best, seed=seed, baseline=baseline, best=best)
     active.record(event)

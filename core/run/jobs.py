@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from core.charter import Charter
 from core.judging import policy
 from core.judging.schedule import PATIENCE, Work
@@ -39,7 +41,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         wall_factor=profile.wall_factor,
         setup_s=setup_s,
         warmup_s=warmup_s,
-        scoring_s=None if baseline is None else SCORING_MULTIPLE * baseline.score_s + SCORING_EXTRA_S,
+        scoring_s=None if baseline is None else SCORING_MULTIPLE * baseline.result.score_s + SCORING_EXTRA_S,
         hang_s=profile.hang_s,
         seq_len=config.seq_len,
         eval_tokens=config.eval_tokens,
@@ -58,7 +60,7 @@ def _free(state: State, profile: Profile) -> tuple[float, float]:
     """Seconds of set-up and of warm-up before the clock starts. On a GPU the profile's are wide, since nobody knows how long
     this machine compiles; the baseline's training shows it. What is free beyond need could be used for training."""
     assert state.config is not None
-    known = state.baseline.parts.get("setup", 0.0) if state.baseline is not None else 0.0
+    known = state.baseline.result.parts.get("setup", 0.0) if state.baseline is not None else 0.0
     if state.config.device == "cpu" or not known:
         return profile.setup_s, profile.warmup_s
     most = max(0.0, SET_UP_MULTIPLE * known + SET_UP_EXTRA_S - profile.setup_s)
@@ -93,54 +95,31 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
     if outcome is Outcome.SCORED and limit is not None and result.peak_memory > limit * 1e9:
         outcome = Outcome.INVALID
         reason = f"it used {result.peak_memory / 1e9:.2f} GB of memory, and program.md allows {limit:g} GB"
+    result = replace(
+        result, outcome=outcome, reason=reason, val_bpb=result.val_bpb if outcome is Outcome.SCORED else None
+    )
     disturbed, device = "", state.config.device if state.config else "cpu"
     if outcome in (Outcome.SCORED, Outcome.TIMEOUT):
         earlier = state.facts.get(work.commit)
         disturbed = (
             policy.disturbed(
                 result,
-                earlier,
+                earlier.result if earlier is not None else None,
                 same_code=earlier is not None,
                 device=device,
-                baseline=state.baseline,
-                usual=state.others,
+                baseline=state.baseline.result if state.baseline is not None else None,
+                usual=state.other_gpu_bytes,
             )
             or ""
         )
     elif result.crash is CrashClass.OUT_OF_MEMORY and device != "cpu" and state.baseline is not None:
-        disturbed = policy.intruder(result, state.baseline.others) or ""  # the memory that it lacked was in other hands
-    noisy = ""
+        disturbed = (
+            policy.intruder(result, state.baseline.result.other_gpu_bytes) or ""
+        )  # the memory that it lacked was in other hands
+    ignored = ""
     if work.role in (Role.BASELINE, Role.INCUMBENT) and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
-        disturbed, noisy = "", disturbed  # the machine is like this; better a noisy yardstick than none
+        disturbed, ignored = "", disturbed  # the machine is like this; better a noisy yardstick than none
     return Measured(
-        job=result.job,
-        role=work.role,
-        commit=work.commit,
-        seed=work.seed,
-        number=work.number,
-        outcome=outcome,
-        val_bpb=result.val_bpb if outcome is Outcome.SCORED else None,
-        reason=reason,
-        crash=result.crash,
-        traceback=result.traceback,
-        disturbed=disturbed,
-        noisy=noisy,
-        params=result.params,
-        steps=result.steps,
-        tokens=result.tokens,
-        charged_s=result.charged_s,
-        cpu_s=result.cpu_s,
-        wall_s=result.wall_s,
-        score_s=result.score_s,
-        peak_memory=result.peak_memory,
-        others=result.others,
-        held_down=result.held_down,
-        total_wall_s=result.total_wall_s,
-        pace=result.pace,
-        speed=result.speed,
-        unmeasured=result.unmeasured,
-        final_loss=result.final_loss,
-        parts=result.parts,
-        probes=result.probes,
-        unprotected=result.unprotected,
-    )
+        role=work.role, commit=work.commit, seed=work.seed, number=work.number, result=result, disturbed=disturbed,
+        disturbance_ignored=ignored,
+    )  # fmt: skip

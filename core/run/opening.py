@@ -100,9 +100,9 @@ def plan(project: Project, options: Options) -> Plan:
             raise UsageError(
                 f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name."
             )
-        gate = fold(journal.read(folder / journal.NAME)).gate
+        approval = fold(journal.read(folder / journal.NAME)).approval
         config = replace(
-            replace(continued, gate=gate),
+            replace(continued, approval=approval),
             **{key: value for key, value in _changeable(options).items() if value is not None},
         )
         if config.device != "cpu" and (lack := lacking(config.device, len(stats.gpu_memory()))):
@@ -136,7 +136,7 @@ def plan(project: Project, options: Options) -> Plan:
         base_commit="",
         noise_prior=profile.noise_prior(budget),
         agent=options.agent or "search",
-        gate="ask" if options.gate == "ask" else "auto",
+        approval="ask" if options.gate == "ask" else "auto",
         executor=absolute(options.executor or LOCAL),
     )
     words = " ".join(filter(None, (defaults.said, said)))
@@ -402,7 +402,7 @@ def _open(
             )
         repo = Repository.open(project.root, project.logs / "repository")
         freeze(project.root, Path(config.data), folder, anew=state.config is None)
-        if state.fit is None:
+        if state.start_commit is None:
             if not chosen.new:  # killed before it had written down what it starts from
                 source, parent_name = _starting_point(project, options)
             values, said = ({}, "") if parent_name else fitting(chosen.profile, source, repo)
@@ -417,7 +417,7 @@ def _open(
         if chosen.new and finding is not None and not finding.works:
             active.record(ev.Notice(text=uncompiled(finding)))
         active.program.watch()
-        if state.fit is None:
+        if state.start_commit is None:
             active.start.fit(source, values, state.config.base_commit if state.config else config.base_commit)
             if said:
                 active.record(ev.Notice(text=said))
@@ -442,7 +442,7 @@ def _open(
 
 def _claim(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> str:
     """Write the header of a new run, and then its name into git; return what `claim` does. Raises RepositoryError."""
-    event = ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config), id=secrets.token_hex(16), turn=turn)
+    event = ev.Created(v=ev.SCHEMA, config=config, id=secrets.token_hex(16), turn=turn)
     state.apply(record.append(event))
     try:
         return repo.claim(folder.name, state.id, folder)
@@ -479,7 +479,7 @@ def _give_up(folder: Path, record: Journal | None, lock: Lock | None, *, new: bo
 
 def _has_start(folder: Path) -> bool:
     try:
-        return fold(journal.read(folder / journal.NAME)).fit is not None
+        return fold(journal.read(folder / journal.NAME)).start_commit is not None
     except (JournalError, OSError):
         return False
 
@@ -506,7 +506,7 @@ def _before(project: Project, folder: Path) -> str:
 
 def changed(project: Project, active: ActiveRun) -> str:
     """What a run that goes on says of a train.py that does something else now than when it began; none that a run kept."""
-    found = active.state.fit.found if active.state.fit else ""
+    found = active.state.start_commit.user_commit if active.state.start_commit else ""
     try:
         now = project.train.read_text(encoding="utf-8-sig")
         if not found or edits.fingerprint(active.repo.read(found)) == edits.fingerprint(now) or active.repo.run_of(now):

@@ -55,11 +55,7 @@ class Program:
         event = ev.Charter(
             sha=sha,
             understood=charter.understood(),
-            limits={
-                "max_params": charter.max_params,
-                "max_memory_gb": charter.max_memory_gb,
-                "off_limits": list(charter.off_limits),
-            },
+            limits=charter.limits,
             proposed=tuple((proposal.line, proposal.sentence) for proposal in charter.proposed),
             warnings=charter.warnings,
         )

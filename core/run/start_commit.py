@@ -32,23 +32,28 @@ class StartCommit:
             parent, source, f"Start of run {self._active.name}\n\nKnobs for {self._active.profile.name}: {words}."
         )
         self._active.record(
-            ev.Fit(
+            ev.StartCommit(
                 commit=commit,
                 source_hash=hashlib.sha256(source.encode()).hexdigest(),
                 nodes=edits.ast_nodes(source),
                 knobs=knob_values,
                 parent=parent,
-                found=self._active.state.fit.found if self._active.state.fit else self._found(parent),
+                user_commit=self._active.state.start_commit.user_commit
+                if self._active.state.start_commit
+                else self._found(parent),
             )
         )
         self._active.point(
             self._active.repo.attempt_ref(
-                self._active.name, "fit" if len(self._active.state.fits) == 1 else f"fit-{len(self._active.state.fits)}"
+                self._active.name,
+                "fit" if len(self._active.state.start_commits) == 1 else f"fit-{len(self._active.state.start_commits)}",
             ),
             commit,
         )
-        if self._active.state.fit is not None and self._active.state.fit.found:
-            self._active.point(self._active.repo.attempt_ref(self._active.name, "found"), self._active.state.fit.found)
+        if self._active.state.start_commit is not None and self._active.state.start_commit.user_commit:
+            self._active.point(
+                self._active.repo.attempt_ref(self._active.name, "found"), self._active.state.start_commit.user_commit
+            )
         self._active.point_best()
 
     def _found(self, base: str) -> str:
@@ -63,11 +68,16 @@ class StartCommit:
 
     def fit_smaller(self) -> None:
         """Halve the batch after a baseline that ran out of memory. Raises UsageError when that cannot help."""
-        failure, fit = self._active.state.baseline_failure, self._active.state.fit
-        assert failure is not None and fit is not None
+        failed, fit = self._active.state.baseline_failure, self._active.state.start_commit
+        assert failed is not None and fit is not None
+        failure = failed.result
         source = self._active.source(fit.commit)
         smaller = profiles.halve_batch({knob.name: knob.value for knob in knobs.read(source)})
-        if failure.crash is not CrashClass.OUT_OF_MEMORY or not smaller or len(self._active.state.fits) > HALVINGS:
+        if (
+            failure.crash is not CrashClass.OUT_OF_MEMORY
+            or not smaller
+            or len(self._active.state.start_commits) > HALVINGS
+        ):
             tail = f"\n{failure.traceback}" if failure.traceback else ""
             raise UsageError(
                 f"The baseline, your own train.py, could not be measured: {failure.reason}{tail}\n"

@@ -16,7 +16,7 @@ from core.record import events as ev
 from core.run.jobs import COMPILED
 from core.run.jobs import event as event_of
 from core.run.jobs import job as job_for
-from nanochat.contract.job import Job, Outcome, Result
+from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Started
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ class Trainings:
     def measured(self, work: Work, result: Result) -> None:
         """Record what became of a job."""
         event = event_of(self._active.state, self._active.program.charter, work, result)
-        first = work.role == Role.BASELINE and event.outcome == Outcome.SCORED and not event.disturbed
+        first = work.role == Role.BASELINE and event.scored
         told = self._active.state.unmeasured
         self._active.record(event)
-        if event.unmeasured and not told:
-            self._active.record(ev.Notice(text=UNMEASURED.format(why=event.unmeasured)))
+        if event.result.unmeasured and not told:
+            self._active.record(ev.Notice(text=UNMEASURED.format(why=event.result.unmeasured)))
         self._tidy(work, event, keep_nats=first)
         if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN):
             self._active.publish()  # what is in there already has another mean now
@@ -90,4 +90,4 @@ class Trainings:
             shutil.rmtree(out / COMPILED, ignore_errors=True)
             (out / "nats.npy").unlink(missing_ok=True)
             (out / "train.py").unlink(missing_ok=True)  # the commit holds it
-            (out / "result.json").write_text(json.dumps({"reason": event.reason, "parts": event.parts}))
+            (out / "result.json").write_text(json.dumps({"reason": event.result.reason, "parts": event.result.parts}))

@@ -74,7 +74,7 @@ class Speed(Data, frozen=True, kw_only=True):
     readings: int
 
 
-class Result(Data, frozen=True, kw_only=True):
+class Result(Data, frozen=True, kw_only=True, omit_defaults=True):
     """The harness' answer to a Job: the last line it prints for it."""
 
     job: str
@@ -91,8 +91,8 @@ class Result(Data, frozen=True, kw_only=True):
     wall_s: float = 0.0  # wall seconds while the clock ran
     score_s: float = 0.0  # seconds of answering, in the budget's unit
     peak_memory: int = 0  # bytes; on a GPU the device's, where the driver tells
-    others: int = 0  # bytes of the GPU that other processes held, at the most
-    held_down: float = 0.0  # share of the training in which the GPU's clock was held down (heat, power brake)
+    other_gpu_bytes: int = 0  # bytes of the GPU that other processes held, at the most
+    throttled_share: float = 0.0  # share of the training in which the GPU's clock was held down (heat, power brake)
     total_wall_s: float = 0.0
     parts: dict[str, float] = msgspec.field(
         default_factory=dict

@@ -275,7 +275,7 @@ class Scorer:
                 steps=trainer.steps, tokens=trainer.tokens, final_loss=trainer.loss, unprotected=trainer.missing,
                 charged_s=round(trainer.charge(used) + owed, 4), cpu_s=round(trainer.cpu_s - (0 if self.wall else set_up), 4),
                 wall_s=round(time.monotonic() - began, 4), pace=pace(trainer.curve), speed=self._speed_of(trainer, used - set_up),
-                peak_memory=self.meter.peak or trainer.peak_rss, others=self.meter.others, held_down=round(self.meter.held_down, 3),
+                peak_memory=self.meter.peak or trainer.peak_rss, other_gpu_bytes=self.meter.others, throttled_share=round(self.meter.held_down, 3),
             )  # fmt: skip
         self._params(trained)
 

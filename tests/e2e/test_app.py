@@ -143,7 +143,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.type("try other heads", "Enter")
     desk.until(lambda: desk.state.hints == ["try other heads"], "the hint")
     desk.sees("#3 waits for you")
-    desk.twice("u", "u again", lambda: desk.state.gate == "auto")
+    desk.twice("u", "u again", lambda: desk.state.approval == "auto")
     desk.experiment(3, lambda e: e.approved, "the waiting one goes on")
     desk.type("p")
     desk.until(lambda: desk.state.paused, "paused")
@@ -220,7 +220,7 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     desk.type("m")
     desk.until(lambda: "A new line." in (desk.product.root / "program.md").read_text(), "program.md is edited")
     desk.sees("A new line.")
-    desk.twice("u", "u again", lambda: desk.state.gate == "auto")
+    desk.twice("u", "u again", lambda: desk.state.approval == "auto")
     desk.experiment(1, lambda e: e.verdict is not None, "the first is judged")
     desk.type("G")
     desk.sees("change · #1 ", "new, g follows")
@@ -276,7 +276,7 @@ def test_where_ollama_has_no_model_one_is_offered_before_the_app_opens(desk: Des
         desk.type("y", "Enter")
         desk.sees("1 program.md", "waits for you")
         (model,) = script.models
-        assert desk.state.experiments[1].agent == f"ollama:{model}" and desk.state.gate == "ask"
+        assert desk.state.experiments[1].agent == f"ollama:{model}" and desk.state.approval == "ask"
         desk.type("a")
         desk.experiment(1, lambda e: e.approved == "human", "the first is approved")
 

@@ -52,7 +52,7 @@ def test_a_baseline_that_runs_out_of_memory_is_fitted_again(tmp_path: Path, prep
         done = product.run("--agent", product.script(harmless(1)))
         assert done.returncode == 0, done.stdout + done.stderr
         state = product.state()
-        assert [event.knobs for event in recorded(product, ev.Fit)] == [{}, {"BATCH_SIZE": 128}]
+        assert [event.knobs for event in recorded(product, ev.StartCommit)] == [{}, {"BATCH_SIZE": 128}]
         assert state.baseline is not None and state.experiments[1].verdict is not None
         assert state.experiments[1].verdict is not Verdict.CRASH
     finally:

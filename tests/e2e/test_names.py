@@ -41,7 +41,7 @@ def options(product: Product, name: str | None = None) -> Options:
 def opened(project: Project, chosen: opening.Plan, wanted: Options) -> ActiveRun:
     """Open a run and let it go again, as a loop that is killed before it trains."""
     active, lock = opening.open_run(project, chosen, wanted, lambda event, state: None)
-    active.record(ev.Started(pid=1, agent="search", gate="auto", slots=1, turn=project.next_turn()))
+    active.record(ev.Started(pid=1, agent="search", approval="auto", slots=1, turn=project.next_turn()))
     active.record(ev.Stopped(reason="told to stop", finished=True))
     active.journal.close()
     lock.release()

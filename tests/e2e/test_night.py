@@ -126,7 +126,7 @@ def test_killed_at_ten_random_moments_nothing_is_lost(product: Product) -> None:
     state = product.state()
     assert state.judged >= target
     interrupted = [e for e in state.experiments.values() if e.verdict is Verdict.INTERRUPTED]
-    repeated = {e.again for e in state.experiments.values()}
+    repeated = {e.retry_of for e in state.experiments.values()}
     assert all(e.number in repeated for e in interrupted)
     assert product.git("fsck", "--no-dangling") == ""
     refs = dict(
@@ -143,7 +143,7 @@ def test_killed_before_it_had_written_down_its_start(product: Product) -> None:
     done = product.run("--agent", product.script(*endless(1)))
     assert done.returncode == 0, done.stderr
     state = product.state()
-    assert state.judged == 1 and product.git("show", f"{state.fits[0]}:nanochat/train.py") == TRAIN.strip()
+    assert state.judged == 1 and product.git("show", f"{state.start_commits[0]}:nanochat/train.py") == TRAIN.strip()
 
 
 def test_killed_between_two_lines(product: Product) -> None:
@@ -161,10 +161,10 @@ def test_killed_between_two_lines(product: Product) -> None:
     refused = product.state().experiments[1]
     assert refused.verdict is Verdict.INVALID and not refused.launched and "about to be refused" in refused.reason
     second = next(i for i, line in enumerate(lines) if b'"type":"proposed"' in line and i > first)
-    cut = ev.Judged(number=2, verdict="interrupted", finding="f")
+    cut = ev.Judged(number=2, verdict=Verdict.INTERRUPTED, finding="f")
     path.write_bytes(b"".join(lines[: second + 1]) + msgspec.json.encode(cut) + b"\n")
     assert product.run("--agent", agent).returncode == 0
-    again = [e for e in product.state().experiments.values() if e.again == 2]
+    again = [e for e in product.state().experiments.values() if e.retry_of == 2]
     assert len(again) == 1 and again[0].launched and again[0].verdict not in (None, Verdict.INTERRUPTED)
 
 
@@ -303,7 +303,7 @@ def test_from_begins_at_another_runs_best(product: Product) -> None:
     product.run("--agent", product.script(BETTER))
     done = product.run("--agent", product.script(WORSE), "--from", "r", name="next")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "LR = 0.03" in product.git("show", f"{product.state('next').fits[0]}:nanochat/train.py")
+    assert "LR = 0.03" in product.git("show", f"{product.state('next').start_commits[0]}:nanochat/train.py")
 
 
 def test_another_budget_on_a_continued_run_is_refused(product: Product) -> None:

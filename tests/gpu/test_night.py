@@ -33,7 +33,7 @@ def test_a_night_of_three(device_product: Product, device: str) -> None:
     verdicts = [experiment.verdict for experiment in device_product.state().experiments.values()]
     assert verdicts == [Verdict.KEEP, Verdict.DISCARD, Verdict.CRASH], done.stdout
     assert device_product.state().experiments[3].crash == "exception"
-    assert all(found.outcome == "scored" for found in measurements(device_product)[:-1])
+    assert all(found.result.outcome == "scored" for found in measurements(device_product)[:-1])
     assert device_product.strays() == []
 
 
@@ -56,7 +56,7 @@ def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(device_product:
     baseline, candidate = (
         next(m for m in measurements(device_product) if m.role == role) for role in ("baseline", "candidate")
     )
-    assert candidate.outcome == "scored", candidate.reason
-    assert candidate.parts["setup"] <= WARM_S, (baseline.parts, candidate.parts)
+    assert candidate.result.outcome == "scored", candidate.result.reason
+    assert candidate.result.parts["setup"] <= WARM_S, (baseline.result.parts, candidate.result.parts)
     if real_device == "cuda":
         assert (device_product.logs / "r" / jobs.COMPILED).is_dir(), "the baseline left its kernels"

@@ -9,15 +9,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from core.record import events as ev
 from core.record.state import Experiment
 from core.verdicts import Verdict
 from tui import words
 
 
 def experiment(**fields: object) -> Experiment:
-    made = Experiment(number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a")
-    for name, value in fields.items():
-        setattr(made, name, value)
+    proposed = ev.Proposed(number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="")
+    made = Experiment(proposed)
+    if by := fields.pop("approved", None):
+        made.approval = ev.Approved(number=1, by=by)  # type: ignore[arg-type]
+    made.launched = bool(fields.pop("launched", False))
+    made.judged = ev.Judged(number=1, finding="", **fields) if fields else None  # type: ignore[arg-type]
     return made
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from core.change.touched import names
 from core.charter import Charter, CharterError, Proposed, read
-from core.charter.front_matter import Limits
+from core.model import CharterLimits
 
 ROOT = Path(__file__).resolve().parents[3]
 KNOWN = names((ROOT / "nanochat" / "train.py").read_text())
-NONE = Limits()
+NONE = CharterLimits()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     [
         ("max_parms: 60000000", "unknown key max_parms (did you mean max_params?)"),
         ("max-params: 3", "unknown key max-params (did you mean max_params?)"),
-        ("Off Limits: [A]", "unknown key Off Limits (did you mean off_limits?)"),
+        ("Off CharterLimits: [A]", "unknown key Off CharterLimits (did you mean off_limits?)"),
         ("max_seconds: 60", "unknown key max_seconds (the training time is set by --budget)"),
         ("title: Night", "unknown key title"),
         ("limits:\n  max_params: 5", "max_params stands under limits: not used; write it at the left margin, without a key above it"),
@@ -321,7 +321,9 @@ def test_names_below_a_heading_that_puts_them_off_limits_are_proposed(text: str)
     assert [proposal.line for proposal in read(text, KNOWN).proposed] == ["off_limits: [DEPTH]"]
 
 
-@pytest.mark.parametrize("text", ["Limits:\n- simplicity counts", "# Limits\n\n- DEPTH is fine", "The aim: all"])
+@pytest.mark.parametrize(
+    "text", ["CharterLimits:\n- simplicity counts", "# CharterLimits\n\n- DEPTH is fine", "The aim: all"]
+)
 def test_other_lists_do_not_look_like_front_matter(text: str) -> None:
     found = read(text, KNOWN)
     assert not found.warnings and not found.proposed

@@ -311,15 +311,13 @@ def result(
     """`busy`: what the gauge saw; None where there is none."""
     return Result(
         job="j", outcome=Outcome.TIMEOUT if late else Outcome.SCORED, pace=pace, wall_s=wall, cpu_s=60.0, charged_s=60.0,
-        suspended_s=asleep, others=others, held_down=held,
+        suspended_s=asleep, other_gpu_bytes=others, throttled_share=held,
         speed=None if busy is None else Speed(reference_s=0.01, mean=0.8, spread=0.1, busy=busy, readings=100),
     )  # fmt: skip
 
 
-def earlier(pace: tuple[float, ...] = EVEN, *, others: int = 0, held: float = 0.0) -> Measured:
-    return Measured(
-        job="i", role="baseline", commit="c", seed=1, outcome="scored", pace=pace, others=others, held_down=held
-    )
+def earlier(pace: tuple[float, ...] = EVEN, *, others: int = 0, held: float = 0.0) -> Result:
+    return Result(job="i", outcome=Outcome.SCORED, pace=pace, other_gpu_bytes=others, throttled_share=held)
 
 
 @pytest.mark.parametrize(

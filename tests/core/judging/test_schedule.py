@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -20,6 +19,7 @@ from core.record.state import State, fold
 from core.run import jobs
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Result, Speed
+from tests.events import measurement
 
 SEED = [policy.seed(1, index) for index in range(4)]
 CONFIG = RunConfig(
@@ -34,10 +34,15 @@ def scored(
     job = f"{commit}{index}{role}"
     return [
         ev.Launched(job=job, role=role, commit=commit, seed=SEED[index], slot=0, number=number),
-        ev.Measured(
+        measurement(
             job=job, role=role, commit=commit, seed=SEED[index], outcome="scored", val_bpb=value, number=number
         ),
     ]
+
+
+def set_up_in(event: AnyEvent, seconds: float) -> AnyEvent:
+    assert isinstance(event, ev.Measured)
+    return replace(event, result=replace(event.result, parts={"setup": seconds}))
 
 
 def proposed(number: int, parent: str = "fit", nodes: int = 500) -> list[AnyEvent]:
@@ -52,9 +57,9 @@ def proposed(number: int, parent: str = "fit", nodes: int = 500) -> list[AnyEven
 
 def state(*more: list[AnyEvent], baseline: bool = True) -> State:
     begin: list[AnyEvent] = [
-        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)), ev.Fit(commit="fit", source_hash="h", nodes=500),
+        ev.Created(v=ev.SCHEMA, config=CONFIG), ev.StartCommit(commit="fit", source_hash="h", nodes=500),
     ]  # fmt: skip
-    first = scored("fit", 1.6, role="baseline") if baseline else []
+    first = scored("fit", 1.6, role=Role.BASELINE) if baseline else []
     return fold([*begin, *first, *(event for events in more for event in events)])
 
 
@@ -68,14 +73,14 @@ def test_the_baseline_comes_before_anything_else() -> None:
 
 
 def test_fresh_experiments_run_in_order_and_never_twice_at_once() -> None:
-    running = [ev.Launched(job="j", role="candidate", commit="c1", seed=SEED[0], slot=0, number=1)]
+    running = [ev.Launched(job="j", role=Role.CANDIDATE, commit="c1", seed=SEED[0], slot=0, number=1)]
     assert todo(state(proposed(1), proposed(2))) == [("candidate", "c1", 0), ("candidate", "c2", 0)]
     assert todo(state(proposed(1), proposed(2), running)) == [("candidate", "c2", 0)]
     assert todo(state(proposed(1)), only_started=True) == []
 
 
 def test_the_repeats_of_a_kept_change_count_once() -> None:
-    judged = ev.Judged(number=1, verdict="keep", finding="f", commit="k1")
+    judged = ev.Judged(number=1, verdict=Verdict.KEEP, finding="f", commit="k1")
     seeds = [event for index in range(3) for event in scored("c1", 1.5 + index / 100, index, number=1)]
     theirs = [event for index in range(1, 3) for event in scored("fit", 1.6, index, "best")]
     before = state(proposed(1), seeds, theirs)
@@ -85,12 +90,12 @@ def test_the_repeats_of_a_kept_change_count_once() -> None:
 
 
 def test_trouble_of_the_best_is_forgotten_once_it_was_measured_well() -> None:
-    bad = scored("fit", 1.6, 1, role="best")
+    bad = scored("fit", 1.6, 1, role=Role.INCUMBENT)
     disturbed = [bad[0], replace(bad[1], disturbed="a game ran")]
-    failed = [bad[0], replace(bad[1], outcome="crash", val_bpb=None)]
+    failed = [bad[0], replace(bad[1], result=replace(bad[1].result, outcome=Outcome.CRASH, val_bpb=None))]
     found = state(disturbed, disturbed, failed)
     assert found.disturbances == {"fit": 2} and found.failures == {"fit": 1}
-    fold([bad[0], replace(bad[1], noisy="a game ran, as each time")], found)
+    fold([bad[0], replace(bad[1], disturbance_ignored="a game ran, as each time")], found)
     assert found.disturbances == {"fit": 2}, "that one was taken for want of a better"
     fold(bad, found)
     assert not found.disturbances and not found.failures
@@ -135,16 +140,18 @@ def test_a_failure_is_judged_by_its_outcome() -> None:
         ("overrun", "overrun"),
         ("invalid", "invalid"),
     ):
-        job = ev.Measured(job="j", role="candidate", commit="c1", seed=SEED[0], number=1, outcome=outcome, reason="why")
+        job = measurement(
+            job="j", role=Role.CANDIDATE, commit="c1", seed=SEED[0], number=1, outcome=outcome, reason="why"
+        )
         found = state(proposed(1), [job])
         step = assess(found, found.experiments[1], 0.01)
         assert isinstance(step, Judged) and step.verdict == verdict and step.reason == "why"
 
 
 def test_a_disturbed_run_is_repeated_once_and_then_says_so() -> None:
-    job = ev.Measured(
+    job = measurement(
         job="j",
-        role="candidate",
+        role=Role.CANDIDATE,
         commit="c1",
         seed=SEED[0],
         number=1,
@@ -159,7 +166,7 @@ def test_a_disturbed_run_is_repeated_once_and_then_says_so() -> None:
 
 
 def kept(number: int) -> list[AnyEvent]:
-    return [ev.Judged(number=number, verdict="keep", finding="f", gain=0.1, commit=f"k{number}")]
+    return [ev.Judged(number=number, verdict=Verdict.KEEP, finding="f", gain=0.1, commit=f"k{number}")]
 
 
 def test_a_stale_winner_is_applied_again_and_a_stale_loser_dropped() -> None:
@@ -173,7 +180,7 @@ def test_a_stale_winner_is_applied_again_and_a_stale_loser_dropped() -> None:
 
 def test_the_best_is_measured_again_every_eight_scored_experiments() -> None:
     losers = [
-        [*proposed(n), *scored(f"c{n}", 1.7, number=n), ev.Judged(number=n, verdict="discard", finding="f")]
+        [*proposed(n), *scored(f"c{n}", 1.7, number=n), ev.Judged(number=n, verdict=Verdict.DISCARD, finding="f")]
         for n in range(1, 9)
     ]
     assert todo(state(*losers[:7])) == []
@@ -188,9 +195,9 @@ def test_noise_comes_from_repeats_of_the_best_and_from_pairs() -> None:
     family = ({0: 1.6, 1: 1.62}, [{0: 1.59, 1: 1.58}])
     assert noise(state(scored("fit", 1.62, 1, "best"), both)) == Noise.estimate(0.01, [1.6, 1.62], [family])
     again = [
-        ev.Judged(number=1, verdict="interrupted", finding="f"),
+        ev.Judged(number=1, verdict=Verdict.INTERRUPTED, finding="f"),
         ev.Proposed(
-            number=2, commit="c1", parent="fit", fingerprint="p1", hypothesis="h", agent="a", charter="s", again=1
+            number=2, commit="c1", parent="fit", fingerprint="p1", hypothesis="h", agent="a", charter="s", retry_of=1
         ),
     ]
     assert noise(state(scored("fit", 1.62, 1, "best"), both, again)).pairs == 1, "one change under two numbers"
@@ -199,14 +206,14 @@ def test_noise_comes_from_repeats_of_the_best_and_from_pairs() -> None:
 
 def test_proposals_made_under_another_program_md_are_looked_at_before_they_run() -> None:
     changed = [ev.Charter(sha="s"), ev.Charter(sha="new")]
-    running = [ev.Launched(job="j", role="candidate", commit="c1", seed=SEED[0], slot=0, number=1)]
+    running = [ev.Launched(job="j", role=Role.CANDIDATE, commit="c1", seed=SEED[0], slot=0, number=1)]
     found = state(proposed(1), proposed(2), running)
     assert [e.number for e in unchecked(fold(changed, found))] == [2], "what runs already goes on"
     assert not list(unchecked(fold([ev.Charter(sha="s")], found)))
 
 
 def launched(number: int) -> ev.Launched:
-    return ev.Launched(job=f"j{number}", role="candidate", commit=f"c{number}", seed=SEED[0], slot=0, number=number)
+    return ev.Launched(job=f"j{number}", role=Role.CANDIDATE, commit=f"c{number}", seed=SEED[0], slot=0, number=number)
 
 
 @pytest.mark.parametrize("verdict", Verdict)
@@ -224,7 +231,7 @@ def test_a_change_counts_as_tried_on_its_own_parent_while_it_waits_or_runs() -> 
 
 
 def test_a_change_that_broke_a_rule_of_an_older_program_md_may_come_again() -> None:
-    broke = [ev.Judged(number=1, verdict="invalid", finding="f")]
+    broke = [ev.Judged(number=1, verdict=Verdict.INVALID, finding="f")]
     assert tried(state([ev.Charter(sha="s")], proposed(1), broke), {"fit"}) == {}, "it was never trained"
     found = state([ev.Charter(sha="s")], proposed(1), [launched(1), *broke])
     assert tried(found, {"fit"}) == {"p1": 1}
@@ -236,7 +243,7 @@ def test_a_change_that_is_disturbed_each_time_does_not_come_for_ever() -> None:
     for number in (1, 2, 3):
         assert tried(found, {"fit"}) == {}
         again = replace(proposed(number)[0], fingerprint="p")
-        found = fold([again, launched(number), ev.Judged(number=number, verdict="disturbed", finding="f")], found)
+        found = fold([again, launched(number), ev.Judged(number=number, verdict=Verdict.DISTURBED, finding="f")], found)
     assert tried(found, {"fit"}) == {"p": 3}
 
 
@@ -248,9 +255,13 @@ def test_memory_that_another_process_took_is_not_blamed_on_the_idea(device: str,
     assert found.config is not None
     found.config = replace(found.config, device=device)
     result = Result(
-        job="j", outcome=Outcome.CRASH, crash=CrashClass.OUT_OF_MEMORY, reason="CUDA out of memory", others=others
+        job="j",
+        outcome=Outcome.CRASH,
+        crash=CrashClass.OUT_OF_MEMORY,
+        reason="CUDA out of memory",
+        other_gpu_bytes=others,
     )
-    event = jobs.event(found, Charter(), Work("candidate", "c1", SEED[0], 1), result)
+    event = jobs.event(found, Charter(), Work(Role.CANDIDATE, "c1", SEED[0], 1), result)
     assert bool(event.disturbed) is not blamed
     found.apply(event)
     assert (found.experiments[1].failure is not None) is blamed
@@ -258,7 +269,7 @@ def test_memory_that_another_process_took_is_not_blamed_on_the_idea(device: str,
 
 
 def test_work_is_plain_data() -> None:
-    assert Work("best", "fit", 3) == Work("best", "fit", 3, None)
+    assert Work(Role.INCUMBENT, "fit", 3) == Work(Role.INCUMBENT, "fit", 3, None)
 
 
 @pytest.mark.parametrize(
@@ -271,11 +282,11 @@ def test_limits_bind_what_is_proposed_and_no_yardstick(role: Role, binds: bool, 
     job = jobs.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "00001" / "j", 64 << 30)
     assert (job.max_params == 10) is binds and (job.memory_limit == 10**9) is binds
     large = Result(job="j", outcome=Outcome.SCORED, val_bpb=1.0, peak_memory=2 * 10**9)
-    assert (jobs.event(found, limits, work, large).outcome == "invalid") is binds
+    assert (jobs.event(found, limits, work, large).result.outcome == "invalid") is binds
 
 
 def test_the_train_py_that_a_run_begins_with_keeps_the_limits(tmp_path: Path) -> None:
-    found, work = state(baseline=False), Work("baseline", "fit", SEED[0])
+    found, work = state(baseline=False), Work(Role.BASELINE, "fit", SEED[0])
     limits = Charter(max_params=10)
     assert jobs.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "0" / "j", 64 << 30).max_params == 10
 
@@ -283,64 +294,64 @@ def test_the_train_py_that_a_run_begins_with_keeps_the_limits(tmp_path: Path) ->
 def test_what_is_free_before_the_clock_of_a_gpu_follows_from_the_baseline(tmp_path: Path) -> None:
     """The profile's minutes of warm-up could be used for training by whoever compiles nothing."""
     profile = PROFILES["gpu-24"]
-    gpu = msgspec.to_builtins(replace(CONFIG, device="cuda", profile=profile.name))
-    first = scored("fit", 1.6, role="baseline")
+    gpu = replace(CONFIG, device="cuda", profile=profile.name)
+    first = scored("fit", 1.6, role=Role.BASELINE)
     begin: list[AnyEvent] = [
         ev.Created(v=ev.SCHEMA, config=gpu),
-        ev.Fit(commit="fit", source_hash="h", nodes=500),
+        ev.StartCommit(commit="fit", source_hash="h", nodes=500),
         first[0],
     ]
 
     def free(*events: AnyEvent) -> tuple[float, float]:
-        work = Work("candidate", "c1", 1, 1) if events else Work("baseline", "fit", 1)
+        work = Work(Role.CANDIDATE, "c1", 1, 1) if events else Work(Role.BASELINE, "fit", 1)
         job = jobs.job(fold([*begin, *events]), profile, Charter(), work, "j", tmp_path / "1" / "j", 1 << 34)
         return job.setup_s, job.warmup_s
 
     assert free() == (profile.setup_s, profile.warmup_s)
-    assert sum(free(replace(first[1], parts={"setup": 40.0}))) == 1.5 * 40 + 15
-    assert sum(free(replace(first[1], parts={"setup": 2.0}))) == profile.setup_s  # never less than for importing
-    assert sum(free(replace(first[1], parts={"setup": 900.0}))) == profile.setup_s + profile.warmup_s
+    assert sum(free(set_up_in(first[1], 40.0))) == 1.5 * 40 + 15
+    assert sum(free(set_up_in(first[1], 2.0))) == profile.setup_s  # never less than for importing
+    assert sum(free(set_up_in(first[1], 900.0))) == profile.setup_s + profile.warmup_s
     assert sum(free(first[1])) == profile.setup_s + profile.warmup_s  # a journal that does not tell
 
 
 def test_compiled_kernels_are_kept_of_the_first_baseline_on_a_gpu_and_given_to_all_later_jobs(tmp_path: Path) -> None:
     profile = PROFILES["gpu-24"]
-    gpu = msgspec.to_builtins(replace(CONFIG, device="cuda", profile=profile.name))
-    first = scored("fit", 1.6, role="baseline")
-    before = [ev.Created(v=ev.SCHEMA, config=gpu), ev.Fit(commit="fit", source_hash="h", nodes=500), first[0]]
+    gpu = replace(CONFIG, device="cuda", profile=profile.name)
+    first = scored("fit", 1.6, role=Role.BASELINE)
+    before = [ev.Created(v=ev.SCHEMA, config=gpu), ev.StartCommit(commit="fit", source_hash="h", nodes=500), first[0]]
     out = tmp_path / "1" / "j"
-    job = jobs.job(fold(before), profile, Charter(), Work("baseline", "fit", 1), "j", out, 1 << 34)
+    job = jobs.job(fold(before), profile, Charter(), Work(Role.BASELINE, "fit", 1), "j", out, 1 << 34)
     assert job.keep_compiled and job.compiled is None
-    gpu["own_code"] = False  # an agent's: its cache could hold weights
+    gpu = replace(gpu, own_code=False)  # an agent's: its cache could hold weights
     job = jobs.job(
         fold([ev.Created(v=ev.SCHEMA, config=gpu), *before[1:]]),
         profile,
         Charter(),
-        Work("baseline", "fit", 1),
+        Work(Role.BASELINE, "fit", 1),
         "j",
         out,
         1 << 34,
     )
     assert not job.keep_compiled
     (tmp_path / "compiled").mkdir()
-    job = jobs.job(fold([*before, first[1]]), profile, Charter(), Work("candidate", "c1", 1, 1), "j", out, 1 << 34)
+    job = jobs.job(fold([*before, first[1]]), profile, Charter(), Work(Role.CANDIDATE, "c1", 1, 1), "j", out, 1 << 34)
     assert not job.keep_compiled and job.compiled == str(tmp_path / "compiled")
 
 
 def test_memory_that_stays_in_other_hands_disturbs_once_and_then_belongs_to_the_machine(tmp_path: Path) -> None:
     """Such as a model that was loaded after the baseline and stays; else nothing would be judged until the morning."""
-    gpu = msgspec.to_builtins(replace(CONFIG, device="cuda"))
+    gpu = replace(CONFIG, device="cuda")
     found = fold([
-        ev.Created(v=ev.SCHEMA, config=gpu), ev.Fit(commit="fit", source_hash="h", nodes=500),
-        *scored("fit", 1.6, role="baseline"), *proposed(1),
+        ev.Created(v=ev.SCHEMA, config=gpu), ev.StartCommit(commit="fit", source_hash="h", nodes=500),
+        *scored("fit", 1.6, role=Role.BASELINE), *proposed(1),
     ])  # fmt: skip
     said = []
     for index, others in enumerate((2 << 30, 2 << 30, 4 << 30, 0, 2 << 30)):
-        work = Work("candidate", "c1", SEED[0], 1)
+        work = Work(Role.CANDIDATE, "c1", SEED[0], 1)
         fold(
             [ev.Launched(job=f"j{index}", role=work.role, commit=work.commit, seed=work.seed, slot=0, number=1)], found
         )
-        result = Result(job=f"j{index}", outcome=Outcome.SCORED, val_bpb=1.5, others=others)
+        result = Result(job=f"j{index}", outcome=Outcome.SCORED, val_bpb=1.5, other_gpu_bytes=others)
         event = jobs.event(found, Charter(), work, result)
         fold([event], found)
         said.append(bool(event.disturbed))
@@ -357,7 +368,12 @@ def under(
     launched, measured = scored(commit, value, index, role, number)
     assert isinstance(measured, ev.Measured)
     found = Speed(reference_s=0.01, mean=speed, spread=0.1, busy=1.0, readings=90) if speed is not None else None
-    return [launched, replace(measured, job=f"{measured.job}{t}", t=t, speed=found, total_wall_s=70.0)]
+    return [
+        launched,
+        replace(
+            measured, t=t, result=replace(measured.result, job=f"{measured.job}{t}", speed=found, total_wall_s=70.0)
+        ),
+    ]
 
 
 def pair(first: float, second: float, speeds: tuple[float | None, float | None], gain: float) -> State:
@@ -375,14 +391,14 @@ def test_the_best_is_measured_beside_a_candidate_where_the_two_cannot_be_compare
 ) -> None:
     found = pair(0.0, second, speeds, gain)
     step = assess(found, found.open[1], 0.01)
-    assert step == Work("best", "fit", SEED[0], 1)
+    assert step == Work(Role.INCUMBENT, "fit", SEED[0], 1)
     for event in under(
         second + 70, 0.5, "fit", 1.601, "best", 1
     ):  # whatever the machine does now, it is the same moment
         found.apply(event)
     assert found.scores["fit"][SEED[0]] == 1.601
     after = assess(found, found.open[1], 0.01)
-    assert isinstance(after, Judged) if gain < 0.1 else after == Work("confirm", "c1", SEED[1], 1)
+    assert isinstance(after, Judged) if gain < 0.1 else after == Work(Role.REPLICATE, "c1", SEED[1], 1)
 
 
 @pytest.mark.parametrize(("second", "speeds"), [(90_000.0, (1.0, 0.9)), (600.0, (None, None))])
@@ -395,10 +411,11 @@ def test_the_first_reference_is_the_runs() -> None:
     found = pair(0.0, 100.0, (None, 0.8), 0.0)
     assert found.reference_s == 0.01
     late = under(200.0, 0.7, "c1", 1.6, "confirm", 1, index=1)[1]
-    assert isinstance(late, ev.Measured) and late.speed is not None
-    found.apply(replace(late, speed=replace(late.speed, reference_s=0.02)))
+    assert isinstance(late, ev.Measured) and late.result.speed is not None
+    other = replace(late.result.speed, reference_s=0.02)
+    found.apply(replace(late, result=replace(late.result, speed=other)))
     assert found.reference_s == 0.01
-    work = Work("candidate", "c1", SEED[2], 1)
+    work = Work(Role.CANDIDATE, "c1", SEED[2], 1)
     assert jobs.job(found, PROFILES["cpu"], Charter(), work, "j", Path("a/b/c"), 1 << 34).reference_s == 0.01
 
 
@@ -409,21 +426,20 @@ def test_a_best_measured_long_after_for_another_candidate_is_not_beside_this_one
             found.apply(event)
     for event in under(9000.0, 1.0, "fit", 1.6, "best"):
         found.apply(event)
-    again = Work("confirm", "c1", SEED[0], 1)
+    again = Work(Role.REPLICATE, "c1", SEED[0], 1)
     assert assess(found, found.open[1], 0.01) == again
     for event in under(50.0, 0.7, "c1", 1.5, "confirm", 1):  # the clock on the wall was set back: that does not matter
         found.apply(event)
-    assert assess(found, found.open[1], 0.01) == Work("best", "fit", SEED[0], 1)
+    assert assess(found, found.open[1], 0.01) == Work(Role.INCUMBENT, "fit", SEED[0], 1)
     for event in under(60.0, 0.4, "fit", 1.6, "best", 1):
         found.apply(event)
-    assert assess(found, found.open[1], 0.01) == Work("confirm", "c1", SEED[1], 1)
+    assert assess(found, found.open[1], 0.01) == Work(Role.REPLICATE, "c1", SEED[1], 1)
 
 
 def test_a_stale_candidate_that_cannot_be_compared_is_applied_again() -> None:
     found = pair(0.0, 100.0, (1.0, 0.6), -0.1)
-    found.open[1].parent = "fit"
     more = [*proposed(2), *under(200.0, 0.6, "c2", 1.4, "candidate", 2)]
-    for event in [*more, ev.Judged(number=2, verdict="keep", finding="f", commit="k2")]:
+    for event in [*more, ev.Judged(number=2, verdict=Verdict.KEEP, finding="f", commit="k2")]:
         found.apply(event)
     assert found.best == "k2" and assess(found, found.open[1], 0.01) == Rebase(1)
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from core.agents.base import Context, Exhausted
 from core.execution.base import Executor
 from core.execution.deterministic import DeterministicExecutor, Ending
@@ -110,7 +108,7 @@ class Night:
             lambda event, state: None,
         )
         if new:
-            active.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
+            active.record(ev.Created(v=ev.SCHEMA, config=CONFIG))
         active.program.watch()
         if new:
             active.start.fit(SOURCE, {}, repo.base())
@@ -140,7 +138,7 @@ class Night:
         try:
             slots = executors or [DeterministicExecutor(answer, self.seconds) for _ in range(self.slots)]
             loop = Loop(active, Proposer(agent), slots, limits, self.said.append)
-            active.record(ev.Started(pid=1, agent=agent.name, gate="auto", slots=self.slots))
+            active.record(ev.Started(pid=1, agent=agent.name, approval="auto", slots=self.slots))
             beside = asyncio.create_task(meanwhile(loop)) if meanwhile else None
             with active.recording_end():
                 await asyncio.wait_for(loop.run(), 60)

@@ -186,8 +186,12 @@ def test_a_harness_that_breaks_once_costs_that_job_only(night: Night, job: int) 
     broken = Failing(WORLD, lambda count, _: ExecutorFailed("The harness is gone.") if count == job else None)
     state = night.run([GOOD, BAD], WORLD, executors=[broken])
     assert verdicts(state) == ["keep", "discard"]
-    again = [event for event in night.events() if isinstance(event, ev.Measured) and event.outcome == "interrupted"]
-    assert len(again) == 1 and "The harness is gone." in again[0].reason
+    again = [
+        event
+        for event in night.events()
+        if isinstance(event, ev.Measured) and event.result.outcome is Outcome.INTERRUPTED
+    ]
+    assert len(again) == 1 and "The harness is gone." in again[0].result.reason
 
 
 def test_a_change_that_always_breaks_the_harness_is_given_up(night: Night) -> None:

@@ -15,20 +15,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import journal
 from core.record.journal import Journal, JournalError, Lock, RunBusy, read
+from core.verdicts import Verdict
+from tests.events import measurement
+
+CONFIG = RunConfig(
+    name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
+    vocab_size=2048, eval_tokens=1000, seed=1, slots=1, base_commit="b", noise_prior=0.008,
+)  # fmt: skip
 
 
 def header() -> ev.Created:
-    return ev.Created(v=ev.SCHEMA, config={"name": "x"})
+    return ev.Created(v=ev.SCHEMA, config=CONFIG)
 
 
 def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
     writer = Journal(tmp_path)
     writer.append(header())
     writer.append(ev.Hint(text="try less\nweight decay \x1b[31m"))
-    writer.append(ev.Judged(number=3, verdict="keep", finding="ok", gain=0.01))
+    writer.append(ev.Judged(number=3, verdict=Verdict.KEEP, finding="ok", gain=0.01))
     found = list(read(writer.path))
     assert [type(event) for event in found] == [ev.Created, ev.Hint, ev.Judged]
     assert isinstance(found[1], ev.Hint) and found[1].text == "try less\nweight decay \x1b[31m"
@@ -165,7 +173,7 @@ def test_what_could_not_be_read_again_is_never_written(tmp_path: Path) -> None:
     for pace in ([float("inf")], [float("nan")]):
         with pytest.raises(Exception, match="Expected"):
             with_header.append(
-                ev.Measured(job="j", role="best", commit="c", seed=1, outcome="scored", pace=tuple(pace))
+                measurement(job="j", role=Role.INCUMBENT, commit="c", seed=1, outcome="scored", pace=tuple(pace))
             )
     assert (tmp_path / journal.NAME).stat().st_size == size
     with_header.close()

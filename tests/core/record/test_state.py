@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from core.model import RunConfig
+from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import hints
 from core.record.state import RERUN_TRIES, State, experiment_id, fold
 from core.reporting.report import line
 from core.verdicts import Verdict
+from tests.events import measurement
 
 CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
@@ -20,18 +20,18 @@ CONFIG = RunConfig(
 
 def opening() -> list[ev.AnyEvent]:
     return [
-        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG), t=100.0),
-        ev.Started(pid=1, agent="search", gate="auto", slots=1, t=100.0),
-        ev.Fit(commit="fit", source_hash="h", nodes=500),
-        ev.Launched(job="j1", role="baseline", commit="fit", seed=7, slot=0),
-        ev.Measured(job="j1", role="baseline", commit="fit", seed=7, outcome="scored", val_bpb=1.6, score_s=4.0),
+        ev.Created(v=ev.SCHEMA, config=CONFIG, t=100.0),
+        ev.Started(pid=1, agent="search", approval="auto", slots=1, t=100.0),
+        ev.StartCommit(commit="fit", source_hash="h", nodes=500),
+        ev.Launched(job="j1", role=Role.BASELINE, commit="fit", seed=7, slot=0),
+        measurement(job="j1", role=Role.BASELINE, commit="fit", seed=7, outcome="scored", val_bpb=1.6, score_s=4.0),
     ]
 
 
 def proposed(number: int, parent: str = "fit", again: int | None = None) -> ev.Proposed:
     return ev.Proposed(
         number=number, commit=f"c{number}", parent=parent, fingerprint=f"p{number}", hypothesis="h", agent="a", charter="s",
-        nodes=490, again=again,
+        nodes=490, retry_of=again,
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def measured(number: int, value: float, seed: int = 7, role: str = "candidate", 
     job = f"j{number}{seed}{role}"
     return [
         ev.Launched(job=job, role=role, commit=f"c{number}", seed=seed, slot=0, number=number),
-        ev.Measured(
+        measurement(
             job=job, role=role, commit=f"c{number}", seed=seed, number=number, outcome="scored", val_bpb=value,
             tokens=1000, charged_s=2.0, peak_memory=10, **more,  # type: ignore[arg-type]
         ),
@@ -47,9 +47,9 @@ def measured(number: int, value: float, seed: int = 7, role: str = "candidate", 
 
 
 def test_the_mean_of_the_best_is_what_its_experiment_shows() -> None:
-    again = ev.Measured(job="j", role="best", commit="k1", seed=9, number=2, outcome="scored", val_bpb=1.7)
+    again = measurement(job="j", role=Role.INCUMBENT, commit="k1", seed=9, number=2, outcome="scored", val_bpb=1.7)
     state = fold([
-        *opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="keep", finding="f", commit="k1"),
+        *opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict=Verdict.KEEP, finding="f", commit="k1"),
         proposed(2, "k1"), again,
     ])  # fmt: skip
     assert state.experiments[1].val_bpb == state.mean("k1") == pytest.approx(1.6)
@@ -57,10 +57,10 @@ def test_the_mean_of_the_best_is_what_its_experiment_shows() -> None:
 
 
 def test_a_best_that_was_overtaken_while_it_was_measured_shows_its_mean_too() -> None:
-    again = ev.Measured(job="j", role="best", commit="k1", seed=9, number=3, outcome="scored", val_bpb=1.7)
+    again = measurement(job="j", role=Role.INCUMBENT, commit="k1", seed=9, number=3, outcome="scored", val_bpb=1.7)
     state = fold([
-        *opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="keep", finding="f", commit="k1"),
-        proposed(2, "k1"), *measured(2, 1.4), ev.Judged(number=2, verdict="keep", finding="f", commit="k2"), again,
+        *opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict=Verdict.KEEP, finding="f", commit="k1"),
+        proposed(2, "k1"), *measured(2, 1.4), ev.Judged(number=2, verdict=Verdict.KEEP, finding="f", commit="k2"), again,
     ])  # fmt: skip
     assert state.experiments[1].val_bpb == pytest.approx(1.6) and state.experiments[2].val_bpb == 1.4
 
@@ -68,7 +68,7 @@ def test_a_best_that_was_overtaken_while_it_was_measured_shows_its_mean_too() ->
 def test_a_revised_proposal_is_the_agents_and_the_humans_and_stays_so() -> None:
     state = fold([
         *opening(), proposed(1), ev.Revised(number=1, commit="r1", fingerprint="x", hypothesis="Mine."),
-        ev.Judged(number=1, verdict="interrupted", finding="f"), proposed(2, again=1),
+        ev.Judged(number=1, verdict=Verdict.INTERRUPTED, finding="f"), proposed(2, again=1),
     ])  # fmt: skip
     assert (state.experiments[1].hypothesis, state.experiments[1].agent) == ("Mine.", "a + human")
     assert state.experiments[2].revised
@@ -77,7 +77,7 @@ def test_a_revised_proposal_is_the_agents_and_the_humans_and_stays_so() -> None:
 def test_a_kept_change_becomes_the_best_and_takes_its_scores_along() -> None:
     state = fold([
         *opening(), proposed(1), ev.Approved(number=1, by="auto"), *measured(1, 1.5), *measured(1, 1.52, 8, "confirm"),
-        ev.Judged(number=1, verdict="keep", finding="good", gain=0.09, commit="k1"),
+        ev.Judged(number=1, verdict=Verdict.KEEP, finding="good", gain=0.09, commit="k1"),
     ])  # fmt: skip
     assert state.best == "k1" and state.commits == ["fit", "k1"] and state.best_nodes == 490
     assert state.scores["k1"] == {7: 1.5, 8: 1.52} and state.mean("k1") == pytest.approx(1.51)
@@ -92,12 +92,14 @@ def test_a_disturbed_run_counts_for_nothing() -> None:
 
 
 def test_a_disturbed_measurement_that_was_wished_for_is_tried_again_but_not_for_ever() -> None:
-    begun = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="discard", finding="f")]
+    begun = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict=Verdict.DISCARD, finding="f")]
     state = fold([*begun, ev.Rerun(number=1)])
     for tries in range(1, RERUN_TRIES + 1):
         state = fold(measured(1, 1.2, 8, "rerun", disturbed="the machine slept"), state)
         assert list(state.reruns) == ([1] if tries < RERUN_TRIES else [])
-        event = ev.Measured(job="j", role="rerun", commit="c1", seed=8, number=1, outcome="scored", disturbed="slept")
+        event = measurement(
+            job="j", role=Role.RERUN, commit="c1", seed=8, number=1, outcome="scored", disturbed="slept"
+        )
         assert ("it does not count" in str(line(event, state))) is (tries < RERUN_TRIES)
     assert state.scores["c1"] == {7: 1.5} and state.experiments[1].verdict is Verdict.DISCARD
     state = fold([ev.Rerun(number=1), *measured(1, 1.3, 8, "rerun")], state)
@@ -107,7 +109,7 @@ def test_a_disturbed_measurement_that_was_wished_for_is_tried_again_but_not_for_
 def test_an_abort_stands_until_what_it_means_has_ended() -> None:
     state = fold([*opening(), proposed(1), *measured(1, 1.5)[:1], ev.Aborted(number=1)])
     assert state.aborted == {1}
-    fold([ev.Judged(number=1, verdict="interrupted", finding="f", by="human")], state)
+    fold([ev.Judged(number=1, verdict=Verdict.INTERRUPTED, finding="f", by="human")], state)
     assert not state.aborted
     fold([ev.Rerun(number=1), ev.Aborted(number=1), ev.Rerun(number=1, wanted=False)], state)
     assert not state.aborted and not state.reruns
@@ -120,21 +122,21 @@ def test_between_two_of_its_seeds_a_run_is_busy() -> None:
     assert not state.busy
     fold(measured(1, 1.5), state)
     assert state.busy and not state.running
-    fold([ev.Judged(number=1, verdict="discard", finding="f")], state)
+    fold([ev.Judged(number=1, verdict=Verdict.DISCARD, finding="f")], state)
     assert not state.busy
 
 
 def test_interrupted_experiments_do_not_count_and_do_not_break_a_streak() -> None:
-    ran = ev.Launched(job="j1", role="candidate", commit="c1", seed=7, slot=0, number=1)
-    crash = [proposed(1), ran, ev.Judged(number=1, verdict="crash", crash="hang", finding="f")]
-    cut = [proposed(2), ev.Judged(number=2, verdict="interrupted", finding="f"), proposed(3, again=2)]
+    ran = ev.Launched(job="j1", role=Role.CANDIDATE, commit="c1", seed=7, slot=0, number=1)
+    crash = [proposed(1), ran, ev.Judged(number=1, verdict=Verdict.CRASH, crash="hang", finding="f")]
+    cut = [proposed(2), ev.Judged(number=2, verdict=Verdict.INTERRUPTED, finding="f"), proposed(3, again=2)]
     state = fold([*opening(), *crash, *cut])
     assert state.judged == 1 and state.crash_streak == 1 and list(state.open) == [3]
 
 
 def test_what_was_never_trained_is_no_part_of_a_streak() -> None:
     """A streak ends the run, and an agent that is refused must not."""
-    refused = [(proposed(n), ev.Judged(number=n, verdict="invalid", finding="f")) for n in range(1, 30)]
+    refused = [(proposed(n), ev.Judged(number=n, verdict=Verdict.INVALID, finding="f")) for n in range(1, 30)]
     state = fold([*opening(), *(event for pair in refused for event in pair)])
     assert state.crash_streak == 0 and state.judged == 29
 
@@ -150,22 +152,22 @@ def test_a_rebased_change_is_measured_afresh() -> None:
 
 
 def test_running_jobs_are_known_until_they_are_measured() -> None:
-    start = ev.Launched(job="j9", role="candidate", commit="c1", seed=7, slot=0, number=1)
+    start = ev.Launched(job="j9", role=Role.CANDIDATE, commit="c1", seed=7, slot=0, number=1)
     state = fold([*opening(), proposed(1), start, ev.Processes(job="j9", pids=((5, 1.5),))])
     assert set(state.running) == {"j9"} and state.processes == {"j9": ((5, 1.5),)} and state.experiments[1].launched
-    end = ev.Measured(job="j9", role="candidate", commit="c1", seed=7, number=1, outcome="interrupted")
+    end = measurement(job="j9", role=Role.CANDIDATE, commit="c1", seed=7, number=1, outcome="interrupted")
     fold([end], state)
     assert not state.running and not state.processes
 
 
 def test_time_spent_is_summed_over_starts() -> None:
-    state = fold([*opening(), ev.Stopped(reason="told", t=160.0), ev.Started(pid=2, agent="a", gate="auto", slots=1, t=500.0),
+    state = fold([*opening(), ev.Stopped(reason="told", t=160.0), ev.Started(pid=2, agent="a", approval="auto", slots=1, t=500.0),
                   ev.Stopped(reason="told", t=530.0)])  # fmt: skip
     assert state.seconds_running == pytest.approx(90.0)
 
 
 def test_folding_in_pieces_is_folding_at_once() -> None:
-    events = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict="discard", finding="no")]
+    events = [*opening(), proposed(1), *measured(1, 1.5), ev.Judged(number=1, verdict=Verdict.DISCARD, finding="no")]
     for cut in range(len(events)):
         assert fold(events[cut:], fold(events[:cut])) == fold(events)
 
@@ -176,7 +178,7 @@ def test_an_empty_state_has_no_best() -> None:
 
 def test_hints_and_reasons_for_skipping_are_numbered_and_taken_back() -> None:
     skipped = ev.Judged(
-        number=1, verdict="skipped", finding="Skipped by the human: too wide", reason="too wide", by="human"
+        number=1, verdict=Verdict.SKIPPED, finding="Skipped by the human: too wide", reason="too wide", by="human"
     )
     events = [*opening(), ev.Hint(text="try LR", t=5.0), proposed(1), skipped, ev.Hint(text="avoid heads")]
     state = fold(events)
@@ -196,8 +198,8 @@ def test_hints_and_reasons_for_skipping_are_numbered_and_taken_back() -> None:
 
 
 def test_an_overruled_reason_for_skipping_is_no_second_one() -> None:
-    skip = ev.Judged(number=1, verdict="skipped", finding="f", reason="no", by="human")
+    skip = ev.Judged(number=1, verdict=Verdict.SKIPPED, finding="f", reason="no", by="human")
     state = fold(
-        [*opening(), proposed(1), skip, ev.Judged(number=1, verdict="skipped", finding="f", reason="overruled")]
+        [*opening(), proposed(1), skip, ev.Judged(number=1, verdict=Verdict.SKIPPED, finding="f", reason="overruled")]
     )
     assert len(state.said) == 1

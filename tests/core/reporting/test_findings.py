@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from core.judging.noise import Noise
-from core.model import RunConfig
+from core.model import Role, RunConfig
 from core.record import events as ev
-from core.record.journal import decode
 from core.record.live import Picture
 from core.record.state import Experiment, State, fold
+from core.record.upgrade import upgraded
 from core.reporting import report
 from core.reporting.findings import finding
+from core.verdicts import Verdict
+from tests.events import measurement
 
 CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
@@ -61,7 +62,11 @@ CONFIG = RunConfig(
 )
 def test_a_finding_says_what_would_have_been_needed(fields: dict[str, Any], words: str) -> None:
     judged = ev.Judged(**{"number": 1, "verdict": "discard", "finding": "", "pairs": 1, "within_noise": True} | fields)
-    experiment = Experiment(1, "c", "p", "f", "h", "a", added=2, removed=9)
+    experiment = Experiment(
+        ev.Proposed(
+            number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="", added=2, removed=9
+        )
+    )
     assert finding(judged, experiment, 1.6) == words
 
 
@@ -92,31 +97,31 @@ def test_a_finding_says_what_would_have_been_needed(fields: dict[str, Any], word
     ],
 )
 def test_a_journal_of_an_earlier_version_is_read_in_todays_words(old: str, new: str) -> None:
-    line = msgspec.json.encode({"type": "judged", "number": 1, "verdict": "discard", "finding": old, "reason": old})
-    read = decode(line, 1, Path("events.jsonl"))
-    assert isinstance(read, ev.Judged) and (read.finding, read.reason, read.needed) == (new, new, None)
-    assert decode(msgspec.json.encode(read), 1, Path("events.jsonl")) == read
+    line = {"type": "judged", "number": 1, "verdict": "discard", "finding": old, "reason": old}
+    read = msgspec.convert(upgraded(line), ev.Judged)
+    assert (read.finding, read.reason, read.needed) == (new, new, None)
+    assert upgraded(msgspec.to_builtins(read)) == msgspec.to_builtins(read)
 
 
 def night(*more: ev.AnyEvent) -> State:
     return fold([
-        ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)), ev.Fit(commit="fit", source_hash="h", nodes=500),
-        ev.Measured(job="b", role="baseline", commit="fit", seed=1, outcome="scored", val_bpb=1.6),
+        ev.Created(v=ev.SCHEMA, config=CONFIG), ev.StartCommit(commit="fit", source_hash="h", nodes=500),
+        measurement(job="b", role=Role.BASELINE, commit="fit", seed=1, outcome="scored", val_bpb=1.6),
         ev.Proposed(number=1, commit="c1", parent="fit", fingerprint="p", hypothesis="Try it.", agent="a", charter="s"),
-        ev.Measured(job="c", role="candidate", commit="c1", seed=1, number=1, outcome="scored", val_bpb=1.61), *more,
+        measurement(job="c", role=Role.CANDIDATE, commit="c1", seed=1, number=1, outcome="scored", val_bpb=1.61), *more,
     ])  # fmt: skip
 
 
 def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     words = "Inconclusive: 0.0100 bpb worse on one seed; 0.0283 would count as worse."
-    found = night(ev.Judged(number=1, verdict="discard", finding=words, gain=-0.01, pairs=1, within_noise=True))
+    found = night(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words, gain=-0.01, pairs=1, within_noise=True))
     facts = report.facts(found, Noise(0.0042, 8), None, Picture(), [])
     assert (facts["sigma"], round(facts["sigma_low"], 4), round(facts["sigma_high"], 4)) == (0.0042, 0.0033, 0.006)
     text = report.status(facts)
     assert "best 1.6000 is the baseline; noise 0.0042 (0.0033 to 0.0060)" in text
     assert "#1    inconclusive 1.6100  Try it." in text and "1 inconclusive" in text
     assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(report.summary(found, Noise(0.0042, 8), "logs/x", "b"))
-    line = report.line(ev.Judged(number=1, verdict="discard", finding=words), found)
+    line = report.line(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words), found)
     assert line is not None and line.endswith(
         "#1 inconclusive 1.6100 (+0.0100): 0.0100 bpb worse on one seed; 0.0283 would count as worse."
     )

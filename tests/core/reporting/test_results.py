@@ -7,17 +7,17 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.model import RunConfig
+from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record.state import fold
 from core.reporting.publish import publish as publish_state
 from core.reporting.results import COLUMNS, Header, Row, notebook, publish, tsv
 from core.verdicts import Verdict
+from tests.events import measurement
 
 BASE = Row(0, "a" * 40, None, "baseline", val_bpb=1.601234567, memory=1_260_000_000, seconds=66.04, params=1234)
 KEPT = Row(
@@ -128,15 +128,15 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
     )  # fmt: skip
     state = fold(
         [
-            ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)),
-            ev.Fit(commit="fit", source_hash="h", nodes=500),
-            ev.Launched(job="j1", role="baseline", commit="fit", seed=7, slot=0),
-            ev.Measured(job="j1", role="baseline", commit="fit", seed=7, outcome="scored", val_bpb=1.6),
+            ev.Created(v=ev.SCHEMA, config=config),
+            ev.StartCommit(commit="fit", source_hash="h", nodes=500),
+            ev.Launched(job="j1", role=Role.BASELINE, commit="fit", seed=7, slot=0),
+            measurement(job="j1", role=Role.BASELINE, commit="fit", seed=7, outcome="scored", val_bpb=1.6),
             ev.Proposed(number=1, commit="c1", parent="fit", fingerprint="p", hypothesis="h", agent="a", charter="s"),
-            ev.Launched(job="j2", role="candidate", commit="c1", seed=7, slot=0, number=1),
-            ev.Measured(job="j2", role="candidate", commit="c1", seed=7, number=1, outcome="scored", val_bpb=1.61),
+            ev.Launched(job="j2", role=Role.CANDIDATE, commit="c1", seed=7, slot=0, number=1),
+            measurement(job="j2", role=Role.CANDIDATE, commit="c1", seed=7, number=1, outcome="scored", val_bpb=1.61),
             ev.Judged(
-                number=1, verdict="discard", finding="Worse.", gain=-0.01, pairs=1, sigma=0.008, within_noise=True
+                number=1, verdict=Verdict.DISCARD, finding="Worse.", gain=-0.01, pairs=1, sigma=0.008, within_noise=True
             ),
         ]
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from core.judging.noise import Noise
+from core.model import Role
 from core.record import events as ev
 from core.record.events import AnyEvent
 from core.record.live import Picture
 from core.record.state import State, fold
 from core.reporting import report, scoreboard
+from core.verdicts import Verdict
 from tests.core.judging.test_schedule import CONFIG
+from tests.events import measurement
 
 MODEL = "ollama:m"
 
@@ -25,21 +26,21 @@ def form(asked: int, parsed: int, applied: int, passed: int, tokens: int = 100, 
 def proposed(number: int, agent: str, took: float = 3.0, again: int | None = None, **meta: Any) -> AnyEvent:
     return ev.Proposed(
         number=number, commit=f"c{number}", parent="fit", fingerprint=f"p{number}", hypothesis="h", agent=agent, charter="s",
-        meta=meta, seconds=took, again=again,
+        meta=meta, seconds=took, retry_of=again,
     )  # fmt: skip
 
 
 def launched(number: int) -> AnyEvent:
-    return ev.Launched(job=f"j{number}", role="candidate", commit=f"c{number}", seed=1, slot=0, number=number)
+    return ev.Launched(job=f"j{number}", role=Role.CANDIDATE, commit=f"c{number}", seed=1, slot=0, number=number)
 
 
 def crashed(number: int, wall_s: float) -> list[AnyEvent]:
     return [
         launched(number),
-        ev.Measured(
-            job=f"j{number}", role="candidate", commit=f"c{number}", seed=1, outcome="crash", number=number, total_wall_s=wall_s
+        measurement(
+            job=f"j{number}", role=Role.CANDIDATE, commit=f"c{number}", seed=1, outcome="crash", number=number, total_wall_s=wall_s
         ),
-        ev.Judged(number=number, verdict="crash", finding="f"),
+        ev.Judged(number=number, verdict=Verdict.CRASH, finding="f"),
     ]  # fmt: skip
 
 
@@ -65,15 +66,15 @@ def stand_in(number: int) -> AnyEvent:
 def state(*events: AnyEvent) -> State:
     return fold(
         [
-            ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)),
-            ev.Fit(commit="fit", source_hash="h", nodes=1),
+            ev.Created(v=ev.SCHEMA, config=CONFIG),
+            ev.StartCommit(commit="fit", source_hash="h", nodes=1),
             *events,
         ]
     )
 
 
 def test_a_model_is_booked_by_form_and_by_what_became_of_it() -> None:
-    keep = ev.Judged(number=1, verdict="keep", finding="f", gain=0.02, commit="k1")
+    keep = ev.Judged(number=1, verdict=Verdict.KEEP, finding="f", gain=0.02, commit="k1")
     found = state(own(1), launched(1), keep, own(2), *crashed(2, 7.0))
     (score,) = scoreboard.scores(found)
     edits = score.formats["edits"]
@@ -112,8 +113,8 @@ def test_a_server_that_is_down_restating_and_refusals_are_booked_too() -> None:
 
 
 def test_a_repeat_counts_once_as_a_proposal_and_has_the_verdict() -> None:
-    interrupted = ev.Judged(number=1, verdict="interrupted", finding="f")
-    lost = ev.Judged(number=2, verdict="discard", finding="f")
+    interrupted = ev.Judged(number=1, verdict=Verdict.INTERRUPTED, finding="f")
+    lost = ev.Judged(number=2, verdict=Verdict.DISCARD, finding="f")
     meta = {"model": MODEL, "format": "edits", "tokens": 10, "forms": {"edits": form(1, 1, 1, 1)}}
     found = state(
         proposed(1, MODEL, **meta), launched(1), interrupted, proposed(2, MODEL, again=1, **meta), launched(2), lost

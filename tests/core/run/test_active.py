@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from core.agents.base import Context
@@ -13,12 +12,13 @@ from core.git.repository import Repository
 from core.loop.proposals import Proposer
 from core.machine.profiles import named
 from core.machine.project import Project
-from core.model import Proposal, RunConfig
+from core.model import Proposal, Role, RunConfig
 from core.record import events as ev
 from core.record.journal import Journal
 from core.record.state import State
 from core.run.active import ActiveRun
 from core.run.integrity import LIST, IntegrityCheck
+from core.verdicts import Verdict
 from tests.product import ROOT, TRAIN
 
 CONFIG = RunConfig(
@@ -42,7 +42,7 @@ def active(tmp_path: Path) -> ActiveRun:
     found = ActiveRun(
         project, folder, journal, State(), repo, named("tiny"), IntegrityCheck(folder), lambda event, state: None
     )
-    found.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
+    found.record(ev.Created(v=ev.SCHEMA, config=CONFIG))
     found.program.watch()
     found.start.fit(TRAIN, {}, repo.base())
     return found
@@ -64,14 +64,14 @@ class Insistent:
         pass
 
 
-async def judged(active: ActiveRun, agent: Insistent, verdict: str) -> str:
+async def judged(active: ActiveRun, agent: Insistent, verdict: Verdict) -> str:
     """Propose, train as far as the journal is concerned, and judge; what the proposal was refused for, if it was."""
     await Proposer(agent).propose(active)
     number = max(active.state.experiments)
     experiment = active.state.experiments[number]
     if experiment.verdict is None:
         active.record(
-            ev.Launched(job=f"j{number}", role="candidate", commit=experiment.commit, seed=1, slot=0, number=number)
+            ev.Launched(job=f"j{number}", role=Role.CANDIDATE, commit=experiment.commit, seed=1, slot=0, number=number)
         )
         active.experiments.judge(ev.Judged(number=number, verdict=verdict, finding=""))
         return ""
@@ -80,17 +80,19 @@ async def judged(active: ActiveRun, agent: Insistent, verdict: str) -> str:
 
 async def test_a_change_that_the_machine_disturbed_is_tried_again(active: ActiveRun) -> None:
     agent, change = Insistent(), edits.fingerprint(knobs.set_knobs(active.source(active.state.best), {"LR": 0.02}))
-    assert await judged(active, agent, "disturbed") == ""
-    assert await judged(active, agent, "discard") == "", "nothing was known of it"
-    assert "was tried before on the same train.py, as experiment 2" in await judged(active, agent, "discard")
+    assert await judged(active, agent, Verdict.DISTURBED) == ""
+    assert await judged(active, agent, Verdict.DISCARD) == "", "nothing was known of it"
+    assert "was tried before on the same train.py, as experiment 2" in await judged(active, agent, Verdict.DISCARD)
     assert agent.told == [{}, {}, *[{change: 2}] * 3], "the agent is told by the same rule that refuses it"
     active.journal.close()
 
 
 async def test_a_change_that_is_cut_short_each_time_is_refused_for_that(active: ActiveRun) -> None:
     agent = Insistent()
-    assert [await judged(active, agent, "disturbed") for _ in range(3)] == ["", "", ""]
-    assert "was cut short 3 times on the same train.py, as experiment 3" in await judged(active, agent, "disturbed")
+    assert [await judged(active, agent, Verdict.DISTURBED) for _ in range(3)] == ["", "", ""]
+    assert "was cut short 3 times on the same train.py, as experiment 3" in await judged(
+        active, agent, Verdict.DISTURBED
+    )
     active.journal.close()
 
 

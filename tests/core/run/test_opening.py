@@ -74,7 +74,7 @@ def test_what_a_run_kept_and_was_taken_home_is_not_fitted_again(repo: Repository
 def run(project: Project, name: str, *events: ev.AnyEvent, **header: object) -> Path:
     config = RunConfig(
         name=name, dataset="python", data="/nowhere", fingerprint="", device="cpu", profile="cpu", budget_s=60, seq_len=256,
-        vocab_size=2048, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01, agent="search", gate="auto",
+        vocab_size=2048, eval_tokens=1024, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.01, agent="search", approval="auto",
     )  # fmt: skip
     config = msgspec.structs.replace(config, **header)
     folder = project.logs / name
@@ -82,14 +82,14 @@ def run(project: Project, name: str, *events: ev.AnyEvent, **header: object) -> 
     time.sleep(0.02)  # a start later than the one before, by the milliseconds of the journal and by the file system's
     writer = Journal(folder)
     if not writer.open():
-        writer.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(config)))
+        writer.append(ev.Created(v=ev.SCHEMA, config=config))
     for event in events:
         writer.append(event)
     writer.close()
     return folder
 
 
-START = ev.Started(pid=1, agent="search", gate="auto", slots=1)
+START = ev.Started(pid=1, agent="search", approval="auto", slots=1)
 TOLD, DONE = ev.Stopped(reason="told to stop"), ev.Stopped(reason="reached a limit", finished=True)
 
 
@@ -231,7 +231,7 @@ def test_a_run_that_goes_on_with_fewer_cards(tmp_path: Path, cards: Cards, monke
     (project.logs / "a").mkdir(parents=True)
     record = Journal(project.logs / "a")
     record.open()
-    record.append(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(new.config)))
+    record.append(ev.Created(v=ev.SCHEMA, config=new.config))
     record.close()
     assert plan(project, Options(name="a")).said == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")

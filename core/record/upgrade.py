@@ -1,0 +1,84 @@
+"""Events of schema 1 in the shape and the words of this version. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+Fields = dict[str, Any]  # a decoded line of a journal
+
+# "It made no difference: 0.0143 bpb worse, within noise." The figure that would have been needed is not in such journals.
+_FINDING = re.compile(
+    r"It (made no difference|did not repeat): (\d\S* bpb (?:better|worse)(?: over \d+ seeds)?), within noise\."
+)
+_SIMPLER = re.compile(
+    r"Within noise((?: over \d+ seeds)?), with (\d+) lines out and (\d+) in: the simpler code was kept\."
+)
+_REASON = re.compile(r"no difference beyond noise(?=: |, with )|the gain did not repeat, it is within noise(?=: )")
+
+
+def renewed(text: str) -> str:
+    """A finding or reason with "inconclusive" and "not confirmed" in it; the same object where there is nothing to change."""
+    if "noise" not in text:
+        return text
+    found = _FINDING.sub(_finding, text)
+    found = _SIMPLER.sub(r"Inconclusive\1; kept because it has less code (\2 lines out, \3 in).", found)
+    found = _REASON.sub(lambda match: "inconclusive" if match[0][0] == "n" else "not confirmed", found)
+    return text if found == text else found
+
+
+def _finding(match: re.Match[str]) -> str:
+    outcome = "Inconclusive" if match[1] == "made no difference" else "Not confirmed"
+    return f"{outcome}: {match[2]}{'' if ' over ' in match[2] else ' on one seed'}."
+
+
+# The fields of a `measured` of schema 1 that stand in its `result` now, and their names there.
+_OF_RESULT = {
+    name: name
+    for name in (
+        "job", "outcome", "reason", "crash", "traceback", "val_bpb", "params", "steps", "tokens", "charged_s", "cpu_s", "wall_s",
+        "score_s", "peak_memory", "total_wall_s", "parts", "pace", "speed", "unmeasured", "final_loss", "probes", "unprotected",
+    )
+} | {"others": "other_gpu_bytes", "held_down": "throttled_share"}  # fmt: skip
+
+
+def upgraded(event: Fields) -> Fields:
+    """The fields of an event of schema 1 as schema 2 has them. An event of schema 2 stays as it is."""
+    change = _CHANGES.get(event.get("type", ""))
+    return change(dict(event)) if change is not None else event
+
+
+def _renamed(fields: Fields, **names: str) -> Fields:
+    return {names.get(name, name): value for name, value in fields.items()}
+
+
+def _created(event: Fields) -> Fields:
+    return event | {"config": _renamed(event["config"], gate="approval")}
+
+
+def _charter(event: Fields) -> Fields:
+    return event | {"limits": {name: value for name, value in event.get("limits", {}).items() if value is not None}}
+
+
+def _measured(event: Fields) -> Fields:
+    if "result" in event:
+        return event
+    result = {new: event.pop(old) for old, new in _OF_RESULT.items() if old in event}
+    return _renamed(event, noisy="disturbance_ignored") | {"result": result}
+
+
+def _judged(event: Fields) -> Fields:
+    return event | {name: renewed(event[name]) for name in ("finding", "reason") if name in event}
+
+
+_CHANGES: dict[str, Callable[[Fields], Fields]] = {
+    "created": _created,
+    "started": lambda event: _renamed(event, gate="approval"),
+    "fit": lambda event: _renamed(event, found="user_commit") | {"type": "startcommit"},
+    "charter": _charter,
+    "proposed": lambda event: _renamed(event, again="retry_of"),
+    "gate": lambda event: event | {"type": "approvalchanged"},
+    "measured": _measured,
+    "judged": _judged,
+}
