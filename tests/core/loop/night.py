@@ -113,7 +113,7 @@ class Night:
             active.record(ev.Created(v=ev.SCHEMA, config=msgspec.to_builtins(CONFIG)))
         active.program.watch()
         if new:
-            active.start.fit(SOURCE, {}, repo.base())
+            active.start.make(SOURCE, {}, repo.base())
         return active
 
     def run(
