@@ -1,4 +1,4 @@
-"""The names of our refs, and which refs are ours to write. Pure."""
+"""The names of our refs, and which refs are ours to write."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from core.record.state import fold
 from core.run import commands
 from core.run.active import ActiveRun, record_end
 from core.run.integrity import TamperedError
-from tests.core.run.test_active import active
 from tests.core.run.runs import START, write_run
+from tests.core.run.test_active import active
 
 __all__ = ["active"]
 
