@@ -28,7 +28,7 @@ if __name__ == "__main__":
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
 try:
     from core import entry
-    from core.run.opening import fit_of, machine
+    from core.machine.defaults import default_profile, scored_windows
     from nanochat.data.prepare import main
 except ModuleNotFoundError as error:
     sys.exit(
@@ -37,5 +37,5 @@ except ModuleNotFoundError as error:
 
 if __name__ == "__main__":
     with entry.program():
-        profile = machine()[1]
-        main(dataset=profile.dataset, vocab=profile.vocab_size, fit=fit_of)
+        profile = default_profile()[1]
+        main(dataset=profile.dataset, vocab=profile.vocab_size, fit=scored_windows)

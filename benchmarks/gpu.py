@@ -35,10 +35,10 @@ from core.change import knobs
 from core.execution.base import ExecutorFailed
 from core.execution.local import LocalExecutor
 from core.machine import profiles, stats
+from core.machine.defaults import default_profile
 from core.machine.profiles import Profile
 from core.machine.project import lacking, torch_build
 from core.run.jobs import COMPILED, RAM_SHARE
-from core.run.opening import machine
 from nanochat.contract import dataset as contract
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Progress, Started
@@ -180,7 +180,7 @@ def fitted_source(profile: Profile) -> str:
     """The shipped train.py with the knobs that a run on this profile would set."""
     source = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8")
     values = {knob.name: knob.value for knob in knobs.read(source)}
-    return knobs.set_knobs(source, profiles.fitting(profile, values))
+    return knobs.set_knobs(source, profiles.applicable_knobs(profile, values))
 
 
 def card() -> tuple[str, str]:
@@ -572,7 +572,7 @@ def main() -> int:
     if options.device == "cuda" and (lack := lacking("cuda", len(stats.gpu_memory()))):
         print(f"Nothing was measured: {lack}. --device cpu tries the benchmark without a card.", file=sys.stderr)
         return 2
-    default = machine("cuda")[1] if options.device == "cuda" else profiles.named("tiny")
+    default = default_profile("cuda")[1] if options.device == "cuda" else profiles.named("tiny")
     profile = profiles.named(options.profile) if options.profile else default
     with tempfile.TemporaryDirectory(prefix="autoresearch-benchmark-") as folder:
         try:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from core.change import knobs
 from core.machine import profiles
-from core.run.opening import machine as fitting_machine
+from core.machine.defaults import default_profile
 
 SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": "2000000000",
@@ -79,7 +79,7 @@ def main() -> None:
         prepared = local.find_data(options.dataset)
     except DataError as error:
         sys.exit(str(error))
-    profile = profiles.named(options.profile) if options.profile else fitting_machine(options.device)[1]
+    profile = profiles.named(options.profile) if options.profile else default_profile(options.device)[1]
     train = fitted(profile)
     print(f"machine: {machine()}; torch {torch.__version__}; computing in {train.compute_dtype(device)}")
     print(f"profile {profile.name}: {', '.join(f'{k} = {v}' for k, v in profile.knobs.items()) or 'as shipped'}")

@@ -21,10 +21,10 @@ from core.change import knobs
 from core.execution.base import ExecutorFailed
 from core.execution.local import LocalExecutor
 from core.machine import profiles, stats
+from core.machine.defaults import default_profile
 from core.machine.profiles import Profile
 from core.run import integrity
 from core.run.jobs import RAM_SHARE
-from core.run.opening import machine
 from nanochat.contract import dataset as contract
 from nanochat.contract.job import Job, Outcome, Result
 
@@ -107,12 +107,12 @@ def fitted(profile: Profile) -> str:
     """The shipped train.py with the knobs that a run on this profile would set."""
     source = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8")
     values = {knob.name: knob.value for knob in knobs.read(source)}
-    return knobs.set_knobs(source, profiles.fitting(profile, values))
+    return knobs.set_knobs(source, profiles.applicable_knobs(profile, values))
 
 
 def this_machine(name: str | None) -> Profile:
     """The profile of that name, or the one that fits this machine's CPU."""
-    return profiles.named(name) if name else machine("cpu")[1]
+    return profiles.named(name) if name else default_profile("cpu")[1]
 
 
 class Bench:

@@ -110,7 +110,7 @@ def run(
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
             "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
         },
-        shown=not headless and not attended and background.fit(),
+        shown=not headless and not attended and background.can_show_app(),
         attended=attended,
     )  # fmt: skip
 
@@ -244,7 +244,7 @@ def hint(
 def attach(name: Name = None, logs: Logs = None) -> None:
     """Watch a run in the app; where there is no terminal, as a line for every event. The loop does not notice."""
     folder = find(logs).pick(name)
-    if background.fit():
+    if background.can_show_app():
         background.open_app(folder)
     from core.record.state import State
     from core.reporting import report
@@ -303,7 +303,7 @@ def propose(
     from core.agents import registry
     from core.loop import trial
 
-    project, attended = find(), background.fit()
+    project, attended = find(), background.can_show_app()
     if agent is None:
         spec, why = session.default_agent(project, context, attended)
         say(why)

@@ -18,10 +18,11 @@ from core.agents.base import AgentFailed
 from core.agents.llm.connection import to_ollama
 from core.errors import explained
 from core.execution import compiling
-from core.git.repository import Repository, RepositoryError
+from core.git.errors import RepositoryError
+from core.git.repository import Repository
 from core.machine import stats
+from core.machine.defaults import default_profile
 from core.machine.project import Project, torch_build
-from core.run.opening import machine
 from nanochat.contract import dataset
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30
@@ -54,7 +55,7 @@ class Torch:
 def examine(project: Project) -> list[Check]:
     """Look at everything; nothing is changed. Takes a few seconds, with a GPU up to a minute for a kernel that is compiled."""
     gpus = stats.gpus()
-    device, profile = machine()
+    device, profile = default_profile()
     checked, torch = _torch(len(gpus))
     special = platform_check(gpus, torch, platform.release(), _model())
     return [

@@ -30,10 +30,12 @@ from core.record import events as ev
 from core.record import journal
 from core.record.state import State
 from core.reporting import report
-from core.run import background, opening
+from core.run import background, notices
 from core.run.active import ActiveRun
 from core.run.background import say, tell
-from core.run.opening import Options as Options
+from core.run.opening import open_run
+from core.run.plan import Options as Options
+from core.run.plan import Plan, make_plan, renamed_if_overtaken
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
 from nanochat.contract.shell import quoted
@@ -69,7 +71,7 @@ def run(
     """
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
-    chosen, named, why = opening.plan(project, options), options.agent, ""
+    chosen, named, why = make_plan(project, options), options.agent, ""
     if named is not None:
         registry.check_settings(named)
     if chosen.new:
@@ -87,7 +89,7 @@ def run(
     executor = executors.check(chosen.config.executor)
     if chosen.data is not None and chosen.data.manifest is None:
         options = replace(options, data=_prepare_for(project, chosen, chosen.data))
-        chosen = opening.plan(project, options)
+        chosen = make_plan(project, options)
     if shown:
         if journal.alive(chosen.folder) is None:
             offer_missing(chosen.config.agent)
@@ -97,10 +99,10 @@ def run(
                 project, chosen, {**again, "--agent": named, "--gate": options.gate, "--prepared": data}
             )
         background.open_app(chosen.folder)
-    active, lock = opening.open_run(project, chosen, options, print_event)
+    active, lock = open_run(project, chosen, options, print_event)
     try:
         with active.recording_end():
-            changes = () if chosen.new else (opening.changed(project, active), opening.text_changed(active))
+            changes = () if chosen.new else (notices.source_changed(project, active), notices.text_changed(active))
             rehearsal = COMPUTED if chosen.new and active.config.computed else ""
             for words in (why, chosen.said, rehearsal, *changes):
                 if words:
@@ -109,19 +111,19 @@ def run(
     finally:
         active.journal.close()
         lock.release()
-    branch = active.repo.branch(active.name).removeprefix("refs/heads/")
+    branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
     logs = f" {quoted(['--logs', str(again['--logs'])])}" if again.get("--logs") else ""
     _summary(report.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, logs))
 
 
-def _start_behind(project: Project, chosen: opening.Plan, again: Mapping[str, object]) -> opening.Plan:
+def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -> Plan:
     """Start the loop in the background, under another name where somebody else took this one meanwhile."""
     while True:
         try:
             background.background(chosen.folder, background.options({**again, "--name": chosen.folder.name}))
             return chosen
         except UsageError:
-            other = opening.overtaken(project, chosen)
+            other = renamed_if_overtaken(project, chosen)
             if other is None:
                 raise
             chosen = other
@@ -132,9 +134,9 @@ def final(project: Project, name: str | None) -> None:
     from core.run.final_report import report as measured
 
     options = Options(name=project.pick(name).name)
-    chosen = opening.plan(project, options)
+    chosen = make_plan(project, options)
     maker = executors.check(chosen.config.executor)
-    active, lock = opening.open_run(project, chosen, options, print_event, loop=False)
+    active, lock = open_run(project, chosen, options, print_event, loop=False)
     executor = maker(_slot(active, "harness-report.log", 0))
 
     async def work() -> ev.Reported:
@@ -190,7 +192,7 @@ def print_event(event: ev.AnyEvent, state: State) -> None:
         tell(words)
 
 
-def _prepare_for(project: Project, chosen: opening.Plan, found: Found) -> Path:
+def _prepare_for(project: Project, chosen: Plan, found: Found) -> Path:
     """Prepare the dataset of a new run, or the embedded one where it cannot be had and nobody chose it; return the folder.
 
     Whatever becomes of the text from then on, the run uses what was prepared. Raises UsageError.

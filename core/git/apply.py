@@ -1,17 +1,66 @@
-"""`apply`: take the win home, to the user's own checkout. The only place that may touch it, and only when told to."""
+"""`apply`: bring the best train.py of a run into the user's own checkout. Only this module may touch it, and only when told to."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+from core.git.errors import RepositoryError
 from core.git.repository import Repository
+from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, normalised
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.state import fold
 
 
+@dataclass(frozen=True)
+class Applied:
+    """How the best was brought home: as a commit on the user's branch, or as a patch file."""
+
+    words: str
+    commit: str | None = None
+    patch: Path | None = None
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is written where a commit would not be safe.
+
+    Attributes:
+        path: Where it goes.
+        text: What `git apply` takes.
+        clash: Whether it changes lines that the user has changed too.
+        bare: Whether the repository is a bare one, so that git cannot merge the two.
+    """
+
+    path: Path
+    text: str
+    clash: bool
+    bare: bool
+
+    def write(self, why: str) -> Applied:
+        """Write it, and say what to do with it. `why`: the reason for no commit, as a clause. Raises RepositoryError."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(self.path, self.text.encode("utf-8"))
+        except OSError as error:
+            raise RepositoryError(
+                f"{why}, and {self.path} cannot be written ({error.strerror}). Nothing was changed."
+            ) from error
+        quoted = shlex.quote(str(self.path))
+        how = f"`git apply {quoted}` applies it."
+        if self.clash and self.bare:
+            how = f"It changes lines that you changed too: take what you want from {self.path} by hand."
+        elif self.clash:
+            how = f"It changes lines that you changed too: commit your {TRAIN} if it is not, then `git apply --3way {quoted}` merges and marks them."
+        return Applied(f"{why}, so nothing of yours was touched; a patch was written instead. {how}", patch=self.path)
+
+
 def apply_best(project: Project, folder: Path) -> str:
-    """Put the best train.py of a run on the user's checkout, or write a patch; says what was done."""
+    """Put the best train.py of a run on the user's checkout, or write a patch; return what was done, in words."""
     state = fold(journal.read(folder / journal.NAME))
     if not state.kept or state.start_commit is None or state.config is None:
         raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to take home.")
@@ -20,10 +69,95 @@ def apply_best(project: Project, folder: Path) -> str:
     hypotheses = "\n".join(f"- {' '.join(state.experiments[n].hypothesis.split())}" for n in state.kept)
     message = f"The best of AutoResearch run {folder.name}: {scores}\n\n{hypotheses}"
     repo = Repository.open(project.root, project.logs / "repository")
-    return repo.apply_home(
+    return apply_to_checkout(
+        repo,
         project.root,
         state.start_commit.user_commit or state.config.base_commit,
         state.best,
         message,
         folder / "best.patch",
     ).words
+
+
+def apply_to_checkout(repo: Repository, root: Path, base: str, best: str, message: str, patch: Path) -> Applied:
+    """Put the best train.py on the user's checkout as a commit, or write a patch where that is not safe.
+
+    Safe: no tracked file but program.md, by which one steers, is changed, and train.py is as it was in the run's base
+    commit. Nothing else is touched.
+
+    Args:
+        repo: The repository of the source tree.
+        root: The source tree.
+        base: The commit that the run began at.
+        best: The commit with the best train.py.
+        message: The message of the commit.
+        patch: Where the patch goes.
+    """
+    path, source = root / TRAIN, repo.source(best)
+    try:
+        now = path.read_bytes()
+        current = normalised(now.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        whole = Patch(patch, repo.diff(base, best), clash=True, bare=repo.git.bare)
+        return whole.write(f"Your {TRAIN} cannot be read ({error})")
+    plain = normalised(source)
+    if current == plain:
+        return Applied(f"There is nothing to do: your {TRAIN} is the best one already.")
+    origin = normalised(repo.source(base)) if repo.has_source(base) else ""
+    merged = plain if current == origin else repo.merge(origin, current, plain, patch.parent)
+    text = repo.diff_of_texts(current, merged) if merged is not None else repo.diff(base, best)
+    instead = Patch(patch, text, clash=merged is None, bare=repo.git.bare)
+    if why := _why_unsafe(repo, moved_on=current != origin):
+        return instead.write(why)
+    try:
+        _replace(path, _as_in_checkout(plain, now).encode("utf-8"))
+    except OSError as error:
+        return instead.write(f"{path} cannot be written ({error.strerror})")
+    try:
+        repo.git.run("commit", "-q", "--no-verify", "--no-edit", "--cleanup=verbatim", "-m", message, "--only", "--",
+                     repo.tree.train, env=_work_tree(repo))  # fmt: skip
+    except RepositoryError as error:
+        _replace(path, now)
+        return instead.write(f"Git would not take the commit ({error}) Your {TRAIN} is as it was")
+    head = repo.base()
+    return Applied(
+        f"Done: the best train.py is now commit {head[:7]} on your checkout. `git show {head[:7]}` shows it, "
+        f"`git revert {head[:7]}` takes it back.",
+        commit=head,
+    )
+
+
+def _why_unsafe(repo: Repository, *, moved_on: bool) -> str:
+    """Say why no commit can be made on the user's checkout, as a clause; '' where one can.
+
+    `moved_on`: train.py is not as it was when the run began.
+    """
+    if not repo.git.work_tree:
+        return "This source tree is no git repository"
+    lines = repo.git.run("status", "--porcelain", "-z", "--untracked-files=no", env=_work_tree(repo)).split("\0")
+    if any(line and line != f" M {repo.tree.program}" for line in lines):
+        return "Your checkout has changes of its own"
+    return f"Your {TRAIN} has moved on since the run began" if moved_on else ""
+
+
+def _work_tree(repo: Repository) -> dict[str, str]:
+    """The environment in which git works on the user's checkout."""
+    return {"GIT_WORK_TREE": repo.git.work_tree}
+
+
+def _as_in_checkout(source: str, now: bytes) -> str:
+    """Give a train.py the line endings and the byte order mark that the one of the checkout has."""
+    text = source.replace("\n", "\r\n") if b"\r\n" in now else source
+    return BYTE_ORDER_MARK + text if now.startswith(BYTE_ORDER_MARK.encode()) else text
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step, keeping its mode."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        draft.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

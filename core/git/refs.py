@@ -1,34 +1,140 @@
-"""The refs of a run: under which names its commits stay reachable. The journal says which; git is made to match it."""
+"""The refs of a run: its branch, and what keeps its commits reachable. The journal says which; git is made to match it."""
 
 from __future__ import annotations
 
-from core.git.repository import Repository
-from core.record.state import State, experiment_id
+from collections.abc import Collection, Mapping
+
+from core.git import locks
+from core.git.errors import RepositoryError
+from core.git.namespace import (
+    BRANCHES,
+    OURS,
+    attempt_ref,
+    checked_ref,
+    found_ref,
+    kept_ref,
+    saved_ref,
+    start_ref,
+)  # fmt: skip
+from core.git.owners import Owners
+from core.git.plumbing import Git
+from core.git.ref_store import RefStore
+from core.record.state import State
 
 
-def attempt_ref(repo: Repository, run: str, number: int, attempt: int) -> str:
-    """Where an attempted commit stays reachable: by number, re-applied ones with a suffix."""
-    return repo.attempt_ref(run, experiment_id(number) + (f"-{attempt + 1}" if attempt else ""))
+class RunRefs:
+    """The refs of the runs in one repository."""
+
+    def __init__(self, git: Git, store: RefStore, owners: Owners) -> None:
+        self._git = git
+        self._store = store
+        self._owners = owners
+
+    def branch(self, run: str) -> str:
+        """Return the run's branch, as its owner's record says.
+
+        Without a record, as versions before left a run: with a dash where a branch called autoresearch is, or was, in the way.
+        """
+        if (owner := self._owners.get(run)) is not None:
+            return owner.branch
+        dashed = f"{BRANCHES}-{run}"
+        return dashed if dashed in self._store.listing(dashed) else self.new_branch(run)
+
+    def new_branch(self, run: str) -> str:
+        """Return the branch for a run that has none yet."""
+        blocked = any(name.casefold() == BRANCHES for name in self._store.listing("refs/heads"))
+        return f"{BRANCHES}{'-' if blocked else '/'}{run}"
+
+    def commits(self, run: str) -> dict[str, str]:
+        """Return every ref of a run, its branch included, with the commit it points at."""
+        branch = self.branch(run)
+        listing = self._store.listing(f"{OURS}/{run}/", branch)
+        return {name: sha for name, sha in listing.items() if name == branch or name.startswith(f"{OURS}/{run}/")}
+
+    def point(self, name: str, new: str, known: Collection[str] = ()) -> str:
+        """Point a ref of our own at a commit, in one step.
+
+        It is left alone where it points at a commit that is not `known`, since that is somebody else's work, and where it
+        is a branch that the user has checked out somewhere, since moving it would change what their work tree is compared
+        with. Commits that would become unreachable, by that or by the move, are kept under refs/autoresearch/_before.
+
+        Returns:
+            Why it was left alone, as a clause; '' when it points there.
+
+        Raises:
+            RepositoryError: Git failed, or another writer was faster.
+        """
+        old = self._store.listing(checked_ref(name)).get(name, "")
+        if old == new:
+            return ""
+        why = ""
+        if old and old not in known:
+            why = f"points at {old[:7]}, which this run did not make"
+        elif name.startswith("refs/heads/") and name in self._store.checked_out():
+            why = "is checked out in your work tree"
+        if why:
+            if name.startswith(OURS):  # the commits of a branch have refs of their own beside it
+                self._keep_reachable(name, new, "")
+            return why
+        self._keep_reachable(name, old, new)
+        self._store.move(name, new, old)
+        return ""
+
+    def _keep_reachable(self, name: str, old: str, new: str) -> None:
+        """Keep a commit reachable that `name` leaves or cannot have, unless `new` descends from it."""
+        if not old or (new and self._git.attempt("merge-base", "--is-ancestor", old, new)[0] == 0):
+            return
+        self._store.put(saved_ref(name, old), old)
+
+    def reconcile(self, run: str, wanted: Mapping[str, str], known: Collection[str] = ()) -> list[str]:
+        """Make the refs of a run match the journal, and clear stale locks. What the journal does not know is left as it is.
+
+        Args:
+            run: The name of the run.
+            wanted: The commit of each ref, as the journal says.
+            known: Every commit that the run made.
+
+        Returns:
+            What was mended, as sentences.
+        """
+        branch, mended = self.branch(run), []
+        folder = self._git.store / OURS / run
+        in_folder = sorted(folder.rglob("*.lock")) if folder.is_dir() else []
+        for lock in locks.remove_stale(*in_folder, self._git.store / f"{branch}.lock"):
+            mended.append(f"a lock that a crash left on {lock.name.removesuffix('.lock')} was removed")
+        present = self.commits(run)
+        for name, commit in wanted.items():
+            if present.get(name) == commit:
+                continue
+            try:
+                why = self.point(name, commit, known)
+            except RepositoryError as error:
+                mended.append(f"{name} could not be set: {error}")
+                continue
+            mended.append(
+                f"{name} {why} and was left where it is"
+                if why
+                else f"{name} now points at {commit[:7]}, as the journal says"
+            )
+        return mended
 
 
-def kept_ref(repo: Repository, run: str, number: int) -> str:
-    """Where the commit of a kept experiment stays reachable."""
-    return repo.attempt_ref(run, f"kept-{experiment_id(number)}")
+def wanted_refs(refs: RunRefs, state: State, run: str) -> dict[str, str]:
+    """Return every ref that a run should have, with its commit.
 
-
-def wanted_refs(repo: Repository, state: State, run: str) -> dict[str, str]:
-    """Every ref a run should have: its branch at the best, each attempted commit under its number, and what was once kept
-    beside it, for the branch may be checked out or go back."""
+    These are its branch at the best, each attempted commit under its number, and what was once kept beside it, for the branch
+    may be checked out or go back.
+    """
     wanted = {}
     if state.start_commit is not None and state.start_commit.user_commit:
-        wanted[repo.attempt_ref(run, "found")] = state.start_commit.user_commit
+        wanted[found_ref(run)] = state.start_commit.user_commit
     for index, commit in enumerate(state.start_commits):
-        wanted[repo.attempt_ref(run, "fit" if index == 0 else f"fit-{index + 1}")] = commit
+        wanted[start_ref(run, index)] = commit
     for experiment in state.experiments.values():
         for index, commit in enumerate(experiment.attempts):
-            wanted[attempt_ref(repo, run, experiment.number, index)] = commit
+            wanted[attempt_ref(run, experiment.number, index)] = commit
         if experiment.commit not in experiment.attempts:
-            wanted[kept_ref(repo, run, experiment.number)] = experiment.commit
+            wanted[kept_ref(run, experiment.number)] = experiment.commit
     if state.best:
-        wanted[repo.branch(run)] = state.best
+        wanted[refs.branch(run)] = state.best
     return wanted

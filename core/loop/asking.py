@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from core.agents.base import AgentFailed, Exhausted, listen, members
-from core.git.repository import RepositoryError
+from core.git.errors import RepositoryError
 from core.loop.backoff import BACKOFF_S, longer
 from core.loop.ending import Ending
 from core.loop.proposals import Proposer

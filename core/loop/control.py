@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.git.repository import RepositoryError
+from core.git.errors import RepositoryError
 from core.loop import human_actions
 from core.loop.approval import Approval
 from core.loop.ending import Ending

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from core.git.repository import RepositoryError
+from core.git.errors import RepositoryError
 from core.loop.backoff import Backoff
 from core.record import events as ev
 from core.run.active import ActiveRun

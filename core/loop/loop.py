@@ -126,7 +126,7 @@ class Loop:
         """Give every verdict that can be given, one at a time."""
         state = self.active.state
         if state.baseline_failure is not None:
-            self.active.start.fit_smaller()  # raises UsageError when that cannot help
+            self.active.start.make_smaller()  # raises UsageError when that cannot help
         self.active.experiments.recheck()
         self._approval.forget_judged()
         running = {launched.number for launched in state.running.values()}

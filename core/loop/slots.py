@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.execution.base import DataUnusable, Executor, ExecutorFailed
-from core.git.repository import RepositoryError
+from core.git.errors import RepositoryError
 from core.judging.schedule import Work
 from core.loop.ending import Ending
 from core.loop.holding import Holding

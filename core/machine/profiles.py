@@ -115,8 +115,8 @@ def choose(device: str, gpu_memory: int, ram: int, bf16: bool | None = None) -> 
     return PROFILES[next(name for name, least in LEAST_GIB if gpu_memory >= least * 2**30)]
 
 
-def fitting(profile: Profile, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The knobs to set in a train.py with these values: the profile's, but for those that the user has changed."""
+def applicable_knobs(profile: Profile, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the knobs to set in a train.py with these values: the profile's, but for those that the user has changed."""
     return {name: value for name, value in profile.knobs.items() if name in values and values[name] == SHIPPED[name]}
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from core.change import edits
 from core.errors import explained
-from core.git.refs import attempt_ref, wanted_refs
-from core.git.repository import Repository, RepositoryError
+from core.git.errors import RepositoryError
+from core.git.namespace import attempt_ref
+from core.git.refs import wanted_refs
+from core.git.repository import Repository
 from core.judging import schedule
 from core.judging.schedule import Work
 from core.machine.profiles import Profile
@@ -47,7 +49,7 @@ class ActiveRun:
     _fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.source = lru_cache(maxsize=64)(self.repo.read)
+        self.source = lru_cache(maxsize=64)(self.repo.source)
         self.program, self.start = Program(self), StartCommit(self)
         self.experiments, self.trainings = Experiments(self), Trainings(self)
 
@@ -106,24 +108,24 @@ class ActiveRun:
 
     def sync_refs(self) -> None:
         """Make all refs match the journal: after a crash between the two, and only then, they differ."""
-        wanted = wanted_refs(self.repo, self.state, self.name)
-        for words in self.repo.reconcile(self.name, wanted, self.state.known):
+        wanted = wanted_refs(self.repo.refs, self.state, self.name)
+        for words in self.repo.refs.reconcile(self.name, wanted, self.state.known):
             self.record(ev.Notice(text=words))
 
     def point_best(self) -> None:
         """The run's branch, and the copy of the best train.py in its folder, to the present best."""
-        self.point(self.repo.branch(self.name), self.state.best)
+        self.point(self.repo.refs.branch(self.name), self.state.best)
         with contextlib.suppress(OSError):
             (self.folder / "train.py").write_text(self.source(self.state.best), encoding="utf-8")
 
     def point_attempt(self, number: int) -> None:
         attempts = self.state.experiments[number].attempts
-        self.point(attempt_ref(self.repo, self.name, number, len(attempts) - 1), attempts[-1])
+        self.point(attempt_ref(self.name, number, len(attempts) - 1), attempts[-1])
 
     def point(self, ref: str, commit: str) -> None:
         """Refs follow the journal, which has the fact by now: what fails here is mended by `sync_refs` at the next start."""
         try:
-            if why := self.repo.set_ref(ref, commit, self.state.known):
+            if why := self.repo.refs.point(ref, commit, self.state.known):
                 where = f"{commit[:7]} is kept under refs/autoresearch"
                 self.record(ev.Notice(text=f"{ref} {why}. It was left where it is; {where}."))
         except RepositoryError as error:

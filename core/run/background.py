@@ -20,7 +20,7 @@ LOG = "loop.log"  # what the loop says when no terminal hears it
 START_S = 120.0
 
 
-def fit() -> bool:
+def can_show_app() -> bool:
     """Whether somebody sits here: a terminal that can show an app, in both directions."""
     return os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "dumb") not in ("", "dumb")
 

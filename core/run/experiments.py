@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core.change import edits
-from core.git.refs import kept_ref
+from core.git.namespace import kept_ref
 from core.judging import schedule
 from core.model import Proposal
 from core.record import events as ev
@@ -158,7 +158,7 @@ class Experiments:
             )
         self._active.record(msgspec.structs.replace(judged, **fields))
         if "commit" in fields:
-            self._active.point(kept_ref(self._active.repo, self._active.name, judged.number), fields["commit"])
+            self._active.point(kept_ref(self._active.name, judged.number), fields["commit"])
             self._active.point_best()
         self._active.publish()
 

@@ -50,12 +50,12 @@ def defaults(
     """
     name, said = folder.name, []
     lack = "" if asked.device or origin.device == "cpu" else lacking(origin.device)
-    device, fitting = machine(asked.device or (None if lack else origin.device))
+    device, suitable = machine(asked.device or (None if lack else origin.device))
     usual = machine(None)
     profile = PROFILES.get(asked.profile) if asked.profile else PROFILES.get(origin.profile)
     same = device == origin.device and profile is not None
     if profile is None or (not asked.profile and not same):
-        profile = fitting
+        profile = suitable
     elif profile.name == origin.profile:
         profile = replace(
             profile,
@@ -92,7 +92,7 @@ def defaults(
 
 
 def _options(folder: Path, origin: RunConfig) -> contract.Options | None:
-    """With which options the data of a run was prepared; None where that is not known."""
+    """Return the options with which the data of a run was prepared; None where they are not known."""
     for place in (folder / "data", Path(origin.data)):
         try:
             found = contract.read(place)

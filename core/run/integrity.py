@@ -57,8 +57,8 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
         _write_list(folder)
 
 
-def spoken_by(folder: Path) -> int | None:
-    """Return the version of the messages that a run's own harness speaks; None where it has no harness, or an altered one."""
+def harness_version(folder: Path) -> int | None:
+    """Return the version of the messages that a run's own harness understands; None where it has no harness, or an altered one."""
     harness = folder / "harness" / "nanochat"
     if not harness.exists():
         return None

@@ -14,7 +14,7 @@ from core.agents.search import steering
 from core.change import touched
 from core.charter import Charter, CharterError
 from core.charter import read as read_charter
-from core.git.repository import RepositoryError
+from core.git.errors import RepositoryError
 from core.machine.project import UsageError
 from core.record import events as ev
 

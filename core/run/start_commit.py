@@ -1,15 +1,21 @@
-"""The train.py that a run starts from: the user's own, with the profile's knobs set."""
+"""The train.py that a run starts from: the user's own, with the profile's knobs set, or another run's best."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.change import edits, knobs
-from core.git.repository import RepositoryError
+from core.git.errors import RepositoryError
+from core.git.namespace import found_ref, start_ref
+from core.git.repository import Repository
 from core.machine import profiles
-from core.machine.project import UsageError
+from core.machine.project import Project, UsageError
 from core.record import events as ev
+from core.record import journal
+from core.record.journal import JournalError
+from core.record.state import fold
 from nanochat.contract.job import CrashClass, Outcome
 
 if TYPE_CHECKING:
@@ -18,46 +24,91 @@ if TYPE_CHECKING:
 HALVINGS = 5  # of the batch, after a baseline that ran out of memory
 
 
+@dataclass(frozen=True)
+class StartingPoint:
+    """What a run starts from, before the profile's knobs are set."""
+
+    source: str  # of train.py
+    origin: str | None = None  # the run whose best it is; None for the user's own
+
+
+def starting_point(project: Project, origin: str | None) -> StartingPoint:
+    """Return the train.py that a new run starts from: the best of the run `origin`, or the user's own. Raises UsageError."""
+    if origin is not None:
+        return StartingPoint(_best_source(project, origin), origin)
+    try:
+        source = project.train.read_text(encoding="utf-8-sig")
+        edits.check(source)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"nanochat/train.py cannot be read ({error}). Nothing was started.") from error
+    except edits.EditError as error:
+        raise UsageError(f"nanochat/train.py cannot be used: {error} Nothing was started; mend it first.") from error
+    return StartingPoint(source)
+
+
+def _best_source(project: Project, origin: str) -> str:
+    """Return the best train.py of a run. Raises UsageError where it has none."""
+    folder = project.pick(origin)
+    repo = Repository.open(project.root, project.logs / "repository")
+    try:
+        best = fold(journal.read(folder / journal.NAME)).best
+    except JournalError:  # what git still has of a broken journal's run
+        owner = repo.owners.get(folder.name)
+        ours = owner is None or owner.folder == str(folder)
+        best = repo.refs.commits(folder.name).get(repo.refs.branch(folder.name), "") if ours else ""
+    if not best:
+        raise UsageError(f"Run {origin} has no best train.py yet. Nothing was started.")
+    return repo.source(best)
+
+
+def startup_knobs(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:
+    """Return the profile's knobs to set in the user's train.py, and what stays as it is, as a sentence; '' for nothing."""
+    values = {knob.name: knob.value for knob in knobs.read(source)}
+    applicable = profiles.applicable_knobs(profile, values)
+    if applicable and (run := repo.run_that_kept(source)):
+        return {}, f"train.py is one that run {run} kept, so its sizes stay as they are."
+    own = [f"{name} = {values[name]}" for name in profile.knobs if name in values and name not in applicable]
+    if not own:
+        return applicable, ""
+    return (
+        applicable,
+        f"Your own {', '.join(own)} stays: only values that are as shipped are set for the profile {profile.name}.",
+    )
+
+
 class StartCommit:
     """The commit that the run starts from."""
 
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
 
-    def fit(self, source: str, knob_values: dict[str, Any], parent: str) -> None:
-        """Commit the train.py that the run starts from, with the profile's knobs set."""
+    def make(self, source: str, knob_values: dict[str, Any], parent: str) -> None:
+        """Commit the train.py that the run starts from, with these knobs set, and record it."""
+        active = self._active
         source = knobs.set_knobs(source, knob_values) if knob_values else source
         words = ", ".join(f"{name} = {value}" for name, value in knob_values.items()) or "as it is"
-        commit = self._active.repo.commit(
-            parent, source, f"Start of run {self._active.name}\n\nKnobs for {self._active.profile.name}: {words}."
+        commit = active.repo.commit(
+            parent, source, f"Start of run {active.name}\n\nKnobs for {active.profile.name}: {words}."
         )
-        self._active.record(
+        active.record(
             ev.StartCommit(
                 commit=commit,
                 source_hash=hashlib.sha256(source.encode()).hexdigest(),
                 nodes=edits.ast_nodes(source),
                 knobs=knob_values,
                 parent=parent,
-                user_commit=self._active.state.start_commit.user_commit
-                if self._active.state.start_commit
-                else self._found(parent),
+                user_commit=active.state.start_commit.user_commit
+                if active.state.start_commit
+                else self._commit_found(parent),
             )
         )
-        self._active.point(
-            self._active.repo.attempt_ref(
-                self._active.name,
-                "fit" if len(self._active.state.start_commits) == 1 else f"fit-{len(self._active.state.start_commits)}",
-            ),
-            commit,
-        )
-        if self._active.state.start_commit is not None and self._active.state.start_commit.user_commit:
-            self._active.point(
-                self._active.repo.attempt_ref(self._active.name, "found"), self._active.state.start_commit.user_commit
-            )
-        self._active.point_best()
+        active.point(start_ref(active.name, len(active.state.start_commits) - 1), commit)
+        if active.state.start_commit is not None and active.state.start_commit.user_commit:
+            active.point(found_ref(active.name), active.state.start_commit.user_commit)
+        active.point_best()
 
-    def _found(self, base: str) -> str:
-        """A commit with the user's train.py as it is now; `base` where that has the same. `apply` compares with it later."""
+    def _commit_found(self, base: str) -> str:
+        """Return a commit with the user's train.py as it is now; `base` where that has the same. `apply` compares with it later."""
         try:
             text = self._active.project.train.read_text(encoding="utf-8-sig")
             if self._active.repo.holds(base, text):
@@ -66,12 +117,11 @@ class StartCommit:
         except (OSError, UnicodeDecodeError, RepositoryError):
             return base
 
-    def fit_smaller(self) -> None:
+    def make_smaller(self) -> None:
         """Halve the batch after a baseline that ran out of memory. Raises UsageError when that cannot help."""
-        failed, fit = self._active.state.baseline_failure, self._active.state.start_commit
-        assert failed is not None and fit is not None
-        failure = failed.result
-        source = self._active.source(fit.commit)
+        failed, start = self._active.state.baseline_failure, self._active.state.start_commit
+        assert failed is not None and start is not None
+        failure, source = failed.result, self._active.source(start.commit)
         smaller = profiles.halve_batch({knob.name: knob.value for knob in knobs.read(source)})
         if (
             failure.crash is not CrashClass.OUT_OF_MEMORY
@@ -84,4 +134,4 @@ class StartCommit:
                 f"Nothing was lost; the run is kept in {self._active.folder}. Mend nanochat/train.py"
                 f"{' or the limit in program.md' if failure.outcome == Outcome.INVALID else ''} and start a new run."
             )
-        self.fit(source, fit.knobs | smaller, fit.parent)
+        self.make(source, start.knobs | smaller, start.parent)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from core import cli, entry, session
-from core.run import opening
+from core.run import opening, plan
 from nanochat.data import prepare
 
 for module in (
@@ -85,7 +85,7 @@ def call(place: Place, words: list[str], breaks: Callable[[Place], object]) -> t
             session._work = lambda *_: None  # type: ignore[assignment]  # a start is what is tried here, and no training
             session.final = lambda project, name: opening.open_run(  # type: ignore[assignment]
                 project,
-                opening.plan(project, session.Options(name=project.pick(name).name)),
+                plan.make_plan(project, session.Options(name=project.pick(name).name)),
                 session.Options(),
                 print,
             )

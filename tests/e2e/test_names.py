@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from core.git.repository import NameTaken
+from core.git.errors import NameTaken
 from core.machine.project import Project, UsageError
 from core.record import events as ev
 from core.record import journal
 from core.record.journal import RunBusy
 from core.record.state import State, fold
-from core.run import opening
 from core.run.active import ActiveRun
-from core.run.opening import Options
+from core.run.opening import open_run
+from core.run.plan import Options, Plan, make_plan
 from tests.product import Product
 
 
@@ -38,9 +38,9 @@ def options(product: Product, name: str | None = None) -> Options:
     )
 
 
-def opened(project: Project, chosen: opening.Plan, wanted: Options) -> ActiveRun:
+def opened(project: Project, chosen: Plan, wanted: Options) -> ActiveRun:
     """Open a run and let it go again, as a loop that is killed before it trains."""
-    active, lock = opening.open_run(project, chosen, wanted, lambda event, state: None)
+    active, lock = open_run(project, chosen, wanted, lambda event, state: None)
     active.record(ev.Started(pid=1, agent="search", approval="auto", slots=1, turn=project.next_turn()))
     active.record(ev.Stopped(reason="told to stop", finished=True))
     active.journal.close()
@@ -54,14 +54,14 @@ def test_runs_of_a_day_keep_apart_in_two_work_trees_even_when_they_start_at_once
     today = trees[0].new_name(lambda name: False)
     product.git("branch", f"autoresearch/{today}")
     mine = product.git("rev-parse", f"autoresearch/{today}")
-    chosen = [opening.plan(project, options(product)) for project in trees for _ in range(2)]
+    chosen = [make_plan(project, options(product)) for project in trees for _ in range(2)]
     assert {plan.folder.name for plan in chosen} == {f"{today}-2"}, "all chose the same"
     with ThreadPoolExecutor(4) as pool:
         labs = list(pool.map(opened, [tree for tree in trees for _ in range(2)], chosen, [options(product)] * 4))
     names = [active.name for active in labs]
     assert len(set(names)) == 4 and today not in names
     for active in labs:
-        assert active.repo.refs(active.name)[active.repo.branch(active.name)] == active.state.best, (
+        assert active.repo.refs.commits(active.name)[active.repo.refs.branch(active.name)] == active.state.best, (
             "none moved another's"
         )
         assert (
@@ -76,26 +76,26 @@ def test_runs_of_a_day_keep_apart_in_two_work_trees_even_when_they_start_at_once
 
 def test_a_name_that_the_user_gave_is_not_changed(product: Product, trees: list[Project]) -> None:
     here, there = trees
-    overtaken = opening.plan(there, options(product, "r"))
-    opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
+    overtaken = make_plan(there, options(product, "r"))
+    opened(here, make_plan(here, options(product, "r")), options(product, "r"))
     before = product.git("for-each-ref")
     with pytest.raises(UsageError, match=r"cannot be called r.*product/logs/r.*Choose another"):
-        opening.plan(there, options(product, "r"))
+        make_plan(there, options(product, "r"))
     with pytest.raises(NameTaken, match=r"product/logs/r.*Nothing was started. Choose another"):
-        opening.open_run(there, overtaken, options(product, "r"), lambda event, state: None)
+        open_run(there, overtaken, options(product, "r"), lambda event, state: None)
     assert not (there.logs / "r").exists() and product.git("for-each-ref") == before
-    opened(here, opening.plan(here, options(product, "r")), options(product, "r"))  # its own run goes on
+    opened(here, make_plan(here, options(product, "r")), options(product, "r"))  # its own run goes on
     shutil.rmtree(here.logs / "r")
     with pytest.raises(UsageError, match=r"cannot be called r.*where no journal is now.*frees the name"):
-        opening.plan(there, options(product, "r"))  # the commits of a run of other logs are not ours to move
-    active = opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
+        make_plan(there, options(product, "r"))  # the commits of a run of other logs are not ours to move
+    active = opened(here, make_plan(here, options(product, "r")), options(product, "r"))
     notices = [event.text for event in journal.read(active.folder / journal.NAME) if isinstance(event, ev.Notice)]
     assert any("Git still had the commits of a former run r" in text for text in notices)
 
 
 def test_a_start_that_fails_gives_its_name_back(product: Product, trees: list[Project]) -> None:
     here, wanted = trees[0], options(product, "r")
-    chosen = opening.plan(here, wanted)
+    chosen = make_plan(here, wanted)
     before = product.git("for-each-ref")
 
     def fails(event: ev.AnyEvent, state: State) -> None:
@@ -103,15 +103,15 @@ def test_a_start_that_fails_gives_its_name_back(product: Product, trees: list[Pr
             raise RuntimeError("as a bug would")
 
     with pytest.raises(RuntimeError):
-        opening.open_run(here, chosen, wanted, fails)
+        open_run(here, chosen, wanted, fails)
     assert product.git("for-each-ref") == before and not (here.logs / "r").exists()
-    assert opened(here, opening.plan(here, wanted), wanted).name == "r"
+    assert opened(here, make_plan(here, wanted), wanted).name == "r"
 
 
 def test_runs_of_the_version_before(product: Product, trees: list[Project]) -> None:
     """It recorded no owners, and both trees called theirs the same: the refs are those of the second."""
     here, there = trees
-    active = opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
+    active = opened(here, make_plan(here, options(product, "r")), options(product, "r"))
     product.git("update-ref", "-d", "refs/autoresearch/_owner/r")
     journals = active.folder / journal.NAME
     first, *lines = journals.read_bytes().splitlines(keepends=True)
@@ -123,20 +123,16 @@ def test_runs_of_the_version_before(product: Product, trees: list[Project]) -> N
     text = theirs.read_bytes().replace(active.state.best.encode(), b"1" * 40).replace(b'"t":1', b'"t":0.5,"was":1', 1)
     theirs.write_bytes(text)
     with pytest.raises(NameTaken, match="begins a run at its best"):
-        opening.open_run(
-            there, opening.plan(there, options(product, "r")), options(product, "r"), lambda event, state: None
-        )
+        open_run(there, make_plan(there, options(product, "r")), options(product, "r"), lambda event, state: None)
     assert theirs.read_bytes() == text, "nothing was changed"
-    opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
+    opened(here, make_plan(here, options(product, "r")), options(product, "r"))
     with pytest.raises(NameTaken, match="product/logs/r"):
-        opening.open_run(
-            there, opening.plan(there, options(product, "r")), options(product, "r"), lambda event, state: None
-        )
+        open_run(there, make_plan(there, options(product, "r")), options(product, "r"), lambda event, state: None)
 
 
 def test_the_loser_of_a_start_in_one_tree_is_told(product: Product, trees: list[Project]) -> None:
     here = trees[0]
-    late = opening.plan(here, options(product, "r"))
-    opened(here, opening.plan(here, options(product, "r")), options(product, "r"))
+    late = make_plan(here, options(product, "r"))
+    opened(here, make_plan(here, options(product, "r")), options(product, "r"))
     with pytest.raises(RunBusy, match="started by another command"):
-        opening.open_run(here, late, options(product, "r"), lambda event, state: None)
+        open_run(here, late, options(product, "r"), lambda event, state: None)

@@ -141,7 +141,7 @@ def _sources() -> list[Path]:
 def shipped(profile: str, **values: knobs.Value) -> str:
     """The shipped train.py as a run on this profile would fit it, with further knobs set."""
     source = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8")
-    found = profiles.fitting(profiles.named(profile), {knob.name: knob.value for knob in knobs.read(source)})
+    found = profiles.applicable_knobs(profiles.named(profile), {knob.name: knob.value for knob in knobs.read(source)})
     return knobs.set_knobs(source, found | values)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, Ear, Understood, nobody
-from core.agents.llm import bans, formats, prompt
+from core.agents.llm import bans, formats, prompt, understanding
 from core.agents.llm.formats import Tier
 from core.agents.llm.prompt import Message
 from core.agents.llm.spent import Spent, Stage
@@ -179,7 +179,7 @@ class LanguageModel:
                     raise EditError(reason) from error
             finally:
                 spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
-            said = formats.said(answer.text) or "(nothing)"  # the package leaves out an empty turn
+            said = formats.after_thoughts(answer.text) or "(nothing)"  # the package leaves out an empty turn
             talk = prompt.again(context, form, int(self._tokens * self._scale), said, reason)
         raise AssertionError("the last try returns or raises")
 
@@ -249,7 +249,7 @@ class LanguageModel:
                     raise OnlyThoughts(vain or str(error), tokens, prompt_tokens) from error
                 continue
             tokens, prompt_tokens = tokens + answer.tokens, prompt_tokens + answer.prompt_tokens
-            silent = not formats.said(answer.text)
+            silent = not formats.after_thoughts(answer.text)
             thought = answer.thought or bool(answer.text.strip()) or self._chat.thinking.expected
             if silent and not thought:  # it just says nothing, which a simpler form may change
                 return answer
@@ -303,7 +303,7 @@ class LanguageModel:
         try:
             async with asyncio.timeout(self._proposal_s):
                 await self._fit(max(self._expected, needs("", charter)))
-                answer = await self._ask(prompt.restate(charter), formats.UNDERSTANDING)
+                answer = await self._ask(prompt.restate(charter), understanding.SCHEMA)
         except OnlyThoughts as error:
             spent.reached("understanding", "answered", error.tokens, error.prompt_tokens)
             error.meta = spent.meta
@@ -312,7 +312,7 @@ class LanguageModel:
             raise AgentFailed(f"{self.name} did not restate program.md within {_minutes(self._proposal_s)}.") from None
         finally:
             self.phase("")
-        words = formats.understanding(answer.text, charter)
+        words = understanding.restated_lines(answer.text, charter)
         spent.reached("understanding", "passed" if words else "answered", answer.tokens, answer.prompt_tokens)
         return Understood(words=words, meta=spent.meta)
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from core.agents.base import Context, Past
 from core.agents.llm import bans
-from core.agents.llm.formats import Tier, moves, offered
+from core.agents.llm.formats import Tier
+from core.agents.llm.knob_moves import moves, offered
 from core.change.knobs import read as read_knobs
 from core.text import lines_of, sanitize_line
 from core.verdicts import Verdict

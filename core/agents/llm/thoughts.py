@@ -119,7 +119,7 @@ def answers(text: str, found: Sequence[Found[Content]]) -> list[Found[Content]]:
     return []
 
 
-def said(text: str, found: Sequence[Found[Content]]) -> str:
+def after_thoughts(text: str, found: Sequence[Found[Content]]) -> str:
     """Return what a model said after its thoughts, else what of `found` is its answer; '' where there are thoughts alone."""
     last = parts(text, [(start, stop) for start, stop, _ in found])[-1]
     rest = text[last.begin :].strip()

@@ -111,7 +111,7 @@ class Night:
             active.record(ev.Created(v=ev.SCHEMA, config=CONFIG))
         active.program.watch()
         if new:
-            active.start.fit(SOURCE, {}, repo.base())
+            active.start.make(SOURCE, {}, repo.base())
         return active
 
     def run(

@@ -20,8 +20,8 @@ from core.record.state import fold
 from core.run import commands
 from core.run.active import ActiveRun, record_end
 from core.run.integrity import TamperedError
+from tests.core.run.runs import START, write_run
 from tests.core.run.test_active import active
-from tests.core.run.test_opening import START, run
 
 __all__ = ["active"]
 
@@ -50,7 +50,7 @@ def test_a_countdown_stands_still_as_long_as_anybody_reads() -> None:
     ],
 )
 def test_every_end_is_recorded_once_with_its_reason(tmp_path: Path, error: BaseException, reason: str) -> None:
-    folder = run(Project(tmp_path, tmp_path), "r", START)
+    folder = write_run(Project(tmp_path, tmp_path), "r", START)
     record = Journal(folder)
     state = fold(record.open())
     for _ in range(2):

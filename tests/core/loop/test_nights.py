@@ -63,7 +63,7 @@ def test_the_branch_holds_the_start_and_exactly_what_was_kept(night: Night) -> N
     state = night.run([GOOD, BAD, "K4 = 1"], World(effects={GOOD: -0.2, BAD: 0.2, "K4 = 1": -0.2}, noise=0.002))
     active = night.active()
     assert verdicts(state) == ["keep", "discard", "keep"] and len(state.commits) == 3
-    assert active.repo.refs("night")[active.repo.branch("night")] == state.commits[-1]
+    assert active.repo.refs.commits("night")[active.repo.refs.branch("night")] == state.commits[-1]
     assert active.source(state.best) == changed(changed(SOURCE, GOOD), "K4 = 1")
 
 

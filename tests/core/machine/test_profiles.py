@@ -9,7 +9,7 @@ import pytest
 
 from core.change import knobs
 from core.machine import profiles
-from core.machine.profiles import PROFILES, choose, default_slots, fitting, halve_batch, named
+from core.machine.profiles import PROFILES, applicable_knobs, choose, default_slots, halve_batch, named
 
 TRAIN = Path(__file__).resolve().parents[3] / "nanochat" / "train.py"
 SHIPPED = {knob.name: knob.value for knob in knobs.read(TRAIN.read_text(encoding="utf-8"))}
@@ -38,9 +38,11 @@ def test_the_shipped_train_py_is_the_cpu_profile() -> None:
 
 def test_what_the_user_changed_stays() -> None:
     gpu = named("gpu-24")
-    assert fitting(gpu, SHIPPED) == gpu.knobs
-    assert fitting(gpu, {**SHIPPED, "DEPTH": 12}) == {name: v for name, v in gpu.knobs.items() if name != "DEPTH"}
-    assert fitting(gpu, {"LR": 1.0}) == {}, "a train.py of the user's own"
+    assert applicable_knobs(gpu, SHIPPED) == gpu.knobs
+    assert applicable_knobs(gpu, {**SHIPPED, "DEPTH": 12}) == {
+        name: v for name, v in gpu.knobs.items() if name != "DEPTH"
+    }
+    assert applicable_knobs(gpu, {"LR": 1.0}) == {}, "a train.py of the user's own"
 
 
 @pytest.mark.parametrize(

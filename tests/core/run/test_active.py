@@ -44,7 +44,7 @@ def active(tmp_path: Path) -> ActiveRun:
     )
     found.record(ev.Created(v=ev.SCHEMA, config=CONFIG))
     found.program.watch()
-    found.start.fit(TRAIN, {}, repo.base())
+    found.start.make(TRAIN, {}, repo.base())
     return found
 
 
@@ -97,7 +97,7 @@ async def test_a_change_that_is_cut_short_each_time_is_refused_for_that(active: 
 
 
 def test_what_search_makes_of_a_hint_depends_on_those_before(active: ActiveRun) -> None:
-    active.start.fit((ROOT / "nanochat" / "train.py").read_text(), {}, active.repo.base())
+    active.start.make((ROOT / "nanochat" / "train.py").read_text(), {}, active.repo.base())
     needs = "search cannot use this: BATCH_SIZE needs TOTAL_BATCH to change too, which is left alone"
     for event, words in (
         (ev.Hint(text="leave TOTAL_BATCH alone"), "search understands: leave TOTAL_BATCH alone"),

@@ -14,13 +14,16 @@ import msgspec
 import pytest
 
 from core import cli
+from core.git.repository import Repository
 from core.machine.project import Project, UsageError
 from core.record import events as ev
 from core.record import journal
 from core.record.journal import Lock
+from core.reporting import results
 from core.run import commands
-from core.run.opening import Options, plan
-from tests.core.run.test_opening import DONE, START, TOLD, run
+from core.run.plan import Options, make_plan
+from core.run.which import run_meant
+from tests.core.run.runs import DONE, START, TOLD, write_run
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 def started(project: Project, name: str, *events: ev.AnyEvent) -> Path:
     """A run as it is begun now, by a clock that may be wrong."""
-    return run(project, name, msgspec.structs.replace(START, turn=project.next_turn()), *events)
+    return write_run(project, name, msgspec.structs.replace(START, turn=project.next_turn()), *events)
 
 
 def touch(*folders: Path) -> None:
@@ -55,17 +58,17 @@ def test_clocks_and_times_of_files_do_not_matter(project: Project, monkeypatch: 
     again = started(project, "first", TOLD)
     touch(again, future, past)
     assert [folder.name for folder in project.runs()] == ["first", "future", "past"] and again == first
-    assert plan(project, Options()).folder == project.pick(None) == first
+    assert make_plan(project, Options()).folder == project.pick(None) == first
     started(project, "past", TOLD)
     touch(first, past, future)
-    assert plan(project, Options()).folder == project.pick(None) == past
+    assert make_plan(project, Options()).folder == project.pick(None) == past
 
 
 def test_runs_of_the_version_before_come_after_and_by_their_times(project: Project) -> None:
-    old, older = run(project, "b", START, TOLD), run(project, "a", START, TOLD)
+    old, older = write_run(project, "b", START, TOLD), write_run(project, "a", START, TOLD)
     assert project.pick(None) == older
     new = started(project, "new", TOLD)
-    run(project, "a", START)
+    write_run(project, "a", START)
     assert [folder.name for folder in project.runs()] == ["new", "a", "b"] and new.exists() and old.exists()
     started(project, "b")
     assert [folder.name for folder in project.runs()] == ["b", "new", "a"]
@@ -74,7 +77,7 @@ def test_runs_of_the_version_before_come_after_and_by_their_times(project: Proje
 def test_what_is_no_start_changes_nothing(project: Project) -> None:
     started(project, "other", DONE)
     night = started(project, "night", TOLD)
-    run(
+    write_run(
         project,
         "other",
         ev.Reported(commit="c", seed=1, baseline=1.0, best=0.9),
@@ -84,7 +87,7 @@ def test_what_is_no_start_changes_nothing(project: Project) -> None:
     empty = project.logs / "empty"
     empty.mkdir()
     (empty / journal.NAME).touch()
-    assert project.pick(None) == night == plan(project, Options()).folder
+    assert project.pick(None) == night == make_plan(project, Options()).folder
     assert project.at_work() == [] and project.runs()[-1] == empty
     report.release()
 
@@ -136,7 +139,7 @@ def test_a_broken_journal_is_named_and_keeps_no_other_run_from_going_on(
     good, broken = started(project, "good", TOLD), started(project, "broken", TOLD)
     with (broken / journal.NAME).open("ab") as file:
         file.write(b"nonsense\n")
-    assert plan(project, Options()).folder == good
+    assert make_plan(project, Options()).folder == good
     with pytest.raises(SystemExit):
         cli.main(["status"])
     assert "Line 4 of" in capsys.readouterr().err
@@ -162,16 +165,16 @@ def test_a_new_run_is_refused_a_name_that_git_knows(project: Project) -> None:
     with pytest.raises(
         UsageError, match=r"cannot be called mine.*refs/heads/autoresearch/mine is there.*Choose another"
     ):
-        plan(project, Options(name="mine"))
+        make_plan(project, Options(name="mine"))
     assert {path for path in project.root.rglob("*")} == before
-    assert plan(project, Options()).folder.name != "mine" and plan(project, Options(name="yours")).new
+    assert make_plan(project, Options()).folder.name != "mine" and make_plan(project, Options(name="yours")).new
 
 
 def test_copies_of_a_run_and_folders_that_are_none_are_not_meant(project: Project) -> None:
     night = started(project, "night", TOLD)
     for name in ("night-backup", "night copy", ".night", "NIGHT", "zzz"):
         shutil.copytree(night, project.logs / name)
-    assert project.pick(None) == night == plan(project, Options()).folder
+    assert project.pick(None) == night == make_plan(project, Options()).folder
     assert {folder.name for folder in project.runs()} == {"night", "night-backup", "zzz"}
 
 
@@ -191,7 +194,46 @@ def test_no_journal_whatever_is_wrong_with_it_keeps_other_runs_from_going_on(
         path.write_bytes(first + b'{"type":"approved","number":7,"by":"auto"}\n' + path.read_bytes()[len(first) :])
     else:
         path.write_bytes(b"" if kind == "empty" else b"\xff\n")
-    assert plan(project, Options()).folder == good
+    assert make_plan(project, Options()).folder == good
     cli.app(["runs"], standalone_mode=False)
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) == 2 and any(line.startswith("odd: ") for line in shown)
+
+
+def test_the_run_at_work_goes_on_else_the_one_started_last_unless_it_is_finished(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    write_run(project, "old", START, DONE)
+    write_run(project, "night", START, TOLD)
+    assert make_plan(project, Options()).folder.name == "night"
+    write_run(project, "old", ev.Notice(text="as `report` may write it"))
+    assert make_plan(project, Options()).folder.name == "night", "the one whose loop was started last"
+    alive = Lock(write_run(project, "quiet", START))
+    write_run(project, "short", START, DONE)
+    assert make_plan(project, Options()).folder.name == "quiet", "one at work is come back to"
+    alive.release()
+    write_run(project, "quiet", TOLD)
+    assert make_plan(project, Options()).new, "the last one is finished"
+    write_run(project, "short", START)
+    assert make_plan(project, Options()).folder.name == "short"
+
+
+def test_a_run_whose_folder_was_removed_begins_anew_under_its_name(
+    tmp_path: Path, corpus: Path, repo: Repository
+) -> None:
+    project, asked = Project(tmp_path, tmp_path / "logs"), Options(name="nightly", dataset="python")
+    mine = Repository.open(project.root, project.logs / "repository")
+    folder = project.logs / "nightly"
+    mine.names.claim("nightly", "the run of last night", folder)
+    assert run_meant(project, asked.name, asked.origin) == (folder, None)
+    folder.mkdir(parents=True)
+    (folder / journal.NAME).touch()  # emptied
+    assert run_meant(project, asked.name, asked.origin) == (folder, None)
+    (folder / results.TSV).write_text("what is left")
+    with pytest.raises(UsageError, match=r"gone or empty, and results.tsv in .*`mv ") as refused:
+        run_meant(project, asked.name, asked.origin)
+    assert "nightly-before` keeps them" in str(refused.value)
+    elsewhere = Project(tmp_path, tmp_path / "other logs")
+    private = Repository.open(project.root, elsewhere.logs / "repository")
+    private.names.claim("nightly", "a run of other logs", folder.with_name("moved"))
+    with pytest.raises(UsageError, match=r"where no journal is now\. If that run is gone for good"):
+        run_meant(elsewhere, asked.name, asked.origin)

@@ -14,18 +14,8 @@ from core.agents.llm.formats import TIERS, Tier
 from core.change import edits, knobs
 from core.change.edits import EditError
 from core.loop.proposals import realise
-from core.model import Proposal
-from tests.product import ROOT, TRAIN
-
-SOURCE = (ROOT / "nanochat" / "train.py").read_text()
-
-
-def parse(tier: Tier, text: str, source: str = TRAIN) -> Proposal | None:
-    try:
-        return formats.parse(tier, text, source)
-    except EditError as error:
-        assert str(error)
-        return None
+from tests.core.agents.llm.written import LOWER, RAISE, parse
+from tests.product import TRAIN
 
 
 @given(st.sampled_from(TIERS), st.one_of(st.text(), st.binary().map(lambda b: b.decode("utf-8", "replace"))))
@@ -86,6 +76,8 @@ ANSWERS: dict[Tier, list[str]] = {
         "<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02\n>>>>>>> REPLACE\n",
     ],
 }  # fmt: skip
+
+
 DRAFTS = st.one_of(
     st.text(max_size=30),
     st.lists(
@@ -101,6 +93,8 @@ DRAFTS = st.one_of(
         max_size=6,
     ).map("".join),
 )  # fmt: skip
+
+
 THOUGHTS = (
     "<think>{}</think>", "{}</think>", "<Thinking>\n{}\n</Thinking>\n", "<thought>{}</thought>", "{}</ reasoning >", "[THINK]{}[/THINK]",
     "{}[/THINK]", "◁think▷{}◁/think▷", "<seed:think>{}</seed:think>", '<think budget="9">{}</think>', "{}</thought_process>",
@@ -126,16 +120,16 @@ def test_a_draft_in_thoughts_is_no_answer_unless_it_is_the_last_word(tier: Tier,
     for text in ANSWERS[tier]:
         rejected = f"{text}\nNo, that diverges.\n"
         assert parse(tier, form.replace("{}", rejected)) is None, "ended, and nothing follows"
-        assert formats.said(form.replace("{}", rejected)) == ""
+        assert formats.after_thoughts(form.replace("{}", rejected)) == ""
         if opening.strip():
-            assert parse(tier, opening + rejected) is None and formats.said(opening + rejected) == "", "not ended"
+            assert parse(tier, opening + rejected) is None and formats.after_thoughts(opening + rejected) == "", (
+                "not ended"
+            )
             whole, alone = parse(tier, opening + text), parse(tier, text)
             assert whole and alone and realise(TRAIN, whole) == realise(TRAIN, alone), "the answer is not marked as one"
-            assert formats.said(opening + text)
+            assert formats.after_thoughts(opening + text)
 
 
-LOWER = "<<<<<<< SEARCH\nDECAY = 0.0 \n=======\nDECAY = 0.9 \n>>>>>>> REPLACE\n"
-RAISE = "<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02\n>>>>>>> REPLACE\n"
 UNKNOWN = (  # ways to mark thoughts that nobody has told us of
     "Thinking...\n{}\n...done thinking.\n\n", "<plan>{}</plan>\n", "**Thinking:**\n{}\n**Answer:**\n", "<draft>\n{}</draft>\n",
     "<|im_start|>think\n{}<|im_end|>\n<|im_start|>answer\n", "<think>{}<|im_end|>\n<|im_start|>assistant\n", "```thinking\n{}```\n",
@@ -159,19 +153,6 @@ def test_draft_and_answer_are_never_both_applied(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "between",
-    [
-        "", "\n\n", "```\n```\n", "```\n\n```python\n", "Edit 2:\n", "### Edit 2: lower DECAY to 0.9\n", "2. Lower DECAY.\n", "**Change #2**\n",
-        "nanochat/train.py\n", "```\n`train.py`:\n```\n", "---\n", "</edit>\n<edit>\n", "</edit1><edit2>\n", '</file><file path="train.py">\n',
-        "\nStep 2 of 2 (the schedule):\n", "And:\n", "Second edit:\n", "~~~\n~~~py\n", "```\n</answer>\n", "In nanochat/train.py:\n",
-    ],
-)  # fmt: skip
-def test_blocks_that_belong_together_are_one_answer(between: str) -> None:
-    found = parse("blocks", f"Why.\n{RAISE}{between}{LOWER}```\nThat is all.")
-    assert found is not None and found.hypothesis == "Why." and len(found.edits) == 2
-
-
-@pytest.mark.parametrize(
     "form",
     [
         "Here is the answer {}. I closed </think> before.", "I closed </think> before. {} Good luck.", "The <think> tag is not used. {} Good luck.",
@@ -186,7 +167,7 @@ def test_a_mark_in_prose_does_not_refuse_a_whole_answer(tier: Tier, form: str) -
     answer = ANSWERS[tier][0].removeprefix("Why.\n")
     found, alone = parse(tier, form.replace("{}", answer)), parse(tier, answer)
     assert found and alone and realise(TRAIN, found) == realise(TRAIN, alone)
-    assert answer.strip() in formats.said(form.replace("{}", answer))
+    assert answer.strip() in formats.after_thoughts(form.replace("{}", answer))
 
 
 TEMPLATES: dict[Tier, list[str]] = {
@@ -244,30 +225,8 @@ def test_an_endless_answer_is_read_at_once(begin: str, piece: str) -> None:
     began = time.process_time()
     for tier in TIERS:
         parse(tier, text)
-    formats.said(text)
+    formats.after_thoughts(text)
     assert time.process_time() - began < 5, "it would take minutes"
-
-
-def test_blocks_with_a_hypothesis_before_them() -> None:
-    found = parse(
-        "blocks",
-        "Hypothesis: a larger step.\n```\n<<<<<<< SEARCH\nLR = 0.01  # learning rate\n=======\nLR = 0.02\n>>>>>>> REPLACE\n```",
-    )
-    assert found is not None and found.hypothesis == "a larger step."
-    assert "LR = 0.02\n" in edits.apply(TRAIN, found.edits)
-
-
-@settings(max_examples=40)
-@given(st.sampled_from([knob.name for knob in knobs.read(SOURCE)]), st.data())
-def test_every_move_that_is_offered_gives_a_sound_train_py(name: str, data: st.DataObject) -> None:
-    knob = next(k for k in knobs.read(SOURCE) if k.name == name)
-    move = data.draw(st.sampled_from(formats.moves(knob)))
-    found = formats.parse("knob", json.dumps({"hypothesis": "", "knob": name, "move": move}), SOURCE)
-    assert found.source is not None
-    moved = next(k for k in knobs.read(found.source) if k.name == name)
-    assert moved.value != knob.value and type(moved.value) is type(knob.value)
-    large = isinstance(knob.value, int) and knob.value > 2
-    assert not (large and knobs.is_power_of_two(knob.value)) or knobs.is_power_of_two(moved.value)
 
 
 def test_the_schema_leaves_out_what_is_off_limits() -> None:
@@ -279,15 +238,9 @@ def test_the_schema_leaves_out_what_is_off_limits() -> None:
     assert set(offered) == {"DECAY", "BATCH"} and all(offered.values())
 
 
-@pytest.mark.parametrize(
-    ("knob", "move"), [("LR", "1e15"), ("LR", "-1"), ("LR", "nan"), ("NOPE", "2"), ("BATCH", "inf")]
-)
-def test_nonsense_is_refused_with_what_would_do(knob: str, move: str) -> None:
-    with pytest.raises(EditError, match=r"by one of|There are"):
-        formats.parse("knob", json.dumps({"hypothesis": "", "knob": knob, "move": move}), TRAIN)
-
-
 LINES = [line for line in TRAIN.splitlines() if line.strip() and TRAIN.count(line) == 1]
+
+
 SLIPS = st.sampled_from(
     [
         "",
@@ -306,6 +259,8 @@ SLIPS = st.sampled_from(
         "\ud800",
     ]
 )
+
+
 LOOK_ALIKES = str.maketrans(
     {"0": "\uff10", "=": "\uff1d", "L": "\u216c", " ": "\u00a0", "-": "\u2212", '"': "\u201c", "a": "\u0430"}
 )
@@ -362,41 +317,7 @@ def test_a_spoilt_answer_is_a_whole_proposal_or_an_edit_error(given_: tuple[Tier
         assert str(error)
 
 
-@pytest.mark.parametrize("cut", [*range(1, len(LOWER) - 1, 9), 11, 12])
-def test_blocks_that_were_cut_off_are_never_half_used(cut: int) -> None:
-    assert parse("blocks", RAISE + LOWER[:-1][:-cut]) is None or len(LOWER) - 1 - cut < 5
-
-
 def test_the_second_edit_fails_and_nothing_is_used_of_the_first() -> None:
     both = [{"search": "LR = 0.01 ", "replace": "LR = 0.02 "}, {"search": "LR = 0.\uff101 ", "replace": "LR = 1 "}]
     with pytest.raises(EditError, match=r"edit 2 is not in train\.py"):
         formats.parse("edits", json.dumps({"hypothesis": "h", "edits": both}), TRAIN)
-
-
-@pytest.mark.parametrize(
-    ("limits", "charter", "words"),
-    [
-        ({"max_params": 60_000_000, "off_limits": ["WIDTH"]}, "Low.", "max_params: 60000000; off_limits: [WIDTH]"),
-        ({"max_memory_gb": 7.5}, "Low.", "max_memory_gb: 7.5"),
-        ({"max_params": 5, "off_limits": ["WIDTH"]}, "---\nmax_params: 9\noff_limits: WIDTH\n---\nLow.", ""),
-        ({"max_params": True, "max_memory_gb": -1, "off_limits": ["rm -rf", 3]}, "Low.", ""),
-        ("no more", "Low.", ""), ([], "---\nbroken", ""),
-    ],
-)  # fmt: skip
-def test_limits_that_a_model_found_are_proposed_and_not_checked(limits: object, charter: str, words: str) -> None:
-    found = formats.understanding(
-        json.dumps({"goals": ["low"], "directions": [], "avoid": [], "limits": limits}), charter
-    )
-    assert found[0] == "goals: low" and len(found) == 1 + bool(words)
-    assert not words or (found[1].startswith(f"proposed limits, not checked: {words}") and "front matter" in found[1])
-
-
-def test_what_a_small_model_stammers_is_no_understanding() -> None:
-    link = "read https://github.com/karpathy/autoresearch/blob/master/program.md#what-you-can-do-and-what-not first"
-    answer = {
-        "goals": ["Goals:", "low val_bpb", "low val_bpb", "10000000000000 tokens"], "avoid": ["limits", "max_params."],
-        "directions": ["max_" + "sparse_" * 20, "尽量降低验证集每字节比特数" * 2, link],
-    }  # fmt: skip
-    assert formats.understanding(json.dumps(answer)) == (
-        "goals: low val_bpb; 10000000000000 tokens", f"directions: {'尽量降低验证集每字节比特数' * 2}; {link}",
-    )  # fmt: skip

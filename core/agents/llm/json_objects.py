@@ -1,0 +1,43 @@
+"""JSON objects in what a language model wrote, among prose or in a fence. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from core.agents.llm.thoughts import Found
+
+MOST_OBJECTS = 200  # of JSON, from the end of an answer on, that are looked at
+# Strings are passed over, also one that does not end: every match succeeds, so that each character is read once.
+_TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*+\"?)|,(?=\s*[}\]])")
+
+
+def objects_in(text: str, fits: Callable[[dict[str, Any]], bool]) -> list[Found[dict[str, Any]]]:
+    """Return the JSON objects that fit, also those with a comma too many; where none fits all of them, so that a reason can be given."""
+    mended = _TRAILING_COMMA.sub(lambda match: match[1] or " ", text)  # of the same length
+    found = list(_objects(text, fits))
+    if mended != text:
+        stops = [(start, stop) for start, stop, _ in found]
+        more = [
+            one for one in _objects(mended, fits) if all(one[1] <= start or stop <= one[0] for start, stop in stops)
+        ]
+        found = sorted([*found, *more], key=lambda one: one[0])
+    return found or list(_objects(text))
+
+
+def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterator[Found[dict[str, Any]]]:
+    """Yield the JSON objects of a text that fit, also those inside others that do not."""
+    decoder, end = json.JSONDecoder(), 0
+    starts = list(re.finditer(r"\{(?=\s*[\"}])", text))
+    for match in starts[-MOST_OBJECTS:]:  # the answer is the last one; a text of 200,000 braces would take minutes
+        if match.start() < end:
+            continue
+        try:
+            found, stop = decoder.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            continue
+        if fits(found):
+            end = stop
+            yield match.start(), stop, found

@@ -1,0 +1,75 @@
+"""How far a constant of train.py may be moved at once, and the proposal that follows from a move. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from core.agents.llm.answers import LONGEST_HYPOTHESIS, KnobAnswer
+from core.change import knobs
+from core.change.edits import EditError
+from core.change.knobs import Knob, Value
+from core.model import Proposal
+from core.text import sanitize_line
+
+FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
+
+
+def moves(knob: Knob) -> tuple[str, ...]:
+    """Return what may be done with a knob: its other values for a choice, else factors."""
+    if isinstance(knob.value, bool):
+        return (str(not knob.value),)
+    if isinstance(knob.value, str):
+        return tuple(pattern for pattern in ("L", "S", "SL", "SSL", "SSSL") if pattern != knob.value)
+    if knob.value == 0:
+        return ("0.01", "0.1", "1") if isinstance(knob.value, float) else ("1",)
+    return tuple(factor for factor in FACTORS if _scaled(knob.value, float(factor)) != knob.value)
+
+
+def offered(source: str, left_out: Sequence[str] = ()) -> list[Knob]:
+    """Return the constants that may be moved; where nothing would be left all of them, and the check says what is wrong with each."""
+    every = knobs.read(source)
+    return [knob for knob in every if knob.name not in left_out] or list(every)
+
+
+def knob_proposal(answer: KnobAnswer, source: str) -> Proposal:
+    """Return the move of an answer as a proposal on this source. Raises EditError, written for the model."""
+    known = {knob.name: knob for knob in knobs.read(source)}
+    knob = known.get(answer.knob)
+    if knob is None:
+        raise EditError(f"There is no constant {sanitize_line(answer.knob, 60)!r}. There are: {', '.join(known)}.")
+    value = _moved(knob, answer.move)
+    candidate = knobs.set_knobs(source, {knob.name: value})
+    words = sanitize_line(answer.hypothesis, LONGEST_HYPOTHESIS) or f"Set {knob.name} from {knob.value} to {value}."
+    return Proposal(hypothesis=words, source=candidate, meta={"knobs": {knob.name: value}})
+
+
+def _moved(knob: Knob, move: str) -> Value:
+    """Return the new value: a choice as it is, a factor rounded to what the knob may be."""
+    if isinstance(knob.value, bool | str):
+        allowed = moves(knob)
+        if move not in allowed:
+            raise EditError(f"{knob.name} can be moved to {', '.join(allowed)}, not to {sanitize_line(move, 40)!r}.")
+        return (move == "True") if isinstance(knob.value, bool) else move
+    try:
+        factor = float(move)
+    except ValueError:
+        factor = -1.0
+    if not 0 < factor <= 100:
+        raise EditError(f"{knob.name} is a number: move it by one of {', '.join(moves(knob))}.")
+    return _scaled(knob.value, factor)
+
+
+def _scaled(value: int | float, factor: float) -> Value:
+    """A number times a factor, as what it is: a power of two stays one, a whole number stays whole and at least 1."""
+    if isinstance(value, float):
+        return float(f"{factor if value == 0 else value * factor:.3g}")
+    if knobs.is_power_of_two(value) and value > 2:
+        return int(2 ** max(0, value.bit_length() - 1 + _log2(factor)))
+    return max(1, round(value * factor)) if value else 1
+
+
+def _log2(factor: float) -> float:
+    """The logarithm in whole steps, at least one: a power of two stays one."""
+    steps = round(math.log2(factor))
+    return steps or (1 if factor > 1 else -1)

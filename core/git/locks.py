@@ -1,0 +1,37 @@
+"""Locks that a killed git has left on refs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+STALE_LOCK_S = 2.0  # git holds the lock of a ref for milliseconds
+
+
+def remove_stale(*locks: Path) -> list[Path]:
+    """Remove locks that nobody is using: those that stay the same for STALE_LOCK_S. No clock but our own is trusted.
+
+    Returns:
+        Those that were removed.
+    """
+    before = {lock: _identity(lock) for lock in locks}
+    present = [lock for lock, identity in before.items() if identity is not None]
+    if present:
+        time.sleep(STALE_LOCK_S)
+    removed = []
+    for lock in present:
+        if _identity(lock) == before[lock]:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+                removed.append(lock)
+    return removed
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What differs between a file and a later one of that name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

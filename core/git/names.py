@@ -1,0 +1,143 @@
+"""Names of runs in git: whether one is free, and how a run claims it. Of several starts at once one gets the name."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from core.git.errors import NameTaken, RepositoryError
+from core.git.namespace import BRANCHES, OURS, OWNERS, SAVED, TAGS, branch_name, owner_ref, saved_ref
+from core.git.owners import Owner, Owners
+from core.git.plumbing import Git
+from core.git.ref_store import RefStore
+from core.git.refs import RunRefs
+from core.record import journal
+
+
+class RunNames:
+    """Gives names to runs, and takes them back."""
+
+    def __init__(self, git: Git, store: RefStore, owners: Owners, refs: RunRefs) -> None:
+        self._git = git
+        self._store = store
+        self._owners = owners
+        self._refs = refs
+
+    def why_taken(self, run: str, folder: Path | None = None) -> str:
+        """Say why git has no room for a new run of this name, as a clause; '' where it is free.
+
+        Upper and lower case count as the same, as on file systems that do not tell them apart.
+
+        Args:
+            run: The name.
+            folder: Where the logs of the new run will be. A run that was there before and has no journal any more does not
+                keep the name: `claim` takes it over.
+        """
+        owner = self._owners.get(run)
+        if owner is not None and (folder is None or owner.folder != str(folder)):
+            return self._why_owned(run, owner)
+        former = self._refs.commits(run) if owner is not None else {}
+        if owner is not None and (why := self._why_fixed(owner, former)):
+            return why
+        mine = (f"{OURS}/{run}", owner_ref(run), f"{BRANCHES}/{run}", f"{BRANCHES}-{run}", f"{TAGS}/{run}")
+        for name in self._store.listing("refs/heads", TAGS, OURS):
+            if name in former or (owner is not None and name == owner_ref(run)):
+                continue
+            if name.casefold().startswith(tuple(f"{ref}/" for ref in mine)) or name.casefold() in mine:
+                return f"{name} is there already"
+        return ""
+
+    def _why_owned(self, run: str, owner: Owner) -> str:
+        """Name the run in another folder that has the name, with the commands that free it where that run is gone."""
+        if journal.holds(Path(owner.folder)):
+            return f"it is the name of the run in {owner.folder}"
+        git = f"git -C {shlex.quote(str(self._git.store))}"
+        name = branch_name(owner.branch)
+        has_branch = owner.branch in self._refs.commits(run)
+        keep = f"`{git} branch -m {name} before-{run}` renames its branch and " if has_branch else ""
+        return (
+            f"it is the name of a run whose logs were in {owner.folder}, where no journal is now. If that run is gone for good, "
+            f"{keep}`{git} for-each-ref --format='delete %(refname)' {OURS}/{run} {owner_ref(run)} | {git} update-ref --stdin` "
+            f"frees the name"
+        )
+
+    def _why_fixed(self, owner: Owner, former: Mapping[str, str]) -> str:
+        """Say why the branch of a former run must stay where it is, as a clause; '' where it may go."""
+        tip, name = former.get(owner.branch, ""), branch_name(owner.branch)
+        attempts = {commit for ref, commit in former.items() if ref != owner.branch}
+        todo = f"`git -C {shlex.quote(str(self._git.store))} branch -m {name} NEW` gives it another name"
+        if owner.branch in self._store.checked_out():
+            return f"the branch {name} of a former run is checked out in your work tree; {todo}"
+        if tip and tip not in attempts:
+            return f"the branch {name} points at {tip[:7]}, which no run made; {todo}"
+        return ""
+
+    def claim(self, run: str, owner: str, folder: Path, known: Collection[str] = ()) -> str:
+        """Record that the refs of this name belong to the run with the id `owner`. Of several at once one gets it.
+
+        Args:
+            run: The name.
+            owner: The id in the header of the run's journal.
+            folder: Where its logs are. A name that belongs to another run in this very folder is taken over: as the caller
+                has the journal of the folder, that run has none any more.
+            known: Commits of a run that was begun by a version without such records; refs that point at one are its own.
+
+        Returns:
+            What became of the refs of a run whose name was taken over, as a sentence; '' where there was none.
+
+        Raises:
+            NameTaken: The name is another run's, or refs of that name are there that the run does not know.
+        """
+        recorded, moved = self._owners.get(run), ""
+        if recorded is None:
+            recorded = self._claim_first(run, owner, folder, set(known))
+        elif recorded.id != owner and recorded.folder == str(folder):
+            moved, recorded = self._take_over(run, owner, folder, recorded)
+        elif recorded.id == owner and recorded.folder != str(folder) and not journal.holds(Path(recorded.folder)):
+            recorded = self._owners.replace(run, Owner(owner, recorded.branch, str(folder)))  # its logs were moved
+        if recorded.id != owner:
+            raise NameTaken(f"The name {run} is taken in git: {self._why_owned(run, recorded)}.")
+        return moved
+
+    def _claim_first(self, run: str, owner: str, folder: Path, known: set[str]) -> Owner:
+        """Record the owner of a name without one, unless another was faster: then that one is returned."""
+        refs = self._store.listing(f"{OURS}/{run}/", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
+        attempts = {commit for name, commit in refs.items() if name.startswith(OURS)}
+        begun = bool(known) and (not attempts or not known.isdisjoint(attempts))
+        for ref in self._store.listing(OURS):
+            if ref in (OURS, OWNERS, SAVED):
+                raise RepositoryError(
+                    f"Git has a ref called {ref}, so no run can keep its commits below that name. Nothing was started. "
+                    f"Give it another name: `git update-ref refs/heads/other {ref}`, then `git update-ref -d {ref}`."
+                )
+        if not begun and (why := self.why_taken(run)):
+            raise NameTaken(f"The name {run} is taken in git: {why}.")
+        own = [name for name, commit in refs.items() if not name.startswith(OURS) and commit in known]
+        return self._owners.create(run, Owner(owner, own[0] if own else self._refs.new_branch(run), str(folder)))
+
+    def _take_over(self, run: str, owner: str, folder: Path, before: Owner) -> tuple[str, Owner]:
+        """Make a name another run's, in one step. The commits of the run that had it stay reachable.
+
+        Returns:
+            What became of these, as a sentence, and the owner now.
+        """
+        if why := self.why_taken(run, folder):
+            raise NameTaken(f"The name {run} is taken in git: {why}.")
+        former = self._refs.commits(run)
+        branch = before.branch if before.branch in former else self._refs.new_branch(run)
+        moves = [f"update {saved_ref(name, commit)} {commit}" for name, commit in former.items()]
+        moves += [f"delete {name} {commit}" for name, commit in former.items()]
+        now = self._owners.replace(run, Owner(owner, branch, str(folder)), moves, former)
+        if not former:
+            return "", now
+        return (
+            f"Git still had the commits of a former run {run}, whose journal is gone. They are kept below {SAVED}/{run} and "
+            f"{SAVED}/{before.branch.removeprefix('refs/')}."
+        ), now
+
+    def unclaim(self, run: str, owner: str) -> None:
+        """Give a name back that `claim` took for a run that never began. Another run's stays. Raises RepositoryError."""
+        recorded = self._owners.get(run)
+        if recorded is not None and recorded.id == owner:
+            self._owners.delete(run)

@@ -1,0 +1,46 @@
+"""What a run on this machine has where nobody says otherwise: device, profile, experiments at once, amount of data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.machine import profiles, stats
+from core.machine.project import detect_device
+from nanochat.contract import dataset as contract
+
+
+def default_profile(device: str | None = None) -> tuple[str, profiles.Profile]:
+    """Return the device of this machine, unless one is named, and the profile that suits it."""
+    gpus = stats.gpu_memory()
+    device = device or detect_device(len(gpus))
+    return device, profiles.choose(device, min(gpus, default=0), stats.memory_total(), stats.multiplies_bf16())
+
+
+def usable_slots(wanted: int, device: str, cards: Sequence[str] | None) -> tuple[int, str]:
+    """Return how many experiments train at once, at most one a GPU, and a sentence where that is fewer than `wanted`.
+
+    `cards` are the usable GPUs, None where the driver does not say. Two trainings on one card would share its memory and time, and
+    a slot without a card could train nothing.
+    """
+    most = max(1, len(cards or ())) if device == "cuda" else 1
+    if device == "cpu" or wanted <= most:
+        return wanted, ""
+    gpus = "1 GPU" if most == 1 else f"{most} GPUs"
+    return (
+        most,
+        f"{wanted} experiments at once were asked for; there is room for {most}: one a GPU, with {gpus} to be used.",
+    )
+
+
+def scored_windows(vocab_size: int) -> tuple[int, int]:
+    """Return the length of the windows that data of this vocabulary is scored on, and how many there must be.
+
+    They are those of this machine's profile; where it has another vocabulary, those of the profile that asks for least.
+    """
+    device, profile = default_profile()
+    if profile.vocab_size == vocab_size:
+        return profile.seq_len, contract.least_windows(device)
+    all_of_them = profiles.PROFILES.values()
+    others = [other for other in all_of_them if other.vocab_size == vocab_size] or list(all_of_them)
+    windows = [(p.seq_len, contract.least_windows("cpu" if p.dataset == "python" else "cuda")) for p in others]
+    return min(windows, key=lambda one: one[0] * one[1])

@@ -1,0 +1,77 @@
+"""What a run says when it is opened: of its machine, of the run before it, of what has changed since it began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.change import edits
+from core.execution import compiling
+from core.git.errors import RepositoryError
+from core.machine.project import Project
+from core.reporting.report import going_on
+from core.run.active import ActiveRun
+from core.run.which import latest_run
+from nanochat.contract import dataset as contract
+from nanochat.contract.shell import make
+from nanochat.contract.sources import printable
+
+NO_SYNC = (
+    "The file system of the git repository has no fsync, so git goes on without: after a power cut, commits of the last minutes "
+    "may be missing."
+)
+KILLED = "The loop before this one ended without a word: it was killed, or the machine went down."
+
+
+def uncompiled(finding: compiling.Finding) -> str:
+    """Say what a new run does on a machine where torch.compile cannot work."""
+    return (
+        f"torch.compile is off in this run, since {finding.words}. Trainings work, with about half the steps. "
+        f"{finding.todo}; then start a new run, since scores of the two cannot be compared."
+    )
+
+
+def finished_before(project: Project, folder: Path) -> str:
+    """Say what the new run in `folder` has to do with a finished one before it; '' where there is none."""
+    last = latest_run(project, but=folder)
+    if last is None or not last[1].finished or not last[1].tried:
+        return ""
+    name, reason = last[0].name, last[1].stopped.reason if last[1].stopped else ""
+    return (
+        f"This is a new run: {name} is finished ({reason}). {going_on(name)} goes on with it, "
+        f"{make('run', '--from', name)} begins a run at its best."
+    )
+
+
+def source_changed(project: Project, active: ActiveRun) -> str:
+    """Say that train.py does something else now than when a run that goes on began; '' where it does not, or a run kept it."""
+    found = active.state.start_commit.user_commit if active.state.start_commit else ""
+    try:
+        now = project.train.read_text(encoding="utf-8-sig")
+        if not found or edits.fingerprint(active.repo.source(found)) == edits.fingerprint(now):
+            return ""
+        if active.repo.run_that_kept(now):
+            return ""
+    except (SyntaxError, edits.EditError):
+        pass  # it cannot be the one that was there
+    except (OSError, ValueError, RepositoryError):
+        return ""
+    return (
+        f"nanochat/train.py has changed since run {active.name} began; the run goes on from its own best. "
+        f"{make('run', '--name', 'NEW')} starts one from your file."
+    )
+
+
+def text_changed(active: ActiveRun) -> str:
+    """Say that the text of a run that goes on has changed since it was prepared; '' where it has not."""
+    config = active.state.config
+    if config is None or not (changes := contract.changes_since(config.dataset, config.fingerprint)):
+        return ""
+    words = (
+        f"{printable(config.dataset)} has changed since it was prepared for run {active.name}: {changes}. The run goes on with its "
+        f"own copy."
+    )
+    try:
+        contract.check(config.dataset)
+    except contract.DataError:
+        return words
+    return f"{words} {make('run', '--name', 'NEW', '--dataset', config.dataset)} starts one from the text as it is."

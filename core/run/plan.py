@@ -1,0 +1,237 @@
+"""The plan of a start: which run it is, with which configuration, and what speaks against it. Nothing is written here."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from core.execution.registry import LOCAL, absolute
+from core.machine import profiles, stats
+from core.machine.defaults import default_profile, usable_slots
+from core.machine.project import Project, UsageError, lacking
+from core.model import RunConfig
+from core.record import journal
+from core.record.state import fold
+from core.run import inherit
+from core.run.inherit import Asked, Defaults
+from core.run.integrity import harness_version
+from core.run.which import header, new_folder, readable_header, run_meant, why_taken_in_git
+from nanochat.contract import dataset as contract
+from nanochat.contract import messages
+from nanochat.contract.shell import make
+
+DEVICES = ("cpu", "cuda", "mps")
+LEAST_BUDGET_S = 0.1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for; None: the default, or what a continued run says."""
+
+    name: str | None = None
+    origin: str | None = None  # another run, whose best this one begins at
+    agent: str | None = None
+    gate: str | None = None
+    budget_s: float | None = None
+    slots: int | None = None
+    dataset: str | None = None
+    device: str | None = None
+    seed: int | None = None
+    profile: str | None = None
+    executor: str | None = None
+    data: Path | None = None  # what was found or prepared for this very start, so that it is not looked for again
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which run is meant, before anything is written. The `config` of a run that goes on comes from its journal."""
+
+    folder: Path
+    config: RunConfig
+    profile: profiles.Profile
+    new: bool
+    unnamed: bool = False  # the name was chosen here, so another one serves as well
+    said: str = ""  # what was decided otherwise than asked for, as sentences; '' for nothing
+    data: contract.Found | None = None  # of a new run: what is prepared of its dataset
+    replaceable: bool = False  # the dataset was not chosen by anybody, so python serves where it cannot be had
+
+
+def make_plan(project: Project, options: Options) -> Plan:
+    """Decide which run is started or continued, and check every option. Raises UsageError; writes nothing."""
+    _check_options(options)
+    folder, config = run_meant(project, options.name, options.origin)
+    return _plan_new(project, options, folder) if config is None else _plan_continued(options, folder, config)
+
+
+def renamed_if_overtaken(project: Project, chosen: Plan) -> Plan | None:
+    """Return the same plan under another name, where somebody took its name meanwhile and the user did not choose it; else None."""
+    if not chosen.unnamed or header(chosen.folder) is not None or not why_taken_in_git(project)(chosen.folder.name):
+        return None
+    return renamed(project, chosen)
+
+
+def renamed(project: Project, chosen: Plan) -> Plan:
+    """Return the same plan under another name, which is free."""
+    folder = new_folder(project)
+    return dataclasses.replace(chosen, folder=folder, config=replace(chosen.config, name=folder.name))
+
+
+def _check_options(options: Options) -> None:
+    """Raise UsageError for an option that no run can have here."""
+    if options.budget_s is not None and not LEAST_BUDGET_S <= options.budget_s < float("inf"):
+        raise UsageError(
+            f"--budget {options.budget_s:g} is no training time; give {LEAST_BUDGET_S:g} seconds or more, such as 60."
+        )
+    if options.slots is not None and options.slots < 1:
+        raise UsageError(f"--slots {options.slots} leaves no place to train; give 1 or more.")
+    if options.device is not None and options.device not in DEVICES:
+        raise UsageError(f"There is no device {options.device!r}; known are {', '.join(DEVICES)}.")
+    if options.device not in (None, "cpu") and (lack := lacking(str(options.device), len(stats.gpu_memory()))):
+        raise UsageError(f"--device {options.device} cannot be used: {lack}. Nothing was started. --device cpu works.")
+    if options.profile is not None and options.profile not in profiles.PROFILES:
+        known = ", ".join(profiles.PROFILES)
+        raise UsageError(f"There is no profile {options.profile!r}; known are {known}.")
+    if options.gate not in (None, "auto", "ask"):
+        raise UsageError(f"--gate {options.gate} is neither auto nor ask.")
+
+
+# -- a run that goes on -----------------------------------------------------------------------------------------------
+
+
+def _plan_continued(options: Options, folder: Path, continued: RunConfig) -> Plan:
+    """Plan to continue the run in `folder`, whose header is `continued`. Raises UsageError."""
+    _check_continued(options, folder, continued)
+    approval = fold(journal.read(folder / journal.NAME)).approval
+    config = replace(
+        replace(continued, approval=approval),
+        **{key: value for key, value in _changeable(options).items() if value is not None},
+    )
+    if config.device != "cpu" and (lack := lacking(config.device, len(stats.gpu_memory()))):
+        raise UsageError(
+            f"Run {folder.name} trains on {config.device}, which cannot be used now: {lack}. Nothing was changed. "
+            f"Fix that, or start another run with --name NEW --from {folder.name} --device cpu."
+        )
+    slots, said = usable_slots(config.slots, config.device, stats.cards())
+    return Plan(folder, replace(config, slots=slots), profiles.named(config.profile), new=False, said=said)
+
+
+def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
+    """Raise UsageError where a run cannot go on as asked for."""
+    _check_same(config, options, folder.name)
+    if config.profile not in profiles.PROFILES:
+        raise UsageError(
+            f"Run {folder.name} has the profile {config.profile!r}, which this version does not know. Nothing was "
+            f"changed. Continue it with the version that started it, or start another run with --name NEW."
+        )
+    if journal.alive(folder) is None and harness_version(folder) not in (None, messages.VERSION):
+        raise UsageError(
+            f"Run {folder.name} was begun with another version, and its copy of the harness does not understand this one. "
+            f"Nothing was changed. Continue it with the version that began it, or begin a run at its best: "
+            f"{make('run', '--name', 'NEW', '--from', folder.name)}"
+        )
+    if options.origin is not None:
+        raise UsageError(f"Run {folder.name} exists already, so --from cannot apply to it. Give the new run a --name.")
+
+
+def _check_same(config: RunConfig, options: Options, name: str) -> None:
+    """Raise UsageError for an option that changes what the scores of a continued run depend on."""
+    asked = {
+        "budget": (options.budget_s, config.budget_s),
+        "dataset": (options.dataset, config.dataset),
+        "device": (options.device, config.device),
+        "seed": (options.seed, config.seed),
+        "profile": (options.profile, config.profile),
+        "executor": (options.executor and absolute(options.executor), config.executor),
+    }
+    for what, (new, old) in asked.items():
+        if new is None or new == old or (what == "dataset" and contract.same(str(new), str(old))):
+            continue
+        raise UsageError(
+            f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
+            f"changed. Continue it without --{what}, or add --name NEW --from {name} to start another."
+        )
+
+
+def _changeable(options: Options) -> dict[str, object]:
+    """The options that may change from one start of a run to the next."""
+    return {"agent": options.agent, "approval": options.gate, "slots": options.slots}
+
+
+# -- a new run --------------------------------------------------------------------------------------------------------
+
+
+def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
+    """Plan a new run in `folder`. Raises UsageError."""
+    gpus = stats.gpu_memory()
+    defaults = _defaults(project, options, len(gpus))
+    device, profile = defaults.device, defaults.profile
+    replaceable = options.dataset is None and options.origin is None
+    dataset, prepared = _dataset(options, defaults, replaceable)
+    budget = options.budget_s if options.budget_s is not None else profile.budget_s
+    wanted = options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total())
+    slots, said = usable_slots(wanted, device, stats.cards())
+    config = RunConfig(
+        name=folder.name,
+        dataset=dataset,
+        data=str(prepared.folder),
+        fingerprint=prepared.manifest.fingerprint if prepared.manifest else "",
+        device=device,
+        profile=profile.name,
+        budget_s=budget,
+        seq_len=profile.seq_len,
+        vocab_size=profile.vocab_size,
+        eval_tokens=profile.eval_tokens,
+        seed=options.seed if options.seed is not None else secrets.randbelow(10**6),
+        slots=slots,
+        base_commit="",
+        noise_prior=profile.noise_prior(budget),
+        agent=options.agent or "search",
+        approval="ask" if options.gate == "ask" else "auto",
+        executor=absolute(options.executor or LOCAL),
+    )
+    return Plan(
+        folder,
+        config,
+        profile,
+        new=True,
+        unnamed=options.name is None,
+        said=" ".join(filter(None, (defaults.said, said))),
+        data=prepared,
+        replaceable=replaceable,
+    )
+
+
+def _defaults(project: Project, options: Options, gpus: int) -> Defaults:
+    """What a new run has where no option says otherwise: this machine's, or another run's. Raises UsageError."""
+    said = ""
+    if options.origin is not None:
+        folder = project.pick(options.origin)
+        if origin := readable_header(folder):
+            asked = Asked(options.device, options.profile, options.budget_s, options.dataset)
+            return inherit.defaults(asked, origin, folder, default_profile, lambda device: lacking(device, gpus))
+        said = f"The header of run {folder.name} cannot be read, so its dataset, profile and budget are not taken over."
+    device, profile = default_profile(options.device)
+    return Defaults(device, profiles.named(options.profile) if options.profile else profile, said=said)
+
+
+def _dataset(options: Options, defaults: Defaults, replaceable: bool) -> tuple[str, contract.Found]:
+    """The dataset of a new run, and what is prepared of it. Raises UsageError."""
+    vocab = defaults.profile.vocab_size
+    try:
+        if options.data is not None and (ready := contract.read(options.data)).vocab_size == vocab:
+            return ready.dataset, contract.Found(options.data, ready, ready.options)
+        source = contract.resolve(options.dataset or defaults.profile.dataset)
+        contract.check(source)
+    except contract.DataError as error:
+        other = " --dataset chooses another dataset." if options.origin and not options.dataset else ""
+        raise UsageError(f"{error} Nothing was started.{other}") from None
+    prepared = contract.find(source, vocab, None if options.dataset else defaults.options)
+    if replaceable and prepared.manifest is None and source != "python":
+        embedded = contract.find("python", vocab)  # what a machine without a network can always have
+        if embedded.manifest is not None:
+            return "python", embedded
+    return source, prepared

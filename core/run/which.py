@@ -1,0 +1,113 @@
+"""Which run is meant: the one that is named, the one that goes on, or a new one. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from core.git.repository import Repository
+from core.machine.project import Project, UsageError
+from core.model import RunConfig
+from core.record import events as ev
+from core.record import journal
+from core.record.journal import JournalError
+from core.record.state import State, fold
+from core.reporting import results
+from nanochat.contract.shell import quoted
+
+
+def run_meant(project: Project, name: str | None, origin: str | None) -> tuple[Path, RunConfig | None]:
+    """Decide which run is started or continued.
+
+    Args:
+        project: The source tree and its logs.
+        name: The name that was given, None for none.
+        origin: Another run whose best a new one begins at, None for none.
+
+    Returns:
+        The folder of the run, and its header; None for a new run.
+
+    Raises:
+        UsageError: No run can have this name, or be begun under it.
+        JournalError: The journal of the run cannot be read.
+    """
+    if name is not None:
+        folder = project.run(name)
+        config = header(folder)
+        if config is None:
+            _check_left(folder)
+        repo = Repository.find(project.root, project.logs / "repository") if config is None else None
+        if repo is not None and (why := repo.names.why_taken(name, folder)):
+            raise UsageError(
+                f"A new run cannot be called {name}, since that name is taken in git: {why}. Nothing was changed. "
+                f"Choose another --name."
+            )
+        return folder, config
+    if origin is None:
+        last = latest_run(project)
+        if last is not None and not last[1].finished:
+            return last[0], last[1].config
+    return new_folder(project), None
+
+
+def new_folder(project: Project) -> Path:
+    """Return a folder for a new run, whose name is free in the logs and in git."""
+    return project.run(project.new_name(why_taken_in_git(project)))
+
+
+def why_taken_in_git(project: Project) -> Callable[[str], str]:
+    """Return a function that says why a name is taken in git, as a clause; '' where it is free."""
+    repo = Repository.find(project.root, project.logs / "repository")
+    return repo.names.why_taken if repo is not None else lambda name: ""
+
+
+def latest_run(project: Project, but: Path | None = None) -> tuple[Path, State] | None:
+    """Return the run at work, or else the one whose loop was started last, and how it stands.
+
+    `but`: the folder of a run that does not count.
+    """
+    for folder in project.runs():
+        if folder == but:
+            continue
+        try:
+            state = fold(journal.read(folder / journal.NAME))
+        except (
+            Exception
+        ):  # one broken run must not keep every other from starting; asked for by name, it says what is wrong
+            continue
+        if state.config is not None:
+            return folder, state
+    return None
+
+
+def header(folder: Path) -> RunConfig | None:
+    """Return what a run was started with; None where there is no run yet. Raises JournalError."""
+    path = folder / journal.NAME
+    if not path.exists():
+        return None
+    first = next(iter(journal.read(path)), None)
+    return msgspec.convert(first.config, RunConfig) if isinstance(first, ev.Created) else None
+
+
+def readable_header(folder: Path) -> RunConfig | None:
+    """Return what a run was started with, also where a later line of its journal is broken; None where that cannot be read."""
+    path = folder / journal.NAME
+    try:
+        with path.open("rb") as file:
+            first = journal.decode(file.readline().removesuffix(b"\n"), 1, path)
+        return msgspec.convert(first.config, RunConfig) if isinstance(first, ev.Created) else None
+    except (JournalError, OSError, msgspec.ValidationError):
+        return None
+
+
+def _check_left(folder: Path) -> None:
+    """Raise UsageError where a run has lost its journal and its results are still there: a new run would overwrite them."""
+    left = [name for name in (results.TSV, results.NOTEBOOK) if (folder / name).exists()]
+    if left:
+        raise UsageError(
+            f"The journal of run {folder.name} is gone or empty, and {' and '.join(left)} in {folder} are what is left of the run. "
+            f"Nothing was changed. `{quoted(['mv', str(folder), f'{folder}-before'])}` keeps them, and then a new run can be called "
+            f"{folder.name}."
+        )

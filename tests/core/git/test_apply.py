@@ -1,0 +1,116 @@
+"""The best comes home: as a commit where that is safe, else as a patch that applies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from core.git.apply import apply_to_checkout
+from core.git.repository import Repository
+from core.git.source_tree import TRAIN
+from tests.core.git.checkouts import NEW, OLD, git, night, opened, snapshot
+
+
+def test_the_best_becomes_a_commit_on_a_clean_checkout(checkout: Path, tmp_path: Path) -> None:
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    (checkout / TRAIN).chmod(0o755)
+    git(checkout, "commit", "-q", "-am", "something else happened meanwhile")
+    (checkout / "untracked.txt").write_text("mine\n")
+    head = git(checkout, "rev-parse", "HEAD")
+    done = apply_to_checkout(
+        repo, checkout, base, kept, "The best of nov24\n\n# not a comment", tmp_path / "best.patch"
+    )
+    assert done.commit == git(checkout, "rev-parse", "main") and done.commit[:7] in done.words
+    assert (
+        git(checkout, "log", "-1", "--format=%P %an %B") == f"{head} AutoResearch The best of nov24\n\n# not a comment"
+    )
+    assert (checkout / TRAIN).read_text() == NEW and os.stat(checkout / TRAIN).st_mode & stat.S_IXUSR
+    assert git(checkout, "status", "--porcelain") == "?? untracked.txt"
+    assert git(checkout, "show", "--stat", "--format=", "HEAD").startswith(TRAIN)
+    assert "nothing to do" in apply_to_checkout(repo, checkout, base, kept, "again", tmp_path / "best.patch").words
+
+
+def test_line_endings_of_the_checkout_are_kept(checkout: Path, tmp_path: Path) -> None:
+    (checkout / TRAIN).write_bytes(OLD.replace("\n", "\r\n").encode())
+    git(checkout, "commit", "-q", "-am", "windows")
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    assert apply_to_checkout(repo, checkout, base, kept, "home", tmp_path / "p").commit
+    assert (checkout / TRAIN).read_bytes() == NEW.replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_the_text_and_stays_in_the_checkout(tree: Path, ends: str) -> None:
+    mark = "\ufeff".encode()
+    (tree / TRAIN).write_bytes(mark + OLD.replace("\n", ends).encode())
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "add", ".")
+    git(tree, "commit", "-q", "-m", "first")
+    repo = opened(tree)
+    base, _, kept = night(repo)
+    assert repo.source(base) == OLD.replace("\n", ends) and repo.holds(base, OLD)
+    applied = apply_to_checkout(repo, tree, base, kept, "The best.", tree.parent / "best.patch")
+    assert applied.commit is not None, applied.words
+    assert (tree / TRAIN).read_bytes() == mark + NEW.replace("\n", ends).encode()
+
+
+@pytest.mark.parametrize("case", ["dirty elsewhere", "staged", "dirty train.py", "moved on", "index locked"])
+def test_where_a_commit_is_not_safe_a_patch_is_written_and_nothing_else_changes(
+    checkout: Path, tmp_path: Path, case: str
+) -> None:
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    own = OLD + "\n\n# a thought of my own\n"
+    if case == "dirty elsewhere":
+        (checkout / "README.md").write_text("changed\n")
+    elif case == "staged":
+        (checkout / "new.txt").write_text("new\n")
+        git(checkout, "add", "new.txt")
+    elif case == "dirty train.py":
+        (checkout / TRAIN).write_text(own)
+    elif case == "moved on":
+        (checkout / TRAIN).write_text(own)
+        git(checkout, "commit", "-q", "-am", "a thought")
+    else:
+        (checkout / ".git" / "index.lock").touch()
+    before, head = snapshot(checkout), git(checkout, "rev-parse", "HEAD")
+    patch = tmp_path / "logs" / "nov24" / "best.patch"
+    done = apply_to_checkout(repo, checkout, base, kept, "home", patch)
+    assert done.commit is None and done.patch == patch and str(patch) in done.words
+    assert snapshot(checkout) == before and git(checkout, "rev-parse", "HEAD") == head
+    (checkout / ".git" / "index.lock").unlink(missing_ok=True)
+    git(checkout, "apply", str(patch))
+    assert (checkout / TRAIN).read_text() == (own.replace("0.1", "0.2") if "train" in case or "moved" in case else NEW)
+
+
+@pytest.mark.parametrize("case", ["dirty", "committed", "no repository"])
+def test_where_both_changed_the_same_lines_the_patch_merges_as_described(
+    checkout: Path, tmp_path: Path, case: str
+) -> None:
+    if case == "no repository":
+        shutil.rmtree(checkout / ".git")
+    repo = Repository.open(checkout, tmp_path / "private")
+    base = repo.base()
+    kept = repo.commit(base, NEW, "kept")
+    (checkout / TRAIN).write_text(OLD.replace("0.1", "0.3"))
+    if case == "committed":
+        git(checkout, "commit", "-q", "-am", "mine")
+    patch = tmp_path / "best.patch"
+    words = apply_to_checkout(repo, checkout, base, kept, "home", patch).words
+    assert "lines that you changed too" in words
+    assert (checkout / TRAIN).read_text() == OLD.replace("0.1", "0.3")
+    if case == "no repository":
+        assert "by hand" in words and "git apply" not in words
+        return
+    assert f"commit your {TRAIN}" in words and f"git apply --3way {patch}" in words
+    if case == "dirty":
+        git(checkout, "commit", "-q", "-am", "mine")
+    subprocess.run(["git", "apply", "--3way", str(patch)], cwd=checkout, capture_output=True)
+    text = (checkout / TRAIN).read_text()
+    assert "<<<<<<<" in text and "0.2" in text and "0.3" in text
