@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from core.agents import registry
-from core.agents.base import AgentFailed, Context, Past
-from core.agents.llm import bans
+from core.agents.base import AgentFailed, Context, PastExperiment
+from core.agents.llm import exhausted_ideas
 from core.change import edits, touched
 from core.loop.proposals import realise
 from core.machine import project
@@ -36,7 +36,7 @@ async def measure(spec: str, count: int) -> str:
     here = project.find()
     source, charter = here.train.read_text(), here.program.read_text()
     parent, agent = edits.fingerprint(source), registry.check(spec, here.root)()
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     usable, stood_in, tokens = 0, 0, 0
     began = time.perf_counter()
     for number in range(1, count + 1):
@@ -44,7 +44,7 @@ async def measure(spec: str, count: int) -> str:
         try:
             proposal = await agent.propose(context)
             candidate = realise(source, proposal)
-            edits.gate(source, candidate, off_limits=bans.off_limits(context))
+            edits.gate(source, candidate, off_limits=exhausted_ideas.off_limits(context))
         except (AgentFailed, edits.EditError) as error:
             print(f"  {number}: {error}")
             continue
@@ -58,7 +58,7 @@ async def measure(spec: str, count: int) -> str:
             "verdict": Verdict.DISCARD,
             "idea": touched.touched(source, candidate),
         }
-        past += (Past(proposal=proposal, gain=0.0, finding="Inconclusive: no change on one seed.", **fields),)
+        past += (PastExperiment(proposal=proposal, gain=0.0, finding="Inconclusive: no change on one seed.", **fields),)
     minutes = (time.perf_counter() - began) / 60
     await agent.release()
     distinct = len({p.idea for p in past})

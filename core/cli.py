@@ -314,7 +314,7 @@ def propose(
     if attended and not dry_run:
         session.offer_missing(spec)
     if dry_run:
-        say(trial.told(project, maker(), seed))
+        say(trial.dry_run(project, maker(), seed))
         return
     for words in trial.proposals(project, maker(), count, seed):
         say(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from nanochat.contract.value import Data
 Kind = TypeVar("Kind", bound=Data)
 
 
-class Past(Data, frozen=True, kw_only=True):
+class PastExperiment(Data, frozen=True, kw_only=True):
     """One earlier experiment as an agent sees it."""
 
     number: int
@@ -52,7 +52,7 @@ class Context(Data, frozen=True, kw_only=True):
     start: float | None = None  # val_bpb of the train.py that the run began with
     best: float | None = None  # and of `source`
     params: int | None = None  # of the model that `source` makes
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     hints: tuple[str, ...] = ()  # the human's hints, newest last
     said: tuple[Said, ...] = ()  # these and the reasons for skipping, newest last
     # The changes of this train.py that are not to be proposed again: the fingerprint of each, and its experiment.
@@ -61,17 +61,17 @@ class Context(Data, frozen=True, kw_only=True):
     rejections: tuple[str, ...] = ()  # why the last tries of this very proposal were refused
 
 
-class Understood(Data, frozen=True, kw_only=True):
+class CharterSummary(Data, frozen=True, kw_only=True):
     """program.md in an agent's own words (none: it said nothing usable), and what that cost, for the ledger."""
 
     words: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, given: Understood | Iterable[str]) -> Understood:
+    def of(cls, given: CharterSummary | Iterable[str]) -> CharterSummary:
         """An agent may return its words alone. Raises AgentFailed where they are none."""
         try:
-            return checked(cls, given if isinstance(given, Understood) else cls(words=tuple(given)))
+            return checked(cls, given if isinstance(given, CharterSummary) else cls(words=tuple(given)))
         except TypeError as error:
             raise AgentFailed(f"What the agent returned is no restatement ({error}).") from None
 
@@ -103,7 +103,7 @@ def checked(kind: type[Kind], given: object) -> Kind:
 
 
 class Agent(Protocol):
-    """One method to propose, one to let go of the GPU. Add an agent by writing these two."""
+    """One method to propose, one to let go of the GPU. Add an agent by writing these two; for what it may have besides see hooks.py."""
 
     name: str
 
@@ -112,38 +112,3 @@ class Agent(Protocol):
         ...
 
     async def release(self) -> None: ...
-
-
-Ear = Callable[[str], None]
-
-
-class Attentive(Protocol):
-    """What an agent may have besides. The three ears are given to it by the loop."""
-
-    hear: Ear  # its words so far, while it thinks
-    phase: Ear  # what it does just now, in a few words; "" when that is over
-    note: Ear  # a sentence for the journal
-    exclusive: bool  # training must rest while it thinks
-
-    def expect(self, source: str, charter: str) -> None:
-        """What it will have to read, told before anything is asked of it."""
-        ...
-
-
-def nobody(text: str) -> None:
-    """An ear that listens to nothing."""
-
-
-def members(agent: Agent) -> Iterator[Agent]:
-    """An agent and, where it is made of others (`parts`), those."""
-    yield agent
-    for part in getattr(agent, "parts", ()):
-        yield from members(part)
-
-
-def listen(agent: Agent, **ears: Ear) -> None:
-    """Give each of an agent's members the ears that it has a place for."""
-    for member in members(agent):
-        for name, ear in ears.items():
-            if hasattr(member, name):
-                setattr(member, name, ear)

@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from core.agents.base import Agent, AgentFailed, Context, Exhausted, Understood, checked
+from core.agents.base import Agent, AgentFailed, CharterSummary, Context, Exhausted, checked
+from core.agents.hooks import ShowsPrompt, SummarizesCharter, is_exclusive
 from core.agents.llm.chat import Unusable
 from core.agents.llm.prompt import Message
 from core.model import Proposal
@@ -47,23 +48,22 @@ class _Rest:
             return
         dear = max(COST * (self._clock() - self._asked), BACKOFF_S[0])
         self._wait_s = min(max(2 * self._wait_s, BACKOFF_S[0]), BACKOFF_S[1], dear)
-        self._until = self._clock() + max(self._wait_s, getattr(error, "wait_s", 0.0))
+        self._until = self._clock() + max(self._wait_s, error.wait_s if isinstance(error, AgentFailed) else 0.0)
 
 
-async def _understood(agents: Sequence[Agent], charter: str) -> Understood:
+async def _understood(agents: Sequence[Agent], charter: str) -> CharterSummary:
     """What the first says that can restate a charter. Raises AgentFailed."""
-    found = Understood()
+    found = CharterSummary()
     for agent in agents:
-        restate = getattr(agent, "understand", None)
-        if restate is not None and (found := Understood.of(await restate(charter))).words:
+        if isinstance(agent, SummarizesCharter) and (found := CharterSummary.of(await agent.understand(charter))).words:
             break
     return found
 
 
-async def _told(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
-    """What the first that asks a model would tell it; None where none does. Raises AgentFailed."""
-    tell = next((tell for agent in agents if (tell := getattr(agent, "told", None)) is not None), None)
-    return None if tell is None else await tell(context)
+async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
+    """What the first that asks a model would send it; None where none does. Raises AgentFailed."""
+    asks = next((agent for agent in agents if isinstance(agent, ShowsPrompt)), None)
+    return None if asks is None else await asks.prompt_for(context)
 
 
 async def _release(agents: Sequence[Agent]) -> None:
@@ -84,7 +84,7 @@ class WithStandIn:
     def __init__(self, agent: Agent, stand_in: Agent, clock: Clock = time.monotonic) -> None:
         self.name, self._agent, self._stand_in = agent.name, agent, stand_in
         self.parts = (agent, stand_in)
-        self.exclusive = bool(getattr(agent, "exclusive", False))
+        self.exclusive = is_exclusive(agent)
         self._rest = _Rest(clock)
 
     async def propose(self, context: Context) -> Proposal:
@@ -99,16 +99,16 @@ class WithStandIn:
                 raise
             except Exception as error:
                 self._rest.failed(self._agent, error)
-                meta = getattr(error, "meta", {})
+                meta = error.meta if isinstance(error, AgentFailed) else {}
         proposal = await self._stand_in.propose(context)
         why = {**meta, "instead": self._agent.name, "why": self._rest.why}
         return replace(proposal, agent=self._stand_in.name, meta={**proposal.meta, **why})
 
-    async def understand(self, charter: str) -> Understood:
+    async def understand(self, charter: str) -> CharterSummary:
         return await _understood([self._agent], charter)
 
-    async def told(self, context: Context) -> tuple[list[Message], str] | None:
-        return await _told([self._agent], context)
+    async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None:
+        return await _prompt_for([self._agent], context)
 
     async def release(self) -> None:
         await _release(self.parts)
@@ -120,7 +120,7 @@ class Turns:
     def __init__(self, agents: Sequence[Agent], clock: Clock = time.monotonic) -> None:
         self.parts = tuple(agents)
         self.name = ",".join(agent.name for agent in agents)
-        self.exclusive = any(getattr(agent, "exclusive", False) for agent in agents)
+        self.exclusive = any(is_exclusive(agent) for agent in agents)
         self._rests = [_Rest(clock) for _ in agents]
 
     async def propose(self, context: Context) -> Proposal:
@@ -144,11 +144,11 @@ class Turns:
             raise Exhausted
         raise AgentFailed(" ".join(rest.why for _, rest in failed), wait_s=min(rest.left_s for _, rest in failed))
 
-    async def understand(self, charter: str) -> Understood:
+    async def understand(self, charter: str) -> CharterSummary:
         return await _understood(self.parts, charter)
 
-    async def told(self, context: Context) -> tuple[list[Message], str] | None:
-        return await _told(self.parts, context)
+    async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None:
+        return await _prompt_for(self.parts, context)
 
     async def release(self) -> None:
         await _release(self.parts)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from core.agents.base import AgentFailed, Exhausted, listen, members
+from core.agents.base import AgentFailed, Exhausted
+from core.agents.hooks import Prepares, attach_callbacks, is_exclusive, members
 from core.git.errors import RepositoryError
 from core.loop.backoff import BACKOFF_S, longer
 from core.loop.ending import Ending
@@ -37,10 +38,10 @@ class Asking:
         self._active, self._proposer, self._ending, self._wake, self._say = active, proposer, ending, wake, say
         self.task: asyncio.Task[None] | None = None
         self.exhausted = False  # the agent has nothing left
-        self.exclusive = bool(getattr(proposer.agent, "exclusive", False))  # nothing trains while it thinks
+        self.exclusive = is_exclusive(proposer.agent)  # nothing trains while it thinks
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
-        listen(proposer.agent, hear=live.hear, phase=live.doing, note=self._note)
+        attach_callbacks(proposer.agent, live.hear, live.doing, self._note)
 
     @property
     def agent_name(self) -> str:
@@ -103,7 +104,7 @@ class Asking:
     def _expect(self) -> None:
         """Tell the agents what they will have to read, before anything is asked of them."""
         for agent in members(self._proposer.agent):
-            if hasattr(agent, "expect"):
+            if isinstance(agent, Prepares):
                 agent.expect(self._active.source(self._active.state.best), self._active.program.text)
 
     async def release(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from core.agents.base import Agent, AgentFailed, Context, Past, Said, Understood, checked
+from core.agents.base import Agent, AgentFailed, CharterSummary, Context, PastExperiment, Said, checked
+from core.agents.hooks import SummarizesCharter, may_repeat
 from core.change import edits, touched
 from core.judging import schedule
 from core.model import Proposal
@@ -77,22 +78,21 @@ class Proposer:
         """Let a language model say what it understood of each program.md. Failing at that is no reason not to propose: it is
         asked again with a later proposal, ever more rarely."""
         sha, number = active.state.charter.sha if active.state.charter else "", active.state.next_number
-        restate = getattr(self.agent, "understand", None)
         if sha != self._asked:
             self._asked, self._failures, self._restate_at = sha, 0, number
-        if restate is None or number < self._restate_at:
+        if not isinstance(self.agent, SummarizesCharter) or number < self._restate_at:
             return
         try:
-            found = Understood.of(await restate(active.program.text))
+            found = CharterSummary.of(await self.agent.understand(active.program.text))
         except Exception as error:  # whatever it is, it must not keep the agent from proposing
-            found = Understood(meta=error.meta if isinstance(error, AgentFailed) else {})
+            found = CharterSummary(meta=error.meta if isinstance(error, AgentFailed) else {})
         self._failures = 0 if found.words else self._failures + 1
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
         active.program.restated(found.words, found.meta)
 
     def _check_new(self, active: ActiveRun, parent: str, candidate: str) -> None:
         number = active.tried(parent).get(edits.fingerprint(candidate))
-        if number is None or getattr(self.agent, "repeats", False):
+        if number is None or may_repeat(self.agent):
             return
         verdict = active.state.experiments[number].verdict
         how = f"cut short {schedule.CUT_SHORT} times" if verdict is not None and verdict.may_repeat else "tried before"
@@ -123,7 +123,7 @@ class Proposer:
             rejections=rejections,
         )
 
-    def _record(self, active: ActiveRun) -> tuple[Past, ...]:
+    def _record(self, active: ActiveRun) -> tuple[PastExperiment, ...]:
         """Every judged experiment as an agent sees it; with what the latest training was like."""
         judged = [e for e in active.state.experiments.values() if e.verdict is not None]
         trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.result.steps]
@@ -152,13 +152,13 @@ def realise(source: str, proposal: Proposal) -> str:
     return candidate
 
 
-def _past(active: ActiveRun, e: Experiment, idea: tuple[str, ...], facts: str) -> Past:
+def _past(active: ActiveRun, e: Experiment, idea: tuple[str, ...], facts: str) -> PastExperiment:
     assert e.verdict is not None
     notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
     meta: dict[str, Any] = (
         {name: notes[name] for name in ("step", "said", "aside") if name in notes} if e.revised else dict(notes)
     )
-    return Past(
+    return PastExperiment(
         number=e.number,
         parent=active.fingerprint(e.parent),
         fingerprint=e.fingerprint,

@@ -7,8 +7,9 @@ import json
 import time
 from collections.abc import Iterator
 
-from core.agents.base import Agent, AgentFailed, Context, Exhausted, Past
-from core.agents.llm import bans, prompt
+from core.agents.base import Agent, AgentFailed, Context, Exhausted, PastExperiment
+from core.agents.hooks import ShowsPrompt
+from core.agents.llm import exhausted_ideas, prompt
 from core.change import edits, touched
 from core.loop.proposals import realise
 from core.machine.project import Project, UsageError
@@ -18,7 +19,7 @@ from core.verdicts import Verdict
 SIGMA = 0.005  # as if measured; nothing is
 
 
-def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Context:
+def _context(project: Project, seed: int, past: tuple[PastExperiment, ...] = ()) -> Context:
     try:
         source = project.train.read_text(encoding="utf-8-sig")
         charter = project.program.read_text(encoding="utf-8-sig")
@@ -37,12 +38,15 @@ def _context(project: Project, seed: int, past: tuple[Past, ...] = ()) -> Contex
     )
 
 
-def told(project: Project, agent: Agent, seed: int) -> str:
+async def _shown_prompt(agent: Agent, context: Context) -> tuple[list[prompt.Message], str] | None:
+    return await agent.prompt_for(context) if isinstance(agent, ShowsPrompt) else None
+
+
+def dry_run(project: Project, agent: Agent, seed: int) -> str:
     """What this agent's model would be told, in the form and the context that it would get; the task, for one that reads files."""
     context = _context(project, seed)
-    tell = getattr(agent, "told", None)
     try:
-        found = asyncio.run(tell(context)) if tell is not None else None
+        found = asyncio.run(_shown_prompt(agent, context))
     except AgentFailed as error:
         raise UsageError(str(error)) from error
     if found is None:
@@ -56,7 +60,7 @@ def told(project: Project, agent: Agent, seed: int) -> str:
 
 def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[str]:
     """One text for each proposal. Those before are told to the agent as tried and without effect, so that it goes on."""
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     with asyncio.Runner() as runner:
         for number in range(1, count + 1):
             context, began = _context(project, seed, past), time.monotonic()
@@ -80,15 +84,15 @@ def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
     }
     try:
         candidate = realise(context.source, proposal)
-        edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
+        edits.gate(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
     except edits.EditError as error:
         return f"   does not apply: {error}", context.source
     diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).split("\n")[2:])
     return f"   applies; {json.dumps(cost) if cost else 'at no cost'}\n{diff}", candidate
 
 
-def _tried(context: Context, proposal: Proposal, candidate: str) -> Past:
-    return Past(
+def _tried(context: Context, proposal: Proposal, candidate: str) -> PastExperiment:
+    return PastExperiment(
         number=context.number,
         parent=context.parent,
         fingerprint=edits.fingerprint(candidate),

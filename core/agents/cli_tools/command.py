@@ -14,9 +14,10 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from core.agents.base import AgentFailed, Context, Ear, nobody
+from core.agents.base import AgentFailed, Context
 from core.agents.cli_tools.limits import limited
 from core.agents.cli_tools.scratch import TASK, TRAIN, Seen, changed, lay_out, look
+from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import prompt
 from core.machine import temporary
 from core.model import Proposal
@@ -44,7 +45,7 @@ class _Refused(Exception):
 class _Output:
     """What a tool prints, heard as it comes. A pipe of our own: asyncio's is open until all who inherited it have ended."""
 
-    def __init__(self, hear: Ear) -> None:
+    def __init__(self, hear: TextCallback) -> None:
         self._mine, self.end = os.pipe()
         os.set_blocking(self._mine, False)
         self._hear, self._text = hear, b""
@@ -78,14 +79,14 @@ class Command:
 
     def __init__(self, name: str, command: str, root: Path, limit_s: float = LIMIT_S) -> None:
         self.name = name if len(name) <= 40 else name[:39] + "…"
-        self.hear: Ear = nobody
-        self.phase: Ear = nobody
+        self.on_text: TextCallback = ignore
+        self.on_phase: TextCallback = ignore
         self._command, self._root, self._limit_s = command, root, limit_s
 
     async def propose(self, context: Context) -> Proposal:
         """Raises AgentFailed for a tool that fails, is at its limit, or keeps changing other files."""
         reasons = list(context.rejections)
-        self.phase(f"asking {self.name}")
+        self.on_phase(f"asking {self.name}")
         try:
             for left in range(TRIES - 1, -1, -1):
                 try:
@@ -95,7 +96,7 @@ class Command:
                         raise AgentFailed(f"{self.name} {error} Nothing of it was used.") from error
                     reasons.append(f"You {error}")
         finally:
-            self.phase("")
+            self.on_phase("")
         raise AssertionError("the last try returns or raises")
 
     async def release(self) -> None:
@@ -117,7 +118,7 @@ class Command:
 
     async def _run(self, folder: Path, task: str) -> tuple[int, str]:
         """Its exit code and the end of what it printed. It has ended when it has, whoever still holds its output."""
-        with tempfile.TemporaryFile(dir=folder) as order, contextlib.closing(_Output(self.hear)) as output:
+        with tempfile.TemporaryFile(dir=folder) as order, contextlib.closing(_Output(self.on_text)) as output:
             order.write(task.encode())
             order.seek(0)
             try:

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from core.agents.base import AgentFailed, Context, Ear, Understood, nobody
-from core.agents.llm import bans, formats, prompt, understanding
+from core.agents.base import AgentFailed, CharterSummary, Context
+from core.agents.hooks import TextCallback, ignore
+from core.agents.llm import exhausted_ideas, formats, prompt, understanding
 from core.agents.llm.formats import Tier
 from core.agents.llm.prompt import Message
 from core.agents.llm.spent import Spent, Stage
@@ -65,12 +66,12 @@ class Chat(Protocol):
         is what the task needs, has outgrown it."""
         ...
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Ear) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: TextCallback) -> Answer:
         """Stream an answer. Raises LevelRefused where the server cannot be asked with this setting of `thinking`, and AgentFailed
         with a sentence for whatever else goes wrong with it."""
         ...
 
-    async def release(self, phase: Ear) -> str:
+    async def release(self, phase: TextCallback) -> str:
         """Give the GPU back, and return when it is free. Returns what a human should know, or nothing."""
         ...
 
@@ -111,9 +112,9 @@ class LanguageModel:
         """`exclusive`: the model lives on the training GPU, so nothing trains while it thinks. `proposal_s`: all tries together."""
         self.name = chat.name
         self.exclusive = exclusive
-        self.hear: Ear = nobody
-        self.phase: Ear = nobody
-        self.note: Ear = nobody
+        self.on_text: TextCallback = ignore
+        self.on_phase: TextCallback = ignore
+        self.on_notice: TextCallback = ignore
         self._chat, self._proposal_s = chat, proposal_s
         self._expected = 0
         self._tokens = 0  # the context it is given
@@ -136,7 +137,7 @@ class LanguageModel:
             error.meta = {**error.meta, **spent.meta}
             raise
         finally:
-            self.phase("")
+            self.on_phase("")
         setting = self._chat.thinking.setting
         told = {"thinking": setting.words} if setting != Setting(None, prompt.ANSWER_TOKENS) else {}
         return replace(proposal, agent=self.name, meta={**proposal.meta, **spent.meta, **told})
@@ -160,7 +161,7 @@ class LanguageModel:
     async def _with_form(self, form: Tier, context: Context, spent: Spent) -> Proposal:
         """A checked proposal in this form. Raises EditError with the last reason when there is none."""
         talk = await self._talk(form, context)
-        schema = formats.schema(form, context.source, bans.knobs_left_out(context))
+        schema = formats.schema(form, context.source, exhausted_ideas.knobs_left_out(context))
         for last in range(TRIES - 1, -1, -1):
             answer, talk = await self._answer(form, context, talk, schema, spent)
             stage: Stage = "answered"
@@ -202,7 +203,7 @@ class LanguageModel:
             spent.reached(form, "asked")
             raise
 
-    async def told(self, context: Context) -> tuple[list[Message], str]:
+    async def prompt_for(self, context: Context) -> tuple[list[Message], str]:
         """What the model would be told for this context, and in a few words how; it is asked nothing. Raises AgentFailed."""
         await self._fit(needs(context.source, context.charter))
         form = choose(history(context.past, self.name), self._chat.start)
@@ -224,7 +225,7 @@ class LanguageModel:
     async def _fit(self, least: int) -> None:
         before, self._tokens = self._tokens, await self._chat.context(int(least / self._scale))
         if 0 < before < self._tokens:
-            self.note(
+            self.on_notice(
                 f"train.py has outgrown the context of {before} tokens; {self.name} is given {self._tokens} from now on."
             )
 
@@ -262,7 +263,7 @@ class LanguageModel:
             else:
                 self._chat.thinking.worked()
                 if setting != first:
-                    self.note(
+                    self.on_notice(
                         f"{self.name} gave no answer with {first.words}. With {setting.words} it does, and is asked so from now on."
                     )
             return replace(answer, tokens=tokens, prompt_tokens=prompt_tokens)
@@ -278,10 +279,10 @@ class LanguageModel:
     async def _asked(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
         """What came to one question; a server that only stumbled is asked again at once."""
         for pause in (*PAUSES_S, None):
-            self.hear("")
-            self.phase(f"asking {self.name}")
+            self.on_text("")
+            self.on_phase(f"asking {self.name}")
             try:
-                answer = await self._chat.ask(talk, schema, self.hear)
+                answer = await self._chat.ask(talk, schema, self.on_text)
             except AgentFailed as error:
                 if not error.again or pause is None:
                     raise
@@ -297,7 +298,7 @@ class LanguageModel:
             scale = length / counted / prompt.CHARACTERS_A_TOKEN
             self._scale = max(LEAST_SCALE, min(self._scale, scale))
 
-    async def understand(self, charter: str) -> Understood:
+    async def understand(self, charter: str) -> CharterSummary:
         """program.md in the model's own words, so that a human sees what it made of it; no words when it says nothing usable."""
         spent = Spent(self.name)
         try:
@@ -311,17 +312,17 @@ class LanguageModel:
         except TimeoutError:
             raise AgentFailed(f"{self.name} did not restate program.md within {_minutes(self._proposal_s)}.") from None
         finally:
-            self.phase("")
+            self.on_phase("")
         words = understanding.restated_lines(answer.text, charter)
         spent.reached("understanding", "passed" if words else "answered", answer.tokens, answer.prompt_tokens)
-        return Understood(words=words, meta=spent.meta)
+        return CharterSummary(words=words, meta=spent.meta)
 
     async def release(self) -> None:
         try:
-            if words := await self._chat.release(self.phase):
-                self.note(words)
+            if words := await self._chat.release(self.on_phase):
+                self.on_notice(words)
         finally:
-            self.phase("")
+            self.on_phase("")
 
 
 def _minutes(seconds: float) -> str:
@@ -331,7 +332,7 @@ def _minutes(seconds: float) -> str:
 def check(context: Context, proposal: Proposal) -> None:
     """What every proposal must pass before it costs any training. Raises EditError, written for the model."""
     candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
-    edits.gate(context.source, candidate, off_limits=bans.off_limits(context))
+    edits.gate(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
     fingerprint = edits.fingerprint(candidate)
     if number := context.tried.get(fingerprint):
         verdict = next((past.verdict.words for past in context.past if past.number == number), "")
@@ -340,5 +341,5 @@ def check(context: Context, proposal: Proposal) -> None:
             if verdict
             else f"This very change is being tried just now, as experiment {number}. Propose another."
         )
-    if reason := bans.refusal(context, candidate):
+    if reason := exhausted_ideas.refusal(context, candidate):
         raise EditError(reason)

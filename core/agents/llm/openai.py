@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from core.agents.base import AgentFailed, Ear
+from core.agents.base import AgentFailed
+from core.agents.hooks import TextCallback
 from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Patience
 from core.agents.llm.connection import key, options, to_openai
 from core.agents.llm.formats import Tier
@@ -51,7 +52,7 @@ class OpenAI:
         del least
         return self._context
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Ear) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: TextCallback) -> Answer:
         setting = self.thinking.setting
         extra = _of_thinking(setting)
         if schema is not None:
@@ -102,7 +103,7 @@ class OpenAI:
             timeout=self._patience.idle_s, max_retries=ASKED_AGAIN,
         )  # fmt: skip
 
-    async def _answer(self, stream: Any, hear: Ear) -> Answer:
+    async def _answer(self, stream: Any, hear: TextCallback) -> Answer:
         text, thought, reason, used = "", "", "", None
         async for part in stream:
             used = part.usage or used
@@ -126,7 +127,7 @@ class OpenAI:
             cut=reason == "length",
         )
 
-    async def release(self, phase: Ear) -> str:
+    async def release(self, phase: TextCallback) -> str:
         del phase
         return ""
 

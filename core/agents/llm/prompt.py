@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from core.agents.base import Context, Past
-from core.agents.llm import bans
+from core.agents.base import Context, PastExperiment
+from core.agents.llm import exhausted_ideas
 from core.agents.llm.formats import Tier
 from core.agents.llm.knob_moves import moves, offered
 from core.change.knobs import read as read_knobs
@@ -178,13 +178,13 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
     """Titles and lines: the kinds that weigh most first, of each the newest or most frequent first."""
     past = context.past
     kept = [p for p in past if p.verdict.kept]
-    blameless = [p for p in past if not p.verdict.kept and p.verdict not in bans.LOST]
+    blameless = [p for p in past if not p.verdict.kept and p.verdict not in exhausted_ideas.LOST]
     near = sorted(
         (p for p in past if not p.verdict.kept and (p.gain or 0) > 0), key=lambda p: (-(p.gain or 0), -p.number)
     )[:3]
     latest = next((p for p in reversed(past) if p.facts), None)
-    used_up = bans.banned(context)
-    lost = [group for group in bans.groups(past) if group not in used_up][:8]
+    used_up = exhausted_ideas.exhausted(context)
+    lost = [group for group in exhausted_ideas.groups(past) if group not in used_up][:8]
     if not past:
         return []
     standing = f"{len(past)} experiments, {len(kept)} kept" + (
@@ -223,17 +223,17 @@ def data(text: str, limit: int = SHORT) -> str:
     return re.sub(r"\[(/?INST)\]", r"(\1)", words.replace("<", "‹").replace(">", "›"))
 
 
-def _idea(past: Past) -> str:
+def _idea(past: PastExperiment) -> str:
     return data(past.proposal.hypothesis) + (f" [{data(', '.join(past.idea), 80)}]" if past.idea else "")
 
 
-def _step(past: Past) -> str:
+def _step(past: PastExperiment) -> str:
     score = f" to {past.val_bpb:.4f}" if past.val_bpb is not None else ""
     gain = f", {past.gain:.4f} better" if past.gain is not None else ""
     return f"- #{past.number}{score}{gain}: {_idea(past)}"
 
 
-def _line(past: Past) -> str:
+def _line(past: PastExperiment) -> str:
     outcome = data(past.outcome) or past.verdict.value
     return f"- #{past.number} {outcome}: {data(past.proposal.hypothesis, DETAIL)} -> {data(past.finding, DETAIL)}"
 
@@ -264,11 +264,11 @@ def _task(context: Context, tier: Tier) -> str:
 def _constants(context: Context) -> str:
     return "\n".join(
         f"- {knob.name} = {knob.written}  ({sanitize_line(knob.comment, 80)}); {', '.join(moves(knob))}"
-        for knob in offered(context.source, bans.knobs_left_out(context))
+        for knob in offered(context.source, exhausted_ideas.knobs_left_out(context))
     )
 
 
-def streak(past: Sequence[Past]) -> int:
+def streak(past: Sequence[PastExperiment]) -> int:
     """Experiments since the last keep."""
     count = 0
     for p in reversed(past):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.agents.base import Past
+from core.agents.base import PastExperiment
 from core.agents.llm.formats import TIERS, Tier
 
 TRIES = 3  # with one form of answer
@@ -20,7 +20,7 @@ def first(billions: float) -> Tier:
     return "blocks" if billions >= LARGE_BILLIONS else "edits"
 
 
-def history(past: Sequence[Past], name: str) -> list[tuple[Tier, bool]]:
+def history(past: Sequence[PastExperiment], name: str) -> list[tuple[Tier, bool]]:
     """This model's proposals: the form, and whether it worked. A change that only had been tried before says nothing of the form."""
     found: list[tuple[Tier, bool]] = []
     for p in past:

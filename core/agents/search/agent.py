@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace as replace_fields
 
-from core.agents.base import AgentFailed, Context, Past
+from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search.book import BOOK
 from core.agents.search.ranges import IMPACT, Range, idle, of, places, senseless, topic_of, whole_batch
 from core.agents.search.steering import Steering, setting, steering
@@ -149,12 +149,12 @@ def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random
 # -- what to try ------------------------------------------------------------------------------------------------------
 
 
-def _said_something(context: Context) -> list[Past]:
+def _said_something(context: Context) -> list[PastExperiment]:
     """The record without what the machine or an end of the loop cut short: an idea is not blamed for these."""
     return [past for past in context.past if not past.verdict.may_repeat]
 
 
-def _kinds(past: Past) -> tuple[str, str]:
+def _kinds(past: PastExperiment) -> tuple[str, str]:
     return ("book" if past.proposal.meta.get("edits") else "knob", past.proposal.topic)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.agents.base import AgentFailed, Context, Exhausted, Understood, checked
+from core.agents.base import AgentFailed, CharterSummary, Context, Exhausted, checked
 from core.agents.several import Turns
 from core.model import Edit, Proposal
 
@@ -28,12 +28,12 @@ def test_what_is_none_is_said_in_a_sentence(given: object) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [None, 3, ["aim", 3], ["aim", None], Understood(words=(3,)), Understood(meta="x")],  # type: ignore[arg-type]
+    [None, 3, ["aim", 3], ["aim", None], CharterSummary(words=(3,)), CharterSummary(meta="x")],  # type: ignore[arg-type]
 )
 def test_a_restatement_that_is_none_never_reaches_the_journal(given: object) -> None:
     with pytest.raises(AgentFailed):
-        Understood.of(given)  # type: ignore[arg-type]
-    assert Understood.of(["aim: low"]).words == ("aim: low",)
+        CharterSummary.of(given)  # type: ignore[arg-type]
+    assert CharterSummary.of(["aim: low"]).words == ("aim: low",)
 
 
 class Sloppy:

@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 
-from core.agents.base import AgentFailed, Ear
+from core.agents.base import AgentFailed
+from core.agents.hooks import TextCallback
 from core.agents.llm import thinking
 from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Patience, Truncated
 from core.agents.llm.connection import ollama, ollama_client, to_ollama
@@ -97,7 +98,7 @@ class Ollama:
             self.thinking = Thinking(thinking.for_ollama(facts.name, facts.architecture, facts.capabilities))
         return self._facts
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: Ear) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: TextCallback) -> Answer:
         await self._described()
         setting = self.thinking.setting
         size, most = self._room(messages, setting.tokens)
@@ -171,7 +172,7 @@ class Ollama:
                 return FREED_BYTES if model.size_vram is None else int(model.size_vram)
         return None
 
-    async def release(self, phase: Ear) -> str:
+    async def release(self, phase: TextCallback) -> str:
         """Unload the model where it sits on the training GPU; wait until the server and then the driver say that it is gone.
 
         Both waits are bounded. Returns a sentence where training starts beside what is left, once until it is gone again.

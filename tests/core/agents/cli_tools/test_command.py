@@ -85,7 +85,7 @@ async def test_the_scratch_copy_holds_what_is_tracked_and_nothing_else(repositor
     )
     command = agent(repository, more)
     heard: list[str] = []
-    command.hear = heard.append
+    command.on_text = heard.append
     await command.propose(context())
     words = heard[-1]
     for name in ("core/loop/loop.py", "nanochat/train.py", "program.md", "TASK.md", ".gitignore", "Aim now"):

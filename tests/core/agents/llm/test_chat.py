@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.agents import registry
-from core.agents.base import AgentFailed, Context, Past
+from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.llm import chat, prompt
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.llm.ollama.agent import Ollama
@@ -28,7 +28,7 @@ from tests.product import TRAIN
 CHARTER = "# Aim\n\nLowest val_bpb.\n"
 
 
-def context(past: tuple[Past, ...] = (), **more: Any) -> Context:
+def context(past: tuple[PastExperiment, ...] = (), **more: Any) -> Context:
     fields = {
         "charter": CHARTER,
         "source": TRAIN,
@@ -64,7 +64,7 @@ async def test_a_proposal_with_its_cost() -> None:
     heard: list[str] = []
     with serving(script) as url:
         model = agent(url)
-        model.hear = heard.append
+        model.on_text = heard.append
         found = await model.propose(context())
     assert found.agent == f"ollama:{MODEL}" and found.hypothesis == "A step of 0.02."
     assert found.meta["format"] == "edits" and found.meta["tries"] == 1 and found.meta["tokens"] > 0
@@ -120,7 +120,7 @@ async def test_what_makes_a_thinking_model_answer_is_found_once_said_and_kept(
     notes: list[str] = []
     with serving(script) as url:
         model = agent(url, name)
-        model.note = notes.append
+        model.on_notice = notes.append
         found = await model.propose(context())
         again = await model.propose(context((past(1),)))
     assert settings_of(script) == [*asked, asked[-1]], "the second proposal costs one question"
@@ -177,7 +177,7 @@ async def test_a_mark_beside_a_whole_answer_does_not_change_how_the_model_is_ask
     notes: list[str] = []
     with serving(script) as url:
         model = agent(url)
-        model.note = notes.append
+        model.on_notice = notes.append
         found = await model.propose(context())
     assert found.meta["tries"] == 1 and len(script.requests) == 1 and notes == []
 
@@ -302,7 +302,7 @@ async def test_a_context_that_is_too_small_is_said_with_figures() -> None:
 # -- the record, the forms, the prompt --------------------------------------------------------------------------------
 
 
-def past(number: int, verdict: Verdict = Verdict.DISCARD, fingerprint: str = "", **more: Any) -> Past:
+def past(number: int, verdict: Verdict = Verdict.DISCARD, fingerprint: str = "", **more: Any) -> PastExperiment:
     meta = more.pop("meta", {})
     hypothesis = more.pop("hypothesis", f"idea {number}")
     fields = {
@@ -310,7 +310,7 @@ def past(number: int, verdict: Verdict = Verdict.DISCARD, fingerprint: str = "",
         "fingerprint": fingerprint or f"f{number}",
         "finding": "Inconclusive: no change on one seed.",
     }
-    return Past(
+    return PastExperiment(
         number=number, verdict=verdict, proposal=Proposal(hypothesis=hypothesis, meta=meta), **{**fields, **more}
     )
 
@@ -334,7 +334,7 @@ def test_the_form_by_size() -> None:
 
 
 def test_what_counts_for_a_form() -> None:
-    def row(number: int, form: str, **meta: Any) -> Past:
+    def row(number: int, form: str, **meta: Any) -> PastExperiment:
         return past(number, meta={"model": "m", "format": form, **meta})
 
     assert history([row(1, "edits", tries=2)], "m") == [("edits", True)], "mended on the second try"

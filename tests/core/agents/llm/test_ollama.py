@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from core.agents.base import AgentFailed, Context, Past, listen
+from core.agents.base import AgentFailed, Context, PastExperiment
+from core.agents.hooks import attach_callbacks, ignore
 from core.agents.llm import chat
 from core.agents.llm.chat import LanguageModel, Patience, Unusable
 from core.agents.llm.connection import to_ollama
@@ -41,7 +42,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
 
 
-def context(source: str = TRAIN, charter: str = CHARTER, past: tuple[Past, ...] = (), **more: Any) -> Context:
+def context(source: str = TRAIN, charter: str = CHARTER, past: tuple[PastExperiment, ...] = (), **more: Any) -> Context:
     return Context(
         charter=charter, source=source, parent=edits.fingerprint(source), number=len(past) + 1, seed=1, sigma=0.01,
         past=past, **more,
@@ -67,7 +68,7 @@ def good(body: dict[str, Any], count: int) -> dict[str, Any] | str:
 def model(url: str, name: str = MODEL, proposal_s: float = 60.0, **settings: Any) -> tuple[LanguageModel, list[str]]:
     """The agent, and what it tells: notes, and phases in brackets."""
     found, told = LanguageModel(Ollama(name, url, **settings), proposal_s=proposal_s), []
-    listen(found, note=told.append, phase=lambda words: told.append(f"[{words}]") if words else None)
+    attach_callbacks(found, ignore, lambda words: told.append(f"[{words}]") if words else None, told.append)
     return found, told
 
 
@@ -100,7 +101,7 @@ async def test_proposals_or_a_sentence(server: Server) -> None:
     agent, told = model(server.url, server.model, 900.0)
     agent.expect(TRAIN, CHARTER)
     await agent.understand(CHARTER)
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     for _ in range(2):
         asked = context(past=past)
         try:
@@ -115,8 +116,8 @@ async def test_proposals_or_a_sentence(server: Server) -> None:
     assert f"[asking ollama:{server.model}]" in told and not any("outgrown" in words for words in told)
 
 
-def tried(number: int, proposal: Proposal, candidate: str) -> Past:
-    return Past(
+def tried(number: int, proposal: Proposal, candidate: str) -> PastExperiment:
+    return PastExperiment(
         number=number, parent=edits.fingerprint(TRAIN), fingerprint=edits.fingerprint(candidate), proposal=proposal,
         verdict=Verdict.DISCARD, gain=0.0, finding="Inconclusive: no change on one seed.",
     )  # fmt: skip
@@ -160,7 +161,7 @@ async def test_cancelled_it_lets_go_at_once(server: Server) -> None:
     server.script.mishap = "stalls"  # after its first words
     agent, _ = model(server.url, server.model, 900.0)
     task = asyncio.create_task(agent.propose(context()))
-    listen(agent, hear=lambda words: task.cancel() if words else None)
+    attach_callbacks(agent, lambda words: task.cancel() if words else None, ignore, ignore)
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 10)
 

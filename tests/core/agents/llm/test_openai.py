@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.agents import registry
-from core.agents.base import AgentFailed, Context, nobody
+from core.agents.base import AgentFailed, Context, ignore
 from core.agents.llm import chat
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.several import Turns
@@ -48,7 +48,7 @@ async def test_proposals_also_after_a_release(monkeypatch: pytest.MonkeyPatch) -
     heard: list[str] = []
     with serving(script) as url:
         model = agent(url, monkeypatch)
-        model.hear = heard.append
+        model.on_text = heard.append
         turns = Turns([model])
         for _ in range(2):
             found = await turns.propose(context())
@@ -159,7 +159,7 @@ async def test_an_answer_that_breaks_off_and_one_without_end(monkeypatch: pytest
     with serving(Script(answer, mishap="no end")) as url, pytest.raises(AgentFailed, match="in the middle"):
         await agent(url, monkeypatch).propose(context())
     with serving(Script(answer, mishap="endless")) as url:
-        found = await agent(url, monkeypatch)._chat.ask([{"role": "user", "content": "x"}], None, nobody)
+        found = await agent(url, monkeypatch)._chat.ask([{"role": "user", "content": "x"}], None, ignore)
     assert found.cut and len(found.text) == chat.LONGEST
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from core.agents.base import Context, Past
+from core.agents.base import Context, PastExperiment
 from core.agents.llm import prompt
 from core.agents.llm.formats import TIERS, Tier
 from core.change import edits
@@ -21,15 +21,15 @@ PARENT = edits.fingerprint(SHIPPED)
 LONG = "because of the many words that a model likes to write, " * 6
 
 
-def past(number: int, verdict: Verdict = Verdict.DISCARD, **more: Any) -> Past:
+def past(number: int, verdict: Verdict = Verdict.DISCARD, **more: Any) -> PastExperiment:
     fields = {
         "parent": PARENT, "fingerprint": f"f{number}", "finding": f"Inconclusive, {LONG}", "gain": -0.01, "val_bpb": 1.61,
         "idea": (f"NAME_{number % 7}",), "proposal": Proposal(hypothesis=f"Idea {number}, {LONG}"),
     }  # fmt: skip
-    return Past(number=number, verdict=verdict, **{**fields, **more})
+    return PastExperiment(number=number, verdict=verdict, **{**fields, **more})
 
 
-def night(count: int = 60) -> tuple[Past, ...]:
+def night(count: int = 60) -> tuple[PastExperiment, ...]:
     """Keeps, near misses, crashes, disturbances and many losers, each with as many words as there may be."""
     found = []
     for number in range(1, count + 1):
@@ -50,7 +50,7 @@ def night(count: int = 60) -> tuple[Past, ...]:
     return tuple(found)
 
 
-def context(tried: tuple[Past, ...] = (), **more: Any) -> Context:
+def context(tried: tuple[PastExperiment, ...] = (), **more: Any) -> Context:
     fields = {
         "charter": CHARTER, "source": SHIPPED, "parent": PARENT, "number": len(tried) + 1, "seed": 1, "sigma": 0.01,
         "start": 1.6012, "best": 1.546,

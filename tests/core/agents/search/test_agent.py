@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from core.agents.base import AgentFailed, Context, Past, Said
+from core.agents.base import AgentFailed, Context, PastExperiment, Said
 from core.agents.search.agent import Search
 from core.agents.search.book import BOOK
 from core.agents.search.ranges import Range, idle, of
@@ -22,7 +22,9 @@ SOURCE = (ROOT / "nanochat" / "train.py").read_text()
 PARENT = edits.fingerprint(SOURCE)
 
 
-def context(number: int = 1, past: tuple[Past, ...] = (), charter: str = "Low val_bpb.", seed: int = 3) -> Context:
+def context(
+    number: int = 1, past: tuple[PastExperiment, ...] = (), charter: str = "Low val_bpb.", seed: int = 3
+) -> Context:
     tried = {one.fingerprint: one.number for one in past if not one.verdict.may_repeat}
     return Context(
         charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past, tried=tried
@@ -35,9 +37,9 @@ def told(*words: str, number: int = 1, skipped: int | None = None) -> Context:
     return replace(context(number), said=said)
 
 
-def judged(number: int, proposal: Proposal, gain: float | None) -> Past:
+def judged(number: int, proposal: Proposal, gain: float | None) -> PastExperiment:
     assert proposal.source is not None
-    return Past(
+    return PastExperiment(
         number=number, parent=PARENT, fingerprint=edits.fingerprint(proposal.source), proposal=proposal, gain=gain,
         verdict=Verdict.DISCARD if gain is not None else Verdict.CRASH, crash="" if gain is not None else "exception",
     )  # fmt: skip
@@ -45,7 +47,7 @@ def judged(number: int, proposal: Proposal, gain: float | None) -> Past:
 
 def night(count: int, charter: str = "Low val_bpb.", seed: int = 3) -> list[Proposal]:
     found: list[Proposal] = []
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     for number in range(1, count + 1):
         proposal = Search().propose_now(context(number, past, charter, seed))
         found.append(proposal)
@@ -182,7 +184,7 @@ def test_a_name_that_is_asked_for_comes_first_both_ways() -> None:
 
 def test_over_the_limit_only_smaller_models_are_proposed() -> None:
     told = replace(context(charter="---\nmax_params: 900k\n---\nLow val_bpb."), params=1_441_926)
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     for number in range(1, 6):
         proposal = Search().propose_now(replace(told, number=number, past=past))
         moved = proposal.meta["knobs"]
@@ -229,7 +231,7 @@ def test_a_value_that_is_asked_for_comes_next_and_once() -> None:
     [("only the schedule", {"schedule"}), ("only attention and WARM_UP", {"attention", "schedule"})],
 )
 def test_only_means_nothing_else(words: str, topics: set[str]) -> None:
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     for number in range(1, 8):
         proposal = Search().propose_now(replace(told(words, number=number), past=past))
         assert proposal.topic in topics and proposal.meta["knobs"].keys() <= {
@@ -254,7 +256,7 @@ def test_a_wish_that_leaves_nothing_to_try_is_set_aside_and_that_is_said_once(
     words: tuple[str, ...], charter: str, within: int
 ) -> None:
     off_limits = read(charter).off_limits
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     beyond: list[Proposal] = []
     while len(beyond) < 2:
         number = len(past) + 1
@@ -282,7 +284,7 @@ def test_code_that_is_to_be_left_alone_is_left_alone_while_there_is_something_el
 
 def test_two_values_in_one_hint_follow_one_after_the_other() -> None:
     asked = told("leave MATRIX_LR alone", "set WIDTH to 256; set DEPTH to 4; set WIDTH to 512; avoid the optimizer")
-    past: tuple[Past, ...] = ()
+    past: tuple[PastExperiment, ...] = ()
     moved = []
     for number in range(1, 10):
         proposal = Search().propose_now(replace(asked, number=number, past=past))

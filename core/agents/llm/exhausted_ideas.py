@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from core.agents.base import Context, Past
+from core.agents.base import Context, PastExperiment
 from core.change import knobs, touched
 from core.charter import CharterError, binding
 from core.verdicts import Verdict
@@ -26,7 +26,7 @@ class Group:
     """The losing tries of one idea: the names that they touched."""
 
     idea: tuple[str, ...]
-    tries: tuple[Past, ...]
+    tries: tuple[PastExperiment, ...]
 
     @property
     def words(self) -> str:
@@ -45,15 +45,15 @@ class Group:
         return ", ".join(f"#{past.number}" for past in self.tries[-6:])
 
 
-def _ending(past: Past) -> str:
+def _ending(past: PastExperiment) -> str:
     if past.verdict is not Verdict.DISCARD:
         return f"{past.verdict.words} {past.crash}".strip()
     return past.outcome or ("worse" if past.gain is not None and past.gain < 0 else "inconclusive")
 
 
-def groups(past: Iterable[Past]) -> list[Group]:
+def groups(past: Iterable[PastExperiment]) -> list[Group]:
     """Losing tries by idea, the most frequent first. What the machine or a human ended is blamed on nobody."""
-    found: dict[tuple[str, ...], list[Past]] = defaultdict(list)
+    found: dict[tuple[str, ...], list[PastExperiment]] = defaultdict(list)
     for p in past:
         if p.verdict in LOST and p.idea:
             found[p.idea].append(p)
@@ -61,7 +61,7 @@ def groups(past: Iterable[Past]) -> list[Group]:
     return sorted(made, key=lambda group: (-len(group.tries), group.idea))
 
 
-def banned(context: Context) -> list[Group]:
+def exhausted(context: Context) -> list[Group]:
     """Ideas that did not help so often on this very train.py. Once every constant did, each has as many tries again."""
     lost = groups(p for p in context.past if p.parent == context.parent)
     off = off_limits(context)
@@ -73,13 +73,13 @@ def banned(context: Context) -> list[Group]:
 
 def knobs_left_out(context: Context) -> tuple[str, ...]:
     """Constants that are not offered: off limits, or used up."""
-    return (*off_limits(context), *(group.idea[0] for group in banned(context) if len(group.idea) == 1))
+    return (*off_limits(context), *(group.idea[0] for group in exhausted(context) if len(group.idea) == 1))
 
 
 def refusal(context: Context, candidate: str) -> str:
     """Why this change is not tried, for the model; empty when nothing speaks against it."""
     idea = touched.touched(context.source, candidate)
-    group = next((group for group in banned(context) if group.idea == idea), None)
+    group = next((group for group in exhausted(context) if group.idea == idea), None)
     if group is None:
         return ""
     return f"Changes of {group.words} did not help {len(group.tries)} times on this train.py ({group.numbers}). Change something else."
