@@ -16,7 +16,7 @@ def main() -> int:
     """Run the app on the folder that is named on the command line; its exit code."""
     from core.machine.project import find
     from tui.app import AutoResearch
-    from tui.ending import Terminal
+    from tui.system.ending import Terminal
 
     folder, terminal = Path(sys.argv[1]).resolve(), Terminal()
     app = AutoResearch(folder, find(start=folder).program, terminal.watch)

@@ -26,16 +26,10 @@ from core.judging.noise import Noise
 from core.record import events as ev
 from core.record.state import Experiment, experiment_id
 from core.reporting import report
-from tui import keys, view
+from tui import keys
+from tui.actions.decisions import Human
 from tui.bridge import Bridge, News
-from tui.course import Courses
-from tui.detail import DetailScreen
-from tui.driver import PatientDriver
-from tui.footer import KeysLine
-from tui.help import HelpScreen
-from tui.human import Human
 from tui.panes.activity import ActivityPane
-from tui.panes.base import Pane
 from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
@@ -43,9 +37,16 @@ from tui.panes.machine import MachinePane, brief
 from tui.panes.night import NightPane
 from tui.panes.program import ProgramPane
 from tui.panes.status import StatusLine
-from tui.prompt import Prompt
-from tui.standing import StandingPane, StandingScreen
-from tui.words import sanitize_line, verdict
+from tui.screens.detail import DetailScreen
+from tui.screens.help import HelpScreen
+from tui.screens.run_status import StandingPane, StandingScreen
+from tui.system.driver import PatientDriver
+from tui.training_curves import Courses
+from tui.view import status as view
+from tui.view.words import sanitize_line, verdict
+from tui.widgets.footer import KeysLine
+from tui.widgets.pane import Pane
+from tui.widgets.prompt import Prompt
 
 FULL = (120, 36)  # columns and rows from which all panes are shown at once
 LEAST = (72, 20)
@@ -70,7 +71,7 @@ class AutoResearch(Human, App[str]):
 
     TITLE = "AutoResearch"
     ENABLE_COMMAND_PALETTE = True
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", *(f"panes/{name}/pane.tcss" for name in (
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", *(f"panes/{name}.tcss" for name in (
         "status", "program", "change", "loss", "machine", "experiments", "night", "activity"))]  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 

@@ -15,11 +15,11 @@ from core.record import journal
 from tests.tui.conftest import HERE, app_on, screen_text, until
 from tests.tui.living import Living
 from tui import keys
-from tui.detail import DetailScreen
-from tui.help import HelpScreen
 from tui.panes.experiments import FILTERS, ExperimentsPane
 from tui.panes.machine import MachinePane
 from tui.panes.status import StatusLine
+from tui.screens.detail import DetailScreen
+from tui.screens.help import HelpScreen
 
 FULL, SMALL, WIDE = (120, 40), (80, 24), (200, 50)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.curves import Curve, Tail, thin
+from tui.view.curves import Curve, Tail, thin
 
 
 def line(progress: float, loss: float) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.change import edits
-from tui import diffs
+from tui.view import diffs
 
 OLD = "a = 1\nb = 2\nc = 3\n"
 NEW = "a = 1\nb = [2]  # [bold]\nc = 3\n"

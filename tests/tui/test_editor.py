@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tui import editor
+from tui.system import editor
 
 
 def program(folder: Path, name: str, code: int = 0) -> Path:

@@ -11,10 +11,10 @@ from core.run import commands
 from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
-from tui.detail import DetailScreen
-from tui.menu import Menu
 from tui.panes.experiments import LINE, ExperimentsPane
-from tui.prompt import Prompt
+from tui.screens.detail import DetailScreen
+from tui.screens.menu import Menu
+from tui.widgets.prompt import Prompt
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
 
@@ -171,7 +171,7 @@ async def test_a_proposal_for_an_older_program_md_says_so(living: Living) -> Non
 async def test_what_lies_near_other_keys_is_pressed_twice(
     living: Living, key: str, kind: type[commands.Data], field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.human.TWICE_S", 60.0)
+    monkeypatch.setattr("tui.actions.decisions.TWICE_S", 60.0)
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.now.running)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui.panes.night import span
-from tui.view import Night
+from tui.view.status import Night
 
 SIGMA = 0.03
 

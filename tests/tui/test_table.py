@@ -11,9 +11,9 @@ from core.run import commands
 from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
-from tui.detail import DetailScreen
 from tui.panes.change import ChangePane
 from tui.panes.experiments import FILTERS, SORTS, ExperimentsPane
+from tui.screens.detail import DetailScreen
 
 FULL = (120, 36)
 

@@ -15,7 +15,7 @@ from tests.tui.conftest import Edits, app_on, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
 from tui.panes.experiments import ExperimentsPane
-from tui.prompt import Prompt
+from tui.widgets.prompt import Prompt
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.record.state import Experiment
 from core.verdicts import Verdict
-from tui import words
+from tui.view import words
 
 
 def experiment(**fields: object) -> Experiment:

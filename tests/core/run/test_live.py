@@ -9,7 +9,7 @@ from core.record.live import Picture, Slot
 from core.record.state import State
 from core.reporting import report
 from core.run.live import Live
-from tui import view
+from tui.view import status as view
 
 
 def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:

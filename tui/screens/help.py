@@ -12,8 +12,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui import keys, words
-from tui.panes.base import MOVES, Pane
+from tui import keys
+from tui.view import words
+from tui.widgets.pane import MOVES, Pane
 
 INTRO = (
     "An agent proposes changes to train.py; each is trained for a fixed time and scored in bits per byte (val_bpb, lower is "

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from tui import words
-from tui.panes.base import Pane
-from tui.plots import Plot
-from tui.view import Night
+from tui.view import words
+from tui.view.status import Night
+from tui.widgets.pane import Pane
+from tui.widgets.plot import Plot
 
 FINER = 2  # than the terminal's cells: where dots count as apart
 # How far above the staircase is shown, in units of what was gained, or of the noise of one score.

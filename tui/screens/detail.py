@@ -17,13 +17,13 @@ from textual.widgets import Static
 
 from core.record.state import Experiment, State, experiment_id
 from nanochat.contract.job import Speed
-from tui import diffs, words
-from tui.curves import Curve, Tail, thin
-from tui.footer import KeysLine
-from tui.panes.base import MOVES, Pane
-from tui.plots import Plot
-from tui.prompt import Prompt
-from tui.view import metrics_of
+from tui.view import diffs, words
+from tui.view.curves import Curve, Tail, thin
+from tui.view.status import metrics_of
+from tui.widgets.footer import KeysLine
+from tui.widgets.pane import MOVES, Pane
+from tui.widgets.plot import Plot
+from tui.widgets.prompt import Prompt
 
 LIVE_S = 2.0
 LABEL = 12  # columns

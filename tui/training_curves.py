@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.record.state import Experiment
-from tui import view
 from tui.bridge import Bridge
-from tui.curves import Curve, Tail, last_lines
-from tui.words import sanitize_line, sparkline
+from tui.view import status as view
+from tui.view.curves import Curve, Tail, last_lines
+from tui.view.words import sanitize_line, sparkline
 
 KEPT = 8  # files of metrics that are followed at once
 SPARK = 12  # columns of the sparkline in the status

@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from core.machine.stats import Gpu, Machine
-from tui import words
-from tui.panes.base import Pane
+from tui.view import words
+from tui.widgets.pane import Pane
 
 MOST_CORES = 12
 

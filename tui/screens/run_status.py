@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui import words
-from tui.panes.base import MOVES, Pane
+from tui.view import words
+from tui.widgets.pane import MOVES, Pane
 
 LIVE_S = 2.0
 

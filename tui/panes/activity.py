@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from tui import words
-from tui.panes.base import Pane
+from tui.view import words
+from tui.widgets.pane import Pane
 
 KEPT = 200
 

@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from core.record.live import Waiting
-from tui import diffs, words
-from tui.diffs import Line
-from tui.panes.base import Pane
+from tui.view import diffs, words
+from tui.view.diffs import Line
+from tui.widgets.pane import Pane
 
 HYPOTHESIS_LINES = 4
 

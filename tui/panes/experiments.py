@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from core.verdicts import Group, Verdict
-from tui import words
-from tui.panes.base import set_head
-from tui.view import Row
+from tui.view import words
+from tui.view.status import Row
+from tui.widgets.pane import set_head
 
 FIRST, CHUNK, AHEAD = 120, 100, 60  # rows: at first, at a time, and below what is looked at
 SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (

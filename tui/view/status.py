@@ -10,7 +10,7 @@ from core.model import Role
 from core.record.live import Picture
 from core.record.state import Experiment, State, experiment_id
 from core.reporting import report, scoreboard
-from tui import words
+from tui.view import words
 
 STEADY = 0.03  # of the budget, before which nobody can say how long the rest takes
 WINDOW_S = 3 * 3600.0  # experiments per hour are counted over this

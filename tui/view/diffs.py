@@ -10,7 +10,7 @@ from itertools import zip_longest
 from textual.content import Content
 from textual.highlight import highlight
 
-from tui import words
+from tui.view import words
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
 STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}

@@ -8,11 +8,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from tui import words
-from tui.curves import Curve, thin
-from tui.panes.base import Pane
-from tui.plots import Plot
-from tui.view import Slot
+from tui.view import words
+from tui.view.curves import Curve, thin
+from tui.view.status import Slot
+from tui.widgets.pane import Pane
+from tui.widgets.plot import Plot
 
 
 class LossPane(Pane):

@@ -6,8 +6,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from core.record.live import Waiting
-from tui import words
-from tui.view import Status
+from tui.view import words
+from tui.view.status import Status
 
 BAR = 12
 GAP = "  "

@@ -16,9 +16,11 @@ from core.record import hints
 from core.record.state import Experiment, experiment_id
 from core.run import commands
 from core.verdicts import Verdict
-from tui import clipboard, diffs, editor, keys, words
-from tui.menu import Menu
-from tui.prompt import Prompt
+from tui import keys
+from tui.screens.menu import Menu
+from tui.system import clipboard, editor
+from tui.view import diffs, words
+from tui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from core.charter import Proposed
