@@ -1,95 +1,106 @@
-"""Which training the panes show the course of: the running job that belongs to what is looked at, else what was measured of it."""
+"""Which training's curve the panes show: that of a running job where one belongs to the followed experiment, else the recorded one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.record.state import Experiment
 from tui.bridge import Bridge
-from tui.view import status as view
-from tui.view.curves import Curve, Tail, last_lines
+from tui.run_files import MetricsTail, job_folder, last_lines, metrics_path
+from tui.selection import Selection
+from tui.view.curves import Curve
+from tui.view.jobs import RunningJob, running_jobs
 from tui.view.words import sanitize_line, sparkline
 
-KEPT = 8  # files of metrics that are followed at once
-SPARK = 12  # columns of the sparkline in the status
+MOST_FILES = 8  # files of metrics that are followed at once
+SPARKLINE = 12  # columns
 
 
 @dataclass(frozen=True)
-class Course:
-    """`fresh`: there is more of it than at the last look. `best` is empty where the training is the best's own."""
+class TrainingCurve:
+    """A training and the best's to compare it with. `best` is empty where both are the same."""
 
     name: str
-    slot: view.Slot | None
+    job: RunningJob | None
     curve: Curve
     best: Curve
-    fresh: bool
+    grown: bool  # since it was last asked for
 
 
-class Courses:
-    """Follows the files of metrics; what is looked at is told with every question: the experiment, and whether a human chose it."""
+class TrainingCurves:
+    """Follows the files of metrics that the selection leads to."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, selection: Selection) -> None:
         self._bridge = bridge
-        self._tails: dict[Path, Tail] = {}
+        self._selection = selection
+        self._tails: dict[Path, MetricsTail] = {}
 
-    def of(self, found: Experiment | None, chosen: bool) -> Course:
-        """What the loss pane draws."""
+    def followed_curve(self) -> TrainingCurve:
+        """The curve for the loss pane."""
         state, folder = self._bridge.state, self._bridge.folder
-        best = view.metrics_of(state, folder, state.best) if state.best else None
-        slot = self._slot(found, chosen)
-        path = self._metrics(slot, found)
-        reference, ours = self._tail(best), self._tail(path)
-        fresh = [tail.read() for tail in (reference, ours) if tail is not None]
-        name = slot.name if slot else f"#{found.number}" if found else ""
-        own = ours.curve if ours else Curve()
-        return Course(name, slot, own, reference.curve if reference and best != path else Curve(), any(fresh))
+        best_path = metrics_path(state, folder, state.best) if state.best else None
+        job = self._followed_job()
+        path = self._metrics_path(job)
+        best, own = self._tail(best_path), self._tail(path)
+        grown = [tail.read() for tail in (best, own) if tail is not None]
+        return TrainingCurve(
+            name=self._name(job),
+            job=job,
+            curve=own.curve if own else Curve(),
+            best=best.curve if best and best_path != path else Curve(),
+            grown=any(grown),
+        )
 
-    def spark(self, found: Experiment | None, chosen: bool) -> str:
-        """The loss of what trains now, else of what is looked at, in a few columns: its last value and its course."""
-        slot = self._slots()[-1] if self._slots() else None
-        tail = self._tail(self._metrics(slot or self._slot(found, chosen), found))
+    def loss_summary(self) -> str:
+        """The loss of the running training, else of the followed experiment, for one line: its last value and its sparkline."""
+        jobs = self._running_jobs()
+        newest = jobs[-1] if jobs else None
+        tail = self._tail(self._metrics_path(newest or self._followed_job()))
         if tail is None:
             return "loss –"
         tail.read()
-        loss = slot.loss if slot else tail.curve.loss[-1] if tail.curve.loss else None
+        loss = newest.loss if newest else tail.curve.loss[-1] if tail.curve.loss else None
         if loss is None:
             return "loss –"
-        name = slot.name if slot else f"#{found.number}" if found else ""
-        return f"{name} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARK)}"
+        return f"{self._name(newest)} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARKLINE)}"
 
-    def words(self, slot: view.Slot | None) -> list[str]:
+    def latest_lines(self, job: RunningJob | None) -> list[str]:
         """The last step of a running job, and what its trainer printed last."""
-        if slot is None:
+        if job is None:
             return []
-        step = [f"{slot.name} step {slot.step}  loss {slot.loss:.3f}"] if slot.loss is not None else []
-        printed = last_lines(self._job(slot).with_name("output.txt"))
+        step = [f"{job.name} step {job.step}  loss {job.loss:.3f}"] if job.loss is not None else []
+        printed = last_lines(self._job_metrics(job).with_name("output.txt"))
         return step + [f"the trainer says: {sanitize_line(line, 300)}" for line in printed]
 
-    def _slots(self) -> list[view.Slot]:
-        return view.slots(self._bridge.state, self._bridge.live) if self._bridge.pid else []
+    def _running_jobs(self) -> list[RunningJob]:
+        return running_jobs(self._bridge.state, self._bridge.live) if self._bridge.pid else []
 
-    def _slot(self, found: Experiment | None, chosen: bool) -> view.Slot | None:
-        """The running job that belongs to what is looked at."""
-        slots = self._slots()
-        mine = [slot for slot in slots if found is not None and slot.number == found.number]
-        if mine or chosen:
-            return mine[-1] if mine else None
-        return slots[-1] if slots else None
+    def _followed_job(self) -> RunningJob | None:
+        """The running job of the followed experiment; where nobody chose an experiment, the newest running job."""
+        jobs, followed = self._running_jobs(), self._selection.followed
+        own = [job for job in jobs if followed is not None and job.number == followed.number]
+        if own or self._selection.chosen is not None:
+            return own[-1] if own else None
+        return jobs[-1] if jobs else None
 
-    def _metrics(self, slot: view.Slot | None, found: Experiment | None) -> Path | None:
-        if slot is not None:
-            return self._job(slot)
-        return view.metrics_of(self._bridge.state, self._bridge.folder, found.commit) if found else None
+    def _name(self, job: RunningJob | None) -> str:
+        followed = self._selection.followed
+        return job.name if job else f"#{followed.number}" if followed else ""
 
-    def _job(self, slot: view.Slot) -> Path:
-        return view.job_folder(self._bridge.folder, slot.role, slot.number, slot.job) / "metrics.jsonl"
+    def _metrics_path(self, job: RunningJob | None) -> Path | None:
+        if job is not None:
+            return self._job_metrics(job)
+        followed = self._selection.followed
+        return metrics_path(self._bridge.state, self._bridge.folder, followed.commit) if followed else None
 
-    def _tail(self, path: Path | None) -> Tail | None:
+    def _job_metrics(self, job: RunningJob) -> Path:
+        return job_folder(self._bridge.folder, job.role, job.number, job.job) / "metrics.jsonl"
+
+    def _tail(self, path: Path | None) -> MetricsTail | None:
         if path is None:
             return None
         if path not in self._tails:
-            if len(self._tails) > KEPT:
+            if len(self._tails) > MOST_FILES:
                 self._tails.pop(next(iter(self._tails)))
-            self._tails[path] = Tail(path)
+            self._tails[path] = MetricsTail(path)
         return self._tails[path]

@@ -12,7 +12,8 @@ from textual.widgets import Static
 from tui.view import words
 from tui.widgets.pane import Pane
 
-KEPT = 200
+MOST_LINES = 200  # of the journal that are kept
+MOST_CHARACTERS = 400  # of a line
 
 
 class ActivityPane(Pane):
@@ -25,25 +26,26 @@ class ActivityPane(Pane):
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[str] = []
-        self._pulse: list[str] = []
+        self._current_lines: list[str] = []
 
     def on_mount(self) -> None:
-        self.anchor()  # the end stays in sight until one scrolls
+        self.anchor()  # the end stays in sight until somebody scrolls
 
     def compose(self) -> ComposeResult:
         yield Static(id="lines")
         yield Static(id="now")
 
     def add(self, lines: Sequence[str]) -> None:
-        """Lines of the journal."""
-        self._lines = (self._lines + [words.sanitize_line(line, 400) for line in lines])[-KEPT:]
+        """Add lines about events of the journal."""
+        self._lines = (self._lines + [words.sanitize_line(line, MOST_CHARACTERS) for line in lines])[-MOST_LINES:]
         self.query_one("#lines", Static).update(Content("\n").join(Content(line) for line in self._lines))
 
-    def pulse(self, lines: Sequence[str]) -> None:
-        """What is true just now: streamed words, the last step. Replaces the former ones."""
-        fresh = [words.sanitize_line(line, 400) for line in lines]
-        if fresh != self._pulse:
-            grown, self._pulse = len(fresh) != len(self._pulse), fresh
-            now = self.query_one("#now", Static)
-            now.display = bool(fresh)
-            now.update(Content("\n").join(Content.styled(line, "$foreground 60%") for line in fresh), layout=grown)
+    def show_current(self, lines: Sequence[str]) -> None:
+        """Show what happens just now below the journal: streamed words, the last step."""
+        current = [words.sanitize_line(line, MOST_CHARACTERS) for line in lines]
+        if current == self._current_lines:
+            return
+        resized, self._current_lines = len(current) != len(self._current_lines), current
+        box = self.query_one("#now", Static)
+        box.display = bool(current)
+        box.update(Content("\n").join(Content.styled(line, "$foreground 60%") for line in current), layout=resized)

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from tui.view import words
 from tui.view.curves import Curve, thin
-from tui.view.status import Slot
+from tui.view.jobs import RunningJob
 from tui.widgets.pane import Pane
 from tui.widgets.plot import Plot
 
@@ -33,41 +33,44 @@ class LossPane(Pane):
         yield Plot(id="curve")
         yield Static(id="pulse")
 
-    def show(self, name: str, curve: Curve, reference: Curve, reference_name: str, slot: Slot | None) -> None:
-        """Draw `curve` over `reference`; `slot` has the running job's latest figures."""
-        last = slot.loss if slot is not None and slot.loss is not None else curve.loss[-1] if curve.loss else None
+    def show(self, name: str, curve: Curve, best: Curve, job: RunningJob | None) -> None:
+        """Show a training and the best's. `job` has the latest figures of the training if it is running."""
+        last = job.loss if job is not None and job.loss is not None else curve.loss[-1] if curve.loss else None
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
-        legend = f"━ {name}  · {reference_name}" if curve.loss and reference.loss else ""
-        self.head(
-            f"loss · {name} {value}" if name else "loss", f"{legend}{'  log' if self.logarithmic else ''}".strip()
-        )
-        self.query_one(Plot).show(lambda plot: self._draw(plot, curve, reference))
-        parts = [words.sparkline(curve.smooth(), 8)] if curve.loss else []
-        ours = curve.at(1.0)
-        if ours is not None and reference.loss and curve.progress:
-            theirs = reference.at(curve.progress[-1])
-            if theirs is not None:
-                parts.append(f"{ours - theirs:+.3f}".replace("-", "−"))
-        if slot is not None:
-            if slot.left_s is not None:
-                parts.append(words.clock(slot.left_s))
-            parts.append(f"{words.rate(slot.tokens_per_s)}/s")
-        self.query_one("#pulse", Static).update("  ".join(parts), layout=False)
+        legend = f"━ {name}  · best" if curve.loss and best.loss else ""
+        scale = "  log" if self.logarithmic else ""
+        self.set_title(f"loss · {name} {value}" if name else "loss", f"{legend}{scale}".strip())
+        self.query_one(Plot).show(lambda plot: self._draw(plot, curve, best))
+        self.query_one("#pulse", Static).update("  ".join(_figures(curve, best, job)), layout=False)
 
-    def _draw(self, plot: Plot, curve: Curve, reference: Curve) -> None:
-        points = max(8, plot.size.width * 2)
-        seen: list[float] = []
-        for line, tone in ((reference, "foreground-darken-3"), (curve, "accent")):
-            dashed = line is reference
-            xs, ys = thin(line.progress, line.smooth(), points)
+    def _draw(self, plot: Plot, curve: Curve, best: Curve) -> None:
+        most_points = max(8, plot.size.width * 2)
+        losses: list[float] = []
+        for line, tone in ((best, "foreground-darken-3"), (curve, "accent")):
+            xs, ys = thin(line.progress, line.smooth(), most_points)
             if self.logarithmic:
                 ys = [math.log10(y) if y > 0 else math.nan for y in ys]
-            kept = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
-            seen += [y for _, y in kept]
-            if kept:
-                plot.line([x for x, _ in kept], [y for _, y in kept], tone, dashed=dashed)
+            points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+            losses += [y for _, y in points]
+            if points:
+                plot.line([x for x, _ in points], [y for _, y in points], tone, dashed=line is best)
         plot.range_x(0.0, 1.0)
-        if seen:
-            low, high = min(seen), max(seen)
+        if losses:
+            low, high = min(losses), max(losses)
             marks = [low, (low + high) / 2, high] if high > low else [low]
             plot.ticks_y(marks, [f"{10**mark if self.logarithmic else mark:.2f}" for mark in marks])
+
+
+def _figures(curve: Curve, best: Curve, job: RunningJob | None) -> list[str]:
+    """The sparkline, the distance from the best, the time left, and the speed."""
+    figures = [words.sparkline(curve.smooth(), 8)] if curve.loss else []
+    own = curve.at(1.0)
+    if own is not None and best.loss and curve.progress:
+        reference = best.at(curve.progress[-1])
+        if reference is not None:
+            figures.append(f"{own - reference:+.3f}".replace("-", "−"))
+    if job is not None:
+        if job.left_s is not None:
+            figures.append(words.clock(job.left_s))
+        figures.append(f"{words.rate(job.tokens_per_s)}/s")
+    return figures

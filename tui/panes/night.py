@@ -1,4 +1,4 @@
-"""Progress over the night: every experiment a dot, the best so far a staircase."""
+"""The progress of the night: a dot for each experiment, and a staircase for the best so far."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 
 from tui.view import words
-from tui.view.status import Night
+from tui.view.night import Night, val_bpb_range
 from tui.widgets.pane import Pane
 from tui.widgets.plot import Plot
 
-FINER = 2  # than the terminal's cells: where dots count as apart
-# How far above the staircase is shown, in units of what was gained, or of the noise of one score.
-ROOM, NOISES = 1.5, 3.0
+FINER = 2  # dots are drawn apart where they differ by half a cell of the terminal
 
 
 class NightPane(Pane):
@@ -30,26 +28,17 @@ class NightPane(Pane):
         yield Plot(id="dots")
 
     def show(self, night: Night) -> None:
+        """Show the picture of a run that has a baseline."""
         if not night.stairs:
             return
         first, last = night.stairs[0][1], night.stairs[-1][1]
-        self.head("the night", f"{words.bpb(first)} → {words.bpb(last)}" if last != first else "")
-        self.query_one(Plot).show(lambda plot: draw(plot, night))
+        self.set_title("the night", f"{words.bpb(first)} → {words.bpb(last)}" if last != first else "")
+        self.query_one(Plot).show(lambda plot: _draw(plot, night))
 
 
-def span(night: Night) -> tuple[float, float]:
-    """The val_bpb at the lower and at the upper edge: the whole staircase, all that is better, and of what is worse as much as
-    was gained, or as the noise explains."""
-    levels = [value for _, value in night.stairs]
-    start, best = levels[0], min(levels)
-    low = min([best, *(value for _, value in night.scored)])
-    room = max(ROOM * (start - best), 0.3 * (start - low), NOISES * night.sigma, 0.004)
-    return low - 0.1 * room, max(levels) + room
-
-
-def draw(plot: Plot, night: Night) -> None:
-    """Everything in its range: what scored far worse lies at the upper edge."""
-    bottom, top = span(night)
+def _draw(plot: Plot, night: Night) -> None:
+    """Draw dots and staircase. What failed or scored far worse lies at the upper edge."""
+    bottom, top = val_bpb_range(night)
     xs, ys = [], []
     for (x0, y0), (x1, _) in zip(night.stairs, night.stairs[1:], strict=False):
         xs += [x0, x1]
@@ -59,7 +48,7 @@ def draw(plot: Plot, night: Night) -> None:
     last = max(1, night.stairs[-1][0], *night.failed)
     column, row = FINER * plot.size.width / last, FINER * plot.size.height / (top - bottom)
     for points, tone, marker in ((night.scored, "foreground-darken-2", "·"), (night.kept, "success", "●")):
-        apart = {(int(x * column), int(y * row)): (x, y) for x, y in points}  # of dots upon each other one is drawn
+        apart = {(int(x * column), int(y * row)): (x, y) for x, y in points}  # one of those at the same place
         if apart:
             plot.dots([float(x) for x, _ in apart.values()], [min(y, top) for _, y in apart.values()], tone, marker)
     if night.failed:

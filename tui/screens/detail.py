@@ -1,9 +1,8 @@
-"""Everything about one experiment, on the whole screen."""
+"""Everything about one experiment, on a screen of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -15,19 +14,19 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from core.record.state import Experiment, State, experiment_id
-from nanochat.contract.job import Speed
-from tui.view import diffs, words
-from tui.view.curves import Curve, Tail, thin
-from tui.view.status import metrics_of
+from core.record.state import Experiment, State
+from tui import run_files
+from tui.view import words
+from tui.view.curves import Curve, thin
+from tui.view.detail import change_and_output, experiment_facts, loss_caption
 from tui.widgets.footer import KeysLine
-from tui.widgets.pane import MOVES, Pane
+from tui.widgets.pane import SCROLL_KEYS, Pane
 from tui.widgets.plot import Plot
 from tui.widgets.prompt import Prompt
 
-LIVE_S = 2.0
-LABEL = 12  # columns
+REFRESH_S = 2.0
 OUTPUT = 4000  # characters of the trainer's output that are shown
+MOST_FILES = 12  # that are named
 
 
 class Body(Pane):
@@ -38,7 +37,7 @@ class Body(Pane):
 
 
 class Run(Protocol):
-    """What is looked at: the state as it is now, and the loop that works on it, if any."""
+    """The run that the experiments belong to, as it is now. `pid` is that of its loop, if there is one."""
 
     state: State
     folder: Path
@@ -46,13 +45,13 @@ class Run(Protocol):
 
 
 class DetailScreen(Screen[int]):
-    """Dismissed with the number that was looked at last."""
+    """The details of an experiment. The result is the number of the one that was shown last."""
 
     class Walked(Message):
-        """Another experiment is shown: other keys may make sense."""
+        """Another experiment is shown, so other keys may be valid."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *MOVES,
+        *SCROLL_KEYS,
         Binding("left_square_bracket", "older", "older", show=False),
         Binding("right_square_bracket", "newer", "newer", show=False),
         Binding("escape,q,enter", "leave", "back", show=False),
@@ -60,10 +59,11 @@ class DetailScreen(Screen[int]):
     ]
 
     def __init__(self, run: Run, numbers: Sequence[int], number: int) -> None:
-        """`numbers` in the order of the table."""
+        """`number` is shown first. `numbers` are its neighbours, in the order of the table."""
         super().__init__()
-        self._run, self._folder = run, run.folder
-        self._numbers, self.number = (list(numbers) if number in numbers else [number]), number
+        self._run = run
+        self._numbers = list(numbers) if number in numbers else [number]
+        self.number = number
 
     def compose(self) -> ComposeResult:
         with Body():
@@ -78,16 +78,15 @@ class DetailScreen(Screen[int]):
     def on_mount(self) -> None:
         self.query_one(Body).focus()
         self.show()
-        self.set_interval(LIVE_S, self._grow)
+        self.set_interval(REFRESH_S, self._refresh_running)
 
-    def _grow(self) -> None:
-        """A running experiment has a curve that grows and output that comes."""
+    def _refresh_running(self) -> None:
+        """Show the growing curve and output of an experiment that is not judged yet."""
         experiment = self._run.state.experiments.get(self.number)
         if experiment is not None and experiment.verdict is None:
             self.show()
 
     def on_resize(self, event: events.Resize) -> None:
-        del event
         self.show()
 
     def action_leave(self) -> None:
@@ -100,150 +99,48 @@ class DetailScreen(Screen[int]):
         self._walk(-1)
 
     def _walk(self, step: int) -> None:
-        here = self._numbers.index(self.number)
-        self.number = self._numbers[min(len(self._numbers) - 1, max(0, here + step))]
+        index = self._numbers.index(self.number) + step
+        self.number = self._numbers[min(len(self._numbers) - 1, max(0, index))]
         self.show()
         self.query_one(Body).scroll_home(animate=False)
         self.post_message(self.Walked())
 
     def show(self) -> None:
-        """Draw the experiment as the journal knows it now."""
-        state = self._run.state
+        """Show the experiment as the journal and the files have it now."""
+        state, folder = self._run.state, self._run.folder
         experiment = state.experiments.get(self.number)
-        if experiment is None or not self.query("#more"):  # news may come before the page is composed
+        if experiment is None or not self.query("#more"):  # news may come before the screen is composed
             return
         body = self.query_one(Body)
-        said = words.verdict(experiment, self._run.pid is not None)
-        body.head(f"#{self.number} {said}")
+        verdict = words.verdict(experiment, self._run.pid is not None)
+        body.set_title(f"#{self.number} {verdict}")
         width = body.scrollable_content_region.width
-        self.query_one("#facts", Static).update(_facts(state, experiment, said, width))
-        ours, parents = _curve(state, self._folder, experiment.commit), _curve(state, self._folder, experiment.parent)
+        self.query_one("#facts", Static).update(experiment_facts(state, experiment, verdict, width))
+        curve = run_files.read_curve(run_files.metrics_path(state, folder, experiment.commit))
+        parents = run_files.read_curve(run_files.metrics_path(state, folder, experiment.parent))
         plot = self.query_one(Plot)
-        plot.display = bool(ours.loss)
-        plot.show(lambda p: _draw(p, ours, parents))
-        self.query_one("#more", Static).update(_more(self._folder, experiment, ours, parents, width))
+        plot.display = bool(curve.loss)
+        plot.show(lambda plot: _draw(plot, curve, parents))
+        rows = [*loss_caption(curve, parents), *_change_and_output(folder, experiment, width)]
+        self.query_one("#more", Static).update(Content("\n").join(rows))
 
 
-def _curve(state: State, folder: Path, commit: str) -> Curve:
-    path = metrics_of(state, folder, commit)
-    if path is None:
-        return Curve()
-    tail = Tail(path)
-    tail.read()
-    return tail.curve
-
-
-def _draw(plot: Plot, ours: Curve, parents: Curve) -> None:
-    for curve, tone in ((parents, "foreground-darken-3"), (ours, "accent")):
-        xs, ys = thin(curve.progress, curve.smooth(), max(8, plot.size.width * 2))
+def _draw(plot: Plot, curve: Curve, parents: Curve) -> None:
+    for line, tone in ((parents, "foreground-darken-3"), (curve, "accent")):
+        xs, ys = thin(line.progress, line.smooth(), max(8, plot.size.width * 2))
         if xs:
-            plot.line(xs, ys, tone, dashed=curve is parents)
+            plot.line(xs, ys, tone, dashed=line is parents)
     plot.range_x(0.0, 1.0)
 
 
-def _facts(state: State, e: Experiment, said: str, width: int) -> Content:
-    """Hypothesis, finding, and the verdict with its arithmetic; `said` is the verdict in words."""
-    pair = partial(_pair, width)
-    rows: list[Content] = [Content.styled(words.sanitize_line(e.hypothesis, 10_000), "bold"), Content("")]
-    if e.finding:
-        rows.append(pair("finding", words.sanitize_line(e.finding, 4000)))
-    reason = words.sanitize_line(e.reason)
-    rows.append(pair("verdict", reason if reason.startswith(said) else f"{said}{': ' + reason if reason else ''}"))
-    scores = state.scores.get(e.commit, {})
-    if e.val_bpb is not None:
-        each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
-        rows.append(pair("val_bpb", f"{words.bpb(e.val_bpb)} against the parent's {_theirs(state, e)}; {each}"))
-    if e.gain is not None:
-        error = f" ± {e.error:.4f}" if e.error is not None else ""
-        rows.append(
-            pair("change", f"{words.change(-e.gain)}{error} over {e.pairs} pair{'s' if e.pairs != 1 else ''} on the same seeds; "
-                          f"noise {e.sigma:.4f}")
-        )  # fmt: skip
-    cost = [
-        f"{words.memory(e.peak_memory)} memory" if e.peak_memory else "",
-        f"{words.rate(e.tokens_per_s)} tokens/s" if e.tokens_per_s else "",
-        f"{e.steps} steps" if e.steps else "",
-        f"{words.span(e.seconds)} in all" if e.seconds else "",
-        f"{e.params:,} parameters" if e.params else "",
-    ]
-    rows.append(
-        pair(
-            "cost",
-            ", ".join(filter(None, cost)) or ("nothing yet" if e.verdict is None else "nothing: it was not trained"),
-        )
+def _change_and_output(folder: Path, experiment: Experiment, width: int) -> list[Content]:
+    number = experiment.number
+    own = run_files.experiment_folder(folder, number)
+    names = ", ".join(run_files.list_files(folder, number)[:MOST_FILES])
+    return change_and_output(
+        experiment,
+        diff=run_files.read_diff(folder, number),
+        output=run_files.read_output(folder, number, OUTPUT),
+        files=f"{folder.parent.name}/{folder.name}/{own.name}: {names}",
+        width=width,
     )
-    answer = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
-    revised = ", revised by you" if e.revised else ""
-    rows.append(pair("agent", f"{words.sanitize_line(e.agent, 60)}{answer.get(e.approved, '')}{revised}"))
-    told = [
-        f"{name.replace('_', ' ')} {e.meta[name]}"
-        for name in ("format", "tries", "prompt_tokens", "tokens")
-        if name in e.meta
-    ]
-    if told:
-        rows.append(pair("model", ", ".join(told)))
-    if e.meta.get("instead"):
-        rows.append(pair("instead of", f"{e.meta['instead']}: {words.sanitize_line(str(e.meta.get('why', '')), 400)}"))
-    fact = state.facts.get(e.commit)
-    if fact is not None and fact.probes:
-        rows.append(pair("probes", _probes(fact.probes)))
-    if fact is not None and (fact.speed is not None or fact.unmeasured):
-        rows.append(pair("machine", _speed(fact.speed) if fact.speed else f"speed not measured: {fact.unmeasured}"))
-    if fact is not None and fact.unprotected:
-        rows.append(pair("unprotected", ", ".join(fact.unprotected)))
-    return Content("\n").join(rows)
-
-
-def _speed(speed: Speed) -> str:
-    return f"{speed.mean:.0%} of the reference speed, each reading ± {speed.spread:.0%}, {speed.readings} readings"
-
-
-def _theirs(state: State, e: Experiment) -> str:
-    """The parent's score on the seeds that both were trained with, which the change is computed from; and its mean where that is another."""
-    ours, theirs = state.scores.get(e.commit, {}), state.scores.get(e.parent, {})
-    shared = [theirs[seed] for seed in ours if seed in theirs]
-    mean = words.bpb(state.mean(e.parent))
-    if not shared or len(shared) == len(theirs):
-        return mean
-    return f"{sum(shared) / len(shared):.4f} on the same seed{'s' if len(shared) > 1 else ''} ({mean} over all of its {len(theirs)})"
-
-
-def _more(folder: Path, e: Experiment, ours: Curve, parents: Curve, width: int) -> Content:
-    """Below the curve: diff, traceback, output, and where it all lies."""
-    rows: list[Content] = []
-    if ours.loss:
-        theirs = parents.at(1.0)
-        end = f"loss {ours.smooth()[-1]:.3f}" + (f", the parent's {theirs:.3f}" if theirs is not None else "")
-        rows += [Content.styled(f"{end} (smoothed; the parent's curve is dotted)", "$foreground 60%"), Content("")]
-    own = folder / experiment_id(e.number)
-    try:
-        diff = (own / "change.diff").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        diff = ""
-    rows += [diffs.render(diffs.parse(diff), width), Content("")]
-    if e.traceback:
-        rows += [Content.styled("traceback", "bold $warning"), Content(words.sanitize_text(e.traceback)), Content("")]
-    output = _output(own)
-    if output:
-        rows += [Content.styled("output of the trainer", "bold"), Content(words.sanitize_text(output)), Content("")]
-    rows.append(_pair(width, "git", f"git show {e.commit[:12]}"))
-    files = sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) if own.is_dir() else []
-    rows.append(_pair(width, "files", f"{folder.parent.name}/{folder.name}/{own.name}: {', '.join(files[:12])}"))
-    return Content("\n").join(rows)
-
-
-def _output(own: Path) -> str:
-    found = sorted(own.glob("*/output.txt")) if own.is_dir() else []
-    try:
-        return found[-1].read_text(encoding="utf-8", errors="replace")[-OUTPUT:] if found else ""
-    except OSError:
-        return ""
-
-
-def _probes(found: Mapping[str, float]) -> str:
-    """What the secret questions of the evaluation said; anything odd would have been a broken rule."""
-    return f"{found.get('probes', 0):.0f} secret questions were answered as an honest model does"
-
-
-def _pair(width: int, name: str, text: str) -> Content:
-    return Content.assemble((f"{name:<{LABEL}}", "$foreground 60%"), words.hanging(text, width, LABEL))

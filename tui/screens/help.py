@@ -14,14 +14,14 @@ from textual.widgets import Static
 
 from tui import keys
 from tui.view import words
-from tui.widgets.pane import MOVES, Pane
+from tui.widgets.pane import SCROLL_KEYS, Numbered, Pane
 
 INTRO = (
     "An agent proposes changes to train.py; each is trained for a fixed time and scored in bits per byte (val_bpb, lower is "
     "better). Real improvements are kept as commits. This app only watches and sends commands: close it at any time, the "
     "loop goes on."
 )
-LEFT = 18  # columns of what is explained
+LEFT = 18  # columns of the names at the left
 FIGURES = (
     ("best", "The train.py that the next proposal starts from, by the mean val_bpb of all its trainings: it moves when it is measured again."),
     ("noise", "The standard deviation of one score, and a range that probably holds the true one. A difference on one seed has 1.4 times that."),
@@ -43,21 +43,21 @@ class HelpPane(Pane):
 
 
 class HelpScreen(ModalScreen[None]):
-    """Any of the usual keys leaves it."""
+    """The page of help."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *MOVES,
+        *SCROLL_KEYS,
         Binding("escape,q,question_mark,enter", "dismiss", "back", priority=True),
         Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
     ]
 
-    def __init__(self, panes: Sequence[tuple[int, str, str]]) -> None:
+    def __init__(self, panes: Sequence[type[Numbered]]) -> None:
         super().__init__()
         self._panes = panes
 
     def compose(self) -> ComposeResult:
         page = HelpPane()
-        page.head("help · escape goes back")
+        page.set_title("help · escape goes back")
         with page:
             yield Static(id="help-text")
         yield Static("escape back  j k scroll", id="page-keys")
@@ -70,16 +70,16 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-text", Static).update(self._text(width))
 
     def _text(self, width: int) -> Content:
-        row = partial(_line, width)
+        row = partial(_explanation, width)
         rows: list[Content] = [Content(INTRO), Content(""), Content.styled("panes", "bold $accent")]
-        rows += [row(str(number), f"{name}: {about}") for number, name, about in self._panes]
+        rows += [row(str(pane.NUMBER), f"{pane.NAME}: {pane.ABOUT}") for pane in self._panes]
         group = ""
         for key in keys.KEYS:
             if key.group != group:
                 group = key.group
                 rows += [Content(""), Content.styled(group, "bold $accent")]
             rows.append(
-                row(" ".join(k if k == "ctrl+p" else keys.SHOWN.get(k, k) for k in key.keys.split(",")), key.about)
+                row(" ".join(k if k == "ctrl+p" else keys.PRINTED.get(k, k) for k in key.keys.split(",")), key.about)
             )
         rows.append(row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again."))
         rows.append(row("1 - 7", "Focus a pane; on a small screen, show it. 8 says how the run stands."))
@@ -88,6 +88,7 @@ class HelpScreen(ModalScreen[None]):
         return Content("\n").join(rows)
 
 
-def _line(width: int, left: str, right: str) -> Content:
-    text = words.hanging(right.replace("`", ""), width, LEFT)
+def _explanation(width: int, left: str, right: str) -> Content:
+    """A name and what it means, wrapped beside it."""
+    text = words.wrap_indented(right.replace("`", ""), width, LEFT)
     return Content.assemble((f"  {left}".ljust(LEFT), "bold"), text)

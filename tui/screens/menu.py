@@ -1,4 +1,4 @@
-"""A small menu: one choice by its key or by moving to it."""
+"""A small menu, where a choice is made by its key or by moving to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 
 class Menu(ModalScreen[str | None]):
-    """Dismissed with the id of the choice, or None."""
+    """A question with choices. The result is the id of a choice, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c,ctrl+q", "leave", "back", priority=True),
@@ -60,6 +60,6 @@ class Menu(ModalScreen[str | None]):
             options.action_cursor_up()
 
     def _choose(self, choice: str | None) -> None:
-        """Once: a second key of the same burst finds the menu gone already."""
+        """Close the menu, unless another key of the same burst has closed it."""
         if self.is_current:
             self.dismiss(choice)

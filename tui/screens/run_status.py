@@ -1,4 +1,4 @@
-"""How the run stands, in full sentences: what `make status` says, and which agent did how well."""
+"""The status of the run in full sentences: what `make status` prints, and which agent did how well."""
 
 from __future__ import annotations
 
@@ -12,58 +12,62 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.view import words
-from tui.widgets.pane import MOVES, Pane
+from tui.widgets.pane import SCROLL_KEYS, Pane
 
-LIVE_S = 2.0
+REFRESH_S = 2.0
 
 
-class StandingPane(Pane):
-    """The text."""
+class RunStatusPane(Pane):
+    """The scrolling text."""
 
     NUMBER: ClassVar[int] = 8
     NAME: ClassVar[str] = "standing"
     ABOUT: ClassVar[str] = "How the run stands, in full: its settings, its counts, and which agent did how well."
 
 
-class StandingScreen(ModalScreen[None]):
-    """It follows the run. Any of the usual keys leaves it."""
+class RunStatusScreen(ModalScreen[None]):
+    """The page of status. It follows the run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *MOVES,
+        *SCROLL_KEYS,
         Binding("escape,q,8,enter", "dismiss", "back", priority=True),
         Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
         Binding("question_mark", "app.explain", "help", priority=True),
     ]
 
-    def __init__(self, text: Callable[[], str]) -> None:
+    def __init__(self, status_text: Callable[[], str]) -> None:
+        """`status_text` returns the text as it is now."""
         super().__init__()
-        self._text = text
+        self._status_text = status_text
         self._shown = ""
 
     def compose(self) -> ComposeResult:
-        page = StandingPane()
-        page.head("standing · escape goes back")
+        page = RunStatusPane()
+        page.set_title("standing · escape goes back")
         with page:
-            yield Static(id="standing-text")
+            yield Static(id="runstatus-text")
         yield Static("escape back  ? help  j k scroll", id="page-keys")
 
     def on_mount(self) -> None:
-        self.query_one(StandingPane).focus()
-        self._show()
-        self.set_interval(LIVE_S, self._show)
+        self.query_one(RunStatusPane).focus()
+        self._refresh_text()
+        self.set_interval(REFRESH_S, self._refresh_text)
 
     def on_resize(self) -> None:
-        self._show()
+        self._refresh_text()
 
-    def _show(self) -> None:
-        width = self.query_one(StandingPane).scrollable_content_region.width
-        text = "\n".join(_wrapped(line, width) for line in words.sanitize_text(self._text()).splitlines())
+    def _refresh_text(self) -> None:
+        width = self.query_one(RunStatusPane).scrollable_content_region.width
+        lines = words.sanitize_text(self._status_text()).splitlines()
+        text = "\n".join(_wrap_line(line, width) for line in lines)
         if text != self._shown:
             self._shown = text
-            self.query_one("#standing-text", Static).update(Content(text))
+            self.query_one("#runstatus-text", Static).update(Content(text))
 
 
-def _wrapped(line: str, width: int) -> str:
-    """A line whose further lines begin below its third letter: what belongs to a line is seen."""
-    lead = len(line) - len(line.lstrip())
-    return " " * lead + words.hanging(line.lstrip(), width, lead + 2) if len(line) > width else line
+def _wrap_line(line: str, width: int) -> str:
+    """Wrap a line so that its continuation is indented by two columns more than its beginning."""
+    if len(line) <= width:
+        return line
+    indent = len(line) - len(line.lstrip())
+    return " " * indent + words.wrap_indented(line.lstrip(), width, indent + 2)

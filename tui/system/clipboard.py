@@ -1,4 +1,4 @@
-"""Copying text out of the app: through tmux inside tmux, by the terminal elsewhere."""
+"""Copying text to the clipboard through tmux. Elsewhere Textual does it through the terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import shutil
 import subprocess
 
 
-def by_tmux(text: str) -> bool:
-    """Load tmux's buffer and, where the terminal allows it, the clipboard. False outside tmux, or when it refuses."""
+def copy_by_tmux(text: str) -> bool:
+    """Copy a text to the buffer of tmux and, where the terminal allows it, to the clipboard.
+
+    Returns False outside tmux, and where tmux refuses.
+    """
     if not os.environ.get("TMUX") or shutil.which("tmux") is None:
         return False
     try:

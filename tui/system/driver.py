@@ -1,4 +1,4 @@
-"""Textual's driver of a terminal, which survives bytes that are no UTF-8: a paste, or a terminal in another alphabet."""
+"""A terminal driver that survives input which is not UTF-8, such as a paste or a terminal with another encoding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 
 class PatientDriver(LinuxDriver):
-    """Reads on after what cannot be decoded. Textual's own ends the app."""
+    """Goes on after bytes that cannot be decoded. Textual's own driver ends the app."""
 
     def run_input_thread(self) -> None:
         while not self.exit_event.is_set():

@@ -1,4 +1,4 @@
-"""The user's editor on a file, while the app stands aside."""
+"""The user's editor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-PLUS_LINE = (
+TAKE_PLUS_LINE = (  # editors that open a file at line N with +N
     "vi",
     "vim",
     "nvim",
@@ -23,15 +23,15 @@ PLUS_LINE = (
     "jed",
     "kak",
     "mcedit",
-)  # +N
+)
 
 
 class NoEditor(Exception):
-    """It could not be started; the message is a sentence."""
+    """The editor could not be started, or failed. The message is a sentence."""
 
 
-def command() -> list[str]:
-    """$VISUAL, $EDITOR, or what is usually there. Raises NoEditor."""
+def editor_command() -> list[str]:
+    """The editor in $VISUAL or $EDITOR, or one that is installed. Raises NoEditor."""
     for name in ("VISUAL", "EDITOR"):
         try:
             words = shlex.split(os.environ.get(name, ""))
@@ -46,18 +46,21 @@ def command() -> list[str]:
 
 
 def edit(path: Path, line: int = 1) -> None:
-    """Open the file, where the editor can at a line (from 1), and wait until it is closed. Raises NoEditor."""
-    words = command()
-    at = [f"+{line}"] if line > 1 and Path(words[0]).name in PLUS_LINE else []
-    before = {  # such keys mean the editor, not who waits for it
+    """Open a file and wait until the editor is closed. Raises NoEditor.
+
+    Editors that can do it open the file at `line`, which counts from 1.
+    """
+    command = editor_command()
+    position = [f"+{line}"] if line > 1 and Path(command[0]).name in TAKE_PLUS_LINE else []
+    before = {  # these keys are for the editor, not for the app that waits for it
         number: signal.signal(number, lambda number, frame: None) for number in (signal.SIGINT, signal.SIGQUIT)
     }
     try:
-        code = subprocess.run([*words, *at, str(path)]).returncode
+        code = subprocess.run([*command, *position, str(path)]).returncode
     except OSError as error:
-        raise NoEditor(f"{words[0]} could not be started ({error.strerror}). Set EDITOR to another one.") from error
+        raise NoEditor(f"{command[0]} could not be started ({error.strerror}). Set EDITOR to another one.") from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     if code:
-        raise NoEditor(f"{words[0]} ended with code {code}.")
+        raise NoEditor(f"{command[0]} ended with code {code}.")

@@ -1,4 +1,4 @@
-"""Whatever ends the app, the terminal is as it was before it."""
+"""Gives the terminal back as it was before the app, whatever ends the app."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-FULL_S = 1.0  # how long a terminal that nobody reads is waited for
-# What Textual switches on, switched off: mouse reports, pasting in brackets, reports of size and focus, synchronised output, no
-# wrapping of lines, kitty's keys, the alternate screen, the hidden cursor. First, whatever was cut off is ended.
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+WRITABLE_S = 1.0  # how long to wait for a terminal that takes no output
+# Ends a sequence that was cut off, then switches off what Textual switches on: mouse reports, bracketed paste, reports of size and
+# focus, synchronised output, no wrapping of lines, kitty's keys, the alternate screen, the hidden cursor.
 RESTORE = (
     b"\x1b\\\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?2004l\x1b[?2048l\x1b[?2026l"
     b"\x1b[?1004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
@@ -23,7 +23,7 @@ RESTORE = (
 
 
 class Terminal:
-    """The terminal of this process. Made before the app starts, it knows how the terminal was."""
+    """The terminal of this process. It is created before the app starts, and remembers the settings of the terminal."""
 
     def __init__(self) -> None:
         self._before: list[object] | None = None
@@ -32,58 +32,58 @@ class Terminal:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """The app has the terminal inside of this. An exception that leaves it leaves no trace of the app on the terminal."""
+        """Within this the app has the terminal. Afterwards the terminal is as before, also after an exception."""
         try:
             yield
         except BaseException:
             self._write(RESTORE)
             raise
         finally:
-            self._as_before()
+            self._restore_settings()
 
     def watch(self) -> None:
-        """From now on a signal that ends the app gives the terminal back first; so does a terminal that can no longer be written.
+        """Give the terminal back before a signal ends the app, and when the terminal can no longer be written.
 
         A signal that was ignored when the app was started stays ignored.
         """
-        for number in ENDING:
+        for number in ENDING_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._ended)
+                signal.signal(number, self._end_by_signal)
         threading.excepthook = self._thread_failed
 
-    def _ended(self, number: int, frame: FrameType | None) -> None:
-        """At once, and without Textual: its writer may hang on a terminal that is gone. The app holds nothing that needs saving."""
+    def _end_by_signal(self, number: int, frame: FrameType | None) -> None:
+        """End at once and without Textual, whose writer may hang on a terminal that is gone. The app has nothing to save."""
         name = signal.Signals(number).name
-        words = (
+        message = (
             b""
             if number == signal.SIGHUP
             else f"The app was closed by {name}. A loop that is at work goes on.\n".encode()
         )
-        self._give_back(words, 128 + number)
+        self._give_back(message, 128 + number)
 
     def _thread_failed(self, arguments: threading.ExceptHookArgs) -> None:
-        """Textual's writer ends with an OSError where the terminal is gone, and the app would wait for it for ever."""
+        """Textual's writer fails with an OSError where the terminal is gone, and the app would wait for it for ever."""
         if isinstance(arguments.exc_value, OSError):
             self._give_back(b"", 128 + signal.SIGHUP)
         threading.__excepthook__(arguments)
 
-    def _give_back(self, words: bytes, code: int) -> None:
-        self._write(RESTORE + words, last=True)
-        self._as_before()
+    def _give_back(self, message: bytes, code: int) -> None:
+        self._write(RESTORE + message, last=True)
+        self._restore_settings()
         os._exit(code)
 
     @staticmethod
     def _write(content: bytes, *, last: bool = False) -> None:
-        """`last`: what other threads still write comes to nothing."""
+        """Write to the terminal where that is possible. With `last`, other threads cannot write after it."""
         with contextlib.suppress(OSError, AttributeError, ValueError):
             number = sys.__stderr__.fileno()  # type: ignore[union-attr]  # where Textual writes
             terminal = os.dup(number)
             if last:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            if select.select([], [terminal], [], FULL_S)[1]:
+            if select.select([], [terminal], [], WRITABLE_S)[1]:
                 os.write(terminal, content)
 
-    def _as_before(self) -> None:
+    def _restore_settings(self) -> None:
         with contextlib.suppress(termios.error):
             if self._before is not None:
                 termios.tcsetattr(0, termios.TCSANOW, self._before)  # type: ignore[arg-type]

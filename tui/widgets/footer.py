@@ -1,4 +1,4 @@
-"""The keys that are valid now. Textual's own footer builds a widget for each key anew at every change of focus."""
+"""The keys that are valid now, at the foot of a screen."""
 
 from __future__ import annotations
 
@@ -8,29 +8,34 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui import keys
-from tui.keys import Now
+from tui.keys import KeyContext
 
-LINES = 2
+MOST_LINES = 2
 
 
 class KeysLine(Static):
-    """One line, or two where they are needed. Keys can be clicked as well."""
+    """The keys with their names, in one line or two. They can be clicked as well.
 
-    def __init__(self, more: Sequence[tuple[str, str, str]] = ()) -> None:
-        """`more` are a screen's own keys, as (key, action, name); they come first."""
+    Textual's own footer builds a widget for each key whenever the focus changes.
+    """
+
+    def __init__(self, own_keys: Sequence[tuple[str, str, str]] = ()) -> None:
+        """`own_keys` are those of a screen, as (key, action, name). They come first."""
         super().__init__(id="keys")
-        self._more = more
+        self._own_keys = own_keys
         self._shown = ""
 
-    def show(self, now: Now) -> None:
-        found = [*self._more]
-        found += [(keys.display(key), f"app.{key.action}", keys.label(key, now)) for key in keys.offered(now)]
+    def show(self, context: KeyContext) -> None:
+        """Show the keys that are valid in a context, as far as there is room."""
+        valid = keys.valid_keys(context)
+        entries = [*self._own_keys]
+        entries += [(keys.display(key), f"app.{key.action}", keys.label(key, context)) for key in valid]
         lines: list[list[str]] = [[]]
         room = width = self.app.size.width - 2
-        for key, action, name in found:
+        for key, action, name in entries:
             need = len(f"{key} {name}") + (2 if lines[-1] else 0)
             if need > room:
-                if len(lines) == LINES:
+                if len(lines) == MOST_LINES:
                     break
                 lines.append([])
                 room, need = width, need - 2

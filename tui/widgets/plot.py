@@ -1,4 +1,4 @@
-"""Plots by plotext, in the colours of the theme."""
+"""Plots in the colours of the theme, drawn by plotext."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from textual.color import Color
 from textual.content import Content
 from textual_plotext import PlotextPlot
 
-MARKER = "braille"
+MARKER = "braille"  # of curves
 
 
 class Plot(PlotextPlot):
-    """Redrawn by a function when something changed or the size did, never otherwise."""
+    """A plot that a function draws. It is drawn anew when it is told to, and when its size or the theme changes."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._draw: Callable[[Plot], None] | None = None
-        self._cache: tuple[object, Content] | None = None
+        self._picture: tuple[object, Content] | None = None  # and what it depends on
 
     def show(self, draw: Callable[[Plot], None]) -> None:
         """Draw anew with `draw`, which calls `line`, `dots` and the like."""
-        self._draw, self._cache = draw, None
+        self._draw, self._picture = draw, None
         self.refresh()
 
     def colour(self, tone: str) -> tuple[int, int, int]:
-        """A theme variable as plotext wants it; unknown ones are the foreground."""
+        """A variable of the theme as a colour of plotext. Unknown variables are the foreground."""
         variables = self.app.theme_variables
         value = variables.get(tone, variables["foreground"])
         try:
@@ -35,7 +35,7 @@ class Plot(PlotextPlot):
             return Color.parse(variables["foreground"]).rgb
 
     def line(self, xs: Sequence[float], ys: Sequence[float], tone: str, *, dashed: bool = False) -> None:
-        """A curve; dashed where it must be told from another without colours."""
+        """Draw a curve. A dashed one can be told from others where there are no colours."""
         if dashed:
             xs, ys = list(xs)[::4], list(ys)[::4]
             self.plt.scatter(xs, ys, marker="·", color=self.colour(tone))
@@ -43,6 +43,7 @@ class Plot(PlotextPlot):
             self.plt.plot(xs, ys, marker=MARKER, color=self.colour(tone))
 
     def dots(self, xs: Sequence[float], ys: Sequence[float], tone: str, marker: str) -> None:
+        """Draw a marker at each point."""
         self.plt.scatter(xs, ys, marker=marker, color=self.colour(tone))
 
     def range_x(self, low: float, high: float) -> None:
@@ -59,7 +60,7 @@ class Plot(PlotextPlot):
 
     def render(self) -> Content:
         key = (self.size, self.app.theme)
-        if self._cache is None or self._cache[0] != key:
+        if self._picture is None or self._picture[0] != key:
             self.plt.clear_figure()
             self.plt.frame(False)
             self.plt.xticks([])
@@ -67,5 +68,5 @@ class Plot(PlotextPlot):
                 self._draw(self)
             picture = super().render()
             assert isinstance(picture, Text)
-            self._cache = (key, Content.from_rich_text(picture).simplify())
-        return self._cache[1]
+            self._picture = (key, Content.from_rich_text(picture).simplify())
+        return self._picture[1]

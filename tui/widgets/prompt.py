@@ -1,4 +1,4 @@
-"""One line to type in, between the panes and the footer. It hides nothing."""
+"""A line to type in, between the panes and the footer, where it hides nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widgets import Input, Label
 
 
 class Prompt(Horizontal):
-    """Ask for a line; enter answers, escape does not."""
+    """Asks for a line. Enter submits it, escape cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel"),
@@ -27,12 +27,12 @@ class Prompt(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Label(id="question")
-        field = Input(id="answer", compact=True, select_on_focus=False)  # the focus may come after the first letters
+        field = Input(id="answer", compact=True, select_on_focus=False)  # it may get the focus after the first letters
         field.cursor_blink = False
         yield field
 
     def ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
-        """`done` gets the line, or None when it was cancelled."""
+        """Ask a question, with a text to begin with. `done` gets the line, or None when the user cancels."""
         self._finish(None)
         self._done = done
         self.query_one("#question", Label).update(f"{question} (enter, or escape)")
@@ -42,8 +42,8 @@ class Prompt(Horizontal):
         self.display = True
         field.focus()
 
-    def take(self, key: Key) -> None:
-        """A key that came while the prompt was open and the focus elsewhere: it was meant for the line, not for the app."""
+    def take_key(self, key: Key) -> None:
+        """Handle a key that was pressed while the prompt was open but did not have the focus. It was meant for the line."""
         field = self.query_one(Input)
         match key.key:
             case "enter":
@@ -54,7 +54,7 @@ class Prompt(Horizontal):
                 field.action_delete_left()
             case _ if key.character is not None and key.is_printable:
                 field.replace(key.character, *sorted(field.selection))
-        if self.display:  # it was not answered just now
+        if self.display:  # the key did not answer it
             field.focus()
 
     def _finish(self, answer: str | None) -> None:

@@ -12,8 +12,9 @@ from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.panes.change import ChangePane
-from tui.panes.experiments import FILTERS, SORTS, ExperimentsPane
+from tui.panes.experiments import ExperimentsPane
 from tui.screens.detail import DetailScreen
+from tui.view.table import FILTERS, SORTS
 
 FULL = (120, 36)
 
@@ -78,7 +79,7 @@ async def test_the_neighbours_of_one_that_the_table_does_not_show(recorded: Path
 async def test_a_menu_answers_once_however_quickly_the_keys_come(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=FULL, notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("Q", "j", "k")
         for _ in range(3):
             app.post_message(events.Key("y", "y"))
@@ -89,12 +90,12 @@ async def test_a_menu_answers_once_however_quickly_the_keys_come(living: Living)
 async def test_a_line_that_this_version_cannot_read_is_said_and_the_loop_is_still_looked_at(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         with (living.folder / journal.NAME).open("a") as file:
             file.write('{"type": "of_another_version", "t": 1}\n')
         await until(pilot, lambda: "● Line " in screen_text(app))
         await living.close()
-        await until(pilot, lambda: not app.now.alive and app.bridge.pid is None)
+        await until(pilot, lambda: not app.key_context.alive and app.bridge.pid is None)
 
 
 async def test_a_best_that_was_measured_again_shows_its_new_mean(living: Living) -> None:

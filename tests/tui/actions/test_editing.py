@@ -36,7 +36,7 @@ async def at_work(living: Living) -> AsyncIterator[tuple[AutoResearch, Pilot[str
     """The app, with #11 waiting for an answer and an editor that takes no terminal."""
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
         yield app, pilot
 
@@ -167,7 +167,7 @@ async def test_an_editor_that_fails_is_a_sentence_and_the_terminal_comes_back(
 async def test_what_is_typed_before_the_line_has_the_focus_belongs_to_it(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         for key in "tuse":  # in one burst, as over a slow line
             app.post_message(events.Key(key, key))
         await until(pilot, lambda: app.query_one(Prompt).display)

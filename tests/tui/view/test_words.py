@@ -82,6 +82,6 @@ def test_figures() -> None:
     assert words.bpb(math.nan) == words.bpb(None) == words.change(None) == words.rate(0) == words.memory(0) == "–"
     assert words.change(-0.00123) == "−0.0012" and words.change(0.5) == "+0.5000"
     assert words.clock(143.2) == "2:24" and words.clock(-3) == "0:00"
-    assert words.span(22320) == "6h12m" and words.span(61) == "1m" and words.span(5) == "5s"
+    assert words.duration(22320) == "6h12m" and words.duration(61) == "1m" and words.duration(5) == "5s"
     assert words.rate(412_000) == "412k" and words.rate(2_500_000) == "2.5M" and words.rate(9_500) == "9.5k"
     assert words.memory(38.1e9) == "38.1 GB" and words.memory(541e6) == "541 MB"

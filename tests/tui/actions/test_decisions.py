@@ -11,76 +11,13 @@ from core.run import commands
 from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
-from tui.panes.experiments import LINE, ExperimentsPane
+from tui.panes.experiments import ExperimentsPane
 from tui.screens.detail import DetailScreen
 from tui.screens.menu import Menu
+from tui.widgets.lazy_table import LINE
 from tui.widgets.prompt import Prompt
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
-
-
-@pytest.mark.parametrize("size", SIZES)
-async def test_a_waiting_proposal_is_told_at_every_size(living: Living, size: tuple[int, int]) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: "#11 waits 0:41" in screen_text(app))
-        await pilot.press("j", "j")  # another row: still there
-        shown = screen_text(app)
-        assert "#11 waits 0:41" in shown and "a approve" in shown and "#10 training" in shown and "2.9050" in shown
-        living.wait(11, 41.0, held=True)
-        await until(pilot, lambda: "#11 waits (clock held)" in screen_text(app))
-
-
-async def test_the_bell_rings_once_for_a_proposal(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
-    app, rung = app_on(living.folder), []
-    monkeypatch.setattr(app, "bell", lambda: rung.append(1))
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: rung)
-        living.wait(11, 30.0)
-        await until(pilot, lambda: "waits 0:30" in screen_text(app))
-        assert rung == [1]
-
-
-async def test_approve_and_skip_say_the_number_that_is_shown(living: Living) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        await pilot.press("a")
-        await until(pilot, lambda: living.told(commands.Approve))
-        await pilot.press("s")
-        await until(pilot, lambda: living.told(commands.Skip))
-        assert living.told(commands.Approve)[0].number == 11
-        assert (living.told(commands.Skip)[0].number, living.told(commands.Skip)[0].reason) == (11, "")
-
-
-async def test_nobody_approves_what_is_not_on_the_screen(living: Living) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        await pilot.press("j", "j", "a")
-        await until(pilot, lambda: app.followed is not None and app.followed.number == 11)
-        assert not living.told(commands.Approve)
-        await pilot.press("a")
-        await until(pilot, lambda: living.told(commands.Approve))
-
-
-async def test_what_is_not_drawn_yet_is_not_approved_either(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.app.REST_S", 3600.0)  # the other panes never follow by themselves
-    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        living.show(waiting=None)
-        await until(pilot, lambda: not app.now.waiting)
-        await pilot.press("j", "j")
-        app._show_chosen()
-        living.wait(11)
-        await until(pilot, lambda: app.now.waiting)
-        before = app.seen
-        await pilot.press("k", "k")
-        assert app.followed is not None and app.followed.number == 11 and app.seen == before != 11
-        await pilot.press("a")
-        assert not living.told(commands.Approve)
 
 
 async def test_keys_for_the_selected_one_work_right_after_moving_to_it(
@@ -89,7 +26,7 @@ async def test_keys_for_the_selected_one_work_right_after_moving_to_it(
     monkeypatch.setattr("tui.app.REST_S", 3600.0)
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("j", "j", "o")
         await until(pilot, lambda: isinstance(app.screen, Menu))
 
@@ -99,7 +36,7 @@ async def test_no_note_loses_its_end(living: Living, length: int) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
-        app.tell(f"It is in /{'x' * (length - 15)}.end")
+        app.show_note(f"It is in /{'x' * (length - 15)}.end")
         await until(pilot, lambda: ".end" in screen_text(app))
 
 
@@ -107,7 +44,7 @@ async def test_a_key_that_makes_no_sense_is_answered(living: Living) -> None:
     living.show(waiting=None)
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.bridge.loaded and not app.now.waiting)
+        await until(pilot, lambda: app.bridge.loaded and not app.key_context.waiting)
         await pilot.press("a")
         await until(pilot, lambda: "Nothing waits for your answer" in screen_text(app))
         assert not living.heard
@@ -116,7 +53,7 @@ async def test_a_key_that_makes_no_sense_is_answered(living: Living) -> None:
 async def test_skip_with_a_reason_holds_the_clock_meanwhile(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("S")
         await until(pilot, lambda: app.query_one(Prompt).display)
         await pilot.press(*"no more", "enter")
@@ -142,39 +79,14 @@ async def until_gone(living: Living, who: str) -> None:
     raise AssertionError("the loop was not told that the app is gone")
 
 
-async def test_reading_how_it_stands_holds_the_clock(living: Living) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[0]) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        await pilot.press("8")
-        await until(pilot, lambda: living.told(commands.Hold) and living.told(commands.Hold)[-1].on)
-        assert "escape back" in screen_text(app) and "a approve" not in screen_text(app)
-        await pilot.press("question_mark", "escape")  # page 8 is still there
-        await pilot.pause(0.3)
-        assert living.told(commands.Hold)[-1].on and len(living.told(commands.Hold)) == 1
-        await pilot.press("escape")
-        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
-        await until(pilot, lambda: "a approve" in screen_text(app))
-
-
-async def test_a_proposal_for_an_older_program_md_says_so(living: Living) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[0]) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        await pilot.press("2")
-        assert "program.md has changed" not in screen_text(app)
-        living.record("charter", sha="another", understood=[], limits={})
-        await until(pilot, lambda: "program.md has changed since this was proposed." in screen_text(app))
-
-
 @pytest.mark.parametrize(("key", "kind", "field"), [("u", commands.SetGate, "mode"), ("x", commands.Abort, "number")])
 async def test_what_lies_near_other_keys_is_pressed_twice(
     living: Living, key: str, kind: type[commands.Data], field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.actions.decisions.TWICE_S", 60.0)
+    monkeypatch.setattr("tui.actions.base.TWICE_S", 60.0)
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.running)
+        await until(pilot, lambda: app.key_context.running)
         await pilot.press(key)
         await until(pilot, lambda: f"{key} again" in screen_text(app))
         assert not living.heard
@@ -186,7 +98,7 @@ async def test_what_lies_near_other_keys_is_pressed_twice(
 async def test_pause_and_go_on_by_one_key(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("p")
         await until(pilot, lambda: living.told(commands.Pause))
         living.record("paused")
@@ -198,7 +110,7 @@ async def test_pause_and_go_on_by_one_key(living: Living) -> None:
 async def test_tell_and_stop(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("t", *"go wide", "enter")
         await until(pilot, lambda: living.told(commands.Tell))
         assert living.told(commands.Tell)[0].text == "go wide"
@@ -217,7 +129,7 @@ async def test_hints_are_listed_and_taken_back(living: Living) -> None:
     living.record("takenback", number=2)
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[0], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.told)
+        await until(pilot, lambda: app.key_context.has_hints)
         await pilot.press("T")
         await until(pilot, lambda: isinstance(app.screen, Menu))
         assert "try [bold]WIDTH" in screen_text(app) and "avoid heads" not in screen_text(app)
@@ -243,7 +155,7 @@ async def test_a_proposed_limit_is_shown_with_its_sentence_and_adopted(
     )  # fmt: skip
     app = app_on(living.folder, program)
     async with app.run_test(size=size, notifications=True) as pilot:
-        await until(pilot, lambda: app.now.proposed)
+        await until(pilot, lambda: app.key_context.has_proposed_limits)
         await pilot.press("1")
         await until(pilot, lambda: "did you mean max_params?" in " ".join(screen_text(app).split()))
         await pilot.press("P")
@@ -264,7 +176,7 @@ async def test_rerun_overrule_and_copy_mean_the_selected_one(living: Living, mon
     monkeypatch.delenv("TMUX", raising=False)
     app = app_on(living.folder)
     async with app.run_test(size=(200, 50), notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("G", "r")
         await until(pilot, lambda: living.told(commands.Rerun))
         assert living.told(commands.Rerun)[0].number == 1
@@ -282,10 +194,10 @@ async def test_rerun_overrule_and_copy_mean_the_selected_one(living: Living, mon
 async def test_in_the_details_keys_mean_the_one_that_is_shown(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("G", "enter", "right_square_bracket")
         assert isinstance(app.screen, DetailScreen) and app.screen.number == 2
-        await until(pilot, lambda: app.now.detail)
+        await until(pilot, lambda: app.key_context.detail)
         await pilot.press("r")
         await until(pilot, lambda: living.told(commands.Rerun))
         assert living.told(commands.Rerun)[0].number == 2
@@ -331,45 +243,26 @@ async def test_keys_for_the_loop_are_answered_where_there_is_none(recorded: Path
 async def test_in_a_tiny_terminal_only_leaving_works(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=(60, 16)) as pilot:
-        await until(pilot, lambda: app.bridge.loaded and app.now.tiny)
+        await until(pilot, lambda: app.bridge.loaded and app.key_context.tiny)
         await pilot.press("a", "question_mark", "enter", "8")
         assert len(app.screen_stack) == 1 and not living.heard
         await pilot.press("q")
     assert "goes on" in (app.return_value or "")
 
 
-async def test_what_waits_is_answered_from_its_details_and_nothing_else_is(living: Living) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        await pilot.press("G", "enter", "left_square_bracket")
-        await until(pilot, lambda: app.now.detail and not app.now.waiting)
-        await pilot.press("a", "s")
-        await until(pilot, lambda: any("does not wait" in note.message for note in app._notifications))
-        await pilot.press(*["right_square_bracket"] * 20)
-        await until(pilot, lambda: app.now.waiting)
-        assert "a approve" in screen_text(app) and not living.told(commands.Approve) and not living.told(commands.Skip)
-        await pilot.press("a")
-        await until(pilot, lambda: living.told(commands.Approve))
-        assert living.told(commands.Approve)[0].number == 11 and isinstance(app.screen, DetailScreen)
-        await pilot.press("S", *"no", "enter")
-        await until(pilot, lambda: living.told(commands.Skip))
-        assert living.told(commands.Skip)[0].reason == "no"
-
-
 async def test_one_note_at_a_time_however_quickly_they_come(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         for number in range(5):
-            app.tell(f"note {number}")
+            app.show_note(f"note {number}")
         await until(pilot, lambda: [note.message for note in app._notifications] == ["note 4"])
 
 
 async def test_a_picture_of_the_screen_lies_in_the_runs_folder(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("colon", *"screenshot")
         await until(pilot, lambda: app.screen.query_one(CommandList).option_count == 1)
         await pilot.press("enter", "enter")
@@ -380,7 +273,7 @@ async def test_a_picture_of_the_screen_lies_in_the_runs_folder(living: Living) -
 async def test_a_theme_repaints_the_table(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         table = app.query_one(ExperimentsPane)
         before = str(table.get_cell("8", LINE).spans)
         app.theme = "gruvbox"
@@ -390,23 +283,12 @@ async def test_a_theme_repaints_the_table(living: Living) -> None:
 async def test_following_again_shows_the_newest_on_top_whatever_the_order(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
+        await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("greater_than_sign", "j", "g")
         table = app.query_one(ExperimentsPane)
         assert app.followed is not None and app.followed.number == table.selected
         await pilot.press("escape")
         assert table.selected == 11 and app.followed.number == 11
-
-
-async def test_reading_the_help_costs_no_decision(living: Living) -> None:
-    app = app_on(living.folder)
-    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: app.now.waiting)
-        await pilot.press("question_mark")
-        await until(pilot, lambda: living.told(commands.Hold))
-        assert living.told(commands.Hold)[0].on and living.told(commands.Hold)[0].number == 11
-        await pilot.press("escape")
-        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
 
 
 async def test_the_best_that_runs_again_is_not_called_by_the_number_it_runs_for(living: Living) -> None:

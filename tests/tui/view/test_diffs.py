@@ -14,7 +14,7 @@ NEW = "a = 1\nb = [2]  # [bold]\nc = 3\n"
 
 def test_a_diff_of_ours_is_parsed_back() -> None:
     lines = diffs.parse(edits.unified(OLD, NEW))
-    assert diffs.count(lines) == (1, 1)
+    assert diffs.count_changes(lines) == (1, 1)
     assert [(line.sign, line.text) for line in lines if line.sign in "+-"] == [
         ("-", "b = 2"),
         ("+", "b = [2]  # [bold]"),
@@ -55,4 +55,4 @@ def test_nothing_breaks_it(text: str, width: int) -> None:
 )
 def test_as_many_lines_added_and_removed_as_git_says(old: list[str], new: list[str]) -> None:
     one, two = "\n".join(old) + "\n", "\n".join([*old[:3], *new]) + "\n"
-    assert diffs.count(diffs.parse(edits.unified(one, two))) == edits.added_removed(one, two)
+    assert diffs.count_changes(diffs.parse(edits.unified(one, two))) == edits.added_removed(one, two)
