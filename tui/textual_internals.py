@@ -2,6 +2,7 @@
 
 Written for Textual 8.2.8. Most of it saves the time that Textual spends on drawing too much. The attributes are not documented, so
 another version of Textual may need changes here; tests/tui/test_textual_internals.py fails when the installed version is another one.
+Two undocumented methods are overridden where they belong: `run_input_thread` of the driver and `_fatal_error` of the app.
 """
 
 from __future__ import annotations

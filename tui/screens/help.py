@@ -36,7 +36,7 @@ FIGURES = (
 
 
 class HelpPane(Pane):
-    """The text."""
+    """The scrolling text."""
 
     NUMBER: ClassVar[int] = 0
     NAME: ClassVar[str] = "help"
