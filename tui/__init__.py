@@ -1,1 +1,1 @@
-"""The app: a view of a run's journal and a sender of commands. Never imports torch, git or the loop."""
+"""The app: it shows the journal of a run and sends commands to its loop. It never imports torch, git or the loop."""

@@ -1,4 +1,4 @@
-"""python -m tui FOLDER: watch the run whose logs are in FOLDER."""
+"""The program of the app: `python -m tui FOLDER` shows the run whose logs are in FOLDER."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ gc.disable()  # until the first picture: a long journal is ten thousands of obje
 
 
 def main() -> int:
-    """Run the app on the folder that is named on the command line; its exit code."""
+    """Run the app on the folder that the command line names. Returns the exit code."""
     from core.machine.project import find
     from tui.app import AutoResearch
-    from tui.ending import Terminal
+    from tui.system.ending import Terminal
 
     folder, terminal = Path(sys.argv[1]).resolve(), Terminal()
     app = AutoResearch(folder, find(start=folder).program, terminal.watch)

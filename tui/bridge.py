@@ -1,4 +1,4 @@
-"""The one place where the app meets the run: it tails the journal and the live files, and carries commands to the loop."""
+"""The connection between the app and a run: it follows the journal and the live files, and sends commands to the loop."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from core.machine import stats
 from core.record import events as ev
 from core.record import journal, live
 from core.record.journal import JournalError
-from core.record.live import Picture
+from core.record.live import Picture, Waiting
 from core.record.state import State
 from core.reporting import report
 from core.run import commands
 
-TICK_S = 0.4  # the journal and the live files are looked at so often
-SLOW_S = 2.0  # the machine's figures, the disk, program.md
+TICK_S = 0.4  # how often the journal and the live files are read
+SLOW_S = 2.0  # how often the machine's figures, the disk and program.md are read
 RECONNECT_S = 1.0
-RECENT = 200  # events that are kept for the activity pane
+RECENT = 200  # events that are kept
 
 
 @dataclass(frozen=True)
 class News:
-    """What changed since the last time. `first`: the journal was read for the first time."""
+    """What changed since the last time. `first` means that the journal was read for the first time."""
 
     events: tuple[ev.AnyEvent, ...] = ()
     first: bool = False
@@ -43,13 +43,13 @@ class News:
 
 @dataclass
 class Bridge:
-    """A run as seen from outside its loop. Fields are written here only; panes are told what to show."""
+    """A run as seen from outside its loop. Only the methods of this class write its fields."""
 
     folder: Path
     program: Path
     post: Callable[[News], None]
     state: State = field(default_factory=State)
-    events: list[ev.AnyEvent] = field(default_factory=list)  # the last few, for the activity pane
+    events: list[ev.AnyEvent] = field(default_factory=list)  # the latest ones
     live: Picture = field(default_factory=Picture)
     machine: stats.Machine = field(default_factory=stats.Machine)
     pid: int | None = None  # of the loop
@@ -63,23 +63,28 @@ class Bridge:
         self._slow_t = 0.0
         self._program_stamp = (0, 0, 0, 0)
         self._live_stamp = (0, 0, 0)
-        self.who = uuid.uuid4().hex  # by which the loop knows this app
-        self._sending = asyncio.Lock()  # commands arrive in the order in which they were given
+        self.who = uuid.uuid4().hex  # the name by which the loop knows this app
+        self._sending = asyncio.Lock()  # commands arrive in the order in which they were sent
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """The proposal that waits for an answer; None where no loop runs that could take it."""
+        return self.live.waiting if self.pid else None
 
     async def follow(self) -> None:
-        """Look, and tell what changed, until cancelled."""
+        """Read the run again and again, and post what changed, until cancelled."""
         while True:
-            news = await self._look()
+            news = await self._read_changes()
             if news != News():
                 self.post(news)
             await asyncio.sleep(TICK_S)
 
-    async def _look(self) -> News:
+    async def _read_changes(self) -> News:
         first = not self.loaded
         events: list[ev.AnyEvent] = []
         try:
             if first:
-                self.state, events = await asyncio.to_thread(self._read)
+                self.state, events = await asyncio.to_thread(self._read_journal)
                 self.loaded = True
             elif self._reader.grown():
                 events = self._reader.new()
@@ -88,33 +93,37 @@ class Bridge:
         except FileNotFoundError:
             self.trouble = "the run has no journal yet"
             return News()
-        except JournalError as error:  # said once; whether a loop lives and what it does is looked at all the same
+        except JournalError as error:  # reported once; the live files are read all the same
             new, self.trouble, self.loaded = str(error) != self.trouble, str(error), True
             before, self.pid = self.pid, journal.alive(self.folder)
-            return News(first=first, live=self._look_live(), alive=new or self.pid != before)
+            return News(first=first, live=self._read_live(), alive=new or self.pid != before)
         self.events = (self.events + events)[-RECENT:]
         pid, before = journal.alive(self.folder), self.pid
         self.pid = pid
         return News(
             events=() if first else tuple(events),
             first=first,
-            live=self._look_live(),
+            live=self._read_live(),
             alive=pid != before,
-            **await self._look_slowly(first),
+            **await self._read_slow_sources(first),
         )
 
-    def _read(self) -> tuple[State, list[ev.AnyEvent]]:
-        """All of the journal, and the last few events of it."""
+    def _read_journal(self) -> tuple[State, list[ev.AnyEvent]]:
+        """The state that follows from the whole journal, and its latest events."""
         state, recent = State(name=self.folder.name), deque[ev.AnyEvent](maxlen=RECENT)
         for event in self._reader.stream():
             state.apply(event)
             recent.append(event)
         return state, list(recent)
 
-    def _look_live(self) -> bool:
+    def _read_live(self) -> bool:
         try:
             status = (self.folder / live.NAME).stat()
-            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)  # some file systems count time in seconds
+            stamp = (
+                status.st_ino,
+                status.st_mtime_ns,
+                status.st_size,
+            )  # the inode too: some file systems count time in seconds
         except OSError:
             stamp = (0, 0, 0)
         if stamp == self._live_stamp:
@@ -123,18 +132,18 @@ class Bridge:
         self.live = live.read(self.folder)
         return True
 
-    async def _look_slowly(self, first: bool) -> dict[str, bool]:
+    async def _read_slow_sources(self, first: bool) -> dict[str, bool]:
         now = time.monotonic()
         if now - self._slow_t < SLOW_S:
             return {}
         self._slow_t = now
-        if not first:  # the first look must be quick: the driver's library can take a while
+        if not first:  # reading the GPU driver takes a while, and the first picture must be quick
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""
-        return {"machine": not first, "program": self._look_at_program()}
+        return {"machine": not first, "program": self._read_program()}
 
-    def _look_at_program(self) -> bool:
+    def _read_program(self) -> bool:
         try:
             status = self.program.stat()
             stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
@@ -149,11 +158,11 @@ class Bridge:
         return True
 
     def program_sha(self) -> str:
-        """As the loop names a text of program.md."""
+        """The name that the loop gives to the current text of program.md."""
         return hashlib.sha256(self.program_text.encode()).hexdigest()[:12] if self.program_text else ""
 
     async def stay_attached(self) -> None:
-        """Keep one connection open, by which the loop knows that somebody watches. Comes back when the loop does."""
+        """Keep a connection open, by which the loop knows that somebody watches. It is opened again when the loop comes back."""
         while True:
             with contextlib.suppress(OSError, ValueError):
                 reader, writer = await asyncio.open_unix_connection(commands.address(self.folder))
@@ -167,7 +176,7 @@ class Bridge:
             await asyncio.sleep(RECONNECT_S)
 
     async def send(self, command: commands.Command) -> commands.Reply:
-        """Send one command and wait for the acknowledgement; that there is none is an answer too."""
+        """Send a command and wait for the reply. Where no loop runs, the reply says so."""
         if journal.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,

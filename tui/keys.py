@@ -1,4 +1,4 @@
-"""Every key in one table: the app's bindings, the footer, the help and the palette all come from it."""
+"""Every key in one table. The bindings of the app, the footer, the help and the command palette are made from it."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from textual.binding import Binding, BindingType
 
 
 @dataclass(frozen=True)
-class Now:
-    """What decides which keys are valid."""
+class KeyContext:
+    """The circumstances that decide which keys are valid."""
 
     alive: bool = False
     waiting: bool = False
     paused: bool = False
-    running: bool = False  # an experiment, not the baseline
+    running: bool = False  # an experiment runs, not only the baseline
     selected: bool = False
     judged: bool = False  # the selected one has a verdict
     rerunning: bool = False
     zoomed: bool = False
-    auto: bool = False  # proposals go on without asking
+    unattended: bool = False  # proposals go on without asking
     detail: bool = False  # the detail screen is on top
     small: bool = False  # one pane at a time
-    told: bool = False  # there are hints, or reasons for skipping
-    proposed: bool = False  # program.md seems to ask for a limit that its front matter does not have
+    has_hints: bool = False  # there are hints, or reasons for skipping
+    has_proposed_limits: bool = False  # program.md seems to ask for a limit that its front matter does not have
     tiny: bool = False  # the terminal is too small for anything
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key. `footer` is its short name there, `group` heads it in the help."""
+    """One key. `footer` is its name in the footer, `group` its heading in the help."""
 
     keys: str
     action: str
     footer: str
     about: str
     group: str
-    valid: Callable[[Now], bool] = lambda now: True
-    otherwise: str = ""  # what is said when it is pressed and makes no sense
+    valid: Callable[[KeyContext], bool] = lambda context: True
+    unavailable: str = ""  # what is said when it is pressed while it is not valid
 
 
 NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does not wait for your answer."
 
 
-def _waiting(now: Now) -> bool:
-    return now.alive and now.waiting
+def _waiting(context: KeyContext) -> bool:
+    return context.alive and context.waiting
 
 
-def _alive(now: Now) -> bool:
-    return now.alive
+def _alive(context: KeyContext) -> bool:
+    return context.alive
 
 
 KEYS: tuple[Key, ...] = (
@@ -63,13 +63,13 @@ KEYS: tuple[Key, ...] = (
         lambda now: now.alive and now.running, "No experiment is running."),
     Key("t", "tell", "tell", "Tell the agent something; it reads it with its next proposal.", "the loop", _alive),
     Key("T", "hints", "hints", "What you told the agent so far, and reasons for skipping; take one back.", "the loop",
-        lambda now: now.told, "Nothing was told to the agent so far."),
+        lambda now: now.has_hints, "Nothing was told to the agent so far."),
     Key("u", "unattended", "unattended", "Twice: let proposals go on without asking, or ask again. A waiting one is approved. "
         "After three without an answer it happens by itself.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
     Key("m", "program", "program.md", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
     Key("P", "adopt", "adopt limit", "A limit that the prose of program.md seems to ask for: add it to the front matter, which is "
-        "what binds.", "the loop", lambda now: now.proposed, "program.md proposes no limit that its front matter does not have."),
+        "what binds.", "the loop", lambda now: now.has_proposed_limits, "program.md proposes no limit that its front matter does not have."),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
     Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays.", "the selected experiment",
         lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again."),
@@ -91,7 +91,7 @@ KEYS: tuple[Key, ...] = (
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop goes on; `make attach` comes back.", "looking around"),
 )  # fmt: skip
 PANES = "12345678"
-FOOTER = (  # the most wanted first: a small terminal has no room for all
+FOOTER = (  # the most important first, because a small terminal has no room for all
     "approve", "skip", "skip_why", "revise", "details", "explain", "detach", "pause", "abort", "tell", "unattended", "own",
     "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop", "command_palette",
 )  # fmt: skip
@@ -107,59 +107,59 @@ IN_DETAIL = (
     "pause",
     "explain",
     "command_palette",
-)  # of these, what the detail knows
-LOOP = tuple(
+)  # those that work on the detail screen too
+LOOP_KEYS = tuple(
     key.keys
     for key in KEYS
     if key.group in ("the proposal", "the loop") and key.action not in ("program", "adopt", "hints")
 )
-SHOWN = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}
+PRINTED = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}
 
 
 def bindings() -> list[BindingType]:
-    """For the app. The digits focus a pane."""
-    found: list[BindingType] = []
+    """The bindings of the app. The digits focus a pane."""
+    result: list[BindingType] = []
     for key in KEYS:
-        found += [Binding(name, key.action, key.about, show=False) for name in key.keys.split(",")]
-    return found + [Binding(digit, f"pane({digit})", f"pane {digit}", show=False) for digit in PANES]
+        result += [Binding(name, key.action, key.about, show=False) for name in key.keys.split(",")]
+    return result + [Binding(digit, f"pane({digit})", f"pane {digit}", show=False) for digit in PANES]
 
 
 def display(key: Key) -> str:
-    """As it stands on the keyboard."""
+    """The key as it is printed on the keyboard."""
     first = key.keys.split(",")[0]
-    return SHOWN.get(first, first)
+    return PRINTED.get(first, first)
 
 
-def label(key: Key, now: Now) -> str:
-    """What the key would do now, in a word or two."""
-    if key.action == "pause" and now.paused:
+def label(key: Key, context: KeyContext) -> str:
+    """What the key does now, in a word or two."""
+    if key.action == "pause" and context.paused:
         return "go on"
-    if key.action == "unattended" and now.auto:
+    if key.action == "unattended" and context.unattended:
         return "ask me"
-    return "zoom out" if key.action == "zoom" and now.zoomed else key.footer
+    return "zoom out" if key.action == "zoom" and context.zoomed else key.footer
 
 
-def valid(action: str, now: Now) -> bool:
-    """Whether an action makes sense now; what is not in the table always does."""
+def is_valid(action: str, context: KeyContext) -> bool:
+    """Whether an action is valid now. Actions that are not in the table always are."""
     known = [key for key in KEYS if key.action == action]
-    if action == "detach":  # from every page; in the details q only goes back, ctrl+c and ctrl+q do not
+    if action == "detach":  # on every screen; on the detail screen q goes back, but ctrl+c and ctrl+q detach
         return True
-    if known and (now.tiny or (now.detail and action not in IN_DETAIL)):
+    if known and (context.tiny or (context.detail and action not in IN_DETAIL)):
         return False
-    return all(key.valid(now) for key in known)
+    return all(key.valid(context) for key in known)
 
 
-def pointless(character: str, now: Now) -> str:
-    """Why a key makes no sense now, where that can be said."""
-    if now.tiny:
+def unavailable_reason(character: str, context: KeyContext) -> str:
+    """Why a key is not valid now, or '' where it is valid or nothing is known about it."""
+    if context.tiny:
         return ""
     for key in KEYS:
-        if key.keys == character and (not now.detail or key.action in IN_DETAIL) and not key.valid(now):
-            return ANOTHER_WAITS if now.detail and key.group == "the proposal" else key.otherwise
+        if key.keys == character and (not context.detail or key.action in IN_DETAIL) and not key.valid(context):
+            return ANOTHER_WAITS if context.detail and key.group == "the proposal" else key.unavailable
     return ""
 
 
-def offered(now: Now) -> list[Key]:
-    """The keys that are valid now, the most wanted first."""
-    actions = [action for action in FOOTER if valid(action, now) and not (now.detail and action == "detach")]
+def valid_keys(context: KeyContext) -> list[Key]:
+    """The keys that are valid now, the most important first."""
+    actions = [action for action in FOOTER if is_valid(action, context) and not (context.detail and action == "detach")]
     return [key for action in actions for key in KEYS if key.action == action]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,15 @@ from core.machine.stats import Gpu, Machine
 from core.record import journal
 from tests.tui.conftest import HERE, app_on, screen_text, until
 from tests.tui.living import Living
-from tui import keys
-from tui.detail import DetailScreen
-from tui.help import HelpScreen
-from tui.panes.experiments import FILTERS, ExperimentsPane
+from tui.panes.experiments import ExperimentsPane
 from tui.panes.machine import MachinePane
 from tui.panes.status import StatusLine
+from tui.screens.detail import DetailScreen
+from tui.view.table import FILTERS
 
-FULL, SMALL, WIDE = (120, 40), (80, 24), (200, 50)
+FULL = (120, 40)
+SMALL = (80, 24)
+WIDE = (200, 50)
 
 
 @pytest.mark.parametrize("size", [FULL, SMALL, WIDE])
@@ -90,42 +90,6 @@ async def test_moving_selects_and_the_other_panes_follow(recorded: Path) -> None
         assert app.followed.number == newest and app.query_one(ExperimentsPane).following
 
 
-async def test_details_walk_and_come_back(recorded: Path) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=WIDE) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        await pilot.press("G", "enter")
-        assert isinstance(app.screen, DetailScreen) and app.screen.number == 1
-        shown = screen_text(app)
-        for words in ("Better by", "git show", "val_bpb", "on the same seeds", "LR = 0.0005", "secret questions"):
-            assert words in shown, shown
-        await pilot.press("right_square_bracket")
-        assert app.screen.number == 2
-        await pilot.press("left_square_bracket", "escape")
-        assert not isinstance(app.screen, DetailScreen) and app.followed is not None and app.followed.number == 1
-
-
-async def test_a_page_keeps_its_title_when_the_focus_leaves_and_comes(recorded: Path) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        for key, title in (
-            ("enter", "#9 inconclusive"),
-            ("question_mark", "help · escape"),
-            ("8", "8 standing · escape"),
-        ):
-            await pilot.press(key)
-            assert title in screen_text(app)
-            body = app.screen.focused
-            assert body is not None
-            body.blur()
-            await pilot.pause()
-            body.focus()
-            await pilot.pause()
-            assert title in screen_text(app)
-            await pilot.press("escape")
-
-
 async def test_program_md_is_text_whatever_is_in_it(recorded: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.md"
     program.write_text(
@@ -143,36 +107,6 @@ async def test_program_md_is_text_whatever_is_in_it(recorded: Path, tmp_path: Pa
             if "x = 1" in segment.text and segment.style and segment.style.bgcolor
         }
         assert not styles & {"#ffffff", "#000000"}, "code stands on the theme's background"
-
-
-async def test_a_crash_shows_its_traceback_and_last_words(recorded: Path) -> None:
-    app = app_on(recorded)
-    number = next(n for n, e in app_state(recorded).items() if e.crash == "exception")
-    async with app.run_test(size=(120, 60)) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        app._open(number)
-        await pilot.pause()
-        shown = screen_text(app)
-        assert "ZeroDivisionError" in shown and "the last words" in shown
-
-
-def app_state(folder: Path):  # type: ignore[no-untyped-def]
-    from core.record.state import fold
-
-    return fold(journal.read(folder / journal.NAME)).experiments
-
-
-async def test_help_names_every_key_and_pane(recorded: Path) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=(130, 80)) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        await pilot.press("question_mark")
-        assert isinstance(app.screen, HelpScreen)
-        shown = " ".join(screen_text(app).split())
-        for key in keys.KEYS:
-            assert key.about.replace("`", "")[:40] in shown, key.about
-        await pilot.press("q")
-        assert not isinstance(app.screen, HelpScreen) and app.is_running
 
 
 async def test_sort_filter_and_search(recorded: Path) -> None:
@@ -202,19 +136,6 @@ async def test_enter_opens_the_row_that_a_filter_leaves(recorded: Path) -> None:
         assert isinstance(app.screen, DetailScreen) and app.screen.number == 8, "the latest that was kept"
 
 
-async def test_the_eighth_says_how_it_stands(recorded: Path) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        await pilot.press("8")
-        shown = screen_text(app)
-        assert "2 kept of 8 tried" in shown and "unattended" in shown
-        await pilot.press("question_mark")
-        assert isinstance(app.screen, HelpScreen)
-        await pilot.press("escape", "escape")
-        assert len(app.screen_stack) == 1
-
-
 async def test_log_scale(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=FULL) as pilot:
@@ -225,49 +146,6 @@ async def test_log_scale(recorded: Path) -> None:
         await until(pilot, lambda: screen_text(app) != before and " log " in screen_text(app))
 
 
-async def test_keys_that_make_no_sense_are_not_offered(recorded: Path) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        offered = {binding.action for _, binding, enabled, _ in app.screen.active_bindings.values() if enabled}
-        assert {"explain", "detach", "sort"} <= offered
-        assert not offered & {"approve", "skip", "pause", "abort", "tell", "rerun", "overrule", "own"}
-
-
-async def test_a_key_is_only_called_pointless_where_it_is_known() -> None:
-    waiting = keys.Now(alive=True, waiting=True, running=True)
-    assert not keys.pointless("a", waiting) and not keys.pointless("x", waiting)
-    assert not keys.pointless("a", replace(waiting, detail=True)) and not keys.pointless("a", keys.Now(tiny=True))
-    assert "Nothing waits" in keys.pointless("a", keys.Now(alive=True))
-
-
-async def test_no_binding_is_swallowed_by_terminals_and_none_is_given_twice() -> None:
-    taken = [word for key in keys.KEYS for word in key.keys.split(",")]
-    assert len(taken) == len(set(taken))
-    assert not set(taken) & {f"ctrl+{c}" for c in "mhjiab"} and not set(taken) & set("hl")
-
-
-NEIGHBOURS = {"j": "huiknm", "k": "jiolm", "g": "ftyhbv", "G": "FTYHBV"}  # on a QWERTY keyboard
-AT_ONCE = {"approve", "skip", "pause", "rerun"}  # one press is enough; test_living shows that all others ask
-
-
-async def test_no_key_beside_a_movement_key_changes_anything_at_once() -> None:
-    beside = set("".join(NEIGHBOURS.values()))
-    assert not {key.action for key in keys.KEYS if beside & set(key.keys.split(","))} & AT_ONCE
-
-
-@pytest.mark.parametrize("page", ["enter", "question_mark", "8"])
-@pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c"])
-async def test_what_leaves_every_program_leaves_this_one_from_any_page(recorded: Path, page: str, key: str) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        await pilot.press(page)
-        assert len(app.screen_stack) == 2
-        await pilot.press(key)
-    assert app.return_value is not None and "make run" in app.return_value
-
-
 @pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
 async def test_detaching_says_how_to_come_back(recorded: Path, key: str) -> None:
     app = app_on(recorded)
@@ -275,16 +153,6 @@ async def test_detaching_says_how_to_come_back(recorded: Path, key: str) -> None
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press(key)
     assert app.return_value is not None and "make run" in app.return_value
-
-
-async def test_the_palette_has_everything(recorded: Path) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert any("details" in title for title in titles) and "Theme" in titles
-        await pilot.press("colon")
-        await until(pilot, lambda: type(app.screen).__name__ == "CommandPalette")
 
 
 async def test_scrolling_away_stops_following_and_counts_what_is_new(recorded: Path) -> None:
@@ -326,18 +194,6 @@ async def test_what_a_dead_loop_left_is_not_called_running(recorded: Path) -> No
         await until(pilot, lambda: "the loop is dead" in screen_text(app) and "was running" in screen_text(app))
         await pilot.press("j", "k", "enter")
         await until(pilot, lambda: "was running" in screen_text(app))
-
-
-async def test_what_was_not_trained_yet_shows_no_zeros(recorded: Path) -> None:
-    run = Living(recorded)
-    run.propose(10, "Halve the batch.")
-    app = app_on(recorded)
-    async with app.run_test(size=FULL) as pilot:
-        await until(pilot, lambda: app.bridge.loaded)
-        app._open(10)
-        await until(pilot, lambda: "nothing yet" in screen_text(app))
-        assert "0 steps" not in screen_text(app) and "0s in all" not in screen_text(app)
-    await run.close()
 
 
 def spoil(folder: Path) -> None:
@@ -445,7 +301,7 @@ def test_snapshots(
             Machine(12.0, (10.0, 14.0), 9 << 30, 64 << 30, (Gpu("H", 80 << 30, 40 << 30, 98, 71, 344.0, 1980),))
         )
         await pilot.press("j")
-        await until(pilot, lambda: app.followed is not None and app.seen == app.followed.number)
+        await until(pilot, lambda: app.followed is not None and app.drawn_number == app.followed.number)
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=size, run_before=ready)
@@ -463,7 +319,7 @@ def test_snapshots_of_other_screens(
     async def ready(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press(*keys_pressed)
-        await until(pilot, lambda: app.followed is not None and app.seen == app.followed.number)
+        await until(pilot, lambda: app.followed is not None and app.drawn_number == app.followed.number)
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=FULL, run_before=ready)

@@ -1,1 +1,1 @@
-"""One folder a pane: the widget and its style. A pane is told what to show and holds no truth."""
+"""One module for each pane, with its style beside it. A pane is told what to show and keeps no record of its own."""

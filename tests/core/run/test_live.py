@@ -9,7 +9,7 @@ from core.record.live import Picture, Slot
 from core.record.state import State
 from core.reporting import report
 from core.run.live import Live
-from tui import view
+from tui.view.status import run_status
 
 
 def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:
         found = live.read(tmp_path)
         assert found.phase == phase, "at once, however short it is"
         assert report.phase(State(), 1, found) == phase
-        assert view.status(State(), found, True, 0.0, None).doing == phase
+        assert run_status(State(), found, True, 0.0, None).doing == phase
     now.doing("")
     assert report.phase(State(), 1, live.read(tmp_path)) == "proposing"
 

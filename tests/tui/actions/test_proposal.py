@@ -1,0 +1,131 @@
+"""Answers to the proposal that waits, and what is needed to give one."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.run import commands
+from tests.tui.conftest import app_on, screen_text, until
+from tests.tui.living import Living
+from tui.screens.detail import DetailScreen
+
+SIZES = [(80, 24), (120, 36), (200, 50)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_waiting_proposal_is_told_at_every_size(living: Living, size: tuple[int, int]) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "#11 waits 0:41" in screen_text(app))
+        await pilot.press("j", "j")  # another row: still there
+        shown = screen_text(app)
+        assert "#11 waits 0:41" in shown and "a approve" in shown and "#10 training" in shown and "2.9050" in shown
+        living.wait(11, 41.0, held=True)
+        await until(pilot, lambda: "#11 waits (clock held)" in screen_text(app))
+
+
+async def test_the_bell_rings_once_for_a_proposal(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, rung = app_on(living.folder), []
+    monkeypatch.setattr(app, "bell", lambda: rung.append(1))
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: rung)
+        living.wait(11, 30.0)
+        await until(pilot, lambda: "waits 0:30" in screen_text(app))
+        assert rung == [1]
+
+
+async def test_approve_and_skip_say_the_number_that_is_shown(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("a")
+        await until(pilot, lambda: living.told(commands.Approve))
+        await pilot.press("s")
+        await until(pilot, lambda: living.told(commands.Skip))
+        assert living.told(commands.Approve)[0].number == 11
+        assert (living.told(commands.Skip)[0].number, living.told(commands.Skip)[0].reason) == (11, "")
+
+
+async def test_nobody_approves_what_is_not_on_the_screen(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("j", "j", "a")
+        await until(pilot, lambda: app.followed is not None and app.followed.number == 11)
+        assert not living.told(commands.Approve)
+        await pilot.press("a")
+        await until(pilot, lambda: living.told(commands.Approve))
+
+
+async def test_what_is_not_drawn_yet_is_not_approved_either(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.app.REST_S", 3600.0)  # the other panes never follow by themselves
+    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        living.show(waiting=None)
+        await until(pilot, lambda: not app.key_context.waiting)
+        await pilot.press("j", "j")
+        app.updates.show_followed()
+        living.wait(11)
+        await until(pilot, lambda: app.key_context.waiting)
+        before = app.drawn_number
+        await pilot.press("k", "k")
+        assert app.followed is not None and app.followed.number == 11 and app.drawn_number == before != 11
+        await pilot.press("a")
+        assert not living.told(commands.Approve)
+
+
+async def test_what_waits_is_answered_from_its_details_and_nothing_else_is(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("G", "enter", "left_square_bracket")
+        await until(pilot, lambda: app.key_context.detail and not app.key_context.waiting)
+        await pilot.press("a", "s")
+        await until(pilot, lambda: any("does not wait" in note.message for note in app._notifications))
+        await pilot.press(*["right_square_bracket"] * 20)
+        await until(pilot, lambda: app.key_context.waiting)
+        assert "a approve" in screen_text(app) and not living.told(commands.Approve) and not living.told(commands.Skip)
+        await pilot.press("a")
+        await until(pilot, lambda: living.told(commands.Approve))
+        assert living.told(commands.Approve)[0].number == 11 and isinstance(app.screen, DetailScreen)
+        await pilot.press("S", *"no", "enter")
+        await until(pilot, lambda: living.told(commands.Skip))
+        assert living.told(commands.Skip)[0].reason == "no"
+
+
+async def test_reading_the_help_costs_no_decision(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: living.told(commands.Hold))
+        assert living.told(commands.Hold)[0].on and living.told(commands.Hold)[0].number == 11
+        await pilot.press("escape")
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+
+
+async def test_reading_how_it_stands_holds_the_clock(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("8")
+        await until(pilot, lambda: living.told(commands.Hold) and living.told(commands.Hold)[-1].on)
+        assert "escape back" in screen_text(app) and "a approve" not in screen_text(app)
+        await pilot.press("question_mark", "escape")  # page 8 is still there
+        await pilot.pause(0.3)
+        assert living.told(commands.Hold)[-1].on and len(living.told(commands.Hold)) == 1
+        await pilot.press("escape")
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+        await until(pilot, lambda: "a approve" in screen_text(app))
+
+
+async def test_a_proposal_for_an_older_program_md_says_so(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("2")
+        assert "program.md has changed" not in screen_text(app)
+        living.record("charter", sha="another", understood=[], limits={})
+        await until(pilot, lambda: "program.md has changed since this was proposed." in screen_text(app))

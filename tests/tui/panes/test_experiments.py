@@ -1,0 +1,117 @@
+"""The table of experiments: what the cursor is on is what the other panes show and the keys mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual import events
+
+from core.record import journal
+from core.run import commands
+from core.verdicts import Verdict
+from tests.tui.conftest import app_on, screen_text, until
+from tests.tui.living import Living
+from tui.panes.change import ChangePane
+from tui.panes.experiments import ExperimentsPane
+from tui.screens.detail import DetailScreen
+from tui.view.table import FILTERS, SORTS
+
+FULL = (120, 36)
+
+
+async def test_another_order_or_choice_selects_what_comes_under_the_cursor(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table, change = app.query_one(ExperimentsPane), app.query_one(ChangePane)
+        for keys in (["greater_than_sign"], ["f"], ["slash", *"zero", "enter"]):
+            await pilot.press(*keys)
+            top = table.numbers[0]
+            assert table.selected == top != max(app.bridge.state.experiments)
+            await until(pilot, lambda top=top: app.followed is not None and app.followed.number == change.number == top)
+            await pilot.press("enter")
+            assert isinstance(app.screen, DetailScreen) and app.screen.number == top
+            await pilot.press("escape", "escape")
+            assert table.following and table.selected == table.numbers[0] == max(app.bridge.state.experiments)
+            assert len(table.numbers) == len(app.bridge.state.experiments), "to follow is to see all, the newest on top"
+
+
+async def test_a_choice_takes_in_what_happens_and_lets_go_of_what_no_longer_fits(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table = app.query_one(ExperimentsPane)
+        await pilot.press("f")
+        kept = list(table.numbers)
+        living.record("judged", number=10, verdict="keep", finding="f", commit="k" * 40)
+        await until(pilot, lambda: table.numbers == [10, *kept])
+        await pilot.press(*["f"] * (len(FILTERS) - 2))
+        assert "· open ·" in screen_text(app) and table.numbers == [11]
+        living.record("judged", number=11, verdict="skipped", finding="f")
+        await until(pilot, lambda: not table.numbers)
+
+
+def test_every_verdict_is_shown_by_one_filter() -> None:
+    assert sorted("".join(FILTERS.values())) == sorted([" ", *(verdict.letter for verdict in Verdict)])
+
+
+async def test_all_choices_round_it_follows_as_before(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table = app.query_one(ExperimentsPane)
+        for key, count in (("f", len(FILTERS)), ("greater_than_sign", len(SORTS))):
+            await pilot.press(*[key] * count)
+            assert table.following and len(table.numbers) == len(app.bridge.state.experiments)
+
+
+async def test_the_neighbours_of_one_that_the_table_does_not_show(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("slash", *"zzz", "enter", "2", "enter")
+        assert isinstance(app.screen, DetailScreen)
+        number = app.screen.number
+        await pilot.press("left_square_bracket", "right_square_bracket")
+        assert app.screen.number == number
+
+
+async def test_a_menu_answers_once_however_quickly_the_keys_come(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL, notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("Q", "j", "k")
+        for _ in range(3):
+            app.post_message(events.Key("y", "y"))
+        await until(pilot, lambda: living.told(commands.Stop))
+        assert len(app.screen_stack) == 1 and len(living.told(commands.Stop)) == 1
+
+
+async def test_a_line_that_this_version_cannot_read_is_said_and_the_loop_is_still_looked_at(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        with (living.folder / journal.NAME).open("a") as file:
+            file.write('{"type": "of_another_version", "t": 1}\n')
+        await until(pilot, lambda: "● Line " in screen_text(app))
+        await living.close()
+        await until(pilot, lambda: not app.key_context.alive and app.bridge.pid is None)
+
+
+async def test_a_best_that_was_measured_again_shows_its_new_mean(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        number = app.bridge.state.kept[-1]
+        before = app.bridge.state.experiments[number].val_bpb
+        assert before is not None and f"{before:.4f}" in row(app, number)
+        living.record("measured", job="j950", role="best", commit=app.bridge.state.best, seed=99, outcome="scored",
+                      val_bpb=before + 0.5)  # fmt: skip
+        await until(pilot, lambda: app.bridge.state.experiments[number].val_bpb != before)
+        assert f"{app.bridge.state.experiments[number].val_bpb:.4f}" in row(app, number)
+
+
+def row(app: object, number: int) -> str:
+    """A line of the table, as it stands on the screen."""
+    lines = screen_text(app).splitlines()  # type: ignore[arg-type]
+    return next(line for line in lines if line.strip("│╭╰ ").startswith(f"{number} "))

@@ -1,0 +1,72 @@
+"""Pages of text over the panes: the help, and the status of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tui.conftest import app_on, screen_text, until
+from tui import keys
+from tui.screens.help import HelpScreen
+
+FULL = (120, 40)
+
+
+async def test_a_page_keeps_its_title_when_the_focus_leaves_and_comes(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        for key, title in (
+            ("enter", "#9 inconclusive"),
+            ("question_mark", "help · escape"),
+            ("8", "8 standing · escape"),
+        ):
+            await pilot.press(key)
+            assert title in screen_text(app)
+            body = app.screen.focused
+            assert body is not None
+            body.blur()
+            await pilot.pause()
+            body.focus()
+            await pilot.pause()
+            assert title in screen_text(app)
+            await pilot.press("escape")
+
+
+async def test_help_names_every_key_and_pane(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(130, 80)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        shown = " ".join(screen_text(app).split())
+        for key in keys.KEYS:
+            assert key.about.replace("`", "")[:40] in shown, key.about
+        await pilot.press("q")
+        assert not isinstance(app.screen, HelpScreen) and app.is_running
+
+
+async def test_the_eighth_says_how_it_stands(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("8")
+        shown = screen_text(app)
+        assert "2 kept of 8 tried" in shown and "unattended" in shown
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("escape", "escape")
+        assert len(app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("page", ["enter", "question_mark", "8"])
+@pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c"])
+async def test_what_leaves_every_program_leaves_this_one_from_any_page(recorded: Path, page: str, key: str) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press(page)
+        assert len(app.screen_stack) == 2
+        await pilot.press(key)
+    assert app.return_value is not None and "make run" in app.return_value

@@ -1,0 +1,58 @@
+"""Diffs as the change pane draws them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.change import edits
+from tui.view import diffs
+
+OLD = "a = 1\nb = 2\nc = 3\n"
+NEW = "a = 1\nb = [2]  # [bold]\nc = 3\n"
+
+
+def test_a_diff_of_ours_is_parsed_back() -> None:
+    lines = diffs.parse(edits.unified(OLD, NEW))
+    assert diffs.count_changes(lines) == (1, 1)
+    assert [(line.sign, line.text) for line in lines if line.sign in "+-"] == [
+        ("-", "b = 2"),
+        ("+", "b = [2]  # [bold]"),
+    ]
+
+
+def test_where_a_change_begins() -> None:
+    long = "".join(f"x{n} = {n}\n" for n in range(50))
+    assert diffs.first_line(edits.unified(long, long.replace("x30 = 30", "x30 = 31"))) == 31
+    assert diffs.first_line(edits.unified(long, long.replace("x30 = 30\n", ""))) == 31
+    assert diffs.first_line("") == diffs.first_line("nonsense") == 1
+
+
+def test_markup_in_code_stays_text() -> None:
+    assert "b = [2]  # [bold]" in diffs.render(diffs.parse(edits.unified(OLD, NEW)), 60).plain
+
+
+def test_wide_screens_show_old_and_new_beside_each_other() -> None:
+    rows = diffs.render(diffs.parse(edits.unified(OLD, NEW)), 120).plain.split("\n")
+    (row,) = [row for row in rows if "b = 2" in row]
+    assert "b = [2]" in row and "│" in row and len(row) <= 120
+
+
+def test_the_end_of_a_long_changed_line_is_shown() -> None:
+    new = OLD.replace("b = 2", "b = 2 + " + "x * " * 40 + "the_end")
+    shown = diffs.render(diffs.parse(edits.unified(OLD, new)), 50).plain
+    assert "the_end" in "".join(line[2:].rstrip() if len(line) > 2 else line for line in shown.split("\n"))
+
+
+@given(st.text(), st.integers(1, 300))
+def test_nothing_breaks_it(text: str, width: int) -> None:
+    diffs.render(diffs.parse("@@ -1 +1 @@\n" + text), width)
+
+
+@given(
+    st.lists(st.sampled_from(["x = 1", "y = 'ä'", "", "    z"]), max_size=20),
+    st.lists(st.text("ab\n", max_size=9), max_size=5),
+)
+def test_as_many_lines_added_and_removed_as_git_says(old: list[str], new: list[str]) -> None:
+    one, two = "\n".join(old) + "\n", "\n".join([*old[:3], *new]) + "\n"
+    assert diffs.count_changes(diffs.parse(edits.unified(one, two))) == edits.added_removed(one, two)

@@ -1,0 +1,169 @@
+"""What all actions need: the run, notes for the user, commands to the loop, and the clock of a waiting proposal."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable
+
+from textual.app import App
+
+from core.record.state import Experiment
+from core.run import commands
+from tui.bridge import Bridge
+from tui.keys import KeyContext
+from tui.pane_updates import PaneUpdates
+from tui.panes.change import ChangePane
+from tui.panes.experiments import ExperimentsPane
+from tui.screens.detail import DetailScreen
+from tui.screens.main import MainScreen, main_screen
+from tui.selection import Selection
+from tui.widgets.footer import KeysLine
+from tui.widgets.prompt import Prompt
+
+TWICE_S = 3.0  # a key that must be pressed twice is confirmed within this time
+
+
+class RunApp(App[str]):
+    """An app on one run. Its subclasses add actions to it."""
+
+    bridge: Bridge
+    selection: Selection
+    updates: PaneUpdates
+    key_context = KeyContext()
+    _first_press: tuple[float, str] = (0.0, "")  # of a key that must be pressed twice
+
+    # -- which experiment -----------------------------------------------------------------------------------------
+
+    @property
+    def main(self) -> MainScreen:
+        """The screen of all panes, whichever screen is on top."""
+        return main_screen(self)
+
+    @property
+    def followed(self) -> Experiment | None:
+        """The experiment that the panes show."""
+        return self.selection.followed
+
+    @property
+    def drawn_number(self) -> int | None:
+        """The experiment whose change is drawn. Right after a movement of the cursor this is still the one before."""
+        return self.main.query_one(ChangePane).number
+
+    @property
+    def detailed_number(self) -> int | None:
+        """The experiment whose details are shown, also below a menu or a page of text."""
+        numbers = [screen.number for screen in self.screen_stack if isinstance(screen, DetailScreen)]
+        return numbers[-1] if numbers else None
+
+    @property
+    def target(self) -> Experiment | None:
+        """The experiment that an action is about: the one whose details are shown, else the followed one."""
+        number = self.detailed_number
+        return self.followed if number is None else self.bridge.state.experiments.get(number)
+
+    @property
+    def waiting_number(self) -> int | None:
+        """The proposal that waits for an answer."""
+        return self.bridge.waiting.number if self.bridge.waiting else None
+
+    def follow_newest(self) -> None:
+        """Let the panes show the proposal that waits, or else what is newest."""
+        self.query_one(ExperimentsPane).follow()
+
+    # -- what the user is told and asked --------------------------------------------------------------------------
+
+    def show_note(self, text: str, wrong: bool = False, seconds: float = 5.0) -> None:
+        """Show a note at the lower right."""
+        # It is wrapped here, because Textual cuts off a line that only just does not fit.
+        width = max(30, self.size.width * 2 // 3)
+        text = "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
+        self.notify(text, severity="warning" if wrong else "information", timeout=seconds, markup=False)
+
+    def on_notify(self) -> None:
+        """Show one note at a time: a new one takes the place of the one before."""
+        self.clear_notifications()
+
+    def ask_for_line(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
+        """Ask for a line on the screen that is on top. `done` gets it, or None when the user cancels."""
+
+        def answered(answer: str | None) -> None:
+            self.screen.query("ExperimentsPane, Body").first().focus()
+            done(answer)
+
+        self.screen.query_one(Prompt).ask(question, answered, text)
+
+    def is_second_press(self, what: str, hint: str) -> bool:
+        """Whether the same was asked for a moment ago. If not, show a hint of what the second press would do."""
+        pressed_t, last = self._first_press
+        if last == what and time.monotonic() - pressed_t < TWICE_S:
+            self._first_press = (0.0, "")
+            return True
+        self._first_press = (time.monotonic(), what)
+        self.show_note(hint, seconds=TWICE_S)
+        return False
+
+    def refresh_keys(self) -> None:
+        """Find out which keys are valid now, and show them."""
+        context = self._current_key_context()
+        for line in self.screen.query(KeysLine):
+            line.show(context)
+        if context != self.key_context:
+            self.key_context = context
+            self.screen.refresh_bindings()
+
+    def _current_key_context(self) -> KeyContext:
+        state, target, waiting = self.bridge.state, self.target, self.bridge.live.waiting
+        is_detail = self.detailed_number is not None
+        is_target = target is not None and waiting is not None and target.number == waiting.number
+        return KeyContext(
+            alive=self.bridge.pid is not None,
+            waiting=waiting is not None and (not is_detail or is_target),
+            paused=state.paused,
+            running=any(launched.number is not None for launched in state.running.values()),
+            selected=target is not None,
+            judged=target is not None and target.verdict is not None,
+            rerunning=target is not None and target.number in state.reruns,
+            zoomed=self.main.is_zoomed,
+            unattended=state.approval == "auto",
+            detail=is_detail,
+            small=self.main.is_small,
+            has_hints=bool(state.said),
+            has_proposed_limits=bool(state.charter and state.charter.proposed),
+            tiny=self.main.is_tiny,
+        )
+
+    # -- what the loop is told ------------------------------------------------------------------------------------
+
+    async def send_command(
+        self, command: commands.Command, quiet: bool = False, on_success: str = "", on_refusal: str = ""
+    ) -> bool:
+        """Send a command and show the reply of the loop. Returns whether the loop accepted it.
+
+        `quiet` shows only a refusal. `on_success` and `on_refusal` are sentences that follow the reply.
+        """
+        reply = await self.bridge.send(command)
+        if not quiet or not reply.ok:
+            addition = on_success if reply.ok else on_refusal
+            text = f"{reply.words.rstrip('.')}. {addition}" if addition else reply.words
+            self.show_note(text, wrong=not reply.ok, seconds=10.0 if on_refusal and not reply.ok else 5.0)
+        return reply.ok
+
+    def send_later(self, command: commands.Command, on_success: str = "") -> None:
+        """Send a command without waiting for the reply, so that the keys go on working."""
+        self.run_worker(self.send_command(command, on_success=on_success), exit_on_error=False)
+
+    def hold_command(self, number: int, held: bool) -> commands.Hold:
+        """The command that holds the clock of a waiting proposal, or lets it go on."""
+        return commands.Hold(number=number, on=held, who=self.bridge.who)
+
+    def hold_clock(self, number: int | None, *, held: bool) -> None:
+        """Hold the clock of a waiting proposal, or let it go on. Nobody loses a decision while reading or writing."""
+        if number is not None:
+            self.run_worker(self.bridge.send(self.hold_command(number, held)), exit_on_error=False)
+
+    async def hold_clock_now(self) -> int | None:
+        """Hold the clock before an editor takes the terminal. Returns the proposal that waits."""
+        if (number := self.waiting_number) is not None:
+            await self.bridge.send(self.hold_command(number, True))
+        return number

@@ -1,0 +1,88 @@
+"""Steering the loop: pause, abort, stop, whether it asks, and hints to the agent."""
+
+from __future__ import annotations
+
+from core.record import hints
+from core.run import commands
+from tui.actions.base import RunApp
+from tui.screens.menu import Menu
+
+
+class LoopActions(RunApp):
+    """The keys p, u, x, t, T and Q."""
+
+    def action_pause(self) -> None:
+        self.send_later(commands.Resume() if self.bridge.state.paused else commands.Pause())
+
+    def action_unattended(self) -> None:
+        number = self.waiting_number
+        asks = self.bridge.state.approval == "ask"
+        approved = f"#{number} was waiting and is approved." if asks and number is not None else ""
+        effect = "lets proposals go on without asking" if asks else "makes proposals wait for you"
+        if self.is_second_press("unattended", f"u again {effect}."):
+            self.send_later(commands.SetGate(mode="auto" if asks else "ask"), on_success=approved)
+
+    def action_abort(self) -> None:
+        """Abort the followed experiment if it is running, else the newest running one."""
+        running = [launched.number for launched in self.bridge.state.running.values() if launched.number is not None]
+        followed = self.followed
+        if followed is not None and followed.number in running:
+            number = followed.number
+        elif running:
+            number = running[-1]
+        else:
+            return
+        if self.is_second_press(f"abort {number}", f"x again aborts #{number}."):
+            self.send_later(commands.Abort(number=number))
+
+    def action_tell(self) -> None:
+        held = self.waiting_number
+
+        def done(text: str | None) -> None:
+            if text and text.strip():
+                self.send_later(commands.Tell(text=text.strip()))
+            self.hold_clock(held, held=False)
+
+        self.hold_clock(held, held=True)
+        self.ask_for_line("tell the agent", done)
+
+    def action_hints(self) -> None:
+        """List the hints, the newest first. The chosen one can be taken back."""
+        valid = [hint for hint in reversed(self.bridge.state.said) if not hint.taken_back]
+        if not valid:
+            self.show_note(
+                "All hints were taken back." if self.bridge.state.said else "Nothing was told to the agent so far."
+            )
+            return
+        choices = [
+            (str(hint.number) if hint.number < 10 else "", str(hint.number), hints.words(hint)) for hint in valid
+        ]
+
+        def done(number: str | None) -> None:
+            if number is not None:
+                self._ask_to_take_back(int(number))
+
+        self.push_screen(Menu("What you told the agent. Take one back?", choices), done)
+
+    def _ask_to_take_back(self, number: int) -> None:
+        text = hints.words(self.bridge.state.said[number - 1])
+        choices = (("y", "yes", "yes, take it back: no agent sees it from now on"), ("n", "no", "no, leave it"))
+
+        def done(choice: str | None) -> None:
+            if choice == "yes":
+                self.send_later(commands.TakeBack(number=number))
+
+        self.push_screen(Menu(text, choices), done)
+
+    def action_stop(self) -> None:
+        choices = (
+            ("y", "after", "yes, after this experiment"),
+            ("x", "now", "yes, at once: the running experiment is recorded as interrupted"),
+            ("n", "no", "no, go on"),
+        )
+
+        def done(choice: str | None) -> None:
+            if choice in ("after", "now"):
+                self.send_later(commands.Stop(now=choice == "now"))
+
+        self.push_screen(Menu(f"Stop the loop of {self.bridge.folder.name}?", choices), done)

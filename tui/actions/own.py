@@ -1,0 +1,45 @@
+"""An experiment of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.change import edits
+from core.run import commands
+from tui.actions.editing import EditingActions, draft_note
+
+
+class OwnActions(EditingActions):
+    """The key E."""
+
+    async def action_own(self) -> None:
+        held = await self.hold_clock_now()
+        draft, parent = self._own_draft()
+        source = self.edit_draft(self.bridge.folder / "train.py", draft, "E")
+        if source is None:
+            self.hold_clock(held, held=False)
+            return
+        try:
+            edits.check(source)
+        except edits.EditError as error:
+            self.show_note(f"{error} {draft_note(draft, 'E')}", wrong=True, seconds=10)
+            self.hold_clock(held, held=False)
+            return
+
+        def done(hypothesis: str | None) -> None:
+            if hypothesis is None:
+                self.show_note(f"Not started. {draft_note(draft, 'E')}", seconds=10)
+                self.hold_clock(held, held=False)
+            else:
+                command = commands.Own(parent=parent, source=source, hypothesis=hypothesis.strip())
+                self.run_worker(self.submit_draft(command, draft, "E", held), exit_on_error=False)
+
+        self.ask_for_line("what should it show?", done)
+
+    def _own_draft(self) -> tuple[Path, str]:
+        """The draft that was begun before, or a new one, and the commit that it was begun on. The name tells the commit."""
+        folder, best = self.bridge.folder, self.bridge.state.best
+        for commit in reversed(self.bridge.state.commits):
+            if (draft := folder / f"own-{commit[:12]}.py").exists():
+                return draft, commit
+        return folder / f"own-{best[:12]}.py", best

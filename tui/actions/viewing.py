@@ -1,0 +1,99 @@
+"""Looking around: panes, the table, the details of an experiment, and pages of text. Nothing here changes the run."""
+
+from __future__ import annotations
+
+from textual.screen import Screen
+
+from core.reporting import report
+from tui.actions.base import RunApp
+from tui.panes.experiments import ExperimentsPane
+from tui.panes.loss import LossPane
+from tui.panes.registry import PANES
+from tui.screens.detail import DetailScreen
+from tui.screens.help import HelpScreen
+from tui.screens.run_status import RunStatusPane, RunStatusScreen
+from tui.widgets.prompt import Prompt
+
+
+class ViewingActions(RunApp):
+    """The digits, and the keys enter, /, f, >, L, z, escape and ?."""
+
+    def action_pane(self, number: int) -> None:
+        if self.key_context.tiny:
+            return
+        self.main.focus_pane(number)
+        if number == RunStatusPane.NUMBER and self.updates.noise is not None:
+            self.open_page(RunStatusScreen(self._status_text))
+
+    def action_zoom(self) -> None:
+        self.main.toggle_zoom()
+        self.refresh_keys()
+
+    async def action_back(self) -> None:
+        if self.main.is_zoomed:
+            self.action_zoom()
+        else:
+            self.follow_newest()
+
+    def action_details(self) -> None:
+        if self.followed is not None:
+            self.open_details(self.followed.number)
+
+    def action_explain(self) -> None:
+        if not isinstance(self.screen, HelpScreen):
+            self.open_page(HelpScreen((*PANES, RunStatusPane)))
+
+    def action_logarithmic(self) -> None:
+        pane = self.query_one(LossPane)
+        pane.logarithmic = not pane.logarithmic
+        self.updates.show_loss(force=True)
+
+    def action_sort(self) -> None:
+        self.query_one(ExperimentsPane).next_sort()
+
+    def action_filter(self) -> None:
+        self.query_one(ExperimentsPane).next_filter()
+
+    def action_search(self) -> None:
+        table = self.query_one(ExperimentsPane)
+
+        def done(text: str | None) -> None:
+            table.focus()
+            if text is not None:
+                table.search(text)
+
+        self.query_one(Prompt).ask("search", done)
+
+    def open_details(self, number: int) -> None:
+        """Show the details of an experiment. Afterwards the cursor is on the one that was shown last."""
+        if self.key_context.tiny:
+            return
+        table = self.query_one(ExperimentsPane)
+
+        def back(last: int | None) -> None:
+            if last is not None:
+                table.select(last)
+            self.call_after_refresh(self.refresh_keys)
+
+        self.push_screen(DetailScreen(self.bridge, table.numbers, number), back)
+        self.call_after_refresh(self.refresh_keys)
+
+    def open_page(self, page: Screen[None]) -> None:
+        """Show a page of text, and hold the clock of a waiting proposal meanwhile."""
+        is_held = isinstance(self.screen, RunStatusScreen)  # a page below this one holds it already
+        number = self.waiting_number if not is_held else None
+
+        def back(_: None) -> None:
+            self.hold_clock(number, held=False)
+            self.updates.show_status()  # the terminal may have another size by now
+            self.call_after_refresh(self.refresh_keys)
+
+        self.hold_clock(number, held=True)
+        self.push_screen(page, back)
+
+    def _status_text(self) -> str:
+        """What `make status` prints, as it is now."""
+        bridge, noise = self.bridge, self.updates.noise
+        assert noise is not None
+        warnings = [bridge.trouble] if bridge.trouble else []
+        return report.status(report.facts(bridge.state, noise, bridge.pid, bridge.live, warnings))

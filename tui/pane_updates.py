@@ -1,0 +1,184 @@
+"""Which pane is told what when something in the run has changed."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterable
+
+from textual.app import App
+from textual.widgets import Input
+
+from core.judging import schedule
+from core.judging.noise import Noise
+from core.record import events as ev
+from core.reporting import report
+from tui import run_files
+from tui.bridge import Bridge, News
+from tui.panes.activity import ActivityPane
+from tui.panes.change import ChangePane
+from tui.panes.experiments import ExperimentsPane
+from tui.panes.loss import LossPane
+from tui.panes.machine import MachinePane
+from tui.panes.night import NightPane
+from tui.panes.program import ProgramPane
+from tui.panes.status import StatusLine
+from tui.screens.main import MainScreen, main_screen
+from tui.selection import Selection
+from tui.training_curves import TrainingCurves
+from tui.view import words
+from tui.view.experiments import Row, outdated_warning, table_row
+from tui.view.machine import machine_summary
+from tui.view.night import night_picture
+from tui.view.status import run_status
+
+PLOT_S = 2.0  # a curve is drawn anew at most so often
+LIVE_S = 1.0  # and so are progress and the time left
+FIRST_ROWS = 120  # of the table in the first picture
+FIRST_LINES = 40  # of the journal in the first picture
+STREAM_LINES = 6  # of the agent's words that are shown
+
+
+class PaneUpdates:
+    """Tells the panes of the main screen what to show."""
+
+    def __init__(self, app: App[str], bridge: Bridge, selection: Selection) -> None:
+        self._app = app
+        self._bridge = bridge
+        self._selection = selection
+        self._curves = TrainingCurves(bridge, selection)
+        self.noise: Noise | None = None  # of one score, as far as it is known
+        self._shown_t = self._plotted_t = 0.0
+        self._plotted = ""  # name of the training whose curve is drawn
+        self._was_waiting = False  # a proposal waited when the panes were last told
+        self._rung_for: set[int] = set()  # proposals that the bell was rung for
+
+    @property
+    def _main(self) -> MainScreen:
+        return main_screen(self._app)
+
+    def is_due(self, news: News) -> bool:
+        """Whether to show news at once. Progress and the time left can wait a moment."""
+        is_waiting = self._bridge.live.waiting is not None
+        is_urgent = news != News(live=True) or is_waiting != self._was_waiting
+        return is_urgent or time.monotonic() - self._shown_t >= LIVE_S
+
+    def show(self, news: News) -> None:
+        """Show what has changed."""
+        self._shown_t, self._was_waiting = time.monotonic(), self._bridge.live.waiting is not None
+        state, main = self._bridge.state, self._main
+        if news.first:
+            self._show_panes()
+        main.query_one(ExperimentsPane).show(self._rows(self._changed_numbers(news)))
+        self._show_events(news)
+        if (news.first or news.events) and state.config is not None:
+            self.noise = schedule.noise(state)
+        if news.first or _has_event(news, ev.Judged | ev.Measured):
+            main.query_one(NightPane).show(night_picture(state, self.noise))
+        if news.program:
+            main.query_one(ProgramPane).show(self._bridge.program_text)
+        if news.program or news.first or _has_event(news, ev.Charter | ev.Proposed | ev.Judged | ev.Measured):
+            self._show_reading_of_program()
+        if news.machine:
+            main.query_one(MachinePane).show(self._bridge.machine)
+        self._show_change()
+        self.show_loss(force=bool(news.events) or news.first)
+        self.show_status()
+
+    def show_followed(self) -> None:
+        """Show another experiment in the panes that show a single one."""
+        self._show_change()
+        self.show_loss(force=True)
+
+    def show_status(self) -> None:
+        """Show the status line, and ring the bell when a proposal begins to wait."""
+        bridge, main = self._bridge, self._main
+        if not bridge.loaded:
+            return
+        status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
+        extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_small else ""
+        main.query_one(StatusLine).show(status, bridge.waiting, main.is_small, extra)
+        if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
+            self._rung_for.add(bridge.waiting.number)
+            self._app.bell()
+
+    def show_loss(self, force: bool = False) -> None:
+        """Show the curve of the followed training. Without `force`, only when it has grown and was not drawn a moment ago."""
+        now = time.monotonic()
+        if not force and now - self._plotted_t < PLOT_S:
+            return
+        training = self._curves.followed_curve()
+        if not (force or training.grown or training.name != self._plotted):
+            return
+        self._plotted_t, self._plotted = now, training.name
+        self._main.query_one(LossPane).show(training.name, training.curve, training.best, training.job)
+        stream = [line for line in self._bridge.live.stream.splitlines()[-STREAM_LINES:] if line.strip()]
+        current = [words.sanitize_line(line, 300) for line in stream] + self._curves.latest_lines(training.job)
+        self._main.query_one(ActivityPane).show_current(current)
+
+    def _show_panes(self) -> None:
+        """Show the panes for the first time. Nobody who is typing loses the focus."""
+        main = self._main
+        table = main.query_one(ExperimentsPane)
+        main.show_panes(table)
+        if not isinstance(main.focused, Input):
+            main.set_focus(table)
+        self._app.call_after_refresh(self._show_older)
+
+    def _show_older(self) -> None:
+        """Complete the table after the first picture, and switch the garbage collector on.
+
+        What exists by now lives as long as the app, so the collector need not look at it again.
+        """
+        older = list(reversed(self._bridge.state.experiments))[FIRST_ROWS:]
+        self._main.query_one(ExperimentsPane).show_older(self._rows(older))
+        gc.freeze()
+        gc.enable()
+
+    def _changed_numbers(self, news: News) -> list[int]:
+        """The experiments that news are about."""
+        state = self._bridge.state
+        if news.first:  # the others follow after the first picture
+            return list(reversed(state.experiments))[:FIRST_ROWS]
+        numbers = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
+        measured = {event.commit for event in news.events if isinstance(event, ev.Measured)}
+        numbers |= {n for n in state.kept if state.experiments[n].commit in measured}  # their means have changed
+        return sorted(
+            numbers | set(state.open if news.alive else ())
+        )  # a loop began or ceased to work on the open ones
+
+    def _rows(self, numbers: Iterable[int]) -> Iterable[Row]:
+        state, is_alive = self._bridge.state, self._bridge.pid is not None
+        return (table_row(state, state.experiments[number], is_alive) for number in numbers)
+
+    def _show_events(self, news: News) -> None:
+        events = self._bridge.events[-FIRST_LINES:] if news.first else news.events
+        lines = [line for event in events if (line := report.line(event, self._bridge.state))]
+        if lines:
+            self._main.query_one(ActivityPane).add(lines)
+
+    def _show_change(self) -> None:
+        pane, followed, state = self._main.query_one(ChangePane), self._selection.followed, self._bridge.state
+        if followed is None:
+            pane.show_nothing()
+            return
+        diff = run_files.read_diff(self._bridge.folder, followed.number)
+        pane.show(followed.number, followed.hypothesis, diff, outdated_warning(state, followed))
+        verdict = words.verdict(followed, self._bridge.pid is not None)
+        pane.show_status(followed.number, verdict, self._bridge.waiting)
+
+    def _show_reading_of_program(self) -> None:
+        state = self._bridge.state
+        charter = state.charter
+        used_from = next((n for n, e in state.experiments.items() if charter and e.charter == charter.sha), None)
+        is_changed = bool(charter and charter.sha and self._bridge.program_sha() not in ("", charter.sha))
+        warnings = [text for text in (report.over(state), *(charter.warnings if charter else ())) if text]
+        pane = self._main.query_one(ProgramPane)
+        pane.show_reading(
+            used_from, is_changed, charter.understood if charter else (), warnings, charter.problem if charter else ""
+        )
+        pane.show_proposed_limits(charter.proposed if charter else ())
+
+
+def _has_event(news: News, kinds: object) -> bool:
+    return any(isinstance(event, kinds) for event in news.events)  # type: ignore[arg-type]

@@ -1,0 +1,51 @@
+"""What happens, in words: the journal, the agent's words as they come, the trainer's last lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.view import words
+from tui.widgets.pane import Pane
+
+MOST_LINES = 200  # of the journal that are kept
+MOST_CHARACTERS = 400  # of a line
+
+
+class ActivityPane(Pane):
+    """The last lines."""
+
+    NUMBER: ClassVar[int] = 7
+    NAME: ClassVar[str] = "activity"
+    ABOUT: ClassVar[str] = "What the loop did, what the agent says while it thinks, and the trainer's last lines."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._current_lines: list[str] = []
+
+    def on_mount(self) -> None:
+        self.anchor()  # the end stays in sight until somebody scrolls
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="lines")
+        yield Static(id="now")
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Add lines about events of the journal."""
+        self._lines = (self._lines + [words.sanitize_line(line, MOST_CHARACTERS) for line in lines])[-MOST_LINES:]
+        self.query_one("#lines", Static).update(Content("\n").join(Content(line) for line in self._lines))
+
+    def show_current(self, lines: Sequence[str]) -> None:
+        """Show what happens just now below the journal: streamed words, the last step."""
+        current = [words.sanitize_line(line, MOST_CHARACTERS) for line in lines]
+        if current == self._current_lines:
+            return
+        resized, self._current_lines = len(current) != len(self._current_lines), current
+        box = self.query_one("#now", Static)
+        box.display = bool(current)
+        box.update(Content("\n").join(Content.styled(line, "$foreground 60%") for line in current), layout=resized)

@@ -1,0 +1,90 @@
+"""The current change: the hypothesis, then the diff, side by side where there is room."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from core.record.live import Waiting
+from tui.view import diffs, words
+from tui.view.diffs import Line
+from tui.widgets.pane import Pane
+
+HYPOTHESIS_LINES = 4  # the detail screen has all of it
+
+
+class ChangePane(Pane):
+    """One proposal."""
+
+    NUMBER: ClassVar[int] = 2
+    NAME: ClassVar[str] = "change"
+    ABOUT: ClassVar[str] = (
+        "The hypothesis and the diff of the selected experiment, or of the proposal that waits for you."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[int, str, str, str] | None = None
+        self._lines: list[Line] = []
+
+    @property
+    def number(self) -> int | None:
+        """The experiment whose change is drawn."""
+        return self._shown[0] if self._shown else None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="hypothesis")
+        yield Static(id="diff")
+
+    def show(self, number: int, hypothesis: str, diff: str, warning: str) -> None:
+        """Show the change of an experiment. `warning` stands above its hypothesis."""
+        change, before = (number, hypothesis, diff, warning), self._shown
+        if change == before:
+            return
+        self._shown = change
+        self._lines = diffs.parse(diff)
+        self._draw()
+        if before is None or before[:3] != change[:3]:
+            self.scroll_home(animate=False)
+
+    def show_nothing(self) -> None:
+        """Say that there is no proposal yet."""
+        self._shown = None
+        self.query_one("#hypothesis", Static).update("No proposal yet.")
+        self.query_one("#diff", Static).update("")
+        self.set_class(False, "-asks")
+        self.set_title()
+
+    def show_status(self, number: int, verdict: str, waiting: Waiting | None) -> None:
+        """Say in the title whose change this is, and whether it waits for an answer."""
+        added, removed = diffs.count_changes(self._lines)
+        size = f"+{added} −{removed}" if self._lines else ""
+        is_waiting = waiting is not None and waiting.number == number
+        self.set_class(is_waiting, "-asks")
+        if is_waiting and waiting is not None:
+            left = "clock held" if waiting.held else f"approved in {words.clock(waiting.left_s)}"
+            self.set_title(f"change · #{number} waits for you · {left}", size)
+        else:
+            self.set_title(f"change · #{number} {verdict}", size)
+
+    def _draw(self) -> None:
+        if self._shown is None:
+            return
+        width = self.scrollable_content_region.width
+        _, hypothesis, _, warning = self._shown
+        beginning = words.sanitize_line(hypothesis, max(60, width * HYPOTHESIS_LINES - 8))
+        self._update_box("#hypothesis", Content.assemble((warning and f"{warning}\n", "$warning"), beginning))
+        self._update_box("#diff", diffs.render(self._lines, width))
+
+    def _update_box(self, selector: str, content: Content) -> None:
+        """Update one of the texts. The pane is only laid out anew where the height of the text changes."""
+        box = self.query_one(selector, Static)
+        width, height = box.size
+        box.update(content, layout=not width or content.get_height(box.styles.get_rules(), width) != height)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()

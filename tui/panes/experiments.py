@@ -1,0 +1,208 @@
+"""All experiments, newest first: sorted, filtered, searched. The cursor follows the newest until somebody moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.message import Message
+from textual.widgets import DataTable
+
+from core.verdicts import Verdict
+from tui.textual_internals import set_border_text
+from tui.view import table, words
+from tui.view.experiments import Row
+from tui.widgets.lazy_table import LazyTable
+
+
+class ExperimentsPane(LazyTable):
+    """The table. Rows are added and updated; it is only built anew when its order, its choice or its columns change."""
+
+    NUMBER: ClassVar[int] = 5
+    NAME: ClassVar[str] = "experiments"
+    ABOUT: ClassVar[str] = f"Every experiment. {', '.join(f'{verdict.letter} {verdict.words}' for verdict in Verdict)}."
+
+    class Selected(Message):
+        """The cursor is on another experiment. None means that it follows the newest again."""
+
+        def __init__(self, number: int | None) -> None:
+            super().__init__()
+            self.number = number
+
+    class Opened(Message):
+        """Enter was pressed on an experiment."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    def __init__(self) -> None:
+        super().__init__(id="experiments", classes="pane")
+        self._experiments: dict[int, Row] = {}
+        self._choice = table.Choice()
+        self._order: list[int] = []  # of the experiments that the choice shows
+        self._shown_columns: tuple[str, ...] = ()  # empty until there is something to show
+        self._new_count = 0  # experiments that came while the cursor was elsewhere
+        self.following = True  # the cursor follows the newest experiment
+        self._led_away = False  # it does not, but only because of the choice; nobody has moved it since
+        self._reported: int | None = None  # the number in the last `Selected`
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.rebuild())  # lines hold colours
+
+    # -- what is shown --------------------------------------------------------------------------------------------
+
+    def show(self, rows: Iterable[Row]) -> None:
+        """Show experiments that are new or have changed."""
+        fresh: list[int] = []
+        choice_changed = False  # one of them begins or ceases to be in the choice
+        for row in rows:
+            known = self._experiments.get(row.number)
+            if row == known:
+                continue
+            self._experiments[row.number] = row
+            if known is None:
+                fresh.append(row.number)
+            elif self._choice.accepts(known) != self._choice.accepts(row):
+                choice_changed = True
+            elif self.has_line(row.number):
+                self.update_line(row.number)
+        if choice_changed or not self._shown_columns:
+            self._count_new(self._accepted(fresh))
+            self.rebuild()
+            self._report_choice()
+        elif fresh:
+            self._insert(self._accepted(fresh))
+        self._update_title()
+
+    def show_older(self, rows: Iterable[Row]) -> None:
+        """Take in experiments that are not on the screen. Their lines are made when somebody looks at them."""
+        self._experiments |= {row.number: row for row in rows}
+        if self._shown_columns:
+            self._order = self._choice.order(self._experiments.values())
+            self.postpone_lines(self._order)
+
+    def rebuild(self) -> None:
+        """Build the table for another order, choice, width or theme."""
+        selected = None if self.following else self.selected
+        self._shown_columns = table.fitting_columns(self.line_width)
+        self._order = self._choice.order(self._experiments.values())
+        self.replace_lines(table.heading(self._shown_columns), self._order, selected)
+
+    def line_text(self, number: int) -> Text:
+        return table.row_text(self._experiments[number], self._shown_columns, self._colour)
+
+    def _accepted(self, numbers: Iterable[int]) -> list[int]:
+        return [number for number in numbers if self._choice.accepts(self._experiments[number])]
+
+    def _count_new(self, numbers: Sequence[int]) -> None:
+        self._new_count += 0 if self.following else len(numbers)
+
+    def _insert(self, numbers: Sequence[int]) -> None:
+        """Add experiments. The cursor stays on its experiment, or on the newest."""
+        if not numbers:
+            return
+        self._count_new(numbers)
+        selected = self.selected
+        with self.arranging():
+            self.insert_lines(numbers, self._sort_key)
+            if self.following:
+                self.move_cursor(row=0, animate=False)
+            elif selected is not None and self.has_line(selected):
+                self.move_cursor(row=self.get_row_index(str(selected)), animate=False, scroll=False)
+
+    def _sort_key(self, line: Text) -> Any:
+        return self._choice.sort_key(self._experiments[table.number_of(line)])
+
+    def _colour(self, tone: str) -> str:
+        """The style of a tone in the current theme. Colours like "auto" are left to the terminal."""
+        value = self.app.theme_variables.get(tone, "") if tone else ""
+        return value if value.startswith("#") else "dim" if tone == "text-muted" else ""
+
+    def _update_title(self) -> None:
+        parts = [f"{self.NUMBER} experiments", self._choice.filter_name, self._choice.sort_name]
+        if self._choice.search:
+            parts.append(f"“{words.sanitize_line(self._choice.search, 30)}”")
+        if self._shown_columns and self._experiments and not self._order and not self.row_count:
+            parts.append("nothing matches")
+        key = "g" if self._choice.shows_all else "escape"
+        set_border_text(self, " · ".join(parts), f"+{self._new_count} new, {key} follows" if self._new_count else "")
+
+    def on_resize(self, event: events.Resize) -> None:
+        if not self._shown_columns:
+            return
+        if self._shown_columns != table.fitting_columns(self.line_width):
+            self.rebuild()
+        else:
+            self.fit_width()
+
+    # -- what a human does ----------------------------------------------------------------------------------------
+
+    def next_sort(self) -> None:
+        """Sort by another column."""
+        self._choice.next_sort()
+        self._show_choice()
+
+    def next_filter(self) -> None:
+        """Show another group of experiments."""
+        self._choice.next_filter()
+        self._show_choice()
+
+    def search(self, text: str) -> None:
+        """Show only experiments with this text. '' shows all."""
+        self._choice.search = text.strip()
+        self._show_choice()
+
+    def follow(self) -> None:
+        """Go back to the newest experiment, with all experiments shown and the newest first."""
+        self.following, self._led_away, self._reported, self._new_count = True, False, None, 0
+        if not self._choice.shows_all:
+            self._choice.reset()
+            self.rebuild()
+        with self.arranging():
+            self.move_cursor(row=0, animate=False)
+        self._update_title()
+        self.post_message(self.Selected(None))
+
+    def _show_choice(self) -> None:
+        self.rebuild()
+        self._report_choice()
+        self._update_title()
+
+    def _report_choice(self) -> None:
+        """Report the experiment under the cursor, which may be another one although nobody moved the cursor."""
+        if self._choice.shows_all and (self.following or self._led_away):
+            self.follow()
+            return
+        self._led_away = self._led_away or self.following
+        self.following, self._reported = False, self.selected
+        self.post_message(self.Selected(self._reported))
+
+    def action_scroll_top(self) -> None:
+        if self._choice.shows_all:
+            self.follow()
+        else:
+            self.move_cursor(row=0, animate=False)
+
+    def action_cursor_up(self) -> None:
+        if self.cursor_row == 0 and self._choice.shows_all:
+            self.follow()
+        else:
+            super().action_cursor_up()
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        number = self.selected  # None in an empty table, for which Textual posts this event as well
+        if self._is_arranging or not self.has_focus or number is None:
+            return
+        if number == self._reported or (self.following and self.cursor_row == 0):  # the cursor may have moved since
+            return
+        self.following, self._led_away, self._reported = False, False, number
+        self.post_message(self.Selected(number))
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        event.stop()
+        if event.row_key.value is not None:
+            self.post_message(self.Opened(int(event.row_key.value)))

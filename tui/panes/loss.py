@@ -1,0 +1,76 @@
+"""The loss of the running training against the best's at equal progress."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from tui.view import words
+from tui.view.curves import Curve, thin
+from tui.view.jobs import RunningJob
+from tui.widgets.pane import Pane
+from tui.widgets.plot import Plot
+
+
+class LossPane(Pane):
+    """A plot, and the latest figures below."""
+
+    NUMBER: ClassVar[int] = 3
+    NAME: ClassVar[str] = "loss"
+    ABOUT: ClassVar[str] = (
+        "The training loss (nats per token, smoothed) over progress, and the best's beside it, dotted. Below: its course, tokens "
+        "per second, time left, and how far it lies from the best at equal progress. `L` switches the log scale."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logarithmic = False
+
+    def compose(self) -> ComposeResult:
+        yield Plot(id="curve")
+        yield Static(id="pulse")
+
+    def show(self, name: str, curve: Curve, best: Curve, job: RunningJob | None) -> None:
+        """Show a training and the best's. `job` has the latest figures of the training if it is running."""
+        last = job.loss if job is not None and job.loss is not None else curve.loss[-1] if curve.loss else None
+        value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
+        legend = f"━ {name}  · best" if curve.loss and best.loss else ""
+        scale = "  log" if self.logarithmic else ""
+        self.set_title(f"loss · {name} {value}" if name else "loss", f"{legend}{scale}".strip())
+        self.query_one(Plot).show(lambda plot: self._draw(plot, curve, best))
+        self.query_one("#pulse", Static).update("  ".join(_figures(curve, best, job)), layout=False)
+
+    def _draw(self, plot: Plot, curve: Curve, best: Curve) -> None:
+        most_points = max(8, plot.size.width * 2)
+        losses: list[float] = []
+        for line, tone in ((best, "foreground-darken-3"), (curve, "accent")):
+            xs, ys = thin(line.progress, line.smooth(), most_points)
+            if self.logarithmic:
+                ys = [math.log10(y) if y > 0 else math.nan for y in ys]
+            points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+            losses += [y for _, y in points]
+            if points:
+                plot.line([x for x, _ in points], [y for _, y in points], tone, dashed=line is best)
+        plot.range_x(0.0, 1.0)
+        if losses:
+            low, high = min(losses), max(losses)
+            marks = [low, (low + high) / 2, high] if high > low else [low]
+            plot.ticks_y(marks, [f"{10**mark if self.logarithmic else mark:.2f}" for mark in marks])
+
+
+def _figures(curve: Curve, best: Curve, job: RunningJob | None) -> list[str]:
+    """The sparkline, the distance from the best, the time left, and the speed."""
+    figures = [words.sparkline(curve.smooth(), 8)] if curve.loss else []
+    own = curve.at(1.0)
+    if own is not None and best.loss and curve.progress:
+        reference = best.at(curve.progress[-1])
+        if reference is not None:
+            figures.append(f"{own - reference:+.3f}".replace("-", "−"))
+    if job is not None:
+        if job.left_s is not None:
+            figures.append(words.clock(job.left_s))
+        figures.append(f"{words.rate(job.tokens_per_s)}/s")
+    return figures

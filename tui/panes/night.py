@@ -1,0 +1,62 @@
+"""The progress of the night: a dot for each experiment, and a staircase for the best so far."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from tui.view import words
+from tui.view.night import Night, val_bpb_range
+from tui.widgets.pane import Pane
+from tui.widgets.plot import Plot
+
+FINER = 2  # dots are drawn apart where they differ by half a cell of the terminal
+
+
+class NightPane(Pane):
+    """The picture of the run."""
+
+    NUMBER: ClassVar[int] = 6
+    NAME: ClassVar[str] = "the night"
+    ABOUT: ClassVar[str] = (
+        "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase. "
+        "What failed, or scored far worse, lies at the upper edge."
+    )
+
+    def compose(self) -> ComposeResult:
+        yield Plot(id="dots")
+
+    def show(self, night: Night) -> None:
+        """Show the picture of a run that has a baseline."""
+        if not night.stairs:
+            return
+        first, last = night.stairs[0][1], night.stairs[-1][1]
+        self.set_title("the night", f"{words.bpb(first)} → {words.bpb(last)}" if last != first else "")
+        self.query_one(Plot).show(lambda plot: _draw(plot, night))
+
+
+def _draw(plot: Plot, night: Night) -> None:
+    """Draw dots and staircase. What failed or scored far worse lies at the upper edge."""
+    bottom, top = val_bpb_range(night)
+    xs, ys = [], []
+    for (x0, y0), (x1, _) in zip(night.stairs, night.stairs[1:], strict=False):
+        xs += [x0, x1]
+        ys += [y0, y0]
+    if xs:
+        plot.line([float(x) for x in xs], ys, "success")
+    last = max(1, night.stairs[-1][0], *night.failed)
+    column, row = FINER * plot.size.width / last, FINER * plot.size.height / (top - bottom)
+    for points, tone, marker in ((night.scored, "foreground-darken-2", "·"), (night.kept, "success", "●")):
+        apart = {(int(x * column), int(y * row)): (x, y) for x, y in points}  # one of those at the same place
+        if apart:
+            plot.dots([float(x) for x, _ in apart.values()], [min(y, top) for _, y in apart.values()], tone, marker)
+    if night.failed:
+        plot.dots([float(x) for x in night.failed], [top] * len(night.failed), "warning", "×")
+    plot.range_y(bottom, top)
+    plot.range_x(0, last)
+    plot.ticks_x([0, last], ["0", str(last)])
+    above = "≥" if any(value > top for _, value in night.scored) else ""
+    levels = [value for _, value in night.stairs]
+    marks = {level: f"{level:.3f}" for level in sorted({levels[0], min(levels)})} | {top: f"{above}{top:.3f}"}
+    plot.ticks_y(list(marks), list(marks.values()))

@@ -1,0 +1,87 @@
+"""program.md as the agent reads it, and what the loop understood of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.view import words
+from tui.widgets.markdown import ThemedMarkdown
+from tui.widgets.pane import Pane
+
+
+class ProgramPane(Pane):
+    """What is wrong with program.md, its text, what was understood, and limits that it seems to ask for."""
+
+    NUMBER: ClassVar[int] = 1
+    NAME: ClassVar[str] = "program.md"
+    ABOUT: ClassVar[str] = (
+        "Your charter: what to research and what to leave alone. `m` edits it; the next proposal uses it."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="trouble")
+        yield Static(id="charter")
+        yield Static(id="understood")
+        yield Static(id="proposed")
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.show(self._text))
+
+    def show(self, text: str) -> None:
+        """Show the text of the file."""
+        self._text = text
+        body = words.sanitize_text(_without_front_matter(text))
+        self.query_one("#charter", Static).update(ThemedMarkdown(body, self.app.theme_variables))
+
+    def show_reading(
+        self, used_from: int | None, changed: bool, understood: Sequence[str], warnings: Sequence[str], problem: str
+    ) -> None:
+        """Show what the loop makes of the text, and the first experiment that used it.
+
+        `changed` means that the loop has not read the current text yet, `problem` that it cannot use it.
+        """
+        if problem:
+            self.set_title("program.md", "cannot be used")
+        elif changed:
+            self.set_title("program.md", "changed, used next")
+        else:
+            self.set_title("program.md", f"used from #{used_from}" if used_from else "")
+        trouble = problem or "\n".join(warnings)
+        self._update_box("#trouble", Content.styled(trouble, "$error" if problem else "$warning"))
+        summary = "; ".join(understood)
+        self._update_box("#understood", Content.assemble(("Understood: ", "bold"), summary) if summary else Content(""))
+
+    def show_proposed_limits(self, proposals: Sequence[tuple[str, str]]) -> None:
+        """Show the limits that the prose seems to ask for, as (line of front matter, sentence)."""
+        if not proposals:
+            self._update_box("#proposed", Content(""))
+            return
+        rows = [Content.styled("Proposed, not enforced (P adopts one):", "bold $warning")]
+        rows += [Content.assemble((line, "bold"), f"  “{sentence}”") for line, sentence in proposals]
+        self._update_box("#proposed", Content("\n").join(rows))
+
+    def _update_box(self, selector: str, content: Content) -> None:
+        """Update one of the texts. An empty one takes no room."""
+        box = self.query_one(selector, Static)
+        box.display = bool(content.plain)
+        box.update(content)
+
+
+def _without_front_matter(text: str) -> str:
+    if "---" not in text:
+        return text
+    from core.charter.front_matter import CharterError, split  # YAML is slow to import
+
+    try:
+        return split(text).body
+    except CharterError:
+        return text

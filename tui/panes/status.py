@@ -1,0 +1,104 @@
+"""The status line: is the loop alive, how far is the training, how does the night go, is something wrong."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from core.record.live import Waiting
+from tui.view import words
+from tui.view.status import Status
+
+BAR, SHORT_BAR = 12, 8  # columns of the progress bar
+GAP = "  "
+
+
+class StatusLine(Static):
+    """One line, or two on a small screen."""
+
+    def __init__(self, text: str) -> None:
+        """`text` is shown until the journal is read."""
+        super().__init__(text, id="status", markup=False)
+        self._line_breaks = -1
+
+    def show(self, status: Status, waiting: Waiting | None, small: bool, extra: str) -> None:
+        """Show a status. `extra` is for the second line of a small screen: the loss and the machine in few words."""
+        width = max(40, self.app.size.width)
+        question = [_question(waiting)] if waiting else []
+        if not small:
+            parts = [_activity(status, BAR), *question, *_score(status), *_circumstances(status)]
+            self._update_line(_join_fitting(parts, [_health(status)], width))
+            return
+        right = question or ([_health(status)] if status.alarm else [])
+        first = _join_fitting([_activity(status, SHORT_BAR), *_score(status)], [_life_sign(status)], width)
+        second = _join_fitting([Content(f" {extra}"), *_circumstances(status)], right, width)
+        self._update_line(Content("\n").join([first, second]))
+
+    def _update_line(self, content: Content) -> None:
+        """Update the text. The screen is only laid out anew where the number of lines changes."""
+        line_breaks = content.plain.count("\n")
+        self.update(content, layout=line_breaks != self._line_breaks)
+        self._line_breaks = line_breaks
+
+
+def _activity(status: Status, width: int) -> Content:
+    """What the loop does, and how far it is. This is shown at any width."""
+    line = Content.assemble(" ", (status.run, "bold $accent"), GAP, (status.doing, "bold"))
+    if status.progress is not None:
+        full, rest = words.bar(status.progress, width)
+        left = f" {words.clock(status.left_s)}" if status.left_s is not None else ""
+        line += Content.assemble(GAP, (full, "$accent"), (rest, "$foreground 25%"), f" {status.progress:.0%}{left}")
+    return line
+
+
+def _score(status: Status) -> list[Content]:
+    """How the night goes, the most important first."""
+    best = Content.assemble("best ", (words.bpb(status.best), "bold $success" if status.kept else "bold"))
+    if status.delta is not None and status.kept:
+        best += Content.assemble(" ", (words.change(status.delta), "$success"))
+    parts = [best, Content(f"{status.kept}/{status.tried} kept")]
+    if status.sigma is not None:
+        parts += [Content(f"noise {status.sigma:.4f}"), Content(f"({status.noise_range})")]
+    return parts
+
+
+def _circumstances(status: Status) -> list[Content]:
+    """The machine, the agent, who decides, how fast it goes and for how long."""
+    gate = "asks you" if status.gate == "ask" else "unattended"
+    rate = [Content(f"{status.per_hour:.1f}/h")] if status.per_hour is not None else []
+    machine = [Content.styled(status.machine, "$warning")] if status.machine else []
+    running = Content(words.duration(status.running_s))
+    return [*machine, Content(status.agent), Content.styled(gate, "$foreground 60%"), *rate, running]
+
+
+def _life_sign(status: Status) -> Content:
+    return Content.styled("● alive", "$success") if status.alive else Content.styled("○ no loop", "bold $error")
+
+
+def _health(status: Status) -> Content:
+    """What is wrong, or that the loop is alive."""
+    if not status.alarm:
+        return _life_sign(status)
+    tone = "$warning" if status.alive else "$foreground 80%" if status.doing == "finished" else "bold $error"
+    return Content.styled(f"{'●' if status.alive else '○'} {status.alarm}", tone)
+
+
+def _question(waiting: Waiting) -> Content:
+    left = "(clock held)" if waiting.held else words.clock(waiting.left_s)
+    return Content.styled(f"#{waiting.number} waits {left}", "bold $warning")
+
+
+def _join_fitting(parts: list[Content], right: list[Content], width: int) -> Content:
+    """A line of `width` columns with as many parts as fit at the left, and all of `right` at its right end.
+
+    The first part is always shown. A part that does not fit is left out, and a shorter one after it may still fit.
+    """
+    parts, tail = [part for part in parts if len(part)], Content(GAP).join(right)
+    if tail.cell_length > width // 2:
+        tail = Content(tail.plain[: width // 2 - 1] + "…")
+    room = width - tail.cell_length - 3
+    line, *others = parts
+    for part in others:
+        if (longer := Content(GAP).join([line, part])).cell_length <= room:
+            line = longer
+    return Content.assemble(line, " " * max(1, width - line.cell_length - tail.cell_length - 1), tail)

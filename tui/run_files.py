@@ -1,0 +1,104 @@
+"""The files of a run that the app reads besides the journal: changes, live metrics, and what a trainer printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.model import Role
+from core.record.state import State, experiment_id
+from tui.view.curves import Curve
+
+TAIL_BYTES = 2000  # of a growing file that are searched for its last lines
+
+
+def experiment_folder(folder: Path, number: int) -> Path:
+    """The folder of an experiment."""
+    return folder / experiment_id(number)
+
+
+def job_folder(folder: Path, role: Role, number: int | None, job: str) -> Path:
+    """The folder of a job. The baseline, and the best when it is measured again, have theirs under 00000."""
+    return experiment_folder(folder, number if role.own_folder and number is not None else 0) / job
+
+
+def metrics_path(state: State, folder: Path, commit: str) -> Path | None:
+    """The live metrics of the first undisturbed job of a commit."""
+    fact = state.facts.get(commit)
+    return job_folder(folder, fact.role, fact.number, fact.job) / "metrics.jsonl" if fact else None
+
+
+def diff_path(folder: Path, number: int) -> Path:
+    """The file that has the change of an experiment as a unified diff."""
+    return experiment_folder(folder, number) / "change.diff"
+
+
+def read_diff(folder: Path, number: int) -> str:
+    """The change of an experiment as a unified diff, or '' where its file is gone."""
+    try:
+        return diff_path(folder, number).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def read_output(folder: Path, number: int, characters: int) -> str:
+    """The last characters that the latest trainer of an experiment printed, or ''."""
+    own = experiment_folder(folder, number)
+    outputs = sorted(own.glob("*/output.txt")) if own.is_dir() else []
+    try:
+        return outputs[-1].read_text(encoding="utf-8", errors="replace")[-characters:] if outputs else ""
+    except OSError:
+        return ""
+
+
+def list_files(folder: Path, number: int) -> list[str]:
+    """The files of an experiment, relative to its folder."""
+    own = experiment_folder(folder, number)
+    return sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) if own.is_dir() else []
+
+
+def last_lines(path: Path, count: int = 2) -> list[str]:
+    """The last lines of a growing file that are not empty; none where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]
+
+
+def read_curve(path: Path | None) -> Curve:
+    """The whole curve of a file of metrics; an empty one where there is no such file."""
+    if path is None:
+        return Curve()
+    tail = MetricsTail(path)
+    tail.read()
+    return tail.curve
+
+
+class MetricsTail:
+    """Follows one metrics.jsonl. The harness may thin the file out and write it anew; then it is read from its start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.curve = Curve()
+        self._read_to: tuple[int, int] = (0, 0)  # inode, bytes
+
+    def read(self) -> bool:
+        """Read what is new. Returns whether there was something."""
+        try:
+            status = self.path.stat()
+            if (status.st_ino, status.st_size) == self._read_to:
+                return False
+            if status.st_ino != self._read_to[0] or status.st_size < self._read_to[1]:
+                self.curve, self._read_to = Curve(), (status.st_ino, 0)
+            with self.path.open("rb") as file:
+                file.seek(self._read_to[1])
+                data = file.read()
+        except OSError:
+            return False
+        end = data.rfind(b"\n") + 1
+        for line in data[:end].decode("utf-8", "replace").splitlines():
+            self.curve.add(line)
+        self._read_to = (status.st_ino, self._read_to[1] + end)
+        return end > 0

@@ -1,0 +1,146 @@
+"""Everything about one experiment, on a screen of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from core.record.state import Experiment, State
+from tui import run_files
+from tui.view import words
+from tui.view.curves import Curve, thin
+from tui.view.detail import change_and_output, experiment_facts, loss_caption
+from tui.widgets.footer import KeysLine
+from tui.widgets.pane import SCROLL_KEYS, Pane
+from tui.widgets.plot import Plot
+from tui.widgets.prompt import Prompt
+
+REFRESH_S = 2.0
+OUTPUT = 4000  # characters of the trainer's output that are shown
+MOST_FILES = 12  # that are named
+
+
+class Body(Pane):
+    """The scrolling part."""
+
+    NUMBER: ClassVar[int] = 0
+    NAME: ClassVar[str] = "body"
+
+
+class Run(Protocol):
+    """The run that the experiments belong to, as it is now. `pid` is that of its loop, if there is one."""
+
+    state: State
+    folder: Path
+    pid: int | None
+
+
+class DetailScreen(Screen[int]):
+    """The details of an experiment. The result is the number of the one that was shown last."""
+
+    class Walked(Message):
+        """Another experiment is shown, so other keys may be valid."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *SCROLL_KEYS,
+        Binding("left_square_bracket", "older", "older", show=False),
+        Binding("right_square_bracket", "newer", "newer", show=False),
+        Binding("escape,q,enter", "leave", "back", show=False),
+        Binding("ctrl+c,ctrl+q", "app.detach", "detach", show=False, priority=True),
+    ]
+
+    def __init__(self, run: Run, numbers: Sequence[int], number: int) -> None:
+        """`number` is shown first. `numbers` are its neighbours, in the order of the table."""
+        super().__init__()
+        self._run = run
+        self._numbers = list(numbers) if number in numbers else [number]
+        self.number = number
+
+    def compose(self) -> ComposeResult:
+        with Body():
+            yield Static(id="facts")
+            yield Plot(id="against")
+            yield Static(id="more")
+        yield Prompt()
+        yield KeysLine(
+            (("[", "screen.older", "older"), ("]", "screen.newer", "newer"), ("escape", "screen.leave", "back"))
+        )
+
+    def on_mount(self) -> None:
+        self.query_one(Body).focus()
+        self.show()
+        self.set_interval(REFRESH_S, self._refresh_running)
+
+    def _refresh_running(self) -> None:
+        """Show the growing curve and output of an experiment that is not judged yet."""
+        experiment = self._run.state.experiments.get(self.number)
+        if experiment is not None and experiment.verdict is None:
+            self.show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.show()
+
+    def action_leave(self) -> None:
+        self.dismiss(self.number)
+
+    def action_older(self) -> None:
+        self._walk(1)
+
+    def action_newer(self) -> None:
+        self._walk(-1)
+
+    def _walk(self, step: int) -> None:
+        index = self._numbers.index(self.number) + step
+        self.number = self._numbers[min(len(self._numbers) - 1, max(0, index))]
+        self.show()
+        self.query_one(Body).scroll_home(animate=False)
+        self.post_message(self.Walked())
+
+    def show(self) -> None:
+        """Show the experiment as the journal and the files have it now."""
+        state, folder = self._run.state, self._run.folder
+        experiment = state.experiments.get(self.number)
+        if experiment is None or not self.query("#more"):  # news may come before the screen is composed
+            return
+        body = self.query_one(Body)
+        verdict = words.verdict(experiment, self._run.pid is not None)
+        body.set_title(f"#{self.number} {verdict}")
+        width = body.scrollable_content_region.width
+        self.query_one("#facts", Static).update(experiment_facts(state, experiment, verdict, width))
+        curve = run_files.read_curve(run_files.metrics_path(state, folder, experiment.commit))
+        parents = run_files.read_curve(run_files.metrics_path(state, folder, experiment.parent))
+        plot = self.query_one(Plot)
+        plot.display = bool(curve.loss)
+        plot.show(lambda plot: _draw(plot, curve, parents))
+        rows = [*loss_caption(curve, parents), *_change_and_output(folder, experiment, width)]
+        self.query_one("#more", Static).update(Content("\n").join(rows))
+
+
+def _draw(plot: Plot, curve: Curve, parents: Curve) -> None:
+    for line, tone in ((parents, "foreground-darken-3"), (curve, "accent")):
+        xs, ys = thin(line.progress, line.smooth(), max(8, plot.size.width * 2))
+        if xs:
+            plot.line(xs, ys, tone, dashed=line is parents)
+    plot.range_x(0.0, 1.0)
+
+
+def _change_and_output(folder: Path, experiment: Experiment, width: int) -> list[Content]:
+    number = experiment.number
+    own = run_files.experiment_folder(folder, number)
+    names = ", ".join(run_files.list_files(folder, number)[:MOST_FILES])
+    return change_and_output(
+        experiment,
+        diff=run_files.read_diff(folder, number),
+        output=run_files.read_output(folder, number, OUTPUT),
+        files=f"{folder.parent.name}/{folder.name}/{own.name}: {names}",
+        width=width,
+    )

@@ -1,0 +1,29 @@
+"""Which experiment the panes show."""
+
+from __future__ import annotations
+
+from core.record.state import Experiment
+from tui.bridge import Bridge
+
+
+class Selection:
+    """The experiment that a human chose in the table, or the one that deserves attention just now."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self.chosen: int | None = None  # the experiment under the cursor; None where the table follows the newest
+
+    @property
+    def followed(self) -> Experiment | None:
+        """The chosen experiment, else the one that waits for an answer, else the newest running one, else the newest one."""
+        state, waiting = self._bridge.state, self._bridge.waiting
+        running = [launched.number for launched in state.running.values() if launched.number is not None]
+        for number in (
+            self.chosen,
+            waiting.number if waiting else None,
+            *reversed(running),
+            max(state.experiments, default=None),
+        ):
+            if number is not None and number in state.experiments:
+                return state.experiments[number]
+        return None

@@ -1,0 +1,66 @@
+"""The user's editor."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+TAKE_PLUS_LINE = (  # editors that open a file at line N with +N
+    "vi",
+    "vim",
+    "nvim",
+    "nano",
+    "pico",
+    "emacs",
+    "emacsclient",
+    "micro",
+    "joe",
+    "ne",
+    "jed",
+    "kak",
+    "mcedit",
+)
+
+
+class NoEditor(Exception):
+    """The editor could not be started, or failed. The message is a sentence."""
+
+
+def editor_command() -> list[str]:
+    """The editor in $VISUAL or $EDITOR, or one that is installed. Raises NoEditor."""
+    for name in ("VISUAL", "EDITOR"):
+        try:
+            words = shlex.split(os.environ.get(name, ""))
+        except ValueError as error:
+            raise NoEditor(f"{name} cannot be read ({error}). Set it to an editor, for example: nano") from error
+        if words:
+            return words
+    for program in ("nano", "vim", "vi"):
+        if shutil.which(program):
+            return [program]
+    raise NoEditor("No editor was found. Set EDITOR, for example: export EDITOR=nano")
+
+
+def edit(path: Path, line: int = 1) -> None:
+    """Open a file and wait until the editor is closed. Raises NoEditor.
+
+    Editors that can do it open the file at `line`, which counts from 1.
+    """
+    command = editor_command()
+    position = [f"+{line}"] if line > 1 and Path(command[0]).name in TAKE_PLUS_LINE else []
+    before = {  # these keys are for the editor, not for the app that waits for it
+        number: signal.signal(number, lambda number, frame: None) for number in (signal.SIGINT, signal.SIGQUIT)
+    }
+    try:
+        code = subprocess.run([*command, *position, str(path)]).returncode
+    except OSError as error:
+        raise NoEditor(f"{command[0]} could not be started ({error.strerror}). Set EDITOR to another one.") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if code:
+        raise NoEditor(f"{command[0]} ended with code {code}.")

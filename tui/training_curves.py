@@ -1,0 +1,106 @@
+"""Which training's curve the panes show: that of a running job where one belongs to the followed experiment, else the recorded one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui.bridge import Bridge
+from tui.run_files import MetricsTail, job_folder, last_lines, metrics_path
+from tui.selection import Selection
+from tui.view.curves import Curve
+from tui.view.jobs import RunningJob, running_jobs
+from tui.view.words import sanitize_line, sparkline
+
+MOST_FILES = 8  # files of metrics that are followed at once
+SPARKLINE = 12  # columns
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """A training and the best's to compare it with. `best` is empty where both are the same."""
+
+    name: str
+    job: RunningJob | None
+    curve: Curve
+    best: Curve
+    grown: bool  # since it was last asked for
+
+
+class TrainingCurves:
+    """Follows the files of metrics that the selection leads to."""
+
+    def __init__(self, bridge: Bridge, selection: Selection) -> None:
+        self._bridge = bridge
+        self._selection = selection
+        self._tails: dict[Path, MetricsTail] = {}
+
+    def followed_curve(self) -> TrainingCurve:
+        """The curve for the loss pane."""
+        state, folder = self._bridge.state, self._bridge.folder
+        best_path = metrics_path(state, folder, state.best) if state.best else None
+        job = self._followed_job()
+        path = self._metrics_path(job)
+        best, own = self._tail(best_path), self._tail(path)
+        grown = [tail.read() for tail in (best, own) if tail is not None]
+        return TrainingCurve(
+            name=self._name(job),
+            job=job,
+            curve=own.curve if own else Curve(),
+            best=best.curve if best and best_path != path else Curve(),
+            grown=any(grown),
+        )
+
+    def loss_summary(self) -> str:
+        """The loss of the running training, else of the followed experiment, for one line: its last value and its sparkline."""
+        jobs = self._running_jobs()
+        newest = jobs[-1] if jobs else None
+        tail = self._tail(self._metrics_path(newest or self._followed_job()))
+        if tail is None:
+            return "loss –"
+        tail.read()
+        loss = newest.loss if newest else tail.curve.loss[-1] if tail.curve.loss else None
+        if loss is None:
+            return "loss –"
+        return f"{self._name(newest)} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARKLINE)}"
+
+    def latest_lines(self, job: RunningJob | None) -> list[str]:
+        """The last step of a running job, and what its trainer printed last."""
+        if job is None:
+            return []
+        step = [f"{job.name} step {job.step}  loss {job.loss:.3f}"] if job.loss is not None else []
+        printed = last_lines(self._job_metrics(job).with_name("output.txt"))
+        return step + [f"the trainer says: {sanitize_line(line, 300)}" for line in printed]
+
+    def _running_jobs(self) -> list[RunningJob]:
+        return running_jobs(self._bridge.state, self._bridge.live) if self._bridge.pid else []
+
+    def _followed_job(self) -> RunningJob | None:
+        """The running job of the followed experiment; where nobody chose an experiment, the newest running job."""
+        jobs, followed = self._running_jobs(), self._selection.followed
+        own = [job for job in jobs if followed is not None and job.number == followed.number]
+        if own or self._selection.chosen is not None:
+            return own[-1] if own else None
+        return jobs[-1] if jobs else None
+
+    def _name(self, job: RunningJob | None) -> str:
+        followed = self._selection.followed
+        return job.name if job else f"#{followed.number}" if followed else ""
+
+    def _metrics_path(self, job: RunningJob | None) -> Path | None:
+        if job is not None:
+            return self._job_metrics(job)
+        followed = self._selection.followed
+        return metrics_path(self._bridge.state, self._bridge.folder, followed.commit) if followed else None
+
+    def _job_metrics(self, job: RunningJob) -> Path:
+        return job_folder(self._bridge.folder, job.role, job.number, job.job) / "metrics.jsonl"
+
+    def _tail(self, path: Path | None) -> MetricsTail | None:
+        if path is None:
+            return None
+        if path not in self._tails:
+            if len(self._tails) > MOST_FILES:
+                self._tails.pop(next(iter(self._tails)))
+            self._tails[path] = MetricsTail(path)
+        return self._tails[path]

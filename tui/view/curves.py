@@ -1,0 +1,53 @@
+"""Loss curves: parsed, smoothed and thinned out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+SMOOTHING = 0.9  # share of the earlier values in the running mean
+
+
+@dataclass
+class Curve:
+    """The training loss in nats over the progress, which goes from 0 to 1."""
+
+    progress: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+
+    def add(self, line: str) -> None:
+        """Add a line of metrics.jsonl. Other lines are left out, and so are figures that are not finite."""
+        try:
+            content = json.loads(line)
+            progress, loss = float(content["progress"]), float(content["loss"])
+        except (ValueError, KeyError, TypeError):
+            return
+        if math.isfinite(progress) and math.isfinite(loss):
+            self.progress.append(progress)
+            self.loss.append(loss)
+
+    def smooth(self) -> list[float]:
+        """The running means of the loss, without the bias of their start."""
+        means, mean, weight = [], 0.0, 0.0
+        for value in self.loss:
+            mean = SMOOTHING * mean + (1 - SMOOTHING) * value
+            weight = SMOOTHING * weight + (1 - SMOOTHING)
+            means.append(mean / weight)
+        return means
+
+    def at(self, progress: float) -> float | None:
+        """The smoothed loss at the last point up to a progress, or None where there is none."""
+        values = [value for where, value in zip(self.progress, self.smooth(), strict=True) if where <= progress]
+        return values[-1] if values else None
+
+
+def thin(xs: Sequence[float], ys: Sequence[float], count: int) -> tuple[list[float], list[float]]:
+    """Reduce a curve to at most `count` points, which are the means of stretches of equal length."""
+    if len(xs) <= count or count < 1:
+        return list(xs), list(ys)
+    cuts = [len(xs) * i // count for i in range(count + 1)]
+    pairs = list(itertools.pairwise(cuts))
+    return [sum(xs[a:b]) / (b - a) for a, b in pairs], [sum(ys[a:b]) / (b - a) for a, b in pairs]

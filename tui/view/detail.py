@@ -1,0 +1,145 @@
+"""Everything about one experiment, as text for its own screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.content import Content
+
+from core.record.state import Experiment, State
+from nanochat.contract.job import Speed
+from tui.view import diffs, words
+from tui.view.curves import Curve
+
+LABEL = 12  # columns of the labels at the left
+APPROVALS = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
+Fact = tuple[str, str]  # a label and its text
+
+
+def experiment_facts(state: State, experiment: Experiment, verdict: str, width: int) -> Content:
+    """The hypothesis, the finding, and the verdict with its arithmetic. `verdict` is the verdict in words."""
+    hypothesis = words.sanitize_line(experiment.hypothesis, 10_000)
+    facts = [
+        *_verdict_facts(experiment, verdict),
+        *_score_facts(state, experiment),
+        ("cost", _cost(experiment)),
+        *_agent_facts(experiment),
+        *_job_facts(state, experiment),
+    ]
+    rows = [Content.styled(hypothesis, "bold"), Content("")]
+    return Content("\n").join(rows + [_labelled(label, text, width) for label, text in facts])
+
+
+def loss_caption(curve: Curve, parents: Curve) -> list[Content]:
+    """What stands below the plot of the loss; nothing where there is no plot."""
+    if not curve.loss:
+        return []
+    theirs = parents.at(1.0)
+    end = f"loss {curve.smooth()[-1]:.3f}" + (f", the parent's {theirs:.3f}" if theirs is not None else "")
+    return [Content.styled(f"{end} (smoothed; the parent's curve is dotted)", "$foreground 60%"), Content("")]
+
+
+def change_and_output(experiment: Experiment, diff: str, output: str, files: str, width: int) -> list[Content]:
+    """The diff, the traceback, the trainer's output, and where all of it lies."""
+    rows = [diffs.render(diffs.parse(diff), width), Content("")]
+    if experiment.traceback:
+        traceback = words.sanitize_text(experiment.traceback)
+        rows += [Content.styled("traceback", "bold $warning"), Content(traceback), Content("")]
+    if output:
+        rows += [Content.styled("output of the trainer", "bold"), Content(words.sanitize_text(output)), Content("")]
+    rows.append(_labelled("git", f"git show {experiment.commit[:12]}", width))
+    rows.append(_labelled("files", files, width))
+    return rows
+
+
+def _verdict_facts(experiment: Experiment, verdict: str) -> list[Fact]:
+    facts: list[Fact] = []
+    if experiment.finding:
+        facts.append(("finding", words.sanitize_line(experiment.finding, 4000)))
+    reason = words.sanitize_line(experiment.reason)
+    facts.append(("verdict", reason if reason.startswith(verdict) else f"{verdict}{': ' + reason if reason else ''}"))
+    return facts
+
+
+def _score_facts(state: State, experiment: Experiment) -> list[Fact]:
+    facts: list[Fact] = []
+    if experiment.val_bpb is not None:
+        scores = state.scores.get(experiment.commit, {})
+        each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
+        parents = _parents_score(state, experiment)
+        facts.append(("val_bpb", f"{words.bpb(experiment.val_bpb)} against the parent's {parents}; {each}"))
+    if experiment.gain is not None:
+        error = f" ± {experiment.error:.4f}" if experiment.error is not None else ""
+        pairs = f"{experiment.pairs} pair{'s' if experiment.pairs != 1 else ''}"
+        change = f"{words.change(-experiment.gain)}{error} over {pairs} on the same seeds"
+        facts.append(("change", f"{change}; noise {experiment.sigma:.4f}"))
+    return facts
+
+
+def _parents_score(state: State, experiment: Experiment) -> str:
+    """The parent's score on the seeds that both were trained with, which the change is computed from.
+
+    Where the parent was trained with more seeds, the mean of all its scores follows.
+    """
+    ours, parents = state.scores.get(experiment.commit, {}), state.scores.get(experiment.parent, {})
+    shared = [parents[seed] for seed in ours if seed in parents]
+    mean = words.bpb(state.mean(experiment.parent))
+    if not shared or len(shared) == len(parents):
+        return mean
+    seeds = f"on the same seed{'s' if len(shared) > 1 else ''}"
+    return f"{sum(shared) / len(shared):.4f} {seeds} ({mean} over all of its {len(parents)})"
+
+
+def _cost(experiment: Experiment) -> str:
+    parts = [
+        f"{words.memory(experiment.peak_memory)} memory" if experiment.peak_memory else "",
+        f"{words.rate(experiment.tokens_per_s)} tokens/s" if experiment.tokens_per_s else "",
+        f"{experiment.steps} steps" if experiment.steps else "",
+        f"{words.duration(experiment.seconds)} in all" if experiment.seconds else "",
+        f"{experiment.params:,} parameters" if experiment.params else "",
+    ]
+    nothing = "nothing yet" if experiment.verdict is None else "nothing: it was not trained"
+    return ", ".join(filter(None, parts)) or nothing
+
+
+def _agent_facts(experiment: Experiment) -> list[Fact]:
+    """Who proposed it, who approved it, and what a language model needed for it."""
+    meta = experiment.meta
+    approval = APPROVALS.get(experiment.approved, "")
+    revised = ", revised by you" if experiment.revised else ""
+    facts: list[Fact] = [("agent", f"{words.sanitize_line(experiment.agent, 60)}{approval}{revised}")]
+    names = ("format", "tries", "prompt_tokens", "tokens")
+    if parts := [f"{name.replace('_', ' ')} {meta[name]}" for name in names if name in meta]:
+        facts.append(("model", ", ".join(parts)))
+    if meta.get("instead"):
+        facts.append(("instead of", f"{meta['instead']}: {words.sanitize_line(str(meta.get('why', '')), 400)}"))
+    return facts
+
+
+def _job_facts(state: State, experiment: Experiment) -> list[Fact]:
+    """What the harness noted about the training."""
+    measured = state.facts.get(experiment.commit)
+    if measured is None:
+        return []
+    job = measured.result
+    facts: list[Fact] = []
+    if job.probes:
+        facts.append(("probes", _probes(job.probes)))
+    if job.speed is not None or job.unmeasured:
+        facts.append(("machine", _speed(job.speed) if job.speed else f"speed not measured: {job.unmeasured}"))
+    if job.unprotected:
+        facts.append(("unprotected", ", ".join(job.unprotected)))
+    return facts
+
+
+def _speed(speed: Speed) -> str:
+    return f"{speed.mean:.0%} of the reference speed, each reading ± {speed.spread:.0%}, {speed.readings} readings"
+
+
+def _probes(probes: Mapping[str, float]) -> str:
+    """How the secret questions of the evaluation were answered. A wrong answer would have broken a rule."""
+    return f"{probes.get('probes', 0):.0f} secret questions were answered as an honest model does"
+
+
+def _labelled(label: str, text: str, width: int) -> Content:
+    return Content.assemble((f"{label:<{LABEL}}", "$foreground 60%"), words.wrap_indented(text, width, LABEL))

@@ -1,0 +1,139 @@
+"""Unified diffs as lines and as highlighted text, in one column or with old and new side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from textual.content import Content
+from textual.highlight import highlight
+
+from tui.view import words
+
+_HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
+STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}
+MOST_LINES = 2000  # of a diff that are shown
+MOST_CHARACTERS = 400  # of a line that are shown
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a diff. `sign` is +, -, a space, or @ where a hunk begins."""
+
+    sign: str
+    text: str
+
+
+def parse(diff: str) -> list[Line]:
+    """The lines of a unified diff, without the names of its files."""
+    lines: list[Line] = []
+    inside = False
+    for raw in words.sanitize_text(diff).split("\n")[:MOST_LINES]:
+        if match := _HUNK.match(raw):
+            inside = True
+            lines.append(Line("@", f"line {match[2]} {match[3]}".rstrip()))
+        elif inside and raw[:1] in ("+", "-", " "):
+            lines.append(Line(raw[0], raw[1 : MOST_CHARACTERS + 1]))
+    return lines
+
+
+def first_line(diff: str) -> int:
+    """The line of the new file, counted from 1, where the first change of a unified diff is."""
+    line = 0
+    for raw in diff.split("\n"):
+        if match := _HUNK.match(raw):
+            line = int(match[2])
+        elif line and raw[:1] in ("+", "-"):
+            break
+        elif line:
+            line += 1
+    return max(1, line)
+
+
+def count_changes(lines: Sequence[Line]) -> tuple[int, int]:
+    """How many lines were added, and how many were removed."""
+    return sum(line.sign == "+" for line in lines), sum(line.sign == "-" for line in lines)
+
+
+def fits_side_by_side(lines: Sequence[Line], width: int) -> bool:
+    """Whether old and new are shown beside each other: where they fit without being cut, or the screen is very wide."""
+    longest = max((len(line.text) for line in lines if line.sign != "@"), default=0)
+    return width >= 150 or (width >= 100 and longest <= _column_width(width) - 2)
+
+
+def render(lines: Sequence[Line], width: int) -> Content:
+    """The highlighted diff, side by side where that fits into `width` columns."""
+    if not lines:
+        return Content("")
+    code = highlight("\n".join(line.text if line.sign != "@" else "" for line in lines), language="python").split(
+        "\n", allow_blank=True
+    )
+    coloured = [(line, code[i] if i < len(code) else Content(line.text)) for i, line in enumerate(lines)]
+    return _two_columns(coloured, width) if fits_side_by_side(lines, width) else _one_column(coloured, width)
+
+
+def _one_column(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
+    rows = []
+    for line, code in lines:
+        if line.sign == "@":
+            rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
+            continue
+        mark = line.sign if line.sign != "-" else "−"
+        parts = _wrapped(code, width - 2) if line.sign in "+-" else [code]  # a changed line is never cut off
+        for index, part in enumerate(parts):
+            rows.append(_fill_row(Content.assemble(f"{mark if index == 0 else ' '} ", part), width, STYLES[line.sign]))
+    return Content("\n").join(rows)
+
+
+def _wrapped(code: Content, width: int) -> list[Content]:
+    """A line, cut into pieces that fit."""
+    width = max(10, width)
+    return [code[start : start + width] for start in range(0, max(1, len(code)), width)]
+
+
+def _two_columns(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
+    half = _column_width(width)
+    rows: list[Content] = []
+    old: list[Content] = []
+    new: list[Content] = []
+
+    def flush() -> None:
+        for left, right in zip_longest(old, new):
+            rows.append(
+                Content.assemble(
+                    _fill_row(Content.assemble("− ", left), half, STYLES["-"]) if left is not None else " " * half,
+                    " │ ",
+                    _fill_row(Content.assemble("+ ", right), half, STYLES["+"]) if right is not None else " " * half,
+                )
+            )
+        old.clear()
+        new.clear()
+
+    for line, code in lines:
+        if line.sign == "-":
+            old.append(code)
+        elif line.sign == "+":
+            new.append(code)
+        else:
+            flush()
+            if line.sign == "@":
+                rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
+            else:
+                side = _fill_row(Content.assemble("  ", code), half, "")
+                rows.append(Content.assemble(side, " │ ", side))
+    flush()
+    return Content("\n").join(rows)
+
+
+def _column_width(width: int) -> int:
+    return (width - 3) // 2
+
+
+def _fill_row(row: Content, width: int, style: str) -> Content:
+    """A row that is exactly `width` columns wide, in a style of its own."""
+    if row.cell_length > width:
+        row = row.truncate(width, ellipsis=True)
+    padded = row.pad_right(max(0, width - row.cell_length))
+    return padded.stylize_before(style) if style else padded

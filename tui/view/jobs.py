@@ -1,0 +1,65 @@
+"""The jobs that run now: trainings of experiments, of the baseline and of the best again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.model import Role
+from core.record.live import Picture
+from core.record.state import State
+from core.reporting import report
+from tui.view import words
+
+STEADY = 0.03  # share of the budget after which the time left can be estimated
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that runs now, as the loop last described it."""
+
+    number: int | None
+    role: Role
+    job: str
+    phase: str
+    progress: float
+    left_s: float | None
+    loss: float | None
+    step: int
+    tokens_per_s: float | None
+    speed: float | None = None  # of the machine, where 1 is the reference
+
+    @property
+    def name(self) -> str:
+        return report.job_name(self.role, self.number)
+
+    @property
+    def activity(self) -> str:
+        """What the job is doing, in a few words."""
+        return report.doing(self.role, self.phase)
+
+
+def running_jobs(state: State, live: Picture) -> list[RunningJob]:
+    """The jobs in the slots of the loop. A job that has ended, but is still in the last picture, is left out."""
+    budget = state.config.budget_s if state.config else 0.0
+    jobs = []
+    for slot in live.slots:
+        if slot.job not in state.running:
+            continue
+        left = None
+        if slot.charged_s and slot.wall_s and slot.phase == "training" and slot.progress > STEADY:
+            left = max(0.0, budget - slot.charged_s) * slot.wall_s / slot.charged_s
+        jobs.append(
+            RunningJob(
+                number=slot.number,
+                role=slot.role,
+                job=slot.job,
+                phase=words.sanitize_line(slot.phase, 20),
+                progress=slot.progress,
+                left_s=left,
+                loss=slot.loss,
+                step=slot.step,
+                tokens_per_s=slot.tokens_per_s,
+                speed=slot.speed,
+            )
+        )
+    return jobs

@@ -1,0 +1,80 @@
+"""The machine's figures as text. A figure that cannot be read is n/a."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from core.machine.stats import Gpu, Machine
+from tui.view import words
+
+MOST_CORES = 12  # blocks that fit into a narrow pane
+
+
+def machine_lines(machine: Machine) -> list[Content]:
+    """Warnings, two lines for each GPU, the CPU, the memory and the trainer."""
+    lines = [Content.styled(warning, "$warning") for warning in machine_warnings(machine)]
+    lines += [line for index, gpu in enumerate(machine.gpus) for line in _gpu_lines(index, gpu)]
+    if not machine.gpus:
+        lines.append(Content.styled("GPU n/a", "$foreground 60%"))
+    lines.append(_meter("cpu", machine.cpu_percent, _core_blocks(machine.cores)))
+    if machine.memory_used is not None and machine.memory_total:
+        share = 100 * machine.memory_used / machine.memory_total
+        lines.append(_meter("ram", share, f"{machine.memory_used / 1e9:.1f}/{machine.memory_total / 1e9:.0f} GB"))
+    else:
+        lines.append(_meter("ram", None))
+    if machine.trainer_cpu is not None or machine.trainer_memory is not None:
+        cpu = f"{machine.trainer_cpu:.0f}%" if machine.trainer_cpu is not None else "n/a"
+        lines.append(Content(f"trainer {cpu} cpu, {words.memory(machine.trainer_memory)}"))
+    return lines
+
+
+def machine_summary(machine: Machine) -> str:
+    """The first GPU in a few words, or the CPU where there is none."""
+    if machine.gpus:
+        gpu = machine.gpus[0]
+        parts = [f"{gpu.utilisation}%" if gpu.utilisation is not None else "n/a"]
+        parts += [f"{gpu.temperature}°C"] if gpu.temperature is not None else []
+        parts += [f"{gpu.memory_used / 1e9:.0f} GB"] if gpu.memory_used is not None else []
+        return "GPU " + " ".join(parts)
+    return f"CPU {machine.cpu_percent:.0f}%" if machine.cpu_percent is not None else "CPU n/a"
+
+
+def machine_warnings(machine: Machine) -> list[str]:
+    """What slows a GPU down."""
+    warnings = []
+    for index, gpu in enumerate(machine.gpus):
+        warnings += [f"{index} throttled: {gpu.throttled}"] if gpu.throttled else []
+        warnings += [f"{index} used by others: {words.memory(gpu.others)}"] if gpu.others else []
+    return warnings
+
+
+def _gpu_lines(index: int, gpu: Gpu) -> list[Content]:
+    power = f"{gpu.power:.0f} W" if gpu.power is not None else "n/a W"
+    heat = f"{gpu.temperature}°C" if gpu.temperature is not None else "n/a °C"
+    clock = f"{gpu.clock} MHz" if gpu.clock is not None else "n/a MHz"
+    lines = [_meter(f"{index:<3}", gpu.utilisation, f"{heat} {power}")]
+    if gpu.memory_used is not None and gpu.memory_total:
+        share = 100 * gpu.memory_used / gpu.memory_total
+        lines.append(_meter("mem", share, f"{gpu.memory_used / 1e9:.0f}/{gpu.memory_total / 1e9:.0f} GB {clock}"))
+    else:
+        lines.append(Content(f"mem n/a  {clock}"))
+    return lines
+
+
+def _core_blocks(percent: Sequence[float]) -> str:
+    """A block for each core. Where there are too many cores, a block is the mean of neighbours."""
+    width = min(len(percent), MOST_CORES)
+    cuts = [len(percent) * i // width for i in range(width + 1)] if width else []
+    means = [sum(percent[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
+    return "".join(words.BLOCKS[min(7, int(mean / 100 * 8))] for mean in means)
+
+
+def _meter(name: str, percent: float | None, tail: str = "") -> Content:
+    """A percentage with its bar, followed by other figures."""
+    if percent is None:
+        return Content(f"{name} n/a {tail}".rstrip())
+    full, rest = words.bar(percent / 100, 6)
+    return Content.assemble(f"{name} {percent:3.0f}% ", (full, "$accent"), (rest, "$foreground 25%"), f" {tail}")

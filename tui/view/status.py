@@ -1,0 +1,130 @@
+"""The facts of the status line: is the loop alive, what does it do, how does the run go, is something wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.judging.noise import Noise
+from core.record.live import Picture
+from core.record.state import State
+from core.reporting import report, scoreboard
+from tui.view import words
+from tui.view.jobs import RunningJob, running_jobs
+
+WINDOW_S = 3 * 3600.0  # experiments per hour are counted over this time
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the status line says."""
+
+    run: str
+    doing: str
+    progress: float | None
+    left_s: float | None
+    best: float | None
+    delta: float | None  # from the baseline; negative is better
+    sigma: float | None
+    noise_range: str
+    kept: int
+    tried: int
+    per_hour: float | None
+    agent: str
+    gate: str
+    running_s: float
+    alive: bool
+    alarm: str  # the one thing that is wrong, in words
+    machine: str = ""  # how fast it is, where that differs from the reference
+
+
+def run_status(state: State, live: Picture, alive: bool, now: float, noise: Noise | None, trouble: str = "") -> Status:
+    """The status at the time `now` of the wall clock. `trouble` is what is wrong with the machine or the journal."""
+    config = state.config
+    running = running_jobs(state, live) if alive else []
+    newest = running[-1] if running else None
+    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
+    best = state.mean(state.best)
+    began = state.started.t if state.started else state.created_t
+    end = now if alive else state.last_t
+    return Status(
+        run=state.name,
+        doing=_activity(state, live, newest, alive),
+        machine=report.machine(newest.speed) if newest else "",
+        progress=newest.progress if newest and newest.phase == "training" else None,
+        left_s=newest.left_s if newest else None,
+        best=best,
+        delta=best - baseline if best is not None and baseline is not None else None,
+        sigma=noise.sigma if noise else None,
+        noise_range=noise.range if noise else "",
+        kept=len(state.kept),
+        tried=state.tried,
+        per_hour=_per_hour(state, end),
+        agent=words.sanitize_line(state.started.agent if state.started else config.agent if config else "", 24),
+        gate=state.approval,
+        running_s=max(0.0, end - began) if began else 0.0,
+        alive=alive,
+        alarm=_alarm(state, alive, trouble, live.stopping),
+    )
+
+
+def _activity(state: State, live: Picture, job: RunningJob | None, alive: bool) -> str:
+    """What the loop is doing, in a few words."""
+    if not alive:
+        return "finished" if state.finished else "stopped" if state.stopped else "dead"
+    if job is not None:
+        return f"{job.name} {job.activity}"
+    if jobs := report.starting(state):
+        return jobs[-1]
+    if live.waiting:
+        return "waiting for you"
+    if state.paused:
+        return "paused"
+    if live.phase:
+        return words.sanitize_line(live.phase, 40)
+    started = next((e for e in state.open.values() if e.approved), None)
+    if started is not None:
+        return f"#{started.number} starting"
+    return "proposing" if live.proposing else "between experiments"
+
+
+def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
+    """The most important thing that is wrong, or ''."""
+    if trouble:
+        return trouble
+    if not alive and state.stopped is None:
+        return "the loop is dead, `make run` continues it"
+    if not alive and state.stopped is not None:
+        return words.sanitize_line(f"stopped: {state.stopped.reason}", 120)
+    if stopping:
+        return "stopping after this experiment"
+    if state.paused and state.busy and not state.pause_reason:
+        return "paused by you after this experiment, p goes on"
+    if state.paused:
+        return (
+            f"paused: {words.sanitize_line(state.pause_reason, 100)}"
+            if state.pause_reason
+            else "paused by you, p goes on"
+        )
+    if state.charter is not None and state.charter.problem:
+        return "program.md has an error; the last valid version is used"
+    if banner := scoreboard.banner(state):
+        return words.sanitize_line(banner, 120)
+    if state.config is not None and state.config.computed:
+        return "a rehearsal: scores are computed, nothing is trained"
+    if state.unmeasured:
+        return words.sanitize_line(f"speed not measured: {state.unmeasured}", 120)
+    if state.unprotected:
+        return f"unprotected: {', '.join(state.unprotected)}"
+    return ""
+
+
+def _per_hour(state: State, now: float) -> float | None:
+    """Experiments per hour over the last hours, or None where that cannot be said yet."""
+    began = max(state.started.t if state.started else now, now - WINDOW_S)
+    ended = 0
+    for number in reversed(state.experiments):
+        experiment = state.experiments[number]
+        if experiment.verdict is not None and experiment.ended_t < began:
+            break
+        ended += experiment.verdict is not None and experiment.seconds > 0
+    return ended * 3600 / (now - began) if ended and now > began + 30 else None

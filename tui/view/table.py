@@ -1,0 +1,135 @@
+"""The table of experiments as text: its columns, its orders, and which experiments it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from core.verdicts import Group, Verdict
+from tui.view import words
+from tui.view.experiments import Row
+
+SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
+    ("newest first", lambda row: -row.number),
+    ("best first", lambda row: (row.val_bpb is None, row.val_bpb or 0.0)),
+    ("largest gain first", lambda row: (row.change is None, row.change or 0.0)),
+    ("longest first", lambda row: -row.seconds),
+    ("by agent", lambda row: (row.agent, -row.number)),
+)
+FILTERS: dict[str, str] = {  # name: the letters of the verdicts that it shows, '' for all
+    "all": "",
+    **{group: "".join(verdict.letter for verdict in Verdict if verdict.group == group) for group in get_args(Group)},
+    "open": " ",
+}
+COLUMNS = {  # title: width, with a gap to the next column
+    "#": 6, "verdict": 17, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
+}  # fmt: skip
+RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")  # columns that are aligned to the right
+ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")
+OPTIONAL = ("tok/s", "mem", "±lines", "agent", "time")  # shown where there is room, in this order
+LEAST = 28  # columns of the screen for the hypothesis, which matters more than the optional columns
+
+
+@dataclass
+class Choice:
+    """Which experiments the table shows, and in which order."""
+
+    sort: int = 0
+    filter: int = 0
+    search: str = ""
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether all experiments are shown, the newest first."""
+        return not (self.sort or self.filter or self.search)
+
+    @property
+    def sort_name(self) -> str:
+        return SORTS[self.sort][0]
+
+    @property
+    def sort_key(self) -> Callable[[Row], Any]:
+        return SORTS[self.sort][1]
+
+    @property
+    def filter_name(self) -> str:
+        return list(FILTERS)[self.filter]
+
+    def next_sort(self) -> None:
+        self.sort = (self.sort + 1) % len(SORTS)
+
+    def next_filter(self) -> None:
+        self.filter = (self.filter + 1) % len(FILTERS)
+
+    def reset(self) -> None:
+        """Show all experiments, the newest first."""
+        self.sort, self.filter, self.search = 0, 0, ""
+
+    def accepts(self, row: Row) -> bool:
+        """Whether an experiment is shown."""
+        letters = FILTERS[self.filter_name]
+        if letters and row.letter not in letters:
+            return False
+        searched = f"{row.hypothesis} {row.verdict} {row.agent} #{row.number}".lower()
+        return self.search.lower() in searched
+
+    def order(self, rows: Iterable[Row]) -> list[int]:
+        """The numbers of the experiments that are shown, in their order."""
+        return [row.number for row in sorted(filter(self.accepts, rows), key=self.sort_key)]
+
+
+def fitting_columns(width: int) -> tuple[str, ...]:
+    """The columns that fit into a table of this width, in their order."""
+    names = set(ALWAYS)
+    for name in OPTIONAL:
+        if width - sum(COLUMNS[each] for each in (*names, name)) >= LEAST:
+            names.add(name)
+    return tuple(name for name in COLUMNS if name in names)
+
+
+def heading(columns: Iterable[str]) -> Text:
+    """The titles of the columns."""
+    return _joined([_cell(name, name) for name in columns])
+
+
+def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str]) -> Text:
+    """An experiment as one line. `colour` gives the style of a tone in the current theme."""
+    dim = colour("text-muted")
+    is_better = row.change is not None and row.change < 0 and row.letter in FILTERS["kept"]
+    cells = {
+        "#": (str(row.number), ""),
+        "verdict": (f"{row.letter} {row.verdict}", colour(row.tone)),
+        "val_bpb": (words.bpb(row.val_bpb), ""),
+        "change": (words.change(row.change), colour("success") if is_better else ""),
+        "mem": (words.memory(row.memory), dim),
+        "tok/s": (words.rate(row.tokens_per_s), dim),
+        "agent": (row.agent, dim),
+        "±lines": (f"+{row.added} −{row.removed}", dim),
+        "time": (words.duration(row.seconds) if row.seconds else words.MISSING, dim),
+        "hypothesis": (row.hypothesis, ""),
+    }
+    return _joined([_cell(name, *cells[name]) for name in columns])
+
+
+def number_of(line: Text) -> int:
+    """The number of the experiment that a line of the table is about."""
+    return int(line.plain[: COLUMNS["#"]])
+
+
+def _cell(name: str, text: str, style: str = "") -> tuple[str, str]:
+    """A text as wide as its column, with the gap at its end, and its style. The last column has no width of its own."""
+    width = COLUMNS[name] - 1
+    if width < 0:
+        return text, style
+    if cell_len(text) > width:
+        text = f"{set_cell_size(text, width - 1)}…"
+    gap = " " * (width - cell_len(text))
+    return (f"{gap}{text} " if name in RIGHT else f"{text}{gap} "), style
+
+
+def _joined(cells: Iterable[tuple[str, str]]) -> Text:
+    return Text.assemble(*cells, no_wrap=True, overflow="ellipsis")

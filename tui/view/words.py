@@ -1,0 +1,89 @@
+"""Words, letters and figures as the app writes them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+
+from core.record.state import Experiment
+from core.reporting.report import verdict as verdict
+from core.text import sanitize_line as sanitize_line
+from core.text import sanitize_text as sanitize_text
+
+MISSING = "–"  # stands for a figure that is not known
+BLOCKS = "▁▂▃▄▅▆▇█"
+LARGEST = 1e300  # larger values are cut to this, so that differences stay finite
+
+
+def verdict_letter(experiment: Experiment) -> str:
+    """The letter of an experiment's verdict, or a space while it has none."""
+    return experiment.verdict.letter if experiment.verdict else " "
+
+
+def bpb(value: float | None) -> str:
+    """A val_bpb with four digits."""
+    return f"{value:.4f}" if value is not None and math.isfinite(value) else MISSING
+
+
+def change(value: float | None) -> str:
+    """A difference of two val_bpb with its sign, which is a true minus sign where it is negative."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def memory(size: float | None) -> str:
+    """A number of bytes in GB, or in MB where it is less than one GB."""
+    if not size:
+        return MISSING
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def rate(tokens_per_s: float | None) -> str:
+    """Tokens per second."""
+    if not tokens_per_s or not math.isfinite(tokens_per_s):
+        return MISSING
+    if tokens_per_s >= 1e6:
+        return f"{tokens_per_s / 1e6:.1f}M"
+    return f"{tokens_per_s / 1e3:.0f}k" if tokens_per_s >= 1e4 else f"{tokens_per_s / 1e3:.1f}k"
+
+
+def clock(seconds: float) -> str:
+    """The time left, as minutes and seconds: 2:24."""
+    left = max(0, math.ceil(seconds))
+    return f"{left // 60}:{left % 60:02d}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time, rounded down: 6h12m, 4m, 50s."""
+    if seconds < 60:
+        return f"{max(0, seconds):.0f}s"
+    minutes = int(seconds // 60)
+    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m"
+
+
+def wrap_indented(text: str, width: int, indent: int) -> str:
+    """Wrap text to `width` columns. All lines but the first are indented, because the first one follows a label of that width."""
+    return ("\n" + " " * indent).join(textwrap.wrap(text, max(20, width - indent), break_on_hyphens=False))
+
+
+def bar(share: float, width: int) -> tuple[str, str]:
+    """A progress bar, split into its full part and its empty part."""
+    share = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
+    halves = round(share * width * 2)
+    full = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    return full, "━" * (width - len(full))
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """A series of numbers as at most `width` blocks. Values that are not finite are left out."""
+    finite = [max(-LARGEST, min(LARGEST, value)) for value in values if math.isfinite(value)]
+    if not finite or width < 1:
+        return ""
+    count = min(width, len(finite))
+    cuts = [len(finite) * i // count for i in range(count + 1)]
+    means = [sum(finite[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
+    low, high = min(means), max(means)
+    height = high - low or 1.0
+    return "".join(BLOCKS[round((value - low) / height * (len(BLOCKS) - 1))] for value in means)

@@ -1,0 +1,48 @@
+"""The keys that are valid now, at the foot of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tui import keys
+from tui.keys import KeyContext
+
+MOST_LINES = 2
+
+
+class KeysLine(Static):
+    """The keys with their names, in one line or two. They can be clicked as well.
+
+    Textual's own footer builds a widget for each key whenever the focus changes.
+    """
+
+    def __init__(self, own_keys: Sequence[tuple[str, str, str]] = ()) -> None:
+        """`own_keys` are those of a screen, as (key, action, name). They come first."""
+        super().__init__(id="keys")
+        self._own_keys = own_keys
+        self._shown = ""
+
+    def show(self, context: KeyContext) -> None:
+        """Show the keys that are valid in a context, as far as there is room."""
+        valid = keys.valid_keys(context)
+        entries = [*self._own_keys]
+        entries += [(keys.display(key), f"app.{key.action}", keys.label(key, context)) for key in valid]
+        lines: list[list[str]] = [[]]
+        room = width = self.app.size.width - 2
+        for key, action, name in entries:
+            need = len(f"{key} {name}") + (2 if lines[-1] else 0)
+            if need > room:
+                if len(lines) == MOST_LINES:
+                    break
+                lines.append([])
+                room, need = width, need - 2
+            room -= need
+            lines[-1].append(f"[@click={action}]{key.replace('[', chr(92) + '[')}[/] {name}")
+        markup = "\n".join("  ".join(line) for line in lines)
+        if markup != self._shown:
+            grown = markup.count("\n") != self._shown.count("\n")
+            self._shown = markup
+            self.update(Content.from_markup(markup), layout=grown)

@@ -1,0 +1,61 @@
+"""A pane: a numbered, bordered part of the screen that scrolls."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+
+from tui.textual_internals import change_focus, set_border_text
+
+FOCUSED = "bold reverse $accent"  # style of the title of the pane that has the focus
+SCROLL_KEYS: list[BindingType] = [
+    Binding("j,down", "scroll_down", "down", show=False),
+    Binding("k,up", "scroll_up", "up", show=False),
+    Binding("g,home", "scroll_home", "top", show=False),
+    Binding("G,end", "scroll_end", "bottom", show=False),
+    Binding("pageup", "page_up", "page up", show=False),
+    Binding("pagedown,space", "page_down", "page down", show=False),
+]
+
+
+class Numbered(Protocol):
+    """What the help and the tabs need to know of a pane."""
+
+    NUMBER: ClassVar[int]
+    NAME: ClassVar[str]
+    ABOUT: ClassVar[str]
+
+
+class Pane(VerticalScroll, can_focus=True):
+    """The base class of panes. The id of a pane is the name of its class without `Pane`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
+    NUMBER: ClassVar[int]
+    NAME: ClassVar[str]
+    ABOUT: ClassVar[str]  # for the help
+
+    def __init__(self) -> None:
+        super().__init__(id=type(self).__name__.removesuffix("Pane").lower(), classes="pane")
+        self.set_title()
+
+    def set_title(self, title: str = "", subtitle: str = "") -> None:
+        """Set the title, which follows the number of the pane, and the subtitle. Both are plain text."""
+        self._title = (f"{self.NUMBER or ''} {title or self.NAME}".strip(), subtitle)
+        self._draw_title()
+
+    def _draw_title(self) -> None:
+        set_border_text(self, *self._title, FOCUSED if self.has_focus else "")
+
+    def on_focus(self, event: events.Focus) -> None:
+        change_focus(self, event)
+        self._draw_title()
+
+    def on_blur(self, event: events.Blur) -> None:
+        change_focus(self, event)
+        self._draw_title()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """Do not compute the styles anew: only the title shows the focus."""

@@ -1,0 +1,72 @@
+"""Plots in the colours of the theme, drawn by plotext."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+from textual.color import Color
+from textual.content import Content
+from textual_plotext import PlotextPlot
+
+MARKER = "braille"  # of curves
+
+
+class Plot(PlotextPlot):
+    """A plot that a function draws. It is drawn anew when it is told to, and when its size or the theme changes."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self._draw: Callable[[Plot], None] | None = None
+        self._picture: tuple[object, Content] | None = None  # and what it depends on
+
+    def show(self, draw: Callable[[Plot], None]) -> None:
+        """Draw anew with `draw`, which calls `line`, `dots` and the like."""
+        self._draw, self._picture = draw, None
+        self.refresh()
+
+    def colour(self, tone: str) -> tuple[int, int, int]:
+        """A variable of the theme as a colour of plotext. Unknown variables are the foreground."""
+        variables = self.app.theme_variables
+        value = variables.get(tone, variables["foreground"])
+        try:
+            return Color.parse(value).rgb
+        except Exception:  # "auto" colours and the like
+            return Color.parse(variables["foreground"]).rgb
+
+    def line(self, xs: Sequence[float], ys: Sequence[float], tone: str, *, dashed: bool = False) -> None:
+        """Draw a curve. A dashed one can be told from others where there are no colours."""
+        if dashed:
+            xs, ys = list(xs)[::4], list(ys)[::4]
+            self.plt.scatter(xs, ys, marker="·", color=self.colour(tone))
+        else:
+            self.plt.plot(xs, ys, marker=MARKER, color=self.colour(tone))
+
+    def dots(self, xs: Sequence[float], ys: Sequence[float], tone: str, marker: str) -> None:
+        """Draw a marker at each point."""
+        self.plt.scatter(xs, ys, marker=marker, color=self.colour(tone))
+
+    def range_x(self, low: float, high: float) -> None:
+        self.plt.xlim(low, high)
+
+    def range_y(self, low: float, high: float) -> None:
+        self.plt.ylim(low, high)
+
+    def ticks_y(self, marks: Sequence[float], labels: Sequence[str]) -> None:
+        self.plt.yticks(list(marks), list(labels))
+
+    def ticks_x(self, marks: Sequence[float], labels: Sequence[str]) -> None:
+        self.plt.xticks(list(marks), list(labels))
+
+    def render(self) -> Content:
+        key = (self.size, self.app.theme)
+        if self._picture is None or self._picture[0] != key:
+            self.plt.clear_figure()
+            self.plt.frame(False)
+            self.plt.xticks([])
+            if self._draw is not None:
+                self._draw(self)
+            picture = super().render()
+            assert isinstance(picture, Text)
+            self._picture = (key, Content.from_rich_text(picture).simplify())
+        return self._picture[1]

@@ -1,0 +1,71 @@
+"""A line to type in, between the panes and the footer, where it hides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.events import Key
+from textual.widgets import Input, Label
+
+
+class Prompt(Horizontal):
+    """Asks for a line. Enter submits it, escape cancels."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel"),
+        Binding("ctrl+c,ctrl+q", "cancel", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt")
+        self._done: Callable[[str | None], object] | None = None
+        self.display = False
+
+    def compose(self) -> ComposeResult:
+        yield Label(id="question")
+        field = Input(id="answer", compact=True, select_on_focus=False)  # it may get the focus after the first letters
+        field.cursor_blink = False
+        yield field
+
+    def ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
+        """Ask a question, with a text to begin with. `done` gets the line, or None when the user cancels."""
+        self._finish(None)
+        self._done = done
+        self.query_one("#question", Label).update(f"{question} (enter, or escape)")
+        field = self.query_one(Input)
+        field.value = text
+        field.select_all()
+        self.display = True
+        field.focus()
+
+    def take_key(self, key: Key) -> None:
+        """Handle a key that was pressed while the prompt was open but did not have the focus. It was meant for the line."""
+        field = self.query_one(Input)
+        match key.key:
+            case "enter":
+                self._finish(field.value)
+            case "escape" | "ctrl+c" | "ctrl+q":
+                self._finish(None)
+            case "backspace":
+                field.action_delete_left()
+            case _ if key.character is not None and key.is_printable:
+                field.replace(key.character, *sorted(field.selection))
+        if self.display:  # the key did not answer it
+            field.focus()
+
+    def _finish(self, answer: str | None) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            self.display = False
+            done(answer)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._finish(event.value)
+
+    def action_cancel(self) -> None:
+        self._finish(None)
