@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from core.agents import registry
-from core.agents.base import AgentFailed, Context, ignore
+from core.agents.base import AgentFailed, Context
+from core.agents.hooks import ignore
 from core.agents.llm import chat
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.several import Turns
