@@ -44,7 +44,7 @@ async def measure(spec: str, count: int) -> str:
         try:
             proposal = await agent.propose(context)
             candidate = realise(source, proposal)
-            edits.gate(source, candidate, off_limits=exhausted_ideas.off_limits(context))
+            edits.validate_change(source, candidate, off_limits=exhausted_ideas.off_limits(context))
         except (AgentFailed, edits.EditError) as error:
             print(f"  {number}: {error}")
             continue

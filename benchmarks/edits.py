@@ -51,7 +51,7 @@ def draw(source: str, count: int, seed: int) -> list[Same]:
     for one in candidates:
         if len(chosen) == count:
             break
-        edits.gate(source, one.source)
+        edits.validate_change(source, one.source)
         chosen.setdefault(edits.fingerprint(one.source), one)
     if len(chosen) < count:
         raise ValueError(f"This train.py gives {len(chosen)} such edits, and {count} were asked for.")

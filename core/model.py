@@ -9,6 +9,7 @@ import msgspec
 
 from nanochat.contract.value import Data
 
+Value = bool | int | float | str  # of a knob of train.py
 ApprovalMode = Literal["auto", "ask"]  # whether proposals wait for the human
 
 

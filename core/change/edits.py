@@ -1,4 +1,4 @@
-"""Changes to train.py: applying them, and the gate that each must pass. Pure string and AST work."""
+"""Changes to train.py: applying them, and what each must pass before it is trained. Pure string and AST work."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from core.model import Edit
+from core.target import TARGET, ContractError
 from core.text import lines_of
 from nanochat.contract.job import CrashClass
-
-SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
-SEEDERS = {"torch", "np", "numpy", "random"}
-SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence"}
-DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and some hundreds are more than Python's own tools take
 
 
 class EditError(Exception):
@@ -53,6 +49,14 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
     return source
 
 
+def try_apply(source: str, edits: Sequence[Edit]) -> str | None:
+    """All edits, in order; None where one of them does not fit."""
+    try:
+        return apply(source, edits)
+    except EditError:
+        return None
+
+
 def _nearest(source: str, search: str) -> str:
     """The lines most like the first line that was looked for."""
     first = next((line.rstrip("\r\n") for line in lines_of(search) if line.strip()), search)
@@ -62,50 +66,14 @@ def _nearest(source: str, search: str) -> str:
 
 
 def check(source: str) -> ast.Module:
-    """Parse, and find `train(run)`; no seed may be set. Raises EditError."""
+    """Parse a train.py and check its contract, see `core.target`. Raises EditError."""
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise EditError(f"syntax error{where}: {getattr(error, 'msg', error)}.", CrashClass.SYNTAX) from None
-    if _depth(tree) > DEEPEST:
-        raise EditError(f"It nests more than {DEEPEST} levels deep; write it flatter.", CrashClass.CONTRACT)
-    train = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train"]
-    if len(train) != 1 or len(train[0].args.posonlyargs + train[0].args.args) != 1:
-        raise EditError("It must have exactly one top-level function train(run).", CrashClass.CONTRACT)
-    for node in ast.walk(tree):
-        if _seeds(node):
-            raise EditError(
-                f"Line {getattr(node, 'lineno', 0)} sets a seed; the seed belongs to the harness and is set already. Leave it out.",
-                CrashClass.CONTRACT,
-            )
-    return tree
+        return TARGET.parse(source)
+    except ContractError as error:
+        raise EditError(str(error), error.crash) from None
 
 
-def _depth(tree: ast.AST) -> int:
-    """Levels of nesting, found without recursion."""
-    level: list[ast.AST] = [tree]
-    deep = 0
-    while level and deep <= DEEPEST:
-        level, deep = [child for node in level for child in ast.iter_child_nodes(node)], deep + 1
-    return deep
-
-
-def _seeds(node: ast.AST) -> bool:
-    """Whether a node sets a seed, or gets hold of what does: by call, by another name, by import or by a string."""
-    match node:
-        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), args=args, keywords=keywords):
-            return name in SEEDING or (name in SEEDED and bool(args or keywords))
-        case ast.Attribute(attr="seed", value=ast.Name(id=owner)):  # run.seed may be read
-            return owner in SEEDERS
-        case ast.Attribute(attr=name) | ast.Name(id=name) | ast.Constant(value=str(name)):
-            return name in SEEDING and name != "seed"
-        case ast.ImportFrom(module=module, names=names):
-            return (module or "").partition(".")[0] in SEEDERS and any(alias.name in SEEDING for alias in names)
-    return False
-
-
-def gate(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
+def validate_change(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
     """What every proposal must pass before it is trained. Raises EditError."""
     tree = check(new)
     if fingerprint(old) == fingerprint(new):
@@ -214,8 +182,8 @@ def any_nodes(source: str) -> int:
 
 
 def unified(old: str, new: str) -> str:
-    """A unified diff of nanochat/train.py."""
-    lines = difflib.unified_diff(lines_of(old), lines_of(new), "a/nanochat/train.py", "b/nanochat/train.py")
+    """A unified diff of train.py."""
+    lines = difflib.unified_diff(lines_of(old), lines_of(new), f"a/{TARGET.path}", f"b/{TARGET.path}")
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 

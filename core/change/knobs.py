@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from core.model import Value
 from core.text import lines_of
-
-Value = bool | int | float | str
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from collections.abc import Collection, Sequence
 from msgspec import structs
 
 from core.charter.blocks import blocks
-from core.charter.directions import TOPICS as TOPICS
 from core.charter.directions import Direction, described, of_sections
 from core.charter.front_matter import CharterError as CharterError
 from core.charter.front_matter import limits, misplaced, split

@@ -13,26 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.charter.blocks import Block, sentences
+from core.target import TARGET
 from core.text import sanitize_line
 
-TOPICS: dict[
-    str, tuple[str, ...]
-] = {  # by name: what else it is called. Parts of a topic, such as Muon, are no name of it
-    "attention": (),
-    "heads": ("attention heads", "number of heads", "head count"),
-    "activation": ("activations", "activation function", "activation functions"),
-    "normalisation": ("normalization", "norms"),
-    "residuals": ("residual connections", "skip connections"),
-    "schedule": ("schedules", "learning rate schedule", "learning rate schedules"),
-    "optimizer": ("optimiser", "optimizers", "optimisers"),
-    "regularisation": ("regularization",),
-    "embeddings": ("embedding",),
-    "size": ("sizes", "model size"),
-}
 EXAMPLES = "try WIDTH, set WIDTH to 256, avoid the optimizer, leave DEPTH alone, focus on attention, only the schedule"
 LONGEST = 200  # characters of a sentence that may be a wish
 
-_TOPIC_OF = {word: topic for topic, words in TOPICS.items() for word in (topic, *words)}
+_TOPIC_OF = {word: topic for topic, words in TARGET.topics.items() for word in (topic, *words)}
 # Names alone under such a heading are to stay as they are.
 HANDS_OFF = r"(?:to )?leave alone|(?:do not|don['’]t) (?:touch|change)|off[ _-]limits"
 _UP, _RAISE = r"higher|larger|bigger|longer|raising|increasing", r"raise|increase"
@@ -267,7 +254,7 @@ def _lookup(text: str, known: Collection[str]) -> tuple[str, str]:
     near = difflib.get_close_matches(_bare(code), plain, n=1, cutoff=0.75) if words else []
     hint = f" (did you mean {plain[near[0]]}?)" if near else ""
     shown = words or text.strip()
-    raise NotUsable(f"“{shown[:40]}” is neither a constant of train.py nor a topic ({', '.join(TOPICS)}){hint}")
+    raise NotUsable(f"“{shown[:40]}” is neither a constant of train.py nor a topic ({', '.join(TARGET.topics)}){hint}")
 
 
 def _bare(name: str) -> str:

@@ -14,6 +14,7 @@ from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, normalised
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.state import fold
+from core.target import TARGET
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def apply_best(project: Project, folder: Path) -> str:
     if not state.kept or state.start_commit is None or state.config is None:
         raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to take home.")
     baseline, best = state.mean(state.start_commit.commit), state.mean(state.best)
-    scores = f"val_bpb {baseline:.6f} -> {best:.6f}" if baseline and best else "its best train.py"
+    scores = f"{TARGET.metric} {baseline:.6f} -> {best:.6f}" if baseline and best else "its best train.py"
     hypotheses = "\n".join(f"- {' '.join(state.experiments[n].hypothesis.split())}" for n in state.kept)
     message = f"The best of AutoResearch run {folder.name}: {scores}\n\n{hypotheses}"
     repo = Repository.open(project.root, project.logs / "repository")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-TRAIN, PROGRAM = "nanochat/train.py", "program.md"
+from core.target import TARGET
+
+TRAIN, PROGRAM = TARGET.path, "program.md"
 BYTE_ORDER_MARK = "\ufeff"  # some editors put one first
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Protocol
 
+from core.target import TARGET
 from nanochat.contract.job import Outcome, Result
 
 FUTILE = {1: 0.6, 2: 0.9, 3: 1.15, 4: 1.4, 5: 1.65, 6: 1.9, 7: 2.2}
@@ -93,7 +94,7 @@ def decide(
     if not shared:
         return Decision("measure", "it has no score yet", seed=wanted)
     n = len(shared)
-    gain = sum(best[s] - candidate[s] for s in shared) / n
+    gain = sum(TARGET.improvement(best[s], candidate[s]) for s in shared) / n
     error = sigma * math.sqrt(2 / n)
     z = gain / error
     over = f"over {n} seed{'s' if n > 1 else ''}, with a standard error of {error:.4f}"
@@ -138,7 +139,7 @@ def figures(gain: float, needed: float | None = None) -> tuple[str, str]:
             size, limit = f"{abs(gain):.{digits}f}", f"{needed:.{digits}f}"
     if gain == 0:
         return side, limit
-    return f"{size} bpb {side}" if float(size) else f"less than 0.0001 bpb {side}", limit
+    return f"{size} {TARGET.unit} {side}" if float(size) else f"less than 0.0001 {TARGET.unit} {side}", limit
 
 
 def limit_words(gain: float, pairs: int, limit: str) -> str:

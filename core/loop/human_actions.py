@@ -42,7 +42,7 @@ def own(active: ActiveRun, parent: str, source: str, hypothesis: str) -> str:
 
 def _check(active: ActiveRun, old: str, new: str) -> None:
     try:
-        edits.gate(old, new, off_limits=active.program.charter.off_limits)
+        edits.validate_change(old, new, off_limits=active.program.charter.off_limits)
     except edits.EditError as error:
         raise CommandRejected(f"{error} Nothing was changed.") from error
 

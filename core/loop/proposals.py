@@ -58,7 +58,7 @@ class Proposer:
             try:
                 candidate = realise(source, proposal)
                 idea = touched.touched(source, candidate)
-                edits.gate(source, candidate, off_limits=active.program.charter.off_limits)
+                edits.validate_change(source, candidate, off_limits=active.program.charter.off_limits)
                 self._check_new(active, parent, candidate)
                 break
             except edits.EditError as error:

@@ -84,7 +84,7 @@ def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
     }
     try:
         candidate = realise(context.source, proposal)
-        edits.gate(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
+        edits.validate_change(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
     except edits.EditError as error:
         return f"   does not apply: {error}", context.source
     diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).split("\n")[2:])

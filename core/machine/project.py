@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.record import journal
+from core.target import TARGET
 
 # English whatever the locale says, since they stand in names of runs.
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -38,7 +39,7 @@ class Project:
 
     @property
     def train(self) -> Path:
-        return self.root / "nanochat" / "train.py"
+        return self.root / TARGET.path
 
     def run(self, name: str) -> Path:
         """The folder of a run, existing or not. Raises UsageError for an impossible name."""
@@ -105,7 +106,7 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
     except OSError:  # the working directory was removed
         around = []
     for folder in (*around, Path(__file__).resolve().parents[2]):
-        if (folder / "nanochat" / "train.py").is_file() and (folder / "nanochat" / "run.py").is_file():
+        if (folder / TARGET.path).is_file() and (folder / "nanochat" / "run.py").is_file():
             return Project(root=folder, logs=_real(logs or folder / "logs"))
     raise UsageError(
         "Here is no AutoResearch source tree (a folder with program.md and nanochat/train.py). "

@@ -15,6 +15,7 @@ from core.record import events as ev
 from core.record.live import Picture
 from core.record.state import RERUN_TRIES, Experiment, State
 from core.reporting import scoreboard
+from core.target import TARGET
 from core.text import sanitize_line
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
@@ -385,7 +386,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     best = state.mean(state.best)
     lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
     if best is not None and baseline is not None:
-        lines.append(f"val_bpb {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
+        lines.append(f"{TARGET.metric} {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
     for number in state.kept:
         e = state.experiments[number]
         gain = f"{-e.gain:+.4f}" if e.gain is not None else ""

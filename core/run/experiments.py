@@ -16,6 +16,7 @@ from core.model import Proposal
 from core.record import events as ev
 from core.record.state import Experiment
 from core.reporting import findings
+from core.target import TARGET
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
 
@@ -76,7 +77,7 @@ class Experiments:
         try:
             if merged is None:
                 raise edits.EditError("the best changed the same lines")
-            edits.gate(new, merged, off_limits=self._active.program.charter.off_limits)
+            edits.validate_change(new, merged, off_limits=self._active.program.charter.off_limits)
             if (same := self._active.tried(best).get(edits.fingerprint(merged), number)) != number:
                 raise edits.EditError(f"on the new best it is the very change of experiment {same}")
         except edits.EditError as error:
@@ -107,7 +108,7 @@ class Experiments:
         waiting = [experiment for experiment in self._active.state.open.values() if not experiment.launched]
         for experiment in waiting if begun else list(schedule.unchecked(self._active.state)):
             try:
-                edits.gate(
+                edits.validate_change(
                     self._active.source(experiment.parent),
                     self._active.source(experiment.commit),
                     off_limits=self._active.program.charter.off_limits,
@@ -147,7 +148,7 @@ class Experiments:
             assert old is not None and experiment.val_bpb is not None
             gain = old - experiment.val_bpb if judged.gain is None else judged.gain
             scores = (
-                f"val_bpb {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {gain:+.6f} "
+                f"{TARGET.metric} {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {gain:+.6f} "
                 f"over {judged.pairs} seeds (noise {judged.sigma:.6f}).\n"
                 f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
                 f"Experiment {judged.number} of run {self._active.name}, proposed by {experiment.agent}."

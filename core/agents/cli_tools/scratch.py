@@ -9,8 +9,11 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.target import TARGET
+
 TASK = "TASK.md"
-TRAIN = Path("nanochat") / "train.py"
+
+TRAIN = Path(TARGET.path)
 PLAIN = ("program.md", "README.md", "prepare.py", "pyproject.toml", "nanochat")  # where there is no git repository
 NOTES = (".claude", ".codex", ".opencode", ".aider")  # how the names begin under which the known tools keep notes
 GIT_S = 30.0

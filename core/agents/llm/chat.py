@@ -332,7 +332,7 @@ def _minutes(seconds: float) -> str:
 def check(context: Context, proposal: Proposal) -> None:
     """What every proposal must pass before it costs any training. Raises EditError, written for the model."""
     candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
-    edits.gate(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
+    edits.validate_change(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
     fingerprint = edits.fingerprint(candidate)
     if number := context.tried.get(fingerprint):
         verdict = next((past.verdict.words for past in context.past if past.number == number), "")

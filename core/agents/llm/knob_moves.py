@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from core.agents.llm.answers import LONGEST_HYPOTHESIS, KnobAnswer
 from core.change import knobs
 from core.change.edits import EditError
-from core.change.knobs import Knob, Value
-from core.model import Proposal
+from core.change.knobs import Knob
+from core.model import Proposal, Value
 from core.text import sanitize_line
 
 FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")

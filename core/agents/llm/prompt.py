@@ -14,6 +14,7 @@ from core.agents.llm import exhausted_ideas
 from core.agents.llm.formats import Tier
 from core.agents.llm.knob_moves import moves, offered
 from core.change.knobs import read as read_knobs
+from core.target import TARGET
 from core.text import lines_of, sanitize_line
 from core.verdicts import Verdict
 
@@ -51,11 +52,6 @@ FORMS: dict[Tier, str] = {
     ),
 }
 
-AREAS = (
-    "the learning rates and their schedule", "the batch size and the number of steps", "attention: heads, window, positions",
-    "the MLP: width and activation", "normalisation and residual connections", "the embeddings and the output layer",
-    "the optimizer's momentum and weight decay", "depth against width", "initial values",
-)  # fmt: skip
 STREAK = 4  # experiments without a keep after which the area in focus changes
 
 
@@ -191,7 +187,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         f"; {len(blameless)} ended by the machine or a human, which says nothing of their ideas." if blameless else "."
     )
     if context.best is not None and context.start is not None:
-        standing = f"Best val_bpb {context.best:.4f}, at the start {context.start:.4f}. {standing}"
+        standing = f"Best {TARGET.metric} {context.best:.4f}, at the start {context.start:.4f}. {standing}"
     if context.params is not None:
         standing += f" The model that this train.py makes has {context.params:,} parameters."
     return [
@@ -284,7 +280,7 @@ def focus(context: Context) -> str:
     if lost < STREAK:
         return "Choose what is most likely to help."
     turn = lost - STREAK
-    area = AREAS[(context.seed + turn) % len(AREAS)]
+    area = TARGET.areas[(context.seed + turn) % len(TARGET.areas)]
     near = [p for p in context.past if not p.verdict.kept and (p.gain or 0) > 0]
     if turn % 4 == 1 and len(near) >= 2:
         one, two = sorted(near, key=lambda p: -(p.gain or 0))[:2]

@@ -17,18 +17,18 @@ from typing import Any
 from msgspec.structs import replace as replace_fields
 
 from core.agents.base import AgentFailed, Context, PastExperiment
-from core.agents.search.book import BOOK
-from core.agents.search.ranges import IMPACT, Range, idle, of, places, senseless, topic_of, whole_batch
+from core.agents.search.ranges import Range, places, range_for, senseless, with_followers
 from core.agents.search.steering import Steering, setting, steering
 from core.change import edits, knobs
-from core.change.knobs import Knob, Value
+from core.change.knobs import Knob
 from core.charter import Charter
 from core.charter.directions import Kind, NotUsable, described
-from core.model import Proposal
+from core.model import Proposal, Value
+from core.target import TARGET
 from core.text import sanitize_line
 from core.verdicts import Verdict
 
-ENTRIES = {entry.name: entry for entry in BOOK}
+ENTRIES = {entry.name: entry for entry in TARGET.book}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
 PATIENCE = 150  # drafts after which there is nothing left to find
 # What is set aside, one after the other, where the wishes leave nothing to try: they never leave a night without experiments.
@@ -99,7 +99,7 @@ class Search:
                 continue
             looked_at.add(draft.source)
             try:
-                edits.gate(context.source, draft.source, off_limits=left_alone)
+                edits.validate_change(context.source, draft.source, off_limits=left_alone)
             except edits.EditError:
                 continue
             if edits.fingerprint(draft.source) not in seen:
@@ -165,7 +165,7 @@ def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Ran
     for past in _said_something(context):
         gain = past.gain if past.gain is not None else -2 * context.sigma
         pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
-    arms = {("book", entry.topic) for entry in BOOK} | {("knob", topic_of(name)) for name in known}
+    arms = {("book", entry.topic) for entry in TARGET.book} | {("knob", TARGET.topic_of(name)) for name in known}
     weights = {arm: weight for arm in sorted(arms) if (weight := wanted.weights.get(arm[1], 1.0)) > 0}
     total = 1 + len(context.past)
     while weights:
@@ -182,11 +182,11 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     """An idea of the book on that topic which was not tried on this train.py; failed ones are left alone."""
     unwanted = [past for past in context.past if past.crash or past.verdict is Verdict.SKIPPED]
     left_out = {name for past in unwanted for name in past.proposal.meta.get("edits", [])}
-    entries = [entry for entry in BOOK if entry.topic == topic and entry.name not in left_out]
+    entries = [entry for entry in TARGET.book if entry.topic == topic and entry.name not in left_out]
     if not entries:
         return None
     entry = chance.choice(entries)
-    changed = entry.apply(context.source)
+    changed = edits.try_apply(context.source, entry.edits)
     if changed is None:
         return None
     return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
@@ -201,15 +201,15 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
     order = sorted(
         (
             name
-            for name in IMPACT.keys() & known.keys()
-            if IMPACT[name] >= 1 and wanted.weights.get(topic_of(name), 1.0) > 0
+            for name in TARGET.impacts.keys() & known.keys()
+            if TARGET.impacts[name] >= 1 and wanted.weights.get(TARGET.topic_of(name), 1.0) > 0
         ),
-        key=lambda name: -IMPACT[name] * wanted.weights.get(topic_of(name), 1.0),
+        key=lambda name: -TARGET.impacts[name] * wanted.weights.get(TARGET.topic_of(name), 1.0),
     )
     for second in (False, True):
         for name in order:
-            up = (topic_of(name) != "size") is not second
-            value, mark = of(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
+            up = (TARGET.topic_of(name) != "size") is not second
+            value, mark = range_for(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
             if mark in tried or value is None:
                 continue
             if draft := _knobs_draft(context, known, {name: value}):
@@ -223,7 +223,7 @@ def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
         return False
     head, colon, _ = knob.comment.lower().partition(":")
     optimizer = bool(colon) and "optimizer" in wanted.avoided and any(mark in head for mark in OPTIMIZERS)
-    return knob.name in wanted.focus or (wanted.weights[topic_of(knob.name)] > 0 and not optimizer)
+    return knob.name in wanted.focus or (wanted.weights[TARGET.topic_of(knob.name)] > 0 and not optimizer)
 
 
 def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
@@ -284,7 +284,7 @@ def _further(context: Context, known: Knobs) -> Draft | None:
     values = {
         name: value
         for name in before.keys() & after.keys() & known.keys()
-        if (value := of(known[name]).further(before[name], after[name])) is not None
+        if (value := range_for(known[name]).further(before[name], after[name])) is not None
     }
     return (
         _knobs_draft(context, known, values, f"#{last.number} was kept, so one more step that way: ")
@@ -295,14 +295,20 @@ def _further(context: Context, known: Knobs) -> Draft | None:
 
 def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Random, width: int) -> Draft | None:
     """Move one to three knobs (`width` of them when given): far at the first try, then to where Optuna's TPE expects a gain."""
-    names = sorted(name for name in known.keys() - idle(known.values_now) if topic is None or topic_of(name) == topic)
+    names = sorted(
+        name
+        for name in known.keys() - TARGET.inactive_knobs(known.values_now)
+        if topic is None or TARGET.topic_of(name) == topic
+    )
     if not names:
         return None
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
     tried = Counter(name for past in _said_something(context) for name in past.proposal.meta.get("knobs", {}))
-    order = sorted(names, key=lambda name: chance.random() ** ((1 + tried[name]) / IMPACT.get(name, 1.0)), reverse=True)
+    order = sorted(
+        names, key=lambda name: chance.random() ** ((1 + tried[name]) / TARGET.impacts.get(name, 1.0)), reverse=True
+    )
     chosen = order[:count]  # drawn without replacement, by weight (Efraimidis and Spirakis 2006)
-    ranges = {name: of(known[name]) for name in chosen}
+    ranges = {name: range_for(known[name]) for name in chosen}
     if count == 1 and not tried[chosen[0]]:
         values = {name: found.at(chance.choice((0.15, 0.85))) for name, found in ranges.items()}  # far enough to show
     else:
@@ -313,12 +319,12 @@ def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Rand
 def _knobs_draft(context: Context, known: Knobs, values: dict[str, Value], why: str = "") -> Draft | None:
     """The draft that sets these knobs; None where that changes nothing or makes no sense."""
     present = known.values_now
-    values = whole_batch({name: value for name, value in values.items() if value != present[name]}, known.every)
+    values = with_followers({name: value for name, value in values.items() if value != present[name]}, known.every)
     if not values or not values.keys() <= known.keys() or senseless(values, known.every):
         return None
     words = why + "; ".join(_move(known[name], value) for name, value in values.items())
     return Draft(
-        knobs.set_knobs(context.source, values), words[0].upper() + words[1:] + ".", topic_of(next(iter(values))),
+        knobs.set_knobs(context.source, values), words[0].upper() + words[1:] + ".", TARGET.topic_of(next(iter(values))),
         {"knobs": values, "edits": [], "from": {name: present[name] for name in values}},
     )  # fmt: skip
 
@@ -367,7 +373,9 @@ def _combinations(context: Context, wanted: Steering, known: Knobs, chance: rand
         meta: dict[str, Any] = {"edits": [], "knobs": {}, "parts": [one.number, other.number]}
         for past in (one, other):
             for name in past.proposal.meta.get("edits", []):
-                source = ENTRIES[name].apply(source) if source is not None and name in ENTRIES else None
+                source = (
+                    edits.try_apply(source, ENTRIES[name].edits) if source is not None and name in ENTRIES else None
+                )
             meta["edits"] += past.proposal.meta.get("edits", [])
             meta["knobs"] |= past.proposal.meta.get("knobs", {})
         present = {knob.name for knob in knobs.read(source)} if source else set()

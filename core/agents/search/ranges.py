@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from core.change.knobs import Knob, Value, is_power_of_two
+from core.change.knobs import Knob, is_power_of_two
+from core.model import Value
+from core.target import TARGET
 
 MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
 _ITEM = r"""(?:"[^"]*"|'[^']*'|`[^`]*`|[\w+-]+(?:\.\w+)*)"""
@@ -21,26 +23,6 @@ LARGEST, SMALLEST = (
 USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
 AT_MOST = re.compile(r"\bat most (\d+(?:\.\d+)?)(?![\w.]*\w|\s*(?:times|%|\*))")
 ZERO_MEANS = re.compile(r"\b0 = ")
-TOPICS = (
-    ("schedule", ("WARM", "FINAL_LR")),
-    ("heads", ("HEAD", "KV_")),
-    ("embeddings", ("EMBED_STD", "VALUE_", "TIE_")),
-    ("regularisation", ("_DECAY",)),
-    ("optimizer", ("_LR", "MUON", "BETA", "MOMENTUM", "EPS")),
-    ("attention", ("WINDOW", "ROPE", "SOFTCAP")),
-    ("size", ("DEPTH", "WIDTH", "MLP", "BATCH", "SEQ_LEN")),
-)
-# How much a knob tends to matter when the time is short, next to the others of its topic: the first tries go by this.
-IMPACT = {
-    "DEPTH": 4.0, "MATRIX_LR": 3.5, "TOTAL_BATCH": 3.0, "EMBED_LR": 2.8, "WIDTH": 2.6, "UNEMBED_LR": 2.4, "SEQ_LEN": 2.2,
-    "WARM_DOWN": 2.0, "MLP_RATIO": 1.8, "HEAD_DIM": 1.6, "SMEAR": 1.5, "ADAM_BETA1": 0.7, "ADAM_BETA2": 0.7, "ROPE_BASE": 0.5,
-}  # fmt: skip
-PATTERNS = ("L", "S", "SL", "SSL", "SSSL")
-
-
-def topic_of(name: str) -> str:
-    """The charter's topic that a knob belongs to."""
-    return next((topic for topic, marks in TOPICS if any(mark in name for mark in marks)), "size")
 
 
 STEP, STEP_SHARE = 1.7, 0.3  # of a first try: a factor, or a share of the range
@@ -107,7 +89,7 @@ class Range:
         return self.decode(drawn) if self.contains(drawn) else None
 
 
-def of(knob: Knob) -> Range:
+def range_for(knob: Knob) -> Range:
     """The range around a knob's present value: small steps, and nothing that makes no sense."""
     found, most = _around(knob), largest(knob)
     if found.kind == "choice" or most == math.inf:
@@ -123,7 +105,7 @@ def _around(knob: Knob) -> Range:
     if isinstance(value, str):
         choices = _choices(knob.comment)
         if value not in choices:  # what the comment lists is something else, or it lists nothing
-            patterns = PATTERNS if name == "WINDOW_PATTERN" else ()
+            patterns = TARGET.words.get(name, ())
             choices = patterns if value in patterns else (value, *patterns)
         return Range("choice", 0, len(choices) - 1, choices)
     if value and not SMALLEST < abs(value) < LARGEST:
@@ -198,7 +180,7 @@ def places(knob: Knob, up: bool) -> list[Value]:
     """Where a knob may go when it is asked for: a clear step that way, or to the end of its range; the other choices; from
     outside of its range, the middle. Words have no order, so that either way gives all of them.
     """
-    found = of(knob)
+    found = range_for(knob)
     if isinstance(knob.value, bool):
         return [up] if up is not knob.value else []
     if found.kind == "choice":
@@ -216,7 +198,7 @@ def places(knob: Knob, up: bool) -> list[Value]:
 def senseless(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
     """Why a change makes no sense, '' where it does: what it moves must change something, and all must fit."""
     after = {name: knob.value for name, knob in known.items()} | dict(values)
-    for name in sorted(idle(after) & values.keys()):
+    for name in sorted(TARGET.inactive_knobs(after) & values.keys()):
         return f"{name} changes nothing while the other constants are as they are"
     why = misfit(after, known)
     name = next(iter(values), "")
@@ -231,51 +213,9 @@ def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
         value = values.get(name)
         if found and isinstance(other, int) and isinstance(value, int) and other and value % other:
             return f"{name} must be a multiple of {found[1]}, which is {other}"
-    width, head, groups = values.get("WIDTH"), values.get("HEAD_DIM"), values.get("KV_GROUPS")
-    if isinstance(width, int) and isinstance(head, int):
-        if head % 2 or not head or width % head:
-            return f"HEAD_DIM must be even and divide WIDTH, which is {width}"
-        if isinstance(groups, int) and (groups < 1 or (width // head) % groups):
-            return f"KV_GROUPS must divide the number of heads, which is {width // head}"
-    batch, rows, length = values.get("TOTAL_BATCH"), values.get("BATCH_SIZE"), values.get("SEQ_LEN")
-    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int):
-        forward = rows * length
-        if not forward or batch % forward:
-            return f"TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is {forward}"
-    warm = [values.get(name) for name in ("WARM_UP", "WARM_DOWN")]
-    if sum(value for value in warm if isinstance(value, float)) > 1.0:
-        return "WARM_UP and WARM_DOWN are more than 1 together"
-    return ""
+    return TARGET.misfit(values)
 
 
-def idle(values: Mapping[str, Value]) -> set[str]:
-    """Knobs that change nothing while others stand as they do, so that moving them would only measure the noise."""
-    found = set()
-    pattern, window, length = (values.get(name) for name in ("WINDOW_PATTERN", "WINDOW", "SEQ_LEN"))
-    short = isinstance(window, int) and isinstance(length, int) and window < length
-    if isinstance(pattern, str) and "S" not in pattern:
-        found.add("WINDOW")
-    elif not short:
-        found.add("WINDOW_PATTERN")
-    if values.get("VALUE_EVERY") == 0:
-        found.add("VALUE_STD")
-    if values.get("TIE_EMBEDDINGS") is True:
-        found.add("EMBED_STD")
-    if values.get("DEPTH") == 1:
-        found |= {"VALUE_EVERY"} if values.get("VALUE_EVERY") else set()
-    return found & values.keys()
-
-
-def whole_batch(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:
-    """The changes, with TOTAL_BATCH following where it would no longer be a whole number of forward passes."""
-    names = ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH")
-    if not set(names) <= known.keys() or not set(names) & values.keys():
-        return values
-    rows, length, total = (values.get(name, known[name].value) for name in names)
-    if not (isinstance(rows, int) and isinstance(length, int) and isinstance(total, int)):
-        return values
-    if total % (rows * length) == 0:
-        return values
-    if "TOTAL_BATCH" in values and total < rows * length and total % length == 0:
-        return values | {"BATCH_SIZE": total // length}
-    return values | {"TOTAL_BATCH": rows * length}
+def with_followers(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:
+    """The changed values, with those that must change along."""
+    return TARGET.follow(values, {name: knob.value for name, knob in known.items()})

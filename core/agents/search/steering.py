@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from core.agents.base import Context, Said
-from core.agents.search.book import BOOK
-from core.agents.search.ranges import of, out_of_bounds, places, senseless, topic_of, whole_batch
+from core.agents.search.ranges import out_of_bounds, places, range_for, senseless, with_followers
 from core.change import edits, knobs, touched
-from core.change.knobs import Knob, Value
-from core.charter import TOPICS, Charter, CharterError, read
+from core.change.knobs import Knob
+from core.charter import Charter, CharterError, read
 from core.charter.directions import Direction, Kind, NotUsable, described, parse
+from core.model import Value
+from core.target import TARGET
 
 WRITTEN, SAID = 3.0, 9.0  # weight of a topic that program.md asks for, and of one that the human asked for since
 
@@ -30,7 +31,7 @@ class Steering:
         aside: Wishes that are not followed for now, because they would leave nothing to try.
     """
 
-    weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TOPICS, 1.0))
+    weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TARGET.topics, 1.0))
     avoided: set[str] = field(default_factory=set)
     focus: dict[str, tuple[str, int]] = field(default_factory=dict)
     leave: set[str] = field(default_factory=set)
@@ -59,7 +60,7 @@ class Steering:
         self.leave.difference_update(names)
 
     def _left(self, name: str, topics: Collection[str]) -> bool:
-        return name in self.leave or topic_of(name) in topics
+        return name in self.leave or TARGET.topic_of(name) in topics
 
     def holds(self, direction: Direction) -> bool:
         """Whether no later wish took this one back, in whole or in part."""
@@ -245,7 +246,7 @@ def _steps(knob: Knob, wish: str, every: Mapping[str, Knob]) -> list[dict[str, V
     why = ""
     for way in ("up", "down"):
         for value in places(knob, way == "up") if wish in ("", way) else ():
-            values = whole_batch({knob.name: value}, every)
+            values = with_followers({knob.name: value}, every)
             problem = senseless(values, every)
             if not problem:
                 found.append(values)
@@ -271,17 +272,17 @@ def _with_topics(
 def _has_ideas(topic: str, source: str, off_limits: Collection[str]) -> bool:
     every = {knob.name: knob for knob in knobs.read(source)}
     for name in every:
-        if topic_of(name) == topic:
+        if TARGET.topic_of(name) == topic:
             try:
                 _check(name, Direction("only", names=(name,)), source, off_limits, (), {})
                 return True
             except NotUsable:
                 continue
-    for entry in BOOK:
-        changed = entry.apply(source) if entry.topic == topic else None
+    for entry in TARGET.book:
+        changed = edits.try_apply(source, entry.edits) if entry.topic == topic else None
         if changed is not None:
             try:
-                edits.gate(source, changed, off_limits=off_limits)
+                edits.validate_change(source, changed, off_limits=off_limits)
                 return True
             except edits.EditError:
                 continue
@@ -300,7 +301,7 @@ def setting(direction: Direction, source: str) -> dict[str, Value]:
     value = _value(direction.value, every[name])
     if value == every[name].value:
         raise NotUsable(f"{name} is {every[name].written} already")
-    values = whole_batch({name: value}, every) | {name: value}  # a total batch that does not fit is not made to
+    values = with_followers({name: value}, every) | {name: value}  # a total batch that does not fit is not made to
     if why := senseless({name: value} | values, every):
         raise NotUsable(why)
     return values
@@ -319,7 +320,7 @@ def _value(text: str, knob: Knob) -> Value:
             raise NotUsable(f"{knob.name} is True or False")
         return words[text.lower()]
     if isinstance(now, str):
-        choices = of(knob).choices
+        choices = range_for(knob).choices
         if not isinstance(found, str) or found not in choices:
             raise NotUsable(f"{knob.name} is one of {', '.join(str(choice) for choice in choices)}")
         return found

@@ -52,7 +52,7 @@ def test_arbitrary_edits_never_crash(source: str, pairs: list[tuple[str, str]]) 
 @given(st.text())
 def test_arbitrary_sources_never_crash_the_gate(source: str) -> None:
     with pytest.raises(EditError):
-        edits.gate(SOURCE, source)
+        edits.validate_change(SOURCE, source)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_arbitrary_sources_never_crash_the_gate(source: str) -> None:
 )
 def test_the_gate_refuses(new: str, words: str, crash: str) -> None:
     with pytest.raises(EditError) as caught:
-        edits.gate(SOURCE, new)
+        edits.validate_change(SOURCE, new)
     assert words in str(caught.value) and (caught.value.crash or "") == crash
 
 
@@ -88,7 +88,7 @@ def test_code_too_deep_or_too_long_to_walk_is_refused(value: str) -> None:
     """Parsing, dumping and fingerprinting have limits of their own; none of them may escape as anything but an EditError."""
     new = SOURCE.replace("LR = 0.1", f"LR = {value}")
     try:
-        edits.gate(SOURCE, new)
+        edits.validate_change(SOURCE, new)
         edits.fingerprint(new)
     except EditError as error:
         assert str(error)
@@ -100,17 +100,19 @@ def test_code_too_deep_or_too_long_to_walk_is_refused(value: str) -> None:
 
 
 def test_the_gate_lets_a_real_change_pass() -> None:
-    edits.gate(SOURCE, SOURCE.replace("0.1", "0.2"))
+    edits.validate_change(SOURCE, SOURCE.replace("0.1", "0.2"))
     edits.check(SHIPPED)
 
 
 def test_off_limits_names_stay_as_they_are() -> None:
     changed = SOURCE.replace("0.1", "0.2")
     with pytest.raises(EditError, match="LR is off limits"):
-        edits.gate(SOURCE, changed, off_limits=["LR"])
-    edits.gate(SOURCE, changed, off_limits=["train", "Nothing"])
+        edits.validate_change(SOURCE, changed, off_limits=["LR"])
+    edits.validate_change(SOURCE, changed, off_limits=["train", "Nothing"])
     with pytest.raises(EditError, match=r"GPT\.forward"):
-        edits.gate(SHIPPED, SHIPPED.replace("x = norm(x)\n        logits", "logits"), off_limits=["GPT.forward"])
+        edits.validate_change(
+            SHIPPED, SHIPPED.replace("x = norm(x)\n        logits", "logits"), off_limits=["GPT.forward"]
+        )
 
 
 def test_the_fingerprint_sees_code_only() -> None:
@@ -147,5 +149,5 @@ def test_a_seed_may_not_be_set_by_any_name(line: str) -> None:
 def test_what_is_off_limits_has_no_back_door(line: str) -> None:
     old = "WIDTH = 128\n\ndef train(run):\n    x = WIDTH\n    return x\n"
     with pytest.raises(EditError, match="off limits"):
-        edits.gate(old, old + "\n" + line + "\n", off_limits=["WIDTH"])
-    edits.gate(old, old.replace("x = WIDTH", "x = 2 * WIDTH"), off_limits=["WIDTH"])
+        edits.validate_change(old, old + "\n" + line + "\n", off_limits=["WIDTH"])
+    edits.validate_change(old, old.replace("x = WIDTH", "x = 2 * WIDTH"), off_limits=["WIDTH"])

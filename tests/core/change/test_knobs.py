@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.agents.search.ranges import PATTERNS, misfit, of, whole_batch
+from core.agents.search.ranges import misfit, range_for, with_followers
 from core.change import edits, knobs
+from core.target import TARGET
 
 SHIPPED = (Path(__file__).resolve().parents[3] / "nanochat" / "train.py").read_text()
 SOURCE = 'import os\nLR = 0.1  # rate\nN = 2**10   # size\nNAME = "SL"  # pattern\nON = True  # switch\n\ndef f():\n    X = 3\nY = 4\n'
@@ -70,12 +71,12 @@ def test_a_number_that_python_cannot_read_back_is_refused() -> None:
         ('ACT = "relu"  # one of: relu, gelu, leaky-relu.', ("relu", "gelu", "leaky-relu")),
         ('ACT = "pre norm"  # one of "pre norm" and "post norm"', ("pre norm", "post norm")),
         ('PATH = "SL"  # where it is', ("SL",)),
-        ('WINDOW_PATTERN = "LLS"  # by layer', ("LLS", *PATTERNS)),
-        ('WINDOW_PATTERN = "SL"  # by layer', PATTERNS),
+        ('WINDOW_PATTERN = "LLS"  # by layer', ("LLS", *TARGET.words["WINDOW_PATTERN"])),
+        ('WINDOW_PATTERN = "SL"  # by layer', TARGET.words["WINDOW_PATTERN"]),
     ],
 )
 def test_a_string_is_offered_its_own_choices_only(line: str, choices: tuple[str, ...]) -> None:
-    assert of(knobs.read(line + "\n")[0]).choices == choices
+    assert range_for(knobs.read(line + "\n")[0]).choices == choices
 
 
 @settings(max_examples=300)
@@ -88,7 +89,7 @@ def test_a_string_is_offered_its_own_choices_only(line: str, choices: tuple[str,
 )
 def test_whatever_number_stands_in_train_py_has_a_range_around_it(value: float, name: str, comment: str) -> None:
     for knob in knobs.read(f"{name} = {value!r}  # {comment}\n"):  # nan and inf are no literals
-        found = of(knob)
+        found = range_for(knob)
         assert found.distribution() is not None
         assert knob.value == 0 or found.contains(found.encode(knob.value))
         for moved in (found.at(0.0), found.at(1.0), found.step(knob.value, True), found.step(knob.value, False)):
@@ -102,7 +103,7 @@ def test_every_knob_of_the_shipped_file_has_a_comment_and_a_range() -> None:
     assert len(found) > 15
     for knob in found:
         assert knob.comment, knob.name
-        assert knob.value == 0 or of(knob).contains(of(knob).encode(knob.value)), knob.name
+        assert knob.value == 0 or range_for(knob).contains(range_for(knob).encode(knob.value)), knob.name
     assert not misfit({knob.name: knob.value for knob in found}, {knob.name: knob for knob in found})
 
 
@@ -110,7 +111,7 @@ def test_every_knob_of_the_shipped_file_has_a_comment_and_a_range() -> None:
 @given(st.data())
 def test_drawn_values_are_of_their_kind(data: st.DataObject) -> None:
     knob = data.draw(st.sampled_from(knobs.read(SHIPPED)))
-    found = of(knob)
+    found = range_for(knob)
     drawn = data.draw(
         st.floats(found.low, found.high)
         if found.kind in ("float", "log")
@@ -128,6 +129,6 @@ def test_a_smaller_batch_takes_the_rest_along() -> None:
     found = {knob.name: knob for knob in knobs.read(SHIPPED)}
     rows, length, total = (found[name].value for name in ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH"))
     assert isinstance(rows, int) and isinstance(length, int) and total == rows * length
-    assert whole_batch({"TOTAL_BATCH": total // 2}, found) == {"TOTAL_BATCH": total // 2, "BATCH_SIZE": rows // 2}
-    assert whole_batch({"BATCH_SIZE": rows * 2}, found) == {"BATCH_SIZE": rows * 2, "TOTAL_BATCH": total * 2}
-    assert whole_batch({"WIDTH": 64}, found) == {"WIDTH": 64}
+    assert with_followers({"TOTAL_BATCH": total // 2}, found) == {"TOTAL_BATCH": total // 2, "BATCH_SIZE": rows // 2}
+    assert with_followers({"BATCH_SIZE": rows * 2}, found) == {"BATCH_SIZE": rows * 2, "TOTAL_BATCH": total * 2}
+    assert with_followers({"WIDTH": 64}, found) == {"WIDTH": 64}

@@ -312,7 +312,7 @@ def test_a_spoilt_answer_is_a_whole_proposal_or_an_edit_error(given_: tuple[Tier
     assert isinstance(whole, str) and (found.source is not None or len(found.edits) >= 1)
     assert not any(ord(c) < 32 for c in found.hypothesis)
     try:
-        edits.gate(TRAIN, whole)
+        edits.validate_change(TRAIN, whole)
     except EditError as error:
         assert str(error)
 

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, PastExperiment, Said
 from core.agents.search.agent import Search
-from core.agents.search.book import BOOK
-from core.agents.search.ranges import Range, idle, of
+from core.agents.search.ranges import Range, range_for
 from core.change import edits, knobs
 from core.change.touched import touched
 from core.charter import TOPICS, read
 from core.model import Proposal
+from core.target import TARGET
+from core.target.book import BOOK
 from core.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -60,7 +61,7 @@ def test_a_night_of_proposals_is_new_each_time_and_passes_the_gate() -> None:
     prints = set()
     for proposal in found:
         assert proposal.source is not None and proposal.hypothesis.endswith((".", "?"))
-        edits.gate(SOURCE, proposal.source)
+        edits.validate_change(SOURCE, proposal.source)
         prints.add(edits.fingerprint(proposal.source))
     assert len(prints) == 30
     kinds = [bool(p.meta["edits"]) for p in found]
@@ -93,9 +94,9 @@ def test_knobs_that_do_nothing_now_are_left_alone() -> None:
     """The shipped pattern has no short layer, so the window's width is nothing to measure."""
     moved = {name for proposal in night(30) for name in proposal.meta["knobs"]}
     assert "WINDOW" not in moved and len(moved) > 6
-    assert "WINDOW" in idle({"WINDOW": 128, "WINDOW_PATTERN": "L", "SEQ_LEN": 256})
-    assert idle({"WINDOW": 128, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == set()
-    assert idle({"WINDOW": 256, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == {"WINDOW_PATTERN"}
+    assert "WINDOW" in TARGET.inactive_knobs({"WINDOW": 128, "WINDOW_PATTERN": "L", "SEQ_LEN": 256})
+    assert TARGET.inactive_knobs({"WINDOW": 128, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == set()
+    assert TARGET.inactive_knobs({"WINDOW": 256, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == {"WINDOW_PATTERN"}
 
 
 def test_where_all_is_off_limits_it_says_so() -> None:
@@ -134,7 +135,9 @@ def test_a_step_stays_within_what_makes_sense() -> None:
     assert Range("int", 1, 6).further(2, 4) == 6
     assert Range("choice", 0, 1, (False, True)).further(False, True) is None
     off = next(knob for knob in knobs.read(SOURCE) if knob.name == "SOFTCAP")
-    assert off.value == 0.0 and of(off).low == 5.0, "what is off is tried where others use it, not beside nothing"
+    assert off.value == 0.0 and range_for(off).low == 5.0, (
+        "what is off is tried where others use it, not beside nothing"
+    )
     assert Range("float", 0.0, 1.0).at(0.85) == 0.85 and Range("power", 8, 12).at(0.15) == 2**9
 
 
@@ -264,7 +267,7 @@ def test_a_wish_that_leaves_nothing_to_try_is_set_aside_and_that_is_said_once(
         asked = replace(asked, tried={one.fingerprint: one.number for one in past})
         proposal = Search().propose_now(asked)
         assert proposal.source is not None
-        edits.gate(SOURCE, proposal.source, off_limits=off_limits)
+        edits.validate_change(SOURCE, proposal.source, off_limits=off_limits)
         past += (judged(number, proposal, 0.001),)
         beyond += [proposal] if "aside" in proposal.meta else []
         assert beyond or number < 7
@@ -274,12 +277,12 @@ def test_a_wish_that_leaves_nothing_to_try_is_set_aside_and_that_is_said_once(
 
 def test_code_that_is_to_be_left_alone_is_left_alone_while_there_is_something_else() -> None:
     ideas = [entry for entry in BOOK if entry.topic == "activation"]
-    code = {name for entry in ideas if (new := entry.apply(SOURCE)) for name in touched(SOURCE, new)}
+    code = {name for entry in ideas if (new := edits.try_apply(SOURCE, entry.edits)) for name in touched(SOURCE, new)}
     assert Search().propose_now(told("only the activation", number=2)).topic == "activation"
     leave = f"leave {', '.join(sorted(code))} alone"
     found = Search().propose_now(told("only the activation", leave, number=2))
     assert found.topic != "activation" and "“only activation”" in found.hypothesis and found.source is not None
-    edits.gate(SOURCE, found.source, off_limits=code)
+    edits.validate_change(SOURCE, found.source, off_limits=code)
 
 
 def test_two_values_in_one_hint_follow_one_after_the_other() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.change import edits
 from core.model import Edit
 
 
@@ -21,12 +20,9 @@ class Entry:
     hypothesis: str
     changes: tuple[tuple[str, str], ...]
 
-    def apply(self, source: str) -> str | None:
-        """The changed train.py, or None where the idea does not fit it (any more)."""
-        try:
-            return edits.apply(source, [Edit(search=search, replace=replace) for search, replace in self.changes])
-        except edits.EditError:
-            return None
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        return tuple(Edit(search=search, replace=replace) for search, replace in self.changes)
 
 
 RELU2 = "hidden = F.relu(hidden).square()"

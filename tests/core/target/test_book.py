@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.agents.search.book import BOOK
 from core.change import edits, knobs
 from core.charter import TOPICS
+from core.target.book import BOOK
 
 ROOT = Path(__file__).resolve().parents[4]
 SOURCE = (ROOT / "nanochat" / "train.py").read_text()
@@ -67,9 +67,9 @@ def test_every_idea_applies_passes_the_gate_and_trains() -> None:
     assert len(BOOK) >= 20 and len({entry.name for entry in BOOK}) == len(BOOK)
     sources = {}
     for entry in BOOK:
-        changed = entry.apply(SOURCE)
+        changed = edits.try_apply(SOURCE, entry.edits)
         assert changed is not None, f"{entry.name} does not apply to the shipped train.py"
-        edits.gate(SOURCE, changed)
+        edits.validate_change(SOURCE, changed)
         assert entry.topic in TOPICS
         sources[entry.name] = small(changed)
     assert len({edits.fingerprint(source) for source in sources.values()}) == len(BOOK)
@@ -83,9 +83,9 @@ def test_ideas_stack() -> None:
         source, names = SOURCE, []
         wanted = chance.randint(2, 6)
         for entry in chance.sample(BOOK, len(BOOK)):
-            changed = entry.apply(source)
+            changed = edits.try_apply(source, entry.edits)
             if changed is not None and len(names) < wanted:
-                edits.gate(source, changed)
+                edits.validate_change(source, changed)
                 source, names = changed, [*names, entry.name]
         assert len(names) == wanted
         sources["+".join(names)] = small(source)

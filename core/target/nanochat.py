@@ -1,0 +1,112 @@
+"""The target of this repository: nanochat/train.py, a small language model, scored in bits per byte."""
+
+from __future__ import annotations
+
+from core.model import Value
+from core.target.book import BOOK
+from core.target.contract import parse
+from core.target.target import Target, Values
+
+TOPICS: dict[
+    str, tuple[str, ...]
+] = {  # by name: what else it is called. Parts of a topic, such as Muon, are no name of it
+    "attention": (),
+    "heads": ("attention heads", "number of heads", "head count"),
+    "activation": ("activations", "activation function", "activation functions"),
+    "normalisation": ("normalization", "norms"),
+    "residuals": ("residual connections", "skip connections"),
+    "schedule": ("schedules", "learning rate schedule", "learning rate schedules"),
+    "optimizer": ("optimiser", "optimizers", "optimisers"),
+    "regularisation": ("regularization",),
+    "embeddings": ("embedding",),
+    "size": ("sizes", "model size"),
+}
+AREAS = (
+    "the learning rates and their schedule", "the batch size and the number of steps", "attention: heads, window, positions",
+    "the MLP: width and activation", "normalisation and residual connections", "the embeddings and the output layer",
+    "the optimizer's momentum and weight decay", "depth against width", "initial values",
+)  # fmt: skip
+KNOB_TOPICS = (
+    ("schedule", ("WARM", "FINAL_LR")),
+    ("heads", ("HEAD", "KV_")),
+    ("embeddings", ("EMBED_STD", "VALUE_", "TIE_")),
+    ("regularisation", ("_DECAY",)),
+    ("optimizer", ("_LR", "MUON", "BETA", "MOMENTUM", "EPS")),
+    ("attention", ("WINDOW", "ROPE", "SOFTCAP")),
+    ("size", ("DEPTH", "WIDTH", "MLP", "BATCH", "SEQ_LEN")),
+)
+# How much a knob tends to matter when the time is short, next to the others of its topic: the first tries go by this.
+IMPACT = {
+    "DEPTH": 4.0, "MATRIX_LR": 3.5, "TOTAL_BATCH": 3.0, "EMBED_LR": 2.8, "WIDTH": 2.6, "UNEMBED_LR": 2.4, "SEQ_LEN": 2.2,
+    "WARM_DOWN": 2.0, "MLP_RATIO": 1.8, "HEAD_DIM": 1.6, "SMEAR": 1.5, "ADAM_BETA1": 0.7, "ADAM_BETA2": 0.7, "ROPE_BASE": 0.5,
+}  # fmt: skip
+WORDS = {"WINDOW_PATTERN": ("L", "S", "SL", "SSL", "SSSL")}
+
+
+def misfit(values: Values) -> str:
+    """Why sizes do not fit each other, "" where they do: whole heads, whole groups, whole batches."""
+    width, head, groups = values.get("WIDTH"), values.get("HEAD_DIM"), values.get("KV_GROUPS")
+    if isinstance(width, int) and isinstance(head, int):
+        if head % 2 or not head or width % head:
+            return f"HEAD_DIM must be even and divide WIDTH, which is {width}"
+        if isinstance(groups, int) and (groups < 1 or (width // head) % groups):
+            return f"KV_GROUPS must divide the number of heads, which is {width // head}"
+    batch, rows, length = values.get("TOTAL_BATCH"), values.get("BATCH_SIZE"), values.get("SEQ_LEN")
+    if isinstance(batch, int) and isinstance(rows, int) and isinstance(length, int):
+        forward = rows * length
+        if not forward or batch % forward:
+            return f"TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is {forward}"
+    warm = [values.get(name) for name in ("WARM_UP", "WARM_DOWN")]
+    if sum(value for value in warm if isinstance(value, float)) > 1.0:
+        return "WARM_UP and WARM_DOWN are more than 1 together"
+    return ""
+
+
+def inactive_knobs(values: Values) -> set[str]:
+    """Knobs that change nothing while the others are as they are. Moving them would only measure the noise."""
+    found = set()
+    pattern, window, length = (values.get(name) for name in ("WINDOW_PATTERN", "WINDOW", "SEQ_LEN"))
+    short = isinstance(window, int) and isinstance(length, int) and window < length
+    if isinstance(pattern, str) and "S" not in pattern:
+        found.add("WINDOW")
+    elif not short:
+        found.add("WINDOW_PATTERN")
+    if values.get("VALUE_EVERY") == 0:
+        found.add("VALUE_STD")
+    if values.get("TIE_EMBEDDINGS") is True:
+        found.add("EMBED_STD")
+    if values.get("DEPTH") == 1:
+        found |= {"VALUE_EVERY"} if values.get("VALUE_EVERY") else set()
+    return found & values.keys()
+
+
+def align_total_batch(values: dict[str, Value], present: Values) -> dict[str, Value]:
+    """The changed values, with TOTAL_BATCH following where it would no longer be a whole number of forward passes."""
+    names = ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH")
+    if not set(names) <= present.keys() or not set(names) & values.keys():
+        return values
+    rows, length, total = (values.get(name, present[name]) for name in names)
+    if not (isinstance(rows, int) and isinstance(length, int) and isinstance(total, int)):
+        return values
+    if total % (rows * length) == 0:
+        return values
+    if "TOTAL_BATCH" in values and total < rows * length and total % length == 0:
+        return values | {"BATCH_SIZE": total // length}
+    return values | {"TOTAL_BATCH": rows * length}
+
+
+TARGET = Target(
+    path="nanochat/train.py",
+    metric="val_bpb",
+    unit="bpb",
+    topics=TOPICS,
+    areas=AREAS,
+    knob_topics=KNOB_TOPICS,
+    impacts=IMPACT,
+    words=WORDS,
+    book=BOOK,
+    parse=parse,
+    misfit=misfit,
+    inactive_knobs=inactive_knobs,
+    follow=align_total_batch,
+)
