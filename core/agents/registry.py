@@ -19,17 +19,6 @@ from core.machine.project import UsageError
 
 Maker = Callable[[], Agent]
 Tenancy = Literal["auto", "unload", "coresident", "cpu", "remote"]
-
-KNOWN = {
-    "search": "no language model: Optuna over the knobs and a book of structural edits",
-    "script:FILE": "a file of proposals, one JSON object a line",
-    "ollama:MODEL": "a model of an Ollama server; `search` stands in when it fails",
-    "openai:MODEL": "any OpenAI-compatible endpoint, by OPENAI_BASE_URL and OPENAI_API_KEY",
-    "command:CMD": "any coding agent's command line in a scratch copy of the repository",
-    "python:FILE": "your own: a file with `make()` that returns an agent (docs/agents.md)",
-    "claude, codex, opencode, aider": "the command lines of these, with their flags",
-}
-_KINDS = "search|script:|python:|ollama:|openai:|command:|claude|codex|opencode|aider"
 CONTEXT = "AUTORESEARCH_CONTEXT"  # the variable that gives every language model its context, in tokens
 LEAST_CONTEXT = 1024
 
@@ -44,9 +33,23 @@ class Setting:
     context: int
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One kind of agent: what its name looks like, one line of help, and what checks its argument and makes it."""
+
+    name: str
+    help: str
+    maker: Callable[[str, Setting], Maker]  # from what stands behind the colon; raises UsageError
+
+    def takes(self, kind: str, argument: str) -> bool:
+        name, _, wanted = self.name.partition(":")
+        return kind == name and bool(argument) == bool(wanted)
+
+
 def parts(spec: str) -> list[str]:
     """The agents in a list with commas between; a command may have commas of its own."""
-    return [part.strip() for part in re.split(rf",(?=\s*(?:{_KINDS}))", spec)]
+    kinds = "|".join(re.escape(f"{kind}{colon}") for kind, colon, _ in (entry.name.partition(":") for entry in ENTRIES))
+    return [part.strip() for part in re.split(rf",(?=\s*(?:{kinds}))", spec)]
 
 
 def check(
@@ -92,29 +95,14 @@ def given(context: int | None = None) -> int:
 
 def _one(spec: str, setting: Setting) -> Maker:
     kind, _, argument = spec.partition(":")
-    if kind == "search" and not argument:
-        return _search
-    if kind == "script" and argument:
-        path = Path(argument).expanduser().resolve()
-        if not path.is_file():
-            raise UsageError(f"The script {path} does not exist. Nothing was started.")
-        return lambda: _script(path)
-    if kind == "python" and argument and not Path(argument).expanduser().is_file():
-        raise UsageError(f"The agent file {Path(argument).expanduser().resolve()} does not exist. Nothing was started.")
-    if kind == "python" and argument:
-        return lambda: _python(Path(argument).expanduser().resolve())
-    if kind == "ollama" and argument:
-        return lambda: _ollama(argument, setting)
-    if kind == "openai" and argument:
-        return lambda: _openai(argument, setting)
-    if kind == "command" and argument:
-        return lambda: _command(argument, argument, setting)
-    if kind in PRESETS and not argument and shutil.which(shlex.split(PRESETS[kind])[0]) is None:
-        raise UsageError(f"{kind} is not installed (not on PATH). Nothing was started. --agent search needs nothing.")
-    if kind in PRESETS and not argument:
-        return lambda: _command(kind, PRESETS[kind], setting)
-    known = "; ".join(f"{name} ({words})" for name, words in KNOWN.items())
+    for entry in ENTRIES:
+        if entry.takes(kind, argument):
+            return entry.maker(argument, setting)
+    known = "; ".join(f"{entry.name} ({entry.help})" for entry in ENTRIES)
     raise UsageError(f"There is no agent {spec!r}. Known: {known}. Nothing was started.")
+
+
+# -- what makes each of them: imported late, since a command that needs no agent should not wait for one --------------
 
 
 def _ollama(model: str, setting: Setting) -> Agent:
@@ -168,6 +156,31 @@ def _command(name: str, command: str, setting: Setting) -> Agent:
     return Command(name, command, setting.root)
 
 
+def _script_maker(argument: str, setting: Setting) -> Maker:
+    path = Path(argument).expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"The script {path} does not exist. Nothing was started.")
+    return lambda: _script(path)
+
+
+def _python_maker(argument: str, setting: Setting) -> Maker:
+    path = Path(argument).expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"The agent file {path} does not exist. Nothing was started.")
+    return lambda: _python(path)
+
+
+def _preset_entry(name: str, command: str) -> Entry:
+    def maker(argument: str, setting: Setting) -> Maker:
+        if shutil.which(shlex.split(command)[0]) is None:
+            raise UsageError(
+                f"{name} is not installed (not on PATH). Nothing was started. --agent search needs nothing."
+            )
+        return lambda: _command(name, command, setting)
+
+    return Entry(name, "its command line, with its flags", maker)
+
+
 def _search() -> Agent:
     from core.agents.search.agent import Search
 
@@ -181,3 +194,28 @@ def _script(path: Path) -> Agent:
         return Script(path)
     except ValueError as error:
         raise UsageError(f"{error} Nothing was started.") from error
+
+
+ENTRIES = (
+    Entry(
+        "search", "no language model: Optuna over the knobs and a book of structural edits", lambda _, setting: _search
+    ),
+    Entry("script:FILE", "a file of proposals, one JSON object a line", _script_maker),
+    Entry(
+        "ollama:MODEL",
+        "a model of an Ollama server; `search` stands in when it fails",
+        lambda model, setting: lambda: _ollama(model, setting),
+    ),
+    Entry(
+        "openai:MODEL",
+        "any OpenAI-compatible endpoint, by OPENAI_BASE_URL and OPENAI_API_KEY",
+        lambda model, setting: lambda: _openai(model, setting),
+    ),
+    Entry(
+        "command:CMD",
+        "any coding agent's command line in a scratch copy of the repository",
+        lambda line, setting: lambda: _command(line, line, setting),
+    ),
+    Entry("python:FILE", "your own: a file with `make()` that returns an agent (docs/agents.md)", _python_maker),
+    *(_preset_entry(name, command) for name, command in PRESETS.items()),
+)
