@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 import psutil
 
 from benchmarks.journal import write
-from core.record import journal
+from core.record import journal, run_lock
 from core.run import commands
 
 WIDTH, HEIGHT = 120, 40
@@ -126,7 +126,7 @@ def live(folder: Path, seconds: float) -> None:
     stop = threading.Event()
     thread = threading.Thread(target=_feed, args=(run, stop))
     thread.start()
-    lock = journal.Lock(run)
+    lock = run_lock.Lock(run)
     try:
         app = Terminal(f"{sys.executable} -m tui {run}", folder)
         peer = Terminal("htop -d 10", folder) if shutil.which("htop") else None

@@ -19,7 +19,7 @@ import psutil
 from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import journal
-from core.record.state import fold
+from core.record.fold import fold
 from core.verdicts import Verdict
 
 

@@ -22,6 +22,7 @@ from core.judging import policy, schedule
 from core.machine.profiles import Profile
 from core.record import events as ev
 from core.record import journal
+from core.record.fold import apply
 from core.record.state import State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
@@ -128,7 +129,7 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
                 and event.seed == _first_seed(state)
             ):
                 told.firsts.append(event.result.val_bpb)
-        state.apply(event)
+        apply(state, event)
     if state.config is not None:
         now = state.last_t - state.started.t if state.started is not None and state.stopped is None else 0.0
         told.prior, told.hours = state.config.noise_prior, (state.seconds_running + now) / 3600

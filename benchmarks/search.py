@@ -23,7 +23,8 @@ from core.change import knobs
 from core.judging import schedule
 from core.model import Proposal
 from core.record import journal
-from core.record.state import State, fold
+from core.record.fold import fold
+from core.record.state import State
 
 
 class RandomKnobs:

@@ -18,7 +18,7 @@ from core.errors import explained
 from core.machine.profiles import PROFILES
 from core.machine.project import UsageError, find
 from core.model import Limits
-from core.record import journal
+from core.record import journal, run_lock
 from core.run import background
 from core.run.background import say
 from nanochat.contract.shell import make
@@ -119,14 +119,15 @@ def _facts(folder: Path) -> dict[str, object]:
     from core.judging import schedule
     from core.machine import stats
     from core.record import live
-    from core.record.state import State, fold
+    from core.record.fold import fold
+    from core.record.state import State
     from core.reporting import report
 
     state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
     if state.config is None:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
     warnings = [words for words in (stats.disk_warning(folder),) if words]
-    return report.facts(state, schedule.noise(state), journal.alive(folder), live.read(folder), warnings)
+    return report.facts(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
 
 
 @app.command()
@@ -187,14 +188,14 @@ def stop(
             f"{len(working)} runs are at work: {names}. Nothing was stopped. Say which one: {make('stop', working[0].name)}."
         )
     folder = project.pick(name)
-    if journal.alive(folder) is None:
+    if run_lock.alive(folder) is None:
         say(f"Run {folder.name} has no loop running; there is nothing to stop.")
         return
     reply = commands.send(folder, commands.Stop(now=now))
     say(f"{folder.name}: {reply.words}")
     if now:
         deadline = time.monotonic() + 60
-        while journal.alive(folder) is not None and time.monotonic() < deadline:
+        while run_lock.alive(folder) is not None and time.monotonic() < deadline:
             time.sleep(0.1)
 
 
@@ -202,7 +203,7 @@ def stop(
 def hints(name: Name = None, logs: Logs = None) -> None:
     """List what the agents of a run were told: hints, and reasons for skipping."""
     from core.record import hints as told
-    from core.record.state import fold
+    from core.record.fold import fold
 
     folder = find(logs).pick(name)
     said = fold(journal.read(folder / journal.NAME)).said
@@ -228,7 +229,7 @@ def hint(
     folder = find(logs).pick(name)
     if (text is None) == (take_back is None):
         raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
-    if journal.alive(folder) is None:
+    if run_lock.alive(folder) is None:
         raise UsageError(
             f"Run {folder.name} is not active, so nothing was recorded. {report.going_on(folder.name)} resumes it."
         )
@@ -246,6 +247,7 @@ def attach(name: Name = None, logs: Logs = None) -> None:
     folder = find(logs).pick(name)
     if background.can_show_app():
         background.open_app(folder)
+    from core.record import fold
     from core.record.state import State
     from core.reporting import report
 
@@ -253,10 +255,10 @@ def attach(name: Name = None, logs: Logs = None) -> None:
     try:
         while True:
             for event in reader.new():
-                state.apply(event)
+                fold.apply(state, event)
                 if words := report.line(event, state):
                     say(words)
-            if journal.alive(folder) is None:
+            if run_lock.alive(folder) is None:
                 break
             time.sleep(0.5)
     except KeyboardInterrupt:

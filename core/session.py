@@ -27,7 +27,7 @@ from core.loop.proposals import Proposer
 from core.machine.project import Project, UsageError
 from core.model import Limits, RunConfig
 from core.record import events as ev
-from core.record import journal
+from core.record import run_lock
 from core.record.state import State
 from core.reporting import report
 from core.run import background, notices
@@ -91,7 +91,7 @@ def run(
         options = replace(options, data=_prepare_for(project, chosen, chosen.data))
         chosen = make_plan(project, options)
     if shown:
-        if journal.alive(chosen.folder) is None:
+        if run_lock.alive(chosen.folder) is None:
             offer_missing(chosen.config.agent)
             # The loop in the background chooses an agent too, and records why.
             data = chosen.data.folder if chosen.data is not None else None

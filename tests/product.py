@@ -18,7 +18,8 @@ import psutil
 
 from core.execution.deterministic import World
 from core.record import journal
-from core.record.state import State, fold
+from core.record.fold import fold
+from core.record.state import State
 from tests.fake_cuda import Cards, plant, shadow
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,8 @@ import msgspec
 
 from core.machine import stats
 from core.record import events as ev
-from core.record import journal, live
+from core.record import journal, live, run_lock
+from core.record.fold import apply
 from core.record.journal import JournalError
 from core.record.live import Picture, Waiting
 from core.record.state import State
@@ -89,16 +90,16 @@ class Bridge:
             elif self._reader.grown():
                 events = self._reader.new()
                 for event in events:
-                    self.state.apply(event)
+                    apply(self.state, event)
         except FileNotFoundError:
             self.trouble = "the run has no journal yet"
             return News()
         except JournalError as error:  # reported once; the live files are read all the same
             new, self.trouble, self.loaded = str(error) != self.trouble, str(error), True
-            before, self.pid = self.pid, journal.alive(self.folder)
+            before, self.pid = self.pid, run_lock.alive(self.folder)
             return News(first=first, live=self._read_live(), alive=new or self.pid != before)
         self.events = (self.events + events)[-RECENT:]
-        pid, before = journal.alive(self.folder), self.pid
+        pid, before = run_lock.alive(self.folder), self.pid
         self.pid = pid
         return News(
             events=() if first else tuple(events),
@@ -112,7 +113,7 @@ class Bridge:
         """The state that follows from the whole journal, and its latest events."""
         state, recent = State(name=self.folder.name), deque[ev.AnyEvent](maxlen=RECENT)
         for event in self._reader.stream():
-            state.apply(event)
+            apply(state, event)
             recent.append(event)
         return state, list(recent)
 
@@ -177,7 +178,7 @@ class Bridge:
 
     async def send(self, command: commands.Command) -> commands.Reply:
         """Send a command and wait for the reply. Where no loop runs, the reply says so."""
-        if journal.alive(self.folder) is None:
+        if run_lock.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,
                 words=f"No loop is running, so nothing was done. {report.going_on(self.folder.name)} continues the run.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.model import Role
-from core.record.state import State, experiment_id
+from core.record.experiment import experiment_id
+from core.record.state import State
 from tui.view.curves import Curve
 
 TAIL_BYTES = 2000  # of a growing file that are searched for its last lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.record.state import Experiment
+from core.record.experiment import Experiment
 from tui.bridge import Bridge
 
 

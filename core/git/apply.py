@@ -13,7 +13,7 @@ from core.git.repository import Repository
 from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, normalised
 from core.machine.project import Project, UsageError
 from core.record import journal
-from core.record.state import fold
+from core.record.fold import fold
 from core.target import TARGET
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from core.git.errors import RepositoryError
-from core.record.state import experiment_id
+from core.record.experiment import experiment_id
 
 RUN = re.compile(r"[a-z0-9-]+")
 OURS = "refs/autoresearch"

@@ -11,7 +11,8 @@ from core.judging import policy
 from core.judging.noise import Noise
 from core.model import Role
 from core.record.events import Judged, Measured
-from core.record.state import Experiment, State
+from core.record.experiment import Experiment
+from core.record.state import State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 

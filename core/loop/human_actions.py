@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.change import edits
 from core.model import Proposal
 from core.record import events as ev
-from core.record.state import Experiment
+from core.record.experiment import Experiment
 from core.run.active import ActiveRun
 from core.verdicts import Verdict
 

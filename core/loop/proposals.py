@@ -15,7 +15,8 @@ from core.change import edits, touched
 from core.judging import schedule
 from core.model import Proposal
 from core.record import events as ev
-from core.record.state import AND_HUMAN, Experiment, State
+from core.record.experiment import AND_HUMAN, Experiment
+from core.record.state import State
 from core.reporting import diagnosis, report
 from core.reporting.diagnosis import Training
 from core.run.active import ActiveRun

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import UserError
-from core.record import journal
+from core.record import journal, run_lock
 from core.target import TARGET
 
 # English whatever the locale says, since they stand in names of runs.
@@ -61,7 +61,7 @@ class Project:
 
     def at_work(self) -> list[Path]:
         """The runs that have a loop now, the one started last first."""
-        return _by_start([folder for folder in self._folders() if journal.alive(folder) is not None])
+        return _by_start([folder for folder in self._folders() if run_lock.alive(folder) is not None])
 
     def _folders(self) -> list[Path]:
         return [path.parent for path in self.logs.glob(f"*/{journal.NAME}") if RUN_NAME.fullmatch(path.parent.name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from core.record.state import Said
+from core.record.experiment import Said
 from core.text import sanitize_line
 
 

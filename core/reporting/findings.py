@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from core.judging import policy
 from core.record.events import Judged
-from core.record.state import SKIPPED, Experiment
+from core.record.experiment import Experiment
+from core.record.fold import SKIPPED
 from core.verdicts import Verdict
 
 

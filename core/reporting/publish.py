@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.judging import schedule
-from core.record.state import Experiment, State
+from core.record.experiment import Experiment
+from core.record.state import State
 from core.reporting import results, scoreboard
 from core.reporting.report import verdict
 from core.reporting.results import Header, Row

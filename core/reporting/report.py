@@ -12,8 +12,10 @@ from core.judging import policy
 from core.judging.noise import Noise
 from core.model import Limits, Role
 from core.record import events as ev
+from core.record.experiment import Experiment
+from core.record.fold import RERUN_TRIES
 from core.record.live import Picture
-from core.record.state import RERUN_TRIES, Experiment, State
+from core.record.state import State
 from core.reporting import scoreboard
 from core.target import TARGET
 from core.text import sanitize_line

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from core.record.state import Experiment, State
+from core.record.experiment import Experiment
+from core.record.state import State
 
 RECENT, MOST = 10, 0.5  # a banner appears when more than this share of the last proposals came from a stand-in
 STAGES = ("asked", "answered", "parsed", "applied", "passed")

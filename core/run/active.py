@@ -21,8 +21,10 @@ from core.machine.profiles import Profile
 from core.machine.project import Project
 from core.model import RunConfig
 from core.record import events as ev
+from core.record.experiment import experiment_id
+from core.record.fold import apply
 from core.record.journal import Journal, JournalError
-from core.record.state import State, experiment_id
+from core.record.state import State
 from core.reporting.publish import publish
 from core.run.experiments import Experiments
 from core.run.integrity import IntegrityCheck
@@ -70,7 +72,7 @@ class ActiveRun:
     def record(self, event: ev.Event) -> None:
         """Journal first; then the state, then whoever listens. Raises JournalError when nothing can be written."""
         stamped = self.journal.append(event)
-        self.state.apply(stamped)
+        apply(self.state, stamped)
         self.report(stamped, self.state)
 
     @contextlib.contextmanager
@@ -141,7 +143,7 @@ def record_end(record: Journal, state: State, error: BaseException) -> None:
     """Write down that the loop ends by this error, unless it has said why it ends. What cannot be written is left."""
     if state.config is not None and state.stopped is None:
         with contextlib.suppress(JournalError):
-            state.apply(record.append(ev.Stopped(reason=_why(error))))
+            apply(state, record.append(ev.Stopped(reason=_why(error))))
 
 
 def _why(error: BaseException) -> str:

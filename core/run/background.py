@@ -14,7 +14,7 @@ from typing import NoReturn
 from core.entry import discard_output
 from core.errors import UserError
 from core.machine.project import UsageError
-from core.record import journal
+from core.record import journal, run_lock
 
 LOG = "loop.log"  # what the loop says when no terminal hears it
 START_S = 120.0
@@ -63,7 +63,7 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
         )  # fmt: skip
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        if journal.alive(folder) and _size(folder / journal.NAME) > began:
+        if run_lock.alive(folder) and _size(folder / journal.NAME) > began:
             return
         if process.poll() is not None:
             with (folder / LOG).open() as log:

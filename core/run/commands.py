@@ -17,7 +17,7 @@ import msgspec
 
 from core.errors import UserError
 from core.machine import temporary
-from core.record import journal
+from core.record import run_lock
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
@@ -317,7 +317,7 @@ def send(folder: Path, command: Command) -> Reply:
                 raise OSError("no answer")
             return msgspec.json.decode(line, type=Reply)
         except (OSError, ValueError) as error:
-            pid = journal.alive(folder)
+            pid = run_lock.alive(folder)
             if not sent and pid is not None and time.monotonic() < deadline:
                 time.sleep(0.1)
                 continue

@@ -14,7 +14,7 @@ from core.git.namespace import kept_ref
 from core.judging import schedule
 from core.model import Proposal
 from core.record import events as ev
-from core.record.state import Experiment
+from core.record.experiment import Experiment
 from core.reporting import findings
 from core.target import TARGET
 from core.verdicts import Verdict

@@ -20,8 +20,10 @@ from core.machine.project import Project, UsageError
 from core.model import RunConfig
 from core.record import events as ev
 from core.record import journal
-from core.record.journal import Journal, JournalError, Lock, RunBusy
-from core.record.state import State, fold
+from core.record.fold import apply, fold
+from core.record.journal import Journal, JournalError
+from core.record.run_lock import LOCK, Lock, RunBusy
+from core.record.state import State
 from core.run import notices
 from core.run.active import ActiveRun, record_end
 from core.run.data_check import check_data
@@ -200,7 +202,7 @@ class _Opening:
 def _claim_first(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> str:
     """Write the header of a new run, and then claim its name in git; return what `RunNames.claim` does. Raises RepositoryError."""
     event = ev.Created(v=ev.SCHEMA, config=config, id=secrets.token_hex(16), turn=turn)
-    state.apply(record.append(event))
+    apply(state, record.append(event))
     try:
         return repo.names.claim(folder.name, state.id, folder)
     except NameTaken as error:
@@ -227,7 +229,7 @@ def _give_up(folder: Path, record: Journal | None, lock: Lock | None, *, new: bo
         record.close()
     if new and not _has_start(folder):
         if lock is not None:  # else these are of another loop
-            for name in (*MADE, journal.NAME, journal.LOCK, "reserve"):
+            for name in (*MADE, journal.NAME, LOCK, "reserve"):
                 shutil.rmtree(folder / name, ignore_errors=True)  # those that are folders
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()

@@ -14,8 +14,8 @@ from core.machine import profiles, stats
 from core.machine.defaults import default_profile, usable_slots
 from core.machine.project import Project, UsageError, lacking
 from core.model import RunConfig
-from core.record import journal
-from core.record.state import fold
+from core.record import journal, run_lock
+from core.record.fold import fold
 from core.run import inherit
 from core.run.inherit import Asked, Defaults
 from core.run.integrity import harness_version
@@ -127,7 +127,7 @@ def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
             f"Run {folder.name} has the profile {config.profile!r}, which this version does not know. Nothing was "
             f"changed. Continue it with the version that started it, or start another run with --name NEW."
         )
-    if journal.alive(folder) is None and harness_version(folder) not in (None, messages.VERSION):
+    if run_lock.alive(folder) is None and harness_version(folder) not in (None, messages.VERSION):
         raise UsageError(
             f"Run {folder.name} was begun with another version, and its copy of the harness does not understand this one. "
             f"Nothing was changed. Continue it with the version that began it, or begin a run at its best: "

@@ -14,8 +14,8 @@ from core.machine import profiles
 from core.machine.project import Project, UsageError
 from core.record import events as ev
 from core.record import journal
+from core.record.fold import fold
 from core.record.journal import JournalError
-from core.record.state import fold
 from nanochat.contract.job import CrashClass, Outcome
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from core.machine.project import Project, UsageError
 from core.model import RunConfig
 from core.record import events as ev
 from core.record import journal
+from core.record.fold import fold
 from core.record.journal import JournalError
-from core.record.state import State, fold
+from core.record.state import State
 from core.reporting import results
 from nanochat.contract.shell import quoted
 

@@ -15,8 +15,9 @@ import libtmux
 import psutil
 import pytest
 
-from core.record import journal
-from core.record.state import Experiment, State
+from core.record import run_lock
+from core.record.experiment import Experiment
+from core.record.state import State
 from core.verdicts import Verdict
 from tests.ollama_server import Script, serving
 from tests.product import Product, edit, harmless, until
@@ -112,7 +113,7 @@ def desk(product: Product) -> Iterator[Desk]:
     made.sees("bash-")
     made.shell(f"alias ar='{sys.executable} -m core.cli'; clear")
     yield made
-    if journal.alive(product.logs / "r") is not None:
+    if run_lock.alive(product.logs / "r") is not None:
         product("stop", "r", "--now")
     for process in made.apps():
         process.kill()

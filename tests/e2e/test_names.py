@@ -12,8 +12,9 @@ from core.git.errors import NameTaken
 from core.machine.project import Project, UsageError
 from core.record import events as ev
 from core.record import journal
-from core.record.journal import RunBusy
-from core.record.state import State, fold
+from core.record.fold import fold
+from core.record.run_lock import RunBusy
+from core.record.state import State
 from core.run.active import ActiveRun
 from core.run.opening import open_run
 from core.run.plan import Options, Plan, make_plan

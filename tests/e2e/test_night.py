@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from core.record import events as ev
-from core.record import journal
+from core.record import journal, run_lock
 from core.verdicts import Verdict
 from tests.product import BETTER, TRAIN, Product, edit, harmless, slowly, until
 
@@ -187,7 +187,7 @@ def test_a_hang_up_does_not_end_what_was_started_to_outlive_the_terminal(product
         line = f"nohup {shlex.join(product.command(*options))} & wait"
         os.execvpe("bash", ["bash", "-c", line], product.env)
     until(lambda: product.logs.joinpath("r/events.jsonl").exists() and product.state().running, "it trains")
-    pid = journal.alive(product.logs / "r")
+    pid = run_lock.alive(product.logs / "r")
     assert pid is not None
     os.close(terminal)
     os.waitpid(shell, 0)

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from core.record import journal, live
-from core.record.state import fold
+from core.record import journal, live, run_lock
+from core.record.fold import fold
 from core.run import commands
 
 
@@ -23,7 +23,7 @@ class Living:
         self.heard: list[commands.Command] = []
         self.gone: list[str] = []
         self.refuses = ""  # why, where it does not do as told
-        self._lock = journal.Lock(folder)
+        self._lock = run_lock.Lock(folder)
         self._server = commands.Server(folder, self._hear, self.gone.append)
         self._state = fold(journal.read(folder / journal.NAME))
         self._picture: dict[str, Any] = {"waiting": None, "proposing": False, "stream": "", "slots": []}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from textual.app import App
 
-from core.record.state import Experiment
+from core.record.experiment import Experiment
 from core.run import commands
 from tui.bridge import Bridge
 from tui.keys import KeyContext

@@ -14,7 +14,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from core.record.state import Experiment, State
+from core.record.experiment import Experiment
+from core.record.state import State
 from tui import run_files
 from tui.view import words
 from tui.view.curves import Curve, thin

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
-from core.record.state import Experiment, State
+from core.record.experiment import Experiment
+from core.record.state import State
 from nanochat.contract.job import Speed
 from tui.view import diffs, words
 from tui.view.curves import Curve

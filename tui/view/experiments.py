@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.record.state import Experiment, State
+from core.record.experiment import Experiment
+from core.record.state import State
 from tui.view import words
 
 

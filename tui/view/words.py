@@ -6,7 +6,7 @@ import itertools
 import math
 import textwrap
 
-from core.record.state import Experiment
+from core.record.experiment import Experiment
 from core.reporting.report import verdict as verdict
 from core.text import sanitize_line as sanitize_line
 from core.text import sanitize_text as sanitize_text

@@ -14,7 +14,7 @@ from core.judging import policy
 from core.judging.noise import Noise
 from core.judging.policy import Decision, comparable, decide, disturbed, seed
 from core.record.events import Measured
-from core.record.state import Conditions
+from core.record.experiment import Conditions
 from nanochat.contract.job import Outcome, Result, Speed
 
 RUN, SIGMA = 42, 0.01

@@ -15,7 +15,8 @@ from core.machine.profiles import PROFILES
 from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record.events import AnyEvent, Judged
-from core.record.state import State, fold
+from core.record.fold import apply, fold
+from core.record.state import State
 from core.run import jobs
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Result, Speed
@@ -263,7 +264,7 @@ def test_memory_that_another_process_took_is_not_blamed_on_the_idea(device: str,
     )
     event = jobs.event(found, Charter(), Work(Role.CANDIDATE, "c1", SEED[0], 1), result)
     assert bool(event.disturbed) is not blamed
-    found.apply(event)
+    apply(found, event)
     assert (found.experiments[1].failure is not None) is blamed
     assert isinstance(assess(found, found.experiments[1], 0.01), Judged if blamed else Work), "it runs again"
 
@@ -395,7 +396,7 @@ def test_the_best_is_measured_beside_a_candidate_where_the_two_cannot_be_compare
     for event in under(
         second + 70, 0.5, "fit", 1.601, "best", 1
     ):  # whatever the machine does now, it is the same moment
-        found.apply(event)
+        apply(found, event)
     assert found.scores["fit"][SEED[0]] == 1.601
     after = assess(found, found.open[1], 0.01)
     assert isinstance(after, Judged) if gain < 0.1 else after == Work(Role.REPLICATE, "c1", SEED[1], 1)
@@ -413,7 +414,7 @@ def test_the_first_reference_is_the_runs() -> None:
     late = under(200.0, 0.7, "c1", 1.6, "confirm", 1, index=1)[1]
     assert isinstance(late, ev.Measured) and late.result.speed is not None
     other = replace(late.result.speed, reference_s=0.02)
-    found.apply(replace(late, result=replace(late.result, speed=other)))
+    apply(found, replace(late, result=replace(late.result, speed=other)))
     assert found.reference_s == 0.01
     work = Work(Role.CANDIDATE, "c1", SEED[2], 1)
     assert jobs.job(found, PROFILES["cpu"], Charter(), work, "j", Path("a/b/c"), 1 << 34).reference_s == 0.01
@@ -423,16 +424,16 @@ def test_a_best_measured_long_after_for_another_candidate_is_not_beside_this_one
     found = pair(0.0, 100.0, (1.0, 0.6), 0.1)
     for index in range(10):  # other experiments end in between
         for event in under(200.0 + index, 1.0, f"x{index}", 1.7, "candidate"):
-            found.apply(event)
+            apply(found, event)
     for event in under(9000.0, 1.0, "fit", 1.6, "best"):
-        found.apply(event)
+        apply(found, event)
     again = Work(Role.REPLICATE, "c1", SEED[0], 1)
     assert assess(found, found.open[1], 0.01) == again
     for event in under(50.0, 0.7, "c1", 1.5, "confirm", 1):  # the clock on the wall was set back: that does not matter
-        found.apply(event)
+        apply(found, event)
     assert assess(found, found.open[1], 0.01) == Work(Role.INCUMBENT, "fit", SEED[0], 1)
     for event in under(60.0, 0.4, "fit", 1.6, "best", 1):
-        found.apply(event)
+        apply(found, event)
     assert assess(found, found.open[1], 0.01) == Work(Role.REPLICATE, "c1", SEED[1], 1)
 
 
@@ -440,7 +441,7 @@ def test_a_stale_candidate_that_cannot_be_compared_is_applied_again() -> None:
     found = pair(0.0, 100.0, (1.0, 0.6), -0.1)
     more = [*proposed(2), *under(200.0, 0.6, "c2", 1.4, "candidate", 2)]
     for event in [*more, ev.Judged(number=2, verdict=Verdict.KEEP, finding="f", commit="k2")]:
-        found.apply(event)
+        apply(found, event)
     assert found.best == "k2" and assess(found, found.open[1], 0.01) == Rebase(1)
 
 

@@ -19,8 +19,9 @@ from core.machine.project import Project
 from core.model import Limits, Proposal
 from core.record import events as ev
 from core.record import journal
+from core.record.fold import fold
 from core.record.journal import Journal
-from core.record.state import State, fold
+from core.record.state import State
 from core.run.active import ActiveRun
 from core.run.integrity import LIST, IntegrityCheck
 from tests.core.run.test_active import CONFIG

@@ -15,8 +15,8 @@ from core.machine import temporary
 from core.machine.project import Project
 from core.model import Proposal
 from core.record.events import Notice, Stopped
+from core.record.fold import fold
 from core.record.journal import Journal, read
-from core.record.state import fold
 from core.run import commands
 from core.run.active import ActiveRun, record_end
 from core.run.integrity import TamperedError

@@ -17,7 +17,8 @@ from core.loop.loop import Loop
 from core.machine.project import UsageError
 from core.model import Limits, Proposal
 from core.record import events as ev
-from core.record.state import State, fold
+from core.record.fold import fold
+from core.record.state import State
 from core.run import commands
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Job, Outcome, Result

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +13,7 @@ from hypothesis import strategies as st
 from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import journal
-from core.record.journal import Journal, JournalError, Lock, RunBusy, read
+from core.record.journal import Journal, JournalError, read
 from core.verdicts import Verdict
 from tests.events import measurement
 
@@ -146,26 +141,6 @@ def test_a_line_that_is_completed_while_the_ones_before_are_read_comes_with_the_
     assert [event.text for event in reader.new() if isinstance(event, ev.Hint)] == ["b"]
 
 
-def test_only_one_loop_holds_a_run_and_the_lock_dies_with_its_process(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from core.record.journal import Lock\n"
-        "lock = Lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        assert journal.alive(tmp_path) == holder.pid
-        with pytest.raises(RunBusy, match=f"process {holder.pid}"):
-            Lock(tmp_path)
-    finally:
-        holder.kill()
-        holder.communicate()
-    assert journal.alive(tmp_path) is None
-    Lock(tmp_path).release()
-
-
 def test_what_could_not_be_read_again_is_never_written(tmp_path: Path) -> None:
     with_header = Journal(tmp_path)
     with_header.append(header())
@@ -177,104 +152,6 @@ def test_what_could_not_be_read_again_is_never_written(tmp_path: Path) -> None:
             )
     assert (tmp_path / journal.NAME).stat().st_size == size
     with_header.close()
-
-
-def test_who_only_looks_whether_a_loop_lives_keeps_none_from_starting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal, "LOOK_S", 60.0)
-    (tmp_path / "lock").touch()
-    with (tmp_path / "lock").open() as looker:
-        fcntl.flock(looker, fcntl.LOCK_SH)
-        timer = threading.Timer(0.1, lambda: fcntl.flock(looker, fcntl.LOCK_UN))
-        timer.start()
-        Lock(tmp_path).release()
-        timer.join()
-
-
-FLOCK_FAILS = "import errno, fcntl\ndef fail(*a): raise OSError(errno.{name}, 'no locks here')\nfcntl.flock = fail\n"
-HOLDS = (
-    "import sys; from pathlib import Path; from core.record.journal import Lock\n"
-    "lock = Lock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read(); lock.release()"
-)
-
-
-@pytest.fixture(params=["ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EIO"])
-def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A file system whose locks do not work, and what makes it so in another process."""
-    name: str = request.param
-
-    def fail(*arguments: object) -> None:
-        raise OSError(getattr(errno, name), "no locks here")
-
-    monkeypatch.setattr(fcntl, "flock", fail)
-    monkeypatch.setattr(journal, "SETTLE_S", 0.02)
-    return FLOCK_FAILS.format(name=name)
-
-
-def test_where_the_file_system_has_no_locks_the_process_itself_is_looked_for(tmp_path: Path, no_locks: str) -> None:
-    assert journal.alive(tmp_path) is None
-    Lock(tmp_path).release()
-    assert journal.alive(tmp_path) is None, "a loop that ended is not alive"
-    code = no_locks + "from core.record import journal; journal.SETTLE_S = 0.02\n" + HOLDS
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    assert journal.alive(tmp_path) == holder.pid
-    with pytest.raises(RunBusy, match=f"process {holder.pid}"):
-        Lock(tmp_path)
-    holder.kill()
-    until_zombie(holder.pid)
-    assert journal.alive(tmp_path) is None, "killed, and nobody has waited for it yet"
-    holder.communicate()
-    assert journal.alive(tmp_path) is None
-    Lock(tmp_path).release()
-
-
-def until_zombie(pid: int) -> None:
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-
-
-def test_without_locks_a_later_process_of_that_number_and_an_earlier_start_of_the_machine_are_told_apart(
-    tmp_path: Path, no_locks: str
-) -> None:
-    me = journal.Holder.me(True)
-    for other in (
-        msgspec.structs.replace(me, started=me.started - 1),
-        msgspec.structs.replace(me, boot="another start"),
-        journal.Holder(pid=me.pid),  # as the version before wrote it
-    ):
-        (tmp_path / "lock").write_bytes(msgspec.json.encode(other))
-        assert journal.alive(tmp_path) is None
-        Lock(tmp_path).release()
-    for text in (b"", b"123", b"nonsense", b"{}", b"\xff"):
-        (tmp_path / "lock").write_bytes(text)
-        assert journal.alive(tmp_path) is None
-    far = msgspec.structs.replace(me, boot="another machine", host="far-away")
-    (tmp_path / "lock").write_bytes(msgspec.json.encode(far))
-    assert journal.alive(tmp_path) == me.pid
-    with pytest.raises(RunBusy, match=f"on far-away.*remove {tmp_path / 'lock'}"):
-        Lock(tmp_path)
-
-
-def test_of_two_who_take_a_run_at_once_without_locks_one_has_it(
-    tmp_path: Path, no_locks: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other writes its name after both have looked."""
-    me = journal.Holder.me(True)
-    other = msgspec.json.encode(msgspec.structs.replace(me, pid=os.getppid(), started=journal._started(os.getppid())))
-    monkeypatch.setattr(journal.time, "sleep", lambda s: (tmp_path / "lock").write_bytes(other))
-    with pytest.raises(RunBusy, match=f"process {os.getppid()}"):
-        Lock(tmp_path)
-
-
-def test_a_final_report_keeps_loops_away_but_is_none(tmp_path: Path) -> None:
-    report = Lock(tmp_path, loop=False)
-    assert journal.alive(tmp_path) is None
-    with pytest.raises(RunBusy, match="final report"):
-        Lock(tmp_path)
-    report.release()
 
 
 def test_the_last_start_is_told_by_turn_and_then_by_time_even_of_a_broken_journal(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from core.judging import schedule
 from core.record import journal
+from core.record.fold import apply, fold
 from core.record.live import Picture
-from core.record.state import State, fold
+from core.record.state import State
 from core.reporting import publish, report
 from core.verdicts import Verdict
 
@@ -33,7 +34,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Any:
 def shown(folder: Path, out: Path) -> dict[str, Any]:
     state, log = State(name=folder.name), []
     for event in journal.read(folder / journal.NAME):
-        state.apply(event)
+        apply(state, event)
         log.append(report.line(event, state))
     noise = schedule.noise(state)
     facts = report.facts(state, noise, None, Picture(), [])

@@ -7,7 +7,9 @@ import pytest
 from core.model import Role, RunConfig
 from core.record import events as ev
 from core.record import hints
-from core.record.state import RERUN_TRIES, State, experiment_id, fold
+from core.record.experiment import experiment_id
+from core.record.fold import RERUN_TRIES, fold
+from core.record.state import State
 from core.reporting.report import line
 from core.verdicts import Verdict
 from tests.events import measurement

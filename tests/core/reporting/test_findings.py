@@ -10,8 +10,10 @@ import pytest
 from core.judging.noise import Noise
 from core.model import Role, RunConfig
 from core.record import events as ev
+from core.record.experiment import Experiment
+from core.record.fold import fold
 from core.record.live import Picture
-from core.record.state import Experiment, State, fold
+from core.record.state import State
 from core.record.upgrade import upgraded
 from core.reporting import report
 from core.reporting.findings import finding

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.model import Role, RunConfig
 from core.record import events as ev
-from core.record.state import fold
+from core.record.fold import fold
 from core.reporting.publish import publish as publish_state
 from core.reporting.results import COLUMNS, Header, Row, notebook, publish, tsv
 from core.verdicts import Verdict

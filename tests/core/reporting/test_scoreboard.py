@@ -8,8 +8,9 @@ from core.judging.noise import Noise
 from core.model import Role
 from core.record import events as ev
 from core.record.events import AnyEvent
+from core.record.fold import fold
 from core.record.live import Picture
-from core.record.state import State, fold
+from core.record.state import State
 from core.reporting import report, scoreboard
 from core.verdicts import Verdict
 from tests.core.judging.test_schedule import CONFIG

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from core.machine import temporary
-from core.record.journal import Lock
+from core.record.run_lock import Lock
 from core.run import commands
 from core.run.commands import NoLoop, Reply, Server, send
 

@@ -11,7 +11,8 @@ from core import cli
 from core.judging.schedule import noise
 from core.machine.project import Project, UsageError
 from core.record import journal
-from core.record.state import State, fold
+from core.record.fold import fold
+from core.record.state import State
 from core.reporting import report
 from core.run.opening import open_run
 from core.run.plan import Options, make_plan

@@ -18,7 +18,7 @@ from core.git.repository import Repository
 from core.machine.project import Project, UsageError
 from core.record import events as ev
 from core.record import journal
-from core.record.journal import Lock
+from core.record.run_lock import Lock
 from core.reporting import results
 from core.run import commands
 from core.run.plan import Options, make_plan

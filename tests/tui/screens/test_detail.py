@@ -42,7 +42,7 @@ async def test_a_crash_shows_its_traceback_and_last_words(recorded: Path) -> Non
 
 
 def app_state(folder: Path):  # type: ignore[no-untyped-def]
-    from core.record.state import fold
+    from core.record.fold import fold
 
     return fold(journal.read(folder / journal.NAME)).experiments
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.record import events as ev
-from core.record.state import Experiment
+from core.record.experiment import Experiment
 from core.verdicts import Verdict
 from tui.view import words
 

@@ -1,0 +1,214 @@
+"""One experiment of a run, as the journal tells it, and what the human said. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.record import events as ev
+from core.verdicts import Verdict
+from nanochat.contract.job import CrashClass
+
+AND_HUMAN = " + human"  # behind the name of an agent whose proposal a human revised
+
+
+@dataclass(slots=True)
+class Experiment:
+    """One proposal and all that became of it: its events, and what follows from them."""
+
+    proposed: ev.Proposed
+    revised: ev.Revised | None = None  # the human changed it before it ran
+    rebased: ev.Rebased | None = None
+    approval: ev.Approved | None = None
+    scored: ev.Measured | None = None  # the latest score of its present commit
+    failure: ev.Measured | None = None  # the last job of it that did not end in a score
+    judged: ev.Judged | None = None
+    latest: ev.Proposed | ev.Revised | ev.Rebased = field(init=False)  # of these three: its present commit
+    kept_as: str = ""  # the commit on the run's branch, once kept
+    attempts: list[str] = field(default_factory=list)  # every commit that was measured or was to be
+    launched: bool = False
+    val_bpb: float | None = None  # mean over its seeds
+    disturbances: int = 0
+    measured: int = 0
+    peak_memory: int = 0  # bytes, the most of all its jobs
+    seconds: float = 0.0  # wall seconds over all its jobs
+
+    def __post_init__(self) -> None:
+        self.latest = self.proposed
+        self.attempts = [self.proposed.commit]
+
+    @property
+    def number(self) -> int:
+        return self.proposed.number
+
+    @property
+    def id(self) -> str:
+        return experiment_id(self.number)
+
+    # -- its change -----------------------------------------------------------------------------------------------
+
+    @property
+    def commit(self) -> str:
+        """Its present commit; once kept, the one on the run's branch."""
+        return self.kept_as or self.latest.commit
+
+    @property
+    def parent(self) -> str:
+        return (self.rebased or self.proposed).parent
+
+    @property
+    def fingerprint(self) -> str:
+        return self.latest.fingerprint
+
+    @property
+    def nodes(self) -> int:
+        return self.latest.nodes
+
+    @property
+    def added(self) -> int:
+        """Lines."""
+        return (self.revised or self.proposed).added
+
+    @property
+    def removed(self) -> int:
+        """Lines."""
+        return (self.revised or self.proposed).removed
+
+    # -- its proposal ---------------------------------------------------------------------------------------------
+
+    @property
+    def hypothesis(self) -> str:
+        return (self.revised.hypothesis if self.revised else "") or self.proposed.hypothesis
+
+    @property
+    def agent(self) -> str:
+        """Who proposed it. What a human revised is not the agent's alone."""
+        agent = self.proposed.agent
+        return agent if self.revised is None or agent.endswith(AND_HUMAN) else agent + AND_HUMAN
+
+    @property
+    def charter(self) -> str:
+        return self.proposed.charter
+
+    @property
+    def topic(self) -> str:
+        return self.proposed.topic
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return self.proposed.meta
+
+    @property
+    def proposed_t(self) -> float:
+        return self.proposed.t
+
+    @property
+    def proposing_s(self) -> float:
+        return self.proposed.seconds
+
+    @property
+    def retry_of(self) -> int | None:
+        """The number of the interrupted experiment that it repeats."""
+        return self.proposed.retry_of
+
+    @property
+    def approved(self) -> str:
+        """By whom it was approved: auto, time-out or human; empty while it waits."""
+        return self.approval.by if self.approval else ""
+
+    # -- its trainings --------------------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> int | None:
+        return self.scored.result.params if self.scored else None
+
+    @property
+    def steps(self) -> int:
+        return self.scored.result.steps if self.scored else 0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Training tokens per charged second."""
+        result = self.scored.result if self.scored else None
+        return result.tokens / result.charged_s if result and result.charged_s else 0.0
+
+    @property
+    def final_loss(self) -> float | None:
+        return self.scored.result.final_loss if self.scored else None
+
+    @property
+    def traceback(self) -> str:
+        return self.failure.result.traceback if self.failure else ""
+
+    # -- its verdict ----------------------------------------------------------------------------------------------
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return self.judged.verdict if self.judged else None
+
+    @property
+    def crash(self) -> CrashClass | None:
+        return self.judged.crash if self.judged else None
+
+    @property
+    def reason(self) -> str:
+        return self.judged.reason if self.judged else ""
+
+    @property
+    def finding(self) -> str:
+        return self.judged.finding if self.judged else ""
+
+    @property
+    def gain(self) -> float | None:
+        return self.judged.gain if self.judged else None
+
+    @property
+    def error(self) -> float | None:
+        return self.judged.error if self.judged else None
+
+    @property
+    def pairs(self) -> int:
+        return self.judged.pairs if self.judged else 0
+
+    @property
+    def sigma(self) -> float:
+        return self.judged.sigma if self.judged else 0.0
+
+    @property
+    def within_noise(self) -> bool:
+        return self.judged.within_noise if self.judged else False
+
+    @property
+    def by(self) -> str:
+        """human: an overruled verdict."""
+        return self.judged.by if self.judged else ""
+
+    @property
+    def ended_t(self) -> float:
+        return self.judged.t if self.judged else 0.0
+
+
+def experiment_id(number: int) -> str:
+    """The name of an experiment's folder and ref: sorts as it counts."""
+    return f"{number:05d}"
+
+
+@dataclass(slots=True)
+class Said:
+    """What the human told the agents: a hint, or the reason for skipping an experiment. Numbered from 1, in order."""
+
+    number: int
+    text: str
+    skipped: int | None = None  # the experiment that it was the reason for skipping of
+    t: float = 0.0
+    taken_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """When a score was measured (seconds since the epoch), how long that took, and how fast the machine was."""
+
+    t: float
+    wall_s: float
+    speed: float | None  # of the reference; None where it was not measured
+    turn: int = 0  # how many jobs of the run had ended by then: clocks can be set back

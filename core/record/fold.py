@@ -1,0 +1,240 @@
+"""What a journal means: a pure fold of events into the state of a run. Replaying the journal reproduces everything."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from core.model import Role
+from core.record import events as ev
+from core.record.experiment import Conditions, Experiment, Said
+from core.record.state import State
+from core.verdicts import Verdict
+from nanochat.contract.job import Outcome
+
+RERUN_TRIES = 3  # of a measurement that the human wished for, on a disturbed machine
+SKIPPED = "Skipped by the human."
+
+
+def apply(state: State, event: ev.AnyEvent) -> None:
+    """Fold one event in. Unknown combinations are ignored rather than guessed at."""
+    state.last_t = event.t
+    match event:
+        case ev.Measured():
+            _measured(state, event)
+        case ev.Launched():
+            state.running[event.job] = event
+            state.jobs += 1
+            if event.number is not None:
+                state.experiments[event.number].launched = True
+        case ev.Processes():
+            state.processes[event.job] = event.pids
+        case ev.Proposed():
+            _proposed(state, event)
+        case ev.Revised():
+            _revised(state, event)
+        case ev.Rerun(wanted=True):
+            state.reruns[event.number] = 0
+        case ev.Rerun():
+            state.reruns.pop(event.number, None)
+            state.aborted.discard(event.number)
+        case ev.Aborted():
+            state.aborted.add(event.number)
+        case ev.Approved():
+            state.experiments[event.number].approval = event
+        case ev.Judged():
+            _judged(state, event)
+        case ev.Rebased():
+            _rebased(state, event)
+        case ev.Created():
+            state.config = event.config
+            state.name = state.name or state.config.name
+            state.approval = state.config.approval
+            state.created_t = event.t
+            state.id = event.id or hashlib.sha256(msgspec.json.encode(event)).hexdigest()[:32]
+        case ev.Started():
+            state.started, state.stopped = event, None
+            state.approval = event.approval
+            state.crash_streak = 0
+            state.paused = False
+        case ev.Stopped():
+            already, state.stopped = state.stopped, event
+            if state.started and not already:
+                state.seconds_running += event.t - state.started.t
+        case ev.StartCommit():
+            state.start_commit = event
+            state.known.add(event.commit)
+            state.start_commits.append(event.commit)
+            state.baseline_failure = None
+        case ev.Charter():
+            state.charter = event
+            if event.meta:
+                state.restatings.append(event.meta)
+        case ev.Refused():
+            state.refused += 1
+            state.refusals[event.agent] = state.refusals.get(event.agent, 0) + 1
+        case ev.Hint():
+            state.said.append(Said(len(state.said) + 1, event.text, t=event.t))
+        case ev.TakenBack():
+            _taken_back(state, event.number)
+        case ev.Paused():
+            state.paused, state.pause_reason = True, event.reason
+        case ev.Resumed():
+            state.paused, state.pause_reason = False, ""
+        case ev.ApprovalChanged():
+            state.approval = event.mode
+        case ev.Reported():
+            state.reported = event
+        case ev.Torn() | ev.Notice():
+            pass
+
+
+def _proposed(state: State, event: ev.Proposed) -> None:
+    experiment = Experiment(event)
+    if event.retry_of is not None:  # what was measured of it before still counts
+        earlier = state.experiments[event.retry_of]
+        experiment.val_bpb, experiment.measured = state.mean(event.commit), earlier.measured
+        experiment.revised, experiment.scored = earlier.revised, earlier.scored
+        experiment.peak_memory = earlier.peak_memory
+    state.known.add(event.commit)
+    state.experiments[event.number] = state.open[event.number] = experiment
+
+
+def _taken_back(state: State, number: int) -> None:
+    """Forget what the human said, so that nobody who reads the record learns of it."""
+    if not 1 <= number <= len(state.said):
+        return
+    said = state.said[number - 1]
+    said.taken_back = True
+    experiment = state.experiments.get(said.skipped) if said.skipped is not None else None
+    if experiment is not None and experiment.verdict is Verdict.SKIPPED:
+        assert experiment.judged is not None
+        experiment.judged = replace(experiment.judged, finding=SKIPPED, reason="")
+
+
+def _revised(state: State, event: ev.Revised) -> None:
+    experiment = state.experiments[event.number]
+    experiment.revised = experiment.latest = event
+    experiment.attempts.append(event.commit)
+    state.known.add(event.commit)
+
+
+def _rebased(state: State, event: ev.Rebased) -> None:
+    experiment = state.experiments[event.number]
+    experiment.rebased = experiment.latest = event
+    experiment.attempts.append(event.commit)
+    state.known.add(event.commit)
+    experiment.val_bpb, experiment.failure = None, None
+
+
+def _measured(state: State, event: ev.Measured) -> None:
+    result = event.result
+    state.ended += 1
+    state.running.pop(event.job, None)
+    state.processes.pop(event.job, None)
+    experiment = state.experiments.get(event.number) if event.number is not None else None
+    if experiment is not None:
+        experiment.seconds += result.total_wall_s
+    if result.speed is not None and state.reference_s is None:
+        state.reference_s = result.speed.reference_s
+    if result.outcome is Outcome.INTERRUPTED:
+        return
+    state.unprotected, state.unmeasured = result.unprotected, result.unmeasured
+    state.other_gpu_bytes = result.other_gpu_bytes
+    if event.role is Role.RERUN and event.number is not None:
+        tries = state.reruns.pop(event.number, 0) + 1
+        if event.disturbed and tries < RERUN_TRIES:
+            state.reruns[event.number] = tries
+        else:
+            state.aborted.discard(event.number)  # it had come to its end
+        if not event.scored:
+            return  # the verdict stands as it was
+    of_incumbent = experiment is None or event.role is Role.INCUMBENT
+    if event.scored:
+        _scored(state, event, experiment)
+    elif event.disturbed:
+        if experiment is not None and not of_incumbent:
+            experiment.disturbances += 1
+        else:
+            state.disturbances[event.commit] = state.disturbances.get(event.commit, 0) + 1
+    elif experiment is not None and not of_incumbent:
+        experiment.failure = event
+        experiment.peak_memory = max(experiment.peak_memory, result.peak_memory)
+    else:
+        state.failures[event.commit] = state.failures.get(event.commit, 0) + 1
+        if event.role is Role.BASELINE:
+            state.baseline_failure = event
+
+
+def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> None:
+    result = event.result
+    assert result.val_bpb is not None
+    if not event.disturbance_ignored:
+        state.disturbances.pop(event.commit, None)  # of these only those in a row count
+    state.failures.pop(event.commit, None)
+    state.scores.setdefault(event.commit, {})[event.seed] = result.val_bpb
+    known = result.speed is not None and result.speed.reference_s == state.reference_s
+    speed = result.speed.mean if result.speed is not None and known else None
+    here = Conditions(event.t, result.total_wall_s, speed, state.ended)
+    state.conditions.setdefault(event.commit, {})[event.seed] = here
+    state.facts.setdefault(event.commit, event)
+    if event.commit == state.best:
+        state.judged_since_best = 0
+    if event.role is Role.BASELINE and state.baseline is None:
+        state.baseline = event
+    _show_mean(state, event, experiment)
+    if experiment is not None and experiment.commit == event.commit:
+        experiment.measured += 1
+        experiment.scored = event
+        experiment.peak_memory = max(experiment.peak_memory, result.peak_memory)
+
+
+def _show_mean(state: State, event: ev.Measured, experiment: Experiment | None) -> None:
+    """Whose score this is shows the new mean: the experiment, and a kept one that is measured again for others' sake."""
+    again = state.kept if event.role in (Role.INCUMBENT, Role.RERUN) else []
+    for shown in (experiment, *(state.experiments[number] for number in again)):
+        if shown is not None and state.scores.get(shown.commit) is state.scores[event.commit]:
+            shown.val_bpb = state.mean(event.commit)
+
+
+def _judged(state: State, event: ev.Judged) -> None:
+    experiment = state.experiments[event.number]
+    verdict, before = event.verdict, experiment.verdict
+    if before is not None and before.kept and not verdict.kept:  # overruled; only ever the last one kept
+        state.kept.remove(event.number)
+    experiment.judged = event
+    if verdict is Verdict.SKIPPED and before is None and event.reason.strip():
+        state.said.append(Said(len(state.said) + 1, event.reason, event.number, event.t))
+    state.open.pop(event.number, None)
+    state.aborted.discard(event.number)
+    if verdict is not Verdict.INTERRUPTED and before is None:
+        state.judged += 1
+    state.tried += verdict.tried - (before is not None and before.tried)
+    if verdict.kept:
+        state.known.add(event.commit)
+        state.scores[event.commit] = state.scores.get(experiment.commit, {})
+        state.conditions[event.commit] = state.conditions.get(experiment.commit, {})
+        if experiment.commit in state.facts:
+            state.facts[event.commit] = state.facts[experiment.commit]
+        experiment.kept_as = event.commit
+        state.kept.append(event.number)
+        state.judged_since_best = 0
+    elif experiment.val_bpb is not None:
+        state.judged_since_best += 1
+    if before is not None:
+        return
+    if verdict.failed:
+        state.crash_streak += experiment.launched  # one that was never trained says something of its agent alone
+    elif verdict not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
+        state.crash_streak = 0
+
+
+def fold(events: Iterable[ev.AnyEvent], state: State | None = None) -> State:
+    """All events into a state, or into one that was folded before."""
+    state = state or State()
+    for event in events:
+        apply(state, event)
+    return state
