@@ -115,7 +115,7 @@ async def test_a_card_that_is_gone_is_no_fault_of_the_idea(
     with pytest.raises(ExecutorFailed, match=r"GPU cannot be used .* is run again"):
         await executor.run(on_gpu(job(tmp_path, tiny_data, "gone")), lambda message: None)
     cards.change(cards=there)
-    result = await executor.run(on_gpu(job(tmp_path, tiny_data, "back")), lambda message: None)
+    result = await executor.run(on_gpu(job(tmp_path, tiny_data, "back", budget=2.0)), lambda message: None)
     assert result.outcome is Outcome.SCORED, result.reason
     await executor.close()
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from core.change import edits, knobs
-from core.charter import TOPICS
+from core.target import TARGET
 from core.target.book import BOOK
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 SOURCE = (ROOT / "nanochat" / "train.py").read_text()
 
 TRAIN_ALL = """
@@ -70,7 +70,7 @@ def test_every_idea_applies_passes_the_gate_and_trains() -> None:
         changed = edits.try_apply(SOURCE, entry.edits)
         assert changed is not None, f"{entry.name} does not apply to the shipped train.py"
         edits.validate_change(SOURCE, changed)
-        assert entry.topic in TOPICS
+        assert entry.topic in TARGET.topics
         sources[entry.name] = small(changed)
     assert len({edits.fingerprint(source) for source in sources.values()}) == len(BOOK)
     trained(sources)

@@ -12,7 +12,7 @@ from core.agents.search.agent import Search
 from core.agents.search.ranges import Range, range_for
 from core.change import edits, knobs
 from core.change.touched import touched
-from core.charter import TOPICS, read
+from core.charter import read
 from core.model import Proposal
 from core.target import TARGET
 from core.target.book import BOOK
@@ -250,8 +250,8 @@ def test_only_means_nothing_else(words: str, topics: set[str]) -> None:
         (("only WINDOW",), "Low val_bpb.", 0),
         (("only MATRIX_LR", "leave MATRIX_LR alone"), "Low val_bpb.", 0),
         ((), "Only the normalisation.", 3),
-        ((f"avoid {', '.join(TOPICS)}",), "Low val_bpb.", 0),
-        ((), f"Leave {', '.join(TOPICS)} alone.", 0),
+        ((f"avoid {', '.join(TARGET.topics)}",), "Low val_bpb.", 0),
+        ((), f"Leave {', '.join(TARGET.topics)} alone.", 0),
         (("only the schedule; avoid size",), "---\nmax_params: 900k\n---\n", 0),
     ],
 )
