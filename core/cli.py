@@ -121,13 +121,13 @@ def _facts(folder: Path) -> dict[str, object]:
     from core.record import live
     from core.record.fold import fold
     from core.record.state import State
-    from core.reporting import report
+    from core.reporting import status
 
     state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
     if state.config is None:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
     warnings = [words for words in (stats.disk_warning(folder),) if words]
-    return report.facts(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
+    return status.facts(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
 
 
 @app.command()
@@ -137,16 +137,16 @@ def status(
     logs: Logs = None,
 ) -> None:
     """What a run is doing, its best, its counts, whether its loop is alive."""
-    from core.reporting import report
+    from core.reporting import status
 
     found = _facts(find(logs).pick(name))
-    say(json.dumps(found) if as_json else report.status(found))
+    say(json.dumps(found) if as_json else status.status_text(found))
 
 
 @app.command()
 def runs(logs: Logs = None) -> None:
     """All runs: those at work, then the others, the one started last first."""
-    from core.reporting import report
+    from core.reporting import status
 
     project = find(logs)
     found = project.runs()
@@ -154,7 +154,7 @@ def runs(logs: Logs = None) -> None:
         say(f"There is no run in {project.logs} yet. `make run` starts one.")
     for folder in found:
         try:
-            say(report.run_line(_facts(folder)))
+            say(status.run_line(_facts(folder)))
         except Exception as error:  # one odd run must not hide the others
             say(f"{folder.name}: {explained(error) or f'its journal cannot be understood ({error!r})'}")
 
@@ -223,7 +223,7 @@ def hint(
     logs: Logs = None,
 ) -> None:
     """Tell the agent something, or take it back. It is recorded, and read with the next proposal."""
-    from core.reporting import report
+    from core.reporting import phrases
     from core.run import commands
 
     folder = find(logs).pick(name)
@@ -231,7 +231,7 @@ def hint(
         raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
     if run_lock.alive(folder) is None:
         raise UsageError(
-            f"Run {folder.name} is not active, so nothing was recorded. {report.going_on(folder.name)} resumes it."
+            f"Run {folder.name} is not active, so nothing was recorded. {phrases.resume_command(folder.name)} resumes it."
         )
     text = text.encode(errors="replace").decode() if text is not None else None  # bytes that are no UTF-8
     command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
@@ -249,14 +249,14 @@ def attach(name: Name = None, logs: Logs = None) -> None:
         background.open_app(folder)
     from core.record import fold
     from core.record.state import State
-    from core.reporting import report
+    from core.reporting import log_lines
 
     reader, state = journal.Reader(folder / journal.NAME), State(name=folder.name)
     try:
         while True:
             for event in reader.new():
                 fold.apply(state, event)
-                if words := report.line(event, state):
+                if words := log_lines.line(event, state):
                     say(words)
             if run_lock.alive(folder) is None:
                 break

@@ -29,7 +29,7 @@ from core.model import Limits, RunConfig
 from core.record import events as ev
 from core.record import run_lock
 from core.record.state import State
-from core.reporting import report
+from core.reporting import log_lines, summary
 from core.run import background, notices
 from core.run.active import ActiveRun
 from core.run.background import say, tell
@@ -113,7 +113,7 @@ def run(
         lock.release()
     branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
     logs = f" {quoted(['--logs', str(again['--logs'])])}" if again.get("--logs") else ""
-    _summary(report.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, logs))
+    _summary(summary.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, logs))
 
 
 def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -> Plan:
@@ -148,7 +148,7 @@ def final(project: Project, name: str | None) -> None:
     say("Training the start and the best once more, on a seed that no verdict has used.")
     try:
         found = asyncio.run(work())
-        say(report.final(found, schedule.noise(active.state), _short(active.folder)))
+        say(summary.final(found, schedule.noise(active.state), _short(active.folder)))
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:
@@ -187,7 +187,7 @@ def prepare(project: Project, arguments: Sequence[str]) -> int:
 
 
 def print_event(event: ev.AnyEvent, state: State) -> None:
-    words = report.line(event, state)
+    words = log_lines.line(event, state)
     if words:
         tell(words)
 

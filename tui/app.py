@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from textual.worker import WorkerFailed
 
 from core.errors import told
-from core.reporting import report
+from core.reporting import phrases
 from tui import keys
 from tui.actions.decisions import DecisionActions
 from tui.actions.viewing import ViewingActions
@@ -84,7 +84,7 @@ class AutoResearch(ViewingActions, DecisionActions):
         name, state = self.bridge.folder.name, self.bridge.state
         if self.bridge.pid is None or state.stopped is not None:  # a loop that has stopped takes a moment to end
             apply = f" `.venv/bin/python -m core.cli apply {name}` takes its best home." if state.kept else ""
-            self.exit(f"Closed. Run {name} has no loop; {report.going_on(name)} continues it.{apply}")
+            self.exit(f"Closed. Run {name} has no loop; {phrases.resume_command(name)} continues it.{apply}")
             return
         is_waiting = self.bridge.live.waiting is not None
         approval = " When nobody watches, what waits for an answer is approved." if is_waiting else ""
@@ -159,7 +159,7 @@ class AutoResearch(ViewingActions, DecisionActions):
             return
         is_alive = self.bridge.pid is not None
         if not is_alive and self.bridge.loaded and not self.key_context.tiny and event.character in keys.LOOP_KEYS:
-            again = report.going_on(self.bridge.folder.name)
+            again = phrases.resume_command(self.bridge.folder.name)
             self.show_note(
                 f"No loop is running, so there is nothing to tell it. q closes the app; {again} continues the run."
             )

@@ -21,7 +21,7 @@ from core.record.fold import apply
 from core.record.journal import JournalError
 from core.record.live import Picture, Waiting
 from core.record.state import State
-from core.reporting import report
+from core.reporting import phrases
 from core.run import commands
 
 TICK_S = 0.4  # how often the journal and the live files are read
@@ -181,7 +181,7 @@ class Bridge:
         if run_lock.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,
-                words=f"No loop is running, so nothing was done. {report.going_on(self.folder.name)} continues the run.",
+                words=f"No loop is running, so nothing was done. {phrases.resume_command(self.folder.name)} continues the run.",
             )
         try:
             async with self._sending:

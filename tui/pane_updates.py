@@ -12,7 +12,7 @@ from textual.widgets import Input
 from core.judging import schedule
 from core.judging.noise import Noise
 from core.record import events as ev
-from core.reporting import report
+from core.reporting import log_lines, phrases
 from tui import run_files
 from tui.bridge import Bridge, News
 from tui.panes.activity import ActivityPane
@@ -153,7 +153,7 @@ class PaneUpdates:
 
     def _show_events(self, news: News) -> None:
         events = self._bridge.events[-FIRST_LINES:] if news.first else news.events
-        lines = [line for event in events if (line := report.line(event, self._bridge.state))]
+        lines = [line for event in events if (line := log_lines.line(event, self._bridge.state))]
         if lines:
             self._main.query_one(ActivityPane).add(lines)
 
@@ -172,7 +172,9 @@ class PaneUpdates:
         charter = state.charter
         used_from = next((n for n, e in state.experiments.items() if charter and e.charter == charter.sha), None)
         is_changed = bool(charter and charter.sha and self._bridge.program_sha() not in ("", charter.sha))
-        warnings = [text for text in (report.over(state), *(charter.warnings if charter else ())) if text]
+        warnings = [
+            text for text in (phrases.over_limit_warning(state), *(charter.warnings if charter else ())) if text
+        ]
         pane = self._main.query_one(ProgramPane)
         pane.show_reading(
             used_from, is_changed, charter.understood if charter else (), warnings, charter.problem if charter else ""

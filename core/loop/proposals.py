@@ -17,7 +17,7 @@ from core.model import Proposal
 from core.record import events as ev
 from core.record.experiment import AND_HUMAN, Experiment
 from core.record.state import State
-from core.reporting import diagnosis, report
+from core.reporting import diagnosis, phrases
 from core.reporting.diagnosis import Training
 from core.run.active import ActiveRun
 from core.verdicts import Verdict
@@ -165,7 +165,7 @@ def _past(active: ActiveRun, e: Experiment, idea: tuple[str, ...], facts: str) -
         fingerprint=e.fingerprint,
         proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=meta),
         verdict=e.verdict,
-        outcome="" if e.by == "human" else report.verdict(e),
+        outcome="" if e.by == "human" else phrases.verdict(e),
         crash=e.crash or "",
         val_bpb=e.val_bpb,
         gain=e.gain,

@@ -8,7 +8,7 @@ from core.judging import schedule
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import results, scoreboard
-from core.reporting.report import verdict
+from core.reporting.phrases import verdict
 from core.reporting.results import Header, Row
 
 

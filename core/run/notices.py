@@ -8,7 +8,7 @@ from core.change import edits
 from core.execution import compiling
 from core.git.errors import RepositoryError
 from core.machine.project import Project
-from core.reporting.report import going_on
+from core.reporting.phrases import resume_command
 from core.run.active import ActiveRun
 from core.run.which import latest_run
 from nanochat.contract import dataset as contract
@@ -37,7 +37,7 @@ def finished_before(project: Project, folder: Path) -> str:
         return ""
     name, reason = last[0].name, last[1].stopped.reason if last[1].stopped else ""
     return (
-        f"This is a new run: {name} is finished ({reason}). {going_on(name)} goes on with it, "
+        f"This is a new run: {name} is finished ({reason}). {resume_command(name)} goes on with it, "
         f"{make('run', '--from', name)} begins a run at its best."
     )
 

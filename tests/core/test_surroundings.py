@@ -25,7 +25,7 @@ for module in (
     "core.agents.search.agent",
     "core.loop.trial",
     "core.git.apply",
-    "core.reporting.report",
+    "core.reporting.status",
     "git",
     "pydantic",
 ):

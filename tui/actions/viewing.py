@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
-from core.reporting import report
+from core.reporting import status
 from tui.actions.base import RunApp
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
@@ -96,4 +96,4 @@ class ViewingActions(RunApp):
         bridge, noise = self.bridge, self.updates.noise
         assert noise is not None
         warnings = [bridge.trouble] if bridge.trouble else []
-        return report.status(report.facts(bridge.state, noise, bridge.pid, bridge.live, warnings))
+        return status.status_text(status.facts(bridge.state, noise, bridge.pid, bridge.live, warnings))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.model import Role
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import report
+from core.reporting import phrases
 from tui.view import words
 
 STEADY = 0.03  # share of the budget after which the time left can be estimated
@@ -30,12 +30,12 @@ class RunningJob:
 
     @property
     def name(self) -> str:
-        return report.job_name(self.role, self.number)
+        return phrases.job_name(self.role, self.number)
 
     @property
     def activity(self) -> str:
         """What the job is doing, in a few words."""
-        return report.doing(self.role, self.phase)
+        return phrases.doing(self.role, self.phase)
 
 
 def running_jobs(state: State, live: Picture) -> list[RunningJob]:

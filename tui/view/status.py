@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.judging.noise import Noise
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import report, scoreboard
+from core.reporting import phrases, scoreboard, status
 from tui.view import words
 from tui.view.jobs import RunningJob, running_jobs
 
@@ -49,7 +49,7 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
     return Status(
         run=state.name,
         doing=_activity(state, live, newest, alive),
-        machine=report.machine(newest.speed) if newest else "",
+        machine=phrases.machine_speed(newest.speed) if newest else "",
         progress=newest.progress if newest and newest.phase == "training" else None,
         left_s=newest.left_s if newest else None,
         best=best,
@@ -73,7 +73,7 @@ def _activity(state: State, live: Picture, job: RunningJob | None, alive: bool) 
         return "finished" if state.finished else "stopped" if state.stopped else "dead"
     if job is not None:
         return f"{job.name} {job.activity}"
-    if jobs := report.starting(state):
+    if jobs := status.starting(state):
         return jobs[-1]
     if live.waiting:
         return "waiting for you"

@@ -7,7 +7,7 @@ import math
 import textwrap
 
 from core.record.experiment import Experiment
-from core.reporting.report import verdict as verdict
+from core.reporting.phrases import verdict as verdict
 from core.text import sanitize_line as sanitize_line
 from core.text import sanitize_text as sanitize_text
 

@@ -14,7 +14,7 @@ from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import publish, report
+from core.reporting import log_lines, publish, status, summary
 from core.verdicts import Verdict
 
 RECORDED = Path(__file__).resolve().parents[2] / "recorded"
@@ -35,14 +35,14 @@ def shown(folder: Path, out: Path) -> dict[str, Any]:
     state, log = State(name=folder.name), []
     for event in journal.read(folder / journal.NAME):
         apply(state, event)
-        log.append(report.line(event, state))
+        log.append(log_lines.line(event, state))
     noise = schedule.noise(state)
-    facts = report.facts(state, noise, None, Picture(), [])
+    facts = status.facts(state, noise, None, Picture(), [])
     publish.publish(out, state, noise.sigma)
     return {
         "log": [line for line in log if line is not None],
-        "status": report.status(facts),
-        "summary": report.summary(state, noise, "logs/x", "a branch"),
+        "status": status.status_text(facts),
+        "summary": summary.summary(state, noise, "logs/x", "a branch"),
         "facts": json.loads(json.dumps(facts)),
         **{path.name: path.read_text(encoding="utf-8") for path in out.iterdir()},
     }

@@ -10,7 +10,7 @@ from core.record import hints
 from core.record.experiment import experiment_id
 from core.record.fold import RERUN_TRIES, fold
 from core.record.state import State
-from core.reporting.report import line
+from core.reporting.log_lines import line
 from core.verdicts import Verdict
 from tests.events import measurement
 

@@ -15,7 +15,7 @@ from core.record.fold import fold
 from core.record.live import Picture
 from core.record.state import State
 from core.record.upgrade import upgraded
-from core.reporting import report
+from core.reporting import log_lines, status, summary
 from core.reporting.findings import finding
 from core.verdicts import Verdict
 from tests.events import measurement
@@ -117,13 +117,13 @@ def night(*more: ev.AnyEvent) -> State:
 def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     words = "Inconclusive: 0.0100 bpb worse on one seed; 0.0283 would count as worse."
     found = night(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words, gain=-0.01, pairs=1, within_noise=True))
-    facts = report.facts(found, Noise(0.0042, 8), None, Picture(), [])
+    facts = status.facts(found, Noise(0.0042, 8), None, Picture(), [])
     assert (facts["sigma"], round(facts["sigma_low"], 4), round(facts["sigma_high"], 4)) == (0.0042, 0.0033, 0.006)
-    text = report.status(facts)
+    text = status.status_text(facts)
     assert "best 1.6000 is the baseline; noise 0.0042 (0.0033 to 0.0060)" in text
     assert "#1    inconclusive 1.6100  Try it." in text and "1 inconclusive" in text
-    assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(report.summary(found, Noise(0.0042, 8), "logs/x", "b"))
-    line = report.line(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words), found)
+    assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(summary.summary(found, Noise(0.0042, 8), "logs/x", "b"))
+    line = log_lines.line(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words), found)
     assert line is not None and line.endswith(
         "#1 inconclusive 1.6100 (+0.0100): 0.0100 bpb worse on one seed; 0.0283 would count as worse."
     )
@@ -140,4 +140,4 @@ def test_status_and_summary_show_the_noise_with_its_interval() -> None:
 )
 def test_the_report_says_whether_its_difference_is_enough(best: float, words: str) -> None:
     reported = ev.Reported(commit="k", seed=9, baseline=1.6, best=best)
-    assert report.final(reported, Noise(0.01, 5), "logs/x").startswith(words)
+    assert summary.final(reported, Noise(0.01, 5), "logs/x").startswith(words)

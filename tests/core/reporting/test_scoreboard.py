@@ -11,7 +11,7 @@ from core.record.events import AnyEvent
 from core.record.fold import fold
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import report, scoreboard
+from core.reporting import log_lines, scoreboard, status
 from core.verdicts import Verdict
 from tests.core.judging.test_schedule import CONFIG
 from tests.events import measurement
@@ -137,10 +137,10 @@ def test_the_banner_is_in_the_status_in_json_and_said_once_without_an_app() -> N
     events = [own(1), own(2), *(stand_in(number) for number in range(3, 9))]
     said = []
     for count, event in enumerate(events, 1):
-        said.append(report.line(event, state(*events[:count])) or "")
+        said.append(log_lines.line(event, state(*events[:count])) or "")
     assert [number for number, words in enumerate(said, 1) if "· note: search proposed" in words] == [5]
-    found = report.facts(state(*events), Noise(0.01, 0), None, Picture(), [])
+    found = status.facts(state(*events), Noise(0.01, 0), None, Picture(), [])
     assert found["banner"] == f"search proposed 6 of the last 8 instead of {MODEL}"
-    assert f"note: {found['banner']}" in report.status(found)
-    assert report.facts(state(own(1)), Noise(0.01, 0), None, Picture(), [])["banner"] == ""
+    assert f"note: {found['banner']}" in status.status_text(found)
+    assert status.facts(state(own(1)), Noise(0.01, 0), None, Picture(), [])["banner"] == ""
     assert found["agents"][0]["formats"], "the ledger is in the JSON"

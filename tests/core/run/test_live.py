@@ -7,7 +7,7 @@ from pathlib import Path
 from core.record import live
 from core.record.live import Picture, Slot
 from core.record.state import State
-from core.reporting import report
+from core.reporting import status
 from core.run.live import Live
 from tui.view.status import run_status
 
@@ -19,17 +19,17 @@ def test_what_the_agent_does_is_shown_by_status_and_app(tmp_path: Path) -> None:
         now.doing(phase)
         found = live.read(tmp_path)
         assert found.phase == phase, "at once, however short it is"
-        assert report.phase(State(), 1, found) == phase
+        assert status.phase(State(), 1, found) == phase
         assert run_status(State(), found, True, 0.0, None).doing == phase
     now.doing("")
-    assert report.phase(State(), 1, live.read(tmp_path)) == "proposing"
+    assert status.phase(State(), 1, live.read(tmp_path)) == "proposing"
 
 
 def test_beside_a_training_it_is_shown_too(tmp_path: Path) -> None:
     slot = Slot(slot=0, number=3, role="candidate", job="j1", phase="training", progress=0.4)
     assert (
-        report.phase(State(), 1, Picture(slots=(slot,), proposing=True, phase="asking x"))
+        status.phase(State(), 1, Picture(slots=(slot,), proposing=True, phase="asking x"))
         == "#3 training 40%, asking x"
     )
-    assert report.phase(State(), 1, Picture(slots=(slot,), proposing=True)) == "#3 training 40%"
-    assert report.phase(State(), 1, Picture()) == "between experiments"
+    assert status.phase(State(), 1, Picture(slots=(slot,), proposing=True)) == "#3 training 40%"
+    assert status.phase(State(), 1, Picture()) == "between experiments"

@@ -13,7 +13,7 @@ from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.fold import fold
 from core.record.state import State
-from core.reporting import report
+from core.reporting import log_lines, status, summary
 from core.run.opening import open_run
 from core.run.plan import Options, make_plan
 from nanochat.data.prepare import prepare
@@ -43,10 +43,10 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     folder = project.run("after")
     shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
     found = cli._facts(folder)
-    assert report.run_line(found).startswith("after ") and "(begun as before)" in report.run_line(found)
-    assert report.status(found).startswith("after (begun as before): loop dead; `make run ARGS='--name after'`")
+    assert status.run_line(found).startswith("after ") and "(begun as before)" in status.run_line(found)
+    assert status.status_text(found).startswith("after (begun as before): loop dead; `make run ARGS='--name after'`")
     state = fold(journal.read(folder / journal.NAME), State(name="after"))
-    assert "Run after:" in report.summary(state, noise(state), "logs/after", "a branch")[0]
-    assert (report.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
+    assert "Run after:" in summary.summary(state, noise(state), "logs/after", "a branch")[0]
+    assert (log_lines.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
     if how == "copied":
-        assert "begun as" not in report.status(cli._facts(before))
+        assert "begun as" not in status.status_text(cli._facts(before))

@@ -1,0 +1,147 @@
+"""One line for each event that a person should read of. Pure: the event and the state in, text out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from core.model import Role
+from core.record import events as ev
+from core.record.experiment import Experiment
+from core.record.fold import RERUN_TRIES
+from core.record.state import State
+from core.reporting import scoreboard
+from core.reporting.phrases import PASTE, begun_as, job_name, one_line, proposed_limit, verdict
+from core.reporting.status import APPROVAL
+from core.text import sanitize_line
+from nanochat.contract.job import Outcome, Result
+
+
+def line(event: ev.AnyEvent, state: State) -> str | None:
+    """What a headless run prints for an event, None for one that a human need not see. `state` has it folded in."""
+    words = _words(event, state)
+    return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {sanitize_line(words)}" if words else None
+
+
+def _words(event: ev.AnyEvent, state: State) -> str | None:
+    match event:
+        case ev.Started():
+            config = state.config
+            assert config is not None
+            found = f", {state.tried} experiments so far" if state.tried else ""
+            return (
+                f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
+                f"agent {event.agent} · {event.slots} at a time{found}"
+            )
+        case ev.Charter(problem=problem) if problem:
+            return f"program.md: {problem}"
+        case ev.Charter():
+            proposals = "; ".join(proposed_limit(line, sentence) for line, sentence in event.proposed)
+            found = "; ".join((*event.warnings, *event.understood)) or "read"
+            return f"program.md: {found}{f'; {proposals}. {PASTE}' if proposals else ''}"
+        case ev.StartCommit():
+            knobs = ", ".join(f"{name} = {value}" for name, value in event.knobs.items())
+            return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
+        case ev.Proposed():
+            again = f" (once more, was #{event.retry_of})" if event.retry_of else ""
+            words = (
+                f"#{event.number} proposed by {event.agent}{again}{_instead(event.meta)}: {one_line(event.hypothesis)}"
+            )
+            return f"{words} · note: {banner}" if (banner := _new_banner(state, event.number)) else words
+        case ev.Launched(role=Role.BASELINE):
+            return "baseline: training"
+        case ev.Launched(role=Role.CANDIDATE):
+            return f"#{event.number} training"
+        case ev.Launched(role=Role.REPLICATE):
+            return f"#{event.number} looks promising: again on another seed"
+        case ev.Launched(role=Role.RERUN):
+            return f"#{event.number} once more on a new seed, as the human wished"
+        case ev.Aborted():
+            return f"#{event.number} is aborted by the human"
+        case ev.Rerun(wanted=False):
+            return f"#{event.number} is not run again after all, as the human wished"
+        case ev.Revised():
+            return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
+        case ev.Launched(role=Role.INCUMBENT):
+            return f"the best is measured again{f' for #{event.number}' if event.number else ''}"
+        case ev.Measured():
+            return _measured(event, state)
+        case ev.Rebased():
+            return f"#{event.number} re-applied to the new best, and measured on that"
+        case ev.Judged():
+            return _judged(state.experiments[event.number])
+        case ev.Refused():
+            return f"no proposal for #{event.number}: {event.reason}"
+        case ev.Paused():
+            return f"paused{': ' + event.reason if event.reason else ''}"
+        case ev.Resumed():
+            return "going on"
+        case ev.ApprovalChanged():
+            return f"approval: {APPROVAL.get(event.mode, event.mode)} from now on{' (' + event.by + ')' if event.by else ''}"
+        case ev.Hint():
+            return f"hint {len(state.said)} for the agent: {one_line(event.text)}"
+        case ev.TakenBack():
+            return f"hint {event.number} is taken back"
+        case ev.Notice():
+            return event.text
+        case ev.Reported():
+            change = event.best - event.baseline
+            return f"on the test split: start {event.baseline:.4f}, best {event.best:.4f} ({change:+.4f}, one fresh seed each)"
+        case ev.Torn():
+            return f"a half-written last line of {event.size} bytes was cut off the journal; all before it is whole"
+        case ev.Stopped():
+            return f"stopped: {event.reason}"
+    return None
+
+
+def _instead(meta: dict[str, Any]) -> str:
+    """Falling back is never invisible."""
+    return f" instead of {meta['instead']} ({one_line(str(meta.get('why', '')), 200)})" if meta.get("instead") else ""
+
+
+def _new_banner(state: State, number: int) -> str:
+    """The banner of the scoreboard, with the proposal that brings it up."""
+    return "" if scoreboard.banner(state, number - 1) else scoreboard.banner(state, number)
+
+
+def _measured(event: ev.Measured, state: State) -> str | None:
+    result = event.result
+    if event.disturbed:
+        given_up = event.role == Role.RERUN and event.number not in state.reruns
+        so = f"none of {RERUN_TRIES} tries counts, so it is not run again" if given_up else "it does not count"
+        return f"{_owner(event)} disturbed: {event.disturbed}; {so}"
+    if event.role in (Role.BASELINE, Role.INCUMBENT) and result.val_bpb is not None:
+        name = "baseline" if event.role == Role.BASELINE else "the best again"
+        guard = f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
+        return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
+    if event.role == Role.RERUN and result.val_bpb is not None:
+        return f"#{event.number} again: {result.val_bpb:.4f} on this seed"
+    if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN) or result.outcome == Outcome.INTERRUPTED:
+        return f"{_owner(event)} {result.outcome}: {result.reason}"
+    return None
+
+
+def _owner(event: ev.Measured) -> str:
+    return job_name(event.role, event.number)
+
+
+def _rate(result: Result) -> str:
+    return f"{result.tokens / result.charged_s / 1000:.1f}k tokens/s" if result.charged_s else "n/a tokens/s"
+
+
+def _judged(experiment: Experiment) -> str:
+    """Capitals only for what was kept: that is what one looks for in a long list."""
+    assert experiment.verdict is not None
+    score = f" {experiment.val_bpb:.4f}" if experiment.val_bpb is not None else ""
+    gain = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
+    words = verdict(experiment)
+    return (
+        f"#{experiment.number} {words.upper() if experiment.verdict.kept else words}{score}{gain}: "
+        f"{_without(experiment.finding, words)}"
+    )
+
+
+def _without(finding: str, words: str) -> str:
+    """A finding without the verdict that stands before it already."""
+    head, colon, rest = finding.partition(": ")
+    return rest if colon and head.lower() == words else finding

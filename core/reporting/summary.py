@@ -1,0 +1,42 @@
+"""What a run came to: the closing summary, and the final report. Pure."""
+
+from __future__ import annotations
+
+from core.judging import policy
+from core.judging.noise import Noise
+from core.record import events as ev
+from core.record.state import State
+from core.reporting.phrases import one_line
+from core.target import TARGET
+
+
+def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = "") -> list[str]:
+    """The last words of a run. `logs` is the option that names the folder of its logs, where that is not the usual one."""
+    config = state.config
+    assert config is not None
+    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
+    best = state.mean(state.best)
+    lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
+    if best is not None and baseline is not None:
+        lines.append(f"{TARGET.metric} {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
+    for number in state.kept:
+        e = state.experiments[number]
+        gain = f"{-e.gain:+.4f}" if e.gain is not None else ""
+        lines.append(
+            f"  #{number} {e.verdict.words if e.verdict else ''} {gain}  {e.commit[:7]}  {one_line(e.hypothesis, 90)}"
+        )
+    lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
+    if state.kept:
+        lines.append(f"Take it home: .venv/bin/python -m core.cli apply {state.name}{logs}")
+    return lines
+
+
+def final(found: ev.Reported, noise: Noise, folder: str) -> str:
+    """What the difference on the test split is worth, and where all of it lies."""
+    error = 2**0.5 * noise.sigma  # of a difference of two single scores
+    gain, limit = policy.figures(found.baseline - found.best, 2 * error)
+    outcome = "Conclusive" if abs(found.baseline - found.best) > 2 * error else "Inconclusive"
+    return (
+        f"{outcome}: {gain} on one seed; {limit} was needed. The difference of two such scores has a standard error of {error:.4f}. "
+        f"Curves and output: {folder}/report."
+    )
