@@ -21,6 +21,7 @@ from nanochat.contract.messages import Abort, Done, Ready, Train, line, request
 from nanochat.harness import cuda_driver, scorer, start_trainer
 from nanochat.harness.preload import preload
 from nanochat.harness.processes import python
+from nanochat.harness.progress import say
 from nanochat.sandbox import landlock
 from nanochat.sandbox.libc import LINUX, become_subreaper, die_with_parent, set_dumpable
 
@@ -35,7 +36,7 @@ def main() -> None:
     signal.set_wakeup_fd(writer)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    scorer.say(Ready(pid=os.getpid(), torch=torch.__version__))
+    say(Ready(pid=os.getpid(), torch=torch.__version__))
     child, rest = 0, b""
     job: Job | None = None
     waiting: list[bytes] = []
@@ -124,7 +125,7 @@ def _reap(child: int, job: str) -> int:
             if status != 0:
                 words = f"the scorer ended unexpectedly (status {status})"
                 number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-                scorer.say(Done(result=Result(job=job, outcome=Outcome.INTERRUPTED, reason=words, signal=number)))
+                say(Done(result=Result(job=job, outcome=Outcome.INTERRUPTED, reason=words, signal=number)))
 
 
 def _finish(child: int) -> None:

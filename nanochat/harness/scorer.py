@@ -16,26 +16,23 @@ import numpy as np
 from msgspec.structs import replace
 
 from nanochat.contract import dataset
-from nanochat.contract.job import CrashClass, Job, Outcome, Result, Speed
-from nanochat.contract.messages import Done, Message, Phase, Progress, Started, Train, Unusable, line, request
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
+from nanochat.contract.messages import Done, Message, Phase, Started, Train, Unusable, request
 from nanochat.data.prepared import DataError, Prepared, load
 from nanochat.harness import gpu, wire
 from nanochat.harness.answers import Answers, Buffers
 from nanochat.harness.charges import free_first_s, grace_s, large_steps, long_answers, pace
-from nanochat.harness.clock import Clock, RanOn, Speedometer
+from nanochat.harness.clock import Clock
 from nanochat.harness.crashes import out_of_memory
 from nanochat.harness.evaluator import Evaluator
-from nanochat.harness.gauge import Gauge, NotMeasured
+from nanochat.harness.machine_speed import MachineSpeed
 from nanochat.harness.probes import Cheated
 from nanochat.harness.processes import boot_minus_monotonic
+from nanochat.harness.progress import Reporter, say
 from nanochat.harness.start_trainer import COMPILED
 from nanochat.harness.trainer import Spec
 from nanochat.harness.trainer_process import Failed, TooBig, TrainerProcess
 from nanochat.sandbox.libc import become_subreaper
-
-PROGRESS_S = 0.3
-# How long the gauge runs before the first training, to take the reference: a share of the budget, and seconds at the most.
-REFERENCE_SHARE, MOST_REFERENCE_S = 0.1, 3.0
 
 T = TypeVar("T")
 
@@ -59,9 +56,9 @@ class Scorer:
         self.prepared: Prepared = load(Path(self.job.data))
         self.trainer: TrainerProcess | None = None
         self.meter = gpu.Meter(gpu.read_at_rest() if self.job.device == "cuda" else None)
-        self.speedometer: Speedometer | None = None
+        self.speed = MachineSpeed(self.job)
+        self.reporter = Reporter(self.job)
         self._room = self.job.output_limit  # bytes of output that may still be kept
-        self._told = 0.0
         self._phase: Phase = "preflight"
 
     def run(self) -> Result:
@@ -72,7 +69,7 @@ class Scorer:
             source = Path(self.job.source).read_text(encoding="utf-8-sig")
             if self.job.preflight:
                 self._timed("preflight", lambda: self._preflight_or_go_on(source))
-            self._timed("gauge", self._measure_speed)
+            self._timed("gauge", self.speed.prepare)
             self._timed("training", lambda: self._train(source))
             bpb = self._timed("scoring", self._score)
             self._check_clock()
@@ -104,7 +101,7 @@ class Scorer:
             self.parts["cleanup"] = round(time.monotonic() - began, 4)
         slept = max(0.0, boot_minus_monotonic() - slept)
         total = round(time.monotonic() - self.began, 3)
-        self._note(parts=self.parts, suspended_s=round(slept, 3), total_wall_s=total)
+        self._note(unmeasured=self.speed.unmeasured, parts=self.parts, suspended_s=round(slept, 3), total_wall_s=total)
         return self.result
 
     def _note(self, **facts: object) -> None:
@@ -193,35 +190,6 @@ class Scorer:
         if limit is not None and params is not None and params > limit:
             raise Failed(Outcome.INVALID, f"it has {params:,} parameters, and program.md allows {limit:,}")
 
-    def _measure_speed(self) -> None:
-        """Get the gauge ready, and take the run's reference where there is none yet. No gauge runs for a GPU."""
-        if self.job.device == "mps":
-            self._note(unmeasured="there is no gauge for this kind of GPU")
-        if self.wall or not self.job.gauge:
-            return
-        try:
-            gauge, budget = Gauge(), self.job.budget_s
-            seconds = min(MOST_REFERENCE_S, REFERENCE_SHARE * budget)
-            self.speedometer = Speedometer(gauge, self.job.reference_s or gauge.reference(seconds), budget)
-        except NotMeasured as error:
-            self._note(unmeasured=str(error))
-
-    def _look(self, trainer: TrainerProcess, set_up: float) -> None:
-        """Read the gauge, if it is time. Raises Failed for a trainer that does not let itself be stopped."""
-        if self.speedometer is None:
-            return
-        try:
-            self.speedometer.look(trainer, set_up, self.clock)
-        except NotMeasured as error:  # the cores that may be used have changed
-            self._note(unmeasured=str(error))
-            self.speedometer = None
-            used = trainer.used() - set_up
-            self.clock.set(used, self.clock.at(used), 1.0)
-        except RanOn:
-            raise Failed(
-                Outcome.INVALID, "it ran on while it was stopped for a reading of the machine's speed"
-            ) from None
-
     def _train(self, source: str) -> None:
         job = self.job
         trainer = self._start(source, job.score_batch, job.seq_len)
@@ -230,7 +198,7 @@ class Scorer:
         self._phase = "setup"
 
         def before() -> None:
-            self._progress(trainer, 0.0)
+            self.reporter.report(self._phase, trainer)
             if trainer.used() > free + budget:
                 raise Failed(
                     Outcome.OVERRUN, f"it used {trainer.used():.0f} s before its training began; {free:.0f} s are free"
@@ -246,10 +214,10 @@ class Scorer:
         trainer.charge = lambda used: self.clock.at(used - set_up)
 
         def during() -> None:
-            self._look(trainer, set_up)
+            self.speed.look(trainer, set_up, self.clock)
             charged = trainer.charge(trainer.used()) + owed
             self.meter.look(trainer.pids)
-            self._progress(trainer, charged)
+            self.reporter.report(self._phase, trainer, charged, self.speed.now)
             if charged > allowed + 0.1 * budget:
                 why = large_steps(charged, trainer.steps, budget)
                 raise Failed(
@@ -274,7 +242,7 @@ class Scorer:
             self._note(
                 steps=trainer.steps, tokens=trainer.tokens, final_loss=trainer.loss, unprotected=trainer.missing,
                 charged_s=round(trainer.charge(used) + owed, 4), cpu_s=round(trainer.cpu_s - (0 if self.wall else set_up), 4),
-                wall_s=round(time.monotonic() - began, 4), pace=pace(trainer.curve), speed=self._speed_of(trainer, used - set_up),
+                wall_s=round(time.monotonic() - began, 4), pace=pace(trainer.curve), speed=self.speed.facts(trainer, used - set_up, self.clock),
                 peak_memory=self.meter.peak or trainer.peak_rss, other_gpu_bytes=self.meter.others, throttled_share=round(self.meter.held_down, 3),
             )  # fmt: skip
         self._params(trained)
@@ -314,48 +282,13 @@ class Scorer:
     def _evaluated(self, fraction: float) -> None:
         if self.trainer is not None:
             self.trainer.progress = fraction
-            self._progress(self.trainer, 0.0)
+            self.reporter.report(self._phase, self.trainer)
 
     def _scoring_check(self) -> None:
         """Raises Failed when answering takes too long. What the scorer itself does between answers is not the trainer's."""
         allowed = self.job.scoring_s
         if allowed is not None and (spent := self.answers.spent) > allowed + self.job.budget_s:
             raise Failed(Outcome.OVERRUN, f"it used {spent:.0f} s to answer; {allowed:.0f} s are free")
-
-    # -- telling --------------------------------------------------------------------------------------------------
-
-    def _speed_of(self, trainer: TrainerProcess, used: float) -> Speed | None:
-        return self.speedometer.facts(used, self.clock, trainer.delay_s()) if self.speedometer is not None else None
-
-    def _speed(self) -> float | None:
-        now = self.speedometer.now if self.speedometer is not None else None
-        return round(now, 3) if now is not None else None
-
-    def _progress(self, trainer: TrainerProcess, charged: float) -> None:
-        now = time.monotonic()
-        if now - self._told < PROGRESS_S:
-            return
-        self._told = now
-        budget = self.job.budget_s
-        training = self._phase == "training"
-        say(
-            Progress(
-                job=self.job.id,
-                phase=self._phase,
-                step=trainer.steps,
-                loss=trainer.loss,
-                progress=round(min(1.0, charged / budget if training else trainer.progress), 4),
-                charged_s=round(charged, 2),
-                tokens_per_s=round(trainer.tokens / charged, 1) if training and charged > 0 else None,
-                wall_s=round(now - self.began, 2),
-                speed=self._speed() if training else None,
-            )
-        )
-
-
-def say(message: Message) -> None:
-    """One line to whoever started the harness."""
-    os.write(1, line(message))
 
 
 def main(job: Job) -> None:

@@ -506,8 +506,8 @@ def test_no_process_outlives_the_harness(tiny_data: Path, tmp_path: Path, how: s
     "code",
     [
         "from nanochat.harness import fork_server as f, start_trainer as t; t.FORKS = False; f.main()",  # the scorer starts afresh
-        "import sys\nfrom nanochat.harness import scorer, start_trainer\nfrom nanochat.contract.messages import Ready, request\n"
-        "start_trainer.FORKS = False\nscorer.say(Ready(pid=0, torch=''))\n"
+        "import sys\nfrom nanochat.harness import progress, scorer, start_trainer\nfrom nanochat.contract.messages import Ready, request\n"
+        "start_trainer.FORKS = False\nprogress.say(Ready(pid=0, torch=''))\n"
         "scorer.main(request(sys.stdin.buffer.readline()).job)",  # and so is its trainer
     ],
 )
