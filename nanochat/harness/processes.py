@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from nanochat.sandbox.libc import stop_thread
+
 SEARCH_S = 0.25
 STOP_S = 0.03  # for processes to stop
 # States of threads that do not run in user mode: stopped; in the kernel, and stopped when they return; ended.
@@ -131,7 +133,7 @@ class Descendants:
         try:
             for process in below:
                 with contextlib.suppress(psutil.Error):
-                    process.suspend()
+                    _stop(process)
             yield self._standstill([process.pid for process in below])
         finally:
             for process in below:
@@ -206,6 +208,17 @@ def _threads(pid: int) -> list[_Thread]:
             words = Path(path).read_text().rpartition(")")[2].split()
             found.append(_Thread(int(path.split("/")[4]), words[0], int(words[11]) + int(words[12]), int(words[36])))
     return found
+
+
+def _stop(process: psutil.Process) -> None:
+    """Stop a process with all its threads. Raises psutil.Error.
+
+    A signal to the process waits for one thread, its first where that can be. On a busy machine that thread may wait long for
+    a core, and the others run on meanwhile. So each gets one, and the first that is running stops them all.
+    """
+    process.suspend()
+    for thread in _threads(process.pid):
+        stop_thread(process.pid, thread.tid)
 
 
 def _running(process: psutil.Process) -> bool:

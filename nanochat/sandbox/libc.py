@@ -29,6 +29,15 @@ def set_dumpable(yes: bool) -> None:
     prctl(PR_SET_DUMPABLE, int(yes))
 
 
+def stop_thread(pid: int, tid: int) -> None:
+    """Send SIGSTOP to one thread of a process. Whichever thread takes it first stops all of them (tgkill(2), signal(7)).
+
+    Does nothing where the C library lacks the call, or the thread has ended.
+    """
+    if LINUX and (tgkill := getattr(libc, "tgkill", None)) is not None:
+        tgkill(pid, tid, signal.SIGSTOP)
+
+
 def become_subreaper() -> None:
     """Orphans below this process become its children, so that they can be found."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
