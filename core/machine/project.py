@@ -109,7 +109,7 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
         if (folder / TARGET.path).is_file() and (folder / "nanochat" / "run.py").is_file():
             return Project(root=folder, logs=_real(logs or folder / "logs"))
     raise UsageError(
-        "Here is no AutoResearch source tree (a folder with program.md and nanochat/train.py). "
+        f"Here is no AutoResearch source tree (a folder with program.md and {TARGET.path}). "
         "Change into the cloned folder and try again."
     )
 

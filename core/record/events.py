@@ -1,8 +1,8 @@
 """The events of a run: the only things ever written to its journal.
 
 Decoded by msgspec, as all data here: a night's journal is validated and folded at every start, so it must be quick.
-Every event carries the wall-clock time `t` (seconds since the epoch). Add an event by adding a class here and a
-branch in `core.record.state`.
+Every event carries the wall-clock time `t` (seconds since the epoch). Add an event by adding a class here, also to
+`AnyEvent`, and a branch in `core.record.fold`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from core.machine.project import Project
 from core.reporting.phrases import resume_command
 from core.run.active import ActiveRun
 from core.run.which import latest_run
+from core.target import TARGET
 from nanochat.contract import dataset as contract
 from nanochat.contract.shell import make
 from nanochat.contract.sources import printable
@@ -56,7 +57,7 @@ def source_changed(project: Project, active: ActiveRun) -> str:
     except (OSError, ValueError, RepositoryError):
         return ""
     return (
-        f"nanochat/train.py has changed since run {active.name} began; the run goes on from its own best. "
+        f"{TARGET.path} has changed since run {active.name} began; the run goes on from its own best. "
         f"{make('run', '--name', 'NEW')} starts one from your file."
     )
 

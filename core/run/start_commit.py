@@ -16,6 +16,7 @@ from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
 from core.record.journal import JournalError
+from core.target import TARGET
 from nanochat.contract.job import CrashClass, Outcome
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def starting_point(project: Project, origin: str | None) -> StartingPoint:
         source = project.train.read_text(encoding="utf-8-sig")
         edits.check(source)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"nanochat/train.py cannot be read ({error}). Nothing was started.") from error
+        raise UsageError(f"{TARGET.path} cannot be read ({error}). Nothing was started.") from error
     except edits.EditError as error:
-        raise UsageError(f"nanochat/train.py cannot be used: {error} Nothing was started; mend it first.") from error
+        raise UsageError(f"{TARGET.path} cannot be used: {error} Nothing was started; mend it first.") from error
     return StartingPoint(source)
 
 
@@ -131,7 +132,7 @@ class StartCommit:
             tail = f"\n{failure.traceback}" if failure.traceback else ""
             raise UsageError(
                 f"The baseline, your own train.py, could not be measured: {failure.reason}{tail}\n"
-                f"Nothing was lost; the run is kept in {self._active.folder}. Mend nanochat/train.py"
+                f"Nothing was lost; the run is kept in {self._active.folder}. Mend {TARGET.path}"
                 f"{' or the limit in program.md' if failure.outcome == Outcome.INVALID else ''} and start a new run."
             )
         self.make(source, start.knobs | smaller, start.parent)

@@ -1,4 +1,4 @@
-"""What is particular to the file that agents edit. Everything else knows only `TARGET`."""
+"""What is particular to the file that agents edit. Other modules ask `TARGET`."""
 
 from core.target.nanochat import TARGET as TARGET
 from core.target.target import ContractError as ContractError

@@ -102,6 +102,7 @@ TARGET = Target(
     topics=TOPICS,
     areas=AREAS,
     knob_topics=KNOB_TOPICS,
+    other_topic="size",
     impacts=IMPACT,
     words=WORDS,
     book=BOOK,

@@ -31,7 +31,8 @@ class Target:
         unit: The unit of a difference between two scores.
         topics: What its parts are about, by name: what else each topic is called.
         areas: What a language model is pointed at in turn, as phrases.
-        knob_topics: Topics with what the names of their knobs contain; the first that fits is taken, else `size`.
+        knob_topics: Topics with what the names of their knobs contain; the first that fits is taken.
+        other_topic: The topic of all other knobs, one of `topics`.
         impacts: How much a knob tends to matter when the time is short, next to the others of its topic; 1 where it is not listed.
         words: Knobs whose values are words, with those that make sense.
         book: Structural edits, ideas from the literature.
@@ -47,6 +48,7 @@ class Target:
     topics: Mapping[str, tuple[str, ...]]
     areas: tuple[str, ...]
     knob_topics: tuple[tuple[str, tuple[str, ...]], ...]
+    other_topic: str
     impacts: Mapping[str, float]
     words: Mapping[str, tuple[str, ...]]
     book: tuple[Entry, ...]
@@ -61,4 +63,6 @@ class Target:
 
     def topic_of(self, knob: str) -> str:
         """The topic that a knob belongs to."""
-        return next((topic for topic, marks in self.knob_topics if any(mark in knob for mark in marks)), "size")
+        return next(
+            (topic for topic, marks in self.knob_topics if any(mark in knob for mark in marks)), self.other_topic
+        )

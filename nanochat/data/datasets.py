@@ -284,14 +284,18 @@ def _hub(shards: Shards, count: int, cache: Path, say: Callable[[str], None]) ->
                 for text in batch.column(0).to_pylist():
                     if not text:
                         continue
-                    if name == shards.val:
-                        yield ("test" if split_of(text.encode(), 0.5, 0.5) == "test" else "val"), text
-                    else:
-                        yield "train", text
+                    yield _split_in_shard(text, name, shards), text
         except (pyarrow.ArrowException, UnicodeError, OSError) as error:
             raise DataError(
                 f"The download {printable(str(path))} is damaged ({error}). Delete it and prepare again."
             ) from None
+
+
+def _split_in_shard(text: str, name: str, shards: Shards) -> str:
+    """The split of a document: half of the shard for validation is the test split; without one its content decides."""
+    if shards.val is None:
+        return split_of(text.encode(), SCORED_SHARE, SCORED_SHARE)
+    return "train" if name != shards.val else split_of(text.encode(), 0.5, 0.5)
 
 
 def _check_column(schema: pyarrow.Schema, path: Path) -> None:

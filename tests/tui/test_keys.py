@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tests.tui.conftest import app_on, until
 from tui import keys
+from tui.app import AutoResearch
+from tui.panes.registry import PANES
+from tui.screens.run_status import RunStatusPane
 
 FULL = (120, 40)
 
@@ -54,3 +57,9 @@ async def test_the_palette_has_everything(recorded: Path) -> None:
         assert any("details" in title for title in titles) and "Theme" in titles
         await pilot.press("colon")
         await until(pilot, lambda: type(app.screen).__name__ == "CommandPalette")
+
+
+def test_every_key_has_an_action_and_every_pane_a_digit() -> None:
+    for key in keys.KEYS:
+        assert hasattr(AutoResearch, f"action_{key.action}"), key
+    assert "".join(sorted(str(pane.NUMBER) for pane in (*PANES, RunStatusPane))) == keys.PANES

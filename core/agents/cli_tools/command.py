@@ -21,6 +21,7 @@ from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import prompt
 from core.machine import temporary
 from core.model import Proposal
+from core.target import TARGET
 from core.text import sanitize_line, sanitize_text
 
 LIMIT_S = 1200.0
@@ -30,7 +31,7 @@ TRIES = 2  # of one proposal, when other files were changed
 ORDER = """\
 {role}
 
-Change the file nanochat/train.py in this folder, and no other. Do not train, do not commit. One change, one idea. End by saying in one
+Change the file {train} in this folder, and no other. Do not train, do not commit. One change, one idea. End by saying in one
 sentence why it should help. program.md holds what the human wants.
 
 {record}"""
@@ -105,7 +106,7 @@ class Command:
     async def _once(self, context: Context, reasons: list[str]) -> Proposal:
         began = time.monotonic()
         folder = temporary.folder("autoresearch-scratch-")  # outside of every repository, or tools would work in that
-        task = ORDER.format(role=prompt.ROLE, record=prompt.record(context))
+        task = ORDER.format(train=TARGET.path, role=prompt.ROLE, record=prompt.record(context))
         if reasons:
             task += AGAIN.format(reason=sanitize_line(reasons[-1], 1200))
         try:
@@ -155,7 +156,7 @@ class Command:
 
     def _proposal(self, folder: Path, before: Seen, output: str, seconds: float) -> Proposal:
         if others := changed(before, look(folder)):
-            raise _Refused(f"changed {', '.join(others[:5])}; only nanochat/train.py may be changed.")
+            raise _Refused(f"changed {', '.join(others[:5])}; only {TARGET.path} may be changed.")
         try:
             source = (folder / TRAIN).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:

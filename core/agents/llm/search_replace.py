@@ -12,6 +12,7 @@ from core.agents.llm import thoughts
 from core.agents.llm.answers import EditsAnswer
 from core.agents.llm.thoughts import Found
 from core.model import Edit
+from core.target import TARGET
 
 _MARK = re.compile(
     r"(?P<search><{5,9} ?SEARCH[^\n]{0,200}\n)|(?P<middle>^[ \t]*={5,9}(?!=)[^\n]*\n)|(?P<end>\n?>{5,9} ?REPLACE)",
@@ -65,7 +66,7 @@ def answers_in(text: str) -> list[Found[EditsAnswer]]:
 
 def _hypothesis(before: str) -> str:
     words = _TAG.sub(" ", thoughts.unframed(before))
-    return re.sub(r"```\w*|~~~|nanochat/train\.py|(?i:hypothesis:)", " ", words).strip()
+    return re.sub(rf"```\w*|~~~|{re.escape(TARGET.path)}|(?i:hypothesis:)", " ", words).strip()
 
 
 def _continues(between: str) -> bool:

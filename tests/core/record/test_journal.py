@@ -184,3 +184,8 @@ def test_a_file_system_that_cannot_sync_is_no_reason_to_stop_but_a_failing_one_i
         writer.append(header())
         assert len(list(read(writer.path))) == 1
     writer.close()
+
+
+def test_every_event_can_be_read_again() -> None:
+    kinds = {kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, ev.Event)} - {ev.Event}
+    assert kinds == set(ev.AnyEvent.__args__)

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from nanochat.contract import dataset
 from nanochat.contract.dataset import Options
-from nanochat.data import prepare
+from nanochat.data import datasets, prepare
 from nanochat.data.datasets import HUB_SETS, Shards, _check_column, _is_parquet
 from nanochat.data.download import HUB, fetch, hub
 from nanochat.data.prepared import DataError, load
@@ -281,3 +282,13 @@ def test_a_download_without_a_column_of_text_is_a_sentence(columns: dict[str, li
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_text_may_be_stored_in_any_kind_of_string(kind: pa.DataType) -> None:
     _check_column(pa.schema([("id", pa.int64()), ("text", kind)]), Path("a.parquet"))
+
+
+def test_every_dataset_of_the_hub_has_a_name_that_is_known() -> None:
+    assert {"python", *HUB_SETS} == set(dataset.NAMED)
+
+
+def test_without_a_shard_for_validation_the_content_decides() -> None:
+    whole = Shards("x/y", str, 1, 1, None)
+    splits = Counter(datasets._split_in_shard(f"document {i}", "0", whole) for i in range(2000))
+    assert set(splits) == {"train", "val", "test"} and splits["train"] > splits["val"] + splits["test"]
