@@ -41,27 +41,31 @@ AgentName = Annotated[
 ContextTokens = Annotated[
     int | None,
     typer.Option(
-        help="Tokens of a language model's context; AUTORESEARCH_CONTEXT says the same.",
+        help="Context of the language model in tokens. The variable AUTORESEARCH_CONTEXT sets it too.",
         show_default="by train.py and program.md, with room to grow",
     ),
 ]
-Logs = Annotated[Path | None, typer.Option("--logs", help="Folder of the runs' logs.", show_default="logs/")]
+Logs = Annotated[Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")]
 Name = Annotated[
     str | None,
-    typer.Argument(help="The run; when not given, the one at work, else the one started last.", show_default=False),
+    typer.Argument(help="The run. Default: the one that is running, else the one started last.", show_default=False),
 ]
 
 
 @app.command()
 def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
-    origin: Annotated[str | None, typer.Option("--from", help="Begin at another run's best.", metavar="RUN")] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="One plain line an event, in the foreground.")] = False,
+    origin: Annotated[
+        str | None, typer.Option("--from", help="Start from the best train.py of another run.", metavar="RUN")
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Run in the foreground and print one line for each event.")
+    ] = False,
     agent: AgentName = None,
     tenancy: Annotated[
         str,
         typer.Option(
-            help="Of a local model and the GPU: unload (the model leaves before training), coresident, cpu, remote."
+            help="Where a local model runs: unload (it leaves the GPU before training), coresident, cpu or remote."
         ),
     ] = "auto",
     context: ContextTokens = None,
@@ -72,14 +76,20 @@ def run(
     budget: Annotated[
         float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
     ] = None,
-    slots: Annotated[int | None, typer.Option(help="Experiments at once.", show_default="by the machine")] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Number of experiments to train in parallel.", show_default="by the machine")
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="python, tinystories, climbmix or text:PATH.", show_default="by the machine")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
-    max_experiments: Annotated[int | None, typer.Option(min=1, help="End when the run has so many verdicts.")] = None,
-    max_hours: Annotated[float | None, typer.Option(min=0.0, help="End after so many hours.")] = None,
-    max_crashes: Annotated[int, typer.Option(min=1, help="End after so many failures in a row.")] = 20,
+    max_experiments: Annotated[
+        int | None, typer.Option(min=1, help="Stop after N judged experiments (skipped ones count).", metavar="N")
+    ] = None,
+    max_hours: Annotated[float | None, typer.Option(min=0.0, help="Stop after N hours.", metavar="N")] = None,
+    max_crashes: Annotated[
+        int, typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N")
+    ] = 20,
     profile: Annotated[
         str | None,
         typer.Option(

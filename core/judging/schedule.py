@@ -21,7 +21,7 @@ MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to 
 DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
 CUT_SHORT = 3  # experiments on one change without a verdict on it; each is up to DISTURBED_TRIES trainings
 BESIDE = 8  # two measurements at most so many jobs apart count as made beside each other
-PATIENCE = 3  # tries of a baseline or best on a disturbed machine
+MAX_MACHINE_RETRIES = 3  # tries of a baseline or best on a disturbed machine
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         return Rebase(experiment.number)
     if decision.action == "measure":
         assert decision.seed is not None
-        if decision.who == "best" and state.failures.get(experiment.parent, 0) >= PATIENCE:
+        if decision.who == "best" and state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
             return Judged(
                 number=experiment.number,
                 verdict=Verdict.DISCARD,
-                reason=f"the best itself failed {PATIENCE} times on the seeds needed to confirm it",
+                reason=f"the best itself failed {MAX_MACHINE_RETRIES} times on the seeds needed to confirm it",
                 finding="",
             )
         if decision.who == "best":
@@ -139,7 +139,7 @@ def _apart(state: State, experiment: Experiment) -> Work | None:
     It is the best, beside the candidate. If the best was measured long after the candidate, it is the candidate.
     """
     assert state.config is not None
-    if state.failures.get(experiment.parent, 0) >= PATIENCE:
+    if state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
         return None
     ours, theirs = (state.conditions.get(commit, {}) for commit in (experiment.commit, experiment.parent))
     for seed, here in ours.items():
@@ -241,7 +241,7 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         return
     scores = state.scores.get(state.best, {})
     trouble = state.failures.get(state.best, 0)
-    if state.judged_since_best >= REMEASURE_EVERY and len(scores) < MAX_BEST_SEEDS and trouble < PATIENCE:
+    if state.judged_since_best >= REMEASURE_EVERY and len(scores) < MAX_BEST_SEEDS and trouble < MAX_MACHINE_RETRIES:
         seed = next(_unused(state, scores))
         if not any(launched.commit == state.best for launched in state.running.values()):
             yield Work(Role.INCUMBENT, state.best, seed)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from core.charter import Charter
 from core.judging import policy
-from core.judging.schedule import PATIENCE, Work
+from core.judging.schedule import MAX_MACHINE_RETRIES, Work
 from core.machine.profiles import Profile
 from core.model import Role
 from core.record.events import Measured
@@ -117,7 +117,10 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
             policy.intruder(result, state.baseline.result.other_gpu_bytes) or ""
         )  # the memory that it lacked was in other hands
     ignored = ""
-    if work.role in (Role.BASELINE, Role.INCUMBENT) and state.disturbances.get(work.commit, 0) >= PATIENCE - 1:
+    if (
+        work.role in (Role.BASELINE, Role.INCUMBENT)
+        and state.disturbances.get(work.commit, 0) >= MAX_MACHINE_RETRIES - 1
+    ):
         disturbed, ignored = "", disturbed  # the machine is like this; better a noisy yardstick than none
     return Measured(
         role=work.role, commit=work.commit, seed=work.seed, number=work.number, result=result, disturbed=disturbed,

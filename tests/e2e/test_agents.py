@@ -283,7 +283,7 @@ def test_the_night_ends_well_when_the_server_is_gone_at_the_end(product: Product
 
 
 def test_a_model_that_will_not_leave_costs_no_proposal(product: Product) -> None:
-    agent = own_agent(product, "Patience(unload_s=5)", "on_gpu=True, ", "exclusive=True, ")
+    agent = own_agent(product, "Timeouts(unload_s=5)", "on_gpu=True, ", "exclusive=True, ")
     with serving(Script(ideas, sticky=True)) as url:
         with_ollama(product, url)
         done = product.run("--agent", agent, *SPEED, "--max-experiments", "1")
@@ -298,7 +298,7 @@ def own_agent(product: Product, patience: str, chat: str = "", model: str = "") 
     """The same agent as ollama:MODEL, with another patience: what a user can write."""
     path = product.root.parent / "impatient.py"
     path.write_text(
-        "from core.agents.llm.chat import LanguageModel, Patience\nfrom core.agents.llm.ollama.agent import Ollama\n"
+        "from core.agents.llm.chat import LanguageModel, Timeouts\nfrom core.agents.llm.ollama.agent import Ollama\n"
         "from core.agents.search.agent import Search\nfrom core.agents.several import WithStandIn\n\n\n"
         f"def make():\n    chat = Ollama({MODEL!r}, {chat}patience={patience})\n"
         f"    return WithStandIn(LanguageModel(chat, {model}), Search())\n"
@@ -308,7 +308,7 @@ def own_agent(product: Product, patience: str, chat: str = "", model: str = "") 
 
 def test_three_that_cannot_be_used_each_say_why(product: Product) -> None:
     """One that is not there, one whose context is too small, one that takes too long: in turn, in one run."""
-    agents = f"ollama:other:3b,ollama:{MODEL}," + own_agent(product, "Patience(first_s=0.5)")
+    agents = f"ollama:other:3b,ollama:{MODEL}," + own_agent(product, "Timeouts(first_s=0.5)")
     with serving(Script(ideas, mishap="slow")) as url:
         with_ollama(product, url)
         wrong = product.run("--agent", agents, "--context", "10")
@@ -349,7 +349,7 @@ def test_a_coding_agent_that_repeats_itself_leads_on(product: Product) -> None:
 
 
 def test_what_it_does_is_seen_as_a_phase(product: Product) -> None:
-    agent = own_agent(product, "Patience(unload_s=20)", "on_gpu=True, ", "exclusive=True, ")
+    agent = own_agent(product, "Timeouts(unload_s=20)", "on_gpu=True, ", "exclusive=True, ")
     script = Script(ideas, sticky=True, mishap="drips")
     with serving(script) as url:
         with_ollama(product, url)

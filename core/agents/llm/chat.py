@@ -41,7 +41,7 @@ class Answer(Data, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long to wait, in seconds: to reach a server, for the first words, between words, for an answer, for a proposal, and
     until a model has left and its memory is free."""
 
@@ -108,7 +108,7 @@ def needs(source: str, charter: str) -> int:
 class LanguageModel:
     """Proposes what its model says, once that applies, parses, keeps the contract and is new."""
 
-    def __init__(self, chat: Chat, *, exclusive: bool = False, proposal_s: float = Patience.proposal_s) -> None:
+    def __init__(self, chat: Chat, *, exclusive: bool = False, proposal_s: float = Timeouts.proposal_s) -> None:
         """`exclusive`: the model lives on the training GPU, so nothing trains while it thinks. `proposal_s`: all tries together."""
         self.name = chat.name
         self.exclusive = exclusive

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.agents.base import AgentFailed
 from core.agents.hooks import TextCallback
-from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Patience
+from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Timeouts
 from core.agents.llm.connection import key, options, to_openai
 from core.agents.llm.formats import Tier
 from core.agents.llm.prompt import Message
@@ -37,10 +37,10 @@ class OpenAI:
 
     start: Tier = "blocks"
 
-    def __init__(self, model: str, *, context: int = 0, patience: Patience | None = None) -> None:
+    def __init__(self, model: str, *, context: int = 0, patience: Timeouts | None = None) -> None:
         """Raises AgentFailed where the package is missing."""
         self.name, self._model, self._package = f"openai:{model}", model, package()
-        self._context, self._patience = context or CONTEXT, patience or Patience()
+        self._context, self._patience = context or CONTEXT, patience or Timeouts()
         self.thinking = Thinking(ENDPOINT)
 
     @cached_property

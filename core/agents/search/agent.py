@@ -30,7 +30,7 @@ from core.verdicts import Verdict
 
 ENTRIES = {entry.name: entry for entry in TARGET.book}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
-PATIENCE = 150  # drafts after which there is nothing left to find
+MAX_DRAFTS = 150  # drafts after which there is nothing left to find
 # What is set aside, one after the other, where the wishes leave nothing to try: they never leave a night without experiments.
 WITHOUT: tuple[tuple[Kind, ...], ...] = ((), ("only",), ("only", "avoid"))
 NOTHING = "search found nothing new that the front matter of program.md allows; shorten off_limits, or start from another best."
@@ -94,7 +94,7 @@ class Search:
         left_alone = (*charter.off_limits, *sorted(wanted.leave))
         seen = {*context.tried, context.parent}
         looked_at: set[str] = set()  # drafts come again: a look at each is enough
-        for draft in islice(_drafts(context, charter, wanted, chance), PATIENCE):
+        for draft in islice(_drafts(context, charter, wanted, chance), MAX_DRAFTS):
             if draft is None or draft.source in looked_at:
                 continue
             looked_at.add(draft.source)

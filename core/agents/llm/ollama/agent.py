@@ -14,7 +14,7 @@ import httpx
 from core.agents.base import AgentFailed
 from core.agents.hooks import TextCallback
 from core.agents.llm import thinking
-from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Patience, Truncated
+from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Timeouts, Truncated
 from core.agents.llm.connection import ollama, ollama_client, to_ollama
 from core.agents.llm.counting import Counting
 from core.agents.llm.formats import Tier
@@ -40,7 +40,7 @@ class Ollama:
         on_gpu: bool = False,
         no_gpu: bool = False,
         context: int = 0,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
     ) -> None:
         """`on_gpu`: it shares the training GPU and leaves when told; `no_gpu`: the server is asked to keep it off any; `context`:
         tokens, instead of what the task needs."""
@@ -48,7 +48,7 @@ class Ollama:
         self.start: Tier = first(billions(model))
         self.thinking = Thinking()
         self._model, self._host = model, host
-        self._patience = patience or Patience()
+        self._patience = patience or Timeouts()
         self._given, self._context, self._grown = context, 0, False
         self._facts: Installed | None = None
         self._counting = Counting()
@@ -235,7 +235,7 @@ def _gpu_bytes() -> int:
     return sum(gpu.memory_used or 0 for gpu in stats.gpus())
 
 
-async def _patient(stream: Any, patience: Patience) -> AsyncGenerator[Any, None]:
+async def _patient(stream: Any, patience: Timeouts) -> AsyncGenerator[Any, None]:
     """The parts of a stream; the first may take long, later ones not, and the whole is bounded. Raises TimeoutError."""
     began, limit = time.monotonic(), patience.first_s
     async with aclosing(stream):

@@ -18,7 +18,7 @@ import pytest
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.hooks import attach_callbacks, ignore
 from core.agents.llm import chat
-from core.agents.llm.chat import LanguageModel, Patience, Unusable
+from core.agents.llm.chat import LanguageModel, Timeouts, Unusable
 from core.agents.llm.connection import to_ollama
 from core.agents.llm.counting import Counting
 from core.agents.llm.ollama.agent import Ollama, _patient
@@ -34,7 +34,7 @@ from tests.product import ROOT, TRAIN
 CHARTER = "# Aim\n\nLowest val_bpb.\n"
 SHIPPED = (ROOT / "nanochat" / "train.py").read_text()
 PROGRAM = (ROOT / "program.md").read_text()
-SHORT = Patience(first_s=0.4, idle_s=0.4, answer_s=0.8, proposal_s=5.0, unload_s=0.5)
+SHORT = Timeouts(first_s=0.4, idle_s=0.4, answer_s=0.8, proposal_s=5.0, unload_s=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -267,7 +267,7 @@ async def test_silence_before_and_within_an_answer_ends(mishap: str) -> None:
 
 async def test_an_answer_that_never_ends_is_ended() -> None:
     with serving(Script(good, mishap="drips")) as url:
-        agent, _ = model(url, patience=Patience(first_s=5, idle_s=5, answer_s=0.4))
+        agent, _ = model(url, patience=Timeouts(first_s=5, idle_s=5, answer_s=0.4))
         with pytest.raises(AgentFailed, match="took too long"):
             await agent.propose(context())
 
@@ -280,7 +280,7 @@ async def test_an_answer_in_a_rush_of_small_parts_is_ended_too() -> None:
 
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        async for _ in _patient(rush(), Patience(answer_s=0.2)):
+        async for _ in _patient(rush(), Timeouts(answer_s=0.2)):
             assert time.monotonic() - began < 20
     assert time.monotonic() - began < 20
 
@@ -324,7 +324,7 @@ async def test_an_answer_that_only_fills_memory_is_broken_off(mishap: str, words
 async def test_a_model_without_a_tag_is_known_by_its_full_name() -> None:
     script = Script(good, models=("coder",), sticky=True)
     with serving(script) as url:
-        agent, _ = model(url, "coder", on_gpu=True, patience=Patience(unload_s=3))
+        agent, _ = model(url, "coder", on_gpu=True, patience=Timeouts(unload_s=3))
         await agent.propose(context())
         with pytest.raises(AgentFailed, match=r"keeps coder loaded for 3 s"):
             await agent.release()
@@ -386,7 +386,7 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cards]:
 async def test_memory_that_is_freed_late_is_waited_for(cards: Cards, vram: int) -> None:
     script = Script(good, cards=cards, vram=vram, frees_s=1.0)
     with serving(script) as url:
-        agent, told = model(url, on_gpu=True, patience=Patience(freed_s=60))
+        agent, told = model(url, on_gpu=True, patience=Timeouts(freed_s=60))
         await agent.propose(context())
         assert stats.gpus()[0].memory_used == vram
         await agent.release()
@@ -397,7 +397,7 @@ async def test_memory_that_is_freed_late_is_waited_for(cards: Cards, vram: int) 
 async def test_memory_that_is_never_freed_is_said_once_and_not_waited_for_without_end(cards: Cards) -> None:
     script = Script(good, cards=cards, vram=5 * GIB, frees_s=None)
     with serving(script) as url:
-        agent, told = model(url, on_gpu=True, patience=Patience(freed_s=0.3))
+        agent, told = model(url, on_gpu=True, patience=Timeouts(freed_s=0.3))
         for _ in range(2):
             await agent.propose(context())
             await agent.release()
@@ -417,7 +417,7 @@ async def test_a_model_that_runs_on_the_cpu_leaves_no_memory_to_wait_for(cards: 
     cards.occupy(GIB, pid=1)
     script = Script(good, cards=cards, vram=0)
     with serving(script) as url:
-        agent, told = model(url, on_gpu=True, patience=Patience(freed_s=500))
+        agent, told = model(url, on_gpu=True, patience=Timeouts(freed_s=500))
         await agent.propose(context())
         await agent.release()
     assert not any("still shows" in words for words in told)
