@@ -21,6 +21,7 @@ from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
 from core.verdicts import Verdict
+from nanochat.contract.job import Outcome, Result
 
 
 def write(path: Path, experiments: int) -> None:
@@ -53,8 +54,11 @@ def write(path: Path, experiments: int) -> None:
             put(ev.Processes(job=job, pids=((1000, 1.7e9), (1001, 1.7e9))))
             put(
                 ev.Measured(
-                    job=job, role=Role.CANDIDATE, commit=commit, seed=1, number=number, outcome="scored", val_bpb=1.6, steps=400,
-                    tokens=819200, charged_s=60.0, cpu_s=60.0, wall_s=61.0, total_wall_s=66.0, parts=parts, pace=(6.6,) * 4,
+                    role=Role.CANDIDATE, commit=commit, seed=1, number=number,
+                    result=Result(
+                        job=job, outcome=Outcome.SCORED, val_bpb=1.6, steps=400, tokens=819200, charged_s=60.0, cpu_s=60.0,
+                        wall_s=61.0, total_wall_s=66.0, parts=parts, pace=(6.6,) * 4,
+                    ),
                 )
             )  # fmt: skip
             kept = number % 20 == 0
