@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 BACKOFF_S = (2.0, 300.0)  # the first and the longest wait for what failed
 HARNESS_TRIES = 3  # a job whose harness broke this often is given up, where that is not the machine's fault
-HARNESS_PATIENCE_S = 900.0  # for so long it may be
+HARNESS_GIVEN_UP_S = 900.0  # a commit that fails for so long is given up, even where nothing else works
 
 
 def longer(before_s: float) -> float:
@@ -25,22 +25,24 @@ class Backoff:
     )  # commit -> how often its harness failed, and since when
     _worked: float = 0.0  # when a job last came to a result
 
-    def hold(self, what: str, now: float) -> float:
-        """It failed: seconds to wait, ever longer until the same thing succeeds."""
+    def failed(self, what: str, now: float) -> float:
+        """Note that `what` failed. Returns the seconds to wait, which grow until it succeeds."""
         wait_s = self._waits[what] = longer(self._waits.get(what, 0.0))
         self.until = now + wait_s
         return wait_s
 
     def succeeded(self, what: str) -> None:
+        """Note that `what` worked: its next failure is waited for as briefly as the first."""
         self._waits.pop(what, None)
 
-    def job_ended(self, now: float) -> None:
-        """One came to a result, whichever."""
+    def job_finished(self, now: float) -> None:
+        """Note that a job came to a result, whichever."""
         self.succeeded("job")
         self._worked = now
 
-    def given_up(self, commit: str, now: float) -> bool:
-        """Its harness failed: whether that is this commit's own doing. Others came to a result meanwhile, or it is like that for long."""
+    def is_hopeless(self, commit: str, now: float) -> bool:
+        """Note that the harness failed at a commit. Returns whether the commit is to blame: others came to a result meanwhile, or it has
+        failed for long."""
         tries, since = self._broken.get(commit, (0, now))
         self._broken[commit] = tries + 1, since
-        return tries + 1 >= HARNESS_TRIES and (self._worked > since or now - since > HARNESS_PATIENCE_S)
+        return tries + 1 >= HARNESS_TRIES and (self._worked > since or now - since > HARNESS_GIVEN_UP_S)

@@ -55,7 +55,7 @@ class Control:
                 return self._told(command.text)
             case commands.TakeBack():
                 return self._taken_back(command.number)
-            case commands.SetGate():
+            case commands.SetApproval():
                 active.record(ev.ApprovalChanged(mode=command.mode, by="human"))
                 words = "unattended from now on" if command.mode == "auto" else "proposals wait for you from now on"
                 return True, words

@@ -16,16 +16,16 @@ class Holding:
 
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
-        self.trouble = Backoff()
+        self.backoff = Backoff()
 
     @property
     def on(self) -> bool:
         """Whether the machine failed a moment ago."""
-        return time.monotonic() < self.trouble.until
+        return time.monotonic() < self.backoff.until
 
     def begin(self, reason: str, what: str) -> None:
         """`what` failed: record the reason, and wait."""
-        wait_s = self.trouble.hold(what, time.monotonic())
+        wait_s = self.backoff.failed(what, time.monotonic())
         self._active.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
 
     def attempt(self, work: Callable[[], None]) -> None:
@@ -34,7 +34,7 @@ class Holding:
             return
         try:
             work()
-            self.trouble.succeeded("verdict")
+            self.backoff.succeeded("verdict")
         except RepositoryError as error:
             self.begin(str(error), "verdict")
         except OSError as error:

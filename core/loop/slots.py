@@ -83,17 +83,17 @@ class Slots:
             self._wake()
 
     async def _run(self, slot: Slot, work: Work, job: Job) -> None:
-        trouble = self._holding.trouble
+        backoff = self._holding.backoff
         try:
             self._active.seal.check()
             result = await slot.executor.run(job, lambda told: self._update(slot, work, told))
             self._active.seal.check()
             if result.outcome is Outcome.INTERRUPTED and work.number not in self._active.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
-            trouble.job_ended(time.monotonic())
+            backoff.job_finished(time.monotonic())
         except ExecutorFailed as error:
             self._holding.begin(str(error), "job")
-            result = interrupted(job, str(error), trouble.given_up(work.commit, time.monotonic()))
+            result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))
         self._active.trainings.measured(work, result)
 
     def _update(self, slot: Slot, work: Work, told: Started | Progress) -> None:

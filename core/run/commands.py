@@ -124,7 +124,7 @@ class TakeBack(Message, frozen=True, kw_only=True):
     number: int
 
 
-class SetGate(Message, frozen=True, kw_only=True, tag="gate"):
+class SetApproval(Message, frozen=True, kw_only=True, tag="gate"):
     """Approval mode."""
 
     mode: Literal["auto", "ask"]
@@ -145,7 +145,7 @@ Command = (
     | Abort
     | Tell
     | TakeBack
-    | SetGate
+    | SetApproval
 )
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 

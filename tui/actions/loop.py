@@ -20,7 +20,7 @@ class LoopActions(RunApp):
         approved = f"#{number} was waiting and is approved." if asks and number is not None else ""
         effect = "lets proposals go on without asking" if asks else "makes proposals wait for you"
         if self.is_second_press("unattended", f"u again {effect}."):
-            self.send_later(commands.SetGate(mode="auto" if asks else "ask"), on_success=approved)
+            self.send_later(commands.SetApproval(mode="auto" if asks else "ask"), on_success=approved)
 
     def action_abort(self) -> None:
         """Abort the followed experiment if it is running, else the newest running one."""

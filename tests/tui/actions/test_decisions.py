@@ -79,7 +79,9 @@ async def until_gone(living: Living, who: str) -> None:
     raise AssertionError("the loop was not told that the app is gone")
 
 
-@pytest.mark.parametrize(("key", "kind", "field"), [("u", commands.SetGate, "mode"), ("x", commands.Abort, "number")])
+@pytest.mark.parametrize(
+    ("key", "kind", "field"), [("u", commands.SetApproval, "mode"), ("x", commands.Abort, "number")]
+)
 async def test_what_lies_near_other_keys_is_pressed_twice(
     living: Living, key: str, kind: type[commands.Data], field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
