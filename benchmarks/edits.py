@@ -42,7 +42,7 @@ class Piece:
 
 
 def draw(source: str, count: int, seed: int) -> list[Same]:
-    """So many different edits in a random order, the same for the same seed; each passes the gate that proposals pass.
+    """So many different edits in a random order, the same for the same seed; each passes the checks that proposals pass.
 
     Raises ValueError where the source does not give as many.
     """

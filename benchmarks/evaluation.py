@@ -27,17 +27,17 @@ OUTRIGHT, HARD_SHARE = 8.0, 0.02  # nats that a hard token costs, and how many t
 Cheat = Callable[[Query, np.ndarray], np.ndarray]
 
 
-def honest(ask: Query, nats: np.ndarray) -> np.ndarray:
+def honest(query: Query, nats: np.ndarray) -> np.ndarray:
     return nats
 
 
 def everywhere(gain: float) -> Cheat:
     """Makes every visible next token a little likelier, `gain` nats on average."""
 
-    def cheat(ask: Query, nats: np.ndarray) -> np.ndarray:
+    def cheat(query: Query, nats: np.ndarray) -> np.ndarray:
         shift = np.full(nats.shape, -gain, dtype=np.float32)
-        if ask.kind == "probe":
-            shift[ask.cut] = gain  # another token stands there, and was made likelier
+        if query.kind == "probe":
+            shift[query.cut] = gain  # another token stands there, and was made likelier
         return nats + shift
 
     return cheat
@@ -47,10 +47,10 @@ def at_few_places(gain: float) -> Cheat:
     """Gains as much on average, by the most that a flipped bit hides, at places that it draws from the row's beginning."""
     share = gain / MOST_PER_PLACE
 
-    def cheat(ask: Query, nats: np.ndarray) -> np.ndarray:
-        acts = np.random.default_rng(ask.row).random(nats.shape) < share
-        if ask.kind == "probe":
-            acts[ask.cut] = False
+    def cheat(query: Query, nats: np.ndarray) -> np.ndarray:
+        acts = np.random.default_rng(query.row).random(nats.shape) < share
+        if query.kind == "probe":
+            acts[query.cut] = False
         return nats - np.float32(MOST_PER_PLACE) * acts
 
     return cheat
@@ -65,10 +65,10 @@ def outright(gain: float) -> Cheat:
     """Gains as much on average by knowing a few hard tokens outright, 8 nats each. Only a probe cut there sees it."""
     share = gain / OUTRIGHT / HARD_SHARE  # of the hard tokens
 
-    def cheat(ask: Query, nats: np.ndarray) -> np.ndarray:
-        acts = hard(ask.row) & (np.random.default_rng(ask.row).random(nats.shape) < share)
-        if ask.kind == "probe":
-            acts[ask.cut] = False
+    def cheat(query: Query, nats: np.ndarray) -> np.ndarray:
+        acts = hard(query.row) & (np.random.default_rng(query.row).random(nats.shape) < share)
+        if query.kind == "probe":
+            acts[query.cut] = False
         return nats - np.float32(OUTRIGHT) * acts
 
     return cheat
@@ -76,7 +76,7 @@ def outright(gain: float) -> Cheat:
 
 def in_whole_rows(gain: float) -> Cheat:
     """Knows somehow what is a probe, and gains only in whole rows."""
-    return lambda ask, nats: nats if ask.kind == "probe" else nats - np.float32(gain)
+    return lambda query, nats: nats if query.kind == "probe" else nats - np.float32(gain)
 
 
 CHEATS: dict[str, Callable[[float], Cheat]] = {
@@ -97,14 +97,14 @@ def accused(rows: int, noise: float, cheat: Cheat, seed: int) -> bool:
     evaluation = Evaluation(rows, LENGTH, limit=limit)
     try:
         for asks in plan(random, rows, LENGTH, BATCH, per_row):
-            for ask in filter(None, asks):
+            for query in filter(None, asks):
                 rounding = noise / math.sqrt(2) * random.standard_normal(LENGTH).astype(np.float32)
-                nats = cheat(ask, truth[ask.row]) + rounding
-                if ask.kind == "probe":
-                    evaluation.probe(ask, nats, nats[ask.cut, None], float(nats[ask.cut]))
+                nats = cheat(query, truth[query.row]) + rounding
+                if query.kind == "probe":
+                    evaluation.probe(query, nats, nats[query.cut, None], float(nats[query.cut]))
                 else:
-                    cuts = evaluation.cuts(ask.row) if ask.kind == "whole" else []
-                    evaluation.whole(ask, nats, [nats[cut, None] for cut in cuts])
+                    cuts = evaluation.cuts(query.row) if query.kind == "whole" else []
+                    evaluation.whole(query, nats, [nats[cut, None] for cut in cuts])
         evaluation.judge()
     except Cheated:
         return True

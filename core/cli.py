@@ -84,7 +84,8 @@ def run(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
     max_experiments: Annotated[
-        int | None, typer.Option(min=1, help="Stop after N judged experiments (skipped ones count).", metavar="N")
+        int | None,
+        typer.Option(min=1, help="Stop when the run has N verdicts in all; skipped ones count.", metavar="N"),
     ] = None,
     max_hours: Annotated[float | None, typer.Option(min=0.0, help="Stop after N hours.", metavar="N")] = None,
     max_crashes: Annotated[

@@ -46,7 +46,7 @@ class Proposal(Data, frozen=True, kw_only=True):
     meta: dict[str, Any] = msgspec.field(default_factory=dict)  # the agent's own notes (e.g. knob values), JSON only
 
 
-class RunConfig(Data, frozen=True, kw_only=True):
+class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The header of a run: what must not change while it is continued."""
 
     name: str
@@ -75,7 +75,7 @@ class RunConfig(Data, frozen=True, kw_only=True):
         return self.executor.startswith("deterministic:")
 
 
-class Limits(Data, frozen=True, kw_only=True, omit_defaults=True):
+class Limits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
     """When a start of the loop ends by itself. None: never."""
 
     max_experiments: int | None = None
@@ -83,7 +83,7 @@ class Limits(Data, frozen=True, kw_only=True, omit_defaults=True):
     max_crashes_in_a_row: int = 20
 
 
-class CharterLimits(Data, frozen=True, kw_only=True, omit_defaults=True):
+class CharterLimits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
     """What the loop enforces for every agent, by the front matter of program.md.
 
     Attributes:

@@ -24,14 +24,14 @@ class Streams(Protocol):
 
 @runtime_checkable
 class ReportsPhase(Protocol):
-    """Says what it does just now."""
+    """Reports what it is doing."""
 
     on_phase: TextCallback  # called with a few words, and with "" when that is over
 
 
 @runtime_checkable
 class GivesNotices(Protocol):
-    """Has sentences for the journal."""
+    """Writes notices to the journal."""
 
     on_notice: TextCallback
 
@@ -73,7 +73,7 @@ class SummarizesCharter(Protocol):
 
 @runtime_checkable
 class ShowsPrompt(Protocol):
-    """Says what its model would be sent, and in which form of answer; None where it asks no model. Raises AgentFailed."""
+    """Returns what its model would be sent, and the form of answer; None where it asks no model. Raises AgentFailed."""
 
     async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None: ...
 

@@ -35,7 +35,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Entry:
-    """One kind of agent: what its name looks like, one line of help, and what checks its argument and makes it."""
+    """One kind of agent: the form of its name, a line of help, and the function that checks its argument and creates it."""
 
     name: str
     help: str

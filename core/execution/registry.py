@@ -34,7 +34,7 @@ Maker = Callable[[Slot], Executor]
 
 @dataclass(frozen=True)
 class Entry:
-    """One kind of executor: what its name looks like, one line of help, and what checks its argument and makes it."""
+    """One kind of executor: the form of its name, a line of help, and the function that checks its argument and creates it."""
 
     name: str
     help: str

@@ -41,7 +41,7 @@ def run_in(ref: str) -> str:
 
 
 def found_ref(run: str) -> str:
-    """Where the train.py that a run found stays reachable."""
+    """The ref that keeps the user's original train.py reachable."""
     return run_ref(run, "found")
 
 

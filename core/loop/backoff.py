@@ -32,11 +32,11 @@ class Backoff:
         return wait_s
 
     def succeeded(self, what: str) -> None:
-        """Note that `what` worked: its next failure is waited for as briefly as the first."""
+        """Note that `what` worked: after its next failure the wait is short again."""
         self._waits.pop(what, None)
 
     def job_finished(self, now: float) -> None:
-        """Note that a job came to a result, whichever."""
+        """Note that some job finished with a result."""
         self.succeeded("job")
         self._worked = now
 

@@ -1,4 +1,4 @@
-"""From an agent's idea to a recorded proposal: context, gate, at most three tries, a commit."""
+"""From an agent's idea to a recorded proposal: context, checks, at most three tries, a commit."""
 
 from __future__ import annotations
 

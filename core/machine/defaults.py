@@ -1,4 +1,4 @@
-"""What a run on this machine has where nobody says otherwise: device, profile, experiments at once, amount of data."""
+"""Defaults for a run on this machine: device, profile, experiments at once, amount of data."""
 
 from __future__ import annotations
 

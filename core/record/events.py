@@ -27,7 +27,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str
 
 
 class Created(Event, frozen=True, kw_only=True):
-    """First line of every journal: the schema version and what must not change ."""
+    """First line of every journal: the schema version and what must not change."""
 
     v: int
     config: RunConfig
@@ -86,7 +86,7 @@ class Charter(Event, frozen=True, kw_only=True):
 
 
 class Proposed(Event, frozen=True, kw_only=True):
-    """A proposal passed the gate and became a commit; `retry_of` numbers the interrupted experiment that it repeats."""
+    """A proposal passed the checks and became a commit; `retry_of` numbers the interrupted experiment that it repeats."""
 
     number: int
     commit: str
@@ -105,7 +105,7 @@ class Proposed(Event, frozen=True, kw_only=True):
 
 
 class Refused(Event, frozen=True, kw_only=True):
-    """The agent's tries for this number did not pass the gate, or it could not propose; it is asked again later."""
+    """The agent's tries for this number did not pass the checks, or it could not propose; it is asked again later."""
 
     number: int
     agent: str

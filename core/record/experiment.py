@@ -20,7 +20,7 @@ class Experiment:
     revised: ev.Revised | None = None  # the human changed it before it ran
     rebased: ev.Rebased | None = None
     approval: ev.Approved | None = None
-    scored: ev.Measured | None = None  # the latest score of its present commit
+    scored: ev.Measured | None = None  # its latest score
     failure: ev.Measured | None = None  # the last job of it that did not end in a score
     judged: ev.Judged | None = None
     latest: ev.Proposed | ev.Revised | ev.Rebased = field(init=False)  # of these three: its present commit
@@ -97,10 +97,6 @@ class Experiment:
     @property
     def meta(self) -> dict[str, Any]:
         return self.proposed.meta
-
-    @property
-    def proposed_t(self) -> float:
-        return self.proposed.t
 
     @property
     def proposing_s(self) -> float:

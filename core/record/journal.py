@@ -29,10 +29,10 @@ class JournalError(UserError):
     """The journal cannot be trusted or written; the message is a sentence for a human."""
 
 
-def decode(line: bytes, number: int, path: Path) -> AnyEvent:
-    """One complete line of any schema to an event. Raises JournalError naming the line."""
+def decode(line: bytes, number: int, path: Path, schema: int | None = None) -> AnyEvent:
+    """One complete line to an event; of any schema where that is not known. Raises JournalError naming the line."""
     try:
-        return _decode(line)
+        return _decode(line, schema)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
             f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "
@@ -49,7 +49,11 @@ def _decode(line: bytes, schema: int | None = None) -> AnyEvent:
         except msgspec.ValidationError:
             if schema is not None:
                 raise
-    event = msgspec.convert(upgraded(msgspec.json.decode(line, type=dict[str, object])), AnyEvent)
+    fields = msgspec.json.decode(line, type=dict[str, object])
+    try:
+        event = msgspec.convert(upgraded(fields), AnyEvent)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise msgspec.ValidationError(f"a field is missing or of another kind: {error}") from error
     return event
 
 
@@ -99,7 +103,7 @@ class Reader:
                 while whole and (data := file.read(PIECE_BYTES) + file.readline()):
                     end = len(data) if data.endswith(b"\n") else data.rfind(b"\n") + 1
                     events = self._decoded(data[:end])
-                    self._line += len(events)
+                    self._line += data[:end].count(b"\n")
                     self._offset += end
                     yield from events
                     whole = end == len(data)  # a rest that has come meanwhile is for the next call
@@ -119,10 +123,11 @@ class Reader:
             self._schema = _schema(data.partition(b"\n")[0], self.path)
         try:
             if self._schema == 1:
-                return [_decode(line, 1) for line in data.splitlines()]
+                return [_decode(line, 1) for line in data.splitlines() if line.strip()]
             events: list[AnyEvent] = _decoder.decode_lines(data)
         except (msgspec.DecodeError, UnicodeDecodeError):  # line by line, to name the broken one
-            events = [decode(line, n, self.path) for n, line in enumerate(data.splitlines(), self._line + 1)]
+            numbered = enumerate(data.splitlines(), self._line + 1)
+            events = [decode(line, n, self.path, self._schema) for n, line in numbered if line.strip()]
         return events
 
 
@@ -138,10 +143,9 @@ def _schema(line: bytes, path: Path) -> int:
     try:
         header = msgspec.json.decode(line, type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        decode(line, 1, path)  # says what is wrong with it
-        raise
+        header = _Header()
     if header.type != "created":
-        decode(line, 1, path)
+        decode(line, 1, path)  # says what is wrong with it, if it is no event at all
         raise JournalError(f"Line 1 of {path} is no header of a run. Nothing was changed; is this file a journal?")
     if not 1 <= header.v <= SCHEMA:
         raise JournalError(
@@ -149,6 +153,15 @@ def _schema(line: bytes, path: Path) -> int:
             f"Nothing was changed. Use the version that wrote it, or start a new run."
         )
     return header.v
+
+
+def schema(folder: Path) -> int | None:
+    """The schema of a run's journal; None where there is none, or its first line cannot be read."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            return _schema(file.readline(), folder / NAME)
+    except (OSError, JournalError):
+        return None
 
 
 def sync(file: int) -> None:

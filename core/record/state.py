@@ -77,12 +77,6 @@ class State:
         return self.start_commit.commit if self.start_commit else ""
 
     @property
-    def best_nodes(self) -> int:
-        if self.kept:
-            return self.experiments[self.kept[-1]].nodes
-        return self.start_commit.nodes if self.start_commit else 0
-
-    @property
     def next_number(self) -> int:
         return max(self.experiments, default=0) + 1
 

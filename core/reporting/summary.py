@@ -1,4 +1,4 @@
-"""What a run came to: the closing summary, and the final report. Pure."""
+"""The outcome of a run: the closing summary, and the final report. Pure."""
 
 from __future__ import annotations
 

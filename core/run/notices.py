@@ -1,4 +1,4 @@
-"""What a run says when it is opened: of its machine, of the run before it, of what has changed since it began."""
+"""Notices of a run that is opened: about the machine, the run before it, and what has changed since it began."""
 
 from __future__ import annotations
 

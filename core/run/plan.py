@@ -1,4 +1,4 @@
-"""The plan of a start: which run it is, with which configuration, and what speaks against it. Nothing is written here."""
+"""Plans a start: which run, with which configuration, and whether anything prevents it. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
             f"Run {folder.name} has the profile {config.profile!r}, which this version does not know. Nothing was "
             f"changed. Continue it with the version that started it, or start another run with --name NEW."
         )
-    if run_lock.alive(folder) is None and harness_version(folder) not in (None, messages.VERSION):
+    older = harness_version(folder) not in (None, messages.VERSION) or journal.schema(folder) == 1
+    if older and run_lock.alive(folder) is None:
         raise UsageError(
             f"Run {folder.name} was begun with another version, and its copy of the harness does not understand this one. "
             f"Nothing was changed. Continue it with the version that began it, or begin a run at its best: "

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from core.git.repository import Repository
 from core.machine.project import Project, UsageError
 from core.model import RunConfig
@@ -31,7 +29,7 @@ def run_meant(project: Project, name: str | None, origin: str | None) -> tuple[P
         The folder of the run, and its header; None for a new run.
 
     Raises:
-        UsageError: No run can have this name, or be begun under it.
+        UsageError: The name is invalid or taken.
         JournalError: The journal of the run cannot be read.
     """
     if name is not None:
@@ -89,7 +87,7 @@ def header(folder: Path) -> RunConfig | None:
     if not path.exists():
         return None
     first = next(iter(journal.read(path)), None)
-    return msgspec.convert(first.config, RunConfig) if isinstance(first, ev.Created) else None
+    return first.config if isinstance(first, ev.Created) else None
 
 
 def readable_header(folder: Path) -> RunConfig | None:
@@ -98,8 +96,8 @@ def readable_header(folder: Path) -> RunConfig | None:
     try:
         with path.open("rb") as file:
             first = journal.decode(file.readline().removesuffix(b"\n"), 1, path)
-        return msgspec.convert(first.config, RunConfig) if isinstance(first, ev.Created) else None
-    except (JournalError, OSError, msgspec.ValidationError):
+        return first.config if isinstance(first, ev.Created) else None
+    except (JournalError, OSError):
         return None
 
 

@@ -64,7 +64,7 @@ class Job(Data, frozen=True, kw_only=True):
     keep_compiled: bool = False  # whether a scored job leaves its compiled kernels in `out`/compiled
 
 
-class Speed(Data, frozen=True, kw_only=True):
+class Speed(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """How fast the machine was while a training ran, as told by the gauge (nanochat/harness/gauge.py)."""
 
     reference_s: float  # seconds that one reading of the gauge took when the run's reference was taken
@@ -74,7 +74,7 @@ class Speed(Data, frozen=True, kw_only=True):
     readings: int
 
 
-class Result(Data, frozen=True, kw_only=True, omit_defaults=True):
+class Result(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
     """The harness' answer to a Job: the last line it prints for it."""
 
     job: str

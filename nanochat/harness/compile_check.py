@@ -19,7 +19,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nanochat.harness.clock import Clock
 from nanochat.sandbox.landlock import PROGRAMS
 
 LIMIT_S = 240.0  # the first kernel of all may take a minute on a slow machine
@@ -123,6 +122,7 @@ def _printed() -> str:
     """What the trainer printed, or why there was none."""
     import torch
 
+    from nanochat.harness.clock import Clock
     from nanochat.harness.preload import preload
     from nanochat.harness.shared import Shared
     from nanochat.harness.trainer import Spec

@@ -152,17 +152,17 @@ class Evaluator:
         return evaluation.nats
 
     def _take(
-        self, evaluation: Evaluation, ask: Query, x: np.ndarray, targets: np.ndarray, logits: torch.Tensor
+        self, evaluation: Evaluation, query: Query, x: np.ndarray, targets: np.ndarray, logits: torch.Tensor
     ) -> None:
         """One answered row to its place: logits (T, V) for x (T,); `targets` (T,) are the true next tokens."""
-        if ask.kind == "probe":
+        if query.kind == "probe":
             nats = self._nats(logits, np.append(x[1:], 0))
-            at = logits[ask.cut].cpu()
-            honest = float(F.cross_entropy(at[None], torch.tensor([targets[ask.cut]])))
-            evaluation.probe(ask, nats, self._scores(at), honest)
+            at = logits[query.cut].cpu()
+            honest = float(F.cross_entropy(at[None], torch.tensor([targets[query.cut]])))
+            evaluation.probe(query, nats, self._scores(at), honest)
         else:
-            cuts = evaluation.cuts(ask.row) if ask.kind == "whole" else []
-            evaluation.whole(ask, self._nats(logits, targets), [self._scores(logits[cut].cpu()) for cut in cuts])
+            cuts = evaluation.cuts(query.row) if query.kind == "whole" else []
+            evaluation.whole(query, self._nats(logits, targets), [self._scores(logits[cut].cpu()) for cut in cuts])
 
     def _scores(self, logits: torch.Tensor) -> np.ndarray:
         """What is compared at a cut: logits (V,) where they must be equal, else log-probabilities, which no shift moves."""

@@ -103,7 +103,7 @@ def plan(
             keyed.append((whole, Query("whole", row)))
             if row in twice:
                 keyed.append((whole + (1 - whole) * random.random(), Query("repeat", row)))
-        queues.append([ask for _, ask in sorted(keyed, key=lambda pair: pair[0])])
+        queues.append([query for _, query in sorted(keyed, key=lambda pair: pair[0])])
     padded = [*queues, *([[]] * (batch - len(queues)))]
     return [
         [queue[index] if index < len(queue) else None for queue in padded] for index in range(max(map(len, queues)))
@@ -176,23 +176,23 @@ class Evaluation:
     def __post_init__(self) -> None:
         self.nats = np.full((self.rows, self.length), np.nan, dtype=np.float32)
 
-    def probe(self, ask: Query, nats: np.ndarray, at_cut: np.ndarray, honest: float) -> None:
+    def probe(self, query: Query, nats: np.ndarray, at_cut: np.ndarray, honest: float) -> None:
         """Nats (T,) of a probe's own targets, scores (V,) at the cut, and the nats of the true token there."""
-        found = Probe(ask.row, ask.cut, nats[: ask.cut].copy(), at_cut.copy(), honest)
-        self._probes.setdefault(ask.row, []).append(found)
+        found = Probe(query.row, query.cut, nats[: query.cut].copy(), at_cut.copy(), honest)
+        self._probes.setdefault(query.row, []).append(found)
 
     def cuts(self, row: int) -> list[int]:
         """Where the row was cut in the probes so far."""
         return [probe.cut for probe in self._probes.get(row, ())]
 
-    def whole(self, ask: Query, nats: np.ndarray, at_cuts: Sequence[np.ndarray] = ()) -> None:
+    def whole(self, query: Query, nats: np.ndarray, at_cuts: Sequence[np.ndarray] = ()) -> None:
         """Nats (T,) of a whole row, and its scores (V,) at each of `cuts`. Raises Cheated when they do not fit its probes,
         or its first time."""
-        if ask.kind == "repeat":
-            self._repeated.append(self._same(self.nats[ask.row], nats, DIFFERENT))
+        if query.kind == "repeat":
+            self._repeated.append(self._same(self.nats[query.row], nats, DIFFERENT))
             return
-        self.nats[ask.row] = nats
-        for probe, at_cut in zip(self._probes.get(ask.row, ()), at_cuts, strict=True):
+        self.nats[query.row] = nats
+        for probe, at_cut in zip(self._probes.get(query.row, ()), at_cuts, strict=True):
             self._before.append(self._same(probe.before, nats[: probe.cut], DEPENDS))
             self._same_scores(probe.at_cut, at_cut)
             self._at_cuts.append(probe.honest - float(nats[probe.cut]))

@@ -286,7 +286,7 @@ def test_without_a_terminal_it_is_headless_by_itself(product: Product) -> None:
     options = [word for word in product.options() if word != "--headless"]
     done = product(*options, "--agent", product.script(*IDEAS[:1]))
     assert done.returncode == 0 and "#1 proposed by" in done.stdout and "\x1b" not in done.stdout
-    assert product.state().gate == "auto"
+    assert product.state().approval == "auto"
 
 
 def test_a_dumb_terminal_is_headless_by_itself(desk: Desk) -> None:

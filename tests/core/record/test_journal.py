@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,3 +190,40 @@ def test_a_file_system_that_cannot_sync_is_no_reason_to_stop_but_a_failing_one_i
 def test_every_event_can_be_read_again() -> None:
     kinds = {kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, ev.Event)} - {ev.Event}
     assert kinds == set(ev.AnyEvent.__args__)
+
+
+DAMAGED = (
+    b'{"type":"created","v":1}', b'{"type":"created","v":1,"config":[]}', b'{"type":"charter","sha":"a","limits":[]}',
+    b'{"type":"judged","number":1,"verdict":"keep","finding":null}', b'{"type":["a"]}', b'{"type":"hint","text":"a","v":"x"}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_is_named_whatever_its_fields_are(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / journal.NAME
+    first = msgspec.json.encode(header())
+    for whole in (line, first + b"\n" + line, first.replace(b'"v":2', b'"v":1') + b"\n" + line):
+        path.write_bytes(whole + b"\n" + msgspec.json.encode(ev.Hint(text="a")) + b"\n")
+        if b'"hint"' in line and whole != line:
+            continue  # an unknown field of an event is nothing damaged
+        with pytest.raises(JournalError, match=r"Line [12] of"):
+            list(read(path))
+        journal.last_start(tmp_path)
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_blank_lines_are_no_events_and_count_as_lines(tmp_path: Path, schema: int) -> None:
+    path = tmp_path / journal.NAME
+    first = msgspec.json.encode(header()).replace(b'"v":2', f'"v":{schema}'.encode())
+    path.write_bytes(first + b"\n\n" + msgspec.json.encode(ev.Hint(text="a")) + b"\n")
+    assert [type(event) for event in read(path)] == [ev.Created, ev.Hint]
+    path.write_bytes(path.read_bytes() + b"broken\n")
+    with pytest.raises(JournalError, match="Line 4 of"):
+        list(read(path))
+
+
+def test_a_line_of_schema_1_has_no_place_in_a_journal_of_schema_2(tmp_path: Path) -> None:
+    path = tmp_path / journal.NAME
+    path.write_bytes(msgspec.json.encode(header()) + b'\n{"type":"gate","t":1.0,"mode":"ask"}\n')
+    with pytest.raises(JournalError, match="Line 2 of"):
+        list(read(path))

@@ -81,7 +81,7 @@ def test_a_kept_change_becomes_the_best_and_takes_its_scores_along() -> None:
         *opening(), proposed(1), ev.Approved(number=1, by="auto"), *measured(1, 1.5), *measured(1, 1.52, 8, "confirm"),
         ev.Judged(number=1, verdict=Verdict.KEEP, finding="good", gain=0.09, commit="k1"),
     ])  # fmt: skip
-    assert state.best == "k1" and state.commits == ["fit", "k1"] and state.best_nodes == 490
+    assert state.best == "k1" and state.commits == ["fit", "k1"]
     assert state.scores["k1"] == {7: 1.5, 8: 1.52} and state.mean("k1") == pytest.approx(1.51)
     experiment = state.experiments[1]
     assert experiment.verdict is Verdict.KEEP and experiment.attempts == ["c1"] and experiment.tokens_per_s == 500.0
