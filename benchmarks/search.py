@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from core.agents.base import Context
-from core.agents.search.ranges import of, sensible
+from core.agents.search.ranges import range_for, senseless
 from core.change import knobs
 from core.judging import schedule
 from core.model import Proposal
@@ -38,13 +38,13 @@ class RandomKnobs:
         while True:
             values = {}
             for name, knob in known.items():
-                found = of(knob)
+                found = range_for(knob)
                 whole = found.kind in ("int", "power", "choice")
                 drawn = (
                     chance.randint(int(found.low), int(found.high)) if whole else chance.uniform(found.low, found.high)
                 )
                 values[name] = found.decode(drawn)
-            if sensible(values, known):
+            if not senseless(values, known):
                 return Proposal(hypothesis="Random knobs.", source=knobs.set_knobs(context.source, values))
 
     async def release(self) -> None:

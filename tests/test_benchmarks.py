@@ -365,3 +365,12 @@ def test_verdicts_on_known_effects_are_judged_by_what_was_established(tmp_path: 
     )
     text = effects.report(tally, found)
     assert "found 2 of 5 real gains" in text[-3] and "misjudged 2 of 10" in text[-2]
+
+
+def test_every_benchmark_can_be_imported() -> None:
+    folder = ROOT / "benchmarks"
+    code = f"""import runpy, sys
+sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]
+for path in {[str(path) for path in sorted(folder.glob("*.py"))]!r}: runpy.run_path(path, run_name="imported")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
