@@ -67,6 +67,7 @@ def apply_best(project: Project, folder: Path) -> str:
         raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to take home.")
     baseline, best = state.mean(state.start_commit.commit), state.mean(state.best)
     scores = f"{TARGET.metric} {baseline:.6f} -> {best:.6f}" if baseline and best else "its best train.py"
+    scores += " (a rehearsal: computed, not trained)" if state.config.computed else ""
     hypotheses = "\n".join(f"- {' '.join(state.experiments[n].hypothesis.split())}" for n in state.kept)
     message = f"The best of AutoResearch run {folder.name}: {scores}\n\n{hypotheses}"
     repo = Repository.open(project.root, project.logs / "repository")

@@ -17,6 +17,8 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
     best = state.mean(state.best)
     lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
+    if config.computed:
+        lines.append("It was a rehearsal: scores were computed from a table, and nothing was trained.")
     if best is not None and baseline is not None:
         lines.append(f"{TARGET.metric} {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
     for number in state.kept:

@@ -141,3 +141,11 @@ def test_status_and_summary_show_the_noise_with_its_interval() -> None:
 def test_the_report_says_whether_its_difference_is_enough(best: float, words: str) -> None:
     reported = ev.Reported(commit="k", seed=9, baseline=1.6, best=best)
     assert summary.final(reported, Noise(0.01, 5), "logs/x").startswith(words)
+
+
+def test_a_rehearsal_is_called_one_in_its_summary() -> None:
+    words = "It was a rehearsal: scores were computed from a table, and nothing was trained."
+    found = night()
+    assert words not in summary.summary(found, Noise(0.0042, 8), "logs/x", "a branch")
+    found.config = msgspec.structs.replace(CONFIG, executor="deterministic:/a/world.json")
+    assert words in summary.summary(found, Noise(0.0042, 8), "logs/x", "a branch")
