@@ -98,8 +98,8 @@ def _one(spec: str, setting: Setting) -> Maker:
     for entry in ENTRIES:
         if entry.takes(kind, argument):
             return entry.maker(argument, setting)
-    known = "; ".join(f"{entry.name} ({entry.help})" for entry in ENTRIES)
-    raise UsageError(f"There is no agent {spec!r}. Known: {known}. Nothing was started.")
+    known = "".join(f"\n  {entry.name:<13} {entry.help}" for entry in ENTRIES)
+    raise UsageError(f"There is no agent {spec!r}. Nothing was started. These are known:{known}")
 
 
 # -- what makes each of them: imported late, since a command that needs no agent should not wait for one --------------

@@ -63,8 +63,8 @@ def check(spec: str) -> Maker:
         name, _, wanted = entry.name.partition(":")
         if kind == name and bool(argument) == bool(colon) == bool(wanted):
             return entry.maker(argument)
-    known = ", ".join(entry.name for entry in ENTRIES)
-    raise UsageError(f"There is no executor {spec!r}; known are {known}. Nothing was started.")
+    known = "".join(f"\n  {entry.name:<19} {entry.help}" for entry in ENTRIES)
+    raise UsageError(f"There is no executor {spec!r}. Nothing was started. These are known:{known}")
 
 
 def absolute(spec: str) -> str:

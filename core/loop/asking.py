@@ -41,7 +41,7 @@ class Asking:
         self.exclusive = is_exclusive(proposer.agent)  # nothing trains while it thinks
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
-        attach_callbacks(proposer.agent, live.hear, live.doing, self._note)
+        attach_callbacks(proposer.agent, live.stream, live.doing, self._note)
 
     @property
     def agent_name(self) -> str:

@@ -28,7 +28,7 @@ class Live:
         self._picture = Picture()
         self._written = 0.0
 
-    def hear(self, text: str) -> None:
+    def stream(self, text: str) -> None:
         """The agent's words so far."""
         self._change(stream=sanitize_text(text[-STREAM:]))
 

@@ -96,7 +96,7 @@ def _check_options(options: Options) -> None:
         known = ", ".join(profiles.PROFILES)
         raise UsageError(f"There is no profile {options.profile!r}; known are {known}.")
     if options.gate not in (None, "auto", "ask"):
-        raise UsageError(f"--gate {options.gate} is neither auto nor ask.")
+        raise UsageError(f"--gate {options.gate} is neither auto nor ask. Nothing was started.")
 
 
 # -- a run that goes on -----------------------------------------------------------------------------------------------

@@ -294,13 +294,13 @@ def test_a_model_that_will_not_leave_costs_no_proposal(product: Product) -> None
     assert [e.agent for e in product.state().experiments.values()] == [f"ollama:{MODEL}"]
 
 
-def own_agent(product: Product, patience: str, chat: str = "", model: str = "") -> str:
-    """The same agent as ollama:MODEL, with another patience: what a user can write."""
+def own_agent(product: Product, timeouts: str, chat: str = "", model: str = "") -> str:
+    """The same agent as ollama:MODEL, with another timeouts: what a user can write."""
     path = product.root.parent / "impatient.py"
     path.write_text(
         "from core.agents.llm.chat import LanguageModel, Timeouts\nfrom core.agents.llm.ollama.agent import Ollama\n"
         "from core.agents.search.agent import Search\nfrom core.agents.several import WithStandIn\n\n\n"
-        f"def make():\n    chat = Ollama({MODEL!r}, {chat}patience={patience})\n"
+        f"def make():\n    chat = Ollama({MODEL!r}, {chat}timeouts={timeouts})\n"
         f"    return WithStandIn(LanguageModel(chat, {model}), Search())\n"
     )
     return f"python:{path}"

@@ -46,15 +46,15 @@ class _Refused(Exception):
 class _Output:
     """What a tool prints, heard as it comes. A pipe of our own: asyncio's is open until all who inherited it have ended."""
 
-    def __init__(self, hear: TextCallback) -> None:
+    def __init__(self, on_text: TextCallback) -> None:
         self._mine, self.end = os.pipe()
         os.set_blocking(self._mine, False)
-        self._hear, self._text = hear, b""
+        self._on_text, self._text = on_text, b""
         asyncio.get_running_loop().add_reader(self._mine, self._come)
 
     def _come(self) -> None:
         if self._read():
-            self._hear(sanitize_text(self._text[-2000:].decode("utf-8", "replace")))
+            self._on_text(sanitize_text(self._text[-2000:].decode("utf-8", "replace")))
 
     def _read(self) -> bool:
         try:

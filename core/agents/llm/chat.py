@@ -66,7 +66,7 @@ class Chat(Protocol):
         is what the task needs, has outgrown it."""
         ...
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: TextCallback) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
         """Stream an answer. Raises LevelRefused where the server cannot be asked with this setting of `thinking`, and AgentFailed
         with a sentence for whatever else goes wrong with it."""
         ...

@@ -37,10 +37,10 @@ class OpenAI:
 
     start: Tier = "blocks"
 
-    def __init__(self, model: str, *, context: int = 0, patience: Timeouts | None = None) -> None:
+    def __init__(self, model: str, *, context: int = 0, timeouts: Timeouts | None = None) -> None:
         """Raises AgentFailed where the package is missing."""
         self.name, self._model, self._package = f"openai:{model}", model, package()
-        self._context, self._patience = context or CONTEXT, patience or Timeouts()
+        self._context, self._timeouts = context or CONTEXT, timeouts or Timeouts()
         self.thinking = Thinking(ENDPOINT)
 
     @cached_property
@@ -52,23 +52,23 @@ class OpenAI:
         del least
         return self._context
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: TextCallback) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
         setting = self.thinking.setting
         extra = _of_thinking(setting)
         if schema is not None:
             extra["response_format"] = {"type": "json_schema", "json_schema": {"name": "proposal", "schema": schema}}
-        patience = self._patience
+        timeouts = self._timeouts
         try:
-            async with asyncio.timeout(patience.answer_s), self._client() as client:
+            async with asyncio.timeout(timeouts.answer_s), self._client() as client:
                 stream = await client.chat.completions.create(
                     model=self._model, messages=list(messages), stream=True, max_completion_tokens=setting.tokens,
                     stream_options={"include_usage": True}, **extra,
                 )  # fmt: skip
-                return await self._answer(stream, hear)
+                return await self._answer(stream, on_text)
         except AgentFailed:
             raise
         except TimeoutError:
-            raise AgentFailed(f"{self.name} did not answer within {patience.answer_s:g} s.") from None
+            raise AgentFailed(f"{self.name} did not answer within {timeouts.answer_s:g} s.") from None
         except (self._package.BadRequestError, self._package.UnprocessableEntityError) as error:
             if setting != ENDPOINT[0]:
                 raise LevelRefused(f"{self.name} cannot be asked with {setting.words}.") from error
@@ -96,14 +96,14 @@ class OpenAI:
 
     def _client(self) -> Any:
         """A client for one answer: nothing is left open. Raises AgentFailed."""
-        transport = self._package.DefaultAsyncHttpxClient(timeout=self._patience.idle_s, **options(self._way))
+        transport = self._package.DefaultAsyncHttpxClient(timeout=self._timeouts.idle_s, **options(self._way))
         return self._package.AsyncOpenAI(
             base_url=self._way.server.url, api_key=key("OPENAI_API_KEY") or "none", organization=key("OPENAI_ORG_ID") or None,
             project=key("OPENAI_PROJECT_ID") or None, http_client=transport,
-            timeout=self._patience.idle_s, max_retries=ASKED_AGAIN,
+            timeout=self._timeouts.idle_s, max_retries=ASKED_AGAIN,
         )  # fmt: skip
 
-    async def _answer(self, stream: Any, hear: TextCallback) -> Answer:
+    async def _answer(self, stream: Any, on_text: TextCallback) -> Answer:
         text, thought, reason, used = "", "", "", None
         async for part in stream:
             used = part.usage or used
@@ -113,7 +113,7 @@ class OpenAI:
                     getattr(choice.delta, "reasoning_content", None) or getattr(choice.delta, "reasoning", None)
                 )
                 reason = choice.finish_reason or reason
-            hear(text or thought)
+            on_text(text or thought)
             if len(text) + len(thought) > LONGEST:
                 return Answer(text=text[:LONGEST], thought=bool(thought), cut=True)
         if not reason:

@@ -40,7 +40,7 @@ class Ollama:
         on_gpu: bool = False,
         no_gpu: bool = False,
         context: int = 0,
-        patience: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         """`on_gpu`: it shares the training GPU and leaves when told; `no_gpu`: the server is asked to keep it off any; `context`:
         tokens, instead of what the task needs."""
@@ -48,7 +48,7 @@ class Ollama:
         self.start: Tier = first(billions(model))
         self.thinking = Thinking()
         self._model, self._host = model, host
-        self._patience = patience or Timeouts()
+        self._timeouts = timeouts or Timeouts()
         self._given, self._context, self._grown = context, 0, False
         self._facts: Installed | None = None
         self._counting = Counting()
@@ -65,7 +65,7 @@ class Ollama:
     @cached_property
     def _client(self) -> ollama.AsyncClient:
         """Raises AgentFailed."""
-        return ollama_client(self._way, httpx.Timeout(None, connect=self._patience.connect_s))
+        return ollama_client(self._way, httpx.Timeout(None, connect=self._timeouts.connect_s))
 
     def _about_thinking(self, error: Exception) -> bool:
         """Whether the server refuses what a question says of thinking: older ones know no levels, and some models nothing of it."""
@@ -89,7 +89,7 @@ class Ollama:
     async def _described(self) -> Installed:
         if self._facts is None:
             try:
-                info = await asyncio.wait_for(self._client.show(self._model), self._patience.idle_s)
+                info = await asyncio.wait_for(self._client.show(self._model), self._timeouts.idle_s)
             except Exception as error:
                 raise self._failure(error) from error
             self._facts = described(self._model, 0, info)
@@ -98,7 +98,7 @@ class Ollama:
             self.thinking = Thinking(thinking.for_ollama(facts.name, facts.architecture, facts.capabilities))
         return self._facts
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, hear: TextCallback) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
         await self._described()
         setting = self.thinking.setting
         size, most = self._room(messages, setting.tokens)
@@ -113,11 +113,11 @@ class Ollama:
                 self._model, list(messages), stream=True, format=schema, options=options,
                 keep_alive=None if self._foreign else KEEP, think=setting.level,
             )  # fmt: skip
-            async with aclosing(_patient(stream, self._patience)) as parts:
+            async with aclosing(_within(stream, self._timeouts)) as parts:
                 async for part in parts:
                     text += part.message.content or ""
                     thought += part.message.thinking or ""
-                    hear(text or thought)
+                    on_text(text or thought)
                     last = part
                     if len(text) + len(thought) > LONGEST:
                         return Answer(text=text[:LONGEST], thought=bool(thought), cut=True)
@@ -166,7 +166,7 @@ class Ollama:
 
     async def _weight(self) -> int | None:
         """Bytes of GPU memory that the model has, by the server; FREED_BYTES where it does not say, None while it is not loaded."""
-        running = await asyncio.wait_for(self._client.ps(), self._patience.idle_s)
+        running = await asyncio.wait_for(self._client.ps(), self._timeouts.idle_s)
         for model in running.models:
             if full(model.model or "") == full(self._model):
                 return FREED_BYTES if model.size_vram is None else int(model.size_vram)
@@ -203,13 +203,13 @@ class Ollama:
         if not self._lags or lagged:
             return ""
         return (
-            f"{self._model} was unloaded, but {self._patience.freed_s:g} s later the driver still shows its memory in use "
+            f"{self._model} was unloaded, but {self._timeouts.freed_s:g} s later the driver still shows its memory in use "
             f"({_gpu_bytes() / 1e9:.1f} GB on the GPU). Training goes on beside it and may run out of memory; "
             f"`nvidia-smi` shows who holds it."
         )
 
     async def _unload(self) -> None:
-        limit = self._patience.unload_s
+        limit = self._timeouts.unload_s
         deadline = time.monotonic() + limit
         await asyncio.wait_for(self._client.generate(self._model, keep_alive=0), limit)
         while await self._loaded():
@@ -222,7 +222,7 @@ class Ollama:
 
         Returns False where that did not happen in time. Where the driver says nothing there is nothing to wait for.
         """
-        deadline = time.monotonic() + self._patience.freed_s
+        deadline = time.monotonic() + self._timeouts.freed_s
         while before and size and _gpu_bytes() > before - size:
             if time.monotonic() > deadline:
                 return False
@@ -235,12 +235,12 @@ def _gpu_bytes() -> int:
     return sum(gpu.memory_used or 0 for gpu in stats.gpus())
 
 
-async def _patient(stream: Any, patience: Timeouts) -> AsyncGenerator[Any, None]:
+async def _within(stream: Any, timeouts: Timeouts) -> AsyncGenerator[Any, None]:
     """The parts of a stream; the first may take long, later ones not, and the whole is bounded. Raises TimeoutError."""
-    began, limit = time.monotonic(), patience.first_s
+    began, limit = time.monotonic(), timeouts.first_s
     async with aclosing(stream):
         while True:
-            left = min(limit, patience.answer_s - (time.monotonic() - began))
+            left = min(limit, timeouts.answer_s - (time.monotonic() - began))
             if left <= 0:
                 raise TimeoutError
             try:
@@ -248,4 +248,4 @@ async def _patient(stream: Any, patience: Timeouts) -> AsyncGenerator[Any, None]
             except StopAsyncIteration:
                 return
             yield part
-            limit = patience.idle_s
+            limit = timeouts.idle_s

@@ -1,4 +1,4 @@
-"""One model of an Ollama server: its context, its patience, how it leaves the GPU. Against the protocol's server, and where
+"""One model of an Ollama server: its context, its timeouts, how it leaves the GPU. Against the protocol's server, and where
 OLLAMA_HOST and AUTORESEARCH_TEST_MODEL name one, against a real server too."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.agents.llm import chat
 from core.agents.llm.chat import LanguageModel, Timeouts, Unusable
 from core.agents.llm.connection import to_ollama
 from core.agents.llm.counting import Counting
-from core.agents.llm.ollama.agent import Ollama, _patient
+from core.agents.llm.ollama.agent import Ollama, _within
 from core.agents.llm.ollama.models import full, installed, pick, sized
 from core.change import edits
 from core.machine import stats
@@ -260,14 +260,14 @@ async def test_a_server_that_stumbles_is_asked_again_at_once(mishap: str) -> Non
 @pytest.mark.parametrize("mishap", ["slow", "stalls"])
 async def test_silence_before_and_within_an_answer_ends(mishap: str) -> None:
     with serving(Script(good, mishap=mishap)) as url:
-        agent, _ = model(url, patience=SHORT)
+        agent, _ = model(url, timeouts=SHORT)
         with pytest.raises(AgentFailed, match="took too long"):
             await agent.propose(context())
 
 
 async def test_an_answer_that_never_ends_is_ended() -> None:
     with serving(Script(good, mishap="drips")) as url:
-        agent, _ = model(url, patience=Timeouts(first_s=5, idle_s=5, answer_s=0.4))
+        agent, _ = model(url, timeouts=Timeouts(first_s=5, idle_s=5, answer_s=0.4))
         with pytest.raises(AgentFailed, match="took too long"):
             await agent.propose(context())
 
@@ -280,7 +280,7 @@ async def test_an_answer_in_a_rush_of_small_parts_is_ended_too() -> None:
 
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        async for _ in _patient(rush(), Timeouts(answer_s=0.2)):
+        async for _ in _within(rush(), Timeouts(answer_s=0.2)):
             assert time.monotonic() - began < 20
     assert time.monotonic() - began < 20
 
@@ -324,7 +324,7 @@ async def test_an_answer_that_only_fills_memory_is_broken_off(mishap: str, words
 async def test_a_model_without_a_tag_is_known_by_its_full_name() -> None:
     script = Script(good, models=("coder",), sticky=True)
     with serving(script) as url:
-        agent, _ = model(url, "coder", on_gpu=True, patience=Timeouts(unload_s=3))
+        agent, _ = model(url, "coder", on_gpu=True, timeouts=Timeouts(unload_s=3))
         await agent.propose(context())
         with pytest.raises(AgentFailed, match=r"keeps coder loaded for 3 s"):
             await agent.release()
@@ -386,7 +386,7 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cards]:
 async def test_memory_that_is_freed_late_is_waited_for(cards: Cards, vram: int) -> None:
     script = Script(good, cards=cards, vram=vram, frees_s=1.0)
     with serving(script) as url:
-        agent, told = model(url, on_gpu=True, patience=Timeouts(freed_s=60))
+        agent, told = model(url, on_gpu=True, timeouts=Timeouts(freed_s=60))
         await agent.propose(context())
         assert stats.gpus()[0].memory_used == vram
         await agent.release()
@@ -397,7 +397,7 @@ async def test_memory_that_is_freed_late_is_waited_for(cards: Cards, vram: int) 
 async def test_memory_that_is_never_freed_is_said_once_and_not_waited_for_without_end(cards: Cards) -> None:
     script = Script(good, cards=cards, vram=5 * GIB, frees_s=None)
     with serving(script) as url:
-        agent, told = model(url, on_gpu=True, patience=Timeouts(freed_s=0.3))
+        agent, told = model(url, on_gpu=True, timeouts=Timeouts(freed_s=0.3))
         for _ in range(2):
             await agent.propose(context())
             await agent.release()
@@ -417,7 +417,7 @@ async def test_a_model_that_runs_on_the_cpu_leaves_no_memory_to_wait_for(cards: 
     cards.occupy(GIB, pid=1)
     script = Script(good, cards=cards, vram=0)
     with serving(script) as url:
-        agent, told = model(url, on_gpu=True, patience=Timeouts(freed_s=500))
+        agent, told = model(url, on_gpu=True, timeouts=Timeouts(freed_s=500))
         await agent.propose(context())
         await agent.release()
     assert not any("still shows" in words for words in told)
