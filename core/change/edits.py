@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
+from core import syntax
 from core.model import Edit
 from core.target import TARGET, ContractError
 from core.text import lines_of
@@ -82,7 +83,7 @@ def validate_change(old: str, new: str, *, off_limits: Iterable[str] = ()) -> No
     if not names:
         return
     with readable():
-        before = ast.parse(old)
+        before = syntax.parse(old)
     detours = [_detours(module, {name.partition(".")[0] for name in names}) for module in (before, tree)]
     for name in names:
         old_ways, new_ways = (found[name.partition(".")[0]] for found in detours)
@@ -143,7 +144,7 @@ def readable() -> Iterator[None]:
 
 def bare(source: str) -> ast.Module:
     """The tree of a train.py without its docstrings, which do nothing. Raises SyntaxError, and what recursion raises."""
-    tree = ast.parse(source)
+    tree = syntax.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             match node.body:

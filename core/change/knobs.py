@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from core import syntax
 from core.model import Value
 from core.text import lines_of
 
@@ -30,7 +31,7 @@ def read(source: str) -> tuple[Knob, ...]:
     """The knobs between the imports and the first def or class. Raises SyntaxError."""
     lines = lines_of(source)
     found = []
-    for node in ast.parse(source).body:
+    for node in syntax.parse(source).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             break
         if not isinstance(node, ast.Assign) or len(node.targets) != 1 or node.end_lineno != node.lineno:

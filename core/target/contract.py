@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 
+from core import syntax
 from core.target.target import ContractError
 from nanochat.contract.job import CrashClass
 
@@ -16,7 +17,7 @@ DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and some hundre
 def parse(source: str) -> ast.Module:
     """Parse, and find `train(run)`; no seed may be set. Raises ContractError."""
     try:
-        tree = ast.parse(source)
+        tree = syntax.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ContractError(f"syntax error{where}: {getattr(error, 'msg', error)}.", CrashClass.SYNTAX) from None

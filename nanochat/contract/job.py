@@ -70,7 +70,7 @@ class Speed(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     reference_s: float  # seconds that one reading of the gauge took when the run's reference was taken
     mean: float  # reference seconds per second of the budget's clock: 1 is as fast as at the reference
     spread: float  # standard deviation of the readings' speeds, as a fraction of their mean
-    busy: float  # wall seconds per CPU second of the readings: above 1 others used the same core
+    busy: float  # 1 + seconds that the trainer waited for a core per CPU second: above 1 others used the same core
     readings: int
 
 

@@ -6,6 +6,8 @@ core that the trainer was on.
 
 The speed changes from one moment to the next, so a few readings tell little about a whole training. The more the readings
 differ, the more often the gauge is read.
+
+Where others use the trainer's core, so that it has to wait, the gauge reads some percent too slow. `BUSY_POWER` takes that out.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import statistics
 import time
 from collections import deque
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nanochat.contract.job import Speed
 from nanochat.harness.gauge import Gauge, NotMeasured, Reading
@@ -26,6 +28,7 @@ AIM = 0.007  # wanted standard error of the mean speed at the end of a training,
 AT_RANDOM = (0.5, 1.5)  # each wait is the average times a factor from here, so that no trainer can predict a reading
 FIRST = 8  # readings before their spread is known
 RECENT = 6  # readings whose mean is the speed until the next one
+BUSY_POWER = 0.075  # at the same reading, steps go with busy ** 0.075 (docs/decisions.md)
 STOPPING_S = 5e-3  # CPU seconds that a trainer may take to stop
 BEFORE_S, DURING_S = 1e-3, 1e-6  # what may be booked late before the timed round, and during it
 SPOILT = 3  # a trainer broke a rule when it ran on in so many readings,
@@ -55,6 +58,10 @@ class Trainer(Protocol):
     """What is needed of a trainer."""
 
     def used(self, *, fresh: bool = False) -> float: ...
+
+    def delay_s(self) -> float | None:
+        """Seconds that it was ready to run and waited for a core; None where that is not known."""
+        ...
 
     def stopped(self) -> AbstractContextManager[Standstill, bool | None]:
         """Stop it, and let it go on at the end."""
@@ -104,6 +111,14 @@ class View:
         return line.at(used)
 
 
+class _Waits(NamedTuple):
+    """Of a trainer at a reading, in seconds: CPU time used, waited for a core by threads that still live, time not stopped."""
+
+    used: float
+    delay: float
+    ran: float
+
+
 class Speedometer:
     """Reads the gauge while a trainer runs, and sets its clock."""
 
@@ -114,6 +129,8 @@ class Speedometer:
         self._due = 0.0
         self._speeds: list[float] = []
         self._recent: deque[float] = deque(maxlen=RECENT)
+        self._waits: deque[_Waits] = deque(maxlen=RECENT)
+        self._ran_s, self._resumed = 0.0, time.monotonic()
         self._cpu_s = self._wall_s = 0.0
         self._spoilt = 0
 
@@ -125,14 +142,18 @@ class Speedometer:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._random.uniform(*AT_RANDOM) * self.every_s
-        with trainer.stopped() as standstill:
-            used = trainer.used(fresh=True) - start
-            if standstill.core is None:  # on a busy machine it may not even have had the time to stop
-                return self._unread(used - clock.since, ran_on=standstill.ran_s() > STOPPING_S)
-            reading = self._gauge.read(standstill.core, standstill.ran_s)
+        self._ran_s += time.monotonic() - self._resumed
+        try:
+            with trainer.stopped() as standstill:
+                used = trainer.used(fresh=True) - start
+                if standstill.core is None:  # on a busy machine it may not even have had the time to stop
+                    return self._unread(used - clock.since, ran_on=standstill.ran_s() > STOPPING_S)
+                reading = self._gauge.read(standstill.core, standstill.ran_s)
+        finally:
+            self._resumed = time.monotonic()
         if reading.before_s > BEFORE_S or reading.during_s > DURING_S:
             return self._unread(used - clock.since, ran_on=True)
-        self._take(reading, used, clock)
+        self._take(reading, used, self._busy(_Waits(used, trainer.delay_s() or 0.0, self._ran_s)), clock)
 
     @property
     def every_s(self) -> float:
@@ -156,9 +177,21 @@ class Speedometer:
                 raise RanOn
             raise NotMeasured("the trainer could not be stopped for a reading")
 
-    def _take(self, reading: Reading, used: float, clock: Clock) -> None:
+    def _busy(self, now: _Waits) -> float:
+        """Seconds that passed for each that the trainer used, over the latest readings; 1 where it did not wait for its core.
+
+        The waits of threads that have ended are not known, so one that trains in short threads is taken by the clock on the wall.
+        A trainer can only raise this ratio, and that makes its clock run faster.
+        """
+        self._waits.append(now)
+        then = self._waits[0]
+        used = now.used - then.used
+        waited = max(now.delay - then.delay, now.ran - then.ran - used, 0.0)
+        return 1.0 + waited / used if used > 0 else 1.0
+
+    def _take(self, reading: Reading, used: float, busy: float, clock: Clock) -> None:
         """What was used since the last reading counts the mean of the two, what comes counts the mean of the latest."""
-        speed = self._reference_s / reading.work_s
+        speed = self._reference_s / reading.work_s * busy**BUSY_POWER
         before = self._speeds[-1] if self._speeds else speed
         self._speeds.append(speed)
         self._recent.append(speed)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from core import syntax
 from core.agents.base import Context, Said
 from core.agents.search.ranges import out_of_bounds, places, range_for, senseless, with_followers
 from core.change import edits, knobs, touched
@@ -338,4 +338,4 @@ def _literal(text: str) -> object:
         if not (0 < one <= 1024 and 0 <= two <= 40):
             raise ValueError
         return one**two
-    return ast.literal_eval(text)
+    return syntax.literal(text)

@@ -48,10 +48,13 @@ class Trainer:
     """A trainer that has used what it is told."""
 
     def __init__(self, *, stops: bool = True) -> None:
-        self.used_s, self.stops = 0.0, stops
+        self.used_s, self.waited_s, self.stops = 0.0, 0.0, stops
 
     def used(self, *, fresh: bool = False) -> float:
         return self.used_s
+
+    def delay_s(self) -> float:
+        return self.waited_s
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Standstill]:
@@ -83,6 +86,32 @@ def test_the_clock_runs_at_the_machines_speed() -> None:
     follow(speedometer, trainer, clock, *range(12, 20))
     assert clock.at(19.0) == pytest.approx(10.75 + 8 * 0.5)
     assert speedometer.now == pytest.approx(0.5) and clock.at(21.0) == pytest.approx(clock.at(19.0) + 1.0)
+
+
+def test_a_trainer_that_waits_for_its_core_gets_a_faster_clock() -> None:
+    """Beside others the gauge reads too slow for the steps that a training makes."""
+
+    def reference_s(waited: float) -> float:
+        clock, trainer = Clock(), Trainer()
+        speedometer = Speedometer(Planned(*[0.01] * 11), 0.01, 60.0)
+        for used in range(11):
+            trainer.waited_s = used * waited
+            follow(speedometer, trainer, clock, float(used))
+        return clock.at(10.0) - clock.at(1.0)
+
+    assert reference_s(0.0) == pytest.approx(9.0)
+    alone, beside_one, beside_three = 2**clocks.BUSY_POWER, reference_s(1.0), reference_s(3.0)
+    assert beside_one == pytest.approx(9.0 * alone, rel=0.01) and 1.04 < alone < 1.06
+    assert beside_three == pytest.approx(9.0 * 4**clocks.BUSY_POWER, rel=0.01)
+
+
+def test_waits_that_a_trainer_hides_in_threads_that_end_are_taken_from_the_wall_clock() -> None:
+    clock, trainer = Clock(), Trainer()
+    speedometer = Speedometer(Planned(*[0.01] * 3), 0.01, 60.0)
+    follow(speedometer, trainer, clock, 0.0, 1e-3)
+    time.sleep(0.05)
+    follow(speedometer, trainer, clock, 0.011)  # it used 11 ms while 50 ms went by, and no thread tells of waits
+    assert clock.speed > 1.03
 
 
 def test_the_trainer_reads_the_same_line_and_writes_for_itself_only() -> None:
