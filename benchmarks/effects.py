@@ -1,10 +1,12 @@
 """truth.py --establish and --effects: ten edits, what they truly do, and whether a night finds it.
 
-The true effect of an edit is the mean of paired differences over seeds, measured without the loop and without its keep rule.
+The true effect of an edit is the mean over seeds of what it gains on the baselines of the same seed, measured without the loop
+and without its keep rule.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from pathlib import Path
 import figures
 from figures import number
 from night import Tally, counts
+from slots import REFERENCE, REFERENCE_S
 from trainings import Bench, Record, Row, Unmeasured, Wanted, fitted, read
 
 from core.agents.script import Entry
@@ -22,7 +25,7 @@ from core.model import Edit
 
 ESTABLISHED = Path(__file__).with_name("effects.jsonl")
 MODE = "establish"
-BASELINE = "baseline"
+BASELINES = ("baseline 1", "baseline 2")  # on each seed
 FIRST_SEED = 1000
 REAL = 2.0  # a gain is real from so many standard deviations of one measurement on
 SURE = 2.0  # and a sign is sure from so many standard errors on
@@ -75,24 +78,37 @@ def entries() -> list[Entry]:
 
 
 def plan(seeds: int) -> list[tuple[str, int]]:
-    """Name and seed of every training: on each seed a baseline between every two edits, beside both in time."""
+    """Name and seed of every training: seed after seed, each with a baseline in the middle of each half of the edits.
+
+    The edits begin at another one on each seed, so that none is always the first.
+    """
     planned, words = [], list(EDITS)
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
-        for count, (one, other) in enumerate(zip(words[::2], words[1::2], strict=True), 1):
-            first, second = (one, other) if seed % 2 == 0 else (other, one)
-            planned += [(first, seed), (f"{BASELINE} {count}", seed), (second, seed)]
+        first = seed % len(words)
+        order = words[first:] + words[:first]
+        half, middle = len(words) // 2, len(words) // 4
+        for baseline, part in zip(BASELINES, (order[:half], order[half:]), strict=True):
+            planned += [(name, seed) for name in (*part[:middle], baseline, *part[middle:])]
     return planned
 
 
-async def establish(profile: Profile, record: Record, seeds: int, budget_s: float) -> None:
-    """Run what the record lacks of the plan for this profile and budget. Raises Unmeasured."""
+async def establish(profile: Profile, record: Record, seeds: int, budget_s: float, slots: int) -> None:
+    """Run what the record lacks of the plan for this profile and budget, `slots` trainings at once. Raises Unmeasured."""
     source = fitted(profile)
     sources = {words: apply(source, edits) for words, edits in EDITS.items()}
-    async with Bench(MODE, profile, record) as bench:
-        done = {(row.name, row.seed) for row in of(record.rows, profile.name, budget_s)}
-        for name, seed in plan(seeds):
-            if (name, seed) not in done:
-                await bench.run(Wanted(name, sources.get(name, source), budget_s, seed))
+    done = {(row.name, row.seed) for row in of(record.rows, profile.name, budget_s)}
+    left = [wanted for wanted in reversed(plan(seeds)) if wanted not in done]
+
+    async def work(slot: int) -> None:
+        while left:
+            name, seed = left.pop()
+            await bench.run(Wanted(name, sources.get(name, source), budget_s, seed), slot, slots=slots)
+
+    async with Bench(MODE, profile, record, slots=slots) as bench, asyncio.TaskGroup() as group:
+        if left and slots > 1 and bench.reference_s is None:  # else each slot would take its own
+            await bench.run(Wanted(REFERENCE, source, min(REFERENCE_S, budget_s)))
+        for slot in range(slots):
+            group.create_task(work(slot))
 
 
 def of(rows: Iterable[Row], profile: str, budget_s: float) -> list[Row]:
@@ -108,10 +124,10 @@ class Truth:
 
     @property
     def sigma(self) -> float:
-        """Noise of one measurement: of a difference over sqrt(2)."""
+        """Noise of one measurement. A difference has this variance once for the edit and shared by the baselines for their mean."""
         squares = sum(figures.sd(found) ** 2 * (len(found) - 1) for found in self.gains.values() if len(found) > 1)
         freedom = sum(len(found) - 1 for found in self.gains.values() if len(found) > 1)
-        return math.sqrt(squares / freedom / 2) if freedom else math.nan
+        return math.sqrt(squares / freedom / (1 + 1 / len(BASELINES))) if freedom else math.nan
 
     def gain(self, words: str) -> float:
         return figures.mean(self.gains.get(words, []))
@@ -130,14 +146,13 @@ class Truth:
 
 
 def truth(rows: Iterable[Row]) -> Truth:
-    """Pair each edit with the baseline beside it."""
+    """Compare each edit with the mean of the baselines of the same seed."""
     scores = {(row.name, row.seed): row.val_bpb for row in rows if row.scored}
     gains: dict[str, list[float]] = {words: [] for words in EDITS}
-    for index, words in enumerate(EDITS):
-        for name, seed in sorted(scores):
-            base = scores.get((f"{BASELINE} {index // 2 + 1}", seed))
-            if name == words and base is not None:
-                gains[words].append(base - scores[name, seed])
+    for name, seed in sorted(scores):
+        base = [scores[baseline, seed] for baseline in BASELINES if (baseline, seed) in scores]
+        if name in gains and base:
+            gains[name].append(figures.mean(base) - scores[name, seed])
     return Truth(gains)
 
 

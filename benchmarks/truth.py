@@ -6,7 +6,7 @@
                                                                        do nothing, through the real loop under the load
     python benchmarks/truth.py --independence 8 [--budget 20]          the gauge's reading beside trainers of four kinds
     python benchmarks/truth.py --slots-compare 6 [--budget 60]         rounds of one and of two trainings at once
-    python benchmarks/truth.py --establish 12 [--budget 60]            true effects of ten edits over 12 seeds, into effects.jsonl
+    python benchmarks/truth.py --establish 12 [--budget 60] [--slots 2] true effects of ten edits over 12 seeds, into effects.jsonl
     python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten, through the real loop under the load
     python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
 
@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--budget", type=float, help="seconds of a training, but for --repeats (60; 20 for --independence)"
     )
-    parser.add_argument("--slots", type=int, default=1, help="trainings at once in a night")
+    parser.add_argument("--slots", type=int, default=1, help="trainings at once in a night, or of --establish")
     parser.add_argument("--seed", type=int, default=1, help="seed of a night: of its run and of the choice of edits")
     parser.add_argument(
         "--load", action=argparse.BooleanOptionalAction, default=True, help="whether a night is under the load"
@@ -110,7 +110,7 @@ def measurement(
     if options.independence is not None:
         return independence.measure(profile, record, options.independence, options.budget or 20.0)
     if options.establish is not None:
-        return effects.establish(profile, record, options.establish, options.budget or 60.0)
+        return effects.establish(profile, record, options.establish, options.budget or 60.0, options.slots)
     if options.slots_compare is not None:
         return slots.measure(profile, record, options.slots_compare, options.budget or 60.0)
     print(f"seed of the load: {options.load_seed}", flush=True)

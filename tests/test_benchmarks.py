@@ -330,10 +330,10 @@ def test_verdicts_on_known_effects_are_judged_by_what_was_established(tmp_path: 
     planned = benchmark("repeats").Planned(60.0, True, "")
     truths = [0.02, 0.01, 0.02, -0.02, 0.0005, 0.0005, 0.02, 0.003, -0.003, -0.02]
     by_name = dict(zip(effects.EDITS, truths, strict=True))
-    assert len(effects.plan(12)) == 12 * 15 and effects.plan(12)[:15] == effects.plan(1)
+    assert len(effects.plan(12)) == 12 * 12 and effects.plan(12)[:12] == effects.plan(1)
     told = []
     for name, seed in effects.plan(4):
-        # a seed moves an edit and the baseline beside it alike, and a little noise is left
+        # a seed moves an edit and its baselines alike, and a little noise is left
         score = 1.4 + 0.01 * (seed % 3) - by_name.get(name, 0.0) + 0.001 * (seed % 2) * (name in by_name)
         one = row(trainings, planned, score, 500, 1.0)
         told.append(msgspec.structs.replace(one, mode=effects.MODE, name=name, seed=seed))
@@ -344,7 +344,7 @@ def test_verdicts_on_known_effects_are_judged_by_what_was_established(tmp_path: 
         record.add(one)
     found = effects.established(path, "cpu", 60.0)
     assert [found.gain(name) for name in by_name] == pytest.approx([truth - 0.0005 for truth in truths])
-    assert found.sigma == pytest.approx((1 / 3 / 2) ** 0.5 * 0.001)
+    assert found.sigma == pytest.approx((1 / 3 / 1.5) ** 0.5 * 0.001)
     assert [found.sign(name) for name in by_name] == [1, 1, 1, -1, 0, 0, 1, 1, -1, -1]
     assert effects.report_truth(found)[2].startswith(next(iter(by_name)))
     with pytest.raises(trainings.Unmeasured, match="--establish 12 first"):
