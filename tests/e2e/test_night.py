@@ -15,6 +15,7 @@ import time
 import msgspec
 import pytest
 
+from core.execution.deterministic import World
 from core.record import events as ev
 from core.record import journal, run_lock
 from core.verdicts import Verdict
@@ -23,6 +24,24 @@ from tests.product import BETTER, TRAIN, Product, edit, harmless, slowly, until
 WORSE = edit("Steps that come to nothing, to see that they lose.", ("1e-5", "10.0"))
 BROKEN = edit("Forget a bracket.", ("model = Bigram(run.vocab_size)", "model = Bigram(run.vocab_size"))
 CRASHING = edit("Divide by nothing.", ("    return model", "    1 / 0\n    return model"))
+WORLD = World(
+    effects={
+        "torch.zeros(2, vocab, vocab)": -0.3,
+        "+ 10.0)": 0.3,
+        "LR = 0.001 ": 0.3,
+        "6 * torch.randn(vocab, vocab)": 0.3,
+    },
+    seeds=0.01,
+    noise=0.002,
+    seconds=0.3,
+)
+
+
+@pytest.fixture
+def computed(product: Product) -> Product:
+    """For tests whose subject is not the training."""
+    product.compute(WORLD)
+    return product
 
 
 def test_a_night_by_script(product: Product) -> None:
@@ -57,10 +76,10 @@ def test_a_night_by_script(product: Product) -> None:
     assert again.returncode == 0 and "nothing left to propose" in again.stdout
 
 
-def test_a_git_that_fails_for_a_while_only_delays(product: Product) -> None:
+def test_a_git_that_fails_for_a_while_only_delays(computed: Product) -> None:
     """The commit of a kept change cannot be written at first: it is said, tried again, and nothing is lost."""
-    failed = product.root.parent / "failed"
-    wrapper = product.root.parent / "bin" / "git"
+    failed = computed.root.parent / "failed"
+    wrapper = computed.root.parent / "bin" / "git"
     wrapper.parent.mkdir()
     wrapper.write_text(f"""#!/bin/sh
 case " $* " in *" commit-tree "*)
@@ -76,13 +95,13 @@ esac
 exec {shutil.which("git")} "$@"
 """)
     wrapper.chmod(0o755)
-    product.env["PATH"] = f"{wrapper.parent}{os.pathsep}{product.env['PATH']}"
-    done = product.run("--agent", product.script(BETTER))
+    computed.env["PATH"] = f"{wrapper.parent}{os.pathsep}{computed.env['PATH']}"
+    done = computed.run("--agent", computed.script(BETTER))
     assert done.returncode == 0 and failed.exists(), done.stdout
     assert "unable to write the object" in done.stdout and "It is tried again in" in done.stdout
-    assert product.state().experiments[1].verdict is Verdict.KEEP
-    assert product.git("log", "-1", "--format=%s", "autoresearch/r").startswith("Three times larger")
-    assert product.git("fsck", "--no-dangling") == ""
+    assert computed.state().experiments[1].verdict is Verdict.KEEP
+    assert computed.git("log", "-1", "--format=%s", "autoresearch/r").startswith("Three times larger")
+    assert computed.git("fsck", "--no-dangling") == ""
 
 
 def test_a_trainer_may_not_eat_the_machine(product: Product) -> None:
@@ -136,35 +155,35 @@ def test_killed_at_ten_random_moments_nothing_is_lost(product: Product) -> None:
         assert refs[f"refs/autoresearch/r/{experiment.id}"] == experiment.attempts[0]
 
 
-def test_killed_before_it_had_written_down_its_start(product: Product) -> None:
-    assert product.run("--agent", product.script(*endless(1))).returncode == 0
-    path = product.logs / "r" / "events.jsonl"
+def test_killed_before_it_had_written_down_its_start(computed: Product) -> None:
+    assert computed.run("--agent", computed.script(*endless(1))).returncode == 0
+    path = computed.logs / "r" / "events.jsonl"
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    done = product.run("--agent", product.script(*endless(1)))
+    done = computed.run("--agent", computed.script(*endless(1)))
     assert done.returncode == 0, done.stderr
-    state = product.state()
-    assert state.judged == 1 and product.git("show", f"{state.start_commits[0]}:nanochat/train.py") == TRAIN.strip()
+    state = computed.state()
+    assert state.judged == 1 and computed.git("show", f"{state.start_commits[0]}:nanochat/train.py") == TRAIN.strip()
 
 
-def test_killed_between_two_lines(product: Product) -> None:
+def test_killed_between_two_lines(computed: Product) -> None:
     """What was about to be refused is refused, and what was interrupted is queued once more."""
-    (product.root / "program.md").write_text("---\noff_limits: BATCH\n---\n# Aim\n\nLow.\n")
-    agent = product.script(edit("Touch it.", ("BATCH = 8", "BATCH = 9")), *endless(1))
-    assert product.run("--agent", agent).returncode == 0
-    path = product.logs / "r" / "events.jsonl"
+    (computed.root / "program.md").write_text("---\noff_limits: BATCH\n---\n# Aim\n\nLow.\n")
+    agent = computed.script(edit("Touch it.", ("BATCH = 8", "BATCH = 9")), *endless(1))
+    assert computed.run("--agent", agent).returncode == 0
+    path = computed.logs / "r" / "events.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    before = product.state()
+    before = computed.state()
     assert before.experiments[1].verdict is Verdict.INVALID and before.experiments[2].verdict is not None
     first = next(i for i, line in enumerate(lines) if b'"type":"proposed"' in line)
     path.write_bytes(b"".join(lines[: first + 1]))
-    assert product.run("--agent", agent).returncode == 0
-    refused = product.state().experiments[1]
+    assert computed.run("--agent", agent).returncode == 0
+    refused = computed.state().experiments[1]
     assert refused.verdict is Verdict.INVALID and not refused.launched and "about to be refused" in refused.reason
     second = next(i for i, line in enumerate(lines) if b'"type":"proposed"' in line and i > first)
     cut = ev.Judged(number=2, verdict=Verdict.INTERRUPTED, finding="f")
     path.write_bytes(b"".join(lines[: second + 1]) + msgspec.json.encode(cut) + b"\n")
-    assert product.run("--agent", agent).returncode == 0
-    again = [e for e in product.state().experiments.values() if e.retry_of == 2]
+    assert computed.run("--agent", agent).returncode == 0
+    again = [e for e in computed.state().experiments.values() if e.retry_of == 2]
     assert len(again) == 1 and again[0].launched and again[0].verdict not in (None, Verdict.INTERRUPTED)
 
 
@@ -265,53 +284,53 @@ def test_a_second_loop_is_refused_and_a_run_whose_copies_were_altered_ends(produ
     assert third.returncode == 1 and "was altered" in third.stderr and "--from r" in third.stderr
 
 
-def test_two_slots_and_a_stale_winner(product: Product) -> None:
+def test_two_slots_and_a_stale_winner(computed: Product) -> None:
     """Two real gains train side by side. The second to win finds the best moved on: it is re-applied, run again, kept."""
     bad_start = TRAIN.replace("LR = 0.01", "LR = 0.001").replace(
         "torch.zeros(vocab, vocab)", "6 * torch.randn(vocab, vocab)"
     )
-    (product.root / "nanochat" / "train.py").write_text(bad_start)
+    (computed.root / "nanochat" / "train.py").write_text(bad_start)
     step = edit("A larger step.", ("LR = 0.001", "LR = 0.01"))
     start = edit("Start from nothing.", ("6 * torch.randn(vocab, vocab)", "torch.zeros(vocab, vocab)"))
-    done = product.run("--agent", product.script(step, start, BROKEN), "--slots", "2")
+    done = computed.run("--agent", computed.script(step, start, BROKEN), "--slots", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    state = product.state()
+    state = computed.state()
     assert sorted(state.kept) == [1, 2], done.stdout
     first, second = (state.experiments[number] for number in state.kept)
     assert second.parent == first.commit and len(second.attempts) == 2 and "re-applied to the new best" in done.stdout
-    log = product.git("log", "--format=%H", "main..autoresearch/r").split()
+    log = computed.git("log", "--format=%H", "main..autoresearch/r").split()
     assert log == [second.commit, first.commit, state.commits[0]], "the branch holds the start and the two, in order"
-    best = product.git("show", "autoresearch/r:nanochat/train.py")
+    best = computed.git("show", "autoresearch/r:nanochat/train.py")
     assert "LR = 0.01" in best and "torch.zeros(vocab, vocab)" in best
-    assert len({launched.slot for launched in launches(product)}) == 2
+    assert len({launched.slot for launched in launches(computed)}) == 2
 
 
 def launches(product: Product) -> list[ev.Launched]:
     return [event for event in journal.read(product.logs / "r" / journal.NAME) if isinstance(event, ev.Launched)]
 
 
-def test_the_journal_alone_reproduces_the_status(product: Product) -> None:
-    product.run("--agent", product.script(BETTER, WORSE))
-    before = json.loads(product("status", "r", "--json").stdout)
-    for path in (product.logs / "r").iterdir():
+def test_the_journal_alone_reproduces_the_status(computed: Product) -> None:
+    computed.run("--agent", computed.script(BETTER, WORSE))
+    before = json.loads(computed("status", "r", "--json").stdout)
+    for path in (computed.logs / "r").iterdir():
         if path.name not in ("events.jsonl", "lock") and path.is_file():
             path.unlink()
-    assert json.loads(product("status", "r", "--json").stdout) == before
+    assert json.loads(computed("status", "r", "--json").stdout) == before
 
 
-def test_from_begins_at_another_runs_best(product: Product) -> None:
-    product.run("--agent", product.script(BETTER))
-    done = product.run("--agent", product.script(WORSE), "--from", "r", name="next")
+def test_from_begins_at_another_runs_best(computed: Product) -> None:
+    computed.run("--agent", computed.script(BETTER))
+    done = computed.run("--agent", computed.script(WORSE), "--from", "r", name="next")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "LR = 0.03" in product.git("show", f"{product.state('next').start_commits[0]}:nanochat/train.py")
+    assert "LR = 0.03" in computed.git("show", f"{computed.state('next').start_commits[0]}:nanochat/train.py")
 
 
-def test_another_budget_on_a_continued_run_is_refused(product: Product) -> None:
-    product.run("--agent", product.script(BETTER), "--budget", "0.5")
-    journal_before = (product.logs / "r" / "events.jsonl").read_bytes()
-    done = product.run("--agent", product.script(BETTER), "--budget", "0.7")
+def test_another_budget_on_a_continued_run_is_refused(computed: Product) -> None:
+    computed.run("--agent", computed.script(BETTER), "--budget", "0.5")
+    journal_before = (computed.logs / "r" / "events.jsonl").read_bytes()
+    done = computed.run("--agent", computed.script(BETTER), "--budget", "0.7")
     assert done.returncode == 1 and "budget 0.5" in done.stderr and "--from r" in done.stderr
-    assert (product.logs / "r" / "events.jsonl").read_bytes() == journal_before
+    assert (computed.logs / "r" / "events.jsonl").read_bytes() == journal_before
 
 
 def test_program_md_may_change_while_it_runs_and_its_limits_are_enforced(product: Product) -> None:
@@ -326,11 +345,11 @@ def test_program_md_may_change_while_it_runs_and_its_limits_are_enforced(product
     assert only.verdict is Verdict.INVALID and "BATCH" in only.reason
 
 
-def test_output_is_plain_in_a_pipe(product: Product) -> None:
+def test_output_is_plain_in_a_pipe(computed: Product) -> None:
     done = subprocess.run(
-        product.command(*product.options(), "--agent", product.script(BETTER)),
-        cwd=product.root,
-        env=product.env | {"TERM": "dumb"},
+        computed.command(*computed.options(), "--agent", computed.script(BETTER)),
+        cwd=computed.root,
+        env=computed.env | {"TERM": "dumb"},
         capture_output=True,
         timeout=250,
     )
