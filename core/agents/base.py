@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import field
 
-from core.model import Proposal
+from core.model import Proposal, Value
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
@@ -28,7 +28,10 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     val_bpb: float | None = None
     gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
     finding: str = ""
+    pairs: int = 0  # pairs of scores that `gain` is the mean of
     idea: tuple[str, ...] = ()  # the names in train.py that it touched
+    constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # those it changed: before and after
+    structural: bool = False  # whether it changed anything besides constants
     facts: str = ""  # of the latest training only: its curve, speed, memory and steps against its parent's, in words
 
 

@@ -50,6 +50,16 @@ def read(source: str) -> tuple[Knob, ...]:
     return tuple(found)
 
 
+def moved(old: str, new: str) -> dict[str, tuple[Value, Value]]:
+    """The knobs that both sources have with different values, each with its old and its new one. Raises SyntaxError."""
+    before = {knob.name: knob.value for knob in read(old)}
+    return {
+        knob.name: (before[knob.name], knob.value)
+        for knob in read(new)
+        if knob.name in before and before[knob.name] != knob.value
+    }
+
+
 def _literal(node: ast.expr) -> Value:
     """Numbers, strings, booleans, negative numbers, and powers such as 2**15."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):

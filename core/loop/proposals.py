@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from core.agents.base import Agent, AgentFailed, CharterSummary, Context, PastExperiment, Said, checked
 from core.agents.hooks import SummarizesCharter, may_repeat
-from core.change import edits, touched
+from core.change import edits, knobs, touched
 from core.judging import schedule
-from core.model import Proposal
+from core.model import Proposal, Value
 from core.record import events as ev
 from core.record.experiment import AND_HUMAN, Experiment
 from core.record.state import State
@@ -38,6 +38,7 @@ class Proposer:
     _failures: int = 0  # at that, in a row
     _restate_at: int = 0  # the experiment from which it is asked again
     _ideas: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # by parent and commit
+    _moved: dict[tuple[str, str], dict[str, tuple[Value, Value]]] = field(default_factory=dict)  # likewise
 
     async def propose(self, active: ActiveRun) -> None:
         """Record one new proposal. Raises AgentFailed or Exhausted as the agent does.
@@ -130,7 +131,9 @@ class Proposer:
         trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.result.steps]
         latest = max(trained, key=lambda found: found[0].ended_t, default=None)
         facts = {latest[0].number: _facts(active, *latest)} if latest else {}
-        return tuple(_past(active, e, self._idea(active, e), facts.get(e.number, "")) for e in judged)
+        return tuple(
+            _past(active, e, self._idea(active, e), self._constants(active, e), facts.get(e.number, "")) for e in judged
+        )
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
         """What an experiment touches: as recorded; from its commits where that was not, or a human changed it."""
@@ -141,6 +144,16 @@ class Proposer:
         if key not in self._ideas:
             self._ideas[key] = touched.touched(active.source(e.parent), active.source(e.commit))
         return self._ideas[key]
+
+    def _constants(self, active: ActiveRun, e: Experiment) -> dict[str, tuple[Value, Value]]:
+        """The constants that an experiment changed; none where its train.py is no Python."""
+        key = (e.parent, e.commit)
+        if key not in self._moved:
+            try:
+                self._moved[key] = knobs.moved(active.source(e.parent), active.source(e.commit))
+            except SyntaxError:
+                self._moved[key] = {}
+        return self._moved[key]
 
 
 def realise(source: str, proposal: Proposal) -> str:
@@ -153,7 +166,9 @@ def realise(source: str, proposal: Proposal) -> str:
     return candidate
 
 
-def _past(active: ActiveRun, e: Experiment, idea: tuple[str, ...], facts: str) -> PastExperiment:
+def _past(
+    active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]], facts: str
+) -> PastExperiment:
     assert e.verdict is not None
     notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
     meta: dict[str, Any] = (
@@ -170,7 +185,10 @@ def _past(active: ActiveRun, e: Experiment, idea: tuple[str, ...], facts: str) -
         val_bpb=e.val_bpb,
         gain=e.gain,
         finding=e.finding,
+        pairs=e.pairs,
         idea=idea,
+        constants=constants,
+        structural=bool(set(idea) - constants.keys()),
         facts=facts,
     )
 

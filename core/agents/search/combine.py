@@ -1,0 +1,151 @@
+"""What the joint model of a run expects to help, put together: several changes at once, each of which has a score already.
+
+One near miss is inconclusive alone. Several of them together are often not, and the keep rule then tests their sum.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from core.agents.base import Context
+from core.agents.search.drafts import Draft, Knobs, settable
+from core.agents.search.joint import Effects, Model, Record, choice
+from core.agents.search.ranges import range_for
+from core.change import edits, knobs
+from core.model import Value
+from core.target import TARGET
+
+MOST = 4  # changes in one combination: with more, a single wrong one spoils it too often
+SHARE = 0.3  # of the posterior's spread in a draw: some curiosity, but mostly what is expected to help
+DRAWS = 6
+POINTS = 17  # of a knob's range
+BEYOND = 0.5  # steps beyond what was tried on that side
+LEAST_ROWS = 6  # scored experiments before there is a model worth the name
+ENTRIES = {entry.name: entry for entry in TARGET.book}
+
+
+@dataclass(frozen=True)
+class Move:
+    """One change that a combination may hold: a knob's new value, or an edit of the book."""
+
+    name: str
+    gain: float  # in standard deviations of one score
+    value: Value | None = None  # None for an edit
+    places: tuple[float, float] | None = None  # of a knob whose values have an order: positions before and after
+
+
+class Joint:
+    """The record of a run in the terms of the model, and its model."""
+
+    def __init__(self, context: Context, known: Knobs) -> None:
+        self.known = known
+        self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
+        self.record = Record(context.past, known.every, context.sigma)
+        choices = [
+            choice(name, value)
+            for name in known
+            if name not in self.record.scales
+            for value in (known[name].value, *range_for(known[name]).choices)
+        ]
+        self.model = Model(self.record.rows, self.record.scales, (*ENTRIES, *choices))
+
+    def value(self, name: str, chance: random.Random) -> Value | None:
+        """A new value for one knob by a draw from the posterior, anywhere in its range; None where it should stay."""
+        moves = self._values(name, self.model.draw(chance.randrange(2**31), 1.0), everywhere=True)
+        return max(moves, key=lambda move: move.gain).value if moves else None
+
+    def moves(self, effects: Effects, context: Context, weights: Mapping[str, float]) -> list[Move]:
+        """What helps by these effects, the best first, each with a score already: for a knob its best value, and edits."""
+        found = []
+        for name in self.active:
+            if weights.get(TARGET.topic_of(name), 1.0) > 0:
+                found += sorted(self._values(name, effects), key=lambda move: -move.gain)[:1]
+        for name in sorted(self.record.screened & ENTRIES.keys()):
+            entry = ENTRIES[name]
+            if weights.get(entry.topic, 1.0) > 0 and edits.try_apply(context.source, entry.edits) is not None:
+                found.append(Move(name, effects.edit(name)))
+        return sorted((move for move in found if move.gain > 0), key=lambda move: -move.gain)
+
+    def _values(self, name: str, effects: Effects, *, everywhere: bool = False) -> list[Move]:
+        """The values of a knob other than that of now; without `everywhere` only about where it was tried."""
+        knob, scale, found = self.known[name], self.record.scales.get(name), range_for(self.known[name])
+        moves = []
+        for value in dict.fromkeys(found.at(point / (POINTS - 1)) for point in range(POINTS)):
+            if value == knob.value:
+                continue
+            if scale is None:
+                here, there = choice(name, knob.value), choice(name, value)
+                if everywhere or there in self.record.screened:
+                    moves.append(Move(name, effects.edit(there) - effects.edit(here), value))
+                continue
+            before, after = scale.position(knob.value), scale.position(value)
+            if before is None or after is None:
+                continue
+            low, high = self.record.tried(name)
+            reach = BEYOND if isinstance(value, float) else 1.0  # the next whole number is a step away
+            if everywhere or low - reach * (low < 0) <= after <= high + reach * (high > 0):
+                moves.append(Move(name, effects.knob(name, before, after), value, (before, after)))
+        return moves
+
+    def expected(self, moves: list[Move]) -> tuple[float, float]:
+        """What they gain together by the posterior, and its standard deviation; in those of one score."""
+        places = {move.name: move.places for move in moves if move.places is not None}
+        added = [
+            move.name if move.value is None else choice(move.name, move.value) for move in moves if move.places is None
+        ]
+        removed = [choice(move.name, self.known[move.name].value) for move in moves if move.places is None and move.value is not None]  # fmt: skip
+        mean = self.model.expected
+        gain = sum(mean.knob(name, *place) for name, place in places.items())
+        gain += sum(mean.edit(name) for name in added) - sum(mean.edit(name) for name in removed)
+        return gain, self.model.spread(places, added, removed)
+
+
+def combinations(context: Context, weights: Mapping[str, float], known: Knobs, chance: random.Random) -> Iterator[Draft | None]:  # fmt: skip
+    """Combinations that the model expects to help, by several draws from it."""
+    joint = Joint(context, known)
+    if len(joint.record.rows) < LEAST_ROWS:
+        return
+    for _ in range(DRAWS):
+        effects = joint.model.draw(chance.randrange(2**31), SHARE)
+        yield _draft(context, joint, joint.moves(effects, context, weights))
+
+
+def _draft(context: Context, joint: Joint, moves: list[Move]) -> Draft | None:
+    """The first moves that fit each other, as one draft; None where that is no change."""
+    source, taken = context.source, list[Move]()
+    values: dict[str, Value] = {}
+    for move in moves:
+        if len(taken) == MOST:
+            break
+        if move.value is None:
+            changed = edits.try_apply(source, ENTRIES[move.name].edits)
+            if changed is None:
+                continue
+            source = changed
+        elif fitting := settable(joint.known, values | {move.name: move.value}):
+            values = fitting
+        else:
+            continue
+        taken.append(move)
+    if not taken or not values.keys() <= {knob.name for knob in knobs.read(source)}:
+        return None
+    names = [move.name for move in taken if move.value is None]
+    gain, spread = (context.sigma * number for number in joint.expected(taken))
+    present = joint.known.values_now
+    what = [f"{name} {present[name]} to {value}" for name, value in values.items()] + names
+    rows = len(joint.record.rows)
+    words = (
+        f"{' + '.join(what)}: by all {rows} scores so far, {'these' if len(what) > 1 else 'this'} should gain "
+        f"{gain:.4f} ± {spread:.4f}."
+    )
+    meta = {
+        "knobs": values,
+        "edits": names,
+        "from": {name: present[name] for name in values},
+        "expected": [round(gain, 5), round(spread, 5)],
+    }
+    first = taken[0]
+    topic = ENTRIES[first.name].topic if first.value is None else TARGET.topic_of(first.name)
+    return Draft(knobs.set_knobs(source, values) if values else source, words, topic, meta)

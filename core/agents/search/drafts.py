@@ -1,0 +1,62 @@
+"""What `search` makes of an idea: a whole new train.py with its hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.agents.base import Context
+from core.agents.search.ranges import senseless, with_followers
+from core.change import knobs
+from core.change.knobs import Knob
+from core.model import Value
+from core.target import TARGET
+
+
+class Knobs(dict[str, Knob]):
+    """The knobs that may move. `every` has the others too: what makes sense depends on all of them."""
+
+    def __init__(self, free: dict[str, Knob], every: dict[str, Knob]) -> None:
+        super().__init__(free)
+        self.every = every
+        self.values_now = {name: knob.value for name, knob in every.items()}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A candidate for a proposal: the whole new train.py with what was done to get there."""
+
+    source: str
+    hypothesis: str
+    topic: str
+    meta: dict[str, Any]
+
+
+def settable(known: Knobs, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The values that differ from those of now, with what must change along; {} where that makes no sense or may not be."""
+    changed = {name: value for name, value in values.items() if value != known.values_now[name]}
+    changed = with_followers(changed, known.every)
+    if not changed or not changed.keys() <= known.keys() or senseless(changed, known.every):
+        return {}
+    return changed
+
+
+def knobs_draft(context: Context, known: Knobs, values: Mapping[str, Value], why: str = "") -> Draft | None:
+    """The draft that sets these knobs; None where that changes nothing or makes no sense."""
+    present, changed = known.values_now, settable(known, values)
+    if not changed:
+        return None
+    words = why + "; ".join(_move(known[name], value) for name, value in changed.items())
+    return Draft(
+        knobs.set_knobs(context.source, changed), words[0].upper() + words[1:] + ".", TARGET.topic_of(next(iter(changed))),
+        {"knobs": changed, "edits": [], "from": {name: present[name] for name in changed}},
+    )  # fmt: skip
+
+
+def _move(knob: Knob, value: Value) -> str:
+    what = knob.comment.split(";")[0] or knob.name.lower()
+    verb = "set"
+    if isinstance(value, int | float) and not isinstance(value, bool) and isinstance(knob.value, int | float):
+        verb = "raise" if value > knob.value else "lower"
+    return f"{verb} {knob.name} from {knob.written} to {knobs.write(value, knob.written)} ({what})"
