@@ -1,6 +1,6 @@
-"""truth.py --establish and --effects: ten edits, what they truly do, and whether a night finds it.
+"""truth.py --establish and --effects: measure the true effects of ten edits, and check whether a night finds them.
 
-The true effect of an edit is the mean of paired differences over seeds, measured without the loop and without its keep rule.
+The true effect of an edit is the mean of paired differences over seeds, measured without the loop and its keep rule.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ESTABLISHED = Path(__file__).with_name("effects.jsonl")
 MODE = "establish"
 BASELINE = "baseline"
 FIRST_SEED = 1000
-REAL = 2.0  # a gain is real from so many standard deviations of one measurement on
-SURE = 2.0  # and a sign is sure from so many standard errors on
+REAL = 2.0  # a gain counts as real above so many standard deviations of one measurement
+SURE = 2.0  # a sign counts as sure above so many standard errors
 
 
 def knob(name: str, old: str, new: str) -> Edit:
@@ -70,12 +70,12 @@ EDITS: dict[str, tuple[Edit, ...]] = {
 
 
 def entries() -> list[Entry]:
-    """The edits as lines of a script."""
+    """Return the edits as lines for the agent `script`."""
     return [Entry(hypothesis=words, edits=edits) for words, edits in EDITS.items()]
 
 
 def plan(seeds: int) -> list[tuple[str, int]]:
-    """Name and seed of every training: on each seed a baseline between every two edits, beside both in time."""
+    """Return name and seed of every training. On each seed, a baseline is trained between every two edits."""
     planned, words = [], list(EDITS)
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         for count, (one, other) in enumerate(zip(words[::2], words[1::2], strict=True), 1):
@@ -85,7 +85,7 @@ def plan(seeds: int) -> list[tuple[str, int]]:
 
 
 async def establish(profile: Profile, record: Record, seeds: int, budget_s: float) -> None:
-    """Run what the record lacks of the plan for this profile and budget. Raises Unmeasured."""
+    """Run the trainings of the plan that the record lacks for this profile and budget. Raises Unmeasured."""
     source = fitted(profile)
     sources = {words: apply(source, edits) for words, edits in EDITS.items()}
     async with Bench(MODE, profile, record) as bench:
@@ -96,19 +96,19 @@ async def establish(profile: Profile, record: Record, seeds: int, budget_s: floa
 
 
 def of(rows: Iterable[Row], profile: str, budget_s: float) -> list[Row]:
-    """The rows that were established with a profile and a budget."""
+    """Return the rows of this mode with a profile and a budget."""
     return [row for row in rows if row.mode == MODE and row.profile == profile and row.budget_s == budget_s]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What was established: paired gains in bpb of each edit, positive where it helps."""
+    """The paired gains of each edit in bits per byte; positive is better."""
 
     gains: dict[str, list[float]]
 
     @property
     def sigma(self) -> float:
-        """Noise of one measurement: of a difference over sqrt(2)."""
+        """Noise of one measurement: the standard deviation of a difference / sqrt(2)."""
         squares = sum(figures.sd(found) ** 2 * (len(found) - 1) for found in self.gains.values() if len(found) > 1)
         freedom = sum(len(found) - 1 for found in self.gains.values() if len(found) > 1)
         return math.sqrt(squares / freedom / 2) if freedom else math.nan
@@ -120,17 +120,17 @@ class Truth:
         return figures.mean_error(self.gains.get(words, []))
 
     def real(self, words: str) -> bool:
-        """Whether it helps by enough to be found."""
+        """Return whether an edit surely helps, by more than REAL times the noise."""
         return self.gain(words) > REAL * self.sigma and self.sign(words) > 0
 
     def sign(self, words: str) -> int:
-        """1 where it surely helps, -1 where it surely hurts, else 0."""
+        """Return 1 if an edit surely helps, -1 if it surely hurts, else 0."""
         gain, error = self.gain(words), self.error(words)
         return 0 if not abs(gain) > SURE * error else 1 if gain > 0 else -1
 
 
 def truth(rows: Iterable[Row]) -> Truth:
-    """Pair each edit with the baseline beside it."""
+    """Pair each edit with the baseline next to it."""
     scores = {(row.name, row.seed): row.val_bpb for row in rows if row.scored}
     gains: dict[str, list[float]] = {words: [] for words in EDITS}
     for index, words in enumerate(EDITS):
@@ -142,7 +142,7 @@ def truth(rows: Iterable[Row]) -> Truth:
 
 
 def established(path: Path, profile: str, budget_s: float) -> Truth:
-    """What the file holds. Raises Unmeasured where nothing was established for this profile and budget."""
+    """Read the true effects from a file. Raises Unmeasured if it has none for this profile and budget."""
     found = truth(of(read(path) if path.exists() else [], profile, budget_s))
     if math.isnan(found.sigma):
         raise Unmeasured(
@@ -152,7 +152,7 @@ def established(path: Path, profile: str, budget_s: float) -> Truth:
 
 
 def report_truth(found: Truth) -> list[str]:
-    """The true effects, as lines."""
+    """Return a report of the true effects, as lines."""
     cells = [("edit", "pairs", "true gain", "standard error")]
     for words in sorted(EDITS, key=found.gain, reverse=True):
         gain, error = found.gain(words), found.error(words)
@@ -161,7 +161,7 @@ def report_truth(found: Truth) -> list[str]:
 
 
 def report(told: Tally, found: Truth) -> list[str]:
-    """What a night made of the edits, as lines."""
+    """Return a report of a night's verdicts on the edits, as lines."""
     cells = [("edit", "true gain", "standard error", "first pair", "outcome", "")]
     judged = {words: n for n, words in told.words.items() if words in EDITS}
     for words, n in judged.items():
