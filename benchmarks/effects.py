@@ -24,8 +24,8 @@ ESTABLISHED = Path(__file__).with_name("effects.jsonl")
 MODE = "establish"
 BASELINE = "baseline"
 FIRST_SEED = 1000
-REAL = 2.0  # a gain counts as real above so many standard deviations of one measurement
-SURE = 2.0  # a sign counts as sure above so many standard errors
+REAL = 2.0  # least real gain, in standard deviations of one measurement
+SURE = 2.0  # least effect with a sure sign, in standard errors
 
 
 def knob(name: str, old: str, new: str) -> Edit:

@@ -94,9 +94,7 @@ class Result(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     other_gpu_bytes: int = 0  # peak bytes of GPU memory held by other processes
     throttled_share: float = 0.0  # share of the training in which the GPU's clock was throttled (heat, power brake)
     total_wall_s: float = 0.0
-    parts: dict[str, float] = msgspec.field(
-        default_factory=dict
-    )  # wall seconds by part: preflight, fork, setup, training, ...
+    parts: dict[str, float] = msgspec.field(default_factory=dict)  # wall seconds by part; "training" includes "setup"
     pace: tuple[float, ...] = ()  # steps per charged second in each quarter of the training
     speed: Speed | None = None  # None: not measured
     unmeasured: str = ""  # why the gauge could not run, as a clause

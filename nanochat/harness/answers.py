@@ -84,7 +84,7 @@ class Answers:
         memory: lent.DeviceMemory | None = None
         with contextlib.suppress(lent.NotLent, RuntimeError):  # RuntimeError: the GPU is full or not available
             memory = lent.DeviceMemory.create(size)
-        self._begin()  # a trainer that goes on training meanwhile is charged for it
+        self._begin()  # the trainer is charged for this time, since it could go on training
         try:
             self._trainer.lend_memory(memory.descriptor if memory is not None else None)
             taken = self._trainer.wait(wire.MemoryTaken, check).lent

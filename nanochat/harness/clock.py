@@ -49,7 +49,7 @@ class Standstill(Protocol):
         ...
 
     def ran_s(self) -> float:
-        """Return the CPU seconds used since it stopped, or since it was told to if it did not stop in time."""
+        """Return the CPU seconds used since it stopped. If it did not stop in time: since it was told to stop."""
         ...
 
 

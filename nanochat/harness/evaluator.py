@@ -114,8 +114,8 @@ class Evaluator:
         Asks with text of the training split, so that the model sees nothing of the evaluation.
 
         Returns:
-            The number of rows, and the noise in nats (None on a CPU). The noise is the standard deviation of the change in the
-            answers to the first half of a row when the second half and the other rows are replaced.
+            The number of rows, and the noise in nats (None on a CPU). To measure the noise, the second half of a row and the
+            other rows are replaced. The noise is the standard deviation of the changes in the answers to the first half.
 
         Raises:
             Failed: There is too little memory even for one row.

@@ -7,7 +7,7 @@ from nanochat.harness.clock import Clock, RanOn, Speedometer
 from nanochat.harness.gauge import Gauge, NotMeasured
 from nanochat.harness.trainer_process import Failed, TrainerProcess
 
-# How long the reference is measured before the first training: a share of the budget, and at most so many seconds.
+# How long the reference is measured before the first training: a share of the budget, limited to MOST_REFERENCE_S seconds.
 REFERENCE_SHARE, MOST_REFERENCE_S = 0.1, 3.0
 
 

@@ -130,7 +130,7 @@ class TrainerProcess:
         self._usage = Usage(0.0, 0, 1)
         self._polled = 0.0
 
-    # -- its clock and its size -----------------------------------------------------------------------------------
+    # -- time and memory ------------------------------------------------------------------------------------------
 
     def used(self, *, fresh: bool = False) -> float:
         """Return the seconds used since the trainer started: CPU seconds, or wall seconds on a GPU.
@@ -193,7 +193,7 @@ class TrainerProcess:
         """Bytes of its output that may still be kept."""
         return self._output.room
 
-    # -- what it says ---------------------------------------------------------------------------------------------
+    # -- messages from the trainer --------------------------------------------------------------------------------
 
     def wait(self, kind: type[M], check: Callable[[], None]) -> M:
         """Wait for a message, and handle other messages that come before it.
@@ -293,7 +293,7 @@ class TrainerProcess:
         if self._curve_file is not None:
             self._curve_file.add(message.step, self.progress, finite)
 
-    # -- what it is told ------------------------------------------------------------------------------------------
+    # -- messages to the trainer ----------------------------------------------------------------------------------
 
     def ask(self, rows: int) -> None:
         """Ask for the logits of the first `rows` rows of the shared tokens. The answer is Answered."""
@@ -311,7 +311,7 @@ class TrainerProcess:
         with contextlib.suppress(OSError):  # a single message always fits into the socket's buffer
             socket.send_fds(self._end, [wire.pack(message)], handles, socket.MSG_DONTWAIT)
 
-    # -- its end --------------------------------------------------------------------------------------------------
+    # -- end ------------------------------------------------------------------------------------------------------
 
     def keep_compiled(self, folder: Path) -> None:
         """End the trainer, and copy its compiled kernels to `folder`, unless they are larger than MOST_COMPILED.
