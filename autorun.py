@@ -1,4 +1,4 @@
-"""python autorun.py: start the loop, or continue it. The same as `autoresearch run`."""
+"""Start or continue a run: `python autorun.py` is the same as `autoresearch run`."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ if sys.version_info < (3, 11):
 if sys.platform == "win32":
     sys.exit("AutoResearch runs on Linux and macOS. On Windows, install WSL2 and run it there. Nothing was started.")
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH leaves it out
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # missing if PYTHONSAFEPATH is set
 try:
     from core.cli import main
 except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
-"""Agents: proposals a minute, how many are usable, how many distinct ideas, what they cost; and how much of a run is training.
+"""Measure agents: proposals per minute, usable proposals, distinct ideas, tokens, and the share of a run spent on training.
 
-An idea is the set of constants and definitions that a change touches (core/change/touched.py): proposals that move one constant to and
-fro are one idea, however different their texts.
+An idea is the set of constants and definitions that a change touches (core/change/touched.py). So proposals that move the same
+constant are one idea, even if their texts differ.
 
 python benchmarks/agents.py [--agent search --agent ollama:MODEL ...] [-n 50] [--run 6 --budget 5]
 """
@@ -32,7 +32,7 @@ from core.verdicts import Verdict
 
 
 async def measure(spec: str, count: int) -> str:
-    """One line of figures. Every proposal is told to the agent as tried, without effect."""
+    """Ask an agent for `count` proposals and return a line of figures. The agent is told that each had no effect."""
     here = project.find()
     source, charter = here.train.read_text(), here.program.read_text()
     parent, agent = edits.fingerprint(source), registry.check(spec, here.root)()
@@ -69,7 +69,7 @@ async def measure(spec: str, count: int) -> str:
 
 
 def share(spec: str, experiments: int, budget: float) -> str:
-    """A short real run on tiny shapes, in a copy of the source tree: the share of its wall time in which something trained."""
+    """Run a short real run on tiny shapes in a copy of the source tree. Returns a line with its share of training and scoring."""
     here = project.find()
     with tempfile.TemporaryDirectory(prefix="autoresearch-bench-") as name:
         root = Path(name) / "copy"

@@ -1,8 +1,8 @@
-"""The app in a real tmux: time to the first useful paint, memory, load, bytes written, and how quickly keys answer.
+"""Measure the app in a real tmux: first useful paint, memory, CPU load, bytes written, and the latency of keys.
 
 python benchmarks/app.py [--experiments 10000] [--seconds 30]
 
-`peer` is `htop -d 10` in a window of the same size and time, where it is installed.
+`peer` is `htop -d 10` in a window of the same size at the same time, if it is installed.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ WIDTH, HEIGHT = 120, 40
 
 
 class Terminal:
-    """A window of a tmux server of its own; what is written to it is counted by a pipe."""
+    """A window of a separate tmux server. A pipe counts the bytes written to it."""
 
     def __init__(self, command: str, folder: Path) -> None:
         self.name, self.bytes = f"bench-{os.getpid()}-{time.monotonic_ns()}", folder / f"bytes-{time.monotonic_ns()}"
         self.tmux("-f", os.devnull, "new-session", "-d", "-x", str(WIDTH), "-y", str(HEIGHT), "sleep 1000")
         self.tmux("set", "-g", "remain-on-exit", "on")
         self.began = time.perf_counter()
-        # as users have it: Python keeps compiled modules, unless the environment says otherwise
+        # as for users: Python writes compiled modules
         self.tmux("respawn-pane", "-k", f"cd {ROOT} && exec env -u PYTHONDONTWRITEBYTECODE {command}")
         self.tmux("pipe-pane", "-o", f"cat > {self.bytes}")
         self.process = psutil.Process(int(self.tmux("display", "-p", "#{pane_pid}")))
@@ -53,7 +53,7 @@ class Terminal:
         return self.tmux("capture-pane", "-p", "-e")
 
     def until(self, *words: str, seconds: float = 30.0) -> float:
-        """Wait for words on the screen; seconds since the program began."""
+        """Wait for words on the screen. Returns the seconds since the program started."""
         deadline = time.perf_counter() + seconds
         while time.perf_counter() < deadline:
             shown = re.sub("\x1b\\[[0-9;]*m", "", self.shown())
@@ -66,7 +66,7 @@ class Terminal:
         self.tmux("send-keys", *keys)
 
     def change(self, key: str, seconds: float = 5.0) -> float:
-        """Seconds from a key to a changed screen, once the change of the key before it is through."""
+        """Return the seconds from a key to a changed screen. Waits first until the previous change is complete."""
         before = self._settled()
         began = time.perf_counter()
         self.key(key)
@@ -76,7 +76,7 @@ class Terminal:
         raise SystemExit(f"{key} changed nothing")
 
     def _settled(self, still_s: float = 0.1) -> str:
-        """The screen once it has stood still so long: a key must not be credited with the last part of another's change."""
+        """Wait until the screen has not changed for `still_s` seconds, and return it."""
         shown = self.shown()
         while True:
             time.sleep(still_s)
@@ -85,7 +85,7 @@ class Terminal:
                 return shown
 
     def load(self, seconds: float) -> tuple[float, float]:
-        """Percent of one core, and bytes a second written, over a while."""
+        """Return the CPU load in percent of one core, and the bytes written per second."""
         before, began = self._cpu(), time.perf_counter()
         written = self.bytes.stat().st_size
         time.sleep(seconds)
@@ -101,13 +101,14 @@ class Terminal:
 
 
 def large(folder: Path, experiments: int) -> None:
+    """Measure the first paint, the memory and the scrolling of a run with many experiments."""
     run = folder / "large"
     run.mkdir()
     write(run / journal.NAME, experiments)
     terminal = Terminal(f"{sys.executable} -m tui {run}", folder)
     seen = (f" {experiments} ", "1 program.md", "6 the night")
     paint = terminal.until(*seen)
-    time.sleep(4)  # until the rest of the table is in
+    time.sleep(4)  # until the table is complete
     memory = terminal.process.memory_info().rss / 1e6
     pages = [terminal.change("PageDown") for _ in range(20)]
     print(f"{experiments} experiments: first useful paint {paint:.2f} s (aim 1.0), memory {memory:.0f} MB (aim 150)")
@@ -119,7 +120,7 @@ def large(folder: Path, experiments: int) -> None:
 
 
 def live(folder: Path, seconds: float) -> None:
-    """A run whose loss points arrive ten times a second, written as the loop and the harness write them."""
+    """Measure load and output of the app on a simulated run with ten loss points per second."""
     run = folder / "live"
     run.mkdir()
     write(run / journal.NAME, 40)
@@ -192,9 +193,9 @@ def _feed(run: Path, stop: threading.Event) -> None:
 
 
 def keys(folder: Path, busy: bool) -> None:
-    """From a key to a changed screen, and from a key to an acknowledged command, on a real loop of tiny experiments."""
+    """Measure the latency of keys and commands on a real loop of tiny experiments. `busy`: while all cores are busy."""
     run = folder / "logs" / "keys"
-    tree = folder / "tree"  # a clone, so that no ref of the run stays in this repository
+    tree = folder / "tree"  # a clone, so that this repository gets no refs of the run
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
     options = [
         "--profile",

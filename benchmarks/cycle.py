@@ -1,8 +1,8 @@
-"""How much of a night is not training: a real run with short experiments, its seconds by part.
+"""Measure the time of a run that is not spent on training, with a real run of short experiments.
 
     python benchmarks/cycle.py [--experiments 6] [--budget 5]
 
-Per job: what the loop takes between jobs (propose, commit, record), and what the harness takes besides training and scoring.
+For each job it prints the seconds of the loop between jobs (propose, commit, record) and those of each part of the harness.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=5.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as logs:
-        tree = Path(logs) / "tree"  # a clone, so that no ref of the run stays in this repository
+        tree = Path(logs) / "tree"  # a clone, so that this repository gets no refs of the run
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         subprocess.run(
             [sys.executable, "autorun.py", "--headless", "--name", "cycle", "--logs", logs, "--seed", "1", "--slots", "1",
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def report(events: list[ev.Launched | ev.Measured]) -> None:
-    """Seconds by part for each job after the first, and their medians. The baseline pays for starting the harness."""
+    """Print the seconds by part for each job but the baseline, which also starts the harness, and the medians."""
     rows, last = [], 0.0
     for launched, measured in zip(events[::2], events[1::2], strict=True):
         assert isinstance(launched, ev.Launched) and isinstance(measured, ev.Measured)

@@ -1,8 +1,8 @@
-"""Edits of a train.py that change its text and tree and nothing that it computes: for a night in which nothing is to be found.
+"""Generate edits of a train.py that change its text and syntax tree but not its results, for an A/A night.
 
-Made from the source by rule, not by hand: local names renamed, operands of a comparison exchanged, functions that stand side
-by side exchanged, imported names in another order, constants that nothing uses, a name given to what is returned. No
-operation on numbers is added, left out or moved, so the training is the same bit for bit.
+The rules are: rename local variables, swap the operands of comparisons, swap adjacent functions, reorder imported names, add
+unused constants, and assign returned values to a name first. No operation on numbers is added, removed or moved, so the training
+is the same bit for bit.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ FLIPPED = {ast.Lt: ">", ast.Gt: "<", ast.LtE: ">=", ast.GtE: "<=", ast.Eq: "==",
 
 @dataclass(frozen=True)
 class Same:
-    """One edit: what it does in a sentence, its kind, and the whole new source."""
+    """An edit without effect."""
 
     kind: str
-    words: str
-    source: str
+    words: str  # what it does, in a sentence
+    source: str  # the whole new source
 
 
 @dataclass(frozen=True)
 class Piece:
-    """New text for a part of the source: lines from 1, columns in bytes from 0, as `ast` counts."""
+    """New text for a part of the source. Lines count from 1, columns in bytes from 0, as in `ast`."""
 
     line: int
     begin: int
@@ -42,9 +42,9 @@ class Piece:
 
 
 def draw(source: str, count: int, seed: int) -> list[Same]:
-    """So many different edits in a random order, the same for the same seed; each passes the checks that proposals pass.
+    """Return `count` different edits in a random order, which depends only on the seed. Each passes the checks of proposals.
 
-    Raises ValueError where the source does not give as many.
+    Raises ValueError if the source gives fewer edits.
     """
     candidates, chosen = list(every(source)), dict[str, Same]()
     random.Random(seed).shuffle(candidates)
@@ -59,7 +59,7 @@ def draw(source: str, count: int, seed: int) -> list[Same]:
 
 
 def every(source: str) -> Iterator[Same]:
-    """All edits of the source, one kind after the other."""
+    """Yield all edits of the source, one kind after the other."""
     tree = ast.parse(source)
     hidden = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
@@ -73,7 +73,7 @@ def every(source: str) -> Iterator[Same]:
 
 
 def _renamed(source: str, function: Function, hidden: set[int]) -> Iterator[Same]:
-    """A local variable under another name."""
+    """Rename a local variable."""
     nodes = list(ast.walk(function))
     taken = {node.arg for node in nodes if isinstance(node, ast.arg)}
     taken |= {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
@@ -86,7 +86,7 @@ def _renamed(source: str, function: Function, hidden: set[int]) -> Iterator[Same
 
 
 def _named(source: str, function: Function) -> Iterator[Same]:
-    """A name for what is returned."""
+    """Assign a returned value to a name first."""
     lines = lines_of(source)
     for node in ast.walk(function):
         if not isinstance(node, ast.Return) or node.value is None or isinstance(node.value, ast.Name | ast.Constant):
@@ -101,7 +101,7 @@ def _named(source: str, function: Function) -> Iterator[Same]:
 
 
 def _flipped(source: str, tree: ast.Module, hidden: set[int]) -> Iterator[Same]:
-    """Operands of a comparison exchanged, with the comparison the other way round."""
+    """Swap the operands of a comparison, and reverse its operator."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Compare) or len(node.ops) != 1 or id(node) in hidden:
             continue
@@ -114,7 +114,7 @@ def _flipped(source: str, tree: ast.Module, hidden: set[int]) -> Iterator[Same]:
 
 
 def _exchanged(source: str, tree: ast.Module) -> Iterator[Same]:
-    """Two functions, or two methods of a class, that stand side by side, exchanged."""
+    """Swap two adjacent functions, or two adjacent methods of a class."""
     bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
     lines = lines_of(source)
     for body in bodies:
@@ -127,7 +127,7 @@ def _exchanged(source: str, tree: ast.Module) -> Iterator[Same]:
 
 
 def _reordered(source: str, tree: ast.Module) -> Iterator[Same]:
-    """The names of one import in the opposite order."""
+    """Reverse the names of an import."""
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module != "__future__" and len(node.names) > 1:
             names = ", ".join(ast.unparse(alias) for alias in reversed(node.names))
@@ -136,7 +136,7 @@ def _reordered(source: str, tree: ast.Module) -> Iterator[Same]:
 
 
 def _unused(source: str, tree: ast.Module) -> Iterator[Same]:
-    """A constant that nothing uses, before a function."""
+    """Add an unused constant before a function."""
     for node in tree.body:
         if _movable(node):
             name = _fresh(source, f"SPARE_{node.name.upper()}")
@@ -149,13 +149,13 @@ def _movable(node: ast.stmt) -> TypeGuard[Function]:
 
 
 def _span(node: Function) -> tuple[int, int]:
-    """First line and the one after the last, from 0."""
+    """Return the first line and the line after the last one, from 0."""
     assert node.end_lineno is not None
     return node.lineno - 1, node.end_lineno
 
 
 def _fresh(source: str, name: str) -> str:
-    """A name that the source has nowhere."""
+    """Return a name that does not occur in the source."""
     while name in source:
         name += "_"
     return name
@@ -167,7 +167,7 @@ def _piece(node: ast.expr | ast.stmt, text: str) -> Piece:
 
 
 def _put(source: str, pieces: list[Piece]) -> str:
-    """The source with the new texts in their places, which do not overlap."""
+    """Replace parts of the source. The parts must not overlap."""
     lines = lines_of(source)
     starts = [0]
     for text in lines:

@@ -1,4 +1,4 @@
-"""truth.py --establish and --effects: ten edits, what they truly do, and whether a night finds it.
+"""truth.py --establish and --effects: measure the true effects of ten edits, and check whether a night finds them.
 
 The true effect of an edit is the mean over seeds of what it gains on the baselines of the same seed, measured without the loop
 and without its keep rule.
@@ -27,8 +27,8 @@ ESTABLISHED = Path(__file__).with_name("effects.jsonl")
 MODE = "establish"
 BASELINES = ("baseline 1", "baseline 2")  # on each seed
 FIRST_SEED = 1000
-REAL = 2.0  # a gain is real from so many standard deviations of one measurement on
-SURE = 2.0  # and a sign is sure from so many standard errors on
+REAL = 2.0  # least real gain, in standard deviations of one measurement
+SURE = 2.0  # least effect with a sure sign, in standard errors
 
 
 def knob(name: str, old: str, new: str) -> Edit:
@@ -73,7 +73,7 @@ EDITS: dict[str, tuple[Edit, ...]] = {
 
 
 def entries() -> list[Entry]:
-    """The edits as lines of a script."""
+    """Return the edits as lines for the agent `script`."""
     return [Entry(hypothesis=words, edits=edits) for words, edits in EDITS.items()]
 
 
@@ -112,13 +112,13 @@ async def establish(profile: Profile, record: Record, seeds: int, budget_s: floa
 
 
 def of(rows: Iterable[Row], profile: str, budget_s: float) -> list[Row]:
-    """The rows that were established with a profile and a budget."""
+    """Return the rows of this mode with a profile and a budget."""
     return [row for row in rows if row.mode == MODE and row.profile == profile and row.budget_s == budget_s]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What was established: paired gains in bpb of each edit, positive where it helps."""
+    """The paired gains of each edit in bits per byte; positive is better."""
 
     gains: dict[str, list[float]]
 
@@ -136,11 +136,11 @@ class Truth:
         return figures.mean_error(self.gains.get(words, []))
 
     def real(self, words: str) -> bool:
-        """Whether it helps by enough to be found."""
+        """Return whether an edit surely helps, by more than REAL times the noise."""
         return self.gain(words) > REAL * self.sigma and self.sign(words) > 0
 
     def sign(self, words: str) -> int:
-        """1 where it surely helps, -1 where it surely hurts, else 0."""
+        """Return 1 if an edit surely helps, -1 if it surely hurts, else 0."""
         gain, error = self.gain(words), self.error(words)
         return 0 if not abs(gain) > SURE * error else 1 if gain > 0 else -1
 
@@ -157,7 +157,7 @@ def truth(rows: Iterable[Row]) -> Truth:
 
 
 def established(path: Path, profile: str, budget_s: float) -> Truth:
-    """What the file holds. Raises Unmeasured where nothing was established for this profile and budget."""
+    """Read the true effects from a file. Raises Unmeasured if it has none for this profile and budget."""
     found = truth(of(read(path) if path.exists() else [], profile, budget_s))
     if math.isnan(found.sigma):
         raise Unmeasured(
@@ -167,7 +167,7 @@ def established(path: Path, profile: str, budget_s: float) -> Truth:
 
 
 def report_truth(found: Truth) -> list[str]:
-    """The true effects, as lines."""
+    """Return a report of the true effects, as lines."""
     cells = [("edit", "pairs", "true gain", "standard error")]
     for words in sorted(EDITS, key=found.gain, reverse=True):
         gain, error = found.gain(words), found.error(words)
@@ -176,7 +176,7 @@ def report_truth(found: Truth) -> list[str]:
 
 
 def report(told: Tally, found: Truth) -> list[str]:
-    """What a night made of the edits, as lines."""
+    """Return a report of a night's verdicts on the edits, as lines."""
     cells = [("edit", "true gain", "standard error", "first pair", "outcome", "")]
     judged = {words: n for n, words in told.words.items() if words in EDITS}
     for words, n in judged.items():

@@ -1,7 +1,7 @@
-"""How small a gain does the evaluation of a GPU run still find, and how often does it accuse an honest model? By simulation.
+"""Simulate evaluations of GPU runs: how small a gain by cheating is detected, and how often an honest model is accused.
 
-The real plan and the real judgement of nanochat/harness/probes.py, with answers drawn from distributions: rounding that differs from
-question to question by `noise` nats, and cheats that use the next token where they see it. Run: python benchmarks/evaluation.py
+Uses the plan and the checks of nanochat/harness/probes.py with random answers: rounding with a standard deviation of `noise` nats
+between questions, and cheats that use the next token if they see it. Run: python benchmarks/evaluation.py
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from nanochat.harness.probes import FLIP, PAIRED_LIMIT, Cheated, Evaluation, Query, plan, probes_per_row
 
-LENGTH = 24  # positions of a row: how many there are matters little, how many probes does
-BYTES = 4.0  # of a token, about those of a vocabulary of 8192
+LENGTH = 24  # positions of a row; this matters little, unlike the number of probes
+BYTES = 4.0  # per token, about as with a vocabulary of 8192
 BATCH = 32
-NATS = math.log(2) * BYTES  # of one bit per byte
-MOST_PER_PLACE = 0.6 * FLIP  # nats that a token of probability 0.4 gains by a logit that is larger by a flipped bit
-OUTRIGHT, HARD_SHARE = 8.0, 0.02  # nats that a hard token costs, and how many tokens are hard
+NATS = math.log(2) * BYTES  # nats per token in one bit per byte
+MOST_PER_PLACE = 0.6 * FLIP  # nats that a token of probability 0.4 gains by a flipped bit of its logit
+OUTRIGHT, HARD_SHARE = 8.0, 0.02  # nats of a hard token, and the share of hard tokens
 
 Cheat = Callable[[Query, np.ndarray], np.ndarray]
 
@@ -32,19 +32,19 @@ def honest(query: Query, nats: np.ndarray) -> np.ndarray:
 
 
 def everywhere(gain: float) -> Cheat:
-    """Makes every visible next token a little likelier, `gain` nats on average."""
+    """Make every visible next token slightly more likely, by `gain` nats on average."""
 
     def cheat(query: Query, nats: np.ndarray) -> np.ndarray:
         shift = np.full(nats.shape, -gain, dtype=np.float32)
         if query.kind == "probe":
-            shift[query.cut] = gain  # another token stands there, and was made likelier
+            shift[query.cut] = gain  # the model sees another token there, and made that one more likely
         return nats + shift
 
     return cheat
 
 
 def at_few_places(gain: float) -> Cheat:
-    """Gains as much on average, by the most that a flipped bit hides, at places that it draws from the row's beginning."""
+    """Gain `gain` nats on average at few places, each by the most that a flipped bit hides."""
     share = gain / MOST_PER_PLACE
 
     def cheat(query: Query, nats: np.ndarray) -> np.ndarray:
@@ -57,12 +57,12 @@ def at_few_places(gain: float) -> Cheat:
 
 
 def hard(row: int) -> np.ndarray:
-    """Which positions (LENGTH,) of a row hold hard tokens."""
+    """Return a mask (LENGTH,) of the hard tokens of a row."""
     return np.random.default_rng([row, 1]).random(LENGTH) < HARD_SHARE
 
 
 def outright(gain: float) -> Cheat:
-    """Gains as much on average by knowing a few hard tokens outright, 8 nats each. Only a probe cut there sees it."""
+    """Gain `gain` nats on average by knowing a few hard tokens, 8 nats each. Only a probe cut there detects it."""
     share = gain / OUTRIGHT / HARD_SHARE  # of the hard tokens
 
     def cheat(query: Query, nats: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ def outright(gain: float) -> Cheat:
 
 
 def in_whole_rows(gain: float) -> Cheat:
-    """Knows somehow what is a probe, and gains only in whole rows."""
+    """Gain `gain` nats in whole rows only, as if the model could recognise probes."""
     return lambda query, nats: nats if query.kind == "probe" else nats - np.float32(gain)
 
 
@@ -85,7 +85,7 @@ CHEATS: dict[str, Callable[[float], Cheat]] = {
 
 
 def accused(rows: int, noise: float, cheat: Cheat, seed: int) -> bool:
-    """Whether one evaluation of `rows` rows convicts."""
+    """Simulate one evaluation and return whether it finds cheating."""
     random = np.random.default_rng(seed)
     truth = 3.0 + 0.3 * random.standard_normal((rows, LENGTH)).astype(np.float32)
     for row in range(rows):

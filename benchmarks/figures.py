@@ -1,4 +1,4 @@
-"""The statistics that truth.py prints: pure functions on numbers."""
+"""The statistics of truth.py, as pure functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rms(values: Sequence[float]) -> float:
 
 
 def shift(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """Mean of `other` less that of `one`, and its standard error (samples of unequal variance)."""
+    """Mean of `other` minus that of `one`, and its standard error (samples of unequal variance)."""
     return mean(other) - mean(one), math.hypot(mean_error(one), mean_error(other))
 
 
@@ -40,7 +40,7 @@ def chi_square(freedom: float, share: float) -> float:
 
 
 def sd_interval(estimate: float, freedom: float, share: float = 0.8) -> tuple[float, float]:
-    """The interval that holds the true standard deviation with probability `share`, for independent normal values."""
+    """Confidence interval of a standard deviation with probability `share`, for independent normal values."""
     if freedom < 1:
         return math.nan, math.nan
     low, high = (chi_square(freedom, (1 + sign * share) / 2) for sign in (1, -1))
@@ -48,7 +48,7 @@ def sd_interval(estimate: float, freedom: float, share: float = 0.8) -> tuple[fl
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
-    """Least squares: slope, its standard error, and the standard deviation of what it leaves. nan where x does not vary."""
+    """Least squares: slope, its standard error, and the standard deviation of the residuals. nan if x does not vary."""
     if len(x) < 3 or len(set(x)) < 2:
         return math.nan, math.nan, math.nan
     slope, intercept = statistics.linear_regression(x, y)
@@ -58,7 +58,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of words as lines of columns, the first column left-aligned."""
+    """Format rows as lines of aligned columns. The first column is left-aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -69,7 +69,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def number(value: float, places: int = 4, *, sign: bool = False) -> str:
-    """A number, or a dash for what is none."""
+    """Format a number; a dash if it is not finite."""
     return "-" if not math.isfinite(value) else f"{value:{'+' if sign else ''}.{places}f}"
 
 

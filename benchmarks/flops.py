@@ -1,4 +1,4 @@
-"""Arithmetic of speed: floating-point operations of one training token, and the most that a card can do.
+"""Compute the floating-point operations per training token, and the peak of a card.
 
 Model FLOPs utilisation (MFU) = tokens/s x operations per token / the card's peak.
 """
@@ -25,9 +25,9 @@ PEAK_TFLOPS = {
 
 
 def peak_flops(card: str) -> float | None:
-    """The card's peak in FLOP/s by the name that the driver gives, None for a card that the table does not have.
+    """Return a card's peak in FLOP/s by the driver's name of the card; None for a card that is not in the table.
 
-    Laptop versions share a name with much faster cards and run at many power limits, so they count as unknown.
+    Laptop cards have the same names as much faster cards and many power limits, so they count as unknown.
     """
     words = card.lower().replace("-", " ").split()
     if "laptop" in words or "max" in words:
@@ -39,28 +39,28 @@ def peak_flops(card: str) -> float | None:
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides the operations of one token. `spans`: by layer, how many positions attention looks back at most."""
+    """The sizes of a model that determine the operations per token."""
 
     width: int
     seq_len: int
     vocab_size: int
     matmul_params: int  # weights that every token is multiplied with: the blocks' matrices and the unembedding
-    spans: tuple[int, ...]
+    spans: tuple[int, ...]  # by layer, the most positions that attention covers
 
     @property
     def flops_per_token(self) -> int:
-        """6 N + 12 x width x span over all layers: the usual formula, which counts masked positions of attention too."""
+        """6 N + 12 x width x span over all layers: the usual formula, which also counts masked positions."""
         return 6 * self.matmul_params + 12 * self.width * sum(self.spans)
 
     @property
     def causal_flops_per_token(self) -> float:
-        """The same with attention to the positions that causality leaves, counted once: about half of the full span."""
+        """The same formula with only the unmasked positions of attention: about half of the full span."""
         seen = [span - span * (span - 1) / (2 * self.seq_len) for span in self.spans]  # mean over the positions
         return 6 * self.matmul_params + 12 * self.width * sum(seen)
 
 
 def shape_of(source: str, vocab_size: int) -> Shape:
-    """The shape of the model in a train.py with the shipped knobs. Raises KeyError when it has other knobs."""
+    """Return the shape of the model in a train.py. Raises KeyError if it lacks a knob of the shipped one."""
     value = {knob.name: knob.value for knob in knobs.read(source)}
 
     def number(name: str) -> int:

@@ -1,4 +1,4 @@
-"""truth.py --independence: what the gauge reads must not depend on what the trainer does."""
+"""truth.py --independence: check that the gauge's readings do not depend on the trainer."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ STREAM = (
 
 
 def trainers(profile: Profile) -> dict[str, str]:
-    """The train.py of each kind of trainer, by its name."""
+    """Return the train.py of each kind of trainer by name."""
     source = fitted(profile)
     shape = {knob.name: knob.value for knob in knobs.read(source)}
-    # One sequence a step, since a step must not outlast the budget's grace.
+    # One sequence per step, since a step must not be longer than the grace of the budget.
     larger = {"DEPTH": depth(shape, profile.vocab_size), "BATCH_SIZE": 1, "TOTAL_BATCH": 256}
     tiny = {"BATCH_SIZE": 1, "SEQ_LEN": 16, "TOTAL_BATCH": 16}
     return {
@@ -46,7 +46,7 @@ def trainers(profile: Profile) -> dict[str, str]:
 
 
 def depth(shape: Mapping[str, object], vocab_size: int) -> int:
-    """Layers that give so many times the parameters at the same width: of each layer the matrices and a value embedding."""
+    """Return the number of layers for LARGER times the parameters at the same width. A layer has matrices and a value embedding."""
     layers, width, ratio = (int(str(shape[name])) for name in ("DEPTH", "WIDTH", "MLP_RATIO"))
     layer = (4 + 2 * ratio) * width**2 + vocab_size * width
     tables = 2 * vocab_size * width
@@ -54,7 +54,7 @@ def depth(shape: Mapping[str, object], vocab_size: int) -> int:
 
 
 async def measure(profile: Profile, record: Record, rounds: int, budget_s: float) -> None:
-    """All trainers in turn, each round in the opposite order of the one before."""
+    """Run all trainers in turn. The order is reversed in every other round."""
     async with Bench("independence", profile, record) as bench:
         kinds = list(trainers(profile).items())
         for count in range(rounds):
@@ -63,7 +63,7 @@ async def measure(profile: Profile, record: Record, rounds: int, budget_s: float
 
 
 def report(rows: Iterable[Row]) -> list[str]:
-    """Mean speed of each kind of trainer against that of the shipped one in the same round, as lines."""
+    """Return a report of the mean speed of each kind of trainer, relative to the shipped one in the same round, as lines."""
     speeds: dict[str, list[float]] = {}
     failed = []
     params: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Fold a journal of 10,000 experiments: seconds, and the memory of a process that holds its state.
+"""Fold a journal of 10,000 experiments: prints the seconds, and the memory of a loop with its state.
 
 python benchmarks/journal.py [--experiments 10000]
 """
@@ -25,7 +25,7 @@ from nanochat.contract.job import Outcome, Result
 
 
 def write(path: Path, experiments: int) -> None:
-    """A journal as a real run of `search` writes it: six events an experiment, every 20th kept."""
+    """Write a journal like that of a run of `search`: six events per experiment, every 20th experiment kept."""
     config = RunConfig(
         name="bench", dataset="python", data="x", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
         vocab_size=2048, eval_tokens=94208, seed=1, slots=1, base_commit="0" * 40, noise_prior=0.008,
@@ -85,7 +85,7 @@ def main() -> None:
         assert len(state.experiments) == count
         print(f"{count} experiments, journal {size / 1e6:.1f} MB")
         print(f"fold: {seconds:.3f} s (aim: 0.4 s)")
-        import core.session  # noqa: F401  what the loop's process has imported
+        import core.session  # noqa: F401  imported as in the loop's process
 
         print(f"memory of a loop that holds it: {psutil.Process().memory_info().rss / 1e6:.0f} MB (aim: 150 MB)")
 

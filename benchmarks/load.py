@@ -1,7 +1,7 @@
-"""A load that switches at random between nothing, one and two busy neighbours: what a shared machine does to a training.
+"""A load that switches at random between no, one and two busy neighbours, to simulate a shared machine.
 
-Two processes of their own, one bound by computing and one by memory. Both draw the same segments from the same seed,
-so nothing needs to tell them when to begin or stop. They end with the process that started them.
+The neighbours are two processes, one bound by computing and one by memory. Both draw the same segments from the same seed, so
+they need no communication. They end with the process that started them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from types import TracebackType
 
 KINDS = ("compute", "memory")
 SHORTEST_S, LONGEST_S = 3.0, 15.0
-UNIT_S = 0.02  # how often a neighbour looks at the clock
-ARRAY_BYTES = 64 << 20  # of each of the two arrays that the memory-bound one copies between: no cache holds them
-SIDE = 192  # of the matrices that the compute-bound one multiplies: a core's own cache holds them
+UNIT_S = 0.02  # between two checks of the clock
+ARRAY_BYTES = 64 << 20  # of each of the two arrays that the memory-bound neighbour copies; too large for a cache
+SIDE = 192  # of the matrices that the compute-bound neighbour multiplies; they fit into a core's cache
 
 
 @dataclass(frozen=True)
 class Segment:
-    """For so many seconds exactly these kinds of neighbours are busy."""
+    """A period in which exactly these kinds of neighbours are busy."""
 
     seconds: float
     busy: tuple[str, ...]
 
 
 def segments(seed: str) -> Iterator[Segment]:
-    """The segments of a load, for ever; the same for the same seed."""
+    """Yield the segments of a load without end. They depend only on the seed."""
     chance = random.Random(seed)
     while True:
         count = chance.randrange(len(KINDS) + 1)
@@ -39,7 +39,7 @@ def segments(seed: str) -> Iterator[Segment]:
 
 
 def neighbours(seed: str, seconds: float) -> float:
-    """How many neighbours are busy on average in the first `seconds` of a load."""
+    """Return the mean number of busy neighbours in the first `seconds` of a load."""
     left, total = seconds, 0.0
     for segment in segments(seed):
         part = min(left, segment.seconds)
@@ -50,7 +50,7 @@ def neighbours(seed: str, seconds: float) -> float:
 
 
 class Load:
-    """Runs the load of a seed while the `with` block does."""
+    """A context manager that runs the load of a seed."""
 
     def __init__(self, seed: str) -> None:
         self.seed = seed
@@ -60,7 +60,7 @@ class Load:
         began, single = str(time.monotonic()), {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         for kind in KINDS:
             command = [sys.executable, __file__, kind, self.seed, began, str(os.getpid())]
-            # In a session of its own, since a Ctrl-C in the terminal is not for it.
+            # In a new session, so that Ctrl-C in the terminal does not end it.
             self._processes.append(subprocess.Popen(command, env={**os.environ, **single}, start_new_session=True))
         return self
 
@@ -74,7 +74,7 @@ class Load:
 
 
 def neighbour(kind: str, seed: str, began: float, parent: int) -> None:
-    """Be one of the neighbours until the parent ends. `began`: monotonic time at which the first segment began."""
+    """Run one of the neighbours until the parent ends. `began`: monotonic time at which the first segment began."""
     import numpy as np
 
     if kind == "memory":

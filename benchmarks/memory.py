@@ -1,8 +1,8 @@
-"""GPU memory that each profile needs, computed without a GPU: python benchmarks/memory.py [PROFILE ...]
+"""Compute the GPU memory that each profile needs, without a GPU: python benchmarks/memory.py [PROFILE ...]
 
-What a training step keeps for its backward pass is found by tracing the shipped train.py, with the profile's knobs, on tensors
-without data, and by splitting the graph as Inductor does. The rest is arithmetic on shapes. It prints Markdown rows for
-docs/hardware.md. Two rows a pass are traced; bytes per token do not depend on the number of rows.
+The memory that a training step keeps for its backward pass is found by tracing. The shipped train.py with the profile's knobs is
+traced on tensors without data, and the graph is split as by Inductor. Two rows per pass are traced, since bytes per token do not
+depend on the number of rows. The rest is computed from shapes. Prints Markdown rows for docs/hardware.md.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from core.change import knobs
 from core.machine import profiles
 
 ROWS = 2
-CONTEXT_GIB = 0.5  # of CUDA and the kernels, in each of the two processes
+CONTEXT_GIB = 0.5  # for CUDA and the kernels, in each of the two processes
 GIB = 2**30
 
 
 def fitted(profile: profiles.Profile) -> ModuleType:
-    """The shipped train.py with the profile's knobs, in bfloat16 and with the windows of an Ampere GPU."""
+    """Return the shipped train.py with the profile's knobs, in bfloat16 and with the windows of an Ampere GPU."""
     source = (Path(__file__).resolve().parents[1] / "nanochat" / "train.py").read_text(encoding="utf-8")
     source = knobs.set_knobs(source, dict(profile.knobs))
     assert source.count("q.is_cuda and ") == 1
@@ -41,12 +41,12 @@ def fitted(profile: profiles.Profile) -> ModuleType:
 
 
 def size(value: Any) -> int:
-    """Bytes of a traced tensor; 0 for anything else."""
+    """Return the bytes of a traced tensor; 0 for anything else."""
     return value.numel() * value.element_size() if isinstance(value, torch.Tensor) else 0
 
 
 def saved_per_token(module: ModuleType, model: Any) -> float:
-    """Bytes that a training step keeps for its backward pass, per token, without the weights."""
+    """Return the bytes per token that a training step keeps for its backward pass, without the weights."""
     kept: list[int] = []
 
     def forward_compiler(graph: torch.fx.GraphModule, inputs: Any) -> Any:
@@ -82,7 +82,7 @@ def saved_per_token(module: ModuleType, model: Any) -> float:
 
 
 def row(name: str) -> str:
-    """One line of the table in docs/hardware.md."""
+    """Return a row of the table in docs/hardware.md."""
     profile = profiles.named(name)
     module = fitted(profile)
     model = module.GPT(profile.vocab_size, module.SEQ_LEN, torch.device("cpu"))

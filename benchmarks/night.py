@@ -1,4 +1,4 @@
-"""A night of the real loop on edits that are known beforehand, and what its journal says of the verdicts."""
+"""Run a night of the real loop on given edits, and count the verdicts in its journal."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ OUTCOMES = ("kept", "called worse", "inconclusive", "disturbed", "other")
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a night. `load`: the load's seed, "" for none; `folder`: where its clone, script and logs lie."""
+    """The settings of a night."""
 
-    folder: Path
+    folder: Path  # for its clone, script and logs
     profile: str | None
     budget_s: float
     slots: int
     seed: int
-    load: str
+    load: str  # seed of the load; "" for none
 
 
 def useless(profile: Profile, count: int, seed: int) -> list[Entry]:
-    """Edits of the fitted train.py that do nothing. Raises Unmeasured where there are too few."""
+    """Return edits of the fitted train.py without effect. Raises Unmeasured if there are too few."""
     try:
         return [Entry(hypothesis=one.words, source=one.source) for one in edits.draw(fitted(profile), count, seed)]
     except ValueError as error:
@@ -53,13 +53,13 @@ def useless(profile: Profile, count: int, seed: int) -> list[Entry]:
 
 
 def run(entries: Sequence[Entry], settings: Settings) -> list[ev.AnyEvent]:
-    """Try the entries in the real loop, under the load; the events of the journal. A night in the folder is continued.
+    """Try the entries in the real loop under the load, and return the events of its journal.
 
-    Raises Unmeasured when the loop failed.
+    Continues a night that is in the folder. Raises Unmeasured if the loop failed.
     """
     folder = settings.folder
     tree, script, logs = folder / "tree", folder / "script.jsonl", folder / "logs"
-    if not tree.exists():  # a clone, so that no ref of the run stays in this repository
+    if not tree.exists():  # a clone, so that this repository gets no refs of the run
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
     if not script.exists():
         script.write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
@@ -78,7 +78,7 @@ def run(entries: Sequence[Entry], settings: Settings) -> list[ev.AnyEvent]:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """The loop's exit code. Ctrl-C reaches the loop as well, which then ends by itself; whatever else ends this ends the loop."""
+    """Wait for the loop and return its exit code. Ctrl-C also reaches the loop, which then ends. Other exceptions end the loop."""
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -90,11 +90,11 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 @dataclass
 class Tally:
-    """What a night's journal says."""
+    """The results of a night."""
 
     outcomes: dict[int, str] = field(default_factory=dict)  # of each experiment
-    words: dict[int, str] = field(default_factory=dict)  # the hypothesis of each
-    gains: dict[int, float] = field(default_factory=dict)  # of the first pair of each: the best's val_bpb less its own
+    words: dict[int, str] = field(default_factory=dict)  # hypothesis of each experiment
+    gains: dict[int, float] = field(default_factory=dict)  # val_bpb of the best minus its own, first pair
     firsts: list[float] = field(default_factory=list)  # val_bpb of every training on the first seed
     speeds: list[float] = field(default_factory=list)  # the machine's mean speed in each training
     trainings: int = 0
@@ -109,12 +109,12 @@ class Tally:
 
     @property
     def true_noise(self) -> float:
-        """The noise of one measurement, from the first pairs of edits that do nothing."""
+        """The noise of one measurement, from the first pairs of edits without effect."""
         return figures.rms(list(self.gains.values())) / math.sqrt(2)
 
 
 def tally(events: Iterable[ev.AnyEvent]) -> Tally:
-    """Fold a journal, looking at each verdict as it is given."""
+    """Fold a journal, and count each verdict in the state at its time."""
     state, told = State(), Tally()
     for event in events:
         if isinstance(event, ev.Judged):
@@ -146,7 +146,7 @@ def _first_seed(state: State) -> int:
 def _judged(state: State, event: ev.Judged, told: Tally) -> None:
     verdict = Verdict(event.verdict)
     if verdict is Verdict.INTERRUPTED:
-        return  # it comes again when the night is continued
+        return  # it is repeated when the night is continued
     experiment, first = state.experiments[event.number], _first_seed(state)
     own, best = state.scores.get(experiment.commit, {}), state.scores.get(experiment.parent, {})
     if first in own and first in best:
@@ -162,7 +162,7 @@ def _judged(state: State, event: ev.Judged, told: Tally) -> None:
 
 
 def counts(told: Tally) -> list[str]:
-    """Verdicts, trainings, hours and the machine's speed, as lines."""
+    """Return counts of verdicts and trainings, the hours and the machine's speed, as lines."""
     lines = [", ".join(f"{told.count(outcome)} {outcome}" for outcome in OUTCOMES) + f" of {len(told.outcomes)} edits"]
     lines.append(f"{told.trainings} trainings in {told.hours:.2f} hours")
     if told.speeds:
@@ -176,7 +176,7 @@ def counts(told: Tally) -> list[str]:
 
 
 def report(told: Tally) -> list[str]:
-    """The figures of an A/A night, as lines."""
+    """Return a report of an A/A night, as lines."""
     freedom = len(told.gains)
     low, high = figures.sd_interval(told.true_noise, freedom)
     return [

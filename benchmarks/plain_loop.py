@@ -1,8 +1,8 @@
-"""The limit that the harness is compared with: the same model without sandbox, scorer or messages, in this process.
+"""Train the same model in this process without sandbox, scorer or messages, as an upper limit for the harness' speed.
 
 Started by benchmarks/gpu.py: python benchmarks/plain_loop.py TRAIN DATA --device cuda --seconds 8 --rows 32 --seq-len 2048
-It prints one line of JSON. Three things are measured: train.py itself on batches that lie on the device beforehand; a plain
-PyTorch loop (forward, backward, fused AdamW) over the model that it returns; and how answers to the same question differ.
+It measures train.py on batches that are already on the device, a plain PyTorch loop (forward, backward, fused AdamW) over the
+resulting model, and how answers to the same question differ. It prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from nanochat.data.prepared import Prepared, load, val_windows
 from nanochat.run import Batch, Run
 
-POOL = 8  # batches that lie on the device and are used in turn
+POOL = 8  # batches on the device, which are used in turn
 WARM_STEPS = 3
 Model = Callable[[Tensor], Tensor]
 
@@ -40,7 +40,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory that tensors took since the last call; 0 on a CPU."""
+    """Return the peak bytes of tensors since the last call; 0 on a CPU."""
     if device.type != "cuda":
         return 0
     peak = torch.cuda.max_memory_allocated()
@@ -49,17 +49,17 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def compiles(device: torch.device) -> bool:
-    """Whether the loop is compiled, by the same rule as in train.py."""
+    """Return whether the loop is compiled, by the same rule as in train.py."""
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
 class ResidentRun(Run):
-    """A `Run` whose batches lie on the device before its clock starts, and that reports nothing."""
+    """A `Run` with batches that are on the device before its clock starts. It reports nothing."""
 
     def __init__(self, prepared: Prepared, device: torch.device, seconds: float, seq_len: int) -> None:
         self.seconds = seconds
         self.started: float | None = None
-        self.elapsed = 0.0  # seconds of training, until the device has finished
+        self.elapsed = 0.0  # seconds of training until the device has finished
         self.tokens = 0
         self.loss: float | Tensor = float("nan")
         self.pool: list[Batch] = []
@@ -91,7 +91,7 @@ class ResidentRun(Run):
 
 
 def load_module(path: Path) -> ModuleType:
-    """train.py as a module with its own file, so that a compiler finds the source."""
+    """Import train.py from its file, so that a compiler finds the source."""
     spec = importlib.util.spec_from_file_location("measured_train", path)
     assert spec is not None and spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
@@ -100,7 +100,7 @@ def load_module(path: Path) -> ModuleType:
 
 
 def train_alone(module: ModuleType, run: ResidentRun) -> tuple[torch.nn.Module, dict[str, float]]:
-    """`train(run)` to its end. Returns the model and the figures: seconds, tokens/s, bytes."""
+    """Call `train(run)`. Returns the model and the figures: seconds, tokens/s, bytes."""
     torch.manual_seed(run.seed)
     began = time.perf_counter()
     model = module.train(run)
@@ -115,9 +115,16 @@ def train_alone(module: ModuleType, run: ResidentRun) -> tuple[torch.nn.Module, 
 
 
 def plain_loop(model: torch.nn.Module, pool: list[Batch], passes: int, seconds: float) -> dict[str, float]:
-    """Forward, backward and a fused AdamW over batches on the device: no schedule, no logging, no waiting.
+    """Train with a fused AdamW on batches on the device, without schedule, logging or waiting.
 
-    `passes`: forward passes per optimizer step. Returns seconds, tokens/s, bytes.
+    Args:
+        model: The model.
+        pool: Batches on the device.
+        passes: Forward passes per optimizer step.
+        seconds: How long to train.
+
+    Returns:
+        Seconds of set-up, tokens/s, and peak bytes.
     """
     device = pool[0][0].device
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=device.type == "cuda")
@@ -160,7 +167,7 @@ def nats(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def question(prepared: Prepared, rows: int, seq_len: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Validation text: (x, other), each int64 (rows, T). Fewer rows where there is less text."""
+    """Return two sets of rows of the validation split, each int64 (rows, T). Fewer rows if there is too little text."""
     windows = val_windows(prepared.tokens("val"), seq_len, 2 * rows * seq_len)[:, :-1].astype(np.int64)
     rows = min(rows, len(windows) // 2)
     both = torch.from_numpy(windows[: 2 * rows]).to(device)
@@ -169,10 +176,11 @@ def question(prepared: Prepared, rows: int, seq_len: int, device: torch.device) 
 
 @torch.no_grad()
 def differences(model: Model, x: Tensor, other: Tensor) -> dict[str, dict[str, float]]:
-    """How answers to the rows x (B, T) differ when they are asked again, elsewhere in the batch, or in other company.
+    """Measure how answers to the rows x (B, T) differ when asked again, in another order, or together with other text.
 
-    `logits`: the largest difference of a logit. `nats`: the largest difference of the loss at one position. `mean_nats`: the
-    difference of the mean loss, which is what could move a score.
+    Returns:
+        By kind of question: `logits`, the largest difference of a logit; `nats`, the largest difference of the loss at one position;
+        and `mean_nats`, the difference of the mean loss, which could change a score.
     """
     rows, length = x.shape
     half = length // 2
@@ -199,7 +207,7 @@ def differences(model: Model, x: Tensor, other: Tensor) -> dict[str, dict[str, f
 
 
 def answers(model: Model, prepared: Prepared, rows: int, seq_len: int, device: torch.device) -> dict[str, Any]:
-    """Differences of answers of at most `rows` rows, and the seconds that a token of an evaluation takes at least."""
+    """Return the differences of answers for at most `rows` rows, and a lower limit for the evaluation's seconds per token."""
     x, other = question(prepared, rows, seq_len, device)
     while True:
         try:
@@ -234,7 +242,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     model, alone = train_alone(module, run)
     model.eval()
     found = answers(model, prepared, options.rows, options.seq_len, device)
-    peak_bytes(device)  # what answering took is no part of the loop's
+    peak_bytes(device)  # reset, so that the answers do not count for the loop
     passes = max(1, module.TOTAL_BATCH // (module.BATCH_SIZE * module.SEQ_LEN))
     plain: dict[str, float] | str
     try:
@@ -253,7 +261,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8, help="rows of one question to the model")
     parser.add_argument("--seq-len", type=int, default=256, help="length of the scoring windows")
     options = parser.parse_args()
-    with contextlib.redirect_stdout(sys.stderr):  # stdout carries the figures alone
+    with contextlib.redirect_stdout(sys.stderr):  # only the figures go to stdout
         figures = measure(options)
     print(json.dumps(figures))
 

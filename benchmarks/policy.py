@@ -1,8 +1,8 @@
-"""Many simulated nights under the keep rule: false keeps, missed gains, and what they cost. No training, only numbers.
+"""Simulate many nights under the keep rule, without training: false keeps, missed gains, and extra trainings.
 
-A night is a series of changes to a file whose true score is known. Most do nothing; the others help or harm by half to
-six times the noise of one score. The noise that the rule believes in starts as a prior that is wrong by up to a factor
-of two and learns from pairs, as in a run; scores of the best are cached, and it is measured again every eight experiments.
+A night is a series of changes with known true effects. Most have no effect; the others help or harm by half to six times the
+noise of one score. As in a run, the noise estimate starts with a prior, which is wrong by up to a factor of two, and learns from
+pairs. Scores of the best are cached, and the best is measured again every eight experiments.
 
 python benchmarks/policy.py [--nights 400] [--experiments 60] [--seed 1]
 """
@@ -22,21 +22,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from core.judging import policy
 from core.judging.noise import Noise
 
-USELESS = 0.7  # share of changes that do nothing
-EFFECTS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # size of the others, in true sigmas
-HARMFUL = 0.6  # share of the others that make it worse
-SIMPLER = 0.1  # share of changes that take code out
+USELESS = 0.7  # share of changes without effect
+EFFECTS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # size of the other effects, in true sigmas
+HARMFUL = 0.6  # share of the other effects that are harmful
+SIMPLER = 0.1  # share of changes that remove code
 REMEASURE_EVERY = 8
 MAX_BEST_SEEDS = 12
 NODES = 2000
-SIGMA = 0.008  # standard deviation of one score, the effect of its seed included; effects are in its units
-WRONG = (0.5, 1.0, 2.0)  # true noise / prior, where the noise is what a pair does not cancel
-SAME = 0.05  # scatter between versions that differ in nothing, in sigmas: the machine's
+SIGMA = 0.008  # standard deviation of one score, including the effect of its seed; the unit of effects
+WRONG = (0.5, 1.0, 2.0)  # true noise / prior; the noise is the part that pairing does not cancel
+SAME = 0.05  # noise of the machine between equal versions, in sigmas
 
 
 @dataclass
 class Tally:
-    """What happened over many nights."""
+    """Counts over many nights."""
 
     useless: int = 0
     false_keeps: int = 0
@@ -47,42 +47,50 @@ class Tally:
     simplified: int = 0
     experiments: int = 0
     runs: int = 0
-    improved: float = 0.0  # sigmas that the nights' best gained in truth
+    improved: float = 0.0  # true gain of the best, in sigmas, summed over nights
     drift: list[float] = field(default_factory=list)  # sigmas lost by simplifications in each night
     believed: list[float] = field(default_factory=list)  # believed / true noise at the end of each night
-    covered: int = 0  # nights whose interval held the true noise
+    covered: int = 0  # nights whose interval contained the true noise
 
     def within(self, share: float) -> float:
-        """The share of nights that ended with a noise that is wrong by at most so much."""
+        """Return the share of nights whose final noise estimate is wrong by at most `share`."""
         return sum(abs(ratio - 1) <= share for ratio in self.believed) / len(self.believed)
 
     @property
     def false_per_50(self) -> float:
-        """False keeps per 50 changes that do nothing."""
+        """False keeps per 50 changes without effect."""
         return 50 * self.false_keeps / max(1, self.useless)
 
     @property
     def extra_runs(self) -> float:
-        """Trainings beyond the first, per experiment, those of the best included."""
+        """Trainings after the first one per experiment, including those of the best."""
         return self.runs / max(1, self.experiments) - 1
 
 
 @dataclass
 class Commit:
-    """A version of the file: its true score and those measured of it."""
+    """A version of the file with its true score and its measured scores."""
 
     truth: float
     scores: dict[int, float] = field(default_factory=dict)
-    chance: dict[int, float] = field(default_factory=dict)  # by seed; one dict for versions that differ in nothing
-    children: list[dict[int, float]] = field(default_factory=list)  # scores of the candidates made from it
+    chance: dict[int, float] = field(default_factory=dict)  # noise by seed; equal versions share the dict
+    children: list[dict[int, float]] = field(default_factory=list)  # scores of candidates based on it
 
 
 def night(
     dice: random.Random, experiments: int, wrong: float, tally: Tally, *, correlation: float, useless: float, same: int = 0
 ) -> None:  # fmt: skip
-    """One night; `correlation` is that of two versions' scores on the same seed, `useless` the share of such changes.
+    """Simulate one night.
 
-    The first `same` changes remove code that does nothing: their scores are those of the best but for the machine.
+    Args:
+        dice: The random generator.
+        experiments: Number of experiments.
+        wrong: True noise / prior.
+        tally: Receives the counts.
+        correlation: Correlation of two versions' scores on the same seed.
+        useless: Share of changes without effect.
+        same: Number of changes at the start that remove code without effect. Their scores equal those of the best, except for
+            the noise of the machine.
     """
     noise_of_a_pair = SIGMA * (1 - correlation) ** 0.5
     prior = noise_of_a_pair / wrong
@@ -98,7 +106,7 @@ def night(
     order = [policy.seed(run_seed, index) for index in range(MAX_BEST_SEEDS)]
     best = Commit(truth=1.6)
     measure(best, order[0])
-    tally.runs -= 1  # the baseline comes with any rule
+    tally.runs -= 1  # the baseline does not count
     line, since, lost = [best], 0, 0.0
 
     for index in range(experiments):
@@ -161,7 +169,7 @@ def simulate(
     nights: int, experiments: int, seed: int, wrong: float, *, correlation: float = 0.0, useless: float = USELESS,
     same: int = 0,
 ) -> Tally:  # fmt: skip
-    """Many nights under one error of the prior. Deterministic for a seed."""
+    """Simulate many nights with one error of the prior. Deterministic for a seed."""
     dice, tally = random.Random(f"{seed} {wrong} {correlation} {useless} {same}"), Tally()
     for _ in range(nights):
         night(dice, experiments, wrong, tally, correlation=correlation, useless=useless, same=same)
@@ -169,7 +177,7 @@ def simulate(
 
 
 def creeping(nights: int, experiments: int, seed: int, loss: float) -> float:
-    """Mean sigmas that a night loses when every change takes code out and costs `loss` sigmas: the drift that is let in."""
+    """Return the mean loss of a night, in sigmas, when every change removes code and costs `loss` sigmas."""
     total = 0.0
     dice = random.Random(f"{seed} creeping {loss}")
     for _ in range(nights):

@@ -1,4 +1,4 @@
-"""truth.py --repeats: one train.py, one seed, again and again, with the gauge and without, quiet and under a load."""
+"""truth.py --repeats: train one train.py on one seed repeatedly, with the gauge and without, quiet and under a load."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from core.machine.profiles import Profile
 
 AIM_SD, AIM_SHIFT, AIM_AT_S = 0.002, 0.001, 60.0
 REFERENCE = "reference"
-REFERENCE_S = 20.0  # budget of the training whose reference all others use
+REFERENCE_S = 20.0  # budget of the training that measures the reference for all others
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One training of the plan. `load`: the load's seed, "" for a quiet one."""
+    """A planned training. `load`: seed of the load; "" for none."""
 
     budget_s: float
     gauge: bool
@@ -31,8 +31,10 @@ class Planned:
 
 
 def plan(budgets: Sequence[float], repeats: int, quiet: int, load_seed: int) -> list[Planned]:
-    """For each budget pairs of trainings with the gauge and without it, under the same load: first one of the two comes
-    first, then the other. The quiet pairs are spread among the loaded ones."""
+    """Plan pairs of trainings with and without the gauge, under the same load, for each budget.
+
+    The order within a pair alternates. Quiet pairs are distributed evenly among the loaded ones.
+    """
     planned = []
     for budget in budgets:
         pairs = [((i + 0.5) / max(1, repeats), f"{load_seed}/{budget:g}/{i}") for i in range(repeats)]
@@ -46,7 +48,7 @@ def plan(budgets: Sequence[float], repeats: int, quiet: int, load_seed: int) -> 
 async def measure(
     profile: Profile, record: Record, budgets: Sequence[float], repeats: int, quiet: int, load_seed: int
 ) -> None:
-    """Run what the record lacks of the plan. The gauge's reference is taken first, quiet. Raises Unmeasured."""
+    """Measure the gauge's reference without a load, then run the trainings that the record lacks. Raises Unmeasured."""
     source, planned = fitted(profile), plan(budgets, repeats, quiet, load_seed)
     done = [Planned(row.budget_s, row.gauge, row.load) for row in record.rows if row.name != REFERENCE]
     if done != planned[: len(done)]:
@@ -59,7 +61,7 @@ async def measure(
 
 
 def report(rows: Iterable[Row]) -> list[str]:
-    """The figures of all budgets, as lines."""
+    """Return a report for all budgets, as lines."""
     told = [row for row in rows if row.name != REFERENCE]
     lines = []
     for budget in sorted({row.budget_s for row in told}):
@@ -107,12 +109,12 @@ def _budget(budget: float, rows: Sequence[Row]) -> list[str]:
 
 
 def _pace(row: Row) -> float:
-    """Logarithm of the steps in a charged second."""
+    """Return the logarithm of the steps per charged second."""
     return math.log(row.result.steps / row.result.charged_s)
 
 
 def _gauge(rows: Sequence[Row]) -> list[str]:
-    """How steps follow the gauge, and what it costs."""
+    """Return lines about how steps depend on the gauge, and about its cost."""
     gauged = [(row, row.result.speed) for row in rows if row.scored and row.gauge and row.result.speed]
     if not gauged:
         return ["the gauge told no speed: its columns are those of trainings without it"]

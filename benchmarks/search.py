@@ -1,8 +1,8 @@
-"""The agent `search` against uniform random knobs: same budget, same number of experiments, same keep rule.
+"""Compare the agent `search` with random knobs: same budget, same number of experiments, same keep rule.
 
     python benchmarks/search.py [--experiments 10] [--budget 20] [--seed 1]
 
-Both run through the real loop; the random arm is an agent of this file. Prints the best confirmed val_bpb of each.
+Both run in the real loop. Prints the val_bpb of the baseline and of the best for each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.record.state import State
 
 
 class RandomKnobs:
-    """Every knob drawn uniformly from its range, whatever happened before."""
+    """An agent that draws every knob uniformly from its range."""
 
     name = "random"
 
@@ -52,7 +52,7 @@ class RandomKnobs:
 
 
 def run(agent: str, options: argparse.Namespace, logs: str) -> State:
-    """One whole run in a process of its own."""
+    """Run a whole run in a separate process, and return its state."""
     subprocess.run(
         [sys.executable, __file__, "--worker", agent, "--logs", logs, "--experiments", str(options.experiments),
          "--budget", str(options.budget), "--seed", str(options.seed)],
@@ -62,7 +62,7 @@ def run(agent: str, options: argparse.Namespace, logs: str) -> State:
 
 
 def worker(options: argparse.Namespace) -> None:
-    """The command line's own run, with one more agent known."""
+    """Run the command line in this process, with RandomKnobs as an additional agent."""
     from core.agents import registry
     from core.cli import main as command
 
@@ -85,7 +85,7 @@ def main() -> None:
         worker(options)
         return
     with tempfile.TemporaryDirectory() as logs:
-        tree = Path(logs) / "tree"  # a clone, so that no ref of the runs stays in this repository
+        tree = Path(logs) / "tree"  # a clone, so that this repository gets no refs of the runs
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         states = {agent: run(agent, options, logs) for agent in ("search", "random")}
     for agent, state in states.items():

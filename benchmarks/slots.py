@@ -1,4 +1,4 @@
-"""truth.py --slots-compare: experiments an hour and the noise of a score with one and with two trainings at once."""
+"""truth.py --slots-compare: experiments per hour and the noise of a score with one and with two trainings at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from core.machine.profiles import Profile
 
 MOST = 2
 REFERENCE = "reference"
-REFERENCE_S = 5.0  # budget of the training whose reference all others use
+REFERENCE_S = 5.0  # budget of the training that measures the reference for all others
 
 
 async def measure(profile: Profile, record: Record, rounds: int, budget_s: float) -> None:
-    """Each round as many trainings one after the other as side by side, all of one train.py and one seed."""
+    """Train one train.py on one seed, in each round equally often one after the other and in parallel."""
     source = fitted(profile)
     async with Bench("slots", profile, record, slots=MOST) as bench:
-        # A training in each slot first: it starts the harness there, and the first one takes the reference.
+        # First one training in each slot, which starts the harness there. The very first measures the reference.
         for slot in range(MOST):
             await bench.run(Wanted(REFERENCE, source, min(REFERENCE_S, budget_s)), slot)
         for count in range(rounds):
@@ -31,7 +31,7 @@ async def measure(profile: Profile, record: Record, rounds: int, budget_s: float
 
 
 def report(rows: Iterable[Row]) -> list[str]:
-    """Experiments an hour and spread of val_bpb by the number of slots, as lines."""
+    """Return a report of experiments per hour and the spread of val_bpb by the number of slots, as lines."""
     told = [row for row in rows if row.name != REFERENCE]
     cells = [
         (

@@ -1,8 +1,8 @@
-"""How good is the shipped train.py? python benchmarks/training.py [--budget 60] [--seeds 3] [--device cpu] [--profile cpu]
+"""Train the shipped train.py and print val_bpb. python benchmarks/training.py [--budget 60] [--seeds 3] [--device cpu] [--profile cpu]
 
-Fits it to this machine as a run does, trains on the prepared `python` dataset for the budget (CPU seconds of one core on
-a CPU, wall seconds on a GPU), measures val_bpb over the fixed windows, and prints the figures. The settings of malloc and OpenMP are those of an
-experiment. Nothing is asserted.
+Sets its knobs for this machine as a run does, trains on the prepared `python` dataset for the budget, and measures val_bpb on the
+fixed windows. The budget is in CPU seconds of one core on a CPU, and in wall seconds on a GPU. The settings of malloc and OpenMP
+are those of an experiment. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 def machine() -> str:
-    """The processor's name and the number of its cores."""
+    """Return the processor's name, the number of cores and the system."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -46,7 +46,7 @@ def machine() -> str:
 
 
 def fitted(profile: profiles.Profile) -> ModuleType:
-    """The shipped train.py with the knobs of the profile."""
+    """Return the shipped train.py with the knobs of the profile, as a module."""
     source = knobs.set_knobs((ROOT / "nanochat" / "train.py").read_text(encoding="utf-8"), dict(profile.knobs))
     module = sys.modules["fitted"] = ModuleType("fitted")
     exec(compile(source, "train.py", "exec"), module.__dict__)

@@ -1,4 +1,4 @@
-"""Single trainings by the real harness, as the loop makes them, recorded one JSON line each: the ground of truth.py."""
+"""Run single trainings in the real harness, as the loop does, and record each as a line of JSON. Used by truth.py."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from nanochat.contract.job import Job, Outcome, Result
 
 
 class Unmeasured(Exception):
-    """Nothing can be measured; the message is a sentence."""
+    """Nothing can be measured. The message is shown to the user."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One training: what was asked for, on which machine, and the harness' result. `load`: the load's seed, "" for none."""
+    """A training: its settings, the machine, and the harness' result. `load`: seed of the load; "" for none."""
 
     mode: str
     name: str
@@ -60,7 +60,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Wanted:
-    """One training that is planned."""
+    """A planned training."""
 
     name: str
     source: str
@@ -71,15 +71,15 @@ class Wanted:
 
 
 class Record:
-    """Rows in a file, if there is one: each is written as soon as it is there."""
+    """Rows, which are also written to a file if `path` is given. Each is written at once."""
 
     def __init__(self, path: Path | None) -> None:
-        """Takes up the rows of a file that is there; a last line that was cut short is cut off. Raises Unmeasured."""
+        """Read the rows of an existing file, and remove an incomplete last line. Raises Unmeasured."""
         self._path = path
         self.rows: list[Row] = []
         if path is not None:
             try:
-                path.touch()  # now, not after the first training
+                path.touch()  # fail now, not after the first training
             except OSError as error:
                 raise Unmeasured(f"{path} cannot be written: {error.strerror}.") from error
             self.rows = read(path)
@@ -95,7 +95,7 @@ class Record:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file, without a last line that was cut short. Raises Unmeasured."""
+    """Read the rows of a file, without an incomplete last line. Raises Unmeasured."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
         return [msgspec.json.decode(line, type=Row) for line in lines if line.strip()]
@@ -104,19 +104,19 @@ def read(path: Path) -> list[Row]:
 
 
 def fitted(profile: Profile) -> str:
-    """The shipped train.py with the knobs that a run on this profile would set."""
+    """Return the shipped train.py with the knobs that a run with this profile would set."""
     source = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8")
     values = {knob.name: knob.value for knob in knobs.read(source)}
     return knobs.set_knobs(source, profiles.applicable_knobs(profile, values))
 
 
 def this_machine(name: str | None) -> Profile:
-    """The profile of that name, or the one that fits this machine's CPU."""
+    """Return the profile of that name, or the one for this machine's CPU."""
     return profiles.named(name) if name else default_profile("cpu")[1]
 
 
 class Bench:
-    """Frozen copies of harness and data, and a slot or several; used as an async context."""
+    """An async context manager with frozen copies of harness and data, and one or more slots to train in."""
 
     def __init__(self, mode: str, profile: Profile, record: Record, *, slots: int = 1) -> None:
         self.mode, self.profile, self.record, self.slots = mode, profile, record, slots
@@ -124,13 +124,13 @@ class Bench:
         self._count = 0
 
     async def __aenter__(self) -> Bench:
-        """Raises Unmeasured where the data are not prepared."""
+        """Freeze harness and data, and start the executors. Raises Unmeasured if the data is not prepared."""
         found = contract.find(contract.resolve(self.profile.dataset), self.profile.vocab_size)
         if found.manifest is None:
             raise Unmeasured(f"The dataset {self.profile.dataset} is not prepared: run `make prepare` first.")
         async with AsyncExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            integrity.freeze(ROOT, found.folder, self._folder)  # what is edited meanwhile does not count
+            integrity.freeze(ROOT, found.folder, self._folder)  # later edits of the sources have no effect
             self._executors = [
                 LocalExecutor(self._folder / "harness", "cpu", self._folder / f"harness-{slot}.log")
                 for slot in range(self.slots)
@@ -145,11 +145,11 @@ class Bench:
 
     @property
     def reference_s(self) -> float | None:
-        """The gauge's reference: that of the first training with the gauge, for all others."""
+        """The gauge's reference, measured by the first training with the gauge and used by all others."""
         return next((row.result.speed.reference_s for row in self.record.rows if row.result.speed), None)
 
     async def run(self, wanted: Wanted, slot: int = 0, *, slots: int = 1) -> Row:
-        """One training, under its own load if it has one; recorded and printed. Raises Unmeasured when the harness broke."""
+        """Run, record and print a training, under its load if it has one. Raises Unmeasured if the harness failed."""
         job, began = self._job(wanted), time.time()
         with Load(wanted.load) if wanted.load else nullcontext():
             try:
@@ -179,7 +179,7 @@ class Bench:
 
 
 def describe(row: Row) -> str:
-    """One training in one line."""
+    """Return a training as a line of text."""
     result = row.result
     words = [time.strftime("%H:%M:%S", time.localtime(row.began)), f"{row.budget_s:g} s", f"seed {row.seed}", row.name]
     words.append(f"val_bpb {result.val_bpb:.4f}" if row.scored else f"{result.outcome.value}: {result.reason}")
@@ -194,6 +194,6 @@ def describe(row: Row) -> str:
 
 
 def heading(profile: Profile) -> str:
-    """The machine and the profile, in one line."""
+    """Return the machine and the profile as a line of text."""
     values = ", ".join(f"{name} = {value}" for name, value in profile.knobs.items()) or "train.py as shipped"
     return f"{processor()}; profile {profile.name}: {values}; dataset {profile.dataset}"

@@ -1,17 +1,17 @@
-"""What the machine does to a verdict, and whether verdicts are right. Nothing is asserted.
+"""Measure how the machine affects scores, and whether verdicts are right. Nothing is asserted.
 
-    python benchmarks/truth.py --repeats 12 [--budgets 20 60] [--quiet 4] [--out FILE]   one train.py, one seed, with and
+    python benchmarks/truth.py --repeats 12 [--budgets 20 60] [--quiet 4] [--out FILE]   one train.py on one seed, with and
                                                                        without the gauge, quiet and under a load
-    python benchmarks/truth.py --night 60 [--budget 60] [--slots 1] [--no-load] [--keep FOLDER]   an A/A night: edits that
-                                                                       do nothing, through the real loop under the load
-    python benchmarks/truth.py --independence 8 [--budget 20]          the gauge's reading beside trainers of four kinds
+    python benchmarks/truth.py --night 60 [--budget 60] [--slots 1] [--no-load] [--keep FOLDER]   an A/A night: edits without
+                                                                       effect, in the real loop under the load
+    python benchmarks/truth.py --independence 8 [--budget 20]          the gauge's readings beside four kinds of trainers
     python benchmarks/truth.py --slots-compare 6 [--budget 60]         rounds of one and of two trainings at once
-    python benchmarks/truth.py --establish 12 [--budget 60] [--slots 2] true effects of ten edits over 12 seeds, into effects.jsonl
-    python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten, through the real loop under the load
-    python benchmarks/truth.py --read FILE                             the figures of such a file, or of a journal, again
+    python benchmarks/truth.py --establish 12 [--budget 60] [--slots 2] true effects of ten edits over 12 seeds, to effects.jsonl
+    python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten edits, in the real loop under the load
+    python benchmarks/truth.py --read FILE                             the report of such a file, or of a journal, again
 
-A load switches at random between no, one and two busy neighbours (load.py). What --out, --established or --keep hold is
-continued where it stops.
+The load switches at random between no, one and two busy neighbours (load.py). Measurements in the files or folders of --out,
+--established and --keep are continued.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that child processes are ended
     try:
         print("\n".join(run(options)))
     except trainings.Unmeasured as error:
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> list[str]:
-    """The wanted mode: what it measured, as lines. Raises Unmeasured."""
+    """Run the chosen mode and return its report, as lines. Raises Unmeasured."""
     if options.read is not None:
         return read(options.read, options.established)
     profile = trainings.this_machine(options.profile)
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> list[str]:
 def measurement(
     options: argparse.Namespace, profile: profiles.Profile, record: trainings.Record
 ) -> Coroutine[Any, Any, None]:
-    """The wanted series of single trainings. It raises Unmeasured."""
+    """Return the coroutine that runs the chosen series of trainings. It raises Unmeasured."""
     if options.independence is not None:
         return independence.measure(profile, record, options.independence, options.budget or 20.0)
     if options.establish is not None:
@@ -118,7 +118,7 @@ def measurement(
 
 
 def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
-    """The figures of single trainings, as lines."""
+    """Return a report of single trainings, as lines."""
     reports = {"independence": independence.report, "slots": slots.report, effects.MODE: established}
     if not rows:
         return ["No training was recorded."]
@@ -129,7 +129,7 @@ def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
 
 
 def established(rows: Iterable[trainings.Row]) -> list[str]:
-    """True effects, by profile and budget."""
+    """Return a report of true effects by profile and budget, as lines."""
     found = list(rows)
     lines = []
     for profile, budget in sorted({(row.profile, row.budget_s) for row in found}):
@@ -142,7 +142,7 @@ def established(rows: Iterable[trainings.Row]) -> list[str]:
 
 
 def read(path: Path, known: Path) -> list[str]:
-    """The figures of what was recorded before; `known` holds the true effects. Raises Unmeasured."""
+    """Return the report of a recorded file. `known` is the file of true effects. Raises Unmeasured."""
     if not is_journal(path):
         return figures_of(trainings.read(path))
     told = night.tally(journal.read(path))
@@ -150,26 +150,26 @@ def read(path: Path, known: Path) -> list[str]:
 
 
 def is_journal(path: Path) -> bool:
-    """Whether it is the journal of a run, which begins with the run's header."""
+    """Return whether a file is the journal of a run, which begins with the run's header."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         return b'"type":"created"' in file.readline()
     return False
 
 
 def effects_of(told: night.Tally, known: Path) -> list[str]:
-    """What a night made of the edits whose true effects are established. Raises Unmeasured."""
+    """Return a report of a night's verdicts on the edits with known true effects. Raises Unmeasured."""
     return effects.report(told, effects.established(known, told.profile, told.budget_s))
 
 
 def effects_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
-    """A night of known effects. Raises Unmeasured, before it begins where the true ones are not known."""
+    """Run a night of edits with known effects and return its report. Raises Unmeasured, at once if no effects are known."""
     effects.established(options.established, profile.name, options.budget or 60.0)
     with settings(options) as chosen:
         return effects_of(night.tally(night.run(effects.entries(), chosen)), options.established)
 
 
 def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]:
-    """An A/A night. Raises Unmeasured."""
+    """Run an A/A night and return its report. Raises Unmeasured."""
     entries = night.useless(profile, options.night, options.seed)
     with settings(options) as chosen:
         return night.report(night.tally(night.run(entries, chosen)))
@@ -177,7 +177,7 @@ def a_night(options: argparse.Namespace, profile: profiles.Profile) -> list[str]
 
 @contextlib.contextmanager
 def settings(options: argparse.Namespace) -> Iterator[night.Settings]:
-    """Of a night, in a folder that is kept or temporary."""
+    """Yield the settings of a night, with the folder of --keep or a temporary one."""
     load = f"{options.load_seed}/night" if options.load else ""
     print(f"seed of the load: {load}" if load else "no load", flush=True)
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""Train once, alone, to look at train.py outside the loop: no sandbox, no separate scorer, nothing recorded."""
+"""Train once without the loop, to debug train.py: no sandbox, no separate scorer, nothing recorded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TALK_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Figures:
-    """What one training used and did. Seconds are CPU seconds on a CPU, wall seconds elsewhere."""
+    """Figures of one training. `seconds` are CPU seconds on a CPU, wall seconds elsewhere."""
 
     steps: int
     tokens: int
@@ -35,7 +35,7 @@ class Figures:
 
 
 def find_data(dataset: str) -> Prepared:
-    """The prepared dataset of that name, every byte checked; of several what was prepared last. Raises DataError."""
+    """Return the prepared dataset of that name, after checking every byte. The latest one if there are several. Raises DataError."""
     source = contract.resolve(dataset)
     there = contract.prepared(source)
     if not there:
@@ -59,7 +59,20 @@ def train_once(
     seq_len: int,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Callable[[torch.Tensor], torch.Tensor], Figures]:
-    """Run `train` for the budget on the training split; hand progress lines to `say`; return the model."""
+    """Call `train` with a budget and the training split.
+
+    Args:
+        train: The function `train` of train.py.
+        prepared: The dataset.
+        device: Where to train.
+        seed: Seed of the training.
+        budget_s: CPU seconds on a CPU, wall seconds elsewhere.
+        seq_len: Length of the scored windows in tokens.
+        say: Called with a line of progress about once a second.
+
+    Returns:
+        The model, and figures of the training.
+    """
     now = time.process_time if device.type == "cpu" else time.monotonic
     began = wall_began = math.nan
     said = 0.0
@@ -110,7 +123,19 @@ def bits_per_byte(
     eval_tokens: int,
     split: str = "val",
 ) -> float:
-    """Nats of the targets / (ln 2 * their UTF-8 bytes), specials left out, over the fixed windows of the split."""
+    """Evaluate a model on the fixed windows of a split.
+
+    Args:
+        model: Maps tokens int64 (B, T) to logits (B, T, vocab_size).
+        prepared: The dataset.
+        device: Where the model is.
+        seq_len: Tokens per window, T.
+        eval_tokens: Most tokens to evaluate.
+        split: `val` or `test`.
+
+    Returns:
+        Nats of the targets / (ln 2 * their bytes), without special tokens.
+    """
     windows = val_windows(prepared.tokens(split), seq_len, eval_tokens)  # (n, T+1)
     lengths = torch.from_numpy(prepared.token_bytes()).long()  # (V,)
     nats, total_bytes = 0.0, 0
@@ -126,14 +151,14 @@ def bits_per_byte(
 
 
 def default_device() -> torch.device:
-    """A GPU where torch finds one, else the CPU."""
+    """Return a GPU (CUDA or MPS) if torch finds one, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. Exits with 1 and a sentence when the data is missing."""
+    """Run the command line. Exits with status 1 and a message if the data is missing."""
     parser = argparse.ArgumentParser(prog="python -m nanochat.train", description="Train alone, for debugging.")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of training (CPU seconds on a CPU)")
     parser.add_argument("--dataset", default="python", help="a dataset that prepare.py has made")
@@ -151,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if device.type == "cpu":
         torch.set_num_threads(1)
 
-    from nanochat import train  # the module proper; this program was started under another name
+    from nanochat import train  # train.py runs as __main__ here; this imports it under its own name
 
     print(f"Training on {prepared.folder.name} with the {device.type} for {options.budget:g} s.", flush=True)
     model, figures = train_once(

@@ -1,4 +1,4 @@
-"""What train.py is given: the device, a stream of batches that ends with the budget, the progress, and a log."""
+"""The `run` argument of `train(run)`: the device, batches of training data, the progress, and a log."""
 
 from __future__ import annotations
 
@@ -13,17 +13,27 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 WARMUP_BATCHES = 3
 NEAR_END_S = 2.0
-LOG_EVERY = 4  # of the figures that lie on a GPU
+LOG_EVERY = 4  # every fourth call of `log` with GPU tensors is reported
 HOPPER = (9, 0)  # compute capability
 
 
 class Run:
-    """One training, seen from inside. The clock and the tokens belong to whoever made it.
+    """One training, as train.py sees it.
 
-    `start` is called once, when the first real batch is asked for: it starts the clock and returns the training
-    tokens (1-D uint16). `clock` gives the seconds used since then. `on_step(steps, tokens)` hears the totals after
-    each batch served, `on_log` every set of figures. With `max_steps` (the preflight) the number of batches served
-    decides the progress and the end, and the clock can only end it earlier.
+    train.py uses `device`, `vocab_size`, `seq_len`, `seed`, `progress`, `batches`, `warmup_batches` and `log`.
+
+    Args:
+        device: Where to train. Batches are on this device.
+        vocab_size: Number of tokens; token ids are in [0, vocab_size).
+        seq_len: Length of the scored windows. Training may use another length.
+        seed: Seed of this training. The caller has already applied it to the random generators.
+        start: Called once, when the first batch is requested. Starts the clock and returns the training tokens, uint16 (n,).
+        clock: Returns the seconds used since `start`.
+        budget_s: Seconds of training, in the unit of `clock`.
+        on_log: Called with each set of figures that `log` reports.
+        on_step: Called with the total steps and tokens before each batch is returned.
+        max_steps: End after this many batches (for the preflight), or earlier when the budget is spent. The progress is then
+            the fraction of the steps. None: no limit.
     """
 
     def __init__(
@@ -42,28 +52,28 @@ class Run:
     ) -> None:
         self.device = device
         self.vocab_size = vocab_size
-        self.seq_len = seq_len  # the scoring length; training may use another
-        self.seed = seed  # already applied
+        self.seq_len = seq_len
+        self.seed = seed
         self._start = start
         self._clock = clock
         self._budget_s = budget_s
         self._on_log = on_log
         self._on_step = on_step
         self._max_steps = max_steps
-        self._tokens: np.ndarray | None = None  # None until the clock has started
+        self._tokens: np.ndarray | None = None  # None until the clock starts
         self._ended = False
         self._steps = 0
         self._served = 0
         self._logs = 0
         use_flash_attention_3(device)
-        # Streams of their own: a warm-up does not change which training batches follow it.
+        # Separate generators, so that a warm-up does not change the training batches.
         training, warmup = np.random.SeedSequence(seed).spawn(2)
         self._random = np.random.default_rng(training)
         self._warmup_random = np.random.default_rng(warmup)
 
     @property
     def progress(self) -> float:
-        """The fraction of the budget that is spent, in [0, 1]; 0 before the first batch."""
+        """Fraction of the budget that is spent, in [0, 1]; 0 before the first batch."""
         if self._tokens is None:
             return 0.0
         if self._max_steps is not None:
@@ -71,10 +81,19 @@ class Run:
         return min(1.0, max(0.0, self._clock() / self._budget_s))
 
     def batches(self, batch_size: int, seq_len: int) -> Iterator[Batch]:
-        """Yield (x, y), each int64 (batch_size, seq_len) on the device; y is x shifted by one. Ends with the budget.
+        """Yield batches of training data until the budget is spent.
 
-        The windows tile the training tokens from a random offset, in random order, anew in every epoch. Raises
-        ValueError for sizes that are not positive integers, or a seq_len that the training data cannot fill.
+        Each epoch covers the training tokens once with adjacent windows, in random order and from a random offset.
+
+        Args:
+            batch_size: Windows per batch.
+            seq_len: Tokens per window.
+
+        Yields:
+            Pairs (x, y) of int64 tensors (batch_size, seq_len) on the device. y is x shifted by one token.
+
+        Raises:
+            ValueError: A size is not a positive integer, or there are too few training tokens for `seq_len`.
         """
         _check_sizes(batch_size, seq_len)
         return self._serve(batch_size, seq_len)
@@ -98,22 +117,24 @@ class Run:
             yield self._to_device(rows)
 
     def _epochs(self, length: int, seq_len: int) -> Iterator[int]:
-        """Starts of windows of seq_len + 1 tokens, for ever."""
+        """Yield the starts of windows of seq_len + 1 tokens, without end."""
         while True:
             offset = int(self._random.integers(seq_len))
             count = (length - 1 - offset) // seq_len
             yield from self._random.permutation(count) * seq_len + offset
 
     def _over(self) -> bool:
-        """Once over, over for every iterator, whatever the clock says later."""
+        """Return whether the training has ended. Once it has, it has ended for every iterator."""
         if not self._ended:
             out_of_steps = self._max_steps is not None and self._steps >= self._max_steps
             self._ended = out_of_steps or self._used() >= self._budget_s
         return self._ended
 
     def _used(self) -> float:
-        """Seconds used. A GPU lags some steps behind what it was told; near the end it is waited for, so that the last step
-        ends in time."""
+        """Return the seconds used.
+
+        A GPU executes steps later than they are queued. Near the end this waits for the GPU, so that the last step ends in time.
+        """
         used = self._clock()
         if self.device.type == "cuda" and used > self._budget_s - NEAR_END_S:
             torch.cuda.synchronize()
@@ -121,9 +142,19 @@ class Run:
         return used
 
     def warmup_batches(self, batch_size: int, seq_len: int) -> Iterator[Batch]:
-        """Yield three batches of uniformly random tokens, shaped like real ones: for compilation, before the clock.
+        """Yield three batches of uniformly random tokens, for compilation before the clock starts.
 
-        They are not counted as steps. Once real batches have been served there is nothing to warm up: none come.
+        They do not count as steps. Yields nothing after the first batch of `batches`.
+
+        Args:
+            batch_size: Windows per batch.
+            seq_len: Tokens per window.
+
+        Yields:
+            Pairs (x, y) with the shapes and types of those of `batches`.
+
+        Raises:
+            ValueError: A size is not a positive integer.
         """
         _check_sizes(batch_size, seq_len)
         for _ in range(WARMUP_BATCHES):
@@ -141,10 +172,14 @@ class Run:
         return both[:, :-1].contiguous(), both[:, 1:].contiguous()
 
     def log(self, loss: float | torch.Tensor, **scalars: float | torch.Tensor) -> None:
-        """Report live figures. Numbers or tensors of one element; not-a-number is passed on as it is.
+        """Report figures for the live display and the training curve.
 
-        To read a tensor is to wait until the GPU has computed it. So of the calls with tensors on a GPU only every fourth,
-        the first among them, is passed on; the others return at once.
+        Reading a GPU tensor waits until the GPU has computed it. So only the first and then every fourth call with GPU tensors
+        is reported; the others return at once.
+
+        Args:
+            loss: The training loss: a number or a tensor of one element. It may be NaN.
+            scalars: Further figures by name.
         """
         values = {"loss": loss, **scalars}
         if any(isinstance(value, torch.Tensor) and value.device.type != "cpu" for value in values.values()):
@@ -155,9 +190,9 @@ class Run:
 
 
 def use_flash_attention_3(device: torch.device) -> bool:
-    """Put Flash Attention 3 in the place of PyTorch's flash attention, for this process; return whether it is there.
+    """Replace PyTorch's flash attention by Flash Attention 3 in this process, and return whether that worked.
 
-    Needs a Hopper GPU and the optional package that provides `flash_attn_interface`; train.py need not know of it.
+    Needs a Hopper GPU and the optional package that provides `flash_attn_interface`. train.py needs no change.
     """
     if device.type != "cuda" or importlib.util.find_spec("flash_attn_interface") is None:
         return False
@@ -170,7 +205,7 @@ def use_flash_attention_3(device: torch.device) -> bool:
         q = torch.zeros(1, 16, 1, 64, device=device, dtype=torch.bfloat16)
         torch.ops.aten._flash_attention_forward(q, q, q, None, None, 16, 16, 0.0, True, False)
         return True
-    except Exception:  # a package that does not fit this PyTorch: training goes on without it
+    except Exception:  # the package does not fit this PyTorch: train without it
         with contextlib.suppress(Exception):
             from torch.nn.attention import restore_flash_attention_impl
 

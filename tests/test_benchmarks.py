@@ -50,24 +50,24 @@ def benchmark(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def gpu() -> ModuleType:
-    return benchmark("gpu")
+def flops() -> ModuleType:
+    return benchmark("flops")
 
 
-def test_operations_of_a_token_are_those_that_upstream_prints(gpu: ModuleType) -> None:
+def test_operations_of_a_token_are_those_that_upstream_prints(flops: ModuleType) -> None:
     """autoresearch prints 239 MFLOP a token for this shape."""
-    shape = gpu.flops.shape_of(KNOBS, 8192)
+    shape = flops.shape_of(KNOBS, 8192)
     assert shape.matmul_params == 8 * 12 * 512**2 + 8192 * 512
     assert shape.flops_per_token == pytest.approx(239e6, rel=0.001)
-    assert 1.665e6 * shape.flops_per_token / gpu.flops.peak_flops("NVIDIA H100 80GB HBM3") == pytest.approx(
+    assert 1.665e6 * shape.flops_per_token / flops.peak_flops("NVIDIA H100 80GB HBM3") == pytest.approx(
         0.398, abs=0.006
     )
 
 
 @pytest.mark.parametrize(("length", "window"), [(2048, 1024), (16, 16), (16, 5), (16, 1), (16, 99)])
-def test_causal_attention_counts_each_seen_position_once(gpu: ModuleType, length: int, window: int) -> None:
+def test_causal_attention_counts_each_seen_position_once(flops: ModuleType, length: int, window: int) -> None:
     source = KNOBS.replace("SEQ_LEN = 2048", f"SEQ_LEN = {length}").replace("WINDOW = 1024", f"WINDOW = {window}")
-    shape = gpu.flops.shape_of(source, 8192)
+    shape = flops.shape_of(source, 8192)
     seen = [sum(min(position + 1, span) for position in range(length)) / length for span in shape.spans]
     assert shape.causal_flops_per_token == pytest.approx(6 * shape.matmul_params + 12 * 512 * sum(seen))
 
@@ -87,12 +87,12 @@ def test_causal_attention_counts_each_seen_position_once(gpu: ModuleType, length
         ("", None),
     ],
 )
-def test_the_peak_follows_from_the_name_of_the_card(gpu: ModuleType, name: str, tflops: float | None) -> None:
-    peak = gpu.flops.peak_flops(name)
+def test_the_peak_follows_from_the_name_of_the_card(flops: ModuleType, name: str, tflops: float | None) -> None:
+    peak = flops.peak_flops(name)
     assert peak is None if tflops is None else peak == pytest.approx(tflops * 1e12)
 
 
-def experiment(gpu: ModuleType, evaluation_s: float, evaluation_tokens: int, wall_s: float) -> Any:
+def experiment(evaluation_s: float, evaluation_tokens: int, wall_s: float) -> Any:
     parts = {
         "preflight": 2.0,
         "setup": 8.0,
@@ -101,18 +101,19 @@ def experiment(gpu: ModuleType, evaluation_s: float, evaluation_tokens: int, wal
         "cleanup": 1.0,
     }  # the set-up is in training
     result = Result(job="j", outcome=Outcome.SCORED, parts=parts, tokens=1000, charged_s=10.0)
-    return gpu.Experiment(result, wall_s, evaluation_tokens, Path("none"))
+    return benchmark("gpu_experiments").Experiment(result, wall_s, evaluation_tokens, Path("none"))
 
 
-def test_the_parts_add_up_and_the_share_at_300_s_follows(gpu: ModuleType) -> None:
-    cold, warm = experiment(gpu, 2.0, 1000, 24.0), experiment(gpu, 5.0, 4000, 26.5)
+def test_the_parts_add_up_and_the_share_at_300_s_follows() -> None:
+    report = benchmark("gpu_report")
+    cold, warm = experiment(2.0, 1000, 24.0), experiment(5.0, 4000, 26.5)
     assert cold.parts["training"] == 10.0 and sum(cold.parts.values()) == pytest.approx(24.0)
     assert cold.fixed_s == pytest.approx(12.0), "preflight, set-up, clean-up and what is between them"
-    assert gpu.evaluation_seconds(cold, warm, 11_000) == pytest.approx(12.0), (
+    assert report.evaluation_seconds(cold, warm, 11_000) == pytest.approx(12.0), (
         "1 s however short, and 1 s each 1000 tokens"
     )
-    assert gpu.evaluation_seconds(cold, None, 11_000) == pytest.approx(22.0)
-    assert gpu.share_in_training(12.0, 12.0) == pytest.approx(300 / 324)
+    assert report.evaluation_seconds(cold, None, 11_000) == pytest.approx(22.0)
+    assert report.share_in_training(12.0, 12.0) == pytest.approx(300 / 324)
 
 
 @pytest.mark.skipif(not lacking("cuda", len(stats.gpu_memory())), reason="here is a card")

@@ -1,1 +1,1 @@
-"""The app: it shows the journal of a run and sends commands to its loop. It never imports torch, git or the loop."""
+"""The app. It shows the journal of a run and sends commands to its loop. It does not import torch, git or the loop."""

@@ -1,4 +1,4 @@
-"""The program of the app: `python -m tui FOLDER` shows the run whose logs are in FOLDER."""
+"""Start the app: `python -m tui FOLDER` shows the run whose logs are in FOLDER."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")  # nothing moves over SSH
+os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")  # animations are slow over SSH
 os.environ.setdefault("TEXTUAL_FPS", "60")
-gc.disable()  # until the first picture: a long journal is ten thousands of objects, none of them garbage
+gc.disable()  # until the first paint: a long journal makes tens of thousands of objects that are never freed
 
 
 def main() -> int:
-    """Run the app on the folder that the command line names. Returns the exit code."""
+    """Run the app on the folder given on the command line. Returns the exit code."""
     from core.machine.project import find
     from tui.app import AutoResearch
     from tui.system.ending import Terminal

@@ -1,4 +1,4 @@
-"""The app itself: it composes the panes, passes on what happens in the run, and knows which keys are valid."""
+"""The app: composes the panes, passes on changes of the run, and handles keys."""
 
 from __future__ import annotations
 
@@ -35,11 +35,17 @@ from tui.textual_internals import unhandled_error
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
-REST_S = 0.05  # the other panes follow when the cursor has not moved for so long
+REST_S = 0.05  # the other panes are updated when the cursor has not moved for so long
 
 
 class AutoResearch(ViewingActions, DecisionActions):
-    """A view of one run. It keeps no record of its own: everything it shows comes from the bridge."""
+    """A view of one run. Everything it shows comes from the bridge.
+
+    Args:
+        folder: The folder of the run's logs.
+        program: The path of program.md.
+        starting: Called before the app takes over the terminal.
+    """
 
     TITLE = "AutoResearch"
     ENABLE_COMMAND_PALETTE = True
@@ -47,7 +53,6 @@ class AutoResearch(ViewingActions, DecisionActions):
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 
     def __init__(self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None) -> None:
-        """`starting` is called when the app is about to take the terminal."""
         super().__init__(driver_class=PatientDriver)
         self._starting = starting
         self.bridge = Bridge(folder, program, self._show_news)
@@ -61,7 +66,7 @@ class AutoResearch(ViewingActions, DecisionActions):
         return MainScreen(PANES)
 
     def compose(self) -> ComposeResult:
-        """Compose the main screen. The panes are hidden until the journal is read: empty ones would be drawn for nothing."""
+        """Compose the main screen. The panes are hidden until the journal is read, to avoid drawing empty ones."""
         yield StatusLine(f" {self.bridge.folder.name}  waiting for its journal")
         yield Static(id="tabs")
         with Container(id="panes"):
@@ -80,9 +85,9 @@ class AutoResearch(ViewingActions, DecisionActions):
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
 
     def action_detach(self) -> None:
-        """Close the app, and say what becomes of the run."""
+        """Close the app with a message about the run."""
         name, state = self.bridge.folder.name, self.bridge.state
-        if self.bridge.pid is None or state.stopped is not None:  # a loop that has stopped takes a moment to end
+        if self.bridge.pid is None or state.stopped is not None:  # a stopped loop may still be ending
             apply = f" `.venv/bin/python -m core.cli apply {name}` takes its best home." if state.kept else ""
             self.exit(f"Closed. Run {name} has no loop; {phrases.resume_command(name)} continues it.{apply}")
             return
@@ -98,14 +103,14 @@ class AutoResearch(ViewingActions, DecisionActions):
         self.action_detach()
 
     def _fatal_error(self) -> None:
-        """End the app after an exception. Textual's own method prints a page with the values of all variables."""
+        """End the app after an exception. Overrides a method of Textual that prints the values of all variables."""
         error = unhandled_error(self)
         if isinstance(error, WorkerFailed):
             error = error.error
         if error is not None:
             self.panic(Text(told(error, self.bridge.folder)))
 
-    # -- what happens in the run and on the screen ----------------------------------------------------------------
+    # -- events of the run and of the screen ----------------------------------------------------------------------
 
     def _show_news(self, news: News) -> None:
         if not self.screen_stack or not self.main.query(ExperimentsPane):
@@ -124,7 +129,7 @@ class AutoResearch(ViewingActions, DecisionActions):
         self.refresh_keys()
 
     def on_experiments_pane_selected(self, event: ExperimentsPane.Selected) -> None:
-        """Show the experiment in the other panes once the cursor rests. While it moves, only the cursor is drawn."""
+        """Show the experiment in the other panes when the cursor has stopped. While it moves, only the cursor is drawn."""
         self.selection.chosen = event.number
         self.refresh_keys()
         if self._rest_timer is not None:
@@ -144,11 +149,11 @@ class AutoResearch(ViewingActions, DecisionActions):
     # -- keys and the command palette -----------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether an action is valid now. Keys whose action is not are neither shown nor obeyed."""
+        """Return whether an action is valid now. Textual ignores keys of invalid actions."""
         return keys.is_valid(action, self.key_context)
 
     def on_key(self, event: events.Key) -> None:
-        """Pass keys to an open prompt that does not have the focus, and say why a key does nothing."""
+        """Pass keys to an open prompt without the focus, and explain why a key does nothing."""
         for prompt in self.screen.query(Prompt):
             if prompt.display and not isinstance(self.focused, Input):
                 event.stop()
@@ -167,7 +172,7 @@ class AutoResearch(ViewingActions, DecisionActions):
             self.show_note(reason)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette: the valid keys by name, a screenshot, and the themes."""
+        """Return the entries of the command palette: the valid keys by name, a screenshot, and the themes."""
         for key in keys.KEYS:
             if key.action != "command_palette" and keys.is_valid(key.action, self.key_context):
                 yield SystemCommand(

@@ -1,4 +1,4 @@
-"""The connection between the app and a run: it follows the journal and the live files, and sends commands to the loop."""
+"""The connection between the app and a run. It follows the journal and the live files, and sends commands to the loop."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from core.record.state import State
 from core.reporting import phrases
 from core.run import commands
 
-TICK_S = 0.4  # how often the journal and the live files are read
-SLOW_S = 2.0  # how often the machine's figures, the disk and program.md are read
+TICK_S = 0.4  # between two reads of the journal and the live files
+SLOW_S = 2.0  # between two reads of the machine's figures, the disk and program.md
 RECONNECT_S = 1.0
 RECENT = 200  # events that are kept
 
 
 @dataclass(frozen=True)
 class News:
-    """What changed since the last time. `first` means that the journal was read for the first time."""
+    """What has changed since the last news."""
 
-    events: tuple[ev.AnyEvent, ...] = ()
-    first: bool = False
-    live: bool = False
-    machine: bool = False
-    alive: bool = False
-    program: bool = False
+    events: tuple[ev.AnyEvent, ...] = ()  # new ones; empty the first time
+    first: bool = False  # the journal was read for the first time
+    live: bool = False  # live.json
+    machine: bool = False  # the machine's figures
+    alive: bool = False  # whether a loop runs
+    program: bool = False  # program.md
 
 
 @dataclass
 class Bridge:
-    """A run as seen from outside its loop. Only the methods of this class write its fields."""
+    """The run that the app shows. Only the methods of this class write its fields."""
 
     folder: Path
-    program: Path
-    post: Callable[[News], None]
+    program: Path  # program.md
+    post: Callable[[News], None]  # called with each change
     state: State = field(default_factory=State)
     events: list[ev.AnyEvent] = field(default_factory=list)  # the latest ones
     live: Picture = field(default_factory=Picture)
     machine: stats.Machine = field(default_factory=stats.Machine)
-    pid: int | None = None  # of the loop
-    trouble: str = ""
+    pid: int | None = None  # of the loop; None if no loop runs
+    trouble: str = ""  # what is wrong with the journal or the machine
     program_text: str = ""
     loaded: bool = False
 
@@ -64,16 +64,16 @@ class Bridge:
         self._slow_t = 0.0
         self._program_stamp = (0, 0, 0, 0)
         self._live_stamp = (0, 0, 0)
-        self.who = uuid.uuid4().hex  # the name by which the loop knows this app
-        self._sending = asyncio.Lock()  # commands arrive in the order in which they were sent
+        self.who = uuid.uuid4().hex  # identifies this app to the loop
+        self._sending = asyncio.Lock()  # keeps the order of commands
 
     @property
     def waiting(self) -> Waiting | None:
-        """The proposal that waits for an answer; None where no loop runs that could take it."""
+        """The proposal that waits for an answer; None if no loop runs."""
         return self.live.waiting if self.pid else None
 
     async def follow(self) -> None:
-        """Read the run again and again, and post what changed, until cancelled."""
+        """Read the run every TICK_S seconds and post changes, until cancelled."""
         while True:
             news = await self._read_changes()
             if news != News():
@@ -94,7 +94,7 @@ class Bridge:
         except FileNotFoundError:
             self.trouble = "the run has no journal yet"
             return News()
-        except JournalError as error:  # reported once; the live files are read all the same
+        except JournalError as error:  # reported once; the live files are still read
             new, self.trouble, self.loaded = str(error) != self.trouble, str(error), True
             before, self.pid = self.pid, run_lock.alive(self.folder)
             return News(first=first, live=self._read_live(), alive=new or self.pid != before)
@@ -110,7 +110,7 @@ class Bridge:
         )
 
     def _read_journal(self) -> tuple[State, list[ev.AnyEvent]]:
-        """The state that follows from the whole journal, and its latest events."""
+        """Read the whole journal. Returns the state and the latest events."""
         state, recent = State(name=self.folder.name), deque[ev.AnyEvent](maxlen=RECENT)
         for event in self._reader.stream():
             apply(state, event)
@@ -124,7 +124,7 @@ class Bridge:
                 status.st_ino,
                 status.st_mtime_ns,
                 status.st_size,
-            )  # the inode too: some file systems count time in seconds
+            )  # includes the inode, because some file systems have a resolution of seconds
         except OSError:
             stamp = (0, 0, 0)
         if stamp == self._live_stamp:
@@ -138,7 +138,7 @@ class Bridge:
         if now - self._slow_t < SLOW_S:
             return {}
         self._slow_t = now
-        if not first:  # reading the GPU driver takes a while, and the first picture must be quick
+        if not first:  # reading the GPU driver is slow and would delay the first paint
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""
@@ -159,11 +159,11 @@ class Bridge:
         return True
 
     def program_sha(self) -> str:
-        """The name that the loop gives to the current text of program.md."""
+        """Return the loop's identifier of the current text of program.md; '' for an empty text."""
         return hashlib.sha256(self.program_text.encode()).hexdigest()[:12] if self.program_text else ""
 
     async def stay_attached(self) -> None:
-        """Keep a connection open, by which the loop knows that somebody watches. It is opened again when the loop comes back."""
+        """Keep a connection open, so that the loop knows that an app is attached. Reconnects when the loop starts again."""
         while True:
             with contextlib.suppress(OSError, ValueError):
                 reader, writer = await asyncio.open_unix_connection(commands.address(self.folder))
@@ -177,7 +177,7 @@ class Bridge:
             await asyncio.sleep(RECONNECT_S)
 
     async def send(self, command: commands.Command) -> commands.Reply:
-        """Send a command and wait for the reply. Where no loop runs, the reply says so."""
+        """Send a command and wait for the reply. If no loop runs, the reply says so."""
         if run_lock.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,

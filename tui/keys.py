@@ -1,4 +1,4 @@
-"""Every key in one table. The bindings of the app, the footer, the help and the command palette are made from it."""
+"""The table of all keys. The app's bindings, the footer, the help and the command palette are made from it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from textual.binding import Binding, BindingType
 
 @dataclass(frozen=True)
 class KeyContext:
-    """The circumstances that decide which keys are valid."""
+    """The conditions that decide which keys are valid."""
 
-    alive: bool = False
-    waiting: bool = False
+    alive: bool = False  # a loop runs
+    waiting: bool = False  # a proposal waits for an answer; on the detail screen, the shown one
     paused: bool = False
     running: bool = False  # an experiment runs, not only the baseline
-    selected: bool = False
-    judged: bool = False  # the selected one has a verdict
-    rerunning: bool = False
+    selected: bool = False  # there is an experiment to act on
+    judged: bool = False  # the selected experiment has a verdict
+    rerunning: bool = False  # the selected experiment is about to run again
     zoomed: bool = False
-    unattended: bool = False  # proposals go on without asking
-    detail: bool = False  # the detail screen is on top
-    small: bool = False  # one pane at a time
+    unattended: bool = False  # proposals are approved without asking
+    detail: bool = False  # the detail screen is open
+    small: bool = False  # one pane is shown at a time
     has_hints: bool = False  # there are hints, or reasons for skipping
-    has_proposed_limits: bool = False  # program.md seems to ask for a limit that its front matter does not have
-    tiny: bool = False  # the terminal is too small for anything
+    has_proposed_limits: bool = False  # the prose of program.md asks for a limit that its front matter lacks
+    tiny: bool = False  # the terminal is too small for the app
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key. `footer` is its name in the footer, `group` its heading in the help."""
+    """A row of the table of keys."""
 
-    keys: str
+    keys: str  # names of Textual's keys, separated by commas
     action: str
-    footer: str
-    about: str
-    group: str
+    footer: str  # its name in the footer
+    about: str  # its description in the help
+    group: str  # its heading in the help
     valid: Callable[[KeyContext], bool] = lambda context: True
-    unavailable: str = ""  # what is said when it is pressed while it is not valid
+    unavailable: str = ""  # the note if it is pressed while it is not valid
 
 
 NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does not wait for your answer."
@@ -91,7 +91,7 @@ KEYS: tuple[Key, ...] = (
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop goes on; `make attach` comes back.", "looking around"),
 )  # fmt: skip
 PANES = "12345678"
-FOOTER = (  # the most important first, because a small terminal has no room for all
+FOOTER = (  # actions by importance, because a small terminal cannot show all
     "approve", "skip", "skip_why", "revise", "details", "explain", "detach", "pause", "abort", "tell", "unattended", "own",
     "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop", "command_palette",
 )  # fmt: skip
@@ -107,7 +107,7 @@ IN_DETAIL = (
     "pause",
     "explain",
     "command_palette",
-)  # those that work on the detail screen too
+)  # actions that also work on the detail screen
 LOOP_KEYS = tuple(
     key.keys
     for key in KEYS
@@ -117,7 +117,7 @@ PRINTED = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p
 
 
 def bindings() -> list[BindingType]:
-    """The bindings of the app. The digits focus a pane."""
+    """Return the bindings of the app, including the digits that focus panes."""
     result: list[BindingType] = []
     for key in KEYS:
         result += [Binding(name, key.action, key.about, show=False) for name in key.keys.split(",")]
@@ -125,13 +125,13 @@ def bindings() -> list[BindingType]:
 
 
 def display(key: Key) -> str:
-    """The key as it is printed on the keyboard."""
+    """Return the key as it is printed on the keyboard."""
     first = key.keys.split(",")[0]
     return PRINTED.get(first, first)
 
 
 def label(key: Key, context: KeyContext) -> str:
-    """What the key does now, in a word or two."""
+    """Return a short name of what the key does now."""
     if key.action == "pause" and context.paused:
         return "go on"
     if key.action == "unattended" and context.unattended:
@@ -140,9 +140,9 @@ def label(key: Key, context: KeyContext) -> str:
 
 
 def is_valid(action: str, context: KeyContext) -> bool:
-    """Whether an action is valid now. Actions that are not in the table always are."""
+    """Return whether an action is valid now. Actions that are not in the table are always valid."""
     known = [key for key in KEYS if key.action == action]
-    if action == "detach":  # on every screen; on the detail screen q goes back, but ctrl+c and ctrl+q detach
+    if action == "detach":  # valid on every screen: on the detail screen q goes back, but ctrl+c and ctrl+q detach
         return True
     if known and (context.tiny or (context.detail and action not in IN_DETAIL)):
         return False
@@ -150,7 +150,7 @@ def is_valid(action: str, context: KeyContext) -> bool:
 
 
 def unavailable_reason(character: str, context: KeyContext) -> str:
-    """Why a key is not valid now, or '' where it is valid or nothing is known about it."""
+    """Return why a key is not valid now; '' if it is valid or not in the table."""
     if context.tiny:
         return ""
     for key in KEYS:
@@ -160,6 +160,6 @@ def unavailable_reason(character: str, context: KeyContext) -> str:
 
 
 def valid_keys(context: KeyContext) -> list[Key]:
-    """The keys that are valid now, the most important first."""
+    """Return the keys that are valid now, most important first."""
     actions = [action for action in FOOTER if is_valid(action, context) and not (context.detail and action == "detach")]
     return [key for action in actions for key in KEYS if key.action == action]

@@ -1,4 +1,4 @@
-"""Which pane is told what when something in the run has changed."""
+"""Update the panes when the run has changed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from tui.view.machine import machine_summary
 from tui.view.night import night_picture
 from tui.view.status import run_status
 
-PLOT_S = 2.0  # a curve is drawn anew at most so often
-LIVE_S = 1.0  # and so are progress and the time left
-FIRST_ROWS = 120  # of the table in the first picture
-FIRST_LINES = 40  # of the journal in the first picture
-STREAM_LINES = 6  # of the agent's words that are shown
+PLOT_S = 2.0  # least time between two drawings of a curve
+LIVE_S = 1.0  # least time between two updates of progress and time left
+FIRST_ROWS = 120  # rows of the table in the first paint
+FIRST_LINES = 40  # lines of the journal in the first paint
+STREAM_LINES = 6  # lines of the agent's streamed text that are shown
 
 
 class PaneUpdates:
@@ -47,10 +47,10 @@ class PaneUpdates:
         self._bridge = bridge
         self._selection = selection
         self._curves = TrainingCurves(bridge, selection)
-        self.noise: Noise | None = None  # of one score, as far as it is known
+        self.noise: Noise | None = None  # of one score; None before the journal is read
         self._shown_t = self._plotted_t = 0.0
         self._plotted = ""  # name of the training whose curve is drawn
-        self._was_waiting = False  # a proposal waited when the panes were last told
+        self._was_waiting = False  # a proposal waited at the last update
         self._rung_for: set[int] = set()  # proposals that the bell was rung for
 
     @property
@@ -58,13 +58,13 @@ class PaneUpdates:
         return main_screen(self._app)
 
     def is_due(self, news: News) -> bool:
-        """Whether to show news at once. Progress and the time left can wait a moment."""
+        """Return whether to show news now. Changes of only progress and time left are shown once in LIVE_S seconds."""
         is_waiting = self._bridge.live.waiting is not None
         is_urgent = news != News(live=True) or is_waiting != self._was_waiting
         return is_urgent or time.monotonic() - self._shown_t >= LIVE_S
 
     def show(self, news: News) -> None:
-        """Show what has changed."""
+        """Update the panes that news concern."""
         self._shown_t, self._was_waiting = time.monotonic(), self._bridge.live.waiting is not None
         state, main = self._bridge.state, self._main
         if news.first:
@@ -86,12 +86,12 @@ class PaneUpdates:
         self.show_status()
 
     def show_followed(self) -> None:
-        """Show another experiment in the panes that show a single one."""
+        """Update the panes that show a single experiment."""
         self._show_change()
         self.show_loss(force=True)
 
     def show_status(self) -> None:
-        """Show the status line, and ring the bell when a proposal begins to wait."""
+        """Update the status line, and ring the bell when a proposal begins to wait."""
         bridge, main = self._bridge, self._main
         if not bridge.loaded:
             return
@@ -103,7 +103,7 @@ class PaneUpdates:
             self._app.bell()
 
     def show_loss(self, force: bool = False) -> None:
-        """Show the curve of the followed training. Without `force`, only when it has grown and was not drawn a moment ago."""
+        """Draw the curve of the followed training. Without `force`, only if it has changed, and once in PLOT_S seconds."""
         now = time.monotonic()
         if not force and now - self._plotted_t < PLOT_S:
             return
@@ -117,7 +117,7 @@ class PaneUpdates:
         self._main.query_one(ActivityPane).show_current(current)
 
     def _show_panes(self) -> None:
-        """Show the panes for the first time. Nobody who is typing loses the focus."""
+        """Show the panes for the first time. The table gets the focus unless the user is typing."""
         main = self._main
         table = main.query_one(ExperimentsPane)
         main.show_panes(table)
@@ -126,9 +126,9 @@ class PaneUpdates:
         self._app.call_after_refresh(self._show_older)
 
     def _show_older(self) -> None:
-        """Complete the table after the first picture, and switch the garbage collector on.
+        """Complete the table after the first paint, and enable the garbage collector.
 
-        What exists by now lives as long as the app, so the collector need not look at it again.
+        Objects that exist now live as long as the app, so they are excluded from collection.
         """
         older = list(reversed(self._bridge.state.experiments))[FIRST_ROWS:]
         self._main.query_one(ExperimentsPane).show_older(self._rows(older))
@@ -136,16 +136,16 @@ class PaneUpdates:
         gc.enable()
 
     def _changed_numbers(self, news: News) -> list[int]:
-        """The experiments that news are about."""
+        """Return the experiments whose rows may have changed."""
         state = self._bridge.state
-        if news.first:  # the others follow after the first picture
+        if news.first:  # `_show_older` adds the others
             return list(reversed(state.experiments))[:FIRST_ROWS]
         numbers = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
         measured = {event.commit for event in news.events if isinstance(event, ev.Measured)}
         numbers |= {n for n in state.kept if state.experiments[n].commit in measured}  # their means have changed
         return sorted(
             numbers | set(state.open if news.alive else ())
-        )  # a loop began or ceased to work on the open ones
+        )  # open experiments look different when a loop starts or ends
 
     def _rows(self, numbers: Iterable[int]) -> Iterable[Row]:
         state, is_alive = self._bridge.state, self._bridge.pid is not None

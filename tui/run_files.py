@@ -1,4 +1,4 @@
-"""The files of a run that the app reads besides the journal: changes, live metrics, and what a trainer printed."""
+"""Read the files of a run other than the journal: changes, live metrics, and the output of trainers."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from core.record.experiment import experiment_id
 from core.record.state import State
 from tui.view.curves import Curve
 
-TAIL_BYTES = 2000  # of a growing file that are searched for its last lines
+TAIL_BYTES = 2000  # bytes at the end of a growing file that are searched for its last lines
 
 
 def experiment_folder(folder: Path, number: int) -> Path:
-    """The folder of an experiment."""
+    """Return the folder of an experiment."""
     return folder / experiment_id(number)
 
 
 def job_folder(folder: Path, role: Role, number: int | None, job: str) -> Path:
-    """The folder of a job. The baseline, and the best when it is measured again, have theirs under 00000."""
+    """Return the folder of a job. Jobs of the baseline, and of the best when it is measured again, are in 00000."""
     return experiment_folder(folder, number if role.own_folder and number is not None else 0) / job
 
 
 def metrics_path(state: State, folder: Path, commit: str) -> Path | None:
-    """The live metrics of the first undisturbed job of a commit."""
+    """Return the path of the metrics of a commit's first undisturbed job; None if there is none."""
     fact = state.facts.get(commit)
     return job_folder(folder, fact.role, fact.number, fact.job) / "metrics.jsonl" if fact else None
 
 
 def diff_path(folder: Path, number: int) -> Path:
-    """The file that has the change of an experiment as a unified diff."""
+    """Return the path of an experiment's change as a unified diff."""
     return experiment_folder(folder, number) / "change.diff"
 
 
 def read_diff(folder: Path, number: int) -> str:
-    """The change of an experiment as a unified diff, or '' where its file is gone."""
+    """Read an experiment's change as a unified diff; '' if the file cannot be read."""
     try:
         return diff_path(folder, number).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -42,7 +42,7 @@ def read_diff(folder: Path, number: int) -> str:
 
 
 def read_output(folder: Path, number: int, characters: int) -> str:
-    """The last characters that the latest trainer of an experiment printed, or ''."""
+    """Read the last characters of the output of an experiment's latest trainer; '' if there is none."""
     own = experiment_folder(folder, number)
     outputs = sorted(own.glob("*/output.txt")) if own.is_dir() else []
     try:
@@ -52,13 +52,13 @@ def read_output(folder: Path, number: int, characters: int) -> str:
 
 
 def list_files(folder: Path, number: int) -> list[str]:
-    """The files of an experiment, relative to its folder."""
+    """Return the paths of an experiment's files, relative to its folder."""
     own = experiment_folder(folder, number)
     return sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()) if own.is_dir() else []
 
 
 def last_lines(path: Path, count: int = 2) -> list[str]:
-    """The last lines of a growing file that are not empty; none where there is no such file."""
+    """Return the last non-empty lines of a growing file; an empty list if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
@@ -69,7 +69,7 @@ def last_lines(path: Path, count: int = 2) -> list[str]:
 
 
 def read_curve(path: Path | None) -> Curve:
-    """The whole curve of a file of metrics; an empty one where there is no such file."""
+    """Read the whole curve of a metrics.jsonl; an empty curve if it cannot be read."""
     if path is None:
         return Curve()
     tail = MetricsTail(path)
@@ -78,7 +78,7 @@ def read_curve(path: Path | None) -> Curve:
 
 
 class MetricsTail:
-    """Follows one metrics.jsonl. The harness may thin the file out and write it anew; then it is read from its start."""
+    """Follows a metrics.jsonl. If the harness has thinned the file out and rewritten it, it is read from the start."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,7 +86,7 @@ class MetricsTail:
         self._read_to: tuple[int, int] = (0, 0)  # inode, bytes
 
     def read(self) -> bool:
-        """Read what is new. Returns whether there was something."""
+        """Read new lines. Returns whether there were any."""
         try:
             status = self.path.stat()
             if (status.st_ino, status.st_size) == self._read_to:

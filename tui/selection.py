@@ -1,4 +1,4 @@
-"""Which experiment the panes show."""
+"""The experiment that the panes show."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from tui.bridge import Bridge
 
 
 class Selection:
-    """The experiment that a human chose in the table, or the one that deserves attention just now."""
+    """The experiment that the user chose in the table, or the most relevant one."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self.chosen: int | None = None  # the experiment under the cursor; None where the table follows the newest
+        self.chosen: int | None = None  # the experiment under the cursor; None if the table follows the newest
 
     @property
     def followed(self) -> Experiment | None:
-        """The chosen experiment, else the one that waits for an answer, else the newest running one, else the newest one."""
+        """The chosen experiment; else the one that waits for an answer, the newest running one, or the newest one."""
         state, waiting = self._bridge.state, self._bridge.waiting
         running = [launched.number for launched in state.running.values() if launched.number is not None]
         for number in (

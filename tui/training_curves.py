@@ -1,4 +1,4 @@
-"""Which training's curve the panes show: that of a running job where one belongs to the followed experiment, else the recorded one."""
+"""The training curve that the panes show: that of the followed experiment's running job, or else its recorded one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tui.view.curves import Curve
 from tui.view.jobs import RunningJob, running_jobs
 from tui.view.words import sanitize_line, sparkline
 
-MOST_FILES = 8  # files of metrics that are followed at once
+MOST_FILES = 8  # metrics.jsonl that are followed at once
 SPARKLINE = 12  # columns
 
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """A training and the best's to compare it with. `best` is empty where both are the same."""
+    """The curve of a training, and that of the best to compare with."""
 
     name: str
     job: RunningJob | None
     curve: Curve
-    best: Curve
-    grown: bool  # since it was last asked for
+    best: Curve  # empty if it is the same training
+    grown: bool  # since the last call
 
 
 class TrainingCurves:
-    """Follows the files of metrics that the selection leads to."""
+    """Follows the metrics.jsonl of selected trainings."""
 
     def __init__(self, bridge: Bridge, selection: Selection) -> None:
         self._bridge = bridge
@@ -36,7 +36,7 @@ class TrainingCurves:
         self._tails: dict[Path, MetricsTail] = {}
 
     def followed_curve(self) -> TrainingCurve:
-        """The curve for the loss pane."""
+        """Return the curve for the loss pane."""
         state, folder = self._bridge.state, self._bridge.folder
         best_path = metrics_path(state, folder, state.best) if state.best else None
         job = self._followed_job()
@@ -52,7 +52,7 @@ class TrainingCurves:
         )
 
     def loss_summary(self) -> str:
-        """The loss of the running training, else of the followed experiment, for one line: its last value and its sparkline."""
+        """Return the last loss with a sparkline, of the newest running training or else of the followed experiment."""
         jobs = self._running_jobs()
         newest = jobs[-1] if jobs else None
         tail = self._tail(self._metrics_path(newest or self._followed_job()))
@@ -65,7 +65,7 @@ class TrainingCurves:
         return f"{self._name(newest)} loss {loss:.3f} {sparkline(tail.curve.smooth(), SPARKLINE)}"
 
     def latest_lines(self, job: RunningJob | None) -> list[str]:
-        """The last step of a running job, and what its trainer printed last."""
+        """Return lines with the last step of a running job and the last output of its trainer."""
         if job is None:
             return []
         step = [f"{job.name} step {job.step}  loss {job.loss:.3f}"] if job.loss is not None else []
@@ -76,7 +76,7 @@ class TrainingCurves:
         return running_jobs(self._bridge.state, self._bridge.live) if self._bridge.pid else []
 
     def _followed_job(self) -> RunningJob | None:
-        """The running job of the followed experiment; where nobody chose an experiment, the newest running job."""
+        """Return the running job of the followed experiment. If the user chose no experiment, else the newest running job."""
         jobs, followed = self._running_jobs(), self._selection.followed
         own = [job for job in jobs if followed is not None and job.number == followed.number]
         if own or self._selection.chosen is not None:

@@ -1,1 +1,1 @@
-"""What the loop and the harness agree on. The only part of nanochat that core imports; needs neither torch nor numpy."""
+"""Types and files that the loop and the harness share. `core` imports no other part of nanochat. Needs no torch or numpy."""

@@ -1,4 +1,4 @@
-"""The address of a server, read from what people write into an environment variable. Pure."""
+"""Parse the address of a server from an environment variable. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from nanochat.contract.sources import printable
 
 SCHEME_PORTS = {"http": 80, "https": 443}
 PROXY_PORTS = {**SCHEME_PORTS, "socks5": 1080, "socks5h": 1080}
-SHOWN = 120  # characters of a value in a message
+SHOWN = 120  # most characters of a value in a message
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")  # longer labels cannot be resolved
-_LOOPBACK = {  # as the files of hosts that systems come with have them, and some resolvers by themselves
+_LOOPBACK = {  # names in the default /etc/hosts of common systems, or built into resolvers
     "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "localhost4", "localhost6",
     "localhost4.localdomain4", "localhost6.localdomain6",
 }  # fmt: skip
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # to listen on; what reaches it
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # address to listen on -> address that reaches it
 
 
 class SettingError(Exception):
-    """An environment variable has a value that cannot be used. The message names it, and shows no password."""
+    """An environment variable has an unusable value. The message names the variable and hides passwords."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is. `host` is ASCII, an IPv6 address without brackets; `path` is empty or begins with a slash."""
+    """The address of a server.
+
+    `host` is ASCII; an IPv6 address has no brackets. `path` is empty or begins with a slash.
+    """
 
     scheme: str
     host: str
@@ -51,25 +54,25 @@ class Address:
 
 
 def base_url(variable: str, text: str) -> Address:
-    """Return the address that a base URL means; without a scheme only this machine's. Raises SettingError."""
+    """Parse a base URL. Only addresses of this machine may omit the scheme. Raises SettingError."""
     found = parse(variable, text, without_scheme=SCHEME_PORTS["http"])
-    if "://" not in text and not found.loopback:  # nothing must go out unencrypted because a scheme was forgotten
+    if "://" not in text and not found.loopback:  # a forgotten scheme must not send data unencrypted
         raise _error(variable, text, "it needs http:// or https:// in front")
     return found
 
 
 def proxy(variable: str, text: str) -> Address:
-    """Return the address of a proxy, whose scheme is http, https, socks5 or socks5h. Raises SettingError."""
+    """Parse the address of a proxy. The scheme is http, https, socks5 or socks5h. Raises SettingError."""
     return parse(variable, text, without_scheme=80, ports=PROXY_PORTS)
 
 
 def bare(text: str) -> str:
-    """Return a variable's value without the spaces and quotes around it, which settings files leave there."""
+    """Remove the spaces and quotes that settings files leave around a value."""
     return text.strip().strip("\"'").strip()
 
 
 def shown(text: str) -> str:
-    """Return a value as a message may show it: one line in quotes, without whatever could be a password."""
+    """Return a value for a message: one line, in quotes, with anything that could be a password masked."""
     scheme, rest = re.fullmatch(r"([A-Za-z0-9+.-]*://)?(.*)", bare(text), re.DOTALL).groups("")  # type: ignore[union-attr]
     _, user, rest = rest.rpartition("@")
     rest, query, _ = rest.partition("?")
@@ -78,7 +81,7 @@ def shown(text: str) -> str:
 
 
 def as_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return a host that is an IP address as one, None for a name. IPv4 also in its old short forms, such as 127.1."""
+    """Parse an IP address; None for a host name. Accepts the old short forms of IPv4, such as 127.1."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:
@@ -99,15 +102,18 @@ def _error(variable: str, text: str, why: str) -> SettingError:
 
 
 def parse(variable: str, text: str, without_scheme: int, ports: dict[str, int] = SCHEME_PORTS) -> Address:
-    """Return the address in a variable's value. Raises SettingError.
+    """Parse the address in a variable's value.
 
-    An address to listen on (0.0.0.0, [::]) becomes one to reach, and no host means this machine.
+    An address to listen on (0.0.0.0, [::]) is replaced by the loopback address. A missing host means this machine.
 
     Args:
-        variable: The variable, for messages.
-        text: Its value.
-        without_scheme: The port where neither a scheme nor a port is given; with a scheme it is that scheme's own.
-        ports: The schemes that may be given, and their ports.
+        variable: Name of the variable, for messages.
+        text: Value of the variable.
+        without_scheme: Port to use when neither a scheme nor a port is given.
+        ports: Allowed schemes and their default ports.
+
+    Raises:
+        SettingError: The value is not the address of a server.
     """
     value = bare(text)
     before, mark, rest = value.partition("://")
@@ -144,7 +150,7 @@ def parse(variable: str, text: str, without_scheme: int, ports: dict[str, int] =
 
 
 def _split(place: str) -> tuple[str, str]:
-    """Return host and port; the host without brackets, the port empty where none is given."""
+    """Split into host (without brackets) and port ('' if none is given)."""
     if match := re.fullmatch(r"\[([^\[\]]*)\](?::(.*))?", place, re.DOTALL):
         return match[1], match[2] or ""
     if as_ip(place.partition("%")[0]) and place.count(":") > 1:
@@ -154,11 +160,11 @@ def _split(place: str) -> tuple[str, str]:
 
 
 def _host(variable: str, text: str, host: str) -> str:
-    """Return a host in ASCII, and one that can be reached."""
+    """Return the host in ASCII; an address to listen on is replaced by one that can be reached."""
     address, percent, zone = host.partition("%")
     ip = as_ip(address)
     if ip is not None and percent:
-        zone = zone.removeprefix("25")  # the percent sign, where it was quoted as in a URL
+        zone = zone.removeprefix("25")  # "%25" is a percent sign quoted as in a URL
         if ip.version == 4 or not re.fullmatch(r"[\w.-]{1,32}", zone, re.ASCII):
             raise _error(variable, text, "its host is no name and no IP address")
         return f"{ip}%{zone}"
@@ -173,12 +179,12 @@ def _host(variable: str, text: str, host: str) -> str:
 
 
 def _ascii(host: str) -> str:
-    """Return an international name as it is asked for, '' where it is none."""
-    import idna  # a few thousand lines of tables, which hardly anybody needs
+    """Encode an international name for DNS; '' for an invalid name."""
+    import idna  # large and rarely needed
 
     try:
         return idna.encode(host.lower()).decode("ascii")
-    except UnicodeError:  # idna.IDNAError is one
+    except UnicodeError:  # the base class of idna.IDNAError
         return ""
 
 

@@ -1,7 +1,7 @@
-"""What identifies a prepared dataset, and where it is kept. The one definition, for the loop and for the harness.
+"""Identify, find and check prepared datasets, for the loop and for the harness.
 
-A prepared dataset is a folder with a manifest. The manifest says what it was made from; the name of the folder is for people
-and is never taken for that. So two sources cannot share a folder, and a source that has changed is noticed.
+A prepared dataset is a folder with a manifest. The manifest identifies the source; the folder's name is only for people.
+So two sources cannot share a folder, and a changed source is noticed.
 """
 
 from __future__ import annotations
@@ -22,25 +22,30 @@ from nanochat.contract import shell, sources
 from nanochat.contract.sources import TEXT, printable
 
 SCHEMA = 2
-READABLE = (1, 2)  # runs of the version before keep data of schema 1
+READABLE = (1, 2)  # runs of the previous version have data of schema 1
 SPLITS = ("train", "val", "test")
 NAMED = ("python", "tinystories", "climbmix")
 NAMES = (*NAMED, "text:PATH")
 MANIFEST, SOURCES = "manifest.json", "sources.json"
 DOWNLOADS = "downloads"  # a folder in the root
-# Windows that a scored split must fill. Fewer leave fewer than 8 probes, with which a cheating model is not noticed. On a GPU
-# answers are rounded, and 1024 probes (at most 8 a window) tell that from cheating.
+# Minimum number of windows in a scored split. With fewer there are fewer than 8 probes, too few to detect cheating.
+# On a GPU, 1024 probes (at most 8 per window) are needed to distinguish rounding from cheating.
 LEAST_WINDOWS, LEAST_WINDOWS_GPU = 16, 128
-SCORED_SHARE = 0.1  # of a user's own text, about, in each of the val and the test split
-LONGEST_NAME = 40  # characters of the source's name in the folder's
+SCORED_SHARE = 0.1  # approximate share of a user's text in each of the val and test splits
+LONGEST_NAME = 40  # characters of the source's name used in the folder's name
 
 
 class DataError(Exception):
-    """The data is missing, damaged or unfit; the message is a sentence for a human."""
+    """The data is missing, damaged or unsuitable. The message is shown to the user."""
 
 
 class Damaged(DataError):
-    """What was prepared is not whole any more. `what` says how, as a clause; `manifest` is None where it cannot be read."""
+    """Prepared data is incomplete or changed.
+
+    Attributes:
+        what: The damage, as a clause.
+        manifest: None if it cannot be read.
+    """
 
     def __init__(self, folder: Path, what: str, manifest: Manifest | None = None) -> None:
         again = f"{command(manifest)} makes it anew." if manifest else "Prepare it anew with the options of that time."
@@ -51,7 +56,7 @@ class Damaged(DataError):
 
 
 class Unreadable(DataError):
-    """The data cannot be read at the moment. Another try may succeed, unlike with Damaged."""
+    """The data cannot be read at the moment. Unlike with Damaged, a retry may succeed."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(
@@ -60,14 +65,14 @@ class Unreadable(DataError):
 
 
 def unreadable(folder: Path, name: str, error: OSError, manifest: Manifest | None = None) -> DataError:
-    """What it means that a file of prepared data cannot be read: that it is not there, or that the machine has trouble."""
+    """Return Damaged if the file does not exist or is no file, Unreadable for any other error."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return Damaged(folder, f"{name} cannot be read ({error.strerror})", manifest)
     return Unreadable(folder / name, error)
 
 
 class Split(msgspec.Struct, frozen=True):
-    """One part of a dataset, as it lies on disk."""
+    """One split of a dataset on disk."""
 
     file: str
     tokens: int
@@ -77,24 +82,24 @@ class Split(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What decides the content besides the source and the vocabulary."""
+    """The options that, with source and vocabulary size, determine the content of a dataset."""
 
-    shards: int = 0  # training shards of a downloaded dataset; 0 for any other
-    encoding: str = ""  # of `text:`; '': UTF-8, or what the byte order mark of a file says
-    errors: Literal["strict", "replace"] = "strict"  # of `text:`: what becomes of a file with bytes that are no text
+    shards: int = 0  # training shards of a downloaded dataset; 0 for other datasets
+    encoding: str = ""  # for `text:`; '': UTF-8, or the encoding of a file's byte order mark
+    errors: Literal["strict", "replace"] = "strict"  # for `text:`: skip undecodable files, or replace bytes
 
     def words(self) -> list[str]:
-        """As prepare.py takes them."""
+        """Return the options as arguments of prepare.py."""
         shards = ["--shards", str(self.shards)] if self.shards else []
         encoding = ["--encoding", self.encoding] if self.encoding else []
         return [*shards, *encoding, *(["--errors", self.errors] if self.errors != "strict" else [])]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in the folder of a prepared dataset, and what it was made from."""
+    """The content and the source of a prepared dataset."""
 
     schema: int
-    dataset: str  # the source: a name, or text: with an absolute path
+    dataset: str  # the source: a name, or `text:` with an absolute path
     vocab_size: int
     bos: int
     fingerprint: str
@@ -102,39 +107,39 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str = "uint16"
     tokenizer: str = "tokenizer.json"
     options: Options = Options()
-    files: dict[str, str] = {}  # the other files -> sha256; empty in schema 1
-    order: int = 0  # of several, the highest was asked for last
+    files: dict[str, str] = {}  # other files -> sha256; empty in schema 1
+    order: int = 0  # the dataset of a source with the highest number was requested last
 
 
 class Found(NamedTuple):
-    """What there is of a dataset. `manifest` is None when there is nothing that can be used."""
+    """The result of `find`. `manifest` is None if no usable data was found."""
 
     folder: Path
     manifest: Manifest | None
-    options: Options  # those asked for, or with which its source was prepared last
-    stale: str = ""  # what has changed since it was prepared, as a clause
+    options: Options  # as requested, or those of the latest preparation of the source
+    stale: str = ""  # changes of the source since it was prepared, as a clause
 
 
 def command(manifest: Manifest) -> str:
-    """The command that prepares the same dataset anew, in backticks."""
+    """Return the command that prepares the same dataset again, in backticks."""
     return preparing(manifest.dataset, manifest.vocab_size, manifest.options)
 
 
 def preparing(source: str, vocab_size: int, options: Options) -> str:
-    """The command that prepares a dataset, in backticks."""
+    """Return the command that prepares a dataset, in backticks."""
     return shell.make("prepare", "--dataset", source, "--vocab", str(vocab_size), *options.words())
 
 
 def root() -> Path:
-    """Where prepared data lives: AUTORESEARCH_DATA, else the user's cache folder. Always absolute."""
+    """Return the folder for prepared data: AUTORESEARCH_DATA, or the user's cache folder. Always absolute."""
     named = os.environ.get("AUTORESEARCH_DATA")
     return Path(os.path.abspath(os.path.expanduser(named or platformdirs.user_cache_dir("autoresearch"))))
 
 
 def resolve(dataset: str) -> str:
-    """Return a dataset's full name: `text:` with the absolute real path, any other as it is. It need not exist.
+    """Return the full name of a dataset: `text:` with the absolute real path, or the name unchanged.
 
-    Raises DataError for a name that means nothing.
+    The path need not exist. Raises DataError for an unknown name.
     """
     if not dataset.startswith(TEXT):
         if dataset not in NAMED:
@@ -146,7 +151,7 @@ def resolve(dataset: str) -> str:
     try:
         found = os.path.realpath(os.path.expanduser(path))
         found.encode()
-    except ValueError:  # a null byte, or bytes that are no UTF-8, which a journal cannot hold
+    except ValueError:  # a null byte, or bytes that are not UTF-8, which a journal cannot store
         raise DataError(
             f"{printable(path)} cannot be the path of a dataset: it must be valid UTF-8, without null bytes."
         ) from None
@@ -154,7 +159,7 @@ def resolve(dataset: str) -> str:
 
 
 def check(source: str) -> None:
-    """Raises DataError when a resolved source is not there, or is neither a file nor a folder."""
+    """Check that a resolved source exists and is a file or folder. Raises DataError."""
     if not source.startswith(TEXT):
         return
     path = source.removeprefix(TEXT)
@@ -165,7 +170,7 @@ def check(source: str) -> None:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two names mean the same dataset. Journals of the version before have names as they were typed."""
+    """Return whether two names mean the same dataset. Journals of the previous version have unresolved names."""
     try:
         return one == other or resolve(one) == resolve(other)
     except DataError:
@@ -173,14 +178,14 @@ def same(one: str, other: str) -> bool:
 
 
 def folder_name(source: str, vocab_size: int, fingerprint: str) -> str:
-    """A readable name for the folder of a dataset. The fingerprint is of its content, so one folder never gets another."""
+    """Return a readable folder name for a dataset. It contains the fingerprint, so each content has its own folder."""
     name = os.path.basename(source.removeprefix(TEXT)) or "root"
     name = re.sub(r"[^\w.-]+", "_", name)[:LONGEST_NAME].lstrip(".") or "text"  # a leading dot marks a draft
     return f"{name}-{fingerprint}-v{vocab_size}"
 
 
 def fingerprint(source: str, options: Options, splits: Mapping[str, Split], files: Mapping[str, str]) -> str:
-    """What a run records of its data: a hash of the source, its options and every byte that was prepared from it."""
+    """Hash the source, its options and all prepared bytes. A run records this to identify its data."""
     content = [
         SCHEMA,
         source,
@@ -209,7 +214,7 @@ def read(folder: Path) -> Manifest:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raises Damaged when a split is missing or cut off. Reads nothing."""
+    """Check that each split exists and has its full size, without reading it. Raises Damaged."""
     for split in manifest.splits.values():
         path = folder / split.file
         if not path.is_file() or path.stat().st_size != split.tokens * 2:
@@ -217,7 +222,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
-    """Raises Damaged when a byte is not what was prepared. Reads everything, about 1 GB a second."""
+    """Check the hash of every file, at about 1 GB a second. Raises Damaged, Unreadable."""
     check_files(folder, manifest)
     expected = {split.file: split.sha256 for split in manifest.splits.values()} | manifest.files
     for name, digest in expected.items():
@@ -230,12 +235,22 @@ def verify(folder: Path, manifest: Manifest) -> None:
 
 
 def least_windows(device: str) -> int:
-    """How many windows a scored split must fill."""
+    """Return the minimum number of windows in a scored split."""
     return LEAST_WINDOWS if device == "cpu" else LEAST_WINDOWS_GPU
 
 
 def check_size(source: str, splits: Mapping[str, Split], seq_len: int, windows: int) -> None:
-    """Raises DataError when a split is too short to train on, or to be scored, with so many windows of `seq_len` tokens."""
+    """Check that the splits are long enough.
+
+    Args:
+        source: The resolved name of the dataset, for the message.
+        splits: The splits of the dataset.
+        seq_len: Tokens per window.
+        windows: Minimum number of windows in the val and test splits.
+
+    Raises:
+        DataError: The train split has fewer than `2 * seq_len + 1` tokens, or val or test have too few windows.
+    """
     least = windows * seq_len + 1
     for split, needed in (("train", 2 * seq_len + 1), ("val", least), ("test", least)):
         if (tokens := splits[split].tokens) < needed:
@@ -249,16 +264,16 @@ def check_size(source: str, splits: Mapping[str, Split], seq_len: int, windows: 
 
 
 def avoided() -> set[str]:
-    """Folders that are never read as text: prepared data and downloads lie there."""
+    """Return folders that are never read as text, because they contain prepared data and downloads."""
     return {os.path.realpath(root()), os.path.realpath(root() / DOWNLOADS)}
 
 
 def prepared(source: str) -> list[tuple[Path, Manifest]]:
-    """Return all that was prepared from a source, what was asked for last first. What cannot be read is left out."""
+    """Return all datasets prepared from a source, latest request first. Unreadable ones are left out."""
     found = []
     for path in root().glob(f"*/{MANIFEST}"):
         if path.parent.name.startswith("."):
-            continue  # a draft that was never finished
+            continue  # an unfinished draft
         try:
             manifest = read(path.parent)
         except DataError:
@@ -269,10 +284,14 @@ def prepared(source: str) -> list[tuple[Path, Manifest]]:
 
 
 def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
-    """Look for what was prepared from a resolved source as it is now.
+    """Find the data that was prepared from the current content of a resolved source. Never raises.
 
-    `options`: those asked for; None for those that the source was prepared with last, for any vocabulary. Files with the same
-    sizes and times count as the same; others are read. Never raises: what is gone is stale.
+    Files with the same size and times count as unchanged; others are read.
+
+    Args:
+        source: The resolved name of the dataset.
+        vocab_size: Tokens of the vocabulary.
+        options: Requested options. None: those of the latest preparation of the source, with any vocabulary.
     """
     there = prepared(source)
     chosen = options or (there[0][1].options if there else Options())
@@ -296,12 +315,15 @@ def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
 
 
 def just_prepared(source: str, vocab_size: int) -> Path | None:
-    """The folder of what was asked for last of a source, whatever has become of its text since; None where there is none."""
+    """Return the folder of the latest preparation of a source, even if its text has changed since; None if there is none."""
     return next((folder for folder, found in prepared(source) if found.vocab_size == vocab_size), None)
 
 
 def changes_since(source: str, fingerprint: str) -> str:
-    """How a source differs now from what was prepared of it under this fingerprint, as a clause; '' for not, or unknown."""
+    """Return how a source has changed since the data with this fingerprint was prepared, as a clause.
+
+    '' if it has not changed, or if that is unknown.
+    """
     there = prepared(source)
     folder, manifest = next((pair for pair in there if pair[1].fingerprint == fingerprint), (None, None))
     if folder is None or manifest is None:
@@ -316,7 +338,7 @@ def changes_since(source: str, fingerprint: str) -> str:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest in one step. Raises OSError."""
+    """Write the manifest atomically. Raises OSError."""
     draft = folder / f".{MANIFEST}.{os.getpid()}"
     try:
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -326,5 +348,5 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def next_order(source: str) -> int:
-    """A number higher than that of all that was prepared from a source."""
+    """Return an `order` higher than that of every dataset prepared from a source."""
     return 1 + max((manifest.order for _, manifest in prepared(source)), default=0)

@@ -1,7 +1,7 @@
-"""How a server is reached: through which proxy, and with which certificates, by the environment.
+"""Read proxy and certificates for a server from the environment.
 
-HTTP clients would read the environment by themselves, and fail with a traceback where a variable of it is of no use to them. So
-they are given what is found here.
+HTTP clients would read these variables themselves and fail with a traceback on an unusable value. So they get the
+settings from here instead.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from nanochat.contract import address
 from nanochat.contract.address import Address, SettingError
 from nanochat.contract.sources import printable
 
-RESOLVED_S = 2.0  # within which a name of this machine is resolved: it is in a file, or a service here answers
-PROBED_PORT = 9  # of UDP; nothing is sent there
+RESOLVED_S = 2.0  # enough to resolve a name of this machine, which needs only a file or a local service
+PROBED_PORT = 9  # UDP port; nothing is sent to it
 
 
 @dataclass(frozen=True)
 class Route:
-    """The way to a server. `proxy` is None for a direct connection; `variable` names the one that the proxy comes from."""
+    """How to reach a server. `proxy` is None for a direct connection; `variable` is where the proxy was set."""
 
     server: Address
     proxy: Address | None = None
@@ -38,23 +38,23 @@ class Route:
 
     @property
     def words(self) -> str:
-        """The way in words for messages, without passwords."""
+        """Server and proxy for messages, without passwords."""
         return f"{self.server.url}{self.through}"
 
     @property
     def through(self) -> str:
-        """The proxy in words, with a space in front; '' for a direct connection."""
+        """The proxy for messages, with a leading space; '' for a direct connection."""
         return f" through the proxy {self.proxy.url} ({self.variable})" if self.proxy else ""
 
     def options(self) -> dict[str, Any]:
-        """Return the arguments of an HTTP client of httpx's kind for this way. Raises SettingError."""
+        """Return keyword arguments for `httpx.Client`. Raises SettingError."""
         user, password = self.server.user, self.server.password
         return {**self.transport(), **({"auth": (user, password)} if user or password else {})}
 
     def transport(self) -> dict[str, Any]:
-        """Return the arguments of a transport of httpx's kind for this way. Raises SettingError.
+        """Return keyword arguments for `httpx.HTTPTransport`. Raises SettingError.
 
-        Only what this way needs is read: for plain HTTP a wrong file of certificates does no harm.
+        Certificates are required only for encrypted connections.
         """
         encrypted = "https" in (self.server.scheme, self.proxy.scheme if self.proxy else "")
         options: dict[str, Any] = {"trust_env": False, "verify": _certificates(encrypted)}
@@ -71,8 +71,8 @@ class Route:
 
 
 def route(server: Address) -> Route:
-    """Return the way to a server by the environment's proxy variables, which never count for this machine. Raises SettingError."""
-    proxies = urllib.request.getproxies()  # on a Mac also those of the system's settings
+    """Return the route to a server by the proxy variables. Servers on this machine need no proxy. Raises SettingError."""
+    proxies = urllib.request.getproxies()  # on a Mac also those of the system settings
     value = next((found for scheme in (server.scheme, "all") if (found := address.bare(proxies.get(scheme, "")))), "")
     if not value or _excepted(server, proxies.get("no", "")) or here(server):
         return Route(server)
@@ -85,9 +85,9 @@ def route(server: Address) -> Route:
 
 
 def here(server: Address) -> bool:
-    """Return whether an address is of this machine: a loopback address, an address of an interface, or a name of such addresses.
+    """Return whether an address belongs to this machine: loopback, an address of an interface, or a name for one.
 
-    A name is resolved as every program would, which may take up to `RESOLVED_S` seconds.
+    A name is resolved, which may take up to `RESOLVED_S` seconds.
     """
     if server.loopback:
         return True
@@ -102,7 +102,7 @@ def here(server: Address) -> bool:
 
 
 def _own(ip: str) -> bool:
-    """Return whether an IP address is one of this machine: then it is also the one that packets to it come from."""
+    """Return whether an IP address belongs to this machine: packets to it then have the same source address."""
     text, _, _ = ip.partition("%")
     value = address.as_ip(text)
     if value is None or value.is_loopback:
@@ -117,7 +117,7 @@ def _own(ip: str) -> bool:
 
 
 def _resolved(name: str) -> list[str]:
-    """Return the IP addresses of a name; none where they are not known in time, as a resolver may wait for a network for long."""
+    """Return the IP addresses of a name; an empty list if resolving takes longer than `RESOLVED_S`."""
     found: list[str] = []
 
     def resolve() -> None:
@@ -131,7 +131,7 @@ def _resolved(name: str) -> list[str]:
 
 
 def _excepted(server: Address, no_proxy: str) -> bool:
-    """Whether NO_PROXY excepts a server: *, a domain, a name, an IP address or a network, each with or without a port."""
+    """Return whether NO_PROXY lists a server: as *, domain, name, IP address or network, each with or without a port."""
     host, ip = server.host.lower().rstrip(".").partition("%")[0], address.as_ip(server.host.partition("%")[0])
     for entry in re.split(r"[,\s]+", no_proxy.lower()):
         entry = entry.strip("\"'").rpartition("://")[2]
@@ -154,17 +154,17 @@ def _excepted(server: Address, no_proxy: str) -> bool:
 
 
 def _certificates(required: bool) -> ssl.SSLContext:
-    """Return what certificates are checked against. Raises SettingError where that cannot be read and is `required`."""
+    """Return the context for checking certificates. Raises SettingError if it is `required` and cannot be made."""
     try:
         return _authorities()
     except SettingError:
         if required:
             raise
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it trusts nobody, should a server ask for encryption after all
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate, in case the server redirects to https
 
 
 def _authorities() -> ssl.SSLContext:
-    import certifi  # only where something is asked
+    import certifi  # imported late, since most runs need no network
 
     file, folder = (address.bare(os.environ.get(name, "")) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     variable, value = "The file of the package certifi", certifi.where()
@@ -172,7 +172,7 @@ def _authorities() -> ssl.SSLContext:
         variable, value = ("SSL_CERT_FILE", file) if file else ("SSL_CERT_DIR", folder)
     try:
         if folder and not file:
-            if not Path(folder).is_dir():  # OpenSSL would only find no certificate good
+            if not Path(folder).is_dir():  # OpenSSL would only reject every certificate
                 raise NotADirectoryError("it is not a folder")
             return ssl.create_default_context(capath=folder)
         return ssl.create_default_context(cafile=value)

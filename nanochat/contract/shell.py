@@ -1,4 +1,4 @@
-"""Commands in messages, as a user can paste them into a shell."""
+"""Format commands in messages so that a user can paste them into a shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-PROGRAMS = {"run": "autorun.py", "prepare": "prepare.py"}  # what these targets of the Makefile start; others: core.cli
+PROGRAMS = {"run": "autorun.py", "prepare": "prepare.py"}  # targets of the Makefile; other targets start core.cli
 
 
 def quoted(words: Sequence[str]) -> str:
@@ -15,9 +15,9 @@ def quoted(words: Sequence[str]) -> str:
 
 
 def make(target: str, *words: str) -> str:
-    """Return the command, in backticks, that gives a target of the Makefile these options.
+    """Return the command, in backticks, that runs a target of the Makefile with these options.
 
-    A word that needs quotes would need them twice, and make has a meaning for `$`. Such a command is given without make.
+    A word that needs quotes would need them twice, and make expands `$`. In that case the command does not use make.
     """
     if any(_quoted(word) != word for word in words):
         program = [PROGRAMS[target]] if target in PROGRAMS else ["-m", "core.cli", target]

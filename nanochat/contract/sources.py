@@ -1,4 +1,4 @@
-"""The files behind a dataset: which ones count, and whether they are still what they were."""
+"""List the files of a dataset's source and detect changes to them."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from pathlib import Path
 from typing import NamedTuple
 
 TEXT = "text:"
-# Of the standard library: tests, and packages whose files are mostly tables.
+# Excluded from the standard library: tests, and packages that consist mostly of tables.
 EXCLUDED = {"test", "tests", "idlelib", "encodings", "pydoc_data", "site-packages", "dist-packages", "__pycache__"}
 OURS = "made by AutoResearch"  # why a folder is skipped
 PREPARED = {"train.bin", "val.bin", "test.bin", "token_bytes.npy"}  # beside a manifest.json: prepared data
-JOURNAL = b'{"type":"created"'  # what the journal of a run begins with
+JOURNAL = b'{"type":"created"'  # first bytes of a run's journal
 
 Stat = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 
 
 class File(NamedTuple):
-    """A file as it was when it was prepared."""
+    """A file at the time of preparation."""
 
     name: str  # relative to the dataset's folder
     stat: Stat
-    sha256: str  # of its bytes; '' where it could not be read
+    sha256: str  # '' if it could not be read
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that lies in a dataset's folder."""
+    """A file or folder in a dataset's folder."""
 
     path: str
     name: str  # relative to the dataset's folder
-    skipped: str = ""  # why it is left out, such as 'hidden'; '' for a file that counts
+    skipped: str = ""  # why it is left out, such as 'hidden'; '' if it is used
 
 
 def entries(source: str, avoid: Collection[str] = ()) -> list[Entry]:
-    """Return what lies behind `python` or `text:PATH`, sorted by name; nothing for a dataset that is downloaded.
+    """Return the entries of `python` or `text:PATH`, sorted by name; an empty list for downloaded datasets.
 
-    `avoid`: real paths of folders below that one which are not entered, such as the one that the prepared data is written to.
+    Args:
+        source: The resolved name of the dataset.
+        avoid: Real paths of subfolders to skip, such as the folder of prepared data.
     """
     if source == "python":
         found = _standard_library()
@@ -68,7 +70,7 @@ def _standard_library() -> Iterator[Entry]:
 
 
 def _walk(top: str, avoid: Collection[str]) -> Iterator[Entry]:
-    """Everything below a folder. Hidden files and folders, links to folders, and what the product wrote are not looked into."""
+    """Walk a folder. Does not enter hidden folders, links to folders, or folders that AutoResearch wrote."""
     failed: list[OSError] = []
     for folder, folders, files in os.walk(top, onerror=failed.append):
         below = os.path.relpath(folder, top)
@@ -94,7 +96,7 @@ def _walk(top: str, avoid: Collection[str]) -> Iterator[Entry]:
 
 
 def _reserved(folder: str, folders: Collection[str], files: Collection[str], avoid: Collection[str]) -> str:
-    """Why a whole folder is no text: AutoResearch wrote it, or git did; '' for any other."""
+    """Return why a folder is skipped: AutoResearch wrote it, or it is a git repository. '' for other folders."""
     prepared = "manifest.json" in files and not PREPARED.isdisjoint(files)
     copies = "frozen.json" in files and not {"harness", "data"}.isdisjoint(folders)
     if folder in avoid or prepared or copies or ("events.jsonl" in files and _is_journal(folder)):
@@ -113,25 +115,25 @@ def _is_journal(folder: str) -> bool:
 def _entry(path: str, name: str) -> Entry:
     try:
         regular = stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):  # a link that leads nowhere or to itself
+    except (OSError, ValueError):  # a broken or circular link
         return Entry(path, name, "unreadable")
     return Entry(path, name, "" if regular else "not a regular file")
 
 
 def status(path: str) -> Stat:
-    """What changes when a file's content does. Raises OSError."""
+    """Return the metadata that changes with a file's content. Raises OSError."""
     found = os.stat(path)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def sha256(path: str | Path) -> str:
-    """The hash of a file's content, in hexadecimal. Raises OSError."""
+    """Hash a file's content, in hexadecimal. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save(files: Sequence[File], path: Path) -> None:
-    """Write the list of files in one step. Raises OSError."""
+    """Write the list of files atomically. Raises OSError."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(json.dumps(files), encoding="utf-8")
@@ -146,14 +148,14 @@ def load(path: Path) -> list[File]:
 
 
 class Now:
-    """The files behind a dataset as they are now. Each is read at most once, and only where its size or times differ."""
+    """The current files of a dataset's source. Each is read at most once, and only if its size or times differ."""
 
     def __init__(self, source: str, avoid: Collection[str] = ()) -> None:
         self._paths = {entry.name: entry.path for entry in entries(source, avoid) if not entry.skipped}
         self._read: dict[str, File] = {}
 
     def changes(self, files: Sequence[File]) -> str:
-        """What differs from `files`, such as '2 files changed (first: a.txt)'; '' when nothing does."""
+        """Return the differences from `files`, such as '2 files changed (first: a.txt)'; '' if there are no differences."""
         before = {file.name: file for file in files}
         differing = {
             "changed": [name for name in self._paths if name in before and not self._same(before[name])],
@@ -163,9 +165,12 @@ class Now:
         return "; ".join(counted(names, what) for what, names in differing.items() if names)
 
     def changes_since(self, path: Path) -> str:
-        """The same for a list that was saved. Raises OSError, ValueError, TypeError when it cannot be read.
+        """Return the differences from a list written by `save`.
 
-        The list gets the new times of files that had to be read and are the same, so that they are not read every time.
+        Updates the saved times of files that were read and are unchanged, so that they are not read again.
+
+        Raises:
+            OSError, ValueError, TypeError: The list cannot be read.
         """
         files = load(path)
         found = self.changes(files)
@@ -189,12 +194,12 @@ class Now:
 
 
 def counted(names: Sequence[str], what: str) -> str:
-    """Such as '3 files changed (first: a.txt)'."""
+    """Return a phrase such as '3 files changed (first: a.txt)'."""
     files = "1 file" if len(names) == 1 else f"{len(names)} files"
     return f"{files} {what} ({'first: ' if len(names) > 1 else ''}{printable(names[0])})"
 
 
 def printable(path: str) -> str:
-    """A path that can be printed anywhere: bytes that are no UTF-8, and control characters, are escaped."""
+    """Escape control characters and bytes that are not UTF-8, so that a path can be printed."""
     text = path.encode("utf-8", "backslashreplace").decode()
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

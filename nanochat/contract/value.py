@@ -6,4 +6,4 @@ import msgspec
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A frozen value, JSON in and out. What comes from outside is checked where it is decoded."""
+    """A frozen value that converts to and from JSON. Types are checked when it is decoded."""

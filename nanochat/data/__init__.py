@@ -1,1 +1,1 @@
-"""Prepared text: which datasets there are, how they are fetched, tokenized and read."""
+"""Datasets: download, tokenize, store and read them."""

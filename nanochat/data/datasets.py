@@ -1,4 +1,4 @@
-"""Where documents come from, and which split each belongs to."""
+"""Read the documents of a dataset and assign each to a split."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ from nanochat.data.download import fetch, hub
 if TYPE_CHECKING:
     import pyarrow
 
-# Characters of a file of the user's that go to one split together; fewer where that leaves few pieces to be split.
+# The user's files are split in chunks of CHUNK characters. Chunks are smaller, down to LEAST_CHUNK, if the text would give
+# fewer than PIECES of them.
 CHUNK, LEAST_CHUNK, PIECES = 8192, 1024, 256
 PIECE = 1 << 20  # bytes read at once
-BINARY_WITHIN = 8000  # a null byte among the first ones makes a file binary, as in git
+BINARY_WITHIN = 8000  # a null byte in the first 8000 bytes makes a file binary, as in git
 MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),  # before UTF-16, whose marks begin alike
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),  # before UTF-16, since one begins with a UTF-16 mark
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Shards:
-    """A dataset of parquet shards on the hub. `val` None: split by content hash."""
+    """A dataset of parquet shards on the Hugging Face hub.
+
+    Attributes:
+        repository: Name of the dataset on the hub.
+        names: Returns the path of the training shard with an index.
+        most: Number of training shards.
+        default: Number of training shards to use by default.
+        val: Path of the validation shard. None: split by a hash of the content.
+    """
 
     repository: str
     names: Callable[[int], str]
@@ -51,17 +60,17 @@ HUB_SETS = {
 
 @dataclass(frozen=True)
 class Survey:
-    """The files of a dataset as they are now, and how each is read."""
+    """The current files of a dataset, and how to read them."""
 
     files: list[File]
-    encodings: dict[str, str]  # path -> encoding, of those that are text
-    chunk: int  # characters of a piece of text
-    read: str = ""  # how many files are read in which encoding, as a sentence; '' where all are UTF-8
-    skipped: str = ""  # what was left out and why, as sentences; '' for nothing
+    encodings: dict[str, str]  # path -> encoding, for text files
+    chunk: int  # characters per chunk of text
+    read: str = ""  # number of files by encoding, as a sentence; '' if all are UTF-8
+    skipped: str = ""  # skipped files and the reasons, as sentences; '' if there are none
 
 
 def options(source: str, shards: int | None, encoding: str, errors: Literal["strict", "replace"]) -> Options:
-    """Check what decides the content of a dataset. Raises DataError."""
+    """Check the options of a dataset and fill in defaults. Raises DataError."""
     if (encoding or errors != "strict") and not source.startswith(TEXT):
         raise DataError(f"--encoding and --errors are for text:PATH only, and the dataset is {source}.")
     if shards is not None and source not in HUB_SETS:
@@ -69,9 +78,9 @@ def options(source: str, shards: int | None, encoding: str, errors: Literal["str
     if shards is not None and not 1 <= shards <= HUB_SETS[source].most:
         raise DataError(f"--shards {shards} cannot be had: {source} has 1 to {HUB_SETS[source].most:,}.")
     try:
-        name = codecs.lookup(encoding).name if encoding else ""  # latin1 and iso-8859-1 are the same
+        name = codecs.lookup(encoding).name if encoding else ""  # one name for aliases such as latin1 and iso-8859-1
         codecs.getincrementaldecoder(name or "utf-8")
-        "a".encode(name or "utf-8")  # refuses what is an encoding of bytes, such as hex
+        "a".encode(name or "utf-8")  # fails for bytes-to-bytes codecs such as hex
     except (LookupError, ValueError):
         raise DataError(f"--encoding {encoding!r} is no text encoding. latin-1, cp1252 and utf-16 are some.") from None
     return Options(
@@ -80,9 +89,15 @@ def options(source: str, shards: int | None, encoding: str, errors: Literal["str
 
 
 def survey(source: str, options: Options, avoid: Collection[str] = ()) -> Survey:
-    """Read every file behind a dataset once: its hash, and whether it is text. Raises DataError when there is no text.
+    """Read every file of a dataset once to hash it and to find its encoding.
 
-    `avoid`: real paths of folders that are not entered.
+    Args:
+        source: The resolved name of the dataset.
+        options: The options of the dataset.
+        avoid: Real paths of folders to skip.
+
+    Raises:
+        DataError: There is no text.
     """
     files, encodings, size = [], {}, 0
     skipped: dict[str, list[str]] = {}
@@ -106,13 +121,13 @@ def survey(source: str, options: Options, avoid: Collection[str] = ()) -> Survey
 
 
 class _Named:
-    """The encoding that was asked for, with which files are read that are not UTF-8 and have no byte order mark."""
+    """The encoding from the options. It is used for files that are not UTF-8 and have no byte order mark."""
 
     def __init__(self, options: Options) -> None:
         self.name = options.encoding
         self.replaces = options.errors == "replace"
-        self.wide = b"\0" in "a".encode(self.name or "utf-8")  # null bytes are usual, as in UTF-16
-        # Letters are written in ASCII, as in UTF-7: valid UTF-8 is no sign that it is UTF-8.
+        self.wide = b"\0" in "a".encode(self.name or "utf-8")  # text contains null bytes, as in UTF-16
+        # Letters are encoded as ASCII, as in UTF-7: then a file that is valid UTF-8 need not be UTF-8.
         letters = "\u00e4\u65e5".encode(self.name or "utf-8", "ignore")
         self.seven_bit = bool(letters) and letters.isascii() and "a".encode(self.name or "utf-8") == b"a"
 
@@ -121,7 +136,7 @@ class _Named:
         return self.name in ("utf-16", "utf-32")
 
     def order(self, *, nulls: bool, ascii_only: bool) -> list[str]:
-        """The encodings to try on a file without a mark, best first."""
+        """Return the encodings to try on a file without a byte order mark, best first."""
         if not self.name:
             return ["utf-8"]
         if self.wide and nulls:
@@ -130,7 +145,7 @@ class _Named:
 
 
 class _Attempt:
-    """Decodes a file piece by piece to see whether that works."""
+    """Decodes a file piece by piece to check that its encoding fits."""
 
     def __init__(self, encoding: str, errors: str = "strict") -> None:
         self.encoding = encoding
@@ -141,12 +156,12 @@ class _Attempt:
         if self.works:
             try:
                 self._decoder.decode(piece, final)
-            except ValueError:  # among them UnicodeError
+            except ValueError:  # the base class of UnicodeError
                 self.works = False
 
 
 def _look(entry: Entry, named: _Named) -> tuple[File, str, str]:
-    """A file as it is now, its encoding, and why it is skipped ('' for text)."""
+    """Return a file's current state, its encoding, and why it is skipped ('' for text)."""
     try:
         stat = sources.status(entry.path)
     except OSError:
@@ -160,9 +175,10 @@ def _look(entry: Entry, named: _Named) -> tuple[File, str, str]:
 
 
 def _decode(file: BinaryIO, named: _Named) -> tuple[str, str, str]:
-    """The hash of a file, its encoding, and why it is no text ('' where it is).
+    """Return a file's hash, its encoding, and why it is not text ('' for text).
 
-    A byte order mark decides, then whether all of the file is UTF-8; the encoding that was asked for is for the others.
+    The encoding is that of the byte order mark. Without one it is UTF-8 if the whole file is valid, or else the one from the
+    options.
     """
     digest = hashlib.sha256()
     piece = file.read(PIECE)
@@ -197,7 +213,10 @@ def _shown(encoding: str) -> str:
 
 
 def _read(found: dict[str, list[str]], options: Options) -> str:
-    """Such as 'Read as UTF-8: 12 files. Read as ISO8859-1: 3 files (first: a.txt).'; '' where nothing but UTF-8 is meant."""
+    """Return sentences such as 'Read as UTF-8: 12 files. Read as ISO8859-1: 3 files (first: a.txt).'
+
+    '' if no encoding was requested and all files are UTF-8.
+    """
     if not options.encoding and set(found) <= {"utf-8"}:
         return ""
     names = dict.fromkeys(
@@ -212,7 +231,7 @@ def _files(names: list[str]) -> str:
 
 
 def _skipped(found: dict[str, list[str]], named: _Named) -> str:
-    """Such as '12 skipped: 9 not UTF-8 (first: a/b.txt), 3 unreadable (first: c.txt).'"""
+    """Return a sentence such as '12 skipped: 9 not UTF-8 (first: a/b.txt), 3 unreadable (first: c.txt).'"""
     if not found:
         return ""
     parts = [
@@ -232,7 +251,18 @@ def _skipped(found: dict[str, list[str]], named: _Named) -> str:
 def documents(
     source: str, options: Options, found: Survey, cache: Path, say: Callable[[str], None]
 ) -> Iterator[tuple[str, str]]:
-    """(split, text) of every document. Raises DataError when one cannot be read."""
+    """Yield (split, text) of every document.
+
+    Args:
+        source: The resolved name of the dataset.
+        options: The options of the dataset.
+        found: The result of `survey`.
+        cache: Folder for downloads.
+        say: Called with lines for the user.
+
+    Raises:
+        DataError: A document cannot be read or downloaded.
+    """
     if source in HUB_SETS:
         yield from _hub(HUB_SETS[source], options.shards, cache, say)
         return
@@ -249,22 +279,22 @@ def documents(
 
 
 def _module(path: str) -> str:
-    """The top-level module or package of a file of the standard library."""
+    """Return the top-level module or package of a file in the standard library."""
     return Path(path).relative_to(sysconfig.get_paths()["stdlib"]).parts[0].removesuffix(".py")
 
 
 def _chunks(path: str, encoding: str, errors: str, size: int) -> Iterator[str]:
-    """The text of a file in pieces of `size` characters, with line ends as in Python. Only one piece is in memory."""
+    """Yield a file's text in chunks of `size` characters, with universal newlines. Only one chunk is in memory."""
     with open(path, encoding=encoding, errors=errors, newline=None) as file:
         first = True
         while piece := file.read(size):
             piece = piece.removeprefix("\ufeff") if first else piece
             first = False
-            yield piece.encode("utf-8", "replace").decode()  # some encodings give halves of characters
+            yield piece.encode("utf-8", "replace").decode()  # some encodings give lone surrogates
 
 
 def split_of(key: bytes, val: float = 0.06, test: float = 0.04) -> str:
-    """train, val or test by hash: the same key always goes to the same split."""
+    """Return train, val or test by a hash of the key. `val` and `test` are the shares of these splits."""
     share = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") / 2**64
     return "val" if share < val else "test" if share < val + test else "train"
 
@@ -292,17 +322,20 @@ def _hub(shards: Shards, count: int, cache: Path, say: Callable[[str], None]) ->
 
 
 def _split_in_shard(text: str, name: str, shards: Shards) -> str:
-    """The split of a document: half of the shard for validation is the test split; without one its content decides."""
+    """Return the split of a document by its shard. The validation shard is divided equally into val and test.
+
+    Without a validation shard the split depends on a hash of the text.
+    """
     if shards.val is None:
         return split_of(text.encode(), SCORED_SHARE, SCORED_SHARE)
     return "train" if name != shards.val else split_of(text.encode(), 0.5, 0.5)
 
 
 def _check_column(schema: pyarrow.Schema, path: Path) -> None:
-    """Raises DataError for a file without the column that documents are in."""
+    """Check that a file has a string column `text`. Raises DataError."""
     import pyarrow
 
-    place = schema.get_field_index("text")  # -1 also where there are several
+    place = schema.get_field_index("text")  # -1 if there are none or several
     kind = schema.field(place).type if place >= 0 else None
     kind = kind.value_type if isinstance(kind, pyarrow.DictionaryType) else kind
     if kind is None or not any(is_text(kind) for is_text in (pyarrow.types.is_string, pyarrow.types.is_large_string)):
@@ -313,7 +346,7 @@ def _check_column(schema: pyarrow.Schema, path: Path) -> None:
 
 
 def _is_parquet(path: Path) -> None:
-    """Raises ValueError for a file that is no whole parquet file."""
+    """Check that a file is a complete parquet file. Raises ValueError."""
     import pyarrow
     import pyarrow.parquet as parquet
 

@@ -1,4 +1,4 @@
-"""Downloads that resume, are verified, and land in one step: a file has its name only when it is whole."""
+"""Download files: resumed after interruptions, verified, and renamed to their final name only when complete."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from nanochat.data.prepared import DataError
 
 HUB = "https://huggingface.co"
 TRIES = 5
-WAIT_S = 0.5  # before the second try; doubled each time
+WAIT_S = 0.5  # the wait after n tries is WAIT_S * 2**n
 
 
 class Routed(httpx.BaseTransport):
-    """Sends each request on its own way, because a redirect may lead to another server."""
+    """Chooses the route of each request separately, because a redirect may lead to another server."""
 
     def __init__(self) -> None:
-        self.through = ""  # the proxy of the last request in words, see `Route.through`
+        self.through = ""  # the proxy of the last request for messages, see `Route.through`
         self._transports: dict[Route, httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Raises SettingError, and what `httpx.HTTPTransport` raises."""
+        """Send a request. Raises SettingError, and what `httpx.HTTPTransport` raises."""
         url = request.url
         way = route(Address(url.scheme, url.raw_host.decode("ascii"), url.port or SCHEME_PORTS.get(url.scheme, 0)))
         self.through = way.through
@@ -43,7 +43,7 @@ class Routed(httpx.BaseTransport):
 
 
 def hub() -> str:
-    """Return the URL of the place where datasets are: the mirror that HF_ENDPOINT names, else the hub. Raises DataError."""
+    """Return the URL to download datasets from: the mirror in HF_ENDPOINT, or the Hugging Face hub. Raises DataError."""
     named = bare(os.environ.get("HF_ENDPOINT", ""))
     try:
         found = base_url("HF_ENDPOINT", named or HUB)
@@ -58,12 +58,23 @@ def hub() -> str:
 def fetch(
     url: str, path: Path, *, check: Callable[[Path], None], say: Callable[[str], None], wait_s: float = WAIT_S
 ) -> Path:
-    """Download to `path` unless it is there. Raises DataError after five tries without progress; keeps what came."""
+    """Download a file unless it exists, and return its path.
+
+    Args:
+        url: URL of the file.
+        path: Where to store it.
+        check: Called with the downloaded file. Raises ValueError if it is invalid; it is then downloaded again.
+        say: Called with a line for the user before each retry.
+        wait_s: The wait after n tries is `wait_s * 2**n` seconds.
+
+    Raises:
+        DataError: Five tries in a row made no progress, or a retry would not help. The part downloaded so far is kept.
+    """
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    tag = path.with_name(path.name + ".etag")  # of the file that the part belongs to
+    tag = path.with_name(path.name + ".etag")  # the ETag of the file that the part belongs to
     shown = httpx.URL(url).copy_with(userinfo=b"")
     transport, failure, tries = Routed(), "", 0
     while tries < TRIES:
@@ -82,14 +93,14 @@ def fetch(
             failure = f"the server answered {error.response.status_code}{transport.through}"
             if error.response.status_code in (401, 403, 404, 407):
                 break
-        except SettingError as error:  # no try will help
+        except SettingError as error:  # a retry would not help
             raise DataError(f"{shown} cannot be asked for: {error}") from error
         except (httpx.HTTPError, OSError) as error:
             failure = f"{type(error).__name__}: {error}{transport.through}"
             if "CERTIFICATE_VERIFY_FAILED" in failure:
                 failure += "; SSL_CERT_FILE names a file of certificates to trust"
                 break
-            if isinstance(error, httpx.ProxyError) and str(error).startswith("4"):  # the status it answered with
+            if isinstance(error, httpx.ProxyError) and str(error).startswith("4"):  # the proxy's status code
                 break
         grown = (part.stat().st_size if part.exists() else 0) > before
         tries = 1 if grown else tries + 1
@@ -102,13 +113,17 @@ def fetch(
 
 
 def progress() -> Progress:
-    """A bar on a terminal, nothing elsewhere."""
+    """Return a progress bar that is shown on a terminal only."""
     return Progress(transient=True, disable=not sys.stdout.isatty())
 
 
 def _get(client: httpx.Client, url: str, part: Path, tag: Path) -> None:
-    """Fetch the rest of a file, or all of it where it has changed. Raises httpx errors, or ValueError when what came cannot
-    be the file."""
+    """Fetch the rest of a file, or all of it if it has changed on the server.
+
+    Raises:
+        httpx.HTTPError: The request failed.
+        ValueError: The part on disk does not belong to the file.
+    """
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -116,7 +131,7 @@ def _get(client: httpx.Client, url: str, part: Path, tag: Path) -> None:
         if tag.exists():
             headers["If-Range"] = tag.read_text(encoding="latin-1")
     with client.stream("GET", url, headers=headers) as answer:
-        if answer.status_code == 416:  # nothing is left to fetch, or the part is not of this file
+        if answer.status_code == 416:  # the part is complete, or it belongs to another file
             if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
                 return
             raise ValueError("the part that was there does not fit the file")
@@ -126,7 +141,7 @@ def _get(client: httpx.Client, url: str, part: Path, tag: Path) -> None:
         have = have if resumed else 0
         if not resumed:
             tag.unlink(missing_ok=True)
-            if (name := answer.headers.get("ETag", "")).startswith('"'):  # a weak one does not stand for the bytes
+            if (name := answer.headers.get("ETag", "")).startswith('"'):  # a weak ETag does not identify the bytes
                 tag.write_text(name, encoding="latin-1")
         expected = have + int(size) if size else None
         with part.open("ab" if resumed else "wb") as file, progress() as bar:

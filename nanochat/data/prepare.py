@@ -1,4 +1,4 @@
-"""Make a prepared dataset: documents to splits, a tokenizer, token arrays, a manifest. All of it or nothing."""
+"""Prepare a dataset: split documents, train a tokenizer, write token arrays and a manifest. Atomic: all or nothing."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from nanochat.data import datasets
 from nanochat.data.datasets import Survey
 from nanochat.data.download import progress
 
-TOKENIZER_CHARACTERS = 50_000_000  # a tokenizer needs no more text than this
+TOKENIZER_CHARACTERS = 50_000_000  # characters of text used to train the tokenizer
 LEAST_VOCAB, MOST_VOCAB = 300, 65_536
 BATCH = 256  # documents that are encoded together
-AGAIN_S = 1.0
-DRAFT = ".draft."  # begins the name of a folder in which data is being prepared
+AGAIN_S = 1.0  # seconds in which a second signal is ignored
+DRAFT = ".draft."  # prefix of folders in which data is being prepared
 DRAFT_NAME = re.escape(DRAFT) + "[0-9a-f]{16}"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal says that this is to end. A BaseException, so that `except Exception` cannot swallow it."""
+    """A signal to end was received. A BaseException, so that `except Exception` cannot swallow it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -51,9 +51,19 @@ class Interrupted(BaseException):
 def prepare(
     dataset: str, vocab_size: int, options: Options | None = None, *, force: bool = False, fit: tuple[int, int] = (1, 1)
 ) -> Path:
-    """Prepare a dataset unless it is ready; return its folder. What was prepared from an earlier content is kept.
+    """Prepare a dataset unless it is ready, and return its folder.
 
-    `options`: None for the defaults. `fit`: the length of the windows that it is scored on, and how many there must be. Raises DataError.
+    Data prepared from earlier content of the source is kept.
+
+    Args:
+        dataset: Name of the dataset, such as `python` or `text:PATH`.
+        vocab_size: Tokens of the vocabulary.
+        options: The options of the dataset; None for the defaults.
+        force: Prepare it even if it is ready.
+        fit: Length of the scored windows in tokens, and the minimum number of windows.
+
+    Raises:
+        DataError: The dataset is unknown, too small or unreadable, or could not be written.
     """
     try:
         source = contract.resolve(dataset)
@@ -75,7 +85,10 @@ def prepare(
 
 
 def _ready(source: str, vocab_size: int, options: Options) -> Path | None:
-    """The folder of a dataset that is prepared and whole, from now on the one that new runs use. Says why there is none."""
+    """Return the folder of a complete prepared dataset and make it the one that new runs use.
+
+    If there is none, says why and returns None.
+    """
     found = contract.find(source, vocab_size, options)
     if found.manifest is None:
         if found.stale:
@@ -92,7 +105,7 @@ def _ready(source: str, vocab_size: int, options: Options) -> Path | None:
 
 
 def _make(source: str, vocab_size: int, options: Options, fit: tuple[int, int]) -> Path:
-    """Prepare a dataset and give it its name. Raises DataError, OSError."""
+    """Prepare a dataset in a draft folder and rename it. Raises DataError, OSError."""
     survey = datasets.survey(source, options, contract.avoided())
     for words in (survey.read, survey.skipped):
         if words:
@@ -106,10 +119,10 @@ def _make(source: str, vocab_size: int, options: Options, fit: tuple[int, int]) 
 
 @contextlib.contextmanager
 def _drafts() -> Iterator[Path]:
-    """Make a folder to prepare data in; it is gone at the end. Those of processes that were killed are removed first.
+    """Make a draft folder and remove it at the end. Drafts of killed processes are removed first.
 
-    Every preparation holds a shared lock on the root. Whoever gets it alone knows that no draft is in use. Where there are no
-    locks, drafts stay. Raises OSError.
+    Every preparation holds a shared lock on the root, so a process that gets an exclusive lock knows that no draft is in use.
+    On a file system without locks old drafts are kept. Raises OSError.
     """
     root().mkdir(parents=True, exist_ok=True)
     draft = root() / f"{DRAFT}{secrets.token_hex(8)}"
@@ -118,14 +131,14 @@ def _drafts() -> Iterator[Path]:
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left in root().glob(f"{DRAFT}*"):
-                if re.fullmatch(DRAFT_NAME, left.name):  # the root may be a folder with files of the user's
+                if re.fullmatch(DRAFT_NAME, left.name):  # the root may also contain the user's files
                     shutil.rmtree(left, ignore_errors=True)
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_SH)
         draft.mkdir()
         yield draft
     except Interrupted:
-        ignore_signals()  # a second one must not interrupt the cleaning
+        ignore_signals()  # a second signal must not interrupt the cleanup
         raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -133,7 +146,11 @@ def _drafts() -> Iterator[Path]:
 
 
 def _put(draft: Path, target: Path) -> None:
-    """Give what was made its name. What is there already has the same content, and runs may use it: no file of it is ever missing."""
+    """Rename a draft to its final name.
+
+    An existing folder of that name has the same content and may be in use by runs. So its files are replaced one by one and
+    are never missing.
+    """
     with contextlib.suppress(OSError):
         draft.rename(target)
         return
@@ -180,7 +197,7 @@ def _fill(
 
 
 def _write_splits(draft: Path, documents: Iterator[tuple[str, str]], encoding: tiktoken.Encoding) -> dict[str, Split]:
-    """Write the tokens of every document to its split's file. Each begins with the one special token."""
+    """Write the tokens of every document to the file of its split. Each document begins with the BOS token."""
     from nanochat.data import tokenizer
 
     tokens, sizes, counts = (dict.fromkeys(SPLITS, 0) for _ in range(3))
@@ -214,10 +231,10 @@ def _up_to(texts: Iterable[str], characters: int) -> Iterator[str]:
 
 
 def say(text: str, indent: str = "  ") -> None:
-    """One line on stdout, at once; where nobody reads any more, the data is made all the same."""
+    """Print a line and flush it. A closed stdout does not end the preparation."""
     try:
         print(indent + text, flush=True)
-    except UnicodeEncodeError:  # a terminal of another alphabet
+    except UnicodeEncodeError:  # the terminal's encoding lacks a character
         print(indent + ascii(text)[1:-1], flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -230,9 +247,9 @@ def ignore_signals() -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise Interrupted at SIGINT, SIGTERM and SIGHUP. One that is ignored, as after nohup, stays ignored.
+    """Raise Interrupted at SIGINT, SIGTERM and SIGHUP. Signals that were ignored, as with nohup, stay ignored.
 
-    A terminal and the program that started this one may send the same signal twice: the second within a second does nothing.
+    The terminal and the parent program may both send the same signal, so a second one within a second is ignored.
     """
     last = -AGAIN_S
 
@@ -260,9 +277,13 @@ def main(
     vocab: int = 2048,
     fit: Callable[[int], tuple[int, int]] = lambda vocab_size: (1, 1),
 ) -> None:
-    """The command line of prepare.py. `dataset` and `vocab` are what fits this machine.
+    """Run the command line of prepare.py.
 
-    `fit` gives the length of the scored windows for a vocabulary, and how many there must be.
+    Args:
+        arguments: The arguments; None for those of the process.
+        dataset: Default dataset for this machine.
+        vocab: Default size of the vocabulary for this machine.
+        fit: Returns the length of the scored windows and their minimum number, for a size of the vocabulary.
     """
     parser = argparse.ArgumentParser(prog="prepare.py", description="Data and tokenizer, once.")
     parser.add_argument(

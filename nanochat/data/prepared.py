@@ -1,4 +1,4 @@
-"""Prepared data as it lies on disk: flat token arrays, byte lengths, a manifest with hashes. Read-only."""
+"""Read a prepared dataset: flat token arrays, byte lengths of tokens, and a manifest with hashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from nanochat.contract.dataset import SPLITS, Damaged, DataError, Manifest, Spli
 
 @dataclass(frozen=True)
 class Prepared:
-    """One prepared dataset."""
+    """A prepared dataset.
+
+    Attributes:
+        folder: Where the files are.
+        manifest: The source, the splits and the hashes of the files.
+    """
 
     folder: Path
     manifest: Manifest
@@ -34,14 +39,28 @@ class Prepared:
         return self.folder / self.splits[split].file
 
     def tokens(self, split: str) -> np.ndarray:
-        """The tokens of a split: uint16 (n,), mapped read-only. Raises DataError when the file is not whole."""
+        """Return the tokens of a split.
+
+        Args:
+            split: `train`, `val` or `test`.
+
+        Returns:
+            A read-only memory map, uint16 (n,).
+
+        Raises:
+            DataError: The file is missing or does not have its full size.
+        """
         path = self.path(split)
         if not path.exists() or path.stat().st_size != self.splits[split].tokens * 2:
             raise Damaged(self.folder, f"{path.name} is missing or cut off", self.manifest)
         return np.memmap(path, dtype="<u2", mode="r")
 
     def token_bytes(self) -> np.ndarray:
-        """UTF-8 byte length of each token from its raw bytes: int32 (vocab,), 0 for specials. Raises DataError."""
+        """Return the number of bytes of each token: int32 (vocab_size,), 0 for special tokens.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
         path = self.folder / "token_bytes.npy"
         try:
             lengths: np.ndarray = np.load(path, allow_pickle=False)
@@ -53,14 +72,24 @@ class Prepared:
 
 
 def load(folder: Path) -> Prepared:
-    """Open a prepared dataset. Raises DataError with a sentence."""
+    """Open a prepared dataset. Raises DataError."""
     return Prepared(folder, dataset.read(folder))
 
 
 def val_windows(tokens: np.ndarray, seq_len: int, eval_tokens: int) -> np.ndarray:
-    """The fixed windows that are scored: (n, seq_len + 1), each starting where the last one's targets ended.
+    """Return the windows that are scored. They depend only on the data and the scoring length, never on a knob.
 
-    They follow from the data and the scoring length alone, never from a knob. Raises DataError when there is not one.
+    Args:
+        tokens: The tokens of a split, (n,).
+        seq_len: Tokens that are scored per window.
+        eval_tokens: Most tokens to score in total.
+
+    Returns:
+        A view (windows, seq_len + 1). Consecutive windows overlap by one token: the last target of one is the first input
+        of the next.
+
+    Raises:
+        DataError: The split is too short for a window.
     """
     count = min(eval_tokens // seq_len, (len(tokens) - 1) // seq_len)
     if count < 1:

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer: trained by rustbpe, used through tiktoken, stored as JSON (nothing is unpickled)."""
+"""A byte-level BPE tokenizer, trained with rustbpe and used with tiktoken. Stored as JSON, so nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ import rustbpe
 import tiktoken
 
 BOS = "<|bos|>"
-# Words with their leading space, short runs of digits, punctuation, line ends, other space: as GPT-4 splits, digits by two.
+# GPT-4's pattern, except that digits are grouped by two: words with their leading space, digits, punctuation, line ends, space.
 PATTERN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 
-LONGEST = 65_536  # characters that the pattern is matched on at once: a million spaces overflow the matcher's stack
+LONGEST = 65_536  # characters matched at once: a million spaces would overflow the stack of the regex engine
 
 
 def pieces(text: str) -> Iterator[str]:
-    """The text in pieces that can be tokenized, one after the other."""
+    """Yield a text in pieces that are short enough to tokenize."""
     return (text[start : start + LONGEST] for start in range(0, len(text), LONGEST))
 
 
 def train(texts: Iterable[str], vocab_size: int) -> tiktoken.Encoding:
-    """A tokenizer of vocab_size tokens (256 bytes, merges, one special) for these texts."""
+    """Train a tokenizer of `vocab_size` tokens: 256 bytes, merges and one special token.
+
+    It has fewer tokens if the texts do not give enough merges.
+    """
     trainer = rustbpe.Tokenizer()
     trainer.train_from_iterator((piece for text in texts for piece in pieces(text)), vocab_size - 1, pattern=PATTERN)
     ranks = {bytes(token): rank for token, rank in trainer.get_mergeable_ranks()}
@@ -36,7 +39,7 @@ def build(ranks: dict[bytes, int]) -> tiktoken.Encoding:
 
 
 def encode(encoding: tiktoken.Encoding, texts: Sequence[str], threads: int) -> list[list[int]]:
-    """The tokens of each text, without specials."""
+    """Return the tokens of each text, without special tokens."""
     parts = [list(pieces(text)) for text in texts]
     found = iter(encoding.encode_ordinary_batch([piece for part in parts for piece in part], num_threads=threads))
     return [[token for _ in part for token in next(found)] for part in parts]
@@ -53,6 +56,6 @@ def load(path: Path) -> tiktoken.Encoding:
 
 
 def byte_lengths(encoding: tiktoken.Encoding) -> np.ndarray:
-    """int32 (vocab,): bytes of each token, from its raw bytes; 0 for the special one."""
+    """Return the number of bytes of each token: int32 (vocab_size,), 0 for the special token."""
     lengths = [len(encoding.decode_single_token_bytes(i)) for i in range(encoding.n_vocab - 1)]
     return np.array([*lengths, 0], dtype=np.int32)

@@ -1,1 +1,1 @@
-"""What starts, watches and scores a training. A run works with its own copy of these files."""
+"""Start, monitor and score a training. A run uses its own copy of these files."""

@@ -1,8 +1,8 @@
-"""How logits come from the trainer to the scorer: token batches in, private copies of logits out, every answer timed.
+"""Ask the trainer's model for logits, through shared memory, and time every answer.
 
-On a CPU both ends share host memory. On a GPU the scorer lends the trainer a piece of GPU memory (lent.py); where the driver
-cannot do that, the host memory is pinned at both ends, so that the GPU copies by itself. The scorer takes a copy before it
-computes anything: what the trainer writes later changes nothing.
+On a CPU both processes share host memory. On a GPU the scorer lends the trainer a piece of GPU memory (lent.py). If the driver
+does not support that, the host memory is pinned in both processes, so that the GPU copies faster. The scorer copies the logits
+before it uses them, so the trainer cannot change them afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Buffers:
-    """The memory that one trainer and the scorer share: room for `batch` rows of `length` tokens, and for their logits."""
+    """Memory shared by a trainer and the scorer.
+
+    Attributes:
+        batch: Rows, B.
+        length: Tokens per row, T.
+        vocab: Size of the vocabulary, V.
+        inputs: Tokens, int64 (B, T).
+        outputs: Logits, float32 (B, T, V).
+    """
 
     batch: int
     length: int
@@ -44,25 +52,39 @@ class Buffers:
 
 
 class Answers:
-    """The scorer's side of asking one trained model. It uses CUDA only after `use_gpu`, when nothing is forked any more."""
+    """Asks one trained model for logits. Uses CUDA only after `use_gpu`; this process must not fork after that."""
 
     def __init__(self, trainer: TrainerProcess, buffers: Buffers, *, wall: bool) -> None:
-        """`wall`: the budget is wall time; else CPU time between answers counts as well."""
+        """Prepare to ask a model.
+
+        Args:
+            trainer: The process of the model.
+            buffers: Memory shared with that process.
+            wall: True if the budget is wall time. If False, it is CPU time, and the trainer's CPU time between answers counts
+                too.
+        """
         self._trainer, self._buffers, self._wall = trainer, buffers, wall
         self._answered = trainer.used(fresh=True)
-        self._asked: float | None = None  # since when an answer is awaited
-        self._lent: torch.Tensor | None = None  # the GPU memory that the trainer writes to, float32, flat
-        self.device = CPU  # where the copies lie
-        self.seconds: list[float] = []  # of each answer, in the budget's unit
+        self._asked: float | None = None  # `used` of the trainer when the pending question was asked
+        self._lent: torch.Tensor | None = None  # GPU memory that the trainer writes to, float32, flat
+        self.device = CPU  # where the copies are made
+        self.seconds: list[float] = []  # duration of each answer, in the budget's unit
 
     def use_gpu(self, check: Callable[[], None]) -> None:
-        """Bring the answers over the GPU, by the fastest way that works here. `check` is called while it waits."""
+        """Transfer answers through the GPU, by the fastest method that works here.
+
+        Args:
+            check: Called while waiting for the trainer. May raise Failed.
+
+        Raises:
+            Failed: The trainer failed, or `check` raised it.
+        """
         self.device = torch.device("cuda")
         size = self._buffers.answer_bytes
         memory: lent.DeviceMemory | None = None
-        with contextlib.suppress(lent.NotLent, RuntimeError):  # RuntimeError: the GPU is full, or cannot be had
+        with contextlib.suppress(lent.NotLent, RuntimeError):  # RuntimeError: the GPU is full or not available
             memory = lent.DeviceMemory.create(size)
-        self._begin()  # whoever trains on before it takes the memory is charged for that
+        self._begin()  # the trainer is charged for this time, since it could go on training
         try:
             self._trainer.lend_memory(memory.descriptor if memory is not None else None)
             taken = self._trainer.wait(wire.MemoryTaken, check).lent
@@ -77,20 +99,35 @@ class Answers:
 
     @property
     def room(self) -> int:
-        """How many rows can be asked at once, as far as the buffers go."""
+        """Rows that fit into the buffers."""
         return self._buffers.batch
 
     @property
     def spent(self) -> float:
-        """Seconds of answering so far, in the budget's unit, the answer that is awaited included."""
+        """Seconds of answering so far, in the budget's unit, including the pending answer."""
         return sum(self.seconds) + (self._trainer.used() - self._asked if self._asked is not None else 0.0)
 
     def ways(self) -> dict[str, float]:
-        """For the record, each 0 or 1: answers came through GPU memory; all copies had room on the GPU."""
+        """Return statistics for the record, 0 or 1 each.
+
+        `lent`: answers came through GPU memory. `on_gpu`: all copies fitted on the GPU.
+        """
         return {"lent": float(self._lent is not None), "on_gpu": float(self.device != CPU)}
 
     def ask(self, x: np.ndarray, check: Callable[[], None]) -> torch.Tensor:
-        """Logits float32 (B, T, V) for tokens x int64 (B, T), a private copy. Raises what `TrainerProcess.wait` raises."""
+        """Ask for the logits of a batch.
+
+        Args:
+            x: Tokens, int64 (B, T). B is at most `room`.
+            check: Called while waiting for the answer. May raise Failed.
+
+        Returns:
+            A private copy of the logits, float32 (B, T, V), on `device`.
+
+        Raises:
+            Failed: The trainer failed, or `check` raised it.
+            TooBig: The model has too little memory for so many rows.
+        """
         self._buffers.inputs.array("<i8", (self._buffers.batch, x.shape[1]))[: len(x)] = x
         self._begin()
         self._trainer.ask(len(x))
@@ -122,7 +159,7 @@ class Answers:
 
     @contextlib.contextmanager
     def room_or_cpu(self) -> Any:
-        """The GPU may be full of the trainer's memory: from then on copies lie, and are computed on, in the machine's memory."""
+        """Suppress RuntimeError, which a full GPU raises, and use the CPU for all later copies and their evaluation."""
         try:
             yield
         except RuntimeError:

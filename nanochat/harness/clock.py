@@ -1,13 +1,12 @@
-"""The clock of a training on a CPU: from CPU seconds used to reference seconds, at the machine's speed.
+"""The clock of a training on a CPU. It converts CPU seconds to reference seconds by the measured speed of the machine.
 
-A CPU second is no fixed amount of work. Programs, and the guests of a virtual machine's host, share caches, the memory bus and the
-clock of a core. So the scorer stops the trainer again and again for some milliseconds and does the fixed work of the gauge on the
-core that the trainer was on.
+A CPU second is not a fixed amount of work: other programs and other virtual machines share the caches, the memory bus and
+the clock frequency. So the scorer repeatedly stops the trainer for some milliseconds and runs the fixed work of the gauge on
+the trainer's core.
 
-The speed changes from one moment to the next, so a few readings tell little about a whole training. The more the readings
-differ, the more often the gauge is read.
+The speed can change within seconds. The more the readings differ, the more often the gauge is read.
 
-Where others use the trainer's core, so that it has to wait, the gauge reads some percent too slow. `BUSY_POWER` takes that out.
+If other programs use the trainer's core, the gauge reads some percent too slow. `BUSY_POWER` corrects for that.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from nanochat.contract.job import Speed
 from nanochat.harness.gauge import Gauge, NotMeasured, Reading
 from nanochat.harness.shared import Shared
 
-LEAST_S, MOST_S = 0.3, 2.0  # limits of the average time between two readings, in seconds
-AIM = 0.007  # wanted standard error of the mean speed at the end of a training, as a share of it
-AT_RANDOM = (0.5, 1.5)  # each wait is the average times a factor from here, so that no trainer can predict a reading
-FIRST = 8  # readings before their spread is known
-RECENT = 6  # readings whose mean is the speed until the next one
-BUSY_POWER = 0.075  # at the same reading, steps go with busy ** 0.075 (docs/decisions.md)
-STOPPING_S = 5e-3  # CPU seconds that a trainer may take to stop
-BEFORE_S, DURING_S = 1e-3, 1e-6  # what may be booked late before the timed round, and during it
-SPOILT = 3  # a trainer broke a rule when it ran on in so many readings,
-SPOILT_SHARE = 0.1  # and in more than this share of the good ones
-UNREAD_S = 10.0  # CPU seconds without a reading
-PAGE = 64  # bytes that scorer and trainer share
+LEAST_S, MOST_S = 0.3, 2.0  # limits of the mean time between readings, in seconds
+AIM = 0.007  # target standard error of the mean speed of a training, relative to the mean
+AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trainer cannot predict a reading
+FIRST = 8  # readings taken before their spread is used
+RECENT = 6  # the mean of the latest 6 readings is the speed until the next one
+BUSY_POWER = 0.075  # at the same reading, steps are proportional to busy ** 0.075 (docs/decisions.md)
+STOPPING_S = 5e-3  # CPU seconds that a trainer may use while it stops
+BEFORE_S, DURING_S = 1e-3, 1e-6  # CPU seconds that a stopped trainer may show before the timed rounds, and during them
+SPOILT = 3  # RanOn is raised if a trainer kept running in this many readings,
+SPOILT_SHARE = 0.1  # and in more than this share of the valid ones
+UNREAD_S = 10.0  # most CPU seconds without a reading
+PAGE = 64  # bytes shared by scorer and trainer
 
 
 class RanOn(Exception):
@@ -42,34 +41,36 @@ class RanOn(Exception):
 
 
 class Standstill(Protocol):
-    """A trainer that was told to stop."""
+    """A trainer that was stopped."""
 
     @property
     def core(self) -> int | None:
-        """Where it ran; None where it did not stop at once."""
+        """The core it ran on; None if it did not stop in time."""
         ...
 
     def ran_s(self) -> float:
-        """CPU seconds that it has used since it had stopped, or was told to."""
+        """Return the CPU seconds used since it stopped. If it did not stop in time: since it was told to stop."""
         ...
 
 
 class Trainer(Protocol):
-    """What is needed of a trainer."""
+    """The interface of a trainer that a Speedometer needs."""
 
-    def used(self, *, fresh: bool = False) -> float: ...
+    def used(self, *, fresh: bool = False) -> float:
+        """Return the CPU seconds used so far. `fresh`: do not return a recent value."""
+        ...
 
     def delay_s(self) -> float | None:
-        """Seconds that it was ready to run and waited for a core; None where that is not known."""
+        """Return the seconds that it was runnable and waited for a core; None if unknown."""
         ...
 
     def stopped(self) -> AbstractContextManager[Standstill, bool | None]:
-        """Stop it, and let it go on at the end."""
+        """Stop it inside a context, and resume it at the end."""
         ...
 
 
 class Line:
-    """Reference seconds as a function of the seconds used since the clock started. At first each second is one."""
+    """Reference seconds as a linear function of the seconds used since the clock started. The initial slope is 1."""
 
     def __init__(self) -> None:
         self.since, self.reference, self.speed = 0.0, 0.0, 1.0
@@ -79,9 +80,10 @@ class Line:
 
 
 class Clock(Line):
-    """The scorer's line, and a page where the trainer can read a copy of it. What the trainer writes there changes only its own view.
+    """The scorer's clock, with a copy in shared memory for the trainer.
 
-    The page has two entries: the one that is not read is changed, then it is the one to read.
+    The scorer never reads the copy, so a trainer that writes to it changes only its own view. The page has two entries. An
+    update writes to the unused entry and then switches to it.
     """
 
     def __init__(self) -> None:
@@ -91,7 +93,13 @@ class Clock(Line):
         self.set(0.0, 0.0, 1.0)
 
     def set(self, since: float, reference: float, speed: float) -> None:
-        """From `since` seconds on, which are so many reference seconds, each second counts `speed`."""
+        """Set the line from now on.
+
+        Args:
+            since: Seconds used at which the new line starts.
+            reference: Reference seconds at that point.
+            speed: Reference seconds per second used after it.
+        """
         self.since, self.reference, self.speed = since, reference, speed
         self._entry = 1 - self._entry
         self._numbers[1 + 3 * self._entry : 4 + 3 * self._entry] = since, reference, speed
@@ -99,20 +107,26 @@ class Clock(Line):
 
 
 class View:
-    """The trainer's end of a clock."""
+    """The trainer's copy of a clock."""
 
     def __init__(self, handle: int) -> None:
         self._numbers = Shared(PAGE, handle).array("<f8", (PAGE // 8,))
 
     def at(self, used: float) -> float:
-        """Reference seconds at so many seconds used."""
+        """Return the reference seconds after `used` seconds."""
         line, first = Line(), 1 + 3 * int(self._numbers[0])
         line.since, line.reference, line.speed = (float(number) for number in self._numbers[first : first + 3])
         return line.at(used)
 
 
 class _Waits(NamedTuple):
-    """Of a trainer at a reading, in seconds: CPU time used, waited for a core by threads that still live, time not stopped."""
+    """Times of a trainer at a reading, in seconds.
+
+    Attributes:
+        used: CPU time used.
+        delay: Time that its living threads waited for a core.
+        ran: Wall time in which it was not stopped.
+    """
 
     used: float
     delay: float
@@ -120,10 +134,15 @@ class _Waits(NamedTuple):
 
 
 class Speedometer:
-    """Reads the gauge while a trainer runs, and sets its clock."""
+    """Reads the gauge at random times while a trainer runs, and sets its clock.
+
+    Args:
+        gauge: The gauge to read.
+        reference_s: Weighted CPU seconds of a reading (`Reading.work_s`) at the run's reference.
+        budget_s: Reference seconds of the training.
+    """
 
     def __init__(self, gauge: Gauge, reference_s: float, budget_s: float) -> None:
-        """`reference_s`: weighted CPU seconds of a reading at the run's reference."""
         self._gauge, self._reference_s, self._budget_s = gauge, reference_s, budget_s
         self._random = random.Random()
         self._due = 0.0
@@ -135,9 +154,16 @@ class Speedometer:
         self._spoilt = 0
 
     def look(self, trainer: Trainer, start: float, clock: Clock) -> None:
-        """Read the gauge if a reading is due; `start` is what the trainer had used when its clock started.
+        """Read the gauge if a reading is due. Call this often.
 
-        Raises NotMeasured, and RanOn where the trainer does not stand still.
+        Args:
+            trainer: The trainer, which is stopped during a reading.
+            start: CPU seconds that the trainer had used when its clock started.
+            clock: The clock to set.
+
+        Raises:
+            NotMeasured: The gauge cannot run, or the trainer could not be stopped before the first reading.
+            RanOn: The trainer kept running in too many readings.
         """
         if time.monotonic() < self._due:
             return
@@ -146,7 +172,7 @@ class Speedometer:
         try:
             with trainer.stopped() as standstill:
                 used = trainer.used(fresh=True) - start
-                if standstill.core is None:  # on a busy machine it may not even have had the time to stop
+                if standstill.core is None:  # on a busy machine it may not have had time to stop
                     return self._unread(used - clock.since, ran_on=standstill.ran_s() > STOPPING_S)
                 reading = self._gauge.read(standstill.core, standstill.ran_s)
         finally:
@@ -157,7 +183,7 @@ class Speedometer:
 
     @property
     def every_s(self) -> float:
-        """Seconds between two readings on average. The mean of n readings has a standard error of spread / sqrt(n)."""
+        """Mean seconds between two readings. The mean of n readings has a standard error of spread / sqrt(n)."""
         if len(self._speeds) < FIRST:
             return LEAST_S
         enough = (self._spread / AIM) ** 2
@@ -168,7 +194,12 @@ class Speedometer:
         return statistics.pstdev(self._speeds) / statistics.fmean(self._speeds)
 
     def _unread(self, waited_s: float, *, ran_on: bool) -> None:
-        """Count a reading that failed. A few may be chance, but a trainer that chose its readings would choose slow moments."""
+        """Count a failed reading. Raises RanOn after too many: a trainer could avoid readings while the machine is fast.
+
+        Args:
+            waited_s: CPU seconds since the last reading.
+            ran_on: Whether the trainer kept running.
+        """
         self._spoilt += ran_on
         if self._spoilt >= SPOILT and self._spoilt > SPOILT_SHARE * len(self._speeds):
             raise RanOn
@@ -178,10 +209,10 @@ class Speedometer:
             raise NotMeasured("the trainer could not be stopped for a reading")
 
     def _busy(self, now: _Waits) -> float:
-        """Seconds that passed for each that the trainer used, over the latest readings; 1 where it did not wait for its core.
+        """Return seconds passed per CPU second used, over the latest readings. 1: the trainer did not wait for its core.
 
-        The waits of threads that have ended are not known, so one that trains in short threads is taken by the clock on the wall.
-        A trainer can only raise this ratio, and that makes its clock run faster.
+        The kernel forgets the waits of ended threads, so for a trainer that uses short threads the wall time decides. A trainer
+        can only raise this ratio, which makes its clock run faster.
         """
         self._waits.append(now)
         then = self._waits[0]
@@ -190,7 +221,11 @@ class Speedometer:
         return 1.0 + waited / used if used > 0 else 1.0
 
     def _take(self, reading: Reading, used: float, busy: float, clock: Clock) -> None:
-        """What was used since the last reading counts the mean of the two, what comes counts the mean of the latest."""
+        """Set the clock by a reading.
+
+        The time since the last reading counts at the mean speed of both readings. The time from now on counts at the mean speed
+        of the recent readings.
+        """
         speed = self._reference_s / reading.work_s * busy**BUSY_POWER
         before = self._speeds[-1] if self._speeds else speed
         self._speeds.append(speed)
@@ -202,13 +237,19 @@ class Speedometer:
 
     @property
     def now(self) -> float | None:
-        """The speed of the moment, 1 as at the reference; None before the first reading."""
+        """The current speed relative to the reference; None before the first reading."""
         return statistics.fmean(self._recent) if self._recent else None
 
     def facts(self, used: float, clock: Clock, delay_s: float | None) -> Speed | None:
-        """The machine's speed after so many seconds used; None without a reading.
+        """Return the machine's speed over a training.
 
-        `delay_s`: seconds that the trainer waited for a core; None where that is not known.
+        Args:
+            used: CPU seconds used since the clock started.
+            clock: The clock of the training.
+            delay_s: Seconds that the trainer waited for a core. None if unknown: then the gauge's own wait is used.
+
+        Returns:
+            The speed, or None without a reading.
         """
         if not self._speeds:
             return None

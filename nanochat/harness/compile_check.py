@@ -1,8 +1,8 @@
-"""Whether torch.compile works in a trainer on this machine, and which package is missing where it does not.
+"""Check that torch.compile works in a trainer on this machine, and say which package is missing if it does not.
 
-`python -m nanochat.harness.compile_check --json` compiles one kernel as train.py would: in a process forked from one like the fork
-server, with the rights of a GPU trainer, on the GPU if there is one and else on the CPU. With `--quick` it only looks for a
-compiler and Python's headers, imports no torch and takes a tenth of a second.
+`python -m nanochat.harness.compile_check --json` compiles one kernel in a forked process with the rights of a GPU trainer. It
+uses the GPU if there is one, else the CPU. `--quick` only looks for a compiler and Python's headers; it does not import torch and
+takes a tenth of a second.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 
 from nanochat.sandbox.landlock import PROGRAMS
 
-LIMIT_S = 240.0  # the first kernel of all may take a minute on a slow machine
+LIMIT_S = 240.0  # the first kernel may take a minute on a slow machine
 NODES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "dxg", "kfd")  # in /dev
 COMPILERS = ("gcc", "clang")  # those that Triton looks for
 
-# What stands in the place of train.py. It prints all that the check wants to know.
+# Runs in place of train.py and prints what the check needs.
 SOURCE = """
 import importlib.util
 import multiprocessing
@@ -60,17 +60,17 @@ def train(run):
 
 @dataclass(frozen=True)
 class Finding:
-    """What the check found. `device`: the name of the GPU, or cpu, '' where nothing was compiled."""
+    """The result of the check."""
 
     works: bool
-    words: str
-    todo: str = ""
-    device: str = ""
-    slow: bool = False  # it works, but something is missing that makes it faster
+    words: str  # what was found
+    todo: str = ""  # what the user can do
+    device: str = ""  # name of the GPU, or cpu; '' if nothing was compiled
+    slow: bool = False  # it works, but something is missing that would make it faster
 
 
 def lacking() -> Finding | None:
-    """Return what every kernel needs and this machine lacks: a compiler or Python's headers. None when both are there."""
+    """Look for a compiler and Python's headers, which every kernel needs. Returns None if both are there."""
     found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if found is None:
         return Finding(False, "no C compiler (gcc or clang) is on PATH", packages("gcc"))
@@ -84,7 +84,7 @@ def lacking() -> Finding | None:
 
 
 def packages(*names: str) -> str:
-    """How to install a compiler or headers, with the packages of the common distributions."""
+    """Return how to install a compiler or headers on common distributions."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     debian = " ".join({"headers": f"python{version}-dev"}.get(name, name) for name in names)
     fedora = " ".join({"headers": "python3-devel"}.get(name, name) for name in names)
@@ -100,13 +100,13 @@ def _no_headers(include: Path) -> Finding:
 
 
 def locked_nodes(dev: Path = Path("/dev")) -> list[Path]:
-    """Device nodes of GPUs that this user may not open."""
+    """Return the device nodes of GPUs that this user may not open."""
     found = [path for pattern in NODES for path in sorted(dev.glob(pattern))]
     return [path for path in found if not os.access(path, os.R_OK | os.W_OK)]
 
 
 def attempt() -> Finding:
-    """Compile one kernel in a trainer and return how that went. Takes 10 to 60 seconds."""
+    """Compile one kernel in a trainer and return the result. Takes 10 to 60 seconds."""
     if nodes := locked_nodes():
         return Finding(
             False, f"this user may not use {', '.join(str(node) for node in nodes[:3])}",
@@ -119,7 +119,7 @@ def attempt() -> Finding:
 
 
 def _printed() -> str:
-    """What the trainer printed, or why there was none."""
+    """Run SOURCE in a trainer and return what it printed, followed by the reason if it failed."""
     import torch
 
     from nanochat.harness.clock import Clock
@@ -157,7 +157,7 @@ def _printed() -> str:
 
 
 def diagnosis(text: str, seconds: float = 0.0) -> Finding:
-    """Return what the output of the check means, with what to do. `seconds`: how long it took."""
+    """Interpret the output of the check. `seconds`: how long it took."""
     found = re.search(r"^device: (.+)$", text, re.M)
     device = found[1].strip() if found else ""
     if old := re.search(r"driver on your system is too old \(found version (\d+)\)", text):
@@ -221,4 +221,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # taking torch apart would cost a second
+    os._exit(0)  # skip torch's cleanup, which takes a second

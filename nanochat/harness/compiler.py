@@ -1,4 +1,4 @@
-"""torch.compile in a trainer: what the fork server imports for it, and how many processes compile kernels."""
+"""Set up torch.compile for trainers: imports in the fork server, and processes that compile kernels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# Inductor imports most of these only while it compiles. In a trainer that takes seconds, and it fails where the standard
-# library has no compiled modules. `torch.utils.cpp_extension` is not among them: it asks CUDA whether it is there, and
-# after that no forked process can use CUDA.
+# Inductor imports most of these only when it compiles. In a trainer that takes seconds, and it fails if the standard library
+# has no compiled modules. `torch.utils.cpp_extension` is left out: it initialises CUDA, and forked processes could not use CUDA
+# afterwards.
 _NEEDED = (
     "torch._dynamo",
     "torch._functorch.aot_autograd",
@@ -27,7 +27,7 @@ _NEEDED = (
     "torch.nn.utils.parametrize",
     "torch.optim",
 )
-# Packages that a machine may lack. Inductor needs setuptools for every kernel on the CPU.
+# Packages that may not be installed. Inductor needs setuptools for every CPU kernel.
 _OPTIONAL = (
     "setuptools",
     "torch._inductor.codegen.triton",
@@ -39,9 +39,9 @@ _OPTIONAL = (
 
 
 def preload() -> None:
-    """Import what torch.compile needs, so that every process forked from here has it.
+    """Import the modules that torch.compile needs, so that forked processes have them. Takes 5 to 10 seconds.
 
-    Takes 5 to 10 seconds. Starts no thread and no process, makes no call to CUDA, and leaves the environment as it was.
+    Does not start a thread or process, call CUDA, or change the environment.
     """
     with _settings_of_imports():
         for name in _NEEDED:
@@ -53,10 +53,10 @@ def preload() -> None:
 
 @contextlib.contextmanager
 def _settings_of_imports() -> Iterator[None]:
-    """Dynamo names a folder for caches in the environment when it is imported. Each trainer sets its own."""
+    """Restore the environment afterwards. Dynamo sets a cache folder when imported, but each trainer uses its own."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="autoresearch-imports-") as folder:
-        # Workers belong to a trainer, not to the process that it is forked from.
+        # Worker processes must be started by each trainer, not by the process it is forked from.
         os.environ |= {"TORCHINDUCTOR_CACHE_DIR": folder, "TORCH_WARM_POOL": "0"}
         try:
             yield
@@ -67,16 +67,17 @@ def _settings_of_imports() -> Iterator[None]:
 
 
 def compile_in_process() -> None:
-    """Compile kernels one after the other in this process and its children: worker processes cannot start here."""
+    """Compile kernels sequentially in this process and its children, for sandboxes where worker processes cannot start."""
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-    if (config := sys.modules.get("torch._inductor.config")) is not None:  # it has read the variable already
+    if (config := sys.modules.get("torch._inductor.config")) is not None:  # it has already read the variable
         config.compile_threads = 1  # type: ignore[attr-defined]
 
 
 def start_workers() -> None:
-    """Start the processes that compile kernels for Triton, without waiting for them. Starts a thread too: drop rights before.
+    """Start the processes that compile Triton kernels, without waiting for them.
 
-    They need some seconds until they are ready. Until then kernels are compiled one after the other.
+    Call it after dropping rights, since it also starts a thread. The processes need some seconds until they are ready. Until then
+    kernels are compiled sequentially.
     """
     if importlib.util.find_spec("triton") is None:
         return

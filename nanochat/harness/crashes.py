@@ -1,4 +1,4 @@
-"""What ended a train.py, as one of the classes of crashes and in the words that a human wants to read."""
+"""Classify the exception that ended train.py, and describe it for the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nanochat.harness.wire import Crash
 FILENAME = "train.py"
 TRACEBACK_LINES = 20
 NO_MEMORY = errno.ENOMEM  # exit code of a trainer that ran out of memory
-# What a trainer may say of its own end. Others are for the scorer to find.
+# Crash classes that a trainer may report. The others are detected by the scorer.
 CRASHES = frozenset(
     {
         CrashClass.SYNTAX, CrashClass.IMPORT, CrashClass.EXCEPTION, CrashClass.OUT_OF_MEMORY, CrashClass.CONTRACT,
@@ -24,15 +24,15 @@ CRASHES = frozenset(
 
 
 class Contract(Exception):
-    """train.py does not keep the training contract."""
+    """train.py violates the training contract."""
 
 
 class BadShape(Exception):
     """The model's output has the wrong shape."""
 
 
-# How running out of memory is said by the C library, by CUDA and compilers around it, by cuBLAS and cuDNN, and by the
-# allocator of torch where it cannot ask the driver how full the GPU is.
+# Out-of-memory messages of the C library, CUDA and its compilers, cuBLAS, cuDNN, and torch's allocator (the last one if it
+# cannot ask the driver for the memory in use).
 OUT_OF_MEMORY = (
     "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "outofmemoryerror", "alloc_failed",
     "bad_alloc", "nvml_success == r",
@@ -40,7 +40,7 @@ OUT_OF_MEMORY = (
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Of the machine's memory or of a GPU's, also where another error was raised in its place."""
+    """Return whether an exception or one of its causes means that host or GPU memory ran out."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, MemoryError | torch.OutOfMemoryError) or speaks_of_memory(str(seen)):
@@ -50,12 +50,17 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def speaks_of_memory(text: str) -> bool:
-    """Whether a message says that memory was lacking."""
+    """Return whether a message says that memory ran out."""
     return any(words in text.lower() for words in OUT_OF_MEMORY)
 
 
 def describe(error: BaseException, source: str) -> Crash:
-    """Class, reason and the lines of the traceback that a human wants to see. `source` is the text of train.py."""
+    """Describe an exception of train.py: crash class, reason, and the lines of the traceback in train.py.
+
+    Args:
+        error: The exception.
+        source: The text of train.py.
+    """
     words = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {words[0] if words else ''}".rstrip(": ")
     if isinstance(error, SyntaxError):
@@ -73,7 +78,7 @@ def describe(error: BaseException, source: str) -> Crash:
     else:
         kind = CrashClass.EXCEPTION
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILENAME]
-    lines = io.StringIO(source, newline=None).readlines()  # as Python counts them: not at a form feed
+    lines = io.StringIO(source, newline=None).readlines()  # unlike splitlines, does not split at a form feed
     shown = []
     for frame in frames[-6:]:
         shown.append(f"train.py:{frame.lineno} in {frame.name}")

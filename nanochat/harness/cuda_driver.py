@@ -1,7 +1,7 @@
-"""The CUDA driver of this machine, asked by a short-lived child process.
+"""Initialise and query the CUDA driver in a short-lived child process.
 
-On a machine without a display that has just started, the first use of CUDA makes the driver's device nodes, by a setuid
-program that a trainer may not run. And a process that has called CUDA cannot fork others that use it.
+After a boot without a display, the first use of CUDA creates the driver's device nodes with a setuid program, which a trainer
+may not run. A separate process is needed because a process that has called CUDA cannot fork others that use it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-WAIT_S = 30.0  # the first start of a driver takes seconds on machines with many cards
+WAIT_S = 30.0  # initialising a driver takes seconds on machines with many cards
 _VIRTUAL_MEMORY = 102  # CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED in cuda.h
 _CODE = f"""
 import ctypes
@@ -26,14 +26,14 @@ print(code, supported.value)
 
 @dataclass(frozen=True)
 class Driver:
-    """What the driver answered."""
+    """The driver's answers."""
 
-    error: int  # the CUresult of cuInit, 0 when it worked
-    virtual_memory: bool | None  # whether the card can map memory at chosen addresses; None when it did not say
+    error: int  # CUresult of cuInit; 0 is success
+    virtual_memory: bool | None  # whether the card supports virtual memory management; None if unknown
 
 
 def start() -> subprocess.Popen[str]:
-    """Start the child that initialises the driver. Give it to `finish`."""
+    """Start the child that initialises the driver. Pass it to `finish`."""
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _CODE],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -41,12 +41,15 @@ def start() -> subprocess.Popen[str]:
 
 
 def finish(child: subprocess.Popen[str], wait_s: float = WAIT_S) -> Driver | None:
-    """Wait for the child, `wait_s` seconds at most, then kill it. None without a driver, or when it gave no answer."""
+    """Wait for the child and return its answers. Kills it after `wait_s` seconds.
+
+    Returns None without a driver or without an answer.
+    """
     try:
         text, _ = child.communicate(timeout=wait_s)
     except subprocess.TimeoutExpired:
         child.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a process that hangs in the driver may outlive a kill
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a process that hangs in the driver may survive a kill
             child.wait(1.0)
         assert child.stdout is not None
         child.stdout.close()

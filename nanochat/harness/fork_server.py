@@ -1,6 +1,7 @@
-"""The fork server: imports torch once, then forks a scorer for each job. One job at a time; jobs come as lines on stdin.
+"""The fork server: imports torch once, then forks a scorer for each job.
 
-The environment variable AUTORESEARCH_DEVICE names the device that it will train on, `cpu` by default.
+It reads messages as lines of JSON from stdin, writes messages to stdout, and runs one job at a time. The environment variable
+AUTORESEARCH_DEVICE names the device to train on, `cpu` by default. See nanochat/contract/messages.py.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ from nanochat.sandbox.libc import LINUX, become_subreaper, die_with_parent, set_
 
 
 def main() -> None:
-    """Serve until stdin closes. A job that is running then is ended first."""
+    """Serve until stdin closes, then end the running job and return.
+
+    Sends Ready when the imports are done. A Train message that arrives during a job waits for its end; an Abort message ends the
+    running job. A scorer that ends badly is reported as a Result with Outcome.INTERRUPTED.
+
+    Raises:
+        ValueError: A line is not a valid message.
+    """
     torch.set_num_threads(1)
     _prepare(os.environ.get("AUTORESEARCH_DEVICE", "cpu"))
     become_subreaper()
@@ -67,7 +75,7 @@ def main() -> None:
 
 
 def _prepare(device: str) -> None:
-    """Import what trainers need, and learn which files they may read, while a child initialises the GPU's driver."""
+    """Import the modules that trainers need and list the files that they may read. A child initialises the GPU's driver."""
     child = cuda_driver.start() if device == "cuda" else None
     preload(device)
     if child is not None:
@@ -80,11 +88,15 @@ def _prepare(device: str) -> None:
         if driver is not None and driver.virtual_memory is False:  # some virtual GPUs
             os.environ.pop("PYTORCH_ALLOC_CONF", None)
     if LINUX:
-        landlock.readable(device)  # device nodes are there only now
+        landlock.readable(device)  # after the driver has created its device nodes; cached for forked processes
 
 
 def _start(job: Job, ours: tuple[int, int]) -> int:
-    """Fork the scorer of a job, or start it afresh where forking a process that has torch imported is unsafe (macOS)."""
+    """Start the scorer of a job and return its pid.
+
+    It is forked, or started as a new Python if forking a process with torch imported is unsafe (macOS). A forked scorer closes the
+    descriptors in `ours`.
+    """
     if not start_trainer.FORKS:
         code = "import sys; from nanochat.harness import scorer; scorer.started_afresh(sys.argv[1])"
         return subprocess.Popen(python(code, line(Train(job=job)).decode()), stdin=subprocess.DEVNULL).pid
@@ -112,7 +124,15 @@ def _start(job: Job, ours: tuple[int, int]) -> int:
 
 
 def _reap(child: int, job: str) -> int:
-    """Collect ended children; a scorer that ended badly still has a result. Returns the scorer that is still running."""
+    """Collect ended children, and send a result for a scorer that ended badly.
+
+    Args:
+        child: Pid of the running scorer; 0 if there is none.
+        job: Id of its job.
+
+    Returns:
+        `child` if it is still running, else 0.
+    """
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -129,7 +149,7 @@ def _reap(child: int, job: str) -> int:
 
 
 def _finish(child: int) -> None:
-    """End the running job; the scorer clears up after itself."""
+    """Tell the scorer to end, and wait for it."""
     if child:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGTERM)
@@ -139,4 +159,4 @@ def _finish(child: int) -> None:
 
 if __name__ == "__main__":
     main()
-    os._exit(0)  # nothing is left to be done, and taking torch apart would cost a second
+    os._exit(0)  # skip torch's cleanup, which takes a second

@@ -1,4 +1,4 @@
-"""The gauge: how fast this machine is just now, by a fixed piece of work like that of a training step."""
+"""The gauge: measures the current speed of the machine by a fixed piece of work similar to a training step."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-LEAST_READINGS = 7  # for a reference: a core that was idle takes some of them to its full clock
+LEAST_READINGS = 7  # for a reference: an idle core needs some readings to reach its full clock frequency
 TOKENS, WIDTH, VOCABULARY = 256, 128, 512  # of the gauge's model
 PASS_ITEMS, PARTS = 1 << 21, 4  # float32 values in a pass over memory, and regions that the passes use in turn
-PASS_WEIGHT = 7  # the time of a pass counts so many times: a fifth of the whole fits best (docs/decisions.md)
+PASS_WEIGHT = 7  # weight of a pass, so that it is about a fifth of the total, which fits best (docs/decisions.md)
 
 
 class NotMeasured(Exception):
-    """The gauge cannot run here; the message is a clause that says why."""
+    """The gauge cannot run here. The message is a clause with the reason."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading: CPU seconds of the pass over memory, CPU and wall seconds of the rounds after it.
+    """One reading of the gauge.
 
-    `before_s`, `during_s`: CPU seconds that the trainer used before and during the rounds. It should use none.
+    Attributes:
+        pass_s: CPU seconds of the pass over memory.
+        rounds_s: CPU seconds of the two rounds after it.
+        wall_s: Wall seconds of the rounds.
+        before_s: CPU seconds that the stopped trainer used before the rounds. Should be 0.
+        during_s: CPU seconds that the stopped trainer used during the rounds. Should be 0.
     """
 
     pass_s: float
@@ -37,20 +42,22 @@ class Reading:
 
     @property
     def work_s(self) -> float:
-        """Weighted CPU seconds: the machine's speed goes with their inverse."""
+        """Weighted CPU seconds. The machine's speed is inversely proportional to them."""
         return self.rounds_s + PASS_WEIGHT * self.pass_s
 
 
 class Gauge:
-    """The fixed work, on one thread: a pass over memory that no cache holds, then two rounds of a small transformer.
+    """The fixed work, on one thread: a pass over uncached memory, then two rounds of a small transformer.
 
-    A round is the forward and the backward pass in float32. Before the first round the trainer may have pushed its data out of the
-    caches; the second round finds them there. Of all that was tried (docs/decisions.md) this mix follows the speed of a real
-    training best: it waits for the processor, the caches, the memory and the interpreter in about the same shares.
+    A round is a forward and a backward pass in float32. In the first round the trainer may have evicted the data from the caches;
+    in the second round it is cached. This mix followed the speed of real trainings best (docs/decisions.md). It depends on the
+    processor, the caches, the memory and the interpreter in similar shares.
+
+    Raises:
+        NotMeasured: This process cannot choose its core.
     """
 
     def __init__(self) -> None:
-        """Raises NotMeasured where this process cannot choose its core."""
         if not hasattr(os, "sched_setaffinity"):
             raise NotMeasured("this system lets no program choose its core")
         self._cores = os.sched_getaffinity(0)
@@ -64,15 +71,19 @@ class Gauge:
             (WIDTH, 4 * WIDTH),
             (VOCABULARY, WIDTH),
         )
-        self._memory = torch.ones((PARTS, PASS_ITEMS))  # not zeros: their pages would be made during a pass
+        self._memory = torch.ones((PARTS, PASS_ITEMS))  # pages of zeros would be allocated only during a pass
         self._part = 0
         self._weights = [(torch.randn(shape, generator=draw) * WIDTH**-0.5).requires_grad_() for shape in shapes]
 
     def read(self, core: int, ran_s: Callable[[], float] = float) -> Reading:
-        """Take one reading on that core.
+        """Take one reading, which takes some milliseconds.
 
-        `ran_s` gives the CPU seconds that the trainer has used since it was stopped. Raises NotMeasured where the core cannot
-        be chosen.
+        Args:
+            core: The core to measure.
+            ran_s: Returns the CPU seconds that the trainer has used since it was stopped.
+
+        Raises:
+            NotMeasured: This process may not run on that core.
         """
         try:
             os.sched_setaffinity(0, {core})
@@ -89,16 +100,16 @@ class Gauge:
             rounds_s, wall_s = time.thread_time() - began, time.perf_counter() - wall
             return Reading(pass_s, rounds_s, wall_s, before, ran_s() - before)
         finally:
-            with contextlib.suppress(OSError):  # the cores that may be used have changed
+            with contextlib.suppress(OSError):  # the allowed cores have changed
                 os.sched_setaffinity(0, self._cores)
 
     def _pass(self) -> None:
-        """Read and write memory that was last used some readings ago."""
+        """Read and write a region of memory that was last used PARTS readings ago."""
         self._part = (self._part + 1) % PARTS
         self._memory[self._part].add_(1.0)
 
     def _round(self) -> None:
-        """One pass forward and back over T tokens; width C, vocabulary V."""
+        """Run one forward and backward pass over T tokens, with width C and vocabulary V."""
         embed, qkv, out, up, down, unembed = self._weights
         with torch.enable_grad():
             x = F.rms_norm(F.embedding(self._tokens[:-1], embed), (WIDTH,))  # (T, C)
@@ -111,7 +122,17 @@ class Gauge:
         torch.autograd.grad(loss, self._weights)
 
     def reference(self, seconds: float) -> float:
-        """Median weighted CPU seconds of a reading on this machine as it is now, over so many seconds. Raises NotMeasured."""
+        """Measure the machine's current speed.
+
+        Args:
+            seconds: How long to measure, in wall seconds.
+
+        Returns:
+            The median of `Reading.work_s` over at least LEAST_READINGS readings.
+
+        Raises:
+            NotMeasured: A reading failed.
+        """
         core, until = min(self._cores), time.monotonic() + seconds
         found: list[float] = []
         while len(found) < LEAST_READINGS or time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""The training GPU seen from outside, through the driver's library (NVML): what the trainer takes of it, who else is on it."""
+"""Measure the use of the training GPU by the trainer and by other processes, with the driver's library (NVML)."""
 
 from __future__ import annotations
 
@@ -9,40 +9,48 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-EVERY_S = 1.0
-FREED_S, AGAIN_S, AT_REST = 3.0, 0.1, 2  # seconds, and how many looks in a row find no less
-# Bits of nvmlClocksEventReasons (nvml.h) that no idle clock and no power cap explains: hardware slowdown, heat, power brake.
+EVERY_S = 1.0  # between two readings
+FREED_S, AGAIN_S, AT_REST = 3.0, 0.1, 2  # longest wait, interval (seconds); readings in a row without a decrease
+# Bits of nvmlClocksEventReasons (nvml.h) for hardware slowdown, heat and power brake. Idle clocks and power caps do not count.
 HELD_DOWN = 0x08 | 0x20 | 0x40 | 0x80
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at a GPU: bytes in use in all, bytes by process, and whether its clock is held down."""
+    """The state of a GPU at one moment."""
 
-    used: int
-    users: Mapping[int, int]
-    held_down: bool = False
+    used: int  # bytes in use by all processes
+    users: Mapping[int, int]  # pid -> bytes
+    held_down: bool = False  # whether its clock is throttled
 
 
 class Meter:
-    """Sums up readings of one training: the trainer's peak memory, the others' peak, the share of time held down."""
+    """Summarises the readings of one training.
+
+    Attributes:
+        peak: Peak bytes used by the trainer.
+        others: Peak bytes used by other processes.
+    """
 
     def __init__(self, first: Reading | None) -> None:
-        """`first`: a look before the trainer has touched the GPU; None where there is nothing to read."""
+        """`first`: a reading before the trainer uses the GPU; None if the GPU cannot be read."""
         self._first = first
         self._readings = self._held_down = 0
         self._read_at = 0.0
         self.peak = self.others = 0  # bytes
 
     def look(self, pids: Collection[int]) -> None:
-        """Read again, at most once a second. `pids` are the trainer's processes."""
+        """Take a reading, at most once a second. `pids` are the trainer's processes."""
         if self._first is not None and time.monotonic() - self._read_at >= EVERY_S:
             self._read_at = time.monotonic()
             if (found := read()) is not None:
                 self.take(found, pids)
 
     def take(self, reading: Reading, pids: Collection[int]) -> None:
-        """Add a reading. Where the driver names none of our processes (in a container), what came since `first` is ours."""
+        """Add a reading.
+
+        If the driver lists none of the trainer's processes (in a container), the memory added since `first` is the trainer's.
+        """
         assert self._first is not None
         self._readings += 1
         self._held_down += reading.held_down
@@ -53,17 +61,17 @@ class Meter:
 
     @property
     def held_down(self) -> float:
-        """The share of the readings in which the clock was held down."""
+        """Share of the readings in which the clock was throttled."""
         return self._held_down / self._readings if self._readings else 0.0
 
 
 def read_at_rest(wait_s: float = FREED_S) -> Reading | None:
-    """Read the GPU once what it has in use stands still: a driver takes up to a second to free what a killed process held.
+    """Wait until the memory in use no longer decreases, then return a reading. Returns None as `read` does.
 
-    Waits `wait_s` seconds at most. Returns None as `read` does.
+    A driver takes up to a second to free the memory of a killed process. Waits `wait_s` seconds at most.
     """
     deadline = time.monotonic() + wait_s
-    with _opened():  # for all looks: where no other program keeps the card awake, each opening takes a second
+    with _opened():  # keep it open: if no other program uses the card, each opening takes a second
         found, still = read(), 0
         while found is not None and still < AT_REST and time.monotonic() < deadline:
             time.sleep(AGAIN_S)
@@ -74,8 +82,7 @@ def read_at_rest(wait_s: float = FREED_S) -> Reading | None:
 
 @contextlib.contextmanager
 def _opened() -> Iterator[Any]:
-    """Open the driver's library, and close it again at the end. Gives None without a driver, its library, or the right to use
-    them: none of that is worth a training."""
+    """Open the driver's library, and close it at the end. Yields None if it is missing or may not be used."""
     try:
         import pynvml as nvml
 
@@ -91,11 +98,13 @@ def _opened() -> Iterator[Any]:
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
-    """Read the GPU that CUDA shows to this process as its first.
+    """Read the first GPU that CUDA shows to this process.
 
-    Returns None without a driver, its library, or the right to use them. A missing answer affects only its own field: no
-    processes, a clock that is not held down, and for the memory in use what the processes have. The library is closed
-    again: a process that is forked while it is open cannot use it, and gets no error.
+    A missing answer affects only its own field: no processes, a clock that is not throttled, or the sum of the processes as the
+    memory in use. The library is closed again, because a process that is forked while it is open cannot use it and gets no error.
+
+    Returns:
+        The reading, or None without a driver, its library, or the right to use them.
     """
     with _opened() as nvml:
         if nvml is None:
@@ -105,7 +114,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
             users = _users(nvml, device)
             memory = _bytes(getattr(_ask(nvml, "nvmlDeviceGetMemoryInfo", device), "used", None))
             reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksEventReasons", device)
-            if reasons is None:  # older libraries know it by another name
+            if reasons is None:  # the name in older libraries
                 reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", device)
             held_down = isinstance(reasons, int) and bool(reasons & HELD_DOWN)
             return Reading(sum(users.values()) if memory is None else memory, users, held_down)
@@ -114,7 +123,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
 
 
 def _ask(nvml: Any, name: str, device: Any) -> Any | None:
-    """One answer of the driver; None where it has none (WSL, MIG, older cards)."""
+    """Call a function of the driver's library. Returns None if that fails (WSL, MIG, older cards)."""
     try:
         return getattr(nvml, name)(device)
     except Exception:
@@ -122,7 +131,7 @@ def _ask(nvml: Any, name: str, device: Any) -> Any | None:
 
 
 def _users(nvml: Any, device: Any) -> dict[int, int]:
-    """Bytes by process, 0 where the driver names only the process."""
+    """Return bytes by pid; 0 if the driver does not tell the size."""
     users: dict[int, int] = {}
     for user in _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", device) or ():
         with contextlib.suppress(AttributeError, TypeError, ValueError):
@@ -132,10 +141,10 @@ def _users(nvml: Any, device: Any) -> dict[int, int]:
 
 
 def _bytes(value: object) -> int | None:
-    """A size, or None for what means "not available": no number, or one with all bits set."""
+    """Return a size, or None for "not available": not an int, or an int with all bits set."""
     return value if isinstance(value, int) and 0 <= value < 1 << 63 else None
 
 
 def _handle(nvml: Any, name: str) -> Any:
-    """By number, in the order of the PCI bus (the harness' environment asks CUDA for the same), or by UUID."""
+    """Return the handle of a GPU by UUID or by number. Numbers are in PCI bus order; the harness sets CUDA to the same order."""
     return nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdecimal() else nvml.nvmlDeviceGetHandleByUUID(name)

@@ -1,9 +1,10 @@
-"""GPU memory that one process creates and lends to another by a file descriptor, through the driver's library.
+"""Share GPU memory between two processes by a file descriptor, with the CUDA driver API.
 
-The scorer creates a piece with `cuMemCreate` and exports it as a POSIX descriptor, which travels over the socket pair that
-is there already; the trainer maps it and writes its logits into it. Unlike CUDA's older IPC handles this needs no process
-namespace in common. The calls are those of "Virtual Memory Management" in the CUDA driver API, here as of cuda.h 13.0,
-unchanged since 10.2. Where a driver cannot do it (WSL2, virtual GPUs), `DeviceMemory` raises NotLent.
+The scorer allocates memory with `cuMemCreate`, exports it as a POSIX descriptor and sends that over the socket pair. The trainer
+maps it and writes its logits there. Unlike CUDA's older IPC handles, this does not need a common process namespace.
+
+The functions are those of "Virtual Memory Management" in the CUDA driver API, as of cuda.h 13.0 and unchanged since 10.2. If a
+driver does not support them (WSL2, virtual GPUs), `DeviceMemory` raises NotLent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _u64 = ctypes.c_ulonglong
 
 
 class NotLent(Exception):
-    """This driver cannot lend GPU memory; the message names the call that failed."""
+    """This driver cannot share GPU memory. The message names the failed call."""
 
 
 class _Location(ctypes.Structure):  # CUmemLocation
@@ -45,19 +46,29 @@ class _Access(ctypes.Structure):  # CUmemAccessDesc
 
 
 class DeviceMemory:
-    """A piece of the memory of the first visible GPU that two processes can map.
+    """Memory of the first visible GPU that two processes can map.
 
-    Make one with `create`, or with `open` from the descriptor of another process' piece. Both use CUDA in this process.
+    Allocate it with `create`, and map it in another process with `open`. Both use CUDA in this process.
     """
 
     def __init__(self, driver: Any, handle: int, size: int, descriptor: int | None) -> None:
-        """Map the piece behind a handle of the driver. `descriptor`: under which it was exported, None where it was opened."""
+        """Map an allocation.
+
+        Args:
+            driver: The driver's library.
+            handle: The driver's handle of the allocation.
+            size: Bytes, a multiple of the driver's granularity.
+            descriptor: The exported descriptor; None in the process that opened it.
+
+        Raises:
+            NotLent: A call failed.
+        """
         self.descriptor = descriptor
         self._size = size
         self._driver = driver
         address, access = _u64(), _Access(_Location(_ON_DEVICE, 0), _READ_WRITE)
         length, zero = ctypes.c_size_t(size), ctypes.c_size_t(0)
-        self._address: int | None = None  # None where nothing is mapped
+        self._address: int | None = None  # None if nothing is mapped
         try:
             _call(driver, "cuMemAddressReserve", ctypes.byref(address), length, zero, _u64(0), _u64(0))
             _call(driver, "cuMemMap", address, length, zero, _u64(handle), _u64(0))
@@ -68,7 +79,7 @@ class DeviceMemory:
             raise
 
     def close(self) -> None:
-        """Unmap the memory and close its descriptor. No tensor over it may be used afterwards."""
+        """Unmap the memory and close its descriptor. Tensors over it must not be used afterwards."""
         if self.descriptor is not None:
             os.close(self.descriptor)
         if self._address is not None:
@@ -78,7 +89,7 @@ class DeviceMemory:
 
     @classmethod
     def create(cls, nbytes: int) -> DeviceMemory:
-        """At least `nbytes` of new memory. Raises NotLent."""
+        """Allocate at least `nbytes`. Raises NotLent."""
         driver = _driver()
         properties = _Properties(_PINNED, _POSIX_DESCRIPTOR, _Location(_ON_DEVICE, 0))
         size = _whole(driver, properties, nbytes)
@@ -90,7 +101,7 @@ class DeviceMemory:
 
     @classmethod
     def open(cls, descriptor: int, nbytes: int) -> DeviceMemory:
-        """The piece of `nbytes` behind a descriptor that another process' `create` gave. Raises NotLent."""
+        """Map the `nbytes` that another process created, by its descriptor. Raises NotLent."""
         driver = _driver()
         properties = _Properties(_PINNED, _POSIX_DESCRIPTOR, _Location(_ON_DEVICE, 0))
         handle = _u64()
@@ -105,13 +116,13 @@ class DeviceMemory:
             return cls(driver, handle.value, _whole(driver, properties, nbytes), None)
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """A float32 tensor of that shape over the beginning of the memory, without a copy."""
+        """Return a float32 tensor of that shape over the start of the memory, without a copy."""
         assert 4 * math.prod(shape) <= self._size and self._address is not None
         return torch.as_tensor(_View(self, shape), device="cuda")
 
 
 class _View:
-    """What torch.as_tensor reads; it keeps the memory alive."""
+    """The array interface that torch.as_tensor reads. Keeps a reference to the memory."""
 
     def __init__(self, memory: DeviceMemory, shape: tuple[int, ...]) -> None:
         self._memory = memory
@@ -122,7 +133,7 @@ class _View:
 
 @contextlib.contextmanager
 def _released(driver: Any, handle: _u64) -> Iterator[None]:
-    """Give the handle back at the end: what is mapped or exported stays, and what is neither is free again."""
+    """Release the handle at the end. The driver frees the memory when it is no longer mapped or exported."""
     try:
         yield
     finally:
@@ -130,7 +141,7 @@ def _released(driver: Any, handle: _u64) -> Iterator[None]:
 
 
 def _driver() -> Any:
-    """The driver's library, with the context that torch uses made current. Raises NotLent."""
+    """Return the driver's library, with torch's context as the current one. Raises NotLent."""
     try:
         torch.zeros(1, device="cuda")
         return ctypes.CDLL(LIBRARY)
@@ -139,7 +150,7 @@ def _driver() -> Any:
 
 
 def _whole(driver: Any, properties: _Properties, nbytes: int) -> int:
-    """`nbytes` rounded up to the driver's granularity."""
+    """Round `nbytes` up to the driver's granularity. Raises NotLent."""
     step = ctypes.c_size_t()
     _call(driver, "cuMemGetAllocationGranularity", ctypes.byref(step), ctypes.byref(properties), 0)
     return -(-nbytes // step.value) * step.value

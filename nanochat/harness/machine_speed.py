@@ -1,4 +1,4 @@
-"""How fast the machine is while one trainer runs: the gauge where it can run, and why where it cannot."""
+"""Measure the machine's speed while a trainer runs, or say why that is not possible."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from nanochat.harness.clock import Clock, RanOn, Speedometer
 from nanochat.harness.gauge import Gauge, NotMeasured
 from nanochat.harness.trainer_process import Failed, TrainerProcess
 
-# How long the gauge runs before the first training, to take the reference: a share of the budget, and seconds at the most.
+# How long the reference is measured before the first training: a share of the budget, limited to MOST_REFERENCE_S seconds.
 REFERENCE_SHARE, MOST_REFERENCE_S = 0.1, 3.0
 
 
 class MachineSpeed:
-    """Measures for one job. Without a gauge every second counts as one."""
+    """The machine's speed during one job. Without a gauge, a reference second is a second."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -20,7 +20,7 @@ class MachineSpeed:
         self.unmeasured = ""  # why the gauge could not run, as a clause
 
     def prepare(self) -> None:
-        """Get the gauge ready, and take the run's reference where there is none yet. No gauge runs for a GPU."""
+        """Prepare the gauge, and measure the run's reference if the job does not give it. Does nothing for a GPU."""
         job = self._job
         if job.device == "mps":
             self.unmeasured = "there is no gauge for this kind of GPU"
@@ -34,12 +34,21 @@ class MachineSpeed:
             self.unmeasured = str(error)
 
     def look(self, trainer: TrainerProcess, set_up_s: float, clock: Clock) -> None:
-        """Read the gauge, if it is time, and set the clock. Raises Failed for a trainer that does not let itself be stopped."""
+        """Read the gauge if a reading is due, and set the clock.
+
+        Args:
+            trainer: The trainer.
+            set_up_s: CPU seconds that it had used when its clock started.
+            clock: The clock to set. If the gauge stops working, a reference second is a second from then on.
+
+        Raises:
+            Failed: The trainer kept running when it was stopped.
+        """
         if self._speedometer is None:
             return
         try:
             self._speedometer.look(trainer, set_up_s, clock)
-        except NotMeasured as error:  # the cores that may be used have changed
+        except NotMeasured as error:  # such as when the allowed cores have changed
             self.unmeasured, self._speedometer = str(error), None
             used = trainer.used() - set_up_s
             clock.set(used, clock.at(used), 1.0)
@@ -49,10 +58,10 @@ class MachineSpeed:
 
     @property
     def now(self) -> float | None:
-        """The speed of the moment, 1 as at the reference; None where it is not measured."""
+        """The current speed relative to the reference; None if it is not measured."""
         now = self._speedometer.now if self._speedometer is not None else None
         return round(now, 3) if now is not None else None
 
     def facts(self, trainer: TrainerProcess, used_s: float, clock: Clock) -> Speed | None:
-        """The speed over a training of `used_s` seconds, for the record; None where it was not measured."""
+        """Return the speed over a training of `used_s` CPU seconds; None if it was not measured."""
         return self._speedometer.facts(used_s, clock, trainer.delay_s()) if self._speedometer is not None else None

@@ -1,4 +1,4 @@
-"""What the fork server imports before it forks, so that no trainer has to, or could not once its rights are gone."""
+"""Imports of the fork server. A forked trainer then need not import these modules, which it could not after dropping rights."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _LIKELY = (
     "operator", "os", "pathlib", "pprint", "queue", "random", "re", "shutil", "signal", "statistics", "string", "struct",
     "subprocess", "tempfile", "textwrap", "threading", "time", "traceback", "types", "typing", "uuid", "warnings", "weakref",
 )  # fmt: skip
-_LATE = ("torch._dynamo", "torch.optim", "torch.nn.utils.parametrize")  # what torch itself imports when it is used
+_LATE = ("torch._dynamo", "torch.optim", "torch.nn.utils.parametrize")  # modules that torch imports on first use
 
 
 def preload(device: str = "cpu") -> None:
-    """Import what train.py is likely to need, once, before any trainer is forked.
+    """Import the modules that train.py is likely to need. Call it once before forking trainers.
 
-    On a GPU that includes the compiler. Where the interpreter keeps no compiled modules (some container images), their
-    sources could not be compiled later: then all that torch may still import is imported now, which takes a second or
-    two. No fresh interpreter can start in the sandbox of such a machine, so kernels are compiled in the trainer itself.
+    On a GPU that includes torch.compile. Some container images have no compiled modules (.pyc) of the standard library, and a
+    trainer may not read its sources. There, all modules that torch may import later are imported too, which takes a second or
+    two. A new interpreter cannot start in the sandbox of such a machine, so kernels are compiled in the trainer's process.
     """
     for name in _LIKELY:
         importlib.import_module(name)
@@ -38,7 +38,7 @@ def preload(device: str = "cpu") -> None:
     elif not compiled:
         for name in _LATE:
             importlib.import_module(name)
-    linecache.clearcache()  # lines of sources that a warning or a traceback has shown
+    linecache.clearcache()  # source lines that a warning or traceback has read
 
 
 def _compiled(name: str) -> bool:

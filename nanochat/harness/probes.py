@@ -1,16 +1,19 @@
-"""The questions of an evaluation, and what honest answers must have in common. Pure numpy; the secret is the generator's.
+"""Plan the queries of an evaluation, and detect cheating in the answers. Pure numpy.
 
-Every row of the validation set is asked whole once: that is the score. About half of the rows (on a GPU up to all of them,
-some several times) are asked earlier in a mutilated form, the probe: after a secret position t, the cut, the row continues
-with the text of another one. A causal model cannot tell: its answers up to t must equal those of the whole row. At t itself
-the true next token was nowhere to be seen, so the nats there are honest, and must agree with the score. A model that
-remembers the probe and cheats only where it is safe, behind t, is better behind t than before it; honest models are not.
-Some rows are asked whole twice, in other company. Every form of a row is asked in the same place of its batch, so that
-a GPU multiplies it in the same order each time.
+Every row of the validation set is asked whole once, which gives the score. About half of the rows (on a GPU up to all of them,
+and some repeatedly) are also asked earlier as a probe. A probe has the tokens of its row up to a secret position t, the cut, and
+then other text. Cheating is detected by these rules:
 
-On a CPU equal means equal bits. On a GPU single values may differ by what a flipped bit of bfloat16 moves, and the mean over
-all of them must not: a model that gains by what only the whole row shows is worse in the probes by as much, on average.
-`benchmarks/evaluation.py` measures how small a gain is still found.
+- A causal model cannot distinguish a probe from its row, so its answers before and at t must equal those to the whole row.
+- A probe does not contain the true next token of t. So the nats of that token at t must agree with the score.
+- A model could remember the probe and cheat only after t. Then it is better after t than before it, unlike honest models.
+- Some rows are asked whole twice, together with other rows. Both answers must be equal.
+
+A row always has the same place in its batch, so that a GPU adds in the same order each time. The random generator is secret.
+
+On a CPU, answers must be equal to the bit. On a GPU, single values may differ by a flipped bit of bfloat16, but their means must
+not: a model that uses information from the whole row is worse in the probes, on average. `benchmarks/evaluation.py` measures how
+small a gain is detected.
 """
 
 from __future__ import annotations
@@ -23,16 +26,16 @@ from typing import Literal
 import numpy as np
 
 PROBED = 0.5  # share of the rows that are probed
-REPEATED = 1 / 16
-FIRST_CUT = 8  # probes are cut after T / FIRST_CUT at the earliest
+REPEATED = 1 / 16  # share of the rows that are asked whole twice
+FIRST_CUT = 8  # the earliest cut is at T / FIRST_CUT
 LIMIT_HONEST, LIMIT_BREAK = 5.0, 6.0  # standard errors
-# On a GPU. What a flipped last bit moves: bfloat16 has 8 significant bits, so values from 8 to 16 lie 1/16 apart; two of them.
+# On a GPU, the effect of two flipped last bits: bfloat16 has 8 significant bits, so values from 8 to 16 are 1/16 apart.
 FLIP, FLIP_SHARE = 0.125, 1 / 64  # nats, and as a share of a log-probability
-PAIRED_LIMIT = 2e-4  # bits per byte: the most by which whole rows may be better than their probes on average
-PAIRED_Z = 4.5  # standard errors of an honest model's mean that must fit into this limit
+PAIRED_LIMIT = 2e-4  # bits per byte by which whole rows may be better than their probes on average
+PAIRED_Z = 4.5  # standard errors of an honest model's mean difference that must fit into this limit
 LEAST_PROBES, MOST_PER_ROW = 1024, 8  # on a GPU
 
-MOST_BEFORE = 1.0  # nats: no rounding moves a single value by so much; smaller ones are judged by their mean
+MOST_BEFORE = 1.0  # nats: more than rounding changes a single value; smaller differences are judged by their mean
 
 DIFFERENT = "it answered the same row differently the second time, so it changed or remembered rows"
 DEPENDS = (
@@ -50,7 +53,7 @@ Kind = Literal["probe", "whole", "repeat"]
 
 @dataclass(frozen=True)
 class Query:
-    """One row of a batch. `cut` is the last position that a probe shares with its row."""
+    """A row to ask. `cut` is the last position that a probe shares with its row."""
 
     kind: Kind
     row: int
@@ -58,14 +61,19 @@ class Query:
 
 
 class Cheated(Exception):
-    """The answers are not those of an honest model; the message is a sentence."""
+    """The answers are not those of an honest model. The message is a clause for the user."""
 
 
 def probes_per_row(rows: int, noise: float, limit: float) -> float:
-    """How many probes a row gets on average on a GPU, so that an honest model's mean difference stays within `limit`.
+    """Return the number of probes per row on a GPU that keeps an honest model's mean difference within `limit`.
 
-    `noise` is the measured standard deviation of one difference, in nats as is the limit. Returns infinity where even
-    MOST_PER_ROW probes a row would not do.
+    Args:
+        rows: Number of scored rows.
+        noise: Standard deviation of one difference, in nats.
+        limit: Allowed mean difference, in nats.
+
+    Returns:
+        The mean number of probes per row; infinity if it would exceed MOST_PER_ROW.
     """
     needed = (PAIRED_Z * noise / limit) ** 2 / rows
     if needed > MOST_PER_ROW:
@@ -74,17 +82,27 @@ def probes_per_row(rows: int, noise: float, limit: float) -> float:
 
 
 def rows_needed(noise: float, limit: float) -> int:
-    """How many rows an evaluation on a GPU needs at least, so that MOST_PER_ROW probes a row are enough."""
+    """Return the minimum number of rows on a GPU for which MOST_PER_ROW probes per row are enough. 0 for infinite noise."""
     return math.ceil((PAIRED_Z * noise / limit) ** 2 / MOST_PER_ROW) if math.isfinite(noise) else 0
 
 
 def plan(
     random: np.random.Generator, rows: int, length: int, batch: int, per_row: float = PROBED
 ) -> list[list[Query | None]]:
-    """Batches of `batch` places, None where nobody is asked: every row whole once, each probe in an earlier batch.
+    """Plan all queries of an evaluation.
 
-    A row has one place, the same in every batch. `per_row` is the mean number of probes a row. The end of the evaluation holds
-    only rows that were probed before and repeats, so that cheating late is caught as well.
+    Every row is asked whole once, after its probes, and always at the same place in its batch. The end of the evaluation has only
+    repeats and rows that were probed before, so that a model cannot safely cheat late.
+
+    Args:
+        random: The secret generator.
+        rows: Number of rows.
+        length: Tokens per row.
+        batch: Rows per batch.
+        per_row: Mean number of probes per row.
+
+    Returns:
+        Batches of `batch` places each. None marks an unused place.
     """
     places: list[list[int]] = [part.tolist() for part in np.array_split(random.permutation(rows), min(batch, rows))]
     twice = set(_spread(random, places)[: max(4, round(rows * REPEATED))])
@@ -111,13 +129,13 @@ def plan(
 
 
 def _spread(random: np.random.Generator, places: list[list[int]]) -> list[int]:
-    """All rows in random order, in turns from each place: a beginning of it gives every place about as many."""
+    """Return all rows in random order, alternating between places, so that any prefix has about as many rows of each place."""
     shuffled = [random.permutation(place).tolist() for place in places]
     return [rows[turn] for turn in range(max(map(len, shuffled))) for rows in shuffled if turn < len(rows)]
 
 
 class Splicer:
-    """Mutilates rows: after the cut follows another place of the validation set where the same token stands before."""
+    """Makes probes. The text after the cut is replaced by text that follows the same token elsewhere in `tokens`."""
 
     def __init__(self, tokens: np.ndarray, random: np.random.Generator) -> None:
         self._tokens = tokens
@@ -126,7 +144,7 @@ class Splicer:
         self._sorted = tokens[self._order]
 
     def splice(self, row: np.ndarray, cut: int) -> np.ndarray:
-        """The inputs (T,) of a row with everything after `cut` replaced; its next token differs from the truth."""
+        """Return a copy of a row (T,) with everything after `cut` replaced. The token after the cut differs from the true one."""
         rest = len(row) - cut - 1
         low, high = np.searchsorted(self._sorted, [row[cut], row[cut] + 1])
         for attempt in range(24):
@@ -139,37 +157,42 @@ class Splicer:
         other = self._tokens[start : start + rest]
         made = row.copy()
         made[cut + 1 : cut + 1 + len(other)] = other
-        if made[cut + 1] == row[cut + 1]:  # a validation set of one word: any other token will do
+        if made[cut + 1] == row[cut + 1]:  # very repetitive text: use any other token
             made[cut + 1] = self._tokens[self._tokens != row[cut + 1]][:1].sum()
         return made
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was answered to a probe: nats (cut,) before the cut, scores (V,) at it, the nats of the row's true token there."""
+    """The answer to a probe."""
 
     row: int
     cut: int
-    before: np.ndarray
-    at_cut: np.ndarray
-    honest: float
+    before: np.ndarray  # nats before the cut, (cut,)
+    at_cut: np.ndarray  # scores at the cut, (V,)
+    honest: float  # nats of the true next token at the cut, which the probe does not contain
 
 
 @dataclass
 class Evaluation:
-    """Collects answers and judges them.
+    """Collects answers and checks them for cheating.
 
-    `limit` is None where the same question gives the same bits. Else it is the most, in nats a token, by which whole rows
-    may be better than their probes on average. What is given as scores at a cut: logits, or log-probabilities with a limit.
+    Attributes:
+        rows: Number of rows.
+        length: Tokens per row, T.
+        limit: None on a CPU: the answers to equal tokens must be equal, and scores at cuts are logits. On a GPU, the nats per token
+            by which whole rows may be better than their probes on average; scores at cuts are log-probabilities.
+        reference: Nats of an earlier scored run, (rows, T). It reduces the variance of the statistics.
+        nats: The nats of each target, float32 (rows, T). NaN for rows that were not answered yet.
     """
 
     rows: int
     length: int
     limit: float | None = None
-    reference: np.ndarray | None = None  # nats of an earlier honest run, (rows, length)
+    reference: np.ndarray | None = None
     nats: np.ndarray = field(init=False)
     _probes: dict[int, list[Probe]] = field(default_factory=dict)
-    _before: list[tuple[float, int]] = field(default_factory=list)  # sums and numbers of differences before the cuts
+    _before: list[tuple[float, int]] = field(default_factory=list)  # sums and counts of differences before the cuts
     _at_cuts: list[float] = field(default_factory=list)  # differences at the cuts
     _repeated: list[tuple[float, int]] = field(default_factory=list)
 
@@ -177,17 +200,32 @@ class Evaluation:
         self.nats = np.full((self.rows, self.length), np.nan, dtype=np.float32)
 
     def probe(self, query: Query, nats: np.ndarray, at_cut: np.ndarray, honest: float) -> None:
-        """Nats (T,) of a probe's own targets, scores (V,) at the cut, and the nats of the true token there."""
+        """Add the answer to a probe.
+
+        Args:
+            query: The query.
+            nats: Nats of the probe's own targets, (T,).
+            at_cut: Scores at the cut, (V,).
+            honest: Nats of the row's true next token at the cut.
+        """
         found = Probe(query.row, query.cut, nats[: query.cut].copy(), at_cut.copy(), honest)
         self._probes.setdefault(query.row, []).append(found)
 
     def cuts(self, row: int) -> list[int]:
-        """Where the row was cut in the probes so far."""
+        """Return the cuts of the row's probes so far."""
         return [probe.cut for probe in self._probes.get(row, ())]
 
     def whole(self, query: Query, nats: np.ndarray, at_cuts: Sequence[np.ndarray] = ()) -> None:
-        """Nats (T,) of a whole row, and its scores (V,) at each of `cuts`. Raises Cheated when they do not fit its probes,
-        or its first time."""
+        """Add the answer to a whole row.
+
+        Args:
+            query: The query, of kind `whole` or `repeat`.
+            nats: Nats of the targets, (T,).
+            at_cuts: Scores (V,) at each of `cuts`. Not used for a repeat.
+
+        Raises:
+            Cheated: The answer differs from those to the row's probes, or from the first answer to the row.
+        """
         if query.kind == "repeat":
             self._repeated.append(self._same(self.nats[query.row], nats, DIFFERENT))
             return
@@ -198,7 +236,7 @@ class Evaluation:
             self._at_cuts.append(probe.honest - float(nats[probe.cut]))
 
     def _same(self, one: np.ndarray, other: np.ndarray, otherwise: str) -> tuple[float, int]:
-        """The sum of the differences, and how many there are. Raises Cheated where one is too large."""
+        """Return the sum and the number of differences. Raises Cheated with the message `otherwise` if one is too large."""
         difference = one.astype(np.float64) - other
         most = float(np.max(np.abs(difference), initial=0.0))
         if not most <= (0.0 if self.limit is None else MOST_BEFORE):
@@ -214,7 +252,7 @@ class Evaluation:
             raise Cheated(DEPENDS)
 
     def _paired(self) -> dict[str, float]:
-        """On a GPU: mean differences in nats, probes less whole rows. Raises Cheated where one is above the limit."""
+        """Return the mean differences in nats, probes minus whole rows. Raises Cheated if one exceeds the limit. GPU only."""
         if self.limit is None:
             return {}
         found = {
@@ -228,7 +266,15 @@ class Evaluation:
         return found
 
     def judge(self) -> dict[str, float]:
-        """After all answers: the statistics of the probes. Raises Cheated."""
+        """Check the statistics of all answers. Call it after the last answer.
+
+        Returns:
+            Statistics by name: `probes` (their number), `honest_z` and `break_z` (standard errors; 0.0 with fewer than 8 probes),
+            and on a GPU `before_cuts`, `at_cuts` and `repeats` (nats).
+
+        Raises:
+            Cheated: A statistic exceeds its limit.
+        """
         values = self.nats.astype(np.float64)
         if self.reference is not None:
             values = values - self.reference
@@ -256,11 +302,11 @@ class Evaluation:
         return found
 
     def _break(self, rows: np.ndarray, cuts: np.ndarray) -> float:
-        """How much better it did behind the cuts than before them, in standard errors.
+        """Return how much better the answers are after the cuts than before them, in standard errors.
 
-        Logarithms, since a few hard tokens would drown all others; as many positions before as behind, and each relative
-        to the same position in rows without a probe (in all rows, where each has one), so that an honest model has no reason
-        to differ.
+        Compares logarithms of nats, so that a few hard tokens do not dominate, over equally many positions on both sides. Each
+        value is relative to the mean at its position in rows without a probe (or in all rows, if fewer than 8 have none). So the
+        expected difference of an honest model is 0.
         """
         logs = np.log(self.nats.astype(np.float64) + 0.1)
         if self.reference is not None:
@@ -281,6 +327,6 @@ def _mean(sums: Sequence[tuple[float, int]]) -> float:
 
 
 def _z(values: np.ndarray) -> float:
-    """Mean over its standard error."""
+    """Return the mean divided by its standard error; 0 if all values are equal."""
     spread = values.std(ddof=1)
     return float(values.mean() / (spread / math.sqrt(len(values)))) if spread > 0 else 0.0

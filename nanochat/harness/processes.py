@@ -1,4 +1,4 @@
-"""The processes of a trainer, seen from outside: how much CPU time and memory they use, and how to end them all."""
+"""Measure the CPU time and memory of a trainer's processes, and stop or kill them all."""
 
 from __future__ import annotations
 
@@ -16,45 +16,48 @@ import psutil
 
 from nanochat.sandbox.libc import stop_thread
 
-SEARCH_S = 0.25
-STOP_S = 0.03  # for processes to stop
-# States of threads that do not run in user mode: stopped; in the kernel, and stopped when they return; ended.
+SEARCH_S = 0.25  # seconds between two searches by namespace
+STOP_S = 0.03  # seconds to wait for processes to stop
+# States of threads that do not run user code: stopped (T, t), in the kernel and about to stop (D), ended (Z, X).
 STOPPED = frozenset("TtDZX")
-MOST_THREADS = 64  # with more of them reading every process is faster
+MOST_THREADS = 64  # with more threads, reading every process of the machine is faster
 LISTED = os.path.exists("/proc/thread-self/children")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU seconds so far (ended children included), resident bytes and number of processes now."""
+    """Resources that a tree of processes uses."""
 
-    cpu_s: float
-    rss: int
-    count: int
+    cpu_s: float  # so far, including ended children
+    rss: int  # resident bytes now
+    count: int  # living processes
 
 
 @dataclass(frozen=True)
 class Standstill:
-    """Processes that were told to stop. `core`: where their busiest thread ran; None where they have not all stopped."""
+    """Processes that were told to stop."""
 
-    core: int | None
+    core: int | None  # the core of their busiest thread; None if they did not all stop in time
     pids: list[int]
-    cpu_s: float  # what they had used when they had stopped, or were told to
+    cpu_s: float  # CPU seconds used when they had stopped, or when they were told to
 
     def ran_s(self) -> float:
-        """CPU seconds that they used since."""
+        """Return the CPU seconds that they have used since; 0 if one has ended."""
         with contextlib.suppress(OSError):
             return cpu_clock(self.pids) - self.cpu_s
-        return 0.0  # they were ended meanwhile
+        return 0.0
 
 
 def cpu_clock(pids: Iterable[int]) -> float:
-    """CPU seconds of these processes, all threads, to the nanosecond (clock_getcpuclockid(3)). Linux only. Raises OSError."""
+    """Return the CPU seconds of processes with all threads, to the nanosecond (clock_getcpuclockid(3)).
+
+    Linux only. Raises OSError if a process has ended.
+    """
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 class Descendants:
-    """A process and everything it started, also what moved away from under it."""
+    """A process and all its descendants, including orphans in its PID namespace."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
@@ -63,10 +66,10 @@ class Descendants:
         self._reaped: dict[tuple[int, float], float] = {}
         self._namespace = self._namespaces()
         self._searched = 0.0
-        self._worked: dict[int, int] = {}  # ticks of each thread at the last standstill
+        self._worked: dict[int, int] = {}  # tid -> clock ticks at the last standstill
 
     def _namespaces(self) -> set[str]:
-        """PID namespaces that are not our own, of the known processes."""
+        """Return the PID namespaces of the known processes, without that of this process."""
         own, found = _pid_namespace(os.getpid()), set()
         for process in self._known.values():
             name = _pid_namespace(process.pid)
@@ -75,7 +78,7 @@ class Descendants:
         return found
 
     def poll(self) -> Usage:
-        """Look at the whole tree. A process that vanished counts with the most that was seen of it."""
+        """Measure the whole tree. A vanished process counts with its largest values so far."""
         self._find()
         rss = count = 0
         living = 0.0
@@ -91,12 +94,14 @@ class Descendants:
             living += self._own[key] + self._reaped[key]
             rss += memory
             count += alive
-        # An ended child is in its parent's sum when it was waited for, and only in what was seen of it when it was not.
+        # The time of an ended child is in its parent's sum if it was waited for. If not, only the time seen so far is known.
         return Usage(max(living, sum(self._own.values())), rss, count)
 
     def proportional(self) -> int:
-        """Bytes of memory of the whole tree, shared pages divided among those who share them. Where the kernel does not
-        tell that of a process, its resident size. Takes some milliseconds for each gigabyte."""
+        """Return the proportional set size of the whole tree in bytes: shared pages are divided among the sharing processes.
+
+        A process without that figure counts with its resident size. Takes some milliseconds per gigabyte.
+        """
         total = 0
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):
@@ -105,7 +110,7 @@ class Descendants:
         return total
 
     def _find(self, thorough: bool = False) -> None:
-        """Children at each look; what moved away from under its parent by its namespace, which takes a walk over /proc."""
+        """Find new descendants: children each time, and orphans by their namespace every SEARCH_S seconds, by walking /proc."""
         found: list[psutil.Process] = []
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):
@@ -128,7 +133,10 @@ class Descendants:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[Standstill]:
-        """Stop all but the first process, and let them go on at the end. They may take longer to stop than is waited for."""
+        """Stop all processes but the first one, and resume them at the end.
+
+        Waits up to STOP_S seconds. If they have not all stopped by then, `core` of the standstill is None.
+        """
         below = [process for process in self._below() if process.is_running()]
         try:
             for process in below:
@@ -144,9 +152,9 @@ class Descendants:
         return [process for process in self._known.values() if process is not self._root]
 
     def _standstill(self, pids: list[int]) -> Standstill:
-        """Wait up to STOP_S until they stand still. The core is that of the thread that worked most since the last standstill."""
+        """Wait until processes have stopped. The core is that of the thread that used most CPU time since the last standstill."""
         used, deadline = 0.0, time.monotonic() + STOP_S
-        with contextlib.suppress(OSError):  # one has ended
+        with contextlib.suppress(OSError):  # a process has ended
             used = cpu_clock(pids)
             while pids and time.monotonic() < deadline:
                 threads = [thread for pid in pids for thread in _threads(pid)]
@@ -157,7 +165,7 @@ class Descendants:
         return Standstill(None, pids, used)
 
     def delay_s(self) -> float | None:
-        """Seconds that all but the first process were ready to run and waited for a core. None where the kernel does not tell."""
+        """Return the seconds that all processes but the first one were runnable and waited for a core. None if unknown."""
         total = 0
         try:
             for process in self._below():
@@ -172,7 +180,11 @@ class Descendants:
         return [pid for pid, _ in self._known]
 
     def kill_all(self, patience_s: float = 5.0) -> bool:
-        """SIGKILL until none is left; False when some outlast the patience. Zombies of ours are reaped."""
+        """Send SIGKILL until no process is left, and reap zombies.
+
+        Returns:
+            False if some processes still live after `patience_s` seconds.
+        """
         deadline = time.monotonic() + patience_s
         while True:
             self._find(thorough=True)
@@ -192,16 +204,16 @@ class Descendants:
 
 @dataclass(frozen=True)
 class _Thread:
-    """A line of /proc/<pid>/task/<tid>/stat (proc(5)): state, CPU time in clock ticks, and the core it last ran on."""
+    """Fields of /proc/<pid>/task/<tid>/stat (proc(5))."""
 
     tid: int
     state: str
-    ticks: int
-    core: int
+    ticks: int  # CPU time in clock ticks
+    core: int  # the core it last ran on
 
 
 def _threads(pid: int) -> list[_Thread]:
-    """All threads of a process that have not ended. Empty where the kernel does not list them."""
+    """Return the threads of a process; an empty list if the kernel does not list them."""
     found = []
     for path in glob.iglob(f"/proc/{pid}/task/*/stat"):
         with contextlib.suppress(OSError):
@@ -213,8 +225,8 @@ def _threads(pid: int) -> list[_Thread]:
 def _stop(process: psutil.Process) -> None:
     """Stop a process with all its threads. Raises psutil.Error.
 
-    A signal to the process waits for one thread, its first where that can be. On a busy machine that thread may wait long for
-    a core, and the others run on meanwhile. So each gets one, and the first that is running stops them all.
+    A signal to a process is handled by one thread, usually the first. On a busy machine that thread may wait long for a core while
+    the others continue. So each thread gets a signal, and the first one to run stops all of them.
     """
     process.suspend()
     for thread in _threads(process.pid):
@@ -223,7 +235,7 @@ def _stop(process: psutil.Process) -> None:
 
 def _running(process: psutil.Process) -> bool:
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:  # its first thread has ended; others may go on
+        if process.status() == psutil.STATUS_ZOMBIE:  # its first thread has ended; other threads may be running
             return any(thread.state not in "ZX" for thread in _threads(process.pid))
         return bool(process.is_running())
     except psutil.Error:
@@ -231,16 +243,17 @@ def _running(process: psutil.Process) -> bool:
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
-    """All below it. Linux lists the children of each thread; psutil has to read every process of the machine.
+    """Return all descendants.
 
-    While another child ends a list may lack one: the next look has it.
+    Uses the lists of children that Linux has for each thread, since psutil reads every process of the machine. A list may lack a
+    child while another one ends; the next call finds it.
     """
     if not LISTED:
         return list(process.children(recursive=True))
-    if not process.is_running():  # its number may be another's by now
+    if not process.is_running():  # another process may have its pid now
         return []
     pids = [process.pid]
-    for pid in pids:  # it grows as children are found
+    for pid in pids:  # the list grows as children are found
         lists = list(islice(glob.iglob(f"/proc/{pid}/task/*/children"), MOST_THREADS + 1))
         if len(lists) > MOST_THREADS:
             return list(process.children(recursive=True))
@@ -272,15 +285,15 @@ def _pid_namespace(pid: int) -> str:
 
 
 def python(code: str, *arguments: str) -> list[str]:
-    """The command line of a new Python that runs `code` with the same files of this package as this process."""
+    """Return the command line of a new Python that runs `code` with the same files of this package as this process."""
     package = sys.modules["nanochat"].__spec__
-    # A run's own copy has a loader with a command: see core/execution/launch.py.
+    # A run's own copy is imported by a loader that has the command: see core/execution/launch.py.
     command = getattr(package.loader if package else None, "command", ())
     return [*(command or [sys.executable]), "-c", code, *arguments]
 
 
 def temporary_folder() -> str | None:
-    """The folder that TMPDIR names, made again where somebody removed it. None where that cannot be: then the system's serves."""
+    """Return the folder in TMPDIR, created again if it was removed. None, for the system's folder, if that fails or it is not set."""
     named = os.environ.get("TMPDIR")
     with contextlib.suppress(OSError):
         if named:
@@ -290,7 +303,7 @@ def temporary_folder() -> str | None:
 
 
 def boot_minus_monotonic() -> float:
-    """Grows by as much as the machine was suspended."""
+    """Return boot time minus monotonic time, in seconds. It grows while the machine is suspended."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
     return time.time() - time.monotonic()

@@ -1,4 +1,4 @@
-"""Tells whoever started the harness how far a job has come, some times a second."""
+"""Report the progress of a job to the loop, a few times a second."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ PROGRESS_S = 0.3
 
 
 def say(message: Message) -> None:
-    """One line to whoever started the harness."""
+    """Write a message to stdout, which the loop reads."""
     os.write(1, line(message))
 
 
 class Reporter:
-    """Reports on one job, and leaves out what comes too soon after the last report."""
+    """Reports on one job, at most once in PROGRESS_S seconds."""
 
     def __init__(self, job: Job) -> None:
         self._job, self._began, self._reported = job, time.monotonic(), 0.0
 
     def report(self, phase: Phase, trainer: TrainerProcess, charged_s: float = 0.0, speed: float | None = None) -> None:
-        """`charged_s`: seconds of the budget; outside of the training the progress is what the trainer or the evaluation says."""
+        """Send a Progress message unless the last one was too recent.
+
+        Args:
+            phase: The current phase. Outside the training phase, the progress is `trainer.progress`.
+            trainer: The trainer.
+            charged_s: Seconds charged to the budget.
+            speed: The machine's speed relative to the reference; None if it is not measured.
+        """
         now = time.monotonic()
         if now - self._reported < PROGRESS_S:
             return

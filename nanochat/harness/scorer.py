@@ -1,4 +1,4 @@
-"""The scorer: owns the validation data and the clock, asks the trainer's model for logits, computes val_bpb."""
+"""The scorer runs one job. It owns the validation data and the clock, asks the trainer's model for logits, and computes val_bpb."""
 
 from __future__ import annotations
 
@@ -43,14 +43,21 @@ class Aborted(BaseException):
 
 @dataclass
 class Scorer:
-    """One job: preflight, training, evaluation."""
+    """Runs one job: preflight, training, evaluation.
+
+    Args:
+        job: The job.
+
+    Raises:
+        DataError: The prepared data cannot be used.
+    """
 
     job: Job
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
         self.parts: dict[str, float] = {}
-        self.result = Result(job=self.job.id, outcome=Outcome.INTERRUPTED)  # what is known of it so far
+        self.result = Result(job=self.job.id, outcome=Outcome.INTERRUPTED)  # filled in as the job proceeds
         self.out = Path(self.job.out)
         self.wall = self.job.device != "cpu"
         self.prepared: Prepared = load(Path(self.job.data))
@@ -62,7 +69,16 @@ class Scorer:
         self._phase: Phase = "preflight"
 
     def run(self) -> Result:
-        """The result of the job, whatever happens. Raises Aborted."""
+        """Run the job.
+
+        Failures of the trainer and detected cheating are not raised; they are outcomes of the result.
+
+        Returns:
+            The result. Only with Outcome.SCORED does it have a val_bpb.
+
+        Raises:
+            Aborted: SIGTERM was received.
+        """
         slept = boot_minus_monotonic()
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +106,7 @@ class Scorer:
             self._note(outcome=Outcome.CRASH, reason=words, crash=CrashClass.CONTRACT)
         except Cheated as cheated:
             self._note(outcome=Outcome.INVALID, reason=str(cheated))
-        except (MemoryError, RuntimeError, OSError) as error:  # the scorer's own, which the trainer leaves too little
+        except (MemoryError, RuntimeError, OSError) as error:  # the scorer itself may run out of memory
             if not out_of_memory(error):
                 raise
             words = f"there was too little memory left to score it ({type(error).__name__})"
@@ -105,7 +121,7 @@ class Scorer:
         return self.result
 
     def _note(self, **facts: object) -> None:
-        """Put fields into the result."""
+        """Set fields of the result."""
         self.result = replace(self.result, **facts)
 
     def _timed(self, name: Phase, work: Callable[[], T]) -> T:
@@ -146,7 +162,7 @@ class Scorer:
         return self.trainer
 
     def _preflight_or_go_on(self, source: str) -> None:
-        """Raises Failed, but not for memory that lacked on a GPU: uncompiled, as here, a model needs more of it."""
+        """Run the preflight, but ignore a lack of memory on a GPU, since an uncompiled model needs more. Raises Failed."""
         try:
             self._preflight(source)
         except Failed as failed:
@@ -155,8 +171,11 @@ class Scorer:
             self._end()
 
     def _preflight(self, source: str) -> None:
-        """Two steps and one answer on short rows: what would crash does so in well under a second (on a GPU in some seconds,
-        since nothing is compiled). This process does not use the GPU here: the training is forked from it later."""
+        """Train for two steps and ask for one answer on short rows, to find crashes early. Raises Failed.
+
+        Takes well under a second on a CPU, and some seconds on a GPU, where nothing is compiled. This process does not use the GPU
+        yet, because the training is forked from it later.
+        """
         length = min(32, self.job.seq_len)
         trainer = self._start(source, batch=2, seq_len=length, max_steps=2)
         limit = self.job.setup_s + self.job.warmup_s + 20
@@ -179,7 +198,10 @@ class Scorer:
         self._end()
 
     def _params(self, trained: wire.Trained) -> None:
-        """The trainer's own count: a limit for honest agents; nothing about the score depends on it."""
+        """Record the number of parameters and check its limit. Raises Failed.
+
+        The trainer counts them itself, so the limit binds only honest agents. The score does not depend on it.
+        """
         limit, params = self.job.max_params, trained.params
         self._note(params=params, steps=trained.steps, tokens=trained.tokens)
         if limit is not None and params is None:
@@ -191,6 +213,7 @@ class Scorer:
             raise Failed(Outcome.INVALID, f"it has {params:,} parameters, and program.md allows {limit:,}")
 
     def _train(self, source: str) -> None:
+        """Train for the budget, and record the figures of the training. Raises Failed."""
         job = self.job
         trainer = self._start(source, job.score_batch, job.seq_len)
         budget = job.budget_s
@@ -225,7 +248,7 @@ class Scorer:
                 )
             wall = time.monotonic() - began
             used = trainer.used() - set_up
-            speed = min(1.0, charged / used) if used > 0 else 1.0  # a slow machine may take longer
+            speed = min(1.0, charged / used) if used > 0 else 1.0  # a slow machine gets more time
             if not self.wall and wall * speed > job.wall_factor * budget + job.hang_s:
                 raise Failed(
                     Outcome.TIMEOUT,
@@ -248,7 +271,7 @@ class Scorer:
         self._params(trained)
 
     def _check_clock(self) -> None:
-        """Everything is charged, from the start to the last answer, less the fixed allowances."""
+        """Charge the time from the start to the last answer, less the allowances. Raises Failed if it exceeds the budget."""
         budget, allowed = self.job.budget_s, self.job.scoring_s
         trained, steps = self.result.charged_s, self.result.steps
         charged = self.clock.at(self._first_answer - self._set_up) + self._owed
@@ -285,14 +308,18 @@ class Scorer:
             self.reporter.report(self._phase, self.trainer)
 
     def _scoring_check(self) -> None:
-        """Raises Failed when answering takes too long. What the scorer itself does between answers is not the trainer's."""
+        """Check the time spent on answers, without the scorer's own work between them. Raises Failed."""
         allowed = self.job.scoring_s
         if allowed is not None and (spent := self.answers.spent) > allowed + self.job.budget_s:
             raise Failed(Outcome.OVERRUN, f"it used {spent:.0f} s to answer; {allowed:.0f} s are free")
 
 
 def main(job: Job) -> None:
-    """The scorer's whole life, in a child of the fork server."""
+    """Run a job in this process and send Done, or Unusable if its data cannot be used. SIGTERM ends the job.
+
+    Raises:
+        Unreadable: The data cannot be read at the moment. The process then fails, and the loop tries again.
+    """
 
     def aborted(number: int, frame: object) -> None:
         raise Aborted
@@ -312,13 +339,13 @@ def main(job: Job) -> None:
         answer = Done(result=Result(job=job.id, outcome=Outcome.INTERRUPTED, reason="told to end"))
     except dataset.Unreadable:
         raise  # the loop tries again
-    except DataError as error:  # another try would end alike
+    except DataError as error:  # a retry would not help
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         answer = Unusable(job=job.id, reason=str(error))
     say(answer)
 
 
 def started_afresh(line: str) -> None:
-    """`main` in a process of its own, with the request as the fork server got it."""
+    """Run `main` in a new Python. `line` is a Train message."""
     if isinstance(asked := request(line), Train):
         main(asked.job)

@@ -1,4 +1,4 @@
-"""Start the process of a trainer: forked from the fork server, or as a new Python where forking is unsafe."""
+"""Start the process of a trainer: forked, or as a new Python on systems where forking is unsafe."""
 
 from __future__ import annotations
 
@@ -22,14 +22,21 @@ from nanochat.sandbox.libc import die_with_parent, set_dumpable
 from nanochat.sandbox.namespaces import enter_namespaces, mount_shared_memory
 from nanochat.sandbox.rights import NO_PROCESSES
 
-FORKS = sys.platform == "linux"  # elsewhere a process that has torch imported must not be forked
-COMPILED = "compiled"  # folder of compiled kernels, in the trainer's own folder
+FORKS = sys.platform == "linux"  # on other systems a process with torch imported must not be forked
+COMPILED = "compiled"  # folder of compiled kernels, in the trainer's scratch folder
 
 
 def start(end: socket.socket, output: int, spec: Spec) -> int:
-    """Start a trainer that speaks through `end` and prints to the descriptor `output`. Returns the pid of a process of ours.
+    """Start a trainer.
 
-    On Linux that is the init process of the trainer's namespaces. It ends with the trainer's exit code.
+    Args:
+        end: The trainer's end of the socket pair.
+        output: Descriptor for its stdout and stderr.
+        spec: What to train.
+
+    Returns:
+        The pid of a child of this process. On Linux it is the trainer's parent, which stays outside the trainer's PID namespace and
+        ends with the trainer's exit code.
     """
     if not FORKS:
         return _start_afresh(end, output, spec)
@@ -61,7 +68,7 @@ def start(end: socket.socket, output: int, spec: Spec) -> int:
 
 
 def environment(scratch: str) -> dict[str, str]:
-    """Variables of a trainer's own: all that programs keep of their own goes to its folder, and its user has a name."""
+    """Return environment variables of a trainer. Caches go to its scratch folder, and USER is set."""
     return {
         "TMPDIR": scratch, "HOME": scratch, "TRITON_HOME": scratch, "USER": "trainer",
         "TORCHINDUCTOR_CACHE_DIR": str(Path(scratch, COMPILED)),
@@ -79,13 +86,13 @@ def _start_afresh(end: socket.socket, output: int, spec: Spec) -> int:
 
 
 def started_afresh(handle: int, fields: dict[str, Any]) -> None:
-    """The trainer's side of `_start_afresh`: the descriptor of its end, and the fields of its Spec."""
+    """Run a trainer in a new Python. `handle` is its end of the socket pair, `fields` are those of its Spec."""
     preload()
     trainer.main(socket.socket(fileno=handle), Spec(**fields), ())
 
 
 def _offer_to_out_of_memory_killer() -> None:
-    """Where memory is short the kernel ends this process first, and not the loop, the scorer or a program of the user's."""
+    """Let the kernel end this process first if memory runs out, and not the loop, the scorer or a program of the user."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -1,5 +1,7 @@
-"""Inside the trainer: build the Run, run train.py, answer questions. Everything here may be altered by train.py; nothing
-it says is believed by the scorer beyond "I failed"."""
+"""The trainer's process: build the Run, run train.py, and answer the scorer's questions.
+
+train.py can change everything in this process. So the scorer trusts no message of it, except that it failed.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +31,27 @@ from nanochat.run import Run
 from nanochat.sandbox.namespaces import SHARED_MEMORY
 from nanochat.sandbox.rights import drop_rights
 
-EVERY_S = 0.05  # messages about steps and figures are sent at most so often
-NICE = 3  # whoever works on this machine goes first, without starving what has a limit on its wall time
+EVERY_S = 0.05  # seconds between two messages about steps, and between two with figures
+NICE = 3  # the user's programs take precedence, but a trainer still gets enough time for its wall-time limit
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What the scorer tells the trainer before it starts."""
+    """The parameters of a trainer. See `Job` for fields that are not described here."""
 
-    source: str
+    source: str  # the text of train.py
     device: str
     vocab_size: int
     seq_len: int
     seed: int
     budget_s: float
-    max_steps: int | None
-    scratch: str
+    max_steps: int | None  # of the preflight; None for a training
+    scratch: str  # the only folder that it may write to
     memory_limit: int | None
-    inputs: int  # handle of the shared tokens, int64 (B, T)
-    outputs: int  # handle of the shared logits, float32 (B, T, V)
-    clock: int  # handle of the page where the clock can be read
-    batch: int
+    inputs: int  # descriptor of the shared tokens, int64 (B, T)
+    outputs: int  # descriptor of the shared logits, float32 (B, T, V)
+    clock: int  # descriptor of the shared clock
+    batch: int  # most rows per question, B
 
 
 class Channel:
@@ -63,33 +65,44 @@ class Channel:
         self._end.sendall(wire.pack(message))
 
     def say_now_and_then(self, message: wire.Step | wire.Log) -> None:
+        """Send a message, unless the last one of its type is less than EVERY_S seconds old."""
         now = time.monotonic()
         if now - self._last.get(type(message), 0.0) >= EVERY_S:
             self._last[type(message)] = now
             self.say(message)
 
     def listen(self) -> tuple[wire.ToTrainer, list[int]]:
-        """The next message, and the descriptors that came with it."""
+        """Wait for the next message. Returns it with the descriptors that came with it.
+
+        Raises:
+            SystemExit: The scorer has closed the connection.
+        """
         raw, handles = b"", []
         while len(raw) < wire.SIZE:
             piece, came, _, _ = socket.recv_fds(self._end, wire.SIZE - len(raw), 1)
             if not piece:
-                raise SystemExit(0)  # the scorer is done
+                raise SystemExit(0)
             raw += piece
             handles += came
         return wire.to_trainer(raw), handles
 
     def receive_tokens(self) -> np.ndarray:
-        """The training tokens as a read-only map; their path is not ours to open."""
+        """Map the training tokens, uint16 (n,), from the descriptor that the scorer sends. A trainer may not open their path."""
         _, handles = self.listen()
         size = os.fstat(handles[0]).st_size
         return np.frombuffer(mmap.mmap(handles[0], size, prot=mmap.PROT_READ), dtype="<u2")
 
 
 def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_memory: bool = False) -> None:
-    """The trainer's whole life. Ends by os._exit, so that nothing of the parent's is cleaned up twice.
+    """Drop rights, train, and answer questions until the scorer closes the connection. Never returns.
 
-    `shared_memory`: whether /dev/shm is the trainer's own, so that it may write there.
+    Ends by os._exit, so that the cleanup of the parent process does not run here too.
+
+    Args:
+        end: The trainer's end of the socket pair.
+        spec: What to train.
+        missing: Parts of the sandbox that are already known to be missing.
+        shared_memory: Whether /dev/shm is private to the trainer, so that it may write there.
     """
     channel = Channel(end)
     code = 0
@@ -104,8 +117,8 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_m
         channel.say(wire.Missing(parts=missing))
         if spec.device == "cuda" and spec.max_steps is None:
             try:
-                compiler.start_workers()  # they need seconds until they are ready, and train.py some until it compiles
-            except Exception:  # it compiles without them, and no idea is to blame
+                compiler.start_workers()  # early, since they need some seconds to start
+            except Exception:  # kernels can be compiled without them
                 compiler.compile_in_process()
         _seed(spec.seed)
         model = _train(channel, spec)
@@ -113,7 +126,7 @@ def main(end: socket.socket, spec: Spec, missing: tuple[str, ...] = (), shared_m
     except SystemExit:
         pass
     except BaseException as error:
-        code = NO_MEMORY if isinstance(error, MemoryError) else 0  # where there is none left to say so
+        code = NO_MEMORY if isinstance(error, MemoryError) else 0  # in case no message can be sent
         with contextlib.suppress(Exception):
             channel.say(describe(error, spec.source))
     finally:
@@ -137,7 +150,7 @@ def _train(channel: Channel, spec: Spec) -> Any:
     def start() -> np.ndarray:
         nonlocal started
         channel.say(wire.Start())
-        if spec.max_steps is not None:  # the preflight: random tokens
+        if spec.max_steps is not None:  # the preflight uses random tokens
             tokens = np.random.default_rng(0).integers(0, spec.vocab_size, 65536).astype("<u2")
         else:
             tokens = channel.receive_tokens()
@@ -168,7 +181,7 @@ def _train(channel: Channel, spec: Spec) -> Any:
         max_steps=spec.max_steps,
     )
     if spec.max_steps is not None and spec.device != "cpu":
-        torch.compile = uncompiled  # a preflight finds what crashes; compiling for it takes a minute or more
+        torch.compile = uncompiled  # compiling for a preflight would take a minute or more
     module = types.ModuleType("nanochat.train")
     module.__file__ = FILENAME
     sys.modules["nanochat.train"] = module
@@ -183,21 +196,26 @@ def _train(channel: Channel, spec: Spec) -> Any:
     if isinstance(model, torch.nn.Module):
         model.eval()
     if spec.device == "cuda":
-        torch.cuda.synchronize()  # what is still queued is training
+        torch.cuda.synchronize()  # queued steps belong to the training
         gc.collect()
-        torch.cuda.empty_cache()  # what training held is of use to the scorer now
+        torch.cuda.empty_cache()  # the scorer needs the memory now
     params = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else None
     channel.say(wire.Trained(params=params, steps=run._steps, tokens=run._served))
     return model
 
 
 def uncompiled(model: Any = None, **_: Any) -> Any:
-    """Stands for torch.compile, as a function or a decorator, and compiles nothing."""
+    """Replace torch.compile, as a function or a decorator, without compiling."""
     return model if model is not None else uncompiled
 
 
 def _answer(channel: Channel, spec: Spec, model: Any) -> None:
-    """Tokens in, logits out, until the scorer hangs up."""
+    """Answer questions until the scorer closes the connection.
+
+    Raises:
+        SystemExit: The scorer has closed the connection.
+        BadShape: The model's output is not a tensor of logits (B, T, V).
+    """
     tokens = Shared(spec.batch * spec.seq_len * 8, spec.inputs).array("<i8", (spec.batch, spec.seq_len))
     answer_bytes = spec.batch * spec.seq_len * spec.vocab_size * 4
     room = Shared(answer_bytes, spec.outputs)
@@ -220,7 +238,7 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error) or batch == 1:
                 raise
-            channel.say(wire.NoRoom())  # the weights are still here: the scorer asks for less at once
+            channel.say(wire.NoRoom())  # the scorer then asks for fewer rows
             continue
         if not isinstance(logits, torch.Tensor):
             raise BadShape(f"the model returned {type(logits).__name__}, not a tensor of logits")
@@ -237,7 +255,7 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
 
 
 def _borrow(handles: list[int], nbytes: int) -> lent.DeviceMemory | None:
-    """The scorer's GPU memory behind a descriptor; None where none was lent, or it cannot be mapped here."""
+    """Map the GPU memory that the scorer lends. None if there is no descriptor, or if mapping fails."""
     try:
         return lent.DeviceMemory.open(handles[0], nbytes) if handles else None
     except (lent.NotLent, RuntimeError):

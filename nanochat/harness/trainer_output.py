@@ -1,4 +1,4 @@
-"""What a trainer leaves in the folder of its attempt: the text it printed, and the curve of what it logged. Both are bounded."""
+"""Write a trainer's printed output and its training curve to the job's folder. Both are limited in size."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ import os
 import re
 from pathlib import Path
 
-TAIL = 2000  # characters of its output that are searched for what ended it
-METRICS_LINES = 4000  # a curve that grows longer is thinned to every second point
+TAIL = 2000  # last characters of the output, which are searched for the reason of a crash
+METRICS_LINES = 4000  # a longer curve is thinned to every second point
 ESCAPES = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_]|\][^\x07\x1b]*(\x07|\x1b\\))|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def plain(text: str) -> str:
-    """No escape sequences, no control characters but line ends and tabs."""
+    """Remove escape sequences, and control characters other than line feeds and tabs."""
     return ESCAPES.sub(b"", text.encode(errors="replace")).decode(errors="replace")
 
 
 class Output:
-    """The pipe that a trainer prints to. Its first bytes are kept in output.txt, cleaned; the rest is read and forgotten."""
+    """The pipe that a trainer prints to. The first bytes are written to output.txt without escape sequences; the rest is discarded.
+
+    Args:
+        reader: Descriptor of the pipe, non-blocking.
+        folder: Folder of output.txt.
+        room: Bytes to keep. Decreases as output comes.
+    """
 
     def __init__(self, reader: int, folder: Path, room: int) -> None:
-        """`room`: bytes that may be kept. `reader` must not block."""
         self.reader, self.room = reader, room
-        self.tail = ""  # the last of what it printed
+        self.tail = ""  # the last characters printed
         self._path = folder / "output.txt"
 
     def drain(self) -> None:
-        """Read what has come, without waiting."""
+        """Read the available output without waiting."""
         for _ in range(16):
             try:
                 piece = os.read(self.reader, 1 << 16)
@@ -45,7 +50,7 @@ class Output:
 
 
 class Curve:
-    """metrics.jsonl: a line for each step that is kept, with its figures."""
+    """Writes metrics.jsonl, with one line for each point of the training curve."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "metrics.jsonl"
@@ -53,7 +58,7 @@ class Curve:
         self._every, self._seen = 1, 0
 
     def add(self, step: int, progress: float, values: dict[str, float]) -> None:
-        """Write one point, or leave it out where the curve was thinned. `values` are finite."""
+        """Add a point. It is left out if it has no values, or if the curve has been thinned. `values` must be finite."""
         self._seen += 1
         if not values or self._seen % self._every:
             return

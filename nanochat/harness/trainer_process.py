@@ -1,4 +1,4 @@
-"""One trainer process, watched from outside: its clock, memory, output, messages, and its end."""
+"""Control a trainer's process: its clock, memory, output, messages and end."""
 
 from __future__ import annotations
 
@@ -26,36 +26,56 @@ from nanochat.harness.start_trainer import COMPILED
 from nanochat.harness.trainer import Spec
 from nanochat.harness.trainer_output import Curve, Output, plain
 
-POLL_S = 0.03
-WALL_POLL_S = 0.5  # where the clock tells the time, processes are looked at only for their memory and number
-TURN_S = 1.0  # a turn that took longer was a stall of the scorer, in which no silence of the trainer could be seen
+POLL_S = 0.03  # between two looks at the processes
+WALL_POLL_S = 0.5  # the same if the budget is wall time: then only memory and the number of processes are measured
+TURN_S = 1.0  # if a turn of `wait` takes longer, the scorer was stalled, and the excess does not count as a hang
 SPARE = 1 << 29  # bytes of memory beyond the limit before the trainer is ended
-EXIT_S = 1.0  # for the exit code of a trainer that has closed its connection
+EXIT_S = 1.0  # longest wait for the exit code of a trainer that has closed its connection
 MOST_PROCESSES = 64
-MOST_ON_GPU = 512  # compilers are started there, several a core
+MOST_ON_GPU = 512  # several compilers per core are started there
 MOST_COMPILED = 256 << 20  # bytes of compiled kernels that are kept
-NON_FINITE_LOGS = 20  # this many in a row and the training is given up
+NON_FINITE_LOGS = 20  # the training ends after this many in a row
 
 M = TypeVar("M", bound=wire.FromTrainer)
 
 
 class Failed(Exception):
-    """The trial is over without a score."""
+    """The job ends without a score.
+
+    Args:
+        outcome: How it ended.
+        reason: A clause for the user.
+        crash: The kind of crash, with Outcome.CRASH.
+        traceback: Last lines that concern train.py.
+        signal: Number of the signal that ended the trainer; 0 if none did.
+    """
 
     def __init__(
         self, outcome: Outcome, reason: str, crash: CrashClass | None = None, traceback: str = "", signal: int = 0
     ) -> None:
-        """`signal`: the number of the one that ended the trainer; 0 where none did."""
         super().__init__(reason)
         self.outcome, self.reason, self.crash, self.traceback, self.signal = outcome, reason, crash, traceback, signal
 
 
 class TooBig(Exception):
-    """The model has no room to answer so many rows at once."""
+    """The model has too little memory to answer so many rows at once."""
 
 
 class TrainerProcess:
-    """Starts a trainer and follows it. Every wait is bounded, every message is checked, and it always ends."""
+    """Starts a trainer and controls it. Every wait is limited in time, and every message is checked.
+
+    Attributes:
+        pid: The child of this process that `start_trainer.start` returned.
+        missing: Parts of the sandbox that could not be enforced.
+        peak_rss: Peak bytes of memory of all its processes.
+        steps: Batches served so far.
+        tokens: Tokens served so far.
+        loss: The latest finite loss; None before the first.
+        progress: Fraction of the budget that is spent, by the trainer's clock.
+        charge: Converts seconds used to seconds of the budget.
+        curve: Points (seconds of the budget, steps).
+        last_activity: Monotonic time from which a hang is counted: the latest step, or the end of a phase without steps.
+    """
 
     def __init__(
         self,
@@ -69,22 +89,32 @@ class TrainerProcess:
         free_s: float,
         compiled: Path | None = None,
     ) -> None:
-        """`free_s`: set-up and warm-up, in which no step is expected, since a compiler may be at work. `compiled`: a folder
-        of kernels, compiled earlier, of which the trainer gets a copy."""
+        """Start a trainer.
+
+        Args:
+            spec: What to train. Its `scratch` is set here.
+            out: Folder for output.txt and metrics.jsonl.
+            memory_limit: Bytes for all its processes together; None for no limit.
+            output_limit: Bytes of output to keep.
+            hang_s: Wall seconds without a step that count as a hang.
+            wall: Whether the budget is wall time instead of CPU time.
+            free_s: Seconds of set-up and warm-up in which no step is expected.
+            compiled: Folder of compiled kernels, which is copied to the trainer's scratch folder.
+        """
         self._limit, self._wall, self._hang_s = memory_limit, wall, hang_s
         self._end, theirs = socket.socketpair()
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         self._scratch = Path(tempfile.mkdtemp(prefix="autoresearch-trial-", dir=temporary_folder()))
         if compiled is not None:
-            with contextlib.suppress(OSError):  # without them it takes longer, that is all
+            with contextlib.suppress(OSError):  # without them the trainer compiles again
                 shutil.copytree(compiled, self._scratch / COMPILED)
         self._began = time.monotonic()
         self.pid = start_trainer.start(theirs, writer, replace(spec, scratch=str(self._scratch)))
         theirs.close()
         os.close(writer)
         self._output = Output(reader, out, output_limit)
-        self._curve_file = Curve(out) if spec.max_steps is None else None  # the steps of a preflight are no part of it
+        self._curve_file = Curve(out) if spec.max_steps is None else None  # a preflight has no curve
         self._inbox = wire.Inbox(self._end)
         self._queue: deque[wire.FromTrainer] = deque()
         self._tree = Descendants(self.pid)
@@ -94,18 +124,22 @@ class TrainerProcess:
         self.steps = self.tokens = 0
         self.loss: float | None = None
         self.progress = 0.0
-        self.charge: Callable[[float], float] = lambda used: used  # from seconds used to seconds of the budget
-        self.curve: list[tuple[float, int]] = []  # (seconds of the budget, steps)
+        self.charge: Callable[[float], float] = lambda used: used
+        self.curve: list[tuple[float, int]] = []
         self.last_activity = self._began + free_s
         self._usage = Usage(0.0, 0, 1)
         self._polled = 0.0
 
-    # -- its clock and its size -----------------------------------------------------------------------------------
+    # -- time and memory ------------------------------------------------------------------------------------------
 
     def used(self, *, fresh: bool = False) -> float:
-        """Seconds of the budget's unit used since the trainer started: CPU seconds, or wall seconds on a GPU.
+        """Return the seconds used since the trainer started: CPU seconds, or wall seconds on a GPU.
 
-        Raises Failed when the trainer uses too much memory or too many processes. `fresh` reads the CPU clock anew.
+        Args:
+            fresh: Measure now. If False, the CPU time may be up to POLL_S seconds old.
+
+        Raises:
+            Failed: The trainer uses too much memory or too many processes.
         """
         now = time.monotonic()
         if (fresh and not self._wall) or now - self._polled > (WALL_POLL_S if self._wall else POLL_S):
@@ -127,24 +161,27 @@ class TrainerProcess:
         return now - self._began if self._wall else self._usage.cpu_s
 
     def _memory(self) -> int:
-        """Bytes that the trainer and its descendants use. Compilers are forked from one another on a GPU, and resident
-        sizes count what they share once for each: where the sum is too much, shares are counted, which takes longer."""
+        """Return the bytes of memory of all processes.
+
+        On a GPU, forked compilers share memory, and resident sizes count it once for each of them. So if their sum exceeds the limit,
+        the proportional size is measured, which takes longer.
+        """
         resident = self._usage.rss
         if self._wall and self._limit is not None and resident > self._limit + SPARE:
             return self._tree.proportional()
         return resident
 
     def stopped(self) -> AbstractContextManager[Standstill, bool | None]:
-        """The trainer stands still inside this context, unless it does not stop at once."""
+        """Stop the trainer inside a context. See `Descendants.stopped`."""
         return self._tree.stopped()
 
     def delay_s(self) -> float | None:
-        """Seconds that the trainer waited for a core; None where that is not known."""
+        """Return the seconds that the trainer waited for a core; None if unknown."""
         return self._tree.delay_s()
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds at the last look."""
+        """CPU seconds at the latest measurement."""
         return self._usage.cpu_s
 
     @property
@@ -156,10 +193,22 @@ class TrainerProcess:
         """Bytes of its output that may still be kept."""
         return self._output.room
 
-    # -- what it says ---------------------------------------------------------------------------------------------
+    # -- messages from the trainer --------------------------------------------------------------------------------
 
     def wait(self, kind: type[M], check: Callable[[], None]) -> M:
-        """The next message of that kind. `check` is called at each turn and may raise Failed. Raises Failed and TooBig."""
+        """Wait for a message, and handle other messages that come before it.
+
+        Args:
+            kind: Type of the message.
+            check: Called about every POLL_S seconds. May raise Failed.
+
+        Returns:
+            The next message of that type.
+
+        Raises:
+            Failed: The trainer failed, hung, ended or sent an invalid message, or `check` raised it.
+            TooBig: The trainer sent NoRoom.
+        """
         turn = time.monotonic()
         while True:
             while self._queue:
@@ -185,7 +234,7 @@ class TrainerProcess:
             check()
 
     def _silent_end(self) -> Failed:
-        """Why a trainer ended that did not say so itself."""
+        """Return the failure of a trainer that ended without a message."""
         self._output.drain()
         code = self._exit_code()
         if code == NO_MEMORY or (code < 0 and speaks_of_memory(self._output.tail)):
@@ -198,7 +247,7 @@ class TrainerProcess:
         return Failed(Outcome.CRASH, "the training process ended without a word", CrashClass.EXCEPTION)
 
     def _exit_code(self) -> int:
-        """Of the trainer, which the init process of its namespace passes on: a signal's number is negative. 0 where it cannot be had."""
+        """Return the trainer's exit code, which its parent process passes on. Negative for a signal; 0 if unknown."""
         deadline = time.monotonic() + EXIT_S
         while time.monotonic() < deadline:
             try:
@@ -212,7 +261,7 @@ class TrainerProcess:
         return 0
 
     def _handle_message(self, message: wire.FromTrainer) -> None:
-        """Take note of a message that nobody waits for. Raises Failed and TooBig."""
+        """Handle a message that `wait` does not wait for. Raises Failed and TooBig."""
         match message:
             case wire.Missing():
                 self.missing = tuple(plain(part)[:60] for part in message.parts[:8])
@@ -244,30 +293,30 @@ class TrainerProcess:
         if self._curve_file is not None:
             self._curve_file.add(message.step, self.progress, finite)
 
-    # -- what it is told ------------------------------------------------------------------------------------------
+    # -- messages to the trainer ----------------------------------------------------------------------------------
 
     def ask(self, rows: int) -> None:
-        """Let it compute the logits of the first `rows` rows of the shared tokens; it says Answered."""
+        """Ask for the logits of the first `rows` rows of the shared tokens. The answer is Answered."""
         self._tell(wire.Ask(rows=rows))
 
     def send_tokens(self, handle: int) -> None:
-        """Hand over the training tokens, an open file."""
+        """Send the training tokens. `handle` is the descriptor of their file."""
         self._tell(wire.Tokens(), handle)
 
     def lend_memory(self, descriptor: int | None) -> None:
-        """Lend GPU memory for the answers, or say that there is none; it says MemoryTaken."""
+        """Lend GPU memory for the answers. None: there is no such memory. The answer is MemoryTaken."""
         self._tell(wire.LendMemory(), *([] if descriptor is None else [descriptor]))
 
     def _tell(self, message: wire.ToTrainer, *handles: int) -> None:
-        with contextlib.suppress(OSError):  # one message always has room
+        with contextlib.suppress(OSError):  # a single message always fits into the socket's buffer
             socket.send_fds(self._end, [wire.pack(message)], handles, socket.MSG_DONTWAIT)
 
-    # -- its end --------------------------------------------------------------------------------------------------
+    # -- end ------------------------------------------------------------------------------------------------------
 
     def keep_compiled(self, folder: Path) -> None:
-        """End the trainer, and copy the kernels that it compiled to `folder`, unless they are larger than MOST_COMPILED.
+        """End the trainer, and copy its compiled kernels to `folder`, unless they are larger than MOST_COMPILED.
 
-        Links are left out. With the trainer gone nobody can put one in the place of a file meanwhile.
+        Symbolic links are not copied. The trainer ends first, so that it cannot replace a file by a link meanwhile.
         """
         self._tree.kill_all()
         source = self._scratch / COMPILED
@@ -280,7 +329,7 @@ class TrainerProcess:
             shutil.copyfile(path, target, follow_symlinks=False)
 
     def end(self) -> None:
-        """Kill whatever is left and clear up. Never raises."""
+        """Kill all its processes, close the connection and remove the scratch folder."""
         with contextlib.suppress(Exception):
             self._output.drain()
         self._tree.kill_all()

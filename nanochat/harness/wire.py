@@ -1,6 +1,6 @@
-"""What scorer and trainer say to each other: messages of one fixed size over a socket pair.
+"""Messages between scorer and trainer: JSON of a fixed size over a socket pair. Nothing is unpickled.
 
-Nothing is unpickled. What the trainer says is checked against these types, and believed no further than a message says.
+The trainer runs untrusted code, so its messages are checked against these types.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]  # steps, tokens or parame
 
 
 class Malformed(Exception):
-    """The other side sent something that is no message."""
+    """The other side sent an invalid message."""
 
 
 class Missing(Data, frozen=True, kw_only=True, tag_field="say", tag="missing"):
-    """From the trainer: the parts of the sandbox that could not be enforced, in words."""
+    """From the trainer: the parts of the sandbox that could not be enforced, for the user."""
 
     parts: tuple[str, ...]
 
 
 class Start(Data, frozen=True, kw_only=True, tag_field="say", tag="start"):
-    """From the trainer: set-up is done; it waits for the training tokens."""
+    """From the trainer: set-up is done. It waits for the training tokens."""
 
 
 class Step(Data, frozen=True, kw_only=True, tag_field="say", tag="step"):
-    """From the trainer: how many batches and tokens it has taken so far."""
+    """From the trainer: the total batches and tokens so far."""
 
     steps: Count
     tokens: Count
 
 
 class Log(Data, frozen=True, kw_only=True, tag_field="say", tag="log"):
-    """From the trainer: figures for the curve, which need not be finite. `progress`: the fraction of the budget, by its own clock."""
+    """From the trainer: figures for the curve, which may be NaN. `progress` is the fraction of the budget by the trainer's clock."""
 
     step: Count
     progress: float
@@ -48,7 +48,7 @@ class Log(Data, frozen=True, kw_only=True, tag_field="say", tag="log"):
 
 
 class Trained(Data, frozen=True, kw_only=True, tag_field="say", tag="trained"):
-    """From the trainer: train(run) has returned a model. `params` is None where it is no torch module."""
+    """From the trainer: train(run) has returned a model. `params` is None if it is not a torch module."""
 
     params: Count | None
     steps: Count
@@ -62,15 +62,15 @@ class MemoryTaken(Data, frozen=True, kw_only=True, tag_field="say", tag="memory 
 
 
 class Answered(Data, frozen=True, kw_only=True, tag_field="say", tag="answered"):
-    """From the trainer: the logits lie in the shared memory."""
+    """From the trainer: the logits are in the shared memory."""
 
 
 class NoRoom(Data, frozen=True, kw_only=True, tag_field="say", tag="no room"):
-    """From the trainer: there is too little memory to answer so many rows at once."""
+    """From the trainer: it has too little memory to answer so many rows at once."""
 
 
 class Crash(Data, frozen=True, kw_only=True, tag_field="say", tag="crash"):
-    """From the trainer: train.py failed, and it ends now."""
+    """From the trainer: train.py failed, and the trainer ends."""
 
     crash: CrashClass
     reason: str
@@ -81,15 +81,15 @@ FromTrainer = Missing | Start | Step | Log | Trained | MemoryTaken | Answered | 
 
 
 class Tokens(Data, frozen=True, kw_only=True, tag_field="say", tag="tokens"):
-    """To the trainer: the training tokens, as an open file that comes with this message."""
+    """To the trainer: the training tokens, as a file descriptor sent with this message."""
 
 
 class LendMemory(Data, frozen=True, kw_only=True, tag_field="say", tag="lend memory"):
-    """To the trainer: GPU memory for the logits, as a descriptor that comes with this message, or none."""
+    """To the trainer: GPU memory for the logits, as a descriptor sent with this message. No descriptor: there is no such memory."""
 
 
 class Ask(Data, frozen=True, kw_only=True, tag_field="say", tag="ask"):
-    """To the trainer: compute the logits of so many rows of the shared tokens."""
+    """To the trainer: compute the logits of the first `rows` rows of the shared tokens."""
 
     rows: int
 
@@ -98,8 +98,8 @@ ToTrainer = Tokens | LendMemory | Ask
 
 
 def pack(message: FromTrainer | ToTrainer) -> bytes:
-    """Encode one message, padded with spaces. Raises ValueError when it is too long."""
-    # Python's JSON and not msgspec's: figures may be NaN, and a traceback may hold what no UTF-8 text can.
+    """Encode a message, padded with spaces to SIZE bytes. Raises ValueError if it is too long."""
+    # Not msgspec's JSON, since figures may be NaN and a traceback may contain invalid UTF-8.
     raw = json.dumps(msgspec.to_builtins(message)).encode()
     if len(raw) > SIZE:
         raise ValueError("message too long")
@@ -114,26 +114,31 @@ def _unpack(raw: bytes, kind: Any) -> Any:
 
 
 def from_trainer(raw: bytes) -> FromTrainer:
-    """Decode what the trainer sent. Raises Malformed."""
+    """Decode a message from the trainer. Raises Malformed."""
     message: FromTrainer = _unpack(raw, FromTrainer)
     return message
 
 
 def to_trainer(raw: bytes) -> ToTrainer:
-    """Decode what the scorer sent. Raises Malformed."""
+    """Decode a message from the scorer. Raises Malformed."""
     message: ToTrainer = _unpack(raw, ToTrainer)
     return message
 
 
 class Inbox:
-    """Whole messages of a trainer, out of a stream that may bring them in pieces."""
+    """Reassembles a trainer's messages from the socket's stream."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._rest = b""
 
     def read(self) -> list[FromTrainer]:
-        """What came since the last call, without waiting. Raises Malformed, or EOFError when the other side is gone."""
+        """Return the messages since the last call, without waiting.
+
+        Raises:
+            Malformed: A message is invalid.
+            EOFError: The trainer has closed the connection.
+        """
         messages: list[FromTrainer] = []
         while True:
             try:

@@ -1,1 +1,1 @@
-"""What a trainer may do, enforced by the kernel. Linux only; elsewhere a run is marked `unprotected`."""
+"""The sandbox of a trainer, enforced by the Linux kernel. On other systems a run is marked `unprotected`."""

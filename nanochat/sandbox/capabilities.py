@@ -1,4 +1,4 @@
-"""Capabilities of the superuser. Root without them is an ordinary user: raw disks and other users' processes are out of reach."""
+"""Drop capabilities, so that root cannot access raw disks or other users' processes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _VERSION_3 = 0x20080522  # linux/capability.h
 
 
 def drop() -> bool:
-    """Give up all capabilities of this thread, for good. Returns whether the kernel accepted it."""
+    """Permanently drop all capabilities of this thread. Returns whether that worked."""
     return bool(libc.capset(struct.pack("<Ii", _VERSION_3, 0), bytes(24)) == 0)
 
 
 def effective() -> int:
-    """The effective set of this thread, as bits; -1 where it cannot be read."""
+    """Return the effective capabilities of this thread as a bit set; -1 if they cannot be read."""
     header, sets = struct.pack("<Ii", _VERSION_3, 0), ctypes.create_string_buffer(24)
     if libc.capget(header, sets) != 0:
         return -1

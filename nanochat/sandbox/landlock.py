@@ -1,6 +1,6 @@
-"""Landlock: which files the trainer may touch. The names and numbers are those of linux/landlock.h.
+"""Restrict file access with Landlock. Names and numbers are those of linux/landlock.h.
 
-Documented in the kernel's userspace-api/landlock. What a kernel does not know yet is masked by its ABI version (1 to 9).
+Documented in the kernel's userspace-api/landlock. Rights that a kernel does not support are masked by its ABI version (1 to 9).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_CHAR, MA
 )
 MAKE_SOCK, MAKE_FIFO, MAKE_BLOCK, MAKE_SYM, REFER, TRUNCATE, IOCTL_DEV, RESOLVE_UNIX = (1 << i for i in range(9, 17))
 READ = READ_FILE | READ_DIR
-_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # the kernel takes no others in a rule on a file
+_OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  # the only rights that a rule on a file may have
 _SCRATCH = (
     READ
     | WRITE_FILE
@@ -39,41 +39,48 @@ _SCRATCH = (
     | MAKE_SYM
     | REFER
     | TRUNCATE
-)  # neither device nodes (a raw disk holds every file) nor programs
+)  # no device nodes, since a raw disk contains every file, and no execution of programs
 
 _NET_SINCE, _SCOPE_SINCE, _LOG_SINCE, _THREADS_SINCE = 4, 6, 7, 8
 _BIND_AND_CONNECT_TCP, _ABSTRACT_SOCKETS_AND_SIGNALS = 3, 3
-_LOG_OFF, _ALL_THREADS = 1, 8  # a refused trainer must not flood the machine's audit log
+_LOG_OFF, _ALL_THREADS = 1, 8  # no log, so that refused accesses do not flood the machine's audit log
 
-# Folders beneath the library folders that hold shared libraries and what belongs to them. Others may hold anything: whole
-# programs with a Python of their own, for instance.
+# Subfolders of library folders that contain shared libraries and related files. Others may contain anything, such as programs
+# with their own Python.
 _LIBRARY_FOLDERS = re.compile(r".+-linux-\w+|locale|wsl|nvidia.*")
 _TOOL_FOLDERS = re.compile(r"gcc.*|llvm.*|clang.*|cuda.*|bfd-plugins|ldscripts")
-_NO_PACKAGES = ("pip", "setuptools", "_distutils_hack")  # they carry copies of standard library modules
-_COMPILED_PACKAGES = ("setuptools", "_distutils_hack")  # of these the compiled modules are needed for torch.compile
-PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")  # what a trainer on a GPU may run: compilers, assemblers, linkers
+_NO_PACKAGES = ("pip", "setuptools", "_distutils_hack")  # they contain copies of standard library modules
+_COMPILED_PACKAGES = ("setuptools", "_distutils_hack")  # torch.compile needs their compiled modules
+PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")  # for a trainer on a GPU: compilers, assemblers, linkers
 
 Rule = tuple[Path, int]
 
 
 def abi() -> int:
-    """The kernel's Landlock version, 0 without it or where it is switched off."""
+    """Return the kernel's Landlock ABI version; 0 if Landlock is missing or disabled."""
     if not LINUX:
         return 0
     return max(0, int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)))
 
 
 def handled(version: int) -> int:
-    """Every right on files that this version can refuse."""
+    """Return the set of file access rights that this version supports."""
     bits = 13 if version < 2 else 14 if version < 3 else 15 if version < 5 else 16 if version < 9 else 17
     return (1 << bits) - 1
 
 
 def restrict(read: Sequence[Path], write: Sequence[Path], device: str) -> bool:
-    """From now on, for this thread and what it starts, only what `readable` lists, `read` and `write`. For good.
+    """Permanently restrict the file access of this thread and of the threads and processes it starts. Needs NO_NEW_PRIVS.
 
-    TCP is refused from version 4 on; signals and abstract sockets do not leave the sandbox from version 6 on.
-    Returns False when the kernel cannot do it; nothing has changed then. Needs NO_NEW_PRIVS.
+    From version 4 on TCP is refused. From version 6 on signals and abstract sockets cannot leave the sandbox.
+
+    Args:
+        read: Folders and files to read, besides those of `readable`.
+        write: Folders to read and write.
+        device: The device of the training.
+
+    Returns:
+        Whether that worked. If not, nothing has changed.
     """
     version = abi()
     if version < 1:
@@ -98,7 +105,7 @@ def restrict(read: Sequence[Path], write: Sequence[Path], device: str) -> bool:
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
-    """Add a rule; a path that is not there needs none."""
+    """Add a rule. Does nothing if the path does not exist."""
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -106,21 +113,21 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         # struct landlock_path_beneath_attr, which is packed: allowed_access, parent_fd
         rule = struct.pack("<Qi", rights, handle)
-        if libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0) != 0:  # EINVAL: it is a file
+        if libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0) != 0:  # EINVAL for a file with a folder's rights
             rule = struct.pack("<Qi", rights & _OF_FILES, handle)
             libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
     finally:
         os.close(handle)
 
 
-# -- what training needs ----------------------------------------------------------------------------------------------
+# -- paths that training needs ----------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=4)
 def readable(device: str) -> tuple[Rule, ...]:
-    """Paths and the rights on them: libraries and compiled modules, never a source of the standard library.
+    """Return readable paths and the rights on them: libraries and compiled modules, but no source of the standard library.
 
-    Walks the library folders once a process (about 30 ms); forked children have it already.
+    The first call walks the library folders (about 30 ms). The result is cached, also for forked children.
     """
     gpu = device != "cpu"
     library = READ | (EXECUTE if gpu else 0)  # compilers and assemblers for torch.compile
@@ -128,7 +135,7 @@ def readable(device: str) -> tuple[Rule, ...]:
     for path, rights in (
         *_standard_library(),
         *((path, library) for path in _packages()),
-        *((path, READ_DIR) for path in package_folders()),  # a fresh interpreter, or one whose view is out of date, looks there
+        *((path, READ_DIR) for path in package_folders()),  # the import system lists them
         *(_compiled_packages() if gpu else ()),
         *((path, library) for path in _shared_libraries(gpu)),
         *((Path(name), READ_FILE) for name in ("/dev/zero", "/dev/random", "/dev/urandom", "/etc/ld.so.cache", "/etc/localtime")),
@@ -142,22 +149,22 @@ def readable(device: str) -> tuple[Rule, ...]:
 
 
 def _covered(path: Path, rights: int, rules: dict[Path, int]) -> bool:
-    """Whether a rule on a folder above gives as much."""
+    """Return whether a rule on a parent folder gives the same rights."""
     return any(not rights & ~rules.get(above, 0) for above in path.parents)
 
 
 def own(device: str) -> list[Rule]:
-    """What differs from process to process: a GPU driver names its threads under /proc/self."""
+    """Return rules that differ between processes. A GPU driver writes names of its threads to /proc/self."""
     return [(Path("/proc/self"), READ | WRITE_FILE)] if device != "cpu" else []
 
 
 def standard_library() -> Path:
-    """The folder of the running interpreter's own modules, links resolved."""
+    """Return the folder of the standard library, with links resolved."""
     return Path(sysconfig.get_paths()["stdlib"]).resolve()
 
 
 def _standard_library() -> Iterator[Rule]:
-    """Every folder may be listed, but only compiled modules can be opened; the import system needs no more."""
+    """Yield rules to list every folder and to read compiled modules only, which is enough for imports."""
     stdlib = standard_library()
     yield stdlib, READ_DIR
     for folder, names, _ in os.walk(stdlib):
@@ -167,7 +174,7 @@ def _standard_library() -> Iterator[Rule]:
 
 
 def package_folders() -> set[Path]:
-    """The folders that packages are installed in, links resolved."""
+    """Return the folders with installed packages, with links resolved."""
     paths = sysconfig.get_paths()
     folders = {*site.getsitepackages(), paths["purelib"], paths["platlib"]}
     folders |= {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
@@ -180,7 +187,7 @@ def _packages() -> Iterator[Path]:
 
 
 def _compiled_packages() -> Iterator[Rule]:
-    """Compiled modules of packages whose sources stay unreadable, and the texts that they read when they are imported."""
+    """Yield rules for packages whose sources stay unreadable: their compiled modules, and text files read on import."""
     for folder in package_folders():
         for name in _COMPILED_PACKAGES:
             yield from ((path, READ) for path in (folder / name).rglob("__pycache__"))
@@ -188,7 +195,7 @@ def _compiled_packages() -> Iterator[Rule]:
 
 
 def _shared_libraries(gpu: bool) -> Iterator[Path]:
-    """Files of the library folders that are shared libraries, and the few folders beneath that are known."""
+    """Yield shared libraries in the library folders, and their known subfolders."""
     tops = {Path(name) for name in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64")}
     tops |= {Path(sys.base_prefix) / "lib", Path(sys.prefix) / "lib", *_mapped()}
     tops |= {Path(name) for name in os.environ.get("LD_LIBRARY_PATH", "").split(":") if name.startswith("/")}
@@ -205,7 +212,7 @@ def _is_for_libraries(name: str, gpu: bool) -> bool:
 
 
 def _mapped() -> set[Path]:
-    """Folders of the libraries that are loaded now: some systems keep them at unusual places."""
+    """Return the folders of the loaded libraries, since some systems keep them in unusual places."""
     try:
         lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()
     except OSError:
@@ -215,14 +222,14 @@ def _mapped() -> set[Path]:
 
 
 def _holds_python(folder: Path) -> bool:
-    """Whether a standard library lies not far below."""
+    """Return whether a folder contains a standard library of Python."""
     return any(
         next(folder.glob(pattern), None) for pattern in ("os.py", "*/os.py", "lib/python*/os.py", "*/lib/python*/os.py")
     )
 
 
 def _gpu() -> Iterator[Rule]:
-    """Devices, the driver's view of the machine, and the tools that torch.compile starts."""
+    """Yield rules for a GPU: device nodes, files that the driver reads, and programs that torch.compile starts."""
     device = READ | WRITE_FILE | IOCTL_DEV
     for pattern in ("nvidia*", "nvidia-caps", "dxg", "kfd", "dri"):
         yield from ((path, device) for path in Path("/dev").glob(pattern))
@@ -230,7 +237,7 @@ def _gpu() -> Iterator[Rule]:
         (Path(name), READ) for name in ("/proc", "/sys", "/usr/include", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
     )
     yield from ((Path(name), READ | EXECUTE) for name in PROGRAMS)
-    # Triton finds libcuda by `/sbin/ldconfig -p`. On Ubuntu that is a script that starts the other one.
+    # Triton finds libcuda by `/sbin/ldconfig -p`. On Ubuntu that is a script that starts ldconfig.real.
     yield from ((Path(name), READ_FILE | EXECUTE) for name in ("/sbin/ldconfig", "/sbin/ldconfig.real"))
     toolkits = ("/usr/local/cuda", os.environ.get("CUDA_HOME", ""), os.environ.get("CUDA_PATH", ""))
     for toolkit in (Path(name) for name in toolkits if name.startswith("/")):

@@ -1,4 +1,4 @@
-"""What the kernel offers and Python has no function for, through the C library. Names and numbers are those of linux/prctl.h."""
+"""System calls that Python lacks, through the C library. Names and numbers are those of linux/prctl.h."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SCHED_CORE = 36, 38, 62
 
 
 def prctl(option: int, value: int) -> None:
-    """Set an option of this process. Does nothing on other systems than Linux, nor where the kernel refuses it."""
+    """Set an option of this process. Does nothing on systems other than Linux. Errors are ignored."""
     if LINUX:
         libc.prctl(option, value, 0, 0, 0)
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Be sent a signal when the parent ends. Not inherited by children; the parent may have ended already."""
+    """Receive a signal when the parent ends. Children do not inherit this. Has no effect if the parent has already ended."""
     prctl(PR_SET_PDEATHSIG, number)
 
 
 def set_dumpable(yes: bool) -> None:
-    """Whether others of the same user may trace this process or read its memory (and it may map its user ids)."""
+    """Set whether other processes of the user may trace this process. It must be set to map user ids of a namespace."""
     prctl(PR_SET_DUMPABLE, int(yes))
 
 
 def stop_thread(pid: int, tid: int) -> None:
-    """Send SIGSTOP to one thread of a process. Whichever thread takes it first stops all of them (tgkill(2), signal(7)).
+    """Send SIGSTOP to one thread of a process, which stops all of its threads (tgkill(2), signal(7)).
 
-    Does nothing where the C library lacks the call, or the thread has ended.
+    Does nothing if the C library lacks the call or the thread has ended.
     """
     if LINUX and (tgkill := getattr(libc, "tgkill", None)) is not None:
         tgkill(pid, tid, signal.SIGSTOP)
 
 
 def become_subreaper() -> None:
-    """Orphans below this process become its children, so that they can be found."""
+    """Make orphaned descendants children of this process, so that they can be found."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)

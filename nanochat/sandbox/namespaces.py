@@ -1,4 +1,4 @@
-"""Namespaces of a trainer's own: processes, network, IPC, and a small /dev/shm. Numbers are those of linux/sched.h and mount.h."""
+"""Give a trainer its own process, network and IPC namespaces, and a small /dev/shm. Numbers: linux/sched.h and mount.h."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _SHARED_MEMORY_SIZE = b"size=64m,nr_inodes=4096,mode=0700"
 
 
 def enter_namespaces() -> tuple[str, ...]:
-    """Leave the machine's process, network and IPC namespaces: for children, in the case of processes.
+    """Enter new process, network and IPC namespaces. The process namespace applies to children only.
 
-    Needs a single thread, and `dumpable` where a user namespace is wanted: without root one is entered along with the
-    others, all in one step, so that a refusal changes nothing. Returns the short names of what could not be had.
+    The process must have a single thread. Without root it also enters a user namespace, for which it must be dumpable.
+
+    Returns:
+        Short names of the namespaces that could not be entered.
     """
     if not LINUX:
         return tuple(NAMESPACES)
@@ -44,21 +46,23 @@ def enter_namespaces() -> tuple[str, ...]:
 
 
 def mount_shared_memory() -> bool:
-    """Mount a small empty /dev/shm that only this process and its children see, and that ends with them.
+    """Mount a small empty /dev/shm that is private to this process and its children.
 
-    POSIX semaphores lie there; the processes that compile kernels need some. Call it after `enter_namespaces`, in a single
-    thread. Returns False where the system refuses it: /dev/shm is then the machine's, and no trainer may use it.
+    The processes that compile kernels need it for POSIX semaphores. Call it after `enter_namespaces`, in a single thread.
+
+    Returns:
+        Whether that worked. If not, /dev/shm is the machine's, and a trainer must not use it.
     """
     if not LINUX or libc.unshare(_NEW_MOUNTS) != 0:
         return False
-    if libc.mount(None, b"/", None, _REC | _SLAVE, None) != 0:  # else the machine would see the new mount
+    if libc.mount(None, b"/", None, _REC | _SLAVE, None) != 0:  # without this the whole machine would see the new mount
         return False
     flags = _NO_SUID | _NO_DEV | _NO_EXEC
     return bool(libc.mount(b"tmpfs", bytes(SHARED_MEMORY), b"tmpfs", flags, _SHARED_MEMORY_SIZE) == 0)
 
 
 def _map_user(uid: int, gid: int) -> None:
-    """Keep one's own number in the new user namespace. Where that is refused, files are still one's own."""
+    """Keep the user and group id in a new user namespace. If that is refused, the process still owns its files."""
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         try:
             Path("/proc/self", name).write_text(text)

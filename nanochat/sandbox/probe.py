@@ -1,4 +1,4 @@
-"""What of the sandbox works on this machine, found by trying it. `python -m nanochat.sandbox.probe` prints it as JSON."""
+"""Try which parts of the sandbox work on this machine. `python -m nanochat.sandbox.probe` prints the result as JSON."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nanochat.sandbox.rights import NO_FILES, NO_NETWORK, NO_PROCESSES, drop_rig
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What this machine can enforce. Each part was tried, not looked up."""
+    """The parts of the sandbox that this machine can enforce. Each was tried."""
 
     landlock_abi: int
     pid_namespace: bool
     net_namespace: bool
     ipc_namespace: bool
     seccomp: bool
-    capabilities: bool  # whether they can be given up
-    failed: tuple[str, ...] = ()  # what drop_rights itself found missing
+    capabilities: bool  # whether they can be dropped
+    failed: tuple[str, ...] = ()  # the result of drop_rights
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """In words, for a human; empty when everything works."""
+        """Missing parts, for the user; empty if everything works."""
         if not LINUX:
             return missing_off_linux()
         words = list(self.failed)
@@ -39,7 +39,7 @@ NOTHING = Sandbox(0, False, False, False, False, False)
 
 
 def probe() -> Sandbox:
-    """Try it all in short-lived children; the caller keeps every right. Never raises for what a machine lacks."""
+    """Try the sandbox in short-lived children. The caller keeps its rights. Missing parts do not raise."""
     if not LINUX:
         return NOTHING
     reader, writer = os.pipe()
@@ -72,7 +72,7 @@ def probe() -> Sandbox:
 
 
 def main() -> None:
-    """Print as JSON what this machine can enforce."""
+    """Print the result of `probe` as JSON."""
     found = probe()
     print(json.dumps({**asdict(found), "missing": list(found.missing)}))
 

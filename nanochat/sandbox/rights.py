@@ -1,7 +1,7 @@
-"""What the trainer may do: read libraries and nothing of the user's, write to one folder, reach nobody.
+"""Drop the rights of a trainer. It may read libraries but no files of the user, write to one folder, and not use the network.
 
-Linux only, by namespaces (namespaces.py), Landlock (landlock.py), a filter of system calls (seccomp.py), limits and no
-capabilities. What a machine lacks is returned in words and shown as `unprotected`.
+Linux only. Uses namespaces (namespaces.py), Landlock (landlock.py), a filter of system calls (seccomp.py), resource limits, and
+drops capabilities. Parts that a machine lacks are returned for the user and shown as `unprotected`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OPEN_FILES = 4096
 
 
 def missing_off_linux() -> tuple[str, ...]:
-    """What another system than Linux lacks, in words."""
+    """Return the parts that systems other than Linux lack, for the user."""
     name = {"Darwin": "macOS"}.get(platform.system(), platform.system())
     return tuple(f"{part} ({name})" for part in ("no Landlock", NO_NETWORK, NO_PROCESSES))
 
@@ -35,12 +35,21 @@ def drop_rights(
     file_limit: int = 1 << 30,
     forks: bool = True,
 ) -> tuple[str, ...]:
-    """Give up everything that training does not need, for good. Returns what could not be enforced, in words.
+    """Permanently drop the rights that training does not need.
 
-    Call it in a single thread, before any untrusted code is imported. `write` are folders to read and write in, `read`
-    further ones to read. `memory_limit`, on a CPU only: bytes of private memory beyond what this process has mapped now,
-    for it and each of its children by itself (shared mappings are not counted by the kernel: watch the resident size too).
-    `file_limit` bytes is the most that one file may have. `forks=False` refuses new processes; threads stay possible.
+    Call it in a single thread, before importing untrusted code.
+
+    Args:
+        write: Folders to read and write.
+        read: Further folders to read.
+        device: The device of the training.
+        memory_limit: Bytes of private memory beyond the current size, for this process and for each child separately. On a CPU
+            only. The kernel does not count shared mappings, so also monitor the resident size.
+        file_limit: Largest size of a file in bytes.
+        forks: False refuses new processes. Threads are always allowed.
+
+    Returns:
+        The parts that could not be enforced, for the user.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, file_limit)
@@ -67,14 +76,14 @@ def drop_rights(
 
 
 def _lower(limit: int, value: int) -> None:
-    """Lower a limit, soft and hard; never raise it."""
+    """Lower the soft and hard limit of a resource, but never raise them."""
     for present in resource.getrlimit(limit):
         value = value if present == resource.RLIM_INFINITY else min(value, present)
     resource.setrlimit(limit, (value, value))
 
 
 def _private_bytes() -> int:
-    """Private writable memory of this process, mapped whether touched or not: what RLIMIT_DATA counts."""
+    """Return the private writable memory of this process in bytes, including untouched pages, as RLIMIT_DATA counts it."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
@@ -92,7 +101,7 @@ def _opens(path: Path) -> bool:
 
 
 def _reaches_network() -> bool:
-    """Whether a datagram to the world has a way out: neither refused nor without a route."""
+    """Return whether this process can make an internet socket and sees a network device other than loopback."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM):
             pass
@@ -102,5 +111,5 @@ def _reaches_network() -> bool:
 
 
 def _alone() -> bool:
-    """Whether this process sees no network device that is up but for none at all: an empty network namespace."""
+    """Return whether this process sees no network device but loopback, as in a new network namespace."""
     return {name for _, name in socket.if_nameindex()} <= {"lo"}

@@ -1,1 +1,1 @@
-"""What the keys do. The methods `action_*` of these classes are the actions that tui/keys.py names."""
+"""The actions of the keys. The methods `action_*` of these classes are the actions in tui/keys.py."""

@@ -1,4 +1,4 @@
-"""What all actions need: the run, notes for the user, commands to the loop, and the clock of a waiting proposal."""
+"""The base class of actions: access to the run, notes for the user, and commands to the loop."""
 
 from __future__ import annotations
 
@@ -21,17 +21,24 @@ from tui.selection import Selection
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
-TWICE_S = 3.0  # a key that must be pressed twice is confirmed within this time
+TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
 
 class RunApp(App[str]):
-    """An app on one run. Its subclasses add actions to it."""
+    """An app that shows one run. Subclasses add actions.
+
+    Attributes:
+        bridge: The connection to the run.
+        selection: The experiment that the panes show.
+        updates: Tells the panes what to show.
+        key_context: Decides which keys are valid.
+    """
 
     bridge: Bridge
     selection: Selection
     updates: PaneUpdates
     key_context = KeyContext()
-    _first_press: tuple[float, str] = (0.0, "")  # of a key that must be pressed twice
+    _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 
     # -- which experiment -----------------------------------------------------------------------------------------
 
@@ -47,18 +54,18 @@ class RunApp(App[str]):
 
     @property
     def drawn_number(self) -> int | None:
-        """The experiment whose change is drawn. Right after a movement of the cursor this is still the one before."""
+        """The experiment whose change is drawn. After the cursor has moved, it is the previous one for a moment."""
         return self.main.query_one(ChangePane).number
 
     @property
     def detailed_number(self) -> int | None:
-        """The experiment whose details are shown, also below a menu or a page of text."""
+        """The experiment on the detail screen, even if a menu or a page is on top of it."""
         numbers = [screen.number for screen in self.screen_stack if isinstance(screen, DetailScreen)]
         return numbers[-1] if numbers else None
 
     @property
     def target(self) -> Experiment | None:
-        """The experiment that an action is about: the one whose details are shown, else the followed one."""
+        """The experiment that actions apply to: the one on the detail screen, else the followed one."""
         number = self.detailed_number
         return self.followed if number is None else self.bridge.state.experiments.get(number)
 
@@ -68,24 +75,30 @@ class RunApp(App[str]):
         return self.bridge.waiting.number if self.bridge.waiting else None
 
     def follow_newest(self) -> None:
-        """Let the panes show the proposal that waits, or else what is newest."""
+        """Let the panes show the waiting proposal, or else the newest experiment."""
         self.query_one(ExperimentsPane).follow()
 
-    # -- what the user is told and asked --------------------------------------------------------------------------
+    # -- notes and questions --------------------------------------------------------------------------------------
 
     def show_note(self, text: str, wrong: bool = False, seconds: float = 5.0) -> None:
         """Show a note at the lower right."""
-        # It is wrapped here, because Textual cuts off a line that only just does not fit.
+        # Wrapped here, because Textual cuts off lines that are slightly too long.
         width = max(30, self.size.width * 2 // 3)
         text = "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
         self.notify(text, severity="warning" if wrong else "information", timeout=seconds, markup=False)
 
     def on_notify(self) -> None:
-        """Show one note at a time: a new one takes the place of the one before."""
+        """Show one note at a time: a new note replaces the previous one."""
         self.clear_notifications()
 
     def ask_for_line(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
-        """Ask for a line on the screen that is on top. `done` gets it, or None when the user cancels."""
+        """Ask the user for a line of text on the top screen.
+
+        Args:
+            question: The question.
+            done: Called with the line, or with None if the user cancels.
+            text: The initial text.
+        """
 
         def answered(answer: str | None) -> None:
             self.screen.query("ExperimentsPane, Body").first().focus()
@@ -94,7 +107,12 @@ class RunApp(App[str]):
         self.screen.query_one(Prompt).ask(question, answered, text)
 
     def is_second_press(self, what: str, hint: str) -> bool:
-        """Whether the same was asked for a moment ago. If not, show a hint of what the second press would do."""
+        """Return whether the same action was requested in the last TWICE_S seconds. If not, show a hint.
+
+        Args:
+            what: Identifies the action.
+            hint: Says what the second press would do.
+        """
         pressed_t, last = self._first_press
         if last == what and time.monotonic() - pressed_t < TWICE_S:
             self._first_press = (0.0, "")
@@ -104,7 +122,7 @@ class RunApp(App[str]):
         return False
 
     def refresh_keys(self) -> None:
-        """Find out which keys are valid now, and show them."""
+        """Update which keys are valid, and show them."""
         context = self._current_key_context()
         for line in self.screen.query(KeysLine):
             line.show(context)
@@ -133,14 +151,21 @@ class RunApp(App[str]):
             tiny=self.main.is_tiny,
         )
 
-    # -- what the loop is told ------------------------------------------------------------------------------------
+    # -- commands to the loop -------------------------------------------------------------------------------------
 
     async def send_command(
         self, command: commands.Command, quiet: bool = False, on_success: str = "", on_refusal: str = ""
     ) -> bool:
-        """Send a command and show the reply of the loop. Returns whether the loop accepted it.
+        """Send a command and show the reply of the loop.
 
-        `quiet` shows only a refusal. `on_success` and `on_refusal` are sentences that follow the reply.
+        Args:
+            command: The command.
+            quiet: Show the reply only if the loop refused the command.
+            on_success: A sentence to add to the reply if the loop accepted the command.
+            on_refusal: A sentence to add to the reply if the loop refused it.
+
+        Returns:
+            Whether the loop accepted the command.
         """
         reply = await self.bridge.send(command)
         if not quiet or not reply.ok:
@@ -150,20 +175,20 @@ class RunApp(App[str]):
         return reply.ok
 
     def send_later(self, command: commands.Command, on_success: str = "") -> None:
-        """Send a command without waiting for the reply, so that the keys go on working."""
+        """Send a command in the background, so that keys still work."""
         self.run_worker(self.send_command(command, on_success=on_success), exit_on_error=False)
 
     def hold_command(self, number: int, held: bool) -> commands.Hold:
-        """The command that holds the clock of a waiting proposal, or lets it go on."""
+        """Return the command that holds or releases the clock of a waiting proposal."""
         return commands.Hold(number=number, on=held, who=self.bridge.who)
 
     def hold_clock(self, number: int | None, *, held: bool) -> None:
-        """Hold the clock of a waiting proposal, or let it go on. Nobody loses a decision while reading or writing."""
+        """Hold or release the clock of a waiting proposal, so that it is not approved while the user reads or writes."""
         if number is not None:
             self.run_worker(self.bridge.send(self.hold_command(number, held)), exit_on_error=False)
 
     async def hold_clock_now(self) -> int | None:
-        """Hold the clock before an editor takes the terminal. Returns the proposal that waits."""
+        """Hold the clock before an editor takes the terminal. Returns the number of the waiting proposal, or None."""
         if (number := self.waiting_number) is not None:
             await self.bridge.send(self.hold_command(number, True))
         return number

@@ -1,4 +1,4 @@
-"""All decisions of the user. Each becomes a command to the loop, whose reply is shown."""
+"""All actions that change the run or program.md, in one class."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from tui.actions.proposal import ProposalActions
 
 
 class DecisionActions(ProposalActions, OwnActions, LoopActions, ProgramActions, ExperimentActions):
-    """The actions that change the run or program.md."""
+    """The actions that change the run or program.md. Most send a command to the loop and show its reply."""

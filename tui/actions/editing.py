@@ -1,4 +1,4 @@
-"""Texts that the user writes in an editor: program.md, and drafts of train.py that are kept until the loop has taken them."""
+"""Edit texts in the user's editor. Drafts of train.py are kept until the loop has accepted them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tui.system import editor
 
 
 class EditingActions(RunApp):
-    """What the actions share that open an editor."""
+    """The base class of actions that open an editor."""
 
     def run_editor(self, path: Path, line: int = 1) -> str:
-        """Edit a file while the app is suspended. Returns what went wrong, in a sentence, or ''."""
+        """Edit a file while the app is suspended. Returns an error message, or ''."""
         problem = ""
-        with self.suspend():  # it does not give the terminal back after an exception
+        with self.suspend():  # does not restore the app after an exception, so none may leave it
             try:
                 editor.edit(path, line)
             except editor.NoEditor as error:
@@ -23,9 +23,18 @@ class EditingActions(RunApp):
         return problem
 
     def edit_draft(self, original: Path, draft: Path, key: str, line: int = 1) -> str | None:
-        """Let the user change a copy of a file, which may have been begun before. Returns the text, or None where there is none.
+        """Let the user edit a copy of a file, or go on with an earlier one.
 
-        The copy is deleted where it is empty or says the same as the original. Otherwise it is kept, and `key` opens it again.
+        The draft is deleted if it is empty or equal to the original. Otherwise it is kept.
+
+        Args:
+            original: The file to copy.
+            draft: The copy.
+            key: The key that opens the draft again, for messages.
+            line: The line to open it at, from 1.
+
+        Returns:
+            The new text, or None if there is none or editing failed.
         """
         try:
             before = original.read_text(encoding="utf-8-sig")
@@ -46,7 +55,7 @@ class EditingActions(RunApp):
         return None
 
     async def submit_draft(self, command: commands.Command, draft: Path, key: str, held: int | None) -> None:
-        """Send a command with a text, and let the clock of proposal `held` go on. The draft is only deleted once the loop has it."""
+        """Send a command with a draft, delete the draft if the loop accepted it, and release the clock of proposal `held`."""
         try:
             if await self.send_command(command, on_refusal=draft_note(draft, key)):
                 _delete(draft)
@@ -59,5 +68,5 @@ def _delete(draft: Path) -> None:
 
 
 def draft_note(draft: Path, key: str) -> str:
-    """Where a draft is, and how to go on with it."""
+    """Return where a draft is and how to go on with it."""
     return f"Your text is kept in {draft}; {key} opens it again. Emptied, it is dropped."

@@ -1,4 +1,4 @@
-"""What can be done with the selected experiment: run it again, overrule its verdict, copy its change."""
+"""Actions on the selected experiment: run it again, overrule its verdict, copy its change."""
 
 from __future__ import annotations
 

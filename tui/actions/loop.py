@@ -1,4 +1,4 @@
-"""Steering the loop: pause, abort, stop, whether it asks, and hints to the agent."""
+"""Actions on the loop: pause, abort, stop, approval mode, and hints to the agent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LoopActions(RunApp):
         self.ask_for_line("tell the agent", done)
 
     def action_hints(self) -> None:
-        """List the hints, the newest first. The chosen one can be taken back."""
+        """List the hints, newest first. The user can take one back."""
         valid = [hint for hint in reversed(self.bridge.state.said) if not hint.taken_back]
         if not valid:
             self.show_note(

@@ -1,4 +1,4 @@
-"""An experiment of the user's own."""
+"""The action to propose an own experiment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OwnActions(EditingActions):
         self.ask_for_line("what should it show?", done)
 
     def _own_draft(self) -> tuple[Path, str]:
-        """The draft that was begun before, or a new one, and the commit that it was begun on. The name tells the commit."""
+        """Return the path of an existing or new draft, and the commit that it is based on, which is part of its name."""
         folder, best = self.bridge.folder, self.bridge.state.best
         for commit in reversed(self.bridge.state.commits):
             if (draft := folder / f"own-{commit[:12]}.py").exists():

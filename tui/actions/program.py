@@ -1,4 +1,4 @@
-"""Changing program.md: editing it, and adopting limits that its prose seems to ask for."""
+"""Actions on program.md: edit it, and adopt limits that its prose seems to ask for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ProgramActions(EditingActions):
             self.hold_clock(held, held=False)
 
     def action_adopt(self) -> None:
-        """Show the proposed limits, each with its sentence. The chosen one is added to the front matter."""
+        """Show the proposed limits with their sentences, and add the chosen one to the front matter."""
         from core.charter import CharterError, read  # YAML is slow to import
 
         program, names = self.bridge.program, self._names_in_train_py()
@@ -74,7 +74,7 @@ class ProgramActions(EditingActions):
             self.show_note(f"{result}.{binding}", seconds=8)
 
     def _names_in_train_py(self) -> frozenset[str]:
-        """The names in the best train.py, which limits may be about."""
+        """Return the names in the best train.py, which limits may refer to."""
         try:
             return touched.names((self.bridge.folder / "train.py").read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Answers to the proposal that waits: approve, skip, revise."""
+"""Actions on the waiting proposal: approve, skip, revise."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ProposalActions(EditingActions):
         self.ask_for_line("what does it try now?", done, hypothesis)
 
     def _is_on_screen(self, number: int, key: str) -> bool:
-        """Whether a proposal is shown. If not, show it first: nobody decides on what is not on the screen."""
+        """Return whether a proposal is on the screen, so that the user may decide on it. If not, show it."""
         if self.detailed_number is not None:
             if self.detailed_number != number:
                 self.show_note(keys.ANOTHER_WAITS)

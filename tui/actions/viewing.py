@@ -1,4 +1,4 @@
-"""Looking around: panes, the table, the details of an experiment, and pages of text. Nothing here changes the run."""
+"""Actions that only change the view: panes, the table, the detail screen, and pages of text."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ViewingActions(RunApp):
         self.query_one(Prompt).ask("search", done)
 
     def open_details(self, number: int) -> None:
-        """Show the details of an experiment. Afterwards the cursor is on the one that was shown last."""
+        """Open the detail screen. When it closes, the cursor moves to the experiment that was shown last."""
         if self.key_context.tiny:
             return
         table = self.query_one(ExperimentsPane)
@@ -79,20 +79,20 @@ class ViewingActions(RunApp):
         self.call_after_refresh(self.refresh_keys)
 
     def open_page(self, page: Screen[None]) -> None:
-        """Show a page of text, and hold the clock of a waiting proposal meanwhile."""
-        is_held = isinstance(self.screen, RunStatusScreen)  # a page below this one holds it already
+        """Show a page of text, and hold the clock of a waiting proposal while it is open."""
+        is_held = isinstance(self.screen, RunStatusScreen)  # the page below this one already holds it
         number = self.waiting_number if not is_held else None
 
         def back(_: None) -> None:
             self.hold_clock(number, held=False)
-            self.updates.show_status()  # the terminal may have another size by now
+            self.updates.show_status()  # the terminal may have been resized
             self.call_after_refresh(self.refresh_keys)
 
         self.hold_clock(number, held=True)
         self.push_screen(page, back)
 
     def _status_text(self) -> str:
-        """What `make status` prints, as it is now."""
+        """Return the current output of `make status`."""
         bridge, noise = self.bridge, self.updates.noise
         assert noise is not None
         warnings = [bridge.trouble] if bridge.trouble else []

@@ -1,1 +1,1 @@
-"""One module for each pane, with its style beside it. A pane is told what to show and keeps no record of its own."""
+"""The panes, one module each, with their styles beside them. PaneUpdates tells them what to show."""

@@ -1,4 +1,4 @@
-"""What happens, in words: the journal, the agent's words as they come, the trainer's last lines."""
+"""The activity pane: the journal as text, the agent's streamed text, and the trainer's last lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from textual.widgets import Static
 from tui.view import words
 from tui.widgets.pane import Pane
 
-MOST_LINES = 200  # of the journal that are kept
-MOST_CHARACTERS = 400  # of a line
+MOST_LINES = 200  # lines of the journal that are kept
+MOST_CHARACTERS = 400  # per line
 
 
 class ActivityPane(Pane):
-    """The last lines."""
+    """Shows the latest lines."""
 
     NUMBER: ClassVar[int] = 7
     NAME: ClassVar[str] = "activity"
@@ -29,7 +29,7 @@ class ActivityPane(Pane):
         self._current_lines: list[str] = []
 
     def on_mount(self) -> None:
-        self.anchor()  # the end stays in sight until somebody scrolls
+        self.anchor()  # stay at the end until the user scrolls
 
     def compose(self) -> ComposeResult:
         yield Static(id="lines")
@@ -41,7 +41,7 @@ class ActivityPane(Pane):
         self.query_one("#lines", Static).update(Content("\n").join(Content(line) for line in self._lines))
 
     def show_current(self, lines: Sequence[str]) -> None:
-        """Show what happens just now below the journal: streamed words, the last step."""
+        """Show current lines below the journal: streamed text, and the last step."""
         current = [words.sanitize_line(line, MOST_CHARACTERS) for line in lines]
         if current == self._current_lines:
             return

@@ -1,4 +1,4 @@
-"""The current change: the hypothesis, then the diff, side by side where there is room."""
+"""The change pane: the hypothesis and the diff of an experiment."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tui.view import diffs, words
 from tui.view.diffs import Line
 from tui.widgets.pane import Pane
 
-HYPOTHESIS_LINES = 4  # the detail screen has all of it
+HYPOTHESIS_LINES = 4  # the detail screen shows all of it
 
 
 class ChangePane(Pane):
-    """One proposal."""
+    """Shows the change of one experiment."""
 
     NUMBER: ClassVar[int] = 2
     NAME: ClassVar[str] = "change"
@@ -41,7 +41,14 @@ class ChangePane(Pane):
         yield Static(id="diff")
 
     def show(self, number: int, hypothesis: str, diff: str, warning: str) -> None:
-        """Show the change of an experiment. `warning` stands above its hypothesis."""
+        """Show the change of an experiment.
+
+        Args:
+            number: Its number.
+            hypothesis: Its hypothesis.
+            diff: Its change as a unified diff.
+            warning: A line above the hypothesis, or ''.
+        """
         change, before = (number, hypothesis, diff, warning), self._shown
         if change == before:
             return
@@ -60,7 +67,7 @@ class ChangePane(Pane):
         self.set_title()
 
     def show_status(self, number: int, verdict: str, waiting: Waiting | None) -> None:
-        """Say in the title whose change this is, and whether it waits for an answer."""
+        """Show in the title which experiment this is, its verdict, and whether it waits for an answer."""
         added, removed = diffs.count_changes(self._lines)
         size = f"+{added} −{removed}" if self._lines else ""
         is_waiting = waiting is not None and waiting.number == number
@@ -81,7 +88,7 @@ class ChangePane(Pane):
         self._update_box("#diff", diffs.render(self._lines, width))
 
     def _update_box(self, selector: str, content: Content) -> None:
-        """Update one of the texts. The pane is only laid out anew where the height of the text changes."""
+        """Update one of the texts. The layout is only computed again if its height changes."""
         box = self.query_one(selector, Static)
         width, height = box.size
         box.update(content, layout=not width or content.get_height(box.styles.get_rules(), width) != height)

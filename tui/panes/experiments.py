@@ -1,4 +1,4 @@
-"""All experiments, newest first: sorted, filtered, searched. The cursor follows the newest until somebody moves it."""
+"""The table of experiments, which can be sorted, filtered and searched. The cursor follows the newest until the user moves it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from tui.widgets.lazy_table import LazyTable
 
 
 class ExperimentsPane(LazyTable):
-    """The table. Rows are added and updated; it is only built anew when its order, its choice or its columns change."""
+    """The table. Changed rows are updated one by one. It is only rebuilt if its order, filter or columns change."""
 
     NUMBER: ClassVar[int] = 5
     NAME: ClassVar[str] = "experiments"
     ABOUT: ClassVar[str] = f"Every experiment. {', '.join(f'{verdict.letter} {verdict.words}' for verdict in Verdict)}."
 
     class Selected(Message):
-        """The cursor is on another experiment. None means that it follows the newest again."""
+        """Posted when the cursor is on another experiment. `number` is None when it follows the newest again."""
 
         def __init__(self, number: int | None) -> None:
             super().__init__()
             self.number = number
 
     class Opened(Message):
-        """Enter was pressed on an experiment."""
+        """Posted when Enter is pressed on an experiment."""
 
         def __init__(self, number: int) -> None:
             super().__init__()
@@ -42,22 +42,22 @@ class ExperimentsPane(LazyTable):
         super().__init__(id="experiments", classes="pane")
         self._experiments: dict[int, Row] = {}
         self._choice = table.Choice()
-        self._order: list[int] = []  # of the experiments that the choice shows
-        self._shown_columns: tuple[str, ...] = ()  # empty until there is something to show
-        self._new_count = 0  # experiments that came while the cursor was elsewhere
+        self._order: list[int] = []  # numbers of the experiments that the choice shows
+        self._shown_columns: tuple[str, ...] = ()  # empty before the first rows
+        self._new_count = 0  # experiments added while the cursor was elsewhere
         self.following = True  # the cursor follows the newest experiment
-        self._led_away = False  # it does not, but only because of the choice; nobody has moved it since
+        self._led_away = False  # it stopped following because of sorting or filtering, not by a movement of the user
         self._reported: int | None = None  # the number in the last `Selected`
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, lambda _: self.rebuild())  # lines hold colours
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.rebuild())  # lines contain colours
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
     def show(self, rows: Iterable[Row]) -> None:
         """Show experiments that are new or have changed."""
         fresh: list[int] = []
-        choice_changed = False  # one of them begins or ceases to be in the choice
+        choice_changed = False  # a changed experiment is shown or hidden now
         for row in rows:
             known = self._experiments.get(row.number)
             if row == known:
@@ -78,14 +78,14 @@ class ExperimentsPane(LazyTable):
         self._update_title()
 
     def show_older(self, rows: Iterable[Row]) -> None:
-        """Take in experiments that are not on the screen. Their lines are made when somebody looks at them."""
+        """Add experiments that are not on the screen. Their lines are made when they come into view."""
         self._experiments |= {row.number: row for row in rows}
         if self._shown_columns:
             self._order = self._choice.order(self._experiments.values())
             self.postpone_lines(self._order)
 
     def rebuild(self) -> None:
-        """Build the table for another order, choice, width or theme."""
+        """Rebuild the table after a change of order, choice, width or theme."""
         selected = None if self.following else self.selected
         self._shown_columns = table.fitting_columns(self.line_width)
         self._order = self._choice.order(self._experiments.values())
@@ -117,7 +117,7 @@ class ExperimentsPane(LazyTable):
         return self._choice.sort_key(self._experiments[table.number_of(line)])
 
     def _colour(self, tone: str) -> str:
-        """The style of a tone in the current theme. Colours like "auto" are left to the terminal."""
+        """Return the style of a tone in the current theme; '' for colours like "auto"."""
         value = self.app.theme_variables.get(tone, "") if tone else ""
         return value if value.startswith("#") else "dim" if tone == "text-muted" else ""
 
@@ -138,7 +138,7 @@ class ExperimentsPane(LazyTable):
         else:
             self.fit_width()
 
-    # -- what a human does ----------------------------------------------------------------------------------------
+    # -- actions of the user --------------------------------------------------------------------------------------
 
     def next_sort(self) -> None:
         """Sort by another column."""
@@ -156,7 +156,7 @@ class ExperimentsPane(LazyTable):
         self._show_choice()
 
     def follow(self) -> None:
-        """Go back to the newest experiment, with all experiments shown and the newest first."""
+        """Follow the newest experiment again. Resets sorting, filter and search."""
         self.following, self._led_away, self._reported, self._new_count = True, False, None, 0
         if not self._choice.shows_all:
             self._choice.reset()
@@ -172,7 +172,7 @@ class ExperimentsPane(LazyTable):
         self._update_title()
 
     def _report_choice(self) -> None:
-        """Report the experiment under the cursor, which may be another one although nobody moved the cursor."""
+        """Post the experiment under the cursor, which may have changed without a movement of the cursor."""
         if self._choice.shows_all and (self.following or self._led_away):
             self.follow()
             return
@@ -194,7 +194,7 @@ class ExperimentsPane(LazyTable):
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
-        number = self.selected  # None in an empty table, for which Textual posts this event as well
+        number = self.selected  # None in an empty table, for which Textual also posts this event
         if self._is_arranging or not self.has_focus or number is None:
             return
         if number == self._reported or (self.following and self.cursor_row == 0):  # the cursor may have moved since

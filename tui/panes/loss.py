@@ -1,4 +1,4 @@
-"""The loss of the running training against the best's at equal progress."""
+"""The loss pane: the loss of the followed training, compared with that of the best at equal progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui.widgets.plot import Plot
 
 
 class LossPane(Pane):
-    """A plot, and the latest figures below."""
+    """A plot with the latest figures below it."""
 
     NUMBER: ClassVar[int] = 3
     NAME: ClassVar[str] = "loss"
@@ -34,7 +34,14 @@ class LossPane(Pane):
         yield Static(id="pulse")
 
     def show(self, name: str, curve: Curve, best: Curve, job: RunningJob | None) -> None:
-        """Show a training and the best's. `job` has the latest figures of the training if it is running."""
+        """Draw two curves.
+
+        Args:
+            name: Name of the training.
+            curve: Its curve.
+            best: The curve of the best; empty if it is the same training.
+            job: The running job with the latest figures; None if it is not running.
+        """
         last = job.loss if job is not None and job.loss is not None else curve.loss[-1] if curve.loss else None
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
         legend = f"━ {name}  · best" if curve.loss and best.loss else ""
@@ -62,7 +69,7 @@ class LossPane(Pane):
 
 
 def _figures(curve: Curve, best: Curve, job: RunningJob | None) -> list[str]:
-    """The sparkline, the distance from the best, the time left, and the speed."""
+    """Return the sparkline, the difference from the best, the time left, and the speed."""
     figures = [words.sparkline(curve.smooth(), 8)] if curve.loss else []
     own = curve.at(1.0)
     if own is not None and best.loss and curve.progress:

@@ -1,4 +1,4 @@
-"""GPUs, CPU and memory."""
+"""The machine pane: GPUs, CPU and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The progress of the night: a dot for each experiment, and a staircase for the best so far."""
+"""The night pane: a dot for each experiment, and a staircase for the best so far."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tui.view.night import Night, val_bpb_range
 from tui.widgets.pane import Pane
 from tui.widgets.plot import Plot
 
-FINER = 2  # dots are drawn apart where they differ by half a cell of the terminal
+FINER = 2  # dots that differ by less than half a cell are drawn once
 
 
 class NightPane(Pane):
-    """The picture of the run."""
+    """A plot of all experiments of the run."""
 
     NUMBER: ClassVar[int] = 6
     NAME: ClassVar[str] = "the night"
@@ -28,7 +28,7 @@ class NightPane(Pane):
         yield Plot(id="dots")
 
     def show(self, night: Night) -> None:
-        """Show the picture of a run that has a baseline."""
+        """Draw the plot. Does nothing before the baseline has a score."""
         if not night.stairs:
             return
         first, last = night.stairs[0][1], night.stairs[-1][1]
@@ -37,7 +37,7 @@ class NightPane(Pane):
 
 
 def _draw(plot: Plot, night: Night) -> None:
-    """Draw dots and staircase. What failed or scored far worse lies at the upper edge."""
+    """Draw dots and staircase. Failed experiments and far worse scores are at the upper edge."""
     bottom, top = val_bpb_range(night)
     xs, ys = [], []
     for (x0, y0), (x1, _) in zip(night.stairs, night.stairs[1:], strict=False):
@@ -48,7 +48,7 @@ def _draw(plot: Plot, night: Night) -> None:
     last = max(1, night.stairs[-1][0], *night.failed)
     column, row = FINER * plot.size.width / last, FINER * plot.size.height / (top - bottom)
     for points, tone, marker in ((night.scored, "foreground-darken-2", "·"), (night.kept, "success", "●")):
-        apart = {(int(x * column), int(y * row)): (x, y) for x, y in points}  # one of those at the same place
+        apart = {(int(x * column), int(y * row)): (x, y) for x, y in points}  # one per place
         if apart:
             plot.dots([float(x) for x, _ in apart.values()], [min(y, top) for _, y in apart.values()], tone, marker)
     if night.failed:

@@ -1,4 +1,4 @@
-"""program.md as the agent reads it, and what the loop understood of it."""
+"""The pane of program.md: its text, and how the loop understood it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui.widgets.pane import Pane
 
 
 class ProgramPane(Pane):
-    """What is wrong with program.md, its text, what was understood, and limits that it seems to ask for."""
+    """Shows problems of program.md, its text, what the loop understood, and limits that it seems to ask for."""
 
     NUMBER: ClassVar[int] = 1
     NAME: ClassVar[str] = "program.md"
@@ -45,9 +45,14 @@ class ProgramPane(Pane):
     def show_reading(
         self, used_from: int | None, changed: bool, understood: Sequence[str], warnings: Sequence[str], problem: str
     ) -> None:
-        """Show what the loop makes of the text, and the first experiment that used it.
+        """Show how the loop understood the text.
 
-        `changed` means that the loop has not read the current text yet, `problem` that it cannot use it.
+        Args:
+            used_from: The first experiment that used it; None if there is none.
+            changed: Whether the loop has not read the current text yet.
+            understood: Rules that the loop understood.
+            warnings: Warnings about the text.
+            problem: Why the loop cannot use the text, or ''.
         """
         if problem:
             self.set_title("program.md", "cannot be used")
@@ -61,7 +66,7 @@ class ProgramPane(Pane):
         self._update_box("#understood", Content.assemble(("Understood: ", "bold"), summary) if summary else Content(""))
 
     def show_proposed_limits(self, proposals: Sequence[tuple[str, str]]) -> None:
-        """Show the limits that the prose seems to ask for, as (line of front matter, sentence)."""
+        """Show limits that the prose seems to ask for, as pairs (line of front matter, sentence)."""
         if not proposals:
             self._update_box("#proposed", Content(""))
             return
@@ -70,7 +75,7 @@ class ProgramPane(Pane):
         self._update_box("#proposed", Content("\n").join(rows))
 
     def _update_box(self, selector: str, content: Content) -> None:
-        """Update one of the texts. An empty one takes no room."""
+        """Update one of the texts, and hide it if it is empty."""
         box = self.query_one(selector, Static)
         box.display = bool(content.plain)
         box.update(content)

@@ -1,4 +1,4 @@
-"""The status line: is the loop alive, how far is the training, how does the night go, is something wrong."""
+"""The status line: whether the loop is alive, the progress of the training and of the run, and warnings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ class StatusLine(Static):
         self._line_breaks = -1
 
     def show(self, status: Status, waiting: Waiting | None, small: bool, extra: str) -> None:
-        """Show a status. `extra` is for the second line of a small screen: the loss and the machine in few words."""
+        """Show a status.
+
+        Args:
+            status: The status.
+            waiting: The proposal that waits for an answer, or None.
+            small: Whether the screen is small. Then there are two lines.
+            extra: Text for the second line: the loss and the machine.
+        """
         width = max(40, self.app.size.width)
         question = [_question(waiting)] if waiting else []
         if not small:
@@ -35,14 +42,14 @@ class StatusLine(Static):
         self._update_line(Content("\n").join([first, second]))
 
     def _update_line(self, content: Content) -> None:
-        """Update the text. The screen is only laid out anew where the number of lines changes."""
+        """Update the text. The layout is only computed again if the number of lines changes."""
         line_breaks = content.plain.count("\n")
         self.update(content, layout=line_breaks != self._line_breaks)
         self._line_breaks = line_breaks
 
 
 def _activity(status: Status, width: int) -> Content:
-    """What the loop does, and how far it is. This is shown at any width."""
+    """Return what the loop does, with its progress. This is shown at any width."""
     line = Content.assemble(" ", (status.run, "bold $accent"), GAP, (status.doing, "bold"))
     if status.progress is not None:
         full, rest = words.bar(status.progress, width)
@@ -52,7 +59,7 @@ def _activity(status: Status, width: int) -> Content:
 
 
 def _score(status: Status) -> list[Content]:
-    """How the night goes, the most important first."""
+    """Return the results of the run so far, most important first."""
     best = Content.assemble("best ", (words.bpb(status.best), "bold $success" if status.kept else "bold"))
     if status.delta is not None and status.kept:
         best += Content.assemble(" ", (words.change(status.delta), "$success"))
@@ -63,7 +70,7 @@ def _score(status: Status) -> list[Content]:
 
 
 def _circumstances(status: Status) -> list[Content]:
-    """The machine, the agent, who decides, how fast it goes and for how long."""
+    """Return the machine's speed, the agent, the approval mode, the experiments per hour and the duration."""
     gate = "asks you" if status.gate == "ask" else "unattended"
     rate = [Content(f"{status.per_hour:.1f}/h")] if status.per_hour is not None else []
     machine = [Content.styled(status.machine, "$warning")] if status.machine else []
@@ -76,7 +83,7 @@ def _life_sign(status: Status) -> Content:
 
 
 def _health(status: Status) -> Content:
-    """What is wrong, or that the loop is alive."""
+    """Return the warning, or that the loop is alive."""
     if not status.alarm:
         return _life_sign(status)
     tone = "$warning" if status.alive else "$foreground 80%" if status.doing == "finished" else "bold $error"
@@ -89,9 +96,9 @@ def _question(waiting: Waiting) -> Content:
 
 
 def _join_fitting(parts: list[Content], right: list[Content], width: int) -> Content:
-    """A line of `width` columns with as many parts as fit at the left, and all of `right` at its right end.
+    """Return a line of `width` columns, with parts at the left and `right` at its right end.
 
-    The first part is always shown. A part that does not fit is left out, and a shorter one after it may still fit.
+    The first part is always shown. A part that does not fit is left out, but a shorter one after it may still fit.
     """
     parts, tail = [part for part in parts if len(part)], Content(GAP).join(right)
     if tail.cell_length > width // 2:

@@ -1,4 +1,4 @@
-"""Everything about one experiment, on a screen of its own."""
+"""The detail screen: everything about one experiment."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from tui.widgets.plot import Plot
 from tui.widgets.prompt import Prompt
 
 REFRESH_S = 2.0
-OUTPUT = 4000  # characters of the trainer's output that are shown
-MOST_FILES = 12  # that are named
+OUTPUT = 4000  # last characters of the trainer's output that are shown
+MOST_FILES = 12  # file names that are listed
 
 
 class Body(Pane):
-    """The scrolling part."""
+    """The scrolling part of the screen."""
 
     NUMBER: ClassVar[int] = 0
     NAME: ClassVar[str] = "body"
 
 
 class Run(Protocol):
-    """The run that the experiments belong to, as it is now. `pid` is that of its loop, if there is one."""
+    """The interface of a run that the screen needs. `pid` is the process of its loop; None if no loop runs."""
 
     state: State
     folder: Path
@@ -46,10 +46,10 @@ class Run(Protocol):
 
 
 class DetailScreen(Screen[int]):
-    """The details of an experiment. The result is the number of the one that was shown last."""
+    """Shows the details of an experiment. The result of the screen is the number of the experiment shown last."""
 
     class Walked(Message):
-        """Another experiment is shown, so other keys may be valid."""
+        """Posted when another experiment is shown, since other keys may be valid."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *SCROLL_KEYS,
@@ -60,7 +60,13 @@ class DetailScreen(Screen[int]):
     ]
 
     def __init__(self, run: Run, numbers: Sequence[int], number: int) -> None:
-        """`number` is shown first. `numbers` are its neighbours, in the order of the table."""
+        """Prepare the screen.
+
+        Args:
+            run: The run of the experiments.
+            numbers: All experiments to walk through, in the order of the table.
+            number: The experiment to show first.
+        """
         super().__init__()
         self._run = run
         self._numbers = list(numbers) if number in numbers else [number]
@@ -82,7 +88,7 @@ class DetailScreen(Screen[int]):
         self.set_interval(REFRESH_S, self._refresh_running)
 
     def _refresh_running(self) -> None:
-        """Show the growing curve and output of an experiment that is not judged yet."""
+        """Update the curve and output of an experiment without a verdict."""
         experiment = self._run.state.experiments.get(self.number)
         if experiment is not None and experiment.verdict is None:
             self.show()
@@ -107,10 +113,10 @@ class DetailScreen(Screen[int]):
         self.post_message(self.Walked())
 
     def show(self) -> None:
-        """Show the experiment as the journal and the files have it now."""
+        """Show the current state of the experiment."""
         state, folder = self._run.state, self._run.folder
         experiment = state.experiments.get(self.number)
-        if experiment is None or not self.query("#more"):  # news may come before the screen is composed
+        if experiment is None or not self.query("#more"):  # called before the screen is composed
             return
         body = self.query_one(Body)
         verdict = words.verdict(experiment, self._run.pid is not None)

@@ -1,4 +1,4 @@
-"""The help: every pane and every key, from the tables that the app itself uses."""
+"""The help screen: all panes and keys, from the tables that the app uses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTRO = (
     "better). Real improvements are kept as commits. This app only watches and sends commands: close it at any time, the "
     "loop goes on."
 )
-LEFT = 18  # columns of the names at the left
+LEFT = 18  # width of the column of names
 FIGURES = (
     ("best", "The train.py that the next proposal starts from, by the mean val_bpb of all its trainings: it moves when it is measured again."),
     ("noise", "The standard deviation of one score, and a range that probably holds the true one. A difference on one seed has 1.4 times that."),
@@ -43,7 +43,7 @@ class HelpPane(Pane):
 
 
 class HelpScreen(ModalScreen[None]):
-    """The page of help."""
+    """Shows the help."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *SCROLL_KEYS,
@@ -89,6 +89,6 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _explanation(width: int, left: str, right: str) -> Content:
-    """A name and what it means, wrapped beside it."""
+    """Return a row with a name and its explanation, wrapped in its own column."""
     text = words.wrap_indented(right.replace("`", ""), width, LEFT)
     return Content.assemble((f"  {left}".ljust(LEFT), "bold"), text)

@@ -1,4 +1,4 @@
-"""The screen of all panes. On a small terminal, or with a zoomed pane, it shows one pane at a time."""
+"""The main screen with all panes. On a small terminal, or with a zoomed pane, it shows one pane at a time."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from textual.widgets import Static
 from tui.textual_internals import QuietScreen
 from tui.widgets.pane import Numbered
 
-ALL_PANES = (120, 36)  # columns and rows from which all panes are shown at once
-LEAST = (72, 20)  # columns and rows that the app needs
+ALL_PANES = (120, 36)  # least columns and rows to show all panes at once
+LEAST = (72, 20)  # least columns and rows for the app
 
 
 class MainScreen(QuietScreen):
-    """The screen below all others. The app composes its widgets."""
+    """The bottom screen of the stack. The app composes its widgets."""
 
     AUTO_FOCUS: ClassVar[str | None] = ""  # a pane gets the focus when the journal is read
 
     def __init__(self, pane_types: Sequence[type[Numbered]]) -> None:
         super().__init__(id="_default")
         self._pane_types = pane_types
-        self._has_content = False  # until the journal is read, empty panes would be drawn for nothing
-        self._current: Widget | None = None  # the pane that is shown where only one is
+        self._has_content = False  # False until the journal is read, to avoid drawing empty panes
+        self._current: Widget | None = None  # the pane that is shown if only one fits
         self.is_small = False
         self.is_zoomed = False
 
@@ -46,26 +46,26 @@ class MainScreen(QuietScreen):
         )
 
     def show_panes(self, current: Widget) -> None:
-        """Show the panes for the first time. `current` is shown where there is room for one only."""
+        """Show the panes for the first time. `current` is the pane to show if only one fits."""
         self._has_content = True
         self._current = current
         self.arrange_panes()
 
     def focus_pane(self, number: int) -> None:
-        """Focus a pane by its number. Where one pane is shown at a time, it becomes the shown one."""
+        """Focus a pane by its number. If one pane is shown at a time, this shows it."""
         for pane in self.query(".pane"):
             if getattr(pane, "NUMBER", 0) == number:
                 pane.focus()
 
     def toggle_zoom(self) -> None:
-        """Let the current pane fill the screen, or show all panes again."""
+        """Maximise the current pane, or show all panes again."""
         self.is_zoomed = not self.is_zoomed
         self.arrange_panes()
 
     def arrange_panes(self) -> None:
-        """Show all panes or the current one.
+        """Show all panes or only the current one.
 
-        This sets styles of the panes themselves. Classes of the screen would have the styles of all their contents computed anew.
+        Sets styles of the panes themselves. With classes of the screen, Textual would update the styles of all contents.
         """
         shows_one = self.is_small or self.is_zoomed
         self.query_one("#panes").styles.layout = "vertical" if shows_one else "grid"
@@ -80,7 +80,7 @@ class MainScreen(QuietScreen):
             self.arrange_panes()
 
     def _update_tabs(self) -> None:
-        """Name the panes in a line, where only one is shown for lack of room."""
+        """Update the line of tabs, which a small screen has."""
         if not self.is_small:
             return
         tabs = []
@@ -92,5 +92,5 @@ class MainScreen(QuietScreen):
 
 
 def main_screen(app: App[str]) -> MainScreen:
-    """The main screen of an app, whichever screen is on top."""
+    """Return the main screen of an app, even if another screen is on top."""
     return cast(MainScreen, app.screen_stack[0])

@@ -1,4 +1,4 @@
-"""A small menu, where a choice is made by its key or by moving to it."""
+"""A small menu. The user chooses by a key, or with the cursor and Enter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 
 class Menu(ModalScreen[str | None]):
-    """A question with choices. The result is the id of a choice, or None."""
+    """Asks a question with choices. The result of the screen is the id of a choice, or None if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c,ctrl+q", "leave", "back", priority=True),
@@ -24,7 +24,7 @@ class Menu(ModalScreen[str | None]):
     ]
 
     def __init__(self, question: str, choices: Sequence[tuple[str, str, str]]) -> None:
-        """`choices` are (key, id, words)."""
+        """`choices` are tuples (key, id, text)."""
         super().__init__()
         self._question = question
         self._choices = choices
@@ -60,6 +60,6 @@ class Menu(ModalScreen[str | None]):
             options.action_cursor_up()
 
     def _choose(self, choice: str | None) -> None:
-        """Close the menu, unless another key of the same burst has closed it."""
+        """Close the menu, unless an earlier key has already closed it."""
         if self.is_current:
             self.dismiss(choice)

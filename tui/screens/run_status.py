@@ -1,4 +1,4 @@
-"""The status of the run in full sentences: what `make status` prints, and which agent did how well."""
+"""The status screen: the output of `make status`, which includes the results of each agent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunStatusPane(Pane):
 
 
 class RunStatusScreen(ModalScreen[None]):
-    """The page of status. It follows the run."""
+    """Shows the status of the run, updated every REFRESH_S seconds."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *SCROLL_KEYS,
@@ -36,7 +36,7 @@ class RunStatusScreen(ModalScreen[None]):
     ]
 
     def __init__(self, status_text: Callable[[], str]) -> None:
-        """`status_text` returns the text as it is now."""
+        """`status_text` returns the current text."""
         super().__init__()
         self._status_text = status_text
         self._shown = ""
@@ -66,7 +66,7 @@ class RunStatusScreen(ModalScreen[None]):
 
 
 def _wrap_line(line: str, width: int) -> str:
-    """Wrap a line so that its continuation is indented by two columns more than its beginning."""
+    """Wrap a line. Its continuation is indented by two more columns than its beginning."""
     if len(line) <= width:
         return line
     indent = len(line) - len(line.lstrip())

@@ -1,1 +1,1 @@
-"""The terminal and the programs around the app: its driver, its end, the editor, the clipboard."""
+"""The terminal and external programs: the driver, restoring the terminal, the editor, the clipboard."""

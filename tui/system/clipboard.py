@@ -1,4 +1,4 @@
-"""Copying text to the clipboard through tmux. Elsewhere Textual does it through the terminal."""
+"""Copy text to the clipboard through tmux. Outside tmux, Textual does it through the terminal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import subprocess
 
 
 def copy_by_tmux(text: str) -> bool:
-    """Copy a text to the buffer of tmux and, where the terminal allows it, to the clipboard.
+    """Copy text to tmux's buffer and, if the terminal allows it, to the clipboard.
 
-    Returns False outside tmux, and where tmux refuses.
+    Returns False outside tmux, or if tmux fails.
     """
     if not os.environ.get("TMUX") or shutil.which("tmux") is None:
         return False

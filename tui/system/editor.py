@@ -1,4 +1,4 @@
-"""The user's editor."""
+"""Start the user's editor."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ TAKE_PLUS_LINE = (  # editors that open a file at line N with +N
 
 
 class NoEditor(Exception):
-    """The editor could not be started, or failed. The message is a sentence."""
+    """The editor could not be started, or failed. The message is shown to the user."""
 
 
 def editor_command() -> list[str]:
-    """The editor in $VISUAL or $EDITOR, or one that is installed. Raises NoEditor."""
+    """Return the command in $VISUAL or $EDITOR, or an installed editor. Raises NoEditor."""
     for name in ("VISUAL", "EDITOR"):
         try:
             words = shlex.split(os.environ.get(name, ""))
@@ -48,11 +48,11 @@ def editor_command() -> list[str]:
 def edit(path: Path, line: int = 1) -> None:
     """Open a file and wait until the editor is closed. Raises NoEditor.
 
-    Editors that can do it open the file at `line`, which counts from 1.
+    Editors that support it open the file at `line`, counted from 1.
     """
     command = editor_command()
     position = [f"+{line}"] if line > 1 and Path(command[0]).name in TAKE_PLUS_LINE else []
-    before = {  # these keys are for the editor, not for the app that waits for it
+    before = {  # Ctrl-C and Ctrl-\ are for the editor, not for the waiting app
         number: signal.signal(number, lambda number, frame: None) for number in (signal.SIGINT, signal.SIGQUIT)
     }
     try:

@@ -1,4 +1,4 @@
-"""Gives the terminal back as it was before the app, whatever ends the app."""
+"""Restore the terminal however the app ends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from types import FrameType
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-WRITABLE_S = 1.0  # how long to wait for a terminal that takes no output
-# Ends a sequence that was cut off, then switches off what Textual switches on: mouse reports, bracketed paste, reports of size and
-# focus, synchronised output, no wrapping of lines, kitty's keys, the alternate screen, the hidden cursor.
+WRITABLE_S = 1.0  # longest wait for a terminal that accepts no output
+# Ends an incomplete escape sequence, then undoes the modes that Textual sets: mouse reports, bracketed paste, reports of size and
+# focus, synchronised output, no line wrapping, the kitty keyboard protocol, the alternate screen, the hidden cursor.
 RESTORE = (
     b"\x1b\\\x1b[0m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?2004l\x1b[?2048l\x1b[?2026l"
     b"\x1b[?1004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
@@ -23,7 +23,7 @@ RESTORE = (
 
 
 class Terminal:
-    """The terminal of this process. It is created before the app starts, and remembers the settings of the terminal."""
+    """The terminal of this process. Create it before the app starts, since it saves the terminal's settings."""
 
     def __init__(self) -> None:
         self._before: list[object] | None = None
@@ -32,7 +32,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """Within this the app has the terminal. Afterwards the terminal is as before, also after an exception."""
+        """Run the app inside this context. At the end it restores the terminal, also after an exception."""
         try:
             yield
         except BaseException:
@@ -42,9 +42,9 @@ class Terminal:
             self._restore_settings()
 
     def watch(self) -> None:
-        """Give the terminal back before a signal ends the app, and when the terminal can no longer be written.
+        """Restore the terminal and end when a signal arrives, or when the terminal can no longer be written to.
 
-        A signal that was ignored when the app was started stays ignored.
+        Signals that were ignored when the app started stay ignored.
         """
         for number in ENDING_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -52,7 +52,7 @@ class Terminal:
         threading.excepthook = self._thread_failed
 
     def _end_by_signal(self, number: int, frame: FrameType | None) -> None:
-        """End at once and without Textual, whose writer may hang on a terminal that is gone. The app has nothing to save."""
+        """End immediately without Textual, whose writer may hang if the terminal is gone. The app has nothing to save."""
         name = signal.Signals(number).name
         message = (
             b""
@@ -62,7 +62,7 @@ class Terminal:
         self._give_back(message, 128 + number)
 
     def _thread_failed(self, arguments: threading.ExceptHookArgs) -> None:
-        """Textual's writer fails with an OSError where the terminal is gone, and the app would wait for it for ever."""
+        """End after an OSError. Textual's writer raises it if the terminal is gone, and the app would wait for ever."""
         if isinstance(arguments.exc_value, OSError):
             self._give_back(b"", 128 + signal.SIGHUP)
         threading.__excepthook__(arguments)
@@ -74,9 +74,9 @@ class Terminal:
 
     @staticmethod
     def _write(content: bytes, *, last: bool = False) -> None:
-        """Write to the terminal where that is possible. With `last`, other threads cannot write after it."""
+        """Write to the terminal if possible. With `last`, later writes of other threads are discarded."""
         with contextlib.suppress(OSError, AttributeError, ValueError):
-            number = sys.__stderr__.fileno()  # type: ignore[union-attr]  # where Textual writes
+            number = sys.__stderr__.fileno()  # type: ignore[union-attr]  # Textual writes to stderr
             terminal = os.dup(number)
             if last:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)

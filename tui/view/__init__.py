@@ -1,1 +1,1 @@
-"""What the app shows, computed from the record of a run. Pure: no files, no widgets, no clock."""
+"""Compute what the app shows from the record of a run. Pure: no files, no widgets, no clock."""

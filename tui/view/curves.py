@@ -1,4 +1,4 @@
-"""Loss curves: parsed, smoothed and thinned out."""
+"""Parse, smooth and thin loss curves."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-SMOOTHING = 0.9  # share of the earlier values in the running mean
+SMOOTHING = 0.9  # weight of the previous mean in the running mean
 
 
 @dataclass
 class Curve:
-    """The training loss in nats over the progress, which goes from 0 to 1."""
+    """The training loss in nats as a function of the progress, from 0 to 1."""
 
     progress: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
 
     def add(self, line: str) -> None:
-        """Add a line of metrics.jsonl. Other lines are left out, and so are figures that are not finite."""
+        """Add a line of metrics.jsonl. Invalid lines and values that are not finite are ignored."""
         try:
             content = json.loads(line)
             progress, loss = float(content["progress"]), float(content["loss"])
@@ -30,7 +30,7 @@ class Curve:
             self.loss.append(loss)
 
     def smooth(self) -> list[float]:
-        """The running means of the loss, without the bias of their start."""
+        """Return exponential moving averages of the loss, corrected for the bias at the start."""
         means, mean, weight = [], 0.0, 0.0
         for value in self.loss:
             mean = SMOOTHING * mean + (1 - SMOOTHING) * value
@@ -39,13 +39,13 @@ class Curve:
         return means
 
     def at(self, progress: float) -> float | None:
-        """The smoothed loss at the last point up to a progress, or None where there is none."""
+        """Return the smoothed loss at the last point up to a progress, or None if there is none."""
         values = [value for where, value in zip(self.progress, self.smooth(), strict=True) if where <= progress]
         return values[-1] if values else None
 
 
 def thin(xs: Sequence[float], ys: Sequence[float], count: int) -> tuple[list[float], list[float]]:
-    """Reduce a curve to at most `count` points, which are the means of stretches of equal length."""
+    """Reduce a curve to at most `count` points by averaging sections of equal length."""
     if len(xs) <= count or count < 1:
         return list(xs), list(ys)
     cuts = [len(xs) * i // count for i in range(count + 1)]

@@ -1,4 +1,4 @@
-"""Everything about one experiment, as text for its own screen."""
+"""The text of the detail screen."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nanochat.contract.job import Speed
 from tui.view import diffs, words
 from tui.view.curves import Curve
 
-LABEL = 12  # columns of the labels at the left
+LABEL = 12  # width of the column of labels
 APPROVALS = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
 Fact = tuple[str, str]  # a label and its text
 
 
 def experiment_facts(state: State, experiment: Experiment, verdict: str, width: int) -> Content:
-    """The hypothesis, the finding, and the verdict with its arithmetic. `verdict` is the verdict in words."""
+    """Return the hypothesis, the finding, the verdict with its figures, the cost, the agent and the job. `verdict` is its text."""
     hypothesis = words.sanitize_line(experiment.hypothesis, 10_000)
     facts = [
         *_verdict_facts(experiment, verdict),
@@ -32,7 +32,7 @@ def experiment_facts(state: State, experiment: Experiment, verdict: str, width: 
 
 
 def loss_caption(curve: Curve, parents: Curve) -> list[Content]:
-    """What stands below the plot of the loss; nothing where there is no plot."""
+    """Return the lines below the plot of the loss; an empty list without a plot."""
     if not curve.loss:
         return []
     theirs = parents.at(1.0)
@@ -41,7 +41,7 @@ def loss_caption(curve: Curve, parents: Curve) -> list[Content]:
 
 
 def change_and_output(experiment: Experiment, diff: str, output: str, files: str, width: int) -> list[Content]:
-    """The diff, the traceback, the trainer's output, and where all of it lies."""
+    """Return the diff, the traceback, the trainer's output, and the paths of the files."""
     rows = [diffs.render(diffs.parse(diff), width), Content("")]
     if experiment.traceback:
         traceback = words.sanitize_text(experiment.traceback)
@@ -78,9 +78,9 @@ def _score_facts(state: State, experiment: Experiment) -> list[Fact]:
 
 
 def _parents_score(state: State, experiment: Experiment) -> str:
-    """The parent's score on the seeds that both were trained with, which the change is computed from.
+    """Return the parent's mean score on the seeds that both were trained with, which the change is computed from.
 
-    Where the parent was trained with more seeds, the mean of all its scores follows.
+    If the parent was trained with more seeds, the mean of all its scores is added.
     """
     ours, parents = state.scores.get(experiment.commit, {}), state.scores.get(experiment.parent, {})
     shared = [parents[seed] for seed in ours if seed in parents]
@@ -104,7 +104,7 @@ def _cost(experiment: Experiment) -> str:
 
 
 def _agent_facts(experiment: Experiment) -> list[Fact]:
-    """Who proposed it, who approved it, and what a language model needed for it."""
+    """Return who proposed and approved it, and the tries and tokens of a language model."""
     meta = experiment.meta
     approval = APPROVALS.get(experiment.approved, "")
     revised = ", revised by you" if experiment.revised else ""
@@ -118,7 +118,7 @@ def _agent_facts(experiment: Experiment) -> list[Fact]:
 
 
 def _job_facts(state: State, experiment: Experiment) -> list[Fact]:
-    """What the harness noted about the training."""
+    """Return the harness' remarks on the training."""
     measured = state.facts.get(experiment.commit)
     if measured is None:
         return []
@@ -138,7 +138,7 @@ def _speed(speed: Speed) -> str:
 
 
 def _probes(probes: Mapping[str, float]) -> str:
-    """How the secret questions of the evaluation were answered. A wrong answer would have broken a rule."""
+    """Describe the probes of the evaluation. All were answered honestly, or the experiment would have broken a rule."""
     return f"{probes.get('probes', 0):.0f} secret questions were answered as an honest model does"
 
 

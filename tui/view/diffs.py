@@ -1,4 +1,4 @@
-"""Unified diffs as lines and as highlighted text, in one column or with old and new side by side."""
+"""Parse unified diffs and render them as highlighted text, in one column or side by side."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tui.view import words
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
 STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}
-MOST_LINES = 2000  # of a diff that are shown
-MOST_CHARACTERS = 400  # of a line that are shown
+MOST_LINES = 2000  # lines of a diff that are shown
+MOST_CHARACTERS = 400  # characters of a line that are shown
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a diff. `sign` is +, -, a space, or @ where a hunk begins."""
+    """One line of a diff. `sign` is +, -, a space, or @ for the start of a hunk."""
 
     sign: str
     text: str
 
 
 def parse(diff: str) -> list[Line]:
-    """The lines of a unified diff, without the names of its files."""
+    """Parse a unified diff into lines, without the names of files."""
     lines: list[Line] = []
     inside = False
     for raw in words.sanitize_text(diff).split("\n")[:MOST_LINES]:
@@ -40,7 +40,7 @@ def parse(diff: str) -> list[Line]:
 
 
 def first_line(diff: str) -> int:
-    """The line of the new file, counted from 1, where the first change of a unified diff is."""
+    """Return the line of the first change in the new file, counted from 1."""
     line = 0
     for raw in diff.split("\n"):
         if match := _HUNK.match(raw):
@@ -53,18 +53,18 @@ def first_line(diff: str) -> int:
 
 
 def count_changes(lines: Sequence[Line]) -> tuple[int, int]:
-    """How many lines were added, and how many were removed."""
+    """Return the numbers of added and removed lines."""
     return sum(line.sign == "+" for line in lines), sum(line.sign == "-" for line in lines)
 
 
 def fits_side_by_side(lines: Sequence[Line], width: int) -> bool:
-    """Whether old and new are shown beside each other: where they fit without being cut, or the screen is very wide."""
+    """Return whether to show old and new side by side: if no line is cut off, or the screen is very wide."""
     longest = max((len(line.text) for line in lines if line.sign != "@"), default=0)
     return width >= 150 or (width >= 100 and longest <= _column_width(width) - 2)
 
 
 def render(lines: Sequence[Line], width: int) -> Content:
-    """The highlighted diff, side by side where that fits into `width` columns."""
+    """Return the highlighted diff, side by side if that fits into `width` columns."""
     if not lines:
         return Content("")
     code = highlight("\n".join(line.text if line.sign != "@" else "" for line in lines), language="python").split(
@@ -88,7 +88,7 @@ def _one_column(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
 
 
 def _wrapped(code: Content, width: int) -> list[Content]:
-    """A line, cut into pieces that fit."""
+    """Split a line into pieces of at most `width` characters."""
     width = max(10, width)
     return [code[start : start + width] for start in range(0, max(1, len(code)), width)]
 
@@ -132,7 +132,7 @@ def _column_width(width: int) -> int:
 
 
 def _fill_row(row: Content, width: int, style: str) -> Content:
-    """A row that is exactly `width` columns wide, in a style of its own."""
+    """Return a row in a style, padded or truncated to exactly `width` columns."""
     if row.cell_length > width:
         row = row.truncate(width, ellipsis=True)
     padded = row.pad_right(max(0, width - row.cell_length))

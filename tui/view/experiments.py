@@ -1,4 +1,4 @@
-"""Experiments as rows of the table, and what is said about a single one."""
+"""Convert experiments to rows of the table, and warn about outdated proposals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui.view import words
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment in the table."""
+    """An experiment in the table."""
 
     number: int
     letter: str
@@ -29,7 +29,7 @@ class Row:
 
 
 def table_row(state: State, experiment: Experiment, alive: bool = True) -> Row:
-    """The row of an experiment. `alive` says whether a loop works on those that have no verdict yet."""
+    """Return the row of an experiment. `alive` is whether a loop runs, which matters for those without a verdict."""
     verdict = experiment.verdict
     parent = state.mean(experiment.parent)
     change = -experiment.gain if experiment.gain is not None else None
@@ -53,7 +53,7 @@ def table_row(state: State, experiment: Experiment, alive: bool = True) -> Row:
 
 
 def outdated_warning(state: State, experiment: Experiment) -> str:
-    """A warning where a proposal was made for another program.md than the current one; otherwise ''."""
+    """Return a warning if a proposal was made for an earlier program.md; otherwise ''."""
     if experiment.verdict is not None or experiment.launched or state.charter is None:
         return ""
     return "program.md has changed since this was proposed." if experiment.charter != state.charter.sha else ""

@@ -1,4 +1,4 @@
-"""The jobs that run now: trainings of experiments, of the baseline and of the best again."""
+"""The running jobs: trainings of experiments, of the baseline, and of the best when it is measured again."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from core.record.state import State
 from core.reporting import phrases
 from tui.view import words
 
-STEADY = 0.03  # share of the budget after which the time left can be estimated
+STEADY = 0.03  # share of the budget after which the time left is estimated
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that runs now, as the loop last described it."""
+    """A running job, as the loop last described it."""
 
     number: int | None
     role: Role
@@ -26,7 +26,7 @@ class RunningJob:
     loss: float | None
     step: int
     tokens_per_s: float | None
-    speed: float | None = None  # of the machine, where 1 is the reference
+    speed: float | None = None  # of the machine, relative to the reference
 
     @property
     def name(self) -> str:
@@ -34,12 +34,12 @@ class RunningJob:
 
     @property
     def activity(self) -> str:
-        """What the job is doing, in a few words."""
+        """A short description of what the job is doing."""
         return phrases.doing(self.role, self.phase)
 
 
 def running_jobs(state: State, live: Picture) -> list[RunningJob]:
-    """The jobs in the slots of the loop. A job that has ended, but is still in the last picture, is left out."""
+    """Return the running jobs. A job that has ended but is still in live.json is left out."""
     budget = state.config.budget_s if state.config else 0.0
     jobs = []
     for slot in live.slots:

@@ -1,4 +1,4 @@
-"""The machine's figures as text. A figure that cannot be read is n/a."""
+"""Format the machine's figures. A figure that cannot be read is shown as n/a."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from textual.content import Content
 from core.machine.stats import Gpu, Machine
 from tui.view import words
 
-MOST_CORES = 12  # blocks that fit into a narrow pane
+MOST_CORES = 12  # blocks of the CPU's cores that fit into a narrow pane
 
 
 def machine_lines(machine: Machine) -> list[Content]:
-    """Warnings, two lines for each GPU, the CPU, the memory and the trainer."""
+    """Return warnings, two lines for each GPU, and lines for the CPU, the memory and the trainer."""
     lines = [Content.styled(warning, "$warning") for warning in machine_warnings(machine)]
     lines += [line for index, gpu in enumerate(machine.gpus) for line in _gpu_lines(index, gpu)]
     if not machine.gpus:
@@ -32,7 +32,7 @@ def machine_lines(machine: Machine) -> list[Content]:
 
 
 def machine_summary(machine: Machine) -> str:
-    """The first GPU in a few words, or the CPU where there is none."""
+    """Return a short summary of the first GPU, or of the CPU if there is no GPU."""
     if machine.gpus:
         gpu = machine.gpus[0]
         parts = [f"{gpu.utilisation}%" if gpu.utilisation is not None else "n/a"]
@@ -43,7 +43,7 @@ def machine_summary(machine: Machine) -> str:
 
 
 def machine_warnings(machine: Machine) -> list[str]:
-    """What slows a GPU down."""
+    """Return warnings about GPUs that are throttled or used by other processes."""
     warnings = []
     for index, gpu in enumerate(machine.gpus):
         warnings += [f"{index} throttled: {gpu.throttled}"] if gpu.throttled else []
@@ -65,7 +65,7 @@ def _gpu_lines(index: int, gpu: Gpu) -> list[Content]:
 
 
 def _core_blocks(percent: Sequence[float]) -> str:
-    """A block for each core. Where there are too many cores, a block is the mean of neighbours."""
+    """Return a block for each core. With many cores, a block is the mean of adjacent cores."""
     width = min(len(percent), MOST_CORES)
     cuts = [len(percent) * i // width for i in range(width + 1)] if width else []
     means = [sum(percent[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
@@ -73,7 +73,7 @@ def _core_blocks(percent: Sequence[float]) -> str:
 
 
 def _meter(name: str, percent: float | None, tail: str = "") -> Content:
-    """A percentage with its bar, followed by other figures."""
+    """Return a percentage with a bar, followed by `tail`."""
     if percent is None:
         return Content(f"{name} n/a {tail}".rstrip())
     full, rest = words.bar(percent / 100, 6)

@@ -1,4 +1,4 @@
-"""The picture of a whole run: every experiment in order, and the best score so far."""
+"""The data of the plot of a run: every experiment in order, and the best score so far."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from core.judging.noise import Noise
 from core.record.state import State
 
-# How far above the staircase scores are shown, in units of what was gained, and in units of the noise of one score.
+# How far above the staircase scores are shown, in multiples of the total gain and of the noise of one score.
 GAINS_ABOVE, NOISES_ABOVE = 1.5, 3.0
 
 
 @dataclass(frozen=True)
 class Night:
-    """Points of (number, val_bpb). `stairs` is the best score so far, which only changes where an experiment was kept."""
+    """Points (number, val_bpb). `stairs` is the best score so far, which only changes when an experiment is kept."""
 
     scored: tuple[tuple[int, float], ...]
     kept: tuple[tuple[int, float], ...]
@@ -23,7 +23,7 @@ class Night:
 
 
 def night_picture(state: State, noise: Noise | None) -> Night:
-    """All experiments of a run. Experiment 0 is the baseline."""
+    """Return the points of all experiments. Number 0 is the baseline."""
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
     best, better = baseline, set(state.kept)
     scored: list[tuple[int, float]] = []
@@ -47,10 +47,10 @@ def night_picture(state: State, noise: Noise | None) -> Night:
 
 
 def val_bpb_range(night: Night) -> tuple[float, float]:
-    """The val_bpb at the lower and at the upper edge of the picture.
+    """Return the val_bpb at the lower and upper edge of the plot.
 
-    It holds the whole staircase and every better score. Of worse scores it holds those that lie as far away as was gained, or as
-    the noise explains.
+    The range contains the whole staircase and every better score. It contains worse scores up to a distance that depends on the
+    total gain and on the noise.
     """
     levels = [value for _, value in night.stairs]
     start, best = levels[0], min(levels)

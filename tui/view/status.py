@@ -1,4 +1,4 @@
-"""The facts of the status line: is the loop alive, what does it do, how does the run go, is something wrong."""
+"""The data of the status line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from core.reporting import phrases, scoreboard, status
 from tui.view import words
 from tui.view.jobs import RunningJob, running_jobs
 
-WINDOW_S = 3 * 3600.0  # experiments per hour are counted over this time
+WINDOW_S = 3 * 3600.0  # experiments per hour are averaged over this time
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the status line says."""
+    """The content of the status line."""
 
     run: str
     doing: str
@@ -33,12 +33,21 @@ class Status:
     gate: str
     running_s: float
     alive: bool
-    alarm: str  # the one thing that is wrong, in words
-    machine: str = ""  # how fast it is, where that differs from the reference
+    alarm: str  # the most important warning, or ''
+    machine: str = ""  # the machine's speed, if it differs from the reference
 
 
 def run_status(state: State, live: Picture, alive: bool, now: float, noise: Noise | None, trouble: str = "") -> Status:
-    """The status at the time `now` of the wall clock. `trouble` is what is wrong with the machine or the journal."""
+    """Return the status.
+
+    Args:
+        state: The state of the run.
+        live: The content of live.json.
+        alive: Whether a loop runs.
+        now: Seconds since the epoch.
+        noise: The noise of one score; None if it is not known.
+        trouble: A problem of the machine or the journal, or ''.
+    """
     config = state.config
     running = running_jobs(state, live) if alive else []
     newest = running[-1] if running else None
@@ -68,7 +77,7 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
 
 
 def _activity(state: State, live: Picture, job: RunningJob | None, alive: bool) -> str:
-    """What the loop is doing, in a few words."""
+    """Return a short description of what the loop is doing."""
     if not alive:
         return "finished" if state.finished else "stopped" if state.stopped else "dead"
     if job is not None:
@@ -88,7 +97,7 @@ def _activity(state: State, live: Picture, job: RunningJob | None, alive: bool) 
 
 
 def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
-    """The most important thing that is wrong, or ''."""
+    """Return the most important warning, or ''."""
     if trouble:
         return trouble
     if not alive and state.stopped is None:
@@ -119,7 +128,7 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
 
 
 def _per_hour(state: State, now: float) -> float | None:
-    """Experiments per hour over the last hours, or None where that cannot be said yet."""
+    """Return the experiments per hour over the last WINDOW_S seconds, or None if none has ended."""
     began = max(state.started.t if state.started else now, now - WINDOW_S)
     ended = 0
     for number in reversed(state.experiments):

@@ -1,4 +1,4 @@
-"""The table of experiments as text: its columns, its orders, and which experiments it shows."""
+"""The table of experiments as text: columns, sort orders and filters."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("longest first", lambda row: -row.seconds),
     ("by agent", lambda row: (row.agent, -row.number)),
 )
-FILTERS: dict[str, str] = {  # name: the letters of the verdicts that it shows, '' for all
+FILTERS: dict[str, str] = {  # name -> letters of the verdicts to show; '' for all
     "all": "",
     **{group: "".join(verdict.letter for verdict in Verdict if verdict.group == group) for group in get_args(Group)},
     "open": " ",
 }
-COLUMNS = {  # title: width, with a gap to the next column
+COLUMNS = {  # title -> width, including a gap to the next column; 0: the rest of the line
     "#": 6, "verdict": 17, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
 }  # fmt: skip
 RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")  # columns that are aligned to the right
 ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")
-OPTIONAL = ("tok/s", "mem", "±lines", "agent", "time")  # shown where there is room, in this order
-LEAST = 28  # columns of the screen for the hypothesis, which matters more than the optional columns
+OPTIONAL = ("tok/s", "mem", "±lines", "agent", "time")  # shown if there is room, by this priority
+LEAST = 28  # least width of the hypothesis, which has priority over the optional columns
 
 
 @dataclass
 class Choice:
-    """Which experiments the table shows, and in which order."""
+    """The sort order, filter and search of the table."""
 
     sort: int = 0
     filter: int = 0
@@ -44,7 +44,7 @@ class Choice:
 
     @property
     def shows_all(self) -> bool:
-        """Whether all experiments are shown, the newest first."""
+        """Whether all experiments are shown, newest first."""
         return not (self.sort or self.filter or self.search)
 
     @property
@@ -66,11 +66,11 @@ class Choice:
         self.filter = (self.filter + 1) % len(FILTERS)
 
     def reset(self) -> None:
-        """Show all experiments, the newest first."""
+        """Show all experiments, newest first."""
         self.sort, self.filter, self.search = 0, 0, ""
 
     def accepts(self, row: Row) -> bool:
-        """Whether an experiment is shown."""
+        """Return whether an experiment is shown."""
         letters = FILTERS[self.filter_name]
         if letters and row.letter not in letters:
             return False
@@ -78,12 +78,12 @@ class Choice:
         return self.search.lower() in searched
 
     def order(self, rows: Iterable[Row]) -> list[int]:
-        """The numbers of the experiments that are shown, in their order."""
+        """Return the numbers of the shown experiments in order."""
         return [row.number for row in sorted(filter(self.accepts, rows), key=self.sort_key)]
 
 
 def fitting_columns(width: int) -> tuple[str, ...]:
-    """The columns that fit into a table of this width, in their order."""
+    """Return the columns that fit into a table of this width, in order."""
     names = set(ALWAYS)
     for name in OPTIONAL:
         if width - sum(COLUMNS[each] for each in (*names, name)) >= LEAST:
@@ -92,12 +92,12 @@ def fitting_columns(width: int) -> tuple[str, ...]:
 
 
 def heading(columns: Iterable[str]) -> Text:
-    """The titles of the columns."""
+    """Return the titles of the columns as one line."""
     return _joined([_cell(name, name) for name in columns])
 
 
 def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str]) -> Text:
-    """An experiment as one line. `colour` gives the style of a tone in the current theme."""
+    """Return an experiment as one line. `colour` returns the style of a tone in the current theme."""
     dim = colour("text-muted")
     is_better = row.change is not None and row.change < 0 and row.letter in FILTERS["kept"]
     cells = {
@@ -116,12 +116,12 @@ def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str]) -> 
 
 
 def number_of(line: Text) -> int:
-    """The number of the experiment that a line of the table is about."""
+    """Return the experiment's number from a line of the table."""
     return int(line.plain[: COLUMNS["#"]])
 
 
 def _cell(name: str, text: str, style: str = "") -> tuple[str, str]:
-    """A text as wide as its column, with the gap at its end, and its style. The last column has no width of its own."""
+    """Return a text padded or truncated to the width of its column, and its style. The last column has no fixed width."""
     width = COLUMNS[name] - 1
     if width < 0:
         return text, style

@@ -1,4 +1,4 @@
-"""Words, letters and figures as the app writes them."""
+"""Format figures and texts for the app."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from core.reporting.phrases import verdict as verdict
 from core.text import sanitize_line as sanitize_line
 from core.text import sanitize_text as sanitize_text
 
-MISSING = "–"  # stands for a figure that is not known
+MISSING = "–"  # shown for an unknown figure
 BLOCKS = "▁▂▃▄▅▆▇█"
-LARGEST = 1e300  # larger values are cut to this, so that differences stay finite
+LARGEST = 1e300  # larger values are clipped to this, so that differences stay finite
 
 
 def verdict_letter(experiment: Experiment) -> str:
-    """The letter of an experiment's verdict, or a space while it has none."""
+    """Return the letter of an experiment's verdict, or a space without a verdict."""
     return experiment.verdict.letter if experiment.verdict else " "
 
 
 def bpb(value: float | None) -> str:
-    """A val_bpb with four digits."""
+    """Format a val_bpb with four decimals."""
     return f"{value:.4f}" if value is not None and math.isfinite(value) else MISSING
 
 
 def change(value: float | None) -> str:
-    """A difference of two val_bpb with its sign, which is a true minus sign where it is negative."""
+    """Format a difference of two val_bpb with its sign, using the Unicode minus sign."""
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:+.4f}".replace("-", "−")
 
 
 def memory(size: float | None) -> str:
-    """A number of bytes in GB, or in MB where it is less than one GB."""
+    """Format a number of bytes in GB, or in MB if it is less than one GB."""
     if not size:
         return MISSING
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def rate(tokens_per_s: float | None) -> str:
-    """Tokens per second."""
+    """Format tokens per second, such as 8.5k, 24k or 1.7M."""
     if not tokens_per_s or not math.isfinite(tokens_per_s):
         return MISSING
     if tokens_per_s >= 1e6:
@@ -50,13 +50,13 @@ def rate(tokens_per_s: float | None) -> str:
 
 
 def clock(seconds: float) -> str:
-    """The time left, as minutes and seconds: 2:24."""
+    """Format the time left as minutes and seconds, such as 2:24."""
     left = max(0, math.ceil(seconds))
     return f"{left // 60}:{left % 60:02d}"
 
 
 def duration(seconds: float) -> str:
-    """A length of time, rounded down: 6h12m, 4m, 50s."""
+    """Format a duration, such as 6h12m, 4m or 50s. Minutes are rounded down."""
     if seconds < 60:
         return f"{max(0, seconds):.0f}s"
     minutes = int(seconds // 60)
@@ -64,12 +64,12 @@ def duration(seconds: float) -> str:
 
 
 def wrap_indented(text: str, width: int, indent: int) -> str:
-    """Wrap text to `width` columns. All lines but the first are indented, because the first one follows a label of that width."""
+    """Wrap text to `width` columns and indent all lines but the first, which follows a label of that width."""
     return ("\n" + " " * indent).join(textwrap.wrap(text, max(20, width - indent), break_on_hyphens=False))
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """A progress bar, split into its full part and its empty part."""
+    """Return the full and the empty part of a progress bar."""
     share = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
     halves = round(share * width * 2)
     full = "━" * (halves // 2) + ("╸" if halves % 2 else "")
@@ -77,7 +77,7 @@ def bar(share: float, width: int) -> tuple[str, str]:
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """A series of numbers as at most `width` blocks. Values that are not finite are left out."""
+    """Return a sparkline of at most `width` blocks. Values that are not finite are left out."""
     finite = [max(-LARGEST, min(LARGEST, value)) for value in values if math.isfinite(value)]
     if not finite or width < 1:
         return ""

@@ -1,1 +1,1 @@
-"""Widgets that more than one pane or screen is built from."""
+"""Widgets that several panes and screens use."""

@@ -1,4 +1,4 @@
-"""The keys that are valid now, at the foot of a screen."""
+"""The footer of a screen with the valid keys."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MOST_LINES = 2
 
 
 class KeysLine(Static):
-    """The keys with their names, in one line or two. They can be clicked as well.
+    """Shows the keys with their names, in one or two lines. They can be clicked.
 
-    Textual's own footer builds a widget for each key whenever the focus changes.
+    Faster than Textual's own footer, which builds a widget for each key whenever the focus changes.
     """
 
     def __init__(self, own_keys: Sequence[tuple[str, str, str]] = ()) -> None:
-        """`own_keys` are those of a screen, as (key, action, name). They come first."""
+        """`own_keys` are keys of the screen, as tuples (key, action, name). They are shown first."""
         super().__init__(id="keys")
         self._own_keys = own_keys
         self._shown = ""
 
     def show(self, context: KeyContext) -> None:
-        """Show the keys that are valid in a context, as far as there is room."""
+        """Show as many valid keys as fit."""
         valid = keys.valid_keys(context)
         entries = [*self._own_keys]
         entries += [(keys.display(key), f"app.{key.action}", keys.label(key, context)) for key in valid]

@@ -1,4 +1,4 @@
-"""A table of thousands of lines, of which only those are in the widget that somebody has looked at."""
+"""A table for thousands of lines that adds lines to the widget when they come into view."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from textual.widgets import DataTable
 
 from tui.textual_internals import set_column_width
 
-FIRST = 120  # rows that are added at first
+FIRST = 120  # rows that are added initially
 CHUNK = 100  # rows that are added at a time
 AHEAD = 60  # rows that are added below the visible ones
-LINE = "line"  # key of the only column: a row that is one text is drawn some five times faster than one of ten cells
+LINE = "line"  # key of the only column: rows of one cell are drawn about five times faster than rows of ten
 
 
 class LazyTable(DataTable[Text]):
-    """A table of numbered lines. Further lines are added as the cursor or the screen comes near them."""
+    """A table of numbered lines. Lines are added when the cursor or the visible part comes near them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "down", show=False),
@@ -32,11 +32,11 @@ class LazyTable(DataTable[Text]):
 
     def __init__(self, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes, cursor_type="row", cell_padding=0)
-        self._postponed: list[int] = []  # numbers of the lines that are not in the table yet
-        self._is_arranging = False  # the cursor is moved by the program, not by a human
+        self._postponed: list[int] = []  # numbers of lines that are not in the widget yet
+        self._is_arranging = False  # the program moves the cursor, not the user
 
     def line_text(self, number: int) -> Text:
-        """The line of a number."""
+        """Return the line with a number. Subclasses must implement this."""
         raise NotImplementedError
 
     @property
@@ -49,27 +49,27 @@ class LazyTable(DataTable[Text]):
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of all lines in their order, those included that are not in the table yet."""
+        """The numbers of all lines in order, including those that are not in the widget yet."""
         rest = [number for number in self._postponed if not self.has_line(number)]
         return [int(row.key.value) for row in self.ordered_rows if row.key.value is not None] + rest
 
     @property
     def line_width(self) -> int:
-        """The columns of the screen that a line may take."""
+        """The width of a line in columns."""
         return max(40, self.size.width - 2)
 
     def has_line(self, number: int) -> bool:
-        """Whether a line is in the table already."""
+        """Return whether a line is in the widget."""
         return str(number) in self.rows
 
     def select(self, number: int) -> None:
-        """Move the cursor to a line."""
+        """Move the cursor to a line, if it is in the widget."""
         if self.has_line(number):
             self.move_cursor(row=self.get_row_index(str(number)), animate=False)
 
     @contextlib.contextmanager
     def arranging(self) -> Iterator[None]:
-        """Within this, lines are added only as told, and a movement of the cursor is not one of a human."""
+        """Inside this context, no lines are added automatically, and movements of the cursor are not the user's."""
         self._is_arranging = True
         try:
             yield
@@ -77,7 +77,13 @@ class LazyTable(DataTable[Text]):
             self._is_arranging = False
 
     def replace_lines(self, heading: Text, order: Sequence[int], selected: int | None) -> None:
-        """Show other lines, or the same ones in another order. The cursor stays on `selected` where it is among them."""
+        """Replace all lines.
+
+        Args:
+            heading: The title of the column.
+            order: Numbers of the lines in order.
+            selected: The line for the cursor; None, or one that is not in `order`, for the first line.
+        """
         with self.arranging():
             self._postponed = []
             self.clear(columns=True)
@@ -89,21 +95,21 @@ class LazyTable(DataTable[Text]):
                 self.select(selected)
 
     def postpone_lines(self, order: Sequence[int]) -> None:
-        """Add those of these lines that are not in the table yet when somebody looks at them."""
+        """Set the order of all lines. Those that are not in the widget are added when they come into view."""
         self._postponed = [number for number in order if not self.has_line(number)]
 
     def insert_lines(self, numbers: Sequence[int], sort_key: Callable[[Text], Any]) -> None:
-        """Add lines, each at its place in the order."""
+        """Add lines, and sort the table by `sort_key`."""
         for number in numbers:
             self.add_row(self.line_text(number), key=str(number), height=1)
         self.sort(LINE, key=sort_key)
 
     def update_line(self, number: int) -> None:
-        """Draw a line anew."""
+        """Redraw a line."""
         self.update_cell(str(number), LINE, self.line_text(number))
 
     def fit_width(self) -> None:
-        """Let the lines take the width of the table."""
+        """Adapt the lines to the width of the table."""
         for key in list(self.columns):
             set_column_width(self, key, self.line_width)
 
@@ -113,7 +119,7 @@ class LazyTable(DataTable[Text]):
                 self.add_row(self.line_text(number), key=str(number), height=1)
 
     def _add_lines_to(self, row: int) -> None:
-        """Add the lines up to a row, and some more."""
+        """Add postponed lines up to AHEAD rows after a row."""
         if self._postponed and not self._is_arranging and row + AHEAD > self.row_count:
             count = max(CHUNK, row + AHEAD - self.row_count)
             chunk, self._postponed = self._postponed[:count], self._postponed[count:]

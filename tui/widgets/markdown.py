@@ -1,4 +1,4 @@
-"""Markdown as Rich draws it, in the colours of the app's theme."""
+"""Render Markdown with Rich in the colours of the app's theme."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.theme import Theme
 
 
 class _Heading(markdown.Heading):
-    LEVEL_ALIGN: ClassVar = {}  # all headings are at the left
+    LEVEL_ALIGN: ClassVar = {}  # all headings are left-aligned
 
 
 class _Code(markdown.CodeBlock):
@@ -31,12 +31,12 @@ class _Markdown(markdown.Markdown):
 
     def __init__(self, text: str) -> None:
         super().__init__(text, hyperlinks=False)
-        # Tags are shown as text, because the agent reads them as text.
+        # HTML tags are shown as text, as the agent reads them.
         self.parsed = MarkdownIt("commonmark", {"html": False}).enable("table").parse(text)
 
 
 class ThemedMarkdown:
-    """Markdown in the colours of the theme, as one renderable. A widget for each paragraph makes every change of focus slow."""
+    """Markdown as one renderable. Textual's Markdown has a widget for each paragraph, which makes changes of focus slow."""
 
     def __init__(self, text: str, variables: Mapping[str, str]) -> None:
         accent = variables.get("accent", "")

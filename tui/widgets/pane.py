@@ -1,4 +1,4 @@
-"""A pane: a numbered, bordered part of the screen that scrolls."""
+"""The base class of panes: numbered, bordered parts of the screen that scroll."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 
 from tui.textual_internals import change_focus, set_border_text
 
-FOCUSED = "bold reverse $accent"  # style of the title of the pane that has the focus
+FOCUSED = "bold reverse $accent"  # style of the title of the focused pane
 SCROLL_KEYS: list[BindingType] = [
     Binding("j,down", "scroll_down", "down", show=False),
     Binding("k,up", "scroll_up", "up", show=False),
@@ -22,7 +22,13 @@ SCROLL_KEYS: list[BindingType] = [
 
 
 class Numbered(Protocol):
-    """What the help and the tabs need to know of a pane."""
+    """The attributes of a pane that the help and the tabs need.
+
+    Attributes:
+        NUMBER: The digit that focuses the pane.
+        NAME: Its title.
+        ABOUT: Its description in the help.
+    """
 
     NUMBER: ClassVar[int]
     NAME: ClassVar[str]
@@ -30,19 +36,33 @@ class Numbered(Protocol):
 
 
 class Pane(VerticalScroll, can_focus=True):
-    """The base class of panes. The id of a pane is the name of its class without `Pane`."""
+    """The base class of panes, and of the scrolling text of other screens.
+
+    A subclass defines `compose`. A pane of the main screen also has methods such as `show`, which PaneUpdates calls with the data
+    to show. The id of a pane is the name of its class in lower case without `Pane`.
+
+    Attributes:
+        NUMBER: The digit that focuses the pane, and the beginning of its title. 0: no number.
+        NAME: Its title, unless `set_title` sets another one.
+        ABOUT: Its description in the help.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
     NUMBER: ClassVar[int]
     NAME: ClassVar[str]
-    ABOUT: ClassVar[str]  # for the help
+    ABOUT: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__(id=type(self).__name__.removesuffix("Pane").lower(), classes="pane")
         self.set_title()
 
     def set_title(self, title: str = "", subtitle: str = "") -> None:
-        """Set the title, which follows the number of the pane, and the subtitle. Both are plain text."""
+        """Set the title and subtitle of the border.
+
+        Args:
+            title: Plain text to show after the number of the pane; '' for `NAME`.
+            subtitle: Plain text.
+        """
         self._title = (f"{self.NUMBER or ''} {title or self.NAME}".strip(), subtitle)
         self._draw_title()
 
@@ -58,4 +78,4 @@ class Pane(VerticalScroll, can_focus=True):
         self._draw_title()
 
     def watch_has_focus(self, has_focus: bool) -> None:
-        """Do not compute the styles anew: only the title shows the focus."""
+        """Do nothing instead of updating styles, since only the title shows the focus."""

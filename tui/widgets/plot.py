@@ -1,4 +1,4 @@
-"""Plots in the colours of the theme, drawn by plotext."""
+"""Plots in the colours of the theme, drawn with plotext."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from textual.color import Color
 from textual.content import Content
 from textual_plotext import PlotextPlot
 
-MARKER = "braille"  # of curves
+MARKER = "braille"  # for curves
 
 
 class Plot(PlotextPlot):
-    """A plot that a function draws. It is drawn anew when it is told to, and when its size or the theme changes."""
+    """A plot that is drawn by a function. It is redrawn by `show`, and when its size or the theme changes."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._draw: Callable[[Plot], None] | None = None
-        self._picture: tuple[object, Content] | None = None  # and what it depends on
+        self._picture: tuple[object, Content] | None = None  # (size, theme) and the rendered plot
 
     def show(self, draw: Callable[[Plot], None]) -> None:
-        """Draw anew with `draw`, which calls `line`, `dots` and the like."""
+        """Redraw the plot with `draw`, which calls methods such as `line` and `dots`."""
         self._draw, self._picture = draw, None
         self.refresh()
 
     def colour(self, tone: str) -> tuple[int, int, int]:
-        """A variable of the theme as a colour of plotext. Unknown variables are the foreground."""
+        """Return the RGB colour of a theme variable. Unknown variables give the foreground colour."""
         variables = self.app.theme_variables
         value = variables.get(tone, variables["foreground"])
         try:
             return Color.parse(value).rgb
-        except Exception:  # "auto" colours and the like
+        except Exception:  # such as "auto" colours
             return Color.parse(variables["foreground"]).rgb
 
     def line(self, xs: Sequence[float], ys: Sequence[float], tone: str, *, dashed: bool = False) -> None:
-        """Draw a curve. A dashed one can be told from others where there are no colours."""
+        """Draw a curve. A dashed curve differs from others even without colours."""
         if dashed:
             xs, ys = list(xs)[::4], list(ys)[::4]
             self.plt.scatter(xs, ys, marker="·", color=self.colour(tone))

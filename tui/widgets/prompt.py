@@ -1,4 +1,4 @@
-"""A line to type in, between the panes and the footer, where it hides nothing."""
+"""A line of input between the panes and the footer, which covers no content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widgets import Input, Label
 
 
 class Prompt(Horizontal):
-    """Asks for a line. Enter submits it, escape cancels."""
+    """Asks for a line of text. Enter submits it, escape cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel"),
@@ -27,12 +27,18 @@ class Prompt(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Label(id="question")
-        field = Input(id="answer", compact=True, select_on_focus=False)  # it may get the focus after the first letters
+        field = Input(id="answer", compact=True, select_on_focus=False)  # the user may type before it has the focus
         field.cursor_blink = False
         yield field
 
     def ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
-        """Ask a question, with a text to begin with. `done` gets the line, or None when the user cancels."""
+        """Ask a question.
+
+        Args:
+            question: The question.
+            done: Called with the line, or with None if the user cancels or another question replaces this one.
+            text: The initial text.
+        """
         self._finish(None)
         self._done = done
         self.query_one("#question", Label).update(f"{question} (enter, or escape)")
@@ -43,7 +49,7 @@ class Prompt(Horizontal):
         field.focus()
 
     def take_key(self, key: Key) -> None:
-        """Handle a key that was pressed while the prompt was open but did not have the focus. It was meant for the line."""
+        """Handle a key that was pressed while the prompt was open but did not have the focus."""
         field = self.query_one(Input)
         match key.key:
             case "enter":
@@ -54,7 +60,7 @@ class Prompt(Horizontal):
                 field.action_delete_left()
             case _ if key.character is not None and key.is_printable:
                 field.replace(key.character, *sorted(field.selection))
-        if self.display:  # the key did not answer it
+        if self.display:  # the prompt is still open
             field.focus()
 
     def _finish(self, answer: str | None) -> None:
