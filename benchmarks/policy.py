@@ -27,7 +27,7 @@ EFFECTS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)  # size of the other effects, in true s
 HARMFUL = 0.6  # share of the other effects that are harmful
 SIMPLER = 0.1  # share of changes that remove code
 REMEASURE_EVERY = 8
-MAX_BEST_SEEDS = 12
+MAX_INCUMBENT_SEEDS = 12
 NODES = 2000
 SIGMA = 0.008  # standard deviation of one score, including the effect of its seed; the unit of effects
 WRONG = (0.5, 1.0, 2.0)  # true noise / prior; the noise is the part that pairing does not cancel
@@ -103,34 +103,34 @@ def night(
         tally.runs += 1
 
     run_seed = dice.randrange(10**6)
-    order = [policy.seed(run_seed, index) for index in range(MAX_BEST_SEEDS)]
-    best = Commit(truth=1.6)
-    measure(best, order[0])
+    order = [policy.seed(run_seed, index) for index in range(MAX_INCUMBENT_SEEDS)]
+    incumbent = Commit(truth=1.6)
+    measure(incumbent, order[0])
     tally.runs -= 1  # the baseline does not count
-    line, since, lost = [best], 0, 0.0
+    line, since, lost = [incumbent], 0, 0.0
 
     for index in range(experiments):
         effect = 0.0
         if index >= same and dice.random() >= useless:
             effect = dice.choice(EFFECTS) * (-1 if dice.random() < HARMFUL else 1)
         simpler = index < same or dice.random() < SIMPLER
-        candidate = Commit(best.truth - effect * SIGMA, chance=best.chance if index < same else {})
+        candidate = Commit(incumbent.truth - effect * SIGMA, chance=incumbent.chance if index < same else {})
         measure(candidate, order[0])
-        best.children.append(candidate.scores)
+        incumbent.children.append(candidate.scores)
         while True:
             repeats = max((commit.scores for commit in line), key=len)
             families = [(commit.scores, commit.children) for commit in line]
             noise = Noise.estimate(prior, tuple(repeats.values()), families)
             confirmed = [mean(commit) for commit in line if len(commit.scores) > 1]
             decision = policy.decide(
-                candidate.scores, best.scores, noise.sigma, run_seed=run_seed, nodes=NODES,
-                nodes_delta=-60 if simpler else 0, best_confirmed=min(confirmed) if confirmed else mean(best),
+                candidate.scores, incumbent.scores, noise.sigma, run_seed=run_seed, nodes=NODES,
+                nodes_delta=-60 if simpler else 0, best_confirmed=min(confirmed) if confirmed else mean(incumbent),
             )  # fmt: skip
             if decision.action != "measure":
                 break
             assert decision.seed is not None
-            measure(candidate if decision.who == "candidate" else best, decision.seed)
-            if decision.who == "best":
+            measure(candidate if decision.who == "candidate" else incumbent, decision.seed)
+            if decision.who == "incumbent":
                 since = 0
         since += 1
         tally.experiments += 1
@@ -149,13 +149,13 @@ def night(
             if decision.action == "simplify":
                 tally.simplified += 1
                 lost += max(0.0, -effect)
-            best, since = candidate, 0
-            line.append(best)
-        if since >= REMEASURE_EVERY and len(best.scores) < MAX_BEST_SEEDS:
-            measure(best, next(seed for seed in order if seed not in best.scores))
+            incumbent, since = candidate, 0
+            line.append(incumbent)
+        if since >= REMEASURE_EVERY and len(incumbent.scores) < MAX_INCUMBENT_SEEDS:
+            measure(incumbent, next(seed for seed in order if seed not in incumbent.scores))
             since = 0
     tally.drift.append(lost)
-    tally.improved += (line[0].truth - best.truth) / SIGMA
+    tally.improved += (line[0].truth - incumbent.truth) / SIGMA
     tally.believed.append(noise.sigma / noise_of_a_pair)
     low, high = noise.interval
     tally.covered += low <= noise_of_a_pair <= high
@@ -181,21 +181,21 @@ def creeping(nights: int, experiments: int, seed: int, loss: float) -> float:
     total = 0.0
     dice = random.Random(f"{seed} creeping {loss}")
     for _ in range(nights):
-        order = [policy.seed(1, index) for index in range(MAX_BEST_SEEDS)]
+        order = [policy.seed(1, index) for index in range(MAX_INCUMBENT_SEEDS)]
         line = [Commit(1.6, {seed: dice.gauss(1.6, SIGMA) for seed in order[:2]})]
         for _ in range(experiments):
-            best = line[-1]
-            truth = best.truth + loss * SIGMA
+            incumbent = line[-1]
+            truth = incumbent.truth + loss * SIGMA
             candidate = Commit(truth, {order[0]: dice.gauss(truth, SIGMA)})
             while True:
                 decision = policy.decide(
-                    candidate.scores, best.scores, SIGMA, run_seed=1, nodes=NODES, nodes_delta=-60,
+                    candidate.scores, incumbent.scores, SIGMA, run_seed=1, nodes=NODES, nodes_delta=-60,
                     best_confirmed=min(mean(commit) for commit in line if len(commit.scores) > 1),
                 )  # fmt: skip
                 if decision.action != "measure":
                     break
                 assert decision.seed is not None
-                who = candidate if decision.who == "candidate" else best
+                who = candidate if decision.who == "candidate" else incumbent
                 who.scores[decision.seed] = dice.gauss(who.truth, SIGMA)
             if decision.action in ("keep", "simplify"):
                 line.append(candidate)

@@ -90,7 +90,7 @@ def main() -> None:
         states = {agent: run(agent, options, logs) for agent in ("search", "random")}
     for agent, state in states.items():
         assert state.start_commit is not None
-        base, best = state.mean(state.start_commit.commit), state.mean(state.best)
+        base, best = state.mean(state.start_commit.commit), state.mean(state.incumbent)
         assert base is not None and best is not None
         print(f"{agent:<7} baseline {base:.4f}  best {best:.4f}  ({best - base:+.4f})  kept {len(state.kept)} of {state.judged}"
               f"  noise {schedule.noise(state).sigma:.4f}")  # fmt: skip

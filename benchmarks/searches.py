@@ -138,7 +138,7 @@ class Night:
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # by fingerprint
     sources: dict[str, str] = field(default_factory=dict)
     past: list[PastExperiment] = field(default_factory=list)
-    curve: list[float] = field(default_factory=list)  # the best's true gain after each training
+    curve: list[float] = field(default_factory=list)  # the incumbent's true gain after each training
     kept: int = 0
     false: int = 0
     _since: int = 0
@@ -146,8 +146,8 @@ class Night:
     def __post_init__(self) -> None:
         self._dice = random.Random(f"night {self.seed}")
         self.order = [policy.seed(self.seed, index) for index in range(SEEDS)]
-        self.best = self._known(self.source)
-        self._measure(self.best, self.order[0])
+        self.incumbent = self._known(self.source)
+        self._measure(self.incumbent, self.order[0])
         self.curve.clear()
 
     def _known(self, source: str) -> str:
@@ -166,20 +166,20 @@ class Night:
         self.left -= 1
         noisy = self.truth(version) + self._dice.gauss()
         self.scores.setdefault(version, {})[seed] = START - SIGMA * noisy
-        self.curve.append(self.truth(self.best))
+        self.curve.append(self.truth(self.incumbent))
 
     def context(self) -> Context:
         """What the agent is told."""
-        source = self.sources[self.best]
+        source = self.sources[self.incumbent]
         return Context(
-            charter="# Aim\n\nLow val_bpb.\n", source=source, parent=self.best, number=len(self.past) + 1, seed=self.seed,
+            charter="# Aim\n\nLow val_bpb.\n", source=source, parent=self.incumbent, number=len(self.past) + 1, seed=self.seed,
             sigma=SIGMA, past=tuple(self.past), tried={one.fingerprint: one.number for one in self.past},
         )  # fmt: skip
 
     def try_out(self, proposal: Proposal) -> float | None:
         """Measure and judge a proposal: its paired gain in bpb. None for one that was tried before."""
         assert proposal.source is not None
-        version, parent = self._known(proposal.source), self.best
+        version, parent = self._known(proposal.source), self.incumbent
         if version == parent or version in {one.fingerprint for one in self.past if one.parent == parent}:
             return None
         while True:
@@ -196,11 +196,11 @@ class Night:
         if kept:
             self.kept += 1
             self.false += self.truth(version) <= self.truth(parent)
-            self.best, self._since = version, 0
-        free = [seed for seed in self.order if seed not in self.scores[self.best]]
+            self.incumbent, self._since = version, 0
+        free = [seed for seed in self.order if seed not in self.scores[self.incumbent]]
         if self._since >= REMEASURE_EVERY and free:
             self._since = 0
-            self._measure(self.best, free[0])
+            self._measure(self.incumbent, free[0])
         return decision.gain
 
     def _record(

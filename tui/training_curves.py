@@ -38,7 +38,7 @@ class TrainingCurves:
     def followed_curve(self) -> TrainingCurve:
         """Return the curve for the loss pane."""
         state, folder = self._bridge.state, self._bridge.folder
-        best_path = metrics_path(state, folder, state.best) if state.best else None
+        best_path = metrics_path(state, folder, state.incumbent) if state.incumbent else None
         job = self._followed_job()
         path = self._metrics_path(job)
         best, own = self._tail(best_path), self._tail(path)

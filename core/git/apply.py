@@ -65,7 +65,7 @@ def apply_best(project: Project, folder: Path) -> str:
     state = fold(journal.read(folder / journal.NAME))
     if not state.kept or state.start_commit is None or state.config is None:
         raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to take home.")
-    baseline, best = state.mean(state.start_commit.commit), state.mean(state.best)
+    baseline, best = state.mean(state.start_commit.commit), state.mean(state.incumbent)
     scores = f"{TARGET.metric} {baseline:.6f} -> {best:.6f}" if baseline and best else "its best train.py"
     scores += " (a rehearsal: computed, not trained)" if state.config.computed else ""
     hypotheses = "\n".join(f"- {' '.join(state.experiments[n].hypothesis.split())}" for n in state.kept)
@@ -75,7 +75,7 @@ def apply_best(project: Project, folder: Path) -> str:
         repo,
         project.root,
         state.start_commit.user_commit or state.config.base_commit,
-        state.best,
+        state.incumbent,
         message,
         folder / "best.patch",
     ).words

@@ -135,6 +135,6 @@ def wanted_refs(refs: RunRefs, state: State, run: str) -> dict[str, str]:
             wanted[attempt_ref(run, experiment.number, index)] = commit
         if experiment.commit not in experiment.attempts:
             wanted[kept_ref(run, experiment.number)] = experiment.commit
-    if state.best:
-        wanted[refs.branch(run)] = state.best
+    if state.incumbent:
+        wanted[refs.branch(run)] = state.incumbent
     return wanted

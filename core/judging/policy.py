@@ -33,7 +33,7 @@ SIMPLER_Z = -1.0  # a simplification that looks worse than this is not measured 
 DRIFT = 0.25  # sigmas that a simplification may lie above the best confirmed score; more adds up over a night
 
 Action = Literal["discard", "measure", "keep", "simplify"]
-Who = Literal["candidate", "best"]
+Who = Literal["candidate", "incumbent"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def seed(run_seed: int, index: int) -> int:
 
 def decide(
     candidate: Mapping[int, float],
-    best: Mapping[int, float],
+    incumbent: Mapping[int, float],
     sigma: float,
     *,
     run_seed: int,
@@ -75,7 +75,7 @@ def decide(
     nodes: int = 0,
     best_confirmed: float | None = None,
 ) -> Decision:
-    """Keep, simplify, discard, or measure further; `candidate` and `best` map seeds to val_bpb.
+    """Keep, simplify, discard, or measure further; `candidate` and `incumbent` map seeds to val_bpb.
 
     `nodes_delta` is the candidate's AST nodes less those of the best, `nodes`; `best_confirmed` is the lowest mean of a
     kept commit that was measured more than once. The seed to measure may still be missing for both: the candidate then
@@ -83,18 +83,18 @@ def decide(
     """
     if not (math.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma must be finite and positive, got {sigma}")
-    for value in (*candidate.values(), *best.values(), *(() if best_confirmed is None else (best_confirmed,))):
+    for value in (*candidate.values(), *incumbent.values(), *(() if best_confirmed is None else (best_confirmed,))):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"val_bpb must be finite and positive, got {value}")
     order = [seed(run_seed, index) for index in range(MAX_PAIRS)]
-    wanted = next((s for s in order if s not in candidate or s not in best), None)
+    wanted = next((s for s in order if s not in candidate or s not in incumbent), None)
     if wanted is not None and wanted in candidate:
-        return Decision("measure", "the best lacks a score on this seed", seed=wanted, who="best")
-    shared = [s for s in order if s in candidate and s in best]
+        return Decision("measure", "the best lacks a score on this seed", seed=wanted, who="incumbent")
+    shared = [s for s in order if s in candidate and s in incumbent]
     if not shared:
         return Decision("measure", "it has no score yet", seed=wanted)
     n = len(shared)
-    gain = sum(TARGET.improvement(best[s], candidate[s]) for s in shared) / n
+    gain = sum(TARGET.improvement(incumbent[s], candidate[s]) for s in shared) / n
     error = sigma * math.sqrt(2 / n)
     z = gain / error
     over = f"over {n} seed{'s' if n > 1 else ''}, with a standard error of {error:.4f}"

@@ -17,7 +17,7 @@ from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
 REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
-MAX_BEST_SEEDS = 12  # past this many scores of one commit another adds next to nothing
+MAX_INCUMBENT_SEEDS = 12  # past this many scores of one commit another adds next to nothing
 DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
 CUT_SHORT = 3  # experiments on one change without a verdict on it; each is up to DISTURBED_TRIES trainings
 BESIDE = 8  # two measurements at most so many jobs apart count as made beside each other
@@ -72,7 +72,7 @@ def best_confirmed(state: State) -> float | None:
         for commit in state.commits
         if len(scores := state.scores.get(commit, {})) > 1
     ]
-    return min(means) if means else state.mean(state.best)
+    return min(means) if means else state.mean(state.incumbent)
 
 
 def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase | Judged:
@@ -88,7 +88,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
             finding="",
         )
     candidate = state.scores.get(experiment.commit, {})
-    stale = experiment.parent != state.best
+    stale = experiment.parent != state.incumbent
     if not candidate:
         if stale:
             return Rebase(experiment.number)
@@ -108,14 +108,14 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         return Rebase(experiment.number)
     if decision.action == "measure":
         assert decision.seed is not None
-        if decision.who == "best" and state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
+        if decision.who == "incumbent" and state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
             return Judged(
                 number=experiment.number,
                 verdict=Verdict.DISCARD,
                 reason=f"the best itself failed {MAX_MACHINE_RETRIES} times on the seeds needed to confirm it",
                 finding="",
             )
-        if decision.who == "best":
+        if decision.who == "incumbent":
             return Work(Role.INCUMBENT, experiment.parent, decision.seed, experiment.number)
         return Work(Role.REPLICATE, experiment.commit, decision.seed, experiment.number)
     verdict = {"keep": Verdict.KEEP, "simplify": Verdict.SIMPLIFICATION, "discard": Verdict.DISCARD}[decision.action]
@@ -239,12 +239,16 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
             yield step
     if only_started:
         return
-    scores = state.scores.get(state.best, {})
-    trouble = state.failures.get(state.best, 0)
-    if state.judged_since_best >= REMEASURE_EVERY and len(scores) < MAX_BEST_SEEDS and trouble < MAX_MACHINE_RETRIES:
+    scores = state.scores.get(state.incumbent, {})
+    trouble = state.failures.get(state.incumbent, 0)
+    if (
+        state.judged_since_incumbent >= REMEASURE_EVERY
+        and len(scores) < MAX_INCUMBENT_SEEDS
+        and trouble < MAX_MACHINE_RETRIES
+    ):
         seed = next(_unused(state, scores))
-        if not any(launched.commit == state.best for launched in state.running.values()):
-            yield Work(Role.INCUMBENT, state.best, seed)
+        if not any(launched.commit == state.incumbent for launched in state.running.values()):
+            yield Work(Role.INCUMBENT, state.incumbent, seed)
     yield from fresh
 
 

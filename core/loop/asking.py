@@ -105,7 +105,7 @@ class Asking:
         """Tell the agents what they will have to read, before anything is asked of them."""
         for agent in members(self._proposer.agent):
             if isinstance(agent, Prepares):
-                agent.expect(self._active.source(self._active.state.best), self._active.program.text)
+                agent.expect(self._active.source(self._active.state.incumbent), self._active.program.text)
 
     async def release(self) -> None:
         """Let the agent leave the GPU. Failing at that is said; it is no failed proposal and no reason to stop or to wait."""

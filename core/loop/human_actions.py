@@ -28,15 +28,15 @@ def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "") ->
 
 def own(active: ActiveRun, parent: str, source: str, hypothesis: str) -> str:
     """Queue a human's own train.py, edited from that of the commit `parent`, as an approved experiment."""
-    best = active.state.best
-    if parent != best:
-        merged = active.merge(active.source(parent), active.source(best), source)
+    incumbent = active.state.incumbent
+    if parent != incumbent:
+        merged = active.merge(active.source(parent), active.source(incumbent), source)
         if merged is None:
             raise CommandRejected(
                 "The best moved on while you edited, and changed the same lines. Nothing was started."
             )
         source = merged
-    _check(active, active.source(best), source)
+    _check(active, active.source(incumbent), source)
     return _queue(active, source, hypothesis or "An experiment of your own.")
 
 
@@ -48,9 +48,9 @@ def _check(active: ActiveRun, old: str, new: str) -> None:
 
 
 def _queue(active: ActiveRun, source: str, hypothesis: str) -> str:
-    best = active.state.best
+    incumbent = active.state.incumbent
     proposal = Proposal(hypothesis=hypothesis, source=source, agent=AGENT)
-    active.experiments.propose(proposal, best, active.source(best), source, seconds=0.0)
+    active.experiments.propose(proposal, incumbent, active.source(incumbent), source, seconds=0.0)
     number = max(active.state.experiments)
     active.record(ev.Approved(number=number, by="human"))
     return f"#{number} is queued: {hypothesis}"
@@ -78,7 +78,7 @@ def overrule(active: ActiveRun, number: int, verdict: Verdict) -> str:
     if old.kept and active.state.kept[-1] != number:
         return _undo(active, experiment)
     active.experiments.judge(_by_human(experiment, verdict))
-    active.point_best()
+    active.point_incumbent()
     return f"#{number} is {verdict.words} now, by your word (it was {old.words})"
 
 
@@ -106,27 +106,27 @@ def _by_human(experiment: Experiment, verdict: Verdict) -> ev.Judged:
 
 
 def _keep(active: ActiveRun, experiment: Experiment, verdict: Verdict) -> str:
-    number, best = experiment.number, active.state.best
+    number, incumbent = experiment.number, active.state.incumbent
     if experiment.val_bpb is None or active.state.mean(experiment.parent) is None:
         raise CommandRejected(f"#{number} has no score, so it cannot be kept. Run it again first.")
-    if experiment.parent == best:
+    if experiment.parent == incumbent:
         active.experiments.judge(_by_human(experiment, verdict))
         return f"#{number} is kept, by your word"
-    merged = active.merge(active.source(experiment.parent), active.source(best), active.source(experiment.commit))
+    merged = active.merge(active.source(experiment.parent), active.source(incumbent), active.source(experiment.commit))
     if merged is None:
         raise CommandRejected(f"The best has changed the same lines since #{number}, so it cannot be kept as it is.")
-    _check(active, active.source(best), merged)
+    _check(active, active.source(incumbent), merged)
     words = _queue(active, merged, f"Once more on the present best, by the human's word: {experiment.hypothesis}")
     return f"The best moved on since #{number}; {words}"
 
 
 def _undo(active: ActiveRun, experiment: Experiment) -> str:
-    best = active.state.best
-    merged = active.merge(active.source(experiment.commit), active.source(best), active.source(experiment.parent))
+    incumbent = active.state.incumbent
+    merged = active.merge(active.source(experiment.commit), active.source(incumbent), active.source(experiment.parent))
     if merged is None:
         raise CommandRejected(
             f"Later kept changes touch the same lines as #{experiment.number}, so it cannot be undone by itself."
         )
-    _check(active, active.source(best), merged)
+    _check(active, active.source(incumbent), merged)
     words = _queue(active, merged, f"Undo #{experiment.number}: {experiment.hypothesis}")
     return f"Later keeps build on #{experiment.number}, so undoing it is an experiment: {words}"

@@ -50,7 +50,7 @@ class Proposer:
         for _ in range(TRIES):
             active.program.watch()
             await self._restate(active)
-            parent = active.state.best
+            parent = active.state.incumbent
             source = active.source(parent)
             proposal = checked(Proposal, await self.agent.propose(self._context(active, source, tuple(rejections))))
             proposal = replace(proposal, agent=proposal.agent or self.agent.name)
@@ -111,11 +111,11 @@ class Proposer:
             seed=state.config.seed,
             sigma=active.sigma,
             start=state.mean(state.start_commit.commit) if state.start_commit else None,
-            best=state.mean(state.best),
+            best=state.mean(state.incumbent),
             params=state.params,
             past=self._record(active),
             hints=tuple(state.hints),
-            tried=active.tried(state.best),
+            tried=active.tried(state.incumbent),
             said=tuple(
                 Said(number=said.number, text=said.text, skipped=said.skipped)
                 for said in state.said

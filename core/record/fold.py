@@ -181,8 +181,8 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
     here = Conditions(event.t, result.total_wall_s, speed, state.ended)
     state.conditions.setdefault(event.commit, {})[event.seed] = here
     state.facts.setdefault(event.commit, event)
-    if event.commit == state.best:
-        state.judged_since_best = 0
+    if event.commit == state.incumbent:
+        state.judged_since_incumbent = 0
     if event.role is Role.BASELINE and state.baseline is None:
         state.baseline = event
     _show_mean(state, event, experiment)
@@ -221,9 +221,9 @@ def _judged(state: State, event: ev.Judged) -> None:
             state.facts[event.commit] = state.facts[experiment.commit]
         experiment.kept_as = event.commit
         state.kept.append(event.number)
-        state.judged_since_best = 0
+        state.judged_since_incumbent = 0
     elif experiment.val_bpb is not None:
-        state.judged_since_best += 1
+        state.judged_since_incumbent += 1
     if before is not None:
         return
     if verdict.failed:

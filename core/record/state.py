@@ -49,7 +49,7 @@ class State:
     crash_streak: int = 0
     judged: int = 0  # verdicts that count: all but interrupted
     tried: int = 0  # of those, experiments that were tried: what every "kept of" counts
-    judged_since_best: int = 0  # of those with a score, since the best was last measured
+    judged_since_incumbent: int = 0  # of those with a score, since the best was last measured
     refused: int = 0
     refusals: dict[str, int] = field(default_factory=dict)  # by agent
     unprotected: tuple[str, ...] = ()  # parts of the sandbox that the machine lacked in the last job
@@ -70,7 +70,7 @@ class State:
         return bool(self.running) or any(experiment.launched for experiment in self.open.values())
 
     @property
-    def best(self) -> str:
+    def incumbent(self) -> str:
         """The commit that the next proposal starts from."""
         if self.kept:
             return self.experiments[self.kept[-1]].commit
@@ -83,7 +83,7 @@ class State:
     @property
     def params(self) -> int | None:
         """Parameters of the best model, once it was trained."""
-        fact = self.facts.get(self.best)
+        fact = self.facts.get(self.incumbent)
         return fact.result.params if fact is not None else None
 
     def mean(self, commit: str) -> float | None:

@@ -24,7 +24,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         seed=config.seed,
         noise=str(schedule.noise(state)),
         baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
-        best=state.mean(state.best),
+        best=state.mean(state.incumbent),
         scoreboard=tuple(
             (score.agent, score.tried, score.kept, score.gain, score.seconds) for score in scoreboard.scores(state)
         ),

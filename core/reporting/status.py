@@ -43,7 +43,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
     config = state.config
     assert config is not None
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
-    best = state.mean(state.best)
+    best = state.mean(state.incumbent)
     last = [
         {
             "number": e.number,
@@ -75,8 +75,8 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
         "baseline": baseline,
         "best": {
             "val_bpb": best,
-            "commit": state.best,
-            "measurements": len(state.scores.get(state.best, {})),
+            "commit": state.incumbent,
+            "measurements": len(state.scores.get(state.incumbent, {})),
             "experiment": state.kept[-1] if state.kept else 0,
         },
         "sigma": noise.sigma,

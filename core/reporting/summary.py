@@ -15,7 +15,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     config = state.config
     assert config is not None
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
-    best = state.mean(state.best)
+    best = state.mean(state.incumbent)
     lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
     if config.computed:
         lines.append("It was a rehearsal: scores were computed from a table, and nothing was trained.")

@@ -114,11 +114,11 @@ class ActiveRun:
         for words in self.repo.refs.reconcile(self.name, wanted, self.state.known):
             self.record(ev.Notice(text=words))
 
-    def point_best(self) -> None:
+    def point_incumbent(self) -> None:
         """The run's branch, and the copy of the best train.py in its folder, to the present best."""
-        self.point(self.repo.refs.branch(self.name), self.state.best)
+        self.point(self.repo.refs.branch(self.name), self.state.incumbent)
         with contextlib.suppress(OSError):
-            (self.folder / "train.py").write_text(self.source(self.state.best), encoding="utf-8")
+            (self.folder / "train.py").write_text(self.source(self.state.incumbent), encoding="utf-8")
 
     def point_attempt(self, number: int) -> None:
         attempts = self.state.experiments[number].attempts

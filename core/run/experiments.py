@@ -71,28 +71,30 @@ class Experiments:
 
     def rebase(self, experiment: Experiment) -> None:
         """Re-apply an experiment's change to the present best, or record that it no longer applies."""
-        best, number = self._active.state.best, experiment.number
-        old, new = self._active.source(experiment.parent), self._active.source(best)
+        incumbent, number = self._active.state.incumbent, experiment.number
+        old, new = self._active.source(experiment.parent), self._active.source(incumbent)
         merged = self._active.merge(old, new, self._active.source(experiment.commit))
         try:
             if merged is None:
                 raise edits.EditError("the best changed the same lines")
             edits.validate_change(new, merged, off_limits=self._active.program.charter.off_limits)
-            if (same := self._active.tried(best).get(edits.fingerprint(merged), number)) != number:
+            if (same := self._active.tried(incumbent).get(edits.fingerprint(merged), number)) != number:
                 raise edits.EditError(f"on the new best it is the very change of experiment {same}")
         except edits.EditError as error:
             reason = f"its parent was overtaken and the change no longer applies: {error}"
             self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
             return
         commit = self._active.repo.commit(
-            best, merged, message(experiment.hypothesis, f"experiment {number} of {self._active.name}, on the new best")
+            incumbent,
+            merged,
+            message(experiment.hypothesis, f"experiment {number} of {self._active.name}, on the new best"),
         )
         self._write(number, new, merged)
         self._active.record(
             ev.Rebased(
                 number=number,
                 commit=commit,
-                parent=best,
+                parent=incumbent,
                 fingerprint=edits.fingerprint(merged),
                 nodes=edits.ast_nodes(merged),
             )
@@ -155,12 +157,12 @@ class Experiments:
             )
             source = self._active.source(experiment.commit)
             fields["commit"] = self._active.repo.commit(
-                self._active.state.best, source, message(experiment.hypothesis, scores)
+                self._active.state.incumbent, source, message(experiment.hypothesis, scores)
             )
         self._active.record(msgspec.structs.replace(judged, **fields))
         if "commit" in fields:
             self._active.point(kept_ref(self._active.name, judged.number), fields["commit"])
-            self._active.point_best()
+            self._active.point_incumbent()
         self._active.publish()
 
     def aborted(self, number: int) -> None:

@@ -30,8 +30,8 @@ async def report(active: ActiveRun, executor: Executor) -> ev.Reported:
         )
     seed = policy.seed(active.config.seed, FRESH)
     baseline = await _score(active, executor, Role.BASELINE, state.start_commit.commit, seed)
-    best = await _score(active, executor, Role.INCUMBENT, state.best, seed)
-    event = ev.Reported(commit=state.best, seed=seed, baseline=baseline, best=best)
+    best = await _score(active, executor, Role.INCUMBENT, state.incumbent, seed)
+    event = ev.Reported(commit=state.incumbent, seed=seed, baseline=baseline, best=best)
     active.record(event)
     return event
 

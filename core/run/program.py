@@ -66,8 +66,8 @@ class Program:
         """Say what `search` makes of what the human said last: a hint, or a reason for skipping."""
         *before, last = self._active.state.said
         try:
-            source, best = self.present(), self._active.state.best
-            tried = self._active.tried(best) if best else {}
+            source, incumbent = self.present(), self._active.state.incumbent
+            tried = self._active.tried(incumbent) if incumbent else {}
             earlier = [
                 Said(number=one.number, text=one.text, skipped=one.skipped) for one in before if not one.taken_back
             ]
@@ -79,8 +79,8 @@ class Program:
 
     def present(self) -> str:
         """The train.py that a proposal would change now."""
-        if self._active.state.best:
-            return self._active.source(self._active.state.best)
+        if self._active.state.incumbent:
+            return self._active.source(self._active.state.incumbent)
         try:
             return self._active.project.train.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):

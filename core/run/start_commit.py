@@ -36,7 +36,7 @@ class StartingPoint:
 def starting_point(project: Project, origin: str | None) -> StartingPoint:
     """Return the train.py that a new run starts from: the best of the run `origin`, or the user's own. Raises UsageError."""
     if origin is not None:
-        return StartingPoint(_best_source(project, origin), origin)
+        return StartingPoint(_incumbent_source(project, origin), origin)
     try:
         source = project.train.read_text(encoding="utf-8-sig")
         edits.check(source)
@@ -47,19 +47,19 @@ def starting_point(project: Project, origin: str | None) -> StartingPoint:
     return StartingPoint(source)
 
 
-def _best_source(project: Project, origin: str) -> str:
+def _incumbent_source(project: Project, origin: str) -> str:
     """Return the best train.py of a run. Raises UsageError where it has none."""
     folder = project.pick(origin)
     repo = Repository.open(project.root, project.logs / "repository")
     try:
-        best = fold(journal.read(folder / journal.NAME)).best
+        incumbent = fold(journal.read(folder / journal.NAME)).incumbent
     except JournalError:  # what git still has of a broken journal's run
         owner = repo.owners.get(folder.name)
         ours = owner is None or owner.folder == str(folder)
-        best = repo.refs.commits(folder.name).get(repo.refs.branch(folder.name), "") if ours else ""
-    if not best:
+        incumbent = repo.refs.commits(folder.name).get(repo.refs.branch(folder.name), "") if ours else ""
+    if not incumbent:
         raise UsageError(f"Run {origin} has no best train.py yet. Nothing was started.")
-    return repo.source(best)
+    return repo.source(incumbent)
 
 
 def startup_knobs(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:
@@ -106,7 +106,7 @@ class StartCommit:
         active.point(start_ref(active.name, len(active.state.start_commits) - 1), commit)
         if active.state.start_commit is not None and active.state.start_commit.user_commit:
             active.point(found_ref(active.name), active.state.start_commit.user_commit)
-        active.point_best()
+        active.point_incumbent()
 
     def _commit_found(self, base: str) -> str:
         """Return a commit with the user's train.py as it is now; `base` where that has the same. `apply` compares with it later."""

@@ -61,7 +61,7 @@ def test_the_final_report_is_on_the_test_split(won: Product) -> None:
     found = won.state().reported
     assert found is not None and f"best {found.best:.4f}" in done.stdout
     assert "standard error" in done.stdout and "logs/r/report" in done.stdout
-    assert found.best < found.baseline and found.best not in won.state().scores[won.state().best].values()
+    assert found.best < found.baseline and found.best not in won.state().scores[won.state().incumbent].values()
     assert won.strays() == [] and won.run("--agent", won.script(BETTER)).returncode == 0, "the run can still go on"
 
 

@@ -62,7 +62,7 @@ def test_runs_of_a_day_keep_apart_in_two_work_trees_even_when_they_start_at_once
     names = [active.name for active in labs]
     assert len(set(names)) == 4 and today not in names
     for active in labs:
-        assert active.repo.refs.commits(active.name)[active.repo.refs.branch(active.name)] == active.state.best, (
+        assert active.repo.refs.commits(active.name)[active.repo.refs.branch(active.name)] == active.state.incumbent, (
             "none moved another's"
         )
         assert (
@@ -121,7 +121,9 @@ def test_runs_of_the_version_before(product: Product, trees: list[Project]) -> N
     journals.write_bytes(old + b"".join(lines))
     shutil.copytree(active.folder, there.logs / "r")
     theirs = there.logs / "r" / journal.NAME  # another run: another header, other commits
-    text = theirs.read_bytes().replace(active.state.best.encode(), b"1" * 40).replace(b'"t":1', b'"t":0.5,"was":1', 1)
+    text = (
+        theirs.read_bytes().replace(active.state.incumbent.encode(), b"1" * 40).replace(b'"t":1', b'"t":0.5,"was":1', 1)
+    )
     theirs.write_bytes(text)
     with pytest.raises(NameTaken, match="begins a run at its best"):
         open_run(there, make_plan(there, options(product, "r")), options(product, "r"), lambda event, state: None)

@@ -59,7 +59,7 @@ def test_a_night_by_script(product: Product) -> None:
     assert len(log) == 2 and log[0].startswith("Three times larger")
     assert "val_bpb" in product.git("log", "-1", "--format=%b", "autoresearch/r")
     refs = product.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/autoresearch/r").splitlines()
-    assert len(refs) >= 4 and f"refs/autoresearch/r/kept-00001 {state.best}" in refs
+    assert len(refs) >= 4 and f"refs/autoresearch/r/kept-00001 {state.incumbent}" in refs
     assert product.git("status", "--porcelain") == ""
     assert product.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
     # derived files

@@ -57,7 +57,7 @@ class Living:
         (folder / "train.py").write_text(source)
         (folder / "change.diff").write_text("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-LR = 2\n+LR = 1\n")
         charter = self._state.charter.sha if self._state.charter else ""
-        self.record("proposed", number=number, commit=f"{number:040d}", parent=self._state.best, fingerprint=str(number),
+        self.record("proposed", number=number, commit=f"{number:040d}", parent=self._state.incumbent, fingerprint=str(number),
                     hypothesis=hypothesis, agent="search", charter=charter)  # fmt: skip
 
     def train(self, number: int, role: str = "candidate", slot: int = 0, progress: float = 0.5) -> None:

@@ -38,8 +38,8 @@ class OwnActions(EditingActions):
 
     def _own_draft(self) -> tuple[Path, str]:
         """Return the path of an existing or new draft, and the commit that it is based on, which is part of its name."""
-        folder, best = self.bridge.folder, self.bridge.state.best
+        folder, incumbent = self.bridge.folder, self.bridge.state.incumbent
         for commit in reversed(self.bridge.state.commits):
             if (draft := folder / f"own-{commit[:12]}.py").exists():
                 return draft, commit
-        return folder / f"own-{best[:12]}.py", best
+        return folder / f"own-{incumbent[:12]}.py", incumbent

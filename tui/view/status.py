@@ -52,7 +52,7 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
     running = running_jobs(state, live) if alive else []
     newest = running[-1] if running else None
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
-    best = state.mean(state.best)
+    best = state.mean(state.incumbent)
     began = state.started.t if state.started else state.created_t
     end = now if alive else state.last_t
     return Status(

@@ -21,11 +21,11 @@ RUN, SIGMA = 42, 0.01
 SEEDS = [seed(RUN, index) for index in range(10)]
 
 
-def judge(gains: list[float], *, extra_best: int = 0, **more: float | int) -> Decision:
+def judge(gains: list[float], *, extra_incumbent: int = 0, **more: float | int) -> Decision:
     """Decide on a candidate that is better than a best of 1.6 by so many sigmas on the first seeds."""
-    best = dict.fromkeys(SEEDS[: len(gains) + extra_best], 1.6)
+    incumbent = dict.fromkeys(SEEDS[: len(gains) + extra_incumbent], 1.6)
     candidate = {s: 1.6 - gain * SIGMA for s, gain in zip(SEEDS, gains, strict=False)}
-    return decide(candidate, best, SIGMA, run_seed=RUN, **more)  # type: ignore[arg-type]
+    return decide(candidate, incumbent, SIGMA, run_seed=RUN, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_seeds_are_asked_for_one_by_one_and_the_cached_scores_of_the_best_are_us
     again = decide({a: 1.57}, {a: 1.6}, SIGMA, run_seed=RUN)
     assert (again.action, again.seed, again.who) == ("measure", b, "candidate")
     lacking = decide({a: 1.57, b: 1.57}, {a: 1.6}, SIGMA, run_seed=RUN)
-    assert (lacking.action, lacking.seed, lacking.who) == ("measure", b, "best")
+    assert (lacking.action, lacking.seed, lacking.who) == ("measure", b, "incumbent")
     cached = decide({a: 1.55, b: 1.55}, {a: 1.6, b: 1.6}, SIGMA, run_seed=RUN)
     assert cached.action == "keep"
     assert len(set(SEEDS)) == len(SEEDS) > policy.MAX_PAIRS and seed(RUN, 0) != seed(RUN + 1, 0)
@@ -168,9 +168,9 @@ def test_clearly_less_code(delta: int, nodes: int, fewer: bool) -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 0.0, -37.8])
 def test_what_is_no_score_never_passes(bad: float) -> None:
     a = SEEDS[0]
-    for candidate, best in (({a: bad}, {a: 1.6}), ({a: 1.6}, {a: bad}), ({a: 1.6}, {a: 1.6, SEEDS[5]: bad})):
+    for candidate, incumbent in (({a: bad}, {a: 1.6}), ({a: 1.6}, {a: bad}), ({a: 1.6}, {a: 1.6, SEEDS[5]: bad})):
         with pytest.raises(ValueError, match="val_bpb must be finite and positive"):
-            decide(candidate, best, SIGMA, run_seed=RUN)
+            decide(candidate, incumbent, SIGMA, run_seed=RUN)
     with pytest.raises(ValueError, match="val_bpb must be finite and positive"):
         decide({a: 1.5}, {a: 1.6}, SIGMA, run_seed=RUN, best_confirmed=bad)
     with pytest.raises(ValueError, match="sigma must be finite and positive, got"):
@@ -184,13 +184,13 @@ SCORES = st.floats(0.5, 3.0)
 def test_every_candidate_comes_to_an_end(ours: list[float], theirs: list[float], sigma: float) -> None:
     """Following what is asked for ends within sixteen trainings, never asks twice, and a keep has a positive gain."""
     candidate: dict[int, float] = {}
-    best = {SEEDS[0]: theirs[0]}
+    incumbent = {SEEDS[0]: theirs[0]}
     for _ in range(2 * policy.MAX_PAIRS):
-        decision = decide(candidate, best, sigma, run_seed=RUN, nodes_delta=-100, nodes=100)
+        decision = decide(candidate, incumbent, sigma, run_seed=RUN, nodes_delta=-100, nodes=100)
         if decision.action != "measure":
             break
         index = SEEDS.index(decision.seed or 0)
-        scores, values = (candidate, ours) if decision.who == "candidate" else (best, theirs)
+        scores, values = (candidate, ours) if decision.who == "candidate" else (incumbent, theirs)
         assert SEEDS[index] not in scores
         scores[SEEDS[index]] = values[index]
     assert decision.action != "measure"

@@ -104,7 +104,7 @@ def test_trouble_of_the_best_is_forgotten_once_it_was_measured_well() -> None:
 
 def test_what_has_begun_goes_on_in_a_pause_though_it_was_re_applied_to_another_best() -> None:
     begun = state(proposed(1), scored("c1", 1.58, number=1))
-    fold([ev.Rebased(number=1, commit="r1", parent=begun.best, fingerprint="q", nodes=500)], begun)
+    fold([ev.Rebased(number=1, commit="r1", parent=begun.incumbent, fingerprint="q", nodes=500)], begun)
     assert begun.busy and todo(begun, only_started=True) == [("candidate", "r1", 0)]
 
 
@@ -442,7 +442,7 @@ def test_a_stale_candidate_that_cannot_be_compared_is_applied_again() -> None:
     more = [*proposed(2), *under(200.0, 0.6, "c2", 1.4, "candidate", 2)]
     for event in [*more, ev.Judged(number=2, verdict=Verdict.KEEP, finding="f", commit="k2")]:
         apply(found, event)
-    assert found.best == "k2" and assess(found, found.open[1], 0.01) == Rebase(1)
+    assert found.incumbent == "k2" and assess(found, found.open[1], 0.01) == Rebase(1)
 
 
 def test_pairs_that_do_not_compare_say_nothing_of_the_noise() -> None:

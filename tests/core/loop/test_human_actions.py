@@ -99,7 +99,7 @@ def test_decisions(run: Run) -> None:
     assert run.send(commands.Overrule(number=kept[-1], verdict=Verdict.DISCARD)).ok
     state = run.state
     assert state.kept[-1] == before and state.experiments[kept[-1]].verdict is Verdict.DISCARD
-    assert state.experiments[kept[-1]].by == "human" and state.best == state.experiments[before].commit
+    assert state.experiments[kept[-1]].by == "human" and state.incumbent == state.experiments[before].commit
     assert run.branch() == state.commits
     assert (run.folder / "train.py").read_text() == (run.folder / f"{before:05d}" / "train.py").read_text()
     # and kept again, by the human's word
@@ -132,15 +132,15 @@ def test_decisions(run: Run) -> None:
 def test_running_again_and_own_experiments(run: Run) -> None:
     state = run.state
     number = state.kept[-1]
-    before = dict(state.scores[state.best])
+    before = dict(state.scores[state.incumbent])
     assert run.send(commands.Rerun(number=number)).ok
     assert not run.send(commands.Rerun(number=number)).ok, "once is enough"
     best = (run.folder / "train.py").read_text()
-    assert best == run.product.git("show", f"{state.best}:nanochat/train.py") + "\n"
-    assert not run.send(commands.Own(parent=state.best, source=best, hypothesis="nothing")).ok
-    assert not run.send(commands.Own(parent=state.best, source="def broken(:", hypothesis="broken")).ok
+    assert best == run.product.git("show", f"{state.incumbent}:nanochat/train.py") + "\n"
+    assert not run.send(commands.Own(parent=state.incumbent, source=best, hypothesis="nothing")).ok
+    assert not run.send(commands.Own(parent=state.incumbent, source="def broken(:", hypothesis="broken")).ok
     mine = re.sub(r"DECAY = [0-9.]+ ", "DECAY = 0.3 ", best)
-    assert run.send(commands.Own(parent=state.best, source=mine, hypothesis="mine")).ok
+    assert run.send(commands.Own(parent=state.incumbent, source=mine, hypothesis="mine")).ok
     run.send(commands.Resume())
     own = next(e.number for e in run.state.experiments.values() if e.hypothesis == "mine")
     state = run.until(lambda s: not s.reruns and s.experiments[own].verdict is not None, "both ran")

@@ -57,7 +57,7 @@ def test_a_gain_is_kept_a_loss_is_not_and_what_changes_nothing_is_neither(night:
     state = night.run([GOOD, BAD, "K3 = 1"], WORLD)
     assert verdicts(state) == ["keep", "discard", "discard"]
     assert "worse" in state.experiments[2].reason and "worse" not in state.experiments[3].reason.split(":")[0]
-    assert GOOD in night.active().source(state.best) and state.stopped is not None and state.stopped.finished
+    assert GOOD in night.active().source(state.incumbent) and state.stopped is not None and state.stopped.finished
 
 
 def test_the_branch_holds_the_start_and_exactly_what_was_kept(night: Night) -> None:
@@ -65,7 +65,7 @@ def test_the_branch_holds_the_start_and_exactly_what_was_kept(night: Night) -> N
     active = night.active()
     assert verdicts(state) == ["keep", "discard", "keep"] and len(state.commits) == 3
     assert active.repo.refs.commits("night")[active.repo.refs.branch("night")] == state.commits[-1]
-    assert active.source(state.best) == changed(changed(SOURCE, GOOD), "K4 = 1")
+    assert active.source(state.incumbent) == changed(changed(SOURCE, GOOD), "K4 = 1")
 
 
 def test_a_gain_that_does_not_hold_is_not_confirmed(night: Night) -> None:
@@ -220,7 +220,7 @@ def test_several_slots_judge_the_same(tmp_path: Path, slots: int) -> None:
     assert [e.verdict for e in state.experiments.values()] == [
         Verdict.KEEP, Verdict.DISCARD, Verdict.KEEP, Verdict.DISCARD, Verdict.KEEP,
     ]  # fmt: skip
-    best = night.active().source(state.best)
+    best = night.active().source(state.incumbent)
     assert all(idea in best for idea in good) and BAD not in best
 
 
@@ -270,7 +270,7 @@ def test_stopped_at_once_and_continued_loses_nothing(tmp_path: Path) -> None:
     state = night.run([GOOD, BAD], WORLD, meanwhile=stop)
     assert verdicts(state)[0] == "open" or verdicts(state)[0] == "interrupted"
     state = night.run([BAD, "K3 = 1"], WORLD)
-    assert "keep" in verdicts(state) and GOOD in night.active().source(state.best)
+    assert "keep" in verdicts(state) and GOOD in night.active().source(state.incumbent)
     kept = next(e for e in state.experiments.values() if e.verdict is Verdict.KEEP)
     assert kept.hypothesis == f"Set {GOOD}."
 
@@ -312,14 +312,14 @@ def test_an_experiment_of_the_humans_own_is_trained_and_judged_like_any(tmp_path
 
     async def own(loop: Loop) -> None:
         await until(lambda: loop.active.state.running)
-        parent = loop.active.state.best
+        parent = loop.active.state.incumbent
         mine = changed(loop.active.source(parent), "K9 = 1")
         await told(loop, commands.Own(parent=parent, source=mine, hypothesis="Mine."))
 
     world = World(effects={"K9 = 1": -0.2}, noise=0.002)
     state = night.run(["K3 = 1"], world, meanwhile=own)
     mine = next(e for e in state.experiments.values() if e.agent == "human")
-    assert mine.verdict is Verdict.KEEP and "K9 = 1" in night.active().source(state.best)
+    assert mine.verdict is Verdict.KEEP and "K9 = 1" in night.active().source(state.incumbent)
 
 
 def test_a_wished_rerun_measures_on_a_new_seed_and_leaves_the_verdict(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_kept_change_becomes_the_best_and_takes_its_scores_along() -> None:
         *opening(), proposed(1), ev.Approved(number=1, by="auto"), *measured(1, 1.5), *measured(1, 1.52, 8, "confirm"),
         ev.Judged(number=1, verdict=Verdict.KEEP, finding="good", gain=0.09, commit="k1"),
     ])  # fmt: skip
-    assert state.best == "k1" and state.commits == ["fit", "k1"]
+    assert state.incumbent == "k1" and state.commits == ["fit", "k1"]
     assert state.scores["k1"] == {7: 1.5, 8: 1.52} and state.mean("k1") == pytest.approx(1.51)
     experiment = state.experiments[1]
     assert experiment.verdict is Verdict.KEEP and experiment.attempts == ["c1"] and experiment.tokens_per_s == 500.0
@@ -175,7 +175,7 @@ def test_folding_in_pieces_is_folding_at_once() -> None:
 
 
 def test_an_empty_state_has_no_best() -> None:
-    assert State().best == "" and State().next_number == 1 and experiment_id(7) == "00007"
+    assert State().incumbent == "" and State().next_number == 1 and experiment_id(7) == "00007"
 
 
 def test_hints_and_reasons_for_skipping_are_numbered_and_taken_back() -> None:

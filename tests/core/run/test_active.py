@@ -79,7 +79,7 @@ async def judged(active: ActiveRun, agent: Insistent, verdict: Verdict) -> str:
 
 
 async def test_a_change_that_the_machine_disturbed_is_tried_again(active: ActiveRun) -> None:
-    agent, change = Insistent(), edits.fingerprint(knobs.set_knobs(active.source(active.state.best), {"LR": 0.02}))
+    agent, change = Insistent(), edits.fingerprint(knobs.set_knobs(active.source(active.state.incumbent), {"LR": 0.02}))
     assert await judged(active, agent, Verdict.DISTURBED) == ""
     assert await judged(active, agent, Verdict.DISCARD) == "", "nothing was known of it"
     assert "was tried before on the same train.py, as experiment 2" in await judged(active, agent, Verdict.DISCARD)

@@ -64,7 +64,7 @@ async def test_revise_and_own_go_through_the_editor(living: Living, editor: Path
         await pilot.press(*"mine", "enter")
         await until(pilot, lambda: living.told(commands.Own))
         own = living.told(commands.Own)[0]
-        assert own.source.endswith("LR = 3\n") and own.hypothesis == "mine" and own.parent == app.bridge.state.best
+        assert own.source.endswith("LR = 3\n") and own.hypothesis == "mine" and own.parent == app.bridge.state.incumbent
         await until(pilot, lambda: not list(living.folder.glob("own-*.py")))
         assert not list(living.folder.glob("revised-*.py"))
 
@@ -78,9 +78,9 @@ async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_ag
         await said(app, pilot, "syntax error")
         await said(app, pilot, "E opens it again")
         assert not app.query_one(Prompt).display and len(list(living.folder.glob("own-*.py"))) == 1
-        begun_on = app.bridge.state.best
+        begun_on = app.bridge.state.incumbent
         app.bridge.state.kept.append(10)  # something is kept meanwhile
-        assert app.bridge.state.best != begun_on
+        assert app.bridge.state.incumbent != begun_on
         await pilot.press("E")
         await until(pilot, lambda: app.query_one(Prompt).display)
         await pilot.press(*"mended", "enter")

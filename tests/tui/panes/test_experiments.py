@@ -105,7 +105,7 @@ async def test_a_best_that_was_measured_again_shows_its_new_mean(living: Living)
         number = app.bridge.state.kept[-1]
         before = app.bridge.state.experiments[number].val_bpb
         assert before is not None and f"{before:.4f}" in row(app, number)
-        living.record("measured", job="j950", role="best", commit=app.bridge.state.best, seed=99, outcome="scored",
+        living.record("measured", job="j950", role="best", commit=app.bridge.state.incumbent, seed=99, outcome="scored",
                       val_bpb=before + 0.5)  # fmt: skip
         await until(pilot, lambda: app.bridge.state.experiments[number].val_bpb != before)
         assert f"{app.bridge.state.experiments[number].val_bpb:.4f}" in row(app, number)
