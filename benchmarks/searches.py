@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search.agent import Search
 from core.agents.search.ranges import range_for, senseless, with_followers
-from core.change import edits, knobs, touched
+from core.change import edits, knobs
 from core.judging import policy
 from core.model import Proposal, Value
 from core.target import TARGET
@@ -206,13 +206,11 @@ class Night:
     def _record(
         self, proposal: Proposal, version: str, parent: str, decision: policy.Decision, verdict: Verdict
     ) -> None:
-        old, new = self.sources[parent], self.sources[version]
-        idea = touched.touched(old, new)
-        constants = knobs.moved(old, new)
         past = PastExperiment(
             number=len(self.past) + 1, parent=parent, fingerprint=version, proposal=replace(proposal, source=None),
-            verdict=verdict, gain=decision.gain, pairs=decision.pairs, idea=idea, constants=constants,
-            structural=bool(set(idea) - constants.keys()),
+            verdict=verdict, gain=decision.gain, pairs=decision.pairs,
+            constants=knobs.moved(self.sources[parent], self.sources[version]),
+            structural=bool(proposal.meta.get("edits")),
         )  # fmt: skip
         self.past.append(past)
 

@@ -1,4 +1,4 @@
-"""The agent `search`: no language model. Optuna over the knobs, a book of structural edits, and combinations of near misses.
+"""The agent `search`: no language model. A book of structural edits, the knobs, and a joint model of what both do to the score.
 
 It depends on nothing but the context, so that a resumed run goes on as it would have.
 """
@@ -10,14 +10,15 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations, islice
-from typing import Any
 
 from msgspec.structs import replace as replace_fields
 
 from core.agents.base import AgentFailed, Context, PastExperiment
-from core.agents.search.ranges import Range, places, range_for, senseless, with_followers
+from core.agents.search import combine
+from core.agents.search.drafts import Draft, Knobs, knobs_draft
+from core.agents.search.ranges import places, range_for
 from core.agents.search.steering import Steering, setting, steering
 from core.change import edits, knobs
 from core.change.knobs import Knob
@@ -28,7 +29,6 @@ from core.target import TARGET
 from core.text import sanitize_line
 from core.verdicts import Verdict
 
-ENTRIES = {entry.name: entry for entry in TARGET.book}
 TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
 MAX_DRAFTS = 150  # drafts after which there is nothing left to find
 # What is set aside, one after the other, where the wishes leave nothing to try: they never leave a night without experiments.
@@ -38,26 +38,7 @@ OVER = "The best has {:,} parameters, more than program.md allows:"
 SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # what makes a model large
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 OPTIMIZERS = ("muon", "adam")
-COMBINE_EVERY = 5  # every so many proposals near misses are put together, when there are some
-
-
-class Knobs(dict[str, Knob]):
-    """The knobs that may move. `every` has the others too: what makes sense depends on all of them."""
-
-    def __init__(self, free: dict[str, Knob], every: dict[str, Knob]) -> None:
-        super().__init__(free)
-        self.every = every
-        self.values_now = {name: knob.value for name, knob in every.items()}
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A candidate for a proposal: the whole new train.py with what was done to get there."""
-
-    source: str
-    hypothesis: str
-    topic: str
-    meta: dict[str, Any]
+COMBINE_EVERY = 3  # proposals of which the last is a combination, where the model expects one to help
 
 
 class Search:
@@ -131,18 +112,19 @@ def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random
     if charter.max_params and context.params and context.params > charter.max_params:
         yield from _shrunk(context, known)  # nothing else passes
         raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
+    joint = combine.Joint(context, known)
     yield from _settings(context, wanted, known)
     yield from _wanted(context, wanted, known)
     yield _further(context, known)
     if context.number % COMBINE_EVERY == 0:
-        yield from _combinations(context, wanted, known, chance)
+        yield from combine.combinations(context, wanted.weights, joint, chance)
     if context.number % 2:
         yield _opening(context, wanted, known)
     for arm, topic in islice(_ranked(context, wanted, known, chance), TRIES):
-        yield _structural(context, topic, chance) if arm == "book" else _tune(context, known, topic, chance, 0)
+        yield _structural(context, topic, chance) if arm == "book" else _tune(context, joint, topic, chance, 0)
     width = 2
     while True:  # nothing small is left
-        yield _tune(context, known, None, chance, min(width, len(known)))
+        yield _tune(context, joint, None, chance, min(width, len(known)))
         width += 1
 
 
@@ -163,6 +145,8 @@ def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Ran
     weight: endless, anew each time, so that a kind whose ideas are used up gives way to the others."""
     pay: dict[tuple[str, str], list[float]] = {}
     for past in _said_something(context):
+        if combine.EXPECTED in past.proposal.meta:
+            continue  # a combination says nothing of a kind
         gain = past.gain if past.gain is not None else -2 * context.sigma
         pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
     arms = {("book", entry.topic) for entry in TARGET.book} | {("knob", TARGET.topic_of(name)) for name in known}
@@ -181,7 +165,10 @@ def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Ran
 def _structural(context: Context, topic: str, chance: random.Random) -> Draft | None:
     """An idea of the book on that topic which was not tried on this train.py; failed ones are left alone."""
     unwanted = [past for past in context.past if past.crash or past.verdict is Verdict.SKIPPED]
-    left_out = {name for past in unwanted for name in past.proposal.meta.get("edits", [])}
+    alone = [
+        past for past in unwanted if combine.EXPECTED not in past.proposal.meta
+    ]  # in a combination any may be to blame
+    left_out = {name for past in alone for name in past.proposal.meta.get("edits", [])}
     entries = [entry for entry in TARGET.book if entry.topic == topic and entry.name not in left_out]
     if not entries:
         return None
@@ -212,7 +199,7 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
             value, mark = range_for(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
             if mark in tried or value is None:
                 continue
-            if draft := _knobs_draft(context, known, {name: value}):
+            if draft := knobs_draft(context, known, {name: value}):
                 return replace(draft, meta={**draft.meta, "step": mark})
     return None
 
@@ -238,7 +225,7 @@ def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draf
             values = setting(direction, context.source)
         except NotUsable:
             continue
-        if draft := _knobs_draft(context, everything, values, "asked for: "):
+        if draft := knobs_draft(context, everything, values, "asked for: "):
             yield replace(draft, meta={**draft.meta, "said": mark})
 
 
@@ -252,7 +239,7 @@ def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft 
             if name not in known or wish not in ("", way) or mark in done:
                 continue
             for value in places(known[name], way == "up"):
-                if draft := _knobs_draft(context, everything, {name: value}, "asked for: "):
+                if draft := knobs_draft(context, everything, {name: value}, "asked for: "):
                     yield replace(draft, meta={**draft.meta, "step": f"{name} {way}", "said": mark})
 
 
@@ -272,7 +259,7 @@ def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
                 head, width = present.get("HEAD_DIM"), values.get("WIDTH")
                 if isinstance(head, int) and isinstance(width, int) and head > width:
                     values["HEAD_DIM"] = width
-                yield _knobs_draft(context, known, values, f"{OVER.format(context.params)} ")
+                yield knobs_draft(context, known, values, f"{OVER.format(context.params)} ")
 
 
 def _further(context: Context, known: Knobs) -> Draft | None:
@@ -287,19 +274,14 @@ def _further(context: Context, known: Knobs) -> Draft | None:
         if (value := range_for(known[name]).further(before[name], after[name])) is not None
     }
     return (
-        _knobs_draft(context, known, values, f"#{last.number} was kept, so one more step that way: ")
-        if values
-        else None
+        knobs_draft(context, known, values, f"#{last.number} was kept, so one more step that way: ") if values else None
     )
 
 
-def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Random, width: int) -> Draft | None:
-    """Move one to three knobs (`width` of them when given): far at the first try, then to where Optuna's TPE expects a gain."""
-    names = sorted(
-        name
-        for name in known.keys() - TARGET.inactive_knobs(known.values_now)
-        if topic is None or TARGET.topic_of(name) == topic
-    )
+def _tune(context: Context, joint: combine.Joint, topic: str | None, chance: random.Random, width: int) -> Draft | None:
+    """Move one to three knobs (`width` of them when given): far at the first try, then to where the joint model hopes for most."""
+    known = joint.known
+    names = [name for name in joint.active if topic is None or TARGET.topic_of(name) == topic]
     if not names:
         return None
     count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
@@ -308,78 +290,10 @@ def _tune(context: Context, known: Knobs, topic: str | None, chance: random.Rand
         names, key=lambda name: chance.random() ** ((1 + tried[name]) / TARGET.impacts.get(name, 1.0)), reverse=True
     )
     chosen = order[:count]  # drawn without replacement, by weight (Efraimidis and Spirakis 2006)
-    ranges = {name: range_for(known[name]) for name in chosen}
+    values: dict[str, Value]
     if count == 1 and not tried[chosen[0]]:
-        values = {name: found.at(chance.choice((0.15, 0.85))) for name, found in ranges.items()}  # far enough to show
+        values = {chosen[0]: range_for(known[chosen[0]]).at(chance.choice((0.15, 0.85)))}  # far enough to show
     else:
-        values = _ask(context, ranges, chance)
-    return _knobs_draft(context, known, values)
-
-
-def _knobs_draft(context: Context, known: Knobs, values: dict[str, Value], why: str = "") -> Draft | None:
-    """The draft that sets these knobs; None where that changes nothing or makes no sense."""
-    present = known.values_now
-    values = with_followers({name: value for name, value in values.items() if value != present[name]}, known.every)
-    if not values or not values.keys() <= known.keys() or senseless(values, known.every):
-        return None
-    words = why + "; ".join(_move(known[name], value) for name, value in values.items())
-    return Draft(
-        knobs.set_knobs(context.source, values), words[0].upper() + words[1:] + ".", TARGET.topic_of(next(iter(values))),
-        {"knobs": values, "edits": [], "from": {name: present[name] for name in values}},
-    )  # fmt: skip
-
-
-def _move(knob: Knob, value: Value) -> str:
-    what = knob.comment.split(";")[0] or knob.name.lower()
-    verb = "set"
-    if isinstance(value, int | float) and not isinstance(value, bool) and isinstance(knob.value, int | float):
-        verb = "raise" if value > knob.value else "lower"
-    return f"{verb} {knob.name} from {knob.written} to {knobs.write(value, knob.written)} ({what})"
-
-
-def _ask(context: Context, ranges: dict[str, Range], chance: random.Random) -> dict[str, Value]:
-    """Values by TPE (Bergstra et al. 2011), from every earlier experiment that moved one of these knobs."""
-    import optuna  # slow to import, and only this needs it
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=chance.randrange(2**31), n_startup_trials=6, constant_liar=True)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    for past in _said_something(context):
-        moved = past.proposal.meta.get("knobs", {})
-        params = {name: ranges[name].encode(value) for name, value in moved.items() if name in ranges}
-        fits = {name: value for name, value in params.items() if ranges[name].contains(value)}
-        if fits:
-            gain = past.gain if past.gain is not None else -3 * context.sigma
-            distributions = {name: ranges[name].distribution() for name in fits}
-            study.add_trial(optuna.trial.create_trial(params=fits, distributions=distributions, value=gain))
-    trial = study.ask({name: found.distribution() for name, found in ranges.items()})
-    return {name: ranges[name].decode(trial.params[name]) for name in ranges}
-
-
-def _combinations(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[Draft | None]:
-    """Pairs of near misses on this train.py: two small gains that are inconclusive alone may be enough together."""
-    near = [
-        past
-        for past in context.past
-        if past.parent == context.parent and past.gain is not None and past.gain > 0
-        and not past.verdict.kept and len(past.proposal.meta.get("parts", [past.number])) == 1
-        and wanted.weights.get(past.proposal.topic, 1.0) > 0 and past.proposal.meta.get("knobs", {}).keys() <= known.keys()
-    ]  # fmt: skip
-    near.sort(key=lambda past: -(past.gain or 0.0))
-    pairs = [(one, other) for i, one in enumerate(near[:6]) for other in near[i + 1 : 6]]
-    chance.shuffle(pairs)
-    for one, other in pairs:
-        source: str | None = context.source
-        meta: dict[str, Any] = {"edits": [], "knobs": {}, "parts": [one.number, other.number]}
-        for past in (one, other):
-            for name in past.proposal.meta.get("edits", []):
-                source = (
-                    edits.try_apply(source, ENTRIES[name].edits) if source is not None and name in ENTRIES else None
-                )
-            meta["edits"] += past.proposal.meta.get("edits", [])
-            meta["knobs"] |= past.proposal.meta.get("knobs", {})
-        present = {knob.name for knob in knobs.read(source)} if source else set()
-        if source and meta["knobs"].keys() <= present:
-            changed = [*(f"{name} = {value}" for name, value in meta["knobs"].items()), *meta["edits"]]
-            words = f"Combine {', '.join(changed)}; inconclusive alone: #{one.number} and #{other.number}."
-            yield Draft(knobs.set_knobs(source, meta["knobs"]), words, one.proposal.topic, meta)
+        drawn = {name: joint.value(name, chance) for name in chosen}
+        values = {name: value for name, value in drawn.items() if value is not None}
+    return knobs_draft(context, known, values)

@@ -23,6 +23,7 @@ DRAWS = 6
 POINTS = 17  # of a knob's range
 BEYOND = 0.5  # steps beyond what was tried on that side
 LEAST_ROWS = 6  # scored experiments before there is a model worth the name
+EXPECTED = "expected"  # in a combination's notes: its gain by the model, and the standard deviation of that, in bpb
 ENTRIES = {entry.name: entry for entry in TARGET.book}
 
 
@@ -102,9 +103,10 @@ class Joint:
         return gain, self.model.spread(places, added, removed)
 
 
-def combinations(context: Context, weights: Mapping[str, float], known: Knobs, chance: random.Random) -> Iterator[Draft | None]:  # fmt: skip
+def combinations(
+    context: Context, weights: Mapping[str, float], joint: Joint, chance: random.Random
+) -> Iterator[Draft | None]:
     """Combinations that the model expects to help, by several draws from it."""
-    joint = Joint(context, known)
     if len(joint.record.rows) < LEAST_ROWS:
         return
     for _ in range(DRAWS):
@@ -144,7 +146,7 @@ def _draft(context: Context, joint: Joint, moves: list[Move]) -> Draft | None:
         "knobs": values,
         "edits": names,
         "from": {name: present[name] for name in values},
-        "expected": [round(gain, 5), round(spread, 5)],
+        EXPECTED: [round(gain, 5), round(spread, 5)],
     }
     first = taken[0]
     topic = ENTRIES[first.name].topic if first.value is None else TARGET.topic_of(first.name)

@@ -1,0 +1,204 @@
+"""The joint model of knobs and edits: what it learns from a run, and what it makes of it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from core.agents.base import Context, PastExperiment
+from core.agents.search import combine
+from core.agents.search.drafts import Knobs
+from core.agents.search.joint import EDIT, Model, Record, Row, Scale, choice, structural
+from core.change import edits, knobs
+from core.model import Proposal, Value
+from core.target import TARGET
+from core.target.book import Entry
+from core.verdicts import Verdict
+
+SOURCE = (Path(__file__).resolve().parents[4] / "nanochat" / "train.py").read_text()
+KNOBS = {knob.name: knob for knob in knobs.read(SOURCE)}
+SIGMA = 0.004
+FITTING: list[Entry] = []  # edits of the book that fit train.py, all at once
+_source = SOURCE
+for _entry in TARGET.book:
+    if (_changed := edits.try_apply(_source, _entry.edits)) is not None:
+        FITTING.append(_entry)
+        _source = _changed
+
+
+def moved(name: str, before: float, after: float, gain: float, parent: str = "p") -> Row:
+    return Row(parent, gain, 1, {name: (before, after)}, frozenset())
+
+
+def edited(gain: float, *names: str, pairs: int = 1) -> Row:
+    return Row("p", gain, pairs, {}, frozenset(names))
+
+
+# -- the model ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_score_it_expects_what_its_prior_says() -> None:
+    model = Model([], ["DEPTH", "ROPE_BASE"], ["an edit"])
+    assert model.expected.edit("an edit") == pytest.approx(EDIT)
+    assert model.expected.knob("DEPTH", 0, 1) < model.expected.knob("ROPE_BASE", 0, 1) < 0, "it matters more"
+
+
+def test_a_single_score_moves_it_part_of_the_way_and_many_move_it_to_the_truth() -> None:
+    one = Model([edited(3.0, "a")], [], []).expected.edit("a")
+    many = Model([edited(3.0, "a", pairs=1) for _ in range(30)], [], []).expected.edit("a")
+    assert EDIT < one < many and many == pytest.approx(3.0, abs=0.7)
+    assert one < Model([edited(3.0, "a", pairs=6)], [], []).expected.edit("a") < many
+
+
+def test_it_tells_apart_what_was_only_tried_together() -> None:
+    """Twelve rows with two edits each: the effects are found although no edit was ever alone."""
+    true = {"a": 2.0, "b": -2.0, "c": 0.0, "d": 3.0}
+    pairs = [(one, other) for one in true for other in true if one < other]
+    model = Model([edited(true[one] + true[other], one, other) for one, other in pairs * 4], [], [])
+    for name, effect in true.items():
+        assert model.expected.edit(name) == pytest.approx(effect, abs=0.8)
+    order = sorted(true, key=model.expected.edit)
+    assert order == ["b", "c", "a", "d"]
+
+
+def test_it_finds_the_top_of_a_parabola() -> None:
+    rows = [moved("MATRIX_LR", 0.0, place, 2 * (1 - (1 - place) ** 2)) for place in (-1.0, -0.5, 0.5, 1.0, 2.0)] * 4
+    effects = Model(rows, [], []).expected
+    places = [index / 4 for index in range(-8, 9)]
+    assert max(places, key=lambda place: effects.knob("MATRIX_LR", 0.0, place)) == pytest.approx(1.0, abs=0.5)
+    assert effects.knob("MATRIX_LR", 1.0, 0.0) == pytest.approx(-effects.knob("MATRIX_LR", 0.0, 1.0))
+
+
+def test_one_training_that_diverged_does_not_spoil_the_rest() -> None:
+    rows = [edited(2.0, "a") for _ in range(4)] + [edited(-60.0, "a", "b")]
+    effects = Model(rows, [], []).expected
+    assert effects.edit("a") > 0.5 and effects.edit("b") < -1.0
+
+
+def test_a_lucky_parent_does_not_make_all_its_candidates_bad() -> None:
+    """Each loses 2 against a parent whose own score was 2 too good: most of that is the parent's luck."""
+    rows = [edited(-2.0, name) for name in "abcdefgh"]
+    alone = Model([edited(-2.0, "a")], [], []).expected.edit("a")
+    together = Model(rows, [], []).expected.edit("a")
+    assert together > alone
+
+
+def test_a_draw_is_the_same_for_a_seed_and_its_spread_follows_the_share() -> None:
+    model = Model([edited(1.0, "a")], ["DEPTH"], ["b"])
+    assert model.draw(3, 1.0).edit("a") == model.draw(3, 1.0).edit("a") != model.draw(4, 1.0).edit("a")
+    assert model.draw(3, 0.0).edit("b") == model.expected.edit("b")
+    found = [model.draw(seed, 1.0).edit("b") for seed in range(400)]
+    spread = (sum((value - EDIT) ** 2 for value in found) / len(found)) ** 0.5
+    assert spread == pytest.approx(model.spread({}, ["b"]), rel=0.15)
+    assert model.spread({}, ["a"]) < model.spread({}, ["b"]), "it was tried"
+
+
+# -- the record ---------------------------------------------------------------------------------------------------------
+
+
+def past(number: int, gain: float | None, parent: str = "", topic: str = "", **more: object) -> PastExperiment:
+    meta = {name: more.pop(name) for name in ("edits", "knobs") if name in more}
+    return PastExperiment(
+        number=number, parent=parent or edits.fingerprint(SOURCE), fingerprint=f"f{number}", gain=gain, pairs=1,
+        proposal=Proposal(hypothesis="h", topic=topic, meta=meta),
+        verdict=Verdict.DISCARD if gain is not None else Verdict.CRASH,
+        **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_the_constants_of_anybody_s_experiment_are_places_on_a_scale() -> None:
+    rate = KNOBS["MATRIX_LR"]
+    assert isinstance(rate.value, float)
+    record = Record([past(1, 0.004, constants={"MATRIX_LR": (rate.value, rate.value * 1.7)})], KNOBS, SIGMA)
+    (row,) = record.rows
+    assert row.gain == pytest.approx(1.0) and row.moves["MATRIX_LR"] == pytest.approx((0.0, 1.0))
+    assert record.tried("MATRIX_LR") == pytest.approx((0.0, 1.0)) and record.tried("DEPTH") == (0.0, 0.0)
+
+
+def test_the_scale_stays_where_the_run_began() -> None:
+    """After a keep the value of now is another one, and old rows must mean the same as before."""
+    rate = KNOBS["MATRIX_LR"]
+    begun = rate.value
+    assert isinstance(begun, float)
+    now = {**KNOBS, "MATRIX_LR": knobs.Knob(rate.name, begun * 1.7, "", rate.comment, rate.line, rate.begin, rate.end)}
+    record = Record([past(1, 0.01, constants={"MATRIX_LR": (begun, begun * 1.7)})], now, SIGMA)
+    assert record.rows[0].moves["MATRIX_LR"] == pytest.approx((0.0, 1.0))
+    place = record.scales["MATRIX_LR"].position(begun * 1.7)
+    assert place == pytest.approx(1.0)
+
+
+def test_words_and_switches_are_factors() -> None:
+    values: dict[str, tuple[Value, Value]] = {"WINDOW_PATTERN": ("L", "SL")}
+    (row,) = Record([past(1, 0.0, constants=values)], KNOBS, SIGMA).rows
+    assert row.added == {choice("WINDOW_PATTERN", "SL")} and row.removed == {choice("WINDOW_PATTERN", "L")}
+
+
+def test_edits_of_the_book_have_their_names_and_others_their_number() -> None:
+    assert structural(past(1, 0.0, edits=["x", "y"], structural=True)) == ["x", "y"]
+    assert structural(past(7, 0.0, structural=True)) == ["#7"]
+    assert structural(past(7, 0.0)) == []
+
+
+@pytest.mark.parametrize("name", sorted(KNOBS))
+def test_every_knob_of_train_py_has_a_scale_or_choices(name: str) -> None:
+    scale = Scale.of(KNOBS[name])
+    value = KNOBS[name].value
+    if scale is None:
+        assert isinstance(value, str | bool)
+        return
+    assert scale.step > 0
+    place = scale.position(value)
+    assert (place is None and value == 0) or place == pytest.approx(0.0)
+    assert scale.position(scale.value(0.5)) == pytest.approx(0.5)
+
+
+# -- combinations -------------------------------------------------------------------------------------------------------
+
+
+def combined(told: list[PastExperiment], weights: dict[str, float] | None = None) -> list[combine.Draft]:
+    context = Context(
+        charter="", source=SOURCE, parent=edits.fingerprint(SOURCE), number=9, seed=1, sigma=SIGMA, past=tuple(told)
+    )
+    joint = combine.Joint(context, Knobs(KNOBS, KNOBS))
+    found = combine.combinations(context, weights or {}, joint, random.Random(1))
+    return [draft for draft in found if draft is not None]
+
+
+def near_misses() -> list[PastExperiment]:
+    """Two edits and a knob that looked better, each alone, and as many that looked worse."""
+    good, bad = FITTING[:2], FITTING[2:5]
+    rate = KNOBS["UNEMBED_LR"].value
+    assert isinstance(rate, float)
+    told = [past(n, 0.008, edits=[entry.name], structural=True) for n, entry in enumerate(good, 1)]
+    told += [past(n, -0.02, edits=[entry.name], structural=True) for n, entry in enumerate(bad, 3)]
+    return [*told, past(6, 0.01, knobs={"UNEMBED_LR": rate * 1.7}, constants={"UNEMBED_LR": (rate, rate * 1.7)})]
+
+
+def test_near_misses_are_put_together_whatever_kind_they_are() -> None:
+    drafts = combined(near_misses())
+    assert drafts
+    for draft in drafts:
+        assert set(draft.meta["edits"]) <= {entry.name for entry in FITTING[:2]}, "nothing that lost is in it"
+        assert draft.meta["knobs"].keys() <= {"UNEMBED_LR"}, "nothing that was never tried is in it"
+        edits.validate_change(SOURCE, draft.source)
+        gain, spread = draft.meta[combine.EXPECTED]
+        assert gain > 0 and spread > 0 and f"{gain:.4f} ± {spread:.4f}" in draft.hypothesis
+    whole = max(drafts, key=lambda draft: len(draft.meta["edits"]) + len(draft.meta["knobs"]))
+    assert len(whole.meta["edits"]) == 2 and set(whole.meta["knobs"]) == {"UNEMBED_LR"}
+    assert all(entry.name in whole.hypothesis for entry in FITTING[:2]) and "UNEMBED_LR" in whole.hypothesis
+
+
+def test_what_is_to_be_left_alone_is_in_no_combination() -> None:
+    topic = TARGET.topic_of("UNEMBED_LR")
+    assert all("UNEMBED_LR" not in draft.meta["knobs"] for draft in combined(near_misses(), {topic: 0.0}))
+
+
+def test_a_few_scores_are_no_model() -> None:
+    assert combined(near_misses()[:3]) == []
+
+
+def test_where_nothing_looked_better_nothing_is_combined() -> None:
+    told = [past(n, -0.02, edits=[entry.name], structural=True) for n, entry in enumerate(FITTING[:7], 1)]
+    assert combined(told) == []
