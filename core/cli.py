@@ -1,4 +1,4 @@
-"""The command line. Each command is a few lines over the parts that do the work, and imports these itself: `attach` is to be quick."""
+"""The command line. Each command imports the modules that it needs itself, so that commands such as `attach` start quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doctor`: is everything here that a night needs? One line each: ok, problem or note, and what to do."""
+"""The command `doctor`: checks whether this machine has what a run needs. One line a check: ok, problem or note, and what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Status = Literal["ok", "problem", "note"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at."""
+    """The result of one check."""
 
     name: str
     status: Status
@@ -46,14 +46,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Torch:
-    """What the installed torch says of itself: how many GPUs it sees, and whether it is a build for AMD's."""
+    """The installed torch: how many GPUs it sees, and whether it is a build for AMD GPUs."""
 
     devices: int = 0
     hip: bool = False
 
 
 def examine(project: Project) -> list[Check]:
-    """Look at everything; nothing is changed. Takes a few seconds, with a GPU up to a minute for a kernel that is compiled."""
+    """Run all checks. Changes nothing. Takes a few seconds, or up to a minute with a GPU, since a kernel is compiled."""
     gpus = stats.gpus()
     device, profile = default_profile()
     checked, torch = _torch(len(gpus))
@@ -81,7 +81,7 @@ def examine(project: Project) -> list[Check]:
 
 
 def _tried(name: str, check: Callable[[], Check]) -> Check:
-    """What a check finds; where it cannot be made for reasons of the machine, that is what it finds. The others follow."""
+    """Return the result of a check. If the check fails for a reason of the machine, the result says so."""
     try:
         return check()
     except Exception as error:
@@ -120,9 +120,13 @@ def _torch(gpus: int) -> tuple[Check, Torch]:
 
 
 def platform_check(gpus: Sequence[stats.Gpu], torch: Torch, release: str, model: str) -> Check | None:
-    """Return what is known of GPUs on this kind of machine; None for NVIDIA cards on Linux, which are the normal case.
+    """Return a note about GPUs on an unusual kind of machine; None for NVIDIA cards on Linux.
 
-    `release`: of the kernel. `model`: what the device tree says of the machine, '' where there is none.
+    Args:
+        gpus: The GPUs that NVML shows.
+        torch: What the installed torch says.
+        release: The release of the kernel.
+        model: The machine's model from the device tree, '' if there is none.
     """
     if torch.hip:
         words = f"torch is a ROCm build and sees {torch.devices} GPU(s)"
@@ -144,7 +148,7 @@ def platform_check(gpus: Sequence[stats.Gpu], torch: Torch, release: str, model:
 
 
 def _model() -> str:
-    """What the device tree says that this machine is."""
+    """Return the machine's model from the device tree, or ''."""
     try:
         return Path("/proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
     except OSError:
@@ -191,7 +195,7 @@ def _tokenizer(found: dataset.Found) -> Check:
 
 
 def _git(project: Project) -> Check:
-    """As a run would find it."""
+    """Check git and the repository in the way a run does."""
     if shutil.which("git") is None:
         return Check("git", "problem", "not installed", "Install git")
     done = subprocess.run(["git", "--version"], capture_output=True, text=True, errors="replace")
@@ -234,7 +238,7 @@ def _compiler(project: Project, device: str) -> Check:
 
 
 def _ollama() -> Check:
-    """As an agent would find it: by the same settings, the same way, with the same question."""
+    """Check the Ollama server with the settings and the request that an agent would use."""
     try:
         found = reach.models()
     except AgentFailed as error:

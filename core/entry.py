@@ -1,4 +1,4 @@
-"""What every program here does first and last: usable streams, an environment that misleads nobody, and errors in words."""
+"""Set-up and error handling that all programs share: streams, environment variables and error messages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import TextIO
 
 from core.errors import told
 
-# Variables that were set for another Python program than this one and those that it starts.
+# Variables that are meant for other Python programs, and would also affect this one and its children.
 FOR_ANOTHER_PYTHON = ("PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONINSPECT", "PYTHONPLATLIBDIR")
-# What the user says about git as a whole; all else that begins with GIT_ names a repository, an index or an author of the moment,
-# as git's own hooks do.
+# Prefixes of the user's general settings for git. Other GIT_ variables name a repository, an index or an author, as git sets
+# them for hooks.
 OF_GIT_AS_A_WHOLE = (
     "GIT_CONFIG",
     "GIT_EXEC_PATH",
@@ -38,9 +38,10 @@ PLAIN = str.maketrans({
 
 @contextlib.contextmanager
 def program(folder: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
-    """Run a program: whatever it raises becomes words on stderr and exit code 1, a bug with its traceback in a file.
+    """Run the body as a program: an exception becomes a message on stderr and exit code 1.
 
-    `folder`: where that file goes; asked for only then.
+    Args:
+        folder: Returns the folder for the traceback of a bug. Only called when there is one.
     """
     open_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -62,8 +63,10 @@ def program(folder: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Open those of the descriptors 0, 1 and 2 that are closed on nothing: a file opened later would take such a number, and what is
-    printed would go into it."""
+    """Open /dev/null on each of the descriptors 0, 1 and 2 that is closed.
+
+    Otherwise a file opened later could get such a number, and printed text would go into that file.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -80,14 +83,14 @@ def open_streams() -> None:
 
 
 def make_readable(stream: TextIO) -> None:
-    """Let a stream in a poorer alphabet print what it lacks as its nearest likeness, and never fail for it."""
+    """Make a stream print characters that its encoding lacks as similar ones, instead of raising UnicodeEncodeError."""
     codecs.register_error(READABLE, _likeness)
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors=READABLE)
 
 
 def _likeness(error: UnicodeError) -> tuple[str | bytes, int]:
-    """An error handler of codecs. What is like nothing is written as its number."""
+    """Error handler for codecs. A character with no similar one is written as a backslash escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = ""
@@ -97,14 +100,14 @@ def _likeness(error: UnicodeError) -> tuple[str | bytes, int]:
             plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
         if not plain and "\u2500" <= character <= "\u257f":  # lines of boxes
             plain = "|" if character in "│┃║╎╏┆┇┊┋" else "-" if character in "─━═╌╍┄┅┈┉" else "+"
-        if not plain and 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a path that is no text
+        if not plain and 0xDC80 <= ord(character) <= 0xDCFF:  # an undecodable byte of a path
             plain = f"\\x{ord(character) - 0xDC00:02x}"
         found += plain or character.encode("ascii", "backslashreplace").decode()
     return found, error.end
 
 
 def clean_environment() -> None:
-    """Drop variables that would mislead this program's own children: Python and git."""
+    """Remove environment variables that would change how child processes of Python and git work."""
     if os.environ.get("PYTHONWARNINGS"):
         warnings.simplefilter("ignore")
     for name in list(os.environ):
@@ -114,7 +117,7 @@ def clean_environment() -> None:
 
 
 def flush() -> None:
-    """Write what was printed. Raises OSError where that cannot be; who reads no more is no error."""
+    """Flush stdout. A closed pipe is ignored. Raises OSError for other failures."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -122,7 +125,7 @@ def flush() -> None:
 
 
 def discard_output() -> None:
-    """Stdout that cannot be written goes to nowhere from now on, so that the end of the program does not fail for it."""
+    """Redirect stdout to /dev/null if it cannot be written, so that the exit of the program does not fail."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Turn failures into sentences: expected ones, failures of the machine, and bugs."""
+"""Error messages for users: expected errors, failures of the machine, and bugs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 KEPT = "What was recorded before is kept."
-# Errors of what this program stands on. By name, so that nothing is imported for a command that does not use it.
+# Errors of dependencies. By name, so that commands need not import packages they do not use.
 FOREIGN = (
     "git.exc.",
     "gitdb.exc.",
@@ -28,9 +28,9 @@ class UserError(Exception):
 
 
 def explained(error: BaseException) -> str | None:
-    """What to tell a human about an error that is expected or comes from the machine; None for a bug.
+    """Return a message for an error that is expected or comes from the machine, or None for a bug.
 
-    The machine is all that is no code of this program: files, disks, processes, memory, other programs, packages that are not installed.
+    Errors of the machine are those of files, disks, processes, memory, other programs and missing packages.
     """
     if isinstance(error, UserError):
         return str(error)
@@ -49,8 +49,10 @@ def explained(error: BaseException) -> str | None:
 
 
 def told(error: BaseException, folder: Path | None) -> str:
-    """What to tell a human about any error. The traceback of a bug goes to a file in `folder`, or where that cannot be written,
-    among the temporary files, or else into the words themselves."""
+    """Return a message for any error.
+
+    The traceback of a bug is written to a file in `folder`, or in TMPDIR if that fails. If both fail, the message contains it.
+    """
     words = explained(error)
     if words is not None:
         return words
@@ -69,7 +71,7 @@ def told(error: BaseException, folder: Path | None) -> str:
 
 
 def _what(error: OSError) -> str:
-    """What failed, with the path where one is known."""
+    """Return what failed, with the path if it is known."""
     reason = error.strerror or _line(error) or type(error).__name__
     paths = [
         os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)
@@ -77,14 +79,12 @@ def _what(error: OSError) -> str:
     if not paths:
         return f"Something could not be written or read: {reason}."
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-    path = _shortened(
-        paths[-1 if full else 0]
-    )  # of a copy the source comes first, and it is the target that has no room
+    path = _shortened(paths[-1 if full else 0])  # of a copy the target comes last, and it is the one without room
     return f"{path} cannot be used: {reason}."
 
 
 def _shortened(path: str) -> str:
-    """A path that fits into a sentence."""
+    """Return the path, cut in the middle if it is longer than 200 characters."""
     return path if len(path) <= 200 else f"{path[:100]}...{path[-80:]}"
 
 
@@ -112,6 +112,6 @@ def _way_out(error: OSError) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """Its message as one line."""
+    """Return the error's message as one line of at most 300 characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else f"{text[:300]}..."

@@ -1,8 +1,7 @@
-"""python -I core/install.py ARGUMENTS: `pip install ARGUMENTS` into the environment of this Python, wherever pip is told to install.
+"""python -I core/install.py ARGUMENTS: run `pip install ARGUMENTS` for this Python's environment, whatever pip's settings say.
 
-Settings of pip, in files and in variables, say where packages come from, which is kept: indexes, proxies, certificates, constraints.
-Some say where packages go, or that they are not to be installed at all, for the sake of other projects; these are left out. Needs
-nothing but the standard library, since nothing is installed yet.
+The user's pip settings for where packages come from are kept: indexes, proxies, certificates, constraints. Settings that would
+install elsewhere or not at all are ignored. Uses only the standard library, since nothing is installed yet.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-# Settings that would have the packages land elsewhere, lack what they need, or be for another machine.
+# Settings that would install packages elsewhere, without their dependencies, or for another machine.
 LEFT_OUT = frozenset({
     "abi", "dry-run", "editable", "force-reinstall", "help", "ignore-installed", "implementation", "log-file", "no-deps",
     "no-dependencies", "platform", "prefix", "python", "python-version", "report", "requirement", "requirements", "root", "src",
     "target", "user", "version",
 })  # fmt: skip
-# A file may set options of `pip config` too, such as `user`. Variables come before files.
+# Settings for `pip config list` itself, since a file may set options such as `user`. Variables override files.
 LISTING = {
     "PIP_USER": "0",
     "PIP_GLOBAL": "0",
@@ -29,15 +28,15 @@ LISTING = {
     "PIP_PYTHON": sys.executable,
 }
 CONFIG_FILE = "PIP_CONFIG_FILE"
-NOISE = "WARNING: Location"  # said by pip of folders that a mirror lists and does not have
+NOISE = "WARNING: Location"  # pip's warning about folders that a mirror lists but does not have
 
 
 def environment(environ: Mapping[str, str], listing: str) -> dict[str, str]:
-    """The variables for pip: settings of files become variables, but for those that are left out, and no file is read.
+    """Return the environment variables for pip. Settings from files become variables, except those in LEFT_OUT.
 
     Args:
-        environ: The variables as they are.
-        listing: What `pip config list` prints, one `section.name='value'` a line.
+        environ: The present environment variables.
+        listing: The output of `pip config list`, one `section.name='value'` a line.
     """
     found = {name: value for name, value in environ.items() if not name.startswith("PIP_")}
     sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}
@@ -58,7 +57,7 @@ def _variable(name: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code of pip."""
+    """Run pip and return its exit code."""
     pip = [sys.executable, "-I", "-m", "pip"]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name == CONFIG_FILE}
     listed = subprocess.run(

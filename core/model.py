@@ -1,4 +1,4 @@
-"""The nouns of AutoResearch, as plain frozen data. No I/O, no behaviour beyond small derived facts."""
+"""The data types that the loop, the agents and the journal share. Frozen; no I/O."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Role(StrEnum):
     BASELINE = "baseline"  # the train.py that the run starts from, first
     CANDIDATE = "candidate"  # a proposal, on its first seed
     REPLICATE = "confirm"  # a proposal, on a further seed
-    INCUMBENT = "best"  # the best so far, on a further seed or beside a candidate
-    RERUN = "rerun"  # by the human's wish
+    INCUMBENT = "best"  # the incumbent, on a further seed or beside a candidate
+    RERUN = "rerun"  # an experiment that the human wants measured again
 
     @property
     def own_folder(self) -> bool:
-        """Whether its files lie in the folder of an experiment; those of the others lie under 00000."""
+        """Whether the files of the training lie in the experiment's folder. For other roles they lie under 00000."""
         return self in (Role.CANDIDATE, Role.REPLICATE, Role.RERUN)
 
 
@@ -47,7 +47,7 @@ class Proposal(Data, frozen=True, kw_only=True):
 
 
 class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """The header of a run: what must not change while it is continued."""
+    """The settings of a run, recorded in its header. They stay the same when the run is continued."""
 
     name: str
     dataset: str
@@ -65,9 +65,9 @@ class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     noise_prior: float
     agent: str = "search"
     approval: ApprovalMode = "auto"
-    own_code: bool = True  # it starts from a train.py of the user's, not from one that a run kept
+    own_code: bool = True  # it starts from the user's train.py, not from one that another run kept
     executor: str = "local"  # where trainings run; for others see core/execution/registry.py
-    compiles: bool = True  # on a GPU: torch.compile worked when it began; scores with and without it cannot be compared
+    compiles: bool = True  # on a GPU: whether torch.compile works; scores with and without it cannot be compared
 
     @property
     def computed(self) -> bool:
@@ -76,15 +76,15 @@ class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
 
 
 class Limits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
-    """When a start of the loop ends by itself. None: never."""
+    """Limits at which the loop stops by itself. None means no limit."""
 
-    max_experiments: int | None = None
-    max_hours: float | None = None
+    max_experiments: int | None = None  # verdicts of the whole run, without interrupted experiments
+    max_hours: float | None = None  # since this start of the loop
     max_crashes_in_a_row: int = 20
 
 
 class CharterLimits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
-    """What the loop enforces for every agent, by the front matter of program.md.
+    """Limits from the front matter of program.md. The loop enforces them for every agent.
 
     Attributes:
         max_params: Largest number of parameters of a model, None for no limit.

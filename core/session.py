@@ -1,4 +1,4 @@
-"""One start of the loop, as the command line asks for it: from the options to the summary at its end."""
+"""One start of the loop, from the command-line options to the summary at its end."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from nanochat.contract.dataset import Found
 from nanochat.contract.shell import quoted
 from nanochat.contract.sources import printable
 
-INTERRUPTED = 128  # exit codes from here on say which signal ended a process
+INTERRUPTED = 128  # exit codes above this are 128 plus the number of the signal that ended the process
 COMPUTED = "A rehearsal: scores are computed from a table, and nothing is trained. They say nothing of a model."
-ATTEND_S = 60.0  # the app that was started along with the loop comes within this, or not at all
+ATTEND_S = 60.0  # how long a loop in the background waits for the app that was started with it
 
 
 @dataclass(frozen=True)
 class Model:
-    """What the command line says of a language model: how it and training share a GPU, and the tokens of its context."""
+    """Options for a language model: how it shares the GPU with training, and its context length in tokens."""
 
     tenancy: str = "auto"
     context: int | None = None
@@ -64,10 +64,15 @@ def run(
     attended: bool,
     again: Mapping[str, object],
 ) -> None:
-    """Start the loop on a new run or on one that goes on, and come back when it has ended.
+    """Start the loop on a new run or continue one. Returns when the loop has ended.
 
-    `shown`: the loop goes to the background with `again`, which are its other options, and this process becomes the app.
-    `attended`: an app was started along with this loop. Raises UserError.
+    Args:
+        shown: Start the loop in the background and replace this process by the app.
+        attended: Whether an app was started along with this loop.
+        again: The other command-line options, for the loop in the background.
+
+    Raises:
+        UserError: The run cannot be started or continued.
     """
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
@@ -75,7 +80,7 @@ def run(
     if named is not None:
         registry.check_settings(named)
     if chosen.new:
-        if shown and options.gate is None:  # who sits here is asked; a run that goes on keeps what was set
+        if shown and options.gate is None:  # with the app open, proposals wait for approval
             options = replace(options, gate="ask")
         if options.agent is None:
             agent, why = default_agent(project, model.context, shown)
@@ -117,7 +122,7 @@ def run(
 
 
 def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -> Plan:
-    """Start the loop in the background, under another name where somebody else took this one meanwhile."""
+    """Start the loop in the background. If another start took the name meanwhile, use another name."""
     while True:
         try:
             background.background(chosen.folder, background.options({**again, "--name": chosen.folder.name}))
@@ -130,7 +135,7 @@ def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -
 
 
 def final(project: Project, name: str | None) -> None:
-    """Train the start and the best of a run once more and print what the test split says. Raises UserError."""
+    """Make the final report of a run and print it. Raises UserError."""
     from core.run.final_report import report as measured
 
     options = Options(name=project.pick(name).name)
@@ -157,7 +162,7 @@ def final(project: Project, name: str | None) -> None:
 
 
 def default_agent(project: Project, context: int | None, attended: bool) -> tuple[str, str]:
-    """The agent where none is named, and why; where somebody sits and Ollama has no model, one is offered."""
+    """Return the agent to use when none is named, and why. If `attended` and Ollama has no model, offer to pull one."""
     from core.agents import reach
     from core.agents.llm.ollama import pulling
 
@@ -167,14 +172,14 @@ def default_agent(project: Project, context: int | None, attended: bool) -> tupl
 
 
 def offer_missing(spec: str) -> None:
-    """Models that are named and not there are offered."""
+    """Offer to pull the models of an agent that Ollama does not have."""
     from core.agents.llm.ollama import pulling
 
     pulling.offer_missing(spec)
 
 
 def prepare(project: Project, arguments: Sequence[str]) -> int:
-    """Run prepare.py; return its exit code. It hears of a signal, cleans up and ends; then this goes on."""
+    """Run prepare.py and return its exit code. Signals are passed on to it, so that it can clean up."""
     process = subprocess.Popen([sys.executable, str(project.root / "prepare.py"), *arguments])
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, lambda n, frame: process.send_signal(n)) for number in numbers}
@@ -193,9 +198,10 @@ def print_event(event: ev.AnyEvent, state: State) -> None:
 
 
 def _prepare_for(project: Project, chosen: Plan, found: Found) -> Path:
-    """Prepare the dataset of a new run, or the embedded one where it cannot be had and nobody chose it; return the folder.
+    """Prepare the dataset of a new run and return its folder.
 
-    Whatever becomes of the text from then on, the run uses what was prepared. Raises UsageError.
+    If it cannot be prepared and the user did not choose it, the embedded dataset `python` is prepared instead.
+    Raises UsageError and SystemExit.
     """
     config = chosen.config
     source, vocab = config.dataset, str(config.vocab_size)
@@ -226,7 +232,7 @@ def _work(
         loop = Loop(active, Proposer(agent), slots, limits, tell, attend_s=ATTEND_S if attended else 0.0)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
-                continue  # as `nohup` has it, or a shell that starts a job in the background: so it was wanted
+                continue  # ignored on purpose, by `nohup` or by a shell that starts a background job
             asyncio.get_running_loop().add_signal_handler(
                 number, partial(loop.stop, f"told to stop by {number.name}", now=True)
             )
@@ -259,8 +265,8 @@ def _summary(lines: Sequence[str]) -> None:
 
 
 def _short(folder: Path) -> str:
-    """A path as a person would type it here."""
+    """Return the path relative to the working directory if possible."""
     try:
         return str(folder.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # elsewhere, or nowhere: the working directory was removed
+    except (ValueError, OSError):  # it lies elsewhere, or the working directory was removed
         return str(folder)

@@ -1,4 +1,4 @@
-"""Sanitized text: no escape sequence or invisible direction mark reaches a terminal. Pure."""
+"""Text that is safe to print: without escape sequences and invisible direction marks. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import unicodedata
 
 
 def sanitize_line(text: str, limit: int = 2000) -> str:
-    """One line: no control or invisible characters, white space as single spaces, bounded length."""
+    """Return the text as one line of at most `limit` characters.
+
+    Control and invisible characters are removed. White space becomes single spaces.
+    """
     words = text[: limit * 4]
-    if not words.isprintable():  # most are, and ten thousand of them are cleaned at once
+    if not words.isprintable():  # a quick check, since most text is printable
         words = "".join(" " if c.isspace() else c for c in words)
         words = "".join(c for c in words if unicodedata.category(c)[0] != "C")
     words = " ".join(words.split())
@@ -17,14 +20,14 @@ def sanitize_line(text: str, limit: int = 2000) -> str:
 
 
 def sanitize_text(text: str, limit: int = 100_000) -> str:
-    """The same for text of several lines; indentation stays."""
+    """Return the text without control and invisible characters. Line breaks and indentation stay."""
     kept = text[:limit].expandtabs(4)
     return "".join(c for c in kept if c == "\n" or unicodedata.category(c)[0] != "C")
 
 
 def lines_of(source: str) -> list[str]:
-    """The lines of a Python source, with their ends, as Python and git count them.
+    """Return the lines of a Python source with their line ends, as Python and git count them.
 
-    `str.splitlines` also breaks at form feeds and at some Unicode separators, which shifts every line number behind one.
+    `str.splitlines` also breaks at form feeds and some Unicode separators, which shifts later line numbers.
     """
     return io.StringIO(source, newline="").readlines()

@@ -1,24 +1,24 @@
-"""How an experiment can end. One row a verdict holds all that is shown of it and how it counts: a new verdict is a new row."""
+"""The verdicts that an experiment can get. One row holds everything about a verdict: its texts, and how it counts."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Literal
 
-# A variable of the app's theme: warm for what failed, never alarming by itself.
+# A variable of the app's theme.
 Tone = Literal["success", "warning", ""]
 Group = Literal["kept", "not kept", "failed", "cut short"]  # what the table of experiments can be narrowed to
 
 
 class Verdict(StrEnum):
-    """One value for each thing a human would want to tell apart.
+    """How an experiment ended.
 
     Attributes:
-        words: what a person reads.
-        letter: for a table with little room.
-        group: with which others it is shown.
-        sentence: the finding, around {reason}; "" where `core/reporting/findings.py` composes it from figures.
-        may_repeat: the same change may come again, since nothing was learnt about it and nobody turned it down.
+        words: The text that people read.
+        letter: One letter, for narrow tables.
+        group: The filter of the experiment table that shows it.
+        sentence: A template of the finding with {reason}; "" where `core/reporting/findings.py` composes the finding.
+        may_repeat: Whether the same change may be proposed again: nothing was learnt about it, and nobody rejected it.
     """
 
     words: str
@@ -55,27 +55,27 @@ class Verdict(StrEnum):
 
     @property
     def tone(self) -> Tone:
-        """How it is coloured."""
+        """The colour, as a variable of the app's theme."""
         return "success" if self.kept else "warning" if self.failed else ""
 
     @property
     def kept(self) -> bool:
-        """Whether the change became part of the best."""
+        """Whether the change became the new incumbent."""
         return self.group == "kept"
 
     @property
     def failed(self) -> bool:
-        """Whether its own code kept it from a score."""
+        """Whether it got no score because of its own code."""
         return self.group == "failed"
 
     @property
     def tried(self) -> bool:
-        """Whether it says something of the idea, or of its code: what was not run to its end was not tried."""
+        """Whether it says something about the idea or its code. An experiment that did not run to its end was not tried."""
         return not self.may_repeat and self is not Verdict.SKIPPED
 
     @property
     def upstream(self) -> Literal["keep", "discard", "crash"]:
-        """The verdict in autoresearch's own three words, for results.tsv."""
+        """The verdict as upstream autoresearch writes it to results.tsv."""
         if self.kept:
             return "keep"
         return "crash" if self.failed else "discard"

@@ -1,4 +1,4 @@
-"""What every agent is, and what it is told. An agent sees data and returns a proposal; it never touches git or files."""
+"""The protocol of agents, and the data they get. An agent returns a proposal; it never touches git or files."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Kind = TypeVar("Kind", bound=Data)
 
 
 class PastExperiment(Data, frozen=True, kw_only=True):
-    """One earlier experiment as an agent sees it."""
+    """An earlier experiment, as agents see it."""
 
     number: int
     parent: str  # fingerprint of the train.py it changed
     fingerprint: str  # fingerprint (normalised AST) of the train.py it tried
     proposal: Proposal
     verdict: Verdict
-    outcome: str = ""  # the verdict as a person reads it: for a discarded one worse, inconclusive or not confirmed
+    outcome: str = ""  # the verdict as text; for a discarded change: worse, inconclusive or not confirmed
     crash: str = ""
     val_bpb: float | None = None
     gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
     finding: str = ""
     pairs: int = 0  # pairs of scores that `gain` is the mean of
     idea: tuple[str, ...] = ()  # the names in train.py that it touched
-    constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # those it changed: before and after
+    constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # that it changed: values before and after
     structural: bool = False  # whether it changed anything besides constants
-    facts: str = ""  # of the latest training only: its curve, speed, memory and steps against its parent's, in words
+    facts: str = ""  # for the latest training only: its loss, speed, memory and steps compared with its parent's
 
 
 class Said(Data, frozen=True, kw_only=True):
-    """What the human said: a hint, or the reason for skipping the experiment `skipped`. `number` is its own in the run."""
+    """What the human said, numbered in the run: a hint, or the reason for skipping the experiment `skipped`."""
 
     number: int
     text: str
@@ -44,35 +44,52 @@ class Said(Data, frozen=True, kw_only=True):
 
 
 class Context(Data, frozen=True, kw_only=True):
-    """Everything a proposal may depend on. Deterministic agents depend on nothing else."""
+    """Everything that a proposal may depend on. Deterministic agents depend on nothing else.
 
-    charter: str  # program.md as it stands now
-    source: str  # the best train.py
-    parent: str  # its fingerprint
-    number: int  # the experiment this proposal would become
+    Attributes:
+        charter: The present text of program.md.
+        source: The train.py of the incumbent, which the proposal changes.
+        parent: The fingerprint of `source`.
+        number: The number of the experiment that this proposal would become.
+        seed: The seed of the run.
+        sigma: Noise of one measurement, in bpb.
+        start: Mean val_bpb of the train.py that the run started from; None before it was measured.
+        best: Mean val_bpb of `source`; None before it was measured.
+        params: Number of parameters of the model that `source` makes; None before it was trained.
+        past: All experiments with a verdict, oldest first.
+        hints: The human's hints, newest last.
+        said: The hints and the reasons for skipping, newest last.
+        tried: Changes of `source` that must not be proposed again, as fingerprint -> experiment.
+        proposed: Agent -> the number of its proposals so far, without repeats of interrupted ones.
+        rejections: Why the previous tries of this proposal were rejected.
+    """
+
+    charter: str
+    source: str
+    parent: str
+    number: int
     seed: int
-    sigma: float  # noise of one measurement, bpb
-    start: float | None = None  # val_bpb of the train.py that the run began with
-    best: float | None = None  # and of `source`
-    params: int | None = None  # of the model that `source` makes
+    sigma: float
+    start: float | None = None
+    best: float | None = None
+    params: int | None = None
     past: tuple[PastExperiment, ...] = ()
-    hints: tuple[str, ...] = ()  # the human's hints, newest last
-    said: tuple[Said, ...] = ()  # these and the reasons for skipping, newest last
-    # The changes of this train.py that are not to be proposed again: the fingerprint of each, and its experiment.
+    hints: tuple[str, ...] = ()
+    said: tuple[Said, ...] = ()
     tried: dict[str, int] = field(default_factory=dict)
-    proposed: dict[str, int] = field(default_factory=dict)  # by agent: its proposals so far, repeats left out
-    rejections: tuple[str, ...] = ()  # why the last tries of this very proposal were refused
+    proposed: dict[str, int] = field(default_factory=dict)
+    rejections: tuple[str, ...] = ()
 
 
 class CharterSummary(Data, frozen=True, kw_only=True):
-    """program.md in an agent's own words (none: it said nothing usable), and what that cost, for the ledger."""
+    """program.md in an agent's own words, and what that cost. `words` is empty if the agent said nothing usable."""
 
     words: tuple[str, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, given: CharterSummary | Iterable[str]) -> CharterSummary:
-        """An agent may return its words alone. Raises AgentFailed where they are none."""
+        """Convert what `understand` returned: a summary, or only its words. Raises AgentFailed for anything else."""
         try:
             return checked(cls, given if isinstance(given, CharterSummary) else cls(words=tuple(given)))
         except TypeError as error:
@@ -80,14 +97,17 @@ class CharterSummary(Data, frozen=True, kw_only=True):
 
 
 class Exhausted(Exception):
-    """The agent has nothing left to propose (a script at its end). The run ends well."""
+    """The agent has nothing left to propose, for example at the end of a script. The run is then finished."""
 
 
 class AgentFailed(Exception):
-    """The agent could not propose this time; the message is a sentence for a human. The loop backs off and asks again.
+    """The agent could not make a proposal now. The loop waits and asks again.
 
-    `wait_s`: how long asking is known to be in vain. `again`: the same question may well succeed the next moment.
-    `meta`: what the vain tries cost.
+    Args:
+        message: A sentence for the human.
+        wait_s: Seconds in which asking again cannot succeed.
+        again: Whether asking the same again at once may succeed.
+        meta: What the failed tries cost.
     """
 
     def __init__(
@@ -98,7 +118,10 @@ class AgentFailed(Exception):
 
 
 def checked(kind: type[Kind], given: object) -> Kind:
-    """What code of anybody's making returned, each field of its type: it goes into the journal as it is. Raises AgentFailed."""
+    """Return an object from a foreign agent, with the types of all fields checked. Raises AgentFailed.
+
+    The check is needed because the object is written to the journal.
+    """
     try:
         return msgspec.json.decode(msgspec.json.encode(given), type=kind)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
@@ -106,12 +129,26 @@ def checked(kind: type[Kind], given: object) -> Kind:
 
 
 class Agent(Protocol):
-    """One method to propose, one to let go of the GPU. Add an agent by writing these two; for what it may have besides see hooks.py."""
+    """Makes proposals. For optional methods and attributes see hooks.py.
+
+    Attributes:
+        name: The name that is recorded with its proposals.
+    """
 
     name: str
 
     async def propose(self, context: Context) -> Proposal:
-        """Raise AgentFailed when nothing can be had now, Exhausted when nothing ever will."""
+        """Return one change to `context.source`.
+
+        The loop checks the proposal. If it is rejected, the agent is asked again with the reason in `context.rejections`, at
+        most twice.
+
+        Raises:
+            AgentFailed: No proposal is possible now. The loop waits and asks again.
+            Exhausted: No further proposal is possible. The run ends.
+        """
         ...
 
-    async def release(self) -> None: ...
+    async def release(self) -> None:
+        """Free the GPU and other resources. `propose` may be called again afterwards."""
+        ...

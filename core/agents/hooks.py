@@ -1,4 +1,4 @@
-"""What an agent may have besides `propose` and `release`. Each is a protocol, and an agent has any of them or none."""
+"""Optional methods and attributes of agents. Each is a protocol, and an agent may implement any of them."""
 
 from __future__ import annotations
 
@@ -17,69 +17,75 @@ def ignore(text: str) -> None:
 
 @runtime_checkable
 class Streams(Protocol):
-    """Passes on its words while it thinks. The app shows them."""
+    """Streams its answer, which the app shows."""
 
-    on_text: TextCallback  # called with all words of the present answer so far
+    on_text: TextCallback  # called with the whole text of the present answer so far
 
 
 @runtime_checkable
 class ReportsPhase(Protocol):
     """Reports what it is doing."""
 
-    on_phase: TextCallback  # called with a few words, and with "" when that is over
+    on_phase: TextCallback  # called with a few words when a phase begins, and with "" when it ends
 
 
 @runtime_checkable
 class GivesNotices(Protocol):
-    """Writes notices to the journal."""
+    """Reports notices for the journal."""
 
-    on_notice: TextCallback
+    on_notice: TextCallback  # called with a sentence
 
 
 @runtime_checkable
 class Composite(Protocol):
-    """Is made of other agents."""
+    """Consists of other agents."""
 
     parts: Sequence[Agent]
 
 
 @runtime_checkable
 class Exclusive(Protocol):
-    """May use the GPU that trains: then nothing trains while it proposes, and `release` is awaited before anything does."""
+    """Uses the GPU that also trains. Nothing trains while it proposes, and `release` is awaited before training goes on."""
 
-    exclusive: bool
+    exclusive: bool  # False: the agent does not use that GPU
 
 
 @runtime_checkable
 class Repeats(Protocol):
-    """May propose what was tried before, as a list of proposals does."""
+    """Decides whether it may propose changes that were tried before."""
 
-    repeats: bool
+    repeats: bool  # True: they are not rejected
 
 
 @runtime_checkable
 class Prepares(Protocol):
-    """Wants to know in advance what it will have to read."""
+    """Gets the texts of the next prompt in advance, for example to choose a context length."""
 
-    def expect(self, source: str, charter: str) -> None: ...
+    def expect(self, source: str, charter: str) -> None:
+        """Take the train.py and the program.md of the next proposal."""
+        ...
 
 
 @runtime_checkable
 class SummarizesCharter(Protocol):
-    """Restates program.md in its own words, for the human to see. Raises AgentFailed."""
+    """Restates program.md in its own words, for the human."""
 
-    async def understand(self, charter: str) -> CharterSummary | Iterable[str]: ...
+    async def understand(self, charter: str) -> CharterSummary | Iterable[str]:
+        """Return the restatement as phrases, with or without its cost. Raises AgentFailed."""
+        ...
 
 
 @runtime_checkable
 class ShowsPrompt(Protocol):
-    """Returns what its model would be sent, and the form of answer; None where it asks no model. Raises AgentFailed."""
+    """Shows the prompt of its language model."""
 
-    async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None: ...
+    async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None:
+        """Return the messages and the answer format, or None if it asks no model. Raises AgentFailed."""
+        ...
 
 
 def members(agent: Agent) -> Iterator[Agent]:
-    """An agent, and where it is made of others, those."""
+    """Yield an agent and all agents that it consists of."""
     yield agent
     if isinstance(agent, Composite):
         for part in agent.parts:
@@ -87,7 +93,7 @@ def members(agent: Agent) -> Iterator[Agent]:
 
 
 def attach_callbacks(agent: Agent, on_text: TextCallback, on_phase: TextCallback, on_notice: TextCallback) -> None:
-    """Set the callbacks on the agent and its members, where they have a place for them."""
+    """Set the callbacks on the agent and its members that have these attributes."""
     for member in members(agent):
         if isinstance(member, Streams):
             member.on_text = on_text

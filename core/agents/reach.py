@@ -1,4 +1,4 @@
-"""What can be reached: models of an Ollama server, endpoints, command lines. And which agent a new run takes by itself."""
+"""Finds the models, endpoints and command lines that can be used, and the default agent of a new run."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from core.agents.llm.ollama.models import Installed, NoServer, full, installed, 
 from core.machine import stats
 from core.machine.project import Project
 
-GOOD = "qwen2.5-coder:7b"  # what is offered where nothing is installed
+GOOD = "qwen2.5-coder:7b"  # the model that is offered if none is installed
 SMALL = "qwen2.5-coder:1.5b"
 
 
 def models() -> list[Installed]:
-    """The models of the Ollama server. Raises AgentFailed when there is none."""
+    """Return the models of the Ollama server. Raises AgentFailed if there is no server."""
     return asyncio.run(installed(to_ollama()))
 
 
 def memory() -> int:
-    """Bytes of the largest GPU, 0 without one."""
+    """Return the bytes of the largest GPU, or 0 without a GPU."""
     return max(stats.gpu_memory(), default=0)
 
 
 def tokens(project: Project, context: int | None = None) -> int:
-    """The context that a model is given here: what the user said, else by train.py and program.md."""
+    """Return the context length for a model, in tokens: the user's setting, else what train.py and program.md need."""
     if given := registry.given(context):
         return given
     try:
         return sized(
             needs(project.train.read_text(encoding="utf-8-sig"), project.program.read_text(encoding="utf-8-sig"))
         )
-    except (OSError, UnicodeDecodeError):  # said by whoever needs them
+    except (OSError, UnicodeDecodeError):  # reported where these files are needed
         return sized(0)
 
 
 def default(tokens: int) -> tuple[str, str]:
-    """The agent of a new run for which none was named, and why: a model of Ollama where one fits, else `search`."""
+    """Return the default agent of a new run, and why: a model of Ollama if one fits, else `search`."""
     try:
         found = models()
     except AgentFailed as error:
@@ -66,7 +66,7 @@ def default(tokens: int) -> tuple[str, str]:
 
 
 def offer() -> str | None:
-    """A model to pull where a server runs without any; None when there is no server, or it has some."""
+    """Return a model to pull if the Ollama server has none. None if it has models or there is no server."""
     try:
         return None if models() else (GOOD if memory() > 8e9 else SMALL)
     except AgentFailed:
@@ -74,7 +74,7 @@ def offer() -> str | None:
 
 
 def missing(spec: str) -> list[str]:
-    """The models that these agents name and the Ollama server has not; none when there is no server."""
+    """Return the models in a list of agents that the Ollama server lacks. Empty if there is no server."""
     named = [part.partition(":")[2] for part in registry.parts(spec) if part.startswith("ollama:")]
     try:
         known = {full(model.name) for model in models()} if named else set()
@@ -84,7 +84,7 @@ def missing(spec: str) -> list[str]:
 
 
 def lines(tokens: int) -> list[str]:
-    """One line for each agent that there could be."""
+    """Return one line for each possible agent."""
     found = ["search: always there"]
     try:
         every = models()
@@ -110,7 +110,7 @@ def lines(tokens: int) -> list[str]:
 
 
 def endpoint() -> str:
-    """What openai:MODEL would ask, or why it cannot; nothing is sent."""
+    """Return the endpoint that openai:MODEL would use, or why it cannot be used. Sends nothing."""
     try:
         way = to_openai()
         options(way)

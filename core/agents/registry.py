@@ -1,4 +1,4 @@
-"""Agents by name. Add one here after writing it against `core.agents.base.Agent`."""
+"""Agents by name. A new one needs a row in `ENTRIES`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from core.machine.project import UsageError
 
 Maker = Callable[[], Agent]
 Tenancy = Literal["auto", "unload", "coresident", "cpu", "remote"]
-CONTEXT = "AUTORESEARCH_CONTEXT"  # the variable that gives every language model its context, in tokens
+CONTEXT = "AUTORESEARCH_CONTEXT"  # environment variable: the context length of language models, in tokens
 LEAST_CONTEXT = 1024
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where agents work. `context`: tokens for a language model, 0 for what the task needs."""
+    """Settings for agents. `context`: the context length of a language model in tokens, 0 to fit the task."""
 
     root: Path
     device: str
@@ -35,19 +35,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Entry:
-    """One kind of agent: the form of its name, a line of help, and the function that checks its argument and creates it."""
+    """One kind of agent: the form of its name, a line of help, and the function that checks its argument."""
 
     name: str
     help: str
-    maker: Callable[[str, Setting], Maker]  # from what stands behind the colon; raises UsageError
+    maker: Callable[[str, Setting], Maker]  # takes the text after the colon; raises UsageError
 
     def takes(self, kind: str, argument: str) -> bool:
+        """Return whether a name of this kind, with or without an argument, means this entry."""
         name, _, wanted = self.name.partition(":")
         return kind == name and bool(argument) == bool(wanted)
 
 
 def parts(spec: str) -> list[str]:
-    """The agents in a list with commas between; a command may have commas of its own."""
+    """Split a comma-separated list of agents. Commands may contain commas."""
     kinds = "|".join(re.escape(f"{kind}{colon}") for kind, colon, _ in (entry.name.partition(":") for entry in ENTRIES))
     return [part.strip() for part in re.split(rf",(?=\s*(?:{kinds}))", spec)]
 
@@ -55,7 +56,7 @@ def parts(spec: str) -> list[str]:
 def check(
     spec: str, root: Path | None = None, device: str = "cpu", tenancy: Tenancy = "auto", context: int | None = None
 ) -> Maker:
-    """What makes the agent of that name, or of several with commas between. Raises UsageError for one that does not exist."""
+    """Return a function that creates the agent, or several from a comma-separated list. Raises UsageError for unknown ones."""
     setting = Setting(root or Path.cwd(), device, tenancy, given(context))
     makers = [_one(part, setting) for part in parts(spec)]
     if len(makers) == 1:
@@ -64,9 +65,9 @@ def check(
 
 
 def check_settings(spec: str) -> None:
-    """Raise UsageError where the environment cannot lead to a server that one of these agents needs: that mends itself no night.
+    """Raise UsageError if the environment variables for a server that one of these agents needs are invalid.
 
-    For agents that somebody has just named. A run that goes on is not refused for it: `search` stands in and says why.
+    For agents that the user has just named. A run that is continued is not refused: `search` proposes instead and says why.
     """
     from core.agents.llm.connection import options, to_ollama, to_openai
     from core.agents.llm.openai import package
@@ -83,7 +84,7 @@ def check_settings(spec: str) -> None:
 
 
 def given(context: int | None = None) -> int:
-    """The context that the user gave, by the option or by the environment; 0 for none. Raises UsageError."""
+    """Return the context length from the option or the environment, in tokens; 0 for none. Raises UsageError."""
     words = str(context) if context is not None else os.environ.get(CONTEXT, "").strip()
     if not words:
         return 0
@@ -102,7 +103,7 @@ def _one(spec: str, setting: Setting) -> Maker:
     raise UsageError(f"There is no agent {spec!r}. Nothing was started. These are known:{known}")
 
 
-# -- what makes each of them: imported late, since a command that needs no agent should not wait for one --------------
+# -- creating agents; their modules are imported late, so that commands without an agent start quickly ----------------
 
 
 def _ollama(model: str, setting: Setting) -> Agent:
@@ -115,7 +116,7 @@ def _ollama(model: str, setting: Setting) -> Agent:
     if tenancy == "auto":
         try:
             local = here(to_ollama().server)
-        except AgentFailed:  # said with the first proposal, which `search` then makes
+        except AgentFailed:  # reported with the first proposal, which `search` then makes
             local = False
         tenancy = "unload" if setting.device == "cuda" and local else "coresident"
     shared = tenancy == "unload"

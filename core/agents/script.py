@@ -1,4 +1,4 @@
-"""The agent `script:FILE`: a fixed list of proposals, one JSON object a line. For tests, replays, and checking the harness."""
+"""The agent `script:FILE`: proposals from a file, one JSON object a line. For tests, replays and checks of the harness."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ class Entry(Data, frozen=True, kw_only=True):
 
 
 class Script:
-    """Proposes its lines in order. The position comes from the record, so a resumed run continues where it was."""
+    """Proposes the lines of a file in order. The position comes from the record, so a resumed run continues at the same line.
 
-    repeats = True  # what the script says is tried, even if it was tried before
+    Raises:
+        ValueError: A line cannot be read. The message names it.
+    """
+
+    repeats = True  # a line is proposed even if the same change was tried before
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError naming the line that cannot be read."""
         self.name = f"script:{path.name}"
         self._entries: list[tuple[int, Entry]] = []
         for number, line in enumerate(lines_of(path.read_text(encoding="utf-8-sig")), 1):

@@ -1,4 +1,4 @@
-"""Agents made of agents: taking turns, and a stand-in when one fails."""
+"""Agents that consist of other agents: agents that take turns, and a stand-in for an agent that fails."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from core.agents.llm.prompt import Message
 from core.model import Proposal
 from core.text import sanitize_line
 
-BACKOFF_S = (5.0, 300.0)  # before an agent that failed is asked again
-COST = 20.0  # but for no longer than so many times what the failure took: a server that is down is noticed at once
+BACKOFF_S = (5.0, 300.0)  # the first and the longest wait before a failed agent is asked again
+COST = 20.0  # the wait is at most this multiple of the time that the failure took
 
 Clock = Callable[[], float]
 
 
 class _Rest:
-    """How long an agent that failed is left alone, and why. One that answers, if only nonsense, is asked again at once."""
+    """How long a failed agent is not asked, and why. After an unusable answer it is asked again at once."""
 
     def __init__(self, clock: Clock) -> None:
         self.why = ""
@@ -39,7 +39,7 @@ class _Rest:
         self._wait_s = 0.0
 
     def failed(self, agent: Agent, error: Exception) -> None:
-        """Whatever an agent raises: its own bug is no reason to end a night."""
+        """Note an exception of an agent, which may also be a bug in it, and set the wait."""
         if isinstance(error, AgentFailed):
             self.why = str(error)
         else:
@@ -52,7 +52,7 @@ class _Rest:
 
 
 async def _understood(agents: Sequence[Agent], charter: str) -> CharterSummary:
-    """What the first says that can restate a charter. Raises AgentFailed."""
+    """Return the first restatement of a charter that is not empty. Raises AgentFailed."""
     found = CharterSummary()
     for agent in agents:
         if isinstance(agent, SummarizesCharter) and (found := CharterSummary.of(await agent.understand(charter))).words:
@@ -61,13 +61,13 @@ async def _understood(agents: Sequence[Agent], charter: str) -> CharterSummary:
 
 
 async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[Message], str] | None:
-    """What the first that asks a model would send it; None where none does. Raises AgentFailed."""
+    """Return the prompt of the first agent that asks a model, or None if there is none. Raises AgentFailed."""
     asks = next((agent for agent in agents if isinstance(agent, ShowsPrompt)), None)
     return None if asks is None else await asks.prompt_for(context)
 
 
 async def _release(agents: Sequence[Agent]) -> None:
-    """Each, whatever another raises. Raises AgentFailed with what went wrong."""
+    """Release all agents. Raises AgentFailed with all failures."""
     wrong = []
     for agent in agents:
         try:
@@ -79,7 +79,7 @@ async def _release(agents: Sequence[Agent]) -> None:
 
 
 class WithStandIn:
-    """Asks one agent, and another when that fails; each proposal says whose it is and why. The first is asked again later."""
+    """Asks one agent, and a stand-in while that one fails. A proposal of the stand-in says why. The first is asked again later."""
 
     def __init__(self, agent: Agent, stand_in: Agent, clock: Clock = time.monotonic) -> None:
         self.name, self._agent, self._stand_in = agent.name, agent, stand_in
@@ -115,7 +115,7 @@ class WithStandIn:
 
 
 class Turns:
-    """Agents in turn, by the number of the experiment. One that has nothing left, or fails, gives its turn away."""
+    """Asks agents in turn, by the number of the experiment. If one is exhausted or fails, the next one is asked."""
 
     def __init__(self, agents: Sequence[Agent], clock: Clock = time.monotonic) -> None:
         self.parts = tuple(agents)
@@ -124,7 +124,12 @@ class Turns:
         self._rests = [_Rest(clock) for _ in agents]
 
     async def propose(self, context: Context) -> Proposal:
-        """Raises Exhausted when all are, AgentFailed when none of the others can propose now."""
+        """Ask the agents in turn.
+
+        Raises:
+            Exhausted: All agents are exhausted.
+            AgentFailed: None of the others can propose now.
+        """
         failed: list[tuple[Agent, _Rest]] = []
         for turn in range(len(self.parts)):
             index = (context.number - 1 + turn) % len(self.parts)
@@ -155,7 +160,7 @@ class Turns:
 
 
 def _signed(proposal: Proposal, agent: Agent, failed: Sequence[tuple[Agent, _Rest]]) -> Proposal:
-    """With the name of its agent, and of the one whose turn it was."""
+    """Return the proposal with the name of its agent, and of the failed agent whose turn it was."""
     meta = proposal.meta
     if failed:
         first, rest = failed[0]

@@ -1,4 +1,4 @@
-"""Changes to train.py: applying them, and what each must pass before it is trained. Pure string and AST work."""
+"""Applies changes to train.py and checks them before they are trained. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nanochat.contract.job import CrashClass
 
 
 class EditError(Exception):
-    """A change that cannot be used. The message is written for a model to act on; `crash` classifies it."""
+    """A change cannot be used. The message is written for a language model; `crash` classifies the error."""
 
     def __init__(self, message: str, crash: CrashClass | None = None) -> None:
         super().__init__(message)
@@ -25,11 +25,11 @@ class EditError(Exception):
 
 
 class NotRead(EditError):
-    """An answer that has not the form that was asked for, so that there is no change to look at."""
+    """An answer does not have the requested format, so it contains no change."""
 
 
 def apply(source: str, edits: Sequence[Edit]) -> str:
-    """All edits, in order, or none. Each SEARCH text must occur exactly once. Raises EditError."""
+    """Return the source with all edits applied in order. Each search text must occur exactly once. Raises EditError."""
     if not edits:
         raise EditError("The proposal has no edits; give at least one search and its replacement.")
     for index, edit in enumerate(edits, 1):
@@ -51,7 +51,7 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
 
 
 def try_apply(source: str, edits: Sequence[Edit]) -> str | None:
-    """All edits, in order; None where one of them does not fit."""
+    """Return the source with all edits applied in order, or None if one of them does not apply."""
     try:
         return apply(source, edits)
     except EditError:
@@ -59,7 +59,7 @@ def try_apply(source: str, edits: Sequence[Edit]) -> str | None:
 
 
 def _nearest(source: str, search: str) -> str:
-    """The lines most like the first line that was looked for."""
+    """Return a sentence with the lines that are most similar to the first line of the search text."""
     first = next((line.rstrip("\r\n") for line in lines_of(search) if line.strip()), search)
     lines = [line.rstrip("\r\n") for line in lines_of(source)[:5000]]
     close = difflib.get_close_matches(first, lines, n=2, cutoff=0.5)
@@ -67,7 +67,7 @@ def _nearest(source: str, search: str) -> str:
 
 
 def check(source: str) -> ast.Module:
-    """Parse a train.py and check its contract, see `core.target`. Raises EditError."""
+    """Parse a train.py and check the training contract (see `core.target`). Raises EditError."""
     try:
         return TARGET.parse(source)
     except ContractError as error:
@@ -75,7 +75,16 @@ def check(source: str) -> ast.Module:
 
 
 def validate_change(old: str, new: str, *, off_limits: Iterable[str] = ()) -> None:
-    """What every proposal must pass before it is trained. Raises EditError."""
+    """Check a change before it is trained: the contract, that it has an effect, and `off_limits`.
+
+    Args:
+        old: The present train.py.
+        new: The changed train.py.
+        off_limits: Names that must not change: top-level names or Class.member.
+
+    Raises:
+        EditError: The change breaks a rule.
+    """
     tree = check(new)
     if fingerprint(old) == fingerprint(new):
         raise EditError("It does not change what train.py does: only comments or formatting differ, or nothing.")
@@ -92,7 +101,7 @@ def validate_change(old: str, new: str, *, off_limits: Iterable[str] = ()) -> No
 
 
 def _definition(tree: ast.Module, name: str) -> list[str]:
-    """Every definition or assignment of a top-level name, or of Class.member."""
+    """Return the dumps of all definitions and assignments of a top-level name or Class.member."""
     first, _, rest = name.partition(".")
     found = []
     for node in tree.body:
@@ -110,7 +119,7 @@ def _definition(tree: ast.Module, name: str) -> list[str]:
 
 
 def _detours(tree: ast.Module, names: set[str]) -> dict[str, list[str]]:
-    """Every other way to bind these top-level names: inside a compound statement, as a `global`, or by its name as a string."""
+    """Return the indirect ways to bind these names: in compound statements, by `global`, by import, or as strings."""
     found: dict[str, list[str]] = {name: [] for name in names}
     for top in tree.body:
         plain = isinstance(top, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.FunctionDef | ast.ClassDef)
@@ -132,7 +141,7 @@ def _detours(tree: ast.Module, names: set[str]) -> dict[str, list[str]]:
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Code that Python parses but cannot walk or write down (too deep, a number too long) is no code to train: an EditError."""
+    """Turn errors about code that Python can parse but not walk or dump (too deep, a number too long) into EditError."""
     try:
         yield
     except SyntaxError:
@@ -143,7 +152,7 @@ def readable() -> Iterator[None]:
 
 
 def bare(source: str) -> ast.Module:
-    """The tree of a train.py without its docstrings, which do nothing. Raises SyntaxError, and what recursion raises."""
+    """Return the tree of a train.py without docstrings. Raises SyntaxError and RecursionError."""
     tree = syntax.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
@@ -153,21 +162,21 @@ def bare(source: str) -> ast.Module:
     return tree
 
 
-@lru_cache(maxsize=64)  # the best and what was tried on it are asked for again and again
+@lru_cache(maxsize=64)
 def fingerprint(source: str) -> str:
-    """A hash of the normalised AST: comments, docstrings and formatting do not matter. Raises SyntaxError and EditError."""
+    """Return a hash of the AST, without comments, docstrings and formatting. Raises SyntaxError and EditError."""
     with readable():
         return hashlib.sha256(ast.dump(bare(source)).encode(errors="replace")).hexdigest()[:16]
 
 
 def ast_nodes(source: str) -> int:
-    """The size of train.py in AST nodes, docstrings left out. Raises SyntaxError and EditError."""
+    """Return the number of AST nodes, without docstrings. Raises SyntaxError and EditError."""
     with readable():
         return sum(1 for _ in ast.walk(bare(source)))
 
 
 def any_fingerprint(source: str) -> str:
-    """A fingerprint even of a train.py that does not parse."""
+    """Return the fingerprint, or a hash of the text if it does not parse."""
     try:
         return fingerprint(source)
     except (SyntaxError, ValueError, EditError):
@@ -175,7 +184,7 @@ def any_fingerprint(source: str) -> str:
 
 
 def any_nodes(source: str) -> int:
-    """The size, 0 of a train.py that does not parse."""
+    """Return the number of AST nodes, or 0 if it does not parse."""
     try:
         return ast_nodes(source)
     except (SyntaxError, ValueError, EditError):
@@ -183,12 +192,12 @@ def any_nodes(source: str) -> int:
 
 
 def unified(old: str, new: str) -> str:
-    """A unified diff of train.py."""
+    """Return a unified diff of train.py."""
     lines = difflib.unified_diff(lines_of(old), lines_of(new), f"a/{TARGET.path}", f"b/{TARGET.path}")
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 
 def added_removed(old: str, new: str) -> tuple[int, int]:
-    """Lines added and removed."""
+    """Return the numbers of lines added and removed."""
     lines = lines_of(unified(old, new))[2:]
     return sum(line.startswith("+") for line in lines), sum(line.startswith("-") for line in lines)

@@ -1,4 +1,4 @@
-"""The knobs of train.py: the block of NAME = literal lines at its top, each with a comment. Pure."""
+"""Reads and sets the knobs of train.py: the lines `NAME = literal  # comment` at its top. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from core.text import lines_of
 
 @dataclass(frozen=True)
 class Knob:
-    """One named constant: its value as Python reads it, as it is written, and its comment."""
+    """One named constant of train.py."""
 
     name: str
     value: Value
-    written: str
+    written: str  # the value as source text
     comment: str
     line: int  # 0-based
-    begin: int  # where `written` stands in the UTF-8 bytes of its line
+    begin: int  # where `written` begins in the UTF-8 bytes of its line
     end: int
 
 
 @lru_cache(maxsize=16)
 def read(source: str) -> tuple[Knob, ...]:
-    """The knobs between the imports and the first def or class. Raises SyntaxError."""
+    """Return the knobs before the first function or class. Raises SyntaxError."""
     lines = lines_of(source)
     found = []
     for node in syntax.parse(source).body:
@@ -61,7 +61,7 @@ def moved(old: str, new: str) -> dict[str, tuple[Value, Value]]:
 
 
 def _literal(node: ast.expr) -> Value:
-    """Numbers, strings, booleans, negative numbers, and powers such as 2**15."""
+    """Return the value of a number, string, boolean, or power such as 2**15. Raises ValueError for anything else."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         base, power = _literal(node.left), _literal(node.right)
         if isinstance(base, int) and isinstance(power, int) and 0 <= power < 64:
@@ -78,7 +78,7 @@ def is_power_of_two(value: Value) -> bool:
 
 
 def write(value: Value, like: str) -> str:
-    """A value as Python text, in the style of the old text: powers of two stay written as powers. Raises ValueError for inf and nan."""
+    """Return a value as Python source. If `like` is written as a power, a power of two is too. Raises ValueError for inf and nan."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} cannot be written as a number in Python")
     if "**" in like and is_power_of_two(value) and isinstance(value, int):
@@ -87,7 +87,7 @@ def write(value: Value, like: str) -> str:
 
 
 def set_knobs(source: str, values: Mapping[str, Value]) -> str:
-    """The source with these knobs set; comments stay. Raises KeyError for a name that is no knob."""
+    """Return the source with these knobs set. Comments stay. Raises KeyError for a name that is not a knob."""
     known = {knob.name: knob for knob in read(source)}
     lines = [line.encode() for line in lines_of(source)]
     for knob in sorted((known[name] for name in values), key=lambda knob: -knob.begin):  # several may share a line

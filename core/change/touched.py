@@ -1,4 +1,4 @@
-"""What a change to train.py is about: the constants and definitions that it touches. Pure: two sources in, names out."""
+"""Finds the constants and definitions that a change to train.py touches. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ IMPORTS, REST = "imports", "module level"
 
 
 def touched(old: str, new: str) -> tuple[str, ...]:
-    """The names that differ: constants, functions, Class.member, `imports`, `module level`; in alphabetical order.
+    """Return the names that differ, sorted: constants, functions, Class.member, `imports`, `module level`.
 
-    () where one of the two is no Python, or where nothing differs but comments, docstrings, formatting or order.
+    Empty if one of the sources does not parse, or if only comments, docstrings, formatting or order differ.
     """
     try:
         before, after = _parts(old), _parts(new)
     except (SyntaxError, edits.EditError):
         return ()
     found = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    along = {IMPORTS, *(after.keys() - before.keys())}  # imports and helpers that come along are no ideas of their own
+    along = {IMPORTS, *(after.keys() - before.keys())}  # new imports and helpers only support the change
     return tuple(sorted(found - along or found))
 
 
 @lru_cache(maxsize=8)
 def names(source: str) -> frozenset[str]:
-    """Every name of a train.py that a change could touch, classes as wholes too; none where it is no Python."""
+    """Return every name of a train.py that a change could touch, with classes. Empty if it does not parse."""
     try:
         found = _parts(source).keys() - {IMPORTS, REST}
     except (SyntaxError, edits.EditError):
@@ -36,12 +36,12 @@ def names(source: str) -> frozenset[str]:
 
 
 def words(idea: tuple[str, ...]) -> str:
-    """An idea as a reader sees it."""
+    """Return the touched names as text."""
     return " + ".join(idea)
 
 
 def _parts(source: str) -> dict[str, list[str]]:
-    """By name, all that is said of it."""
+    """Return name -> the dumps of its definitions."""
     parts: dict[str, list[str]] = defaultdict(list)
     with edits.readable():
         for node in edits.bare(source).body:
@@ -59,7 +59,7 @@ def _parts(source: str) -> dict[str, list[str]]:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """What a statement defines."""
+    """Return the names that a statement defines."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):

@@ -1,4 +1,4 @@
-"""program.md, understood. Its front matter binds; its prose only proposes limits, and gives `search` directions. Pure."""
+"""Reads program.md. Its front matter sets limits. Its prose only proposes limits and gives `search` directions. Pure."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from nanochat.contract.value import Data
 
 TIME = re.compile(r"(?<!\d)\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
 _WORD = re.compile(r"[^\W\d_]{2}")
-QUOTES, QUOTE = 2, 45  # sentences that are quoted as not usable, and characters of each
+QUOTES, QUOTE = 2, 45  # number of unused sentences that are quoted, and characters of each
 
 
 class Charter(Data, frozen=True, kw_only=True):
-    """What was understood of a program.md.
+    """The content of a program.md.
 
     Attributes:
-        max_params, max_memory_gb, off_limits: The limits of its front matter, which the loop enforces for every agent.
-        proposed: Limits that its prose seems to ask for. Nobody enforces them.
-        directions: What `search` takes from its prose.
-        warnings: What a human should know: unknown keys, names that train.py has not, front matter in the wrong place.
-        notes: What is worth a note.
+        max_params: The largest number of parameters, from the front matter. The loop enforces it for every agent.
+        max_memory_gb: The most memory of a training in GB, likewise.
+        off_limits: Names of train.py that must not change, likewise.
+        proposed: Limits that the prose seems to ask for. They are not enforced.
+        directions: The directions for `search` in the prose.
+        warnings: Unknown keys, names that train.py does not define, and front matter in the wrong place.
+        notes: Other remarks for the human.
         unused: Sentences that `search` does not use. Language models read all of program.md.
     """
 
@@ -46,11 +48,11 @@ class Charter(Data, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> CharterLimits:
-        """All limits together."""
+        """The limits of the front matter."""
         return CharterLimits(max_params=self.max_params, max_memory_gb=self.max_memory_gb, off_limits=self.off_limits)
 
     def understood(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Return phrases for a human. Where a language model `restated` program.md, nothing is called unused."""
+        """Return phrases for a human. If a language model `restated` program.md, they replace the one about unused sentences."""
         found = [*self.limits.words()]
         if self.directions:
             found.append(f"directions: {'; '.join(described(self.directions))}")
@@ -59,14 +61,14 @@ class Charter(Data, frozen=True, kw_only=True):
 
 
 def read(text: str, known: Collection[str] = ()) -> Charter:
-    """Understand a program.md.
+    """Read a program.md.
 
     Args:
-        text: All of it.
-        known: The names of train.py; () where it cannot be read.
+        text: The whole file.
+        known: The names of train.py; () if it cannot be read.
 
     Raises:
-        CharterError: It is empty, or its front matter cannot be used. The message is a sentence.
+        CharterError: It is empty, or its front matter cannot be used.
     """
     if not text.strip("\ufeff \t\r\n"):
         raise CharterError("program.md is empty. Write down what to research, in plain English, and start again.")
@@ -93,7 +95,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
 
 
 def binding(text: str) -> CharterLimits:
-    """Return what the front matter of a program.md says, without a look at its prose. Raises CharterError."""
+    """Return the limits in the front matter of a program.md, without reading its prose. Raises CharterError."""
     return limits(split(text))[0]
 
 
@@ -105,8 +107,8 @@ def _strange(name: str, known: Collection[str]) -> str:
 
 
 def _unused_words(sentences: Sequence[str]) -> str:
-    """The last ones quoted, the rest counted."""
-    latest = sentences[: -QUOTES - 1 : -1]  # what was added last is what one wonders about
+    """Return a phrase that quotes the last unused sentences and counts the rest."""
+    latest = sentences[: -QUOTES - 1 : -1]  # the last ones, which were probably added last
     shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in latest)
     more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
     return f"not used by search, which must understand a whole section: {shown}{more}"

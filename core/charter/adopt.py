@@ -1,4 +1,4 @@
-"""Put a proposed limit into the front matter of program.md, and change nothing else of the file."""
+"""Adds a proposed limit to the front matter of program.md, and changes nothing else in the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.record.journal import sync
 
 
 class NotAdopted(UserError):
-    """The file was left as it is. The message is a sentence that says why."""
+    """The file was not changed. The message says why."""
 
 
 def adopt(path: Path, wanted: Proposed, known: Collection[str]) -> str:
@@ -58,7 +58,7 @@ def adopt(path: Path, wanted: Proposed, known: Collection[str]) -> str:
 
 
 def _replace(target: Path, before: bytes, after: bytes) -> None:
-    """Replace a file in one step, unless it is not what was read. Raises OSError and NotAdopted."""
+    """Replace a file in one step, unless it has changed since it was read. Raises OSError and NotAdopted."""
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     draft = Path(name)
     try:
@@ -81,7 +81,7 @@ def _replace(target: Path, before: bytes, after: bytes) -> None:
 def added(text: str, wanted: Proposed) -> str:
     """Return program.md with a proposed limit in its front matter.
 
-    Raises CharterError where the front matter is written in a way that this cannot change.
+    Raises CharterError if the front matter has a form that cannot be changed here.
     """
     parts = split(text)
     before = read(text).limits
@@ -106,7 +106,7 @@ def added(text: str, wanted: Proposed) -> str:
 
 
 def _new(text: str, line: str) -> str:
-    """A front matter at the top of a text that has none."""
+    """Return a text with a new front matter at its top."""
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     end = _line_end(text)
     return f"{mark}---{end}{line}{end}---{end}{end}{text.removeprefix(mark)}"
@@ -118,7 +118,7 @@ def _line_end(text: str) -> str:
 
 
 def _changed(text: str, parts: Parts, found: MappingNode | None, wanted: Proposed, fresh: Sequence[str]) -> str:
-    """The text with the line added, or merged into a key that stands there."""
+    """Return the text with the line added, or merged into an existing key."""
     assert parts.matter is not None
     matter = parts.matter
     value = next((value for key, value in found.value if key.value == wanted.key), None) if found is not None else None
@@ -134,7 +134,7 @@ def _changed(text: str, parts: Parts, found: MappingNode | None, wanted: Propose
 
 
 def _merged(matter: str, value: Node, wanted: Proposed, fresh: Sequence[str]) -> str:
-    """Change the value of a key in place, so that comments and the order of lines stay."""
+    """Return the front matter with the value of a key changed in place. Comments and the order of lines stay."""
     begin, end = value.start_mark.index, value.end_mark.index
     names = ", ".join(fresh)
     if isinstance(value, SequenceNode) and value.value and not value.flow_style:
@@ -149,7 +149,7 @@ def _merged(matter: str, value: Node, wanted: Proposed, fresh: Sequence[str]) ->
     if isinstance(value, SequenceNode) and value.value:
         after = value.value[-1].end_mark.index
         return f"{matter[:after]}, {names}{matter[after:]}"
-    if isinstance(value, SequenceNode):  # an empty one
+    if isinstance(value, SequenceNode):  # an empty list
         return f"{matter[:begin]}[{names}]{matter[end:]}"
     assert isinstance(value, ScalarNode)
     if value.value.strip().lower() not in ("", "~", "null", "none"):  # names in one line

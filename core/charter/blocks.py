@@ -1,4 +1,4 @@
-"""The sentences of a Markdown text, with the headings that each stands under. Pure."""
+"""Splits a Markdown text into sentences with the headings above them. Pure."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ITEMS = {"list_item_open": 1, "list_item_close": -1}
 
 @dataclass(frozen=True)
 class Block:
-    """One paragraph, one item of a list, or something that is not the author's plain text.
+    """A paragraph, a list item, or something that is not plain text.
 
     Attributes:
-        sentences: Its sentences, each on one line; () for a quotation, a table, code and HTML.
-        sections: Numbers of the sections that it stands in: 0 for the whole text, then by level, its own last.
-        headings: The headings above it, by level, its own section's last.
-        lead: The last paragraph of its section above it that is one sentence and ends with a colon, '' for none.
-        item: Whether it stands in a list.
-        plain: Whether it is plain text. False also below HTML, which may strike out or hide what follows.
+        sentences: Its sentences, each as one line; () for a quotation, a table, code and HTML.
+        sections: Numbers of the sections that contain it: 0 for the whole text, then by level, the innermost last.
+        headings: The headings above it, by level, the innermost last.
+        lead: The last paragraph above it in its section that is one sentence ending with a colon; '' for none.
+        item: Whether it is in a list.
+        plain: Whether it is plain text. False also after HTML, which may strike out or hide later text.
     """
 
     sentences: tuple[str, ...]
@@ -38,13 +38,13 @@ class Block:
 
     @property
     def leads_in(self) -> bool:
-        """Whether it introduces what follows."""
+        """Whether it introduces the next block."""
         return not self.item and len(self.sentences) == 1 and self.sentences[0].endswith(":")
 
 
 @dataclass(frozen=True)
 class _Section:
-    """A heading that is in force, with the number of its section."""
+    """An open section: its level, its number and its heading."""
 
     level: int
     number: int
@@ -52,7 +52,7 @@ class _Section:
 
 
 def blocks(markdown: str) -> Iterator[Block]:
-    """Yield the paragraphs and items of a text, in order, and a block without sentences for everything else in it."""
+    """Yield the paragraphs and list items of a text in order, and a block without sentences for everything else."""
     tokens = MarkdownIt("commonmark").enable("table").parse(without_comments(markdown))
     path: list[_Section] = []
     lead, html = "", False
@@ -78,7 +78,7 @@ def blocks(markdown: str) -> Iterator[Block]:
 
 
 def _words(token: Token) -> str:
-    """An inline text without its marks of emphasis. Code, links and images keep theirs: what they say is a name or a quotation."""
+    """Return an inline text without emphasis marks. Code, links and images keep their marks."""
     parts = []
     for child in token.children or ():
         match child.type:
@@ -98,6 +98,6 @@ def _words(token: Token) -> str:
 
 
 def sentences(text: str) -> tuple[str, ...]:
-    """Split a text at the ends of its sentences and lines."""
+    """Split a text at the ends of sentences and lines."""
     parts = re.split(r"(?<=[.;!?…])\s+|[\r\n]+", text)
     return tuple(words for part in parts if (words := " ".join(part.split())))

@@ -1,7 +1,7 @@
-"""Wishes in plain English that the agent `search` can act on: a few forms, each of which must match a whole sentence. Pure.
+"""Parses wishes in plain English for the agent `search`: a few forms, each of which must match a whole sentence. Pure.
 
-Everything else is reported as not usable. A sentence is never searched for words that look like a wish, since "the
-optimizer is not the problem" and "avoid the optimizer" have the same words.
+Everything else is reported as not usable. Sentences are not searched for keywords, since "the optimizer is not the problem"
+and "avoid the optimizer" contain the same ones.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ EXAMPLES = "try WIDTH, set WIDTH to 256, avoid the optimizer, leave DEPTH alone,
 LONGEST = 200  # characters of a sentence that may be a wish
 
 _TOPIC_OF = {word: topic for topic, words in TARGET.topics.items() for word in (topic, *words)}
-# Names alone under such a heading are to stay as they are.
+# Bare names below such a heading are to be left alone.
 HANDS_OFF = r"(?:to )?leave alone|(?:do not|don['’]t) (?:touch|change)|off[ _-]limits"
 _UP, _RAISE = r"higher|larger|bigger|longer|raising|increasing", r"raise|increase"
 _DOWN, _REDUCE = r"lower|smaller|shorter|lowering|reducing|decreasing", r"reduce|decrease"
 _POLITE = r"(?:(?:please|also),? )*"
 _THANKS = r"please|thanks|thank you"
-# What is to be tried may be tried "first". What is to be left alone "first" or "for now" is allowed later, and nobody says when.
+# "First" is allowed for things to try. It is not for things to leave alone, since it would not be clear for how long.
 _SOONER = r"(?:(?:please|also|now|next|then|first),? )*"
 _WHEN = rf"{_THANKS}|now|next|first|too|instead|for now"
 _NEVER = r"(?:do not|don['’]t|dont|never) (?:touch|change|try|tune|modify|move|vary|alter|propose)"
@@ -50,7 +50,7 @@ _FORMS: tuple[tuple[Kind, str], ...] = (
     ("avoid", rf"leave alone {_OBJECTS}"),
     ("avoid", rf"keep {_OBJECTS} (?:fixed|constant|unchanged|untouched|as (?:it is|they are|is))"),
 )  # fmt: skip
-_BARE: tuple[tuple[Kind, str], ...] = (  # without a verb: as a reason for skipping they may as well be a complaint
+_BARE: tuple[tuple[Kind, str], ...] = (  # without a verb; in a reason for skipping these may be complaints
     ("set", rf"{_NAME} ?= ?{_VALUE}"),
     ("try", rf"(?P<down>lower) {_OBJECTS}"),
     ("only", rf"only {_OBJECTS}"),
@@ -64,7 +64,7 @@ def _compiled(forms: tuple[tuple[Kind, str], ...]) -> Patterns:
 
 
 def _whole(kind: Kind, form: str) -> str:
-    """The pattern of a sentence in this form, with the polite words around it."""
+    """Return the pattern of a sentence in this form, with polite words around it."""
     lasting = kind in ("avoid", "only")
     return rf"{_POLITE if lasting else _SOONER}{form}(?:,? (?:{_THANKS if lasting else _WHEN}))*(?:[.;]|!+)?"
 
@@ -74,7 +74,7 @@ _OBJECT = re.compile(
     r"(?:changes? (?:of|to|in) |changing |touching |trying |tuning |moving )?(?:the |a |an )?(?P<words>.+?)(?: changes?)?", re.I
 )  # fmt: skip
 _SEPARATOR = re.compile(r",\s*(?:and |or |then )?|\s+(?:and|or)\s+|\s*[&+]\s*", re.I)
-_LABELS: tuple[tuple[Kind | None, re.Pattern[str]], ...] = (  # headings and lead-ins that can be followed
+_LABELS: tuple[tuple[Kind | None, re.Pattern[str]], ...] = (  # known headings and lead-ins
     ("try", re.compile(r"(?:things? |ideas? )?(?:worth trying|to try|try|focus(?: on)?|to explore|explore)", re.I)),
     ("avoid", re.compile(rf"(?:things? |ideas? )?(?:not worth trying|to avoid|avoid|{HANDS_OFF})", re.I)),
     (None, re.compile(
@@ -90,19 +90,19 @@ _AIM = re.compile(
 
 
 class NotUsable(Exception):
-    """A sentence that `search` cannot act on. The message says why, as a clause."""
+    """`search` cannot act on a sentence. The message says why, as a clause."""
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One wish.
+    """A wish.
 
     Attributes:
-        kind: try, avoid, only (and nothing else), or set (to `value`).
-        topics: Topics that it is about.
-        names: Names of train.py that it is about.
+        kind: try, avoid, only (nothing else), or set (to `value`).
+        topics: The topics that it is about.
+        names: The names of train.py that it is about.
         way: "up", "down", or "" for either.
-        value: What a name is to be set to, as it was written.
+        value: The value to set, as it was written.
     """
 
     kind: Kind
@@ -113,7 +113,7 @@ class Direction:
 
     @property
     def words(self) -> str:
-        """What was understood, as a phrase."""
+        """The wish as a phrase."""
         objects = ", ".join([*self.names, *self.topics])
         match self.kind:
             case "set":
@@ -126,15 +126,15 @@ class Direction:
 
 
 def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[Direction, ...]:
-    """Read what a human said: every sentence of it must be a wish.
+    """Parse a hint or a reason for skipping. Every sentence must be a wish.
 
     Args:
         text: A hint, or a reason for skipping.
         known: The names of train.py.
-        reason: It is a reason for skipping, so that "WIDTH = 192" and "only WIDTH" may be what is wrong.
+        reason: Whether it is a reason for skipping. Then "WIDTH = 192" and "only WIDTH" are not wishes, but may be complaints.
 
     Raises:
-        NotUsable: Some sentence is not one of the forms.
+        NotUsable: A sentence does not have one of the forms.
     """
     forms = _WITH_VERB if reason else _ALL
     said = [re.sub(r"^[-*+] ", "", words) for words in sentences(text)]
@@ -150,13 +150,13 @@ def parse(text: str, known: Collection[str], *, reason: bool = False) -> tuple[D
 
 
 def of_sections(blocks: Iterable[Block], known: Collection[str]) -> tuple[tuple[Direction, ...], tuple[str, ...]]:
-    """Read program.md, section by section.
+    """Parse program.md, section by section.
 
-    A section counts only where all of it can be read: its sentences, the headings and lead-ins above them, and the text
-    right below the headings above it. A sentence that cannot be read may say that the others are not meant.
+    A section only counts if all of it can be parsed: its sentences, the headings and lead-ins above them, and the text directly
+    below the headings above it. Otherwise a sentence that cannot be parsed might contradict the others.
 
     Returns:
-        The wishes, and the sentences that are not used.
+        The wishes, and the unused sentences.
     """
     read: list[tuple[Block, tuple[Direction, ...]]] = []
     unread: set[int] = set()
@@ -173,10 +173,10 @@ def of_sections(blocks: Iterable[Block], known: Collection[str]) -> tuple[tuple[
 
 
 def _of_block(block: Block, known: Collection[str]) -> tuple[Direction, ...]:
-    """Read a paragraph or item of program.md. Raises NotUsable.
+    """Parse a paragraph or list item of program.md. Raises NotUsable.
 
-    Below a heading or lead-in such as "Worth trying" the bare name of a topic is a wish. Values to set are for hints, which
-    are followed once.
+    Below a heading or lead-in such as "Worth trying" the bare name of a topic is a wish. Values to set are only allowed in
+    hints, which are followed once.
     """
     if not block.plain or not block.sentences:
         raise NotUsable("it is not plain text")
@@ -203,7 +203,7 @@ def _of_block(block: Block, known: Collection[str]) -> tuple[Direction, ...]:
 
 
 def _label(title: str) -> Kind | None:
-    """What a heading or lead-in asks for, None where it is neutral. Raises NotUsable."""
+    """Return what a heading or lead-in asks for, or None if it is neutral. Raises NotUsable."""
     plain = title.strip().removesuffix(":")
     for kind, label in _LABELS:
         if label.fullmatch(plain):
@@ -240,7 +240,7 @@ def _about(kind: Kind, objects: str, known: Collection[str], way: str = "", valu
 
 
 def _lookup(text: str, known: Collection[str]) -> tuple[str, str]:
-    """The topic or the name that these words are, the other one being ''. Raises NotUsable."""
+    """Return (topic, '') or ('', name) for words that are a topic or a name. Raises NotUsable."""
     match = _OBJECT.fullmatch(text.strip())
     words = match["words"].strip() if match else ""
     code = words.strip("`").removesuffix("()")
@@ -262,5 +262,5 @@ def _bare(name: str) -> str:
 
 
 def described(directions: Iterable[Direction]) -> tuple[str, ...]:
-    """Return what was understood of several wishes, as phrases without repeats."""
+    """Return wishes as phrases without repeats."""
     return tuple(dict.fromkeys(direction.words for direction in directions))

@@ -1,4 +1,4 @@
-"""The front matter of program.md: the only part of it that binds. Pure: text in, limits out."""
+"""Parses the front matter of program.md, the only part with limits that are enforced. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from core.model import CharterLimits
 
 KEYS = ("max_params", "max_memory_gb", "off_limits")
-LARGEST_PARAMS, LARGEST_GB = 10**15, 10**6  # anything above is a slip, and would not fit into a job's fields
+LARGEST_PARAMS, LARGEST_GB = 10**15, 10**6  # larger values are mistakes, and do not fit into a job's fields
 UNITS = {"": 1, "k": 10**3, "thousand": 10**3, "m": 10**6, "million": 10**6, "b": 10**9, "billion": 10**9}
 GIGABYTES = {
     "": "1", "gb": "1", "g": "1", "gigabytes": "1", "gib": "1.073741824",
@@ -31,19 +31,19 @@ _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 
 
 class CharterError(Exception):
-    """program.md cannot be used. The message is a sentence for a human."""
+    """program.md cannot be used. The message is shown to the user."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """program.md in two: the YAML between the delimiters, and everything else.
+    """The two parts of program.md: the YAML between the delimiters, and everything else.
 
     Attributes:
-        matter: The YAML, None where there is no front matter.
+        matter: The YAML; None without a front matter.
         start: Index of the YAML in the text.
         line: Number of its first line, from 1.
-        body: The text without the front matter. Its line numbers are not kept.
-        body_line: Number of the body's first line, from 1.
+        body: The text without the front matter.
+        body_line: Number of the body's first line in the file, from 1.
     """
 
     matter: str | None
@@ -54,16 +54,16 @@ class Parts:
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the index and the content of each line. Only \\n, \\r and \\r\\n end a line, as in an editor."""
+    """Yield the index and the content of each line. Lines end at \\n, \\r and \\r\\n only, as in an editor."""
     for match in _LINE.finditer(text):
         if match[0] or match.start() == 0 or text[match.start() - 1] in "\r\n":
             yield match.start(), match[1]
 
 
 def split(text: str) -> Parts:
-    """Find the front matter. Before it stand at most a byte order mark, blank lines and HTML comments.
+    """Find the front matter. Only a byte order mark, blank lines and HTML comments may come before it.
 
-    Raises CharterError when it is opened and never closed.
+    Raises CharterError if it is opened and never closed.
     """
     first, mark = _first_index(text), len(text) - len(text.lstrip("\ufeff"))
     numbered = [(number, (mark + at, content)) for number, (at, content) in enumerate(lines(text[mark:]), 1)]
@@ -86,7 +86,7 @@ def _delimits(content: str, marks: Collection[str]) -> bool:
 
 
 def _first_index(text: str) -> int:
-    """The beginning of the first line that is neither blank nor part of an HTML comment; -1 where there is none."""
+    """Return the index of the first line that is neither blank nor part of an HTML comment, or -1."""
     at = len(text) - len(text.lstrip("\ufeff"))
     while True:
         blank = re.compile(r"\s*").match(text, at)
@@ -104,9 +104,9 @@ def _first_index(text: str) -> int:
 
 
 def node(parts: Parts) -> MappingNode | None:
-    """Return the front matter as a YAML mapping with the position of each part; None where it holds nothing.
+    """Return the front matter as a YAML mapping with positions, or None if it is empty.
 
-    Raises CharterError when it is not a mapping.
+    Raises CharterError if it is not a mapping.
     """
     try:
         found: Node | None = yaml.compose(parts.matter or "", Loader=yaml.BaseLoader)
@@ -129,10 +129,10 @@ def limits(parts: Parts) -> tuple[CharterLimits, tuple[str, ...]]:
     """Read the limits.
 
     Returns:
-        The limits, and a phrase for every key that is not known.
+        The limits, and a phrase for every unknown key.
 
     Raises:
-        CharterError: Something cannot be read. The message names everything that is wrong.
+        CharterError: A value cannot be read. The message names all problems.
     """
     found = node(parts)
     values: dict[str, int | float | tuple[str, ...]] = {}
@@ -167,8 +167,8 @@ def _unknown(name: str, value: Node) -> str:
 
 
 def _nested(value: Node) -> str:
-    """A key that stands inside another one's value, '' for none."""
-    left, seen = [value], set[int]()  # an alias may lead back to what it stands in
+    """Return a known key inside another key's value, or ''."""
+    left, seen = [value], set[int]()  # an alias may refer to a node that contains it
     while left:
         one = left.pop(0)
         if id(one) in seen or not isinstance(one, MappingNode | SequenceNode):
@@ -185,7 +185,7 @@ def _nested(value: Node) -> str:
 
 
 def key_like(name: str) -> str:
-    """Return the known key that a name resembles, '' where it resembles none."""
+    """Return the known key that a name resembles, or ''."""
     return next(iter(difflib.get_close_matches(_plain_key(name), KEYS, n=1, cutoff=0.7)), "")
 
 
@@ -218,7 +218,7 @@ def _params(value: Node) -> int:
 
 
 def params(figure: str, unit: str) -> int | None:
-    """Return a number of parameters from a figure and a unit such as M; None where it is not a whole number above 0."""
+    """Return a number of parameters from a figure and a unit such as M, or None if it is not a whole number above 0."""
     number = amount(figure, whole=not unit)
     scaled = number * UNITS[unit.lower()] if number is not None else None
     if scaled is None or scaled != scaled.to_integral_value() or not 0 < scaled < LARGEST_PARAMS:
@@ -235,7 +235,7 @@ def _memory(value: Node) -> float:
 
 
 def gigabytes(figure: str, unit: str) -> float | None:
-    """Return GB of 10**9 bytes from a figure and a unit such as GiB; None where it is not a number above 0."""
+    """Return GB of 10**9 bytes from a figure and a unit such as GiB, or None if it is not a number above 0."""
     number = amount(figure, whole=False)
     size = float(number * Decimal(GIGABYTES[unit.lower()])) if number is not None else 0.0
     return size if 0 < size < LARGEST_GB else None
@@ -246,10 +246,10 @@ def amount(figure: str, *, whole: bool) -> Decimal | None:
 
     Args:
         figure: Digits with separators.
-        whole: Whether a fraction makes no sense, so that 1,500 is a thousand and five hundred.
+        whole: Whether it must be a whole number. Then 1,500 means 1500.
 
     Returns:
-        The number, None where the figure can be read in two ways or in none.
+        The number, or None if the figure is ambiguous or invalid.
     """
     text = figure.lower()
     if len(text) > 40:
@@ -266,7 +266,7 @@ def amount(figure: str, *, whole: bool) -> Decimal | None:
 
 
 def _names(value: Node) -> tuple[str, ...]:
-    """Names in a list, or one or several in a line."""
+    """Return the names in a list, or in one line. Raises ValueError."""
     items = value.value if isinstance(value, SequenceNode) else [value]
     found: list[str] = []
     for item in items:
@@ -292,14 +292,14 @@ _ITEM = re.compile(
 
 @dataclass(frozen=True)
 class KeyLine:
-    """A line outside of the front matter that looks like one of it.
+    """A line outside of the front matter that looks like front matter.
 
     Attributes:
         index: Its number in the text, from 0.
         content: The line.
         key: The known key that it resembles.
-        exact: Whether it is that key but for case, spaces and hyphens.
-        value: The value, without quotation marks around it; of a list below the line, its names.
+        exact: Whether it is that key, apart from case, spaces and hyphens.
+        value: The value without quotation marks. For a list below the line, its names.
     """
 
     index: int
@@ -310,7 +310,7 @@ class KeyLine:
 
 
 def key_lines(body: str) -> Iterator[KeyLine]:
-    """Yield the lines of a text that look like front matter. HTML comments are left out."""
+    """Yield the lines of a text that look like front matter, without HTML comments."""
     contents = [content for _, content in lines(without_comments(body))]
     for index, content in enumerate(contents):
         if (match := _KEY_LINE.match(content)) is None or not (key := key_like(match[1])):
@@ -326,7 +326,7 @@ def key_lines(body: str) -> Iterator[KeyLine]:
 
 
 def misplaced(parts: Parts) -> tuple[str, ...]:
-    """Return a phrase for everything in the body that looks like front matter: nothing of it is used."""
+    """Return a phrase for everything in the body that looks like front matter, since it is not used."""
     found = [content for _, content in lines(without_comments(parts.body))]
     marks = [index for index, content in enumerate(found) if _delimits(content, ("---", "..."))]
     said: list[str] = []
@@ -343,7 +343,7 @@ def misplaced(parts: Parts) -> tuple[str, ...]:
 
 
 def _keys(contents: list[str]) -> bool:
-    """Whether these lines are a YAML mapping whose keys are single words, right below the opening delimiter."""
+    """Return whether these lines, right below a delimiter, are a YAML mapping whose keys are single words."""
     if not contents or not contents[0].strip():
         return False
     try:
@@ -356,7 +356,7 @@ def _keys(contents: list[str]) -> bool:
 
 
 def without_comments(text: str) -> str:
-    """Return the text with HTML comments blanked out, the line breaks kept."""
+    """Return the text without HTML comments. Line breaks are kept."""
     kept, at = [], 0
     while (begin := text.find("<!--", at)) >= 0:
         end = text.find("-->", begin + 4)

@@ -1,4 +1,4 @@
-"""What the prose of program.md seems to ask for as a limit. It is proposed to the human and binds nobody. Pure."""
+"""Finds limits that the prose of program.md seems to ask for. They are proposed to the human and not enforced. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.charter.front_matter import (
 from core.model import CharterLimits
 from nanochat.contract.value import Data
 
-LONGEST = 500  # characters of a sentence that is looked at
+LONGEST = 500  # longer sentences are ignored, in characters
 _PARAMS = re.compile(rf"(?<![\w.])({FIGURE}) ?(k|m|b|thousand|million|billion)? ?(?:parameters|params|weights)\b", re.I)
 _MEMORY = re.compile(rf"(?<![\w.])({FIGURE}) ?(gb|gib|mb|mib|gigabytes)\b", re.I)
 _MOST = re.compile(r"\b(?:at most|up to|max(?:imum)?|limit(?:ed)?|no more than|not more than|cap)\b", re.I)
@@ -45,8 +45,8 @@ class Proposed(Data, frozen=True, kw_only=True):
     """A limit that a sentence seems to ask for.
 
     Attributes:
-        line: What to add to the front matter, such as `max_params: 60000000`; of names, those that it has already too.
-        sentence: The sentence of program.md that it was read from.
+        line: The line for the front matter, such as `max_params: 60000000`. A list of names includes the present ones.
+        sentence: The sentence of program.md that asks for it.
     """
 
     line: str
@@ -58,24 +58,24 @@ class Proposed(Data, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that it would put off limits."""
+        """The names in the line, if it is about off_limits."""
         return tuple(re.findall(r"[\w.]+", self.line.partition(":")[2])) if self.key == "off_limits" else ()
 
 
 @dataclass(frozen=True)
 class Request:
-    """A sentence, or a line outside of the front matter, with the limits that it seems to ask for."""
+    """A sentence, or a line outside of the front matter, and the limits that it seems to ask for."""
 
     sentence: str
     limits: CharterLimits
 
 
 def asked_for(body: str, paragraphs: Iterable[Block], known: Collection[str]) -> tuple[Request, ...]:
-    """Return what the prose seems to ask for.
+    """Return the limits that the prose seems to ask for.
 
     Args:
         body: program.md without its front matter.
-        paragraphs: The same, parsed.
+        paragraphs: Its blocks.
         known: The names of train.py.
     """
     found = [Request(line.content.strip(), _misplaced(line)) for line in key_lines(body)]
@@ -89,7 +89,7 @@ def asked_for(body: str, paragraphs: Iterable[Block], known: Collection[str]) ->
 
 
 def missing(requests: Iterable[Request], bound: CharterLimits) -> tuple[Proposed, ...]:
-    """Return the lines that the front matter does not have yet; `bound` is what it says."""
+    """Return the requests that the front matter does not fulfil yet. `bound` are its limits."""
     found: dict[str, Proposed] = {}
     for request in requests:
         for line in _lines(request.limits, bound):
@@ -98,7 +98,7 @@ def missing(requests: Iterable[Request], bound: CharterLimits) -> tuple[Proposed
 
 
 def _lines(wanted: CharterLimits, bound: CharterLimits) -> list[str]:
-    """What is wanted and not said yet, as lines of front matter."""
+    """Return the missing limits as lines of front matter."""
     names = [name for name in wanted.off_limits if name not in bound.off_limits]
     said = []
     if wanted.max_params is not None and bound.max_params is None:
@@ -109,7 +109,7 @@ def _lines(wanted: CharterLimits, bound: CharterLimits) -> list[str]:
 
 
 def _misplaced(line: KeyLine) -> CharterLimits:
-    """The limit of a line of front matter that stands elsewhere; none where it cannot be read."""
+    """Return the limit in a line outside of the front matter, or no limit if it cannot be read."""
     if not line.exact or len(line.content) > LONGEST:
         return CharterLimits()
     try:
@@ -133,13 +133,13 @@ def _asked(sentence: str, known: Collection[str]) -> CharterLimits:
 
 
 def _bounds(sentence: str) -> bool:
-    """Whether a sentence speaks of an upper bound."""
+    """Return whether a sentence is about an upper bound."""
     negated = bool(_NEGATED.search(sentence))
     over, under = _OVER.search(sentence), _UNDER.search(sentence)
     return bool(_MOST.search(sentence) or (over and negated) or (under and not negated))
 
 
 def named(text: str, known: Collection[str]) -> list[str]:
-    """Return the names of train.py in a text. A name that is also a plain word (schedule) counts only in backquotes."""
+    """Return the names of train.py in a text. A name that is also a plain word (schedule) only counts in backquotes."""
     names = [quoted or (bare if re.search(r"\w[A-Z]|_|\.", bare) else "") for quoted, bare in _CODE.findall(text)]
     return [name for name in names if name in known]

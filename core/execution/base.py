@@ -1,4 +1,4 @@
-"""Where experiments run: what an executor takes, gives back and raises. Add one by writing three methods, and a row in registry.py."""
+"""The protocol of executors, which run trainings. To add one, write its three methods and a row in registry.py."""
 
 from __future__ import annotations
 
@@ -13,26 +13,36 @@ Update = Callable[[Started | Progress], None]
 
 
 class ExecutorFailed(UserError):
-    """The executor itself broke (not the experiment); the message is a sentence for a human."""
+    """The executor failed, not the experiment. The message is shown to the user."""
 
 
 class DataUnusable(UserError):
-    """The scorer cannot use the run's data, however often it is tried."""
+    """The scorer cannot use the run's data, and a retry cannot help."""
 
 
 class Executor(Protocol):
-    """One slot: runs one job at a time."""
+    """One slot, which runs one job at a time."""
 
     async def run(self, job: Job, update: Update) -> Result:
-        """Run the job to its end; `update` is told when a trainer has started, and how far it has come.
+        """Run a job to its end.
 
-        Raises ExecutorFailed when the harness broke; the executor can be used again after that. Raises DataUnusable when
-        no further try can succeed.
+        Args:
+            job: The train.py, its data, its seed and its limits.
+            update: Called with `Started` once the trainer runs, then with `Progress` from time to time.
+
+        Returns:
+            The result. A training that fails also has one: its outcome says crash, timeout, overrun or invalid.
+
+        Raises:
+            ExecutorFailed: The harness failed. The executor can be used again.
+            DataUnusable: The data cannot be used, and a retry cannot help.
         """
         ...
 
     async def abort(self) -> None:
-        """End the running job early; its Result then says interrupted."""
+        """End the running job early. Its result then has the outcome `INTERRUPTED`."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """End the running job, and release processes and files."""
+        ...

@@ -1,4 +1,4 @@
-"""Whether torch.compile works on this machine, told by nanochat/harness/compile_check.py in a process of its own: core imports no torch."""
+"""Check whether torch.compile works on this machine. The check runs in a separate process, since core does not import torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ LIMIT_S = 300.0
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """`words` say what was found, `todo` what to do, both as clauses. `slow`: it works, but something makes it slower."""
+    """The result of the check.
+
+    Attributes:
+        works: Whether torch.compile works.
+        words: What was found, as a clause.
+        todo: What the user can do about it, as a clause.
+        device: The name of the device.
+        slow: Whether it works, but slower than it could.
+    """
 
     works: bool
     words: str
@@ -25,9 +33,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(root: Path, *, quick: bool = False) -> Finding:
-    """Compile one kernel in the sandbox, on the first GPU if there is one; takes 10 to 60 seconds.
+    """Compile one kernel in the sandbox, on the first GPU if there is one. Takes 10 to 60 seconds.
 
-    `root`: the source tree. `quick`: only look for a compiler and Python's headers. Never raises for what a machine lacks.
+    Args:
+        root: The source tree.
+        quick: Only look for a compiler and Python's headers.
+
+    Returns:
+        What was found. A failed check is a result too, not an exception.
     """
     command = [sys.executable, "-m", "nanochat.harness.compile_check", "--json", *(["--quick"] if quick else [])]
     try:

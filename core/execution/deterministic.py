@@ -1,6 +1,6 @@
-"""Trainings that are computed instead of run: a whole night through the real loop, git and journal in seconds.
+"""An executor that computes scores from a table instead of training. A whole run then takes seconds.
 
-For tests, rehearsals and simulations. What a training comes to follows from its train.py and its seed alone.
+For tests, rehearsals and simulations. A score depends only on the text of train.py and on the seed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ STEPS, TOKENS, PARAMS, MEMORY = 100, 100_000, 1_000, 100_000_000  # of every tra
 
 
 class Ending(Data, frozen=True, kw_only=True):
-    """How a training ends that gets no score."""
+    """How a training without a score ends."""
 
     outcome: Literal["crash", "timeout", "overrun", "invalid"]
-    crash: CrashClass = CrashClass.EXCEPTION  # what kind of crash it is, where it is one
+    crash: CrashClass = CrashClass.EXCEPTION  # the class of a crash
     reason: str = "so the table says"
 
 
 class World(Data, frozen=True, kw_only=True):
-    """A table of scores: val_bpb plus the effect of each text that train.py contains, plus noise. In bits per byte."""
+    """A table of scores, in bits per byte. A score is val_bpb plus the effect of each text found in train.py, plus noise."""
 
     val_bpb: float = 1.5
     effects: dict[str, float] = msgspec.field(
@@ -53,7 +53,7 @@ class World(Data, frozen=True, kw_only=True):
 
 
 def read(path: Path) -> World:
-    """Read a world from a JSON file. Raises UserError with a sentence."""
+    """Read a table from a JSON file. Raises UserError if it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=World)
     except (OSError, msgspec.MsgspecError) as error:
@@ -61,15 +61,19 @@ def read(path: Path) -> World:
 
 
 class DeterministicExecutor:
-    """A slot whose trainings take no time, or so many seconds."""
+    """An executor that trains nothing.
+
+    Args:
+        answer: Maps the text of train.py and a seed to a val_bpb or an `Ending`. Its exceptions pass through `run`.
+        seconds: How long each job takes.
+    """
 
     def __init__(self, answer: Callable[[str, int], float | Ending], seconds: float = 0.0) -> None:
-        """`answer`: from the text of train.py and a seed to val_bpb, or to an ending. What it raises comes out of `run`."""
         self._answer, self._seconds = answer, seconds
         self._aborted = asyncio.Event()
 
     async def run(self, job: Job, update: Update) -> Result:
-        """Compute the result of a job. Raises DataUnusable where its train.py cannot be read, and what `answer` raises."""
+        """Compute the result of a job. Raises DataUnusable if its train.py cannot be read, and any error of `answer`."""
         self._aborted.clear()
         update(Started(job=job.id, pids=()))
         update(self._progress(job))
@@ -99,7 +103,7 @@ class DeterministicExecutor:
         self._aborted.set()
 
     async def close(self) -> None:
-        """End the running job; nothing is left behind."""
+        """End the running job."""
         self._aborted.set()
 
 

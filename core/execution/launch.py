@@ -1,9 +1,9 @@
-"""Start a module of a run's own copy of nanochat, and nothing that merely lies beside it.
+"""Start a module of a run's own copy of nanochat. Only files that were copied when the run began are imported.
 
-The text of this file is run as `python -P -c TEXT FOLDER -m MODULE`, or with `-c CODE [ARGUMENT ...]` in the place of the last
-two. Modules of nanochat come from the sources in FOLDER that were copied when the run began, and from nowhere else: FOLDER is
-not searched for other modules, and a compiled module, a library or a package that somebody put there is never imported in
-the place of a source. It imports nothing of ours, since it runs before anything of ours can be found.
+The text of this file runs as `python -P -c TEXT FOLDER -m MODULE`, or with `-c CODE [ARGUMENT ...]` instead of the last two
+arguments. Modules of nanochat are compiled from the copied sources in FOLDER. FOLDER is not searched for other modules.
+Bytecode, libraries and packages that were added to FOLDER later are never imported. This file imports no module of this
+project, since none can be found before it has run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIST = "frozen.json"  # beside FOLDER: the files that were copied, with their ha
 
 
 class Source(importlib.machinery.SourceFileLoader):
-    """Compiles a module from its source, whatever compiled modules there are. `command` starts another Python like this one."""
+    """A loader that always compiles the source and ignores bytecode. `command` starts another Python in the same way."""
 
     command: Sequence[str] = ()
 
@@ -35,7 +35,7 @@ class Source(importlib.machinery.SourceFileLoader):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Finds the modules of the package, and says of any other of that name that it is not there."""
+    """Finds the copied modules of the package. Raises ModuleNotFoundError for any other module of the package."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Experiments on this machine: one harness process a slot, which is started once and serves job after job."""
+"""An executor for this machine. Each slot has one harness process, which runs one job after another."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from core.machine import limits, stats
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from nanochat.contract.messages import Abort, Done, Message, Progress, Request, Started, Train, Unusable, line, message
 
-LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # now: the file may change while a run works
-SCRATCH = "scratch"  # the folder for temporary files, beside the harness' log: in the run's own
-LAST_WORDS_S = 2.0  # a harness whose pipe is closed ends within this
+LAUNCH = Path(__file__).with_name("launch.py").read_text(encoding="utf-8")  # once, since the file may change later
+SCRATCH = "scratch"  # the folder for temporary files, beside the log of the harness
+LAST_WORDS_S = 2.0  # how long to wait for a harness to exit once its pipe is closed
 LINE_LIMIT = 1 << 20  # bytes of one line from the harness
 MOST_COMPILERS = 8  # processes that compile kernels for a trainer
 COMPILER_BYTES = 2 << 30  # of the machine's memory for each of them
-NEAR = 0.8  # of its limit of memory: what a trainer that ended by a signal had in use where that limit was the reason
+NEAR = 0.8  # share of its memory limit from which a trainer that a signal ended is taken to have run out of memory
 PASSED_ON = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "LD_LIBRARY_PATH",
 )  # fmt: skip
-CPU_SETTINGS = {  # measured: +18 to 34% tokens/s by the malloc settings; no spinning threads beside others
+CPU_SETTINGS = {  # measured: the malloc settings give 18 to 34% more tokens/s; threads do not spin while they wait
     "MALLOC_MMAP_THRESHOLD_": "2000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
     "MALLOC_TOP_PAD_": "200000000",
@@ -37,7 +37,7 @@ CPU_SETTINGS = {  # measured: +18 to 34% tokens/s by the malloc settings; no spi
 }
 
 
-# What CUDA says where the card or its driver is gone: no train.py does that, and every one after it would fail alike.
+# Messages of CUDA when the card or its driver is gone. No train.py causes that, and every later job would fail too.
 GPU_GONE = (
     "No CUDA GPUs are available", "CUDA driver initialization failed", "CUDA unknown error", "CUDA error: unknown error",
     "no CUDA-capable device is detected", "CUDA-capable device(s) is/are busy or unavailable", "uncorrectable ECC error",
@@ -45,7 +45,7 @@ GPU_GONE = (
 
 
 class _HarnessEnded(ExecutorFailed):
-    """The harness process is gone; `code` is its exit code, a signal's number as a negative one."""
+    """The harness process has ended. `code` is its exit code, or minus the number of the signal that ended it."""
 
     def __init__(self, words: str, code: int | None) -> None:
         super().__init__(words)
@@ -53,23 +53,30 @@ class _HarnessEnded(ExecutorFailed):
 
 
 def harness_environment(device: str, gpu: int | None = None, *, compiles: bool = True) -> dict[str, str]:
-    """Return a scrubbed environment: no keys, no tokens, nothing of the user's but where programs and libraries are.
+    """Return the environment variables of a harness.
 
-    `gpu`: which of the usable GPUs the trainer sees, counted from 0; it sees no other. Raises ExecutorFailed where there is no such GPU.
-    `compiles`: whether torch.compile works; without it, it returns what it is given.
+    Of the user's variables only those in PASSED_ON are kept, and on CUDA also PYTORCH_ALLOC_CONF.
+
+    Args:
+        device: cpu, cuda or mps.
+        gpu: The index of the only GPU that the trainer sees, among the usable ones.
+        compiles: Whether torch.compile works. If not, it is disabled and returns its argument.
+
+    Raises:
+        ExecutorFailed: There is no such GPU.
     """
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environment |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
     environment["AUTORESEARCH_DEVICE"] = device
-    if device == "cuda" and gpu is not None:  # one slot a GPU: the trainer sees no other
+    if device == "cuda" and gpu is not None:
         environment |= _one_card(gpu)
     if not compiles:
         environment["TORCHDYNAMO_DISABLE"] = "1"
     if device == "cuda":
         workers = min(MOST_COMPILERS, stats.physical_cores(), stats.memory_total() // COMPILER_BYTES)
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(1, workers))
-        # A trainer compiles one kernel for the CPU at most: for that a precompiled header costs more than it saves.
+        # A trainer compiles at most one kernel for the CPU, so a precompiled header costs more time than it saves.
         environment["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
         if "PYTORCH_ALLOC_CONF" in os.environ:
             environment["PYTORCH_ALLOC_CONF"] = os.environ["PYTORCH_ALLOC_CONF"]
@@ -77,14 +84,14 @@ def harness_environment(device: str, gpu: int | None = None, *, compiles: bool =
             environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # less memory is lost between tensors
     environment.setdefault(
         "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
-    )  # so that CUDA and the driver's library number the cards in the same order
-    if device == "cpu":  # a process that has seen a GPU could not pass gradients on to those that are forked from it
+    )  # so that CUDA and NVML number the cards in the same order
+    if device == "cpu":  # processes forked from one that has used a GPU cannot compute gradients
         environment |= {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", **CPU_SETTINGS}
     return environment
 
 
 def _one_card(gpu: int) -> dict[str, str]:
-    """The variable that shows a process one GPU only. Empty for the first where the driver's library shows none."""
+    """Return the variable that restricts a process to one GPU. Empty for the first GPU if NVML shows none."""
     names = stats.cards()
     if names is None:
         names = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
@@ -99,16 +106,23 @@ def _one_card(gpu: int) -> dict[str, str]:
 
 
 class LocalExecutor:
-    """A slot on this machine: one pre-imported harness process that is started once and serves job after job."""
+    """A slot on this machine with one harness process, which is started once and runs one job after another.
+
+    Args:
+        harness: The run's own copy of nanochat.
+        device: cpu, cuda or mps.
+        log: The file for the stderr of the harness.
+        gpu: The index of this slot's GPU among the usable ones, on a CUDA device.
+        compiles: Whether torch.compile works on this machine.
+
+    Raises:
+        ExecutorFailed: There is no GPU for this slot.
+    """
 
     def __init__(self, harness: Path, device: str, log: Path, gpu: int | None = None, *, compiles: bool = True) -> None:
-        """`gpu`: which of the usable GPUs is this slot's, on a CUDA device. Raises ExecutorFailed where it has none.
-
-        `compiles`: whether torch.compile works on this machine.
-        """
-        # Once: a card that vanishes must not move others to this slot.
+        # Computed once: if a card vanishes, this slot must not get another slot's card.
         self._environment = harness_environment(device, gpu, compiles=compiles)
-        self._scratch = log.parent / SCRATCH  # for all temporary files, wherever the user's TMPDIR goes
+        self._scratch = log.parent / SCRATCH  # used instead of the user's TMPDIR
         self._environment["TMPDIR"] = str(self._scratch)
         self._harness = harness
         self._log = log
@@ -166,7 +180,7 @@ class LocalExecutor:
         if process is None or process.returncode is not None:
             return
         assert process.stdin is not None
-        process.stdin.close()  # end of input is the harness' sign to clean up and leave
+        process.stdin.close()  # at the end of its input the harness cleans up and exits
         try:
             await asyncio.wait_for(process.wait(), 20)
         except TimeoutError:
@@ -187,17 +201,17 @@ class LocalExecutor:
         assert self._process is not None and self._process.stdout is not None
         try:
             return message(await self._process.stdout.readline())
-        except ValueError as error:  # also for a line that is too long, and for none at the end
+        except ValueError as error:  # also for a line that is too long, and at the end of the output
             raise await self._broken(str(error)) from error
 
     async def _broken(self, unread: str = "") -> _HarnessEnded:
-        """The harness is gone or talks nonsense: end it for good; the next job starts a new one.
+        """Kill a harness that has ended or sent an unreadable line, and return the error. The next job starts a new one.
 
-        `unread`: why its latest line could not be read.
+        `unread`: why the line could not be read.
         """
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(TimeoutError):  # it may be about to end
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), LAST_WORDS_S)
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -219,7 +233,7 @@ class LocalExecutor:
 
 
 def _unless_the_gpu_is_gone(result: Result) -> Result:
-    """The same result. Raises ExecutorFailed where it says that the GPU cannot be used."""
+    """Return the result unchanged. Raises ExecutorFailed if it says that the GPU cannot be used."""
     if result.outcome is Outcome.CRASH and any(words in result.reason for words in GPU_GONE):
         raise ExecutorFailed(
             f"The GPU cannot be used ({result.reason}); the experiment is run again. `nvidia-smi` shows whether the "
@@ -229,10 +243,16 @@ def _unless_the_gpu_is_gone(result: Result) -> Result:
 
 
 def out_of_memory(result: Result, job: Job, kills: int, root: Path = limits.ROOT) -> Result:
-    """The result of a job whose processes were ended by a signal, with lack of memory as the reason where that was it.
+    """Return the result of a job that a signal ended, as an out-of-memory crash if memory was the reason.
 
-    `kills` is `limits.oom_kills(root)` before the job. The kernel ends what is largest, be it the trainer or its scorer; so do programs
-    that watch the memory. A trainer near its own limit can end by a signal as well: few libraries check each allocation.
+    The kernel, or a program that watches memory, kills the largest process: the trainer or its scorer. A trainer near its own
+    limit can also end by a signal, since few libraries check each allocation.
+
+    Args:
+        result: The result of the job.
+        job: The job, for its memory limit.
+        kills: `limits.oom_kills(root)` before the job.
+        root: The root of the file system, for tests.
     """
     if not result.signal:
         return result

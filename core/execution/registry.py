@@ -1,4 +1,4 @@
-"""Executors by name. Add one here after writing it against `core.execution.base.Executor`."""
+"""Executors by name. A new one needs a row in `ENTRIES`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Slot:
-    """What an executor is made for.
+    """The settings that an executor is created with.
 
-    `harness`: the run's own copy of nanochat; `log`: a file for what the harness says; `index`: of the slot, and of its GPU on
-    a CUDA device; `compiles`: whether torch.compile works.
+    Attributes:
+        harness: The run's own copy of nanochat.
+        device: cpu, cuda or mps.
+        log: The file for the stderr of the harness.
+        index: The index of the slot, and of its GPU on a CUDA device.
+        compiles: Whether torch.compile works.
     """
 
     harness: Path
@@ -34,11 +38,11 @@ Maker = Callable[[Slot], Executor]
 
 @dataclass(frozen=True)
 class Entry:
-    """One kind of executor: the form of its name, a line of help, and the function that checks its argument and creates it."""
+    """One kind of executor: the form of its name, a line of help, and the function that checks its argument."""
 
     name: str
     help: str
-    maker: Callable[[str], Maker]  # from what stands behind the colon; raises UserError
+    maker: Callable[[str], Maker]  # takes the text after the colon; raises UserError
 
 
 def _local(argument: str) -> Maker:
@@ -57,7 +61,7 @@ ENTRIES = (
 
 
 def check(spec: str) -> Maker:
-    """Return what makes the executor of that name. Raises UserError for one that does not exist."""
+    """Return a function that creates the executor of that name. Raises UserError if there is no such executor."""
     kind, colon, argument = spec.partition(":")
     for entry in ENTRIES:
         name, _, wanted = entry.name.partition(":")
@@ -68,6 +72,6 @@ def check(spec: str) -> Maker:
 
 
 def absolute(spec: str) -> str:
-    """The same executor, whatever folder a later start is made in."""
+    """Return the name with an absolute path, so that a later start from another folder finds the same file."""
     kind, colon, argument = spec.partition(":")
     return f"{kind}{colon}{Path(argument).resolve()}" if argument else spec

@@ -1,4 +1,4 @@
-"""`apply`: bring the best train.py of a run into the user's own checkout. Only this module may touch it, and only when told to."""
+"""The command `apply`: brings the incumbent's train.py into the user's checkout. No other module writes to the checkout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.target import TARGET
 
 @dataclass(frozen=True)
 class Applied:
-    """How the best was brought home: as a commit on the user's branch, or as a patch file."""
+    """The result of `apply`: a commit on the user's branch, or a patch file."""
 
     words: str
     commit: str | None = None
@@ -28,13 +28,13 @@ class Applied:
 
 @dataclass(frozen=True)
 class Patch:
-    """What is written where a commit would not be safe.
+    """A patch that is written if a commit would not be safe.
 
     Attributes:
-        path: Where it goes.
-        text: What `git apply` takes.
+        path: The file to write.
+        text: The patch, for `git apply`.
         clash: Whether it changes lines that the user has changed too.
-        bare: Whether the repository is a bare one, so that git cannot merge the two.
+        bare: Whether the repository is bare, so that git cannot merge the changes.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Patch:
     bare: bool
 
     def write(self, why: str) -> Applied:
-        """Write it, and say what to do with it. `why`: the reason for no commit, as a clause. Raises RepositoryError."""
+        """Write the patch and return how to use it. `why`: the reason against a commit, as a clause. Raises RepositoryError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _replace(self.path, self.text.encode("utf-8"))
@@ -61,7 +61,12 @@ class Patch:
 
 
 def apply_best(project: Project, folder: Path) -> str:
-    """Put the best train.py of a run on the user's checkout, or write a patch; return what was done, in words."""
+    """Commit the incumbent's train.py on the user's checkout, or write a patch. Returns what was done, as text.
+
+    Raises:
+        UsageError: The run has kept nothing.
+        RepositoryError: Git failed, or the patch cannot be written.
+    """
     state = fold(journal.read(folder / journal.NAME))
     if not state.kept or state.start_commit is None or state.config is None:
         raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to take home.")
@@ -82,18 +87,18 @@ def apply_best(project: Project, folder: Path) -> str:
 
 
 def apply_to_checkout(repo: Repository, root: Path, base: str, best: str, message: str, patch: Path) -> Applied:
-    """Put the best train.py on the user's checkout as a commit, or write a patch where that is not safe.
+    """Commit a train.py on the user's checkout, or write a patch if that is not safe.
 
-    Safe: no tracked file but program.md, by which one steers, is changed, and train.py is as it was in the run's base
-    commit. Nothing else is touched.
+    It is safe if no tracked file except program.md has changes, and train.py is the same as in the base commit. Nothing else
+    is changed.
 
     Args:
         repo: The repository of the source tree.
         root: The source tree.
         base: The commit that the run began at.
-        best: The commit with the best train.py.
+        best: The commit with the train.py to apply.
         message: The message of the commit.
-        patch: Where the patch goes.
+        patch: Where to write the patch.
     """
     path, source = root / TRAIN, repo.source(best)
     try:
@@ -130,9 +135,9 @@ def apply_to_checkout(repo: Repository, root: Path, base: str, best: str, messag
 
 
 def _why_unsafe(repo: Repository, *, moved_on: bool) -> str:
-    """Say why no commit can be made on the user's checkout, as a clause; '' where one can.
+    """Return why no commit can be made on the user's checkout, as a clause, or '' if one can.
 
-    `moved_on`: train.py is not as it was when the run began.
+    `moved_on`: whether train.py has changed since the run began.
     """
     if not repo.git.work_tree:
         return "This source tree is no git repository"
@@ -143,12 +148,12 @@ def _why_unsafe(repo: Repository, *, moved_on: bool) -> str:
 
 
 def _work_tree(repo: Repository) -> dict[str, str]:
-    """The environment in which git works on the user's checkout."""
+    """Return the environment variables with which git works on the user's checkout."""
     return {"GIT_WORK_TREE": repo.git.work_tree}
 
 
 def _as_in_checkout(source: str, now: bytes) -> str:
-    """Give a train.py the line endings and the byte order mark that the one of the checkout has."""
+    """Return a train.py with the line endings and the byte order mark of the one in the checkout."""
     text = source.replace("\n", "\r\n") if b"\r\n" in now else source
     return BYTE_ORDER_MARK + text if now.startswith(BYTE_ORDER_MARK.encode()) else text
 

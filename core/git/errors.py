@@ -1,4 +1,4 @@
-"""What can go wrong with git. Each message is a sentence for a human."""
+"""Errors of git. The messages are shown to the user."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from core.errors import UserError
 
 
 class RepositoryError(UserError):
-    """Git could not do what was needed."""
+    """A git operation failed."""
 
 
 class NameTaken(RepositoryError):
-    """A run cannot have this name: in git it is somebody else's."""
+    """A run cannot have this name, since it belongs to another run in git."""

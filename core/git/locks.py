@@ -1,4 +1,4 @@
-"""Locks that a killed git has left on refs."""
+"""Removes locks that a killed git process has left on refs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import time
 from pathlib import Path
 
-STALE_LOCK_S = 2.0  # git holds the lock of a ref for milliseconds
+STALE_LOCK_S = 2.0  # git only holds the lock of a ref for milliseconds
 
 
 def remove_stale(*locks: Path) -> list[Path]:
-    """Remove locks that nobody is using: those that stay the same for STALE_LOCK_S. No clock but our own is trusted.
+    """Remove locks that do not change for STALE_LOCK_S. Times of files are not used, since clocks may differ.
 
     Returns:
-        Those that were removed.
+        The locks that were removed.
     """
     before = {lock: _identity(lock) for lock in locks}
     present = [lock for lock, identity in before.items() if identity is not None]
@@ -29,7 +29,7 @@ def remove_stale(*locks: Path) -> list[Path]:
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What differs between a file and a later one of that name; None where there is none."""
+    """Return values that distinguish a file from a later one with the same name, or None if there is no file."""
     try:
         status = path.stat()
     except OSError:

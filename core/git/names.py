@@ -1,4 +1,4 @@
-"""Names of runs in git: whether one is free, and how a run claims it. Of several starts at once one gets the name."""
+"""Names of runs in git: whether a name is free, and how a run claims it. Of several starts at once, one gets the name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.record import journal
 
 
 class RunNames:
-    """Gives names to runs, and takes them back."""
+    """Claims names for runs and releases them."""
 
     def __init__(self, git: Git, store: RefStore, owners: Owners, refs: RunRefs) -> None:
         self._git = git
@@ -25,14 +25,14 @@ class RunNames:
         self._refs = refs
 
     def why_taken(self, run: str, folder: Path | None = None) -> str:
-        """Say why git has no room for a new run of this name, as a clause; '' where it is free.
+        """Return why a name is taken in git, as a clause, or '' if it is free.
 
-        Upper and lower case count as the same, as on file systems that do not tell them apart.
+        Case is ignored, since some file systems ignore it too.
 
         Args:
             run: The name.
-            folder: Where the logs of the new run will be. A run that was there before and has no journal any more does not
-                keep the name: `claim` takes it over.
+            folder: The folder of the new run. A former run in this folder whose journal is gone does not keep the name:
+                `claim` takes it over.
         """
         owner = self._owners.get(run)
         if owner is not None and (folder is None or owner.folder != str(folder)):
@@ -49,7 +49,7 @@ class RunNames:
         return ""
 
     def _why_owned(self, run: str, owner: Owner) -> str:
-        """Name the run in another folder that has the name, with the commands that free it where that run is gone."""
+        """Return which run in another folder has the name. If its journal is gone, include the commands that free the name."""
         if journal.holds(Path(owner.folder)):
             return f"it is the name of the run in {owner.folder}"
         git = f"git -C {shlex.quote(str(self._git.store))}"
@@ -63,7 +63,7 @@ class RunNames:
         )
 
     def _why_fixed(self, owner: Owner, former: Mapping[str, str]) -> str:
-        """Say why the branch of a former run must stay where it is, as a clause; '' where it may go."""
+        """Return why the branch of a former run must not be moved, as a clause, or '' if it may be."""
         tip, name = former.get(owner.branch, ""), branch_name(owner.branch)
         attempts = {commit for ref, commit in former.items() if ref != owner.branch}
         todo = f"`git -C {shlex.quote(str(self._git.store))} branch -m {name} NEW` gives it another name"
@@ -74,20 +74,20 @@ class RunNames:
         return ""
 
     def claim(self, run: str, owner: str, folder: Path, known: Collection[str] = ()) -> str:
-        """Record that the refs of this name belong to the run with the id `owner`. Of several at once one gets it.
+        """Record that the refs of this name belong to the run with the id `owner`. Of several claims at once, one succeeds.
 
         Args:
             run: The name.
             owner: The id in the header of the run's journal.
-            folder: Where its logs are. A name that belongs to another run in this very folder is taken over: as the caller
-                has the journal of the folder, that run has none any more.
-            known: Commits of a run that was begun by a version without such records; refs that point at one are its own.
+            folder: The folder of the run. A name that belongs to another run in the same folder is taken over. The caller
+                has the journal of that folder, so the other run has lost its own.
+            known: Commits of a run from a version without such records. Refs that point at one of them belong to the run.
 
         Returns:
-            What became of the refs of a run whose name was taken over, as a sentence; '' where there was none.
+            A sentence about the refs of a run whose name was taken over; '' if there was none.
 
         Raises:
-            NameTaken: The name is another run's, or refs of that name are there that the run does not know.
+            NameTaken: The name belongs to another run, or there are refs of that name that the run does not know.
         """
         recorded, moved = self._owners.get(run), ""
         if recorded is None:
@@ -101,7 +101,7 @@ class RunNames:
         return moved
 
     def _claim_first(self, run: str, owner: str, folder: Path, known: set[str]) -> Owner:
-        """Record the owner of a name without one, unless another was faster: then that one is returned."""
+        """Record the owner of a name that has none. Returns the recorded owner, which is another one if that was faster."""
         refs = self._store.listing(f"{OURS}/{run}/", f"{BRANCHES}/{run}", f"{BRANCHES}-{run}")
         attempts = {commit for name, commit in refs.items() if name.startswith(OURS)}
         begun = bool(known) and (not attempts or not known.isdisjoint(attempts))
@@ -117,10 +117,10 @@ class RunNames:
         return self._owners.create(run, Owner(owner, own[0] if own else self._refs.new_branch(run), str(folder)))
 
     def _take_over(self, run: str, owner: str, folder: Path, before: Owner) -> tuple[str, Owner]:
-        """Make a name another run's, in one step. The commits of the run that had it stay reachable.
+        """Give a name to another run in one transaction. The commits of the former run stay reachable.
 
         Returns:
-            What became of these, as a sentence, and the owner now.
+            A sentence about these commits, and the new owner.
         """
         if why := self.why_taken(run, folder):
             raise NameTaken(f"The name {run} is taken in git: {why}.")
@@ -137,7 +137,7 @@ class RunNames:
         ), now
 
     def unclaim(self, run: str, owner: str) -> None:
-        """Give a name back that `claim` took for a run that never began. Another run's stays. Raises RepositoryError."""
+        """Release a name that `claim` took for a run that never began. Another run's name is kept. Raises RepositoryError."""
         recorded = self._owners.get(run)
         if recorded is not None and recorded.id == owner:
             self._owners.delete(run)

@@ -1,4 +1,4 @@
-"""The records in git that say which run the refs of a name belong to."""
+"""The records in git about which run the refs of a name belong to."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from core.git.ref_store import RefStore
 
 @dataclass(frozen=True)
 class Owner:
-    """Which run the refs of a name belong to, as it is recorded in git."""
+    """The run that the refs of a name belong to."""
 
     id: str
     branch: str
-    folder: str  # where its logs were when it began
+    folder: str  # the folder of the run
 
 
 class Owners:
-    """The records of one repository. What was read or written is remembered."""
+    """The records of one repository, with a cache."""
 
     def __init__(self, git: Git, store: RefStore) -> None:
         self._git = git
@@ -30,7 +30,7 @@ class Owners:
         self._known: dict[str, Owner] = {}
 
     def get(self, run: str) -> Owner | None:
-        """Return the owner of a name; None where no record says. Raises RepositoryError for a name that is no run's."""
+        """Return the owner of a name, or None if there is no record. Raises RepositoryError for an invalid name."""
         if checked_run(run) not in self._known:
             status, out, _ = self._git.attempt("cat-file", "blob", owner_ref(run))
             try:
@@ -44,7 +44,7 @@ class Owners:
         """Record the owner of a name that has none.
 
         Returns:
-            The owner that is recorded now: another one where that was faster.
+            The recorded owner, which is another one if that was faster.
         """
         blob = self._write(owner)
         try:
@@ -57,7 +57,17 @@ class Owners:
         return owner
 
     def replace(self, run: str, owner: Owner, moves: Sequence[str] = (), refs: Collection[str] = ()) -> Owner:
-        """Replace the record of a name, together with moves of other refs: all of it or nothing."""
+        """Replace the record of a name in one transaction with moves of other refs.
+
+        Args:
+            run: The name.
+            owner: The new owner.
+            moves: Lines for `git update-ref --stdin`.
+            refs: The refs in these lines.
+
+        Returns:
+            The new owner.
+        """
         record = owner_ref(run)
         old = self._git.run("rev-parse", "--verify", record).strip()
         blob = self._write(owner)
@@ -66,7 +76,7 @@ class Owners:
         return owner
 
     def delete(self, run: str) -> None:
-        """Remove the record of a name that has one."""
+        """Remove the record of a name."""
         self._store.delete(owner_ref(run))
         del self._known[run]
 

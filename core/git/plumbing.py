@@ -1,6 +1,6 @@
 """Git's plumbing commands in one repository, run by GitPython: blobs, trees and commits.
 
-No checkout, index, work tree, hook or signature is touched or used.
+The checkout, the index, hooks and signatures are not used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from core.git.errors import RepositoryError
 from core.record.journal import NO_FSYNC
 
-if TYPE_CHECKING:  # GitPython cannot even be imported on a machine without git
+if TYPE_CHECKING:  # importing GitPython fails on a machine without git
     from git import Repo
 
 NAME, EMAIL = "AutoResearch", "autoresearch@localhost"
@@ -30,31 +30,31 @@ QUIET = (
     "maintenance.auto=false",
     "i18n.commitEncoding=UTF-8",
 )
-SYNCED = "core.fsync=loose-object,reference"  # the journal names commits, so they must survive a power cut as it does
+SYNCED = "core.fsync=loose-object,reference"  # commits in the journal must survive a power cut
 UNSYNCED = "core.fsync=none"
 
 
 class Git:
-    """Commands of git in one repository. The user's hooks, signatures and attributes take no part in them."""
+    """Runs git commands in one repository, without the user's hooks and signatures."""
 
     def __init__(self, repo: Repo) -> None:
         self._repo = repo
         self._fsync = SYNCED
-        self.store = Path(repo.common_dir)  # objects and refs; of a linked worktree: its main repository's
+        self.store = Path(repo.common_dir)  # objects and refs; for a linked worktree those of the main repository
 
     @property
     def work_tree(self) -> str:
-        """The checkout of this repository; '' where it has none."""
+        """The checkout of this repository, or '' if it has none."""
         return "" if self._repo.bare else str(self._repo.working_tree_dir or "")
 
     @property
     def bare(self) -> bool:
-        """Whether this repository is a bare one."""
+        """Whether this repository is bare."""
         return self._repo.bare
 
     @property
     def synced(self) -> bool:
-        """Whether what git writes survives a power cut; False where its file system has no fsync."""
+        """Whether written objects survive a power cut. False if the file system has no fsync."""
         return self._fsync == SYNCED and has_fsync(self.store)
 
     # -- commands -------------------------------------------------------------------------------------------------
@@ -62,13 +62,21 @@ class Git:
     def attempt(
         self, *arguments: str, data: bytes = b"", env: Mapping[str, str] | None = None
     ) -> tuple[int, bytes, str]:
-        """Run one command. Bytes go in and out, so nothing is translated.
+        """Run a git command. If the file system has no fsync, git is run without it from then on.
+
+        Args:
+            arguments: The arguments of git.
+            data: Bytes for stdin.
+            env: Additional environment variables.
 
         Returns:
             The exit status, stdout and stderr.
+
+        Raises:
+            RepositoryError: Git could not be started.
         """
         status, out, err = self._attempt_once(arguments, data, env)
-        # git says "fsync error" of an object and no more than "couldn't write" of a ref
+        # git reports "fsync error" for an object, but only "couldn't write" for a ref
         if status and self._fsync == SYNCED and re.search("fsync|couldn't write", err) and not has_fsync(self.store):
             self._fsync = UNSYNCED
             status, out, err = self._attempt_once(arguments, data, env)
@@ -88,25 +96,25 @@ class Git:
                 ["git", *options, *arguments], istream=subprocess.PIPE, as_process=True, env=full
             )
             out, err = process.communicate(data)
-        except Exception as error:  # GitPython's own, or the system's
+        except Exception as error:  # errors of GitPython and of the system
             raise RepositoryError(
                 f"git {arguments[0]} could not run ({one_line(str(error))}). Nothing was lost."
             ) from error
         return process.returncode, out, err.decode("utf-8", "replace").strip()
 
     def run(self, *arguments: str, data: bytes = b"", env: Mapping[str, str] | None = None) -> str:
-        """Run one command and return its output. Raises RepositoryError when it fails."""
+        """Run a git command and return its output. Raises RepositoryError if it fails."""
         status, out, err = self.attempt(*arguments, data=data, env=env)
         if status:
             raise RepositoryError(
                 f"git {arguments[0]} failed: {one_line(err) or f'exit status {status}'}. Nothing of yours was changed."
             )
-        return out.decode("utf-8", "surrogateescape")  # names of files and refs may be any bytes
+        return out.decode("utf-8", "surrogateescape")  # names of files and refs may have any bytes
 
     # -- objects --------------------------------------------------------------------------------------------------
 
     def has(self, commit: str, path: str) -> bool:
-        """Whether a commit has a file."""
+        """Return whether a commit has a file."""
         return self.attempt("cat-file", "-e", f"{commit}:{path}")[0] == 0
 
     def write_blob(self, content: bytes) -> str:
@@ -114,16 +122,16 @@ class Git:
         return self.run("hash-object", "-w", "--stdin", data=content).strip()
 
     def hash_blob(self, content: bytes) -> str:
-        """Return the hash that a blob would have. Nothing is written."""
+        """Return the hash that a blob would have. Writes nothing."""
         return self.run("hash-object", "--stdin", data=content).strip()
 
     def write_tree(self, tree: str | None, path: Sequence[str], blob: str) -> str:
-        """Write a tree that has the blob as the file at `path`, and else what `tree` has.
+        """Write a copy of a tree with one file replaced or added.
 
         Args:
-            tree: The tree to begin with, None for an empty one. The file's mode is kept; all else is the same object.
+            tree: The tree to copy, None for an empty one. The file's mode is kept.
             path: The parts of the file's path.
-            blob: The hash of its content.
+            blob: The hash of the file's content.
 
         Returns:
             The hash of the new tree.
@@ -141,7 +149,7 @@ class Git:
             entries.append(f"{mode} blob {blob}\t{path[0]}")
         else:
             entries.append(f"040000 tree {self.write_tree(old, path[1:], blob)}\t{path[0]}")
-        # --missing: a partial clone need not fetch the other files to name them
+        # --missing: a partial clone need not fetch the other files
         return self.run(
             "mktree",
             "-z",
@@ -150,12 +158,12 @@ class Git:
         ).strip()
 
     def write_commit(self, tree: str, message: bytes, parent: str = "") -> str:
-        """Write a commit and return its hash. `parent`: '' for a root commit."""
+        """Write a commit and return its hash. An empty `parent` makes a root commit."""
         return self.run("commit-tree", tree, *(("-p", parent) if parent else ()), data=message).strip()
 
 
 def has_fsync(folder: Path) -> bool:
-    """Whether the file system of a folder has fsync. True where that cannot be found out."""
+    """Return whether the file system of a folder has fsync. True if that cannot be determined."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             os.fsync(file.fileno())
@@ -165,5 +173,5 @@ def has_fsync(folder: Path) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Put a message of several lines on one."""
+    """Return a message as one line."""
     return " ".join(text.split())

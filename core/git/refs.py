@@ -1,4 +1,4 @@
-"""The refs of a run: its branch, and what keeps its commits reachable. The journal says which; git is made to match it."""
+"""The refs of a run: its branch, and refs that keep its commits reachable. They are made to match the journal."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class RunRefs:
         self._owners = owners
 
     def branch(self, run: str) -> str:
-        """Return the run's branch, as its owner's record says.
+        """Return the run's branch, from its owner's record.
 
-        Without a record, as versions before left a run: with a dash where a branch called autoresearch is, or was, in the way.
+        Runs of earlier versions have no record. Their branch has a dash if there was a branch called autoresearch.
         """
         if (owner := self._owners.get(run)) is not None:
             return owner.branch
@@ -46,20 +46,25 @@ class RunRefs:
         return f"{BRANCHES}{'-' if blocked else '/'}{run}"
 
     def commits(self, run: str) -> dict[str, str]:
-        """Return every ref of a run, its branch included, with the commit it points at."""
+        """Return all refs of a run, with its branch, as ref -> commit."""
         branch = self.branch(run)
         listing = self._store.listing(f"{OURS}/{run}/", branch)
         return {name: sha for name, sha in listing.items() if name == branch or name.startswith(f"{OURS}/{run}/")}
 
     def point(self, name: str, new: str, known: Collection[str] = ()) -> str:
-        """Point a ref of our own at a commit, in one step.
+        """Set a ref of AutoResearch to a commit.
 
-        It is left alone where it points at a commit that is not `known`, since that is somebody else's work, and where it
-        is a branch that the user has checked out somewhere, since moving it would change what their work tree is compared
-        with. Commits that would become unreachable, by that or by the move, are kept under refs/autoresearch/_before.
+        The ref is not moved if it points at a commit that is not `known`, since that is not the run's own work. Nor is a branch
+        that the user has checked out, since their work tree would seem to have changes. Commits that would become unreachable
+        are kept under refs/autoresearch/_before.
+
+        Args:
+            name: The ref.
+            new: The commit.
+            known: Commits that the run made.
 
         Returns:
-            Why it was left alone, as a clause; '' when it points there.
+            Why it was not moved, as a clause, or '' if it was.
 
         Raises:
             RepositoryError: Git failed, or another writer was faster.
@@ -73,7 +78,7 @@ class RunRefs:
         elif name.startswith("refs/heads/") and name in self._store.checked_out():
             why = "is checked out in your work tree"
         if why:
-            if name.startswith(OURS):  # the commits of a branch have refs of their own beside it
+            if name.startswith(OURS):  # the commits of a branch have other refs
                 self._keep_reachable(name, new, "")
             return why
         self._keep_reachable(name, old, new)
@@ -81,21 +86,21 @@ class RunRefs:
         return ""
 
     def _keep_reachable(self, name: str, old: str, new: str) -> None:
-        """Keep a commit reachable that `name` leaves or cannot have, unless `new` descends from it."""
+        """Keep the commit `old` reachable, unless `new` descends from it."""
         if not old or (new and self._git.attempt("merge-base", "--is-ancestor", old, new)[0] == 0):
             return
         self._store.put(saved_ref(name, old), old)
 
     def reconcile(self, run: str, wanted: Mapping[str, str], known: Collection[str] = ()) -> list[str]:
-        """Make the refs of a run match the journal, and clear stale locks. What the journal does not know is left as it is.
+        """Make the refs of a run match the journal, and remove stale locks. Refs that the journal does not know are kept.
 
         Args:
             run: The name of the run.
-            wanted: The commit of each ref, as the journal says.
-            known: Every commit that the run made.
+            wanted: Ref -> commit, according to the journal.
+            known: All commits that the run made.
 
         Returns:
-            What was mended, as sentences.
+            Sentences about what was repaired.
         """
         branch, mended = self.branch(run), []
         folder = self._git.store / OURS / run
@@ -120,10 +125,10 @@ class RunRefs:
 
 
 def wanted_refs(refs: RunRefs, state: State, run: str) -> dict[str, str]:
-    """Return every ref that a run should have, with its commit.
+    """Return all refs that a run should have, as ref -> commit.
 
-    These are its branch at the best, each attempted commit under its number, and what was once kept beside it, for the branch
-    may be checked out or go back.
+    These are its branch at the incumbent, the commits of all experiments, and kept commits. The latter have their own refs,
+    since the branch may be checked out or move back.
     """
     wanted = {}
     if state.start_commit is not None and state.start_commit.user_commit:

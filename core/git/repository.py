@@ -1,6 +1,6 @@
-"""The repository of a source tree: which one it is, and train.py in its commits.
+"""The git repository of a source tree, and train.py in its commits.
 
-The user's checkout, index, hooks and signature are not touched or used; `core.git.apply`, at the user's word, is the one exception.
+The user's checkout, index, hooks and signatures are not used. The only exception is the command `apply` (`core.git.apply`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ from core.git.ref_store import RefStore
 from core.git.refs import RunRefs
 from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, SourceTree, normalised
 
-if TYPE_CHECKING:  # GitPython cannot even be imported on a machine without git
+if TYPE_CHECKING:  # importing GitPython fails on a machine without git
     from git import Repo
 
 
 class Repository:
-    """The user's repository (or a private one), seen as a store of versions of train.py.
+    """The user's repository (or a private one) as a store of versions of train.py. Errors of git are RepositoryError.
 
-    Its parts: `owners` (which run a name belongs to), `names` (of runs), `refs` (of a run), `git` (the commands below them).
+    Attributes:
+        tree: The place of the source tree in the repository.
+        git: Runs git commands.
+        owners: The records about which run a name belongs to.
+        names: Claims names for runs.
+        refs: The refs of runs.
     """
 
     def __init__(self, repo: Repo, tree: SourceTree) -> None:
@@ -44,9 +49,14 @@ class Repository:
 
     @classmethod
     def open(cls, root: Path, private: Path) -> Repository:
-        """Return the repository around `root`; where there is none, a bare one in `private`, made where need be.
+        """Open the repository that contains `root`. If there is none, open or create a bare one in `private`.
 
-        Raises RepositoryError.
+        Args:
+            root: The source tree.
+            private: The folder of the private repository.
+
+        Raises:
+            RepositoryError: Git is not installed, or a repository cannot be used.
         """
         existing = cls.find(root, private)
         if existing is not None:
@@ -66,16 +76,19 @@ class Repository:
 
     @classmethod
     def find(cls, root: Path, private: Path) -> Repository | None:
-        """Return the repository that `open` would give, or None where it would make one. Writes nothing. Raises RepositoryError.
+        """Return the repository that `open` would return, or None if it would create one. Writes nothing.
 
-        A repository that merely lies around the source tree without holding it (a home directory kept in git) is not used.
+        A repository around the source tree that does not track it, such as a home directory in git, is not used.
+
+        Raises:
+            RepositoryError: Git is not installed, or a repository cannot be used.
         """
         if shutil.which("git") is None:
             raise RepositoryError("git is not installed. Nothing was started. Install git and try again.")
         try:
             from git import Repo
             from git.exc import GitError, InvalidGitRepositoryError, NoSuchPathError
-        except ImportError as error:  # raised where git itself fails, too
+        except ImportError as error:  # also raised if git itself fails
             raise RepositoryError(f"Git cannot be used ({one_line(str(error))}). Nothing was changed.") from error
 
         try:
@@ -103,7 +116,11 @@ class Repository:
     # -- train.py in commits --------------------------------------------------------------------------------------
 
     def base(self, commitish: str = "HEAD") -> str:
-        """Return a commit of the user's by name; where HEAD has none yet, a root commit of our own that holds train.py."""
+        """Return the hash of a commit. If HEAD has no commit yet, write a root commit with train.py and return it.
+
+        Raises:
+            RepositoryError: There is no such commit.
+        """
         status, out, err = self.git.attempt(
             "rev-parse", "--verify", "-q", "--end-of-options", f"{commitish}^{{commit}}"
         )
@@ -120,11 +137,15 @@ class Repository:
         return self.git.write_commit(tree, b"The source tree as the run found it\n")
 
     def has_source(self, commit: str) -> bool:
-        """Whether a commit has a train.py."""
+        """Return whether a commit has a train.py."""
         return self.git.has(commit, self.tree.train)
 
     def source(self, commit: str) -> str:
-        """Return the train.py of a commit as it is, less a byte order mark. Raises RepositoryError when it has none."""
+        """Return the train.py of a commit, without a byte order mark.
+
+        Raises:
+            RepositoryError: The commit has no train.py, or it is not UTF-8.
+        """
         text = self.git.run("cat-file", "blob", f"{commit}:{self.tree.train}")
         try:
             text.encode("utf-8")
@@ -133,11 +154,23 @@ class Repository:
         return text.removeprefix(BYTE_ORDER_MARK)
 
     def holds(self, commit: str, source: str) -> bool:
-        """Whether the train.py of a commit is this one, line endings aside."""
+        """Return whether a commit has this train.py, apart from line endings."""
         return self.has_source(commit) and normalised(self.source(commit)) == normalised(source)
 
     def commit(self, parent: str, source: str, message: str) -> str:
-        """Make a commit whose tree is the parent's with train.py replaced, and return its hash. Only objects are written."""
+        """Write a commit with the parent's tree and another train.py. Writes objects only, no refs.
+
+        Args:
+            parent: The parent commit.
+            source: The new train.py.
+            message: The commit message.
+
+        Returns:
+            The hash of the commit.
+
+        Raises:
+            RepositoryError: `source` cannot be encoded as UTF-8, or git failed.
+        """
         try:
             content = source.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -145,15 +178,25 @@ class Repository:
                 f"This train.py cannot be written as UTF-8 ({error}). It was not committed."
             ) from error
         tree = self._tree_with(self.git.write_blob(content), f"{parent}^{{tree}}")
-        text = message.replace("\0", " ").encode("utf-8", "replace")  # git refuses both in a message
+        text = message.replace("\0", " ").encode("utf-8", "replace")  # git refuses messages with these characters
         return self.git.write_commit(tree, text, parent)
 
     def _tree_with(self, blob: str, tree: str | None) -> str:
-        """Write the tree that has this blob as train.py, and else what `tree` has."""
+        """Write a copy of a tree with this blob as train.py, and return its hash."""
         return self.git.write_tree(tree, self.tree.train.split("/"), blob)
 
     def merge(self, base: str, ours: str, theirs: str, scratch: Path) -> str | None:
-        """Merge three texts; None when both changed the same lines. For a moment it needs files in `scratch`."""
+        """Return the three-way merge of three texts, or None if both sides changed the same lines.
+
+        Args:
+            base: The common ancestor.
+            ours: One changed text.
+            theirs: The other changed text.
+            scratch: A folder for temporary files.
+
+        Raises:
+            RepositoryError: `scratch` cannot be written, or git failed.
+        """
         try:
             scratch.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".merge-", dir=scratch, ignore_cleanup_errors=True) as folder:
@@ -170,23 +213,20 @@ class Repository:
         return out.decode("utf-8") if status == 0 else None
 
     def diff(self, old: str, new: str) -> str:
-        """Return the change to train.py between two commits, as a patch that `git apply` takes at the repository's top."""
+        """Return the change to train.py between two commits, as a patch for `git apply` at the top of the repository."""
         return self.git.run(
             "diff-tree", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/",
             old, new, "--", self.tree.train,
         )  # fmt: skip
 
     def diff_of_texts(self, old: str, new: str) -> str:
-        """Return the change from one text of train.py to another as such a patch, by way of two trees that no ref holds."""
+        """Return the change between two texts of train.py as such a patch."""
         return self.diff(*(self._tree_with(self.git.write_blob(text.encode("utf-8")), None) for text in (old, new)))
 
-    # -- the whole of it ------------------------------------------------------------------------------------------
+    # -- the whole repository -------------------------------------------------------------------------------------
 
     def run_that_kept(self, source: str) -> str:
-        """Return the run that kept exactly this train.py, in the end or on the way; '' where none did.
-
-        No branch counts that is not a run's.
-        """
+        """Return the name of a run that has kept exactly this train.py at any time, or ''. Only branches of runs count."""
         plain = normalised(source)
         same = {
             self.git.hash_blob(text.encode("utf-8", "surrogatepass")) for text in (plain, plain.replace("\n", "\r\n"))
@@ -202,10 +242,10 @@ class Repository:
         return ""
 
     def fsck(self) -> str:
-        """Return what `git fsck` finds wrong; '' when all is well."""
+        """Return the problems that `git fsck` finds, or ''."""
         status, out, err = self.git.attempt("fsck", "--no-dangling", "--no-progress")
         lines = (out.decode("utf-8", "replace") + err).splitlines()
         text = "\n".join(
             line for line in lines if line and not line.startswith("notice:")
-        )  # no commits yet is no fault
+        )  # for example that there are no commits yet
         return text or (f"git fsck failed with exit status {status}" if status else "")

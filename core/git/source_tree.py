@@ -1,4 +1,4 @@
-"""A source tree as git sees it: where its files lie in a repository, and which texts of train.py count as the same. Pure."""
+"""The place of a source tree in a repository, and which texts of train.py count as the same. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from core.target import TARGET
 
 TRAIN, PROGRAM = TARGET.path, "program.md"
-BYTE_ORDER_MARK = "\ufeff"  # some editors put one first
+BYTE_ORDER_MARK = "\ufeff"  # some editors write one
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class SourceTree:
     """A folder with nanochat/train.py, and its place in a repository.
 
     Attributes:
-        root: The folder, without links in its path.
-        prefix: Its path inside the repository with a slash at the end, "" at the repository's top.
+        root: The folder, without symbolic links in its path.
+        prefix: Its path inside the repository with a slash at the end; "" at the top of the repository.
     """
 
     root: Path
@@ -35,5 +35,5 @@ class SourceTree:
 
 
 def normalised(text: str) -> str:
-    """Remove what editors add to a text: a byte order mark, and carriage returns."""
+    """Return a text without a byte order mark and carriage returns, which some editors add."""
     return text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""How much a score moves by chance, estimated from the pairs that the keep rule compares. Pure."""
+"""Estimates the noise of a score from the pairs that the keep rule compares. Pure."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from itertools import combinations
 Scores = Mapping[int, float]  # seed -> val_bpb of one version
 Family = tuple[Scores, Sequence[Scores]]  # a version, and the candidates that were made from it
 
-# Degrees of freedom. A prior that may be wrong by a factor of two is worth about as much as two measurements.
+# Degrees of freedom of the prior. A prior that may be wrong by a factor of two is worth about two measurements.
 PRIOR_WEIGHT = 2.0
-# The least noise of a pair, as a share of the scatter over seeds: same seeds cancel at most three quarters of the
-# variance of a real edit. Edits that change nothing give pairs without any scatter, which say nothing of real ones.
+# The smallest noise of a pair, as a share of the standard deviation over seeds. A common seed removes at most three quarters of
+# the variance of a real change. A change without any effect gives pairs without scatter, which do not tell the noise of others.
 LEAST = 0.5
-# Standard deviations from the median. Values further out are moved to this limit, so one diverged seed does not set the noise.
+# Standard deviations from the median. Values further out are moved to this limit, so that one diverged seed does not dominate.
 OUTLIER = 5.0
-Z80 = 1.2816  # the standard normal exceeds it in 10%
+Z80 = 1.2816  # a standard normal variable exceeds this with probability 10%
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of one measurement as the keep rule uses it: a mean gain over n pairs has a standard error of sigma sqrt(2 / n).
+    """The noise of one measurement. A mean gain over n pairs has a standard error of sigma sqrt(2 / n).
 
     Attributes:
-        sigma: standard deviation in bpb.
-        pairs: degrees of freedom that it rests on: pairs of scores beyond the first of each experiment. 0 where these
-            vary too little to be of use.
+        sigma: The standard deviation, in bpb.
+        pairs: The degrees of freedom of the estimate: pairs of scores beyond the first of each experiment. 0 if these pairs
+            vary too little to be used.
     """
 
     sigma: float
@@ -36,9 +36,9 @@ class Noise:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 80% interval of a scaled inverse chi-square distribution.
+        """The 80% interval of a scaled inverse chi-square distribution, in bpb.
 
-        It holds the true noise in 60 to 80% of simulated nights: pairs of one night are not independent.
+        It contains the true noise in 60 to 80% of simulated runs, since the pairs of one run are not independent.
         """
         freedom = PRIOR_WEIGHT + self.pairs
         low, high = (self.sigma * math.sqrt(freedom / _chi_square(z, freedom)) for z in (Z80, -Z80))
@@ -57,17 +57,17 @@ class Noise:
     def estimate(cls, prior: float, repeats: Sequence[float] = (), families: Iterable[Family] = ()) -> Noise:
         """Estimate the noise from a run.
 
-        Scores of one version on several seeds correct the prior. They contain the effect of the seed, which a pair
-        cancels, so their estimate is only where the pairs start from: it counts as much as two pairs. Both steps update
-        a scaled inverse chi-square prior (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6).
+        First the scores of one version on several seeds update the prior. They include the effect of the seed, which cancels
+        in a pair. So this estimate only serves as the prior for the pairs, with the weight of two of them. Both steps update a
+        scaled inverse chi-square prior (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6).
 
         Args:
-            prior: noise before anything was measured, in bpb.
-            repeats: val_bpb of one version, each with another seed.
-            families: versions, each with its candidates. Only seeds that a candidate shares with it count.
+            prior: The noise before anything was measured, in bpb.
+            repeats: Values of val_bpb of one version, each on a different seed.
+            families: Versions, each with its candidates. Only seeds on which both have a score count.
 
         Raises:
-            ValueError: prior is not finite and positive.
+            ValueError: `prior` is not finite and positive.
         """
         if not (math.isfinite(prior) and prior > 0):
             raise ValueError(f"the prior noise must be finite and positive, got {prior}")
@@ -79,7 +79,7 @@ class Noise:
             squares, pairs = squares + more * variance, pairs + more
         variance = _updated(start, squares, pairs)
         if variance < LEAST**2 * start:
-            return cls(LEAST * math.sqrt(start))  # the pairs say nothing of real edits, so the interval is wide
+            return cls(LEAST * math.sqrt(start))  # the pairs are not used, so the interval is wide
         return cls(math.sqrt(variance), pairs)
 
 
@@ -88,15 +88,18 @@ def _updated(prior: float, squares: float, freedom: int) -> float:
 
 
 def _interaction(parent: Scores, candidates: Sequence[Scores], sigma: float) -> tuple[float, int]:
-    """The variance of one score apart from the effects of version and seed, and its degrees of freedom.
+    """Return the variance of one score without the effects of version and seed, and its degrees of freedom.
 
-    `sigma` is the noise expected so far, which says what is an outlier.
+    Take the difference between two seeds of one version, and compare it between two versions. The result has four times the
+    variance of one score, and the effects of version and seed cancel. All versions of the family are compared with each other.
+    If candidates were only compared with their parent, the parent's noise on a seed would count once for each candidate.
+    This also removes most of the bias by selection. Only candidates with a good first pair get a second one. So their first
+    scores are better than later ones, but by about the same amount for all of them.
 
-    The step from one seed to another, compared between two versions, has four times that variance and contains no
-    effect of either. All versions of the family are compared with each other, and not only candidates with the parent:
-    the parent's chance on a seed is in every pair with it and would count as often. This also removes most of what
-    selection adds. Only candidates with a good first pair get a second, so their first scores are better than the
-    later ones, but about equally so for all of them.
+    Args:
+        parent: Scores of the version that the candidates were made from.
+        candidates: Scores of the candidates.
+        sigma: The noise expected so far, in bpb. It decides which values are outliers.
     """
     paired = [scores for one in candidates if len(scores := {seed: one[seed] for seed in one if seed in parent}) > 1]
     total = weight = 0.0
@@ -109,7 +112,7 @@ def _interaction(parent: Scores, candidates: Sequence[Scores], sigma: float) -> 
 
 
 def _clipped(values: Sequence[float], sigma: float) -> list[float]:
-    """The values, those beyond OUTLIER standard deviations from the median moved to that limit."""
+    """Return the values, limited to OUTLIER standard deviations around the median."""
     if not values:
         return []
     middle, most = statistics.median(values), OUTLIER * sigma
@@ -117,7 +120,7 @@ def _clipped(values: Sequence[float], sigma: float) -> list[float]:
 
 
 def _variance(values: Sequence[float]) -> float:
-    """The sample variance; 0 for fewer than two values."""
+    """Return the sample variance, or 0 for fewer than two values."""
     if len(values) < 2:
         return 0.0
     mean = sum(values) / len(values)
@@ -125,5 +128,8 @@ def _variance(values: Sequence[float]) -> float:
 
 
 def _chi_square(z: float, freedom: float) -> float:
-    """A quantile of chi-square by that of the standard normal (Wilson and Hilferty, 1931); within 7% from two degrees on."""
+    """Return the quantile of the chi-square distribution that belongs to the quantile `z` of the standard normal distribution.
+
+    An approximation (Wilson and Hilferty, 1931); the error is at most 7% from two degrees of freedom on.
+    """
     return freedom * (1 - 2 / (9 * freedom) + z * math.sqrt(2 / (9 * freedom))) ** 3

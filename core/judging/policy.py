@@ -1,15 +1,15 @@
-"""The keep rule and the other judgements, as pure functions of numbers.
+"""The keep rule, and the detection of disturbed measurements. Pure.
 
-A candidate is measured on the same seeds as the best. With n pairs, mean gain m and noise sigma of one measurement,
-z = m / (sigma * sqrt(2 / n)). It is dropped as soon as z falls below FUTILE[n], kept as soon as it reaches KEEP[n], and
-measured on another seed in between: a group-sequential test (Jennison and Turnbull, 1999). One pair never keeps, since
-of many candidates the luckiest first score is the one looked at.
+A candidate is measured on the same seeds as the incumbent. With n pairs, mean gain m and noise sigma of one measurement,
+z = m / (sigma * sqrt(2 / n)). The candidate is discarded as soon as z falls below FUTILE[n] and kept as soon as z reaches
+KEEP[n]. In between it is measured on another seed. This is a group-sequential test (Jennison and Turnbull, 1999). One pair is
+never enough to keep a change, since the first scores of many candidates include lucky ones.
 
-The bounds come from a random search over them, with the noise known and no correlation within a pair. Of those that keep at
-most one useless change in 500, those were taken that find most gains of two and three sigmas for the trainings they cost: 66%
-and 93%. A useless change costs 1.55 trainings on average. In the simulation of `benchmarks/policy.py`, where the noise is
-estimated from the night itself and its prior is wrong by up to a factor of two, it is at most one in 250. The optimum is
-flat: a tenth more or less on a bound moves the figures little.
+The bounds come from a random search, with the noise known and no correlation within a pair. The search allowed at most one
+useless change in 500 to be kept. Of such bounds, these find the most gains of two and three sigmas for the trainings they
+cost: 66% and 93%. A useless change costs 1.55 trainings on average. In the simulation of `benchmarks/policy.py` at most one
+useless change in 250 is kept. There the noise is estimated from the run itself, with a prior that is wrong by up to a factor
+of two. The optimum is flat: changing a bound by a tenth changes these figures little.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from nanochat.contract.job import Outcome, Result
 FUTILE = {1: 0.6, 2: 0.9, 3: 1.15, 4: 1.4, 5: 1.65, 6: 1.9, 7: 2.2}
 KEEP = {2: 3.8, 3: 3.65, 4: 3.5, 5: 3.35, 6: 3.2, 7: 3.05, 8: 2.9}
 MAX_PAIRS = 8
-WORSE = -2.0  # z below which a loss is called one; between it and KEEP a result is inconclusive
-SIMPLER_SHARE, SIMPLER_NODES = 0.01, 8  # clearly less code: at least both, in AST nodes
+WORSE = -2.0  # a z below this counts as worse; between this and KEEP a result is inconclusive
+SIMPLER_SHARE, SIMPLER_NODES = 0.01, 8  # less code: at least this share of the AST nodes, and at least this number
 SIMPLER_PAIRS = 2
-SIMPLER_Z = -1.0  # a simplification that looks worse than this is not measured further
-DRIFT = 0.25  # sigmas that a simplification may lie above the best confirmed score; more adds up over a night
+SIMPLER_Z = -1.0  # a simplification with a z below this is not measured further
+DRIFT = 0.25  # sigmas that a simplification may lie above the best confirmed score, so that losses do not add up
 
 Action = Literal["discard", "measure", "keep", "simplify"]
 Who = Literal["candidate", "incumbent"]
@@ -38,20 +38,29 @@ Who = Literal["candidate", "incumbent"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do with a candidate. For "measure": on which seed, and whether the best or the candidate lacks it.
+    """What to do with a candidate.
 
-    `needed` is the loss or gain in bpb, positive, from which the outcome would have been another; for "keep" the gain
-    that was required, for a clear loss the loss from which it counts as one. None while it is measured further.
+    Attributes:
+        action: Keep it, keep it as a simplification, discard it, or measure on another seed.
+        reason: A clause for humans, with the figures.
+        gain: Mean paired improvement in bpb; positive is better. None without a pair.
+        error: The standard error of `gain`, in bpb.
+        pairs: The number of pairs behind `gain`.
+        seed: For "measure": the seed to train on.
+        who: For "measure": whether the candidate or the incumbent lacks a score on that seed.
+        within_noise: Whether the result is inconclusive or not confirmed, or kept only because it is simpler.
+        needed: The gain or loss in bpb, positive, from which the outcome would have been different. For "keep" it is the
+            gain that was required; for a clear loss, the smallest loss that counts as worse. None for "measure".
     """
 
     action: Action
-    reason: str  # a clause for humans, with the arithmetic
-    gain: float | None = None  # mean paired improvement in bpb, positive is better
-    error: float | None = None  # its standard error
+    reason: str
+    gain: float | None = None
+    error: float | None = None
     pairs: int = 0
     seed: int | None = None
     who: Who = "candidate"
-    within_noise: bool = False  # inconclusive or not confirmed, or kept only for its simplicity
+    within_noise: bool = False
     needed: float | None = None
 
     @property
@@ -61,7 +70,7 @@ class Decision:
 
 
 def seed(run_seed: int, index: int) -> int:
-    """The seed of the index-th repeat: the same for every commit of a run, so that scores pair up."""
+    """Return the index-th seed of a run. It is the same for every commit, so that scores form pairs."""
     return (run_seed * 1_000_003 + index * 7919) % 2_147_483_647
 
 
@@ -75,11 +84,22 @@ def decide(
     nodes: int = 0,
     best_confirmed: float | None = None,
 ) -> Decision:
-    """Keep, simplify, discard, or measure further; `candidate` and `incumbent` map seeds to val_bpb.
+    """Decide whether to keep a candidate, discard it, or measure it on another seed.
 
-    `nodes_delta` is the candidate's AST nodes less those of the best, `nodes`; `best_confirmed` is the lowest mean of a
-    kept commit that was measured more than once. The seed to measure may still be missing for both: the candidate then
-    comes first. Raises ValueError for a score or noise that is not finite and positive.
+    Args:
+        candidate: seed -> val_bpb of the candidate.
+        incumbent: seed -> val_bpb of the incumbent.
+        sigma: Noise of one measurement, in bpb.
+        run_seed: The seed of the run, from which all training seeds follow.
+        nodes_delta: AST nodes of the candidate minus those of the incumbent. Negative for less code.
+        nodes: AST nodes of the incumbent.
+        best_confirmed: The lowest mean val_bpb of a kept commit that was measured more than once; None without one.
+
+    Returns:
+        The decision. If both lack a score on the seed to measure, the candidate is measured first.
+
+    Raises:
+        ValueError: A score or the noise is not finite and positive.
     """
     if not (math.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma must be finite and positive, got {sigma}")
@@ -128,9 +148,9 @@ def decide(
 
 
 def figures(gain: float, needed: float | None = None) -> tuple[str, str]:
-    """A paired gain in words, such as "0.0753 bpb worse", and the figure that was needed ("" for None).
+    """Return a paired gain as text, such as "0.0753 bpb worse", and the figure that was needed ("" for None).
 
-    Four digits, and more where the two would read the same.
+    Both have four decimal places, or up to seven if they would look the same otherwise.
     """
     side = "no change" if gain == 0 else "better" if gain > 0 else "worse"
     size, limit = f"{abs(gain):.4f}", "" if needed is None else f"{needed:.4f}"
@@ -143,7 +163,7 @@ def figures(gain: float, needed: float | None = None) -> tuple[str, str]:
 
 
 def limit_words(gain: float, pairs: int, limit: str) -> str:
-    """What the `limit` of an inconclusive or unconfirmed result would have meant, as a clause."""
+    """Return a clause that says what reaching the `limit` would have meant for an inconclusive or unconfirmed result."""
     better = "" if gain > 0 else " better"
     if pairs > 1:
         return f"{limit}{better} was needed"
@@ -151,25 +171,26 @@ def limit_words(gain: float, pairs: int, limit: str) -> str:
 
 
 def simpler(nodes_delta: int, nodes: int) -> bool:
-    """Whether so many AST nodes fewer (negative) of `nodes` are clearly less code."""
+    """Return whether a change of `nodes_delta` AST nodes (negative for fewer) from `nodes` is clearly less code."""
     return nodes_delta <= -max(SIMPLER_NODES, SIMPLER_SHARE * nodes)
 
 
 # -- the machine ----------------------------------------------------------------------------------------------------
 
-BUSY = 1.5  # wall seconds per second of work from which a machine is busy with something else
-UNEVEN = 0.7  # the slowest quarter's pace against the fastest
-SLOWER = 0.8  # pace against the same code's earlier run
+BUSY = 1.5  # wall seconds per second of work; above this the machine is busy with other work
+UNEVEN = 0.7  # pace of the slowest quarter relative to the fastest
+SLOWER = 0.8  # pace relative to an earlier run of the same code
 ASLEEP_S = 1.0
-INTRUDER = 256 << 20  # bytes of the GPU in other hands, beyond what was so in the baseline
-HELD_DOWN = 0.25  # share of the time with a clock held down, likewise: a hot laptop that always is so is no disturbance
-# The gauge corrects most of a difference in speed (benchmarks/truth.py). What it leaves of this one is smaller than the noise.
-CORRECTABLE = 0.2  # of the natural logarithm of the speed
-NEAR_S, NEAR_JOBS = 900.0, 8.0  # without a gauge: seconds between two jobs, or times the longer one's length
+INTRUDER = 256 << 20  # bytes of GPU memory that other processes may hold beyond those during the baseline
+HELD_DOWN = 0.25  # share of the time with a throttled clock beyond that of the baseline
+# A difference in the natural logarithm of the speed. The gauge corrects most of it (benchmarks/truth.py), and the rest is
+# smaller than the noise.
+CORRECTABLE = 0.2
+NEAR_S, NEAR_JOBS = 900.0, 8.0  # without a gauge: seconds between two jobs, or multiples of the longer job
 
 
 class Conditions(Protocol):
-    """When a score was measured, in seconds, how long that took, and how fast the machine was."""
+    """When a score was measured (seconds since the epoch), how long that took (seconds), and the machine's relative speed."""
 
     @property
     def t(self) -> float: ...
@@ -180,9 +201,11 @@ class Conditions(Protocol):
 
 
 def comparable(one: Conditions, other: Conditions, device: str) -> bool:
-    """Whether two scores make a pair: the gauge can take out the difference in speed, or, without one, they are near in time.
+    """Return whether two scores can form a pair.
 
-    A GPU of its own hardly changes; what disturbs it is seen by `disturbed`.
+    The difference in the machine's speed must be small enough for the gauge to correct. Without a gauge the scores must have
+    been measured at about the same time. On CUDA scores always form a pair, since a GPU's speed hardly changes. `disturbed`
+    detects the exceptions.
     """
     if device == "cuda":
         return True
@@ -195,15 +218,21 @@ def disturbed(
     result: Result, earlier: Result | None, *, same_code: bool, device: str = "cpu", baseline: Result | None = None,
     usual: int = 0,
 ) -> str | None:  # fmt: skip
-    """Why the machine, not the idea, decided this result, as a clause; None when nothing speaks for that.
+    """Return why the machine, not the change, decided a result, as a clause; None if nothing indicates that.
 
-    `earlier` is an undisturbed job with a `pace`, of the same code or not; `baseline` the run's own; `usual` the bytes of
-    the GPU that others held in the job before: what stays all night must not keep everything from being judged.
+    The sign of a disturbance is the pace, in steps per second of the budget. It is lower than the same code had before, or
+    lower for a while and then normal again. On a CPU the pace is already corrected for the machine's speed by the gauge. There the gauge
+    must also have seen other work; a long wall time alone is no sign. A pace that differs from other code's, or that only falls
+    or only rises during the training (as with a growing batch), is an effect of the change.
 
-    The pace in steps per second of the budget tells: lower than the same code had, or lower for a while and then back. On a
-    CPU the gauge has taken the machine's speed out of it, and it must have seen other work as well; a long wait alone says
-    nothing. A pace that differs from other code's, or that an edit lets fall or rise all through the run (a growing batch), is
-    the edit's own.
+    Args:
+        result: The result to check.
+        earlier: An undisturbed job with a `pace`; None if there is none.
+        same_code: Whether `earlier` trained the same code.
+        device: cpu, cuda or mps.
+        baseline: The baseline of the run.
+        usual: Bytes of GPU memory that other processes held in the previous job. Memory that is held all the time does not
+            count as a disturbance.
     """
     if result.suspended_s > ASLEEP_S:
         return f"the machine slept for {result.suspended_s:.0f} s during it"
@@ -230,26 +259,26 @@ def disturbed(
         return f"other work kept the machine busy: it took {busy:.1f} s for each second of work"
     if ratio < SLOWER:
         return f"other work slowed the machine down: {ratio:.0%} of the pace that the same code had before"
-    if uneven and not (one_way and result.speed is not None):  # where it is measured, a change of speed is taken out
+    if uneven and not (one_way and result.speed is not None):  # with a gauge the pace is corrected for the speed
         return f"other work slowed the machine down for a while: to {slowest:.0%} of its pace in the same run"
     return None
 
 
 def _busy(result: Result) -> float:
-    """Wall seconds per second of work: of the gauge, or of the trainer where there is none."""
+    """Return wall seconds per second of work, measured by the gauge, or by the trainer if there is no gauge."""
     if result.speed is not None:
         return result.speed.busy
     return result.wall_s / result.cpu_s if result.cpu_s > 0 else 1.0
 
 
 def intruder(result: Result, usual: int) -> str | None:
-    """That other processes held more of the GPU's memory than the `usual` bytes, as a clause."""
+    """Return a clause if other processes held clearly more GPU memory than the `usual` bytes, else None."""
     more = result.other_gpu_bytes - usual
     return f"another process took {more / 1e9:.1f} GB of the GPU during it" if more > INTRUDER else None
 
 
 def _one_way(pace: Sequence[float]) -> bool:
-    """Only ever falling, or only ever rising."""
+    """Return whether the pace only falls or only rises."""
     steps = [after - before for before, after in pairwise(pace)]
     return all(step <= 0 for step in steps) or all(step >= 0 for step in steps)
 

@@ -1,4 +1,4 @@
-"""What a run needs next, as pure functions of its state: which measurement, which verdict. No I/O, no clock."""
+"""Decides which measurement or verdict a run needs next, from its state alone. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from core.record.state import State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
-REMEASURE_EVERY = 8  # scored experiments after which the best is measured once more
-MAX_INCUMBENT_SEEDS = 12  # past this many scores of one commit another adds next to nothing
-DISTURBED_TRIES = 2  # an experiment that the machine disturbed this often gets no verdict on its idea
-CUT_SHORT = 3  # experiments on one change without a verdict on it; each is up to DISTURBED_TRIES trainings
-BESIDE = 8  # two measurements at most so many jobs apart count as made beside each other
-MAX_MACHINE_RETRIES = 3  # tries of a baseline or best on a disturbed machine
+REMEASURE_EVERY = 8  # scored experiments after which the incumbent is measured again
+MAX_INCUMBENT_SEEDS = 12  # the incumbent is not measured again beyond this number of scores
+DISTURBED_TRIES = 2  # disturbed trainings after which an experiment gets the verdict "disturbed"
+CUT_SHORT = 3  # experiments without a result after which a change counts as tried
+BESIDE = 8  # two measurements at most this number of jobs apart count as made at the same time
+MAX_MACHINE_RETRIES = 3  # tries of the baseline or the incumbent on a disturbed machine
 
 
 @dataclass(frozen=True)
 class Work:
-    """One measurement that is wanted."""
+    """A measurement that is wanted: a commit, a seed, and the experiment it is for."""
 
     role: Role
     commit: str
@@ -36,20 +36,20 @@ class Work:
 
 @dataclass(frozen=True)
 class Rebase:
-    """The best moved on: the change must be applied to the new best and measured afresh."""
+    """The incumbent has changed: the experiment's change must be applied to the new one and measured again."""
 
     number: int
 
 
 def noise(state: State) -> Noise:
-    """The noise of one measurement: the profile's prior, corrected by what this run measured more than once."""
+    """Estimate the noise of one measurement from the profile's prior and the repeated measurements of the run."""
     assert state.config is not None
     families: dict[str, dict[int, dict[int, float]]] = {}
     for experiment in state.experiments.values():
         scores = state.scores.get(experiment.commit, {})
         if len(paired := {seed: scores[seed] for seed in scores if _compare(state, experiment, seed)}) > 1:
-            families.setdefault(experiment.parent, {})[id(scores)] = paired  # one change may have several numbers
-    # Of one version only: where others share its seeds and most of its code, their scatter is the same once more.
+            families.setdefault(experiment.parent, {})[id(scores)] = paired  # experiments on one commit count once
+    # One version only: others on the same seeds, with mostly the same code, would repeat the same scatter.
     repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})
     return Noise.estimate(
         state.config.noise_prior,
@@ -59,14 +59,14 @@ def noise(state: State) -> Noise:
 
 
 def _compare(state: State, experiment: Experiment, seed: int) -> bool:
-    """Whether the candidate's score on a seed and that of its parent make a pair."""
+    """Return whether the scores of a candidate and its parent on a seed form a pair."""
     assert state.config is not None
     here, there = (state.conditions.get(commit, {}).get(seed) for commit in (experiment.commit, experiment.parent))
     return here is None or there is None or policy.comparable(here, there, state.config.device)
 
 
 def best_confirmed(state: State) -> float | None:
-    """The lowest mean among the commits that were kept and measured more than once, else the best's score."""
+    """Return the lowest mean of the commits on the branch that have two or more scores, else the incumbent's mean."""
     means = [
         sum(scores.values()) / len(scores)
         for commit in state.commits
@@ -76,7 +76,13 @@ def best_confirmed(state: State) -> float | None:
 
 
 def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase | Judged:
-    """The next step of one approved experiment: measure, re-apply to a newer best, or judge."""
+    """Return the next step of an approved experiment: measure it, re-apply it to a newer incumbent, or judge it.
+
+    Args:
+        state: The state of the run.
+        experiment: An approved experiment without a verdict.
+        sigma: Noise of one measurement, in bpb.
+    """
     assert state.config is not None
     if experiment.failure is not None:
         return _failed(experiment, experiment.failure)
@@ -134,9 +140,9 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
 
 
 def _apart(state: State, experiment: Experiment) -> Work | None:
-    """What to measure again because candidate and best were measured under conditions that do not compare; None for nothing.
+    """Return what to measure again if the conditions of candidate and incumbent cannot be compared, else None.
 
-    It is the best, beside the candidate. If the best was measured long after the candidate, it is the candidate.
+    If the incumbent was measured earlier, it is measured again. If it was measured much later, the candidate is.
     """
     assert state.config is not None
     if state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
@@ -154,7 +160,7 @@ def _apart(state: State, experiment: Experiment) -> Work | None:
 
 
 def unchecked(state: State) -> Iterator[Experiment]:
-    """Waiting proposals of which nothing ran yet, and which were made under another program.md than stands now."""
+    """Yield the waiting proposals that have not run yet and were made under another version of program.md."""
     sha = state.charter.sha if state.charter else ""
     for experiment in state.open.values():
         if not experiment.launched and experiment.charter != sha:
@@ -162,11 +168,16 @@ def unchecked(state: State) -> Iterator[Experiment]:
 
 
 def tried(state: State, parents: Collection[str]) -> dict[str, int]:
-    """The changes of these parents that are not to be tried again: the fingerprint of each, and its latest experiment.
+    """Return the changes of these parents that must not be proposed again, as fingerprint -> latest experiment.
 
-    A change counts while it waits or runs, once it has a verdict on its idea or its code, and when the human skipped it. A change
-    that was interrupted, disturbed or overtaken may come again, but not for ever. So may one that only broke a rule, if it was
-    never trained or if program.md has changed since: the rules that hold now are checked anyway.
+    A change counts as tried while it waits or runs, when it has a verdict on its idea or its code, and when the human skipped
+    it. A change that was interrupted, disturbed or overtaken may be proposed again until CUT_SHORT experiments on it were launched.
+    A change that broke a rule may be proposed again if it was never trained or if program.md has changed since. It is checked
+    against the present rules anyway.
+
+    Args:
+        state: The state of the run.
+        parents: Commits with the same train.py.
     """
     sha = state.charter.sha if state.charter else ""
     found: dict[str, int] = {}
@@ -207,9 +218,12 @@ def _failed(experiment: Experiment, failure: Measured) -> Judged:
 
 
 def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterator[Work]:
-    """Every measurement that is wanted now and not running, the most urgent first.
+    """Yield every measurement that is wanted and not running, the most urgent first.
 
-    `only_started` (stopping or paused) leaves out experiments of which nothing ran yet, and re-measurements.
+    Args:
+        state: The state of the run.
+        sigma: Noise of one measurement, in bpb.
+        only_started: Only finish experiments that have begun, for a run that is paused or stopping.
     """
     assert state.config is not None
     if state.start_commit is None:
@@ -253,7 +267,7 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
 
 
 def _unused(state: State, taken: Collection[int]) -> Iterator[int]:
-    """The run's seeds in their order, without those that were used."""
+    """Yield the seeds of the run in order, without those in `taken`."""
     assert state.config is not None
     for index in itertools.count():
         if (seed := policy.seed(state.config.seed, index)) not in taken:

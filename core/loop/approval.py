@@ -1,4 +1,4 @@
-"""Approval: a proposal goes on at once, or waits for a human until its countdown ends."""
+"""Approval of proposals: at once, or after a human has answered or the countdown has ended."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from core.record import live
 from core.run.active import ActiveRun
 
 COUNTDOWN_S = 60.0
-LONGEST_HOLD_S = 1800.0  # a countdown that was stopped runs again after so long: an editor may have been forgotten
-UNANSWERED = 3  # approvals by time-out in a row after which nobody is asked any more
+LONGEST_HOLD_S = 1800.0  # a stopped countdown goes on after this time, in case an editor was left open
+UNANSWERED = 3  # approvals by time-out in a row after which proposals no longer wait
 
 
 @dataclass
 class Waiting:
-    """The proposal that waits for a human, and its countdown."""
+    """A proposal that waits for a human, and its countdown."""
 
     number: int
     left_s: float
     held_s: float = 0.0
-    holders: set[str] = field(default_factory=set)  # the apps in which somebody reads or writes
+    holders: set[str] = field(default_factory=set)  # the apps in which the proposal is being read or edited
 
     @property
     def held(self) -> bool:
@@ -33,7 +33,7 @@ class Waiting:
         return live.Waiting(number=self.number, left_s=round(self.left_s, 1), held=self.held)
 
     def tick(self, elapsed_s: float) -> None:
-        """Count down, unless somebody reads."""
+        """Advance the countdown, unless it is held."""
         if not self.held:
             self.left_s -= elapsed_s
             return
@@ -43,29 +43,34 @@ class Waiting:
 
 
 class Approval:
-    """Decides when a proposal may be trained."""
+    """Decides when a proposal may be trained.
+
+    Args:
+        active: The run.
+        attended: Returns whether an app is attached or about to be.
+        countdown_s: Seconds that a proposal waits for an answer.
+    """
 
     def __init__(self, active: ActiveRun, attended: Callable[[], bool], countdown_s: float) -> None:
-        """`attended`: whether somebody watches, or is about to."""
         self._active, self._attended, self._countdown_s = active, attended, countdown_s
         self._unanswered = 0
         self._ticked = time.monotonic()
         self.waiting: Waiting | None = None
 
     def tick(self) -> None:
-        """Let the countdown of the waiting proposal go on."""
+        """Advance the countdown of the waiting proposal."""
         now = time.monotonic()
         elapsed, self._ticked = now - self._ticked, now
         if self.waiting is not None:
             self.waiting.tick(elapsed)
 
     def forget_judged(self) -> None:
-        """A proposal that has its verdict waits no more."""
+        """Drop the waiting proposal if it has a verdict."""
         if self.waiting is not None and self.waiting.number not in self._active.state.open:
             self.waiting = None
 
     def step(self) -> None:
-        """Approve what need not wait; start the countdown of what does, one at a time."""
+        """Approve proposals that need not wait. Of the others, start the countdown of one at a time."""
         state = self._active.state
         for experiment in [e for e in state.open.values() if not e.approved]:
             asking = state.approval == "ask" and self._attended() and experiment.retry_of is None
@@ -89,16 +94,16 @@ class Approval:
             self._unanswered = 0
 
     def skipped(self) -> None:
-        """The human does not want the waiting proposal."""
+        """Drop the waiting proposal, which the human skipped."""
         self.waiting, self._unanswered = None, 0
 
     def hold(self, number: int, who: str, *, on: bool) -> None:
-        """An app begins or ends to read or write; meanwhile the countdown stands still."""
+        """Stop the countdown while an app shows or edits the proposal (`on`), or let it go on."""
         if self.waiting is not None and self.waiting.number == number:
             change = self.waiting.holders.add if on else self.waiting.holders.discard
             change(who)
 
     def gone(self, who: str) -> None:
-        """An app went away: what it held must not wait for it."""
+        """Release what a disconnected app held."""
         if self.waiting is not None:
             self.waiting.holders.discard(who)

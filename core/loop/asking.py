@@ -1,4 +1,4 @@
-"""Asking the agent: one proposal ahead of the slots, made while they train."""
+"""Asks the agent for the next proposal while the slots train."""
 
 from __future__ import annotations
 
@@ -18,12 +18,21 @@ from core.record.journal import JournalError
 from core.run.active import ActiveRun
 from core.run.live import Live
 
-LOAD = 3  # proposals for one loading of a model that shares the GPU
-REFUSED = 3  # proposals in a row that are never trained, after which the agent is asked more rarely
+LOAD = 3  # proposals each time a model that shares the GPU is loaded
+REFUSED = 3  # rejected proposals in a row after which the agent is asked less often
 
 
 class Asking:
-    """Asks when a proposal is wanted, and waits longer and longer for an agent that fails."""
+    """Asks the agent when a proposal is wanted. After each failure the wait doubles.
+
+    Args:
+        active: The run.
+        proposer: Asks the agent and records its proposal.
+        ending: Whether and why the loop ends.
+        live: Shows the agent's text and phase.
+        wake: Wakes the loop.
+        say: Prints a sentence for the user.
+    """
 
     def __init__(
         self,
@@ -34,11 +43,10 @@ class Asking:
         wake: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
-        """`wake`: tells the loop that something has happened; `say`: prints a sentence where somebody may read it."""
         self._active, self._proposer, self._ending, self._wake, self._say = active, proposer, ending, wake, say
         self.task: asyncio.Task[None] | None = None
         self.exhausted = False  # the agent has nothing left
-        self.exclusive = is_exclusive(proposer.agent)  # nothing trains while it thinks
+        self.exclusive = is_exclusive(proposer.agent)  # nothing trains while the agent proposes
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
         attach_callbacks(proposer.agent, live.stream, live.doing, self._note)
@@ -48,7 +56,7 @@ class Asking:
         return self._proposer.agent.name
 
     def step(self, *, busy: bool) -> None:
-        """Ask, if a proposal is wanted. `busy`: something trains."""
+        """Start to ask the agent if a proposal is wanted. `busy`: whether a training runs."""
         state, limit = self._active.state, self._ending.limits.max_experiments
         ahead = sum(1 for experiment in state.open.values() if not experiment.launched)
         if self.task or self._ending.reason or self.exhausted or state.paused or time.monotonic() < self._ask_again:
@@ -56,7 +64,7 @@ class Asking:
         if ahead >= 1 or (limit is not None and state.judged + len(state.open) >= limit):
             return
         if self.exclusive and busy:
-            return  # the GPU is training's; the model comes when it is free
+            return  # the GPU is in use
         self.task = asyncio.create_task(self._ask_agent())
 
     async def _ask_agent(self) -> None:
@@ -75,14 +83,14 @@ class Asking:
             self._back_off(str(error))
         except OSError as error:
             self._back_off(f"The files of a proposal cannot be written ({error}).")
-        except (Exception, SystemExit) as error:  # an agent's bug must not end the night
+        except (Exception, SystemExit) as error:  # a bug in an agent must not end the run
             self._back_off(f"The agent {self.agent_name} broke: {type(error).__name__}: {error}")
         finally:
             self.task = None
             self._wake()
 
     def _mind_refusals(self, first: int) -> None:
-        """An agent whose proposals are refused again and again is asked ever more rarely, not without end in a second."""
+        """Count rejected proposals in a row, new ones from number `first` on, and wait if there are more than REFUSED."""
         for number in range(first, self._active.state.next_number):
             refused = self._active.state.experiments[number].verdict is not None
             self._refused = self._refused + 1 if refused else 0
@@ -90,7 +98,7 @@ class Asking:
             self._ask_again = time.monotonic() + min(2.0 ** (self._refused - REFUSED), BACKOFF_S[1])
 
     async def _ask(self) -> None:
-        """One proposal; of a model that shares the GPU several, and then it leaves before anything trains."""
+        """Ask for one proposal. An agent that shares the GPU is asked for several, and then released."""
         self._expect()
         if not self.exclusive:
             await self._proposer.propose(self._active)
@@ -102,27 +110,27 @@ class Asking:
             await self.release()
 
     def _expect(self) -> None:
-        """Tell the agents what they will have to read, before anything is asked of them."""
+        """Give the agents the texts of the next prompt in advance."""
         for agent in members(self._proposer.agent):
             if isinstance(agent, Prepares):
                 agent.expect(self._active.source(self._active.state.incumbent), self._active.program.text)
 
     async def release(self) -> None:
-        """Let the agent leave the GPU. Failing at that is said; it is no failed proposal and no reason to stop or to wait."""
+        """Release the agent. A failure is recorded as a notice, and the run goes on."""
         try:
             await self._proposer.agent.release()
         except Exception as error:
             self._note(f"{error or type(error).__name__} The model may still be on the GPU; the run goes on.")
 
     def _note(self, text: str) -> None:
-        """A sentence for the journal from somebody who cannot do anything about a journal that fails."""
+        """Record a notice. If the journal cannot be written, the loop ends."""
         try:
             self._active.record(ev.Notice(text=text))
         except JournalError as error:
             self._ending.fail(error)
 
     def _load(self) -> int:
-        """Proposals while the model is loaded, within the run's limit."""
+        """Return how many proposals to ask for while the model is loaded, within the run's limit."""
         limit, state = self._ending.limits.max_experiments, self._active.state
         left = LOAD if limit is None else limit - state.judged - len(state.open)
         return max(1, min(LOAD, left))
@@ -135,7 +143,7 @@ class Asking:
 
 
 def _when(seconds: float) -> str:
-    """In some seconds, or at a time of day."""
+    """Return "in N s", or a time of day for longer waits."""
     if seconds < 100:
         return f"in {seconds:.0f} s"
     then = datetime.now() + timedelta(seconds=seconds)

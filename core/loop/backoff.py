@@ -1,24 +1,24 @@
-"""A machine that fails: how long it is waited for, and when it is not the machine but the change. Pure: the time is handed in."""
+"""Waiting times after failures of the machine, and when to give up on a change. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-BACKOFF_S = (2.0, 300.0)  # the first and the longest wait for what failed
-HARNESS_TRIES = 3  # a job whose harness broke this often is given up, where that is not the machine's fault
-HARNESS_GIVEN_UP_S = 900.0  # a commit that fails for so long is given up, even where nothing else works
+BACKOFF_S = (2.0, 300.0)  # the first and the longest wait
+HARNESS_TRIES = 3  # failures of the harness after which a commit is given up, unless the machine is at fault
+HARNESS_GIVEN_UP_S = 900.0  # a commit that fails for longer is given up, even if no other job succeeds
 
 
 def longer(before_s: float) -> float:
-    """Seconds of the next wait: twice the one before, within what is sensible."""
+    """Return the seconds of the next wait: twice the one before, within BACKOFF_S."""
     return min(max(before_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
 
 
 @dataclass
 class Backoff:
-    """What the machine failed in lately. Times are seconds of one clock that never goes back."""
+    """Recent failures of the machine. Times are seconds of a monotonic clock."""
 
-    until: float = 0.0  # then it is tried again
+    until: float = 0.0  # when to try again
     _waits: dict[str, float] = field(default_factory=dict)  # what failed -> the last wait for it, in seconds
     _broken: dict[str, tuple[int, float]] = field(
         default_factory=dict
@@ -41,8 +41,10 @@ class Backoff:
         self._worked = now
 
     def is_hopeless(self, commit: str, now: float) -> bool:
-        """Note that the harness failed at a commit. Returns whether the commit is to blame: others came to a result meanwhile, or it has
-        failed for long."""
+        """Note that the harness failed at a commit. Returns whether to give up on the commit.
+
+        That is so after HARNESS_TRIES failures, if other jobs have succeeded since the first one or it was long ago.
+        """
         tries, since = self._broken.get(commit, (0, now))
         self._broken[commit] = tries + 1, since
         return tries + 1 >= HARNESS_TRIES and (self._worked > since or now - since > HARNESS_GIVEN_UP_S)

@@ -1,4 +1,4 @@
-"""Commands of the human to the running loop: what each does, and what is answered."""
+"""Carries out the human's commands to the running loop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ HINT_CHARACTERS = 4000
 
 
 class Control:
-    """Obeys commands. Each is recorded before it is acknowledged."""
+    """Carries out commands. Each is recorded before it is acknowledged.
+
+    `agent`: the name of the agent. It decides how a hint is answered.
+    """
 
     def __init__(self, active: ActiveRun, approval: Approval, slots: Slots, ending: Ending, agent: str) -> None:
-        """`agent`: its name, by which it is known what becomes of a hint."""
         self._active, self._approval, self._slots, self._ending, self._agent = active, approval, slots, ending, agent
 
     def obey(self, command: commands.Command) -> commands.Reply:
-        """Do what a command says, or say why not. Errors of the machine are raised; the server answers them."""
+        """Carry out a command, or reply why that is not possible. Other errors of the machine are raised, for the server."""
         try:
             ok, words = self._do(command)
         except human_actions.CommandRejected as error:
@@ -81,7 +83,7 @@ class Control:
         return True, f"aborting #{number}"
 
     def _told(self, text: str) -> tuple[bool, str]:
-        """Take in a hint."""
+        """Record a hint."""
         if not text.strip() or len(text) > HINT_CHARACTERS:
             return False, f"A hint has 1 to {HINT_CHARACTERS} characters. Nothing was recorded."
         self._active.record(ev.Hint(text=text))
@@ -98,15 +100,15 @@ class Control:
         return True, f"hint {number} is taken back; no agent sees it from now on"
 
     def _read_by(self) -> str:
-        """What becomes of what a human said last: a language model reads them, `search` acts on some only."""
+        """Return what the agent does with the latest hint or reason. `search` only acts on some of them."""
         if self._agent == "search":
             return self._active.program.answer()
-        turns = self._agent.split(",")  # of several agents; a stand-in is not named
+        turns = self._agent.split(",")  # the agents that take turns, without stand-ins
         also = f"; {self._active.program.answer()}" if "search" in turns else ""
         return f"the agent reads it with its next proposal{also}"
 
     def _answered(self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold) -> str:
-        """An answer to the waiting proposal."""
+        """Carry out an answer to the waiting proposal."""
         number = command.number
         match command:
             case commands.Approve():

@@ -1,4 +1,4 @@
-"""Why the loop ends: it was told to, a limit was reached, or something failed and it cannot go on."""
+"""Whether and why the loop ends: by a command, at a limit, or after a failure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from core.record.state import State
 
 @dataclass
 class Ending:
-    """How the loop is to end, once it is."""
+    """Whether, why and how the loop ends."""
 
     limits: Limits
     reason: str = ""  # why it ends; "" while it goes on
-    now: bool = False  # without waiting for running experiments
-    finished: bool = False  # the run needs no continuation
-    failure: Exception | None = None  # what the loop raises in the end
+    now: bool = False  # whether it ends without waiting for running experiments
+    finished: bool = False  # whether the run is complete
+    failure: Exception | None = None  # the exception that the loop raises at its end
     _began: float = field(default_factory=time.monotonic)
 
     def stop(self, reason: str, *, now: bool = False, finished: bool = False) -> None:
@@ -28,12 +28,12 @@ class Ending:
         self.finished = self.finished or finished
 
     def fail(self, error: Exception) -> None:
-        """End because of this error, at once. The first one counts, but for a journal that cannot be written."""
+        """End at once because of an error. The first error counts, but a JournalError replaces it."""
         if self.failure is None or isinstance(error, JournalError):
             self.failure = error
 
     def check(self, state: State, *, nothing_left: bool) -> None:
-        """Stop at a limit. `nothing_left`: the agent has no more proposals, and all that it made are judged."""
+        """Stop if a limit is reached. `nothing_left`: the agent is exhausted, and all its proposals are judged."""
         limits = self.limits
         if self.reason:
             return

@@ -1,4 +1,4 @@
-"""Waiting for a machine that fails: git behind a lock, no file to be written, no process to be had."""
+"""Waiting after failures of the machine, such as a locked git repository or a full disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.run.active import ActiveRun
 
 
 class Holding:
-    """Keeps verdicts and jobs from being tried again before the machine has had some time."""
+    """Delays verdicts and jobs after a failure of the machine."""
 
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
@@ -20,16 +20,16 @@ class Holding:
 
     @property
     def on(self) -> bool:
-        """Whether the machine failed a moment ago."""
+        """Whether the wait after a failure is still going on."""
         return time.monotonic() < self.backoff.until
 
     def begin(self, reason: str, what: str) -> None:
-        """`what` failed: record the reason, and wait."""
+        """Record why `what` failed, and begin to wait."""
         wait_s = self.backoff.failed(what, time.monotonic())
         self._active.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
 
     def attempt(self, work: Callable[[], None]) -> None:
-        """Do this work on verdicts, unless the machine failed a moment ago."""
+        """Do this work on verdicts, unless a wait is going on. Failures of git and of files begin a wait."""
         if self.on:
             return
         try:

@@ -1,4 +1,4 @@
-"""What a human may do to the experiments of a run: revise, add, run again, overrule. Each is recorded like any other fact."""
+"""The human's actions on experiments: revise, add, rerun and overrule. Each returns what was done, as text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ AGENT = "human"
 
 
 class CommandRejected(Exception):
-    """The command cannot be carried out; the message says why. Nothing was changed."""
+    """The command cannot be carried out. The message says why. Nothing was changed."""
 
 
 def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "") -> str:
-    """Replace the change of a proposal that is not approved yet. Returns what was done, in words."""
+    """Replace the change of a proposal that is not approved yet. Raises CommandRejected."""
     experiment = active.state.open[number]
     if source == active.source(experiment.commit):
         return f"#{number} is as it was"
@@ -27,7 +27,19 @@ def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "") ->
 
 
 def own(active: ActiveRun, parent: str, source: str, hypothesis: str) -> str:
-    """Queue a human's own train.py, edited from that of the commit `parent`, as an approved experiment."""
+    """Queue the human's own train.py as an approved experiment.
+
+    If there is a new incumbent meanwhile, the change is merged into it.
+
+    Args:
+        active: The run.
+        parent: The commit whose train.py the human edited.
+        source: The edited train.py.
+        hypothesis: What it tries; "" for a default.
+
+    Raises:
+        CommandRejected: It cannot be merged, or it breaks a rule.
+    """
     incumbent = active.state.incumbent
     if parent != incumbent:
         merged = active.merge(active.source(parent), active.source(incumbent), source)
@@ -57,7 +69,7 @@ def _queue(active: ActiveRun, source: str, hypothesis: str) -> str:
 
 
 def rerun(active: ActiveRun, number: int) -> str:
-    """Measure a judged experiment once more on a new seed. Its verdict stays; the score becomes the mean."""
+    """Measure a judged experiment again on a new seed. Its verdict stays, and its score becomes the mean. Raises CommandRejected."""
     experiment = _judged(active, number)
     if number in active.state.reruns:
         raise CommandRejected(f"#{number} is already about to run again.")
@@ -67,7 +79,14 @@ def rerun(active: ActiveRun, number: int) -> str:
 
 
 def overrule(active: ActiveRun, number: int, verdict: Verdict) -> str:
-    """Give an experiment another verdict, as the human's. Where later keeps build on it, the change is proposed instead."""
+    """Replace the verdict of an experiment by the human's.
+
+    A change that cannot be kept or undone directly, since later kept changes build on another incumbent, becomes a new
+    experiment instead.
+
+    Raises:
+        CommandRejected: It has that verdict already, has no score, or cannot be merged.
+    """
     experiment = _judged(active, number)
     old = experiment.verdict
     assert old is not None

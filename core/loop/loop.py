@@ -1,4 +1,4 @@
-"""The main loop: judge, propose, approve, launch, wait, again. Start reading at `Loop.run`."""
+"""The main loop: judge, propose, approve, launch, wait, repeat. Start reading at `Loop.run`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,21 @@ from core.run import commands
 from core.run.active import ActiveRun
 from core.run.live import Live
 
-TICK_S = 1.0  # how often clocks, limits and the disk are looked at when nothing else happens
+TICK_S = 1.0  # how often clocks, limits and the disk are checked when nothing else happens
 
 
 class Loop:
-    """Everything a run does, until it is told to stop or reaches a limit."""
+    """Works on a run until it is told to stop or reaches a limit. Nothing starts before `run`.
+
+    Args:
+        active: The run, opened for work.
+        proposer: Asks the agent.
+        executors: One for each slot.
+        limits: When this start of the loop ends by itself.
+        say: Prints a sentence for the user.
+        countdown_s: Seconds that a proposal waits for an answer.
+        attend_s: Seconds at the beginning in which an app is expected, so that proposals wait.
+    """
 
     def __init__(
         self,
@@ -44,17 +54,6 @@ class Loop:
         countdown_s: float = COUNTDOWN_S,
         attend_s: float = 0.0,
     ) -> None:
-        """Nothing starts before `run`.
-
-        Args:
-            active: the run, opened for work.
-            proposer: asks the agent.
-            executors: one for each slot.
-            limits: when this start of the loop ends by itself.
-            say: prints a sentence where somebody may read it.
-            countdown_s: seconds that a proposal waits for an answer.
-            attend_s: an app is on its way; for so many seconds a proposal waits for it to come.
-        """
         self.active = active
         self._wake = asyncio.Event()
         self._began, self._attend_s = time.monotonic(), attend_s
@@ -66,13 +65,19 @@ class Loop:
         self._approval = Approval(active, self._attended, countdown_s)
         self._control = Control(active, self._approval, self._slots, self._ending, proposer.agent.name)
         self._server = commands.Server(active.folder, self._obey, self._gone)
-        self._deaf = False  # no command can arrive, and that was said
+        self._deaf = False  # whether a notice says that no command can arrive
 
     async def run(self) -> str:
-        """Loop until told to stop or at a limit; returns the reason. Killed at any instant, nothing recorded is lost.
+        """Run the loop until it is told to stop or reaches a limit. If it is killed, nothing that was recorded is lost.
 
-        Raises JournalError when the disk takes no more, TamperedError when the run's own copies were altered, and
-        UsageError when the baseline itself cannot be trained.
+        Returns:
+            Why it ended.
+
+        Raises:
+            JournalError: The journal cannot be written.
+            TamperedError: The run's own copies were altered.
+            UsageError: The baseline cannot be trained.
+            DataUnusable: The scorer cannot use the data.
         """
         ending = self._ending
         await self._server.start()
@@ -107,7 +112,7 @@ class Loop:
     # -- steps ----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Look at clocks and the disk, and write down what happens just now."""
+        """Advance the countdown, write live.json, and pause or resume when the disk is full or has room again."""
         self._approval.tick()
         waiting = self._approval.waiting
         self._live.write(
@@ -123,10 +128,10 @@ class Loop:
             self.active.journal.keep_reserve()
 
     def _judge(self) -> None:
-        """Give every verdict that can be given, one at a time."""
+        """Judge or rebase every experiment that is ready for it."""
         state = self.active.state
         if state.baseline_failure is not None:
-            self.active.start.make_smaller()  # raises UsageError when that cannot help
+            self.active.start.make_smaller()  # raises UsageError if that cannot help
         self.active.experiments.recheck()
         self._approval.forget_judged()
         running = {launched.number for launched in state.running.values()}
@@ -146,7 +151,7 @@ class Loop:
         ending.check(state, nothing_left=self._asking.exhausted and not (busy or state.open or self._work()))
         if not ending.reason:
             return False
-        # nobody who stops waits for a machine that fails
+        # while it stops, do not wait for a machine that fails
         return ending.now or not (busy or (self._work() and not self._holding.on))
 
     def _launch(self) -> None:
@@ -154,7 +159,7 @@ class Loop:
             self._slots.launch(self._work)
 
     def _work(self) -> list[Work]:
-        """The measurements that are wanted, the most urgent first."""
+        """Return the measurements that are wanted, the most urgent first."""
         state = self.active.state
         only_started = bool(self._ending.reason) or state.paused
         return list(schedule.wanted(state, schedule.noise(state).sigma, only_started=only_started))
@@ -165,7 +170,7 @@ class Loop:
         self._wake.clear()
 
     async def _close(self) -> None:
-        """End proposing and running jobs. What was running is recorded as interrupted."""
+        """Cancel the proposal and end running jobs, which are recorded as interrupted."""
         asked = self._asking.task
         if asked is not None:
             asked.cancel()
@@ -183,7 +188,7 @@ class Loop:
     # -- the human ------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        """See to it that commands can arrive, also after somebody has removed the socket."""
+        """Make sure that commands can arrive, even if the socket was removed. If not, a notice says so once."""
         await self._server.keep()
         if self._server.problem and not self._deaf:
             self.active.record(ev.Notice(text=_unheard(self._server.problem)))
@@ -195,12 +200,12 @@ class Loop:
         return reply
 
     def _gone(self, who: str) -> None:
-        """An app went away."""
+        """Release what a disconnected app held."""
         self._approval.gone(who)
         self._wake.set()
 
     def _attended(self) -> bool:
-        """Whether somebody watches, or is about to."""
+        """Return whether an app is attached or about to be."""
         coming = not self._server.ever and time.monotonic() - self._began < self._attend_s
         return self._server.attached > 0 or coming
 

@@ -1,4 +1,4 @@
-"""From an agent's idea to a recorded proposal: context, checks, at most three tries, a commit."""
+"""Turns an agent's proposal into a recorded experiment: context, checks, at most three tries, a commit."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
 
 TRIES = 3
-RESTATE_AGAIN = 32  # proposals after which a failed restatement is asked for again, at the most
-CURVE_BYTES = 1_000_000  # of a training's curve that are read
-SOURCE_LIMIT = 200_000  # characters of a train.py; anything longer is no page a human would read
+RESTATE_AGAIN = 32  # the most proposals between two requests for a restatement of program.md
+CURVE_BYTES = 1_000_000  # how much of a training's curve is read
+SOURCE_LIMIT = 200_000  # the most characters of a train.py
 
 
 @dataclass
@@ -34,16 +34,21 @@ class Proposer:
     """Asks one agent and turns its answer into a commit and a Proposed event."""
 
     agent: Agent
-    _asked: str = ""  # the program.md that the agent was asked to put into its own words
-    _failures: int = 0  # at that, in a row
-    _restate_at: int = 0  # the experiment from which it is asked again
-    _ideas: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # by parent and commit
-    _moved: dict[tuple[str, str], dict[str, tuple[Value, Value]]] = field(default_factory=dict)  # likewise
+    _asked: str = ""  # hash of the program.md that the agent was asked to restate
+    _failures: int = 0  # failed restatements in a row
+    _restate_at: int = 0  # the experiment from which a restatement is asked for again
+    _ideas: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # (parent, commit) -> touched names
+    _moved: dict[tuple[str, str], dict[str, tuple[Value, Value]]] = field(default_factory=dict)  # likewise: constants
 
     async def propose(self, active: ActiveRun) -> None:
-        """Record one new proposal. Raises AgentFailed or Exhausted as the agent does.
+        """Ask the agent for a proposal and record it.
 
-        A proposal that is still refused after three tries is recorded as well, with its reason, and never trained.
+        A proposal that is rejected is asked for again with the reason. If the third try is rejected too, it is recorded with a
+        verdict and never trained.
+
+        Raises:
+            AgentFailed: The agent cannot propose now.
+            Exhausted: The agent has nothing left to propose.
         """
         began = time.monotonic()
         rejections: list[str] = []
@@ -66,7 +71,7 @@ class Proposer:
             except edits.EditError as error:
                 rejections.append(str(error))
                 crash = error.crash
-        refused = len(rejections) == TRIES  # what is never trained is no try of its idea
+        refused = len(rejections) == TRIES  # without training, its idea does not count as tried
         proposal = replace(proposal, meta={**proposal.meta, "idea": [] if refused else list(idea)})
         active.experiments.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
         if refused:
@@ -77,8 +82,7 @@ class Proposer:
             )
 
     async def _restate(self, active: ActiveRun) -> None:
-        """Let a language model say what it understood of each program.md. Failing at that is no reason not to propose: it is
-        asked again with a later proposal, ever more rarely."""
+        """Ask the agent to restate a new program.md. After a failure it is asked again with later proposals, ever less often."""
         sha, number = active.state.charter.sha if active.state.charter else "", active.state.next_number
         if sha != self._asked:
             self._asked, self._failures, self._restate_at = sha, 0, number
@@ -86,7 +90,7 @@ class Proposer:
             return
         try:
             found = CharterSummary.of(await self.agent.understand(active.program.text))
-        except Exception as error:  # whatever it is, it must not keep the agent from proposing
+        except Exception as error:  # a failure must not prevent the proposal
             found = CharterSummary(meta=error.meta if isinstance(error, AgentFailed) else {})
         self._failures = 0 if found.words else self._failures + 1
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
@@ -126,7 +130,7 @@ class Proposer:
         )
 
     def _record(self, active: ActiveRun) -> tuple[PastExperiment, ...]:
-        """Every judged experiment as an agent sees it; with what the latest training was like."""
+        """Return every judged experiment as agents see it. The latest training also has its facts."""
         judged = [e for e in active.state.experiments.values() if e.verdict is not None]
         trained = [(e, job) for e in judged if (job := _job(active.state, e)) is not None and job.result.steps]
         latest = max(trained, key=lambda found: found[0].ended_t, default=None)
@@ -136,7 +140,7 @@ class Proposer:
         )
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
-        """What an experiment touches: as recorded; from its commits where that was not, or a human changed it."""
+        """Return the names that an experiment touches, as recorded. If a human changed it, they come from its commits."""
         noted = e.meta.get("idea")
         if isinstance(noted, list) and not e.revised:
             return tuple(str(name) for name in noted)
@@ -157,7 +161,7 @@ class Proposer:
 
 
 def realise(source: str, proposal: Proposal) -> str:
-    """The new train.py of a proposal. Raises EditError when its edits do not apply or it is not a page of code."""
+    """Return the new train.py of a proposal. Raises EditError if its edits do not apply or it is too long."""
     candidate = proposal.source if proposal.source is not None else edits.apply(source, proposal.edits)
     if len(candidate) > SOURCE_LIMIT:
         raise edits.EditError(
@@ -170,7 +174,7 @@ def _past(
     active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]], facts: str
 ) -> PastExperiment:
     assert e.verdict is not None
-    notes = e.meta  # an agent's notes tell of its own change, not of what a human made of it
+    notes = e.meta  # the agent's notes are about its own change, not about a human's revision
     meta: dict[str, Any] = (
         {name: notes[name] for name in ("step", "said", "aside") if name in notes} if e.revised else dict(notes)
     )
@@ -194,18 +198,18 @@ def _past(
 
 
 def _job(state: State, e: Experiment) -> ev.Measured | None:
-    """The training that tells most of an experiment: its first undisturbed one, else the one that failed."""
+    """Return the first undisturbed training of an experiment, else the failed one, else None."""
     return state.facts.get(e.commit) or e.failure
 
 
 def _facts(active: ActiveRun, e: Experiment, job: ev.Measured) -> str:
-    """A training against its parent's, in words: a slower step or a larger memory is half of many explanations."""
+    """Describe how a training differs from its parent's, for example in speed or memory."""
     parent = active.state.facts.get(e.parent)
     return diagnosis.words(_training(active, job), _training(active, parent) if parent else None)
 
 
 def _training(active: ActiveRun, job: ev.Measured) -> Training:
-    """What a job measured, with the curve that it left in its folder."""
+    """Return the figures of a job, with the loss curve from its folder."""
     path = active.attempt_folder(job.number if job.role.own_folder else None) / job.job / "metrics.jsonl"
     try:
         with path.open(encoding="utf-8", errors="replace") as file:

@@ -1,4 +1,4 @@
-"""The slots: where jobs run, one at a time in each, and how what comes of them is recorded."""
+"""The slots, in which jobs run. Each runs one job at a time and records its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nanochat.contract.messages import Progress, Started
 
 @dataclass
 class Slot:
-    """One place where a job can run."""
+    """A place where one job at a time can run."""
 
     index: int
     executor: Executor
@@ -33,7 +33,7 @@ class Slot:
 
 
 class Slots:
-    """All slots of a run."""
+    """All slots of a run. `wake` wakes the loop."""
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class Slots:
         live: Live,
         wake: Callable[[], None],
     ) -> None:
-        """`wake`: tells the loop that something has happened."""
         self._active, self._ending, self._holding, self._live, self._wake = active, ending, holding, live, wake
         self._slots = [Slot(index, executor) for index, executor in enumerate(executors)]
 
@@ -53,7 +52,7 @@ class Slots:
         return any(slot.task is not None for slot in self._slots)
 
     def launch(self, wanted: Callable[[], Iterable[Work]]) -> None:
-        """Fill the free slots with what is wanted."""
+        """Start wanted measurements in the free slots."""
         free = [slot for slot in self._slots if slot.task is None]
         if self._ending.now or self._ending.failure or not free or self._holding.on:
             return
@@ -75,7 +74,7 @@ class Slots:
             self._holding.begin(
                 f"The files of a job cannot be written ({error}). All that was recorded is kept.", "job"
             )
-        except Exception as error:  # a bug of ours: end in good order and say where, rather than spin
+        except Exception as error:  # a bug: end the loop in good order
             self._ending.fail(error)
         finally:
             self._live.forget(slot.index)
@@ -103,17 +102,17 @@ class Slots:
             self._live.update(slot.index, work, told)
 
     def abort(self, number: int) -> bool:
-        """End the running job of an experiment early; False where it has none."""
+        """End the running job of an experiment early. Returns False if it has none."""
         slot = next((slot for slot in self._slots if slot.work and slot.work.number == number), None)
         if slot is None:
             return False
         self._active.record(ev.Aborted(number=number))
-        self._aborting = asyncio.create_task(slot.executor.abort())  # a reference, or the task may be collected
+        self._aborting = asyncio.create_task(slot.executor.abort())  # the reference keeps the task alive
         self._aborting.add_done_callback(lambda _: self._wake())
         return True
 
     async def close(self) -> bool:
-        """End the running jobs, the harness processes too; return whether there were any."""
+        """End the running jobs and the harness processes. Returns whether there were any jobs."""
         running = [slot for slot in self._slots if slot.work is not None]
         tasks = [slot.task for slot in self._slots if slot.task is not None]
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Proposals without training, to get to know an agent: what it would try, whether that applies, what it cost."""
+"""Proposals without training, to try out an agent: what it proposes, whether that applies, and what it costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.machine.project import Project, UsageError
 from core.model import Proposal
 from core.verdicts import Verdict
 
-SIGMA = 0.005  # as if measured; nothing is
+SIGMA = 0.005  # a made-up noise, since nothing is measured
 
 
 def _context(project: Project, seed: int, past: tuple[PastExperiment, ...] = ()) -> Context:
@@ -43,7 +43,7 @@ async def _shown_prompt(agent: Agent, context: Context) -> tuple[list[prompt.Mes
 
 
 def dry_run(project: Project, agent: Agent, seed: int) -> str:
-    """What this agent's model would be told, in the form and the context that it would get; the task, for one that reads files."""
+    """Return the prompt that the agent's model would get, or the task for a command-line agent. Raises UsageError."""
     context = _context(project, seed)
     try:
         found = asyncio.run(_shown_prompt(agent, context))
@@ -59,7 +59,7 @@ def dry_run(project: Project, agent: Agent, seed: int) -> str:
 
 
 def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[str]:
-    """One text for each proposal. Those before are told to the agent as tried and without effect, so that it goes on."""
+    """Yield a text for each proposal. The agent is told that the earlier ones were tried without effect."""
     past: tuple[PastExperiment, ...] = ()
     with asyncio.Runner() as runner:
         for number in range(1, count + 1):

@@ -1,4 +1,4 @@
-"""Defaults for a run on this machine: device, profile, experiments at once, amount of data."""
+"""Defaults for a run on this machine: device, profile, parallel experiments, amount of data."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from nanochat.contract import dataset as contract
 
 
 def default_profile(device: str | None = None) -> tuple[str, profiles.Profile]:
-    """Return the device of this machine, unless one is named, and the profile that suits it."""
+    """Return the given or default device of this machine, and the profile that fits it."""
     gpus = stats.gpu_memory()
     device = device or detect_device(len(gpus))
     return device, profiles.choose(device, min(gpus, default=0), stats.memory_total(), stats.multiplies_bf16())
 
 
 def usable_slots(wanted: int, device: str, cards: Sequence[str] | None) -> tuple[int, str]:
-    """Return how many experiments train at once, at most one a GPU, and a sentence where that is fewer than `wanted`.
+    """Return how many experiments train in parallel, and a sentence if that is fewer than `wanted` ('' otherwise).
 
-    `cards` are the usable GPUs, None where the driver does not say. Two trainings on one card would share its memory and time, and
-    a slot without a card could train nothing.
+    There is at most one on each GPU, since two trainings would share its memory and time.
+
+    Args:
+        wanted: How many are asked for.
+        device: cpu, cuda or mps.
+        cards: The usable GPUs; None if the driver does not say.
     """
     most = max(1, len(cards or ())) if device == "cuda" else 1
     if device == "cpu" or wanted <= most:
@@ -33,9 +37,9 @@ def usable_slots(wanted: int, device: str, cards: Sequence[str] | None) -> tuple
 
 
 def scored_windows(vocab_size: int) -> tuple[int, int]:
-    """Return the length of the windows that data of this vocabulary is scored on, and how many there must be.
+    """Return the length of the windows for scoring, in tokens, and how many are needed at least.
 
-    They are those of this machine's profile; where it has another vocabulary, those of the profile that asks for least.
+    They come from this machine's profile. If that has another vocabulary size, they come from the profile that needs least.
     """
     device, profile = default_profile()
     if profile.vocab_size == vocab_size:

@@ -1,7 +1,7 @@
-"""What of the machine's memory and processors this process may use: control groups of both versions, nested ones too, and ulimit.
+"""The memory and processors that this process may use, by control groups (v1 and v2, also nested) and ulimit.
 
-A container, a service of systemd, a batch system or a login session puts a process into a control group. The limits of all groups
-around it count as well as its own. `root` is the root of the file system; tests lay out another one.
+Containers, systemd services, batch systems and login sessions put processes into control groups. The limits of all outer groups
+apply too. `root` is the root of the file system, which tests replace.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/")
-PRESSED = 20.0  # percent of the last ten seconds in which something waited for memory
+PRESSED = 20.0  # percent of the last ten seconds in which processes waited for memory
 
 
 @dataclass(frozen=True)
 class _Mount:
-    """A hierarchy of control groups: what is shown at `folder` is the group `group` and those inside of it."""
+    """A mounted hierarchy of control groups. `folder` shows the group `group` and the groups inside of it."""
 
     folder: Path
     group: str
-    controllers: frozenset[str]  # empty for version 2, which has them all
+    controllers: frozenset[str]  # empty for version 2, which has all controllers
 
 
 def memory(root: Path = ROOT) -> int | None:
-    """Bytes of memory that this process and its children may use by its control groups and ulimit; None for no limit.
+    """Return the bytes of memory that this process and its children may use by control groups and ulimit; None for no limit.
 
-    `memory.high` counts too: what goes beyond it is slowed down to a crawl.
+    `memory.high` counts as a limit too, since processes above it become very slow.
     """
     found = [value for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA) if (value := resource.getrlimit(kind)[0]) > 0]
     for folder in _groups(root, "memory"):
@@ -40,7 +40,7 @@ def memory(root: Path = ROOT) -> int | None:
 
 
 def cpus(root: Path = ROOT) -> float | None:
-    """Processors' worth of time that the control groups grant; None for no limit."""
+    """Return the number of processors that control groups allow, possibly a fraction; None for no limit."""
     found = []
     for folder in _groups(root, "cpu"):
         words = _words(folder / "cpu.max") or [
@@ -53,7 +53,7 @@ def cpus(root: Path = ROOT) -> float | None:
 
 
 def oom_kills(root: Path = ROOT) -> int:
-    """A count that rises whenever the kernel ends a process for lack of memory, here or on the whole machine."""
+    """Return a counter that increases when the kernel kills a process for lack of memory, here or on the whole machine."""
     counts = [_entry(root / "proc/vmstat", "oom_kill")]
     for folder in _groups(root, "memory"):
         counts += [_entry(folder / name, "oom_kill") for name in ("memory.events", "memory.oom_control")]
@@ -61,7 +61,7 @@ def oom_kills(root: Path = ROOT) -> int:
 
 
 def pressed(root: Path = ROOT) -> bool:
-    """Whether processes have waited for memory lately, as they do before a program such as earlyoom or systemd-oomd ends one."""
+    """Return whether processes waited for memory recently. They do before earlyoom or systemd-oomd kills one."""
     shares = []
     for path in (root / "proc/pressure/memory", *(folder / "memory.pressure" for folder in _groups(root, "memory"))):
         for word in _words(path):
@@ -72,8 +72,8 @@ def pressed(root: Path = ROOT) -> bool:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of the groups that this process is in, the innermost first, as far up as they can be seen."""
-    mine: dict[str, str] = {}  # controller, '' for version 2 -> group
+    """Yield the folders of the visible groups that contain this process, the innermost first."""
+    mine: dict[str, str] = {}  # controller ('' for version 2) -> group
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         names, _, group = rest.partition(":")
@@ -86,14 +86,14 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         base = mount.group.rstrip("/")
         inside = mine[kind].removeprefix(base) if f"{mine[kind]}/".startswith(f"{base}/") else ""
         parts = [part for part in inside.split("/") if part]
-        if ".." in parts:  # outside of what is shown
+        if ".." in parts:  # the group is outside of the mounted part
             parts = []
         for length in range(len(parts), -1, -1):
             yield mount.folder.joinpath(*parts[:length])
 
 
 def _mounts(root: Path) -> list[_Mount]:
-    """The hierarchies that are mounted; where that cannot be read, the one that is usual."""
+    """Return the mounted hierarchies, or the usual one if they cannot be read."""
     found = []
     for line in _text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
@@ -118,7 +118,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _entry(path: Path, name: str) -> int:
-    """The number in the line that begins with `name`; 0 where there is none."""
+    """Return the number in the line that begins with `name`, or 0."""
     for line in _text(path).splitlines():
         words = line.split()
         if len(words) == 2 and words[0] == name:
@@ -127,7 +127,7 @@ def _entry(path: Path, name: str) -> int:
 
 
 def _number(word: str) -> int:
-    """0 for `max` and whatever else is no number."""
+    """Return the number, or 0 for `max` and other text."""
     try:
         return int(word)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where things are: the source tree, its logs, the runs in them, the device."""
+"""Finds the source tree, its logs, the runs in them, and the device."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from core.errors import UserError
 from core.record import journal, run_lock
 from core.target import TARGET
 
-# English whatever the locale says, since they stand in names of runs.
+# English in every locale, since they are used in names of runs.
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 RUN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-LONGEST_NAME = 100  # a folder and parts of refs are called so, with room for more
+LONGEST_NAME = 100  # characters; folders and refs contain it together with other text
 
 
 class UsageError(UserError):
-    """What was asked for cannot be done; the message is a sentence for a human."""
+    """A command or option cannot be carried out. The message is shown to the user."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A source tree with program.md and nanochat/train.py, and the folder its runs are logged in."""
+    """A source tree with program.md and nanochat/train.py, and the folder for the logs of its runs."""
 
     root: Path
     logs: Path
@@ -42,7 +42,7 @@ class Project:
         return self.root / TARGET.path
 
     def run(self, name: str) -> Path:
-        """The folder of a run, existing or not. Raises UsageError for an impossible name."""
+        """Return the folder of a run, which need not exist. Raises UsageError for an invalid name."""
         if not RUN_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
             shown = name if len(name) <= LONGEST_NAME else f"{name[:20]}..."
             raise UsageError(
@@ -52,26 +52,29 @@ class Project:
         return self.logs / name
 
     def runs(self) -> list[Path]:
-        """All runs: those at work first, and then the others, each in the order of their last start, latest first.
+        """Return all runs: first those with a running loop, then the others, each by their last start, latest first.
 
-        This order is the one rule by which every command chooses a run when none is named.
+        All commands use this order to choose a run if none is named.
         """
         working = self.at_work()
         return working + _by_start([folder for folder in self._folders() if folder not in working])
 
     def at_work(self) -> list[Path]:
-        """The runs that have a loop now, the one started last first."""
+        """Return the runs with a running loop, the one that was started last first."""
         return _by_start([folder for folder in self._folders() if run_lock.alive(folder) is not None])
 
     def _folders(self) -> list[Path]:
         return [path.parent for path in self.logs.glob(f"*/{journal.NAME}") if RUN_NAME.fullmatch(path.parent.name)]
 
     def next_turn(self) -> int:
-        """The turn of a start that is made now: one more than of any before it in these logs."""
+        """Return the turn of a new start: one more than of any earlier start in these logs."""
         return 1 + max((journal.last_start(path.parent)[0] for path in self.logs.glob(f"*/{journal.NAME}")), default=0)
 
     def pick(self, name: str | None) -> Path:
-        """The run of that name; without a name the one at work, else the one started last. Raises UsageError when there is none."""
+        """Return the folder of the run with that name. Without a name it is the running one, else the one that was started last.
+
+        Raises UsageError if there is no such run.
+        """
         if name is not None:
             folder = self.run(name)
             if not (folder / journal.NAME).exists():
@@ -84,7 +87,7 @@ class Project:
         return runs[0]
 
     def new_name(self, taken: Callable[[str], object]) -> str:
-        """A free name by today's date: nov23, nov23-2, ... `taken` tells whether a name is in use in git."""
+        """Return a free name from today's date: nov23, nov23-2, ... `taken` returns whether a name is in use in git."""
         base = f"{MONTHS[time.localtime().tm_mon - 1]}{time.localtime().tm_mday:02d}"
         name, count = base, 1
         while os.path.lexists(self.logs / name) or taken(name):
@@ -94,12 +97,12 @@ class Project:
 
 
 def _by_start(folders: list[Path]) -> list[Path]:
-    """The one started last first. Every journal is read for that, so those at work are not mixed with years of others."""
+    """Sort runs by their last start, latest first. This reads all their journals."""
     return sorted(folders, key=lambda folder: (journal.last_start(folder), folder.name), reverse=True)
 
 
 def find(logs: Path | None = None, start: Path | None = None) -> Project:
-    """The source tree around the working directory, else the one this code lies in."""
+    """Return the source tree that contains the working directory, else the one that contains this code. Raises UsageError."""
     try:
         start = _real(start or Path.cwd())
         around = [start, *start.parents]
@@ -115,13 +118,13 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
 
 
 def _real(path: Path) -> Path:
-    """Without links. Unlike Path.resolve, a loop of links is no error here: whoever uses the path says what is wrong with it."""
+    """Return the path without symbolic links. Unlike `Path.resolve` it does not raise an error for a loop of links."""
     return Path(os.path.realpath(path))
 
 
 def torch_build() -> str:
-    """The installed torch's version without importing it, '' when there is none."""
-    import importlib.metadata  # it reads mail headers: 50 ms that every command would pay for
+    """Return the version of the installed torch without importing it, or ''."""
+    import importlib.metadata  # imported late, since it takes 50 ms
 
     try:
         return importlib.metadata.version("torch")
@@ -130,9 +133,9 @@ def torch_build() -> str:
 
 
 def torch_devices() -> int:
-    """Return how many GPUs torch itself finds, 0 where it cannot be imported. Takes seconds: a process imports it.
+    """Return how many GPUs torch finds, or 0 if it cannot be imported. Takes seconds, since a new process imports torch.
 
-    Where the driver's library (NVML) shows none, there may still be some: on ROCm, and on some Jetsons.
+    On ROCm and some Jetsons there are GPUs that NVML does not show.
     """
     code = "import torch; print(torch.cuda.device_count())"
     try:
@@ -143,7 +146,7 @@ def torch_devices() -> int:
 
 
 def lacking(device: str, gpu_count: int) -> str:
-    """Why a GPU of that kind cannot be used here, as a clause; '' when nothing speaks against it."""
+    """Return why a GPU of that kind cannot be used here, as a clause, or '' if it probably can."""
     if device == "mps":
         return (
             ""
@@ -156,7 +159,7 @@ def lacking(device: str, gpu_count: int) -> str:
 
 
 def detect_device(gpu_count: int) -> str:
-    """cuda when torch is a GPU build and the driver shows a GPU, mps on Apple silicon, else cpu."""
+    """Return cuda if torch is a GPU build and the driver shows a GPU, mps on Apple silicon, else cpu."""
     if gpu_count and "+cpu" not in torch_build():
         return "cuda"
     if platform.system() == "Darwin" and platform.machine() == "arm64":

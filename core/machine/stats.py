@@ -1,4 +1,4 @@
-"""Figures of the machine by psutil and NVML. What cannot be read is None, never an error."""
+"""Figures of the machine from psutil and NVML. A figure that cannot be read is None, never an error."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import psutil
 
 from core.machine import limits
 
-FULL_BYTES = 8 << 20  # below this nothing new is started
-LOW_BYTES, LOW_SHARE = 1 << 30, 0.05  # below either, `status` warns
+FULL_BYTES = 8 << 20  # with less free space no new experiment is started
+LOW_BYTES, LOW_SHARE = 1 << 30, 0.05  # with less free space than both, `status` warns
 CPUINFO = Path("/proc/cpuinfo")
 BF16 = frozenset({"avx512_bf16", "amx_tile"})
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. Memory in bytes, utilisation in percent, power in watts, temperature in degrees Celsius, clock in MHz."""
+    """A GPU. Memory in bytes, utilisation in percent, power in watts, temperature in degrees Celsius, clock in MHz."""
 
     name: str
     memory_total: int | None = None
@@ -34,9 +34,9 @@ class Gpu:
     power: float | None = None
     clock: int | None = None
     uuid: str = ""
-    throttled: str = ""  # why its clock is held down, in words
-    users: tuple[tuple[int, int], ...] = ()  # processes that compute on it: (pid, bytes)
-    others: int = 0  # bytes that processes hold which are not ours
+    throttled: str = ""  # why its clock is throttled, as text
+    users: tuple[tuple[int, int], ...] = ()  # processes that compute on it, as (pid, bytes)
+    others: int = 0  # bytes that processes other than the trainers hold
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Machine:
     """CPU in percent over all cores, memory in bytes, and the GPUs."""
 
     cpu_percent: float | None = None
-    cores: tuple[float, ...] = ()  # the same of each core
+    cores: tuple[float, ...] = ()  # percent of each core
     memory_used: int | None = None
     memory_total: int | None = None
     gpus: tuple[Gpu, ...] = ()
@@ -53,19 +53,19 @@ class Machine:
 
 
 class Meter:
-    """Reads the machine again and again; loads are means since the last reading, and None in the first."""
+    """Reads the machine repeatedly. Loads are means since the last reading; in the first reading they are None."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, float], psutil.Process] = {}
         self._first = True
 
     def read(self, trainers: Iterable[tuple[int, float]] = ()) -> Machine:
-        """The figures now. `trainers` are the processes (pid, start time) of the running jobs."""
+        """Return the present figures. `trainers` are the processes of the running jobs, as (pid, start time)."""
         used = total = None
         cores: tuple[float, ...] = ()
         with contextlib.suppress(psutil.Error, OSError):
             cores = tuple(psutil.cpu_percent(percpu=True))
-        if self._first:  # since no earlier reading: it means nothing
+        if self._first:  # without an earlier reading the load is meaningless
             self._first, cores = False, ()
         percent = sum(cores) / len(cores) if cores else None
         with contextlib.suppress(psutil.Error, OSError):
@@ -85,7 +85,7 @@ class Meter:
         for pid, started in trainers:
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
-                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
+                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one with the same pid
                     for member in (process, *process.children(recursive=True)):
                         key = (member.pid, member.create_time())
                         known[key] = self._known.get(key, member)
@@ -94,7 +94,7 @@ class Meter:
 
 
 def _sum(processes: Iterable[psutil.Process]) -> tuple[float | None, int | None]:
-    """Load in percent of one core and resident bytes; None where nothing could be read."""
+    """Return the load in percent of one core and the resident bytes, or None for both if nothing can be read."""
     load, size, seen = 0.0, 0, False
     for process in processes:
         with contextlib.suppress(psutil.Error, OSError):
@@ -109,59 +109,62 @@ def _sum(processes: Iterable[psutil.Process]) -> tuple[float | None, int | None]
 
 @functools.cache
 def _nvml() -> Any | None:
-    """The driver's library, initialised at first use and then kept open; None where there is none."""
+    """Return the NVML library, initialised at first use and then kept open, or None if it cannot be used."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # no library, no driver, no right: no GPU to speak of
+    except Exception:  # no library, no driver or no permission
         return None
     return pynvml
 
 
 def gpus(environ: Mapping[str, str] = os.environ) -> list[Gpu]:
-    """Return the GPUs that this process may use: what the driver shows, less what CUDA_VISIBLE_DEVICES hides.
+    """Return the GPUs that this process may use, without those that CUDA_VISIBLE_DEVICES hides.
 
-    A card that is divided into MIG instances counts as its instances, each with its own memory.
+    For a card with MIG instances each instance counts, with its own memory.
     """
     return [gpu for _, gpu in chosen(_installed(), environ.get("CUDA_VISIBLE_DEVICES"))]
 
 
 def cards(environ: Mapping[str, str] = os.environ) -> list[str] | None:
-    """Return the values of CUDA_VISIBLE_DEVICES that show a process one of the usable GPUs each.
+    """Return a value of CUDA_VISIBLE_DEVICES for each usable GPU, which shows a process only that GPU.
 
-    None where the driver's library shows no GPU at all (ROCm, some Jetsons): then nothing is known about their number.
+    None if NVML shows no GPU at all (ROCm, some Jetsons): then the number of GPUs is unknown.
     """
     found = _installed()
     return [name for name, _ in chosen(found, environ.get("CUDA_VISIBLE_DEVICES"))] if found else None
 
 
 def _installed() -> list[list[Gpu]]:
-    """Each card that the driver shows, as the parts that a process can use: itself, or its MIG instances."""
+    """Return the cards that the driver shows. Each is a list of its usable parts: itself, or its MIG instances."""
     nvml, found = _nvml(), []
     if nvml is not None:
-        with contextlib.suppress(Exception):  # a driver that went away
+        with contextlib.suppress(Exception):  # the driver may disappear
             for index in range(nvml.nvmlDeviceGetCount()):
                 found.append(_parts(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
     return found
 
 
 def _parts(nvml: Any, handle: object) -> list[Gpu]:
-    """A card as a list of one, or its MIG instances. Instances have memory and users; most other figures are None."""
+    """Return a card as a list of one, or its MIG instances. These have memory and users; most other figures are None."""
     instances: list[Gpu] = []
-    with contextlib.suppress(Exception):  # a card or a driver that knows no MIG
+    with contextlib.suppress(Exception):  # the card or the driver may not support MIG
         if nvml.nvmlDeviceGetMigMode(handle)[0]:
             for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-                with contextlib.suppress(Exception):  # no instance of that number
+                with contextlib.suppress(Exception):  # there may be no instance with that number
                     instances.append(_gpu(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)))
     return instances or [_gpu(nvml, handle)]
 
 
 def chosen(found: Sequence[Sequence[Gpu]], setting: str | None) -> list[tuple[str, Gpu]]:
-    """Return the GPUs that a value of CUDA_VISIBLE_DEVICES leaves, each with a value that leaves it alone.
+    """Return the GPUs that a value of CUDA_VISIBLE_DEVICES shows, each with a value that shows only that GPU.
 
-    `found` are the cards in the order of the PCI bus, each as its usable parts. A word of the setting is a card's number or the beginning of
-    a UUID of a card or a MIG instance. As CUDA does, stop at the first word that fits nothing or comes twice.
+    Like CUDA, it stops at the first word that matches nothing or is repeated.
+
+    Args:
+        found: The cards in the order of the PCI bus, each as its usable parts.
+        setting: Comma-separated words: numbers of cards, or beginnings of UUIDs of cards or MIG instances. None for no setting.
     """
     if setting is None:
         return [
@@ -185,7 +188,7 @@ def _gpu(nvml: Any, handle: object) -> Gpu:
     def ask(name: str, *arguments: object) -> Any | None:
         try:
             return getattr(nvml, name)(handle, *arguments)
-        except Exception:  # each figure may be unsupported on its own
+        except Exception:  # any figure may be unsupported
             return None
 
     def text(value: object) -> str:
@@ -213,7 +216,7 @@ def _gpu(nvml: Any, handle: object) -> Gpu:
 
 
 def _users(processes: Iterable[Any]) -> tuple[tuple[int, int], ...]:
-    """(pid, bytes) of each, with 0 bytes where the driver does not tell them (WSL2, containers)."""
+    """Return (pid, bytes) of each process, with 0 bytes if the driver does not tell (WSL2, containers)."""
     found = []
     for process in processes:
         with contextlib.suppress(AttributeError, TypeError, ValueError):
@@ -223,22 +226,25 @@ def _users(processes: Iterable[Any]) -> tuple[tuple[int, int], ...]:
 
 
 def throttled(reasons: object) -> str:
-    """Why the clock is held down, '' when it is not. Bits of nvmlClocksEventReasons in nvml.h; a power cap is daily life."""
+    """Return why the clock is throttled, or ''. `reasons` are bits of nvmlClocksEventReasons in nvml.h.
+
+    The normal power cap does not count.
+    """
     bits = reasons if isinstance(reasons, int) else 0
     words = {0x08: "hardware slowdown", 0x20: "heat", 0x40: "heat", 0x80: "power brake"}
     return ", ".join(dict.fromkeys(word for bit, word in words.items() if bits & bit))
 
 
 def gpu_memory() -> list[int]:
-    """Bytes of memory of each GPU that may be used; 0 where the driver does not say."""
+    """Return the bytes of memory of each usable GPU, with 0 if the driver does not say."""
     return [gpu.memory_total or 0 for gpu in gpus()]
 
 
-# -- what a container leaves ------------------------------------------------------------------------------------------
+# -- processors and memory --------------------------------------------------------------------------------------------
 
 
 def physical_cores(root: Path = limits.ROOT) -> int:
-    """Physical cores that this process may use, at least one: affinity and the quotas of control groups are respected."""
+    """Return the number of physical cores that this process may use, at least 1, by its affinity and control groups."""
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     with contextlib.suppress(AttributeError, OSError):
         cores = min(cores, len(os.sched_getaffinity(0)))
@@ -247,7 +253,7 @@ def physical_cores(root: Path = limits.ROOT) -> int:
 
 
 def multiplies_bf16(info: Path = CPUINFO) -> bool | None:
-    """Whether this CPU multiplies bfloat16, as train.py asks of torch; None where it cannot be told (not x86, not Linux)."""
+    """Return whether this CPU multiplies bfloat16, as train.py does, or None if unknown (not x86, not Linux)."""
     with contextlib.suppress(OSError):
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("flags"):
@@ -256,7 +262,7 @@ def multiplies_bf16(info: Path = CPUINFO) -> bool | None:
 
 
 def memory_total(root: Path = limits.ROOT) -> int:
-    """Bytes of memory that this process may use: the machine's, or the smallest limit of control groups and ulimit below that."""
+    """Return the bytes of memory that this process may use: the machine's, or a smaller limit of control groups or ulimit."""
     total = int(psutil.virtual_memory().total)
     limit = limits.memory(root)
     return total if limit is None else min(total, limit)
@@ -266,13 +272,13 @@ def memory_total(root: Path = limits.ROOT) -> int:
 
 
 def disk_free(path: Path) -> int | None:
-    """Bytes that can still be written at a path, which need not exist yet."""
+    """Return the free bytes at a path, which need not exist, or None if unknown."""
     usage = _disk(path)
     return usage[1] if usage else None
 
 
 def _disk(path: Path) -> tuple[int, int] | None:
-    """Total and free bytes of the disk that a path is on."""
+    """Return the total and free bytes of the disk of a path, or None if unknown."""
     for folder in (path, *path.absolute().parents):
         with contextlib.suppress(OSError):
             usage = shutil.disk_usage(folder)
@@ -281,7 +287,7 @@ def _disk(path: Path) -> tuple[int, int] | None:
 
 
 def disk_full(path: Path) -> str | None:
-    """A sentence when there is hardly room for another experiment."""
+    """Return a sentence if the disk has no room for another experiment, else None."""
     free = disk_free(path)
     if free is None or free >= FULL_BYTES:
         return None
@@ -289,13 +295,13 @@ def disk_full(path: Path) -> str | None:
 
 
 def disk_warning(path: Path) -> str | None:
-    """A sentence before that."""
+    """Return a warning if the disk is nearly full, else None."""
     usage = _disk(path)
     return disk_words(*usage) if usage else None
 
 
 def disk_words(total: int, free: int) -> str | None:
-    """What to say of a disk with so many bytes in all and free."""
+    """Return a warning for a disk with these total and free bytes, or None."""
     if free >= min(LOW_BYTES, LOW_SHARE * total):
         return None
     return f"the disk is {1 - free / total:.0%} full ({free / 1e6:.0f} MB left); free some space"

@@ -1,4 +1,4 @@
-"""Temporary folders that do not depend on one place: TMPDIR may be removed, full, read-only or far down while a run works."""
+"""Temporary folders in one of several places, since TMPDIR may be removed, full, read-only or too long during a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def places() -> Iterator[Path]:
-    """Where temporary files may go: what the environment names, then what systems have. None needs to be there."""
+    """Yield places for temporary files: those in the environment, then the usual ones. They need not exist."""
     for name in ("TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR"):
         if named := os.environ.get(name):
             yield Path(named).absolute()
@@ -17,7 +17,7 @@ def places() -> Iterator[Path]:
 
 
 def folder(prefix: str) -> Path:
-    """Make a folder that only this user may enter, at the first place that takes one. Raises the last place's OSError."""
+    """Create a private folder at the first place where that is possible. Raises the OSError of the last place."""
     failure = OSError("there is no place for temporary files")
     for place in places():
         try:

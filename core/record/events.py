@@ -1,8 +1,7 @@
-"""The events of a run: the only things ever written to its journal.
+"""The events that are written to the journal of a run.
 
-Decoded by msgspec, as all data here: a night's journal is validated and folded at every start, so it must be quick.
-Every event carries the wall-clock time `t` (seconds since the epoch). Add an event by adding a class here, also to
-`AnyEvent`, and a branch in `core.record.fold`.
+Every event has the wall-clock time `t`, in seconds since the epoch. A new event needs a class here, a place in `AnyEvent`,
+and a branch in `core.record.fold`. Events are msgspec structs, since a whole journal is decoded at every start.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ ApprovedBy = Literal["auto", "time-out", "human"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower, omit_defaults=True):
-    """Base of all events."""
+    """Base class of all events."""
 
     t: float = 0.0
 
 
 class Created(Event, frozen=True, kw_only=True):
-    """First line of every journal: the schema version and what must not change."""
+    """The header of a journal: the schema version and the settings of the run."""
 
     v: int
     config: RunConfig
-    id: str = ""  # drawn at random: by it git knows whose a run's refs are
+    id: str = ""  # random; it shows which run the refs in git belong to
     turn: int = 0  # as in `Started`
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The loop came up on this run. `turn` is one more than in any other journal of these logs: it orders starts where clocks fail."""
+    """The loop was started. `turn` is one more than in any other journal of these logs. It orders starts without clocks."""
 
     pid: int
     agent: str
@@ -47,20 +46,20 @@ class Started(Event, frozen=True, kw_only=True):
 
 
 class Stopped(Event, frozen=True, kw_only=True):
-    """The loop ended; `finished` when a limit was reached or the agent was exhausted. Missing only where the process was killed."""
+    """The loop ended. `finished`: a limit was reached or the agent was exhausted. Only a killed loop leaves no such event."""
 
     reason: str
     finished: bool = False
 
 
 class Torn(Event, frozen=True, kw_only=True):
-    """A half-written last line of `size` bytes was cut off when the loop came up."""
+    """An incomplete last line of `size` bytes was removed when the journal was opened."""
 
     size: int
 
 
 class StartCommit(Event, frozen=True, kw_only=True):
-    """The commit that the run starts from: the user's train.py with the profile's knobs set."""
+    """The commit that the run starts from. It has the user's train.py with the profile's knobs set."""
 
     commit: str
     source_hash: str
@@ -71,9 +70,16 @@ class StartCommit(Event, frozen=True, kw_only=True):
 
 
 class Charter(Event, frozen=True, kw_only=True):
-    """program.md was read: its hash and what was understood of it. `meta`: what restating it cost a model, when one did.
+    """program.md was read.
 
-    `proposed`: lines for its front matter, each with the sentence that seems to ask for it. `warnings`: what is not used of it.
+    Attributes:
+        sha: Its hash.
+        understood: What was understood, as phrases.
+        limits: The limits from its front matter.
+        proposed: Suggested lines for the front matter, each with the sentence that seems to ask for it.
+        warnings: Parts that are not used.
+        problem: Why it cannot be used; "" if it can.
+        meta: The cost of its restatement by a language model; empty if there was none.
     """
 
     sha: str
@@ -86,7 +92,7 @@ class Charter(Event, frozen=True, kw_only=True):
 
 
 class Proposed(Event, frozen=True, kw_only=True):
-    """A proposal passed the checks and became a commit; `retry_of` numbers the interrupted experiment that it repeats."""
+    """A proposal became a commit. `retry_of` is the number of the interrupted experiment that it repeats."""
 
     number: int
     commit: str
@@ -105,7 +111,7 @@ class Proposed(Event, frozen=True, kw_only=True):
 
 
 class Refused(Event, frozen=True, kw_only=True):
-    """The agent's tries for this number did not pass the checks, or it could not propose; it is asked again later."""
+    """The agent could not make a proposal. It is asked again later."""
 
     number: int
     agent: str
@@ -113,7 +119,7 @@ class Refused(Event, frozen=True, kw_only=True):
 
 
 class Revised(Event, frozen=True, kw_only=True):
-    """The human changed a proposal before it was approved. `hypothesis`: what it tries now; "" leaves the agent's."""
+    """The human changed a proposal before it was approved. An empty `hypothesis` leaves the agent's."""
 
     number: int
     commit: str
@@ -125,14 +131,14 @@ class Revised(Event, frozen=True, kw_only=True):
 
 
 class Approved(Event, frozen=True, kw_only=True):
-    """A proposal may be trained: by itself, since nobody answered in time, or by the human."""
+    """A proposal may be trained. `by`: auto, time-out (nobody answered) or human."""
 
     number: int
     by: ApprovedBy
 
 
 class Rebased(Event, frozen=True, kw_only=True):
-    """The best moved on: the change was re-applied to the new best, as a new commit, and is measured afresh."""
+    """There is a new incumbent: the change was re-applied to it as a new commit, and is measured from scratch."""
 
     number: int
     commit: str
@@ -142,7 +148,7 @@ class Rebased(Event, frozen=True, kw_only=True):
 
 
 class Launched(Event, frozen=True, kw_only=True):
-    """A job went to a slot. `role`: baseline, candidate, confirm (candidate on a further seed), best (re-measured) or rerun."""
+    """A job was started in a slot. For `role` see `core.model.Role`."""
 
     job: str
     role: Role
@@ -153,20 +159,29 @@ class Launched(Event, frozen=True, kw_only=True):
 
 
 class Processes(Event, frozen=True, kw_only=True):
-    """The processes of a launched job as (pid, start time), so that a later start can sweep what a crash left."""
+    """The processes of a job as (pid, start time). After a crash the next start kills them."""
 
     job: str
     pids: tuple[tuple[int, float], ...]
 
 
 class Measured(Event, frozen=True, kw_only=True):
-    """A job ended. `disturbed` says why its figures do not count; the job is then run once more. `disturbance_ignored`: why they
-    would not, had the machine not been like that each time."""
+    """A job ended.
+
+    Attributes:
+        role: What the training was for.
+        commit: What was trained.
+        seed: The seed.
+        result: The result, with the limits of program.md applied.
+        number: The experiment; None for the baseline and for the incumbent measured on its own.
+        disturbed: Why the score does not count, and the job runs again; "" if it counts.
+        disturbance_ignored: A disturbance that was ignored, since it came every time; "" for none.
+    """
 
     role: Role
     commit: str
     seed: int
-    result: Result  # with the limits of program.md applied
+    result: Result
     number: int | None = None
     disturbed: str = ""
     disturbance_ignored: str = ""
@@ -177,15 +192,15 @@ class Measured(Event, frozen=True, kw_only=True):
 
     @property
     def scored(self) -> bool:
-        """Whether its val_bpb counts."""
+        """Whether it has a val_bpb that counts."""
         return self.result.outcome is Outcome.SCORED and self.result.val_bpb is not None and not self.disturbed
 
 
 class Judged(Event, frozen=True, kw_only=True):
-    """The verdict on an experiment, with its arithmetic and the sentence that was learnt.
+    """The verdict on an experiment, with the figures behind it and the finding.
 
-    `commit` is set for kept ones: the same tree, with a message that says the scores, on top of the best before.
-    `needed` is `core.judging.policy.Decision.needed`; journals of earlier versions lack it.
+    `commit` is set for kept experiments: the same tree on top of the previous incumbent, with the scores in its message.
+    `needed` is `core.judging.policy.Decision.needed`. Journals of earlier versions lack it.
     """
 
     number: int
@@ -204,49 +219,49 @@ class Judged(Event, frozen=True, kw_only=True):
 
 
 class Rerun(Event, frozen=True, kw_only=True):
-    """The human wants a judged experiment measured once more, on a new seed; or no longer wants it."""
+    """The human wants a judged experiment to be measured again on a new seed, or withdrew that wish."""
 
     number: int
     wanted: bool = True
 
 
 class Aborted(Event, frozen=True, kw_only=True):
-    """The human wants no more of a running experiment. Its job ends a moment later."""
+    """The human aborted a running experiment. Its job ends a moment later."""
 
     number: int
 
 
 class Hint(Event, frozen=True, kw_only=True):
-    """What the human told the agent."""
+    """A hint from the human to the agent."""
 
     text: str
 
 
 class TakenBack(Event, frozen=True, kw_only=True):
-    """The human took back what he said: a hint or a reason for skipping, by its number among all of them, from 1."""
+    """The human took back a hint or a reason for skipping. `number` counts both together, from 1."""
 
     number: int
 
 
 class Paused(Event, frozen=True, kw_only=True):
-    """No new experiment starts until resumed; `reason` is empty when the human asked for it."""
+    """No new experiment starts until the run is resumed. `reason` is empty if the human asked for it."""
 
     reason: str = ""
 
 
 class Resumed(Event, frozen=True, kw_only=True):
-    pass
+    """The run goes on after a pause."""
 
 
 class ApprovalChanged(Event, frozen=True, kw_only=True):
-    """Proposals wait for the human from now on, or no longer."""
+    """The approval mode was changed."""
 
     mode: ApprovalMode
-    by: str = ""  # human, or what changed it
+    by: str = ""  # human, or the reason
 
 
 class Reported(Event, frozen=True, kw_only=True):
-    """The final report: bits per byte of the test split, start and best trained on one fresh seed."""
+    """The final report: bits per byte of the start and of the incumbent on the test split, trained on one fresh seed."""
 
     commit: str
     seed: int
@@ -255,7 +270,7 @@ class Reported(Event, frozen=True, kw_only=True):
 
 
 class Notice(Event, frozen=True, kw_only=True):
-    """Something a human should know that changes no state: a lock removed, a disk nearly full, an agent that backs off."""
+    """A message for the human. It does not change the state of the run."""
 
     text: str
 

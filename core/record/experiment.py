@@ -1,4 +1,4 @@
-"""One experiment of a run, as the journal tells it, and what the human said. Pure."""
+"""The experiments of a run and what the human said, as parts of its state. Pure."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from core.record import events as ev
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
 
-AND_HUMAN = " + human"  # behind the name of an agent whose proposal a human revised
+AND_HUMAN = " + human"  # added to the name of an agent whose proposal a human revised
 
 
 @dataclass(slots=True)
 class Experiment:
-    """One proposal and all that became of it: its events, and what follows from them."""
+    """One experiment: its events, and the values that follow from them."""
 
     proposed: ev.Proposed
     revised: ev.Revised | None = None  # the human changed it before it ran
     rebased: ev.Rebased | None = None
     approval: ev.Approved | None = None
-    scored: ev.Measured | None = None  # its latest score
-    failure: ev.Measured | None = None  # the last job of it that did not end in a score
+    scored: ev.Measured | None = None  # its latest job with a score
+    failure: ev.Measured | None = None  # its latest job without a score
     judged: ev.Judged | None = None
-    latest: ev.Proposed | ev.Revised | ev.Rebased = field(init=False)  # of these three: its present commit
+    latest: ev.Proposed | ev.Revised | ev.Rebased = field(init=False)  # the event with its present commit
     kept_as: str = ""  # the commit on the run's branch, once kept
-    attempts: list[str] = field(default_factory=list)  # every commit that was measured or was to be
+    attempts: list[str] = field(default_factory=list)  # all its commits, in order
     launched: bool = False
     val_bpb: float | None = None  # mean over its seeds
     disturbances: int = 0
-    measured: int = 0
-    peak_memory: int = 0  # bytes, the most of all its jobs
+    measured: int = 0  # jobs with a score
+    peak_memory: int = 0  # bytes, the maximum over its jobs
     seconds: float = 0.0  # wall seconds over all its jobs
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Experiment:
 
     @property
     def commit(self) -> str:
-        """Its present commit; once kept, the one on the run's branch."""
+        """The present commit. For a kept experiment this is the commit on the run's branch."""
         return self.kept_as or self.latest.commit
 
     @property
@@ -66,12 +66,12 @@ class Experiment:
 
     @property
     def added(self) -> int:
-        """Lines."""
+        """Number of lines added."""
         return (self.revised or self.proposed).added
 
     @property
     def removed(self) -> int:
-        """Lines."""
+        """Number of lines removed."""
         return (self.revised or self.proposed).removed
 
     # -- its proposal ---------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ class Experiment:
 
     @property
     def agent(self) -> str:
-        """Who proposed it. What a human revised is not the agent's alone."""
+        """Who proposed it. Ends in " + human" if a human revised it."""
         agent = self.proposed.agent
         return agent if self.revised is None or agent.endswith(AND_HUMAN) else agent + AND_HUMAN
 
@@ -109,7 +109,7 @@ class Experiment:
 
     @property
     def approved(self) -> str:
-        """By whom it was approved: auto, time-out or human; empty while it waits."""
+        """How it was approved: auto, time-out or human; "" while it waits."""
         return self.approval.by if self.approval else ""
 
     # -- its trainings --------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Experiment:
 
     @property
     def by(self) -> str:
-        """human: an overruled verdict."""
+        """`human` if the human gave or overruled the verdict, else ""."""
         return self.judged.by if self.judged else ""
 
     @property
@@ -185,26 +185,26 @@ class Experiment:
 
 
 def experiment_id(number: int) -> str:
-    """The name of an experiment's folder and ref: sorts as it counts."""
+    """Return the name of an experiment's folder and ref. Names sort in the order of the numbers."""
     return f"{number:05d}"
 
 
 @dataclass(slots=True)
 class Said:
-    """What the human told the agents: a hint, or the reason for skipping an experiment. Numbered from 1, in order."""
+    """Something that the human told the agents: a hint, or the reason for skipping an experiment. Numbered from 1."""
 
     number: int
     text: str
-    skipped: int | None = None  # the experiment that it was the reason for skipping of
+    skipped: int | None = None  # the experiment that was skipped for this reason; None for a hint
     t: float = 0.0
     taken_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """When a score was measured (seconds since the epoch), how long that took, and how fast the machine was."""
+    """When and under which conditions a score was measured."""
 
-    t: float
-    wall_s: float
-    speed: float | None  # of the reference; None where it was not measured
-    turn: int = 0  # how many jobs of the run had ended by then: clocks can be set back
+    t: float  # seconds since the epoch
+    wall_s: float  # how long the training took
+    speed: float | None  # of the machine, relative to the reference; None if it was not measured
+    turn: int = 0  # jobs of the run that had ended by then; unlike a clock, it cannot be set back

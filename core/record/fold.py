@@ -1,4 +1,4 @@
-"""What a journal means: a pure fold of events into the state of a run. Replaying the journal reproduces everything."""
+"""Computes the state of a run from its events. Replaying the journal always gives the same state. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from core.record.state import State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
-RERUN_TRIES = 3  # of a measurement that the human wished for, on a disturbed machine
+RERUN_TRIES = 3  # tries of a rerun on a disturbed machine
 SKIPPED = "Skipped by the human."
 
 
 def apply(state: State, event: ev.AnyEvent) -> None:
-    """Fold one event in. Unknown combinations are ignored rather than guessed at."""
+    """Update the state with one event. Unexpected combinations are ignored."""
     state.last_t = event.t
     match event:
         case ev.Measured():
@@ -94,7 +94,7 @@ def apply(state: State, event: ev.AnyEvent) -> None:
 
 def _proposed(state: State, event: ev.Proposed) -> None:
     experiment = Experiment(event)
-    if event.retry_of is not None:  # what was measured of it before still counts
+    if event.retry_of is not None:  # earlier measurements still count
         earlier = state.experiments[event.retry_of]
         experiment.val_bpb, experiment.measured = state.mean(event.commit), earlier.measured
         experiment.revised, experiment.scored = earlier.revised, earlier.scored
@@ -104,7 +104,7 @@ def _proposed(state: State, event: ev.Proposed) -> None:
 
 
 def _taken_back(state: State, number: int) -> None:
-    """Forget what the human said, so that nobody who reads the record learns of it."""
+    """Mark what the human said as taken back. A reason for skipping is also removed from the verdict."""
     if not 1 <= number <= len(state.said):
         return
     said = state.said[number - 1]
@@ -149,9 +149,9 @@ def _measured(state: State, event: ev.Measured) -> None:
         if event.disturbed and tries < RERUN_TRIES:
             state.reruns[event.number] = tries
         else:
-            state.aborted.discard(event.number)  # it had come to its end
+            state.aborted.discard(event.number)
         if not event.scored:
-            return  # the verdict stands as it was
+            return  # the verdict stays
     of_incumbent = experiment is None or event.role is Role.INCUMBENT
     if event.scored:
         _scored(state, event, experiment)
@@ -173,7 +173,7 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
     result = event.result
     assert result.val_bpb is not None
     if not event.disturbance_ignored:
-        state.disturbances.pop(event.commit, None)  # of these only those in a row count
+        state.disturbances.pop(event.commit, None)  # only disturbances in a row count
     state.failures.pop(event.commit, None)
     state.scores.setdefault(event.commit, {})[event.seed] = result.val_bpb
     known = result.speed is not None and result.speed.reference_s == state.reference_s
@@ -193,7 +193,7 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
 
 
 def _show_mean(state: State, event: ev.Measured, experiment: Experiment | None) -> None:
-    """Whose score this is shows the new mean: the experiment, and a kept one that is measured again for others' sake."""
+    """Update val_bpb of the experiment, and of a kept experiment whose commit was measured again."""
     again = state.kept if event.role in (Role.INCUMBENT, Role.RERUN) else []
     for shown in (experiment, *(state.experiments[number] for number in again)):
         if shown is not None and state.scores.get(shown.commit) is state.scores[event.commit]:
@@ -203,7 +203,7 @@ def _show_mean(state: State, event: ev.Measured, experiment: Experiment | None) 
 def _judged(state: State, event: ev.Judged) -> None:
     experiment = state.experiments[event.number]
     verdict, before = event.verdict, experiment.verdict
-    if before is not None and before.kept and not verdict.kept:  # overruled; only ever the last one kept
+    if before is not None and before.kept and not verdict.kept:  # overruled; this is always the last kept one
         state.kept.remove(event.number)
     experiment.judged = event
     if verdict is Verdict.SKIPPED and before is None and event.reason.strip():
@@ -227,13 +227,21 @@ def _judged(state: State, event: ev.Judged) -> None:
     if before is not None:
         return
     if verdict.failed:
-        state.crash_streak += experiment.launched  # one that was never trained says something of its agent alone
+        state.crash_streak += experiment.launched  # an experiment that was never trained does not count
     elif verdict not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
         state.crash_streak = 0
 
 
 def fold(events: Iterable[ev.AnyEvent], state: State | None = None) -> State:
-    """All events into a state, or into one that was folded before."""
+    """Compute the state of a run from its events.
+
+    Args:
+        events: The events of a journal, in order.
+        state: The state before these events, which is updated. None for the beginning of a journal.
+
+    Returns:
+        The state after all events.
+    """
     state = state or State()
     for event in events:
         apply(state, event)

@@ -1,4 +1,4 @@
-"""What the human told the agents of a run, as text: hints and reasons for skipping, which can be taken back. Pure."""
+"""Hints and reasons for skipping as text. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from core.text import sanitize_line
 
 
 def counted(said: Sequence[Said]) -> str:
-    """Say how many there are."""
+    """Return a sentence with the number of hints."""
     if not said:
         return "This run has none."
     return f"This run has hint{'s 1 to ' if len(said) > 1 else ' '}{len(said)}."
 
 
 def line(said: Said) -> str:
-    """One of them as a line: its number, when it was said, its words."""
+    """Return a hint as a line: its number, its time and its text."""
     return f"{said.number:>3}  {words(said)}"
 
 
 def words(said: Said) -> str:
-    """The same without its number."""
+    """Return a hint as a line without its number."""
     when = time.strftime("%H:%M", time.localtime(said.t))
     why = f"why #{said.skipped} was skipped: " if said.skipped is not None else ""
     back = "  (taken back)" if said.taken_back else ""

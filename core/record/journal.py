@@ -1,4 +1,4 @@
-"""The journal of a run: `events.jsonl`, append-only, one writer, one JSON object a line. The only truth about a run."""
+"""The journal of a run, `events.jsonl`: append-only, one writer, one JSON object a line. All other files derive from it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from core.record.upgrade import upgraded
 from nanochat.contract.shell import make
 
 NAME = "events.jsonl"
-PIECE_BYTES = 1 << 18  # what is decoded at once
-STARTS = (b'\n{"type":"created",', b'\n{"type":"started",')  # how the lines begin that begin a run and a loop
-NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # of a file system that cannot do it
-RESERVE_BYTES = 1 << 20  # freed when the disk is full, so that the last words still fit
+PIECE_BYTES = 1 << 18  # how much is decoded at once
+STARTS = (b'\n{"type":"created",', b'\n{"type":"started",')  # how lines with the events `created` and `started` begin
+NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # errors of file systems without fsync
+RESERVE_BYTES = 1 << 20  # freed when the disk is full, so that the last events still fit
 
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
 
 class JournalError(UserError):
-    """The journal cannot be trusted or written; the message is a sentence for a human."""
+    """The journal cannot be read or written. The message is shown to the user."""
 
 
 def decode(line: bytes, number: int, path: Path, schema: int | None = None) -> AnyEvent:
-    """One complete line to an event; of any schema where that is not known. Raises JournalError naming the line."""
+    """Decode one complete line of the given schema, or of any schema for None. Raises JournalError that names the line."""
     try:
         return _decode(line, schema)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -58,15 +58,17 @@ def _decode(line: bytes, schema: int | None = None) -> AnyEvent:
 
 
 def read(path: Path) -> Iterator[AnyEvent]:
-    """All complete events. A line without its newline is still being written and is left for later.
+    """Yield all complete events. A last line without a newline is still being written and is skipped.
 
-    Raises JournalError for a broken complete line, an unknown schema, or a first line that is no header.
+    Raises:
+        JournalError: A complete line cannot be decoded, the schema is unknown, or the first line is not a header.
+        FileNotFoundError: There is no journal.
     """
     yield from Reader(path).stream()
 
 
 def _as_text(value: object) -> object:
-    """The same with all that is no text written as its number, for JSON."""
+    """Return the value with undecodable bytes in strings written as escapes, so that it can be encoded as JSON."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list | tuple):
@@ -75,25 +77,25 @@ def _as_text(value: object) -> object:
 
 
 class Reader:
-    """Follows a journal that may grow: `new()` returns the events completed since the last call."""
+    """Follows a journal that grows: `new()` returns the events that were completed since the last call."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offset = 0
         self._line = 0
-        self._schema: int | None = None  # as the header says
+        self._schema: int | None = None  # from the header
 
     def grown(self) -> bool:
-        """Whether there is more than was read: cheap, for those who look often."""
+        """Return whether the file has more than was read. Cheap, for frequent polling."""
         return self.path.stat().st_size > self._offset
 
     def new(self) -> list[AnyEvent]:
         return list(self.stream())
 
     def stream(self) -> Iterator[AnyEvent]:
-        """The same one by one, for a fold: a long night is decoded in pieces, which is quicker and never there as a whole.
+        """Yield the new events. The file is decoded in pieces, so a long journal is never held in memory as a whole.
 
-        After a JournalError the next call begins where this one did.
+        After a JournalError the next call begins at the same place.
         """
         offset, line = self._offset, self._line
         try:
@@ -106,7 +108,7 @@ class Reader:
                     self._line += data[:end].count(b"\n")
                     self._offset += end
                     yield from events
-                    whole = end == len(data)  # a rest that has come meanwhile is for the next call
+                    whole = end == len(data)  # an incomplete line is left for the next call
         except FileNotFoundError:
             raise
         except (JournalError, OSError) as error:
@@ -132,20 +134,20 @@ class Reader:
 
 
 class _Header(msgspec.Struct):
-    """What the first line of a journal of any schema has."""
+    """The fields that the first line of a journal has in every schema."""
 
     type: str = ""
     v: int = 0
 
 
 def _schema(line: bytes, path: Path) -> int:
-    """The schema of a journal, by its first line. Raises JournalError where this version cannot read it."""
+    """Return the schema of a journal from its first line. Raises JournalError if this version cannot read it."""
     try:
         header = msgspec.json.decode(line, type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError):
         header = _Header()
     if header.type != "created":
-        decode(line, 1, path)  # says what is wrong with it, if it is no event at all
+        decode(line, 1, path)  # raises a more precise error if the line is not an event at all
         raise JournalError(f"Line 1 of {path} is no header of a run. Nothing was changed; is this file a journal?")
     if not 1 <= header.v <= SCHEMA:
         raise JournalError(
@@ -156,7 +158,7 @@ def _schema(line: bytes, path: Path) -> int:
 
 
 def schema(folder: Path) -> int | None:
-    """The schema of a run's journal; None where there is none, or its first line cannot be read."""
+    """Return the schema of a run's journal, or None if there is no journal or its first line cannot be read."""
     try:
         with (folder / NAME).open("rb") as file:
             return _schema(file.readline(), folder / NAME)
@@ -165,7 +167,7 @@ def schema(folder: Path) -> int | None:
 
 
 def sync(file: int) -> None:
-    """As safe as the file system can make it: some cannot do that at all. Raises OSError for what is really wrong."""
+    """Call fsync, unless the file system does not support it. Raises OSError for other errors."""
     try:
         os.fsync(file)
     except OSError as error:
@@ -174,7 +176,7 @@ def sync(file: int) -> None:
 
 
 def holds(folder: Path) -> bool:
-    """Whether a run's journal is in this folder: one that is not empty. True where that cannot be found out."""
+    """Return whether the folder has a journal that is not empty. True if that cannot be determined."""
     try:
         return (folder / NAME).stat().st_size > 0
     except (FileNotFoundError, NotADirectoryError):
@@ -184,11 +186,11 @@ def holds(folder: Path) -> bool:
 
 
 def last_start(folder: Path) -> tuple[int, float, bool]:
-    """When the loop of a run was started last: its turn, the time, and whether the run has its own name. Later starts compare greater.
+    """Return a key for the last start of a run's loop: its turn, its time, and whether the folder has the run's own name.
 
-    Turns come first, since a clock may have been wrong; journals without them are the older ones. Of two copies of a folder the one
-    that has the name is the run. (0, 0.0, False) where there is no start yet. Only the lines that tell it are decoded, so a journal
-    that is broken elsewhere does not matter.
+    Later starts compare greater. Turns come first, since clocks may be wrong; journals without turns are older. Of two copies
+    of a folder the one with the run's name compares greater. Without a start the key is (0, 0.0, False). Only the lines with
+    starts are decoded, so damage elsewhere in the journal does not matter.
     """
     try:
         data = b"\n" + (folder / NAME).read_bytes()
@@ -211,7 +213,7 @@ def last_start(folder: Path) -> tuple[int, float, bool]:
 
 
 class Journal:
-    """The one writer of a journal. Make it while holding the run's Lock."""
+    """The only writer of a journal. Create it while holding the run's `Lock`."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
@@ -222,24 +224,28 @@ class Journal:
         self.keep_reserve()
 
     def open(self) -> list[AnyEvent]:
-        """The events so far; a torn line that was cut off is recorded first."""
+        """Return the events so far. If an incomplete last line was cut off, that is recorded first."""
         if self._torn and self._end:
             self.append(Torn(size=self._torn))
         self._torn = 0
         return list(read(self.path)) if self._end else []
 
     def append(self, event: Event) -> AnyEvent:
-        """Stamp, write, flush and fsync one event; all of it or nothing.
+        """Add the time to an event, write it and fsync it. A line that cannot be written completely is removed.
 
-        Raises JournalError when not even the reserved space helps.
+        Returns:
+            The event with its time.
+
+        Raises:
+            JournalError: It cannot be written, even after the reserved space was freed.
         """
         stamped: AnyEvent = msgspec.structs.replace(event, t=round(time.time(), 3))  # type: ignore[assignment]
         try:
             line = _encoder.encode(stamped) + b"\n"
-        except UnicodeEncodeError:  # a path whose bytes are no text
+        except UnicodeEncodeError:  # a path with undecodable bytes
             line = _encoder.encode(_as_text(msgspec.to_builtins(stamped))) + b"\n"
             stamped = _decoder.decode(line)
-        _decoder.decode(line)  # what cannot be read again must never stand in it: a bug then ends the loop, not the run
+        _decoder.decode(line)  # a line that cannot be read again must not be written: a bug ends the loop, not the run
         try:
             self._write(line)
         except OSError:
@@ -260,12 +266,12 @@ class Journal:
                 written += os.write(self._fd, line[written:])
             sync(self._fd)
         except OSError:
-            os.ftruncate(self._fd, self._end)  # never leave half a line before another attempt
+            os.ftruncate(self._fd, self._end)  # remove an incomplete line
             raise
         self._end += len(line)
 
     def keep_reserve(self) -> None:
-        """Set some space aside for the last words; called again when a full disk has room once more."""
+        """Reserve disk space for the last events. Called again when a full disk has room again."""
         if not self._reserve.exists():
             try:
                 self._reserve.write_bytes(b"\0" * RESERVE_BYTES)

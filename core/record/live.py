@@ -1,6 +1,6 @@
-"""What is happening this second, as the loop last wrote it to a small file of the run. No history.
+"""The present activity of a loop, which it writes to `live.json` in the run's folder. It has no history.
 
-The loop may be of another version than the reader: fields that are not known are passed over.
+The reader may be of another version than the loop: unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """A proposal that waits for a human."""
 
     number: int
-    left_s: float  # until it is approved without an answer
-    held: bool  # the countdown stands still
+    left_s: float  # seconds until it is approved without an answer
+    held: bool  # whether the countdown is stopped
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """A running job, and how far it has come. For the figures see `nanochat.contract.messages.Progress`."""
+    """A running job and its progress. For the figures see `nanochat.contract.messages.Progress`."""
 
     slot: int
     number: int | None  # of the experiment
@@ -40,19 +40,19 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a loop does just now."""
+    """The present activity of a loop."""
 
-    t: float = 0.0  # seconds since the epoch when this was written; 0 where nothing was
+    t: float = 0.0  # when this was written, in seconds since the epoch; 0 if there is no file
     waiting: Waiting | None = None
     proposing: bool = False
     stopping: bool = False
-    phase: str = ""  # what the agent does: asking, unloading, waiting for memory
+    phase: str = ""  # what the agent is doing: asking, unloading, waiting for memory
     stream: str = ""  # the agent's latest words
     slots: tuple[Slot, ...] = ()
 
 
 def read(folder: Path) -> Picture:
-    """The last written picture, an empty one where none can be read."""
+    """Return the last written picture, or an empty one if it cannot be read."""
     try:
         return msgspec.json.decode((folder / NAME).read_bytes(), type=Picture)
     except (OSError, msgspec.MsgspecError):

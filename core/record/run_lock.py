@@ -1,4 +1,4 @@
-"""The lock of a run: one loop at a time works on it, and everybody else can see which."""
+"""The lock of a run. Only one loop at a time works on a run, and others can see which process it is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import msgspec
 from core.errors import UserError
 
 LOCK = "lock"
-LOOK_S = 0.5  # longer than anybody who only looks has the lock
-SETTLE_S = 0.5  # two who write their names into the same file at once both see by then who was last
+LOOK_S = 0.5  # longer than `alive` holds the lock
+SETTLE_S = 0.5  # after this, two processes that wrote the file at the same time both see which was last
 
 
 class RunBusy(UserError):
@@ -26,15 +26,13 @@ class RunBusy(UserError):
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file `lock` says of the process that works on a run."""
+    """The content of the file `lock`: the process that works on a run."""
 
     pid: int
-    started: float = (
-        0.0  # of the process, in whatever unit the system counts; with `boot` it tells a later process of that number
-    )
+    started: float = 0.0  # start time in the system's unit; with `boot` it detects a reused pid
     boot: str = ""
     host: str = ""
-    loop: bool = True  # False: a final report
+    loop: bool = True  # False for a final report
 
     @classmethod
     def me(cls, loop: bool) -> Holder:
@@ -42,17 +40,17 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether it works on another machine, or in another container, where nothing here can tell whether it still does."""
+        """Whether it is on another machine or in another container, where its state cannot be seen from here."""
         return bool(self.host) and self.boot != _boot() and self.host != platform.node()
 
     @property
     def lives(self) -> bool:
-        """Whether that very process is there. On another machine it is taken to be there."""
+        """Whether the same process still exists. On another machine it is assumed to exist."""
         return self.elsewhere or (self.boot == _boot() and _started(self.pid) == self.started)
 
 
 def _boot() -> str:
-    """What differs from machine to machine; on Linux also from one start of it to the next, and from container to container."""
+    """Return an id of the machine. On Linux it also changes with each boot and differs between containers."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -60,14 +58,14 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> float | None:
-    """When a process started; None when there is no such process. On Linux in clock ticks since boot, which a change of the time leaves alone."""
+    """Return when a process started, or None if there is no such process. On Linux in clock ticks since boot."""
     if Path("/proc/self/stat").exists():
         try:
             state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
             return None if state in (b"Z", b"X") else float(fields[18])
         except (OSError, ValueError, IndexError):
             return None
-    import psutil  # where it is needed; who only reads a journal does without
+    import psutil  # imported late, since it is only needed here
 
     try:
         return float(psutil.Process(pid).create_time())
@@ -84,7 +82,7 @@ def _holder(folder: Path) -> Holder | None:
 
 
 def _flock(file: IO[str], how: int) -> bool | None:
-    """Whether the lock could be had; None where the file system has no locks that work."""
+    """Try to lock the file. Returns whether that succeeded, or None if the file system has no working locks."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except OSError as error:
@@ -93,19 +91,26 @@ def _flock(file: IO[str], how: int) -> bool | None:
 
 
 class Lock:
-    """One loop a run. The kernel frees it however the process ends.
+    """The lock of a run. The kernel releases it whenever the process ends.
 
-    On a file system without locks the file `lock` itself tells: it names the process, which is looked for.
+    On a file system without locks the file `lock` names the process, and the lock counts while that process exists.
+
+    Args:
+        folder: The folder of the run.
+        loop: False for a final report, which holds the lock but is not a loop.
+
+    Raises:
+        RunBusy: Another process holds the lock.
+        OSError: The file cannot be written.
     """
 
     def __init__(self, folder: Path, *, loop: bool = True) -> None:
-        """`loop`: False for a final report, which holds the lock without being a loop. Raises RunBusy and OSError."""
         self._folder, self._me = folder, Holder.me(loop)
         self._file: IO[str] = (folder / LOCK).open("a+")
         try:
             deadline = time.monotonic() + LOOK_S
             while (taken := _flock(self._file, fcntl.LOCK_EX)) is False and time.monotonic() < deadline:
-                time.sleep(0.01)  # who only looks whether it is taken (`alive`) has it for an instant, a loop for hours
+                time.sleep(0.01)  # `alive` holds the lock only for a moment
             if taken is False or not self._same_file():
                 raise self._busy()
             if taken is None:
@@ -121,20 +126,20 @@ class Lock:
             self._file.truncate(0)
             self._file.write(msgspec.json.encode(self._me).decode())
             self._file.flush()
-        except OSError:  # no room even for that; an empty file would say that a run is here
+        except OSError:  # the disk is full; an empty file would look like a run
             with contextlib.suppress(OSError):
                 (self._folder / LOCK).unlink()
             raise
 
     def _same_file(self) -> bool:
-        """Whether the file that was opened is still the one in the folder: a start that gave up removes it."""
+        """Return whether the opened file is still the one in the folder. A failed start removes it."""
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._folder / LOCK))
         except OSError:
             return False
 
     def _take_by_name(self) -> None:
-        """Write this process into the file, unless a living process stands there. If two try at once, the later one gets the lock."""
+        """Write this process into the file, unless it names a living process. Of two at the same time the later one wins."""
         before = _holder(self._folder)
         if before is not None and before.lives:
             raise self._busy()
@@ -165,19 +170,22 @@ class Lock:
 
     def release(self) -> None:
         if _holder(self._folder) == self._me:
-            with contextlib.suppress(OSError):  # so that nobody takes the process for a loop who cannot ask the kernel
+            with contextlib.suppress(OSError):  # for readers on a file system without locks
                 os.truncate(self._folder / LOCK, 0)
         self._file.close()
 
 
 def alive(folder: Path) -> int | None:
-    """The pid of the loop that works on this run, or None. A final report is no loop."""
+    """Return the pid of the loop that works on this run, 0 if it is unknown, or None without a loop.
+
+    A final report does not count as a loop.
+    """
     try:
         with (folder / LOCK).open("r") as file:
             free = _flock(file, fcntl.LOCK_SH)
             holder = None if free else _holder(folder)
     except OSError:
         return None
-    if free is False:  # the kernel says so, whatever the file says
+    if free is False:  # the kernel says that it is locked
         return (holder.pid if holder.loop else None) if holder else 0
     return holder.pid if holder is not None and holder.loop and holder.lives else None

@@ -1,4 +1,4 @@
-"""Events of schema 1 in the shape and the words of this version. Pure."""
+"""Converts events of schema 1 to schema 2. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 Fields = dict[str, Any]  # a decoded line of a journal
 
-# "It made no difference: 0.0143 bpb worse, within noise." The figure that would have been needed is not in such journals.
+# For example "It made no difference: 0.0143 bpb worse, within noise." Such journals lack the figure that was needed.
 _FINDING = re.compile(
     r"It (made no difference|did not repeat): (\d\S* bpb (?:better|worse)(?: over \d+ seeds)?), within noise\."
 )
@@ -19,7 +19,7 @@ _REASON = re.compile(r"no difference beyond noise(?=: |, with )|the gain did not
 
 
 def renewed(text: str) -> str:
-    """A finding or reason with "inconclusive" and "not confirmed" in it; the same object where there is nothing to change."""
+    """Return a finding or reason in the present terms, "inconclusive" and "not confirmed". Unchanged text is the same object."""
     if "noise" not in text:
         return text
     found = _FINDING.sub(_finding, text)
@@ -33,7 +33,7 @@ def _finding(match: re.Match[str]) -> str:
     return f"{outcome}: {match[2]}{'' if ' over ' in match[2] else ' on one seed'}."
 
 
-# The fields of a `measured` of schema 1 that stand in its `result` now, and their names there.
+# The fields of `measured` in schema 1 that are in its `result` in schema 2, with their names there.
 _OF_RESULT = {
     name: name
     for name in (
@@ -44,7 +44,7 @@ _OF_RESULT = {
 
 
 def upgraded(event: Fields) -> Fields:
-    """The fields of an event of schema 1 as schema 2 has them. An event of schema 2 stays as it is."""
+    """Return the fields of an event of schema 1 as in schema 2. An event of schema 2 is returned unchanged."""
     change = _CHANGES.get(event.get("type", ""))
     return change(dict(event)) if change is not None else event
 

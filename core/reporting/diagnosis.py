@@ -1,4 +1,4 @@
-"""What a training was like against its parent's: the loss at equal progress, speed, memory, steps; in words and numbers. Pure."""
+"""Compares a training with its parent's, as text: loss at equal progress, speed, memory and steps. Pure."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the budget
-NEARLY = 0.003  # share of the loss below which two curves are called the same
-NEAR_END = 0.1  # a curve that stops by so much before a share has no value there
+SHARES = (0.25, 0.5, 0.75, 1.0)  # shares of the budget at which losses are compared
+NEARLY = 0.003  # a relative difference up to which two losses count as equal
+NEAR_END = 0.1  # a curve that ends earlier than this before a share has no value there
 
 Point = tuple[float, float]  # progress, loss
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training: what it measured, and its curve."""
+    """The figures of a training, and its loss curve."""
 
     steps: int = 0
     tokens_per_s: float = 0.0
-    memory: int = 0  # bytes at the peak
+    memory: int = 0  # peak, in bytes
     curve: tuple[Point, ...] = ()
 
 
 def curve(lines: Iterable[str]) -> tuple[Point, ...]:
-    """The points of a metrics.jsonl, in order of progress; lines that are none are left out. Any text will do."""
+    """Return the points of a metrics.jsonl in order of progress. Invalid lines are skipped."""
     found = []
     for line in lines:
         try:
@@ -39,7 +39,7 @@ def curve(lines: Iterable[str]) -> tuple[Point, ...]:
 
 
 def at(points: Sequence[Point], share: float) -> float | None:
-    """The loss at that share of the budget, between its two neighbours; None where the curve does not reach it."""
+    """Return the interpolated loss at a share of the budget, or None if the curve does not reach it."""
     if not points or points[-1][0] < share - NEAR_END or points[0][0] > share:
         return None
     before = max((point for point in points if point[0] <= share), key=lambda point: point[0])
@@ -51,7 +51,7 @@ def at(points: Sequence[Point], share: float) -> float | None:
 
 
 def words(training: Training, parent: Training | None) -> str:
-    """A few clauses; empty when there is nothing to say."""
+    """Return the comparison as a few clauses; "" if there are no figures."""
     if not training.steps and not training.curve:
         return ""
     parts = []
@@ -73,7 +73,7 @@ def _pair(name: str, value: float, other: float, form: str) -> str:
 
 
 def _losses(ours: Sequence[Point], theirs: Sequence[Point]) -> str:
-    """The training loss at each share, and which way it went against the parent."""
+    """Return the training loss at each share, and how it compares with the parent's."""
     rows, ahead = [], []
     for share in SHARES:
         mine, other = at(ours, share), at(theirs, share)
@@ -88,7 +88,7 @@ def _losses(ours: Sequence[Point], theirs: Sequence[Point]) -> str:
 
 
 def _course(ahead: Sequence[int]) -> str:
-    """1 is ahead of the parent, -1 behind, 0 level with it."""
+    """Return how the loss went relative to the parent. `ahead` has 1 for ahead, -1 for behind and 0 for level."""
     first = next((sign for sign in ahead if sign), 0)
     last = ahead[-1]
     names = {1: "ahead of", -1: "behind", 0: "level with"}

@@ -1,4 +1,4 @@
-"""What was learnt, in one sentence per experiment. Pure."""
+"""The findings: one sentence about the result of each experiment. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.verdicts import Verdict
 
 
 def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:
-    """The sentence for a verdict; `parent` is the mean val_bpb of what the experiment changed."""
+    """Return the finding for a verdict. `parent`: mean val_bpb of the train.py that the experiment changed."""
     reason = " ".join(judged.reason.split())
     change, limit = policy.figures(judged.gain or 0.0, judged.needed)
     seeds = f" over {judged.pairs} seeds" if judged.pairs > 1 else ""
@@ -41,5 +41,5 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
 
 
 def _size(change: str) -> str:
-    """The figure of a change without its direction: 0.0753 bpb."""
+    """Return the figure of a change without its direction, such as "0.0753 bpb"."""
     return change.removesuffix(" better").removesuffix(" worse")

@@ -1,4 +1,4 @@
-"""One line for each event that a person should read of. Pure: the event and the state in, text out."""
+"""The log line of an event, for a headless run and the app. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nanochat.contract.job import Outcome, Result
 
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
-    """What a headless run prints for an event, None for one that a human need not see. `state` has it folded in."""
+    """Return the log line of an event, or None for an event that humans need not see. `state`: the state after it."""
     words = _words(event, state)
     return f"{time.strftime('%H:%M:%S', time.localtime(event.t))}  {sanitize_line(words)}" if words else None
 
@@ -95,12 +95,12 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
 
 
 def _instead(meta: dict[str, Any]) -> str:
-    """Falling back is never invisible."""
+    """Return a clause if another agent proposed instead."""
     return f" instead of {meta['instead']} ({one_line(str(meta.get('why', '')), 200)})" if meta.get("instead") else ""
 
 
 def _new_banner(state: State, number: int) -> str:
-    """The banner of the scoreboard, with the proposal that brings it up."""
+    """Return the scoreboard's banner if it appears with this proposal, else ""."""
     return "" if scoreboard.banner(state, number - 1) else scoreboard.banner(state, number)
 
 
@@ -130,7 +130,7 @@ def _rate(result: Result) -> str:
 
 
 def _judged(experiment: Experiment) -> str:
-    """Capitals only for what was kept: that is what one looks for in a long list."""
+    """Return the line of a verdict. Kept experiments are in capitals, so that they stand out."""
     assert experiment.verdict is not None
     score = f" {experiment.val_bpb:.4f}" if experiment.val_bpb is not None else ""
     gain = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
@@ -142,6 +142,6 @@ def _judged(experiment: Experiment) -> str:
 
 
 def _without(finding: str, words: str) -> str:
-    """A finding without the verdict that stands before it already."""
+    """Return a finding without the verdict at its beginning, which the line has already."""
     head, colon, rest = finding.partition(": ")
     return rest if colon and head.lower() == words else finding

@@ -1,4 +1,4 @@
-"""Words about a run that appear in more than one place. Pure."""
+"""Phrases about a run that are used in several places. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nanochat.contract.shell import make
 
 PASTE = "To have it enforced, put that line between the two lines --- at the top of program.md, in place of one with the same key"
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
-NOTABLE = 0.1  # of a difference between the machine's speed and that at the reference
+NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
 DOING = {
     Role.BASELINE: "training",
     Role.CANDIDATE: "training",
@@ -22,7 +22,7 @@ DOING = {
 
 
 def verdict(experiment: Experiment, alive: bool = True) -> str:
-    """What became of an experiment, in a person's words. `alive` says whether a loop still works on those without a verdict."""
+    """Return the state of an experiment as text. `alive`: whether a loop still works on experiments without a verdict."""
     found = experiment.verdict
     if found is None:
         doing = "running" if experiment.launched else "queued" if experiment.approved else "waiting"
@@ -39,32 +39,32 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
 
 
 def job_name(role: Role, number: int | None) -> str:
-    """Whose job it is: the best is run again for the sake of an experiment, and is not that."""
+    """Return whose job it is: an experiment's number, or the role if the job trains the baseline or the incumbent."""
     return f"#{number}" if number is not None and role not in (Role.BASELINE, Role.INCUMBENT) else role
 
 
 def doing(role: Role, phase: str) -> str:
-    """What a job does just now."""
+    """Return what a job is doing, as text."""
     return DOING.get(role, phase) if phase == "training" else phase
 
 
 def machine_speed(speed: float | None) -> str:
-    """How fast the machine is, where that is worth a word; '' where it is about as at the reference, or not known."""
+    """Return the machine's speed as text, or '' if it is unknown or close to the reference."""
     return f"machine {speed:.0%} of reference" if speed and abs(speed - 1) >= NOTABLE else ""
 
 
 def begun_as(name: str, header: str) -> str:
-    """What to add to the name of a run whose folder was renamed or copied; '' for any other."""
+    """Return a suffix for the name of a run whose folder was renamed or copied, else ''."""
     return f" (begun as {sanitize_line(header)})" if header != name else ""
 
 
 def resume_command(name: str) -> str:
-    """The command that continues this very run, as it is typed."""
+    """Return the command that continues this run."""
     return make("run", "--name", name)
 
 
 def over_limit_warning(state: State) -> str:
-    """That the best itself is over a limit of program.md; '' where it is not."""
+    """Return a warning if the incumbent exceeds max_params of program.md, else ''."""
     limit, params = state.charter.limits.max_params if state.charter else None, state.params
     if not limit or not params or params <= limit:
         return ""
@@ -72,13 +72,13 @@ def over_limit_warning(state: State) -> str:
 
 
 def understood(state: State) -> tuple[str, ...]:
-    """What was understood of program.md, and whether the run stands on more than that allows."""
+    """Return what was understood of program.md, after a warning if the incumbent exceeds a limit."""
     words = state.charter.understood if state.charter else ()
     return (warning, *words) if (warning := over_limit_warning(state)) else words
 
 
 def proposed_limit(line: str, sentence: str) -> str:
-    """A limit that program.md seems to ask for: nothing enforces it."""
+    """Return a proposed limit of program.md as text."""
     return f"proposed, not enforced: {line} (from “{one_line(sentence, 120)}”)"
 
 

@@ -1,4 +1,4 @@
-"""From a run's state to its derived files. They follow from the state alone and can be thrown away."""
+"""Writes the derived files of a run from its state. They may be deleted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.reporting.results import Header, Row
 
 
 def publish(folder: Path, state: State, sigma: float) -> None:
-    """Write results.tsv and notebook.md anew. Raises OSError."""
+    """Rewrite results.tsv and notebook.md. Raises OSError."""
     config = state.config
     assert config is not None
     header = Header(
@@ -33,7 +33,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
 
 
 def rows(state: State, sigma: float) -> list[Row]:
-    """The baseline, then every experiment with a verdict, in order of their numbers."""
+    """Return the baseline, then every experiment with a verdict, in order of their numbers."""
     found = []
     base = state.baseline
     if base is not None:

@@ -1,4 +1,4 @@
-"""The derived files of a run, from plain rows: results.tsv for notebooks, notebook.md for people."""
+"""The derived files of a run: results.tsv for data analysis, notebook.md for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from core.verdicts import Verdict
 
 COLUMNS = (
-    "commit", "val_bpb", "memory_gb", "status", "description",  # autoresearch's own five
+    "commit", "val_bpb", "memory_gb", "status", "description",  # the five columns of upstream autoresearch
     "class", "gain", "noise", "agent", "seconds", "number", "params", "sigma",
 )  # fmt: skip
 BASELINE = "baseline"
@@ -26,43 +26,43 @@ class Row:
     commit: str
     verdict: Verdict | None
     hypothesis: str
-    val_bpb: float | None = None  # mean over its seeds; None when it has no score
-    memory: int = 0  # peak, bytes
+    val_bpb: float | None = None  # mean over its seeds; None without a score
+    memory: int = 0  # peak, in bytes
     crash: str = ""
     gain: float | None = None  # mean paired improvement in bpb, positive is better
     pairs: int = 0
     sigma: float | None = None  # noise of one measurement when it was judged
     within_noise: bool = False
     agent: str = ""
-    seconds: float = 0.0  # wall, over all its trainings
+    seconds: float = 0.0  # wall time of all its trainings
     params: int | None = None
     finding: str = ""
-    words: str = ""  # the verdict as a person reads it; the baseline has none
+    words: str = ""  # the verdict as text; "" for the baseline
     added: int = 0
     removed: int = 0
 
     @property
     def status(self) -> str:
-        """In autoresearch's own three words."""
+        """The status as upstream autoresearch writes it: keep, discard or crash."""
         return "keep" if self.verdict is None else self.verdict.upstream
 
     @property
     def score(self) -> str:
-        """val_bpb; 0.000000 for crashes, as autoresearch has it, and nan, which no plot shows, for what was never run."""
+        """val_bpb as text: 0.000000 for a crash, as in upstream autoresearch, and nan without a score, since plots skip it."""
         if self.val_bpb is None:
             return "0.000000" if self.status == "crash" else "nan"
         return f"{self.val_bpb:.6f}"
 
     @property
     def kind(self) -> str:
-        """Our own class."""
+        """The column `class`: the verdict, with the class of a crash."""
         if self.verdict is None:
             return BASELINE
         return f"{self.verdict.value}: {self.crash}" if self.crash else self.verdict.value
 
     @property
     def noise(self) -> str:
-        """Whether the gain or loss is beyond the noise, in words; "" where nothing was compared."""
+        """Whether the gain or loss is beyond the noise, as text; "" if nothing was compared."""
         if self.gain is None:
             return ""
         if not self.within_noise:
@@ -72,14 +72,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Header:
-    """What the notebook says of a run before its findings."""
+    """The head of the notebook."""
 
     name: str
     dataset: str
     device: str
     budget_s: float
     seed: int
-    noise: str  # its standard deviation and interval, in words
+    noise: str  # its standard deviation and interval, as text
     baseline: float | None = None
     best: float | None = None
     scoreboard: tuple[
@@ -88,14 +88,14 @@ class Header:
 
 
 def tsv(rows: Iterable[Row]) -> str:
-    """One line a row under a line of COLUMNS; a description can break neither lines, columns nor quotes."""
+    """Return the text of results.tsv: a line of COLUMNS, then one line for each row. Text is sanitized to fit into a cell."""
     lines = [COLUMNS]
     for row in rows:
         lines.append(
             (
                 row.commit[:7],
                 row.score,
-                f"{row.memory / 2**30:.1f}",  # as autoresearch has it: MiB / 1024
+                f"{row.memory / 2**30:.1f}",  # in GiB, as in upstream autoresearch
                 row.status,
                 _cell(row.hypothesis),
                 row.kind,
@@ -112,7 +112,7 @@ def tsv(rows: Iterable[Row]) -> str:
 
 
 def notebook(rows: Sequence[Row], header: Header) -> str:
-    """The findings as Markdown, one an experiment, newest last."""
+    """Return the text of notebook.md: a head, then one finding for each experiment, newest last."""
     judged = [row for row in rows if row.verdict is not None]
     kept = sum(row.verdict is not None and row.verdict.kept for row in judged)
     tried = sum(row.verdict is not None and row.verdict.tried for row in judged)
@@ -151,7 +151,7 @@ def _finding(row: Row) -> list[str]:
 
 
 def publish(folder: Path, rows: Sequence[Row], header: Header) -> None:
-    """Write both files anew, each in one step: a reader never sees half of one. Raises OSError."""
+    """Rewrite both files, each in one step, so that readers never see an incomplete file. Raises OSError."""
     for name, text in ((TSV, tsv(rows)), (NOTEBOOK, notebook(rows, header))):
         draft = folder / f".{name}.new"
         draft.write_text(text, encoding="utf-8", newline="\n")
@@ -159,12 +159,12 @@ def publish(folder: Path, rows: Sequence[Row], header: Header) -> None:
 
 
 def _cell(text: str) -> str:
-    """One line of printable text without double quotes, which a reader of the file would take for the start of a field."""
+    """Return text as one printable line without double quotes, which would begin a quoted field."""
     kept = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
     kept = "".join(c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
     return " ".join(kept.split()).replace('"', "'")
 
 
 def _text(text: str) -> str:
-    """The same for Markdown, where a tag could hide what follows it."""
+    """Return text as one printable line for Markdown, with tags escaped."""
     return _cell(text).replace("&", "&amp;").replace("<", "&lt;")

@@ -1,9 +1,7 @@
-"""The ledger: which agent did how well, and what each model cost in each form of answer. A pure sum over the experiments of a run.
+"""Statistics by agent: how well it did, and what each model cost in each answer format. Pure.
 
-A model's costs stand on its own row, by the notes (`meta`) that it left with each proposal, also where another stood in for it.
-The same notes drive the form of answer: `core.agents.llm.chat.choose` reads from them, experiment by experiment, in which form the
-model was asked and whether that worked, and goes down to a simpler form after failures and up again after successes. So the
-row of a form that keeps failing stops growing by itself.
+The costs come from the notes (`meta`) of each proposal. They count for the model that was asked, even if another agent proposed
+instead. `core.agents.llm.tiers.choose` uses the same notes to choose the next answer format.
 """
 
 from __future__ import annotations
@@ -16,42 +14,42 @@ from typing import Any
 from core.record.experiment import Experiment
 from core.record.state import State
 
-RECENT, MOST = 10, 0.5  # a banner appears when more than this share of the last proposals came from a stand-in
+RECENT, MOST = 10, 0.5  # the banner appears if more than this share of the last proposals came from a stand-in
 STAGES = ("asked", "answered", "parsed", "applied", "passed")
 
 
 @dataclass
 class Form:
-    """One model in one form of answer. The first five count its answers, the next two its proposals; `wasted_s` is training without a score."""
+    """Statistics of a model in one answer format. The counts from `asked` to `passed` are answers."""
 
     asked: int = 0
     answered: int = 0
     parsed: int = 0
     applied: int = 0
-    passed: int = 0  # all checks: it parses, keeps the contract, is new
-    trained: int = 0
-    kept: int = 0
+    passed: int = 0  # answers that passed all checks
+    trained: int = 0  # proposals
+    kept: int = 0  # proposals
     tokens: int = 0
     seconds: float = 0.0
-    wasted_s: float = 0.0
+    wasted_s: float = 0.0  # trainings that failed
 
 
 @dataclass
 class Score:
-    """One agent. `gain` is the sum of its kept improvements in bpb, `seconds` what proposing took, `wasted_s` training without a score."""
+    """Statistics of an agent."""
 
     agent: str
     proposed: int = 0
-    failed: int = 0  # times that it was asked and had no proposal, whoever stood in
-    stood_in: int = 0  # of `proposed`, in place of another
-    tried: int = 0  # with a verdict that says something about the idea
+    failed: int = 0  # how often it was asked and had no proposal
+    stood_in: int = 0  # proposals instead of another agent's
+    tried: int = 0  # experiments that were tried, see `Verdict.tried`
     scored: int = 0
     kept: int = 0
-    gain: float = 0.0
-    seconds: float = 0.0
+    gain: float = 0.0  # sum of its kept improvements, in bpb
+    seconds: float = 0.0  # time that proposing took
     tokens: int = 0
     tries: int = 0
-    wasted_s: float = 0.0
+    wasted_s: float = 0.0  # trainings that failed
     formats: dict[str, Form] = field(default_factory=dict)
 
     @property
@@ -60,7 +58,7 @@ class Score:
 
 
 def scores(state: State) -> list[Score]:
-    """One for each agent that proposed or was asked to, the one with the most keeps first."""
+    """Return the statistics of each agent that was asked, the one with the most kept experiments first."""
     found: dict[str, Score] = {}
 
     def of(agent: str) -> Score:
@@ -85,7 +83,7 @@ def scores(state: State) -> list[Score]:
 
 
 def _book(score: Score, meta: Mapping[str, Any]) -> float:
-    """What a model noted of one proposal, or of one restatement of program.md; returns the seconds."""
+    """Add the cost of a proposal or a restatement of program.md, from its notes. Returns the seconds."""
     tokens = _number(meta, "tokens") + _number(meta, "prompt_tokens")
     seconds = float(_number(meta, "seconds"))
     score.tokens += int(tokens)
@@ -95,7 +93,7 @@ def _book(score: Score, meta: Mapping[str, Any]) -> float:
     if isinstance(forms, dict) and forms:
         for name, row in forms.items():
             _add(score.formats.setdefault(str(name), Form()), row if isinstance(row, dict) else {})
-    elif form := meta.get("format"):  # a journal from before forms were counted
+    elif form := meta.get("format"):  # a journal of an earlier version
         tries = int(_number(meta, "tries")) or 1
         row = {
             "asked": tries,
@@ -120,7 +118,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 
 
 def _judge(score: Score, e: Experiment) -> None:
-    """What became of a proposal; of an interrupted one in its repeat, which has the verdict."""
+    """Count the result of a proposal. For an interrupted proposal its repeat has the verdict."""
     form = score.formats.get(str(e.meta.get("format", ""))) if not e.meta.get("instead") else None
     if e.retry_of is None and e.launched and form is not None:
         form.trained += 1
@@ -139,7 +137,7 @@ def _judge(score: Score, e: Experiment) -> None:
 
 
 def lines(found: Sequence[Score]) -> list[str]:
-    """For people; nothing when there was only one agent without a model behind it."""
+    """Return the statistics as lines. Empty if there is only one agent and it uses no model."""
     if len(found) < 2 and not any(score.tokens for score in found):
         return []
     told = []
@@ -162,7 +160,7 @@ def _steps(form: Form) -> str:
 
 
 def banner(state: State, upto: int | None = None) -> str:
-    """A warning when most of the last proposals (up to that number) came from a stand-in."""
+    """Return a warning if most of the last proposals (up to the number `upto`) came from a stand-in, else ""."""
     newest = reversed(state.experiments.values())
     last = [*islice((e for e in newest if e.retry_of is None and (upto is None or e.number <= upto)), RECENT)][::-1]
     instead = [e for e in last if e.meta.get("instead")]

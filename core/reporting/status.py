@@ -1,4 +1,4 @@
-"""What a run is doing: as data for `status --json`, and as text. Pure."""
+"""The status of a run, as data for `status --json` and as text. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ APPROVAL = {"ask": "asks you", "auto": "unattended"}
 
 
 def counts(state: State) -> dict[str, int]:
-    """Verdicts by name, only those that occurred."""
+    """Return verdict -> count, for the verdicts that occurred."""
     found: dict[str, int] = {}
     for experiment in state.experiments.values():
         if experiment.verdict is not None:
@@ -39,7 +39,15 @@ def counts(state: State) -> dict[str, int]:
 
 
 def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings: list[str]) -> dict[str, Any]:
-    """Everything `status --json` says about a run."""
+    """Return the data of `status --json`.
+
+    Args:
+        state: The state of the run.
+        noise: Its noise.
+        loop: The pid of its loop, or None.
+        live: The present activity of the loop.
+        warnings: Sentences for the human.
+    """
     config = state.config
     assert config is not None
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
@@ -107,12 +115,12 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
 
 
 def _set(limits: Limits) -> dict[str, float | int]:
-    """The limits that are set, by name."""
+    """Return name -> value of the limits that are set."""
     return {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
 
 
 def phase(state: State, loop: int | None, live: Picture) -> str:
-    """What the run is doing, in words."""
+    """Return what the run is doing, as text."""
     if loop is None:
         if state.stopped is not None:
             return f"stopped ({state.stopped.reason})"
@@ -133,12 +141,12 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
 
 
 def starting(state: State) -> list[str]:
-    """Jobs that were launched and have not said anything yet."""
+    """Return a phrase for each launched job, for the time before they report progress."""
     return [f"{job_name(launched.role, launched.number)} starting" for launched in state.running.values()]
 
 
 def status_text(found: dict[str, Any]) -> str:
-    """The status for people."""
+    """Return the status as text, from the data of `facts`."""
     alive = f"loop {found['loop']['pid']} alive" if found["loop"]["alive"] else "no loop"
     best, baseline = found["best"]["val_bpb"], found["baseline"]
     lines = [
@@ -179,7 +187,7 @@ def status_text(found: dict[str, Any]) -> str:
 
 
 def run_line(found: dict[str, Any]) -> str:
-    """One run in the list of all runs."""
+    """Return the line of a run in the list of all runs."""
     best = found["best"]["val_bpb"]
     score = f"best {best:.4f}" if best is not None else "no score yet"
     return f"{found['run']:<14} {score}  {found['kept']:>3} kept of {found['tried']:<4}  {found['phase']}{begun_as(found['run'], found['begun_as'])}"

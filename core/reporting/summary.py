@@ -1,4 +1,4 @@
-"""The outcome of a run: the closing summary, and the final report. Pure."""
+"""The summary at the end of a run, and the text of the final report. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.target import TARGET
 
 
 def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = "") -> list[str]:
-    """The last words of a run. `logs` is the option that names the folder of its logs, where that is not the usual one."""
+    """Return the summary at the end of a run. `logs`: the option for the folder of its logs, '' for the default."""
     config = state.config
     assert config is not None
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
@@ -34,8 +34,8 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
 
 
 def final(found: ev.Reported, noise: Noise, folder: str) -> str:
-    """What the difference on the test split is worth, and where all of it lies."""
-    error = 2**0.5 * noise.sigma  # of a difference of two single scores
+    """Return whether the difference on the test split is conclusive, and where the files are."""
+    error = 2**0.5 * noise.sigma  # standard error of a difference of two single scores
     gain, limit = policy.figures(found.baseline - found.best, 2 * error)
     outcome = "Conclusive" if abs(found.baseline - found.best) > 2 * error else "Inconclusive"
     return (

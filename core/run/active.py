@@ -1,4 +1,4 @@
-"""A run that is open for work: its journal, state, git and folder, and the parts that change them."""
+"""A run that is open for work: its journal, state, git repository and folder."""
 
 from __future__ import annotations
 
@@ -35,9 +35,21 @@ from core.run.trainings import Trainings
 
 @dataclass
 class ActiveRun:
-    """One run, opened for work by its one loop. Every fact goes through `record`; refs and files follow the journal.
+    """A run that its loop works on. All changes go through `record`; refs and files follow the journal.
 
-    Its parts: `program` (program.md), `start` (the commit it starts from), `experiments`, `trainings`.
+    Attributes:
+        project: The source tree and its logs.
+        folder: The folder of the run.
+        journal: The journal, open for writing.
+        state: The present state, as the journal tells it.
+        repo: The git repository.
+        profile: The sizes and times for this machine.
+        seal: Checks that the run's copies are unchanged.
+        report: Called with every recorded event and the state after it.
+        program: program.md, as the run understands it.
+        start: The commit that the run starts from.
+        experiments: Records proposals and verdicts.
+        trainings: Records jobs and results.
     """
 
     project: Project
@@ -70,14 +82,14 @@ class ActiveRun:
         return schedule.noise(self.state).sigma
 
     def record(self, event: ev.Event) -> None:
-        """Journal first; then the state, then whoever listens. Raises JournalError when nothing can be written."""
+        """Write an event to the journal, update the state, and call `report`. Raises JournalError."""
         stamped = self.journal.append(event)
         apply(self.state, stamped)
         self.report(stamped, self.state)
 
     @contextlib.contextmanager
     def recording_end(self) -> Iterator[None]:
-        """Record why the loop ends where something else than the loop ends it."""
+        """Record an exception in the body as the reason why the loop ended."""
         try:
             yield
         except BaseException as error:
@@ -85,37 +97,37 @@ class ActiveRun:
             raise
 
     def fingerprint(self, commit: str) -> str:
-        """Fingerprint of the train.py of a commit."""
+        """Return the fingerprint of a commit's train.py."""
         if commit not in self._fingerprints:
             self._fingerprints[commit] = edits.fingerprint(self.source(commit))
         return self._fingerprints[commit]
 
     def tried(self, parent: str) -> dict[str, int]:
-        """What is not to be tried again on the train.py of a commit: the fingerprint of each change, and its experiment."""
+        """Return the changes of a commit's train.py that must not be proposed again, as fingerprint -> experiment."""
         here = self.fingerprint(parent)
         return schedule.tried(
             self.state, {e.parent for e in self.state.experiments.values() if self.fingerprint(e.parent) == here}
         )
 
     def attempt_folder(self, number: int | None) -> Path:
-        """Where the files of an experiment lie; the baseline and re-measurements of the best lie under 00000."""
+        """Return the folder of an experiment. None stands for the baseline and the incumbent, whose folder is 00000."""
         return self.folder / experiment_id(number or 0)
 
     def job_folder(self, work: Work) -> Path:
         return self.attempt_folder(work.number if work.role.own_folder else None)
 
     def merge(self, base: str, ours: str, theirs: str) -> str | None:
-        """Three-way merge of three texts of train.py; None when both changed the same lines."""
+        """Return the three-way merge of three texts of train.py, or None if both sides changed the same lines."""
         return self.repo.merge(base, ours, theirs, self.folder)
 
     def sync_refs(self) -> None:
-        """Make all refs match the journal: after a crash between the two, and only then, they differ."""
+        """Make all refs match the journal. They can only differ after a crash."""
         wanted = wanted_refs(self.repo.refs, self.state, self.name)
         for words in self.repo.refs.reconcile(self.name, wanted, self.state.known):
             self.record(ev.Notice(text=words))
 
     def point_incumbent(self) -> None:
-        """The run's branch, and the copy of the best train.py in its folder, to the present best."""
+        """Set the run's branch to the incumbent, and write its train.py to the run's folder."""
         self.point(self.repo.refs.branch(self.name), self.state.incumbent)
         with contextlib.suppress(OSError):
             (self.folder / "train.py").write_text(self.source(self.state.incumbent), encoding="utf-8")
@@ -125,7 +137,7 @@ class ActiveRun:
         self.point(attempt_ref(self.name, number, len(attempts) - 1), attempts[-1])
 
     def point(self, ref: str, commit: str) -> None:
-        """Refs follow the journal, which has the fact by now: what fails here is mended by `sync_refs` at the next start."""
+        """Set a ref. A failure is recorded as a notice; `sync_refs` sets the ref at the next start."""
         try:
             if why := self.repo.refs.point(ref, commit, self.state.known):
                 where = f"{commit[:7]} is kept under refs/autoresearch"
@@ -134,20 +146,20 @@ class ActiveRun:
             self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 
     def publish(self) -> None:
-        """Rewrite results.tsv and notebook.md; a full disk is no reason to stop, the journal has it all."""
+        """Rewrite results.tsv and notebook.md. Errors are ignored, since both derive from the journal."""
         with contextlib.suppress(OSError):
             publish(self.folder, self.state, self.sigma)
 
 
 def record_end(record: Journal, state: State, error: BaseException) -> None:
-    """Write down that the loop ends by this error, unless it has said why it ends. What cannot be written is left."""
+    """Record that the loop ended by this error, unless an end is recorded already. A JournalError is ignored."""
     if state.config is not None and state.stopped is None:
         with contextlib.suppress(JournalError):
             apply(state, record.append(ev.Stopped(reason=_why(error))))
 
 
 def _why(error: BaseException) -> str:
-    """What ended a loop, in one line."""
+    """Return what ended a loop, as one line."""
     if (said := explained(error)) is not None:
         return " ".join(said.split())
     if isinstance(error, KeyboardInterrupt):

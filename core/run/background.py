@@ -1,4 +1,4 @@
-"""From a terminal to the app: the loop goes to the background, and this process becomes the app."""
+"""Starts the loop in the background and replaces this process by the app."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from core.errors import UserError
 from core.machine.project import UsageError
 from core.record import journal, run_lock
 
-LOG = "loop.log"  # what the loop says when no terminal hears it
+LOG = "loop.log"  # the output of a loop in the background
 START_S = 120.0
 
 
 def can_show_app() -> bool:
-    """Whether somebody sits here: a terminal that can show an app, in both directions."""
+    """Return whether stdin and stdout are terminals that can show the app."""
     return os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
 
 def say(text: str) -> None:
-    """One line on stdout, at once. Ends the program where nobody reads any more. Raises UserError where it cannot be written."""
+    """Print a line at once. Exits the program if the pipe is closed. Raises UserError for other errors."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -38,7 +38,7 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """The same from the loop, which goes on where nobody reads any more, or the disk is full: the journal has it all."""
+    """Print a line of the loop. Errors are ignored, since everything is in the journal."""
     try:
         print(text, flush=True)
     except OSError:
@@ -46,12 +46,16 @@ def tell(text: str) -> None:
 
 
 def options(values: Mapping[str, object]) -> list[str]:
-    """Command line options of those that were given."""
+    """Return the command-line words of the options whose value is not None."""
     return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 def background(folder: Path, arguments: Sequence[str]) -> None:
-    """Start the loop of a run in a session of its own, which no closed terminal ends. Raises UsageError with its words."""
+    """Start the loop of a run in a session of its own, so that it survives the terminal. Returns once it has begun.
+
+    Raises:
+        UsageError: It ended at once or did not begin in time. The message is its output.
+    """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     began = _size(folder / journal.NAME)
@@ -69,7 +73,7 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
             with (folder / LOG).open() as log:
                 log.seek(start)
                 words = log.read().strip()
-            if new and not began and not _size(folder / journal.NAME):  # nothing of a run was begun
+            if new and not began and not _size(folder / journal.NAME):  # no run was begun
                 (folder / LOG).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
@@ -83,16 +87,16 @@ def _size(path: Path) -> int:
 
 
 def open_app(folder: Path) -> NoReturn:
-    """Become the app, showing this run."""
+    """Replace this process by the app, which shows the run."""
     sys.stdout.flush()
     command = _module("tui", str(folder))
     os.execv(command[0], command)
 
 
 def _module(name: str, *arguments: str) -> list[str]:
-    """The command of another Python that runs a module of this source tree, whatever folder the user is in.
+    """Return a command that runs a module of this source tree in another Python, from any working directory.
 
-    PYTHONPATH cannot hold a folder with a colon in its path. The folder that the user is in is not searched.
+    PYTHONPATH is not used, since it cannot hold a path with a colon. The working directory is not searched for modules.
     """
     code = (
         "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "

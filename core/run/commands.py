@@ -1,4 +1,4 @@
-"""Commands from any app or shell to the running loop: JSON lines over a Unix socket, each one acknowledged."""
+"""Commands from apps and shells to the running loop, as JSON lines over a Unix socket. Each one is acknowledged."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ from core.record import run_lock
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
-PRIVATE, SOCKET = "loop", "s"  # a folder for the user alone, in the run's own, and the socket in it
-PREFIX = "autoresearch-"  # how such a folder is called elsewhere
+PRIVATE, SOCKET = "loop", "s"  # a private folder in the run's folder, and the socket in it
+PREFIX = "autoresearch-"  # prefix of such a folder's name elsewhere
 ADDRESS = "socket"  # the file in the run's folder that holds the socket's path
-LONGEST = 100  # bytes of a socket's path: systems take 103 to 107
+LONGEST = 100  # bytes of a socket's path; systems allow 103 to 107
 ROOM = len(f"/{PREFIX}12345678/{SOCKET}")
-RETRY_S = 60.0  # between two tries to find a place for the socket
-COMES_BACK_S = 3.0  # within this a living loop makes a socket anew that was removed
+RETRY_S = 60.0  # time between two tries to find a place for the socket
+COMES_BACK_S = 3.0  # time in which a living loop replaces a removed socket
 TIMEOUT_S = 10.0
 LINE_LIMIT = 1 << 20
 
 
 class Message(Data, frozen=True, kw_only=True, tag_field="cmd", tag=str.lower):
-    """Base of all commands: their name goes first."""
+    """Base class of all commands."""
 
 
 class Attach(Message, frozen=True, kw_only=True):
-    """An app watches from now on, until this connection closes; what it held is let go then."""
+    """Attach an app to the loop until the connection closes. What it held is then released."""
 
     who: str = ""
 
 
 class Stop(Message, frozen=True, kw_only=True):
-    """Finish the current experiments and stop; `now` aborts them."""
+    """Finish the current experiments and stop. `now` aborts them instead."""
 
     now: bool = False
 
 
 class Pause(Message, frozen=True, kw_only=True):
-    """Start no new experiment until resumed."""
+    """Start no new experiments until resumed."""
 
 
 class Resume(Message, frozen=True, kw_only=True):
-    """Go on starting experiments."""
+    """Start experiments again."""
 
 
 class Approve(Message, frozen=True, kw_only=True):
-    """Let the waiting proposal run. The number keeps a late key from hitting the next one."""
+    """Approve the waiting proposal. The number prevents that a late key approves the next one."""
 
     number: int
 
 
 class Skip(Message, frozen=True, kw_only=True):
-    """Do not run the waiting proposal; the agent reads the reason."""
+    """Skip the waiting proposal. The agent reads the reason."""
 
     number: int
     reason: str = ""
 
 
 class Revise(Message, frozen=True, kw_only=True):
-    """Replace the train.py of the waiting proposal, and what it tries where that is said."""
+    """Replace the train.py of the waiting proposal, and its hypothesis if one is given."""
 
     number: int
     source: str
@@ -78,7 +78,7 @@ class Revise(Message, frozen=True, kw_only=True):
 
 
 class Own(Message, frozen=True, kw_only=True):
-    """An experiment of the human's own: `source`, edited from the train.py of the commit `parent`."""
+    """Queue an experiment of the human: `source`, edited from the train.py of the commit `parent`."""
 
     parent: str
     source: str
@@ -86,20 +86,20 @@ class Own(Message, frozen=True, kw_only=True):
 
 
 class Rerun(Message, frozen=True, kw_only=True):
-    """Measure a judged experiment once more, on a new seed."""
+    """Measure a judged experiment again on a new seed."""
 
     number: int
 
 
 class Overrule(Message, frozen=True, kw_only=True):
-    """Another verdict on a judged experiment, as the human's."""
+    """Replace the verdict of a judged experiment by the human's."""
 
     number: int
     verdict: Verdict
 
 
 class Hold(Message, frozen=True, kw_only=True):
-    """The human is reading or editing: the countdown of the waiting proposal stands still (or runs again)."""
+    """Stop the countdown of the waiting proposal while the human reads or edits it, or let it go on."""
 
     number: int
     on: bool = True
@@ -107,13 +107,13 @@ class Hold(Message, frozen=True, kw_only=True):
 
 
 class Abort(Message, frozen=True, kw_only=True):
-    """End a running experiment; it is recorded as interrupted."""
+    """End a running experiment, which is recorded as interrupted."""
 
     number: int
 
 
 class Tell(Message, frozen=True, kw_only=True):
-    """A hint for the agent."""
+    """Give the agent a hint."""
 
     text: str
 
@@ -125,7 +125,7 @@ class TakeBack(Message, frozen=True, kw_only=True):
 
 
 class SetApproval(Message, frozen=True, kw_only=True, tag="gate"):
-    """Approval mode."""
+    """Set the approval mode."""
 
     mode: Literal["auto", "ask"]
 
@@ -151,24 +151,29 @@ _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 
 class Reply(Data, frozen=True, kw_only=True):
-    """The acknowledgement: what was done, or why not, in words."""
+    """The acknowledgement of a command: what was done, or why not."""
 
     ok: bool
     words: str
 
 
 class NoLoop(UserError):
-    """Nobody listens: the loop is not running, or does not answer."""
+    """The loop is not running or does not answer."""
 
 
 Handler = Callable[[Command], Awaitable[Reply]]
 
 
 class Server:
-    """The loop's end. `attached` says how many apps are watching."""
+    """The server in the loop. `attached` is the number of attached apps.
+
+    Args:
+        folder: The folder of the run.
+        handle: Carries out a command and returns the reply.
+        gone: Called with the name of an app that has disconnected.
+    """
 
     def __init__(self, folder: Path, handle: Handler, gone: Callable[[str], None] = lambda who: None) -> None:
-        """`gone` hears who was attached and is no more."""
         self._folder = folder
         self._handle = handle
         self._gone = gone
@@ -179,10 +184,10 @@ class Server:
         self._retry = 0.0
         self.problem = ""  # why no command can arrive, as a clause
         self.attached = 0
-        self.ever = False  # whether one has been attached
+        self.ever = False  # whether an app was ever attached
 
     async def start(self) -> None:
-        """Listen. Where that is not possible, `problem` says why, and `keep` tries again."""
+        """Start to listen. If that is not possible, `problem` says why, and `keep` tries again."""
         self._sweep()
         self.problem = "no place takes a socket"
         for private in self._places():
@@ -200,7 +205,7 @@ class Server:
                 self._unlisten(private)
 
     async def keep(self) -> None:
-        """Listen again where somebody removed the socket or its address. To be called every second or so."""
+        """Listen again if the socket or its address was removed. Call this about every second."""
         if self._path is None:
             if time.monotonic() >= self._retry:
                 self._retry = time.monotonic() + RETRY_S
@@ -214,7 +219,7 @@ class Server:
         await self.start()
 
     def _places(self) -> Iterator[Path]:
-        """Private folders for a socket: one in the run's own, or, where that path is too long or takes no sockets, a short one."""
+        """Yield private folders for the socket: one in the run's folder if its path is short enough, then short ones elsewhere."""
         own = self._folder / PRIVATE
         if len(os.fsencode(own / SOCKET)) <= LONGEST:
             yield own
@@ -224,7 +229,7 @@ class Server:
                     yield Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
 
     def _unlisten(self, private: Path) -> None:
-        """Close the socket, but no connection, and remove its folder."""
+        """Close the socket and remove its folder. Open connections stay."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -234,7 +239,7 @@ class Server:
             private.rmdir()
 
     def _sweep(self) -> None:
-        """Remove the socket of a loop of this run that was killed: one of ours, on which nobody listens."""
+        """Remove the socket that a killed loop of this run has left outside of the run's folder."""
         with contextlib.suppress(OSError, ValueError):
             left = Path(address(self._folder))
             ours = left.name == SOCKET and left.parent.name.startswith(PREFIX)
@@ -266,7 +271,7 @@ class Server:
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError, asyncio.CancelledError):
-            pass  # the client went away, sent an endless line, or the loop closes
+            pass  # the client disconnected or sent too long a line, or the loop closes
         finally:
             self._connections.discard(task)
             if attached:
@@ -275,12 +280,12 @@ class Server:
             writer.close()
 
     async def _answer(self, command: Command) -> Reply:
-        """What became of a command. Whatever its handler raises is answered too: a connection that closes explains nothing."""
+        """Carry out a command and return the reply. Exceptions become replies too, so that the client learns the reason."""
         try:
             return await self._handle(command)
         except OSError as error:
             words = f"That could not be done ({error}). The loop goes on; nothing was recorded of it."
-        except Exception as error:  # a bug of ours; the loop's own output has it in full
+        except Exception as error:  # a bug; the traceback goes to the loop's output
             traceback.print_exc()
             words = f"That could not be done ({type(error).__name__}: {error}). The loop goes on; its output says more."
         return Reply(ok=False, words=words)
@@ -296,12 +301,12 @@ class Server:
 
 
 def address(folder: Path) -> str:
-    """The path of the socket on which the loop of this run listens. Raises OSError where there is none."""
+    """Return the path of the socket on which the loop of a run listens. Raises OSError if there is none."""
     return os.fsdecode((folder / ADDRESS).read_bytes())
 
 
 def send(folder: Path, command: Command) -> Reply:
-    """Send one command to the loop of the run in `folder` and wait for its acknowledgement. Raises NoLoop."""
+    """Send a command to the loop of the run in `folder` and return its reply. Raises NoLoop."""
     deadline = time.monotonic() + COMES_BACK_S
     while True:
         sent = False
@@ -333,14 +338,14 @@ def _silent(folder: Path, pid: int | None, why: str, sent: bool) -> str:
 
 
 def _check(path: Path) -> None:
-    """Raises OSError where nobody can be reached there: some file systems take a socket's name and no connection."""
+    """Connect to a socket as a test. Raises OSError. Some file systems allow a socket file but no connection."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(TIMEOUT_S)
         client.connect(str(path))
 
 
 def _write(path: Path, content: bytes) -> None:
-    """In one step: nobody reads half an address."""
+    """Replace a file in one step, so that no reader gets an incomplete one."""
     draft = path.with_name(f"{path.name}.new")
     draft.write_bytes(content)
     os.replace(draft, path)

@@ -1,4 +1,4 @@
-"""Whether the prepared data of a run is what it is scored on."""
+"""Checks the prepared data of a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from nanochat.contract import dataset as contract
 
 
 def check_data(config: RunConfig, new: bool, folder: Path) -> None:
-    """Raise UsageError unless the data is what was prepared, and enough. It is all read, at about 1 GB a second.
+    """Check that the data of a run is unchanged and large enough. All of it is read, at about 1 GB a second.
 
-    A run that goes on has its data in its own folder, whatever became of the folder that it was prepared in.
+    A run that is continued has a copy of its data in its own folder.
 
     Args:
         config: The header of the run.
         new: Whether the run is new.
         folder: The folder of the run.
+
+    Raises:
+        UsageError: The data cannot be used.
     """
     own = folder / "data"
     data = own if own.is_dir() and not new else Path(config.data)

@@ -1,4 +1,4 @@
-"""Experiments on disk: each proposal and each verdict becomes a commit, files and an event."""
+"""Records proposals and verdicts as commits, files and events."""
 
 from __future__ import annotations
 
@@ -23,18 +23,26 @@ from nanochat.contract.job import Outcome, Result
 if TYPE_CHECKING:
     from core.run.active import ActiveRun
 
-# A proposal that was interrupted so often is not queued once more: it may be what kills the loop.
+# A proposal that was interrupted this often is not queued again, since it may be what kills the loop.
 REPEATS_OF_INTERRUPTED = 12
 
 
 class Experiments:
-    """Proposals, verdicts, and what lies between them, as commits, files and events."""
+    """Records proposals, verdicts and the steps between them as commits, files and events."""
 
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
 
     def propose(self, proposal: Proposal, parent: str, source: str, candidate: str, *, seconds: float) -> None:
-        """Make the commit of a proposal, record it, and keep its files."""
+        """Commit a proposal, write its files and record it.
+
+        Args:
+            proposal: The proposal.
+            parent: The commit that it changes.
+            source: The train.py of `parent`.
+            candidate: The changed train.py.
+            seconds: How long the agent took.
+        """
         number = self._active.state.next_number
         commit = self._active.repo.commit(
             parent, candidate, message(proposal.hypothesis, f"experiment {number} of {self._active.name}")
@@ -62,7 +70,7 @@ class Experiments:
         self._active.point_attempt(number)
 
     def _write(self, number: int, old: str, new: str) -> Path:
-        """Write an experiment's train.py and its difference from the old one; return the folder."""
+        """Write an experiment's train.py and its diff, and return their folder."""
         folder = self._active.attempt_folder(number)
         folder.mkdir(exist_ok=True)
         (folder / "train.py").write_text(new, encoding="utf-8")
@@ -70,7 +78,7 @@ class Experiments:
         return folder
 
     def rebase(self, experiment: Experiment) -> None:
-        """Re-apply an experiment's change to the present best, or record that it no longer applies."""
+        """Re-apply an experiment's change to the incumbent, or record that it no longer applies."""
         incumbent, number = self._active.state.incumbent, experiment.number
         old, new = self._active.source(experiment.parent), self._active.source(incumbent)
         merged = self._active.merge(old, new, self._active.source(experiment.commit))
@@ -102,9 +110,9 @@ class Experiments:
         self._active.point_attempt(number)
 
     def recheck(self, *, begun: bool = False) -> None:
-        """Check waiting proposals against a program.md that changed since they were made, before they cost any training.
+        """Check waiting proposals against a program.md that has changed since they were made.
 
-        `begun`: check all of them, since the loop before may have ended between a proposal and its refusal.
+        `begun`: check all of them, since an earlier loop may have ended between a proposal and its rejection.
         """
         self._active.program.watch()
         waiting = [experiment for experiment in self._active.state.open.values() if not experiment.launched]
@@ -121,7 +129,7 @@ class Experiments:
                 self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
 
     def revise(self, experiment: Experiment, source: str, hypothesis: str = "") -> None:
-        """Another change for a proposal that has not run, from the human."""
+        """Replace the change of a proposal that has not run by the human's."""
         number, old = experiment.number, self._active.source(experiment.parent)
         body = f"experiment {number} of {self._active.name}, revised by the human"
         commit = self._active.repo.commit(experiment.parent, source, message(hypothesis or experiment.hypothesis, body))
@@ -141,7 +149,7 @@ class Experiments:
         self._active.point_attempt(number)
 
     def judge(self, judged: ev.Judged) -> None:
-        """Record a verdict with its finding; a kept change becomes a commit on the run's branch."""
+        """Record a verdict with its finding. A kept change becomes a commit on the run's branch."""
         experiment = self._active.state.experiments[judged.number]
         old = self._active.state.mean(experiment.parent)
         finding = findings.finding(judged, experiment, old)
@@ -166,7 +174,7 @@ class Experiments:
         self._active.publish()
 
     def aborted(self, number: int) -> None:
-        """An experiment, or a repetition of one, that the human wants no more of."""
+        """Record the verdict on an aborted experiment, or the end of an aborted rerun."""
         if number in self._active.state.open:
             reason = "aborted by the human"
             self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding="", by="human"))
@@ -174,7 +182,7 @@ class Experiments:
             self._active.record(ev.Rerun(number=number, wanted=False))
 
     def interrupt_running(self, reason: str) -> None:
-        """Record every running job as interrupted, and queue what was interrupted once more, but for what the human aborted."""
+        """Record every running job as interrupted. Interrupted experiments are queued again, unless the human aborted them."""
         numbers = []
         for launched in list(self._active.state.running.values()):
             self._active.record(
@@ -196,7 +204,8 @@ class Experiments:
                 continue
             self.judge(ev.Judged(number=number, verdict=Verdict.INTERRUPTED, reason=reason, finding=""))
         repeated = {experiment.retry_of for experiment in self._active.state.experiments.values()}
-        for experiment in list(self._active.state.experiments.values()):  # also one that a kill kept from being queued
+        # All experiments, since an earlier loop may have been killed before it queued them again.
+        for experiment in list(self._active.state.experiments.values()):
             cut = experiment.verdict is Verdict.INTERRUPTED and experiment.by != "human"
             if cut and experiment.number not in repeated and self._repeats(experiment) < REPEATS_OF_INTERRUPTED:
                 self._queue_again(experiment)
@@ -235,7 +244,7 @@ class Experiments:
 
 
 def message(hypothesis: str, body: str) -> str:
-    """A commit message: the hypothesis as the subject (cut at 72 characters, whole in the body), then the facts."""
+    """Return a commit message: the hypothesis as the subject, then the body. A subject over 72 characters is cut."""
     line = " ".join(hypothesis.split()) or "A change without a hypothesis"
     if len(line) <= 72:
         return f"{line}\n\n{body}"

@@ -1,4 +1,4 @@
-"""The final report: the start and the best of a run, trained once more and scored on the test split nobody has seen."""
+"""The final report: trains the start and the incumbent of a run again, and scores both on the unused test split."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from core.run import jobs
 from core.run.active import ActiveRun
 from nanochat.contract.job import Outcome, Result
 
-FRESH = 1000  # index of a seed that no verdict of the run has used
+FRESH = 1000  # index of a seed that no verdict uses
 
 
 async def report(active: ActiveRun, executor: Executor) -> ev.Reported:
-    """Train and score both, record the figures and return them.
+    """Train and score the start and the incumbent on a fresh seed. Records and returns the result.
 
-    Raises UsageError when the run has kept nothing, or when one of the two could not be scored.
+    Raises:
+        UsageError: The run has kept nothing, or one of the two could not be scored.
     """
     state = active.state
     if not state.kept or state.start_commit is None:

@@ -1,4 +1,4 @@
-"""What a run that begins at another run's best takes over from it: all that decides what its scores mean."""
+"""The settings that a new run takes over when it starts from another run's incumbent, so that scores can be compared."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nanochat.contract.sources import printable
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds for a new run where no option says otherwise. `profile` has the dataset, the budget and the sizes."""
+    """The defaults of a new run. `profile` has the dataset, the budget and the sizes."""
 
     device: str
     profile: Profile
-    options: contract.Options | None = None  # of the dataset; None for those it was prepared with last
-    said: str = ""  # what was taken over and why not, as sentences; '' for nothing
+    options: contract.Options | None = None  # of the dataset; None for those that it was last prepared with
+    said: str = ""  # what was taken over, or why not, as sentences; '' for nothing
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for; None for the default."""
+    """Options from the command line; None for the default."""
 
     device: str | None = None
     profile: str | None = None
@@ -39,14 +39,14 @@ def defaults(
     machine: Callable[[str | None], tuple[str, Profile]],
     lacking: Callable[[str], str],
 ) -> Defaults:
-    """Return what a new run has that begins at the best of `origin`.
+    """Return the defaults of a new run that starts from the incumbent of another run.
 
     Args:
-        asked: options that were given; they win.
-        origin: the header of that run.
-        folder: the folder of that run.
-        machine: the device and the profile of this machine, with a device or for the default one.
-        lacking: why a device cannot be used here, as a clause; '' when it can.
+        asked: Options that were given. They take precedence.
+        origin: The header of the other run.
+        folder: The folder of the other run.
+        machine: Returns the device and the profile of this machine, for a given device or the default one.
+        lacking: Returns why a device cannot be used here, as a clause; '' if it can.
     """
     name, said = folder.name, []
     lack = "" if asked.device or origin.device == "cpu" else lacking(origin.device)
@@ -62,7 +62,7 @@ def defaults(
             seq_len=origin.seq_len, vocab_size=origin.vocab_size, eval_tokens=origin.eval_tokens, budget_s=origin.budget_s,
         )  # fmt: skip
     elif same and origin.profile in PROFILES and origin.budget_s != PROFILES[origin.profile].budget_s:
-        profile = replace(profile, budget_s=origin.budget_s)  # it was chosen for that run
+        profile = replace(profile, budget_s=origin.budget_s)  # the budget was an option of that run
     taken = []
     if not asked.dataset and origin.dataset != usual[1].dataset:
         taken.append(f"dataset {printable(origin.dataset)}")
@@ -92,7 +92,7 @@ def defaults(
 
 
 def _options(folder: Path, origin: RunConfig) -> contract.Options | None:
-    """Return the options with which the data of a run was prepared; None where they are not known."""
+    """Return the options with which the data of a run was prepared, or None if they are not known."""
     for place in (folder / "data", Path(origin.data)):
         try:
             found = contract.read(place)

@@ -1,4 +1,4 @@
-"""What a run must not change under its feet: copies of the harness and the prepared data, made once and hashed."""
+"""Copies of the harness and the prepared data for a run. They are made once and checked by their hashes."""
 
 from __future__ import annotations
 
@@ -18,24 +18,29 @@ from core.machine.project import UsageError
 from nanochat.contract import dataset
 from nanochat.contract.shell import make
 
-LIST = "frozen.json"  # also named in core/execution/launch.py, which can import nothing of ours
-DATA = (".bin", ".npy", ".json")  # what files of prepared data end with
-MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` makes in the folder of a run
-COPY_LIMIT = 64 << 20  # bytes; larger files are linked to and watched by size and time instead of copied
+LIST = "frozen.json"  # also in core/execution/launch.py, which cannot import this
+DATA = (".bin", ".npy", ".json")  # suffixes of prepared data
+MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` creates in the folder of a run
+COPY_LIMIT = 64 << 20  # bytes; larger files are linked, not copied
 
 
 VERSION_LINE = re.compile(r"^VERSION = (\d+)", re.MULTILINE)  # in the harness' messages.py
 
 
 class TamperedError(UserError):
-    """A frozen file is not what it was; the message is a sentence for a human."""
+    """A frozen file was altered. The message is shown to the user."""
 
 
 def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> None:
-    """Copy the harness and the data into the run's folder, unless they are there already, and write down their hashes.
+    """Copy the harness and the data into the run's folder, unless they are there already, and write a list of their hashes.
 
-    `anew`: replace what is there, which a start that was cut short has left. Files that are no part of either, such as what
-    editors and file managers leave, are not copied.
+    Other files in these folders, such as those of editors and file managers, are not copied.
+
+    Args:
+        source: The source tree.
+        data: The folder of the prepared data.
+        folder: The folder of the run.
+        anew: Replace existing copies, which an interrupted start has left.
     """
     if anew:
         (folder / LIST).unlink(missing_ok=True)
@@ -58,14 +63,14 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
 
 
 def harness_version(folder: Path) -> int | None:
-    """Return the version of the messages that a run's own harness understands; None where it has no harness, or an altered one."""
+    """Return the version of the messages that a run's harness understands, or None if it has no harness or an altered one."""
     harness = folder / "harness" / "nanochat"
     if not harness.exists():
         return None
     try:
         found = VERSION_LINE.search((harness / "contract" / "messages.py").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        found = None  # as in the first version, or removed since: the check of all copies tells
+        found = None  # the first version has no such file; if it is in the list, it was removed
         with contextlib.suppress(OSError):
             if "contract/messages.py" in (folder / LIST).read_text(encoding="utf-8"):
                 return None
@@ -75,7 +80,7 @@ def harness_version(folder: Path) -> int | None:
 
 
 def _take(path: Path, target: Path) -> None:
-    """Copy a file, or link to it where it is large and the file system has links."""
+    """Copy a file. A large file is linked instead, if the file system has links."""
     if path.stat().st_size > COPY_LIMIT:
         with contextlib.suppress(OSError):
             target.symlink_to(path.resolve())
@@ -84,7 +89,7 @@ def _take(path: Path, target: Path) -> None:
 
 
 def _sources(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:
-    """The sources of the modules in `folder`, with their paths below `top`: all that Python could import of it as a source."""
+    """Yield the Python sources in `folder` that can be imported, with their paths relative to `top`."""
     for path in sorted(folder.rglob("*.py")):
         relative = path.relative_to(top)
         if path.is_file() and all(part.isidentifier() for part in (*relative.parts[:-1], path.stem)):
@@ -92,14 +97,14 @@ def _sources(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _prepared(folder: Path, top: Path) -> Iterator[tuple[Path, Path]]:
-    """The files of prepared data, with their paths below `top`."""
+    """Yield the files of prepared data, with their paths relative to `top`."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in DATA and not path.name.startswith(".") and path.name != dataset.SOURCES:
             yield path, path.relative_to(top)
 
 
 def _manifest(data: Path) -> dict[Path, str]:
-    """The hashes that the manifest of prepared data names: what it lists need not be read once more to be written down."""
+    """Return the hashes in the manifest of prepared data, so that its files need not be read again."""
     try:
         found = dataset.read(data)
     except dataset.DataError:
@@ -110,7 +115,7 @@ def _manifest(data: Path) -> dict[Path, str]:
 
 
 def _write_list(folder: Path) -> None:
-    """Write down what the copies are: path below the run's folder -> SHA-256."""
+    """Write the list of copies: path relative to the run's folder -> SHA-256."""
     files = [*_sources(folder / "harness", folder), *_prepared(folder / "data", folder)]
     if not files:
         return
@@ -122,17 +127,20 @@ def _write_list(folder: Path) -> None:
 
 
 class IntegrityCheck:
-    """The hashes of the frozen files, checked when a loop begins, and before and after each experiment.
+    """Checks the hashes of the frozen files when a loop begins, and before and after each experiment.
 
-    Only files that were copied count. What else lies beside them is never read: see core/execution/launch.py.
-    A file whose size, times and inode are unchanged is not read again, so a check costs a few stats.
+    Only the copied files are checked. Other files beside them are never imported: see core/execution/launch.py.
+    A file with the same size, times and inode is not read again, so a check only costs a few calls of stat.
+
+    Raises:
+        UsageError: There are no copies.
+        TamperedError: A file was altered or removed.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises UsageError when there are no copies, and TamperedError."""
         try:
             if not (folder / LIST).exists():
-                _write_list(folder)  # a run of the version before
+                _write_list(folder)  # a run of an earlier version
             hashes = msgspec.json.decode((folder / LIST).read_bytes(), type=dict[str, str])
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise UsageError(
@@ -144,7 +152,12 @@ class IntegrityCheck:
         self.check()
 
     def check(self) -> None:
-        """Raises TamperedError when a frozen file was altered or removed, and OSError when one cannot be read now."""
+        """Check all files.
+
+        Raises:
+            TamperedError: A file was altered or removed.
+            OSError: A file cannot be read now.
+        """
         for path, digest in self._hashes.items():
             try:
                 stat = _stat(path)
@@ -154,7 +167,7 @@ class IntegrityCheck:
                             f"The run's own copy {path} was altered. The result is not counted. {_todo(self._folder)}"
                         )
                     self._stats[path] = stat
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:  # others may pass
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:  # other errors may be temporary
                 raise TamperedError(
                     f"The run's own copy {path} cannot be read ({error.strerror}). The result is not counted. {_todo(self._folder)}"
                 ) from error

@@ -1,4 +1,4 @@
-"""From a wanted measurement to a Job, and from the harness' Result to the event that is recorded. Pure."""
+"""Makes a Job from a wanted measurement, and an event from its Result. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,27 @@ from core.record.events import Measured
 from core.record.state import State
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 
-SCORING_MULTIPLE = 4.0  # of the baseline's scoring time is free for every candidate
+# A candidate may use this multiple of the baseline's scoring time, plus the seconds below, without being charged.
+SCORING_MULTIPLE = 4.0
 SCORING_EXTRA_S = 1.0
-SET_UP_MULTIPLE, SET_UP_EXTRA_S = 1.5, 15.0  # of the baseline's set-up, compiling included, is free on a GPU
-COMPILED = "compiled"  # in the run's folder: the kernels that the baseline's training compiled
-RAM_SHARE = 0.8  # of the machine's memory, for all trainers together
+# On a GPU, the same for set-up, which includes compiling.
+SET_UP_MULTIPLE, SET_UP_EXTRA_S = 1.5, 15.0
+COMPILED = "compiled"  # folder of the kernels that the baseline's training compiled
+RAM_SHARE = 0.8  # share of the machine's memory for all trainers together
 
 
 def job(state: State, profile: Profile, charter: Charter, work: Work, name: str, out: Path, ram: int) -> Job:
-    """The job for a wanted measurement; `out` is its folder in the run's, with its train.py, `ram` the machine's memory in bytes."""
+    """Return the job for a wanted measurement.
+
+    Args:
+        state: The state of the run.
+        profile: The profile of the run.
+        charter: The limits of program.md.
+        work: What to measure.
+        name: The name of the job.
+        out: The folder of the job, two levels below the run's folder. It contains train.py.
+        ram: The machine's memory in bytes.
+    """
     config, baseline = state.config, state.baseline
     assert config is not None
     folder, charter = out.parent.parent, bound(state, charter, work)
@@ -51,14 +63,17 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         reference=str(reference) if reference.exists() else None,
         preflight=work.role in (Role.BASELINE, Role.CANDIDATE),
         compiled=str(compiled) if compiled.is_dir() else None,
-        # Later trainers read it: what agents wrote could pass on more than kernels, such as weights.
+        # Later trainers read the kernels. Code of agents could pass on other things there, such as weights.
         keep_compiled=config.device == "cuda" and baseline is None and config.own_code,
     )
 
 
 def _free(state: State, profile: Profile) -> tuple[float, float]:
-    """Seconds of set-up and of warm-up before the clock starts. On a GPU the profile's are wide, since nobody knows how long
-    this machine compiles; the baseline's training shows it. What is free beyond need could be used for training."""
+    """Return the seconds of set-up and warm-up that are not charged.
+
+    On a GPU the profile's limits are wide, since compile times differ between machines. Once the baseline has shown how long
+    compiling takes, the limits are narrowed, so that the rest cannot be used for training.
+    """
     assert state.config is not None
     known = state.baseline.result.parts.get("setup", 0.0) if state.baseline is not None else 0.0
     if state.config.device == "cpu" or not known:
@@ -68,28 +83,34 @@ def _free(state: State, profile: Profile) -> tuple[float, float]:
 
 
 def bound(state: State, charter: Charter, work: Work) -> Charter:
-    """The limits that hold for a measurement: those of program.md bind what is proposed, and the train.py that a run begins with.
-    What was kept under other limits, or is run again, is only a yardstick."""
+    """Return the limits that apply to a measurement.
+
+    Those of program.md apply to candidates and to the first baseline. The incumbent and reruns have no limits: they may have
+    been kept under other limits, and only serve as a reference.
+    """
     binds = work.role in (Role.CANDIDATE, Role.REPLICATE) or (work.role == Role.BASELINE and state.baseline is None)
     return charter if binds else Charter()
 
 
 def _memory_limit(device: str, slots: int, allowed_gb: float | None, ram: int) -> int:
-    """Bytes of the machine's memory that a trainer may use: its share, so that it cannot bring down the machine and the
-    loop with it. program.md's limit is one on this memory on a CPU; of a GPU's memory it is checked when the job has ended."""
+    """Return how many bytes of the machine's memory a trainer may use.
+
+    It is the slot's share, so that a trainer cannot exhaust the machine. On a CPU the limit of program.md applies too. On a GPU
+    that limit is about the GPU's memory, and is checked when the job has ended.
+    """
     share = int(ram * RAM_SHARE / slots)
     return share if allowed_gb is None or device == "cuda" else min(share, int(allowed_gb * 1e9))
 
 
 def interrupted(job: Job, reason: str, give_up: bool) -> Result:
-    """What stands for a result when the harness itself broke: run again, or given up as a crash."""
+    """Return the result of a job whose harness failed: interrupted, or a crash to give up on it."""
     if give_up:
         return Result(job=job.id, outcome=Outcome.CRASH, crash=CrashClass.EXCEPTION, reason=reason)
     return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason=reason)
 
 
 def event(state: State, charter: Charter, work: Work, result: Result) -> Measured:
-    """The event that records a result: limits of the charter checked, disturbances of the machine noted."""
+    """Return the event that records a result, with the memory limit applied and disturbances of the machine noted."""
     outcome, reason = result.outcome, result.reason
     limit = bound(state, charter, work).max_memory_gb
     if outcome is Outcome.SCORED and limit is not None and result.peak_memory > limit * 1e9:
@@ -115,13 +136,13 @@ def event(state: State, charter: Charter, work: Work, result: Result) -> Measure
     elif result.crash is CrashClass.OUT_OF_MEMORY and device != "cpu" and state.baseline is not None:
         disturbed = (
             policy.intruder(result, state.baseline.result.other_gpu_bytes) or ""
-        )  # the memory that it lacked was in other hands
+        )  # other processes held the memory that it lacked
     ignored = ""
     if (
         work.role in (Role.BASELINE, Role.INCUMBENT)
         and state.disturbances.get(work.commit, 0) >= MAX_MACHINE_RETRIES - 1
     ):
-        disturbed, ignored = "", disturbed  # the machine is like this; better a noisy yardstick than none
+        disturbed, ignored = "", disturbed  # it is disturbed every time; a noisy reference is better than none
     return Measured(
         role=work.role, commit=work.commit, seed=work.seed, number=work.number, result=result, disturbed=disturbed,
         disturbance_ignored=ignored,

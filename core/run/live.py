@@ -1,4 +1,4 @@
-"""Writes what is happening this second, for `status` and the app. The file is rewritten at most twice a second."""
+"""Writes the present activity of the loop for `status` and the app, at most twice a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.text import sanitize_line, sanitize_text
 from nanochat.contract.messages import Progress
 
 EVERY_S = 0.5
-STREAM, PHASE = 1500, 60  # characters of the agent's latest words, and of what it does
+STREAM, PHASE = 1500, 60  # characters that are kept of the agent's text and phase
 
 
 class Live:
@@ -29,17 +29,17 @@ class Live:
         self._written = 0.0
 
     def stream(self, text: str) -> None:
-        """The agent's words so far."""
+        """Show the agent's text so far."""
         self._change(stream=sanitize_text(text[-STREAM:]))
 
     def doing(self, phase: str) -> None:
-        """What the agent does just now: asking, unloading, waiting for memory; "" for none of these. Written at once."""
+        """Show what the agent is doing (asking, unloading, waiting for memory), or "" for nothing. Written at once."""
         if (words := sanitize_line(phase, PHASE)) != self._picture.phase:
             self._written = 0.0
             self._change(phase=words)
 
     def update(self, index: int, work: Work, told: Progress) -> None:
-        """A progress message of the harness for the job in this slot."""
+        """Show the progress of the job in a slot."""
         self._slots[index] = Slot(
             slot=index, number=work.number, role=work.role, job=told.job, phase=told.phase, step=told.step, loss=told.loss,
             progress=told.progress, charged_s=told.charged_s, tokens_per_s=told.tokens_per_s, wall_s=told.wall_s,
@@ -48,11 +48,11 @@ class Live:
         self._change()
 
     def forget(self, index: int) -> None:
-        """The job in this slot has ended."""
+        """Remove the job in a slot, which has ended."""
         self._slots.pop(index, None)
 
     def write(self, waiting: Waiting | None, *, proposing: bool, stopping: bool = False) -> None:
-        """What the loop itself knows."""
+        """Write the state of the loop: the waiting proposal, and whether the loop is proposing or stopping."""
         stream = self._picture.stream if proposing else ""
         self._change(waiting=waiting, proposing=proposing, stopping=stopping, stream=stream)
 
@@ -65,11 +65,11 @@ class Live:
         slots = tuple(self._slots[index] for index in sorted(self._slots))
         content = replace(self._picture, t=round(time.time(), 2), slots=slots)
         draft = self._path.with_suffix(".new")
-        with contextlib.suppress(OSError):  # a full disk must not end the night for a progress bar
+        with contextlib.suppress(OSError):  # a full disk must not end the run
             draft.write_bytes(msgspec.json.encode(content))
             os.replace(draft, self._path)
 
     def close(self) -> None:
-        """The loop has ended: nothing happens any more."""
+        """Remove the file when the loop ends."""
         with contextlib.suppress(OSError):
             self._path.unlink()

@@ -1,4 +1,4 @@
-"""Notices of a run that is opened: about the machine, the run before it, and what has changed since it began."""
+"""Notices when a run is opened: about the machine, an earlier run, and changes since the run began."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KILLED = "The loop before this one ended without a word: it was killed, or the m
 
 
 def uncompiled(finding: compiling.Finding) -> str:
-    """Say what a new run does on a machine where torch.compile cannot work."""
+    """Return a notice for a new run on a machine where torch.compile does not work."""
     return (
         f"torch.compile is off in this run, since {finding.words}. Trainings work, with about half the steps. "
         f"{finding.todo}; then start a new run, since scores of the two cannot be compared."
@@ -32,7 +32,7 @@ def uncompiled(finding: compiling.Finding) -> str:
 
 
 def finished_before(project: Project, folder: Path) -> str:
-    """Say what the new run in `folder` has to do with a finished one before it; '' where there is none."""
+    """Return a notice if the run before the new run in `folder` is finished, else ''."""
     last = latest_run(project, but=folder)
     if last is None or not last[1].finished or not last[1].tried:
         return ""
@@ -44,7 +44,7 @@ def finished_before(project: Project, folder: Path) -> str:
 
 
 def source_changed(project: Project, active: ActiveRun) -> str:
-    """Say that train.py does something else now than when a run that goes on began; '' where it does not, or a run kept it."""
+    """Return a notice if train.py has changed since a continued run began, else ''. Also '' if a run kept the present one."""
     found = active.state.start_commit.user_commit if active.state.start_commit else ""
     try:
         now = project.train.read_text(encoding="utf-8-sig")
@@ -53,7 +53,7 @@ def source_changed(project: Project, active: ActiveRun) -> str:
         if active.repo.run_that_kept(now):
             return ""
     except (SyntaxError, edits.EditError):
-        pass  # it cannot be the one that was there
+        pass  # it does not parse, so it has changed
     except (OSError, ValueError, RepositoryError):
         return ""
     return (
@@ -63,7 +63,7 @@ def source_changed(project: Project, active: ActiveRun) -> str:
 
 
 def text_changed(active: ActiveRun) -> str:
-    """Say that the text of a run that goes on has changed since it was prepared; '' where it has not."""
+    """Return a notice if the text of a continued run has changed since it was prepared, else ''."""
     config = active.state.config
     if config is None or not (changes := contract.changes_since(config.dataset, config.fingerprint)):
         return ""

@@ -1,4 +1,4 @@
-"""Opening a run for work, as planned: lock, journal, copies, name and refs; what a crash left behind is ended and recorded."""
+"""Opens a run for work: lock, journal, copies, name and refs. The remains of a crash are cleaned up and recorded."""
 
 from __future__ import annotations
 
@@ -39,19 +39,26 @@ Report = Callable[[ev.AnyEvent, State], None]
 def open_run(
     project: Project, chosen: Plan, options: Options, report: Report, *, loop: bool = True
 ) -> tuple[ActiveRun, Lock]:
-    """Open the run for its one loop: lock, journal, copies, refs; what a crash left behind is ended and recorded.
+    """Open a run for work: lock, journal, copies and refs. The remains of a crash are cleaned up and recorded.
 
-    A new run whose name somebody took meanwhile gets another one, unless the user named it.
+    If the name of a new run was taken meanwhile, the run gets another one, unless the user chose the name.
 
     Args:
         project: The source tree and its logs.
-        chosen: Which run, and with which configuration.
-        options: What the command line asks for.
-        report: Hears of every event that is recorded.
+        chosen: The plan: which run, and with which configuration.
+        options: Options from the command line.
+        report: Called with every recorded event and the state after it.
         loop: False for a final report.
 
+    Returns:
+        The run, and its lock. The caller closes the journal and releases the lock.
+
     Raises:
-        UsageError, RunBusy, NameTaken, JournalError: The run cannot be opened. Each has a sentence.
+        UsageError: The run cannot be opened.
+        RunBusy: Another process works on the run.
+        NameTaken: The name belongs to another run in git.
+        RepositoryError: Git failed.
+        JournalError: The journal cannot be read or written.
     """
     while True:
         try:
@@ -63,7 +70,7 @@ def open_run(
 
 
 class _Opening:
-    """One try to open a run. Where it fails, nothing is left of a new one."""
+    """One try to open a run. If it fails, nothing of a new run is left."""
 
     def __init__(self, project: Project, chosen: Plan, options: Options, report: Report, loop: bool) -> None:
         self._project = project
@@ -72,13 +79,13 @@ class _Opening:
         self._options = options
         self._report = report
         self._loop = loop
-        self._start: StartingPoint | None = None  # once it is known
+        self._start: StartingPoint | None = None  # set once it is known
         self._compiling: compiling.Finding | None = None  # on a GPU: whether torch.compile works
-        self._began = False  # whether the run was begun before this try
-        self._repo: Repository | None = None  # once it is open
+        self._began = False  # whether the run existed before this try
+        self._repo: Repository | None = None  # set once it is open
 
     def open(self) -> tuple[ActiveRun, Lock]:
-        """Check what the run needs, and then open it. Whatever goes wrong is raised when all is put back."""
+        """Check everything that the run needs, and open it. After an error everything is undone before it is raised."""
         if self._chosen.new:
             self._start = starting_point(self._project, self._options.origin)
         self._check()
@@ -91,7 +98,7 @@ class _Opening:
         return active, lock
 
     def _check(self) -> None:
-        """Raise UsageError where the run cannot be opened. Nothing is written."""
+        """Raise UsageError if the run cannot be opened. Writes nothing."""
         folder, config, new = self._folder, self._chosen.config, self._chosen.new
         check_data(config, new, folder)
         finding = compiling.check(self._project.root, quick=True) if config.device == "cuda" else None
@@ -110,7 +117,7 @@ class _Opening:
             )
 
     def _lock(self) -> tuple[Lock, Journal, State]:
-        """Lock the folder of the run and open its journal; return both, and what the journal says."""
+        """Lock the folder of the run and open its journal. Returns both, and the state of the run."""
         folder = self._folder
         lock = record = None
         try:
@@ -128,9 +135,9 @@ class _Opening:
             ) from error
 
     def _begin(self, record: Journal, state: State) -> ActiveRun:
-        """Make the run's copies, claim its name in git and commit what it starts from, as far as that is to be done.
+        """Make the copies, claim the name in git and commit the start, unless that is done already.
 
-        What a crash left behind is ended, and the refs are made to match the journal.
+        Then clean up after a crash, and make the refs match the journal.
         """
         project, chosen, folder = self._project, self._chosen, self._folder
         if chosen.new and state.config is not None:
@@ -157,23 +164,23 @@ class _Opening:
         return active
 
     def _startup_knobs(self, repo: Repository) -> tuple[dict[str, object], str]:
-        """Return the knobs to set in what the run starts from, and what stays as it is, as a sentence; '' for nothing."""
-        if self._start is None:  # killed before it had written down what it starts from
+        """Return the knobs to set in the start, and a sentence about those that stay as they are ('' for none)."""
+        if self._start is None:  # the first start was killed before it recorded the start commit
             self._start = starting_point(self._project, self._options.origin)
         if self._start.origin is not None:
             return {}, ""
         return startup_knobs(self._chosen.profile, self._start.source, repo)
 
     def _claim(self, record: Journal, state: State, repo: Repository) -> str:
-        """Claim the name of the run in git; the header of a new run is written before that.
+        """Claim the name of the run in git. The header of a new run is written first.
 
         Returns:
-            What became of a former run of that name, as a sentence; '' where there was none.
+            A sentence about what happened to a former run of that name; '' if there was none.
         """
         if state.config is not None:
             return _claim_again(repo, self._folder, state)
         start = self._start
-        assert start is not None  # a run without a header has no start either
+        assert start is not None  # a run without a header is new
         base = repo.base()
         own = start.origin is None and not repo.run_that_kept(start.source)
         compiles = self._compiling is None or self._compiling.works
@@ -181,7 +188,7 @@ class _Opening:
         return _claim_first(repo, self._folder, record, state, config, self._project.next_turn())
 
     def _commit_start(self, active: ActiveRun, knob_values: dict[str, object], unset: str) -> None:
-        """Commit what the run starts from. `unset`: what stays as it is, as a sentence."""
+        """Commit the train.py that the run starts from. `unset`: a sentence about knobs that stay as they are."""
         assert self._start is not None
         active.start.make(self._start.source, knob_values, active.config.base_commit)
         if unset:
@@ -190,8 +197,9 @@ class _Opening:
             active.record(ev.Notice(text=words))
 
     def _undo(self, error: BaseException, lock: Lock, record: Journal, state: State) -> None:
-        """Record why the run could not be opened, and give back what a new one took."""
-        if self._loop and not isinstance(error, RunBusy | RepositoryError):  # those say that nothing was changed
+        """Record why the run could not be opened, and remove what a new run has created."""
+        # The messages of these two errors say that nothing was changed.
+        if self._loop and not isinstance(error, RunBusy | RepositoryError):
             record_end(record, state, error)
         if not self._began and state.id and self._repo is not None and not _has_start(self._folder):
             with contextlib.suppress(RepositoryError):
@@ -200,7 +208,7 @@ class _Opening:
 
 
 def _claim_first(repo: Repository, folder: Path, record: Journal, state: State, config: RunConfig, turn: int) -> str:
-    """Write the header of a new run, and then claim its name in git; return what `RunNames.claim` does. Raises RepositoryError."""
+    """Write the header of a new run, then claim its name in git. Returns what `RunNames.claim` returns. Raises RepositoryError."""
     event = ev.Created(v=ev.SCHEMA, config=config, id=secrets.token_hex(16), turn=turn)
     apply(state, record.append(event))
     try:
@@ -210,7 +218,7 @@ def _claim_first(repo: Repository, folder: Path, record: Journal, state: State, 
 
 
 def _claim_again(repo: Repository, folder: Path, state: State) -> str:
-    """Claim the name of a run that goes on, where git does not know its owner yet; return what `RunNames.claim` does.
+    """Claim the name of a continued run, if git does not know its owner yet. Returns what `RunNames.claim` returns.
 
     Raises NameTaken.
     """
@@ -224,17 +232,17 @@ def _claim_again(repo: Repository, folder: Path, state: State) -> str:
 
 
 def _give_up(folder: Path, record: Journal | None, lock: Lock | None, *, new: bool) -> None:
-    """Close a run that could not be opened. A new one is removed, unless it has written down what it starts from."""
+    """Close a run that could not be opened. A new run is removed, unless its start commit is recorded."""
     if record is not None:
         record.close()
     if new and not _has_start(folder):
-        if lock is not None:  # else these are of another loop
+        if lock is not None:  # else these belong to another loop
             for name in (*MADE, journal.NAME, LOCK, "reserve"):
-                shutil.rmtree(folder / name, ignore_errors=True)  # those that are folders
+                shutil.rmtree(folder / name, ignore_errors=True)  # for folders
                 with contextlib.suppress(OSError):
                     (folder / name).unlink()
         with contextlib.suppress(OSError):
-            folder.rmdir()  # unless there is something of somebody else's in it
+            folder.rmdir()  # fails if there are other files in it
     if lock is not None:
         lock.release()
 
@@ -247,12 +255,12 @@ def _has_start(folder: Path) -> bool:
 
 
 def _clean_up(active: ActiveRun) -> None:
-    """End what a crash left running, and record it as interrupted; temporary files that it left are removed."""
+    """Kill the processes that a crash has left, record their jobs as interrupted, and remove temporary files."""
     for pids in active.state.processes.values():
         for pid, started in pids:
             with contextlib.suppress(psutil.Error, OSError):
                 process = psutil.Process(pid)
-                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one of that number
+                if abs(process.create_time() - started) < 0.05:  # the same process, not a later one with the same pid
                     process.kill()
     if active.state.started is not None and active.state.stopped is None:
         active.record(ev.Notice(text=notices.KILLED))

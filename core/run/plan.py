@@ -1,4 +1,4 @@
-"""Plans a start: which run, with which configuration, and whether anything prevents it. Nothing is written here."""
+"""Plans a start of the loop: which run, with which configuration, and whether that is possible. Writes nothing."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LEAST_BUDGET_S = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for; None: the default, or what a continued run says."""
+    """Options from the command line. None means the default, or the value of a continued run."""
 
     name: str | None = None
-    origin: str | None = None  # another run, whose best this one begins at
+    origin: str | None = None  # the run whose incumbent this one starts from
     agent: str | None = None
     gate: str | None = None
     budget_s: float | None = None
@@ -43,45 +43,70 @@ class Options:
     seed: int | None = None
     profile: str | None = None
     executor: str | None = None
-    data: Path | None = None  # what was found or prepared for this very start, so that it is not looked for again
+    data: Path | None = None  # the folder of data that was prepared for this start
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which run is meant, before anything is written. The `config` of a run that goes on comes from its journal."""
+    """Which run to start or continue, before anything is written.
+
+    Attributes:
+        folder: The folder of the run.
+        config: Its settings. Those of a continued run come from its journal.
+        profile: Its profile.
+        new: Whether the run is new.
+        unnamed: Whether the name was chosen automatically and may be replaced.
+        said: Sentences about decisions that differ from the options; '' for none.
+        data: The prepared data of a new run's dataset.
+        replaceable: Whether the dataset was not chosen by the user, so that `python` may replace it.
+    """
 
     folder: Path
     config: RunConfig
     profile: profiles.Profile
     new: bool
-    unnamed: bool = False  # the name was chosen here, so another one serves as well
-    said: str = ""  # what was decided otherwise than asked for, as sentences; '' for nothing
-    data: contract.Found | None = None  # of a new run: what is prepared of its dataset
-    replaceable: bool = False  # the dataset was not chosen by anybody, so python serves where it cannot be had
+    unnamed: bool = False
+    said: str = ""
+    data: contract.Found | None = None
+    replaceable: bool = False
 
 
 def make_plan(project: Project, options: Options) -> Plan:
-    """Decide which run is started or continued, and check every option. Raises UsageError; writes nothing."""
+    """Decide which run to start or continue, and check all options. Writes nothing.
+
+    A name means that run, or a new one. Without a name it is the latest run, unless that is finished or `origin` is given.
+
+    Args:
+        project: The source tree and its logs.
+        options: Options from the command line.
+
+    Returns:
+        The plan. For a new run, its data may still have to be prepared: `plan.data.manifest` is then None.
+
+    Raises:
+        UsageError: An option is invalid, or the run cannot be started or continued with it.
+        JournalError: The journal of the run cannot be read.
+    """
     _check_options(options)
     folder, config = run_meant(project, options.name, options.origin)
     return _plan_new(project, options, folder) if config is None else _plan_continued(options, folder, config)
 
 
 def renamed_if_overtaken(project: Project, chosen: Plan) -> Plan | None:
-    """Return the same plan under another name, where somebody took its name meanwhile and the user did not choose it; else None."""
+    """Return the plan with another name if its automatic name was taken meanwhile, else None."""
     if not chosen.unnamed or header(chosen.folder) is not None or not why_taken_in_git(project)(chosen.folder.name):
         return None
     return renamed(project, chosen)
 
 
 def renamed(project: Project, chosen: Plan) -> Plan:
-    """Return the same plan under another name, which is free."""
+    """Return the plan with another name that is free."""
     folder = new_folder(project)
     return dataclasses.replace(chosen, folder=folder, config=replace(chosen.config, name=folder.name))
 
 
 def _check_options(options: Options) -> None:
-    """Raise UsageError for an option that no run can have here."""
+    """Raise UsageError for an option that is invalid for every run on this machine."""
     if options.budget_s is not None and not LEAST_BUDGET_S <= options.budget_s < float("inf"):
         raise UsageError(
             f"--budget {options.budget_s:g} is no training time; give {LEAST_BUDGET_S:g} seconds or more, such as 60."
@@ -99,11 +124,11 @@ def _check_options(options: Options) -> None:
         raise UsageError(f"--gate {options.gate} is neither auto nor ask. Nothing was started.")
 
 
-# -- a run that goes on -----------------------------------------------------------------------------------------------
+# -- a continued run --------------------------------------------------------------------------------------------------
 
 
 def _plan_continued(options: Options, folder: Path, continued: RunConfig) -> Plan:
-    """Plan to continue the run in `folder`, whose header is `continued`. Raises UsageError."""
+    """Plan to continue the run in `folder` with the header `continued`. Raises UsageError."""
     _check_continued(options, folder, continued)
     approval = fold(journal.read(folder / journal.NAME)).approval
     config = replace(
@@ -120,7 +145,7 @@ def _plan_continued(options: Options, folder: Path, continued: RunConfig) -> Pla
 
 
 def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
-    """Raise UsageError where a run cannot go on as asked for."""
+    """Raise UsageError if a run cannot be continued with these options."""
     _check_same(config, options, folder.name)
     if config.profile not in profiles.PROFILES:
         raise UsageError(
@@ -139,7 +164,7 @@ def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
 
 
 def _check_same(config: RunConfig, options: Options, name: str) -> None:
-    """Raise UsageError for an option that changes what the scores of a continued run depend on."""
+    """Raise UsageError for an option that would make scores of a continued run incomparable."""
     asked = {
         "budget": (options.budget_s, config.budget_s),
         "dataset": (options.dataset, config.dataset),
@@ -158,7 +183,7 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
 
 
 def _changeable(options: Options) -> dict[str, object]:
-    """The options that may change from one start of a run to the next."""
+    """Return the options that may change from one start of a run to the next."""
     return {"agent": options.agent, "approval": options.gate, "slots": options.slots}
 
 
@@ -207,7 +232,7 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
 
 
 def _defaults(project: Project, options: Options, gpus: int) -> Defaults:
-    """What a new run has where no option says otherwise: this machine's, or another run's. Raises UsageError."""
+    """Return the defaults of a new run, from this machine or from the run that it starts from. Raises UsageError."""
     said = ""
     if options.origin is not None:
         folder = project.pick(options.origin)
@@ -220,7 +245,7 @@ def _defaults(project: Project, options: Options, gpus: int) -> Defaults:
 
 
 def _dataset(options: Options, defaults: Defaults, replaceable: bool) -> tuple[str, contract.Found]:
-    """The dataset of a new run, and what is prepared of it. Raises UsageError."""
+    """Return the dataset of a new run and its prepared data. Raises UsageError."""
     vocab = defaults.profile.vocab_size
     try:
         if options.data is not None and (ready := contract.read(options.data)).vocab_size == vocab:
@@ -232,7 +257,7 @@ def _dataset(options: Options, defaults: Defaults, replaceable: bool) -> tuple[s
         raise UsageError(f"{error} Nothing was started.{other}") from None
     prepared = contract.find(source, vocab, None if options.dataset else defaults.options)
     if replaceable and prepared.manifest is None and source != "python":
-        embedded = contract.find("python", vocab)  # what a machine without a network can always have
+        embedded = contract.find("python", vocab)  # the embedded dataset, which needs no network
         if embedded.manifest is not None:
             return "python", embedded
     return source, prepared

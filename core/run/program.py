@@ -1,4 +1,4 @@
-"""program.md during a run: read anew when it changes, and recorded as it was understood."""
+"""program.md during a run: it is read again when it changes, and its interpretation is recorded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """program.md as the run understands it. The last version that could be used counts."""
+    """program.md as the run understands it. If a new version cannot be used, the last usable one counts."""
 
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
@@ -31,7 +31,11 @@ class Program:
         self._stamp: tuple[int, int, int, int] | None = None
 
     def watch(self) -> None:
-        """Take over a changed program.md; keep the last good one, and say so, when it cannot be used."""
+        """Read program.md if it has changed. If it cannot be used, keep the last usable version and record the problem.
+
+        Raises:
+            UsageError: It cannot be used, and there is no earlier version.
+        """
         try:
             status = self._active.project.program.stat()
             stamp = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
@@ -59,11 +63,11 @@ class Program:
             proposed=tuple((proposal.line, proposal.sentence) for proposal in charter.proposed),
             warnings=charter.warnings,
         )
-        if known is None or _told(known) != _told(event):  # another version may have read it otherwise
+        if known is None or _told(known) != _told(event):  # an earlier version may have interpreted it differently
             self._active.record(event)
 
     def answer(self) -> str:
-        """Say what `search` makes of what the human said last: a hint, or a reason for skipping."""
+        """Return what `search` does with the latest hint or reason for skipping."""
         *before, last = self._active.state.said
         try:
             source, incumbent = self.present(), self._active.state.incumbent
@@ -78,7 +82,7 @@ class Program:
             return f"search could not look at it: {error}"
 
     def present(self) -> str:
-        """The train.py that a proposal would change now."""
+        """Return the train.py that a proposal would change now; "" if it cannot be read."""
         if self._active.state.incumbent:
             return self._active.source(self._active.state.incumbent)
         try:
@@ -87,7 +91,7 @@ class Program:
             return ""
 
     def restated(self, words: tuple[str, ...], meta: dict[str, Any]) -> None:
-        """What the agent made of program.md, beside what the checks did, and what that cost. It is shown; only the checks bind."""
+        """Record the agent's restatement of program.md and what it cost. It is only shown; the checked limits do not change."""
         known = self._active.state.charter
         if known is not None and (words or meta):
             unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
@@ -96,12 +100,12 @@ class Program:
 
 
 def _told(event: ev.Charter) -> tuple[object, ...]:
-    """What a human was told of a program.md, but for a model's own words."""
+    """Return the parts of a charter event that do not come from a model."""
     return event.sha, event.problem, event.limits, event.proposed, event.warnings
 
 
 def check_charter(path: Path, known: Collection[str] = ()) -> tuple[Charter, str]:
-    """program.md, read and understood with the names of train.py. Raises UsageError with a sentence when it cannot be used."""
+    """Read program.md. `known` are the names in train.py. Raises UsageError if it cannot be used."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         return read_charter(text, known), text

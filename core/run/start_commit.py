@@ -1,4 +1,4 @@
-"""The train.py that a run starts from: the user's own, with the profile's knobs set, or another run's best."""
+"""The train.py that a run starts from: the user's with the profile's knobs set, or the incumbent of another run."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from nanochat.contract.job import CrashClass, Outcome
 if TYPE_CHECKING:
     from core.run.active import ActiveRun
 
-HALVINGS = 5  # of the batch, after a baseline that ran out of memory
+HALVINGS = 5  # how often the batch is halved after a baseline that ran out of memory
 
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """What a run starts from, before the profile's knobs are set."""
+    """The train.py that a run starts from, before the profile's knobs are set."""
 
-    source: str  # of train.py
-    origin: str | None = None  # the run whose best it is; None for the user's own
+    source: str
+    origin: str | None = None  # the run whose incumbent it is; None for the user's train.py
 
 
 def starting_point(project: Project, origin: str | None) -> StartingPoint:
-    """Return the train.py that a new run starts from: the best of the run `origin`, or the user's own. Raises UsageError."""
+    """Return the train.py that a new run starts from: the incumbent of the run `origin`, or the user's. Raises UsageError."""
     if origin is not None:
         return StartingPoint(_incumbent_source(project, origin), origin)
     try:
@@ -48,12 +48,12 @@ def starting_point(project: Project, origin: str | None) -> StartingPoint:
 
 
 def _incumbent_source(project: Project, origin: str) -> str:
-    """Return the best train.py of a run. Raises UsageError where it has none."""
+    """Return the train.py of a run's incumbent. Raises UsageError if it has none."""
     folder = project.pick(origin)
     repo = Repository.open(project.root, project.logs / "repository")
     try:
         incumbent = fold(journal.read(folder / journal.NAME)).incumbent
-    except JournalError:  # what git still has of a broken journal's run
+    except JournalError:  # the run's branch in git may still have it
         owner = repo.owners.get(folder.name)
         ours = owner is None or owner.folder == str(folder)
         incumbent = repo.refs.commits(folder.name).get(repo.refs.branch(folder.name), "") if ours else ""
@@ -63,7 +63,7 @@ def _incumbent_source(project: Project, origin: str) -> str:
 
 
 def startup_knobs(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:
-    """Return the profile's knobs to set in the user's train.py, and what stays as it is, as a sentence; '' for nothing."""
+    """Return the profile's knobs to set in the user's train.py, and a sentence about those that stay ('' for none)."""
     values = {knob.name: knob.value for knob in knobs.read(source)}
     applicable = profiles.applicable_knobs(profile, values)
     if applicable and (run := repo.run_that_kept(source)):
@@ -84,7 +84,7 @@ class StartCommit:
         self._active = active
 
     def make(self, source: str, knob_values: dict[str, Any], parent: str) -> None:
-        """Commit the train.py that the run starts from, with these knobs set, and record it."""
+        """Set these knobs in the train.py that the run starts from, commit it on top of `parent`, and record it."""
         active = self._active
         source = knobs.set_knobs(source, knob_values) if knob_values else source
         words = ", ".join(f"{name} = {value}" for name, value in knob_values.items()) or "as it is"
@@ -109,7 +109,7 @@ class StartCommit:
         active.point_incumbent()
 
     def _commit_found(self, base: str) -> str:
-        """Return a commit with the user's train.py as it is now; `base` where that has the same. `apply` compares with it later."""
+        """Return a commit with the user's present train.py, or `base` if it has the same. `apply` compares with it later."""
         try:
             text = self._active.project.train.read_text(encoding="utf-8-sig")
             if self._active.repo.holds(base, text):
@@ -119,7 +119,7 @@ class StartCommit:
             return base
 
     def make_smaller(self) -> None:
-        """Halve the batch after a baseline that ran out of memory. Raises UsageError when that cannot help."""
+        """Halve the batch after a baseline that ran out of memory. Raises UsageError if that cannot help."""
         failed, start = self._active.state.baseline_failure, self._active.state.start_commit
         assert failed is not None and start is not None
         failure, source = failed.result, self._active.source(start.commit)

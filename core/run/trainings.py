@@ -1,4 +1,4 @@
-"""Trainings of a run: laid out, recorded and tidied up."""
+"""Prepares, records and cleans up the trainings of a run."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ UNMEASURED = (
 
 
 class Trainings:
-    """Trainings of a run: their files before and after, and their events."""
+    """Writes the files of trainings and records their events."""
 
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
 
     def launch(self, work: Work, slot: int) -> Job:
-        """Record that a job starts and lay out its files."""
+        """Write the files of a job, record its start, and return it."""
         name = f"j{self._active.state.jobs + 1:06d}"
         out = self._active.job_folder(work) / name
-        shutil.rmtree(out, ignore_errors=True)  # of a loop that was killed before it recorded this job
+        shutil.rmtree(out, ignore_errors=True)  # left by a loop that was killed before it recorded the job
         out.mkdir(parents=True)
         (out / "train.py").write_text(self._active.source(work.commit), encoding="utf-8")
         self._active.record(
@@ -55,7 +55,7 @@ class Trainings:
         )
 
     def note_processes(self, started: Started) -> None:
-        """Remember the processes of a job, so that a later start can end what a crash left behind."""
+        """Record the processes of a job, so that a later start can kill them after a crash."""
         pids = []
         for pid in started.pids:
             with contextlib.suppress(psutil.Error):
@@ -64,7 +64,7 @@ class Trainings:
             self._active.record(ev.Processes(job=started.job, pids=tuple(pids)))
 
     def measured(self, work: Work, result: Result) -> None:
-        """Record what became of a job."""
+        """Record the result of a job, and clean up its files."""
         event = event_of(self._active.state, self._active.program.charter, work, result)
         first = work.role == Role.BASELINE and event.scored
         told = self._active.state.unmeasured
@@ -73,21 +73,21 @@ class Trainings:
             self._active.record(ev.Notice(text=UNMEASURED.format(why=event.result.unmeasured)))
         self._tidy(work, event, keep_nats=first)
         if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN):
-            self._active.publish()  # what is in there already has another mean now
-        if work.number is not None and work.number in self._active.state.aborted:  # however the job ended
+            self._active.publish()  # the mean of an experiment in it has changed
+        if work.number is not None and work.number in self._active.state.aborted:
             self._active.experiments.aborted(work.number)
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
-        """Bounded logs: the per-token scores and compiled kernels of the baseline are kept, and of no other job."""
+        """Remove the large files of a job. Only the baseline's per-token scores and compiled kernels are kept."""
         out = self._active.job_folder(work) / event.job
         with contextlib.suppress(OSError):
             if keep_nats:
-                with contextlib.suppress(OSError):  # computed scores leave none
+                with contextlib.suppress(OSError):  # a rehearsal has no such file
                     shutil.move(out / "nats.npy", self._active.folder / "baseline.npy")
                 if (out / COMPILED).is_dir():
                     shutil.rmtree(self._active.folder / COMPILED, ignore_errors=True)
                     shutil.move(out / COMPILED, self._active.folder / COMPILED)
             shutil.rmtree(out / COMPILED, ignore_errors=True)
             (out / "nats.npy").unlink(missing_ok=True)
-            (out / "train.py").unlink(missing_ok=True)  # the commit holds it
+            (out / "train.py").unlink(missing_ok=True)  # it is in the commit
             (out / "result.json").write_text(json.dumps({"reason": event.result.reason, "parts": event.result.parts}))

@@ -1,4 +1,4 @@
-"""Which run is meant: the one that is named, the one that goes on, or a new one. Nothing is written here."""
+"""Finds the run that is meant: a named one, the latest unfinished one, or a new one. Writes nothing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def run_meant(project: Project, name: str | None, origin: str | None) -> tuple[P
 
     Args:
         project: The source tree and its logs.
-        name: The name that was given, None for none.
-        origin: Another run whose best a new one begins at, None for none.
+        name: The name that was given, or None.
+        origin: The run whose incumbent a new run starts from, or None.
 
     Returns:
-        The folder of the run, and its header; None for a new run.
+        The folder of the run, and its header (None for a new run).
 
     Raises:
         UsageError: The name is invalid or taken.
@@ -52,29 +52,27 @@ def run_meant(project: Project, name: str | None, origin: str | None) -> tuple[P
 
 
 def new_folder(project: Project) -> Path:
-    """Return a folder for a new run, whose name is free in the logs and in git."""
+    """Return a folder for a new run. Its name is free in the logs and in git."""
     return project.run(project.new_name(why_taken_in_git(project)))
 
 
 def why_taken_in_git(project: Project) -> Callable[[str], str]:
-    """Return a function that says why a name is taken in git, as a clause; '' where it is free."""
+    """Return a function that returns why a name is taken in git, as a clause, or '' if it is free."""
     repo = Repository.find(project.root, project.logs / "repository")
     return repo.names.why_taken if repo is not None else lambda name: ""
 
 
 def latest_run(project: Project, but: Path | None = None) -> tuple[Path, State] | None:
-    """Return the run at work, or else the one whose loop was started last, and how it stands.
+    """Return the folder and the state of the running run, else of the one that was started last, else None.
 
-    `but`: the folder of a run that does not count.
+    `but`: the folder of a run to leave out.
     """
     for folder in project.runs():
         if folder == but:
             continue
         try:
             state = fold(journal.read(folder / journal.NAME))
-        except (
-            Exception
-        ):  # one broken run must not keep every other from starting; asked for by name, it says what is wrong
+        except Exception:  # a broken run must not prevent others from starting; named explicitly, it raises an error
             continue
         if state.config is not None:
             return folder, state
@@ -82,7 +80,7 @@ def latest_run(project: Project, but: Path | None = None) -> tuple[Path, State] 
 
 
 def header(folder: Path) -> RunConfig | None:
-    """Return what a run was started with; None where there is no run yet. Raises JournalError."""
+    """Return the settings in the header of a run, or None if there is no run yet. Raises JournalError."""
     path = folder / journal.NAME
     if not path.exists():
         return None
@@ -91,7 +89,7 @@ def header(folder: Path) -> RunConfig | None:
 
 
 def readable_header(folder: Path) -> RunConfig | None:
-    """Return what a run was started with, also where a later line of its journal is broken; None where that cannot be read."""
+    """Return the settings in the header of a run, even if later lines of its journal are broken. None if it cannot be read."""
     path = folder / journal.NAME
     try:
         with path.open("rb") as file:
@@ -102,7 +100,7 @@ def readable_header(folder: Path) -> RunConfig | None:
 
 
 def _check_left(folder: Path) -> None:
-    """Raise UsageError where a run has lost its journal and its results are still there: a new run would overwrite them."""
+    """Raise UsageError if a run has lost its journal but still has results, which a new run would overwrite."""
     left = [name for name in (results.TSV, results.NOTEBOOK) if (folder / name).exists()]
     if left:
         raise UsageError(

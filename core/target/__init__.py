@@ -1,4 +1,4 @@
-"""What is particular to the file that agents edit. Other modules ask `TARGET`."""
+"""The definition of the file that agents edit. Other modules use `TARGET`."""
 
 from core.target.nanochat import TARGET as TARGET
 from core.target.target import ContractError as ContractError

@@ -1,7 +1,7 @@
-"""A book of structural edits for train.py: ideas from the literature, as exact replacements that stack where they can.
+"""Structural edits for train.py: ideas from the literature, as exact replacements that can be combined where they fit.
 
-An entry applies when each of its SEARCH texts occurs exactly once, so it survives other edits around it and is passed over
-where an earlier edit took its place. Every entry is trained, alone and stacked, by the tests.
+An entry applies if each of its search texts occurs exactly once. So it still applies after edits elsewhere, and is skipped if
+an earlier edit changed its place. The tests train every entry, alone and combined.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from core.model import Edit
 
 @dataclass(frozen=True)
 class Entry:
-    """One idea: what it changes, what it is about, and why it should help."""
+    """One idea: its name, topic, hypothesis, and its changes as (search, replace)."""
 
     name: str
     topic: str

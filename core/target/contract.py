@@ -1,4 +1,4 @@
-"""The training contract of nanochat/train.py, as far as its text can show it. Pure."""
+"""Checks the training contract of nanochat/train.py, as far as its source shows it. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nanochat.contract.job import CrashClass
 SEEDING = {"manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state", "set_rng_state_all", "fork_rng"}
 SEEDERS = {"torch", "np", "numpy", "random"}
 SEEDED = {"default_rng", "Random", "RandomState", "SeedSequence"}
-DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and some hundreds are more than Python's own tools take
+DEEPEST = 100  # levels of nesting; the shipped train.py has 14, and Python's own tools fail at some hundreds
 
 
 def parse(source: str) -> ast.Module:
-    """Parse, and find `train(run)`; no seed may be set. Raises ContractError."""
+    """Parse a train.py and check it: it needs one function `train(run)` and must not set a seed. Raises ContractError."""
     try:
         tree = syntax.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -36,7 +36,7 @@ def parse(source: str) -> ast.Module:
 
 
 def _depth(tree: ast.AST) -> int:
-    """Levels of nesting, found without recursion."""
+    """Return the levels of nesting, without recursion."""
     level: list[ast.AST] = [tree]
     deep = 0
     while level and deep <= DEEPEST:
@@ -45,7 +45,7 @@ def _depth(tree: ast.AST) -> int:
 
 
 def _seeds(node: ast.AST) -> bool:
-    """Whether a node sets a seed, or gets hold of what does: by call, by another name, by import or by a string."""
+    """Return whether a node sets a seed or refers to a function that does: by call, alias, import or string."""
     match node:
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), args=args, keywords=keywords):
             return name in SEEDING or (name in SEEDED and bool(args or keywords))

@@ -7,9 +7,7 @@ from core.target.book import BOOK
 from core.target.contract import parse
 from core.target.target import Target, Values
 
-TOPICS: dict[
-    str, tuple[str, ...]
-] = {  # by name: what else it is called. Parts of a topic, such as Muon, are no name of it
+TOPICS: dict[str, tuple[str, ...]] = {  # topic -> its other names. Parts of a topic, such as Muon, are not listed
     "attention": (),
     "heads": ("attention heads", "number of heads", "head count"),
     "activation": ("activations", "activation function", "activation functions"),
@@ -35,7 +33,7 @@ KNOB_TOPICS = (
     ("attention", ("WINDOW", "ROPE", "SOFTCAP")),
     ("size", ("DEPTH", "WIDTH", "MLP", "BATCH", "SEQ_LEN")),
 )
-# How much a knob tends to matter when the time is short, next to the others of its topic: the first tries go by this.
+# How much a knob usually matters in a short training, relative to the others of its topic. The first proposals follow it.
 IMPACT = {
     "DEPTH": 4.0, "MATRIX_LR": 3.5, "TOTAL_BATCH": 3.0, "EMBED_LR": 2.8, "WIDTH": 2.6, "UNEMBED_LR": 2.4, "SEQ_LEN": 2.2,
     "WARM_DOWN": 2.0, "MLP_RATIO": 1.8, "HEAD_DIM": 1.6, "SMEAR": 1.5, "ADAM_BETA1": 0.7, "ADAM_BETA2": 0.7, "ROPE_BASE": 0.5,
@@ -44,7 +42,7 @@ WORDS = {"WINDOW_PATTERN": ("L", "S", "SL", "SSL", "SSSL")}
 
 
 def misfit(values: Values) -> str:
-    """Why sizes do not fit each other, "" where they do: whole heads, whole groups, whole batches."""
+    """Return why the sizes do not fit each other (whole heads, groups and batches), or "" if they do."""
     width, head, groups = values.get("WIDTH"), values.get("HEAD_DIM"), values.get("KV_GROUPS")
     if isinstance(width, int) and isinstance(head, int):
         if head % 2 or not head or width % head:
@@ -63,7 +61,7 @@ def misfit(values: Values) -> str:
 
 
 def inactive_knobs(values: Values) -> set[str]:
-    """Knobs that change nothing while the others are as they are. Moving them would only measure the noise."""
+    """Return the knobs that have no effect with these values. Changing them would only measure the noise."""
     found = set()
     pattern, window, length = (values.get(name) for name in ("WINDOW_PATTERN", "WINDOW", "SEQ_LEN"))
     short = isinstance(window, int) and isinstance(length, int) and window < length
@@ -81,7 +79,7 @@ def inactive_knobs(values: Values) -> set[str]:
 
 
 def align_total_batch(values: dict[str, Value], present: Values) -> dict[str, Value]:
-    """The changed values, with TOTAL_BATCH following where it would no longer be a whole number of forward passes."""
+    """Return the changed values, with TOTAL_BATCH adjusted if it would no longer be a whole number of forward passes."""
     names = ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH")
     if not set(names) <= present.keys() or not set(names) & values.keys():
         return values

@@ -1,4 +1,4 @@
-"""What the loop, the judgement and the app know of the file that is edited, and of the metric that tells which is better."""
+"""The interface through which the loop, the judgement and the app know the edited file and its metric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Values = Mapping[str, Value]
 
 
 class ContractError(Exception):
-    """A file does not keep the training contract. The message is written for a model to act on; `crash` classifies it."""
+    """A file breaks the training contract. The message is written for a language model; `crash` classifies the error."""
 
     def __init__(self, message: str, crash: CrashClass) -> None:
         super().__init__(message)
@@ -23,23 +23,23 @@ class ContractError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """The file that agents edit, and what is particular to it.
+    """The file that agents edit, and everything specific to it.
 
     Attributes:
-        path: Where it lies in the source tree.
+        path: Its path in the source tree.
         metric: The name of its score, as people read it.
         unit: The unit of a difference between two scores.
-        topics: What its parts are about, by name: what else each topic is called.
-        areas: What a language model is pointed at in turn, as phrases.
-        knob_topics: Topics with what the names of their knobs contain; the first that fits is taken.
+        topics: Topic -> its other names.
+        areas: Areas of the file that a language model is asked to look at in turn, as phrases.
+        knob_topics: Topics, each with parts of the names of its knobs. The first match counts.
         other_topic: The topic of all other knobs, one of `topics`.
-        impacts: How much a knob tends to matter when the time is short, next to the others of its topic; 1 where it is not listed.
-        words: Knobs whose values are words, with those that make sense.
-        book: Structural edits, ideas from the literature.
+        impacts: Knob -> how much it usually matters in a short training, relative to others of its topic; 1 if not listed.
+        words: Knobs whose values are strings, with sensible values.
+        book: Structural edits from the literature.
         parse: Parses a source and checks the training contract. Raises ContractError.
-        misfit: Says why the values of all knobs do not fit each other; "" where they do.
-        inactive_knobs: Knobs that change nothing while the others are as they are.
-        follow: Adds to changed values what must change along, given all present values.
+        misfit: Returns why the values of all knobs do not fit each other, or "" if they do.
+        inactive_knobs: Returns the knobs that have no effect with these values.
+        follow: Takes changed values and all present values. Returns the changed values and those that must follow.
     """
 
     path: str
@@ -58,11 +58,11 @@ class Target:
     follow: Callable[[dict[str, Value], Values], dict[str, Value]]
 
     def improvement(self, before: float, after: float) -> float:
-        """By how much a score is better than another, positive is better. The lower score is the better one."""
+        """Return by how much `after` is better than `before`; positive is better. Lower scores are better."""
         return before - after
 
     def topic_of(self, knob: str) -> str:
-        """The topic that a knob belongs to."""
+        """Return the topic of a knob."""
         return next(
             (topic for topic, marks in self.knob_topics if any(mark in knob for mark in marks)), self.other_topic
         )

@@ -1,4 +1,4 @@
-"""Any coding agent's command line: it works in a scratch copy of the repository, and its change to train.py is the proposal."""
+"""Runs a coding agent's command line in a scratch copy of the repository. Its change to train.py is the proposal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from core.target import TARGET
 from core.text import sanitize_line, sanitize_text
 
 LIMIT_S = 1200.0
-OUTPUT = 200_000  # bytes that are kept
-TRIES = 2  # of one proposal, when other files were changed
+OUTPUT = 200_000  # bytes of output that are kept
+TRIES = 2  # tries of one proposal if other files were changed
 
 ORDER = """\
 {role}
@@ -40,11 +40,14 @@ _COST = re.compile(r"\$ ?\d|\b(?:tokens?|cost|session|model|duration|elapsed)\b[
 
 
 class _Refused(Exception):
-    """What the tool left cannot be used; the message tells it why."""
+    """The tool's change cannot be used. The message is written for the tool."""
 
 
 class _Output:
-    """What a tool prints, heard as it comes. A pipe of our own: asyncio's is open until all who inherited it have ended."""
+    """Reads a tool's output as it arrives.
+
+    It uses its own pipe: one of asyncio stays open until all processes that inherited it have ended.
+    """
 
     def __init__(self, on_text: TextCallback) -> None:
         self._mine, self.end = os.pipe()
@@ -65,7 +68,7 @@ class _Output:
         return bool(piece)
 
     def all(self) -> str:
-        """What was printed so far; what a pipe can hold is read at once."""
+        """Return the output so far."""
         self._read()
         return self._text.decode("utf-8", "replace")
 
@@ -76,7 +79,14 @@ class _Output:
 
 
 class Command:
-    """Runs a command for each proposal. What it left is checked by the loop, which asks again with the reason."""
+    """Runs a command for each proposal.
+
+    Args:
+        name: The name of the agent.
+        command: The command line. It gets the task on stdin.
+        root: The source tree.
+        limit_s: Seconds after which the command is killed.
+    """
 
     def __init__(self, name: str, command: str, root: Path, limit_s: float = LIMIT_S) -> None:
         self.name = name if len(name) <= 40 else name[:39] + "…"
@@ -85,7 +95,7 @@ class Command:
         self._command, self._root, self._limit_s = command, root, limit_s
 
     async def propose(self, context: Context) -> Proposal:
-        """Raises AgentFailed for a tool that fails, is at its limit, or keeps changing other files."""
+        """Run the command and return its change. Raises AgentFailed if it fails, is at its usage limit, or changes other files."""
         reasons = list(context.rejections)
         self.on_phase(f"asking {self.name}")
         try:
@@ -105,7 +115,7 @@ class Command:
 
     async def _once(self, context: Context, reasons: list[str]) -> Proposal:
         began = time.monotonic()
-        folder = temporary.folder("autoresearch-scratch-")  # outside of every repository, or tools would work in that
+        folder = temporary.folder("autoresearch-scratch-")  # outside of any repository, where tools would work instead
         task = ORDER.format(train=TARGET.path, role=prompt.ROLE, record=prompt.record(context))
         if reasons:
             task += AGAIN.format(reason=sanitize_line(reasons[-1], 1200))
@@ -118,7 +128,7 @@ class Command:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _run(self, folder: Path, task: str) -> tuple[int, str]:
-        """Its exit code and the end of what it printed. It has ended when it has, whoever still holds its output."""
+        """Run the command and return its exit code and the end of its output. Processes that it leaves behind are killed."""
         with tempfile.TemporaryFile(dir=folder) as order, contextlib.closing(_Output(self.on_text)) as output:
             order.write(task.encode())
             order.seek(0)
@@ -140,11 +150,11 @@ class Command:
                 ) from None
             finally:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)  # what it left behind too
+                    os.killpg(process.pid, signal.SIGKILL)  # including processes that it left behind
                 await process.wait()
 
     def _check_ended(self, code: int, output: str, *, unchanged: bool) -> None:
-        """A tool that did its work may speak of limits as it likes. Raises AgentFailed."""
+        """Raise AgentFailed if the tool failed or is at its usage limit. A tool that changed train.py is not checked for limits."""
         if not code and not unchanged:
             return
         now = datetime.now().astimezone()
@@ -170,12 +180,12 @@ class Command:
 
 
 def clock(then: datetime, now: datetime) -> str:
-    """The time of day, and the day where it is another one."""
+    """Return the time of day, with the date if it is another day."""
     return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %d %b %H:%M}"
 
 
 def sentence(output: str) -> str:
-    """The last line that reads like a sentence: tools end with what they cost, or with nothing of use."""
+    """Return the last line of the output that looks like a sentence and is not about costs; "" if there is none."""
     lines = [sanitize_line(line, 400).strip("-*>#• ") for line in sanitize_text(output[-OUTPUT:], OUTPUT).splitlines()]
     lines = [line for line in lines if len(line.split()) >= 4 and not _COST.search(line)]
     ended = [line for line in lines if line[-1] in ".!?"]

@@ -1,4 +1,4 @@
-"""Usage limits of coding agents: whether a tool speaks of one, and when it is over. Pure."""
+"""Detects usage limits in the output of coding agents, and when they end. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-UNKNOWN = timedelta(hours=1)  # where no time is named
-SPARE = timedelta(minutes=1)  # clocks differ
-TAIL = 2000  # characters at the end of the output that are looked at
+UNKNOWN = timedelta(hours=1)  # the wait if the output names no time
+SPARE = timedelta(minutes=1)  # added, since clocks differ
+TAIL = 2000  # characters at the end of the output that are searched
 
 _LIMITED = re.compile(
     r"\b(?:usage|rate|session|daily|weekly|monthly|\d+[- ]hour|message|request|token|spend(?:ing)?) ?limits?\b"
@@ -33,9 +33,11 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 def limited(text: str, now: datetime) -> datetime | None:
-    """When a usage limit is over, by what the tool says; in an hour where it names no time. None: it speaks of none.
+    """Return when a usage limit ends, as the tool says, or in an hour if it names no time. None without a usage limit.
 
-    `now` knows its time zone; a time without one is meant in that.
+    Args:
+        text: The output of the tool.
+        now: The present time, with its time zone. A time without a zone is taken to be in that zone.
     """
     tail = text[-TAIL:]
     if not _LIMITED.search(tail):
@@ -52,7 +54,7 @@ def limited(text: str, now: datetime) -> datetime | None:
 
 
 def _clock(match: re.Match[str], now: datetime) -> datetime | None:
-    """The next time that a clock shows this; None when no clock does."""
+    """Return the next time that matches, or None if it is not a valid time."""
     try:
         here = now.astimezone(_zone(match["zone"])) if match["zone"] else now
         hour = int(match["hour"])
@@ -76,7 +78,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _seconds(words: str) -> float:
-    """3 days 4 hours; 1m30s; a bare number of seconds."""
+    """Return the seconds of a time span such as "3 days 4 hours", "1m30s" or a plain number of seconds."""
     total = 0.0
     for number, unit in _SPAN.findall(words):
         unit = unit.lower()

@@ -1,4 +1,4 @@
-"""The scratch copy in which a coding agent works: the repository's tracked files, so that neither secrets nor logs are in it."""
+"""The scratch copy in which a coding agent works. It has the tracked files only, so it contains no secrets and no logs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from core.target import TARGET
 TASK = "TASK.md"
 
 TRAIN = Path(TARGET.path)
-PLAIN = ("program.md", "README.md", "prepare.py", "pyproject.toml", "nanochat")  # where there is no git repository
-NOTES = (".claude", ".codex", ".opencode", ".aider")  # how the names begin under which the known tools keep notes
+PLAIN = ("program.md", "README.md", "prepare.py", "pyproject.toml", "nanochat")  # copied if there is no git repository
+NOTES = (".claude", ".codex", ".opencode", ".aider")  # prefixes of the tools' own files
 GIT_S = 30.0
 
-Seen = dict[Path, str]  # what lies in a folder: a hash for each file
+Seen = dict[Path, str]  # the files in a folder, with their hashes
 
 
 async def lay_out(root: Path, folder: Path, source: str, charter: str, task: str) -> Seen:
-    """Fill the folder: the tracked files as they lie there now, with this train.py and program.md, and the task."""
+    """Fill the folder with the tracked files, this train.py and program.md, and the task. Returns its files."""
     for path in await _tracked(root):
         origin, copy = root / path, folder / path
         if origin.is_file() and not origin.is_symlink():
@@ -57,7 +57,7 @@ def _plain(root: Path) -> list[Path]:
 
 
 def look(folder: Path) -> Seen:
-    """The files below a folder, links and compiled modules left out."""
+    """Return the files below a folder, without links and compiled modules."""
     found = {}
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts:
@@ -66,6 +66,6 @@ def look(folder: Path) -> Seen:
 
 
 def changed(before: Mapping[Path, str], after: Mapping[Path, str]) -> list[str]:
-    """What else than train.py was changed, made or deleted; the known tools' own notes do not count."""
+    """Return the files other than train.py that were changed, created or deleted. New files of the tools themselves do not count."""
     paths = [path for path in {*before, *after} if path != TRAIN and before.get(path) != after.get(path)]
     return sorted(str(path) for path in paths if path in before or not path.parts[0].startswith(NOTES))

@@ -1,4 +1,4 @@
-"""The addresses of model servers, as the variables of Ollama and OpenAI give them. Pure."""
+"""The addresses of model servers, from the environment variables of Ollama and OpenAI. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ OLLAMA_PORT = 11434
 
 
 def ollama(text: str) -> Address:
-    """Return the address that OLLAMA_HOST means, by Ollama's own rules. Raises SettingError.
+    """Return the address in OLLAMA_HOST, by Ollama's own rules. Raises SettingError.
 
-    The port is 11434, with a scheme that scheme's own. Ollama replaces a port that it cannot read by its default; here that is
-    an error, because the server is then not where the user thinks.
+    Without a scheme the default port is 11434, else the scheme's. An invalid port is an error here. Ollama would use its
+    default port instead, which is not what the user expects.
     """
     return parse("OLLAMA_HOST", text, without_scheme=OLLAMA_PORT)
 
 
 def openai(text: str) -> Address:
-    """Return the address that OPENAI_BASE_URL means; without a scheme only this machine's. Raises SettingError."""
+    """Return the address in OPENAI_BASE_URL. Without a scheme it must be on this machine. Raises SettingError."""
     return base_url("OPENAI_BASE_URL", text)

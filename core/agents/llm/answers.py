@@ -1,4 +1,4 @@
-"""What a language model answers, read out of its text but not applied yet. Pure."""
+"""Answers of a language model, parsed but not applied. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LONGEST_HYPOTHESIS = 400  # characters
 
 
 class KnobAnswer(Data, frozen=True, kw_only=True):
-    """One constant, moved by a factor or set to a choice."""
+    """A change of one constant, by a factor or to a choice."""
 
     hypothesis: str
     knob: str

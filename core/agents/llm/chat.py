@@ -1,4 +1,7 @@
-"""An agent that asks a language model: prompt, answer, check, again with the reason, then a simpler form. The model is behind `Chat`."""
+"""The agent that asks a language model. An answer that fails the checks is returned with the reason, then in a simpler form.
+
+The model is accessed through the protocol `Chat`.
+"""
 
 from __future__ import annotations
 
@@ -23,56 +26,94 @@ from core.model import Proposal
 from core.text import sanitize_line
 from nanochat.contract.value import Data
 
-FRAME_TOKENS = 2000  # role, form, task, and a second try
-PAUSES_S = (0.5, 2.0)  # before the same question is asked again, when the server only stumbled
-LEAST_SCALE, LONG = 0.5, 2000  # how far a count is believed, and of how many characters
-SHORTER = 0.8  # of the prompt, after a part of it was dropped
+FRAME_TOKENS = 2000  # tokens for role, answer format, task and a second try
+PAUSES_S = (0.5, 2.0)  # waits before the same question is asked again after a temporary failure of the server
+LEAST_SCALE, LONG = 0.5, 2000  # limit of the correction by the server's count, and the characters of a prompt to use it
+SHORTER = 0.8  # factor for the length of the prompt after the server dropped a part of it
 LONGEST = 200_000  # characters of an answer
 
 
 class Answer(Data, frozen=True, kw_only=True):
-    """What a model said, and what it cost."""
+    """A model's answer and what it cost.
+
+    Attributes:
+        text: The answer. It may contain thoughts.
+        prompt_tokens: Tokens of the prompt, as the server counts them; 0 if unknown.
+        tokens: Tokens of the answer, thoughts included; 0 if unknown.
+        cut: Whether the answer reached its length limit.
+        thought: Whether the server returned thoughts separately from the text.
+    """
 
     text: str
     prompt_tokens: int = 0
     tokens: int = 0
-    cut: bool = False  # it ran into its limit
-    thought: bool = False  # thoughts came beside the text
+    cut: bool = False
+    thought: bool = False
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait, in seconds: to reach a server, for the first words, between words, for an answer, for a proposal, and
-    until a model has left and its memory is free."""
+    """How long to wait, in seconds."""
 
-    connect_s: float = 5.0
-    first_s: float = 600.0
-    idle_s: float = 60.0
-    answer_s: float = 900.0
-    proposal_s: float = 1800.0
-    unload_s: float = 30.0
-    freed_s: float = 8.0
+    connect_s: float = 5.0  # for a connection
+    first_s: float = 600.0  # for the first words of an answer
+    idle_s: float = 60.0  # between words
+    answer_s: float = 900.0  # for an answer
+    proposal_s: float = 1800.0  # for a proposal, all tries together
+    unload_s: float = 30.0  # until a model is unloaded
+    freed_s: float = 8.0  # until its memory is free
 
 
 class Chat(Protocol):
-    """One model behind some server. Add a kind of server by writing these."""
+    """A model on a server. Implement this for another kind of server.
+
+    Attributes:
+        name: The name of the agent, such as "ollama:qwen2.5-coder:7b".
+        start: The answer format to begin with. Valid after the first call of `context`.
+        thinking: How much the model is asked to think. Valid after the first call of `context`.
+    """
 
     name: str
-    start: Tier  # the form to begin with; known once `context` was asked
-    thinking: Thinking  # what `ask` says of thinking; known then too
+    start: Tier
+    thinking: Thinking
 
     async def context(self, least: int) -> int:
-        """Tokens that prompt and answer may have together. The same all run long, but for one enlargement when `least`, which
-        is what the task needs, has outgrown it."""
+        """Return the context length: the tokens that prompt and answer may have together.
+
+        It stays the same during a run, except for one enlargement when the task no longer fits.
+
+        Args:
+            least: The tokens that the task needs.
+
+        Raises:
+            AgentFailed: The server cannot be asked.
+        """
         ...
 
     async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
-        """Stream an answer. Raises LevelRefused where the server cannot be asked with this setting of `thinking`, and AgentFailed
-        with a sentence for whatever else goes wrong with it."""
+        """Ask the model and stream its answer.
+
+        Args:
+            messages: The conversation.
+            schema: The JSON schema of the answer, or None for text.
+            on_text: Called with the text so far.
+
+        Raises:
+            LevelRefused: The server does not accept the present setting of `thinking`.
+            Truncated: The model saw only a part of the prompt.
+            AgentFailed: Anything else failed. `again` says that the same question may succeed at once.
+        """
         ...
 
     async def release(self, phase: TextCallback) -> str:
-        """Give the GPU back, and return when it is free. Returns what a human should know, or nothing."""
+        """Unload the model from the GPU. Returns once its memory is free.
+
+        Args:
+            phase: Called with what is being done, in a few words.
+
+        Returns:
+            A notice for the human; "" for none.
+        """
         ...
 
 
@@ -81,11 +122,11 @@ class Truncated(AgentFailed):
 
 
 class LevelRefused(AgentFailed):
-    """The server or the model does not know what a question says of thinking."""
+    """The server or the model does not accept the setting for thinking."""
 
 
 class OnlyThoughts(AgentFailed):
-    """The model thought and did not answer, however it was asked. `tokens` and `prompt_tokens` are what that took."""
+    """The model only returned thoughts, with all settings. `tokens` and `prompt_tokens` are what that cost."""
 
     def __init__(self, message: str, tokens: int, prompt_tokens: int) -> None:
         super().__init__(message)
@@ -93,7 +134,7 @@ class OnlyThoughts(AgentFailed):
 
 
 class Unusable(AgentFailed):
-    """The model answered, but nothing that could be used."""
+    """The model's answers could not be used."""
 
 
 class Repeated(EditError):
@@ -101,15 +142,20 @@ class Repeated(EditError):
 
 
 def needs(source: str, charter: str) -> int:
-    """Tokens that a proposal on this train.py takes before anything is said of the record."""
+    """Return the tokens that a proposal on this train.py needs without the record."""
     return prompt.estimate(source + charter) + FRAME_TOKENS + prompt.ANSWER_TOKENS
 
 
 class LanguageModel:
-    """Proposes what its model says, once that applies, parses, keeps the contract and is new."""
+    """Proposes a model's answer once it applies, parses, keeps the training contract and is new.
+
+    Args:
+        chat: The model.
+        exclusive: Whether the model uses the GPU that trains, so that nothing trains while it proposes.
+        proposal_s: Seconds for a proposal, all tries together.
+    """
 
     def __init__(self, chat: Chat, *, exclusive: bool = False, proposal_s: float = Timeouts.proposal_s) -> None:
-        """`exclusive`: the model lives on the training GPU, so nothing trains while it thinks. `proposal_s`: all tries together."""
         self.name = chat.name
         self.exclusive = exclusive
         self.on_text: TextCallback = ignore
@@ -117,15 +163,19 @@ class LanguageModel:
         self.on_notice: TextCallback = ignore
         self._chat, self._proposal_s = chat, proposal_s
         self._expected = 0
-        self._tokens = 0  # the context it is given
-        self._scale = 1.0  # below 1 where the server counts more tokens than the estimate
+        self._tokens = 0  # the context length
+        self._scale = 1.0  # below 1 if the server counts more tokens than the estimate
 
     def expect(self, source: str, charter: str) -> None:
-        """What the context is for; the restating of program.md alone would choose too small a one."""
+        """Note the texts of the next prompt. The first request may be a restatement, which alone needs too small a context."""
         self._expected = needs(source, charter)
 
     async def propose(self, context: Context) -> Proposal:
-        """Raises AgentFailed when the server fails or no form of answer could be used."""
+        """Ask the model for a change, in simpler and simpler answer formats.
+
+        Raises:
+            AgentFailed: The server failed, or no answer could be used.
+        """
         spent = Spent(self.name)
         try:
             async with asyncio.timeout(self._proposal_s):
@@ -151,7 +201,7 @@ class LanguageModel:
                 return await self._with_form(form, context, spent)
             except EditError as error:
                 reason, failed = str(error), Unusable
-            except (prompt.TooSmall, Truncated) as error:  # a simpler form needs less of train.py
+            except (prompt.TooSmall, Truncated) as error:  # a simpler format shows less of train.py
                 reason, failed = str(error), AgentFailed
         if failed is AgentFailed:
             raise AgentFailed(reason)
@@ -159,7 +209,7 @@ class LanguageModel:
         raise Unusable(words, meta={"format": tier})
 
     async def _with_form(self, form: Tier, context: Context, spent: Spent) -> Proposal:
-        """A checked proposal in this form. Raises EditError with the last reason when there is none."""
+        """Return a checked proposal in this answer format. Raises EditError with the last reason after TRIES tries."""
         talk = await self._talk(form, context)
         schema = formats.schema(form, context.source, exhausted_ideas.knobs_left_out(context))
         for last in range(TRIES - 1, -1, -1):
@@ -180,14 +230,14 @@ class LanguageModel:
                     raise EditError(reason) from error
             finally:
                 spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
-            said = formats.after_thoughts(answer.text) or "(nothing)"  # the package leaves out an empty turn
+            said = formats.after_thoughts(answer.text) or "(nothing)"  # the client library drops empty messages
             talk = prompt.again(context, form, int(self._tokens * self._scale), said, reason)
         raise AssertionError("the last try returns or raises")
 
     async def _answer(
         self, form: Tier, context: Context, talk: list[Message], schema: dict[str, Any] | None, spent: Spent
     ) -> tuple[Answer, list[Message]]:
-        """An answer, and the prompt that it is to: a shorter one, with more room, where the server had dropped a part."""
+        """Return an answer and its prompt. If the server dropped a part of the prompt, ask again with a shorter one."""
         try:
             try:
                 return await self._ask(talk, schema), talk
@@ -204,7 +254,7 @@ class LanguageModel:
             raise
 
     async def prompt_for(self, context: Context) -> tuple[list[Message], str]:
-        """What the model would be told for this context, and in a few words how; it is asked nothing. Raises AgentFailed."""
+        """Return the prompt for this context and a phrase about the answer format. Does not ask the model. Raises AgentFailed."""
         await self._fit(needs(context.source, context.charter))
         form = choose(history(context.past, self.name), self._chat.start)
         try:
@@ -214,7 +264,7 @@ class LanguageModel:
         return talk, f"{self.name}, form of answer {form}, context of {self._tokens} tokens"
 
     async def _talk(self, form: Tier, context: Context) -> list[Message]:
-        """The prompt, in a context that is enlarged when train.py has outgrown it. Raises TooSmall."""
+        """Return the prompt. If train.py no longer fits, the context is enlarged first. Raises TooSmall."""
         try:
             return prompt.messages(context, form, int(self._tokens * self._scale))
         except prompt.TooSmall:
@@ -235,9 +285,10 @@ class LanguageModel:
         return self._tokens > before
 
     async def _ask(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
-        """An answer. A model that gave nothing but thoughts is asked in other ways, and for the rest of the run in the one that worked.
+        """Return an answer. If there are only thoughts, try the other settings for thinking, and keep the one that works.
 
-        Raises OnlyThoughts where none does.
+        Raises:
+            OnlyThoughts: No setting gives an answer.
         """
         tokens = prompt_tokens = 0
         first, vain = self._chat.thinking.setting, ""
@@ -252,7 +303,7 @@ class LanguageModel:
             tokens, prompt_tokens = tokens + answer.tokens, prompt_tokens + answer.prompt_tokens
             silent = not formats.after_thoughts(answer.text)
             thought = answer.thought or bool(answer.text.strip()) or self._chat.thinking.expected
-            if silent and not thought:  # it just says nothing, which a simpler form may change
+            if silent and not thought:  # an empty answer; a simpler format may help
                 return answer
             if silent or (answer.cut and answer.thought):
                 vain = self._vain(answer, setting) if silent else vain
@@ -277,7 +328,7 @@ class LanguageModel:
         return f"{self.name} thought and gave no answer, last with {setting.words}."
 
     async def _asked(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
-        """What came to one question; a server that only stumbled is asked again at once."""
+        """Return the answer to one question. After a temporary failure of the server it is asked again."""
         for pause in (*PAUSES_S, None):
             self.on_text("")
             self.on_phase(f"asking {self.name}")
@@ -293,13 +344,13 @@ class LanguageModel:
         raise AssertionError("the last pause is none")
 
     def _calibrate(self, length: int, counted: int) -> None:
-        """Trust the server's count where it is higher than the estimate, never where it is lower: that may be its cache."""
+        """Correct the estimate of tokens by the server's count if that is higher. A lower count may be due to its cache."""
         if length >= LONG and counted:
             scale = length / counted / prompt.CHARACTERS_A_TOKEN
             self._scale = max(LEAST_SCALE, min(self._scale, scale))
 
     async def understand(self, charter: str) -> CharterSummary:
-        """program.md in the model's own words, so that a human sees what it made of it; no words when it says nothing usable."""
+        """Return program.md in the model's own words, for the human. Without words if the answer is not usable."""
         spent = Spent(self.name)
         try:
             async with asyncio.timeout(self._proposal_s):
@@ -330,7 +381,7 @@ def _minutes(seconds: float) -> str:
 
 
 def check(context: Context, proposal: Proposal) -> None:
-    """What every proposal must pass before it costs any training. Raises EditError, written for the model."""
+    """Check a proposal as the loop does. Raises EditError with a message for the model."""
     candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
     edits.validate_change(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
     fingerprint = edits.fingerprint(candidate)

@@ -1,7 +1,7 @@
-"""How a model server is reached. The one place that makes HTTP clients for agents.
+"""Connections to model servers. The only module that creates HTTP clients for agents.
 
-The packages of Ollama and OpenAI would read the environment by themselves, and fail with a traceback where a variable of it
-is of no use to them. So they are told here what they would look for, and what they read all the same is checked before.
+The packages of Ollama and OpenAI read environment variables themselves, and fail with a traceback if one is invalid. So their
+settings are passed to them here, and variables that they read anyway are checked first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READ_AT_IMPORT = re.compile(r".*_proxy|OLLAMA_.*|SSL_CERT_.*|SSLKEYLOGFILE", re
 
 @contextmanager
 def _without_settings() -> Iterator[None]:
-    """Hide what the package `ollama` reads as it is imported: it makes a client then, whether anybody wants one or not."""
+    """Hide the variables that the package `ollama` reads when it is imported, since it then creates a client."""
     hidden = {name: value for name, value in os.environ.items() if _READ_AT_IMPORT.fullmatch(name)}
     for name in hidden:
         del os.environ[name]
@@ -42,7 +42,7 @@ with _without_settings():
 
 @contextmanager
 def _as_failure() -> Iterator[None]:
-    """What cannot be used in the environment is a failure of the agent, like any other."""
+    """Turn SettingError into AgentFailed."""
     try:
         yield
     except SettingError as error:
@@ -51,7 +51,7 @@ def _as_failure() -> Iterator[None]:
 
 @_as_failure()
 def options(way: Route) -> dict[str, Any]:
-    """Return the arguments of an HTTP client of httpx's kind for a way. Raises AgentFailed."""
+    """Return the arguments of an httpx client for a route. Raises AgentFailed."""
     return way.options()
 
 
@@ -60,18 +60,18 @@ def options(way: Route) -> dict[str, Any]:
 
 @_as_failure()
 def to_ollama(host: str | None = None, environ: Mapping[str, str] = os.environ) -> Route:
-    """Return the way to the Ollama server: at `host`, else by OLLAMA_HOST. Raises AgentFailed."""
+    """Return the route to the Ollama server at `host`, or at OLLAMA_HOST. Raises AgentFailed."""
     return route(address.ollama(host if host is not None else environ.get("OLLAMA_HOST", "")))
 
 
 def ollama_client(way: Route, timeout: httpx.Timeout) -> ollama.AsyncClient:
-    """Return a client whose answers are bounded in size. Raises AgentFailed."""
+    """Return a client that limits the size of responses. Raises AgentFailed."""
     headers = {**PLAIN, **_authorization()}
     return ollama.AsyncClient(way.server.url, timeout=timeout, headers=headers, event_hooks=HOOKS, **options(way))
 
 
 def pulling_client(way: Route) -> ollama.Client:
-    """Return a client that waits without end, as pulling a model may take hours. Raises AgentFailed."""
+    """Return a client without a read timeout, since pulling a model may take hours. Raises AgentFailed."""
     timeout = httpx.Timeout(None, connect=CONNECT_S)
     return ollama.Client(way.server.url, timeout=timeout, headers=_authorization(), **options(way))
 
@@ -89,7 +89,11 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 @_as_failure()
 def to_openai(environ: Mapping[str, str] = os.environ) -> Route:
-    """Return the way to the endpoint that OPENAI_BASE_URL and OPENAI_API_KEY name. Raises AgentFailed when neither is set."""
+    """Return the route to the endpoint in OPENAI_BASE_URL, by default OpenAI's.
+
+    Raises:
+        AgentFailed: Neither OPENAI_BASE_URL nor OPENAI_API_KEY is set, or a variable is invalid.
+    """
     named = bare(environ.get("OPENAI_BASE_URL", ""))
     if not named and not key("OPENAI_API_KEY", environ):
         raise AgentFailed("The agent openai needs OPENAI_API_KEY, or OPENAI_BASE_URL of an endpoint without keys.")
@@ -100,7 +104,7 @@ def to_openai(environ: Mapping[str, str] = os.environ) -> Route:
 
 
 def key(variable: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return a key, '' where there is none. Raises AgentFailed for one that no request can carry, without showing it."""
+    """Return the key in a variable, '' for none. Raises AgentFailed if it cannot be sent; the message does not show it."""
     given = environ.get(variable, "")
     value = bare(given)
     if given.isspace() or not re.fullmatch(r"[!-~]*", value):
@@ -109,7 +113,7 @@ def key(variable: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _check_headers(variable: str, environ: Mapping[str, str]) -> None:
-    """Raise AgentFailed for headers, one a line, that no request can carry; without showing them, as there may be a key."""
+    """Raise AgentFailed if headers, one a line, cannot be sent. The message does not show them, since they may contain a key."""
     for line in environ.get(variable, "").split("\n"):
         name, colon, value = line.partition(":")
         if colon and not (

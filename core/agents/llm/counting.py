@@ -1,4 +1,4 @@
-"""Whether a server saw the whole prompt. A server with too small a context answers all the same, so its count is looked at. Pure."""
+"""Detects whether a server dropped a part of the prompt, by its token count. Some servers do so without an error. Pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ from collections.abc import Sequence
 
 from core.agents.llm.prompt import CHARACTERS_A_TOKEN, Message
 
-DOUBTFUL, MISSING = 0.5, 0.8  # of the tokens that are expected: by the estimate, and once the ratio was measured
+# Shares of the expected tokens below which a part is missing: by estimate, and once the ratio was measured.
+DOUBTFUL, MISSING = 0.5, 0.8
 
 
 class Counting:
-    """The tokens that one server counts for one model.
+    """Checks the token counts of one server for one model.
 
-    Some servers leave out what they have in their cache, so a low count means something only for a prompt that begins afresh,
-    or of a server that is known to count everything.
+    Some servers do not count tokens in their cache. So a low count only matters for a prompt with a new beginning, or if the
+    server is known to count all tokens.
     """
 
     def __init__(self) -> None:
-        self._ratio = 0.0  # characters a token, as measured
-        self._head = ""  # how the last prompt began
+        self._ratio = 0.0  # measured characters per token
+        self._head = ""  # the beginning of the last prompt
         self._counts_all = False
 
     def cut(self, messages: Sequence[Message], counted: int, context: int, *, warm: bool = False) -> bool:
-        """Whether part of this prompt was dropped. `warm`: others may have filled the cache."""
+        """Return whether a part of the prompt was dropped.
+
+        Args:
+            messages: The prompt.
+            counted: Tokens of the prompt, as the server counted them; 0 if unknown.
+            context: The context length in tokens.
+            warm: Whether other clients may have filled the cache.
+        """
         if counted >= context - 1:
             return True
         head = messages[0]["content"]

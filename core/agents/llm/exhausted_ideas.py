@@ -1,4 +1,4 @@
-"""Ideas that are used up: what did not help three times on the present train.py is not tried a fourth time. Pure, from the record alone."""
+"""Exhausted ideas: an idea that failed three times on the present train.py is not tried again. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,14 @@ from core.change import knobs, touched
 from core.charter import CharterError, binding
 from core.verdicts import Verdict
 
-LOSSES = 3  # of one idea on one train.py; small models repeated one idea 55 times
-LOST = (
-    Verdict.DISCARD,
-    Verdict.CRASH,
-    Verdict.TIMEOUT,
-    Verdict.OVERRUN,
-    Verdict.INVALID,
-)  # all else says nothing of the idea
+LOSSES = 3  # failures of an idea on one train.py after which it is exhausted; small models repeated one idea 55 times
+# Verdicts that count against an idea. The others say nothing about it.
+LOST = (Verdict.DISCARD, Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The losing tries of one idea: the names that they touched."""
+    """The failed tries of one idea. An idea is the names that a change touches."""
 
     idea: tuple[str, ...]
     tries: tuple[PastExperiment, ...]
@@ -34,7 +29,7 @@ class Group:
 
     @property
     def reasons(self) -> str:
-        """How they ended, counted: 2 x worse, 1 x crash out-of-memory."""
+        """How often they ended in which way, such as "2 x worse, 1 x crash out-of-memory"."""
         counts: dict[str, int] = defaultdict(int)
         for past in self.tries:
             counts[_ending(past)] += 1
@@ -52,7 +47,7 @@ def _ending(past: PastExperiment) -> str:
 
 
 def groups(past: Iterable[PastExperiment]) -> list[Group]:
-    """Losing tries by idea, the most frequent first. What the machine or a human ended is blamed on nobody."""
+    """Group failed tries by idea, the most frequent first. Experiments that the machine or a human ended do not count."""
     found: dict[tuple[str, ...], list[PastExperiment]] = defaultdict(list)
     for p in past:
         if p.verdict in LOST and p.idea:
@@ -62,7 +57,7 @@ def groups(past: Iterable[PastExperiment]) -> list[Group]:
 
 
 def exhausted(context: Context) -> list[Group]:
-    """Ideas that did not help so often on this very train.py. Once every constant did, each has as many tries again."""
+    """Return the exhausted ideas on this train.py. Once all constants are exhausted, each gets LOSSES further tries."""
     lost = groups(p for p in context.past if p.parent == context.parent)
     off = off_limits(context)
     open_to = [knob.name for knob in knobs.read(context.source) if knob.name not in off]
@@ -72,12 +67,12 @@ def exhausted(context: Context) -> list[Group]:
 
 
 def knobs_left_out(context: Context) -> tuple[str, ...]:
-    """Constants that are not offered: off limits, or used up."""
+    """Return the constants that are not offered: off limits, or exhausted."""
     return (*off_limits(context), *(group.idea[0] for group in exhausted(context) if len(group.idea) == 1))
 
 
 def refusal(context: Context, candidate: str) -> str:
-    """Why this change is not tried, for the model; empty when nothing speaks against it."""
+    """Return why a change is refused, as a message for the model, or "" if its idea is not exhausted."""
     idea = touched.touched(context.source, candidate)
     group = next((group for group in exhausted(context) if group.idea == idea), None)
     if group is None:
@@ -86,7 +81,7 @@ def refusal(context: Context, candidate: str) -> str:
 
 
 def off_limits(context: Context) -> tuple[str, ...]:
-    """The names that the front matter of program.md puts off limits."""
+    """Return the names that the front matter of program.md puts off limits."""
     try:
         return binding(context.charter).off_limits
     except CharterError:

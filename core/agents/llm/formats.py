@@ -1,7 +1,7 @@
-"""The forms in which a language model may answer, and how an answer becomes a proposal. Pure: any text in, never an exception but EditError.
+"""The answer formats of language models, and parsing an answer into a proposal. Pure. The only exception is EditError.
 
-Three tiers, by what models of a size can do: `knob` (one constant, by a factor or a choice), `edits` (search and replace, as
-JSON), `blocks` (SEARCH/REPLACE text, for large models without a JSON mode).
+There are three formats, for models of different sizes: `knob` (one constant, by a factor or to a choice), `edits` (search and
+replace, as JSON) and `blocks` (SEARCH/REPLACE text, for large models without a JSON mode).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from core.text import sanitize_line
 
 Tier = Literal["knob", "edits", "blocks"]
 Content = TypeVar("Content")
-TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest
-MOST_TRIED = 8  # of answers, from the last one on, that are applied to train.py
+TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest on
+MOST_TRIED = 8  # the most answers in a text that are tried, from the last one on
 NO_BLOCK = "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
 NO_OBJECT = "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
 SHORT_HYPOTHESIS = 160  # characters
@@ -42,9 +42,9 @@ _ASIDE = re.compile(
 
 
 def schema(tier: Tier, source: str, left_out: Sequence[str] = ()) -> dict[str, Any] | None:
-    """Return the JSON schema of an answer, None for text. Enumerations leave a small model no room for nonsense.
+    """Return the JSON schema of an answer, or None for text. Enumerations keep small models from invalid answers.
 
-    `left_out`: constants that are not offered, being off limits or used up.
+    `left_out`: constants that are not offered.
     """
     words: dict[str, Any] = {"type": "string", "maxLength": LONGEST_HYPOTHESIS}
     if tier == "knob":
@@ -64,10 +64,12 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 
 def parse(tier: Tier, text: str, source: str) -> Proposal:
-    """Return the answer in a text as a proposal on this source, applied once to see that it fits.
+    """Parse the answer in a text and return it as a proposal that applies to this source.
 
-    Where there are several, the last one that applies counts, but none before one that was meant to. Raises EditError, written for
-    the model.
+    If the text has several answers, the last one that applies counts. Answers before one that was meant to apply do not count.
+
+    Raises:
+        EditError: No answer applies. The message is written for the model.
     """
     if tier == "blocks":
         text = text.replace("\r\n", "\n")
@@ -84,12 +86,15 @@ def _last_applicable(
     source: str,
     missing: str,
 ) -> Proposal:
-    """Return the last one of `found` that applies, where it is in the answer. Raises EditError, with `missing` where none is."""
+    """Return the last one of `found` that is part of the answer and applies.
+
+    Raises EditError, with the message `missing` if there is none.
+    """
     reason: EditError | None = None
     options = thoughts.answers(text, found)
     if options and _is_cut_off(text, options[-1][1]):
         raise NotRead("The answer was cut off. Answer in the form asked for, and keep it short.")
-    # Stable: from the last one on, and those after all others that the text itself calls an aside.
+    # A stable sort: from the last one on, but those that the text calls alternatives come last.
     options = sorted(reversed(options), key=lambda one: _ASIDE.search(text, max(0, one[0] - 60), one[0]) is not None)
     for _, _, content in options[:MOST_TRIED]:
         try:
@@ -118,7 +123,7 @@ def _applied(answer: KnobAnswer | EditsAnswer, source: str) -> Proposal:
 
 
 def _is_meant(content: object, source: str) -> bool:
-    """Whether an answer that does not apply is about this train.py: a form with dots or words to be filled in is not."""
+    """Return whether an answer that does not apply is about this train.py, and not an empty template."""
     given = msgspec.to_builtins(content)
     if "edits" not in given:
         return any(knob.name == given.get("knob") for knob in knobs.read(source))
@@ -131,12 +136,12 @@ def _is_meant(content: object, source: str) -> bool:
 
 
 def _names(code: str) -> list[str]:
-    """The names and numbers in code, without comments."""
+    """Return the names and numbers in code, without comments."""
     return re.findall(r"\w+", re.sub(r"#.*", "", code))
 
 
 def _is_cut_off(text: str, stop: int) -> bool:
-    """Whether another answer begins behind the last whole one, and the text ends in the middle of it."""
+    """Return whether the text ends in the middle of another answer after the last complete one."""
     begun = next(iter(reversed(list(_BEGUN.finditer(text, stop)))), None)
     if begun is None:
         return False
@@ -152,7 +157,7 @@ def _is_cut_off(text: str, stop: int) -> bool:
 
 
 def _without_slips(edit: Edit, source: str) -> Edit:
-    """Mend small slips of small models: line numbers copied along, a trailing line break, CRLF."""
+    """Correct small mistakes of small models: copied line numbers, surrounding line breaks, CRLF."""
     search, replace = edit.search.replace("\r\n", "\n"), edit.replace.replace("\r\n", "\n")
     if search and search not in source:
         numbered = re.compile(r"^ *\d+[:|] ?", re.MULTILINE)
@@ -173,11 +178,11 @@ def _converted(kind: type[KnobAnswer] | type[EditsAnswer], found: dict[str, Any]
 
 
 def after_thoughts(text: str) -> str:
-    """Return what a model said after its thoughts; '' where there are thoughts alone."""
+    """Return the text after a model's thoughts, or '' if there are only thoughts."""
     blocks: list[Found[object]] = list(blocks_in(text))
     ends = [stop for _, stop, _ in blocks]
     for one in objects_in(text, bool):
         after = bisect.bisect_right(ends, one[0])
-        if after == len(ends) or one[1] <= blocks[after][0]:  # it is not code in a block
+        if after == len(ends) or one[1] <= blocks[after][0]:  # it is not inside a block
             blocks.append(one)
     return thoughts.after_thoughts(text, sorted(blocks, key=lambda one: one[0]))

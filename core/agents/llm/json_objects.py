@@ -1,4 +1,4 @@
-"""JSON objects in what a language model wrote, among prose or in a fence. Pure."""
+"""Finds JSON objects in the text of a language model, between prose or in a fence. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from core.agents.llm.thoughts import Found
 
-MOST_OBJECTS = 200  # of JSON, from the end of an answer on, that are looked at
-# Strings are passed over, also one that does not end: every match succeeds, so that each character is read once.
+MOST_OBJECTS = 200  # the most objects that are tried, counted from the end of the text
+# Strings are skipped, even unterminated ones. Every match succeeds, so each character is read once.
 _TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*+\"?)|,(?=\s*[}\]])")
 
 
 def objects_in(text: str, fits: Callable[[dict[str, Any]], bool]) -> list[Found[dict[str, Any]]]:
-    """Return the JSON objects that fit, also those with a comma too many; where none fits all of them, so that a reason can be given."""
+    """Return the JSON objects that fit, also those with trailing commas. If none fits, return all, for an error message."""
     mended = _TRAILING_COMMA.sub(lambda match: match[1] or " ", text)  # of the same length
     found = list(_objects(text, fits))
     if mended != text:
@@ -28,10 +28,10 @@ def objects_in(text: str, fits: Callable[[dict[str, Any]], bool]) -> list[Found[
 
 
 def _objects(text: str, fits: Callable[[dict[str, Any]], bool] = bool) -> Iterator[Found[dict[str, Any]]]:
-    """Yield the JSON objects of a text that fit, also those inside others that do not."""
+    """Yield the JSON objects in a text that fit, also those inside others that do not fit."""
     decoder, end = json.JSONDecoder(), 0
     starts = list(re.finditer(r"\{(?=\s*[\"}])", text))
-    for match in starts[-MOST_OBJECTS:]:  # the answer is the last one; a text of 200,000 braces would take minutes
+    for match in starts[-MOST_OBJECTS:]:  # the answer comes last; 200,000 braces would take minutes
         if match.start() < end:
             continue
         try:

@@ -1,4 +1,4 @@
-"""How far a constant of train.py may be moved at once, and the proposal that follows from a move. Pure."""
+"""The moves of a constant that a language model can choose, and the resulting proposal. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
 
 
 def moves(knob: Knob) -> tuple[str, ...]:
-    """Return what may be done with a knob: its other values for a choice, else factors."""
+    """Return the moves of a knob: its other values for a choice, else factors."""
     if isinstance(knob.value, bool):
         return (str(not knob.value),)
     if isinstance(knob.value, str):
@@ -27,13 +27,13 @@ def moves(knob: Knob) -> tuple[str, ...]:
 
 
 def offered(source: str, left_out: Sequence[str] = ()) -> list[Knob]:
-    """Return the constants that may be moved; where nothing would be left all of them, and the check says what is wrong with each."""
+    """Return the constants that may be moved, without `left_out`. If none is left, return all; the check then gives reasons."""
     every = knobs.read(source)
     return [knob for knob in every if knob.name not in left_out] or list(every)
 
 
 def knob_proposal(answer: KnobAnswer, source: str) -> Proposal:
-    """Return the move of an answer as a proposal on this source. Raises EditError, written for the model."""
+    """Return the move in an answer as a proposal on this source. Raises EditError with a message for the model."""
     known = {knob.name: knob for knob in knobs.read(source)}
     knob = known.get(answer.knob)
     if knob is None:
@@ -45,7 +45,7 @@ def knob_proposal(answer: KnobAnswer, source: str) -> Proposal:
 
 
 def _moved(knob: Knob, move: str) -> Value:
-    """Return the new value: a choice as it is, a factor rounded to what the knob may be."""
+    """Return the new value: the choice itself, or the present value times a factor. Raises EditError."""
     if isinstance(knob.value, bool | str):
         allowed = moves(knob)
         if move not in allowed:
@@ -61,7 +61,7 @@ def _moved(knob: Knob, move: str) -> Value:
 
 
 def _scaled(value: int | float, factor: float) -> Value:
-    """A number times a factor, as what it is: a power of two stays one, a whole number stays whole and at least 1."""
+    """Return a number times a factor. A power of two stays one, and an integer stays an integer of at least 1."""
     if isinstance(value, float):
         return float(f"{factor if value == 0 else value * factor:.3g}")
     if knobs.is_power_of_two(value) and value > 2:
@@ -70,6 +70,6 @@ def _scaled(value: int | float, factor: float) -> Value:
 
 
 def _log2(factor: float) -> float:
-    """The logarithm in whole steps, at least one: a power of two stays one."""
+    """Return the base-2 logarithm, rounded to an integer other than 0."""
     steps = round(math.log2(factor))
     return steps or (1 if factor > 1 else -1)

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible endpoint (vLLM, llama.cpp, LM Studio, hosted), through the `openai` package, which is an extra."""
+"""Models of OpenAI-compatible endpoints (vLLM, llama.cpp, LM Studio, hosted), through the optional package `openai`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from core.agents.llm.thinking import ENDPOINT, Setting, Thinking
 from core.text import sanitize_line
 from nanochat.contract.route import Route
 
-CONTEXT = 32_768  # tokens, where none are given; the protocol does not tell
-ASKED_AGAIN = 2  # times by the package, when a server stumbles
+CONTEXT = 32_768  # default context length in tokens, since the protocol does not tell it
+ASKED_AGAIN = 2  # retries by the package
 
 
 def package() -> Any:
-    """The package openai. Raises AgentFailed where it is missing."""
+    """Return the package openai. Raises AgentFailed if it is not installed."""
     try:
         import openai
     except ImportError:
@@ -33,19 +33,19 @@ def package() -> Any:
 
 
 class OpenAI:
-    """One model of one endpoint. Replacements come as text blocks: not every endpoint keeps to a schema."""
+    """A model of an endpoint. It answers in text blocks first, since not all endpoints support a schema."""
 
     start: Tier = "blocks"
 
     def __init__(self, model: str, *, context: int = 0, timeouts: Timeouts | None = None) -> None:
-        """Raises AgentFailed where the package is missing."""
+        """Raises AgentFailed if the package is not installed."""
         self.name, self._model, self._package = f"openai:{model}", model, package()
         self._context, self._timeouts = context or CONTEXT, timeouts or Timeouts()
         self.thinking = Thinking(ENDPOINT)
 
     @cached_property
     def _way(self) -> Route:
-        """Found when something is asked: a wrong setting is then a reason like any other. Raises AgentFailed."""
+        """The route to the endpoint, computed with the first question, so that an invalid setting raises AgentFailed there."""
         return to_openai()
 
     async def context(self, least: int) -> int:
@@ -84,18 +84,18 @@ class OpenAI:
             raise AgentFailed(self._refusal(error), wait_s=_wait(error)) from error
         except (self._package.OpenAIError, ValueError) as error:
             raise AgentFailed(self._refusal(error)) from error
-        except Exception as error:  # the transport's own, in the middle of a stream
+        except Exception as error:  # errors of the transport in the middle of a stream
             raise AgentFailed(
                 f"The connection to {self.name} broke off ({type(error).__name__}).", again=True
             ) from error
 
     def _refusal(self, error: Exception) -> str:
-        """What the endpoint said; with the way to it where a proxy may have said it."""
+        """Return the endpoint's message. With a proxy it names the route, since the proxy may be the sender."""
         through = f" at {self._way.words}" if self._way.proxy else ""
         return f"{self.name}{through}: {sanitize_line(str(error), 250)}"
 
     def _client(self) -> Any:
-        """A client for one answer: nothing is left open. Raises AgentFailed."""
+        """Return a client for one answer. Raises AgentFailed."""
         transport = self._package.DefaultAsyncHttpxClient(timeout=self._timeouts.idle_s, **options(self._way))
         return self._package.AsyncOpenAI(
             base_url=self._way.server.url, api_key=key("OPENAI_API_KEY") or "none", organization=key("OPENAI_ORG_ID") or None,
@@ -133,7 +133,7 @@ class OpenAI:
 
 
 def _of_thinking(setting: Setting) -> dict[str, Any]:
-    """The arguments of a question that ask for a setting: a level in OpenAI's way, on and off in that of vLLM and llama.cpp."""
+    """Return the arguments for a setting of thinking: a level as for OpenAI, on and off as for vLLM and llama.cpp."""
     if isinstance(setting.level, str):
         return {"reasoning_effort": setting.level}
     if setting.level is None:
@@ -142,7 +142,7 @@ def _of_thinking(setting: Setting) -> dict[str, Any]:
 
 
 def _words(content: object) -> str:
-    """The text of a part; some endpoints send a list of pieces, of which those with thoughts have none of their own."""
+    """Return the text of a part. Some endpoints send a list of pieces; pieces with thoughts have no text."""
     if isinstance(content, list):
         pieces = (piece.get("text") for piece in content if isinstance(piece, dict))
         return "".join(text for text in pieces if isinstance(text, str))
@@ -150,13 +150,13 @@ def _words(content: object) -> str:
 
 
 def _count(used: Any, name: str) -> int:
-    """A figure of the bill, 0 where an endpoint has it missing or as something else: the package passes on what it gets."""
+    """Return a count of the usage, or 0 if it is missing or not a number. The package does not check it."""
     value = getattr(used, name, 0)
     return value if isinstance(value, int) else 0
 
 
 def _wait(error: Any) -> float:
-    """Seconds that the endpoint asks for."""
+    """Return the seconds that the endpoint asks to wait."""
     try:
         return max(0.0, float(error.response.headers.get("retry-after", "0")))
     except (AttributeError, ValueError):

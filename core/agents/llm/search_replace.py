@@ -1,4 +1,4 @@
-"""SEARCH/REPLACE blocks in what a language model wrote, and which of them are one answer. Pure."""
+"""Finds SEARCH/REPLACE blocks in the text of a language model, and which of them form one answer. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HEADER = re.compile(  # "Edit 2:", "2. Lower DECAY to 0.5", "nanochat/train.py"
 
 
 def blocks_in(text: str) -> Iterator[Found[Edit]]:
-    """The whole SEARCH/REPLACE blocks of a text; one that another interrupts is none."""
+    """Yield the complete SEARCH/REPLACE blocks of a text. A block that another one interrupts is skipped."""
     begin = middle = None
     for mark in _MARK.finditer(text):
         if mark["search"]:
@@ -48,7 +48,7 @@ def blocks_in(text: str) -> Iterator[Found[Edit]]:
 
 
 def answers_in(text: str) -> list[Found[EditsAnswer]]:
-    """The SEARCH/REPLACE blocks that belong together, with what stands before them as the hypothesis."""
+    """Return the SEARCH/REPLACE blocks in groups that form one answer. The text before a group is its hypothesis."""
     blocks = list(blocks_in(text))
     begins = [part.begin for part in thoughts.parts(text, [(start, stop) for start, stop, _ in blocks])]
     groups: list[Found[EditsAnswer]] = []
@@ -70,7 +70,7 @@ def _hypothesis(before: str) -> str:
 
 
 def _continues(between: str) -> bool:
-    """Whether blocks with this between them are one answer. Prose or the end of a tag says that the first ones were a draft."""
+    """Return whether blocks with this text between them form one answer. Prose or a closing tag means that a new one begins."""
     tags = [(slash, name.lower()) for slash, name in _TAG.findall(between)]
     closed = sorted(name for slash, name in tags if slash)
     opened = sorted(name for slash, name in tags if not slash)
@@ -81,7 +81,7 @@ def _continues(between: str) -> bool:
 
 
 def _fences(text: str, blocks: Sequence[Found[Edit]]) -> list[str]:
-    """What the fence around each block is called; '' without one, and for the names of code."""
+    """Return the name of the fence around each block; '' for no fence, and for names of code."""
     kinds, fence, begin = [], "", 0
     for start, stop, _ in blocks:
         for match in _FENCE.finditer(text, begin, start):

@@ -1,4 +1,4 @@
-"""What one proposal cost a language model, by form of answer: how far each try came, tokens, seconds. For the ledger."""
+"""Counts what a proposal cost a language model, by answer format: stages that tries reached, tokens and seconds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ STAGES: tuple[Stage, ...] = ("asked", "answered", "parsed", "applied", "passed")
 
 
 class Spent:
-    """Counts from its making on."""
+    """The cost of one proposal. The time counts from its creation."""
 
     def __init__(self, model: str) -> None:
         self.tries = self.tokens = self.prompt_tokens = 0
-        self.repeats = 0  # tries that only proposed what had been tried
+        self.repeats = 0  # tries that proposed a change that was tried before
         self._model, self._began, self._since = model, time.monotonic(), time.monotonic()
         self._forms: dict[str, dict[str, float]] = {}
 
     def reached(self, form: str, stage: Stage, tokens: int = 0, prompt_tokens: int = 0) -> None:
-        """A try in this form came so far, and through all stages before."""
+        """Count one try in an answer format that got as far as `stage`."""
         now = time.monotonic()
         row = self._forms.setdefault(form, dict.fromkeys((*STAGES, "tokens", "seconds"), 0))
         for name in STAGES[: STAGES.index(stage) + 1]:
@@ -31,7 +31,7 @@ class Spent:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The notes that go into the journal with the proposal."""
+        """The figures that are recorded with the proposal."""
         return {
             "model": self._model,
             "seconds": round(time.monotonic() - self._began, 2),

@@ -1,8 +1,8 @@
-"""How much a model is asked to think before it answers, and what is tried when all it gives are thoughts. Pure.
+"""Settings for how much a model thinks before it answers, and which one is tried next if it only returns thoughts. Pure.
 
-What works depends on the model and on the server: gpt-oss knows levels and cannot stop thinking, others know on and off, and
-some servers put an answer that follows a schema where the thoughts belong. So it is found out, once a run: that costs a few
-questions, while a record kept across runs would be wrong after an update of the model or the server.
+The right setting depends on the model and the server. gpt-oss has levels and cannot stop thinking; other models have on and
+off. Some servers return an answer with a schema as thoughts. So each run finds a working setting, which costs a few questions.
+It is not stored across runs, since an update of the model or the server may change it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from core.agents.llm.prompt import ANSWER_TOKENS
 
-Level = bool | str | None  # on, off, a level's name, or None: nothing is said of it
+Level = bool | str | None  # on, off, the name of a level, or None to leave it to the model
 SOME, MUCH = 4 * ANSWER_TOKENS, 8 * ANSWER_TOKENS  # tokens of thoughts and answer together
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a question says of thinking, and the tokens that thoughts and answer may have together."""
+    """A level of thinking, and the most tokens of thoughts and answer together."""
 
     level: Level
     tokens: int
@@ -34,19 +34,19 @@ BY_LEVEL = (Setting("low", SOME), Setting("medium", MUCH), Setting(None, MUCH), 
 ON_AND_OFF = (Setting(False, ANSWER_TOKENS), Setting("low", SOME), Setting(None, MUCH), Setting(True, MUCH))
 UNKNOWN = (Setting(None, ANSWER_TOKENS), Setting(False, SOME), Setting("low", SOME), Setting(None, MUCH))
 
-# Of an endpoint nothing is known: first as it is set up there, then by the levels of OpenAI, then by the switch of open models.
+# Nothing is known about an endpoint: try its default first, then a level as for OpenAI, then the switch of open models.
 ENDPOINT = (Setting(None, ANSWER_TOKENS), Setting("low", SOME), Setting(False, SOME), Setting(None, MUCH))
 
 
 def for_ollama(name: str, architecture: str, capabilities: Sequence[str]) -> tuple[Setting, ...]:
-    """Return what is tried in turn with a model of Ollama, by what the server says of it."""
+    """Return the settings to try for a model of Ollama, from what the server says about it."""
     if any("gptoss" in text.lower().replace("-", "").replace("_", "") for text in (name, architecture)):
         return BY_LEVEL
     return ON_AND_OFF if "thinking" in capabilities else UNKNOWN
 
 
 class Thinking:
-    """The setting that is used now, and what is known of the others."""
+    """The present setting, and which ones have worked."""
 
     def __init__(self, settings: tuple[Setting, ...] = UNKNOWN) -> None:
         self.expected = settings in (BY_LEVEL, ON_AND_OFF)  # the server says that the model thinks
@@ -58,13 +58,14 @@ class Thinking:
         return self._settings[self._at]
 
     def worked(self) -> None:
-        """An answer came with the present setting."""
+        """Note that the present setting gave an answer."""
         self._worked = self.setting
 
     def another(self) -> bool:
-        """Choose the next setting, since this one brought no answer. Returns False when none is left.
+        """Choose the next setting, since this one gave no answer. Returns False if none is left.
 
-        Then the one that worked before comes back, else the last stays: a model with which nothing works is asked once a proposal.
+        Then the setting that worked before is used again. Without one the last setting stays, so that a model that never answers
+        is only asked once for each proposal.
         """
         if self._at + 1 < len(self._settings):
             self._at += 1
@@ -74,7 +75,7 @@ class Thinking:
         return False
 
     def without(self) -> bool:
-        """The same, for a setting that the server refuses: it is not tried again."""
+        """Choose the next setting, since the server refuses this one. It is not tried again. Returns False if none is left."""
         refused, found = self.setting, self.another()
         rest = [setting for setting in self._settings if setting != refused] or [refused]
         self._worked = None if self._worked == refused else self._worked

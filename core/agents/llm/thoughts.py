@@ -1,7 +1,7 @@
-"""Where a model's thoughts are, and which of the answers in a text counts. Pure.
+"""Finds the thoughts in a model's text, and which of several answers counts. Pure.
 
-Models mark thoughts in many ways, and a server or a template often swallows the opening mark. A change that is considered in
-thoughts may have been rejected, so what stands behind them counts.
+Models mark thoughts in many ways, and servers or templates often drop the opening mark. A change in the thoughts may have been
+rejected there, so the answer after the thoughts counts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from core.change.edits import NotRead
 
 Span = tuple[int, int]
 Content = TypeVar("Content")
-Found = tuple[int, int, Content]  # where something begins and ends in a text, and what it says
+Found = tuple[int, int, Content]  # begin and end in a text, and the parsed content
 
 _NAME = r"(?:[\w:.▁-]{0,30}(?:think|thought|reason|reflect|monolog|scratch_?pad)[\w:.▁-]{0,30}|analysis|cot)"
-_WORD = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection)"  # in brackets, which stand in prose for much else
+_WORD = r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection)"  # in brackets, where fewer words are accepted, since prose uses brackets too
 _END = r"(?:end|stop|close)[_▁-]"  # at the beginning of a name, as in end_of_thought
 _AT_END = r"(?<=[_▁-]end)"
 _LEFT, _RIGHT = r"[<＜‹][|｜]?\s*", r"\s*[|｜]?[>＞›]"
@@ -30,8 +30,8 @@ _CLOSED = re.compile(
     rf"|\[\s*/\s*{_WORD}\s*\]"  # [/THINK]
     rf"|◁\s*/\s*{_WORD}\s*▷"
     rf"|{_HARMONY}final\b[^<\n]{{0,40}}(?:<\|constrain\|>[^<\n]{{0,40}})?<\|message\|>"
-    r"|<\|start\|>\s*assistant(?:\s*<\|message\|>|(?!\s*<\|))"  # a message before this one is no answer
-    r"|assistantfinal(?-i:(?=[^a-z]))"  # the same where the server has dropped the marks
+    r"|<\|start\|>\s*assistant(?:\s*<\|message\|>|(?!\s*<\|))"  # earlier messages are not the answer
+    r"|assistantfinal(?-i:(?=[^a-z]))"  # the same if the server dropped the marks
     r"|<channel\|>|<\|inner_suffix\|>|<unused95>|here is my response:",
     re.IGNORECASE,
 )
@@ -55,7 +55,7 @@ class Unfinished(NotRead):
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a text between marks. `ended`: a mark closes it, or it is not a thought."""
+    """A part of a text between marks. `ended`: whether a mark closes it; always true if it is not a thought."""
 
     begin: int
     end: int
@@ -64,11 +64,11 @@ class Part:
 
 
 def parts(text: str, kept: Sequence[Span] = ()) -> list[Part]:
-    """Return what a model wrote, part by part: thoughts and what it said. The last part is what stands behind the last mark.
+    """Split a model's text into thoughts and other parts. The last part is the text after the last mark.
 
     Args:
-        text: What a model wrote.
-        kept: Spans of what may be an answer; a mark in them is data, such as a line of code.
+        text: The text of a model.
+        kept: Spans that may be an answer. Marks inside them are ignored, since they may be code.
     """
     spans = sorted(kept)
     starts = [start for start, _ in spans]
@@ -90,7 +90,7 @@ def parts(text: str, kept: Sequence[Span] = ()) -> list[Part]:
 
 
 def _mentioned(text: str, mark: re.Match[str], closes: bool) -> bool:
-    """Whether a sentence speaks of a mark, as in "the <think> tag" or "I closed `</think>`."; a real one begins or ends a line."""
+    """Return whether a mark is only mentioned in a sentence, such as "the <think> tag" or "I closed `</think>`."."""
     before, after = text[max(0, mark.start() - 2) : mark.start()], text[mark.end() : mark.end() + 1]
     if before and after and before[-1] in _QUOTES and after in _QUOTES:
         return True
@@ -99,10 +99,12 @@ def _mentioned(text: str, mark: re.Match[str], closes: bool) -> bool:
 
 
 def answers(text: str, found: Sequence[Found[Content]]) -> list[Found[Content]]:
-    """Return those of `found` among which the answer is: behind the last thought, else between thoughts.
+    """Return the candidates for the answer among `found`: those after the last thought, else those between thoughts.
 
-    Where there are none, it is what is found last, should nothing follow it: then the model has not marked its answer as one.
-    Raises Unfinished.
+    If all are in thoughts, it is the last one if nothing follows it: then the model did not mark the end of its thoughts.
+
+    Raises:
+        Unfinished: The text ends in the middle of the thoughts.
     """
     every = parts(text, [(start, stop) for start, stop, _ in found])
     begins = [part.begin for part in every]
@@ -120,7 +122,7 @@ def answers(text: str, found: Sequence[Found[Content]]) -> list[Found[Content]]:
 
 
 def after_thoughts(text: str, found: Sequence[Found[Content]]) -> str:
-    """Return what a model said after its thoughts, else what of `found` is its answer; '' where there are thoughts alone."""
+    """Return the text after the thoughts, else the answer among `found`, or '' if there are only thoughts."""
     last = parts(text, [(start, stop) for start, stop, _ in found])[-1]
     rest = text[last.begin :].strip()
     if not last.thought and unframed(rest).strip():
@@ -137,5 +139,5 @@ def _unmarked(text: str) -> str:
 
 
 def unframed(text: str) -> str:
-    """Return a text without the marks of message and answer that some models write around theirs."""
+    """Return a text without the marks that some models write around a message or an answer."""
     return _FRAME.sub(" ", text)

@@ -1,4 +1,4 @@
-"""In which form a model is asked next: down after failures, up again after successes, from the record alone. Pure."""
+"""Chooses the next answer format from the record: a simpler one after failures, a richer one after successes. Pure."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from core.agents.base import PastExperiment
 from core.agents.llm.formats import TIERS, Tier
 
-TRIES = 3  # with one form of answer
-DOWN_AFTER, UP_AFTER = 2, 5  # proposals in a row that failed, or fitted, before the form changes
-SIMPLE_BILLIONS = 1.0  # below this only the simplest form of answer works (20 of 20 tries; replacements 0 to 18 of 20)
-LARGE_BILLIONS = 30.0  # from here on text blocks work, and leave room for longer changes
+TRIES = 3  # tries with one answer format
+DOWN_AFTER, UP_AFTER = 2, 5  # failed or successful proposals in a row after which the format changes
+SIMPLE_BILLIONS = 1.0  # below this only the simplest format works reliably (20 of 20 tries; replacements 0 to 18 of 20)
+LARGE_BILLIONS = 30.0  # from here on text blocks work, and allow longer changes
 
 
 def first(billions: float) -> Tier:
-    """The form to begin with, by a model's parameters in billions (0: unknown)."""
+    """Return the first answer format for a model with this number of parameters in billions (0 if unknown)."""
     if 0 < billions < SIMPLE_BILLIONS:
         return "knob"
     return "blocks" if billions >= LARGE_BILLIONS else "edits"
 
 
 def history(past: Sequence[PastExperiment], name: str) -> list[tuple[Tier, bool]]:
-    """This model's proposals: the form, and whether it worked. A change that only had been tried before says nothing of the form."""
+    """Return the answer format of each proposal of this model, and whether it worked. Mere repeats of a change do not count."""
     found: list[tuple[Tier, bool]] = []
     for p in past:
         meta = p.proposal.meta
@@ -29,7 +29,7 @@ def history(past: Sequence[PastExperiment], name: str) -> list[tuple[Tier, bool]
             continue
         failed = bool(meta.get("instead"))
         refused = meta.get("tries", 1) - (not failed)
-        left = failed or refused >= TRIES  # a form was given up
+        left = failed or refused >= TRIES  # a format was given up
         if left and refused == meta.get("repeats", 0):
             continue
         found.append((meta["format"], not failed))
@@ -37,12 +37,12 @@ def history(past: Sequence[PastExperiment], name: str) -> list[tuple[Tier, bool]
 
 
 def choose(tried: Sequence[tuple[Tier, bool]], start: Tier) -> Tier:
-    """The form for the next proposal: down after failures in a row, up again (not beyond the start) after successes."""
+    """Return the format of the next proposal: simpler after failures, and up again to at most `start` after successes."""
     level, highest = TIERS.index(start), TIERS.index(start)
     wins = losses = 0
     for tier, fitted in tried:
         if TIERS.index(tier) != level and fitted:
-            losses += 1  # it came out only in a simpler form
+            losses += 1  # it only worked in a simpler format
             wins = 0
         elif fitted:
             wins, losses = wins + 1, 0
@@ -56,5 +56,5 @@ def choose(tried: Sequence[tuple[Tier, bool]], start: Tier) -> Tier:
 
 
 def downwards(tier: Tier) -> list[Tier]:
-    """This form and all simpler ones."""
+    """Return this format and all simpler ones, from this one on."""
     return list(reversed(TIERS[: TIERS.index(tier) + 1]))

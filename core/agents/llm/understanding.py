@@ -1,4 +1,4 @@
-"""program.md in a language model's own words: what it is asked for, and its answer as lines for a human. Pure."""
+"""Restatement of program.md by a language model: the schema, and the answer as lines for a human. Pure."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SCHEMA: dict[str, Any] = {
 }
 RESTATED = ("goals", "directions", "avoid")
 FIELD_NAMES = {*RESTATED, "limits", *_LIMITS["properties"]}
-STAMMER = re.compile(r"([^\W\d_]\S{2,19})\1{3,}")  # one piece of a word four times on end
+STAMMER = re.compile(r"([^\W\d_]\S{2,19})\1{3,}")  # a part of a word four times in a row
 
 
 def restated_lines(text: str, charter: str = "") -> tuple[str, ...]:
-    """Return a restated program.md as lines for a human; () for anything that is none.
+    """Return a restatement as lines for a human, or () if it is not usable.
 
-    Limits that the model found and that are not checked yet are shown as proposed, with what the human has to do: a model
-    that misread a number must not make every experiment of a night invalid.
+    Limits that the model found and that are not in the front matter are only proposed, with what the human has to do. A model
+    that misreads a number must not make all experiments invalid.
     """
     try:
         found = thoughts.answers(text, objects_in(text, lambda found: not found.keys().isdisjoint(RESTATED)))
@@ -45,7 +45,7 @@ def restated_lines(text: str, charter: str = "") -> tuple[str, ...]:
 
 
 def _lines(found: dict[str, Any], charter: str) -> tuple[str, ...]:
-    """One JSON object as lines."""
+    """Return one JSON object as lines."""
     lines = []
     for name in RESTATED:
         words = [sanitize_line(word, 160) for word in _strings(found.get(name)) if _says_something(word)]
@@ -59,13 +59,13 @@ def _lines(found: dict[str, Any], charter: str) -> tuple[str, ...]:
 
 
 def _says_something(text: str) -> bool:
-    """Whether a line says something: small models fill a form with its own field names, or stammer."""
+    """Return whether a line has content. Small models may repeat field names or parts of words."""
     words = text.strip(" .:;").lower()
     return bool(words) and words not in FIELD_NAMES and not STAMMER.search(words)
 
 
 def _proposed(given: object, charter: str) -> list[str]:
-    """Limits as lines of front matter, without those that it has already."""
+    """Return limits as lines of front matter, without those that it has already."""
     if not isinstance(given, dict):
         return []
     names = [

@@ -1,6 +1,6 @@
 """The agent `search`: no language model. A book of structural edits, the knobs, and a joint model of what both do to the score.
 
-It depends on nothing but the context, so that a resumed run goes on as it would have.
+A proposal only depends on the context, so a resumed run continues in the same way.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ from core.target import TARGET
 from core.text import sanitize_line
 from core.verdicts import Verdict
 
-TRIES = 60  # drafts that are thrown away as repeats or failures before the search widens
-MAX_DRAFTS = 150  # drafts after which there is nothing left to find
-# What is set aside, one after the other, where the wishes leave nothing to try: they never leave a night without experiments.
+TRIES = 60  # drafts by topic before the search widens
+MAX_DRAFTS = 150  # drafts after which the search gives up
+# Kinds of wishes that are ignored, step by step, if the wishes leave nothing to try. So a run never lacks experiments.
 WITHOUT: tuple[tuple[Kind, ...], ...] = ((), ("only",), ("only", "avoid"))
 NOTHING = "search found nothing new that the front matter of program.md allows; shorten off_limits, or start from another best."
 OVER = "The best has {:,} parameters, more than program.md allows:"
-SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # what makes a model large
+SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # the knobs that determine the number of parameters
 EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 OPTIMIZERS = ("muon", "adam")
-COMBINE_EVERY = 3  # proposals of which the last is a combination, where the model expects one to help
+COMBINE_EVERY = 3  # one in this many proposals is a combination, if the model expects one to help
 
 
 class Search:
-    """Proposes by what paid off so far, weighted by what program.md asks for; never the same change twice."""
+    """Prefers kinds of change that have paid off, weighted by the wishes in program.md and hints. Never repeats a change."""
 
     name = "search"
 
     async def propose(self, context: Context) -> Proposal:
-        """One new change to the best train.py. When all is tried, it moves more knobs at once.
+        """Return a new change to the incumbent. When all small changes were tried, it changes more knobs at once.
 
-        Raises AgentFailed where limits leave nothing to change.
+        Raises:
+            AgentFailed: The limits of program.md leave nothing to change.
         """
         return await asyncio.to_thread(self.propose_now, context)
 
@@ -70,11 +71,11 @@ class Search:
         raise failure
 
     def _first(self, context: Context, charter: Charter, wanted: Steering) -> Proposal:
-        """The first draft that was not tried and that nothing forbids. Raises AgentFailed."""
+        """Return the first draft that is allowed and was not tried. Raises AgentFailed."""
         chance = random.Random(f"{context.seed}/{context.number}/{len(context.rejections)}")
         left_alone = (*charter.off_limits, *sorted(wanted.leave))
         seen = {*context.tried, context.parent}
-        looked_at: set[str] = set()  # drafts come again: a look at each is enough
+        looked_at: set[str] = set()  # the same draft may come several times
         for draft in islice(_drafts(context, charter, wanted, chance), MAX_DRAFTS):
             if draft is None or draft.source in looked_at:
                 continue
@@ -95,7 +96,7 @@ class Search:
 
 
 def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
-    """The proposal, with a note of the wishes that were set aside for it. The note is in words the first time."""
+    """Return the proposal with a note about the wishes that were set aside. The first time the hypothesis says so too."""
     if not wanted.aside:
         return proposal
     words = "; ".join(described(wanted.aside))
@@ -105,7 +106,7 @@ def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
 
 
 def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random.Random) -> Iterator[Draft | None]:
-    """An endless stream of ideas, the most promising kinds first, wider and wider."""
+    """Yield ideas without end, the most promising kinds first, with more and more knobs."""
     every = {knob.name: knob for knob in knobs.read(context.source)}
     free = {name: knob for name, knob in every.items() if _free(knob, charter, wanted)}
     known = Knobs(free, every)
@@ -123,7 +124,7 @@ def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random
     for arm, topic in islice(_ranked(context, wanted, known, chance), TRIES):
         yield _structural(context, topic, chance) if arm == "book" else _tune(context, joint, topic, chance, 0)
     width = 2
-    while True:  # nothing small is left
+    while True:  # change more and more knobs at once
         yield _tune(context, joint, None, chance, min(width, len(known)))
         width += 1
 
@@ -132,7 +133,7 @@ def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random
 
 
 def _said_something(context: Context) -> list[PastExperiment]:
-    """The record without what the machine or an end of the loop cut short: an idea is not blamed for these."""
+    """Return the past experiments without those that were cut short and say nothing about their ideas."""
     return [past for past in context.past if not past.verdict.may_repeat]
 
 
@@ -141,12 +142,14 @@ def _kinds(past: PastExperiment) -> tuple[str, str]:
 
 
 def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Kinds of change, drawn by an upper confidence bound on their pay-off (UCB1, Auer et al. 2002) times the topic's
-    weight: endless, anew each time, so that a kind whose ideas are used up gives way to the others."""
+    """Yield kinds of change without end, drawn by an upper confidence bound on their gain times the topic's weight.
+
+    The bound is UCB1 (Auer et al. 2002). Each draw is new, so that others get a turn when a kind has no ideas left.
+    """
     pay: dict[tuple[str, str], list[float]] = {}
     for past in _said_something(context):
         if combine.EXPECTED in past.proposal.meta:
-            continue  # a combination says nothing of a kind
+            continue  # a combination has several kinds
         gain = past.gain if past.gain is not None else -2 * context.sigma
         pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
     arms = {("book", entry.topic) for entry in TARGET.book} | {("knob", TARGET.topic_of(name)) for name in known}
@@ -163,11 +166,10 @@ def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Ran
 
 
 def _structural(context: Context, topic: str, chance: random.Random) -> Draft | None:
-    """An idea of the book on that topic which was not tried on this train.py; failed ones are left alone."""
+    """Return an idea of the book on that topic that still applies. Ideas that crashed or were skipped are left out."""
     unwanted = [past for past in context.past if past.crash or past.verdict is Verdict.SKIPPED]
-    alone = [
-        past for past in unwanted if combine.EXPECTED not in past.proposal.meta
-    ]  # in a combination any may be to blame
+    # In a combination, any of the changes may be to blame.
+    alone = [past for past in unwanted if combine.EXPECTED not in past.proposal.meta]
     left_out = {name for past in alone for name in past.proposal.meta.get("edits", [])}
     entries = [entry for entry in TARGET.book if entry.topic == topic and entry.name not in left_out]
     if not entries:
@@ -180,9 +182,9 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
 
 
 def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
-    """The knobs that matter most, one by one, by one clear step: sizes down first, since time is short, all else up first.
+    """Return the next step of a knob that matters much: one step down for sizes, one step up for others.
 
-    Then the other way, where the first way lost: what a researcher does before anything clever.
+    When all of these were tried, the steps in the other direction follow.
     """
     tried = {past.proposal.meta.get("step") for past in _said_something(context)}
     order = sorted(
@@ -205,7 +207,10 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
 
 
 def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
-    """Whether the knob may move. A topic to be left alone is its own, or the optimizer that its comment begins with (AdamW: ...)."""
+    """Return whether a knob may change. It may not if its topic is to be left alone.
+
+    If that is the optimizer, a knob whose comment begins with one ("AdamW: ...") may not change either.
+    """
     if knob.name in charter.off_limits or knob.name in wanted.leave:
         return False
     head, colon, _ = knob.comment.lower().partition(":")
@@ -214,12 +219,12 @@ def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
 
 
 def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
-    """The values that the human asked for, each once: those of the newest hint first, in its order."""
+    """Yield the values that the human asked for, each once. Those of the newest hint come first, in its order."""
     done = _done(context)
-    everything = Knobs(known.every, known.every)  # what is named overrules a topic that is to be left alone
+    everything = Knobs(known.every, known.every)  # a named knob may change even if its topic is to be left alone
     for number, direction in sorted(wanted.settings, key=lambda one: -one[0]):
         mark = f"{number}: {direction.words}"
-        if mark in done or number in done:  # the number alone: as an earlier version noted it
+        if mark in done or number in done:  # an earlier version noted the number alone
             continue
         try:
             values = setting(direction, context.source)
@@ -230,7 +235,7 @@ def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draf
 
 
 def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
-    """The names that program.md or the human asks for, a clear step each way before all else, once for each wish."""
+    """Yield one step in each direction for the names that program.md or the human asks for, once for each wish."""
     done = _done(context)
     everything = Knobs(known.every, known.every)
     for way in ("up", "down"):
@@ -244,12 +249,12 @@ def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft 
 
 
 def _done(context: Context) -> set[object]:
-    """The marks of the wishes that were followed."""
+    """Return the marks of the wishes that were followed."""
     return {past.proposal.meta.get("said") for past in _said_something(context)}
 
 
 def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
-    """Smaller and smaller models, by halving what makes them large."""
+    """Yield smaller and smaller models, by halving the knobs in SIZES."""
     present = known.values_now
     sizes = [name for name in SIZES if name in known and isinstance(present[name], int) and int(present[name]) > 1]
     for halvings in range(1, 5):
@@ -263,7 +268,7 @@ def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
 
 
 def _further(context: Context, known: Knobs) -> Draft | None:
-    """The step of the last keep once more: where one step in a direction paid, the next one often does."""
+    """Return the step of the last kept experiment again: if one step in a direction helped, the next one often does."""
     last = next((past for past in reversed(context.past) if past.verdict.kept), None)
     if last is None or last.fingerprint != context.parent:
         return None
@@ -279,7 +284,7 @@ def _further(context: Context, known: Knobs) -> Draft | None:
 
 
 def _tune(context: Context, joint: combine.Joint, topic: str | None, chance: random.Random, width: int) -> Draft | None:
-    """Move one to three knobs (`width` of them when given): far at the first try, then to where the joint model hopes for most."""
+    """Change one to three knobs (or `width`): far for the first try of a knob, then to where a draw from the model gains most."""
     known = joint.known
     names = [name for name in joint.active if topic is None or TARGET.topic_of(name) == topic]
     if not names:
@@ -289,10 +294,10 @@ def _tune(context: Context, joint: combine.Joint, topic: str | None, chance: ran
     order = sorted(
         names, key=lambda name: chance.random() ** ((1 + tried[name]) / TARGET.impacts.get(name, 1.0)), reverse=True
     )
-    chosen = order[:count]  # drawn without replacement, by weight (Efraimidis and Spirakis 2006)
+    chosen = order[:count]  # weighted draw without replacement (Efraimidis and Spirakis 2006)
     values: dict[str, Value]
     if count == 1 and not tried[chosen[0]]:
-        values = {chosen[0]: range_for(known[chosen[0]]).at(chance.choice((0.15, 0.85)))}  # far enough to show
+        values = {chosen[0]: range_for(known[chosen[0]]).at(chance.choice((0.15, 0.85)))}  # a large step
     else:
         drawn = {name: joint.value(name, chance) for name in chosen}
         values = {name: value for name, value in drawn.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What `search` makes of an idea: a whole new train.py with its hypothesis."""
+"""Drafts of `search`: a whole new train.py with its hypothesis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.target import TARGET
 
 
 class Knobs(dict[str, Knob]):
-    """The knobs that may move. `every` has the others too: what makes sense depends on all of them."""
+    """The knobs that may change. `every` has all knobs, since valid values depend on all of them."""
 
     def __init__(self, free: dict[str, Knob], every: dict[str, Knob]) -> None:
         super().__init__(free)
@@ -25,7 +25,7 @@ class Knobs(dict[str, Knob]):
 
 @dataclass(frozen=True)
 class Draft:
-    """A candidate for a proposal: the whole new train.py with what was done to get there."""
+    """A possible proposal: the whole new train.py and how it was made."""
 
     source: str
     hypothesis: str
@@ -34,7 +34,7 @@ class Draft:
 
 
 def settable(known: Knobs, values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values that differ from those of now, with what must change along; {} where that makes no sense or may not be."""
+    """Return the values that differ from the present ones, with those that must change along; {} if they make no sense."""
     changed = {name: value for name, value in values.items() if value != known.values_now[name]}
     changed = with_followers(changed, known.every)
     if not changed or not changed.keys() <= known.keys() or senseless(changed, known.every):
@@ -43,7 +43,7 @@ def settable(known: Knobs, values: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def knobs_draft(context: Context, known: Knobs, values: Mapping[str, Value], why: str = "") -> Draft | None:
-    """The draft that sets these knobs; None where that changes nothing or makes no sense."""
+    """Return the draft that sets these knobs, or None if that changes nothing or makes no sense."""
     present, changed = known.values_now, settable(known, values)
     if not changed:
         return None

@@ -1,4 +1,4 @@
-"""Where a knob may sensibly go, from its name, value and comment. Pure but for Optuna's distributions, imported late."""
+"""The sensible values of a knob, from its name, value and comment. Pure, except for Optuna, which is imported late."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
 _ITEM = r"""(?:"[^"]*"|'[^']*'|`[^`]*`|[\w+-]+(?:\.\w+)*)"""
 _SEPARATOR = r"\s*(?:,\s*(?:or\s+|and\s+)?|\s(?:or|and)\s+|[|/])\s*"
 CHOICES = re.compile(rf"\bone of:?\s*({_ITEM}(?:{_SEPARATOR}{_ITEM})*)\s*(?:[;.(#]|$)")
-LARGEST, SMALLEST = (
-    1e15,
-    1e-30,
-)  # numbers beyond these are left alone: steps from them say nothing, and Optuna counts in doubles
+# Numbers beyond these are not changed: steps from them are meaningless, and Optuna uses doubles.
+LARGEST, SMALLEST = 1e15, 1e-30
 USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
 AT_MOST = re.compile(r"\bat most (\d+(?:\.\d+)?)(?![\w.]*\w|\s*(?:times|%|\*))")
 ZERO_MEANS = re.compile(r"\b0 = ")
 
 
-STEP, STEP_SHARE = 1.7, 0.3  # of a first try: a factor, or a share of the range
+STEP, STEP_SHARE = 1.7, 0.3  # size of one step: a factor, or a share of the range
 
 
 @dataclass(frozen=True)
 class Range:
-    """How a knob is drawn. `power` draws an exponent of two; `choice` an index, since Optuna wants fixed categories."""
+    """The range of a knob. `power` uses an exponent of two, and `choice` an index, since Optuna needs fixed categories."""
 
     kind: Literal["float", "log", "int", "power", "choice"]
     low: float
@@ -45,7 +43,7 @@ class Range:
         return optuna.distributions.IntDistribution(int(self.low), int(self.high))
 
     def encode(self, value: Value) -> Any:
-        """A knob's value as Optuna sees it; -1e18 when it cannot be."""
+        """Return a knob's value for Optuna, or -1e18 if it is not in the range's form."""
         if self.kind == "power":
             return value.bit_length() - 1 if isinstance(value, int) and is_power_of_two(value) else -(10**18)
         if self.kind == "choice":
@@ -63,14 +61,14 @@ class Range:
         return bool(self.low <= encoded <= self.high)
 
     def at(self, share: float) -> Value:
-        """The value at a share of the way from the lowest to the highest."""
+        """Return the value at a share of the way from the lowest to the highest value."""
         if self.kind == "log":
             return self.decode(self.low * (self.high / self.low) ** share)
         drawn = self.low + share * (self.high - self.low)
         return self.decode(drawn if self.kind == "float" else round(drawn))
 
     def step(self, value: Value, up: bool) -> Value | None:
-        """One clear step from a value; None where there is none that way."""
+        """Return the value one step up or down, or None if that leaves the range."""
         if self.kind == "choice":
             return None
         here = self.encode(value)
@@ -81,7 +79,7 @@ class Range:
         return self.decode(drawn) if self.contains(drawn) else None
 
     def further(self, old: Value, new: Value) -> Value | None:
-        """Once more the step from `old` to `new`, beyond `new`; None where there is no such place in the range."""
+        """Return the value that is as far from `new` as `new` from `old`, or None if that leaves the range."""
         if self.kind == "choice":
             return None
         one, two = self.encode(old), self.encode(new)
@@ -90,7 +88,7 @@ class Range:
 
 
 def range_for(knob: Knob) -> Range:
-    """The range around a knob's present value: small steps, and nothing that makes no sense."""
+    """Return the range around a knob's present value."""
     found, most = _around(knob), largest(knob)
     if found.kind == "choice" or most == math.inf:
         return found
@@ -104,7 +102,7 @@ def _around(knob: Knob) -> Range:
         return Range("choice", 0, 1, (False, True))
     if isinstance(value, str):
         choices = _choices(knob.comment)
-        if value not in choices:  # what the comment lists is something else, or it lists nothing
+        if value not in choices:  # the comment lists nothing, or something else
             patterns = TARGET.words.get(name, ())
             choices = patterns if value in patterns else (value, *patterns)
         return Range("choice", 0, len(choices) - 1, choices)
@@ -124,7 +122,7 @@ def _around(knob: Knob) -> Range:
         return Range("int", max(least, round(value / 2)), value * 2)
     if (
         value == 0.0 and (used := USED.search(knob.comment)) and float(used[1]) > 0
-    ):  # off, and what it is where it is on
+    ):  # it is off, and the comment says what is usual
         return Range("log", float(used[1]) / 3, float(used[1]) * 3)
     if value == 0.0:
         return Range("float", 0.0, 0.5 if "WARM" in name else 0.1)
@@ -136,16 +134,16 @@ def _around(knob: Knob) -> Range:
 
 
 def _choices(comment: str) -> tuple[str, ...]:
-    """The strings that a comment lists, each one word or in quotes: `one of: relu, gelu`. None where prose is mixed in."""
+    """Return the strings that a comment lists, such as `one of: relu, gelu`. Empty if the list contains prose."""
     listed = CHOICES.search(comment)
     words = re.split(_SEPARATOR, listed[1]) if listed else []
     return tuple(dict.fromkeys(word.strip("'\"`") for word in words))
 
 
 def smallest(knob: Knob) -> float:
-    """The smallest value that a number may have: 0 for a float or where the comment says what 0 means, else 1.
+    """Return the smallest allowed value: 0 for a float or if the comment says what 0 means, else 1.
 
-    A number that is negative now may be any.
+    A number that is negative now may have any value.
     """
     if not isinstance(knob.value, str) and knob.value < 0:
         return -math.inf
@@ -153,7 +151,7 @@ def smallest(knob: Knob) -> float:
 
 
 def largest(knob: Knob) -> float:
-    """The largest value that a number may have, as its comment says ("at most 5", "fraction"). A decay rate stays below 1."""
+    """Return the largest allowed value, from the comment ("at most 5", "fraction"). A decay rate stays below 1."""
     most = math.inf
     if said := AT_MOST.search(knob.comment):
         most = float(said[1])
@@ -161,11 +159,11 @@ def largest(knob: Knob) -> float:
         most = math.nextafter(1.0, 0.0)
     elif isinstance(knob.value, float) and "fraction" in knob.comment:
         most = 1.0
-    return most if isinstance(knob.value, str) or knob.value <= most else math.inf  # what is there now is fine
+    return most if isinstance(knob.value, str) or knob.value <= most else math.inf  # the present value is allowed
 
 
 def out_of_bounds(knob: Knob, value: float) -> str:
-    """Why a number cannot be trained with, as "must be below 1"; '' where nothing speaks against it."""
+    """Return why a number is not allowed, such as "must be below 1", or '' if it is."""
     low, high = smallest(knob), largest(knob)
     if "BASE" in knob.name and value <= 0:
         return "must be above 0"
@@ -177,8 +175,10 @@ def out_of_bounds(knob: Knob, value: float) -> str:
 
 
 def places(knob: Knob, up: bool) -> list[Value]:
-    """Where a knob may go when it is asked for: a clear step that way, or to the end of its range; the other choices; from
-    outside of its range, the middle. Words have no order, so that either way gives all of them.
+    """Return the values to try for a knob that was asked for.
+
+    For a number it is one step up or down, or the end of its range; from outside of its range, the middle. For a choice these
+    are all other choices, in both directions.
     """
     found = range_for(knob)
     if isinstance(knob.value, bool):
@@ -196,7 +196,7 @@ def places(knob: Knob, up: bool) -> list[Value]:
 
 
 def senseless(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
-    """Why a change makes no sense, '' where it does: what it moves must change something, and all must fit."""
+    """Return why a change makes no sense (a changed knob is inactive, or values do not fit), or '' if it does."""
     after = {name: knob.value for name, knob in known.items()} | dict(values)
     for name in sorted(TARGET.inactive_knobs(after) & values.keys()):
         return f"{name} changes nothing while the other constants are as they are"
@@ -206,7 +206,7 @@ def senseless(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
 
 
 def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
-    """Why sizes do not fit each other, '' where they do: multiples that the comments ask for, whole heads, whole groups."""
+    """Return why values do not fit each other, or '' if they do. Comments may ask for multiples."""
     for name, knob in known.items():
         found = MULTIPLE.search(knob.comment)
         other = values.get(found[1]) if found else None
@@ -217,5 +217,5 @@ def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
 
 
 def with_followers(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:
-    """The changed values, with those that must change along."""
+    """Return the changed values, and those that must follow."""
     return TARGET.follow(values, {name: knob.value for name, knob in known.items()})

@@ -1,4 +1,4 @@
-"""What `search` does with the wishes of program.md and of the human: which it can follow, and what they come to. Pure."""
+"""How `search` follows the wishes in program.md, hints and reasons for skipping. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from core.charter.directions import Direction, Kind, NotUsable, described, parse
 from core.model import Value
 from core.target import TARGET
 
-WRITTEN, SAID = 3.0, 9.0  # weight of a topic that program.md asks for, and of one that the human asked for since
+WRITTEN, SAID = 3.0, 9.0  # weights of topics that program.md and that the human's hints ask for
 
 
 @dataclass
 class Steering:
-    """All wishes together; a later one counts more than those before.
+    """All wishes together. Later wishes take precedence.
 
     Attributes:
-        weights: By topic, 1 where nothing was said, 0 where it is to be left alone.
-        avoided: Topics that were named as to be left alone, not for lack of another's being the only one.
-        focus: Constants to try: "up", "down", or "" for either way, and the number of the hint (0: program.md).
-        leave: Names that are to be left alone.
+        weights: Topic -> weight: 1 by default, 0 to leave it alone.
+        avoided: Topics that a wish names as to be left alone.
+        focus: Constants to try -> "up", "down" or "" for both, and the number of the hint (0 for program.md).
+        leave: Names to leave alone.
         settings: Constants to set, each with the number of the hint.
-        aside: Wishes that are not followed for now, because they would leave nothing to try.
+        aside: Wishes that are ignored for now, since they would leave nothing to try.
     """
 
     weights: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TARGET.topics, 1.0))
@@ -39,7 +39,7 @@ class Steering:
     aside: list[Direction] = field(default_factory=list)
 
     def follow(self, direction: Direction, weight: float, number: int = 0) -> None:
-        """Take in one wish; `number` is that of the hint, 0 for program.md."""
+        """Add a wish. `number` is the number of the hint, 0 for program.md."""
         names, topics = direction.names, direction.topics
         if direction.kind == "avoid":
             self.leave.update(names)
@@ -63,7 +63,7 @@ class Steering:
         return name in self.leave or TARGET.topic_of(name) in topics
 
     def holds(self, direction: Direction) -> bool:
-        """Whether no later wish took this one back, in whole or in part."""
+        """Return whether a wish still holds as a whole, so that no later wish contradicts a part of it."""
         names, topics = set(direction.names), set(direction.topics)
         weighty = {topic for topic, weight in self.weights.items() if weight}
         match direction.kind:
@@ -77,7 +77,7 @@ class Steering:
 
 
 def steering(context: Context, without: Collection[Kind] = ()) -> tuple[Charter, Steering]:
-    """Return program.md as `search` reads it, and what it and the human's words come to.
+    """Return program.md as `search` reads it, and all wishes together.
 
     Wishes of the kinds `without` are set aside.
     """
@@ -93,7 +93,7 @@ def steering(context: Context, without: Collection[Kind] = ()) -> tuple[Charter,
 def combined(
     charter: Charter, said: Iterable[Said], source: str, known: Collection[str], without: Collection[Kind] = ()
 ) -> Steering:
-    """Return what the wishes of program.md and the human's words come to.
+    """Combine the wishes of program.md with the human's hints and reasons for skipping.
 
     Args:
         charter: program.md.
@@ -117,7 +117,7 @@ def combined(
         try:
             wishes = _wishes(one.text, known, reason=one.skipped is not None)
         except NotUsable:
-            continue  # it was said so when the human said it
+            continue  # the human was told when it was given
         for direction in wishes:
             take(direction, SAID, one.number)
     return found
@@ -144,15 +144,15 @@ def answer(
     reason: bool = False,
     leave: Collection[str] = (),
 ) -> str:
-    """Say what `search` makes of a human's words.
+    """Return a sentence about what `search` understands of a hint or a reason for skipping.
 
     Args:
         text: The hint, or the reason for skipping.
         source: The train.py that a proposal would change.
         off_limits: The names that program.md puts off limits.
-        tried: By fingerprint, the experiments on this train.py.
+        tried: Fingerprint -> experiment, for the changes of this train.py.
         reason: Whether it is a reason for skipping.
-        leave: The names that are to be left alone by what was said before.
+        leave: The names to leave alone according to earlier wishes.
     """
     try:
         wishes = _wishes(text, touched.names(source), reason=reason)
@@ -179,7 +179,7 @@ def answer(
 
 
 def _wishes(text: str, known: Collection[str], *, reason: bool) -> tuple[Direction, ...]:
-    """Read what a human said. Raises NotUsable where some of it is not a wish, or takes back another part of it."""
+    """Parse a hint or a reason for skipping. Raises NotUsable if a part of it is not a wish or contradicts another part."""
     found = parse(text, known, reason=reason)
     together = Steering()
     for direction in found:
@@ -197,7 +197,7 @@ def _usable(
     leave: Collection[str],
     tried: Mapping[str, int] | None = None,
 ) -> tuple[Direction | None, tuple[str, ...]]:
-    """Return the part of a wish that can be followed on this train.py, None for nothing, and why the rest cannot."""
+    """Return the part of a wish that can be followed on this train.py (None for nothing), and why the rest cannot."""
     if direction.kind == "avoid":
         return direction, ()
     fine, reasons = [], []
@@ -219,13 +219,13 @@ def _check(
     leave: Collection[str],
     tried: Mapping[str, int],
 ) -> None:
-    """Raises NotUsable where a wish for a constant cannot be followed."""
+    """Raise NotUsable if a wish for a constant cannot be followed."""
     every = {knob.name: knob for knob in knobs.read(source)}
     if name in off_limits:
         raise NotUsable(f"{name} is off limits in program.md")
     if name not in every:
         raise NotUsable(f"{name} is not one of the constants at the top of train.py")
-    fixed = {*off_limits, *leave} - {name}  # a wish for what was to be left alone takes that back
+    fixed = {*off_limits, *leave} - {name}  # this wish overrides an earlier one to leave the name alone
     changes = [setting(direction, source)] if direction.kind == "set" else _steps(every[name], direction.way, every)
     free = [values for values in changes if not fixed & values.keys()]
     if not free:
@@ -239,7 +239,7 @@ def _check(
 
 
 def _steps(knob: Knob, wish: str, every: Mapping[str, Knob]) -> list[dict[str, Value]]:
-    """The changes that a wish to try a constant comes to. Raises NotUsable where there is none."""
+    """Return the changes that follow from a wish to try a constant. Raises NotUsable if there are none."""
     if wish and isinstance(knob.value, str):
         raise NotUsable(f"the values of {knob.name} have no order")
     found: list[dict[str, Value]] = []
@@ -260,7 +260,7 @@ def _steps(knob: Knob, wish: str, every: Mapping[str, Knob]) -> list[dict[str, V
 def _with_topics(
     direction: Direction, source: str, off_limits: Collection[str]
 ) -> tuple[Direction | None, tuple[str, ...]]:
-    """The part of a wish whose topics have something to try in this train.py, and why the rest cannot be followed."""
+    """Return the part of a wish whose topics have something to try in this train.py, and why the rest cannot be followed."""
     if direction.kind == "avoid":
         return direction, ()
     barren = [topic for topic in direction.topics if not _has_ideas(topic, source, off_limits)]
@@ -290,9 +290,9 @@ def _has_ideas(topic: str, source: str, off_limits: Collection[str]) -> bool:
 
 
 def setting(direction: Direction, source: str) -> dict[str, Value]:
-    """Return the constants that a wish sets: its own, and the total batch where that must follow.
+    """Return the constants that a wish sets, including those that must follow.
 
-    Raises NotUsable where the value does not fit.
+    Raises NotUsable if the value does not fit.
     """
     every = {knob.name: knob for knob in knobs.read(source)}
     (name,) = direction.names
@@ -301,14 +301,14 @@ def setting(direction: Direction, source: str) -> dict[str, Value]:
     value = _value(direction.value, every[name])
     if value == every[name].value:
         raise NotUsable(f"{name} is {every[name].written} already")
-    values = with_followers({name: value}, every) | {name: value}  # a total batch that does not fit is not made to
+    values = with_followers({name: value}, every) | {name: value}  # the value itself is not adjusted
     if why := senseless({name: value} | values, every):
         raise NotUsable(why)
     return values
 
 
 def _value(text: str, knob: Knob) -> Value:
-    """A value as the human wrote it, of the type that the constant has. Raises NotUsable."""
+    """Convert the text of a value to the type of the constant. Raises NotUsable."""
     now = knob.value
     try:
         found = _literal(text)

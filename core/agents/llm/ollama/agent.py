@@ -1,4 +1,4 @@
-"""Models of an Ollama server, through its own Python client. Everything that goes wrong becomes one sentence."""
+"""Models of an Ollama server, through its own Python client. All its errors become AgentFailed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ from core.agents.llm.tiers import first
 from core.machine import stats
 from nanochat.contract.route import Route
 
-FREED_BYTES = 200_000_000  # a drop of this size in memory use means that the weights are gone; half of them where they are smaller
+FREED_BYTES = 200_000_000  # memory use must drop by this, or by half of smaller weights, to count as freed
 KEEP = "15m"
 
 
 class Ollama:
-    """One model of one server."""
+    """A model of an Ollama server.
+
+    Args:
+        model: Its name on the server.
+        host: The address of the server; None for OLLAMA_HOST.
+        on_gpu: Whether it shares the training GPU and is unloaded by `release`.
+        no_gpu: Whether the server is asked not to use a GPU.
+        context: The context length in tokens; 0 to fit the task.
+        timeouts: How long to wait.
+    """
 
     def __init__(
         self,
@@ -42,8 +51,6 @@ class Ollama:
         context: int = 0,
         timeouts: Timeouts | None = None,
     ) -> None:
-        """`on_gpu`: it shares the training GPU and leaves when told; `no_gpu`: the server is asked to keep it off any; `context`:
-        tokens, instead of what the task needs."""
         self.name = f"ollama:{model}"
         self.start: Tier = first(billions(model))
         self.thinking = Thinking()
@@ -53,22 +60,22 @@ class Ollama:
         self._facts: Installed | None = None
         self._counting = Counting()
         self._on_gpu, self._no_gpu = on_gpu, no_gpu
-        self._held = False  # asked since it was last released
+        self._held = False  # whether it was asked since it was last released
         self._foreign = self._stuck = self._told = False  # see `_look` and `release`
-        self._lags = False  # the driver did not show its memory as free the last time
+        self._lags = False  # whether the driver did not show its memory as free the last time
 
     @cached_property
     def _way(self) -> Route:
-        """Found when something is asked: a wrong setting is then a reason like any other. Raises AgentFailed."""
+        """The route to the server, computed with the first question, so that an invalid setting raises AgentFailed there."""
         return to_ollama(self._host)
 
     @cached_property
     def _client(self) -> ollama.AsyncClient:
-        """Raises AgentFailed."""
+        """The client. Raises AgentFailed."""
         return ollama_client(self._way, httpx.Timeout(None, connect=self._timeouts.connect_s))
 
     def _about_thinking(self, error: Exception) -> bool:
-        """Whether the server refuses what a question says of thinking: older ones know no levels, and some models nothing of it."""
+        """Return whether the server refused the setting for thinking. Older servers have no levels, and some models no thinking."""
         if not isinstance(error, ollama.ResponseError) or error.status_code != 400:
             return False
         return "think" in (error.error or "").replace(self._model, "").lower()
@@ -77,7 +84,7 @@ class Ollama:
         return error if isinstance(error, AgentFailed) else failure(error, self._way, self._model)
 
     async def context(self, least: int) -> int:
-        """Constant, but for one enlargement: another one makes the server load the model again."""
+        """Return the context length. It is enlarged at most once, since the server then loads the model again."""
         if self._context and (self._given or self._grown or least <= self._context):
             return self._context
         facts = await self._described()
@@ -142,9 +149,9 @@ class Ollama:
         )
 
     def _room(self, messages: Sequence[Message], tokens: int) -> tuple[int, int]:
-        """The context, and how many tokens of it thoughts and answer may have: `tokens`, where the model has room for them.
+        """Return the context length, and how many tokens of it thoughts and answer may use, at most `tokens` if they fit.
 
-        Thoughts come on top of what the prompt was made for, but for a context that the user gave.
+        The context is enlarged by the tokens for thoughts, unless the user set it.
         """
         assert self._facts is not None
         size = self._context
@@ -154,7 +161,7 @@ class Ollama:
         return size, max(ANSWER_TOKENS, min(tokens, left))
 
     async def _look(self) -> None:
-        """Before the first question since the model was released: is it loaded already? Then it is in somebody else's use."""
+        """Check before the first question since a release whether the model is loaded already. Then another client uses it."""
         listed = await self._loaded()
         self._stuck = self._stuck and listed
         self._foreign = listed and not self._stuck
@@ -165,7 +172,7 @@ class Ollama:
         return await self._weight() is not None
 
     async def _weight(self) -> int | None:
-        """Bytes of GPU memory that the model has, by the server; FREED_BYTES where it does not say, None while it is not loaded."""
+        """Return the model's bytes of GPU memory, FREED_BYTES if the server does not say, or None if it is not loaded."""
         running = await asyncio.wait_for(self._client.ps(), self._timeouts.idle_s)
         for model in running.models:
             if full(model.model or "") == full(self._model):
@@ -173,10 +180,16 @@ class Ollama:
         return None
 
     async def release(self, phase: TextCallback) -> str:
-        """Unload the model where it sits on the training GPU; wait until the server and then the driver say that it is gone.
+        """Unload the model from the training GPU. Waits until the server and then the driver show that it is gone.
 
-        Both waits are bounded. Returns a sentence where training starts beside what is left, once until it is gone again.
-        Raises AgentFailed where the server keeps the model.
+        Both waits have a limit. A model that was loaded before it was asked is not unloaded, since another client may use it.
+
+        Returns:
+            A sentence if the model or its memory is still there when training starts; "" otherwise. It is not repeated until
+            that has changed.
+
+        Raises:
+            AgentFailed: The server keeps the model.
         """
         if not self._on_gpu or not self._held:
             return ""
@@ -196,7 +209,7 @@ class Ollama:
             phase("waiting for GPU memory")
             lagged, self._lags = self._lags, not await self._freed(before, min(FREED_BYTES, weight // 2))
         except asyncio.CancelledError:
-            self._held = True  # asked once more at the end of the run
+            self._held = True  # release it again at the end of the run
             raise
         except Exception as error:
             raise self._failure(error) from error
@@ -218,9 +231,9 @@ class Ollama:
             await asyncio.sleep(0.2)
 
     async def _freed(self, before: int, size: int) -> bool:
-        """Wait until `size` bytes less than `before` are in use: the server's list is ahead of the driver by up to some seconds.
+        """Wait until GPU memory use is `size` bytes below `before`. The driver may show it some seconds after the server.
 
-        Returns False where that did not happen in time. Where the driver says nothing there is nothing to wait for.
+        Returns False if that did not happen in time. Returns True at once if the driver shows no memory use.
         """
         deadline = time.monotonic() + self._timeouts.freed_s
         while before and size and _gpu_bytes() > before - size:
@@ -231,12 +244,12 @@ class Ollama:
 
 
 def _gpu_bytes() -> int:
-    """Memory in use on the GPUs, 0 where there is none or the driver does not say."""
+    """Return the bytes in use on all GPUs, or 0 if the driver does not say."""
     return sum(gpu.memory_used or 0 for gpu in stats.gpus())
 
 
 async def _within(stream: Any, timeouts: Timeouts) -> AsyncGenerator[Any, None]:
-    """The parts of a stream; the first may take long, later ones not, and the whole is bounded. Raises TimeoutError."""
+    """Yield the parts of a stream. The first part has a longer timeout than later ones. Raises TimeoutError."""
     began, limit = time.monotonic(), timeouts.first_s
     async with aclosing(stream):
         while True:

@@ -1,5 +1,4 @@
-"""A bound on what an Ollama server may send: an answer without a line break would fill the memory before any limit on its words
-counts."""
+"""Limits the size of a line that an Ollama server sends, since the client reads whole lines into memory."""
 
 from __future__ import annotations
 
@@ -10,11 +9,11 @@ import httpx
 
 from core.agents.base import AgentFailed
 
-LINE = 8_000_000  # bytes; the longest honest line is an answer of `core.agents.llm.chat.LONGEST` characters
+LINE = 8_000_000  # bytes; the longest normal line is an answer of `core.agents.llm.chat.LONGEST` characters
 
 
 class Lines(httpx.AsyncByteStream):
-    """A response's bytes as they come, for as long as line breaks come too. Raises AgentFailed."""
+    """A response stream that raises AgentFailed for a line longer than LINE bytes."""
 
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self._stream = stream
@@ -33,7 +32,7 @@ class Lines(httpx.AsyncByteStream):
 
 
 async def _bound(response: httpx.Response) -> None:
-    """Raises AgentFailed."""
+    """Limit the lines of a response. Raises AgentFailed if it is compressed."""
     if response.headers.get("content-encoding", "identity") != "identity":
         await response.aclose()
         raise AgentFailed("The server sent a packed answer, whose size nobody can tell.")
@@ -42,4 +41,4 @@ async def _bound(response: httpx.Response) -> None:
 
 
 HOOKS: dict[str, list[Any]] = {"response": [_bound]}  # for httpx.AsyncClient(event_hooks=...)
-PLAIN = {"Accept-Encoding": "identity"}  # asked for with every request, so that what is counted is what is kept
+PLAIN = {"Accept-Encoding": "identity"}  # no compression, so that the counted size is the real one

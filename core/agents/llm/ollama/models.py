@@ -1,4 +1,4 @@
-"""An Ollama server from outside: its models, what each needs, and which one fits here."""
+"""The models of an Ollama server: what each needs, and which one fits this machine."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from nanochat.contract.route import Route
 from nanochat.contract.value import Data
 
 LIST_S = 20.0
-STEP, LEAST, MOST = 4096, 8192, 65_536  # of the context, in tokens
+STEP, LEAST, MOST = 4096, 8192, 65_536  # steps and limits of the context length, in tokens
 GROWTH, RECORD_TOKENS = 1.25, 3000  # room for a train.py that grows, and for the record
-SHARE = 0.85  # of the GPU's memory that weights and context may take
-SMALL_BYTES = 3_000_000_000  # weights that a machine without a GPU can be asked to run
-NO_WEIGHTS = 1_000_000  # bytes below which an entry only points at a model elsewhere
+SHARE = 0.85  # share of the GPU's memory for weights and context
+SMALL_BYTES = 3_000_000_000  # memory of a model on a machine without a GPU
+NO_WEIGHTS = 1_000_000  # an entry with fewer bytes is a remote model
 
 
 def full(name: str) -> str:
-    """A model's name as the server lists it: with its tag."""
+    """Return a model's name with its tag, as the server lists it."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def sized(least: int) -> int:
-    """Tokens of context for a task that needs `least` now and will grow."""
+    """Return the context length in tokens for a task that needs `least` now and will grow."""
     return max(LEAST, -(-int(least * GROWTH + RECORD_TOKENS) // STEP) * STEP)
 
 
 class Installed(Data, frozen=True, kw_only=True):
-    """A model of the server. `size` is its weights in bytes, `context` the longest it was made for, in tokens."""
+    """A model on the server."""
 
     name: str
-    size: int
-    billions: float
-    context: int = 0
+    size: int  # bytes of its weights
+    billions: float  # parameters in billions; 0 if unknown
+    context: int = 0  # its longest context in tokens; 0 if unknown
     capabilities: tuple[str, ...] = ()
-    cache: int = 0  # bytes of the key-value cache a token
+    cache: int = 0  # bytes of the key-value cache per token
     architecture: str = ""
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the entry only points at a model that runs on somebody else's machine."""
+        """Whether it is a remote model, which does not run on the server's machine."""
         return self.size < NO_WEIGHTS or self.name.endswith(("-cloud", ":cloud"))
 
     def needs(self, tokens: int) -> int:
-        """Bytes of weights and cache for a context of so many tokens."""
+        """Return the bytes of weights and cache for a context of this many tokens."""
         return self.size + self.cache * tokens
 
 
 class NoServer(AgentFailed):
-    """Nothing answers at the address."""
+    """No server answers at the address."""
 
 
 async def installed(way: Route) -> list[Installed]:
-    """Every model that can chat; one of which the server can tell no more than the name is in it too. Raises AgentFailed."""
+    """Return all models that can chat, also those about which the server only tells the name. Raises AgentFailed."""
     try:
         client = ollama_client(way, httpx.Timeout(LIST_S, connect=CONNECT_S))
         listed = (await client.list()).models
@@ -75,7 +75,7 @@ async def installed(way: Route) -> list[Installed]:
 
 
 def described(name: str, size: int, info: Any, details: Any = None) -> Installed:
-    """A model by what `show` says of it (None: nothing) and by the details of the list."""
+    """Return a model from the response of `show` (None without one) and the details in the list."""
     facts: dict[str, Any] = dict(getattr(info, "modelinfo", None) or {})
 
     def fact(ending: str) -> int:
@@ -101,7 +101,7 @@ def described(name: str, size: int, info: Any, details: Any = None) -> Installed
 
 
 def billions(*texts: str) -> float:
-    """Parameters in billions by the first text that says so: "7.6B", "135M", "qwen2.5-coder:1.5b". 0: none does."""
+    """Return the parameters in billions from the first text with a size, such as "7.6B" or "qwen2.5-coder:1.5b"; 0 for none."""
     for text in texts:
         if match := re.search(r"(\d+(?:\.\d+)?) ?([BMbm])\b", text):
             return float(match[1]) / (1 if match[2] in "Bb" else 1000)
@@ -109,7 +109,16 @@ def billions(*texts: str) -> float:
 
 
 def pick(models: Sequence[Installed], gpu_bytes: int, tokens: int = LEAST) -> tuple[Installed, str] | None:
-    """A sensible model and the sum that says why: the largest coder that fits, else the largest that fits."""
+    """Choose a model: the largest coding model that fits, else the largest that fits, else None.
+
+    Args:
+        models: The models of the server.
+        gpu_bytes: Memory of the GPU; 0 without a GPU.
+        tokens: The context length.
+
+    Returns:
+        The model, and a phrase with its memory use.
+    """
     limit = int(gpu_bytes * SHARE) if gpu_bytes else SMALL_BYTES
     fitting = [model for model in models if not model.elsewhere and model.needs(tokens) <= limit]
     if not fitting:
@@ -128,7 +137,7 @@ def pick(models: Sequence[Installed], gpu_bytes: int, tokens: int = LEAST) -> tu
 
 
 def failure(error: Exception, way: Route, model: str) -> AgentFailed:
-    """The sentence for whatever the client raised, and whether asking again at once makes sense."""
+    """Return an AgentFailed for an exception of the client. `again` says whether asking again at once may help."""
     if isinstance(error, AgentFailed):
         return error
     if isinstance(error, ollama.ResponseError):

@@ -1,4 +1,4 @@
-"""What only a human at a terminal is asked: whether to pull a model, with a progress bar. Never called unattended."""
+"""Asks the human at a terminal whether to pull a model, and pulls it with a progress bar. Never called unattended."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from core.machine.project import UsageError
 
 
 def offer_first() -> None:
-    """Where a server runs without any model, one is offered. Raises UsageError when pulling fails."""
+    """Offer to pull a model if the server has none. Raises UsageError if pulling fails."""
     model = reach.offer()
     if model is not None and typer.confirm(f"Ollama runs here but has no model. Pull {model} now?", default=False):
         pull(model)
 
 
 def offer_missing(spec: str) -> None:
-    """The models that are named and not there. Without one, `search` proposes in its place. Raises UsageError."""
+    """Offer to pull named models that the server lacks. Without such a model `search` proposes. Raises UsageError."""
     for model in reach.missing(spec):
         if typer.confirm(f"Ollama has no model {model}. Pull it now? Without it, search proposes.", default=False):
             pull(model)
 
 
 def pull(model: str) -> None:
-    """Raises UsageError with the server's words."""
+    """Pull a model. Raises UsageError with the server's message."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     ending = "The model was not pulled; nothing was started."
     try:
