@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from core.model import Value
-from core.target.book import Entry
+from core.target.entry import Entry
 from nanochat.contract.job import CrashClass
 
 Values = Mapping[str, Value]

@@ -178,7 +178,9 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     changed = edits.try_apply(context.source, entry.edits)
     if changed is None:
         return None
-    return Draft(changed, entry.hypothesis, entry.topic, {"edits": [entry.name], "knobs": {}})
+    cited = entry.source and entry.source not in entry.hypothesis
+    words = f"{entry.hypothesis.removesuffix('.')} ({entry.source})." if cited else entry.hypothesis
+    return Draft(changed, words, entry.topic, {"edits": [entry.name], "knobs": {}})
 
 
 def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:

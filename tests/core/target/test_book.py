@@ -64,7 +64,7 @@ def trained(sources: dict[str, str]) -> None:
 
 
 def test_every_idea_applies_passes_the_gate_and_trains() -> None:
-    assert len(BOOK) >= 20 and len({entry.name for entry in BOOK}) == len(BOOK)
+    assert len(BOOK) >= 60 and len({entry.name for entry in BOOK}) == len(BOOK)
     sources = {}
     for entry in BOOK:
         changed = edits.try_apply(SOURCE, entry.edits)
@@ -79,7 +79,7 @@ def test_every_idea_applies_passes_the_gate_and_trains() -> None:
 def test_ideas_stack() -> None:
     chance = random.Random(1)
     sources = {}
-    for _ in range(16):
+    for _ in range(24):
         source, names = SOURCE, []
         wanted = chance.randint(2, 6)
         for entry in chance.sample(BOOK, len(BOOK)):

@@ -14,7 +14,7 @@ from core.agents.search.joint import EDIT, Model, Record, Row, Scale, choice, st
 from core.change import edits, knobs
 from core.model import Proposal, Value
 from core.target import TARGET
-from core.target.book import Entry
+from core.target.entry import Entry
 from core.verdicts import Verdict
 
 SOURCE = (Path(__file__).resolve().parents[4] / "nanochat" / "train.py").read_text()
