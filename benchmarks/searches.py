@@ -25,11 +25,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import optuna
 from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search.agent import Search
-from core.agents.search.ranges import range_for, senseless, with_followers
+from core.agents.search.ranges import Range, range_for, senseless, with_followers
 from core.change import edits, knobs
 from core.judging import policy
 from core.model import Proposal, Value
@@ -237,10 +238,15 @@ def setting(night: Night, values: dict[str, Value]) -> Proposal | None:
     return Proposal(hypothesis="Values.", source=knobs.set_knobs(night.source, changed))
 
 
+def distribution(found: Range) -> optuna.distributions.BaseDistribution:
+    """The range as Optuna sees it."""
+    if found.kind in ("float", "log"):
+        return optuna.distributions.FloatDistribution(found.low, found.high, log=found.kind == "log")
+    return optuna.distributions.IntDistribution(int(found.low), int(found.high))
+
+
 def tpe(night: Night) -> None:
     """Joint TPE. What does not fit is drawn again, and is not told."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(
         seed=night.seed, multivariate=True, n_startup_trials=10, warn_independent_sampling=False
@@ -248,7 +254,7 @@ def tpe(night: Night) -> None:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     ranges = {name: range_for(knob) for name, knob in important(night).items()}
     while True:
-        trial = study.ask({name: found.distribution() for name, found in ranges.items()})
+        trial = study.ask({name: distribution(found) for name, found in ranges.items()})
         proposal = setting(night, {name: found.decode(trial.params[name]) for name, found in ranges.items()})
         if proposal is None or night.try_out(proposal) is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)

@@ -52,7 +52,7 @@ def test_the_contract_needs_only_small_packages() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("core.session", "torch,textual,optuna"),
+        ("core.session", "torch,textual,numpy"),
         ("core.cli", "asyncio,git,yaml"),
         ("tui", "torch,git,yaml,pydantic"),
     ],

@@ -199,7 +199,9 @@ def _script(path: Path) -> Agent:
 
 ENTRIES = (
     Entry(
-        "search", "no language model: Optuna over the knobs and a book of structural edits", lambda _, setting: _search
+        "search",
+        "no language model: a book of structural edits, the knobs, and a model of what both do",
+        lambda _, setting: _search,
     ),
     Entry("script:FILE", "a file of proposals, one JSON object a line", _script_maker),
     Entry(

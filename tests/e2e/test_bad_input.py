@@ -12,10 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from core.execution.deterministic import World
 from tests.product import Product, edit, harmless
 
 IDEA = edit("A larger learning rate.", ("LR = 0.01", "LR = 0.03"))
 NO_TRACEBACK = "Traceback (most recent call last)"
+
+
+@pytest.fixture
+def computed(product: Product) -> Product:
+    """For tests whose subject is not the training."""
+    product.compute(World(seeds=0.01, noise=0.002))
+    return product
 
 
 def refused(product: Product, *arguments: str, words: str) -> None:
@@ -78,35 +86,37 @@ def test_options_that_make_no_sense(product: Product, option: str, value: str, w
     refused(product, *product.options(), option, value, words=words)
 
 
-def test_stale_data_is_refused_for_a_continued_run(product: Product, tmp_path: Path) -> None:
+def test_stale_data_is_refused_for_a_continued_run(computed: Product, tmp_path: Path) -> None:
     data = tmp_path / "own-data"
-    shutil.copytree(product.env["AUTORESEARCH_DATA"], data) if Path(product.env["AUTORESEARCH_DATA"]).exists() else None
-    product.env["AUTORESEARCH_DATA"] = str(data)
-    assert product.run("--agent", product.script(IDEA)).returncode == 0
+    shutil.copytree(computed.env["AUTORESEARCH_DATA"], data) if Path(
+        computed.env["AUTORESEARCH_DATA"]
+    ).exists() else None
+    computed.env["AUTORESEARCH_DATA"] = str(data)
+    assert computed.run("--agent", computed.script(IDEA)).returncode == 0
     shutil.rmtree(data)  # a run that goes on has its own copy
-    val = product.logs / "r" / "data" / "val.bin"
+    val = computed.logs / "r" / "data" / "val.bin"
     whole = val.read_bytes()
     val.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    refused(product, *product.options(), words="the content of val.bin has changed")
-    refused(product, "report", "r", words="the content of val.bin has changed")
+    refused(computed, *computed.options(), words="the content of val.bin has changed")
+    refused(computed, "report", "r", words="the content of val.bin has changed")
     val.write_bytes(whole)
     manifest = val.with_name("manifest.json")
     text = manifest.read_text()
     manifest.write_text(re.sub(r'("fingerprint": *)".{4}', r'\1"0000', text))
-    refused(product, *product.options(), words="fingerprint")
+    refused(computed, *computed.options(), words="fingerprint")
     manifest.unlink()
-    refused(product, *product.options(), words="no prepared data")
-    assert product("status", "r").returncode == 0
+    refused(computed, *computed.options(), words="no prepared data")
+    assert computed("status", "r").returncode == 0
 
 
-def test_a_corrupted_journal_line_is_named(product: Product) -> None:
-    assert product.run("--agent", product.script(IDEA)).returncode == 0
-    path = product.logs / "r" / "events.jsonl"
+def test_a_corrupted_journal_line_is_named(computed: Product) -> None:
+    assert computed.run("--agent", computed.script(IDEA)).returncode == 0
+    path = computed.logs / "r" / "events.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     lines[4] = b'{"type":"meas\n'
     path.write_bytes(b"".join(lines))
-    refused(product, *product.options(), words="Line 5 of")
-    refused(product, "status", "r", words="Line 5 of")
+    refused(computed, *computed.options(), words="Line 5 of")
+    refused(computed, "status", "r", words="Line 5 of")
     assert path.read_bytes() == b"".join(lines)
 
 
@@ -168,13 +178,13 @@ def test_an_old_python_gets_a_sentence() -> None:
     assert sys.version_info >= (3, 11)
 
 
-def test_a_pipe_that_nobody_reads_any_more_does_not_stop_the_loop(product: Product, tmp_path: Path) -> None:
-    product.env["AUTORESEARCH_DATA"] = str(tmp_path / "data")  # still to be prepared: that goes on as well
-    options = [*product.options(), "--agent", product.script(edit("Once.", ("LR = 0.01", "LR = 0.02")))]
-    loop = subprocess.Popen(product.command(*options), cwd=product.root, env=product.env, stdout=subprocess.PIPE)
+def test_a_pipe_that_nobody_reads_any_more_does_not_stop_the_loop(computed: Product, tmp_path: Path) -> None:
+    computed.env["AUTORESEARCH_DATA"] = str(tmp_path / "data")  # still to be prepared: that goes on as well
+    options = [*computed.options(), "--agent", computed.script(edit("Once.", ("LR = 0.01", "LR = 0.02")))]
+    loop = subprocess.Popen(computed.command(*options), cwd=computed.root, env=computed.env, stdout=subprocess.PIPE)
     assert loop.stdout is not None
     loop.stdout.readline()
     loop.stdout.close()
     assert loop.wait(250) == 0
-    state = product.state()
+    state = computed.state()
     assert state.stopped is not None and state.stopped.finished and state.judged == 1

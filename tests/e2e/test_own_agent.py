@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from core.execution.deterministic import World
 from core.verdicts import Verdict
 from tests.product import ROOT, Product
 
@@ -16,6 +17,7 @@ def test_the_agent_of_the_documents_works_in_forty_lines(product: Product) -> No
     path.write_text(code)
     tried = product("propose", "--agent", f"python:{path}")
     assert tried.returncode == 0 and "rates" in tried.stdout and "applies" in tried.stdout, tried.stderr
+    product.compute(World(seeds=0.01, noise=0.002))
     done = product.run("--agent", f"python:{path}", "--budget", "0.5", "--max-experiments", "5")
     assert done.returncode == 0, done.stderr
     experiments = list(product.state().experiments.values())

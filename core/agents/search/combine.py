@@ -22,6 +22,7 @@ SHARE = 0.3  # of the posterior's spread in a draw: some curiosity, but mostly w
 DRAWS = 6
 POINTS = 17  # of a knob's range
 BEYOND = 0.5  # steps beyond what was tried on that side
+LEAST_GAIN = 1.0  # expected, in standard deviations of one score: less could hardly be kept
 LEAST_ROWS = 6  # scored experiments before there is a model worth the name
 EXPECTED = "expected"  # in a combination's notes: its gain by the model, and the standard deviation of that, in bpb
 ENTRIES = {entry.name: entry for entry in TARGET.book}
@@ -134,7 +135,10 @@ def _draft(context: Context, joint: Joint, moves: list[Move]) -> Draft | None:
     if not taken or not values.keys() <= {knob.name for knob in knobs.read(source)}:
         return None
     names = [move.name for move in taken if move.value is None]
-    gain, spread = (context.sigma * number for number in joint.expected(taken))
+    expected, uncertain = joint.expected(taken)
+    if expected < LEAST_GAIN:
+        return None
+    gain, spread = context.sigma * expected, context.sigma * uncertain
     present = joint.known.values_now
     what = [f"{name} {present[name]} to {value}" for name, value in values.items()] + names
     rows = len(joint.record.rows)

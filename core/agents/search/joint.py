@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.agents.base import PastExperiment
-from core.agents.search.ranges import STEP, STEP_SHARE, range_for
+from core.agents.search.ranges import LARGEST, STEP, STEP_SHARE, range_for
 from core.change.knobs import Knob
 from core.model import Value
 from core.target import TARGET
@@ -34,6 +34,7 @@ PARENT_SPREAD = 0.7  # a parent's own score is a lucky or an unlucky one for all
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 1.5  # of Student's t, and the scale beyond which a row counts less
 ROUNDS = 6
+FAR = 10.0  # steps beyond which a parabola says nothing: such a value has an effect of its own
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ class Scale:
         return cls(float(value), width or 1.0, False)
 
     def position(self, value: Value) -> float | None:
-        """Steps from the reference; None where the value has no place."""
-        if isinstance(value, str | bool):
+        """Return the steps from the reference; None for a value without a place, or far away from it."""
+        if isinstance(value, str | bool) or not abs(value) < LARGEST:
             return None
         if not self.logarithmic:
-            return (value - self.reference) / self.step
-        return math.log(value / self.reference) / math.log(self.step) if value * self.reference > 0 else None
+            place = (value - self.reference) / self.step
+        elif value * self.reference > 0:
+            place = math.log(value / self.reference) / math.log(self.step)
+        else:
+            return None
+        return place if abs(place) <= FAR else None
 
     def value(self, position: float) -> float:
         """The value at so many steps from the reference."""

@@ -1,4 +1,4 @@
-"""The sensible values of a knob, from its name, value and comment. Pure, except for Optuna, which is imported late."""
+"""The sensible values of a knob, from its name, value and comment. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MULTIPLE = re.compile(r"multiple of ([A-Z][A-Z_0-9]*)")
 _ITEM = r"""(?:"[^"]*"|'[^']*'|`[^`]*`|[\w+-]+(?:\.\w+)*)"""
 _SEPARATOR = r"\s*(?:,\s*(?:or\s+|and\s+)?|\s(?:or|and)\s+|[|/])\s*"
 CHOICES = re.compile(rf"\bone of:?\s*({_ITEM}(?:{_SEPARATOR}{_ITEM})*)\s*(?:[;.(#]|$)")
-# Numbers beyond these are not changed: steps from them are meaningless, and Optuna uses doubles.
+# Numbers beyond these are not changed: steps from them are meaningless.
 LARGEST, SMALLEST = 1e15, 1e-30
 USED = re.compile(r"\buses (\d+(?:\.\d+)?)")
 AT_MOST = re.compile(r"\bat most (\d+(?:\.\d+)?)(?![\w.]*\w|\s*(?:times|%|\*))")
@@ -28,22 +28,15 @@ STEP, STEP_SHARE = 1.7, 0.3  # size of one step: a factor, or a share of the ran
 
 @dataclass(frozen=True)
 class Range:
-    """The range of a knob. `power` uses an exponent of two, and `choice` an index, since Optuna needs fixed categories."""
+    """The range of a knob. Its ends, and values in encoded form, are exponents of two for `power` and indices for `choice`."""
 
     kind: Literal["float", "log", "int", "power", "choice"]
     low: float
     high: float
     choices: tuple[Value, ...] = ()
 
-    def distribution(self) -> Any:
-        import optuna
-
-        if self.kind in ("float", "log"):
-            return optuna.distributions.FloatDistribution(self.low, self.high, log=self.kind == "log")
-        return optuna.distributions.IntDistribution(int(self.low), int(self.high))
-
     def encode(self, value: Value) -> Any:
-        """Return a knob's value for Optuna, or -1e18 if it is not in the range's form."""
+        """Return a knob's value in encoded form, or -1e18 if it has none."""
         if self.kind == "power":
             return value.bit_length() - 1 if isinstance(value, int) and is_power_of_two(value) else -(10**18)
         if self.kind == "choice":

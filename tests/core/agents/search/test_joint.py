@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.agents.base import Context, PastExperiment
 from core.agents.search import combine
@@ -152,6 +155,19 @@ def test_every_knob_of_train_py_has_a_scale_or_choices(name: str) -> None:
     place = scale.position(value)
     assert (place is None and value == 0) or place == pytest.approx(0.0)
     assert scale.position(scale.value(0.5)) == pytest.approx(0.5)
+
+
+@given(
+    st.integers() | st.floats() | st.sampled_from([0, 10**400, -(10**400), 5e-324, 1e308]),
+    st.integers() | st.floats() | st.sampled_from([0, 10**400, 5e-324]),
+    st.sampled_from(["LR", "WARM_UP", "ADAM_BETA1", "WIDTH"]),
+)
+def test_whatever_numbers_stand_in_train_py_the_model_stays_finite(before: Value, after: Value, name: str) -> None:
+    every = {knob.name: knob for knob in knobs.read(f"{name} = {before!r}\n")} if before == before else {}
+    told = [past(1, 0.01, constants={name: (before, after)})]
+    record = Record(told, every, SIGMA)
+    effects = Model(record.rows, record.scales, []).expected
+    assert all(math.isfinite(value) for value in effects.values)
 
 
 # -- combinations -------------------------------------------------------------------------------------------------------
