@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from core.agents.base import Context
 from core.agents.search.drafts import Draft, Knobs, settable
-from core.agents.search.joint import Effects, Model, Record, choice
+from core.agents.search.joint import Effects, Model, Record
 from core.agents.search.ranges import range_for
 from core.change import edits, knobs
+from core.change.knobs import Knob
 from core.model import Value
 from core.target import TARGET
 
@@ -45,12 +46,13 @@ class Joint:
         self.known = known
         self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
         self.record = Record(context.past, known.every, context.sigma)
-        choices = [
-            choice(name, value)
+        choices = {
+            factor
             for name in known
             if name not in self.record.scales
-            for value in (known[name].value, *range_for(known[name]).choices)
-        ]
+            for value in (known[name].value, *_places(known[name]))
+            for factor in self.record.factor(name, value)
+        }
         self.model = Model(self.record.rows, self.record.scales, (*ENTRIES, *choices))
 
     def value(self, name: str, chance: random.Random) -> Value | None:
@@ -72,15 +74,15 @@ class Joint:
 
     def _values(self, name: str, effects: Effects, *, everywhere: bool = False) -> list[Move]:
         """The values of a knob other than that of now; without `everywhere` only about where it was tried."""
-        knob, scale, found = self.known[name], self.record.scales.get(name), range_for(self.known[name])
+        knob, scale = self.known[name], self.record.scales.get(name)
         moves = []
-        for value in dict.fromkeys(found.at(point / (POINTS - 1)) for point in range(POINTS)):
+        for value in _places(knob):
             if value == knob.value:
                 continue
             if scale is None:
-                here, there = choice(name, knob.value), choice(name, value)
-                if everywhere or there in self.record.screened:
-                    moves.append(Move(name, effects.edit(there) - effects.edit(here), value))
+                added, removed = self.record.factor(name, value), self.record.factor(name, knob.value)
+                if everywhere or added <= self.record.screened:
+                    moves.append(Move(name, effects.edits(added) - effects.edits(removed), value))
                 continue
             before, after = scale.position(knob.value), scale.position(value)
             if before is None or after is None:
@@ -94,14 +96,22 @@ class Joint:
     def expected(self, moves: list[Move]) -> tuple[float, float]:
         """What they gain together by the posterior, and its standard deviation; in those of one score."""
         places = {move.name: move.places for move in moves if move.places is not None}
-        added = [
-            move.name if move.value is None else choice(move.name, move.value) for move in moves if move.places is None
-        ]
-        removed = [choice(move.name, self.known[move.name].value) for move in moves if move.places is None and move.value is not None]  # fmt: skip
+        added, removed = set[str](), set[str]()
+        for move in moves:
+            if move.value is None:
+                added.add(move.name)
+            elif move.places is None:
+                added |= self.record.factor(move.name, move.value)
+                removed |= self.record.factor(move.name, self.known[move.name].value)
         mean = self.model.expected
-        gain = sum(mean.knob(name, *place) for name, place in places.items())
-        gain += sum(mean.edit(name) for name in added) - sum(mean.edit(name) for name in removed)
+        gain = sum(mean.knob(name, *place) for name, place in places.items()) + mean.edits(added) - mean.edits(removed)
         return gain, self.model.spread(places, added, removed)
+
+
+def _places(knob: Knob) -> list[Value]:
+    """Values over the whole range of a knob, each once."""
+    found = range_for(knob)
+    return list(dict.fromkeys(found.at(point / (POINTS - 1)) for point in range(POINTS)))
 
 
 def combinations(
@@ -140,10 +150,10 @@ def _draft(context: Context, joint: Joint, moves: list[Move]) -> Draft | None:
         return None
     gain, spread = context.sigma * expected, context.sigma * uncertain
     present = joint.known.values_now
-    what = [f"{name} {present[name]} to {value}" for name, value in values.items()] + names
+    what = [f"{name} {present[name]} -> {value}" for name, value in values.items()] + names
     rows = len(joint.record.rows)
     words = (
-        f"{' + '.join(what)}: by all {rows} scores so far, {'these' if len(what) > 1 else 'this'} should gain "
+        f"{', '.join(what)}: by all {rows} scores so far, {'these' if len(what) > 1 else 'this'} should gain "
         f"{gain:.4f} ± {spread:.4f}."
     )
     meta = {

@@ -30,6 +30,7 @@ from core.target import TARGET
 SLOPE, CURVE, CURVE_SPREAD = 1.5, -0.9, 0.7  # of a knob of impact 2; others in proportion
 FLOOR = 0.3  # and this much more spread for any knob
 EDIT, EDIT_SPREAD = -1.0, 1.7
+WORD = -0.5  # of another word for a knob that takes words
 PARENT_SPREAD = 0.7  # a parent's own score is a lucky or an unlucky one for all rows that are compared with it
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 1.5  # of Student's t, and the scale beyond which a row counts less
@@ -98,22 +99,28 @@ class Record:
     def __init__(self, past: Iterable[PastExperiment], knobs: Mapping[str, Knob], sigma: float) -> None:
         """`knobs`: those of the best train.py. `sigma`: noise of one score, in bpb."""
         scored = [one for one in past if one.gain is not None]
-        self.scales = {name: scale for name, knob in _references(scored, knobs).items() if (scale := Scale.of(knob))}
+        references = _references(scored, knobs)
+        self._begun = {name: knob.value for name, knob in references.items()}
+        self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
         self.rows = [self._row(one, sigma) for one in scored]
 
     def _row(self, one: PastExperiment, sigma: float) -> Row:
         assert one.gain is not None
         moves: dict[str, tuple[float, float]] = {}
-        added, removed = set(structural(one)), set()
+        added, removed = set(structural(one)), set[str]()
         for name, (before, after) in one.constants.items():
             scale = self.scales.get(name)
             places = (scale.position(before), scale.position(after)) if scale else (None, None)
             if places[0] is not None and places[1] is not None:
                 moves[name] = (places[0], places[1])
             else:
-                added.add(choice(name, after))
-                removed.add(choice(name, before))
+                added |= self.factor(name, after)
+                removed |= self.factor(name, before)
         return Row(one.parent, one.gain / sigma, max(1, one.pairs), moves, frozenset(added), frozenset(removed))
+
+    def factor(self, name: str, value: Value) -> frozenset[str]:
+        """Return the factor of a value without a place on a scale; none for the value that the run began with."""
+        return frozenset() if self._begun.get(name) == value else frozenset((choice(name, value),))
 
     def tried(self, name: str) -> tuple[float, float]:
         """The lowest and the highest position of a knob that was scored, 0 among them."""
@@ -160,6 +167,10 @@ class Effects:
         slope, curve = (float(self.values[self.columns[name] + part]) for part in (0, 1))
         return slope * (after - before) + curve * (after**2 - before**2)
 
+    def edits(self, names: Iterable[str]) -> float:
+        """What these edits and choices gain together."""
+        return sum(self.edit(name) for name in names)
+
     def edit(self, name: str) -> float:
         """What an edit or a choice gains."""
         return float(self.values[self.columns[name]])
@@ -180,7 +191,7 @@ class Model:
             spread += [SLOPE * weight + FLOOR, CURVE_SPREAD * weight + FLOOR]
         for name in sorted({*factors, *(name for row in rows for name in row.added | row.removed)}):
             self._columns[name] = len(mean)
-            mean.append(0.0 if " = " in name else EDIT)  # of two choices neither is the usual one
+            mean.append(WORD if " = " in name else EDIT)
             spread.append(EDIT_SPREAD)
         parents = {parent: len(mean) + place for place, parent in enumerate(sorted({row.parent for row in rows}))}
         mean += [0.0] * len(parents)

@@ -54,7 +54,7 @@ def night(count: int, charter: str = "Low val_bpb.", seed: int = 3) -> list[Prop
     for number in range(1, count + 1):
         proposal = Search().propose_now(context(number, past, charter, seed))
         found.append(proposal)
-        past += (judged(number, proposal, None if number % 9 == 0 else 0.001 * ((number * 7) % 11 - 7)),)
+        past += (judged(number, proposal, None if number % 9 == 0 else 0.004 * ((number * 7) % 11 - 7)),)
     return found
 
 

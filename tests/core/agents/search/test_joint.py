@@ -135,7 +135,10 @@ def test_the_scale_stays_where_the_run_began() -> None:
 def test_words_and_switches_are_factors() -> None:
     values: dict[str, tuple[Value, Value]] = {"WINDOW_PATTERN": ("L", "SL")}
     (row,) = Record([past(1, 0.0, constants=values)], KNOBS, SIGMA).rows
-    assert row.added == {choice("WINDOW_PATTERN", "SL")} and row.removed == {choice("WINDOW_PATTERN", "L")}
+    assert row.added == {choice("WINDOW_PATTERN", "SL")} and not row.removed, "the run began with L"
+    back: dict[str, tuple[Value, Value]] = {"WINDOW_PATTERN": ("SL", "S")}
+    told = [past(1, 0.0, constants=values), past(2, 0.0, constants=back)]
+    assert Record(told, KNOBS, SIGMA).rows[1].removed == {choice("WINDOW_PATTERN", "SL")}
 
 
 def test_edits_of_the_book_have_their_names_and_others_their_number() -> None:
@@ -213,6 +216,13 @@ def test_what_is_to_be_left_alone_is_in_no_combination() -> None:
 
 def test_a_few_scores_are_no_model() -> None:
     assert combined(near_misses()[:3]) == []
+
+
+def test_a_constant_of_another_kind_than_at_the_start_is_no_trouble() -> None:
+    """A language model may write anything: here a number out of all bounds that another experiment has replaced since."""
+    told = [past(n, 0.01, constants={"WIDTH": (2**80, 128)}) for n in range(1, 8)]
+    told += [past(8, 0.01, constants={"SOFTCAP": (0.0, 1e300)}), past(9, 0.01, constants={"WINDOW_PATTERN": (3, "L")})]
+    assert isinstance(combined(told), list)
 
 
 def test_where_nothing_looked_better_nothing_is_combined() -> None:
