@@ -78,12 +78,18 @@ def is_power_of_two(value: Value) -> bool:
 
 
 def write(value: Value, like: str) -> str:
-    """Return a value as Python source. If `like` is written as a power, a power of two is too. Raises ValueError for inf and nan."""
+    """Return a value as Python source, in the style of `like`: powers of two as powers, words in the same quotes.
+
+    Raises ValueError for inf and nan.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} cannot be written as a number in Python")
     if "**" in like and is_power_of_two(value) and isinstance(value, int):
         return f"2**{value.bit_length() - 1}"
-    return repr(value)
+    text = repr(value)
+    if text.startswith("'") and like.startswith('"') and '"' not in text:
+        return f'"{text[1:-1]}"'
+    return text
 
 
 def set_knobs(source: str, values: Mapping[str, Value]) -> str:

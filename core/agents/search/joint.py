@@ -64,7 +64,7 @@ class Scale:
             return None
         if not self.logarithmic:
             place = (value - self.reference) / self.step
-        elif value * self.reference > 0:
+        elif 0 < value / self.reference < math.inf:
             place = math.log(value / self.reference) / math.log(self.step)
         else:
             return None

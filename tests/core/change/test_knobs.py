@@ -23,7 +23,7 @@ def test_the_block_on_top_is_read_with_its_comments() -> None:
 
 def test_values_are_set_and_comments_stay() -> None:
     changed = knobs.set_knobs(SOURCE, {"LR": 0.25, "N": 512, "NAME": "L"})
-    assert "LR = 0.25  # rate" in changed and "N = 2**9   # size" in changed and "NAME = 'L'  # pattern" in changed
+    assert "LR = 0.25  # rate" in changed and "N = 2**9   # size" in changed and 'NAME = "L"  # pattern' in changed
     with pytest.raises(KeyError):
         knobs.set_knobs(SOURCE, {"NO": 1})
 
@@ -132,3 +132,11 @@ def test_a_smaller_batch_takes_the_rest_along() -> None:
     assert with_followers({"TOTAL_BATCH": total // 2}, found) == {"TOTAL_BATCH": total // 2, "BATCH_SIZE": rows // 2}
     assert with_followers({"BATCH_SIZE": rows * 2}, found) == {"BATCH_SIZE": rows * 2, "TOTAL_BATCH": total * 2}
     assert with_followers({"WIDTH": 64}, found) == {"WIDTH": 64}
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "found"), [('"L"', "SL", '"SL"'), ("'L'", "SL", "'SL'"), ('"L"', 'a"b', "'a\"b'")]
+)
+def test_words_keep_their_quotes(written: str, value: str, found: str) -> None:
+    changed = knobs.set_knobs(f"PATTERN = {written}\n", {"PATTERN": value})
+    assert changed == f"PATTERN = {found}\n" and knobs.read(changed)[0].value == value
