@@ -1,14 +1,12 @@
 """One additive model of all that a run has tried: what each knob and each structural edit does to the score.
 
-Every scored experiment is a row, whoever proposed it: its gain over its parent, and what it changed. A knob counts by a parabola
-over its position, an edit by one number. The priors are those of somebody who has tuned such models before: most edits hurt,
-and most knobs are near their best value already. So a few near misses that agree are enough to try them together, and a single
-lucky score is not.
+Each scored experiment is a row, whoever proposed it: its gain over its parent, and what it changed. A knob has a parabola over its
+position, and an edit has one number. The priors expect that most edits hurt and that most knobs are near their best value. So
+several near misses that agree lead to a combination, and a single lucky score does not.
 
 The model is Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3). Rows that no sum of
 effects explains count less (Student's t by reweighting: Lange, Little and Taylor, 1989). What to try is drawn from the
-posterior (Thompson, 1933), with a part of its spread only. Of the policies that were simulated, this one found most:
-docs/decisions.md.
+posterior (Thompson, 1933), with a part of its spread. `benchmarks/searches.py` simulates nights with it.
 """
 
 from __future__ import annotations
@@ -25,8 +23,7 @@ from core.change.knobs import Knob
 from core.model import Value
 from core.target import TARGET
 
-# Priors, in standard deviations of one score. A knob of impact 2 that is moved by one step loses 0.9 on average, 1.7 of them more
-# or less; an edit loses 1.0, 1.7 more or less.
+# Priors, in standard deviations of one score. A knob of impact 2 loses 0.9 +- 1.7 by one step, and an edit loses 1.0 +- 1.7.
 SLOPE, CURVE, CURVE_SPREAD = 1.5, -0.9, 0.7  # of a knob of impact 2; others in proportion
 FLOOR = 0.3  # and this much more spread for any knob
 EDIT, EDIT_SPREAD = -1.0, 1.7
