@@ -375,3 +375,19 @@ sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]
 for path in {[str(path) for path in sorted(folder.glob("*.py"))]!r}: runpy.run_path(path, run_name="imported")"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_simulated_night_counts_each_training_and_knows_the_truth() -> None:
+    searches = benchmark("searches")
+    source = (ROOT / "nanochat" / "train.py").read_text()
+    world = searches.World(searches.Kind(interaction=0.0), source, 1)
+    assert world.gain(source) == 0.0
+    entry = next(entry for entry in searches.TARGET.book if searches.edits.try_apply(source, entry.edits))
+    changed = searches.edits.apply(source, entry.edits)
+    assert world.gain(changed) == pytest.approx(world._edits[entry.name])
+    moved = searches.knobs.set_knobs(source, {"MATRIX_LR": 0.034})
+    best, curve = world._best["MATRIX_LR"], world._curve["MATRIX_LR"]
+    assert world.gain(moved) == pytest.approx(curve * (2 * best - 1)), "one step on the parabola"
+    night = searches.run("search", searches.KINDS["rough"], source, 1, 6)
+    assert len(night.curve) == 6 and night.left == 0 and len(night.past) >= 1
+    assert all(one.gain is not None and one.pairs >= 1 for one in night.past)
