@@ -378,7 +378,7 @@ for path in {[str(path) for path in sorted(folder.glob("*.py"))]!r}: runpy.run_p
 
 
 def test_a_simulated_night_counts_each_training_and_knows_the_truth() -> None:
-    searches = benchmark("searches")
+    searches = benchmark("search_worlds")
     source = (ROOT / "nanochat" / "train.py").read_text()
     world = searches.World(searches.Kind(interaction=0.0), source, 1)
     assert world.gain(source) == 0.0

@@ -1,6 +1,6 @@
-"""What the joint model of a run expects to help, put together: several changes at once, each of which has a score already.
+"""Combinations: several changes at once that the joint model expects to help. Each of them already has a score.
 
-One near miss is inconclusive alone. Several of them together are often not, and the keep rule then tests their sum.
+A near miss is inconclusive alone. Several near misses together are often large enough for the keep rule.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from core.model import Value
 from core.target import TARGET
 
 MOST = 4  # changes in one combination: with more, a single wrong one spoils it too often
-SHARE = 0.3  # of the posterior's spread in a draw: some curiosity, but mostly what is expected to help
+SHARE = 0.3  # of the posterior's spread in a draw
 DRAWS = 6
 POINTS = 17  # of a knob's range
 BEYOND = 0.5  # steps beyond what was tried on that side
-LEAST_GAIN = 1.0  # expected, in standard deviations of one score: less could hardly be kept
-LEAST_ROWS = 6  # scored experiments before there is a model worth the name
+LEAST_GAIN = 1.0  # expected gain in standard deviations of one score; smaller gains are hardly ever kept
+LEAST_ROWS = 6  # scored experiments before the first combination
 EXPECTED = "expected"  # in a combination's notes: its gain by the model, and the standard deviation of that, in bpb
 ENTRIES = {entry.name: entry for entry in TARGET.book}
 
 
 @dataclass(frozen=True)
 class Move:
-    """One change that a combination may hold: a knob's new value, or an edit of the book."""
+    """One change in a combination: a new value of a knob, or an edit of the book."""
 
     name: str
     gain: float  # in standard deviations of one score
@@ -40,7 +40,7 @@ class Move:
 
 
 class Joint:
-    """The record of a run in the terms of the model, and its model."""
+    """The record of a run, and the model fitted to it."""
 
     def __init__(self, context: Context, known: Knobs) -> None:
         self.known = known
@@ -56,12 +56,12 @@ class Joint:
         self.model = Model(self.record.rows, self.record.scales, (*ENTRIES, *choices))
 
     def value(self, name: str, chance: random.Random) -> Value | None:
-        """A new value for one knob by a draw from the posterior, anywhere in its range; None where it should stay."""
+        """Return a new value for a knob by a draw from the posterior, anywhere in its range; None if it has no other value."""
         moves = self._values(name, self.model.draw(chance.randrange(2**31), 1.0), everywhere=True)
         return max(moves, key=lambda move: move.gain).value if moves else None
 
     def moves(self, effects: Effects, context: Context, weights: Mapping[str, float]) -> list[Move]:
-        """What helps by these effects, the best first, each with a score already: for a knob its best value, and edits."""
+        """Return the changes that help by these effects, the best first: the best value of each knob that was tried, and edits."""
         found = []
         for name in self.active:
             if weights.get(TARGET.topic_of(name), 1.0) > 0:
@@ -73,8 +73,9 @@ class Joint:
         return sorted((move for move in found if move.gain > 0), key=lambda move: -move.gain)
 
     def _values(self, name: str, effects: Effects, *, everywhere: bool = False) -> list[Move]:
-        """The values of a knob other than that of now; without `everywhere` only about where it was tried."""
+        """Return moves to the other values of a knob; without `everywhere`, only to values near those that were tried."""
         knob, scale = self.known[name], self.record.scales.get(name)
+        low, high = self.record.tried(name)
         moves = []
         for value in _places(knob):
             if value == knob.value:
@@ -87,14 +88,13 @@ class Joint:
             before, after = scale.position(knob.value), scale.position(value)
             if before is None or after is None:
                 continue
-            low, high = self.record.tried(name)
             reach = BEYOND if isinstance(value, float) else 1.0  # the next whole number is a step away
             if everywhere or low - reach * (low < 0) <= after <= high + reach * (high > 0):
                 moves.append(Move(name, effects.knob(name, before, after), value, (before, after)))
         return moves
 
     def expected(self, moves: list[Move]) -> tuple[float, float]:
-        """What they gain together by the posterior, and its standard deviation; in those of one score."""
+        """Return the mean and the standard deviation of their gain together, in standard deviations of one score."""
         places = {move.name: move.places for move in moves if move.places is not None}
         added, removed = set[str](), set[str]()
         for move in moves:
@@ -109,7 +109,7 @@ class Joint:
 
 
 def _places(knob: Knob) -> list[Value]:
-    """Values over the whole range of a knob, each once."""
+    """Return values over the whole range of a knob, each once."""
     found = range_for(knob)
     return list(dict.fromkeys(found.at(point / (POINTS - 1)) for point in range(POINTS)))
 
@@ -117,7 +117,7 @@ def _places(knob: Knob) -> list[Value]:
 def combinations(
     context: Context, weights: Mapping[str, float], joint: Joint, chance: random.Random
 ) -> Iterator[Draft | None]:
-    """Combinations that the model expects to help, by several draws from it."""
+    """Yield combinations that the model expects to help, one for each of several draws."""
     if len(joint.record.rows) < LEAST_ROWS:
         return
     for _ in range(DRAWS):
@@ -126,7 +126,7 @@ def combinations(
 
 
 def _draft(context: Context, joint: Joint, moves: list[Move]) -> Draft | None:
-    """The first moves that fit each other, as one draft; None where that is no change."""
+    """Return the first moves that fit each other as one draft; None if they are too little to be tried."""
     source, taken = context.source, list[Move]()
     values: dict[str, Value] = {}
     for move in moves:

@@ -6,7 +6,7 @@ several near misses that agree lead to a combination, and a single lucky score d
 
 The model is Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3). Rows that no sum of
 effects explains count less (Student's t by reweighting: Lange, Little and Taylor, 1989). What to try is drawn from the
-posterior (Thompson, 1933), with a part of its spread. `benchmarks/searches.py` simulates nights with it.
+posterior (Thompson, 1933), with a part of its spread. `benchmarks/search_worlds.py` simulates nights with it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SLOPE, CURVE, CURVE_SPREAD = 1.5, -0.9, 0.7  # of a knob of impact 2; others in 
 FLOOR = 0.3  # and this much more spread for any knob
 EDIT, EDIT_SPREAD = -1.0, 1.7
 WORD = -0.5  # of another word for a knob that takes words
-PARENT_SPREAD = 0.7  # a parent's own score is a lucky or an unlucky one for all rows that are compared with it
+PARENT_SPREAD = 0.7  # of a parent's own score, which is part of the gain in all its rows
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 1.5  # of Student's t, and the scale beyond which a row counts less
 ROUNDS = 6
@@ -67,12 +67,6 @@ class Scale:
             return None
         return place if abs(place) <= FAR else None
 
-    def value(self, position: float) -> float:
-        """The value at so many steps from the reference."""
-        if self.logarithmic:
-            return self.reference * float(self.step**position)
-        return self.reference + position * self.step
-
 
 @dataclass(frozen=True)
 class Row:
@@ -91,7 +85,7 @@ class Row:
 
 
 class Record:
-    """What the past says, in the terms of the model: rows, and the scale of each knob."""
+    """The past in the terms of the model: its rows, and the scale of each knob."""
 
     def __init__(self, past: Iterable[PastExperiment], knobs: Mapping[str, Knob], sigma: float) -> None:
         """`knobs`: those of the best train.py. `sigma`: noise of one score, in bpb."""
@@ -100,6 +94,7 @@ class Record:
         self._begun = {name: knob.value for name, knob in references.items()}
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
         self.rows = [self._row(one, sigma) for one in scored]
+        self.screened = frozenset(name for row in self.rows for name in row.added | row.removed)  # factors with a score
 
     def _row(self, one: PastExperiment, sigma: float) -> Row:
         assert one.gain is not None
@@ -120,18 +115,13 @@ class Record:
         return frozenset() if self._begun.get(name) == value else frozenset((choice(name, value),))
 
     def tried(self, name: str) -> tuple[float, float]:
-        """The lowest and the highest position of a knob that was scored, 0 among them."""
+        """Return the lowest and the highest position of a knob that has a score. 0 counts as one."""
         places = [place for row in self.rows for place in row.moves.get(name, ())]
         return min(0.0, *places) if places else 0.0, max(0.0, *places) if places else 0.0
 
-    @property
-    def screened(self) -> frozenset[str]:
-        """Structural edits and choices that have a score."""
-        return frozenset(name for row in self.rows for name in row.added | row.removed)
-
 
 def structural(one: PastExperiment) -> list[str]:
-    """The factors of a change beyond its constants: the book's names where it came from there, else its own number."""
+    """Return the factors of a change besides its constants: names of the book for its edits, otherwise the experiment's number."""
     if not one.structural:
         return []
     edits = one.proposal.meta.get("edits")
@@ -139,12 +129,12 @@ def structural(one: PastExperiment) -> list[str]:
 
 
 def choice(name: str, value: Value) -> str:
-    """The factor of a knob whose values have no order."""
+    """Return the name of the factor for a value of a knob."""
     return f"{name} = {value}"
 
 
 def _references(scored: Sequence[PastExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:
-    """Each knob with the value that the run began with: the first from which it was moved, else that of now."""
+    """Return each knob with the value at the start of the run: its first value before a change, otherwise its present one."""
     first: dict[str, Value] = {}
     for one in scored:
         for name, (before, _) in one.constants.items():
@@ -160,16 +150,16 @@ class Effects:
     values: np.ndarray  # (columns,), float64
 
     def knob(self, name: str, before: float, after: float) -> float:
-        """What moving a knob from one position to another gains."""
+        """Return the gain from moving a knob between two positions."""
         slope, curve = (float(self.values[self.columns[name] + part]) for part in (0, 1))
         return slope * (after - before) + curve * (after**2 - before**2)
 
     def edits(self, names: Iterable[str]) -> float:
-        """What these edits and choices gain together."""
+        """Return the gain of several edits and choices together."""
         return sum(self.edit(name) for name in names)
 
     def edit(self, name: str) -> float:
-        """What an edit or a choice gains."""
+        """Return the gain of an edit or a choice."""
         return float(self.values[self.columns[name]])
 
 
@@ -177,7 +167,7 @@ class Model:
     """The posterior over all effects, from the rows of a run."""
 
     def __init__(self, rows: Sequence[Row], knobs: Iterable[str], factors: Iterable[str]) -> None:
-        """`knobs`, `factors`: names that may be asked for beside those of the rows. What no row has keeps its prior."""
+        """`knobs` and `factors` name effects besides those in the rows. Without a row, an effect keeps its prior."""
         self._columns: dict[str, int] = {}
         mean: list[float] = []
         spread: list[float] = []
@@ -223,14 +213,14 @@ class Model:
         return Effects(self._columns, self._mean)
 
     def draw(self, seed: int, share: float) -> Effects:
-        """A draw from the posterior with a share of its spread: 0 gives the mean, 1 is Thompson sampling."""
+        """Draw from the posterior with a share of its spread: 0 gives the mean, 1 is Thompson sampling."""
         normal = np.random.default_rng(seed).standard_normal(len(self._mean))
         return Effects(self._columns, self._mean + share * np.linalg.solve(self._root.T, normal))
 
     def spread(
         self, moves: Mapping[str, tuple[float, float]], added: Iterable[str], removed: Iterable[str] = ()
     ) -> float:
-        """The standard deviation of what these changes gain together."""
+        """Return the standard deviation of the gain of these changes together."""
         row = np.zeros(len(self._mean))
         for name, (before, after) in moves.items():
             row[self._columns[name] : self._columns[name] + 2] = after - before, after**2 - before**2
@@ -242,5 +232,5 @@ class Model:
 
 
 def _weight(knob: str) -> float:
-    """How much a knob matters, 1 for an impact of 2."""
+    """Return the importance of a knob, 1 for an impact of 2."""
     return TARGET.impacts.get(knob, 0.7) / 2

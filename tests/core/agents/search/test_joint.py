@@ -157,7 +157,6 @@ def test_every_knob_of_train_py_has_a_scale_or_choices(name: str) -> None:
     assert scale.step > 0
     place = scale.position(value)
     assert (place is None and value == 0) or place == pytest.approx(0.0)
-    assert scale.position(scale.value(0.5)) == pytest.approx(0.5)
 
 
 @given(

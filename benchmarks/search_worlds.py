@@ -7,7 +7,7 @@ is the real one, and so is the keep rule; a training costs a microsecond. The ar
     tpe      joint multivariate TPE (Optuna) over the knobs that matter
     random   the same knobs, drawn at random
 
-python benchmarks/searches.py [--worlds 12] [--trainings 150] [--arms search tpe random] [--kinds plain scarce rough steep flat]
+python benchmarks/search_worlds.py [--worlds 12] [--trainings 150] [--arms search tpe random] [--kinds plain scarce rough steep flat]
 """
 
 from __future__ import annotations
