@@ -28,6 +28,7 @@ AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trai
 FIRST = 8  # readings taken before their spread is used
 RECENT = 6  # the mean of the latest 6 readings is the speed until the next one
 BUSY_POWER = 0.075  # at the same reading, steps are proportional to busy ** 0.075 (docs/decisions.md)
+MOST_BUSY = 4.0  # measured up to 2.6; a machine that stood still for minutes must not cost a training its budget
 STOPPING_S = 5e-3  # CPU seconds that a trainer may use while it stops
 BEFORE_S, DURING_S = 1e-3, 1e-6  # CPU seconds that a stopped trainer may show before the timed rounds, and during them
 SPOILT = 3  # RanOn is raised if a trainer kept running in this many readings,
@@ -218,7 +219,7 @@ class Speedometer:
         then = self._waits[0]
         used = now.used - then.used
         waited = max(now.delay - then.delay, now.ran - then.ran - used, 0.0)
-        return 1.0 + waited / used if used > 0 else 1.0
+        return min(MOST_BUSY, 1.0 + waited / used) if used > 0 else 1.0
 
     def _take(self, reading: Reading, used: float, busy: float, clock: Clock) -> None:
         """Set the clock by a reading.

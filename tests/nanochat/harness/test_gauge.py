@@ -114,6 +114,15 @@ def test_waits_that_a_trainer_hides_in_threads_that_end_are_taken_from_the_wall_
     assert clock.speed > 1.03
 
 
+def test_a_machine_that_stood_still_costs_a_training_little_of_its_budget() -> None:
+    clock, trainer = Clock(), Trainer()
+    speedometer = Speedometer(Planned(*[0.01] * 3), 0.01, 60.0)
+    follow(speedometer, trainer, clock, 0.0)
+    trainer.waited_s = 3600.0
+    follow(speedometer, trainer, clock, 1.0)
+    assert clock.at(1.0) < 1.06 and clock.speed < 1.12
+
+
 def test_the_trainer_reads_the_same_line_and_writes_for_itself_only() -> None:
     ours = Clock()
     theirs = View(os.dup(ours.handle))
