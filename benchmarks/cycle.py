@@ -31,7 +31,7 @@ def main() -> None:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         subprocess.run(
             [sys.executable, "autorun.py", "--headless", "--name", "cycle", "--logs", logs, "--seed", "1", "--slots", "1",
-             "--budget", str(options.budget), "--max-experiments", str(options.experiments)],
+             "--budget", str(options.budget), "--max-experiments", str(options.experiments), "--no-report"],
             cwd=tree, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         events = list(journal.read(Path(logs) / "cycle" / journal.NAME))

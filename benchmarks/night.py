@@ -66,7 +66,7 @@ def run(entries: Sequence[Entry], settings: Settings) -> list[ev.AnyEvent]:
     command = [
         sys.executable, "autorun.py", "--headless", "--name", NAME, "--logs", str(logs), "--agent", f"script:{script}",
         "--gate", "auto", "--seed", str(settings.seed), "--slots", str(settings.slots), "--budget", str(settings.budget_s),
-        "--max-experiments", str(len(entries)), "--device", "cpu",
+        "--max-experiments", str(len(entries)), "--device", "cpu", "--no-report",
     ]  # fmt: skip
     command += ["--profile", settings.profile] if settings.profile else []
     with Load(settings.load) if settings.load else nullcontext():

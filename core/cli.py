@@ -105,6 +105,13 @@ def run(
         ),
     ] = None,
     logs: Logs = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            help="At the end, measure the start and the best afresh: new seeds, and text that no experiment has seen.",
+        ),
+    ] = True,
     attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
     prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
 ) -> None:
@@ -120,9 +127,11 @@ def run(
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
             "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
-        },
+        }
+        | ({} if report else {"--no-report": True}),
         shown=not headless and not attended and background.can_show_app(),
         attended=attended,
+        report=report,
     )  # fmt: skip
 
 
@@ -285,11 +294,21 @@ def apply(name: Name = None, logs: Logs = None) -> None:
 
 
 @app.command("report")
-def final_report(name: Name = None, logs: Logs = None) -> None:
-    """Train the start and the best of a run once more, and score both on the test split that no experiment has seen."""
+def final_report(
+    name: Name = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trainings of each, those made before included.", metavar="N", show_default="3"),
+    ] = None,
+    logs: Logs = None,
+) -> None:
+    """Train the start and the best of a run afresh, and score both on the test split that no experiment has seen.
+
+    A run does this by itself when it ends.
+    """
     from core import session
 
-    session.final(find(logs), name)
+    session.final(find(logs), name, seeds)
 
 
 @app.command()

@@ -21,6 +21,7 @@ class Role(StrEnum):
     REPLICATE = "confirm"  # a proposal, on a further seed
     INCUMBENT = "best"  # the incumbent, on a further seed or beside a candidate
     RERUN = "rerun"  # an experiment that the human wants measured again
+    FINAL = "final check"  # the start or the incumbent, on a fresh seed, scored on the test split
 
     @property
     def own_folder(self) -> bool:

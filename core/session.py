@@ -22,6 +22,7 @@ from core.agents.base import Agent
 from core.execution import registry as executors
 from core.execution.base import ExecutorFailed
 from core.judging import schedule
+from core.judging.final_check import SEEDS, FinalCheck
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine.project import Project, UsageError
@@ -62,6 +63,7 @@ def run(
     *,
     shown: bool,
     attended: bool,
+    report: bool,
     again: Mapping[str, object],
 ) -> None:
     """Start the loop on a new run or continue one. Returns when the loop has ended.
@@ -69,6 +71,7 @@ def run(
     Args:
         shown: Start the loop in the background and replace this process by the app.
         attended: Whether an app was started along with this loop.
+        report: Whether the final check follows at the end of the run.
         again: The other command-line options, for the loop in the background.
 
     Raises:
@@ -112,7 +115,7 @@ def run(
             for words in (why, chosen.said, rehearsal, *changes):
                 if words:
                     active.record(ev.Notice(text=words))
-            _work(active, maker(), executor, chosen.config, limits, attended)
+            _work(active, maker(), executor, chosen.config, limits, attended, SEEDS if report else 0)
     finally:
         active.journal.close()
         lock.release()
@@ -134,8 +137,8 @@ def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -
             chosen = other
 
 
-def final(project: Project, name: str | None) -> None:
-    """Make the final report of a run and print it. Raises UserError."""
+def final(project: Project, name: str | None, seeds: int | None) -> None:
+    """Make the final check of a run on so many seeds (None for the usual number), and print its outcome. Raises UserError."""
     from core.run.final_report import report as measured
 
     options = Options(name=project.pick(name).name)
@@ -144,16 +147,14 @@ def final(project: Project, name: str | None) -> None:
     active, lock = open_run(project, chosen, options, print_event, loop=False)
     executor = maker(_slot(active, "harness-report.log", 0))
 
-    async def work() -> ev.Reported:
+    async def work() -> FinalCheck:
         try:
-            return await measured(active, executor)
+            return await measured(active, executor, seeds or SEEDS)
         finally:
             await executor.close()
 
-    say("Training the start and the best once more, on a seed that no verdict has used.")
     try:
-        found = asyncio.run(work())
-        say(summary.final(found, schedule.noise(active.state), _short(active.folder)))
+        say(summary.final(asyncio.run(work())))
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:
@@ -223,13 +224,20 @@ def _prepare_for(project: Project, chosen: Plan, found: Found) -> Path:
 
 
 def _work(
-    active: ActiveRun, agent: Agent, maker: executors.Maker, config: RunConfig, limits: Limits, attended: bool
+    active: ActiveRun,
+    agent: Agent,
+    maker: executors.Maker,
+    config: RunConfig,
+    limits: Limits,
+    attended: bool,
+    final_seeds: int,
 ) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
 
     async def work() -> None:
         slots = [maker(_slot(active, f"harness-{index}.log", index)) for index in range(config.slots)]
-        loop = Loop(active, Proposer(agent), slots, limits, tell, attend_s=ATTEND_S if attended else 0.0)
+        attend_s = ATTEND_S if attended else 0.0
+        loop = Loop(active, Proposer(agent), slots, limits, tell, attend_s=attend_s, final_seeds=final_seeds)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # ignored on purpose, by `nohup` or by a shell that starts a background job
@@ -244,6 +252,7 @@ def _work(
                 slots=config.slots,
                 limits=limits,
                 turn=active.project.next_turn(),
+                final_seeds=final_seeds,
             )
         )
         await loop.run()

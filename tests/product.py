@@ -69,6 +69,7 @@ class Product:
     cards: Cards | None = None  # a fake device
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     computed: tuple[str, ...] = ()  # the options by which nothing is trained
+    report: tuple[str, ...] = ("--no-report",)  # six trainings that few tests are about
 
     @property
     def logs(self) -> Path:
@@ -99,7 +100,7 @@ class Product:
 
     def options(self, name: str = "r") -> tuple[str, ...]:
         return ("run", "--headless", "--profile", "tiny", "--dataset", f"text:{self.corpus}", "--name", name,
-                "--seed", "7", "--device", "cuda" if self.cards else "cpu", "--slots", "1", *self.computed)  # fmt: skip
+                "--seed", "7", "--device", "cuda" if self.cards else "cpu", "--slots", "1", *self.report, *self.computed)  # fmt: skip
 
     def compute(self, world: World) -> None:
         """From now on runs compute their scores, for tests whose subject is not the training."""

@@ -20,11 +20,20 @@ HINT_CHARACTERS = 4000
 class Control:
     """Carries out commands. Each is recorded before it is acknowledged.
 
-    `agent`: the name of the agent. It decides how a hint is answered.
+    Args:
+        active: The run.
+        approval: The proposal that waits for an answer.
+        slots: The running jobs.
+        ending: Whether and why the loop ends.
+        agent: The name of the agent. It decides how a hint is answered.
+        checks: Whether the loop makes a final check before it ends.
     """
 
-    def __init__(self, active: ActiveRun, approval: Approval, slots: Slots, ending: Ending, agent: str) -> None:
+    def __init__(
+        self, active: ActiveRun, approval: Approval, slots: Slots, ending: Ending, agent: str, *, checks: bool = False
+    ) -> None:
         self._active, self._approval, self._slots, self._ending, self._agent = active, approval, slots, ending, agent
+        self._checks = checks
 
     def obey(self, command: commands.Command) -> commands.Reply:
         """Carry out a command, or reply why that is not possible. Other errors of the machine are raised, for the server."""
@@ -45,8 +54,7 @@ class Control:
             case commands.Attach():
                 return True, f"attached to {active.folder.name}"
             case commands.Stop():
-                self._ending.stop("told to stop", now=command.now)
-                return True, "stopping now" if command.now else "stopping after the current experiment"
+                return True, self._stopped(command.now)
             case commands.Pause():
                 active.record(ev.Paused())
                 return True, "paused after the current experiment"
@@ -73,6 +81,17 @@ class Control:
                 if command.number not in active.state.open or active.state.open[command.number].approved:
                     return False, f"#{command.number} does not wait for an answer"
                 return True, self._answered(command)
+
+    def _stopped(self, now: bool) -> str:
+        """Stop. The first time the final check still follows; a second time it is left out."""
+        again, checked = bool(self._ending.reason), self._checks and bool(self._active.state.kept) and not now
+        self._ending.stop("told to stop", now=now, check_result=checked and not again)
+        if now:
+            return "stopping now"
+        if again:
+            return "stopping after the running training, without the rest of the final check"
+        after = ". Then the start and the best are measured afresh; stop again to leave that out" if checked else ""
+        return f"stopping after the current experiment{after}"
 
     def _aborted(self, number: int) -> tuple[bool, str]:
         state = self._active.state

@@ -18,12 +18,17 @@ class Ending:
     reason: str = ""  # why it ends; "" while it goes on
     now: bool = False  # whether it ends without waiting for running experiments
     finished: bool = False  # whether the run is complete
+    check_result: bool = False  # whether the final check comes before the end
     failure: Exception | None = None  # the exception that the loop raises at its end
     _began: float = field(default_factory=time.monotonic)
 
-    def stop(self, reason: str, *, now: bool = False, finished: bool = False) -> None:
-        """End after the running experiments, or `now` without waiting for them. The first reason counts."""
+    def stop(self, reason: str, *, now: bool = False, finished: bool = False, check_result: bool = False) -> None:
+        """End after the running experiments, or `now` without waiting for them. The first reason counts.
+
+        With `check_result` the final check follows the experiments. The last stop decides about that.
+        """
         self.reason = self.reason or reason
+        self.check_result = check_result
         self.now = self.now or now
         self.finished = self.finished or finished
 
@@ -38,10 +43,10 @@ class Ending:
         if self.reason:
             return
         if limits.max_experiments is not None and state.judged >= limits.max_experiments and not state.open:
-            self.stop(f"reached the limit of {limits.max_experiments} experiments", finished=True)
+            self.stop(f"reached the limit of {limits.max_experiments} experiments", finished=True, check_result=True)
         elif limits.max_hours is not None and time.monotonic() - self._began >= limits.max_hours * 3600:
-            self.stop(f"reached the limit of {limits.max_hours:g} hours", finished=True)
+            self.stop(f"reached the limit of {limits.max_hours:g} hours", finished=True, check_result=True)
         elif state.crash_streak >= limits.max_crashes_in_a_row:
             self.stop(f"{state.crash_streak} experiments in a row failed; the last findings in notebook.md say how")
         elif nothing_left:
-            self.stop("the agent has nothing left to propose", finished=True)
+            self.stop("the agent has nothing left to propose", finished=True, check_result=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from core.execution.base import Executor
-from core.judging import schedule
+from core.judging import final_check, schedule
 from core.judging.schedule import Rebase, Work
 from core.loop.approval import COUNTDOWN_S, Approval
 from core.loop.asking import Asking
@@ -41,6 +41,7 @@ class Loop:
         say: Prints a sentence for the user.
         countdown_s: Seconds that a proposal waits for an answer.
         attend_s: Seconds at the beginning in which an app is expected, so that proposals wait.
+        final_seeds: Seeds of the final check, in which the start and the best are measured afresh. 0 for no such check.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Loop:
         *,
         countdown_s: float = COUNTDOWN_S,
         attend_s: float = 0.0,
+        final_seeds: int = 0,
     ) -> None:
         self.active = active
+        self._final_seeds = final_seeds
         self._wake = asyncio.Event()
         self._began, self._attend_s = time.monotonic(), attend_s
         self._live = Live(active.folder)
@@ -63,7 +66,9 @@ class Loop:
         self._slots = Slots(active, executors, self._ending, self._holding, self._live, self._wake.set)
         self._asking = Asking(active, proposer, self._ending, self._live, self._wake.set, say)
         self._approval = Approval(active, self._attended, countdown_s)
-        self._control = Control(active, self._approval, self._slots, self._ending, proposer.agent.name)
+        self._control = Control(
+            active, self._approval, self._slots, self._ending, proposer.agent.name, checks=final_seeds > 0
+        )
         self._server = commands.Server(active.folder, self._obey, self._gone)
         self._deaf = False  # whether a notice says that no command can arrive
 
@@ -162,7 +167,10 @@ class Loop:
         """Return the measurements that are wanted, the most urgent first."""
         state = self.active.state
         only_started = bool(self._ending.reason) or state.paused
-        return list(schedule.wanted(state, schedule.noise(state).sigma, only_started=only_started))
+        work = list(schedule.wanted(state, schedule.noise(state).sigma, only_started=only_started))
+        if work or not self._ending.check_result or state.paused:
+            return work
+        return list(final_check.wanted(state, self._final_seeds))
 
     async def _sleep(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -35,7 +35,17 @@ class Created(Event, frozen=True, kw_only=True):
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The loop was started. `turn` is one more than in any other journal of these logs. It orders starts without clocks."""
+    """The loop was started.
+
+    Attributes:
+        pid: Its process.
+        agent: Who proposes.
+        approval: Whether proposals wait for the human.
+        slots: Trainings in parallel.
+        limits: When it ends by itself.
+        turn: One more than in any other journal of these logs. It orders starts without clocks.
+        final_seeds: Seeds of the final check at the end; 0 for no such check.
+    """
 
     pid: int
     agent: str
@@ -43,6 +53,7 @@ class Started(Event, frozen=True, kw_only=True):
     slots: int
     limits: Limits = Limits()
     turn: int = 0
+    final_seeds: int = 0
 
 
 class Stopped(Event, frozen=True, kw_only=True):
@@ -172,7 +183,7 @@ class Measured(Event, frozen=True, kw_only=True):
         role: What the training was for.
         commit: What was trained.
         seed: The seed.
-        result: The result, with the limits of program.md applied.
+        result: The result, with the limits of program.md applied. Its score is on the test split if the role is FINAL.
         number: The experiment; None for the baseline and for the incumbent measured on its own.
         disturbed: Why the score does not count, and the job runs again; "" if it counts.
         disturbance_ignored: A disturbance that was ignored, since it came every time; "" for none.
@@ -261,7 +272,10 @@ class ApprovalChanged(Event, frozen=True, kw_only=True):
 
 
 class Reported(Event, frozen=True, kw_only=True):
-    """The final report: bits per byte of the start and of the incumbent on the test split, trained on one fresh seed."""
+    """The start and the incumbent on the test split, trained on one fresh seed. Only in journals of earlier versions.
+
+    Today each training of a final check is a `Measured` with `Role.FINAL`.
+    """
 
     commit: str
     seed: int

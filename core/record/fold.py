@@ -87,7 +87,7 @@ def apply(state: State, event: ev.AnyEvent) -> None:
         case ev.ApprovalChanged():
             state.approval = event.mode
         case ev.Reported():
-            state.reported = event
+            _reported(state, event)
         case ev.Torn() | ev.Notice():
             pass
 
@@ -152,6 +152,9 @@ def _measured(state: State, event: ev.Measured) -> None:
             state.aborted.discard(event.number)
         if not event.scored:
             return  # the verdict stays
+    if event.role is Role.FINAL:
+        _final(state, event)
+        return
     of_incumbent = experiment is None or event.role is Role.INCUMBENT
     if event.scored:
         _scored(state, event, experiment)
@@ -167,6 +170,20 @@ def _measured(state: State, event: ev.Measured) -> None:
         state.failures[event.commit] = state.failures.get(event.commit, 0) + 1
         if event.role is Role.BASELINE:
             state.baseline_failure = event
+
+
+def _final(state: State, event: ev.Measured) -> None:
+    """Note a training of the final check. Its score is of another split, so no verdict may depend on it."""
+    if event.scored and event.result.val_bpb is not None:
+        state.finals.setdefault(event.commit, {})[event.seed] = event.result.val_bpb
+    else:
+        state.final_failures[event.commit] = state.final_failures.get(event.commit, 0) + 1
+
+
+def _reported(state: State, event: ev.Reported) -> None:
+    if state.start_commit is not None:
+        state.finals.setdefault(state.start_commit.commit, {})[event.seed] = event.baseline
+        state.finals.setdefault(event.commit, {})[event.seed] = event.best
 
 
 def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> None:

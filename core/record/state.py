@@ -20,6 +20,8 @@ class State:
     known: set[str] = field(default_factory=set)  # every commit that the run made
     experiments: dict[int, Experiment] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
+    finals: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> bpb on the test split
+    final_failures: dict[str, int] = field(default_factory=dict)  # commit -> its trainings without such a score
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
     reference_s: float | None = None  # seconds of a gauge reading when the run's reference was taken
     unmeasured: str = ""  # why the machine's speed was not measured in the last job
@@ -45,7 +47,6 @@ class State:
     pause_reason: str = ""
     started: ev.Started | None = None
     stopped: ev.Stopped | None = None
-    reported: ev.Reported | None = None
     crash_streak: int = 0
     judged: int = 0  # experiments with a verdict other than interrupted
     tried: int = 0  # experiments that were tried, see `Verdict.tried`

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from core.judging import final_check, schedule
 from core.model import Role
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.record.fold import RERUN_TRIES
 from core.record.state import State
-from core.reporting import scoreboard
+from core.reporting import phrases, scoreboard
 from core.reporting.phrases import PASTE, begun_as, job_name, one_line, proposed_limit, verdict
 from core.reporting.status import APPROVAL
 from core.text import sanitize_line
@@ -62,6 +63,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"#{event.number} is not run again after all, as the human wished"
         case ev.Revised():
             return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
+        case ev.Launched(role=Role.FINAL):
+            return f"final check: {_which(event.commit, state)} on a fresh seed, to be scored on the test split"
         case ev.Launched(role=Role.INCUMBENT):
             return f"the best is measured again{f' for #{event.number}' if event.number else ''}"
         case ev.Measured():
@@ -86,12 +89,17 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return event.text
         case ev.Reported():
             change = event.best - event.baseline
-            return f"on the test split: start {event.baseline:.4f}, best {event.best:.4f} ({change:+.4f}, one fresh seed each)"
+            return f"final check: start {event.baseline:.4f}, best {event.best:.4f} ({change:+.4f}, one fresh seed)"
         case ev.Torn():
             return f"a half-written last line of {event.size} bytes was cut off the journal; all before it is whole"
         case ev.Stopped():
             return f"stopped: {event.reason}"
     return None
+
+
+def _which(commit: str, state: State) -> str:
+    """Return which of the two commits of the final check it is."""
+    return "the start" if state.start_commit is not None and commit == state.start_commit.commit else "the best"
 
 
 def _instead(meta: dict[str, Any]) -> str:
@@ -114,6 +122,10 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         name = "baseline" if event.role == Role.BASELINE else "the best again"
         guard = f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
         return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
+    if event.role == Role.FINAL and result.val_bpb is not None:
+        so_far = final_check.outcome(state, schedule.noise(state).sigma)
+        of_both = f". {phrases.final_check(so_far)}" if so_far is not None else ""
+        return f"final check: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"
     if event.role == Role.RERUN and result.val_bpb is not None:
         return f"#{event.number} again: {result.val_bpb:.4f} on this seed"
     if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN) or result.outcome == Outcome.INTERRUPTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.judging.final_check import FinalCheck
 from core.model import Role
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -18,6 +19,7 @@ DOING = {
     Role.REPLICATE: "confirming",
     Role.INCUMBENT: "again",
     Role.RERUN: "again",
+    Role.FINAL: "training",
 }
 
 
@@ -46,6 +48,13 @@ def job_name(role: Role, number: int | None) -> str:
 def doing(role: Role, phase: str) -> str:
     """Return what a job is doing, as text."""
     return DOING.get(role, phase) if phase == "training" else phase
+
+
+def final_check(found: FinalCheck) -> str:
+    """Return what the final check has measured, as text."""
+    seeds = f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''}"
+    change = f"{found.change:+.4f} ± {found.error:.4f}"
+    return f"Measured afresh on {seeds} and the test split: {found.start:.4f} -> {found.best:.4f} ({change})"
 
 
 def machine_speed(speed: float | None) -> str:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.judging import schedule
+from core.judging import final_check, schedule
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import results, scoreboard
+from core.reporting import results, scoreboard, summary
 from core.reporting.phrases import verdict
 from core.reporting.results import Header, Row
 
 
 def publish(folder: Path, state: State, sigma: float) -> None:
     """Rewrite results.tsv and notebook.md. Raises OSError."""
-    config = state.config
+    config, noise = state.config, schedule.noise(state)
     assert config is not None
+    checked = final_check.outcome(state, noise.sigma)
     header = Header(
         name=state.name,
         dataset=config.dataset,
         device=config.device,
         budget_s=config.budget_s,
         seed=config.seed,
-        noise=str(schedule.noise(state)),
+        noise=str(noise),
+        final=summary.final(checked) if checked is not None else "",
         baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
         best=state.mean(state.incumbent),
         scoreboard=tuple(

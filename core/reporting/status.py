@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
+from core.judging import final_check
 from core.judging.noise import Noise
 from core.model import Limits
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import scoreboard
+from core.reporting import scoreboard, summary
 from core.reporting.phrases import (
     PASTE,
     UNTRIED,
@@ -87,6 +88,7 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
             "measurements": len(state.scores.get(state.incumbent, {})),
             "experiment": state.kept[-1] if state.kept else 0,
         },
+        "final_check": _final_check(state, noise),
         "sigma": noise.sigma,
         "sigma_low": noise.interval[0],
         "sigma_high": noise.interval[1],
@@ -112,6 +114,15 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
         "charter_problem": state.charter.problem if state.charter else "",
         "live": msgspec.to_builtins(live) if live.t else {},
     }
+
+
+def _final_check(state: State, noise: Noise) -> dict[str, Any] | None:
+    """Return the outcome of the final check as data and as text, or None."""
+    found = final_check.outcome(state, noise.sigma)
+    if found is None:
+        return None
+    told = {"change": found.change, "holds": found.holds, "words": summary.final(found)}
+    return {"start": found.start, "best": found.best, "error": found.error, "seeds": found.seeds} | told
 
 
 def _set(limits: Limits) -> dict[str, float | int]:
@@ -160,6 +171,8 @@ def status_text(found: dict[str, Any]) -> str:
             f"from #{number}, {best - baseline:+.4f} from the baseline {baseline:.4f}" if number else "is the baseline"
         )
         lines.append(f"  best {best:.4f} {whose}; noise {found['noise']}")
+    if found["final_check"]:
+        lines.append(f"  {found['final_check']['words']}")
     outcomes = dict(sorted(found["outcomes"].items()))
     untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
     told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from core.judging import policy
+from core.judging import final_check
+from core.judging.final_check import CLEAR, FinalCheck
 from core.judging.noise import Noise
-from core.record import events as ev
 from core.record.state import State
+from core.reporting import phrases
 from core.reporting.phrases import one_line
 from core.target import TARGET
 
@@ -21,6 +22,8 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
         lines.append("It was a rehearsal: scores were computed from a table, and nothing was trained.")
     if best is not None and baseline is not None:
         lines.append(f"{TARGET.metric} {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
+    if checked := final_check.outcome(state, noise.sigma):
+        lines.append(final(checked))
     for number in state.kept:
         e = state.experiments[number]
         gain = f"{-e.gain:+.4f}" if e.gain is not None else ""
@@ -33,12 +36,12 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     return lines
 
 
-def final(found: ev.Reported, noise: Noise, folder: str) -> str:
-    """Return whether the difference on the test split is conclusive, and where the files are."""
-    error = 2**0.5 * noise.sigma  # standard error of a difference of two single scores
-    gain, limit = policy.figures(found.baseline - found.best, 2 * error)
-    outcome = "Conclusive" if abs(found.baseline - found.best) > 2 * error else "Inconclusive"
-    return (
-        f"{outcome}: {gain} on one seed; {limit} was needed. The difference of two such scores has a standard error of {error:.4f}. "
-        f"Curves and output: {folder}/report."
-    )
+def final(found: FinalCheck) -> str:
+    """Return the outcome of the final check as text."""
+    if found.holds:
+        words = "The gain holds."
+    elif found.change > CLEAR * found.error:
+        words = "So the best is worse than the start there. Look at the kept changes before you use them."
+    else:
+        words = f"The gain is not certain: {CLEAR * found.error:.4f} was needed."
+    return f"{phrases.final_check(found)}. {words}"

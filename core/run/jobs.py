@@ -38,7 +38,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
     """
     config, baseline = state.config, state.baseline
     assert config is not None
-    folder, charter = out.parent.parent, bound(state, charter, work)
+    folder, charter, final = out.parent.parent, bound(state, charter, work), work.role is Role.FINAL
     reference, compiled = folder / "baseline.npy", folder / COMPILED
     setup_s, warmup_s = _free(state, profile)
     return Job(
@@ -57,10 +57,11 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         hang_s=profile.hang_s,
         seq_len=config.seq_len,
         eval_tokens=config.eval_tokens,
+        split="test" if final else "val",
         score_batch=profile.score_batch,
         memory_limit=_memory_limit(config.device, config.slots, charter.max_memory_gb, ram),
         max_params=charter.max_params,
-        reference=str(reference) if reference.exists() else None,
+        reference=str(reference) if reference.exists() and not final else None,  # it is of the split `val`
         preflight=work.role in (Role.BASELINE, Role.CANDIDATE),
         compiled=str(compiled) if compiled.is_dir() else None,
         # Later trainers read the kernels. Code of agents could pass on other things there, such as weights.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.execution.deterministic import World
+from core.judging import final_check
 from tests.product import BETTER, Product, build, edit
 
 # Scores are computed: what becomes of a win is the subject, not the training.
@@ -56,12 +57,13 @@ def test_on_a_dirty_or_moved_checkout_it_is_a_patch(won: Product) -> None:
 
 
 def test_the_final_report_is_on_the_test_split(won: Product) -> None:
-    done = won("report", "r")
+    done = won("report", "r", "--seeds", "2")
     assert done.returncode == 0, done.stderr
-    found = won.state().reported
-    assert found is not None and f"best {found.best:.4f}" in done.stdout
-    assert "standard error" in done.stdout and "logs/r/report" in done.stdout
-    assert found.best < found.baseline and found.best not in won.state().scores[won.state().incumbent].values()
+    found = final_check.outcome(won.state(), 0.002)
+    assert found is not None and found.seeds == 2 and found.holds and "The gain holds." in done.stdout
+    assert f"{found.start:.4f} -> {found.best:.4f} ({found.change:+.4f} ±" in won("status", "r").stdout
+    before = won.state().jobs
+    assert won("report", "r", "--seeds", "2").returncode == 0 and won.state().jobs == before, "nothing trained twice"
     assert won.strays() == [] and won.run("--agent", won.script(BETTER)).returncode == 0, "the run can still go on"
 
 

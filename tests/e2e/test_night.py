@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from core.execution.deterministic import World
+from core.judging import final_check
 from core.record import events as ev
 from core.record import journal, run_lock
 from core.verdicts import Verdict
@@ -74,6 +75,14 @@ def test_a_night_by_script(product: Product) -> None:
     # going on has nothing to do, and says so
     again = product.run("--agent", product.script(BETTER, WORSE, BROKEN, CRASHING), "--max-experiments", "10")
     assert again.returncode == 0 and "nothing left to propose" in again.stdout
+    # the final check, trained for real: other text, so other scores
+    done = product("report", "r", "--seeds", "1")
+    checked = final_check.outcome(product.state(), state.config.noise_prior if state.config else 0.0)
+    assert done.returncode == 0 and checked is not None and checked.holds and "The gain holds." in done.stdout
+    assert {round(checked.best, 4), round(checked.start, 4)}.isdisjoint(
+        round(score, 4) for scores in product.state().scores.values() for score in scores.values()
+    )
+    assert product.strays() == []
 
 
 def test_a_git_that_fails_for_a_while_only_delays(computed: Product) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from core.model import Role
 from core.record import hints
+from core.record.state import State
 from core.run import commands
 from tui.actions.base import RunApp
 from tui.screens.menu import Menu
@@ -76,7 +78,7 @@ class LoopActions(RunApp):
 
     def action_stop(self) -> None:
         choices = (
-            ("y", "after", "yes, after this experiment"),
+            ("y", "after", gentle_stop(self.bridge.state)),
             ("x", "now", "yes, at once: the running experiment is recorded as interrupted"),
             ("n", "no", "no, go on"),
         )
@@ -86,3 +88,12 @@ class LoopActions(RunApp):
                 self.send_later(commands.Stop(now=choice == "now"))
 
         self.push_screen(Menu(f"Stop the loop of {self.bridge.folder.name}?", choices), done)
+
+
+def gentle_stop(state: State) -> str:
+    """Return what a stop that waits for the running experiment does."""
+    if any(launched.role is Role.FINAL for launched in state.running.values()):
+        return "yes, after this training, without the rest of the final check"
+    if state.kept and state.started is not None and state.started.final_seeds:
+        return "yes, after this experiment and the final check of the best"
+    return "yes, after this experiment"

@@ -64,6 +64,9 @@ def _score(status: Status) -> list[Content]:
     if status.delta is not None and status.kept:
         best += Content.assemble(" ", (words.change(status.delta), "$success"))
     parts = [best, Content(f"{status.kept}/{status.tried} kept")]
+    if status.checked is not None:
+        found = f"measured afresh {words.change(status.checked.change)} ± {status.checked.error:.4f}"
+        parts.insert(1, Content.styled(found, "$success" if status.checked.holds else "$warning"))
     if status.sigma is not None:
         parts += [Content(f"noise {status.sigma:.4f}"), Content(f"({status.noise_range})")]
     return parts

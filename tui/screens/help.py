@@ -30,8 +30,8 @@ FIGURES = (
     ("11.6/h", "Experiments an hour, over the last three hours."),
     ("0:42, held", "What waits is approved when its minute is over. The clock stands still while you edit, type a reason, or read help."),
     ("no loop", "Only looking works then. What needs the loop (approve, rerun, overrule, tell, your own) does so again when the run goes on."),
-    ("the result", "`apply` commits the best to your checkout, `report` scores it on data that no experiment has seen, `notebook` says "
-                   "what was learnt: autoresearch --help."),
+    ("the result", "At its end a run trains the start and the best afresh, on new seeds, and scores both on text that no experiment has seen: "
+                   "the figure after “measured afresh”. `apply` commits the best to your checkout: autoresearch --help."),
 )  # fmt: skip
 
 

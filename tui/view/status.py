@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.judging import final_check
+from core.judging.final_check import FinalCheck
 from core.judging.noise import Noise
+from core.model import Role
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import phrases, scoreboard, status
@@ -35,6 +38,7 @@ class Status:
     alive: bool
     alarm: str  # the most important warning, or ''
     machine: str = ""  # the machine's speed, if it differs from the reference
+    checked: FinalCheck | None = None  # the outcome of the final check
 
 
 def run_status(state: State, live: Picture, alive: bool, now: float, noise: Noise | None, trouble: str = "") -> Status:
@@ -72,6 +76,7 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
         gate=state.approval,
         running_s=max(0.0, end - began) if began else 0.0,
         alive=alive,
+        checked=final_check.outcome(state, noise.sigma) if noise is not None else None,
         alarm=_alarm(state, alive, trouble, live.stopping),
     )
 
@@ -105,7 +110,8 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if not alive and state.stopped is not None:
         return words.sanitize_line(f"stopped: {state.stopped.reason}", 120)
     if stopping:
-        return "stopping after this experiment"
+        checking = any(launched.role is Role.FINAL for launched in state.running.values())
+        return "stopping after the final check" if checking else "stopping after this experiment"
     if state.paused and state.busy and not state.pause_reason:
         return "paused by you after this experiment, p goes on"
     if state.paused:

@@ -80,6 +80,7 @@ class Night:
     root: Path
     slots: int = 1
     seconds: float = 0.0
+    final_seeds: int = 0
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -138,8 +139,10 @@ class Night:
         active = self.active()
         try:
             slots = executors or [DeterministicExecutor(answer, self.seconds) for _ in range(self.slots)]
-            loop = Loop(active, Proposer(agent), slots, limits, self.said.append)
-            active.record(ev.Started(pid=1, agent=agent.name, approval="auto", slots=self.slots))
+            loop = Loop(active, Proposer(agent), slots, limits, self.said.append, final_seeds=self.final_seeds)
+            active.record(
+                ev.Started(pid=1, agent=agent.name, approval="auto", slots=self.slots, final_seeds=self.final_seeds)
+            )
             beside = asyncio.create_task(meanwhile(loop)) if meanwhile else None
             with active.recording_end():
                 await asyncio.wait_for(loop.run(), 60)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from core.judging.final_check import FinalCheck
 from core.judging.noise import Noise
 from core.model import Role, RunConfig
 from core.record import events as ev
@@ -132,15 +133,14 @@ def test_status_and_summary_show_the_noise_with_its_interval() -> None:
 @pytest.mark.parametrize(
     ("best", "words"),
     [
-        (1.55, "Conclusive: 0.0500 bpb better on one seed; 0.0283 was needed."),
-        (1.59, "Inconclusive: 0.0100 bpb better on one seed; 0.0283 was needed."),
-        (1.65, "Conclusive: 0.0500 bpb worse on one seed; 0.0283 was needed."),
-        (1.6, "Inconclusive: no change on one seed; 0.0283 was needed."),
+        (1.55, "1.6000 -> 1.5500 (-0.0500 ± 0.0100). The gain holds."),
+        (1.59, "1.6000 -> 1.5900 (-0.0100 ± 0.0100). The gain is not certain: 0.0200 was needed."),
+        (1.65, "1.6000 -> 1.6500 (+0.0500 ± 0.0100). So the best is worse than the start there."),
     ],
 )
-def test_the_report_says_whether_its_difference_is_enough(best: float, words: str) -> None:
-    reported = ev.Reported(commit="k", seed=9, baseline=1.6, best=best)
-    assert summary.final(reported, Noise(0.01, 5), "logs/x").startswith(words)
+def test_the_final_check_says_whether_its_change_is_enough(best: float, words: str) -> None:
+    assert words in summary.final(FinalCheck(start=1.6, best=best, error=0.01, seeds=3))
+    assert summary.final(FinalCheck(1.6, best, 0.01, 1)).startswith("Measured afresh on 1 fresh seed and the test")
 
 
 def test_a_rehearsal_is_called_one_in_its_summary() -> None:

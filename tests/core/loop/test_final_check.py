@@ -1,0 +1,149 @@
+"""The final check: when the loop makes it, what it trains, and that no verdict depends on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.execution.base import Update
+from core.execution.deterministic import DeterministicExecutor, Ending, World
+from core.judging import final_check, policy
+from core.judging.final_check import FIRST, SEEDS
+from core.judging.schedule import MAX_MACHINE_RETRIES
+from core.loop.loop import Loop
+from core.model import Limits, Role
+from core.record import events as ev
+from core.record.fold import fold
+from core.record.state import State
+from core.run import commands
+from nanochat.contract.job import CrashClass, Job, Outcome, Result
+from tests.core.loop.night import Night
+from tests.core.loop.test_nights import BAD, GOOD, WORLD, told, until, verdicts
+
+
+def checked(night: Night) -> list[tuple[str, int]]:
+    """The trainings of the final check as (commit, seed)."""
+    return [
+        (event.commit, event.seed)
+        for event in night.events()
+        if isinstance(event, ev.Measured) and event.role is Role.FINAL and event.result.outcome is Outcome.SCORED
+    ]
+
+
+def fresh(state: State, count: int = SEEDS) -> list[int]:
+    assert state.config is not None
+    return [policy.seed(state.config.seed, FIRST + index) for index in range(count)]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_at_a_limit_start_and_best_are_measured_on_fresh_seeds(tmp_path: Path, slots: int) -> None:
+    night = Night(tmp_path, slots=slots, final_seeds=SEEDS)
+    state = night.run([GOOD, BAD, "K3 = 1"], WORLD, limits=Limits(max_experiments=2))
+    both = [(commit, seed) for seed in fresh(state) for commit in (state.commits[0], state.incumbent)]
+    assert sorted(checked(night)) == sorted(both)
+    used = {event.seed for event in night.events() if isinstance(event, ev.Measured) and event.role is not Role.FINAL}
+    assert used.isdisjoint(fresh(state)), "seeds that verdicts used"
+    found = final_check.outcome(state, 0.002)
+    assert found is not None and found.seeds == SEEDS and found.holds and found.change == pytest.approx(-0.2, abs=0.01)
+    assert state.finished and verdicts(state) == ["keep", "discard"]
+
+
+def test_its_scores_are_of_the_test_split_and_touch_no_other_score(tmp_path: Path) -> None:
+    splits: dict[str, set[str]] = {}
+
+    class Noting(DeterministicExecutor):
+        async def run(self, job: Job, update: Update) -> Result:
+            splits.setdefault(job.split, set()).add(job.id)
+            return await super().run(job, update)
+
+    night = Night(tmp_path, final_seeds=1)
+    state = night.run([GOOD], WORLD, executors=[Noting(WORLD)])
+    of_role = {event.job: event.role for event in night.events() if isinstance(event, ev.Launched)}
+    assert splits["test"] == {job for job, role in of_role.items() if role is Role.FINAL} and len(splits["test"]) == 2
+    assert fresh(state, 1)[0] not in {seed for scores in state.scores.values() for seed in scores}
+
+
+def test_without_a_kept_change_or_when_unwanted_nothing_is_trained(tmp_path: Path) -> None:
+    night = Night(tmp_path / "a", final_seeds=SEEDS)
+    assert night.run([BAD, "K3 = 1"], WORLD).finished and checked(night) == []
+    night = Night(tmp_path / "b", final_seeds=0)
+    assert night.run([GOOD], WORLD).kept == [1] and checked(night) == []
+
+
+def test_a_stop_lets_it_follow_and_a_second_stop_leaves_it_out(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.05, final_seeds=SEEDS)
+
+    async def stop(loop: Loop) -> None:
+        state = loop.active.state
+        await until(lambda: state.kept)
+        await told(loop, commands.Stop())
+        await until(lambda: any(launched.role is Role.FINAL for launched in state.running.values()))
+        await told(loop, commands.Stop())
+
+    state = night.run([GOOD, *(f"K3 = {i}" for i in range(1, 50))], WORLD, meanwhile=stop)
+    assert len(checked(night)) == 1 and not state.finished, "the running training ends, and no other starts"
+    state = night.run([], WORLD)
+    assert len(checked(night)) == 2 * SEEDS and len(set(checked(night))) == 2 * SEEDS, "what was measured counts"
+    assert state.finished
+
+
+def test_stopped_at_once_there_is_no_check(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.02, final_seeds=SEEDS)
+
+    async def stop(loop: Loop) -> None:
+        await until(lambda: loop.active.state.kept)
+        await told(loop, commands.Stop(now=True))
+
+    night.run([GOOD, *(f"K3 = {i}" for i in range(1, 50))], WORLD, meanwhile=stop)
+    assert checked(night) == []
+
+
+def test_a_new_best_is_checked_and_the_start_is_not_trained_again(tmp_path: Path) -> None:
+    night = Night(tmp_path, final_seeds=SEEDS)
+    world = World(effects={GOOD: -0.2, BAD: -0.2}, seeds=0.01, noise=0.002)
+    night.run([GOOD], world, limits=Limits(max_experiments=1))
+    before = checked(night)
+    state = night.run([BAD], world, limits=Limits(max_experiments=2))
+    assert state.kept == [1, 2]
+    assert sorted(checked(night)[len(before) :]) == sorted((state.incumbent, seed) for seed in fresh(state))
+
+
+def test_a_best_that_fails_there_is_given_up(tmp_path: Path) -> None:
+    night = Night(tmp_path, final_seeds=SEEDS)
+    boom = Ending(outcome=Outcome.CRASH, crash=CrashClass.EXCEPTION, reason="boom")
+    checks: list[int] = []
+
+    def answer(source: str, seed: int) -> float | Ending:
+        state = fold(night.events())
+        if seed in fresh(state):
+            checks.append(seed)
+            return boom if GOOD in source else 1.5
+        return WORLD(source, seed)
+
+    state = night.run([GOOD], answer)
+    assert state.finished and state.kept == [1] and final_check.outcome(state, 0.002) is None
+    assert state.final_failures == {state.incumbent: MAX_MACHINE_RETRIES} and state.failures == {}
+
+
+def test_the_journal_of_an_earlier_version_counts_too(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    state = night.run([GOOD], WORLD)
+    reported = ev.Reported(commit=state.incumbent, seed=fresh(state)[0], baseline=1.5, best=1.45)
+    state = fold([*night.events(), reported])
+    found = final_check.outcome(state, 0.01)
+    assert found is not None and (found.seeds, found.error) == (1, pytest.approx(0.01 * 2**0.5))
+    assert next(final_check.wanted(state, 2)).seed == fresh(state, 2)[1]
+    assert final_check.outcome(fold(night.events()), 0.01) is None
+
+
+def test_pairs_that_scatter_more_than_the_noise_widen_the_error(tmp_path: Path) -> None:
+    state = Night(tmp_path).run([GOOD], WORLD)
+    changes = dict(zip(fresh(state), (-0.03, -0.01, 0.01), strict=True))
+    state.finals = {
+        state.commits[0]: dict.fromkeys(changes, 1.5),
+        state.incumbent: {seed: 1.5 + change for seed, change in changes.items()},
+    }
+    found = final_check.outcome(state, 0.001)
+    assert found is not None and found.error == pytest.approx(0.02 / 3**0.5) and not found.holds
+    assert final_check.outcome(state, 0.1).error == pytest.approx(0.1 * (2 / 3) ** 0.5)

@@ -1,0 +1,43 @@
+"""What the status line is told of a final check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.execution.deterministic import World
+from core.judging import final_check, schedule
+from core.loop.loop import Loop
+from core.model import Role
+from core.record.live import Picture
+from core.run import commands
+from tests.core.loop.night import Night
+from tests.core.loop.test_nights import told, until
+from tui.actions.loop import gentle_stop
+from tui.view.status import run_status
+
+GOOD = "K1 = 1"
+
+
+def test_the_final_check_is_shown_while_it_runs_and_after_it(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.02, final_seeds=1)
+    shown: list[tuple[str, str, str]] = []
+
+    async def look(loop: Loop) -> None:
+        state = loop.active.state
+        await until(lambda: state.kept)
+        before = gentle_stop(state)
+        await told(loop, commands.Stop())
+        await until(lambda: any(launched.role is Role.FINAL for launched in state.running.values()))
+        status = run_status(state, Picture(stopping=True), True, state.last_t, None)
+        shown.append((before, gentle_stop(state), f"{status.doing} / {status.alarm}"))
+
+    state = night.run([GOOD, *(f"K3 = {i}" for i in range(1, 30))], World(effects={GOOD: -0.2}), meanwhile=look)
+    assert shown == [
+        (
+            "yes, after this experiment and the final check of the best",
+            "yes, after this training, without the rest of the final check",
+            "final check starting / stopping after the final check",
+        )
+    ]
+    noise = schedule.noise(state)
+    assert run_status(state, Picture(), False, state.last_t, noise).checked == final_check.outcome(state, noise.sigma)
