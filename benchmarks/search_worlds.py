@@ -42,10 +42,7 @@ START = 1.5
 SHOWN = (50, 75, 100, 150)  # trainings after which the gain is shown
 SEEDS = 8
 REMEASURE_EVERY = 8
-OUT_OF_RANGE, BAD_EDIT = (
-    10.0,
-    8.0,
-)  # what a knob beyond its cliff, or an edit that does not go together with this model, costs
+BAD_EDIT = 8.0  # what an edit costs that does not go together with this model
 IMPORTANT = 1.5  # impact from which the arms `tpe` and `random` move a knob
 
 
@@ -91,32 +88,31 @@ class World:
                 self._bad.add(entry.name)
         names = [*sorted(self._start), *sorted(self._edits)]
         self._pairs = [(*dice.sample(names, 2), dice.gauss(0, kind.interaction)) for _ in names]
-        self._base = source
-        self._zero = self._effects(source)
+        zero = self._effects(source, frozenset())
+        assert zero is not None
+        self._zero = zero
 
-    def gain(self, source: str) -> float:
-        """How much better than the start, in standard deviations of one score."""
-        return self._effects(source) - self._zero
+    def gain(self, source: str, ideas: frozenset[str] = frozenset()) -> float | None:
+        """How much better than the start a train.py with these ideas is, in standard deviations of one score.
 
-    def _effects(self, source: str) -> float:
+        None if its training diverges, since a knob is beyond its cliff.
+        """
+        total = self._effects(source, ideas)
+        return total - self._zero if total is not None else None
+
+    def _effects(self, source: str, present: frozenset[str]) -> float | None:
         places = {
             knob.name: self._place(knob.name, knob.value) for knob in knobs.read(source) if knob.name in self._best
         }
-        present = {entry.name for entry in TARGET.book if self._has(source, entry.name)}
         total = 0.0
         for name, place in places.items():
             best, cliff = self._best[name], self._cliff[name]
             total += self._curve[name] * (best**2 - (best - place) ** 2)
-            total -= OUT_OF_RANGE * (abs(place) > abs(cliff) > 0 and place * cliff > 0)
-        total += sum(self._edits[name] - BAD_EDIT * (name in self._bad) for name in present)
+            if abs(place) > abs(cliff) > 0 and place * cliff > 0:
+                return None
+        total += sum(self._edits[name] - BAD_EDIT * (name in self._bad) for name in sorted(present))
         amount = {**places, **dict.fromkeys(present, 1.0)}
         return total + sum(size * amount.get(one, 0.0) * amount.get(other, 0.0) for one, other, size in self._pairs)
-
-    def _has(self, source: str, name: str) -> bool:
-        entry = next(entry for entry in TARGET.book if entry.name == name)
-        return all(edit.replace.strip() in source for edit in entry.edits) and not all(
-            edit.replace.strip() in self._base for edit in entry.edits
-        )
 
     def _place(self, name: str, value: Value) -> float:
         """Steps from the value that the night begins with."""
@@ -138,6 +134,7 @@ class Night:
     left: int
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # by fingerprint
     sources: dict[str, str] = field(default_factory=dict)
+    ideas: dict[str, frozenset[str]] = field(default_factory=dict)  # of the book, in each version
     past: list[PastExperiment] = field(default_factory=list)
     curve: list[float] = field(default_factory=list)  # the incumbent's true gain after each training
     kept: int = 0
@@ -147,40 +144,49 @@ class Night:
     def __post_init__(self) -> None:
         self._dice = random.Random(f"night {self.seed}")
         self.order = [policy.seed(self.seed, index) for index in range(SEEDS)]
-        self.incumbent = self._known(self.source)
+        self.incumbent = self._known(self.source, frozenset())
         self._measure(self.incumbent, self.order[0])
         self.curve.clear()
 
-    def _known(self, source: str) -> str:
+    def _known(self, source: str, ideas: frozenset[str]) -> str:
         found = edits.fingerprint(source)
         self.sources.setdefault(found, source)
+        self.ideas.setdefault(found, ideas)
         return found
 
-    def truth(self, version: str) -> float:
-        """The true gain of a version over the start, in standard deviations."""
-        return self.world.gain(self.sources[version])
+    def truth(self, version: str) -> float | None:
+        """The true gain of a version over the start, in standard deviations; None if it diverges."""
+        return self.world.gain(self.sources[version], self.ideas[version])
 
-    def _measure(self, version: str, seed: int) -> None:
-        """One training. Raises StopIteration when there are none left."""
+    def _measure(self, version: str, seed: int) -> bool:
+        """One training. Returns whether it has a score. Raises StopIteration when there are none left."""
         if not self.left:
             raise StopIteration
         self.left -= 1
-        noisy = self.truth(version) + self._dice.gauss()
-        self.scores.setdefault(version, {})[seed] = START - SIGMA * noisy
-        self.curve.append(self.truth(self.incumbent))
+        best, true = self.truth(self.incumbent), self.truth(version)
+        assert best is not None
+        self.curve.append(best)
+        if true is None:
+            return False
+        self.scores.setdefault(version, {})[seed] = START - SIGMA * (true + self._dice.gauss())
+        if version == self.incumbent:
+            self._since = 0
+        return True
 
     def context(self) -> Context:
         """What the agent is told."""
         source = self.sources[self.incumbent]
         return Context(
             charter="# Aim\n\nLow val_bpb.\n", source=source, parent=self.incumbent, number=len(self.past) + 1, seed=self.seed,
-            sigma=SIGMA, past=tuple(self.past), tried={one.fingerprint: one.number for one in self.past},
+            sigma=SIGMA, past=tuple(self.past), tried={one.fingerprint: one.number for one in self.past if one.parent == self.incumbent},
+            proposed={Search.name: len(self.past)},
         )  # fmt: skip
 
     def try_out(self, proposal: Proposal) -> float | None:
         """Measure and judge a proposal: its paired gain in bpb. None for one that was tried before."""
         assert proposal.source is not None
-        version, parent = self._known(proposal.source), self.incumbent
+        parent = self.incumbent
+        version = self._known(proposal.source, self.ideas[parent] | set(proposal.meta.get("edits", ())))
         if version == parent or version in {one.fingerprint for one in self.past if one.parent == parent}:
             return None
         while True:
@@ -190,13 +196,16 @@ class Night:
             if decision.action != "measure":
                 break
             assert decision.seed is not None
-            self._measure(version if decision.who == "candidate" else parent, decision.seed)
+            if not self._measure(version if decision.who == "candidate" else parent, decision.seed):
+                self._record(proposal, version, parent, None, Verdict.CRASH)
+                return None
         kept = decision.action == "keep"
         self._record(proposal, version, parent, decision, Verdict.KEEP if kept else Verdict.DISCARD)
         self._since += 1
         if kept:
             self.kept += 1
-            self.false += self.truth(version) <= self.truth(parent)
+            before, after = self.truth(parent), self.truth(version)
+            self.false += before is not None and after is not None and after <= before
             self.incumbent, self._since = version, 0
         free = [seed for seed in self.order if seed not in self.scores[self.incumbent]]
         if self._since >= REMEASURE_EVERY and free:
@@ -205,11 +214,12 @@ class Night:
         return decision.gain
 
     def _record(
-        self, proposal: Proposal, version: str, parent: str, decision: policy.Decision, verdict: Verdict
+        self, proposal: Proposal, version: str, parent: str, decision: policy.Decision | None, verdict: Verdict
     ) -> None:
         past = PastExperiment(
             number=len(self.past) + 1, parent=parent, fingerprint=version, proposal=replace(proposal, source=None),
-            verdict=verdict, gain=decision.gain, pairs=decision.pairs,
+            verdict=verdict, gain=decision.gain if decision else None, pairs=decision.pairs if decision else 0,
+            crash="" if decision else "non-finite",
             constants=knobs.moved(self.sources[parent], self.sources[version]),
             structural=bool(proposal.meta.get("edits")),
         )  # fmt: skip

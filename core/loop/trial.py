@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, PastExperiment
 from core.agents.hooks import ShowsPrompt
 from core.agents.llm import exhausted_ideas, prompt
-from core.change import edits, touched
+from core.change import edits, knobs, touched
 from core.loop.proposals import realise
 from core.machine.project import Project, UsageError
 from core.model import Proposal
@@ -35,6 +36,7 @@ def _context(project: Project, seed: int, past: tuple[PastExperiment, ...] = ())
         sigma=SIGMA,
         past=past,
         tried={one.fingerprint: one.number for one in past},
+        proposed=Counter(one.proposal.agent for one in past),
     )
 
 
@@ -92,6 +94,7 @@ def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
 
 
 def _tried(context: Context, proposal: Proposal, candidate: str) -> PastExperiment:
+    idea, constants = touched.touched(context.source, candidate), knobs.moved(context.source, candidate)
     return PastExperiment(
         number=context.number,
         parent=context.parent,
@@ -99,6 +102,9 @@ def _tried(context: Context, proposal: Proposal, candidate: str) -> PastExperime
         proposal=proposal,
         verdict=Verdict.DISCARD,
         gain=0.0,
-        idea=touched.touched(context.source, candidate),
         finding="Inconclusive: no change on one seed.",
+        pairs=1,
+        idea=idea,
+        constants=constants,
+        structural=bool(set(idea) - constants.keys()),
     )

@@ -9,7 +9,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations, islice
 
@@ -18,27 +18,32 @@ from msgspec.structs import replace as replace_fields
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search import combine
 from core.agents.search.drafts import Draft, Knobs, knobs_draft
+from core.agents.search.ideas import IDEAS, applied, changes_of
+from core.agents.search.options import Options
 from core.agents.search.ranges import places, range_for
-from core.agents.search.steering import Steering, setting, steering
+from core.agents.search.steering import SAID, Steering, setting, steering
 from core.change import edits, knobs
 from core.change.knobs import Knob
 from core.charter import Charter
 from core.charter.directions import Kind, NotUsable, described
 from core.model import Proposal, Value
 from core.target import TARGET
+from core.target.entry import Entry
 from core.text import sanitize_line
-from core.verdicts import Verdict
 
-TRIES = 60  # drafts by topic before the search widens
-MAX_DRAFTS = 150  # drafts after which the search gives up
+MAX_DRAFTS = 300  # drafts after which the search gives up
 # Kinds of wishes that are ignored, step by step, if the wishes leave nothing to try. So a run never lacks experiments.
 WITHOUT: tuple[tuple[Kind, ...], ...] = ((), ("only",), ("only", "avoid"))
 NOTHING = "search found nothing new that the front matter of program.md allows; shorten off_limits, or start from another best."
 OVER = "The best has {:,} parameters, more than program.md allows:"
 SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # the knobs that determine the number of parameters
-EXPLORE = 1.0  # weight of the uncertainty bonus, in units of the noise
 OPTIMIZERS = ("muon", "adam")
-COMBINE_EVERY = 3  # one in this many proposals is a combination, if the model expects one to help
+KINDS = (
+    "combination",
+    "idea",
+    "knob",
+)  # what its proposals are in turn. Where a kind has nothing new, another one serves
+ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
 
 
 class Search:
@@ -76,7 +81,7 @@ class Search:
         left_alone = (*charter.off_limits, *sorted(wanted.leave))
         seen = {*context.tried, context.parent}
         looked_at: set[str] = set()  # the same draft may come several times
-        for draft in islice(_drafts(context, charter, wanted, chance), MAX_DRAFTS):
+        for draft in islice(_drafts(context, charter, wanted, left_alone, chance), MAX_DRAFTS):
             if draft is None or draft.source in looked_at:
                 continue
             looked_at.add(draft.source)
@@ -105,7 +110,9 @@ def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
     return replace_fields(proposal, hypothesis=proposal.hypothesis + note, meta={**proposal.meta, "aside": words})
 
 
-def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random.Random) -> Iterator[Draft | None]:
+def _drafts(
+    context: Context, charter: Charter, wanted: Steering, left_alone: Collection[str], chance: random.Random
+) -> Iterator[Draft | None]:
     """Yield ideas without end, the most promising kinds first, with more and more knobs."""
     every = {knob.name: knob for knob in knobs.read(context.source)}
     free = {name: knob for name, knob in every.items() if _free(knob, charter, wanted)}
@@ -113,19 +120,26 @@ def _drafts(context: Context, charter: Charter, wanted: Steering, chance: random
     if charter.max_params and context.params and context.params > charter.max_params:
         yield from _shrunk(context, known)  # nothing else passes
         raise AgentFailed(f"search knows no smaller model that was not tried. {OVER.format(context.params)[:-1]}.")
-    joint = combine.Joint(context, known)
+    options = Options(context, known, left_alone)
+    turn = context.proposed.get(Search.name, 0) + 1
     yield from _settings(context, wanted, known)
     yield from _wanted(context, wanted, known)
-    yield _further(context, known)
-    if context.number % COMBINE_EVERY == 0:
-        yield from combine.combinations(context, wanted.weights, joint, chance)
-    if context.number % 2:
-        yield _opening(context, wanted, known)
-    for arm, topic in islice(_ranked(context, wanted, known, chance), TRIES):
-        yield _structural(context, topic, chance) if arm == "book" else _tune(context, joint, topic, chance, 0)
+    yield _further(context, known, options)
+    said = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
+    if said and turn % 2:  # a hint names a topic
+        only_said = dict.fromkeys(wanted.weights, 0.0) | said
+        for ideas in (True, False):
+            yield from _screened(context, only_said, options, chance, ideas=ideas)
+    kind = turn % len(KINDS)
+    if KINDS[kind] == "combination":
+        yield from combine.combinations(context, wanted.weights, options, chance)
+    elif KINDS[kind] == "knob":
+        yield from _opening(context, wanted, known)
+    for ideas in (KINDS[kind] == "idea", KINDS[kind] != "idea"):
+        yield from _screened(context, wanted.weights, options, chance, ideas=ideas)
     width = 2
     while True:  # change more and more knobs at once
-        yield _tune(context, joint, None, chance, min(width, len(known)))
+        yield _tune(context, options, chance, min(width, len(known)))
         width += 1
 
 
@@ -137,45 +151,28 @@ def _said_something(context: Context) -> list[PastExperiment]:
     return [past for past in context.past if not past.verdict.may_repeat]
 
 
-def _kinds(past: PastExperiment) -> tuple[str, str]:
-    return ("book" if past.proposal.meta.get("edits") else "knob", past.proposal.topic)
+def _screened(
+    context: Context, weights: Mapping[str, float], options: Options, chance: random.Random, *, ideas: bool
+) -> Iterator[Draft | None]:
+    """Yield single changes, those first that gain most by one draw from the posterior (Thompson sampling).
 
-
-def _ranked(context: Context, wanted: Steering, known: Knobs, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield kinds of change without end, drawn by an upper confidence bound on their gain times the topic's weight.
-
-    The bound is UCB1 (Auer et al. 2002). Each draw is new, so that others get a turn when a kind has no ideas left.
+    A topic that was asked for counts as if its changes gained more.
     """
-    pay: dict[tuple[str, str], list[float]] = {}
-    for past in _said_something(context):
-        if combine.EXPECTED in past.proposal.meta:
-            continue  # a combination has several kinds
-        gain = past.gain if past.gain is not None else -2 * context.sigma
-        pay.setdefault(_kinds(past), []).append(max(-2.0, min(5.0, gain / context.sigma)))
-    arms = {("book", entry.topic) for entry in TARGET.book} | {("knob", TARGET.topic_of(name)) for name in known}
-    weights = {arm: weight for arm in sorted(arms) if (weight := wanted.weights.get(arm[1], 1.0)) > 0}
-    total = 1 + len(context.past)
-    while weights:
-        scores = {}
-        for arm, weight in weights.items():
-            found = pay.get(arm, [])
-            mean = sum(found) / (len(found) + 1)
-            bound = mean + EXPLORE * math.sqrt(2 * math.log(total + 1) / (len(found) + 1)) + 3
-            scores[arm] = weight * max(0.05, bound) * -math.log(1 - chance.random())  # an exponential race
-        yield max(scores, key=lambda arm: scores[arm])
+    effects = options.model.draw(chance.randrange(2**31), 1.0)
+    found = [
+        (gain + ASKED * math.log(weights.get(option.topic, 1.0)), option)
+        for gain, option in options.screening(effects, weights, ideas=ideas)
+    ]
+    for _, option in sorted(found, key=lambda one: -one[0]):
+        if option.value is None:
+            yield _idea(context, IDEAS[option.name])
+        else:
+            yield knobs_draft(context, options.known, {option.name: option.value})
 
 
-def _structural(context: Context, topic: str, chance: random.Random) -> Draft | None:
-    """Return an idea of the book on that topic that still applies. Ideas that crashed or were skipped are left out."""
-    unwanted = [past for past in context.past if past.crash or past.verdict is Verdict.SKIPPED]
-    # In a combination, any of the changes may be to blame.
-    alone = [past for past in unwanted if combine.EXPECTED not in past.proposal.meta]
-    left_out = {name for past in alone for name in past.proposal.meta.get("edits", [])}
-    entries = [entry for entry in TARGET.book if entry.topic == topic and entry.name not in left_out]
-    if not entries:
-        return None
-    entry = chance.choice(entries)
-    changed = edits.try_apply(context.source, entry.edits)
+def _idea(context: Context, entry: Entry) -> Draft | None:
+    """Return an idea of the book as a draft, with its source."""
+    changed = applied(entry, context.source)
     if changed is None:
         return None
     cited = entry.source and entry.source not in entry.hypothesis
@@ -183,12 +180,14 @@ def _structural(context: Context, topic: str, chance: random.Random) -> Draft | 
     return Draft(changed, words, entry.topic, {"edits": [entry.name], "knobs": {}})
 
 
-def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
-    """Return the next step of a knob that matters much: one step down for sizes, one step up for others.
+def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
+    """Yield a step of each knob that matters much: one step down for sizes, one step up for others.
 
-    When all of these were tried, the steps in the other direction follow.
+    The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out.
     """
-    tried = {past.proposal.meta.get("step") for past in _said_something(context)}
+    said = _said_something(context)
+    tried = {past.proposal.meta.get("step") for past in said}
+    tried |= {next(iter(changes_of(past))) for past in said if len(changes_of(past)) == 1}
     order = sorted(
         (
             name
@@ -204,8 +203,7 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Draft | None:
             if mark in tried or value is None:
                 continue
             if draft := knobs_draft(context, known, {name: value}):
-                return replace(draft, meta={**draft.meta, "step": mark})
-    return None
+                yield replace(draft, meta={**draft.meta, "step": mark})
 
 
 def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
@@ -269,38 +267,36 @@ def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
                 yield knobs_draft(context, known, values, f"{OVER.format(context.params)} ")
 
 
-def _further(context: Context, known: Knobs) -> Draft | None:
-    """Return the step of the last kept experiment again: if one step in a direction helped, the next one often does."""
+def _further(context: Context, known: Knobs, options: Options) -> Draft | None:
+    """Return the step of the last kept experiment again: if one step in a direction helped, the next one often does.
+
+    The knobs of a combination stand where the model expects the best values. Only those go on that it expects to gain.
+    """
     last = next((past for past in reversed(context.past) if past.verdict.kept), None)
     if last is None or last.fingerprint != context.parent:
         return None
     before, after = last.proposal.meta.get("from", {}), last.proposal.meta.get("knobs", {})
     values = {
         name: value
-        for name in before.keys() & after.keys() & known.keys()
+        for name in sorted(before.keys() & after.keys() & known.keys())
         if (value := range_for(known[name]).further(before[name], after[name])) is not None
+        and (
+            combine.EXPECTED not in last.proposal.meta or options.model.expected.gain(options.change({name: value})) > 0
+        )
     }
     return (
         knobs_draft(context, known, values, f"#{last.number} was kept, so one more step that way: ") if values else None
     )
 
 
-def _tune(context: Context, joint: combine.Joint, topic: str | None, chance: random.Random, width: int) -> Draft | None:
-    """Change one to three knobs (or `width`): far for the first try of a knob, then to where a draw from the model gains most."""
-    known = joint.known
-    names = [name for name in joint.active if topic is None or TARGET.topic_of(name) == topic]
-    if not names:
-        return None
-    count = min(len(names), width or chance.choice((1, 1, 1, 2, 3)))
-    tried = Counter(name for past in _said_something(context) for name in past.proposal.meta.get("knobs", {}))
+def _tune(context: Context, options: Options, chance: random.Random, width: int) -> Draft | None:
+    """Change several knobs, each to where a draw from the model gains most. Knobs that were seldom tried come first."""
+    known = options.known
+    tried = Counter(name for past in _said_something(context) for name in past.constants)
     order = sorted(
-        names, key=lambda name: chance.random() ** ((1 + tried[name]) / TARGET.impacts.get(name, 1.0)), reverse=True
-    )
-    chosen = order[:count]  # weighted draw without replacement (Efraimidis and Spirakis 2006)
-    values: dict[str, Value]
-    if count == 1 and not tried[chosen[0]]:
-        values = {chosen[0]: range_for(known[chosen[0]]).at(chance.choice((0.15, 0.85)))}  # a large step
-    else:
-        drawn = {name: joint.value(name, chance) for name in chosen}
-        values = {name: value for name, value in drawn.items() if value is not None}
-    return knobs_draft(context, known, values)
+        options.active,
+        key=lambda name: chance.random() ** ((1 + tried[name]) / TARGET.impacts.get(name, 1.0)),
+        reverse=True,
+    )  # weighted draw without replacement (Efraimidis and Spirakis 2006)
+    drawn = {name: options.value(name, chance) for name in order[:width]}
+    return knobs_draft(context, known, {name: value for name, value in drawn.items() if value is not None})

@@ -1,8 +1,12 @@
-"""One additive model of all that a run has tried: what each knob and each structural edit does to the score.
+"""One additive model of all that a run has tried: what each knob and each structural edit does to the score. Pure.
 
 Each scored experiment is a row, whoever proposed it: its gain over its parent, and what it changed. A knob has a parabola over its
 position, and an edit has one number. The priors expect that most edits hurt and that most knobs are near their best value. So
 several near misses that agree lead to a combination, and a single lucky score does not.
+
+A gain is the difference of two scores, and each score has luck of its own. The luck of a parent is a part of all gains over it. If a
+change was kept because it was lucky, its candidates lose by as much. So the model has a column for the luck of each score of
+each parent, and a lucky keep is found out by its candidates.
 
 The model is Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3). Rows that no sum of
 effects explains count less (Student's t by reweighting: Lange, Little and Taylor, 1989). What to try is drawn from the
@@ -18,17 +22,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.agents.base import PastExperiment
+from core.agents.search.ideas import choice, knob_change, structural
 from core.agents.search.ranges import LARGEST, STEP, STEP_SHARE, range_for
 from core.change.knobs import Knob
 from core.model import Value
 from core.target import TARGET
 
-# Priors, in standard deviations of one score. A knob of impact 2 loses 0.9 +- 1.7 by one step, and an edit loses 1.0 +- 1.7.
+# Priors, in standard deviations of one score. A knob of impact 2 loses 0.9 +- 2.1 by one step, and an edit loses 1.0 +- 1.7.
 SLOPE, CURVE, CURVE_SPREAD = 1.5, -0.9, 0.7  # of a knob of impact 2; others in proportion
 FLOOR = 0.3  # and this much more spread for any knob
 EDIT, EDIT_SPREAD = -1.0, 1.7
 WORD = -0.5  # of another word for a knob that takes words
-PARENT_SPREAD = 0.7  # of a parent's own score, which is part of the gain in all its rows
+LUCK = 1.0  # spread of the luck of one score
+REST = 0.05  # variance of a gain whose two scores both have a column for their luck
+FAILED_GAIN, FAILED_VARIANCE = (
+    -5.0,
+    4.0,
+)  # what a knob's value counts that crashed or took too long, when it was changed alone
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 1.5  # of Student's t, and the scale beyond which a row counts less
 ROUNDS = 6
@@ -69,74 +79,90 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One scored experiment against its parent."""
+class Change:
+    """What one train.py has and another has not, in the terms of the model."""
 
-    parent: str
-    gain: float  # over the parent, in standard deviations of one score; positive is better
-    pairs: int
-    moves: Mapping[str, tuple[float, float]]  # by knob: positions before and after
-    added: frozenset[str]  # factors that it has and its parent lacks
+    positions: Mapping[
+        str, tuple[float, float]
+    ]  # by knob: before and after, in steps from the value that the run began with
+    added: frozenset[str] = frozenset()  # factors, which are edits, and values of knobs without a position
     removed: frozenset[str] = frozenset()
 
     @property
-    def changes(self) -> int:
-        return len(self.moves) + len(self.added | self.removed)
+    def size(self) -> int:
+        """How many things it changes."""
+        return len(self.positions) + max(len(self.added), len(self.removed))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment against its parent."""
+
+    version: str  # fingerprint of its train.py
+    parent: str  # fingerprint of its parent's
+    gain: float  # over the parent, in standard deviations of one score; positive is better
+    pairs: int  # on the first seeds of the run; 0 for a value that failed
+    change: Change
 
 
 class Record:
     """The past in the terms of the model: its rows, and the scale of each knob."""
 
     def __init__(self, past: Iterable[PastExperiment], knobs: Mapping[str, Knob], sigma: float) -> None:
-        """`knobs`: those of the best train.py. `sigma`: noise of one score, in bpb."""
-        scored = [one for one in past if one.gain is not None]
-        references = _references(scored, knobs)
+        """`knobs`: those of the incumbent. `sigma`: noise of one score, in bpb."""
+        said = [one for one in past if one.gain is not None or _failed_alone(one)]
+        references = _references(said, knobs)
         self._begun = {name: knob.value for name, knob in references.items()}
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
-        self.rows = [self._row(one, sigma) for one in scored]
-        self.screened = frozenset(name for row in self.rows for name in row.added | row.removed)  # factors with a score
+        self.rows = [self._row(one, sigma) for one in said]
+        self.screened = frozenset(  # factors with a score
+            name for row in self.rows if row.pairs for name in row.change.added | row.change.removed
+        )
 
     def _row(self, one: PastExperiment, sigma: float) -> Row:
-        assert one.gain is not None
-        moves: dict[str, tuple[float, float]] = {}
-        added, removed = set(structural(one)), set[str]()
-        for name, (before, after) in one.constants.items():
-            scale = self.scales.get(name)
-            places = (scale.position(before), scale.position(after)) if scale else (None, None)
-            if places[0] is not None and places[1] is not None:
-                moves[name] = (places[0], places[1])
-            else:
-                added |= self.factor(name, after)
-                removed |= self.factor(name, before)
-        return Row(one.parent, one.gain / sigma, max(1, one.pairs), moves, frozenset(added), frozenset(removed))
+        change = self.change(one.constants, structural(one))
+        if one.gain is None:
+            return Row(one.fingerprint, one.parent, FAILED_GAIN, 0, change)
+        return Row(one.fingerprint, one.parent, one.gain / sigma, max(1, one.pairs), change)
 
-    def factor(self, name: str, value: Value) -> frozenset[str]:
-        """Return the factor of a value without a place on a scale; none for the value that the run began with."""
+    def change(self, constants: Mapping[str, tuple[Value, Value]], edits: Iterable[str] = ()) -> Change:
+        """Return a change of constants (values before and after) and edits in the terms of the model."""
+        positions: dict[str, tuple[float, float]] = {}
+        added, removed = set(edits), set[str]()
+        for name, (before, after) in constants.items():
+            here, there = self.position(name, before), self.position(name, after)
+            if here is not None and there is not None:
+                positions[name] = (here, there)
+            else:
+                added |= self._factor(name, after)
+                removed |= self._factor(name, before)
+        return Change(positions, frozenset(added), frozenset(removed))
+
+    def position(self, name: str, value: Value) -> float | None:
+        """Return where a knob's value lies on its scale, or None if it has no position."""
+        scale = self.scales.get(name)
+        return scale.position(value) if scale is not None else None
+
+    def _factor(self, name: str, value: Value) -> frozenset[str]:
+        """Return the factor of a value without a position; none for the value that the run began with."""
         return frozenset() if self._begun.get(name) == value else frozenset((choice(name, value),))
 
-    def tried(self, name: str) -> tuple[float, float]:
+    def interval(self, name: str) -> tuple[float, float]:
         """Return the lowest and the highest position of a knob that has a score. 0 counts as one."""
-        places = [place for row in self.rows for place in row.moves.get(name, ())]
+        places = [place for row in self.rows if row.pairs for place in row.change.positions.get(name, ())]
         return min(0.0, *places) if places else 0.0, max(0.0, *places) if places else 0.0
 
 
-def structural(one: PastExperiment) -> list[str]:
-    """Return the factors of a change besides its constants: names of the book for its edits, otherwise the experiment's number."""
-    if not one.structural:
-        return []
-    edits = one.proposal.meta.get("edits")
-    return [str(name) for name in edits] if isinstance(edits, list) and edits else [f"#{one.number}"]
+def _failed_alone(one: PastExperiment) -> bool:
+    """Return whether a knob's new value failed without another change. What a knob's followers change is part of that."""
+    moved = {knob_change(name, *values) for name, values in one.constants.items()}
+    return one.verdict.failed and bool(moved) and not one.structural and len(one.proposal.meta.get("knobs", ())) == 1
 
 
-def choice(name: str, value: Value) -> str:
-    """Return the name of the factor for a value of a knob."""
-    return f"{name} = {value}"
-
-
-def _references(scored: Sequence[PastExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:
+def _references(said: Sequence[PastExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:
     """Return each knob with the value at the start of the run: its first value before a change, otherwise its present one."""
     first: dict[str, Value] = {}
-    for one in scored:
+    for one in said:
         for name, (before, _) in one.constants.items():
             first.setdefault(name, before)
     return {name: replace(knob, value=first.get(name, knob.value)) for name, knob in knobs.items()}
@@ -149,18 +175,15 @@ class Effects:
     columns: Mapping[str, int]
     values: np.ndarray  # (columns,), float64
 
-    def knob(self, name: str, before: float, after: float) -> float:
-        """Return the gain from moving a knob between two positions."""
-        slope, curve = (float(self.values[self.columns[name] + part]) for part in (0, 1))
-        return slope * (after - before) + curve * (after**2 - before**2)
-
-    def edits(self, names: Iterable[str]) -> float:
-        """Return the gain of several edits and choices together."""
-        return sum(self.edit(name) for name in names)
-
-    def edit(self, name: str) -> float:
-        """Return the gain of an edit or a choice."""
-        return float(self.values[self.columns[name]])
+    def gain(self, change: Change) -> float:
+        """Return the gain of a change."""
+        total = 0.0
+        for name, (before, after) in sorted(change.positions.items()):
+            at = self.columns[name]
+            total += float(self.values[at]) * (after - before) + float(self.values[at + 1]) * (after**2 - before**2)
+        for names, sign in ((change.added, 1.0), (change.removed, -1.0)):
+            total += sign * sum(float(self.values[self.columns[name]]) for name in sorted(names))
+        return total
 
 
 class Model:
@@ -171,41 +194,62 @@ class Model:
         self._columns: dict[str, int] = {}
         mean: list[float] = []
         spread: list[float] = []
-        for name in sorted({*knobs, *(name for row in rows for name in row.moves)}):
+        for name in sorted({*knobs, *(name for row in rows for name in row.change.positions)}):
             self._columns[name] = len(mean)
             weight = _weight(name)
             mean += [0.0, CURVE * weight]
             spread += [SLOPE * weight + FLOOR, CURVE_SPREAD * weight + FLOOR]
-        for name in sorted({*factors, *(name for row in rows for name in row.added | row.removed)}):
+        for name in sorted({*factors, *(name for row in rows for name in row.change.added | row.change.removed)}):
             self._columns[name] = len(mean)
             mean.append(WORD if " = " in name else EDIT)
             spread.append(EDIT_SPREAD)
-        parents = {parent: len(mean) + place for place, parent in enumerate(sorted({row.parent for row in rows}))}
-        mean += [0.0] * len(parents)
-        spread += [PARENT_SPREAD] * len(parents)
-        self._prior, self._precision = np.array(mean), 1 / np.square(np.array(spread))
-        self._fit(rows, parents)
+        self._luck = _luck_columns(rows, len(mean))
+        mean += [0.0] * len(self._luck)
+        spread += [LUCK] * len(self._luck)
+        self._mean, self._spread = np.array(mean), np.array(spread)  # (columns,); the prior's until the fit
+        self._fit(rows)
 
-    def _fit(self, rows: Sequence[Row], parents: Mapping[str, int]) -> None:
-        design = np.zeros((len(rows), len(self._prior)))  # (rows, columns)
+    def _fit(self, rows: Sequence[Row]) -> None:
+        design = np.zeros((len(rows), len(self._mean)))  # (rows, columns)
+        variance = np.zeros(len(rows))
         for place, row in enumerate(rows):
-            design[place, parents[row.parent]] = 1.0
-            for name, (before, after) in row.moves.items():
-                at = self._columns[name]
-                design[place, at : at + 2] = after - before, after**2 - before**2
-            for names, sign in ((row.added, 1.0), (row.removed, -1.0)):
-                for name in names:
-                    design[place, self._columns[name]] += sign
-        gains = np.array([row.gain for row in rows])
-        noise = np.array([1 / row.pairs + INTERACTION * max(0, row.changes - 1) for row in rows])
-        trust = np.ones(len(rows))
-        for _ in range(ROUNDS):
-            weighted = design * (trust / noise)[:, None]
-            precision = weighted.T @ design + np.diag(self._precision)
-            self._mean = np.linalg.solve(precision, weighted.T @ gains + self._precision * self._prior)
-            missed = np.square(gains - design @ self._mean) / (noise * TAIL**2)
-            trust = np.minimum(1.0, (DEGREES + 1) / (DEGREES + missed))
-        self._root = np.linalg.cholesky(precision)
+            design[place] = self._vector(row.change)
+            variance[place] = self._add_luck(row, design[place]) + INTERACTION * max(0, row.change.size - 1)
+        gains = np.array([row.gain for row in rows])  # (rows,)
+        self._seen = np.flatnonzero(design.any(axis=0))  # columns with a row; the others keep their prior
+        design, prior = design[:, self._seen], self._mean[self._seen]
+        inverse = 1 / np.square(self._spread[self._seen])
+        weight = np.ones(len(rows))
+        self._root = np.diag(np.sqrt(inverse))  # Cholesky factor of the precision: (seen columns, seen columns)
+        for _ in range(ROUNDS if rows else 0):
+            weighted = design * (weight / variance)[:, None]
+            precision = weighted.T @ design + np.diag(inverse)
+            mean = np.linalg.solve(precision, weighted.T @ gains + inverse * prior)
+            residual = np.square(gains - design @ mean) / (variance * TAIL**2)
+            weight = np.minimum(1.0, (DEGREES + 1) / (DEGREES + residual))
+            self._mean[self._seen], self._root = mean, np.linalg.cholesky(precision)
+
+    def _add_luck(self, row: Row, vector: np.ndarray) -> float:
+        """Add the luck of the two versions' scores to a row of the design. Returns the variance of what remains of its gain."""
+        if not row.pairs:
+            return FAILED_VARIANCE
+        known = (row.version, 0) in self._luck
+        for index in range(row.pairs):
+            vector[self._luck[row.parent, index]] += 1 / row.pairs
+            if known:
+                vector[self._luck[row.version, index]] -= 1 / row.pairs
+        return REST if known else 1 / row.pairs
+
+    def _vector(self, change: Change) -> np.ndarray:
+        """Return what each column contributes to a change: (columns,)."""
+        row = np.zeros(len(self._mean))
+        for name, (before, after) in change.positions.items():
+            at = self._columns[name]
+            row[at : at + 2] += after - before, after**2 - before**2
+        for names, sign in ((change.added, 1.0), (change.removed, -1.0)):
+            for name in names:
+                row[self._columns[name]] += sign
+        return row
 
     @property
     def expected(self) -> Effects:
@@ -215,20 +259,24 @@ class Model:
     def draw(self, seed: int, share: float) -> Effects:
         """Draw from the posterior with a share of its spread: 0 gives the mean, 1 is Thompson sampling."""
         normal = np.random.default_rng(seed).standard_normal(len(self._mean))
-        return Effects(self._columns, self._mean + share * np.linalg.solve(self._root.T, normal))
+        off = self._spread * normal
+        off[self._seen] = np.linalg.solve(self._root.T, normal[self._seen])
+        return Effects(self._columns, self._mean + share * off)
 
-    def spread(
-        self, moves: Mapping[str, tuple[float, float]], added: Iterable[str], removed: Iterable[str] = ()
-    ) -> float:
-        """Return the standard deviation of the gain of these changes together."""
-        row = np.zeros(len(self._mean))
-        for name, (before, after) in moves.items():
-            row[self._columns[name] : self._columns[name] + 2] = after - before, after**2 - before**2
-        for name in added:
-            row[self._columns[name]] += 1.0
-        for name in removed:
-            row[self._columns[name]] -= 1.0
-        return float(np.linalg.norm(np.linalg.solve(self._root, row)))
+    def spread(self, change: Change) -> float:
+        """Return the standard deviation of the gain of a change, without the luck of the scores that would measure it."""
+        row = self._vector(change)
+        off = self._spread * row
+        off[self._seen] = np.linalg.solve(self._root, row[self._seen])
+        return float(np.linalg.norm(off))
+
+
+def _luck_columns(rows: Sequence[Row], first: int) -> dict[tuple[str, int], int]:
+    """Return (version, index of the seed) -> column, for each score of each parent. Columns begin at `first`."""
+    parents = {row.parent for row in rows if row.pairs}
+    scores = {(row.parent, index) for row in rows for index in range(row.pairs)}
+    scores |= {(row.version, index) for row in rows if row.version in parents for index in range(row.pairs)}
+    return {score: first + place for place, score in enumerate(sorted(scores))}
 
 
 def _weight(knob: str) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from core import syntax
 from core.agents.base import Context, Said
+from core.agents.search.ideas import fits
 from core.agents.search.ranges import out_of_bounds, places, range_for, senseless, with_followers
 from core.change import edits, knobs, touched
 from core.change.knobs import Knob
@@ -278,15 +279,7 @@ def _has_ideas(topic: str, source: str, off_limits: Collection[str]) -> bool:
                 return True
             except NotUsable:
                 continue
-    for entry in TARGET.book:
-        changed = edits.try_apply(source, entry.edits) if entry.topic == topic else None
-        if changed is not None:
-            try:
-                edits.validate_change(source, changed, off_limits=off_limits)
-                return True
-            except edits.EditError:
-                continue
-    return False
+    return any(entry.topic == topic and fits(entry, source, off_limits) for entry in TARGET.book)
 
 
 def setting(direction: Direction, source: str) -> dict[str, Value]:

@@ -29,8 +29,9 @@ def context(
 ) -> Context:
     tried = {one.fingerprint: one.number for one in past if not one.verdict.may_repeat}
     return Context(
-        charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past, tried=tried
-    )
+        charter=charter, source=SOURCE, parent=PARENT, number=number, seed=seed, sigma=0.008, past=past, tried=tried,
+        proposed={"search": number - 1},
+    )  # fmt: skip
 
 
 def told(*words: str, number: int = 1, skipped: int | None = None) -> Context:

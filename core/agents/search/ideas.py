@@ -1,0 +1,81 @@
+"""The ideas of the book on a given train.py: which apply, and which are left out. Also which changes failed together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from core.agents.base import Context, PastExperiment
+from core.change import edits
+from core.model import Value
+from core.target import TARGET
+from core.target.entry import Entry
+from core.verdicts import Verdict
+
+IDEAS: Mapping[str, Entry] = {entry.name: entry for entry in TARGET.book}
+
+
+def applied(entry: Entry, source: str) -> str | None:
+    """Return train.py with an idea. None if it does not apply, or if train.py has it or another one of its kind already."""
+    if any(other.present(source) for other in _alternatives(entry)):
+        return None
+    return edits.try_apply(source, entry.edits)
+
+
+def _alternatives(entry: Entry) -> Iterator[Entry]:
+    yield entry
+    if entry.instead:
+        yield from (other for other in TARGET.book if other.instead == entry.instead and other is not entry)
+
+
+def fits(entry: Entry, source: str, left_alone: Collection[str]) -> bool:
+    """Return whether an idea applies to train.py and touches none of these names."""
+    changed = applied(entry, source)
+    if changed is None or not left_alone:
+        return changed is not None
+    try:
+        edits.validate_change(source, changed, off_limits=left_alone)
+    except edits.EditError:
+        return False
+    return True
+
+
+def unwanted(context: Context) -> set[str]:
+    """Return the names of the ideas that were skipped, or that failed, when they were tried alone."""
+    alone = [marks for past in context.past if _ended_badly(past) and len(marks := changes_of(past)) == 1]
+    return {name for marks in alone for name in marks}
+
+
+def unwanted_together(context: Context) -> list[frozenset[str]]:
+    """Return the sets of changes that were skipped or failed together. Each of them may be fine without the others."""
+    return [marks for past in context.past if _ended_badly(past) and len(marks := changes_of(past)) > 1]
+
+
+def _ended_badly(past: PastExperiment) -> bool:
+    return past.verdict is Verdict.SKIPPED or (past.verdict.failed and not past.verdict.may_repeat)
+
+
+def changes_of(past: PastExperiment) -> frozenset[str]:
+    """Return the changes of an experiment as names: its ideas, its knobs with their direction, and "#7" for other code."""
+    found = {knob_change(name, *values) for name, values in past.constants.items()}
+    return frozenset(found | set(structural(past)))
+
+
+def knob_change(name: str, before: Value, after: Value) -> str:
+    """Return a name for a change of a knob, such as "WIDTH up", or "WINDOW_PATTERN = SL" for a value without an order."""
+    ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after))
+    if ordered and not isinstance(before, str) and not isinstance(after, str):
+        return f"{name} {'up' if after > before else 'down'}"
+    return choice(name, after)
+
+
+def choice(name: str, value: Value) -> str:
+    """Return the name of the factor for a value of a knob."""
+    return f"{name} = {value}"
+
+
+def structural(past: PastExperiment) -> list[str]:
+    """Return the changes besides the constants: ideas of the book by their names, otherwise the experiment's number."""
+    if not past.structural:
+        return []
+    names = past.proposal.meta.get("edits")
+    return [str(name) for name in names] if isinstance(names, list) and names else [f"#{past.number}"]

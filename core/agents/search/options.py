@@ -1,0 +1,131 @@
+"""All single changes of the incumbent, and what the joint model makes of them. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from core.agents.base import Context
+from core.agents.search.drafts import Knobs, settable
+from core.agents.search.ideas import IDEAS, applied, fits, knob_change, unwanted
+from core.agents.search.joint import Change, Effects, Model, Record
+from core.agents.search.ranges import range_for
+from core.change.knobs import Knob
+from core.model import Value
+from core.target import TARGET
+
+POINTS = 17  # values of a knob's range that are looked at
+BEYOND = 0.5  # steps beyond what was tried on that side
+
+
+@dataclass(frozen=True)
+class Option:
+    """One change: a new value of a knob, or an idea of the book."""
+
+    name: str
+    change: Change
+    value: Value | None = None  # None for an idea
+    near: bool = True  # whether the model knows about it from scores, and not only from its prior
+
+    @property
+    def topic(self) -> str:
+        return IDEAS[self.name].topic if self.value is None else TARGET.topic_of(self.name)
+
+
+class Options:
+    """The record of a run, the model fitted to it, and the changes that can be made now.
+
+    Args:
+        context: What the agent was given.
+        known: The knobs that may change.
+        left_alone: Names of train.py that no change may touch.
+    """
+
+    def __init__(self, context: Context, known: Knobs, left_alone: Collection[str] = ()) -> None:
+        self.known, self._unwanted = known, unwanted(context)
+        self._source, self._left_alone, self._fitting = context.source, left_alone, dict[str, bool]()
+        self.record = Record(context.past, known.every, context.sigma)
+        self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
+        self._values = {name: list(self._of_knob(known[name])) for name in self.active}
+        self._ideas = [
+            Option(name, Change({}, frozenset((name,))), near=name in self.record.screened)
+            for name in sorted(IDEAS.keys() - self._unwanted)
+            if applied(IDEAS[name], context.source) is not None
+        ]
+        every = [*self._ideas, *(option for found in self._values.values() for option in found)]
+        factors = {name for option in every for name in option.change.added | option.change.removed}
+        self.model = Model(self.record.rows, {*self.record.scales, *known.every}, factors)
+
+    def _of_knob(self, knob: Knob) -> Iterator[Option]:
+        """Yield an option for each other value of a knob that fits the present values of the others."""
+        low, high = self.record.interval(knob.name)
+        for value in values_of(knob):
+            fitting = settable(self.known, {knob.name: value})
+            if fitting.get(knob.name) != value:
+                continue
+            change = self.change(fitting)
+            if knob.name in change.positions:
+                place = change.positions[knob.name][1]
+                reach = BEYOND if isinstance(value, float) else 1.0  # the next whole number is a step away
+                near = low - reach * (low < 0) <= place <= high + reach * (high > 0)
+            else:
+                near = {name for name in change.added if name.startswith(f"{knob.name} = ")} <= self.record.screened
+            yield Option(knob.name, change, value, near)
+
+    def change(self, values: Mapping[str, Value], edits: Collection[str] = ()) -> Change:
+        """Return the change to these values and ideas in the terms of the model."""
+        present = self.known.values_now
+        return self.record.change({name: (present[name], value) for name, value in values.items()}, edits)
+
+    def value(self, name: str, chance: random.Random) -> Value | None:
+        """Return a new value for a knob by a draw from the posterior, anywhere in its range; None if it has no other value."""
+        effects = self.model.draw(chance.randrange(2**31), 1.0)
+        options = self._values.get(name, [])
+        return max(options, key=lambda option: effects.gain(option.change)).value if options else None
+
+    def helpful(self, effects: Effects, weights: Mapping[str, float]) -> list[tuple[float, Option]]:
+        """Return the changes that help by these effects and that have a score, the best first, each with its gain.
+
+        A knob's values follow each other, so that the second best serves where the best does not fit the other changes.
+        """
+        near = [
+            option
+            for option in (*self._ideas, *(option for found in self._values.values() for option in found))
+            if option.near and weights.get(option.topic, 1.0) > 0 and self.mark(option) not in self._unwanted
+        ]
+        found = [(effects.gain(option.change), option) for option in near]
+        return sorted((one for one in found if one[0] > 0 and self._allowed(one[1])), key=lambda one: -one[0])
+
+    def _allowed(self, option: Option) -> bool:
+        """Return whether an idea touches nothing that is to be left alone. Of the knobs only free ones are known here."""
+        if option.value is not None:
+            return True
+        if option.name not in self._fitting:  # it takes a while to find out
+            self._fitting[option.name] = fits(IDEAS[option.name], self._source, self._left_alone)
+        return self._fitting[option.name]
+
+    def screening(self, effects: Effects, weights: Mapping[str, float], *, ideas: bool) -> list[tuple[float, Option]]:
+        """Return what to try alone by these effects, the best first: ideas of the book, or the best value of each knob."""
+        if ideas:
+            found = [(effects.gain(option.change), option) for option in self._ideas]
+        else:
+            found = [
+                max(((effects.gain(option.change), option) for option in options), key=lambda one: one[0])
+                for options in self._values.values()
+                if options
+            ]
+        return sorted((one for one in found if weights.get(one[1].topic, 1.0) > 0), key=lambda one: -one[0])
+
+    def mark(self, option: Option) -> str:
+        """Return the name of a change as in `ideas.changes_of`."""
+        if option.value is None:
+            return option.name
+        return knob_change(option.name, self.known.values_now[option.name], option.value)
+
+
+def values_of(knob: Knob) -> list[Value]:
+    """Return values over the whole range of a knob, each once, without its present one."""
+    found = range_for(knob)
+    values = dict.fromkeys(found.at(point / (POINTS - 1)) for point in range(POINTS))
+    return [value for value in values if value != knob.value]
