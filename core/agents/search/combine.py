@@ -18,7 +18,7 @@ from core.model import Value
 MOST = 4  # changes in one combination: with more, a single wrong one spoils it too often
 SHARE = 0.3  # of the posterior's spread in a draw
 DRAWS = 6
-LEAST_GAIN = 1.0  # expected gain in standard deviations of one score; smaller gains are hardly ever kept
+LEAST_GAIN = 1.5  # expected gain in standard deviations of one score; smaller gains are hardly ever kept
 LEAST_ROWS = 6  # scored experiments before the first combination
 EXPECTED = "expected"  # in a combination's notes: its gain by the model, and the standard deviation of that, in bpb
 
