@@ -140,9 +140,9 @@ class Proposer:
         )
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
-        """Return the names that an experiment touches, as recorded. If a human changed it, they come from its commits."""
+        """Return the names that an experiment touches, as recorded. If it is no longer as proposed, they come from its commits."""
         noted = e.meta.get("idea")
-        if isinstance(noted, list) and not e.revised:
+        if isinstance(noted, list) and e.revised is None and e.rebased is None:
             return tuple(str(name) for name in noted)
         key = (e.parent, e.commit)
         if key not in self._ideas:

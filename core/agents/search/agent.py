@@ -135,7 +135,7 @@ def _drafts(
         yield from combine.combinations(context, wanted.weights, options, chance)
     elif KINDS[kind] == "knob":
         yield from _opening(context, wanted, known)
-    for ideas in (KINDS[kind] == "idea", KINDS[kind] != "idea"):
+    for ideas in (KINDS[kind] != "knob", KINDS[kind] == "knob"):
         yield from _screened(context, wanted.weights, options, chance, ideas=ideas)
     width = 2
     while True:  # change more and more knobs at once
