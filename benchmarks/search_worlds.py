@@ -7,7 +7,7 @@ is the real one, and so is the keep rule; a training costs a microsecond. The ar
     tpe      joint multivariate TPE (Optuna) over the knobs that matter
     random   the same knobs, drawn at random
 
-python benchmarks/search_worlds.py [--worlds 12] [--trainings 150] [--arms search tpe random] [--kinds plain scarce rough steep flat]
+python benchmarks/search_worlds.py [--worlds 12] [--trainings 150] [--arms search tpe random] [--kinds plain scarce rough steep flat large]
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import optuna
+from arms import distribution, important, setting
 from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search.agent import Search
-from core.agents.search.ranges import Range, range_for, senseless, with_followers
+from core.agents.search.ranges import range_for
 from core.change import edits, knobs
 from core.judging import policy
 from core.model import Proposal, Value
@@ -43,7 +44,6 @@ SHOWN = (50, 75, 100, 150)  # trainings after which the gain is shown
 SEEDS = 8
 REMEASURE_EVERY = 8
 BAD_EDIT = 8.0  # what an edit costs that does not go together with this model
-IMPORTANT = 1.5  # impact from which the arms `tpe` and `random` move a knob
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Kind:
     """How worlds of one kind are drawn. Effects are in standard deviations of one score."""
 
     good: float = 0.25  # share of edits that help
+    gain: float = 1.2  # of those, on average
     loss: float = 1.8  # of those that hurt, on average
     wrong: float = 0.7  # spread of the best values, in steps from those of now
     curve: float = 0.5  # what the first step away from the best value costs, for an impact of 1
@@ -64,6 +65,7 @@ KINDS = {
     "rough": Kind(good=0.15, loss=3.6, interaction=0.4, cliffs=0.4),
     "steep": Kind(wrong=0.4, curve=1.4, cliffs=0.3),
     "flat": Kind(good=0.2, curve=0.15),
+    "large": Kind(good=0.15, gain=3.0, loss=6.0, curve=1.5, interaction=0.6, cliffs=0.2),
 }
 
 
@@ -82,7 +84,7 @@ class World:
             self._cliff[name] = where if has_cliff else 0.0
         self._edits, self._bad = dict[str, float](), set[str]()
         for entry in TARGET.book:
-            helps, size = dice.random() < kind.good, dice.gammavariate(1.5, 0.8)
+            helps, size = dice.random() < kind.good, dice.gammavariate(1.5, kind.gain / 1.5)
             self._edits[entry.name] = size if helps else -dice.gammavariate(1.2, kind.loss / 1.2)
             if dice.random() < kind.cliffs / 4:
                 self._bad.add(entry.name)
@@ -233,28 +235,6 @@ def search(night: Night) -> None:
         night.try_out(agent.propose_now(night.context()))
 
 
-def important(night: Night) -> dict[str, knobs.Knob]:
-    """The knobs that the arms without a plan move."""
-    return {knob.name: knob for knob in knobs.read(night.source) if TARGET.impacts.get(knob.name, 0.0) >= IMPORTANT}
-
-
-def setting(night: Night, values: dict[str, Value]) -> Proposal | None:
-    """The start with these values; None where they do not fit each other."""
-    every = {knob.name: knob for knob in knobs.read(night.source)}
-    changed = {name: value for name, value in values.items() if value != every[name].value}
-    changed = with_followers(changed, every)
-    if not changed or senseless(changed, every):
-        return None
-    return Proposal(hypothesis="Values.", source=knobs.set_knobs(night.source, changed))
-
-
-def distribution(found: Range) -> optuna.distributions.BaseDistribution:
-    """The range as Optuna sees it."""
-    if found.kind in ("float", "log"):
-        return optuna.distributions.FloatDistribution(found.low, found.high, log=found.kind == "log")
-    return optuna.distributions.IntDistribution(int(found.low), int(found.high))
-
-
 def tpe(night: Night) -> None:
     """Joint TPE. What does not fit is drawn again, and is not told."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -262,10 +242,10 @@ def tpe(night: Night) -> None:
         seed=night.seed, multivariate=True, n_startup_trials=10, warn_independent_sampling=False
     )
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    ranges = {name: range_for(knob) for name, knob in important(night).items()}
+    ranges = {name: range_for(knob) for name, knob in important(night.source).items()}
     while True:
         trial = study.ask({name: distribution(found) for name, found in ranges.items()})
-        proposal = setting(night, {name: found.decode(trial.params[name]) for name, found in ranges.items()})
+        proposal = setting(night.source, {name: found.decode(trial.params[name]) for name, found in ranges.items()})
         if proposal is None or night.try_out(proposal) is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             continue
@@ -277,9 +257,9 @@ def tpe(night: Night) -> None:
 def at_random(night: Night) -> None:
     """Uniform in the same ranges."""
     dice = random.Random(f"random {night.seed}")
-    ranges = {name: range_for(knob) for name, knob in important(night).items()}
+    ranges = {name: range_for(knob) for name, knob in important(night.source).items()}
     while True:
-        if proposal := setting(night, {name: found.at(dice.random()) for name, found in ranges.items()}):
+        if proposal := setting(night.source, {name: found.at(dice.random()) for name, found in ranges.items()}):
             night.try_out(proposal)
 
 

@@ -40,7 +40,7 @@ FAILED_GAIN, FAILED_VARIANCE = (
     4.0,
 )  # what a knob's value counts that crashed or took too long, when it was changed alone
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
-DEGREES, TAIL = 4.0, 1.5  # of Student's t, and the scale beyond which a row counts less
+DEGREES, TAIL = 4.0, 4.0  # of Student's t, and the scale beyond which a row counts less
 ROUNDS = 6
 FAR = 10.0  # steps beyond which a parabola says nothing: such a value has an effect of its own
 

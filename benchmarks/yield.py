@@ -1,0 +1,201 @@
+"""What a night finds: real runs of several agents with the same number of trainings, and their results measured afresh.
+
+    python benchmarks/yield.py --keep FOLDER [--arms search tpe random] [--seeds 1 2 3] [--trainings 60] [--budget 60]
+                               [--fresh 8] [--profile NAME] [--picture FILE.png]
+
+An arm is an agent as in `--agent`, or `tpe` (joint TPE) or `random` (uniform values) over the knobs that matter most. `search@REF` is
+the agent of another commit, such as `search@v0.1`. Each run ends after the trainings, the repeats of the keep rule included. Its start and its best
+are then trained on fresh seeds and scored on the test split. Measurements in FOLDER are continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from figures import mean, mean_error
+
+from core.judging import final_check, schedule
+from core.judging.final_check import FinalCheck
+from core.model import Role
+from core.record import events as ev
+from core.record import journal
+from core.record.fold import apply, fold
+from core.record.state import State
+from nanochat.contract.job import Outcome
+
+NAME = "night"
+OWN = {"tpe": "arm_tpe.py", "random": "arm_random.py"}
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a run."""
+
+    arm: str
+    seed: int
+    trainings: int
+    kept: int
+    curve: tuple[float, ...]  # gain of the best over the start by the run's own scores, in bpb, after each training
+    checked: FinalCheck | None  # None if nothing was kept, or nothing was measured afresh
+
+    @property
+    def gain(self) -> float:
+        """The gain measured afresh, in bpb. A run that kept nothing has gained nothing."""
+        return -self.checked.change if self.checked is not None else 0.0
+
+
+def command(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> list[str]:
+    """Return the command of a run."""
+    agent = arm.partition("@")[0]
+    spec = f"python:{ROOT / 'benchmarks' / OWN[agent]}" if agent in OWN else agent
+    words = [sys.executable, "autorun.py", "--headless", "--name", NAME, "--logs", str(folder / "logs"), "--agent", spec,
+             "--gate", "auto", "--seed", str(seed), "--budget", str(options.budget), "--slots", "1", "--device", "cpu",
+             "--max-crashes", "1000"]  # fmt: skip
+    return words + (["--profile", options.profile] if options.profile else [])
+
+
+def trained(path: Path) -> int:
+    """Return the number of trainings in a journal that verdicts may use."""
+    if not path.exists():
+        return 0
+    return sum(
+        isinstance(event, ev.Measured)
+        and event.role is not Role.FINAL
+        and event.result.outcome is not Outcome.INTERRUPTED
+        for event in journal.read(path)
+    )
+
+
+def run(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> None:
+    """Make or continue a run until it has its trainings, then measure its result afresh."""
+    tree, path = folder / "tree", folder / "logs" / NAME / journal.NAME
+    if not tree.exists():  # a clone, so that this repository gets no refs of the run
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
+    now = subprocess.run(
+        ["git", "rev-parse", "origin/HEAD"], cwd=tree, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    if trained(path) < options.trainings:
+        subprocess.run(["git", "checkout", "-q", arm.partition("@")[2] or now], cwd=tree, check=True)
+        with (folder / "log.txt").open("a") as log:
+            process = subprocess.Popen(command(folder, arm, seed, options), cwd=tree, stdout=log, stderr=log)
+            try:
+                while process.poll() is None and trained(path) < options.trainings:
+                    time.sleep(POLL_S)
+            finally:
+                process.terminate()
+                process.wait()
+    if options.fresh and read(path, arm, seed, options.trainings).kept:
+        report = [
+            sys.executable,
+            "-m",
+            "core.cli",
+            "report",
+            NAME,
+            "--logs",
+            str(folder / "logs"),
+            "--seeds",
+            str(options.fresh),
+        ]
+        subprocess.run(report, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def read(path: Path, arm: str, seed: int, trainings: int) -> Found:
+    """Return the result of a run from its journal."""
+    state, curve = State(), list[float]()
+    for event in journal.read(path):
+        apply(state, event)
+        if (
+            isinstance(event, ev.Measured)
+            and event.role is not Role.FINAL
+            and event.result.outcome is not Outcome.INTERRUPTED
+        ):
+            curve.append(_gain(state))
+    state = fold(journal.read(path))
+    checked = final_check.outcome(state, schedule.noise(state).sigma)
+    return Found(arm, seed, len(curve), len(state.kept), tuple(curve[:trainings]), checked)
+
+
+def _gain(state: State) -> float:
+    """Return the sum of the paired gains of the kept changes, in bpb."""
+    return sum(state.experiments[number].gain or 0.0 for number in state.kept)
+
+
+def table(found: Sequence[Found]) -> Iterator[str]:
+    """Yield the lines of the table: each run, then the mean of each arm with its standard error over the seeds."""
+    yield f"{'arm':<24}{'seed':>5}{'trainings':>11}{'kept':>6}{'gain in the run':>17}{'gain afresh':>22}"
+    for one in found:
+        own = one.curve[-1] if one.curve else 0.0
+        fresh = (
+            f"{one.gain:.4f} ± {one.checked.error:.4f}" if one.checked else "0 (nothing kept)" if not one.kept else "-"
+        )
+        yield f"{one.arm:<24}{one.seed:>5}{one.trainings:>11}{one.kept:>6}{own:>17.4f}{fresh:>22}"
+    for arm in dict.fromkeys(one.arm for one in found):
+        gains = [one.gain for one in found if one.arm == arm and (one.checked or not one.kept)]
+        if gains:
+            yield f"{arm:<24} mean gain afresh {mean(gains):.4f} ± {mean_error(gains):.4f} over {len(gains)} seeds"
+
+
+def picture(found: Sequence[Found], path: Path) -> None:
+    """Draw the gain of each run against its trainings."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 5), dpi=130)
+    arms = list(dict.fromkeys(one.arm for one in found))
+    for one in found:
+        place = arms.index(one.arm)
+        label = one.arm if one.seed == next(other.seed for other in found if other.arm == one.arm) else None
+        axes.step(range(1, len(one.curve) + 1), one.curve, where="post", color=f"C{place}", label=label)
+        if one.checked is not None:
+            axes.errorbar(len(one.curve), one.gain, yerr=one.checked.error, fmt="o", color=f"C{place}", capsize=3)
+    axes.set_xlabel("trainings")
+    axes.set_ylabel("gain over the start, bits per byte")
+    axes.set_title("Gain in the run (lines), and measured afresh (points)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--arms", nargs="+", default=["search", "tpe", "random"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--trainings", type=int, default=60)
+    parser.add_argument("--budget", type=float, default=60.0)
+    parser.add_argument("--fresh", type=int, default=8, help="fresh seeds for the start and the best; 0 for none")
+    parser.add_argument("--profile")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png")
+    options = parser.parse_args()
+    found = []
+    try:
+        for seed in options.seeds:  # arms in turn, so that a change of the machine meets all of them
+            for arm in options.arms:
+                folder = options.keep.resolve() / f"{arm.replace('/', '-').replace(':', '-')}-{seed}"
+                folder.mkdir(parents=True, exist_ok=True)
+                run(folder, arm, seed, options)
+                found.append(read(folder / "logs" / NAME / journal.NAME, arm, seed, options.trainings))
+                print(list(table(found[-1:]))[1], flush=True)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command continues.")
+    print(*table(found), sep="\n")
+    if options.picture and found:
+        picture(found, options.picture)
+
+
+if __name__ == "__main__":
+    main()
