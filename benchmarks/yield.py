@@ -81,11 +81,8 @@ def run(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> None:
     tree, path = folder / "tree", folder / "logs" / NAME / journal.NAME
     if not tree.exists():  # a clone, so that this repository gets no refs of the run
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
-    now = subprocess.run(
-        ["git", "rev-parse", "origin/HEAD"], cwd=tree, check=True, capture_output=True, text=True
-    ).stdout.strip()
     if trained(path) < options.trainings:
-        subprocess.run(["git", "checkout", "-q", arm.partition("@")[2] or now], cwd=tree, check=True)
+        _check_out(tree, arm.partition("@")[2] or "origin/HEAD")
         with (folder / "log.txt").open("a") as log:
             process = subprocess.Popen(command(folder, arm, seed, options), cwd=tree, stdout=log, stderr=log)
             try:
@@ -95,18 +92,13 @@ def run(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> None:
                 process.terminate()
                 process.wait()
     if options.fresh and read(path, arm, seed, options.trainings).kept:
-        report = [
-            sys.executable,
-            "-m",
-            "core.cli",
-            "report",
-            NAME,
-            "--logs",
-            str(folder / "logs"),
-            "--seeds",
-            str(options.fresh),
-        ]
-        subprocess.run(report, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        _check_out(tree, "origin/HEAD")  # an earlier version has another final check
+        words = ["report", NAME, "--logs", str(folder / "logs"), "--seeds", str(options.fresh)]
+        subprocess.run([sys.executable, "-m", "core.cli", *words], cwd=tree, check=True, stdout=subprocess.DEVNULL)
+
+
+def _check_out(tree: Path, ref: str) -> None:
+    subprocess.run(["git", "checkout", "-q", "--detach", ref], cwd=tree, check=True)
 
 
 def read(path: Path, arm: str, seed: int, trainings: int) -> Found:
