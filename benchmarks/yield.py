@@ -28,7 +28,7 @@ from core.judging.final_check import FinalCheck
 from core.model import Role
 from core.record import events as ev
 from core.record import journal
-from core.record.fold import apply, fold
+from core.record.fold import apply
 from core.record.state import State
 from nanochat.contract.job import Outcome
 
@@ -68,11 +68,14 @@ def trained(path: Path) -> int:
     """Return the number of trainings in a journal that verdicts may use."""
     if not path.exists():
         return 0
-    return sum(
+    return sum(map(_is_training, journal.read(path)))
+
+
+def _is_training(event: ev.AnyEvent) -> bool:
+    return (
         isinstance(event, ev.Measured)
         and event.role is not Role.FINAL
         and event.result.outcome is not Outcome.INTERRUPTED
-        for event in journal.read(path)
     )
 
 
@@ -82,7 +85,7 @@ def run(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> None:
     if not tree.exists():  # a clone, so that this repository gets no refs of the run
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
     if trained(path) < options.trainings:
-        _check_out(tree, arm.partition("@")[2] or "origin/HEAD")
+        _check_out(tree, arm.partition("@")[2] or "HEAD")
         with (folder / "log.txt").open("a") as log:
             process = subprocess.Popen(command(folder, arm, seed, options), cwd=tree, stdout=log, stderr=log)
             try:
@@ -92,13 +95,17 @@ def run(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> None:
                 process.terminate()
                 process.wait()
     if options.fresh and read(path, arm, seed, options.trainings).kept:
-        _check_out(tree, "origin/HEAD")  # an earlier version has another final check
+        _check_out(tree, "HEAD")  # an earlier version has another final check
         words = ["report", NAME, "--logs", str(folder / "logs"), "--seeds", str(options.fresh)]
         subprocess.run([sys.executable, "-m", "core.cli", *words], cwd=tree, check=True, stdout=subprocess.DEVNULL)
 
 
 def _check_out(tree: Path, ref: str) -> None:
-    subprocess.run(["git", "checkout", "-q", "--detach", ref], cwd=tree, check=True)
+    """Check out a commit that is named as in this repository."""
+    found = subprocess.run(
+        ["git", "rev-parse", f"{ref}^{{commit}}"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    subprocess.run(["git", "checkout", "-q", "--detach", found.stdout.strip()], cwd=tree, check=True)
 
 
 def read(path: Path, arm: str, seed: int, trainings: int) -> Found:
@@ -106,13 +113,10 @@ def read(path: Path, arm: str, seed: int, trainings: int) -> Found:
     state, curve = State(), list[float]()
     for event in journal.read(path):
         apply(state, event)
-        if (
-            isinstance(event, ev.Measured)
-            and event.role is not Role.FINAL
-            and event.result.outcome is not Outcome.INTERRUPTED
-        ):
+        if _is_training(event):
             curve.append(_gain(state))
-    state = fold(journal.read(path))
+        elif isinstance(event, ev.Judged) and curve:
+            curve[-1] = _gain(state)
     checked = final_check.outcome(state, schedule.noise(state).sigma)
     return Found(arm, seed, len(curve), len(state.kept), tuple(curve[:trainings]), checked)
 

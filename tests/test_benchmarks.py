@@ -1,7 +1,9 @@
-"""benchmarks/gpu.py and benchmarks/truth.py: their arithmetic and their plans."""
+"""The benchmarks: their arithmetic, their plans, and that each can be imported."""
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import importlib
 import itertools
 import math
@@ -18,12 +20,16 @@ import psutil
 import pytest
 
 import core.change.edits
+from core.agents.base import Context, PastExperiment
 from core.change import knobs
 from core.judging import policy
+from core.judging.final_check import FinalCheck
 from core.machine import profiles, stats
 from core.machine.project import lacking
 from core.model import RunConfig
 from core.record import events as ev
+from core.record import journal
+from core.record.fold import fold
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result, Speed
 from tests.events import measurement
@@ -393,3 +399,45 @@ def test_a_simulated_night_counts_each_training_and_knows_the_truth() -> None:
     steep = searches.World(searches.Kind(cliffs=1.0), source, 1)
     far = searches.knobs.set_knobs(source, {"MATRIX_LR": 0.02 * 1.7 ** math.copysign(2, steep._cliff["MATRIX_LR"])})
     assert steep.gain(far) is None, "beyond its cliff the training diverges"
+
+
+def test_a_night_of_an_arm_is_read_from_its_journal(tmp_path: Path) -> None:
+    yields = benchmark("yield")
+    path = ROOT / "tests" / "recorded" / "finished" / "events.jsonl"
+    events = list(journal.read(path))
+    scored = [event for event in events if isinstance(event, ev.Measured) and event.result.outcome is Outcome.SCORED]
+    found = yields.read(path, "search", 1, 1000)
+    state = fold(events)
+    assert found.trainings == yields.trained(path) >= len(scored) and found.kept == len(state.kept) > 0
+    assert found.curve[-1] == pytest.approx(sum(state.experiments[number].gain or 0.0 for number in state.kept))
+    assert sorted(found.curve) == list(found.curve) and found.curve[0] == 0.0
+    checked = FinalCheck(start=1.5, best=1.48, error=0.003, seeds=8)
+    text = "\n".join(
+        yields.table([dataclasses.replace(found, checked=checked), dataclasses.replace(found, seed=2, checked=checked)])
+    )
+    assert "0.0200 ± 0.0030" in text and "mean gain afresh 0.0200 ± 0.0000 over 2 seeds" in text
+    yields.picture([found], tmp_path / "y.png")
+    assert (tmp_path / "y.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("arm", ["Uniform", "JointTPE"])
+def test_an_arm_proposes_new_values_and_the_same_ones_for_the_same_record(arm: str) -> None:
+    arms = benchmark("arms")
+    source = (ROOT / "nanochat" / "train.py").read_text()
+    past: tuple[PastExperiment, ...] = ()
+    for number in range(1, 14):
+        context = Context(
+            charter="", source=source, parent=core.change.edits.fingerprint(source), number=number, seed=1, sigma=0.004, past=past,
+            tried={one.fingerprint: one.number for one in past},
+        )  # fmt: skip
+        proposal = asyncio.run(getattr(arms, arm)().propose(context))
+        assert proposal == asyncio.run(getattr(arms, arm)().propose(context)) and proposal.source is not None
+        core.change.edits.validate_change(source, proposal.source)
+        fingerprint = core.change.edits.fingerprint(proposal.source)
+        assert fingerprint not in context.tried and proposal.meta["drawn"].keys() == arms.important(source).keys()
+        past += (
+            PastExperiment(
+                number=number, parent=context.parent, fingerprint=fingerprint, proposal=proposal, verdict=Verdict.DISCARD,
+                val_bpb=1.5 + abs(proposal.meta["drawn"]["MATRIX_LR"] - 0.02), gain=-0.1,
+            ),
+        )  # fmt: skip
