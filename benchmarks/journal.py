@@ -65,7 +65,7 @@ def write(path: Path, experiments: int) -> None:
             put(
                 ev.Judged(
                     number=number, verdict=Verdict.KEEP if kept else Verdict.DISCARD, commit=commit if kept else "", gain=0.001, pairs=1,
-                    finding="Inconclusive: 0.0004 bpb worse on one seed; 0.0160 would count as worse.",
+                    finding="Inconclusive: 0.0004 bpb worse on one seed; a loss of 0.0160 would count as worse.",
                 )
             )  # fmt: skip
             parent = commit if kept else parent

@@ -24,7 +24,7 @@ from core.run.background import say
 from nanochat.contract.shell import make
 
 app = typer.Typer(
-    help="An agent researches a small language model by itself: it edits nanochat/train.py, trains, measures, keeps or reverts.",
+    help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -230,7 +230,7 @@ def hints(name: Name = None, logs: Logs = None) -> None:
     for one in said:
         say(told.line(one))
     if not said:
-        say(f"Run {folder.name} has no hints. `autoresearch hint TEXT` gives one while its loop runs.")
+        say(f"Run {folder.name} has no hints. `.venv/bin/python -m core.cli hint TEXT` gives one while its loop runs.")
 
 
 @app.command()
@@ -242,7 +242,7 @@ def hint(
     name: Annotated[str | None, typer.Option("--run", help="The run; the latest when not given.")] = None,
     logs: Logs = None,
 ) -> None:
-    """Tell the agent something, or take it back. It is recorded, and read with the next proposal."""
+    """Give the agent a hint, or take one back. The agent reads it before its next proposal."""
     from core.reporting import phrases
     from core.run import commands
 
@@ -263,7 +263,7 @@ def hint(
 
 @app.command()
 def attach(name: Name = None, logs: Logs = None) -> None:
-    """Watch a run in the app; where there is no terminal, as a line for every event. The loop does not notice."""
+    """Watch a run in the app, or without a terminal as one line per event. The loop is not affected."""
     folder = find(logs).pick(name)
     if background.can_show_app():
         background.open_app(folder)
@@ -282,12 +282,12 @@ def attach(name: Name = None, logs: Logs = None) -> None:
                 break
             time.sleep(0.5)
     except KeyboardInterrupt:
-        say("Detached; the loop goes on. `make attach` comes back, `make stop` ends it.")
+        say("Detached. The loop keeps running. `make attach` shows it again, `make stop` stops it.")
 
 
 @app.command()
 def apply(name: Name = None, logs: Logs = None) -> None:
-    """Take the win home: the best train.py of a run as a commit on your checkout, or as a patch."""
+    """Commit the best train.py of a run to your checkout, or write it as a patch."""
     from core.git.apply import apply_best
 
     say(apply_best(find(logs), find(logs).pick(name)))
@@ -330,7 +330,7 @@ def propose(
     seed: Annotated[int, typer.Option(help="As the seed of a run.")] = 0,
     context: ContextTokens = None,
 ) -> None:
-    """Proposals on the present train.py without training: what would it try, does it apply, what did it cost?"""
+    """Ask an agent for proposals on the current train.py without training. Shows whether each applies and what it cost."""
     from core import session
     from core.agents import registry
     from core.loop import trial

@@ -88,7 +88,9 @@ def _tried(name: str, check: Callable[[], Check]) -> Check:
         words = explained(error)
         if words is None:
             raise
-        return Check(name, "problem", f"the check failed: {words.removesuffix('.')}", "Put that right and ask again")
+        return Check(
+            name, "problem", f"the check failed: {words.removesuffix('.')}", "Fix this and run `make doctor` again"
+        )
 
 
 def _python() -> Check:
@@ -107,7 +109,9 @@ def _torch(gpus: int) -> tuple[Check, Torch]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        check = Check("torch", "problem", f"cannot be imported: {last}", "rm -r .venv and make run install it anew")
+        check = Check(
+            "torch", "problem", f"cannot be imported: {last}", "`rm -r .venv`, then `make run` installs it again"
+        )
         return check, Torch()
     version, devices, hip = json.loads(done.stdout.strip().splitlines()[-1])
     found = Torch(devices, hip)
@@ -159,7 +163,7 @@ def _memory() -> Check:
     total = stats.memory_total()
     if total < LEAST_MEMORY:
         return Check(
-            "memory", "problem", f"{total / 1e9:.1f} GB", "Training wants 3 GB; use --slots 1 and a smaller program"
+            "memory", "problem", f"{total / 1e9:.1f} GB", "Training needs 3 GB; use --slots 1 and a smaller --profile"
         )
     return Check("memory", "ok", f"{total / 1e9:.1f} GB")
 
@@ -201,17 +205,17 @@ def _git(project: Project) -> Check:
     done = subprocess.run(["git", "--version"], capture_output=True, text=True, errors="replace")
     if done.returncode or not done.stdout.split():
         words = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Check("git", "problem", f"`git --version` fails: {words}", "Install git anew")
+        return Check("git", "problem", f"`git --version` fails: {words}", "Reinstall git")
     version = done.stdout.split()[-1]
     try:
         repo = Repository.find(project.root, project.logs / "repository")
         if repo is not None:
             repo.base()
     except RepositoryError as error:
-        return Check("git", "problem", f"{version}; {error}".removesuffix("."), "Runs need it")
+        return Check("git", "problem", f"{version}; {error}".removesuffix("."), "Runs need a working repository")
     if (project.root / ".git").exists():
-        return Check("git", "ok", f"{version}; this tree is a repository")
-    return Check("git", "note", f"{version}; this tree is none, so a private one in logs/ will serve")
+        return Check("git", "ok", f"{version}; this source tree is a repository")
+    return Check("git", "note", f"{version}; this source tree is not a repository, so a private one in logs/ is used")
 
 
 def _sandbox(project: Project) -> Check:

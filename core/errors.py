@@ -77,7 +77,7 @@ def _what(error: OSError) -> str:
         os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)
     ]
     if not paths:
-        return f"Something could not be written or read: {reason}."
+        return f"The operating system reported an error: {reason}."
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
     path = _shortened(paths[-1 if full else 0])  # of a copy the target comes last, and it is the one without room
     return f"{path} cannot be used: {reason}."
@@ -94,12 +94,12 @@ def _way_out(error: OSError) -> str:
             return "Free some space (or raise the limit on it) and try again."
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return (
-                "Change its rights, or name another place: --logs for the runs, AUTORESEARCH_DATA for the data, TMPDIR for "
+                "Change its permissions, or choose another folder: --logs for the runs, AUTORESEARCH_DATA for the data, TMPDIR for "
                 "temporary files."
             )
         case errno.ENOENT | errno.ENOTDIR | errno.EISDIR | errno.ELOOP | errno.EEXIST | errno.ENOTEMPTY:
             return (
-                "Something else is in its place, or it is gone: put that right, or name another place (--logs for the runs, "
+                "The path is missing, or something else is in its place. Fix this, or choose another folder (--logs for the runs, "
                 "AUTORESEARCH_DATA for the data, TMPDIR for temporary files)."
             )
         case errno.ENAMETOOLONG:

@@ -102,5 +102,5 @@ class CharterLimits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_
         names = ", ".join(self.off_limits)
         found = (("max_params", self.max_params), ("max_memory_gb", self.max_memory_gb), ("off_limits", names))
         return tuple(
-            f"{name} {f'{value:g}' if isinstance(value, float) else value} (checked)" for name, value in found if value
+            f"{name} {f'{value:g}' if isinstance(value, float) else value} (enforced)" for name, value in found if value
         )

@@ -210,7 +210,7 @@ def _prepare_for(project: Project, chosen: Plan, found: Found) -> Path:
         tell(f"The dataset {printable(source)} is not prepared here yet; that comes first.")
     code = prepare(project, ["--dataset", source, "--vocab", vocab, *found.options.words()])
     if code and code < INTERRUPTED and chosen.replaceable and source != "python":
-        tell(f"{source} cannot be had now, so the embedded dataset python serves.")
+        tell(f"{source} is not available now, so the embedded dataset python is used.")
         source = "python"
         code = prepare(project, ["--dataset", source, "--vocab", vocab])
     if code:
@@ -242,7 +242,7 @@ def _work(
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # ignored on purpose, by `nohup` or by a shell that starts a background job
             asyncio.get_running_loop().add_signal_handler(
-                number, partial(loop.stop, f"told to stop by {number.name}", now=True)
+                number, partial(loop.stop, f"stop requested by {number.name}", now=True)
             )
         active.record(
             ev.Started(

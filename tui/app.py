@@ -88,13 +88,17 @@ class AutoResearch(ViewingActions, DecisionActions):
         """Close the app with a message about the run."""
         name, state = self.bridge.folder.name, self.bridge.state
         if self.bridge.pid is None or state.stopped is not None:  # a stopped loop may still be ending
-            apply = f" `.venv/bin/python -m core.cli apply {name}` takes its best home." if state.kept else ""
-            self.exit(f"Closed. Run {name} has no loop; {phrases.resume_command(name)} continues it.{apply}")
+            apply = (
+                f" `.venv/bin/python -m core.cli apply {name}` commits its best train.py to your checkout."
+                if state.kept
+                else ""
+            )
+            self.exit(f"App closed. Run {name} has no loop; {phrases.resume_command(name)} resumes it.{apply}")
             return
         is_waiting = self.bridge.live.waiting is not None
-        approval = " When nobody watches, what waits for an answer is approved." if is_waiting else ""
-        commands = f"`make attach ARGS={name}` comes back, `make stop ARGS={name}` ends it."
-        self.exit(f"Detached; the loop of {name} goes on. {commands}{approval}")
+        approval = " The waiting proposal is approved if no app is open." if is_waiting else ""
+        commands = f"`make attach ARGS={name}` opens the app again. `make stop ARGS={name}` stops the loop."
+        self.exit(f"App closed. The loop of {name} keeps running. {commands}{approval}")
 
     async def action_quit(self) -> None:
         self.action_detach()
@@ -165,9 +169,7 @@ class AutoResearch(ViewingActions, DecisionActions):
         is_alive = self.bridge.pid is not None
         if not is_alive and self.bridge.loaded and not self.key_context.tiny and event.character in keys.LOOP_KEYS:
             again = phrases.resume_command(self.bridge.folder.name)
-            self.show_note(
-                f"No loop is running, so there is nothing to tell it. q closes the app; {again} continues the run."
-            )
+            self.show_note(f"This key needs a running loop. {again} resumes the run; q closes the app.")
         elif is_alive and (reason := keys.unavailable_reason(event.character or "", self.key_context)):
             self.show_note(reason)
 

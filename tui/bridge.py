@@ -181,7 +181,7 @@ class Bridge:
         if run_lock.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,
-                words=f"No loop is running, so nothing was done. {phrases.resume_command(self.folder.name)} continues the run.",
+                words=f"No loop is running, so nothing was done. {phrases.resume_command(self.folder.name)} resumes the run.",
             )
         try:
             async with self._sending:

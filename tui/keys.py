@@ -24,7 +24,7 @@ class KeyContext:
     detail: bool = False  # the detail screen is open
     small: bool = False  # one pane is shown at a time
     has_hints: bool = False  # there are hints, or reasons for skipping
-    has_proposed_limits: bool = False  # the prose of program.md asks for a limit that its front matter lacks
+    has_proposed_limits: bool = False  # the text of program.md asks for a limit that its front matter lacks
     tiny: bool = False  # the terminal is too small for the app
 
 
@@ -54,22 +54,22 @@ def _alive(context: KeyContext) -> bool:
 
 KEYS: tuple[Key, ...] = (
     Key("a", "approve", "approve", "Approve the proposal that waits for you.", "the proposal", _waiting, NOTHING_WAITS),
-    Key("s", "skip", "skip", "Skip it.", "the proposal", _waiting, NOTHING_WAITS),
+    Key("s", "skip", "skip", "Skip the proposal that waits for you.", "the proposal", _waiting, NOTHING_WAITS),
     Key("S", "skip_why", "skip, why", "Skip it with a reason, which the agent reads.", "the proposal", _waiting, NOTHING_WAITS),
-    Key("e", "revise", "revise", "Change it in $EDITOR before you approve; the clock stands still meanwhile.", "the proposal",
+    Key("e", "revise", "revise", "Edit the proposal in $EDITOR before you approve it. The countdown is paused meanwhile.", "the proposal",
         _waiting, NOTHING_WAITS),
-    Key("p", "pause", "pause", "Start nothing new after this experiment, or go on again.", "the loop", _alive),
-    Key("x", "abort", "abort", "Twice: abort the running experiment. It is recorded as interrupted.", "the loop",
+    Key("p", "pause", "pause", "Start nothing new after this experiment, or resume.", "the loop", _alive),
+    Key("x", "abort", "abort", "Press twice to abort the running experiment. It is recorded as interrupted.", "the loop",
         lambda now: now.alive and now.running, "No experiment is running."),
-    Key("t", "tell", "tell", "Tell the agent something; it reads it with its next proposal.", "the loop", _alive),
-    Key("T", "hints", "hints", "What you told the agent so far, and reasons for skipping; take one back.", "the loop",
+    Key("t", "tell", "tell", "Give the agent a hint. It reads the hint before its next proposal.", "the loop", _alive),
+    Key("T", "hints", "hints", "List your hints and your reasons for skipping, and take one back.", "the loop",
         lambda now: now.has_hints, "Nothing was told to the agent so far."),
-    Key("u", "unattended", "unattended", "Twice: let proposals go on without asking, or ask again. A waiting one is approved. "
-        "After three without an answer it happens by itself.", "the loop", _alive),
+    Key("u", "unattended", "unattended", "Press twice to approve proposals without asking (also a waiting one), or to be asked "
+        "again. Three unanswered proposals in a row also end the asking.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
     Key("m", "program", "program.md", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
-    Key("P", "adopt", "adopt limit", "A limit that the prose of program.md seems to ask for: add it to the front matter, which is "
-        "what binds.", "the loop", lambda now: now.has_proposed_limits, "program.md proposes no limit that its front matter does not have."),
+    Key("P", "adopt", "adopt limit", "Add a limit from the text of program.md to its front matter. Only the front matter is "
+        "enforced.", "the loop", lambda now: now.has_proposed_limits, "The text of program.md suggests no limit beyond those in its front matter."),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
     Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays.", "the selected experiment",
         lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again."),
@@ -77,7 +77,7 @@ KEYS: tuple[Key, ...] = (
         lambda now: now.alive and now.judged, "The selected experiment has no verdict yet."),
     Key("y", "copy", "copy", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
         lambda now: now.selected),
-    Key("enter", "details", "details", "Everything about the selected experiment; [ and ] walk to its neighbours.", "the selected experiment",
+    Key("enter", "details", "details", "Show the selected experiment in full. [ and ] go to the older and the newer one.", "the selected experiment",
         lambda now: now.selected),
     Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around"),
     Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around"),
@@ -88,7 +88,7 @@ KEYS: tuple[Key, ...] = (
     Key("escape", "back", "back", "Leave the zoom, or follow the newest experiment again.", "looking around", lambda now: not now.detail),
     Key("question_mark", "explain", "help", "This page.", "looking around"),
     Key("ctrl+p,colon", "command_palette", "all", "Everything by name, and the themes.", "looking around"),
-    Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop goes on; `make attach` comes back.", "looking around"),
+    Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop keeps running; `make attach` opens the app again.", "looking around"),
 )  # fmt: skip
 PANES = "12345678"
 FOOTER = (  # actions by importance, because a small terminal cannot show all
@@ -133,7 +133,7 @@ def display(key: Key) -> str:
 def label(key: Key, context: KeyContext) -> str:
     """Return a short name of what the key does now."""
     if key.action == "pause" and context.paused:
-        return "go on"
+        return "resume"
     if key.action == "unattended" and context.unattended:
         return "ask me"
     return "zoom out" if key.action == "zoom" and context.zoomed else key.footer

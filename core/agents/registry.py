@@ -200,7 +200,7 @@ def _script(path: Path) -> Agent:
 ENTRIES = (
     Entry(
         "search",
-        "no language model: a book of structural edits, the knobs, and a model of what both do",
+        "no language model: a list of known edits, the constants of train.py, and a statistical model of their effects",
         lambda _, setting: _search,
     ),
     Entry("script:FILE", "a file of proposals, one JSON object a line", _script_maker),

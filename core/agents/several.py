@@ -43,7 +43,7 @@ class _Rest:
         if isinstance(error, AgentFailed):
             self.why = str(error)
         else:
-            self.why = f"The agent {agent.name} broke: {type(error).__name__}: {sanitize_line(str(error), 200)}"
+            self.why = f"The agent {agent.name} failed: {type(error).__name__}: {sanitize_line(str(error), 200)}"
         if isinstance(error, Unusable):
             return
         dear = max(COST * (self._clock() - self._asked), BACKOFF_S[0])

@@ -80,7 +80,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     wishes, unused = of_sections(paragraphs, known)
     notes = [] if parts.body.strip() else ["there is no text besides the front matter"]
     if TIME.search(parts.body):
-        notes.append("times are no limits here: the training time is what --budget says")
+        notes.append("a time in the text is not a limit: --budget sets the training time")
     quoted = {request.sentence for request in asked}  # adopted ones too
     return Charter(
         **structs.asdict(bound),
@@ -111,4 +111,4 @@ def _unused_words(sentences: Sequence[str]) -> str:
     latest = sentences[: -QUOTES - 1 : -1]  # the last ones, which were probably added last
     shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in latest)
     more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
-    return f"not used by search, which must understand a whole section: {shown}{more}"
+    return f"not used by search, which uses a section only if it understands all of it: {shown}{more}"

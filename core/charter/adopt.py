@@ -101,7 +101,7 @@ def added(text: str, wanted: Proposed) -> str:
     }
     really = {name: str(getattr(understood, name)) for name in expected}
     if really != expected or not body.endswith(parts.body):
-        raise CharterError("The front matter of program.md is written in a way that only you can change.")
+        raise CharterError("The front matter of program.md has a form that cannot be edited automatically.")
     return after
 
 

@@ -159,7 +159,7 @@ def limits(parts: Parts) -> tuple[CharterLimits, tuple[str, ...]]:
 
 def _unknown(name: str, value: Node) -> str:
     if nested := _nested(value):
-        return f"{nested} stands under {_short(name)}: not used; write it at the left margin, without a key above it"
+        return f"{nested} is nested under {_short(name)} and is not used; write it at the left margin"
     if _TIME.search(name):
         return f"unknown key {_short(name)} (the training time is set by --budget)"
     near = key_like(name)

@@ -217,9 +217,7 @@ class LocalExecutor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-                words = (
-                    f"The harness said what cannot be read ({unread}), so it was ended; the experiment is run again."
-                )
+                words = f"The harness sent a message that cannot be read ({unread}) and was killed; the experiment is run again."
                 return _HarnessEnded(words, None)
         tail = ""
         with contextlib.suppress(OSError):

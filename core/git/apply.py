@@ -56,8 +56,11 @@ class Patch:
         if self.clash and self.bare:
             how = f"It changes lines that you changed too: take what you want from {self.path} by hand."
         elif self.clash:
-            how = f"It changes lines that you changed too: commit your {TRAIN} if it is not, then `git apply --3way {quoted}` merges and marks them."
-        return Applied(f"{why}, so nothing of yours was touched; a patch was written instead. {how}", patch=self.path)
+            how = (
+                f"It changes lines that you changed too. Commit your {TRAIN} if you have not, then run "
+                f"`git apply --3way {quoted}`, which marks the conflicts."
+            )
+        return Applied(f"{why}, so your files were not changed; a patch was written instead. {how}", patch=self.path)
 
 
 def apply_best(project: Project, folder: Path) -> str:
@@ -69,7 +72,7 @@ def apply_best(project: Project, folder: Path) -> str:
     """
     state = fold(journal.read(folder / journal.NAME))
     if not state.kept or state.start_commit is None or state.config is None:
-        raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to take home.")
+        raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to apply.")
     baseline, best = state.mean(state.start_commit.commit), state.mean(state.incumbent)
     scores = f"{TARGET.metric} {baseline:.6f} -> {best:.6f}" if baseline and best else "its best train.py"
     scores += " (a rehearsal: computed, not trained)" if state.config.computed else ""
@@ -125,7 +128,7 @@ def apply_to_checkout(repo: Repository, root: Path, base: str, best: str, messag
                      repo.tree.train, env=_work_tree(repo))  # fmt: skip
     except RepositoryError as error:
         _replace(path, now)
-        return instead.write(f"Git would not take the commit ({error}) Your {TRAIN} is as it was")
+        return instead.write(f"Git refused the commit ({error}) Your {TRAIN} was restored")
     head = repo.base()
     return Applied(
         f"Done: the best train.py is now commit {head[:7]} on your checkout. `git show {head[:7]}` shows it, "

@@ -164,10 +164,11 @@ def figures(gain: float, needed: float | None = None) -> tuple[str, str]:
 
 def limit_words(gain: float, pairs: int, limit: str) -> str:
     """Return a clause that says what reaching the `limit` would have meant for an inconclusive or unconfirmed result."""
-    better = "" if gain > 0 else " better"
     if pairs > 1:
-        return f"{limit}{better} was needed"
-    return f"{limit} would count as worse" if gain < 0 else f"{limit}{better} would have been measured again"
+        return f"{limit} was needed" if gain > 0 else f"{limit} better was needed"
+    return (
+        f"a loss of {limit} would count as worse" if gain < 0 else f"a gain of {limit} would have been measured again"
+    )
 
 
 def simpler(nodes_delta: int, nodes: int) -> bool:
@@ -248,19 +249,19 @@ def disturbed(
                 f"the GPU's clock was held down (heat or power) for {share:.0%} more of the time than in the baseline"
             )
         if ratio < SLOWER:
-            return f"something slowed the device down: {ratio:.0%} of the pace that the same code had before"
+            return f"the device was slower: {ratio:.0%} of the earlier pace of the same code"
         if uneven and not one_way:
-            return f"something slowed the device down for a while: to {slowest:.0%} of its pace in the same run"
+            return f"the device was slower for a while: {slowest:.0%} of its pace in the same training"
         return None
     busy = _busy(result)
     if busy <= BUSY:
         return None
     if result.outcome is Outcome.TIMEOUT:
-        return f"other work kept the machine busy: it took {busy:.1f} s for each second of work"
+        return f"other programs kept the machine busy: it took {busy:.1f} s for each second of work"
     if ratio < SLOWER:
-        return f"other work slowed the machine down: {ratio:.0%} of the pace that the same code had before"
+        return f"other programs slowed the machine down: {ratio:.0%} of the earlier pace of the same code"
     if uneven and not (one_way and result.speed is not None):  # with a gauge the pace is corrected for the speed
-        return f"other work slowed the machine down for a while: to {slowest:.0%} of its pace in the same run"
+        return f"other programs slowed the machine down for a while: {slowest:.0%} of its pace in the same training"
     return None
 
 

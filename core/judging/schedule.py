@@ -90,7 +90,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         return Judged(
             number=experiment.number,
             verdict=Verdict.DISTURBED,
-            reason=f"the machine was disturbed in {experiment.disturbances} runs of it, so they say nothing",
+            reason=f"the machine was disturbed during {experiment.disturbances} trainings of this change, so no result counts",
             finding="",
         )
     candidate = state.scores.get(experiment.commit, {})
@@ -118,7 +118,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
             return Judged(
                 number=experiment.number,
                 verdict=Verdict.DISCARD,
-                reason=f"the best itself failed {MAX_MACHINE_RETRIES} times on the seeds needed to confirm it",
+                reason=f"the best train.py failed {MAX_MACHINE_RETRIES} times on the seeds needed to confirm this change",
                 finding="",
             )
         if decision.who == "incumbent":

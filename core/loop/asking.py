@@ -84,7 +84,7 @@ class Asking:
         except OSError as error:
             self._back_off(f"The files of a proposal cannot be written ({error}).")
         except (Exception, SystemExit) as error:  # a bug in an agent must not end the run
-            self._back_off(f"The agent {self.agent_name} broke: {type(error).__name__}: {error}")
+            self._back_off(f"The agent {self.agent_name} failed: {type(error).__name__}: {error}")
         finally:
             self.task = None
             self._wake()
@@ -120,7 +120,7 @@ class Asking:
         try:
             await self._proposer.agent.release()
         except Exception as error:
-            self._note(f"{error or type(error).__name__} The model may still be on the GPU; the run goes on.")
+            self._note(f"{error or type(error).__name__} The model may still be on the GPU; the run continues.")
 
     def _note(self, text: str) -> None:
         """Record a notice. If the journal cannot be written, the loop ends."""
@@ -139,7 +139,7 @@ class Asking:
         self._backoff_s = max(longer(self._backoff_s), wait_s)
         self._ask_again = time.monotonic() + self._backoff_s
         self._active.record(ev.Refused(number=self._active.state.next_number, agent=self.agent_name, reason=reason))
-        self._say(f"{reason} It is asked again {_when(self._backoff_s)}; nothing else waits for it.")
+        self._say(f"{reason} The agent is asked again {_when(self._backoff_s)}; running experiments are not affected.")
 
 
 def _when(seconds: float) -> str:

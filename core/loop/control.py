@@ -60,7 +60,7 @@ class Control:
                 return True, "paused after the current experiment"
             case commands.Resume():
                 active.record(ev.Resumed())
-                return True, "going on"
+                return True, "resumed"
             case commands.Tell():
                 return self._told(command.text)
             case commands.TakeBack():
@@ -85,7 +85,7 @@ class Control:
     def _stopped(self, now: bool) -> str:
         """Stop. The first time the final check still follows; a second time it is left out."""
         again, checked = bool(self._ending.reason), self._checks and bool(self._active.state.kept) and not now
-        self._ending.stop("told to stop", now=now, check_result=checked and not again)
+        self._ending.stop("stop requested", now=now, check_result=checked and not again)
         if now:
             return "stopping now"
         if again:
@@ -124,7 +124,7 @@ class Control:
             return self._active.program.answer()
         turns = self._agent.split(",")  # the agents that take turns, without stand-ins
         also = f"; {self._active.program.answer()}" if "search" in turns else ""
-        return f"the agent reads it with its next proposal{also}"
+        return f"the agent reads it before its next proposal{also}"
 
     def _answered(self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold) -> str:
         """Carry out an answer to the waiting proposal."""
@@ -147,4 +147,4 @@ class Control:
                 return human_actions.revise(self._active, number, command.source, command.hypothesis)
             case commands.Hold():
                 self._approval.hold(number, command.who, on=command.on)
-                return "the countdown stands still" if command.on else "the countdown goes on"
+                return "the countdown is paused" if command.on else "the countdown continues"

@@ -43,9 +43,9 @@ class Ending:
         if self.reason:
             return
         if limits.max_experiments is not None and state.judged >= limits.max_experiments and not state.open:
-            self.stop(f"reached the limit of {limits.max_experiments} experiments", finished=True, check_result=True)
+            self.stop(f"reached --max-experiments {limits.max_experiments}", finished=True, check_result=True)
         elif limits.max_hours is not None and time.monotonic() - self._began >= limits.max_hours * 3600:
-            self.stop(f"reached the limit of {limits.max_hours:g} hours", finished=True, check_result=True)
+            self.stop(f"reached --max-hours {limits.max_hours:g}", finished=True, check_result=True)
         elif state.crash_streak >= limits.max_crashes_in_a_row:
             self.stop(f"{state.crash_streak} experiments in a row failed; the last findings in notebook.md say how")
         elif nothing_left:

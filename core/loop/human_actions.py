@@ -44,9 +44,7 @@ def own(active: ActiveRun, parent: str, source: str, hypothesis: str) -> str:
     if parent != incumbent:
         merged = active.merge(active.source(parent), active.source(incumbent), source)
         if merged is None:
-            raise CommandRejected(
-                "The best moved on while you edited, and changed the same lines. Nothing was started."
-            )
+            raise CommandRejected("A new best train.py changed the same lines while you edited. Nothing was started.")
         source = merged
     _check(active, active.source(incumbent), source)
     return _queue(active, source, hypothesis or "An experiment of your own.")
@@ -91,14 +89,14 @@ def overrule(active: ActiveRun, number: int, verdict: Verdict) -> str:
     old = experiment.verdict
     assert old is not None
     if verdict == old or (verdict.kept and old.kept):
-        raise CommandRejected(f"#{number} is {old.words} already.")
+        raise CommandRejected(f"#{number} already has the verdict {old.words}.")
     if verdict.kept:
         return _keep(active, experiment, verdict)
     if old.kept and active.state.kept[-1] != number:
         return _undo(active, experiment)
     active.experiments.judge(_by_human(experiment, verdict))
     active.point_incumbent()
-    return f"#{number} is {verdict.words} now, by your word (it was {old.words})"
+    return f"#{number}: verdict changed from {old.words} to {verdict.words}"
 
 
 def _judged(active: ActiveRun, number: int) -> Experiment:
@@ -130,13 +128,13 @@ def _keep(active: ActiveRun, experiment: Experiment, verdict: Verdict) -> str:
         raise CommandRejected(f"#{number} has no score, so it cannot be kept. Run it again first.")
     if experiment.parent == incumbent:
         active.experiments.judge(_by_human(experiment, verdict))
-        return f"#{number} is kept, by your word"
+        return f"#{number} is now kept"
     merged = active.merge(active.source(experiment.parent), active.source(incumbent), active.source(experiment.commit))
     if merged is None:
         raise CommandRejected(f"The best has changed the same lines since #{number}, so it cannot be kept as it is.")
     _check(active, active.source(incumbent), merged)
-    words = _queue(active, merged, f"Once more on the present best, by the human's word: {experiment.hypothesis}")
-    return f"The best moved on since #{number}; {words}"
+    words = _queue(active, merged, f"Applied again to the current best, as the human asked: {experiment.hypothesis}")
+    return f"The best has changed since #{number}; {words}"
 
 
 def _undo(active: ActiveRun, experiment: Experiment) -> str:

@@ -219,4 +219,6 @@ class Loop:
 
 
 def _unheard(problem: str) -> str:
-    return f"No command can reach this loop ({problem}). It goes on; `kill {os.getpid()}` ends it in good order."
+    return (
+        f"Commands cannot reach this loop ({problem}). The loop keeps running; `kill {os.getpid()}` stops it cleanly."
+    )

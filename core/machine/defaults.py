@@ -32,7 +32,7 @@ def usable_slots(wanted: int, device: str, cards: Sequence[str] | None) -> tuple
     gpus = "1 GPU" if most == 1 else f"{most} GPUs"
     return (
         most,
-        f"{wanted} experiments at once were asked for; there is room for {most}: one a GPU, with {gpus} to be used.",
+        f"{wanted} parallel trainings were requested, but only {most} can run: one per GPU, with {gpus} usable.",
     )
 
 

@@ -112,7 +112,7 @@ def find(logs: Path | None = None, start: Path | None = None) -> Project:
         if (folder / TARGET.path).is_file() and (folder / "nanochat" / "run.py").is_file():
             return Project(root=folder, logs=_real(logs or folder / "logs"))
     raise UsageError(
-        f"Here is no AutoResearch source tree (a folder with program.md and {TARGET.path}). "
+        f"This folder is not an AutoResearch source tree (with program.md and {TARGET.path}). "
         "Change into the cloned folder and try again."
     )
 

@@ -291,7 +291,7 @@ def disk_full(path: Path) -> str | None:
     free = disk_free(path)
     if free is None or free >= FULL_BYTES:
         return None
-    return f"the disk is full ({free / 1e6:.0f} MB left for {path}); it goes on by itself when there is room"
+    return f"the disk is full ({free / 1e6:.0f} MB left for {path}); the run continues when there is room"
 
 
 def disk_warning(path: Path) -> str | None:

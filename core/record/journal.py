@@ -35,8 +35,9 @@ def decode(line: bytes, number: int, path: Path, schema: int | None = None) -> A
         return _decode(line, schema)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError(
-            f"Line {number} of {path} is not a readable event ({error}). Nothing was changed and the run will not guess. "
-            f"Restore that line from a backup, or go on from its best: {make('run', '--name', 'NEW', '--from', path.parent.name)}"
+            f"Line {number} of {path} is not a readable event ({error}). Nothing was changed. "
+            f"Restore the line from a backup, or start a new run from the best train.py of this run: "
+            f"{make('run', '--name', 'NEW', '--from', path.parent.name)}"
         ) from None
 
 
@@ -116,7 +117,7 @@ class Reader:
             if isinstance(error, JournalError):
                 raise
             raise JournalError(
-                f"{self.path} cannot be read ({error.strerror or error}). Nothing was changed. Put that right, or start another "
+                f"{self.path} cannot be read ({error.strerror or error}). Nothing was changed. Fix this, or start another "
                 f"run: {make('run', '--name', 'NEW')}"
             ) from error
 
@@ -255,7 +256,7 @@ class Journal:
             except OSError as error:
                 raise JournalError(
                     f"{self.path} cannot be written ({error.strerror}). All that was recorded before is kept. "
-                    f"Free some space and start the run again; it goes on where it was."
+                    f"Free some space and start the run again; it resumes where it stopped."
                 ) from error
         return stamped
 

@@ -44,7 +44,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             knobs = ", ".join(f"{name} = {value}" for name, value in event.knobs.items())
             return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
         case ev.Proposed():
-            again = f" (once more, was #{event.retry_of})" if event.retry_of else ""
+            again = f" (retry of #{event.retry_of})" if event.retry_of else ""
             words = (
                 f"#{event.number} proposed by {event.agent}{again}{_instead(event.meta)}: {one_line(event.hypothesis)}"
             )
@@ -56,17 +56,19 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Launched(role=Role.REPLICATE):
             return f"#{event.number} looks promising: again on another seed"
         case ev.Launched(role=Role.RERUN):
-            return f"#{event.number} once more on a new seed, as the human wished"
+            return f"#{event.number} rerun on a new seed, as the human asked"
         case ev.Aborted():
             return f"#{event.number} is aborted by the human"
         case ev.Rerun(wanted=False):
-            return f"#{event.number} is not run again after all, as the human wished"
+            return f"#{event.number} rerun cancelled by the human"
         case ev.Revised():
             return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
         case ev.Launched(role=Role.FINAL):
             return f"final check: {_which(event.commit, state)} on a fresh seed, to be scored on the test split"
         case ev.Launched(role=Role.INCUMBENT):
-            return f"the best is measured again{f' for #{event.number}' if event.number else ''}"
+            return (
+                f"the best train.py is measured again{f', to compare #{event.number} with it' if event.number else ''}"
+            )
         case ev.Measured():
             return _measured(event, state)
         case ev.Rebased():
@@ -78,7 +80,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Paused():
             return f"paused{': ' + event.reason if event.reason else ''}"
         case ev.Resumed():
-            return "going on"
+            return "resumed"
         case ev.ApprovalChanged():
             return f"approval: {APPROVAL.get(event.mode, event.mode)} from now on{' (' + event.by + ')' if event.by else ''}"
         case ev.Hint():
@@ -91,7 +93,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             change = event.best - event.baseline
             return f"final check: start {event.baseline:.4f}, best {event.best:.4f} ({change:+.4f}, one fresh seed)"
         case ev.Torn():
-            return f"a half-written last line of {event.size} bytes was cut off the journal; all before it is whole"
+            return f"an incomplete last line of {event.size} bytes was removed from the journal; all earlier events are intact"
         case ev.Stopped():
             return f"stopped: {event.reason}"
     return None

@@ -10,15 +10,18 @@ from core.text import sanitize_line
 from core.verdicts import Verdict
 from nanochat.contract.shell import make
 
-PASTE = "To have it enforced, put that line between the two lines --- at the top of program.md, in place of one with the same key"
+PASTE = (
+    "To enforce this limit, add the line to the front matter of program.md (between the two lines --- at the top), "
+    "in place of a line with the same key"
+)
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
 DOING = {
     Role.BASELINE: "training",
     Role.CANDIDATE: "training",
     Role.REPLICATE: "confirming",
-    Role.INCUMBENT: "again",
-    Role.RERUN: "again",
+    Role.INCUMBENT: "training again",
+    Role.RERUN: "training again",
     Role.FINAL: "training",
 }
 
@@ -77,7 +80,7 @@ def over_limit_warning(state: State) -> str:
     limit, params = state.charter.limits.max_params if state.charter else None, state.params
     if not limit or not params or params <= limit:
         return ""
-    return f"the best itself has {params:,} parameters: only a change that makes it smaller passes"
+    return f"the best train.py has {params:,} parameters, more than max_params: only smaller models are accepted"
 
 
 def understood(state: State) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
     if loop is None:
         if state.stopped is not None:
             return f"stopped ({state.stopped.reason})"
-        return f"loop dead; {resume_command(state.name)} continues it"
+        return f"loop ended unexpectedly; {resume_command(state.name)} resumes the run"
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [

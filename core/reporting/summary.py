@@ -32,7 +32,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
         )
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if state.kept:
-        lines.append(f"Take it home: .venv/bin/python -m core.cli apply {state.name}{logs}")
+        lines.append(f"Apply the best train.py: .venv/bin/python -m core.cli apply {state.name}{logs}")
     return lines
 
 

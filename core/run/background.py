@@ -34,7 +34,7 @@ def say(text: str) -> None:
         raise SystemExit(0) from None
     except OSError as error:
         discard_output()
-        raise UserError(f"What is printed cannot be written ({error.strerror}). What was done is done.") from error
+        raise UserError(f"The output cannot be written ({error.strerror}). What was done before is kept.") from error
 
 
 def tell(text: str) -> None:
@@ -78,7 +78,9 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
                 (folder / LOG).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-            raise UsageError(words or f"The loop ended at once with code {process.returncode} and no word.")
+            raise UsageError(
+                words or f"The loop ended at once with exit code {process.returncode} and without a message."
+            )
         time.sleep(0.05)
     raise UsageError(f"The loop has not begun within {START_S:.0f} s. What it said is in {folder / LOG}.")
 

@@ -189,7 +189,7 @@ class Server:
     async def start(self) -> None:
         """Start to listen. If that is not possible, `problem` says why, and `keep` tries again."""
         self._sweep()
-        self.problem = "no place takes a socket"
+        self.problem = "no folder allows a socket"
         for private in self._places():
             path = private / SOCKET
             try:
@@ -284,10 +284,10 @@ class Server:
         try:
             return await self._handle(command)
         except OSError as error:
-            words = f"That could not be done ({error}). The loop goes on; nothing was recorded of it."
+            words = f"The command failed ({error}). The loop keeps running; nothing was recorded."
         except Exception as error:  # a bug; the traceback goes to the loop's output
             traceback.print_exc()
-            words = f"That could not be done ({type(error).__name__}: {error}). The loop goes on; its output says more."
+            words = f"The command failed ({type(error).__name__}: {error}). The loop keeps running; its output has the traceback."
         return Reply(ok=False, words=words)
 
     async def close(self) -> None:
@@ -330,10 +330,10 @@ def send(folder: Path, command: Command) -> Reply:
 
 
 def _silent(folder: Path, pid: int | None, why: str, sent: bool) -> str:
-    so = "It was told, and may still do it" if sent else "Nothing was changed"
+    so = "It received the command and may still carry it out" if sent else "Nothing was changed"
     words = f"The loop of run {folder.name} does not answer ({why}). {so}; `make status` shows its state."
     if pid:
-        words += f" Its process is {pid}: `kill {pid}` ends it in good order when nothing else does."
+        words += f" Its process is {pid}. If it stays silent, `kill {pid}` stops it cleanly."
     return words
 
 

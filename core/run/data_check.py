@@ -34,7 +34,7 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
         contract.verify(data, manifest)
     except contract.Damaged as error:
         again = error.manifest.options if error.manifest else contract.Options()
-        todo = f"{contract.preparing(config.dataset, config.vocab_size, again)} makes it anew."
+        todo = f"{contract.preparing(config.dataset, config.vocab_size, again)} prepares it again."
         if not new:
             todo = f"Start another run with --name NEW --from {folder.name}."
         raise UsageError(

@@ -89,7 +89,7 @@ class Experiments:
             if (same := self._active.tried(incumbent).get(edits.fingerprint(merged), number)) != number:
                 raise edits.EditError(f"on the new best it is the very change of experiment {same}")
         except edits.EditError as error:
-            reason = f"its parent was overtaken and the change no longer applies: {error}"
+            reason = f"there is a new best, and the change does not apply to it: {error}"
             self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
             return
         commit = self._active.repo.commit(
@@ -125,7 +125,7 @@ class Experiments:
                 )
             except edits.EditError as error:
                 same = self._active.state.charter is not None and experiment.charter == self._active.state.charter.sha
-                reason = f"{'it was about to be refused' if same else 'program.md changed while it waited'}: {error}"
+                reason = f"{'rejected after a restart of the loop' if same else 'program.md changed while it waited'}: {error}"
                 self.judge(ev.Judged(number=experiment.number, verdict=Verdict.INVALID, reason=reason, finding=""))
 
     def revise(self, experiment: Experiment, source: str, hypothesis: str = "") -> None:

@@ -174,7 +174,7 @@ class IntegrityCheck:
 
 
 def _todo(folder: Path) -> str:
-    return f"{make('run', '--name', 'NEW', '--from', folder.name)} begins a run with fresh copies at its best."
+    return f"{make('run', '--name', 'NEW', '--from', folder.name)} starts a new run with fresh copies from its best train.py."
 
 
 def _stat(path: Path) -> tuple[int, ...]:

@@ -17,10 +17,10 @@ from nanochat.contract.shell import make
 from nanochat.contract.sources import printable
 
 NO_SYNC = (
-    "The file system of the git repository has no fsync, so git goes on without: after a power cut, commits of the last minutes "
-    "may be missing."
+    "The file system of the git repository does not support fsync, so git does not use it. After a power failure, the latest "
+    "commits may be missing."
 )
-KILLED = "The loop before this one ended without a word: it was killed, or the machine went down."
+KILLED = "The previous loop of this run ended unexpectedly: it was killed, or the machine went down."
 
 
 def uncompiled(finding: compiling.Finding) -> str:
@@ -38,8 +38,8 @@ def finished_before(project: Project, folder: Path) -> str:
         return ""
     name, reason = last[0].name, last[1].stopped.reason if last[1].stopped else ""
     return (
-        f"This is a new run: {name} is finished ({reason}). {resume_command(name)} goes on with it, "
-        f"{make('run', '--from', name)} begins a run at its best."
+        f"This is a new run: {name} is finished ({reason}). {resume_command(name)} continues it, "
+        f"{make('run', '--from', name)} starts a run from its best train.py."
     )
 
 
@@ -57,7 +57,7 @@ def source_changed(project: Project, active: ActiveRun) -> str:
     except (OSError, ValueError, RepositoryError):
         return ""
     return (
-        f"{TARGET.path} has changed since run {active.name} began; the run goes on from its own best. "
+        f"{TARGET.path} has changed since run {active.name} began; the run continues from its own best train.py. "
         f"{make('run', '--name', 'NEW')} starts one from your file."
     )
 
@@ -68,7 +68,7 @@ def text_changed(active: ActiveRun) -> str:
     if config is None or not (changes := contract.changes_since(config.dataset, config.fingerprint)):
         return ""
     words = (
-        f"{printable(config.dataset)} has changed since it was prepared for run {active.name}: {changes}. The run goes on with its "
+        f"{printable(config.dataset)} has changed since it was prepared for run {active.name}: {changes}. The run continues with its "
         f"own copy."
     )
     try:

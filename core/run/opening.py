@@ -226,8 +226,8 @@ def _claim_again(repo: Repository, folder: Path, state: State) -> str:
         return repo.names.claim(folder.name, state.id, folder, state.known)
     except NameTaken as error:
         raise NameTaken(
-            f"{error} So run {folder.name} in {folder.parent} cannot go on under it. Nothing was changed. "
-            f"{make('run', '--name', 'NEW', '--from', folder.name)} begins a run at its best."
+            f"{error} So run {folder.name} in {folder.parent} cannot continue under this name. Nothing was changed. "
+            f"{make('run', '--name', 'NEW', '--from', folder.name)} starts a new run from its best train.py."
         ) from error
 
 

@@ -109,10 +109,10 @@ def _check_options(options: Options) -> None:
     """Raise UsageError for an option that is invalid for every run on this machine."""
     if options.budget_s is not None and not LEAST_BUDGET_S <= options.budget_s < float("inf"):
         raise UsageError(
-            f"--budget {options.budget_s:g} is no training time; give {LEAST_BUDGET_S:g} seconds or more, such as 60."
+            f"--budget {options.budget_s:g} is not a valid training time; it must be {LEAST_BUDGET_S:g} seconds or more, such as 60."
         )
     if options.slots is not None and options.slots < 1:
-        raise UsageError(f"--slots {options.slots} leaves no place to train; give 1 or more.")
+        raise UsageError(f"--slots {options.slots} is too small; it must be 1 or more.")
     if options.device is not None and options.device not in DEVICES:
         raise UsageError(f"There is no device {options.device!r}; known are {', '.join(DEVICES)}.")
     if options.device not in (None, "cpu") and (lack := lacking(str(options.device), len(stats.gpu_memory()))):
@@ -156,7 +156,7 @@ def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
     if older and run_lock.alive(folder) is None:
         raise UsageError(
             f"Run {folder.name} was begun with another version, and its copy of the harness does not understand this one. "
-            f"Nothing was changed. Continue it with the version that began it, or begin a run at its best: "
+            f"Nothing was changed. Continue it with the version that began it, or start a new run from its best train.py: "
             f"{make('run', '--name', 'NEW', '--from', folder.name)}"
         )
     if options.origin is not None:
@@ -177,7 +177,7 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
         if new is None or new == old or (what == "dataset" and contract.same(str(new), str(old))):
             continue
         raise UsageError(
-            f"Run {name} was started with {what} {old}; its scores could not be compared under {new}. Nothing was "
+            f"Run {name} was started with {what} {old}; scores with {what} {new} could not be compared with them. Nothing was "
             f"changed. Continue it without --{what}, or add --name NEW --from {name} to start another."
         )
 

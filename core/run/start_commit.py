@@ -73,7 +73,7 @@ def startup_knobs(profile: profiles.Profile, source: str, repo: Repository) -> t
         return applicable, ""
     return (
         applicable,
-        f"Your own {', '.join(own)} stays: only values that are as shipped are set for the profile {profile.name}.",
+        f"Your own values are kept ({', '.join(own)}): the profile {profile.name} only changes constants with their default values.",
     )
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from core.run.active import ActiveRun
 
 UNMEASURED = (
-    "The machine's speed is not measured ({why}), so the budget is in plain CPU seconds. The run goes on: a score is "
-    "compared with one of the best from about the same time."
+    "The machine's speed is not measured ({why}), so the budget is in plain CPU seconds. The run continues and "
+    "compares only scores that were measured at about the same time."
 )
 
 

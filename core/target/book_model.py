@@ -40,7 +40,7 @@ MODEL: tuple[Entry, ...] = (
           ((QK, "q, k = 1.2 * norm(rotate(q, cos, sin)), 1.2 * norm(rotate(k, cos, sin))"),)),
     Entry("softer-attention", "attention", "Scale queries after their norm by 0.7: softer attention.",
           ((QK, "q, k = 0.7 * norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))"),)),
-    Entry("norm-before-rotation", "attention", "Norm queries and keys before they are rotated, once less work in the rotated basis.",
+    Entry("norm-before-rotation", "attention", "Norm queries and keys before they are rotated instead of after.",
           ((QK, "q, k = rotate(norm(q), cos, sin), rotate(norm(k), cos, sin)"),)),
     Entry("parallel-block", "residuals", "Attention and MLP side by side from one norm (as in PaLM): fewer steps in a row, more tokens.",
           ((ATTENTION_IN, "normed = norm(x)\n        mixed = self.attention(normed, extra, cos, sin)  # (B, T, C)"),

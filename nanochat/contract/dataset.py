@@ -48,7 +48,7 @@ class Damaged(DataError):
     """
 
     def __init__(self, folder: Path, what: str, manifest: Manifest | None = None) -> None:
-        again = f"{command(manifest)} makes it anew." if manifest else "Prepare it anew with the options of that time."
+        again = f"{command(manifest)} prepares it again." if manifest else "Prepare it again with the same options."
         super().__init__(
             f"The prepared data in {printable(str(folder))} cannot be used: {what}. Nothing was changed. {again}"
         )

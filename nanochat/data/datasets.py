@@ -76,13 +76,13 @@ def options(source: str, shards: int | None, encoding: str, errors: Literal["str
     if shards is not None and source not in HUB_SETS:
         raise DataError(f"--shards is for {' and '.join(HUB_SETS)} only, and the dataset is {printable(source)}.")
     if shards is not None and not 1 <= shards <= HUB_SETS[source].most:
-        raise DataError(f"--shards {shards} cannot be had: {source} has 1 to {HUB_SETS[source].most:,}.")
+        raise DataError(f"--shards {shards} is not available: {source} has 1 to {HUB_SETS[source].most:,}.")
     try:
         name = codecs.lookup(encoding).name if encoding else ""  # one name for aliases such as latin1 and iso-8859-1
         codecs.getincrementaldecoder(name or "utf-8")
         "a".encode(name or "utf-8")  # fails for bytes-to-bytes codecs such as hex
     except (LookupError, ValueError):
-        raise DataError(f"--encoding {encoding!r} is no text encoding. latin-1, cp1252 and utf-16 are some.") from None
+        raise DataError(f"--encoding {encoding!r} is not a text encoding. Examples: latin-1, cp1252, utf-16.") from None
     return Options(
         shards=(shards or HUB_SETS[source].default) if source in HUB_SETS else 0, encoding=name, errors=errors
     )

@@ -107,7 +107,7 @@ def fetch(
         say(f"{path.name}: {failure}; trying again")
         time.sleep(wait_s * 2**tries)
     raise DataError(
-        f"{shown} could not be downloaded: {failure}. What came so far is kept; run the same command again to go on, "
+        f"{shown} could not be downloaded: {failure}. The part received so far is kept; run the same command again to resume, "
         f"or {make('prepare', '--dataset', 'python')}, which needs no network."
     )
 

@@ -92,12 +92,12 @@ def _ready(source: str, vocab_size: int, options: Options) -> Path | None:
     found = contract.find(source, vocab_size, options)
     if found.manifest is None:
         if found.stale:
-            say(f"{printable(source)} is prepared anew, since {found.stale}.", indent="")
+            say(f"{printable(source)} is prepared again, since {found.stale}.", indent="")
         return None
     try:
         contract.verify(found.folder, found.manifest)
     except DataError:
-        say(f"The prepared data in {printable(str(found.folder))} is damaged. It is prepared anew.", indent="")
+        say(f"The prepared data in {printable(str(found.folder))} is damaged. It is prepared again.", indent="")
         return None
     if found.manifest != contract.prepared(source)[0][1]:
         contract.write(found.folder, msgspec.structs.replace(found.manifest, order=contract.next_order(source)))
@@ -287,23 +287,29 @@ def main(
     """
     parser = argparse.ArgumentParser(prog="prepare.py", description="Data and tokenizer, once.")
     parser.add_argument(
-        "--dataset", default=dataset, help=f"python (no download), tinystories, climbmix, text:PATH; here: {dataset}"
+        "--dataset",
+        default=dataset,
+        help=f"python (no download), tinystories, climbmix or text:PATH (default on this machine: {dataset})",
     )
-    parser.add_argument("--vocab", type=int, default=vocab, help=f"tokens of the vocabulary; here: {vocab}")
+    parser.add_argument(
+        "--vocab", type=int, default=vocab, help=f"tokens of the vocabulary (default on this machine: {vocab})"
+    )
     parser.add_argument("--shards", type=int, help="how many training shards to download")
     parser.add_argument(
-        "--encoding", default="", help="of the files of text:PATH that are not UTF-8 and have no byte order mark"
+        "--encoding",
+        default="",
+        help="encoding of the files of text:PATH that are not UTF-8 and have no byte order mark",
     )
     parser.add_argument(
         "--errors",
         choices=("strict", "replace"),
         default="strict",
-        help="of text:PATH: skip files with bytes that are no text, or replace these bytes",
+        help="for text:PATH: skip files with bytes that are not text (strict), or replace these bytes (replace)",
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help=f"make it anew even if it is there. Downloads are kept; to fetch them again, also from another HF_ENDPOINT, delete "
+        help=f"prepare again even if the data exists. Downloads are kept; to download them again (also from another HF_ENDPOINT), delete "
         f"{printable(str(root() / contract.DOWNLOADS))}".replace("%", "%%"),
     )
     chosen = parser.parse_args(arguments)
@@ -321,7 +327,7 @@ def main(
             ignore_signals()
             Console().show_cursor()
             print(
-                "Interrupted. Nothing is half-prepared; downloads are kept. Run the same command again to go on.",
+                "Interrupted. No incomplete data is left, and downloads are kept. Run the same command again to resume.",
                 file=sys.stderr,
             )
             sys.exit(128 + interrupted.number)

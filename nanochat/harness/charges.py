@@ -30,7 +30,7 @@ def large_steps(trained_s: float, steps: int, budget_s: float) -> str:
     grace = grace_s(budget_s)
     if steps < 1 or trained_s / steps < grace / 2 or trained_s <= budget_s + grace:
         return ""
-    return f"; a step took {trained_s / steps:.1f} s, and the last may end {grace:.1f} s late: a longer --budget has room for that"
+    return f"; a step took {trained_s / steps:.1f} s, and the last step may end at most {grace:.1f} s late. Use a longer --budget"
 
 
 def long_answers(seconds: list[float], first: float = FIRST_ANSWER_S) -> float:

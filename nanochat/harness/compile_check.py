@@ -188,7 +188,7 @@ def diagnosis(text: str, seconds: float = 0.0) -> Finding:
         words = f"one kernel compiled and ran on {device} in the sandbox, in {seconds:.0f} s"
         if "no semaphores" in text:
             return Finding(
-                True, f"{words}; /dev/shm cannot be had there, so kernels are compiled one after the other",
+                True, f"{words}; /dev/shm is not available there, so kernels are compiled one after the other",
                 "Starts of trainings take longer; user namespaces would help", device, slow=True,
             )  # fmt: skip
         return Finding(True, words, "", device)

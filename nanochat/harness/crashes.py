@@ -72,7 +72,7 @@ def describe(error: BaseException, source: str) -> Crash:
     elif isinstance(error, ImportError):
         kind = CrashClass.IMPORT
     elif isinstance(error, PermissionError):
-        kind, reason = CrashClass.EXCEPTION, f"it tried what a trainer may not do ({reason})"
+        kind, reason = CrashClass.EXCEPTION, f"it tried something that the sandbox does not allow ({reason})"
     elif out_of_memory(error):
         kind, reason = CrashClass.OUT_OF_MEMORY, f"it ran out of memory ({reason})"
     else:

@@ -104,8 +104,8 @@ class Evaluator:
         if windows < rows <= self._job.eval_tokens // self._job.seq_len:
             more = f". The {self._job.split} split fills {windows} windows, and {rows} would be enough"
         raise Cheated(
-            f"its answers to the same beginning of a row differ by {noise:.4f} nats (standard deviation) from one "
-            f"question to the next: a gain could hide in that{more}"
+            f"its outputs for the same prefix differ by {noise:.4f} nats (standard deviation) between queries, "
+            f"which could hide a gain{more}"
         )
 
     def _settle(self) -> tuple[int, float | None]:

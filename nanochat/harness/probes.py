@@ -39,13 +39,13 @@ MOST_BEFORE = 1.0  # nats: more than rounding changes a single value; smaller di
 
 DIFFERENT = "it answered the same row differently the second time, so it changed or remembered rows"
 DEPENDS = (
-    "its answers changed when only later tokens did (or from one question to the next): "
-    "it looks at the future, or went on training"
+    "its outputs changed when only later tokens changed (or between queries): "
+    "it uses future tokens, or it kept training"
 )
 PAIRED_WORDS = {
-    "before_cuts": "it answered whole rows better than the same beginnings followed by other text",
-    "at_cuts": "it did better where the row showed the next token than where another stood there",
-    "repeats": "its answers to the same rows changed from the first time to the second",
+    "before_cuts": "it scored whole rows better than the same prefixes followed by other text",
+    "at_cuts": "it predicted a token better if its input contained that token than if it contained another",
+    "repeats": "its outputs for the same rows changed from the first time to the second",
 }
 
 Kind = Literal["probe", "whole", "repeat"]
@@ -290,14 +290,14 @@ class Evaluation:
         found["honest_z"] = float(_z(honest - expected))
         if found["honest_z"] > LIMIT_HONEST:
             raise Cheated(
-                f"where the next token was hidden it did worse than its score by {found['honest_z']:.0f} standard errors: "
-                f"it sees what it should not"
+                f"with the next token hidden it was {found['honest_z']:.0f} standard errors worse than its score: "
+                f"it uses tokens that it should not see"
             )
         found["break_z"] = self._break(rows, cuts)
         if found["break_z"] > LIMIT_BREAK:
             raise Cheated(
-                f"it did better behind the cuts of the probes than before them by {found['break_z']:.0f} standard errors: "
-                f"it remembered what it was asked"
+                f"it was {found['break_z']:.0f} standard errors better after the cuts of the probes than before them: "
+                f"it remembered earlier queries"
             )
         return found
 

@@ -244,7 +244,8 @@ class Scorer:
             if charged > allowed + 0.1 * budget:
                 why = large_steps(charged, trainer.steps, budget)
                 raise Failed(
-                    Outcome.OVERRUN, f"it went on after its {budget:g} s: {charged:.1f} s when it was ended{why}"
+                    Outcome.OVERRUN,
+                    f"it kept training after its budget of {budget:g} s and was stopped at {charged:.1f} s{why}",
                 )
             wall = time.monotonic() - began
             used = trainer.used() - set_up
@@ -252,7 +253,7 @@ class Scorer:
             if not self.wall and wall * speed > job.wall_factor * budget + job.hang_s:
                 raise Failed(
                     Outcome.TIMEOUT,
-                    f"it had {charged:.0f} of the {budget:g} s of its budget after {wall:.0f} s on the clock",
+                    f"it had used only {charged:.0f} of its {budget:g} s of training after {wall:.0f} s of wall time",
                 )
 
         with self.prepared.path("train").open("rb") as file:

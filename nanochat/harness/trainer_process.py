@@ -244,7 +244,7 @@ class TrainerProcess:
             return Failed(
                 Outcome.CRASH, f"the training process was ended by {name}", CrashClass.EXCEPTION, signal=-code
             )
-        return Failed(Outcome.CRASH, "the training process ended without a word", CrashClass.EXCEPTION)
+        return Failed(Outcome.CRASH, "the training process ended without a message", CrashClass.EXCEPTION)
 
     def _exit_code(self) -> int:
         """Return the trainer's exit code, which its parent process passes on. Negative for a signal; 0 if unknown."""

@@ -17,7 +17,7 @@ from core.run.integrity import LIST, IntegrityCheck
         (OSError(errno.ENOSPC, "No space left on device", "/from", None, "/to"), "/to cannot be used: No space left"),
         (OSError(errno.EACCES, "Permission denied", "/from", None, "/to"), "/from cannot be used: Permission denied"),
         (OSError(errno.ENOSPC, "No space left on device", "/to"), "/to cannot be used: No space left"),
-        (OSError(errno.EIO, "Input/output error"), "Something could not be written or read: Input/output error"),
+        (OSError(errno.EIO, "Input/output error"), "The operating system reported an error: Input/output error"),
     ],
 )
 def test_the_place_that_is_full_is_named(error: OSError, words: str) -> None:

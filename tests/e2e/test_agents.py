@@ -235,7 +235,7 @@ def test_a_usage_limit_is_said_and_waited_for(product: Product) -> None:
     process = product.start(*product.options(), "--agent", coder(product, more), *SPEED)
     said = lines(process, "asked again")
     clock = r"(\d\d:\d\d|\w{3} \d\d \w{3} \d\d:\d\d)"
-    assert re.search(rf"has reached its usage limit until {clock}: .*It is asked again at \d\d:\d\d", said), said
+    assert re.search(rf"has reached its usage limit until {clock}: .*The agent is asked again at \d\d:\d\d", said), said
     product("stop", "r", "--now")
     process.wait(100)
 

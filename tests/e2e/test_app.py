@@ -152,11 +152,11 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.sees("paused by you")
     desk.type("p")
     desk.sees(f"#{desk.running()} training")
-    desk.twice("x", "x again aborts #", desk.aborted)
+    desk.twice("x", "x again to abort #", desk.aborted)
     (aborted,) = desk.aborted()
     # detach, come back, die, come back, twice at once: the loop never notices
     desk.type("q")
-    desk.sees("Detached; the loop of r goes on.")
+    desk.sees("App closed. The loop of r keeps running.")
     before = desk.state.judged
     desk.until(lambda: desk.state.judged > before, "the loop goes on alone")
     desk.shell("ar attach r")
@@ -183,7 +183,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.sees("Stop the loop of r?")
     desk.type("y")
     desk.until(lambda: desk.state.stopped is not None, "stopped")
-    desk.sees("stopped: told to stop")
+    desk.sees("stopped: stop requested")
     desk.type("q")
     desk.sees("has no loop")
     state = desk.state
@@ -206,7 +206,7 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     desk.type("a")
     desk.experiment(1, lambda e: e.approved == "human", "approved")
     desk.type("E")
-    desk.sees("what should it show?")
+    desk.sees("hypothesis of your experiment")
     desk.type("mine is better", "Enter")
     desk.until(
         lambda: any(e.agent == "human" and e.hypothesis == "mine is better" for e in desk.state.experiments.values()),
@@ -224,7 +224,7 @@ def test_decisions_with_an_editor(desk: Desk) -> None:
     desk.twice("u", "u again", lambda: desk.state.approval == "auto")
     desk.experiment(1, lambda e: e.verdict is not None, "the first is judged")
     desk.type("G")
-    desk.sees("change · #1 ", "new, g follows")
+    desk.sees("change · #1 ", "new, g shows them")
     scores = len(desk.state.scores[desk.state.experiments[1].commit])
     desk.type("r")
     desk.until(lambda: len(desk.state.scores[desk.state.experiments[1].commit]) > scores, "run again")

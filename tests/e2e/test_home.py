@@ -70,7 +70,7 @@ def test_the_final_report_is_on_the_test_split(won: Product) -> None:
 def test_with_nothing_kept_there_is_nothing_to_take(computed: Product) -> None:
     computed.run("--agent", computed.script(edit("Worse.", ("LR = 0.01", "LR = 0.0001"))))
     done = computed("apply", "r")
-    assert done.returncode == 1 and "nothing to take home" in done.stderr
+    assert done.returncode == 1 and "nothing to apply" in done.stderr
     done = computed("report", "r")
     assert done.returncode == 1 and "nothing to report" in done.stderr
 
@@ -125,7 +125,7 @@ def test_what_a_start_has_to_say_about_the_run_before_and_a_changed_train_py(won
     again = won.run("--agent", won.script(BETTER))
     added.unlink()
     assert "nanochat/train.py has changed since run r began" in again.stdout
-    words = f"has changed since it was prepared for run r: 1 file added (added.txt). The run goes on with its own copy. {NEW}"
+    words = f"has changed since it was prepared for run r: 1 file added (added.txt). The run continues with its own copy. {NEW}"
     assert f"{words} --dataset text:{won.corpus}'`" in again.stdout
     options = [word for word in won.options("r") if word not in ("--name", "r")]
     fresh = won(*options, "--agent", won.script(BETTER), "--max-experiments", "1")

@@ -43,7 +43,7 @@ def opened(project: Project, chosen: Plan, wanted: Options) -> ActiveRun:
     """Open a run and let it go again, as a loop that is killed before it trains."""
     active, lock = open_run(project, chosen, wanted, lambda event, state: None)
     active.record(ev.Started(pid=1, agent="search", approval="auto", slots=1, turn=project.next_turn()))
-    active.record(ev.Stopped(reason="told to stop", finished=True))
+    active.record(ev.Stopped(reason="stop requested", finished=True))
     active.journal.close()
     lock.release()
     return active
@@ -125,7 +125,7 @@ def test_runs_of_the_version_before(product: Product, trees: list[Project]) -> N
         theirs.read_bytes().replace(active.state.incumbent.encode(), b"1" * 40).replace(b'"t":1', b'"t":0.5,"was":1', 1)
     )
     theirs.write_bytes(text)
-    with pytest.raises(NameTaken, match="begins a run at its best"):
+    with pytest.raises(NameTaken, match="starts a new run from its best"):
         open_run(there, make_plan(there, options(product, "r")), options(product, "r"), lambda event, state: None)
     assert theirs.read_bytes() == text, "nothing was changed"
     opened(here, make_plan(here, options(product, "r")), options(product, "r"))

@@ -187,7 +187,7 @@ def test_killed_between_two_lines(computed: Product) -> None:
     path.write_bytes(b"".join(lines[: first + 1]))
     assert computed.run("--agent", agent).returncode == 0
     refused = computed.state().experiments[1]
-    assert refused.verdict is Verdict.INVALID and not refused.launched and "about to be refused" in refused.reason
+    assert refused.verdict is Verdict.INVALID and not refused.launched and "rejected after a restart" in refused.reason
     second = next(i for i, line in enumerate(lines) if b'"type":"proposed"' in line and i > first)
     cut = ev.Judged(number=2, verdict=Verdict.INTERRUPTED, finding="f")
     path.write_bytes(b"".join(lines[: second + 1]) + msgspec.json.encode(cut) + b"\n")
@@ -224,7 +224,7 @@ def test_a_hang_up_does_not_end_what_was_started_to_outlive_the_terminal(product
     asked = product("stop", "r", "--now")
     assert "stopping now" in asked.stdout, asked.stdout + asked.stderr
     state = product.state()
-    assert state.stopped is not None and state.stopped.reason == "told to stop"
+    assert state.stopped is not None and state.stopped.reason == "stop requested"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -237,7 +237,7 @@ def test_a_signal_ends_it_in_good_order(product: Product, number: signal.Signals
     loop.send_signal(number)
     output, _ = loop.communicate(timeout=100)
     assert loop.returncode == 0, output
-    assert f"told to stop by {number.name}" in output
+    assert f"stop requested by {number.name}" in output
     assert product.strays() == []
     state = product.state()
     assert state.stopped is not None and not state.running

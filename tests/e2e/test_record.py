@@ -84,4 +84,4 @@ def test_a_waiting_proposal_is_held_against_a_program_md_that_changed(product: P
     assert "program.md changed while it waited: LR is off limits" in state.experiments[2].reason
     assert "not 'many'. The last good version is used." in said
     assert "proposed, not enforced: off_limits: [LR] (from “Do not touch LR.”)" in said.split("#1 proposed")[0]
-    assert "off_limits LR (checked)" in said
+    assert "off_limits LR (enforced)" in said

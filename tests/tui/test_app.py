@@ -167,7 +167,7 @@ async def test_scrolling_away_stops_following_and_counts_what_is_new(recorded: P
         chosen = app.followed
         with path.open("ab") as file:
             file.write(b"".join(lines[cut:]))
-        await until(pilot, lambda: app.bridge.state.stopped is not None and "+1 new" in screen_text(app))
+        await until(pilot, lambda: app.bridge.state.stopped is not None and "1 new, " in screen_text(app))
         assert app.followed is chosen
         await pilot.press("g")
         assert "new" not in str(app.query_one(ExperimentsPane).border_subtitle)
@@ -179,7 +179,7 @@ async def test_a_loop_that_died_is_unmistakable(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
-        assert "the loop is dead" in screen_text(app)
+        assert "loop ended unexpectedly" in screen_text(app)
 
 
 async def test_what_a_dead_loop_left_is_not_called_running(recorded: Path) -> None:
@@ -191,7 +191,7 @@ async def test_what_a_dead_loop_left_is_not_called_running(recorded: Path) -> No
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: "running" in screen_text(app))
         await run.close()
-        await until(pilot, lambda: "the loop is dead" in screen_text(app) and "was running" in screen_text(app))
+        await until(pilot, lambda: "loop ended unexpectedly" in screen_text(app) and "was running" in screen_text(app))
         await pilot.press("j", "k", "enter")
         await until(pilot, lambda: "was running" in screen_text(app))
 
@@ -308,7 +308,7 @@ def test_snapshots(
 
 
 @pytest.mark.parametrize(
-    "keys_pressed", [("j", "enter"), ("question_mark",), ("8",)], ids=["detail", "help", "standing"]
+    "keys_pressed", [("j", "enter"), ("question_mark",), ("8",)], ids=["detail", "help", "run-status"]
 )
 def test_snapshots_of_other_screens(
     recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, keys_pressed: tuple[str, ...]

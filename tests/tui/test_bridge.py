@@ -110,4 +110,4 @@ async def test_a_run_that_has_only_begun(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
-        assert "No proposal yet" in screen_text(app) and "the loop is dead" in screen_text(app)
+        assert "No proposal yet" in screen_text(app) and "loop ended unexpectedly" in screen_text(app)

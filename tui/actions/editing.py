@@ -69,4 +69,4 @@ def _delete(draft: Path) -> None:
 
 def draft_note(draft: Path, key: str) -> str:
     """Return where a draft is and how to go on with it."""
-    return f"Your text is kept in {draft}; {key} opens it again. Emptied, it is dropped."
+    return f"Your draft is kept in {draft}. Press {key} to edit it again. To discard it, save an empty file."

@@ -20,8 +20,8 @@ class LoopActions(RunApp):
         number = self.waiting_number
         asks = self.bridge.state.approval == "ask"
         approved = f"#{number} was waiting and is approved." if asks and number is not None else ""
-        effect = "lets proposals go on without asking" if asks else "makes proposals wait for you"
-        if self.is_second_press("unattended", f"u again {effect}."):
+        effect = "to approve proposals without asking" if asks else "to be asked about each proposal"
+        if self.is_second_press("unattended", f"Press u again {effect}."):
             self.send_later(commands.SetApproval(mode="auto" if asks else "ask"), on_success=approved)
 
     def action_abort(self) -> None:
@@ -34,7 +34,7 @@ class LoopActions(RunApp):
             number = running[-1]
         else:
             return
-        if self.is_second_press(f"abort {number}", f"x again aborts #{number}."):
+        if self.is_second_press(f"abort {number}", f"Press x again to abort #{number}."):
             self.send_later(commands.Abort(number=number))
 
     def action_tell(self) -> None:
@@ -80,7 +80,7 @@ class LoopActions(RunApp):
         choices = (
             ("y", "after", gentle_stop(self.bridge.state)),
             ("x", "now", "yes, at once: the running experiment is recorded as interrupted"),
-            ("n", "no", "no, go on"),
+            ("n", "no", "no, keep it running"),
         )
 
         def done(choice: str | None) -> None:

@@ -34,7 +34,7 @@ class OwnActions(EditingActions):
                 command = commands.Own(parent=parent, source=source, hypothesis=hypothesis.strip())
                 self.run_worker(self.submit_draft(command, draft, "E", held), exit_on_error=False)
 
-        self.ask_for_line("what should it show?", done)
+        self.ask_for_line("hypothesis of your experiment", done)
 
     def _own_draft(self) -> tuple[Path, str]:
         """Return the path of an existing or new draft, and the commit that it is based on, which is part of its name."""

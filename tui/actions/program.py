@@ -42,7 +42,7 @@ class ProgramActions(EditingActions):
             self.show_note(problem, wrong=True)
             return
         if not proposals:
-            self.show_note("program.md proposes no limit that its front matter does not have.")
+            self.show_note("The text of program.md suggests no limit beyond those in its front matter.")
             return
         choices = [
             (
@@ -70,7 +70,7 @@ class ProgramActions(EditingActions):
         except NotAdopted as error:
             self.show_note(str(error), wrong=True, seconds=10)
         else:
-            binding = " It binds what starts from now on." if self.bridge.pid else ""
+            binding = " It applies to experiments that start from now on." if self.bridge.pid else ""
             self.show_note(f"{result}.{binding}", seconds=8)
 
     def _names_in_train_py(self) -> frozenset[str]:

@@ -128,7 +128,7 @@ class ExperimentsPane(LazyTable):
         if self._shown_columns and self._experiments and not self._order and not self.row_count:
             parts.append("nothing matches")
         key = "g" if self._choice.shows_all else "escape"
-        set_border_text(self, " · ".join(parts), f"+{self._new_count} new, {key} follows" if self._new_count else "")
+        set_border_text(self, " · ".join(parts), f"{self._new_count} new, {key} shows them" if self._new_count else "")
 
     def on_resize(self, event: events.Resize) -> None:
         if not self._shown_columns:

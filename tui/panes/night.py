@@ -21,7 +21,7 @@ class NightPane(Pane):
     NAME: ClassVar[str] = "the night"
     ABOUT: ClassVar[str] = (
         "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase. "
-        "What failed, or scored far worse, lies at the upper edge."
+        "Failed and far worse experiments are drawn at the upper edge."
     )
 
     def compose(self) -> ComposeResult:

@@ -18,20 +18,24 @@ from tui.widgets.pane import SCROLL_KEYS, Numbered, Pane
 
 INTRO = (
     "An agent proposes changes to train.py; each is trained for a fixed time and scored in bits per byte (val_bpb, lower is "
-    "better). Real improvements are kept as commits. This app only watches and sends commands: close it at any time, the "
-    "loop goes on."
+    "better). Real improvements are kept as commits. This app only watches and sends commands: you can close it at "
+    "any time, and the loop keeps running."
 )
 LEFT = 18  # width of the column of names
 FIGURES = (
-    ("best", "The train.py that the next proposal starts from, by the mean val_bpb of all its trainings: it moves when it is measured again."),
-    ("noise", "The standard deviation of one score, and a range that probably holds the true one. A difference on one seed has 1.4 times that."),
-    ("change", "Against the train.py that was changed, on the same seeds; negative is better. The difference of two means may be another."),
-    ("9/41 kept", "Kept of all that were tried. Skipped and interrupted ones were not tried, but --max-experiments counts the skipped."),
+    ("best", "The mean val_bpb of the best train.py, from which the next proposal starts. The mean changes when that train.py is measured again."),
+    ("noise", "The standard deviation of one score, and its likely range. "
+              "The difference of two scores on one seed has 1.4 times this standard deviation."),
+    ("change", "The change of val_bpb against the parent, on the same seeds; negative is better. "
+               "It can differ from the difference of the two mean scores."),
+    ("9/41 kept", "Kept and tried experiments. "
+                  "Skipped and interrupted experiments do not count as tried, but --max-experiments counts skipped ones."),
     ("11.6/h", "Experiments an hour, over the last three hours."),
-    ("0:42, held", "What waits is approved when its minute is over. The clock stands still while you edit, type a reason, or read help."),
-    ("no loop", "Only looking works then. What needs the loop (approve, rerun, overrule, tell, your own) does so again when the run goes on."),
+    ("0:42, held", "A waiting proposal is approved after one minute. The countdown is paused while you edit, type a reason, or read help."),
+    ("no loop", "No loop is running, so you can only look at the run. "
+                "Keys that need the loop (approve, rerun, overrule, tell, your own) work again after you resume the run."),
     ("the result", "At its end a run trains the start and the best afresh, on new seeds, and scores both on text that no experiment has seen: "
-                   "the figure after “measured afresh”. `apply` commits the best to your checkout: autoresearch --help."),
+                   "the figure after “measured afresh”. `.venv/bin/python -m core.cli apply` commits the best train.py to your checkout."),
 )  # fmt: skip
 
 
@@ -82,7 +86,7 @@ class HelpScreen(ModalScreen[None]):
                 row(" ".join(k if k == "ctrl+p" else keys.PRINTED.get(k, k) for k in key.keys.split(",")), key.about)
             )
         rows.append(row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again."))
-        rows.append(row("1 - 7", "Focus a pane; on a small screen, show it. 8 says how the run stands."))
+        rows.append(row("1 - 7", "Focus a pane; on a small screen, show it. 8 shows the status of the run in full."))
         rows += [Content(""), Content.styled("words and figures", "bold $accent")]
         rows += [row(name, about) for name, about in FIGURES]
         return Content("\n").join(rows)

@@ -42,7 +42,7 @@ class MainScreen(QuietScreen):
         self.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
         self.query_one("#tiny", Static).update(
             f"The app needs {LEAST[0]} columns and {LEAST[1]} rows;\nthis terminal has {width} by {height}. Enlarge it.\n"
-            f"The loop does not mind; q closes the app."
+            f"The loop keeps running. q closes the app."
         )
 
     def show_panes(self, current: Widget) -> None:

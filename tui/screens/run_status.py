@@ -21,8 +21,8 @@ class RunStatusPane(Pane):
     """The scrolling text."""
 
     NUMBER: ClassVar[int] = 8
-    NAME: ClassVar[str] = "standing"
-    ABOUT: ClassVar[str] = "How the run stands, in full: its settings, its counts, and which agent did how well."
+    NAME: ClassVar[str] = "run status"
+    ABOUT: ClassVar[str] = "The status of the run in full: settings, counts, and the results of each agent."
 
 
 class RunStatusScreen(ModalScreen[None]):
@@ -43,7 +43,7 @@ class RunStatusScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         page = RunStatusPane()
-        page.set_title("standing · escape goes back")
+        page.set_title("run status · escape goes back")
         with page:
             yield Static(id="runstatus-text")
         yield Static("escape back  ? help  j k scroll", id="page-keys")

@@ -57,7 +57,7 @@ class Terminal:
         message = (
             b""
             if number == signal.SIGHUP
-            else f"The app was closed by {name}. A loop that is at work goes on.\n".encode()
+            else f"The app was closed by {name}. A running loop keeps running.\n".encode()
         )
         self._give_back(message, 128 + number)
 

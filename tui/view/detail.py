@@ -139,7 +139,7 @@ def _speed(speed: Speed) -> str:
 
 def _probes(probes: Mapping[str, float]) -> str:
     """Describe the probes of the evaluation. All were answered honestly, or the experiment would have broken a rule."""
-    return f"{probes.get('probes', 0):.0f} secret questions were answered as an honest model does"
+    return f"passed all {probes.get('probes', 0):.0f} leakage probes"
 
 
 def _labelled(label: str, text: str, width: int) -> Content:

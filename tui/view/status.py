@@ -106,19 +106,19 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if trouble:
         return trouble
     if not alive and state.stopped is None:
-        return "the loop is dead, `make run` continues it"
+        return "loop ended unexpectedly, `make run` resumes"
     if not alive and state.stopped is not None:
         return words.sanitize_line(f"stopped: {state.stopped.reason}", 120)
     if stopping:
         checking = any(launched.role is Role.FINAL for launched in state.running.values())
         return "stopping after the final check" if checking else "stopping after this experiment"
     if state.paused and state.busy and not state.pause_reason:
-        return "paused by you after this experiment, p goes on"
+        return "pausing after this experiment, p resumes"
     if state.paused:
         return (
             f"paused: {words.sanitize_line(state.pause_reason, 100)}"
             if state.pause_reason
-            else "paused by you, p goes on"
+            else "paused by you, p resumes"
         )
     if state.charter is not None and state.charter.problem:
         return "program.md has an error; the last valid version is used"

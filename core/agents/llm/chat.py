@@ -315,7 +315,7 @@ class LanguageModel:
                 self._chat.thinking.worked()
                 if setting != first:
                     self.on_notice(
-                        f"{self.name} gave no answer with {first.words}. With {setting.words} it does, and is asked so from now on."
+                        f"{self.name} gave no answer with {first.words}. It answered with {setting.words}, which is used from now on."
                     )
             return replace(answer, tokens=tokens, prompt_tokens=prompt_tokens)
 

@@ -25,7 +25,7 @@ class Setting:
 
     @property
     def words(self) -> str:
-        level = {None: "thinking as it likes", True: "thinking on", False: "thinking off"}
+        level = {None: "default thinking", True: "thinking on", False: "thinking off"}
         name = level[self.level] if not isinstance(self.level, str) else f"thinking at level {self.level}"
         return f"{name} and {self.tokens} tokens"
 

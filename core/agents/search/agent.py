@@ -34,7 +34,7 @@ from core.text import sanitize_line
 MAX_DRAFTS = 300  # drafts after which the search gives up
 # Kinds of wishes that are ignored, step by step, if the wishes leave nothing to try. So a run never lacks experiments.
 WITHOUT: tuple[tuple[Kind, ...], ...] = ((), ("only",), ("only", "avoid"))
-NOTHING = "search found nothing new that the front matter of program.md allows; shorten off_limits, or start from another best."
+NOTHING = "search found nothing new that the front matter of program.md allows. Shorten off_limits, or start a new run from another one (--from)."
 OVER = "The best has {:,} parameters, more than program.md allows:"
 SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # the knobs that determine the number of parameters
 OPTIMIZERS = ("muon", "adam")
@@ -285,7 +285,9 @@ def _further(context: Context, known: Knobs, options: Options) -> Draft | None:
         )
     }
     return (
-        knobs_draft(context, known, values, f"#{last.number} was kept, so one more step that way: ") if values else None
+        knobs_draft(context, known, values, f"#{last.number} was kept, so one more step in the same direction: ")
+        if values
+        else None
     )
 
 

@@ -131,7 +131,7 @@ def unfit(charter: Charter, source: str) -> tuple[str, ...]:
     for direction in dict.fromkeys(charter.directions):
         reasons = _usable(direction, source, charter.off_limits, found.leave)[1]
         if not reasons and not found.holds(direction):
-            reasons = ("another sentence takes it back, in whole or in part",)
+            reasons = ("another sentence contradicts it, in whole or in part",)
         phrases += [f"search cannot follow “{direction.words}”: {reason}" for reason in reasons]
     return tuple(phrases)
 
@@ -231,7 +231,7 @@ def _check(
     free = [values for values in changes if not fixed & values.keys()]
     if not free:
         raise NotUsable(
-            f"{name} needs {', '.join(sorted(fixed & changes[0].keys()))} to change too, which is left alone"
+            f"{name} can only change together with {', '.join(sorted(fixed & changes[0].keys()))}, which must be left alone"
         )
     if tried and direction.kind != "only":
         numbers = [tried.get(edits.fingerprint(knobs.set_knobs(source, values))) for values in free]

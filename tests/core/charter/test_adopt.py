@@ -97,7 +97,10 @@ def test_one_after_the_other(program: Path) -> None:
         ("# Aim\n\nDo what you like.\n", "has changed and no longer proposes max_params"),
         ("---\nmax_params: 5\n---\nAt most 60M parameters.\n", "no longer proposes"),
         ("---\nmax_params: 5\nAt most 60M parameters.\n", "never closes"),
-        ("---\n{off_limits: LR}\n---\n" + PROSE, "written in a way that only you can change. Nothing was changed."),
+        (
+            "---\n{off_limits: LR}\n---\n" + PROSE,
+            "has a form that cannot be edited automatically. Nothing was changed.",
+        ),
         (b"\xff\xfe" + PROSE.encode(), "is not UTF-8 text"),
     ],
 )

@@ -57,7 +57,7 @@ def test_nothing_but_front_matter_binds(text: str) -> None:
 )
 def test_what_stands_first_is_front_matter(text: str) -> None:
     found = read(text.replace("{}", "max_params: 5"))
-    assert found.max_params == 5 and "max_params 5 (checked)" in found.understood() and not found.proposed
+    assert found.max_params == 5 and "max_params 5 (enforced)" in found.understood() and not found.proposed
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ("Off CharterLimits: [A]", "unknown key Off CharterLimits (did you mean off_limits?)"),
         ("max_seconds: 60", "unknown key max_seconds (the training time is set by --budget)"),
         ("title: Night", "unknown key title"),
-        ("limits:\n  max_params: 5", "max_params stands under limits: not used; write it at the left margin, without a key above it"),
-        ("my:\n- own:\n    off-limits: A", "off-limits stands under my: not used; write it at the left margin, without a key above it"),
+        ("limits:\n  max_params: 5", "max_params is nested under limits and is not used; write it at the left margin"),
+        ("my:\n- own:\n    off-limits: A", "off-limits is nested under my and is not used; write it at the left margin"),
         ("a: &a {b: *a, c: [*a]}", "unknown key a"),
         ("? [a]\n: b", "unknown key [...]"),
         ("deadline: 2026-02-30", "unknown key deadline"),
@@ -278,7 +278,7 @@ def test_times_in_figures_are_said_to_be_no_limits(text: str, said: bool) -> Non
 
 
 def test_sentences_that_search_does_not_use_are_quoted_the_last_first_and_counted() -> None:
-    words = "not used by search, which must understand a whole section: "
+    words = "not used by search, which uses a section only if it understands all of it: "
     text = "# Aim\nLow val_bpb.\n\n# Hints\n- Be brave,\n  like a lion.\n\n# Rules\n- Avoid the optimizer.\n\nIdeas:\n\nLow."
     found = read(text, KNOWN)
     assert found.unused == ("Be brave, like a lion.", "Avoid the optimizer.", "Ideas:", "Low.")

@@ -374,8 +374,8 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
         ("set ROPE_BASE to 0", "must be above 0"),
         ("set MATRIX_LR to -1", "must be at least 0"),
         ("set TOTAL_BATCH to 3072", "TOTAL_BATCH must be a multiple of BATCH_SIZE * SEQ_LEN, which is 2048"),
-        ("set BATCH_SIZE to 64", "BATCH_SIZE needs TOTAL_BATCH to change too, which is left alone"),
-        ("raise SEQ_LEN", "SEQ_LEN needs TOTAL_BATCH to change too, which is left alone"),
+        ("set BATCH_SIZE to 64", "BATCH_SIZE can only change together with TOTAL_BATCH, which must be left alone"),
+        ("raise SEQ_LEN", "SEQ_LEN can only change together with TOTAL_BATCH, which must be left alone"),
         (
             "set BATCH_SIZE to 64; leave DEPTH alone",
             "search understands: leave DEPTH alone, but it cannot use the rest: “set BATCH",
@@ -404,7 +404,10 @@ def test_what_a_hint_comes_to_is_said(text: str, words: str) -> None:
 
 def test_what_is_left_alone_by_a_later_part_of_a_hint_counts_for_the_parts_before() -> None:
     words = answer("set BATCH_SIZE to 64; leave TOTAL_BATCH alone", SOURCE, (), {})
-    assert "understands: leave TOTAL_BATCH alone, but" in words and "BATCH_SIZE needs TOTAL_BATCH" in words
+    assert (
+        "understands: leave TOTAL_BATCH alone, but" in words
+        and "BATCH_SIZE can only change together with TOTAL_BATCH" in words
+    )
 
 
 def test_a_topic_of_which_nothing_can_be_tried_here_is_said_to_be_so() -> None:
@@ -422,7 +425,7 @@ def test_a_direction_of_program_md_that_cannot_be_followed_is_said() -> None:
     assert unfit(charter, SOURCE) == (
         "search cannot follow “try DEPTH, WINDOW”: DEPTH is off limits in program.md",
         "search cannot follow “try DEPTH, WINDOW”: WINDOW changes nothing while the other constants are as they are",
-        "search cannot follow “try heads”: another sentence takes it back, in whole or in part",
+        "search cannot follow “try heads”: another sentence contradicts it, in whole or in part",
     )
 
 

@@ -108,7 +108,7 @@ def test_where_both_changed_the_same_lines_the_patch_merges_as_described(
     if case == "no repository":
         assert "by hand" in words and "git apply" not in words
         return
-    assert f"commit your {TRAIN}" in words and f"git apply --3way {patch}" in words
+    assert f"Commit your {TRAIN}" in words and f"git apply --3way {patch}" in words
     if case == "dirty":
         git(checkout, "commit", "-q", "-am", "mine")
     subprocess.run(["git", "apply", "--3way", str(patch)], cwd=checkout, capture_output=True)

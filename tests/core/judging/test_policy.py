@@ -39,12 +39,12 @@ def judge(gains: list[float], *, extra_incumbent: int = 0, **more: float | int) 
         (
             [-1.0],
             "discard",
-            "inconclusive: 0.0100 bpb worse over 1 seed, with a standard error of 0.0141; 0.0283 would count as worse",
+            "inconclusive: 0.0100 bpb worse over 1 seed, with a standard error of 0.0141; a loss of 0.0283 would count as worse",
         ),
         (
             [0.5],
             "discard",
-            "inconclusive: 0.0050 bpb better over 1 seed, with a standard error of 0.0141; 0.0085 would have been measured again",
+            "inconclusive: 0.0050 bpb better over 1 seed, with a standard error of 0.0141; a gain of 0.0085 would have been measured again",
         ),
         ([0.0], "discard", "inconclusive: no change over 1 seed"),
         ([1.5], "measure", "promising, so it is measured again"),
@@ -326,10 +326,10 @@ def earlier(pace: tuple[float, ...] = EVEN, *, others: int = 0, held: float = 0.
         (result(), None, "cpu", None),
         (result(wall=200), None, "cpu", None),  # it waited, and lost nothing by it
         (result(DIP), None, "cpu", None),  # uneven on a quiet machine: the edit's own
-        (result(DIP, 200), None, "cpu", "for a while: to 50%"),
+        (result(DIP, 200), None, "cpu", "for a while: 50%"),
         (result(FALLING, 200), None, "cpu", "for a while"),
         (result((3.0,) * 4), EVEN, "cpu", None),
-        (result((3.0,) * 4, 200), EVEN, "cpu", "50% of the pace"),
+        (result((3.0,) * 4, 200), EVEN, "cpu", "50% of the earlier pace"),
         (result((3.0,) * 4, 200), None, "cpu", None),  # slow from end to end: the edit's own slowness
         (result(asleep=30), None, "cpu", "slept for 30 s"),
         (result(asleep=0.5), None, "cpu", None),
@@ -339,15 +339,15 @@ def earlier(pace: tuple[float, ...] = EVEN, *, others: int = 0, held: float = 0.
         (result(wall=240, late=True, busy=1.0), None, "cpu", None),
         (result(wall=61, late=True, busy=3.0), None, "cpu", "3.0 s for each second of work"),
         (result((3.0,) * 4, 200, busy=1.1), EVEN, "cpu", None),
-        (result((3.0,) * 4, 61, busy=2.0), EVEN, "cpu", "50% of the pace"),
-        (result(DIP, busy=2.0), None, "cpu", "for a while: to 50%"),
+        (result((3.0,) * 4, 61, busy=2.0), EVEN, "cpu", "50% of the earlier pace"),
+        (result(DIP, busy=2.0), None, "cpu", "for a while: 50%"),
         (result(FALLING, busy=2.0), None, "cpu", None),  # the speed is taken out: what is left is the edit's
         (result(), EVEN, "cuda", None),
-        (result(DIP), None, "cuda", "for a while: to 50%"),
+        (result(DIP), None, "cuda", "for a while: 50%"),
         (result(FALLING), None, "cuda", None),  # falls all through: a growing batch, for one
-        (result(FALLING), EVEN, "cuda", "the same code had before"),
+        (result(FALLING), EVEN, "cuda", "earlier pace of the same code"),
         (result(FALLING), FALLING, "cuda", None),
-        (result((3.0,) * 4), EVEN, "cuda", "50% of the pace"),
+        (result((3.0,) * 4), EVEN, "cuda", "50% of the earlier pace"),
         (result(asleep=30), None, "cuda", "slept"),
         (result(()), EVEN, "cuda", None),  # ended before a step
         (result((0.0, 0.0)), (0.0,), "cuda", None),

@@ -114,7 +114,7 @@ def test_decisions(run: Run) -> None:
     assert run.send(commands.Overrule(number=crash, verdict=Verdict.INVALID)).ok
     # hints are given, listed and taken back, over the socket and on the command line
     assert run.product("hints", "r").stdout.startswith("Run r has no hints.")
-    assert run.send(commands.Tell(text="try LR")).words == "hint 1: the agent reads it with its next proposal"
+    assert run.send(commands.Tell(text="try LR")).words == "hint 1: the agent reads it before its next proposal"
     assert not run.send(commands.Tell(text=" ")).ok and not run.send(commands.Tell(text="x" * 5000)).ok
     assert run.product("hint", "avoid heads", "--run", "r").stdout.startswith("r: hint 2: ")
     assert "hint 1 is taken back" in run.product("hint", "--take-back", "1", "--run", "r").stdout

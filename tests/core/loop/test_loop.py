@@ -78,7 +78,7 @@ async def test_a_loop_that_hears_no_command_says_so_once_each_time(
         for _ in range(times):
             await loop._listen()
         return sum(
-            "No command can reach this loop" in e.text for e in read(active.journal.path) if isinstance(e, Notice)
+            "Commands cannot reach this loop" in e.text for e in read(active.journal.path) if isinstance(e, Notice)
         )
 
     assert await unheard(3) == 1

@@ -32,15 +32,15 @@ CONFIG = RunConfig(
     [
         (
             {"gain": -0.0753, "needed": 0.0760},
-            "Inconclusive: 0.0753 bpb worse on one seed; 0.0760 would count as worse.",
+            "Inconclusive: 0.0753 bpb worse on one seed; a loss of 0.0760 would count as worse.",
         ),
         (
             {"gain": 0.0010, "needed": 0.0028},
-            "Inconclusive: 0.0010 bpb better on one seed; 0.0028 would have been measured again.",
+            "Inconclusive: 0.0010 bpb better on one seed; a gain of 0.0028 would have been measured again.",
         ),
         (
             {"gain": 0.0, "needed": 0.0028},
-            "Inconclusive: no change on one seed; 0.0028 better would have been measured again.",
+            "Inconclusive: no change on one seed; a gain of 0.0028 would have been measured again.",
         ),
         (
             {"gain": 0.0247, "needed": 0.03, "pairs": 2},
@@ -116,7 +116,7 @@ def night(*more: ev.AnyEvent) -> State:
 
 
 def test_status_and_summary_show_the_noise_with_its_interval() -> None:
-    words = "Inconclusive: 0.0100 bpb worse on one seed; 0.0283 would count as worse."
+    words = "Inconclusive: 0.0100 bpb worse on one seed; a loss of 0.0283 would count as worse."
     found = night(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words, gain=-0.01, pairs=1, within_noise=True))
     facts = status.facts(found, Noise(0.0042, 8), None, Picture(), [])
     assert (facts["sigma"], round(facts["sigma_low"], 4), round(facts["sigma_high"], 4)) == (0.0042, 0.0033, 0.006)
@@ -126,7 +126,7 @@ def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(summary.summary(found, Noise(0.0042, 8), "logs/x", "b"))
     line = log_lines.line(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words), found)
     assert line is not None and line.endswith(
-        "#1 inconclusive 1.6100 (+0.0100): 0.0100 bpb worse on one seed; 0.0283 would count as worse."
+        "#1 inconclusive 1.6100 (+0.0100): 0.0100 bpb worse on one seed; a loss of 0.0283 would count as worse."
     )
 
 

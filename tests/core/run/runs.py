@@ -18,7 +18,7 @@ SHIPPED = (Path(__file__).resolve().parents[3] / "nanochat" / "train.py").read_t
 START = ev.Started(pid=1, agent="search", approval="auto", slots=1)
 
 
-TOLD, DONE = ev.Stopped(reason="told to stop"), ev.Stopped(reason="reached a limit", finished=True)
+TOLD, DONE = ev.Stopped(reason="stop requested"), ev.Stopped(reason="reached a limit", finished=True)
 
 
 def write_run(project: Project, name: str, *events: ev.AnyEvent, **header: object) -> Path:

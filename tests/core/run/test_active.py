@@ -98,7 +98,7 @@ async def test_a_change_that_is_cut_short_each_time_is_refused_for_that(active: 
 
 def test_what_search_makes_of_a_hint_depends_on_those_before(active: ActiveRun) -> None:
     active.start.make((ROOT / "nanochat" / "train.py").read_text(), {}, active.repo.base())
-    needs = "search cannot use this: BATCH_SIZE needs TOTAL_BATCH to change too, which is left alone"
+    needs = "search cannot use this: BATCH_SIZE can only change together with TOTAL_BATCH, which must be left alone"
     for event, words in (
         (ev.Hint(text="leave TOTAL_BATCH alone"), "search understands: leave TOTAL_BATCH alone"),
         (ev.Hint(text="set BATCH_SIZE to 64"), needs),

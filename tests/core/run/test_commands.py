@@ -104,7 +104,7 @@ async def test_a_handler_that_fails_is_answered(tmp_path: Path, error: Exception
     for command, ok in ((commands.Attach(), True), (commands.Tell(text="x"), False), (commands.Pause(), True)):
         writer.write(msgspec.json.encode(command) + b"\n")
         answer = msgspec.json.decode(await reader.readline(), type=Reply)
-        assert answer.ok is ok and (ok or "The loop goes on" in answer.words)
+        assert answer.ok is ok and (ok or "The loop keeps running" in answer.words)
     assert server.attached == 1, "the app is not thrown out by a command that failed"
     writer.close()
     await server.close()
@@ -247,7 +247,7 @@ async def test_where_no_place_takes_a_socket_that_is_said_and_tried_again(
 def test_a_loop_that_cannot_be_reached_is_named_by_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "COMES_BACK_S", 0.0)
     lock = Lock(tmp_path)
-    with pytest.raises(NoLoop, match=f"`kill {os.getpid()}` ends it in good order"):
+    with pytest.raises(NoLoop, match=f"`kill {os.getpid()}` stops it cleanly"):
         send(tmp_path, commands.Stop())
     lock.release()
 

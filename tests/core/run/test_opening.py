@@ -44,7 +44,9 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
     found = cli._facts(folder)
     assert status.run_line(found).startswith("after ") and "(begun as before)" in status.run_line(found)
-    assert status.status_text(found).startswith("after (begun as before): loop dead; `make run ARGS='--name after'`")
+    assert status.status_text(found).startswith(
+        "after (begun as before): loop ended unexpectedly; `make run ARGS='--name after'`"
+    )
     state = fold(journal.read(folder / journal.NAME), State(name="after"))
     assert "Run after:" in summary.summary(state, noise(state), "logs/after", "a branch")[0]
     assert (log_lines.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")

@@ -115,9 +115,9 @@ def test_a_run_that_goes_on_uses_the_cards_that_are_left(
     assert make_plan(project, Options(name="a")).said == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     left = make_plan(project, Options(name="a"))
-    assert left.config.slots == 1 and "2 experiments at once" in left.said and not left.new
+    assert left.config.slots == 1 and "2 parallel trainings" in left.said and not left.new
     asked = make_plan(project, Options(name="a", slots=3))
-    assert asked.config.slots == 1 and "3 experiments at once" in asked.said
+    assert asked.config.slots == 1 and "3 parallel trainings" in asked.said
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UsageError, match=r"Run a trains on cuda, which cannot be used now: .* Nothing was changed"):
         make_plan(project, Options(name="a"))

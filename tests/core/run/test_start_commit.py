@@ -19,9 +19,9 @@ def test_the_shipped_train_py_gets_the_knobs_of_the_profile(repo: Repository) ->
 def test_a_size_that_the_user_chose_stays_and_a_notice_says_so(repo: Repository) -> None:
     profile = named("gpu-24")
     knobs, words = startup_knobs(profile, set_knobs(SHIPPED, {"DEPTH": 12}), repo)
-    assert "DEPTH" not in knobs and knobs["WIDTH"] == 512 and "Your own DEPTH = 12 stays" in words
+    assert "DEPTH" not in knobs and knobs["WIDTH"] == 512 and "Your own values are kept (DEPTH = 12)" in words
     _, words = startup_knobs(profile, set_knobs(SHIPPED, {"DEPTH": 12, "WIDTH": 256}), repo)
-    assert "Your own DEPTH = 12, WIDTH = 256 stays" in words
+    assert "Your own values are kept (DEPTH = 12, WIDTH = 256)" in words
 
 
 def test_a_train_py_that_a_run_kept_keeps_its_sizes(repo: Repository) -> None:

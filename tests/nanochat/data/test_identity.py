@@ -67,7 +67,7 @@ def test_a_changed_source_is_said_and_made_anew_beside_the_old_one(
     found = find(path)
     assert found.manifest is None and found.stale == "1 file changed (book.txt)"
     new = prepare.prepare(f"text:{path}", 320)
-    assert new != old and "is prepared anew, since 1 file changed (book.txt)" in capsys.readouterr().out
+    assert new != old and "is prepared again, since 1 file changed (book.txt)" in capsys.readouterr().out
     assert (old / "val.bin").read_bytes() == bytes_, "runs may use it"
     path.write_text(path.read_text().replace("other", "first"))
     assert find(path).folder == old, "as it was, it is what was prepared first"

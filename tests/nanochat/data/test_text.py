@@ -255,16 +255,16 @@ def test_text_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("source", "arguments", "words"),
     [
-        ("text:/x", (None, "klingon", "strict"), "'klingon' is no text encoding"),
-        ("text:/x", (None, "rot13", "strict"), "'rot13' is no text encoding"),
-        ("text:/x", (None, "hex", "strict"), "'hex' is no text encoding"),
-        ("text:/x", (None, "a\0b", "strict"), "is no text encoding"),
-        ("text:/x", (None, "undefined", "strict"), "is no text encoding"),
+        ("text:/x", (None, "klingon", "strict"), "'klingon' is not a text encoding"),
+        ("text:/x", (None, "rot13", "strict"), "'rot13' is not a text encoding"),
+        ("text:/x", (None, "hex", "strict"), "'hex' is not a text encoding"),
+        ("text:/x", (None, "a\0b", "strict"), "is not a text encoding"),
+        ("text:/x", (None, "undefined", "strict"), "is not a text encoding"),
         ("python", (None, "latin-1", "strict"), "for text:PATH only"),
         ("python", (2, "", "strict"), "--shards is for"),
         ("text:/x", (2, "", "strict"), "--shards is for"),
-        ("climbmix", (0, "", "strict"), "--shards 0 cannot be had"),
-        ("climbmix", (-3, "", "strict"), "--shards -3 cannot be had"),
+        ("climbmix", (0, "", "strict"), "--shards 0 is not available"),
+        ("climbmix", (-3, "", "strict"), "--shards -3 is not available"),
         ("tinystories", (5, "", "strict"), "has 1 to 4"),
     ],
 )

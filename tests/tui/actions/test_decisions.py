@@ -104,7 +104,7 @@ async def test_pause_and_go_on_by_one_key(living: Living) -> None:
         await pilot.press("p")
         await until(pilot, lambda: living.told(commands.Pause))
         living.record("paused")
-        await until(pilot, lambda: "p go on" in screen_text(app) and "paused by you" in screen_text(app))
+        await until(pilot, lambda: "p resume" in screen_text(app) and "pausing after" in screen_text(app))
         await pilot.press("p")
         await until(pilot, lambda: living.told(commands.Resume))
 
@@ -171,7 +171,7 @@ async def test_a_proposed_limit_is_shown_with_its_sentence_and_adopted(
         await until(pilot, lambda: program.read_text().startswith("---\nmax_params: 60000000\n---\n\n# Aim"))
         await until(pilot, lambda: "Added to the front matter" in screen_text(app))
         await pilot.press("P")
-        await until(pilot, lambda: "proposes no limit" in screen_text(app))
+        await until(pilot, lambda: "suggests no limit" in screen_text(app))
 
 
 async def test_rerun_overrule_and_copy_mean_the_selected_one(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ async def test_keys_for_the_loop_are_answered_where_there_is_none(recorded: Path
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press("p")
-        await until(pilot, lambda: "No loop is running" in screen_text(app))
+        await until(pilot, lambda: "This key needs a running loop" in screen_text(app))
 
 
 async def test_in_a_tiny_terminal_only_leaving_works(living: Living) -> None:
@@ -249,7 +249,7 @@ async def test_in_a_tiny_terminal_only_leaving_works(living: Living) -> None:
         await pilot.press("a", "question_mark", "enter", "8")
         assert len(app.screen_stack) == 1 and not living.heard
         await pilot.press("q")
-    assert "goes on" in (app.return_value or "")
+    assert "keeps running" in (app.return_value or "")
 
 
 async def test_one_note_at_a_time_however_quickly_they_come(living: Living) -> None:
@@ -308,4 +308,4 @@ async def test_the_best_that_runs_again_is_not_called_by_the_number_it_runs_for(
     living.show(slots=[slot])
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:
-        await until(pilot, lambda: "best again" in screen_text(app))
+        await until(pilot, lambda: "best training again" in screen_text(app))

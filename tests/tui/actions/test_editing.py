@@ -76,7 +76,7 @@ async def test_an_own_train_py_that_does_not_parse_is_said_at_once_and_opened_ag
     async with at_work(living) as (app, pilot):
         await pilot.press("E")
         await said(app, pilot, "syntax error")
-        await said(app, pilot, "E opens it again")
+        await said(app, pilot, "Press E to edit it again")
         assert not app.query_one(Prompt).display and len(list(living.folder.glob("own-*.py"))) == 1
         begun_on = app.bridge.state.incumbent
         app.bridge.state.kept.append(10)  # something is kept meanwhile
@@ -122,7 +122,7 @@ async def test_a_revision_that_was_not_handed_in_is_opened_again(living: Living,
         assert draft.read_text() == "LR = 1\nLR = 4\n"
         edits_by('echo "LR = 5" >> "$1"; exit 3')  # and an editor that fails
         await pilot.press("e")
-        await said(app, pilot, "ended with code 3. Your text is kept")
+        await said(app, pilot, "ended with code 3. Your draft is kept")
         edits_by("true")
         await pilot.press("e")
         await until(pilot, lambda: app.query_one(Prompt).display)
@@ -137,9 +137,9 @@ async def test_why_a_text_was_refused_is_said_together_with_where_it_is(living: 
     async with at_work(living) as (app, pilot):
         await pilot.press("E")
         await until(pilot, lambda: app.query_one(Prompt).display)
-        living.refuses = "The best moved on."
+        living.refuses = "There is a new best."
         await pilot.press(*"mine", "enter")
-        await said(app, pilot, "The best moved on. Your text is kept in")
+        await said(app, pilot, "There is a new best. Your draft is kept in")
         (draft,) = living.folder.glob("own-*.py")
     living.refuses = ""
     edits_by("true")

@@ -22,7 +22,7 @@ async def test_details_walk_and_come_back(recorded: Path) -> None:
         await pilot.press("G", "enter")
         assert isinstance(app.screen, DetailScreen) and app.screen.number == 1
         shown = screen_text(app)
-        for words in ("Better by", "git show", "val_bpb", "on the same seeds", "LR = 0.0005", "secret questions"):
+        for words in ("Better by", "git show", "val_bpb", "on the same seeds", "LR = 0.0005", "leakage probes"):
             assert words in shown, shown
         await pilot.press("right_square_bracket")
         assert app.screen.number == 2

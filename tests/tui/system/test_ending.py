@@ -125,7 +125,7 @@ def test_bytes_that_are_no_text_do_not_end_it(recorded: Path, windows: list[Wind
     window.sees(b"nov23")
     os.write(window.master, b"\xe9\xff\x80")
     assert window.ended(b"q") == 0
-    assert "Closed. Run nov23" in window.check()
+    assert "App closed. Run nov23" in window.check()
 
 
 @pytest.mark.parametrize("ignored", [(), (signal.SIGHUP,)])

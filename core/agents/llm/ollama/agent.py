@@ -217,7 +217,7 @@ class Ollama:
             return ""
         return (
             f"{self._model} was unloaded, but {self._timeouts.freed_s:g} s later the driver still shows its memory in use "
-            f"({_gpu_bytes() / 1e9:.1f} GB on the GPU). Training goes on beside it and may run out of memory; "
+            f"({_gpu_bytes() / 1e9:.1f} GB on the GPU). Training continues beside it and may run out of memory; "
             f"`nvidia-smi` shows who holds it."
         )
 
@@ -227,7 +227,7 @@ class Ollama:
         await asyncio.wait_for(self._client.generate(self._model, keep_alive=0), limit)
         while await self._loaded():
             if time.monotonic() > deadline:
-                raise AgentFailed(f"Ollama keeps {self._model} loaded for {limit:g} s; training goes on beside it.")
+                raise AgentFailed(f"Ollama keeps {self._model} loaded for {limit:g} s; training continues beside it.")
             await asyncio.sleep(0.2)
 
     async def _freed(self, before: int, size: int) -> bool:

@@ -35,7 +35,7 @@ async def _bound(response: httpx.Response) -> None:
     """Limit the lines of a response. Raises AgentFailed if it is compressed."""
     if response.headers.get("content-encoding", "identity") != "identity":
         await response.aclose()
-        raise AgentFailed("The server sent a packed answer, whose size nobody can tell.")
+        raise AgentFailed("The server sent a compressed answer. It was rejected because its size is not known.")
     assert isinstance(response.stream, httpx.AsyncByteStream)
     response.stream = Lines(response.stream)
 

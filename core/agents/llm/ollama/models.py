@@ -124,11 +124,7 @@ def pick(models: Sequence[Installed], gpu_bytes: int, tokens: int = LEAST) -> tu
     if not fitting:
         return None
     best = max(fitting, key=lambda model: ("code" in model.name.lower(), model.size, model.name))
-    where = (
-        f"85% of the GPU's {gpu_bytes / 1e9:.0f} GB"
-        if gpu_bytes
-        else "3 GB, what a machine without a GPU is asked to run"
-    )
+    where = f"85% of the GPU's {gpu_bytes / 1e9:.0f} GB" if gpu_bytes else "the 3 GB allowed on a machine without a GPU"
     total = best.needs(tokens)
     return best, (
         f"{best.name}: {best.size / 1e9:.1f} GB of weights and {(total - best.size) / 1e9:.1f} GB for {tokens} tokens, "
@@ -168,5 +164,5 @@ def failure(error: Exception, way: Route, model: str) -> AgentFailed:
     if isinstance(error, httpx.HTTPError):
         return AgentFailed(f"The connection to Ollama at {way.words} broke off ({type(error).__name__}).", again=True)
     return AgentFailed(
-        f"Ollama at {way.words} answered what cannot be read ({type(error).__name__}: {sanitize_line(str(error), 120)})."
+        f"Ollama at {way.words} sent an answer that cannot be read ({type(error).__name__}: {sanitize_line(str(error), 120)})."
     )

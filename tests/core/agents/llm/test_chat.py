@@ -128,7 +128,7 @@ async def test_what_makes_a_thinking_model_answer_is_found_once_said_and_kept(
         tokens for _, tokens in asked[:-1] if refuses is None
     )
     assert found.meta["thinking"] == again.meta["thinking"] and f"{asked[-1][1]} tokens" in found.meta["thinking"]
-    assert len(notes) == (len(asked) > 1) and all("and is asked so from now on" in words for words in notes)
+    assert len(notes) == (len(asked) > 1) and all("which is used from now on" in words for words in notes)
     assert len({request["options"]["num_ctx"] for request in script.requests}) <= len(asked)
     assert script.requests[-1]["options"]["num_ctx"] >= 8192 + asked[-1][1] - 1000, "thoughts come on top"
 
@@ -445,7 +445,7 @@ async def test_whatever_an_agent_raises_another_stands_in_and_the_row_says_why()
     both = WithStandIn(Fails(RecursionError("maximum recursion depth exceeded")), Search())
     found = await both.propose(context())
     assert found.agent == "search" and found.meta["instead"] == "broken"
-    assert found.meta["why"] == "The agent broken broke: RecursionError: maximum recursion depth exceeded"
+    assert found.meta["why"] == "The agent broken failed: RecursionError: maximum recursion depth exceeded"
 
 
 @pytest.mark.parametrize(("takes_s", "longest_s"), [(0.0, 5.0), (2.0, 40.0), (60.0, 300.0)])

@@ -308,7 +308,9 @@ async def test_an_answer_without_measure_is_a_refused_try_and_the_stream_is_clos
             assert script.closed == 1
 
 
-@pytest.mark.parametrize(("mishap", "words"), [("no line break", "without a line break"), ("packed", "packed answer")])
+@pytest.mark.parametrize(
+    ("mishap", "words"), [("no line break", "without a line break"), ("packed", "compressed answer")]
+)
 async def test_an_answer_that_only_fills_memory_is_broken_off(mishap: str, words: str) -> None:
     script = Script(good, mishap=mishap)
     with serving(script) as url:

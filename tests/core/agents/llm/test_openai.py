@@ -83,7 +83,7 @@ async def test_a_simpler_form_comes_with_a_schema(monkeypatch: pytest.MonkeyPatc
         (lambda b: b.get("reasoning_effort") == "low", None, 2, "thinking at level low and 4000 tokens"),
         (lambda b: "chat_template_kwargs" in b, None, 3, "thinking off and 4000 tokens"),
         (lambda b: b["max_completion_tokens"] > 4000, lambda b: {"reasoning_effort", "chat_template_kwargs"} & b.keys(), 4,
-         "thinking as it likes and 8000 tokens"),
+         "default thinking and 8000 tokens"),
     ],
 )  # fmt: skip
 async def test_an_endpoint_whose_model_only_thinks_is_asked_otherwise(
