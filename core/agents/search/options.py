@@ -16,7 +16,8 @@ from core.model import Value
 from core.target import TARGET
 
 POINTS = 17  # values of a knob's range that are looked at
-BEYOND = 0.5  # steps beyond what was tried on that side
+BEYOND = 0.5  # steps beyond what was tried on that side, in a combination
+STRIDE = 1.05  # steps beyond what was tried on that side, alone: one clear step, although values are rounded
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ class Options:
         self.model = Model(self.record.rows, {*self.record.scales, *known.every}, factors)
 
     def _of_knob(self, knob: Knob) -> Iterator[Option]:
-        """Yield an option for each other value of a knob that fits the present values of the others."""
+        """Yield an option for each other value of a knob that fits the present values of the others.
+
+        None lies more than a clear step beyond what was tried. The model knows nothing about values that are further away, and the
+        losses there can be large.
+        """
         low, high = self.record.interval(knob.name)
         for value in values_of(knob):
             fitting = settable(self.known, {knob.name: value})
@@ -67,6 +72,8 @@ class Options:
             change = self.change(fitting)
             if knob.name in change.positions:
                 place = change.positions[knob.name][1]
+                if not low - STRIDE <= place <= high + STRIDE:
+                    continue
                 reach = BEYOND if isinstance(value, float) else 1.0  # the next whole number is a step away
                 near = low - reach * (low < 0) <= place <= high + reach * (high > 0)
             else:
