@@ -133,8 +133,8 @@ def test_an_incumbent_that_fails_when_measured_again_does_not_stop_the_night(
     ("trouble", "words"),
     [
         (AgentFailed("The model is gone."), "The model is gone."),
-        (RuntimeError("a bug"), "broke: RuntimeError: a bug"),
-        (SystemExit(3), "broke: SystemExit: 3"),
+        (RuntimeError("a bug"), "failed: RuntimeError: a bug"),
+        (SystemExit(3), "failed: SystemExit: 3"),
         (OSError(28, "No space left on device"), "No space left"),
     ],
 )
