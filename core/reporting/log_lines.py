@@ -125,7 +125,8 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         guard = f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
         return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
     if event.role == Role.FINAL and result.val_bpb is not None:
-        so_far = final_check.outcome(state, schedule.noise(state).sigma)
+        pair = sum(event.seed in state.finals.get(commit, {}) for commit in (state.commits[0], state.incumbent)) == 2
+        so_far = final_check.outcome(state, schedule.noise(state).sigma) if pair else None
         of_both = f". {phrases.final_check(so_far)}" if so_far is not None else ""
         return f"final check: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"
     if event.role == Role.RERUN and result.val_bpb is not None:

@@ -14,8 +14,9 @@ from core.judging.schedule import MAX_MACHINE_RETRIES
 from core.loop.loop import Loop
 from core.model import Limits, Role
 from core.record import events as ev
-from core.record.fold import fold
+from core.record.fold import apply, fold
 from core.record.state import State
+from core.reporting import log_lines
 from core.run import commands
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from tests.core.loop.night import Night
@@ -147,3 +148,18 @@ def test_pairs_that_scatter_more_than_the_noise_widen_the_error(tmp_path: Path) 
     found = final_check.outcome(state, 0.001)
     assert found is not None and found.error == pytest.approx(0.02 / 3**0.5) and not found.holds
     assert final_check.outcome(state, 0.1).error == pytest.approx(0.1 * (2 / 3) ** 0.5)
+
+
+def test_the_log_tells_each_training_and_the_outcome_after_each_pair(tmp_path: Path) -> None:
+    night = Night(tmp_path, final_seeds=2)
+    night.run([GOOD], WORLD)
+    state, lines = State(), list[str]()
+    for event in night.events():
+        apply(state, event)
+        if isinstance(event, ev.Measured | ev.Launched) and event.role is Role.FINAL:
+            lines.append((log_lines.line(event, state) or "").split("  ", 1)[1])
+    told = [line for line in lines if "to be scored" not in line]
+    assert [("the start" in line, "Measured afresh on" in line) for line in told] == [
+        (True, False), (False, True), (False, False), (True, True)
+    ]  # fmt: skip
+    assert "on 1 fresh seed and" in told[1] and "on 2 fresh seeds and" in told[3] and len(lines) == 8
