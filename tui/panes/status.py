@@ -37,7 +37,8 @@ class StatusLine(Static):
             self._update_line(_join_fitting(parts, [_health(status)], width))
             return
         right = question or ([_health(status)] if status.alarm else [])
-        first = _join_fitting([_activity(status, SHORT_BAR), *_score(status)], [_life_sign(status)], width)
+        score = _score(status, brief=True)
+        first = _join_fitting([_activity(status, SHORT_BAR), *score], [_life_sign(status)], width)
         second = _join_fitting([Content(f" {extra}"), *_circumstances(status)], right, width)
         self._update_line(Content("\n").join([first, second]))
 
@@ -58,14 +59,14 @@ def _activity(status: Status, width: int) -> Content:
     return line
 
 
-def _score(status: Status) -> list[Content]:
-    """Return the results of the run so far, most important first."""
+def _score(status: Status, *, brief: bool = False) -> list[Content]:
+    """Return the results of the run so far, most important first. `brief`: in few words, for a small screen."""
     best = Content.assemble("best ", (words.bpb(status.best), "bold $success" if status.kept else "bold"))
     if status.delta is not None and status.kept:
         best += Content.assemble(" ", (words.change(status.delta), "$success"))
     parts = [best, Content(f"{status.kept}/{status.tried} kept")]
     if status.checked is not None:
-        found = f"measured afresh {words.change(status.checked.change)} ± {status.checked.error:.4f}"
+        found = f"{'afresh' if brief else 'measured afresh'} {words.change(status.checked.change)} ± {status.checked.error:.4f}"
         parts.insert(1, Content.styled(found, "$success" if status.checked.holds else "$warning"))
     if status.sigma is not None:
         parts += [Content(f"noise {status.sigma:.4f}"), Content(f"({status.noise_range})")]
