@@ -39,7 +39,7 @@ def test_a_night_on_one_card(gpu_product: Product) -> None:
     assert found[1] is Verdict.KEEP and found[2] is Verdict.DISCARD and found[3] is Verdict.CRASH, done.stdout
     assert state.experiments[3].crash == CrashClass.OUT_OF_MEMORY and 4 in found
     assert state.config is not None and (state.config.device, state.config.slots) == ("cuda", 1)
-    assert any("room for 1" in notice.text for notice in recorded(gpu_product, ev.Notice))
+    assert any("only 1 can run" in notice.text for notice in recorded(gpu_product, ev.Notice))
     assert state.baseline is not None and 1 << 20 < state.baseline.result.peak_memory < GIB, "as the driver tells it"
     assert gpu_product.cards.users(0) == {} and gpu_product.strays() == []
 
