@@ -94,6 +94,8 @@ def run(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> None:
             finally:
                 process.terminate()
                 process.wait()
+        if trained(path) < options.trainings:
+            print(f"{folder} has {trained(path)} of {options.trainings} trainings; log.txt there says why.")
     if options.fresh and read(path, arm, seed, options.trainings).kept:
         _check_out(tree, "HEAD")  # an earlier version has another final check
         words = ["report", NAME, "--logs", str(folder / "logs"), "--seeds", str(options.fresh)]

@@ -87,7 +87,9 @@ def run(
         int | None,
         typer.Option(min=1, help="Stop when the run has N verdicts in all; skipped ones count.", metavar="N"),
     ] = None,
-    max_hours: Annotated[float | None, typer.Option(min=0.0, help="Stop after N hours.", metavar="N")] = None,
+    max_hours: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after N hours; the final check comes on top.", metavar="N")
+    ] = None,
     max_crashes: Annotated[
         int, typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N")
     ] = 20,

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.judging import policy
-from core.judging.schedule import MAX_MACHINE_RETRIES, Work
+from core.judging.schedule import Work
 from core.model import Role
+from core.record.fold import FINAL_TRIES
 from core.record.state import State
 
 SEEDS = 3  # pairs of trainings in a final check
@@ -44,8 +45,8 @@ class FinalCheck:
 def wanted(state: State, seeds: int = SEEDS) -> Iterator[Work]:
     """Yield the trainings that the final check still needs and that are not running, in pairs that are close in time.
 
-    Nothing is wanted before a change was kept, and while another training runs or an experiment waits for its verdict. A commit
-    that failed too often is given up.
+    Nothing is wanted before a change was kept, and while another training runs. A seed on which one of the two failed is left out.
+    Where the machine's speed has changed too much between the two, the earlier one is trained again.
     """
     if state.config is None or state.start_commit is None or not state.kept:
         return
@@ -53,13 +54,26 @@ def wanted(state: State, seeds: int = SEEDS) -> Iterator[Work]:
         return
     both = (state.start_commit.commit, state.incumbent)
     running = {(launched.commit, launched.seed) for launched in state.running.values()}
-    if any(state.final_failures.get(commit, 0) >= MAX_MACHINE_RETRIES for commit in both):
-        return
     for index in range(seeds):
         seed = policy.seed(state.config.seed, FIRST + index)
-        for commit in both if index % 2 == 0 else reversed(both):  # neither is always first
-            if seed not in state.finals.get(commit, {}) and (commit, seed) not in running:
+        lacking = [commit for commit in both if seed not in state.finals.get(commit, {})]
+        if not lacking and not _comparable(state, seed):
+            here = [state.final_conditions[commit][seed].turn for commit in both]
+            lacking = [both[here.index(min(here))]]
+        if any(state.final_tries.get((commit, seed), 0) >= FINAL_TRIES for commit in lacking):
+            continue
+        for commit in lacking if index % 2 == 0 else reversed(lacking):  # neither is always first
+            if (commit, seed) not in running:
                 yield Work(Role.FINAL, commit, seed)
+
+
+def _comparable(state: State, seed: int) -> bool:
+    """Return whether the start's and the best's scores on a seed form a pair. Earlier versions did not note the machine's speed."""
+    assert state.config is not None and state.start_commit is not None
+    here, there = (
+        state.final_conditions.get(commit, {}).get(seed) for commit in (state.start_commit.commit, state.incumbent)
+    )
+    return here is None or there is None or policy.comparable(here, there, state.config.device)
 
 
 def outcome(state: State, sigma: float) -> FinalCheck | None:
@@ -69,10 +83,10 @@ def outcome(state: State, sigma: float) -> FinalCheck | None:
         state: The state of the run.
         sigma: Noise of one measurement, in bpb.
     """
-    if state.start_commit is None or not state.kept:
+    if state.config is None or state.start_commit is None or not state.kept:
         return None
     start, best = (state.finals.get(commit, {}) for commit in (state.start_commit.commit, state.incumbent))
-    shared = start.keys() & best.keys()
+    shared = [seed for seed in start if seed in best and _comparable(state, seed)]
     if not shared:
         return None
     n = len(shared)

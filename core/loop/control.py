@@ -7,6 +7,7 @@ from core.loop import human_actions
 from core.loop.approval import Approval
 from core.loop.ending import Ending
 from core.loop.slots import Slots
+from core.model import Role
 from core.record import events as ev
 from core.record import hints
 from core.record.journal import JournalError
@@ -56,6 +57,8 @@ class Control:
             case commands.Stop():
                 return True, self._stopped(command.now)
             case commands.Pause():
+                if any(launched.role is Role.FINAL for launched in active.state.running.values()):
+                    return False, "the final check cannot be paused; stop again to leave it out"
                 active.record(ev.Paused())
                 return True, "paused after the current experiment"
             case commands.Resume():
@@ -83,15 +86,19 @@ class Control:
                 return True, self._answered(command)
 
     def _stopped(self, now: bool) -> str:
-        """Stop. The first time the final check still follows; a second time it is left out."""
-        again, checked = bool(self._ending.reason), self._checks and bool(self._active.state.kept) and not now
-        self._ending.stop("stop requested", now=now, check_result=checked and not again)
+        """Stop. The first time the final check still follows; a second time, or at a limit, it is left out."""
+        again = bool(self._ending.reason)
+        self._ending.stop("told to stop", now=now, check_result=self._checks and not now and not again)
         if now:
             return "stopping now"
+        if not self._checks:
+            return "stopping after the current experiment"
         if again:
-            return "stopping after the running training, without the rest of the final check"
-        after = ". Then the start and the best are measured afresh; stop again to leave that out" if checked else ""
-        return f"stopping after the current experiment{after}"
+            return "stopping without the rest of the final check"
+        return (
+            "stopping after the current experiment. If a change was kept, the start and the best are then measured again; "
+            "stop again to leave that out"
+        )
 
     def _aborted(self, number: int) -> tuple[bool, str]:
         state = self._active.state

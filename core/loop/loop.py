@@ -20,7 +20,7 @@ from core.loop.proposals import Proposer
 from core.loop.slots import Slots
 from core.machine.project import UsageError
 from core.machine.stats import disk_full
-from core.model import Limits
+from core.model import Limits, Role
 from core.record import events as ev
 from core.record.journal import JournalError
 from core.run import commands
@@ -157,11 +157,16 @@ class Loop:
         if not ending.reason:
             return False
         # while it stops, do not wait for a machine that fails
-        return ending.now or not (busy or (self._work() and not self._holding.on))
+        work = self._work()
+        check = ending.finished and any(one.role is Role.FINAL for one in work)  # nobody asked to stop, so it has time
+        return ending.now or not (busy or (work and (check or not self._holding.on)))
 
     def _launch(self) -> None:
-        if not (self._asking.exclusive and self._asking.task):
+        asked = self._asking.task if self._asking.exclusive else None
+        if asked is None:
             self._slots.launch(self._work)
+        elif any(one.role is Role.FINAL for one in self._work()):
+            asked.cancel()  # no experiment follows, and the GPU is needed
 
     def _work(self) -> list[Work]:
         """Return the measurements that are wanted, the most urgent first."""

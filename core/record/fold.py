@@ -16,6 +16,7 @@ from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
 RERUN_TRIES = 3  # tries of a rerun on a disturbed machine
+FINAL_TRIES = 3  # trainings of one commit on one seed for the final check
 SKIPPED = "Skipped by the human."
 
 
@@ -174,10 +175,13 @@ def _measured(state: State, event: ev.Measured) -> None:
 
 def _final(state: State, event: ev.Measured) -> None:
     """Note a training of the final check. Its score is of another split, so no verdict may depend on it."""
+    key = (event.commit, event.seed)
+    state.final_tries[key] = state.final_tries.get(key, 0) + 1
     if event.scored and event.result.val_bpb is not None:
         state.finals.setdefault(event.commit, {})[event.seed] = event.result.val_bpb
-    else:
-        state.final_failures[event.commit] = state.final_failures.get(event.commit, 0) + 1
+        state.final_conditions.setdefault(event.commit, {})[event.seed] = _conditions(state, event)
+    elif not event.disturbed:
+        state.final_tries[key] = FINAL_TRIES  # it would fail again
 
 
 def _reported(state: State, event: ev.Reported) -> None:
@@ -193,10 +197,7 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
         state.disturbances.pop(event.commit, None)  # only disturbances in a row count
     state.failures.pop(event.commit, None)
     state.scores.setdefault(event.commit, {})[event.seed] = result.val_bpb
-    known = result.speed is not None and result.speed.reference_s == state.reference_s
-    speed = result.speed.mean if result.speed is not None and known else None
-    here = Conditions(event.t, result.total_wall_s, speed, state.ended)
-    state.conditions.setdefault(event.commit, {})[event.seed] = here
+    state.conditions.setdefault(event.commit, {})[event.seed] = _conditions(state, event)
     state.facts.setdefault(event.commit, event)
     if event.commit == state.incumbent:
         state.judged_since_incumbent = 0
@@ -207,6 +208,14 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
         experiment.measured += 1
         experiment.scored = event
         experiment.peak_memory = max(experiment.peak_memory, result.peak_memory)
+
+
+def _conditions(state: State, event: ev.Measured) -> Conditions:
+    """Return when and how fast a training was."""
+    result = event.result
+    known = result.speed is not None and result.speed.reference_s == state.reference_s
+    speed = result.speed.mean if result.speed is not None and known else None
+    return Conditions(event.t, result.total_wall_s, speed, state.ended)
 
 
 def _show_mean(state: State, event: ev.Measured, experiment: Experiment | None) -> None:

@@ -21,7 +21,10 @@ class State:
     experiments: dict[int, Experiment] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
     finals: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> bpb on the test split
-    final_failures: dict[str, int] = field(default_factory=dict)  # commit -> its trainings without such a score
+    final_conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # the same -> state of the machine
+    final_tries: dict[tuple[str, int], int] = field(
+        default_factory=dict
+    )  # (commit, seed) -> trainings for the final check
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
     reference_s: float | None = None  # seconds of a gauge reading when the run's reference was taken
     unmeasured: str = ""  # why the machine's speed was not measured in the last job

@@ -131,6 +131,10 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         return f"final check: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"
     if event.role == Role.RERUN and result.val_bpb is not None:
         return f"#{event.number} again: {result.val_bpb:.4f} on this seed"
+    if event.role is Role.FINAL:
+        return (
+            f"final check: {_which(event.commit, state)} has no score on this seed: {result.outcome}: {result.reason}"
+        )
     if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN) or result.outcome == Outcome.INTERRUPTED:
         return f"{_owner(event)} {result.outcome}: {result.reason}"
     return None

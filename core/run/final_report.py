@@ -23,7 +23,7 @@ async def report(active: ActiveRun, executor: Executor, seeds: int) -> FinalChec
         raise UsageError(
             f"Run {active.name} has kept nothing yet, so there is nothing to report on. Nothing was trained."
         )
-    last = ""
+    last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
     while work := next(final_check.wanted(active.state, seeds), None):
         job = active.trainings.launch(work, 0)
         active.seal.check()

@@ -78,7 +78,7 @@ class LoopActions(RunApp):
 
     def action_stop(self) -> None:
         choices = (
-            ("y", "after", gentle_stop(self.bridge.state)),
+            ("y", "after", gentle_stop(self.bridge.state, self.bridge.live.stopping)),
             ("x", "now", "yes, at once: the running experiment is recorded as interrupted"),
             ("n", "no", "no, keep it running"),
         )
@@ -90,10 +90,11 @@ class LoopActions(RunApp):
         self.push_screen(Menu(f"Stop the loop of {self.bridge.folder.name}?", choices), done)
 
 
-def gentle_stop(state: State) -> str:
-    """Return what a stop that waits for the running experiment does."""
+def gentle_stop(state: State, stopping: bool) -> str:
+    """Return what a stop that waits for the running experiment does. `stopping`: whether the loop ends anyway."""
     if any(launched.role is Role.FINAL for launched in state.running.values()):
         return "yes, after this training, without the rest of the final check"
-    if state.kept and state.started is not None and state.started.final_seeds:
-        return "yes, after this experiment and the final check of the best"
-    return "yes, after this experiment"
+    checks = state.started is not None and state.started.final_seeds > 0
+    if stopping:
+        return f"yes, after this experiment{', without the final check' if checks else ''}"
+    return f"yes, after this experiment{' and the final check of the best' if checks and state.kept else ''}"

@@ -182,8 +182,12 @@ class Effects:
             at = self.columns[name]
             total += float(self.values[at]) * (after - before) + float(self.values[at + 1]) * (after**2 - before**2)
         for names, sign in ((change.added, 1.0), (change.removed, -1.0)):
-            total += sign * sum(float(self.values[self.columns[name]]) for name in sorted(names))
+            total += sign * sum(self._factor(name) for name in sorted(names))
         return total
+
+    def _factor(self, name: str) -> float:
+        """Return the effect of a factor. A value of a knob that is not known to the model has its prior."""
+        return float(self.values[self.columns[name]]) if name in self.columns else WORD
 
 
 class Model:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.execution.base import Update
+from core.execution.base import ExecutorFailed, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging import final_check, policy
 from core.judging.final_check import FIRST, SEEDS
-from core.judging.schedule import MAX_MACHINE_RETRIES
+from core.loop import backoff
 from core.loop.loop import Loop
 from core.model import Limits, Role
 from core.record import events as ev
@@ -30,6 +32,16 @@ def checked(night: Night) -> list[tuple[str, int]]:
         for event in night.events()
         if isinstance(event, ev.Measured) and event.role is Role.FINAL and event.result.outcome is Outcome.SCORED
     ]
+
+
+def logged(night: Night) -> list[str]:
+    """The log lines of the final check."""
+    state, lines = State(), list[str]()
+    for event in night.events():
+        apply(state, event)
+        if isinstance(event, ev.Measured | ev.Launched) and event.role is Role.FINAL:
+            lines.append((log_lines.line(event, state) or "").split("  ", 1)[1])
+    return lines
 
 
 def fresh(state: State, count: int = SEEDS) -> list[int]:
@@ -124,7 +136,13 @@ def test_a_best_that_fails_there_is_given_up(tmp_path: Path) -> None:
 
     state = night.run([GOOD], answer)
     assert state.finished and state.kept == [1] and final_check.outcome(state, 0.002) is None
-    assert state.final_failures == {state.incumbent: MAX_MACHINE_RETRIES} and state.failures == {}
+    assert set(checks) == set(fresh(state)) and len(checks) == 5, (
+        "it is tried once on each seed; the second time it is first"
+    )
+    assert state.failures == {}, "a failure there does not count against the incumbent"
+    assert [line for line in logged(night) if "has no score on this seed: crash: boom" in line]
+    again = night.run([], answer)
+    assert again.finished and len(checks) == 5, "a restart does not try them again"
 
 
 def test_the_journal_of_an_earlier_version_counts_too(tmp_path: Path) -> None:
@@ -153,13 +171,54 @@ def test_pairs_that_scatter_more_than_the_noise_widen_the_error(tmp_path: Path) 
 def test_the_log_tells_each_training_and_the_outcome_after_each_pair(tmp_path: Path) -> None:
     night = Night(tmp_path, final_seeds=2)
     night.run([GOOD], WORLD)
-    state, lines = State(), list[str]()
-    for event in night.events():
-        apply(state, event)
-        if isinstance(event, ev.Measured | ev.Launched) and event.role is Role.FINAL:
-            lines.append((log_lines.line(event, state) or "").split("  ", 1)[1])
+    lines = logged(night)
     told = [line for line in lines if "to be scored" not in line]
     assert [("the start" in line, "Measured afresh on" in line) for line in told] == [
         (True, False), (False, True), (False, False), (True, True)
     ]  # fmt: skip
     assert "on 1 fresh seed and" in told[1] and "on 2 fresh seeds and" in told[3] and len(lines) == 8
+
+
+def test_a_harness_that_fails_for_a_moment_does_not_cost_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "BACKOFF_S", (0.01, 0.05))
+    failed: list[str] = []
+
+    class Failing(DeterministicExecutor):
+        async def run(self, job: Job, update: Update) -> Result:
+            if job.split == "test" and len(failed) < 2:
+                failed.append(job.id)
+                raise ExecutorFailed("The harness is gone for a moment.")
+            return await super().run(job, update)
+
+    night = Night(tmp_path, final_seeds=1)
+    state = night.run([GOOD], WORLD, executors=[Failing(WORLD)])
+    assert len(failed) == 2 and len(checked(night)) == 2 and state.finished
+
+
+def test_the_check_cannot_be_paused(tmp_path: Path) -> None:
+    night = Night(tmp_path, seconds=0.05, final_seeds=SEEDS)
+
+    async def pause(loop: Loop) -> None:
+        state = loop.active.state
+        await until(lambda: any(launched.role is Role.FINAL for launched in state.running.values()))
+        reply = await asyncio.to_thread(commands.send, loop.active.folder, commands.Pause())
+        assert not reply.ok and "cannot be paused" in reply.words
+
+    night.run([GOOD], WORLD, meanwhile=pause)
+    assert len(checked(night)) == 2 * SEEDS
+
+
+def test_scores_of_another_day_on_another_speed_are_no_pair(tmp_path: Path) -> None:
+    """The start was checked while the machine was fast; the best of today is not compared with that."""
+    night = Night(tmp_path, final_seeds=1)
+    state = night.run([GOOD], WORLD)
+    start, seed = state.commits[0], fresh(state, 1)[0]
+    slow, fast = (replace(state.final_conditions[start][seed], speed=speed) for speed in (0.7, 1.0))
+    state.final_conditions[start][seed], state.final_conditions[state.incumbent][seed] = fast, replace(slow, turn=99)
+    assert final_check.outcome(state, 0.002) is None
+    (work,) = final_check.wanted(state, 1)
+    assert (work.commit, work.seed) == (start, seed), "the earlier one is trained again"
+    state.final_conditions[start][seed] = slow
+    assert list(final_check.wanted(state, 1)) == [] and final_check.outcome(state, 0.002) is not None

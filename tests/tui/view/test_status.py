@@ -25,11 +25,11 @@ def test_the_final_check_is_shown_while_it_runs_and_after_it(tmp_path: Path) -> 
     async def look(loop: Loop) -> None:
         state = loop.active.state
         await until(lambda: state.kept)
-        before = gentle_stop(state)
+        before = gentle_stop(state, False)
         await told(loop, commands.Stop())
         await until(lambda: any(launched.role is Role.FINAL for launched in state.running.values()))
         status = run_status(state, Picture(stopping=True), True, state.last_t, None)
-        shown.append((before, gentle_stop(state), f"{status.doing} / {status.alarm}"))
+        shown.append((before, gentle_stop(state, True), f"{status.doing} / {status.alarm}"))
 
     state = night.run([GOOD, *(f"K3 = {i}" for i in range(1, 30))], World(effects={GOOD: -0.2}), meanwhile=look)
     assert shown == [

@@ -15,7 +15,7 @@ from core.agents.base import Context, PastExperiment
 from core.agents.search import combine
 from core.agents.search.drafts import Knobs
 from core.agents.search.ideas import choice, structural
-from core.agents.search.joint import EDIT, FAILED_GAIN, Change, Effects, Model, Record, Row, Scale
+from core.agents.search.joint import EDIT, FAILED_GAIN, WORD, Change, Effects, Model, Record, Row, Scale
 from core.agents.search.options import Options
 from core.change import edits, knobs
 from core.change.touched import touched
@@ -331,3 +331,9 @@ def test_a_knob_that_is_off_can_be_tuned_and_combined() -> None:
     )
     assert Options(context, Knobs(KNOBS, KNOBS)).value("SOFTCAP", random.Random(1)) is not None
     assert any(draft.meta["knobs"].get("SOFTCAP") == 15.0 for draft in combined(told))
+
+
+def test_a_value_that_the_model_does_not_know_has_its_prior() -> None:
+    """One more step after a keep may lead beyond all values that were looked at."""
+    effects = Model([edited(1.0, "a")], ["DEPTH"], []).expected
+    assert effects.gain(edit("WARM_UP = 0.9")) == pytest.approx(WORD)
