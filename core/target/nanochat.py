@@ -78,6 +78,19 @@ def inactive_knobs(values: Values) -> set[str]:
     return found & values.keys()
 
 
+def follow(values: dict[str, Value], present: Values) -> dict[str, Value]:
+    """Return the changed values, and those that must follow."""
+    return align_total_batch(align_heads(values, present), present)
+
+
+def align_heads(values: dict[str, Value], present: Values) -> dict[str, Value]:
+    """Return the changed values, with HEAD_DIM lowered to WIDTH if the model becomes narrower than one head."""
+    width, head = values.get("WIDTH"), present.get("HEAD_DIM")
+    if "HEAD_DIM" in values or not (isinstance(width, int) and isinstance(head, int)):
+        return values
+    return values | {"HEAD_DIM": width} if 0 < width < head and width % 2 == 0 else values
+
+
 def align_total_batch(values: dict[str, Value], present: Values) -> dict[str, Value]:
     """Return the changed values, with TOTAL_BATCH adjusted if it would no longer be a whole number of forward passes."""
     names = ("BATCH_SIZE", "SEQ_LEN", "TOTAL_BATCH")
@@ -107,5 +120,5 @@ TARGET = Target(
     parse=parse,
     misfit=misfit,
     inactive_knobs=inactive_knobs,
-    follow=align_total_batch,
+    follow=follow,
 )

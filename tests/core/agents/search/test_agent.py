@@ -166,6 +166,19 @@ def test_it_opens_with_the_knobs_that_matter_most_and_clear_steps() -> None:
     assert "DEPTH" not in {name for p in night(12, "Avoid changes of size.") for name in p.meta["knobs"]}
 
 
+def test_a_model_narrower_than_one_head_is_tried_with_narrower_heads() -> None:
+    width, head = ({knob.name: knob.value for knob in knobs.read(SOURCE)}[name] for name in ("WIDTH", "HEAD_DIM"))
+    assert width == head == 128
+    found = Search().propose_now(told("try a lower WIDTH"))
+    assert found.meta["knobs"] == {"WIDTH": 64, "HEAD_DIM": 64}
+    asked = Search().propose_now(told("set WIDTH to 96"))
+    assert asked.meta["knobs"] == {"WIDTH": 96, "HEAD_DIM": 96}
+    kept = Search().propose_now(
+        replace(told("set WIDTH to 64"), charter="---\noff_limits: [HEAD_DIM]\n---\nLow val_bpb.")
+    )
+    assert "WIDTH" not in kept.meta["knobs"], "what must follow is off limits"
+
+
 def test_it_looks_for_topics_and_names_in_what_the_human_says() -> None:
     for number in range(1, 9):
         proposal = Search().propose_now(told("Avoid changes of size.", "Do not touch MATRIX_LR.", number=number))
