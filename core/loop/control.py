@@ -88,7 +88,7 @@ class Control:
     def _stopped(self, now: bool) -> str:
         """Stop. The first time the final check still follows; a second time, or at a limit, it is left out."""
         again = bool(self._ending.reason)
-        self._ending.stop("told to stop", now=now, check_result=self._checks and not now and not again)
+        self._ending.stop("stop requested", now=now, check_result=self._checks and not now and not again)
         if now:
             return "stopping now"
         if not self._checks:

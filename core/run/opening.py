@@ -19,7 +19,7 @@ from core.git.repository import Repository
 from core.machine.project import Project, UsageError
 from core.model import RunConfig
 from core.record import events as ev
-from core.record import journal
+from core.record import journal, run_lock
 from core.record.fold import apply, fold
 from core.record.journal import Journal, JournalError
 from core.record.run_lock import LOCK, Lock, RunBusy
@@ -69,6 +69,11 @@ def open_run(
             chosen = renamed(project, chosen)
 
 
+def _made(folder: Path) -> list[str]:
+    """Return what lies in a run's folder that a start would make."""
+    return [name for name in MADE if os.path.lexists(folder / name)]
+
+
 class _Opening:
     """One try to open a run. If it fails, nothing of a new run is left."""
 
@@ -110,7 +115,9 @@ class _Opening:
         check_charter(self._project.program)
         self._compiling = finding
         self._began = (folder / journal.NAME).exists()
-        if not self._began and (others := [name for name in MADE if os.path.lexists(folder / name)]):
+        if not self._began and _made(folder) and run_lock.alive(folder) is not None:
+            raise RunBusy(f"Run {folder.name} is being started by another command. Nothing was changed.")
+        if not self._began and (others := _made(folder)):
             raise UsageError(
                 f"{folder} holds {' and '.join(others)}, which no run wrote. Nothing was changed. Choose another --name, or move "
                 f"what is there."

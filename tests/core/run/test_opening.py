@@ -12,6 +12,7 @@ from core.judging.schedule import noise
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.fold import fold
+from core.record.run_lock import Lock, RunBusy
 from core.record.state import State
 from core.reporting import log_lines, status, summary
 from core.run.opening import open_run
@@ -34,6 +35,23 @@ def test_a_folder_of_the_user_is_not_taken_for_a_run(tmp_path: Path, corpus: Pat
     with pytest.raises(UsageError, match=r"logs/mine holds data, which no run wrote. Nothing was changed."):
         open_run(project, chosen, Options(), lambda event, state: None)
     assert own.read_text() == "mine" and [path.name for path in (project.logs / "mine").iterdir()] == ["data"]
+
+
+def test_a_run_that_another_command_is_starting_is_busy(tmp_path: Path, corpus: Path) -> None:
+    """It has made its copies and has no journal yet."""
+    project = Project(tmp_path, tmp_path / "logs")
+    prepare(f"text:{corpus}", 320)
+    chosen = make_plan(project, Options(name="mine", dataset=f"text:{corpus}", profile="tiny"))
+    (tmp_path / "nanochat").mkdir()
+    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
+    (tmp_path / "program.md").write_text("Low.")
+    (project.logs / "mine" / "harness.new").mkdir(parents=True)
+    other = Lock(project.logs / "mine")
+    with pytest.raises(RunBusy, match="is being started by another command"):
+        open_run(project, chosen, Options(), lambda event, state: None)
+    other.release()
+    with pytest.raises(UsageError, match=r"holds harness\.new, which no run wrote"):
+        open_run(project, chosen, Options(), lambda event, state: None)
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied"])
