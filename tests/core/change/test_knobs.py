@@ -131,7 +131,8 @@ def test_a_smaller_batch_takes_the_rest_along() -> None:
     assert isinstance(rows, int) and isinstance(length, int) and total == rows * length
     assert with_followers({"TOTAL_BATCH": total // 2}, found) == {"TOTAL_BATCH": total // 2, "BATCH_SIZE": rows // 2}
     assert with_followers({"BATCH_SIZE": rows * 2}, found) == {"BATCH_SIZE": rows * 2, "TOTAL_BATCH": total * 2}
-    assert with_followers({"WIDTH": 64}, found) == {"WIDTH": 64}
+    assert with_followers({"WIDTH": 256}, found) == {"WIDTH": 256}
+    assert with_followers({"WIDTH": 64}, found) == {"WIDTH": 64, "HEAD_DIM": 64}, "no head is wider than the model"
 
 
 @pytest.mark.parametrize(

@@ -364,7 +364,7 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
         ("lower KV_GROUPS", "KV_GROUPS is 1, and search knows no lower value"),
         ("raise KV_GROUPS", "KV_GROUPS = 2 does not fit: KV_GROUPS must divide the number of heads, which is 1"),
         ("lower SOFTCAP", "SOFTCAP is 0.0, and search knows no lower value"),
-        ("lower WIDTH", "WIDTH = 64 does not fit: WIDTH must be a multiple of HEAD_DIM"),
+        ("lower WIDTH", "WIDTH can only change together with HEAD_DIM, which must be left alone"),
         ("lower TIE_EMBEDDINGS", "TIE_EMBEDDINGS is False, and search knows no lower value"),
         ("raise WINDOW_PATTERN", "the values of WINDOW_PATTERN have no order"),
         ("set ADAM_BETA2 to 1", "ADAM_BETA2 = 1 is out of range: it must be below 1"),
