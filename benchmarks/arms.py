@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -19,7 +20,6 @@ from core.target import TARGET
 
 IMPORTANT = 1.5  # impact from which a knob is moved
 STARTUP = 10  # random proposals of TPE before it uses its model
-FAILED = "failed"
 
 
 def important(source: str) -> dict[str, Knob]:
@@ -44,7 +44,14 @@ def distribution(found: Range) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.IntDistribution(int(found.low), int(found.high))
 
 
-class Values:
+def tpe_study(seed: int, direction: str) -> optuna.Study:
+    """Return a study with joint (multivariate) TPE. `direction`: minimize or maximize."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=STARTUP)
+    return optuna.create_study(direction=direction, sampler=sampler)
+
+
+class Values(ABC):
     """An agent that sets the important knobs to drawn values. Their ranges lie around the values at the start of the run."""
 
     name = "values"
@@ -62,12 +69,12 @@ class Values:
                 return found
         raise RuntimeError("no new values in 1000 draws")
 
+    @abstractmethod
     def draw(self, context: Context, ranges: dict[str, Range], seed: str) -> dict[str, Value]:
         """Return new values."""
-        raise NotImplementedError
 
     async def release(self) -> None:
-        pass
+        self._ranges.clear()
 
 
 class Uniform(Values):
@@ -86,12 +93,7 @@ class JointTPE(Values):
     name = "tpe"
 
     def draw(self, context: Context, ranges: dict[str, Range], seed: str) -> dict[str, Value]:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        sampler = optuna.samplers.TPESampler(
-            seed=random.Random(seed).randrange(2**31), multivariate=True, n_startup_trials=STARTUP,
-            warn_independent_sampling=False,
-        )  # fmt: skip
-        study = optuna.create_study(sampler=sampler)
+        study = tpe_study(random.Random(seed).randrange(2**31), "minimize")
         space = {name: distribution(found) for name, found in ranges.items()}
         for past in context.past:
             drawn = past.proposal.meta.get("drawn")

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import optuna
-from arms import distribution, important, setting
+from arms import distribution, important, setting, tpe_study
 from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, PastExperiment
@@ -237,11 +237,7 @@ def search(night: Night) -> None:
 
 def tpe(night: Night) -> None:
     """Joint TPE. What does not fit is drawn again, and is not told."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(
-        seed=night.seed, multivariate=True, n_startup_trials=10, warn_independent_sampling=False
-    )
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = tpe_study(night.seed, "maximize")
     ranges = {name: range_for(knob) for name, knob in important(night.source).items()}
     while True:
         trial = study.ask({name: distribution(found) for name, found in ranges.items()})

@@ -88,7 +88,7 @@ def run(
         typer.Option(min=1, help="Stop when the run has N verdicts in all; skipped ones count.", metavar="N"),
     ] = None,
     max_hours: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after N hours; the final check comes on top.", metavar="N")
+        float | None, typer.Option(min=0.0, help="Stop after N hours; the final check follows.", metavar="N")
     ] = None,
     max_crashes: Annotated[
         int, typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N")
@@ -129,8 +129,8 @@ def run(
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
             "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
-        }
-        | ({} if report else {"--no-report": True}),
+            "--no-report": None if report else True,
+        },
         shown=not headless and not attended and background.can_show_app(),
         attended=attended,
         report=report,

@@ -30,7 +30,7 @@ from core.model import Limits, RunConfig
 from core.record import events as ev
 from core.record import run_lock
 from core.record.state import State
-from core.reporting import log_lines, summary
+from core.reporting import log_lines, phrases, summary
 from core.run import background, notices
 from core.run.active import ActiveRun
 from core.run.background import say, tell
@@ -154,7 +154,7 @@ def final(project: Project, name: str | None, seeds: int | None) -> None:
             await executor.close()
 
     try:
-        say(summary.final(asyncio.run(work())))
+        say(phrases.final_result(asyncio.run(work())))
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:

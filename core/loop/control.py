@@ -7,7 +7,6 @@ from core.loop import human_actions
 from core.loop.approval import Approval
 from core.loop.ending import Ending
 from core.loop.slots import Slots
-from core.model import Role
 from core.record import events as ev
 from core.record import hints
 from core.record.journal import JournalError
@@ -57,7 +56,7 @@ class Control:
             case commands.Stop():
                 return True, self._stopped(command.now)
             case commands.Pause():
-                if any(launched.role is Role.FINAL for launched in active.state.running.values()):
+                if active.state.checking:
                     return False, "the final check cannot be paused; stop again to leave it out"
                 active.record(ev.Paused())
                 return True, "paused after the current experiment"

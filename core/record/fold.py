@@ -247,6 +247,7 @@ def _judged(state: State, event: ev.Judged) -> None:
             state.facts[event.commit] = state.facts[experiment.commit]
         experiment.kept_as = event.commit
         state.kept.append(event.number)
+        state.final_tries.clear()  # the new incumbent gets a check of its own
         state.judged_since_incumbent = 0
     elif experiment.val_bpb is not None:
         state.judged_since_incumbent += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.model import ApprovalMode, RunConfig
+from core.model import ApprovalMode, Role, RunConfig
 from core.record import events as ev
 from core.record.experiment import Conditions, Experiment, Said
 
@@ -72,6 +72,11 @@ class State:
     def busy(self) -> bool:
         """Whether an experiment has begun and has no verdict, even if no job runs at this moment."""
         return bool(self.running) or any(experiment.launched for experiment in self.open.values())
+
+    @property
+    def checking(self) -> bool:
+        """Whether a training of the final check runs."""
+        return any(launched.role is Role.FINAL for launched in self.running.values())
 
     @property
     def incumbent(self) -> str:

@@ -101,7 +101,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
 
 def _which(commit: str, state: State) -> str:
     """Return which of the two commits of the final check it is."""
-    return "the start" if state.start_commit is not None and commit == state.start_commit.commit else "the best"
+    return "the start" if commit == state.commits[0] else "the best"
 
 
 def _instead(meta: dict[str, Any]) -> str:
@@ -125,7 +125,7 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         guard = f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
         return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
     if event.role == Role.FINAL and result.val_bpb is not None:
-        pair = sum(event.seed in state.finals.get(commit, {}) for commit in (state.commits[0], state.incumbent)) == 2
+        pair = all(event.seed in state.finals.get(commit, {}) for commit in (state.commits[0], state.incumbent))
         so_far = final_check.outcome(state, schedule.noise(state).sigma) if pair else None
         of_both = f". {phrases.final_check(so_far)}" if so_far is not None else ""
         return f"final check: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"

@@ -60,6 +60,17 @@ def final_check(found: FinalCheck) -> str:
     return f"Measured afresh on {seeds} and the test split: {found.start:.4f} -> {found.best:.4f} ({change})"
 
 
+def final_result(found: FinalCheck) -> str:
+    """Return what the final check has measured, and whether the gain holds, as text."""
+    if found.holds:
+        words = "The gain holds."
+    elif found.change > found.needed:
+        words = "On this split the best is worse than the start. Look at the kept changes before you use them."
+    else:
+        words = f"The gain is not certain: {found.needed:.4f} was needed."
+    return f"{final_check(found)}. {words}"
+
+
 def machine_speed(speed: float | None) -> str:
     """Return the machine's speed as text, or '' if it is unknown or close to the reference."""
     return f"machine {speed:.0%} of reference" if speed and abs(speed - 1) >= NOTABLE else ""

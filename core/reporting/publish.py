@@ -7,7 +7,7 @@ from pathlib import Path
 from core.judging import final_check, schedule
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import results, scoreboard, summary
+from core.reporting import phrases, results, scoreboard
 from core.reporting.phrases import verdict
 from core.reporting.results import Header, Row
 
@@ -24,7 +24,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         budget_s=config.budget_s,
         seed=config.seed,
         noise=str(noise),
-        final=summary.final(checked) if checked is not None else "",
+        final=phrases.final_result(checked) if checked is not None else "",
         baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
         best=state.mean(state.incumbent),
         scoreboard=tuple(

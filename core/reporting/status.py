@@ -12,7 +12,7 @@ from core.judging.noise import Noise
 from core.model import Limits
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import scoreboard, summary
+from core.reporting import phrases, scoreboard
 from core.reporting.phrases import (
     PASTE,
     UNTRIED,
@@ -121,7 +121,7 @@ def _final_check(state: State, noise: Noise) -> dict[str, Any] | None:
     found = final_check.outcome(state, noise.sigma)
     if found is None:
         return None
-    told = {"change": found.change, "holds": found.holds, "words": summary.final(found)}
+    told = {"change": found.change, "holds": found.holds, "words": phrases.final_result(found)}
     return {"start": found.start, "best": found.best, "error": found.error, "seeds": found.seeds} | told
 
 

@@ -1,9 +1,8 @@
-"""The summary at the end of a run, and the text of the final report. Pure."""
+"""The summary at the end of a run. Pure."""
 
 from __future__ import annotations
 
 from core.judging import final_check
-from core.judging.final_check import CLEAR, FinalCheck
 from core.judging.noise import Noise
 from core.record.state import State
 from core.reporting import phrases
@@ -23,7 +22,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     if best is not None and baseline is not None:
         lines.append(f"{TARGET.metric} {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
     if checked := final_check.outcome(state, noise.sigma):
-        lines.append(final(checked))
+        lines.append(phrases.final_result(checked))
     for number in state.kept:
         e = state.experiments[number]
         gain = f"{-e.gain:+.4f}" if e.gain is not None else ""
@@ -34,14 +33,3 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     if state.kept:
         lines.append(f"Apply the best train.py: .venv/bin/python -m core.cli apply {state.name}{logs}")
     return lines
-
-
-def final(found: FinalCheck) -> str:
-    """Return the outcome of the final check as text."""
-    if found.holds:
-        words = "The gain holds."
-    elif found.change > CLEAR * found.error:
-        words = "So the best is worse than the start there. Look at the kept changes before you use them."
-    else:
-        words = f"The gain is not certain: {CLEAR * found.error:.4f} was needed."
-    return f"{phrases.final_check(found)}. {words}"

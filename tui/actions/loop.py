@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from core.model import Role
 from core.record import hints
 from core.record.state import State
 from core.run import commands
@@ -92,7 +91,7 @@ class LoopActions(RunApp):
 
 def gentle_stop(state: State, stopping: bool) -> str:
     """Return what a stop that waits for the running experiment does. `stopping`: whether the loop ends anyway."""
-    if any(launched.role is Role.FINAL for launched in state.running.values()):
+    if state.checking:
         return "yes, after this training, without the rest of the final check"
     checks = state.started is not None and state.started.final_seeds > 0
     if stopping:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from core.judging import final_check
 from core.judging.final_check import FinalCheck
 from core.judging.noise import Noise
-from core.model import Role
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import phrases, scoreboard, status
@@ -110,8 +109,7 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if not alive and state.stopped is not None:
         return words.sanitize_line(f"stopped: {state.stopped.reason}", 120)
     if stopping:
-        checking = any(launched.role is Role.FINAL for launched in state.running.values())
-        return "stopping after the final check" if checking else "stopping after this experiment"
+        return "stopping after the final check" if state.checking else "stopping after this experiment"
     if state.paused and state.busy and not state.pause_reason:
         return "pausing after this experiment, p resumes"
     if state.paused:

@@ -130,12 +130,12 @@ def _drafts(
         only_said = dict.fromkeys(wanted.weights, 0.0) | said
         for ideas in (True, False):
             yield from _screened(context, only_said, options, chance, ideas=ideas)
-    kind = turn % len(KINDS)
-    if KINDS[kind] == "combination":
+    kind = KINDS[turn % len(KINDS)]
+    if kind == "combination":
         yield from combine.combinations(context, wanted.weights, options, chance)
-    elif KINDS[kind] == "knob":
+    elif kind == "knob":
         yield from _opening(context, wanted, known)
-    for ideas in (KINDS[kind] != "knob", KINDS[kind] == "knob"):
+    for ideas in (kind != "knob", kind == "knob"):
         yield from _screened(context, wanted.weights, options, chance, ideas=ideas)
     width = 2
     while True:  # change more and more knobs at once
@@ -160,8 +160,9 @@ def _screened(
     """
     effects = options.model.draw(chance.randrange(2**31), 1.0)
     found = [
-        (gain + ASKED * math.log(weights.get(option.topic, 1.0)), option)
-        for gain, option in options.screening(effects, weights, ideas=ideas)
+        (gain + ASKED * math.log(weight), option)
+        for gain, option in options.screening(effects, ideas=ideas)
+        if (weight := weights.get(option.topic, 1.0)) > 0
     ]
     for _, option in sorted(found, key=lambda one: -one[0]):
         if option.value is None:

@@ -32,7 +32,7 @@ def combinations(
     failed = unwanted_together(context)
     for _ in range(DRAWS):
         effects = options.model.draw(chance.randrange(2**31), SHARE)
-        yield _draft(context, options, [option for _, option in options.helpful(effects, weights)], failed)
+        yield _draft(context, options, options.helpful(effects, weights), failed)
 
 
 def _draft(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from core.agents.base import Context, PastExperiment
 from core.change import edits
@@ -16,15 +16,10 @@ IDEAS: Mapping[str, Entry] = {entry.name: entry for entry in TARGET.book}
 
 def applied(entry: Entry, source: str) -> str | None:
     """Return train.py with an idea. None if it does not apply, or if train.py has it or another one of its kind already."""
-    if any(other.present(source) for other in _alternatives(entry)):
+    instead = [other for other in TARGET.book if entry.instead and other.instead == entry.instead]
+    if any(other.present(source) for other in (entry, *instead)):
         return None
     return edits.try_apply(source, entry.edits)
-
-
-def _alternatives(entry: Entry) -> Iterator[Entry]:
-    yield entry
-    if entry.instead:
-        yield from (other for other in TARGET.book if other.instead == entry.instead and other is not entry)
 
 
 def fits(entry: Entry, source: str, left_alone: Collection[str]) -> bool:
@@ -51,7 +46,7 @@ def unwanted_together(context: Context) -> list[frozenset[str]]:
 
 
 def _ended_badly(past: PastExperiment) -> bool:
-    return past.verdict is Verdict.SKIPPED or (past.verdict.failed and not past.verdict.may_repeat)
+    return past.verdict is Verdict.SKIPPED or past.verdict.failed
 
 
 def changes_of(past: PastExperiment) -> frozenset[str]:
@@ -62,10 +57,9 @@ def changes_of(past: PastExperiment) -> frozenset[str]:
 
 def knob_change(name: str, before: Value, after: Value) -> str:
     """Return a name for a change of a knob, such as "WIDTH up", or "WINDOW_PATTERN = SL" for a value without an order."""
-    ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (before, after))
-    if ordered and not isinstance(before, str) and not isinstance(after, str):
-        return f"{name} {'up' if after > before else 'down'}"
-    return choice(name, after)
+    if isinstance(before, str | bool) or isinstance(after, str | bool):
+        return choice(name, after)
+    return f"{name} {'up' if after > before else 'down'}"
 
 
 def choice(name: str, value: Value) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.agents.base import PastExperiment
-from core.agents.search.ideas import choice, knob_change, structural
+from core.agents.search.ideas import choice, structural
 from core.agents.search.ranges import LARGEST, STEP, STEP_SHARE, range_for
 from core.change.knobs import Knob
 from core.model import Value
@@ -155,8 +155,8 @@ class Record:
 
 def _failed_alone(one: PastExperiment) -> bool:
     """Return whether a knob's new value failed without another change. What a knob's followers change is part of that."""
-    moved = {knob_change(name, *values) for name, values in one.constants.items()}
-    return one.verdict.failed and bool(moved) and not one.structural and len(one.proposal.meta.get("knobs", ())) == 1
+    alone = len(one.proposal.meta.get("knobs", ())) == 1 and not one.structural
+    return one.verdict.failed and bool(one.constants) and alone
 
 
 def _references(said: Sequence[PastExperiment], knobs: Mapping[str, Knob]) -> dict[str, Knob]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.agents.base import Context
 from core.agents.search.drafts import Knobs, settable
-from core.agents.search.ideas import IDEAS, applied, fits, knob_change, unwanted
+from core.agents.search.ideas import IDEAS, applied, choice, fits, knob_change, unwanted
 from core.agents.search.joint import Change, Effects, Model, Record
 from core.agents.search.ranges import range_for
 from core.change.knobs import Knob
@@ -26,8 +26,8 @@ class Option:
 
     name: str
     change: Change
+    near: bool  # whether the model knows about it from scores, and not only from its prior
     value: Value | None = None  # None for an idea
-    near: bool = True  # whether the model knows about it from scores, and not only from its prior
 
     @property
     def topic(self) -> str:
@@ -50,12 +50,12 @@ class Options:
         self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
         self._values = {name: list(self._of_knob(known[name])) for name in self.active}
         self._ideas = [
-            Option(name, Change({}, frozenset((name,))), near=name in self.record.screened)
+            Option(name, Change({}, frozenset((name,))), name in self.record.screened)
             for name in sorted(IDEAS.keys() - self._unwanted)
             if applied(IDEAS[name], context.source) is not None
         ]
-        every = [*self._ideas, *(option for found in self._values.values() for option in found)]
-        factors = {name for option in every for name in option.change.added | option.change.removed}
+        self._every = [*self._ideas, *(option for found in self._values.values() for option in found)]
+        factors = {name for option in self._every for name in option.change.added | option.change.removed}
         self.model = Model(self.record.rows, {*self.record.scales, *known.every}, factors)
 
     def _of_knob(self, knob: Knob) -> Iterator[Option]:
@@ -77,8 +77,8 @@ class Options:
                 reach = BEYOND if isinstance(value, float) else 1.0  # the next whole number is a step away
                 near = low - reach * (low < 0) <= place <= high + reach * (high > 0)
             else:
-                near = {name for name in change.added if name.startswith(f"{knob.name} = ")} <= self.record.screened
-            yield Option(knob.name, change, value, near)
+                near = change.added & {choice(knob.name, value)} <= self.record.screened
+            yield Option(knob.name, change, near, value)
 
     def change(self, values: Mapping[str, Value], edits: Collection[str] = ()) -> Change:
         """Return the change to these values and ideas in the terms of the model."""
@@ -91,18 +91,18 @@ class Options:
         options = self._values.get(name, [])
         return max(options, key=lambda option: effects.gain(option.change)).value if options else None
 
-    def helpful(self, effects: Effects, weights: Mapping[str, float]) -> list[tuple[float, Option]]:
-        """Return the changes that help by these effects and that have a score, the best first, each with its gain.
+    def helpful(self, effects: Effects, weights: Mapping[str, float]) -> list[Option]:
+        """Return the changes that help by these effects and that have a score, the best first.
 
         A knob's values follow each other, so that the second best serves where the best does not fit the other changes.
         """
         near = [
-            option
-            for option in (*self._ideas, *(option for found in self._values.values() for option in found))
+            (effects.gain(option.change), option)
+            for option in self._every
             if option.near and weights.get(option.topic, 1.0) > 0 and self.mark(option) not in self._unwanted
         ]
-        found = [(effects.gain(option.change), option) for option in near]
-        return sorted((one for one in found if one[0] > 0 and self._allowed(one[1])), key=lambda one: -one[0])
+        good = sorted((one for one in near if one[0] > 0), key=lambda one: -one[0])
+        return [option for _, option in good if self._allowed(option)]
 
     def _allowed(self, option: Option) -> bool:
         """Return whether an idea touches nothing that is to be left alone. Of the knobs only free ones are known here."""
@@ -112,17 +112,11 @@ class Options:
             self._fitting[option.name] = fits(IDEAS[option.name], self._source, self._left_alone)
         return self._fitting[option.name]
 
-    def screening(self, effects: Effects, weights: Mapping[str, float], *, ideas: bool) -> list[tuple[float, Option]]:
-        """Return what to try alone by these effects, the best first: ideas of the book, or the best value of each knob."""
-        if ideas:
-            found = [(effects.gain(option.change), option) for option in self._ideas]
-        else:
-            found = [
-                max(((effects.gain(option.change), option) for option in options), key=lambda one: one[0])
-                for options in self._values.values()
-                if options
-            ]
-        return sorted((one for one in found if weights.get(one[1].topic, 1.0) > 0), key=lambda one: -one[0])
+    def screening(self, effects: Effects, *, ideas: bool) -> list[tuple[float, Option]]:
+        """Return what to try alone, with its gain by these effects: ideas of the book, or the best value of each knob."""
+        groups = [[option] for option in self._ideas] if ideas else [found for found in self._values.values() if found]
+        gains = ([(effects.gain(option.change), option) for option in group] for group in groups)
+        return [max(group, key=lambda one: one[0]) for group in gains]
 
     def mark(self, option: Option) -> str:
         """Return the name of a change as in `ideas.changes_of`."""

@@ -16,7 +16,7 @@ from core.record.fold import fold
 from core.record.live import Picture
 from core.record.state import State
 from core.record.upgrade import upgraded
-from core.reporting import log_lines, status, summary
+from core.reporting import log_lines, phrases, status, summary
 from core.reporting.findings import finding
 from core.verdicts import Verdict
 from tests.events import measurement
@@ -135,12 +135,14 @@ def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     [
         (1.55, "1.6000 -> 1.5500 (-0.0500 ± 0.0100). The gain holds."),
         (1.59, "1.6000 -> 1.5900 (-0.0100 ± 0.0100). The gain is not certain: 0.0200 was needed."),
-        (1.65, "1.6000 -> 1.6500 (+0.0500 ± 0.0100). So the best is worse than the start there."),
+        (1.65, "1.6000 -> 1.6500 (+0.0500 ± 0.0100). On this split the best is worse than the start."),
     ],
 )
 def test_the_final_check_says_whether_its_change_is_enough(best: float, words: str) -> None:
-    assert words in summary.final(FinalCheck(start=1.6, best=best, error=0.01, seeds=3))
-    assert summary.final(FinalCheck(1.6, best, 0.01, 1)).startswith("Measured afresh on 1 fresh seed and the test")
+    assert words in phrases.final_result(FinalCheck(start=1.6, best=best, error=0.01, seeds=3))
+    assert phrases.final_result(FinalCheck(1.6, best, 0.01, 1)).startswith(
+        "Measured afresh on 1 fresh seed and the test"
+    )
 
 
 def test_a_rehearsal_is_called_one_in_its_summary() -> None:
