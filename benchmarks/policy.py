@@ -115,7 +115,7 @@ def night(
             effect = dice.choice(EFFECTS) * (-1 if dice.random() < HARMFUL else 1)
         simpler = index < same or dice.random() < SIMPLER
         candidate = Commit(incumbent.truth - effect * SIGMA, chance=incumbent.chance if index < same else {})
-        measure(candidate, order[0])
+        measure(candidate, policy.order(incumbent.scores, run_seed)[0])
         incumbent.children.append(candidate.scores)
         while True:
             repeats = max((commit.scores for commit in line), key=len)

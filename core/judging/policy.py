@@ -74,6 +74,24 @@ def seed(run_seed: int, index: int) -> int:
     return (run_seed * 1_000_003 + index * 7919) % 2_147_483_647
 
 
+def order(incumbent: Mapping[int, float], run_seed: int) -> list[int]:
+    """Return the seeds on which a candidate is measured, the first one first.
+
+    Those come first on which the incumbent's score is closest to its mean. On the others it was lucky or unlucky, and would
+    make every candidate look worse or better. Without an effect of the seed itself, the difference from the mean is luck. With
+    one, it cancels in the pair on any seed. The seeds without a score of the incumbent come last.
+
+    Args:
+        incumbent: seed -> val_bpb of the incumbent.
+        run_seed: The seed of the run.
+    """
+    seeds = [seed(run_seed, index) for index in range(max(MAX_PAIRS, len(incumbent)))]
+    seeds += [s for s in incumbent if s not in seeds]
+    mean = sum(incumbent.values()) / len(incumbent) if incumbent else 0.0
+    # Rounding, so that two scores count as equally far from their mean.
+    return sorted(seeds, key=lambda s: round(abs(incumbent[s] - mean), 9) if s in incumbent else math.inf)
+
+
 def decide(
     candidate: Mapping[int, float],
     incumbent: Mapping[int, float],
@@ -106,11 +124,11 @@ def decide(
     for value in (*candidate.values(), *incumbent.values(), *(() if best_confirmed is None else (best_confirmed,))):
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"val_bpb must be finite and positive, got {value}")
-    order = [seed(run_seed, index) for index in range(MAX_PAIRS)]
-    wanted = next((s for s in order if s not in candidate or s not in incumbent), None)
+    seeds = order(incumbent, run_seed)
+    wanted = next((s for s in seeds if s not in candidate or s not in incumbent), None)
     if wanted is not None and wanted in candidate:
         return Decision("measure", "the best lacks a score on this seed", seed=wanted, who="incumbent")
-    shared = [s for s in order if s in candidate and s in incumbent]
+    shared = [s for s in seeds if s in candidate and s in incumbent]
     if not shared:
         return Decision("measure", "it has no score yet", seed=wanted)
     n = len(shared)

@@ -98,7 +98,8 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
     if not candidate:
         if stale:
             return Rebase(experiment.number)
-        return Work(Role.CANDIDATE, experiment.commit, policy.seed(state.config.seed, 0), experiment.number)
+        first = policy.order(state.scores.get(experiment.parent, {}), state.config.seed)[0]
+        return Work(Role.CANDIDATE, experiment.commit, first, experiment.number)
     if (work := _apart(state, experiment)) is not None:
         return Rebase(experiment.number) if stale else work
     decision = policy.decide(
