@@ -125,9 +125,7 @@ class Truth:
     @property
     def sigma(self) -> float:
         """Noise of one measurement. A difference has this variance once for the edit and shared by the baselines for their mean."""
-        squares = sum(figures.sd(found) ** 2 * (len(found) - 1) for found in self.gains.values() if len(found) > 1)
-        freedom = sum(len(found) - 1 for found in self.gains.values() if len(found) > 1)
-        return math.sqrt(squares / freedom / (1 + 1 / len(BASELINES))) if freedom else math.nan
+        return figures.pooled_sd(list(self.gains.values())) / math.sqrt(1 + 1 / len(BASELINES))
 
     def gain(self, words: str) -> float:
         return figures.mean(self.gains.get(words, []))

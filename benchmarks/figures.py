@@ -23,6 +23,13 @@ def mean_error(values: Sequence[float]) -> float:
     return sd(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
+def pooled_sd(groups: Sequence[Sequence[float]]) -> float:
+    """Standard deviation within groups, each around its own mean; nan without a group of two or more values."""
+    groups = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in groups)
+    return math.sqrt(sum(sd(group) ** 2 * (len(group) - 1) for group in groups) / freedom) if freedom else math.nan
+
+
 def rms(values: Sequence[float]) -> float:
     """Root mean square; nan for no values."""
     return math.sqrt(statistics.fmean(v * v for v in values)) if values else math.nan

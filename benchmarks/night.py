@@ -18,7 +18,7 @@ from load import Load
 from trainings import ROOT, Unmeasured, fitted
 
 from core.agents.script import Entry
-from core.judging import policy, schedule
+from core.judging import schedule
 from core.machine.profiles import Profile
 from core.record import events as ev
 from core.record import journal
@@ -95,7 +95,7 @@ class Tally:
     outcomes: dict[int, str] = field(default_factory=dict)  # of each experiment
     words: dict[int, str] = field(default_factory=dict)  # hypothesis of each experiment
     gains: dict[int, float] = field(default_factory=dict)  # val_bpb of the best minus its own, first pair
-    firsts: list[float] = field(default_factory=list)  # val_bpb of every training on the first seed
+    by_seed: dict[int, list[float]] = field(default_factory=dict)  # val_bpb of every training, by its seed
     speeds: list[float] = field(default_factory=list)  # the machine's mean speed in each training
     trainings: int = 0
     hours: float = 0.0
@@ -123,12 +123,8 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
             told.trainings += 1
             if event.result.speed is not None:
                 told.speeds.append(event.result.speed.mean)
-            if (
-                event.result.outcome is Outcome.SCORED
-                and event.result.val_bpb is not None
-                and event.seed == _first_seed(state)
-            ):
-                told.firsts.append(event.result.val_bpb)
+            if event.result.outcome is Outcome.SCORED and event.result.val_bpb is not None:
+                told.by_seed.setdefault(event.seed, []).append(event.result.val_bpb)
         apply(state, event)
     if state.config is not None:
         now = state.last_t - state.started.t if state.started is not None and state.stopped is None else 0.0
@@ -138,18 +134,14 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
     return told
 
 
-def _first_seed(state: State) -> int:
-    assert state.config is not None
-    return policy.seed(state.config.seed, 0)
-
-
 def _judged(state: State, event: ev.Judged, told: Tally) -> None:
     verdict = Verdict(event.verdict)
     if verdict is Verdict.INTERRUPTED:
         return  # it is repeated when the night is continued
-    experiment, first = state.experiments[event.number], _first_seed(state)
+    experiment = state.experiments[event.number]
     own, best = state.scores.get(experiment.commit, {}), state.scores.get(experiment.parent, {})
-    if first in own and first in best:
+    first = next(iter(own), None)  # scores are in the order of measurement
+    if first is not None and first in best:
         told.gains[event.number] = best[first] - own[first]
     if verdict.kept:
         outcome = "kept"
@@ -188,6 +180,6 @@ def report(told: Tally) -> list[str]:
         f"{percent(told.sigma / told.true_noise - 1, 0) if told.true_noise else '-'} off (aim: {AIM_NOISE:.0%})",
         "The true one is the root mean square of the first paired differences over sqrt(2). Pairs that share a score of the best "
         "share its error, which widens the interval.",
-        f"sd of val_bpb over the {len(told.firsts)} trainings on the first seed, all of them the same computation: "
-        f"{number(figures.sd(told.firsts))}",
+        f"sd of val_bpb over {sum(map(len, told.by_seed.values()))} trainings on {len(told.by_seed)} seeds, the same computation on "
+        f"each seed: {number(figures.pooled_sd(list(told.by_seed.values())))}",
     ]

@@ -220,7 +220,7 @@ class Night:
     ) -> None:
         past = PastExperiment(
             number=len(self.past) + 1, parent=parent, fingerprint=version, proposal=replace(proposal, source=None),
-            verdict=verdict, gain=decision.gain if decision else None, pairs=decision.pairs if decision else 0,
+            verdict=verdict, gain=decision.gain if decision else None, seeds=tuple(self.scores[version])[: decision.pairs] if decision else (),
             crash="" if decision else "non-finite",
             constants=knobs.moved(self.sources[parent], self.sources[version]),
             structural=bool(proposal.meta.get("edits")),

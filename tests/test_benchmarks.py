@@ -299,6 +299,7 @@ def test_a_night_is_counted_from_its_journal() -> None:
     assert told.words == {1: "h1", 2: "h2", 3: "h3", 4: "h4"}
     assert told.gains == pytest.approx({1: -0.03, 2: 0.01, 3: 0.0})
     assert told.true_noise == pytest.approx(((0.03**2 + 0.01**2) / 3 / 2) ** 0.5)
+    assert told.by_seed == {policy.seed(1, 0): [1.40, 1.43, 1.41, 1.42, 1.41]}
     assert (told.trainings, told.hours, told.prior) == (5, 7.0, 0.008)
     assert night.report(told)[1] == "1 kept, 1 called worse, 1 inconclusive, 1 disturbed, 0 other of 4 edits"
 
@@ -395,7 +396,7 @@ def test_a_simulated_night_counts_each_training_and_knows_the_truth() -> None:
     assert world.gain(moved) == pytest.approx(curve * (2 * best - 1)), "one step on the parabola"
     night = searches.run("search", searches.KINDS["rough"], source, 1, 6)
     assert len(night.curve) == 6 and night.left == 0 and len(night.past) >= 1
-    assert all((one.gain is None) == one.verdict.failed and (one.pairs >= 1 or one.gain is None) for one in night.past)
+    assert all((one.gain is None) == one.verdict.failed and (one.seeds or one.gain is None) for one in night.past)
     steep = searches.World(searches.Kind(cliffs=1.0), source, 1)
     far = searches.knobs.set_knobs(source, {"MATRIX_LR": 0.02 * 1.7 ** math.copysign(2, steep._cliff["MATRIX_LR"])})
     assert steep.gain(far) is None, "beyond its cliff the training diverges"

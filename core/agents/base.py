@@ -28,7 +28,7 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     val_bpb: float | None = None
     gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
     finding: str = ""
-    pairs: int = 0  # pairs of scores that `gain` is the mean of
+    seeds: tuple[int, ...] = ()  # of the pairs of scores that `gain` is the mean of
     idea: tuple[str, ...] = ()  # the names in train.py that it touched
     constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # that it changed: values before and after
     structural: bool = False  # whether it changed anything besides constants

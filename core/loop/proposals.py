@@ -189,7 +189,7 @@ def _past(
         val_bpb=e.val_bpb,
         gain=e.gain,
         finding=e.finding,
-        pairs=e.pairs,
+        seeds=tuple(active.state.scores.get(e.commit, {}))[: e.pairs],  # they are in the order of measurement
         idea=idea,
         constants=constants,
         structural=bool(set(idea) - constants.keys()),

@@ -12,6 +12,7 @@ from core.agents.base import Agent, AgentFailed, Context, Exhausted, PastExperim
 from core.agents.hooks import ShowsPrompt
 from core.agents.llm import exhausted_ideas, prompt
 from core.change import edits, knobs, touched
+from core.judging import policy
 from core.loop.proposals import realise
 from core.machine.project import Project, UsageError
 from core.model import Proposal
@@ -103,7 +104,7 @@ def _tried(context: Context, proposal: Proposal, candidate: str) -> PastExperime
         verdict=Verdict.DISCARD,
         gain=0.0,
         finding="Inconclusive: no change on one seed.",
-        pairs=1,
+        seeds=(policy.seed(context.seed, 0),),
         idea=idea,
         constants=constants,
         structural=bool(set(idea) - constants.keys()),

@@ -101,7 +101,7 @@ class Row:
     version: str  # fingerprint of its train.py
     parent: str  # fingerprint of its parent's
     gain: float  # over the parent, in standard deviations of one score; positive is better
-    pairs: int  # on the first seeds of the run; 0 for a value that failed
+    seeds: tuple[int, ...]  # of the pairs of scores; empty for a value that failed
     change: Change
 
 
@@ -116,14 +116,14 @@ class Record:
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
         self.rows = [self._row(one, sigma) for one in said]
         self.screened = frozenset(  # factors with a score
-            name for row in self.rows if row.pairs for name in row.change.added | row.change.removed
+            name for row in self.rows if row.seeds for name in row.change.added | row.change.removed
         )
 
     def _row(self, one: PastExperiment, sigma: float) -> Row:
         change = self.change(one.constants, structural(one))
         if one.gain is None:
-            return Row(one.fingerprint, one.parent, FAILED_GAIN, 0, change)
-        return Row(one.fingerprint, one.parent, one.gain / sigma, max(1, one.pairs), change)
+            return Row(one.fingerprint, one.parent, FAILED_GAIN, (), change)
+        return Row(one.fingerprint, one.parent, one.gain / sigma, one.seeds, change)
 
     def change(self, constants: Mapping[str, tuple[Value, Value]], edits: Iterable[str] = ()) -> Change:
         """Return a change of constants (values before and after) and edits in the terms of the model."""
@@ -149,7 +149,7 @@ class Record:
 
     def interval(self, name: str) -> tuple[float, float]:
         """Return the lowest and the highest position of a knob that has a score. 0 counts as one."""
-        places = [place for row in self.rows if row.pairs for place in row.change.positions.get(name, ())]
+        places = [place for row in self.rows if row.seeds for place in row.change.positions.get(name, ())]
         return min(0.0, *places) if places else 0.0, max(0.0, *places) if places else 0.0
 
 
@@ -235,14 +235,15 @@ class Model:
 
     def _add_luck(self, row: Row, vector: np.ndarray) -> float:
         """Add the luck of the two versions' scores to a row of the design. Returns the variance of what remains of its gain."""
-        if not row.pairs:
+        if not row.seeds:
             return FAILED_VARIANCE
-        known = (row.version, 0) in self._luck
-        for index in range(row.pairs):
-            vector[self._luck[row.parent, index]] += 1 / row.pairs
+        share = 1 / len(row.seeds)
+        known = (row.version, row.seeds[0]) in self._luck
+        for seed in row.seeds:
+            vector[self._luck[row.parent, seed]] += share
             if known:
-                vector[self._luck[row.version, index]] -= 1 / row.pairs
-        return REST if known else 1 / row.pairs
+                vector[self._luck[row.version, seed]] -= share
+        return REST if known else share
 
     def _vector(self, change: Change) -> np.ndarray:
         """Return what each column contributes to a change: (columns,)."""
@@ -276,10 +277,10 @@ class Model:
 
 
 def _luck_columns(rows: Sequence[Row], first: int) -> dict[tuple[str, int], int]:
-    """Return (version, index of the seed) -> column, for each score of each parent. Columns begin at `first`."""
-    parents = {row.parent for row in rows if row.pairs}
-    scores = {(row.parent, index) for row in rows for index in range(row.pairs)}
-    scores |= {(row.version, index) for row in rows if row.version in parents for index in range(row.pairs)}
+    """Return (version, seed) -> column, for each score of each parent. Columns begin at `first`."""
+    parents = {row.parent for row in rows if row.seeds}
+    scores = {(row.parent, seed) for row in rows for seed in row.seeds}
+    scores |= {(row.version, seed) for row in rows if row.version in parents for seed in row.seeds}
     return {score: first + place for place, score in enumerate(sorted(scores))}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks import policy as nights
 from core.judging import policy
 from core.judging.noise import Noise
-from core.judging.policy import Decision, comparable, decide, disturbed, seed
+from core.judging.policy import Decision, comparable, decide, disturbed, order, seed
 from core.record.events import Measured
 from core.record.experiment import Conditions
 from nanochat.contract.job import Outcome, Result, Speed
@@ -26,6 +26,29 @@ def judge(gains: list[float], *, extra_incumbent: int = 0, **more: float | int) 
     incumbent = dict.fromkeys(SEEDS[: len(gains) + extra_incumbent], 1.6)
     candidate = {s: 1.6 - gain * SIGMA for s, gain in zip(SEEDS, gains, strict=False)}
     return decide(candidate, incumbent, SIGMA, run_seed=RUN, **more)  # type: ignore[arg-type]
+
+
+def test_a_candidate_is_measured_first_where_the_best_was_neither_lucky_nor_unlucky() -> None:
+    unlucky, lucky, usual, slightly = SEEDS[:4]
+    best = {unlucky: 1.62, lucky: 1.59, usual: 1.602, slightly: 1.598}  # mean 1.6025
+    assert order(best, RUN) == [usual, slightly, lucky, unlucky, *SEEDS[4:8]]
+    assert decide({}, best, SIGMA, run_seed=RUN).seed == usual
+    further = decide({usual: 1.58}, best, SIGMA, run_seed=RUN)
+    assert (further.action, further.seed, further.who) == ("measure", slightly, "candidate")
+    compared = decide({unlucky: 1.58, usual: 1.58}, best, SIGMA, run_seed=RUN)
+    assert compared.gain == pytest.approx(0.031) and compared.pairs == 2, "every pair counts, whatever its order"
+
+
+@pytest.mark.parametrize("scores", [[], [1.6], [1.61, 1.59], [1.6, 1.6, 1.6]])
+def test_without_a_usual_seed_the_order_is_that_of_the_run(scores: list[float]) -> None:
+    assert order(dict(zip(SEEDS, scores, strict=False)), RUN) == SEEDS[:8]
+
+
+def test_a_candidate_may_be_measured_on_all_seeds_of_the_best_and_on_new_ones() -> None:
+    best = {s: 1.6 + index / 1000 for index, s in enumerate(SEEDS)}  # 10 of them
+    assert sorted(order(best, RUN)) == sorted(SEEDS)
+    last = decide(dict.fromkeys(SEEDS[:7], 1.575), dict.fromkeys(SEEDS[:7], 1.6), 0.02, run_seed=RUN)
+    assert (last.action, last.seed) == ("measure", SEEDS[7])
 
 
 @pytest.mark.parametrize(

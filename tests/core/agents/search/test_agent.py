@@ -44,7 +44,7 @@ def judged(number: int, proposal: Proposal, gain: float | None) -> PastExperimen
     assert proposal.source is not None
     return PastExperiment(
         number=number, parent=PARENT, fingerprint=edits.fingerprint(proposal.source), proposal=proposal, gain=gain,
-        constants=knobs.moved(SOURCE, proposal.source), structural=bool(proposal.meta.get("edits")), pairs=1,
+        constants=knobs.moved(SOURCE, proposal.source), structural=bool(proposal.meta.get("edits")), seeds=(1,),
         verdict=Verdict.DISCARD if gain is not None else Verdict.CRASH, crash="" if gain is not None else "exception",
     )  # fmt: skip
 

@@ -36,11 +36,11 @@ for _entry in TARGET.book:
 
 
 def moved(name: str, before: float, after: float, gain: float, parent: str = "p") -> Row:
-    return Row("v", parent, gain, 1, Change({name: (before, after)}))
+    return Row("v", parent, gain, (1,), Change({name: (before, after)}))
 
 
 def edited(gain: float, *names: str, pairs: int = 1, version: str = "v", parent: str = "p") -> Row:
-    return Row(version, parent, gain, pairs, edit(*names))
+    return Row(version, parent, gain, tuple(range(pairs)), edit(*names))
 
 
 def edit(*names: str) -> Change:
@@ -110,6 +110,17 @@ def test_a_lucky_keep_is_found_out_by_its_candidates() -> None:
     assert Model([kept, *level], [], []).expected.gain(edit("a")) == pytest.approx(alone, abs=0.2)
 
 
+def test_the_luck_of_a_parent_counts_on_the_seed_of_each_pair() -> None:
+    """Two edits lose by as much on a seed where their parent was lucky. A third one has no loss on another seed."""
+
+    def loss(name: str, seed: int) -> Row:
+        return Row("v", "p", -1.5, (seed,), edit(name))
+
+    lucky = [loss(name, 1) for name in "abcd"]
+    elsewhere, together = (Model([*lucky, loss("h", seed)], [], []).expected for seed in (2, 1))
+    assert elsewhere.gain(edit("h")) < together.gain(edit("h")), "there the loss is excused"
+
+
 def test_more_pairs_than_one_say_less_about_the_luck_of_one_seed() -> None:
     """A parent whose first score was lucky: a candidate with eight pairs shows it, and does not excuse every loss."""
     rows = [edited(-3.0, name, version=name) for name in "bcd"]
@@ -136,7 +147,7 @@ def test_a_draw_is_the_same_for_a_seed_and_its_spread_follows_the_share() -> Non
 def past(number: int, gain: float | None, parent: str = "", topic: str = "", **more: object) -> PastExperiment:
     meta = {name: more.pop(name) for name in ("edits", "knobs") if name in more}
     return PastExperiment(
-        number=number, parent=parent or edits.fingerprint(SOURCE), fingerprint=f"f{number}", gain=gain, pairs=1,
+        number=number, parent=parent or edits.fingerprint(SOURCE), fingerprint=f"f{number}", gain=gain, seeds=(1,),
         proposal=Proposal(hypothesis="h", topic=topic, meta=meta),
         verdict=Verdict.DISCARD if gain is not None else Verdict.CRASH,
         **more,  # type: ignore[arg-type]
