@@ -21,6 +21,8 @@ from core.model import Limits
 from core.record import journal, run_lock
 from core.run import background
 from core.run.background import say
+from nanochat.contract import sources
+from nanochat.contract.registry import names
 from nanochat.contract.shell import make
 
 app = typer.Typer(
@@ -80,7 +82,7 @@ def run(
         int | None, typer.Option(help="Number of experiments to train in parallel.", show_default="by the machine")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="python, tinystories, climbmix or text:PATH.", show_default="by the machine")
+        str | None, typer.Option(help=f"{names(sources.ENTRIES)}.", show_default="by the machine")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
     max_experiments: Annotated[

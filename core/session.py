@@ -40,7 +40,7 @@ from core.run.plan import Plan, make_plan, renamed_if_overtaken
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
 from nanochat.contract.shell import quoted
-from nanochat.contract.sources import printable
+from nanochat.contract.text import printable
 
 INTERRUPTED = 128  # exit codes above this are 128 plus the number of the signal that ended the process
 COMPUTED = "A rehearsal: scores are computed from a table, and nothing is trained. They say nothing of a model."

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from nanochat.contract import dataset as contract
 from nanochat.contract.shell import make
-from nanochat.contract.sources import printable
+from nanochat.contract.text import printable
 from nanochat.data.prepared import DataError, Prepared, val_windows
 from nanochat.run import Run
 

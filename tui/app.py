@@ -24,8 +24,8 @@ from tui.actions.decisions import DecisionActions
 from tui.actions.viewing import ViewingActions
 from tui.bridge import Bridge, News
 from tui.pane_updates import PaneUpdates
+from tui.panes import registry
 from tui.panes.experiments import ExperimentsPane
-from tui.panes.registry import PANES, STYLES
 from tui.panes.status import StatusLine
 from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen
@@ -49,7 +49,11 @@ class AutoResearch(ViewingActions, DecisionActions):
 
     TITLE = "AutoResearch"
     ENABLE_COMMAND_PALETTE = True
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", *(f"panes/{name}.tcss" for name in STYLES)]
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        "app.tcss",
+        "panes/status.tcss",
+        *(f"panes/{entry.name}.tcss" for entry in registry.ENTRIES),
+    ]
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 
     def __init__(self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None) -> None:
@@ -63,14 +67,14 @@ class AutoResearch(ViewingActions, DecisionActions):
     # -- start and end --------------------------------------------------------------------------------------------
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(PANES)
+        return MainScreen([entry.factory for entry in registry.ENTRIES])
 
     def compose(self) -> ComposeResult:
         """Compose the main screen. The panes are hidden until the journal is read, to avoid drawing empty ones."""
         yield StatusLine(f" {self.bridge.folder.name}  waiting for its journal")
         yield Static(id="tabs")
         with Container(id="panes"):
-            for pane in [kind() for kind in PANES]:
+            for pane in [entry.factory() for entry in registry.ENTRIES]:
                 pane.display = False
                 yield pane
         yield Static(id="tiny")

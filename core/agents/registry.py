@@ -16,6 +16,8 @@ from core.agents.base import Agent, AgentFailed
 from core.agents.cli_tools.presets import PRESETS
 from core.agents.several import Turns, WithStandIn
 from core.machine.project import UsageError
+from nanochat.contract import registry
+from nanochat.contract.registry import Entry
 
 Maker = Callable[[], Agent]
 Tenancy = Literal["auto", "unload", "coresident", "cpu", "remote"]
@@ -33,23 +35,12 @@ class Setting:
     context: int
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One kind of agent: the form of its name, a line of help, and the function that checks its argument."""
-
-    name: str
-    help: str
-    maker: Callable[[str, Setting], Maker]  # takes the text after the colon; raises UsageError
-
-    def takes(self, kind: str, argument: str) -> bool:
-        """Return whether a name of this kind, with or without an argument, means this entry."""
-        name, _, wanted = self.name.partition(":")
-        return kind == name and bool(argument) == bool(wanted)
+Factory = Callable[[str, Setting], Maker]  # takes the text after the colon; raises UsageError
 
 
 def parts(spec: str) -> list[str]:
     """Split a comma-separated list of agents. Commands may contain commas."""
-    kinds = "|".join(re.escape(f"{kind}{colon}") for kind, colon, _ in (entry.name.partition(":") for entry in ENTRIES))
+    kinds = "|".join(re.escape(entry.kind + (":" if entry.has_argument else "")) for entry in ENTRIES)
     return [part.strip() for part in re.split(rf",(?=\s*(?:{kinds}))", spec)]
 
 
@@ -95,12 +86,11 @@ def given(context: int | None = None) -> int:
 
 
 def _one(spec: str, setting: Setting) -> Maker:
-    kind, _, argument = spec.partition(":")
-    for entry in ENTRIES:
-        if entry.takes(kind, argument):
-            return entry.maker(argument, setting)
-    known = "".join(f"\n  {entry.name:<13} {entry.help}" for entry in ENTRIES)
-    raise UsageError(f"There is no agent {spec!r}. Nothing was started. These are known:{known}")
+    found = registry.find(spec, ENTRIES)
+    if found is None:
+        raise UsageError(f"There is no agent {spec!r}. Nothing was started. These are known:{registry.table(ENTRIES)}")
+    factory, argument = found
+    return factory(argument, setting)
 
 
 # -- creating agents; their modules are imported late, so that commands without an agent start quickly ----------------
@@ -171,7 +161,7 @@ def _python_maker(argument: str, setting: Setting) -> Maker:
     return lambda: _python(path)
 
 
-def _preset_entry(name: str, command: str) -> Entry:
+def _preset_entry(name: str, command: str) -> Entry[Factory]:
     def maker(argument: str, setting: Setting) -> Maker:
         if shutil.which(shlex.split(command)[0]) is None:
             raise UsageError(
@@ -197,7 +187,7 @@ def _script(path: Path) -> Agent:
         raise UsageError(f"{error} Nothing was started.") from error
 
 
-ENTRIES = (
+ENTRIES: tuple[Entry[Factory], ...] = (
     Entry(
         "search",
         "no language model: a list of known edits, the constants of train.py, and a statistical model of their effects",

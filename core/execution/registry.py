@@ -10,6 +10,8 @@ from core.execution import deterministic
 from core.execution.base import Executor
 from core.execution.local import LocalExecutor
 from core.machine.project import UsageError
+from nanochat.contract import registry
+from nanochat.contract.registry import Entry
 
 LOCAL = "local"
 
@@ -36,15 +38,6 @@ class Slot:
 Maker = Callable[[Slot], Executor]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One kind of executor: the form of its name, a line of help, and the function that checks its argument."""
-
-    name: str
-    help: str
-    maker: Callable[[str], Maker]  # takes the text after the colon; raises UserError
-
-
 def _local(argument: str) -> Maker:
     return lambda slot: LocalExecutor(slot.harness, slot.device, slot.log, slot.index, compiles=slot.compiles)
 
@@ -54,7 +47,8 @@ def _deterministic(argument: str) -> Maker:
     return lambda slot: deterministic.DeterministicExecutor(world, world.seconds)
 
 
-ENTRIES = (
+# A factory takes the text after the colon and raises UserError.
+ENTRIES: tuple[Entry[Callable[[str], Maker]], ...] = (
     Entry(LOCAL, "trainings on this machine", _local),
     Entry("deterministic:FILE", "no training: scores computed from a table, for rehearsals", _deterministic),
 )
@@ -62,13 +56,13 @@ ENTRIES = (
 
 def check(spec: str) -> Maker:
     """Return a function that creates the executor of that name. Raises UserError if there is no such executor."""
-    kind, colon, argument = spec.partition(":")
-    for entry in ENTRIES:
-        name, _, wanted = entry.name.partition(":")
-        if kind == name and bool(argument) == bool(colon) == bool(wanted):
-            return entry.maker(argument)
-    known = "".join(f"\n  {entry.name:<19} {entry.help}" for entry in ENTRIES)
-    raise UsageError(f"There is no executor {spec!r}. Nothing was started. These are known:{known}")
+    found = registry.find(spec, ENTRIES)
+    if found is None:
+        raise UsageError(
+            f"There is no executor {spec!r}. Nothing was started. These are known:{registry.table(ENTRIES)}"
+        )
+    factory, argument = found
+    return factory(argument)
 
 
 def absolute(spec: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from core.machine.profiles import PROFILES, Profile
 from core.model import RunConfig
 from nanochat.contract import dataset as contract
-from nanochat.contract.sources import printable
+from nanochat.contract.text import printable
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from core.run.which import latest_run
 from core.target import TARGET
 from nanochat.contract import dataset as contract
 from nanochat.contract.shell import make
-from nanochat.contract.sources import printable
+from nanochat.contract.text import printable
 
 NO_SYNC = (
     "The file system of the git repository does not support fsync, so git does not use it. After a power failure, the latest "

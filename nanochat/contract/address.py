@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from nanochat.contract.sources import printable
+from nanochat.contract.text import printable
 
 SCHEME_PORTS = {"http": 80, "https": 443}
 PROXY_PORTS = {**SCHEME_PORTS, "socks5": 1080, "socks5h": 1080}

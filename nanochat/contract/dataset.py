@@ -18,14 +18,13 @@ from typing import Literal, NamedTuple
 import msgspec
 import platformdirs
 
-from nanochat.contract import shell, sources
-from nanochat.contract.sources import TEXT, printable
+from nanochat.contract import registry, shell, source_changes, sources
+from nanochat.contract.sources import TEXT, Shards
+from nanochat.contract.text import printable
 
 SCHEMA = 2
 READABLE = (1, 2)  # runs of the previous version have data of schema 1
 SPLITS = ("train", "val", "test")
-NAMED = ("python", "tinystories", "climbmix")
-NAMES = (*NAMED, "text:PATH")
 MANIFEST, SOURCES = "manifest.json", "sources.json"
 DOWNLOADS = "downloads"  # a folder in the root
 # Minimum number of windows in a scored split. With fewer there are fewer than 8 probes, too few to detect cheating.
@@ -142,8 +141,8 @@ def resolve(dataset: str) -> str:
     The path need not exist. Raises DataError for an unknown name.
     """
     if not dataset.startswith(TEXT):
-        if dataset not in NAMED:
-            raise DataError(f"There is no dataset {dataset!r}. Choose one of {', '.join(NAMES)}.")
+        if registry.find(dataset, sources.ENTRIES) is None:
+            raise DataError(f"There is no dataset {dataset!r}. These are known:{registry.table(sources.ENTRIES)}")
         return dataset
     path = dataset.removeprefix(TEXT)
     if not path.strip():
@@ -227,7 +226,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
     expected = {split.file: split.sha256 for split in manifest.splits.values()} | manifest.files
     for name, digest in expected.items():
         try:
-            found = sources.sha256(folder / name)
+            found = source_changes.sha256(folder / name)
         except OSError as error:
             raise unreadable(folder, name, error, manifest) from None
         if found != digest:
@@ -301,11 +300,11 @@ def find(source: str, vocab_size: int, options: Options | None = None) -> Found:
             continue
         try:
             check_files(folder, manifest)
-            if source in NAMED and source != "python":
+            if isinstance(sources.dataset(source), Shards):  # downloaded, and does not change
                 return Found(folder, manifest, chosen)
-            now = now or sources.Now(source, avoided())
+            now = now or source_changes.Now(source, avoided())
             changes = now.changes_since(folder / SOURCES)
-        except (DataError, OSError, ValueError, TypeError):
+        except (DataError, OSError, ValueError, TypeError, KeyError):
             stale = stale or "what was prepared before is damaged"
             continue
         if not changes:
@@ -332,7 +331,9 @@ def changes_since(source: str, fingerprint: str) -> str:
         words = " ".join(there[0][1].options.words())
         return f"it was prepared since with {words or 'no options'}"
     try:
-        return sources.Now(source, avoided()).changes_since(folder / SOURCES) if (folder / SOURCES).exists() else ""
+        return (
+            source_changes.Now(source, avoided()).changes_since(folder / SOURCES) if (folder / SOURCES).exists() else ""
+        )
     except (OSError, ValueError, TypeError):
         return ""
 

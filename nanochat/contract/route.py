@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from nanochat.contract import address
 from nanochat.contract.address import Address, SettingError
-from nanochat.contract.sources import printable
+from nanochat.contract.text import printable
 
 RESOLVED_S = 2.0  # enough to resolve a name of this machine, which needs only a file or a local service
 PROBED_PORT = 9  # UDP port; nothing is sent to it

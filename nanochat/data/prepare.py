@@ -24,9 +24,9 @@ import tiktoken
 from rich.console import Console
 
 from nanochat.contract import dataset as contract
-from nanochat.contract import sources
+from nanochat.contract import registry, source_changes, sources
 from nanochat.contract.dataset import SCHEMA, SPLITS, DataError, Manifest, Options, Split, root
-from nanochat.contract.sources import printable
+from nanochat.contract.text import printable
 from nanochat.data import datasets
 from nanochat.data.datasets import Survey
 from nanochat.data.download import progress
@@ -182,12 +182,12 @@ def _fill(
     say("tokens")
     splits = _write_splits(draft, texts(), encoding)
     contract.check_size(source, splits, *fit)
-    if changed := sources.Now(source, contract.avoided()).changes(survey.files):
+    if changed := source_changes.Now(source, contract.avoided()).changes(survey.files):
         raise DataError(
             f"{printable(source)} was changed while it was prepared: {changed}. Try again, with a copy if it changes all the time."
         )
-    sources.save(survey.files, draft / contract.SOURCES)
-    others = {name: sources.sha256(draft / name) for name in ("tokenizer.json", "token_bytes.npy")}
+    source_changes.save(survey.files, draft / contract.SOURCES)
+    others = {name: source_changes.sha256(draft / name) for name in ("tokenizer.json", "token_bytes.npy")}
     manifest = Manifest(
         schema=SCHEMA, dataset=source, vocab_size=vocab_size, bos=encoding.n_vocab - 1, splits=splits, options=options,
         fingerprint=contract.fingerprint(source, options, splits, others), files=others, order=contract.next_order(source),
@@ -289,7 +289,7 @@ def main(
     parser.add_argument(
         "--dataset",
         default=dataset,
-        help=f"python (no download), tinystories, climbmix or text:PATH (default on this machine: {dataset})",
+        help=f"{registry.names(sources.ENTRIES)} (default on this machine: {dataset})",
     )
     parser.add_argument(
         "--vocab", type=int, default=vocab, help=f"tokens of the vocabulary (default on this machine: {vocab})"

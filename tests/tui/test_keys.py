@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.tui.conftest import app_on, until
 from tui import keys
 from tui.app import AutoResearch
-from tui.panes.registry import PANES
+from tui.panes import registry
 from tui.screens.run_status import RunStatusPane
 
 FULL = (120, 40)
@@ -62,4 +62,7 @@ async def test_the_palette_has_everything(recorded: Path) -> None:
 def test_every_key_has_an_action_and_every_pane_a_digit() -> None:
     for key in keys.KEYS:
         assert hasattr(AutoResearch, f"action_{key.action}"), key
-    assert "".join(sorted(str(pane.NUMBER) for pane in (*PANES, RunStatusPane))) == keys.PANES
+    assert (
+        "".join(sorted(str(pane.NUMBER) for pane in [*(entry.factory for entry in registry.ENTRIES), RunStatusPane]))
+        == keys.PANES
+    )

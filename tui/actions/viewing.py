@@ -6,12 +6,12 @@ from textual.screen import Screen
 
 from core.reporting import status
 from tui.actions.base import RunApp
+from tui.panes import registry
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
-from tui.panes.registry import PANES
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
-from tui.screens.run_status import RunStatusPane, RunStatusScreen
+from tui.screens.run_status import RUN_STATUS, RunStatusPane, RunStatusScreen
 from tui.widgets.prompt import Prompt
 
 
@@ -41,7 +41,7 @@ class ViewingActions(RunApp):
 
     def action_explain(self) -> None:
         if not isinstance(self.screen, HelpScreen):
-            self.open_page(HelpScreen((*PANES, RunStatusPane)))
+            self.open_page(HelpScreen((*registry.ENTRIES, RUN_STATUS)))
 
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)

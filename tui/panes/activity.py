@@ -21,7 +21,6 @@ class ActivityPane(Pane):
 
     NUMBER: ClassVar[int] = 7
     NAME: ClassVar[str] = "activity"
-    ABOUT: ClassVar[str] = "What the loop did, what the agent says while it thinks, and the trainer's last lines."
 
     def __init__(self) -> None:
         super().__init__()

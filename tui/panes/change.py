@@ -22,9 +22,6 @@ class ChangePane(Pane):
 
     NUMBER: ClassVar[int] = 2
     NAME: ClassVar[str] = "change"
-    ABOUT: ClassVar[str] = (
-        "The hypothesis and the diff of the selected experiment, or of the proposal that waits for you."
-    )
 
     def __init__(self) -> None:
         super().__init__()

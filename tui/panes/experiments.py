@@ -10,7 +10,6 @@ from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
 
-from core.verdicts import Verdict
 from tui.textual_internals import set_border_text
 from tui.view import table, words
 from tui.view.experiments import Row
@@ -22,7 +21,6 @@ class ExperimentsPane(LazyTable):
 
     NUMBER: ClassVar[int] = 5
     NAME: ClassVar[str] = "experiments"
-    ABOUT: ClassVar[str] = f"Every experiment. {', '.join(f'{verdict.letter} {verdict.words}' for verdict in Verdict)}."
 
     class Selected(Message):
         """Posted when the cursor is on another experiment. `number` is None when it follows the newest again."""

@@ -20,10 +20,6 @@ class LossPane(Pane):
 
     NUMBER: ClassVar[int] = 3
     NAME: ClassVar[str] = "loss"
-    ABOUT: ClassVar[str] = (
-        "The training loss (nats per token, smoothed) over progress. The dotted line is the best train.py. Below: a small curve, "
-        "the difference from the best at equal progress, time left, and tokens per second. `L` switches the log scale."
-    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,7 +18,6 @@ class MachinePane(Pane):
 
     NUMBER: ClassVar[int] = 4
     NAME: ClassVar[str] = "GPU"
-    ABOUT: ClassVar[str] = "Each GPU's load, memory, temperature, power and clock, then the CPU's cores and the memory."
 
     def __init__(self) -> None:
         super().__init__()

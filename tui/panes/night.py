@@ -19,10 +19,6 @@ class NightPane(Pane):
 
     NUMBER: ClassVar[int] = 6
     NAME: ClassVar[str] = "the night"
-    ABOUT: ClassVar[str] = (
-        "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase. "
-        "Failed and far worse experiments are drawn at the upper edge."
-    )
 
     def compose(self) -> ComposeResult:
         yield Plot(id="dots")

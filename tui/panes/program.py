@@ -19,9 +19,6 @@ class ProgramPane(Pane):
 
     NUMBER: ClassVar[int] = 1
     NAME: ClassVar[str] = "program.md"
-    ABOUT: ClassVar[str] = (
-        "Your charter: what to research and what to leave alone. `m` edits it; the next proposal uses it."
-    )
 
     def __init__(self) -> None:
         super().__init__()

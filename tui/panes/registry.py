@@ -1,7 +1,9 @@
-"""All panes, in the order of the screen and of the tabs, and their styles."""
+"""All panes, in the order of the screen and of the tabs. A new one needs a row in `ENTRIES` and its style, `<name>.tcss`."""
 
 from __future__ import annotations
 
+from core.verdicts import Verdict
+from nanochat.contract.registry import Entry
 from tui.panes.activity import ActivityPane
 from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
@@ -11,7 +13,42 @@ from tui.panes.night import NightPane
 from tui.panes.program import ProgramPane
 from tui.widgets.pane import Pane
 
-PANES: tuple[type[Pane] | type[ExperimentsPane], ...] = (
-    ProgramPane, ChangePane, LossPane, MachinePane, ExperimentsPane, NightPane, ActivityPane,
-)  # fmt: skip
-STYLES = ("status", "program", "change", "loss", "machine", "experiments", "night", "activity")  # tui/panes/<name>.tcss
+ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
+    Entry(
+        "program",
+        "Your charter: what to research and what to leave alone. `m` edits it; the next proposal uses it.",
+        ProgramPane,
+    ),
+    Entry(
+        "change",
+        "The hypothesis and the diff of the selected experiment, or of the proposal that waits for you.",
+        ChangePane,
+    ),
+    Entry(
+        "loss",
+        "The training loss (nats per token, smoothed) over progress. The dotted line is the best train.py. Below: a small curve, "
+        "the difference from the best at equal progress, time left, and tokens per second. `L` switches the log scale.",
+        LossPane,
+    ),
+    Entry(
+        "machine",
+        "Each GPU's load, memory, temperature, power and clock, then the CPU's cores and the memory.",
+        MachinePane,
+    ),
+    Entry(
+        "experiments",
+        f"Every experiment. {', '.join(f'{verdict.letter} {verdict.words}' for verdict in Verdict)}.",
+        ExperimentsPane,
+    ),
+    Entry(
+        "night",
+        "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase. "
+        "Failed and far worse experiments are drawn at the upper edge.",
+        NightPane,
+    ),
+    Entry(
+        "activity",
+        "What the loop did, what the agent says while it thinks, and the trainer's last lines.",
+        ActivityPane,
+    ),
+)

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from nanochat.contract.registry import Entry
 from tui import keys
 from tui.view import words
 from tui.widgets.pane import SCROLL_KEYS, Numbered, Pane
@@ -55,7 +56,7 @@ class HelpScreen(ModalScreen[None]):
         Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
     ]
 
-    def __init__(self, panes: Sequence[type[Numbered]]) -> None:
+    def __init__(self, panes: Sequence[Entry[type[Numbered]]]) -> None:
         super().__init__()
         self._panes = panes
 
@@ -75,8 +76,7 @@ class HelpScreen(ModalScreen[None]):
 
     def _text(self, width: int) -> Content:
         row = partial(_explanation, width)
-        rows: list[Content] = [Content(INTRO), Content(""), Content.styled("panes", "bold $accent")]
-        rows += [row(str(pane.NUMBER), f"{pane.NAME}: {pane.ABOUT}") for pane in self._panes]
+        rows: list[Content] = [Content(INTRO)]
         group = ""
         for key in keys.KEYS:
             if key.group != group:
@@ -87,6 +87,8 @@ class HelpScreen(ModalScreen[None]):
             )
         rows.append(row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again."))
         rows.append(row("1 - 7", "Focus a pane; on a small screen, show it. 8 shows the status of the run in full."))
+        rows += [Content(""), Content.styled("panes", "bold $accent")]
+        rows += [row(str(entry.factory.NUMBER), f"{entry.factory.NAME}: {entry.help}") for entry in self._panes]
         rows += [Content(""), Content.styled("words and figures", "bold $accent")]
         rows += [row(name, about) for name, about in FIGURES]
         return Content("\n").join(rows)

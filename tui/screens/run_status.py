@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from nanochat.contract.registry import Entry
 from tui.view import words
 from tui.widgets.pane import SCROLL_KEYS, Pane
 
@@ -22,7 +23,11 @@ class RunStatusPane(Pane):
 
     NUMBER: ClassVar[int] = 8
     NAME: ClassVar[str] = "run status"
-    ABOUT: ClassVar[str] = "The status of the run in full: settings, counts, and the results of each agent."
+
+
+RUN_STATUS = Entry(
+    "status", "The status of the run in full: settings, counts, and the results of each agent.", RunStatusPane
+)
 
 
 class RunStatusScreen(ModalScreen[None]):

@@ -27,12 +27,10 @@ class Numbered(Protocol):
     Attributes:
         NUMBER: The digit that focuses the pane.
         NAME: Its title.
-        ABOUT: Its description in the help.
     """
 
     NUMBER: ClassVar[int]
     NAME: ClassVar[str]
-    ABOUT: ClassVar[str]
 
 
 class Pane(VerticalScroll, can_focus=True):
@@ -44,13 +42,11 @@ class Pane(VerticalScroll, can_focus=True):
     Attributes:
         NUMBER: The digit that focuses the pane, and the beginning of its title. 0: no number.
         NAME: Its title, unless `set_title` sets another one.
-        ABOUT: Its description in the help.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
     NUMBER: ClassVar[int]
     NAME: ClassVar[str]
-    ABOUT: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__(id=type(self).__name__.removesuffix("Pane").lower(), classes="pane")

@@ -15,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nanochat.contract import dataset
+from nanochat.contract import dataset, sources
 from nanochat.contract.dataset import Options
-from nanochat.data import datasets, prepare
-from nanochat.data.datasets import HUB_SETS, Shards, _check_column, _is_parquet
+from nanochat.contract.registry import Entry
+from nanochat.contract.sources import Shards
+from nanochat.data import prepare
 from nanochat.data.download import HUB, fetch, hub
 from nanochat.data.prepared import DataError, load
+from nanochat.data.shards import _check_column, _is_parquet, _split_in_shard
 from tests.proxy import proxy
 
 
@@ -147,7 +149,7 @@ def test_what_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> No
 
 def test_a_whole_dataset_comes_from_shards(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = Shards("some/set", lambda i: f"train-{i}.parquet", 2, 2, "val.parquet")
-    monkeypatch.setitem(HUB_SETS, "tinystories", small)
+    monkeypatch.setattr(sources, "ENTRIES", (Entry("tinystories", "two small shards", lambda _: small),))
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path))
     for number, name in enumerate(("train-0", "train-1", "val")):
@@ -284,11 +286,7 @@ def test_text_may_be_stored_in_any_kind_of_string(kind: pa.DataType) -> None:
     _check_column(pa.schema([("id", pa.int64()), ("text", kind)]), Path("a.parquet"))
 
 
-def test_every_dataset_of_the_hub_has_a_name_that_is_known() -> None:
-    assert {"python", *HUB_SETS} == set(dataset.NAMED)
-
-
 def test_without_a_shard_for_validation_the_content_decides() -> None:
     whole = Shards("x/y", str, 1, 1, None)
-    splits = Counter(datasets._split_in_shard(f"document {i}", "0", whole) for i in range(2000))
+    splits = Counter(_split_in_shard(f"document {i}", "0", whole) for i in range(2000))
     assert set(splits) == {"train", "val", "test"} and splits["train"] > splits["val"] + splits["test"]

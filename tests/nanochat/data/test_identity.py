@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanochat import local
-from nanochat.contract import dataset, sources
+from nanochat.contract import dataset, source_changes
 from nanochat.contract.dataset import DataError, Options
 from nanochat.data import prepare
 from nanochat.data.prepared import load
@@ -80,10 +80,12 @@ def test_times_alone_change_nothing(tmp_path: Path) -> None:
     obstacle = folder / f".sources.json.{os.getpid()}"
     obstacle.mkdir()
     path.write_bytes(path.read_bytes())
-    assert find(path).folder == folder and sources.load(folder / "sources.json")[0].stat != sources.status(str(path))
+    assert find(path).folder == folder and source_changes.load(folder / "sources.json")[
+        0
+    ].stat != source_changes.status(str(path))
     obstacle.rmdir()
     assert find(path).folder == prepare.prepare(f"text:{path}", 320) == folder
-    assert sources.load(folder / "sources.json")[0].stat == sources.status(str(path))
+    assert source_changes.load(folder / "sources.json")[0].stat == source_changes.status(str(path))
     names = {entry.name for entry in folder.iterdir()}
     assert names == {
         "manifest.json",
@@ -102,8 +104,10 @@ def test_files_that_are_the_same_are_read_once_also_beside_one_that_changed(tmp_
     for name in "ab":  # as a checkout leaves them
         (folder / f"{name}.txt").write_bytes((folder / f"{name}.txt").read_bytes() + (b"more" if name == "a" else b""))
     assert find(folder).stale == "1 file changed (a.txt)"
-    one, other = sources.load(prepared / "sources.json")
-    assert one.stat != sources.status(str(folder / "a.txt")) and other.stat == sources.status(str(folder / "b.txt"))
+    one, other = source_changes.load(prepared / "sources.json")
+    assert one.stat != source_changes.status(str(folder / "a.txt")) and other.stat == source_changes.status(
+        str(folder / "b.txt")
+    )
 
 
 def test_files_that_come_and_go_are_noticed(tmp_path: Path) -> None:
