@@ -48,9 +48,9 @@ async def measure(spec: str, count: int) -> str:
         except (AgentFailed, edits.EditError) as error:
             print(f"  {number}: {error}")
             continue
-        stood_in += bool(proposal.meta.get("instead"))
-        usable += not proposal.meta.get("instead")
-        tokens += int(proposal.meta.get("tokens", 0)) + int(proposal.meta.get("prompt_tokens", 0))
+        stood_in += bool(proposal.notes.instead)
+        usable += not proposal.notes.instead
+        tokens += proposal.notes.all_tokens
         fields = {
             "number": number,
             "parent": parent,

@@ -15,7 +15,7 @@ from core.agents.base import Context
 from core.agents.search.ranges import Range, range_for, senseless, with_followers
 from core.change import edits, knobs
 from core.change.knobs import Knob
-from core.model import Proposal, Value
+from core.model import Notes, Proposal, Value
 from core.target import TARGET
 
 IMPORTANT = 1.5  # impact from which a knob is moved
@@ -34,7 +34,8 @@ def setting(source: str, values: dict[str, Value]) -> Proposal | None:
     if not changed or senseless(changed, every):
         return None
     words = ", ".join(f"{name} = {value}" for name, value in changed.items())
-    return Proposal(hypothesis=f"{words}.", source=knobs.set_knobs(source, changed), meta={"drawn": values})
+    notes = Notes(own={"drawn": {**values}})
+    return Proposal(hypothesis=f"{words}.", source=knobs.set_knobs(source, changed), notes=notes)
 
 
 def distribution(found: Range) -> optuna.distributions.BaseDistribution:
@@ -96,7 +97,7 @@ class JointTPE(Values):
         study = tpe_study(random.Random(seed).randrange(2**31), "minimize")
         space = {name: distribution(found) for name, found in ranges.items()}
         for past in context.past:
-            drawn = past.proposal.meta.get("drawn")
+            drawn = (past.proposal.notes.own or {}).get("drawn")
             if past.val_bpb is not None and isinstance(drawn, dict) and drawn.keys() == ranges.keys():
                 params = {name: found.encode(drawn[name]) for name, found in ranges.items()}
                 if all(found.contains(params[name]) for name, found in ranges.items()):

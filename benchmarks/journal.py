@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import msgspec
 import psutil
 
-from core.model import Role, RunConfig
+from core.model import Notes, Role, RunConfig
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
@@ -46,7 +46,7 @@ def write(path: Path, experiments: int) -> None:
                 ev.Proposed(
                     number=number, commit=commit, parent=parent, fingerprint=commit, agent="search", charter="c" * 12,
                     hypothesis="Raise the matrix learning rate from 0.02 to 0.03, since the loss still falls at the end.",
-                    topic="optimizer", meta={"knobs": {"MATRIX_LR": 0.03}}, added=1, removed=1, nodes=2000,
+                    topic="optimizer", notes=Notes(knobs={"MATRIX_LR": 0.03}), added=1, removed=1, nodes=2000,
                 )
             )  # fmt: skip
             put(ev.Approved(number=number, by="auto"))

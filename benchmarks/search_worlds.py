@@ -188,7 +188,7 @@ class Night:
         """Measure and judge a proposal: its paired gain in bpb. None for one that was tried before."""
         assert proposal.source is not None
         parent = self.incumbent
-        version = self._known(proposal.source, self.ideas[parent] | set(proposal.meta.get("edits", ())))
+        version = self._known(proposal.source, self.ideas[parent] | set(proposal.notes.edits or ()))
         if version == parent or version in {one.fingerprint for one in self.past if one.parent == parent}:
             return None
         while True:
@@ -223,7 +223,7 @@ class Night:
             verdict=verdict, gain=decision.gain if decision else None, seeds=tuple(self.scores[version])[: decision.pairs] if decision else (),
             crash="" if decision else "non-finite",
             constants=knobs.moved(self.sources[parent], self.sources[version]),
-            structural=bool(proposal.meta.get("edits")),
+            structural=bool(proposal.notes.edits),
         )  # fmt: skip
         self.past.append(past)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal, Self, get_args
 
 import msgspec
 
 from nanochat.contract.value import Data
 
 Value = bool | int | float | str  # of a knob of train.py
+Own = Value | None | list[Value | None] | dict[str, Value | None]  # what an agent can note under a name of its own
+Stage = Literal["asked", "answered", "parsed", "applied", "passed"]  # how far an answer of a language model came
+STAGES: tuple[Stage, ...] = get_args(Stage)
 ApprovalMode = Literal["auto", "ask"]  # whether proposals wait for the human
 
 
@@ -36,15 +39,110 @@ class Edit(Data, frozen=True, kw_only=True):
     replace: str
 
 
+class FormCost(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """How far the answers in one answer format came, and what they cost. An answer counts for each stage that it reached.
+
+    Attributes:
+        asked: Answers that were asked for.
+        answered: Answers that came.
+        parsed: Answers that had the right form.
+        applied: Answers whose change applied to train.py.
+        passed: Answers that passed all checks.
+        tokens: Tokens of prompts and answers.
+        seconds: Wall time.
+    """
+
+    asked: int = 0
+    answered: int = 0
+    parsed: int = 0
+    applied: int = 0
+    passed: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Cost(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked of a language model or coding agent, and what that cost.
+
+    None and "" mean that nothing was noted. Such fields are not written; a count of 0 is.
+
+    Attributes:
+        format: The answer format of the proposal. If no answer could be used, the format that was tried first.
+        model: The agent that was asked, such as "ollama:qwen2.5-coder:7b".
+        seconds: Wall time of all tries.
+        tries: Answers that were asked for.
+        tokens: Tokens of the answers, thoughts included; 0 if the server does not count them.
+        prompt_tokens: Tokens of the prompts; 0 likewise.
+        repeats: Tries that proposed a change that was tried before.
+        forms: The cost by answer format. A restatement of program.md counts as the format "understanding".
+        thinking: The setting for thinking, as a phrase, if it is not the model's usual one.
+    """
+
+    format: str = ""
+    model: str = ""
+    seconds: float | None = None
+    tries: int | None = None
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+    repeats: int | None = None
+    forms: dict[str, FormCost] | None = None
+    thinking: str = ""
+
+    @property
+    def all_tokens(self) -> int:
+        """Tokens of prompts and answers."""
+        return (self.tokens or 0) + (self.prompt_tokens or 0)
+
+    def updated(self, cost: Cost) -> Self:
+        """Return a copy with all that `cost` notes."""
+        noted = {name: value for name in Cost.__struct_fields__ if (value := getattr(cost, name)) not in (None, "")}
+        return msgspec.structs.replace(self, **noted)
+
+
+class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
+    """What an agent notes with its proposal, for the record and for its own later proposals.
+
+    Attributes:
+        knobs: The change: constants of train.py and their new values.
+        edits: The change: names of ideas of the book.
+        before: The values that `knobs` had before ("from" in JSON).
+        expected: The gain of a combination by the model of `search`, and the standard deviation of that, in bpb.
+        step: The knob of a single step and its direction, such as "DEPTH up".
+        said: The wish of the human that it follows, such as "2: WIDTH up". Earlier versions noted the number alone.
+        aside: The wishes that were ignored because they left nothing to try, as a phrase.
+        instead: The agent that failed, so that another one proposed.
+        why: Why that agent failed, as a sentence.
+        line: The line of a script.
+        idea: The names in train.py that the change touches. The loop notes them; none for a proposal that it refused.
+        own: Anything else that an agent of your own wants to find again.
+    """
+
+    knobs: dict[str, Value] | None = None
+    edits: tuple[str, ...] | None = None
+    before: dict[str, Value] | None = msgspec.field(default=None, name="from")
+    expected: tuple[float, float] | None = None
+    step: str = ""
+    said: str | int | None = None
+    aside: str = ""
+    instead: str = ""
+    why: str = ""
+    line: int | None = None
+    idea: tuple[str, ...] | None = None
+    own: dict[str, Own] | None = None
+
+
+NO_COST, NO_NOTES = Cost(), Notes()
+
+
 class Proposal(Data, frozen=True, kw_only=True):
-    """One idea: either `edits` on the parent's train.py, or a whole new `source`."""
+    """One idea: either `edits` on the parent's train.py, or a whole new `source`. In JSON, `notes` is called "meta"."""
 
     hypothesis: str
     edits: tuple[Edit, ...] = ()
     source: str | None = None
     agent: str = ""
     topic: str = ""
-    meta: dict[str, Any] = msgspec.field(default_factory=dict)  # the agent's own notes (e.g. knob values), JSON only
+    notes: Notes = msgspec.field(default=NO_NOTES, name="meta")
 
 
 class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -435,10 +435,10 @@ def test_an_arm_proposes_new_values_and_the_same_ones_for_the_same_record(arm: s
         assert proposal == asyncio.run(getattr(arms, arm)().propose(context)) and proposal.source is not None
         core.change.edits.validate_change(source, proposal.source)
         fingerprint = core.change.edits.fingerprint(proposal.source)
-        assert fingerprint not in context.tried and proposal.meta["drawn"].keys() == arms.important(source).keys()
+        assert fingerprint not in context.tried and proposal.notes.own["drawn"].keys() == arms.important(source).keys()
         past += (
             PastExperiment(
                 number=number, parent=context.parent, fingerprint=fingerprint, proposal=proposal, verdict=Verdict.DISCARD,
-                val_bpb=1.5 + abs(proposal.meta["drawn"]["MATRIX_LR"] - 0.02), gain=-0.1,
+                val_bpb=1.5 + abs(proposal.notes.own["drawn"]["MATRIX_LR"] - 0.02), gain=-0.1,
             ),
         )  # fmt: skip

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import field
 
-from core.model import Proposal, Value
+from core.model import NO_COST, Cost, Proposal, Value
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
@@ -81,11 +81,11 @@ class Context(Data, frozen=True, kw_only=True):
     rejections: tuple[str, ...] = ()
 
 
-class CharterSummary(Data, frozen=True, kw_only=True):
+class CharterSummary(Data, frozen=True, kw_only=True, omit_defaults=True):
     """program.md in an agent's own words, and what that cost. `words` is empty if the agent said nothing usable."""
 
     words: tuple[str, ...] = ()
-    meta: dict[str, Any] = field(default_factory=dict)
+    cost: Cost = NO_COST
 
     @classmethod
     def of(cls, given: CharterSummary | Iterable[str]) -> CharterSummary:
@@ -107,14 +107,13 @@ class AgentFailed(Exception):
         message: A sentence for the human.
         wait_s: Seconds in which asking again cannot succeed.
         again: Whether asking the same again at once may succeed.
-        meta: What the failed tries cost.
+        cost: What the failed tries cost. Checked, because it is written to the journal.
     """
 
-    def __init__(
-        self, message: str, wait_s: float = 0.0, *, again: bool = False, meta: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, wait_s: float = 0.0, *, again: bool = False, cost: Cost = NO_COST) -> None:
         super().__init__(message)
-        self.wait_s, self.again, self.meta = wait_s, again, dict(meta or {})
+        self.wait_s, self.again = wait_s, again
+        self.cost = cost if cost is NO_COST else checked(Cost, cost)
 
 
 def checked(kind: type[Kind], given: object) -> Kind:

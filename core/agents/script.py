@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from core.agents.base import Context, Exhausted
-from core.model import Edit, Proposal
+from core.model import Edit, Notes, Proposal
 from core.text import lines_of
 from nanochat.contract.value import Data
 
@@ -49,7 +49,11 @@ class Script:
             raise Exhausted
         number, entry = self._entries[position]
         return Proposal(
-            hypothesis=entry.hypothesis, edits=entry.edits, source=entry.source, agent=self.name, meta={"line": number}
+            hypothesis=entry.hypothesis,
+            edits=entry.edits,
+            source=entry.source,
+            agent=self.name,
+            notes=Notes(line=number),
         )
 
     async def release(self) -> None:

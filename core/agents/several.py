@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,7 +11,7 @@ from core.agents.base import Agent, AgentFailed, CharterSummary, Context, Exhaus
 from core.agents.hooks import ShowsPrompt, SummarizesCharter, is_exclusive
 from core.agents.llm.chat import Unusable
 from core.agents.llm.prompt import Message
-from core.model import Proposal
+from core.model import NO_COST, Proposal
 from core.text import sanitize_line
 
 BACKOFF_S = (5.0, 300.0)  # the first and the longest wait before a failed agent is asked again
@@ -88,7 +87,7 @@ class WithStandIn:
         self._rest = _Rest(clock)
 
     async def propose(self, context: Context) -> Proposal:
-        meta: dict[str, Any] = {}
+        cost = NO_COST
         if not self._rest.left_s:
             self._rest.asked()
             try:
@@ -99,10 +98,10 @@ class WithStandIn:
                 raise
             except Exception as error:
                 self._rest.failed(self._agent, error)
-                meta = error.meta if isinstance(error, AgentFailed) else {}
+                cost = error.cost if isinstance(error, AgentFailed) else NO_COST
         proposal = await self._stand_in.propose(context)
-        why = {**meta, "instead": self._agent.name, "why": self._rest.why}
-        return replace(proposal, agent=self._stand_in.name, meta={**proposal.meta, **why})
+        notes = replace(proposal.notes.updated(cost), instead=self._agent.name, why=self._rest.why)
+        return replace(proposal, agent=self._stand_in.name, notes=notes)
 
     async def understand(self, charter: str) -> CharterSummary:
         return await _understood([self._agent], charter)
@@ -161,8 +160,8 @@ class Turns:
 
 def _signed(proposal: Proposal, agent: Agent, failed: Sequence[tuple[Agent, _Rest]]) -> Proposal:
     """Return the proposal with the name of its agent, and of the failed agent whose turn it was."""
-    meta = proposal.meta
-    if failed:
+    notes = proposal.notes
+    if failed and not notes.instead:
         first, rest = failed[0]
-        meta = {"instead": first.name, "why": rest.why, **meta}
-    return replace(proposal, agent=proposal.agent or agent.name, meta=meta)
+        notes = replace(notes, instead=first.name, why=rest.why)
+    return replace(proposal, agent=proposal.agent or agent.name, notes=notes)

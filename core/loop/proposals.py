@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,7 +12,7 @@ from core.agents.base import Agent, AgentFailed, CharterSummary, Context, PastEx
 from core.agents.hooks import SummarizesCharter, may_repeat
 from core.change import edits, knobs, touched
 from core.judging import schedule
-from core.model import Proposal, Value
+from core.model import NO_COST, Notes, Proposal, Value
 from core.record import events as ev
 from core.record.experiment import AND_HUMAN, Experiment
 from core.record.state import State
@@ -72,7 +71,7 @@ class Proposer:
                 rejections.append(str(error))
                 crash = error.crash
         refused = len(rejections) == TRIES  # without training, its idea does not count as tried
-        proposal = replace(proposal, meta={**proposal.meta, "idea": [] if refused else list(idea)})
+        proposal = replace(proposal, notes=replace(proposal.notes, idea=() if refused else idea))
         active.experiments.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
         if refused:
             number = max(active.state.experiments)
@@ -91,10 +90,10 @@ class Proposer:
         try:
             found = CharterSummary.of(await self.agent.understand(active.program.text))
         except Exception as error:  # a failure must not prevent the proposal
-            found = CharterSummary(meta=error.meta if isinstance(error, AgentFailed) else {})
+            found = CharterSummary(cost=error.cost if isinstance(error, AgentFailed) else NO_COST)
         self._failures = 0 if found.words else self._failures + 1
         self._restate_at = number + min(2 ** (self._failures - 1), RESTATE_AGAIN) if self._failures else 10**9
-        active.program.restated(found.words, found.meta)
+        active.program.restated(found.words, found.cost)
 
     def _check_new(self, active: ActiveRun, parent: str, candidate: str) -> None:
         number = active.tried(parent).get(edits.fingerprint(candidate))
@@ -141,9 +140,8 @@ class Proposer:
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
         """Return the names that an experiment touches, as recorded. If it is no longer as proposed, they come from its commits."""
-        noted = e.meta.get("idea")
-        if isinstance(noted, list) and e.revised is None and e.rebased is None:
-            return tuple(str(name) for name in noted)
+        if e.notes.idea is not None and e.revised is None and e.rebased is None:
+            return e.notes.idea
         key = (e.parent, e.commit)
         if key not in self._ideas:
             self._ideas[key] = touched.touched(active.source(e.parent), active.source(e.commit))
@@ -174,15 +172,14 @@ def _past(
     active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]], facts: str
 ) -> PastExperiment:
     assert e.verdict is not None
-    notes = e.meta  # the agent's notes are about its own change, not about a human's revision
-    meta: dict[str, Any] = (
-        {name: notes[name] for name in ("step", "said", "aside") if name in notes} if e.revised else dict(notes)
-    )
+    notes = e.notes
+    if e.revised:  # the notes about the change are about the agent's own, not about the human's
+        notes = Notes(step=notes.step, said=notes.said, aside=notes.aside)
     return PastExperiment(
         number=e.number,
         parent=active.fingerprint(e.parent),
         fingerprint=e.fingerprint,
-        proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, meta=meta),
+        proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, notes=notes),
         verdict=e.verdict,
         outcome="" if e.by == "human" else phrases.verdict(e),
         crash=e.crash or "",

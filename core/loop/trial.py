@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
+
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, PastExperiment
 from core.agents.hooks import ShowsPrompt
 from core.agents.llm import exhausted_ideas, prompt
@@ -82,7 +84,7 @@ def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator
 def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
     cost = {
         key: value
-        for key, value in proposal.meta.items()
+        for key, value in msgspec.to_builtins(proposal.notes).items()
         if key in ("format", "tries", "tokens", "prompt_tokens", "why")
     }
     try:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from core.model import ApprovalMode, CharterLimits, Limits, Role, RunConfig
+from core.model import NO_COST, NO_NOTES, ApprovalMode, CharterLimits, Cost, Limits, Notes, Role, RunConfig
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Result
 
@@ -90,7 +90,7 @@ class Charter(Event, frozen=True, kw_only=True):
         proposed: Suggested lines for the front matter, each with the sentence that seems to ask for it.
         warnings: Parts that are not used.
         problem: Why it cannot be used; "" if it can.
-        meta: The cost of its restatement by a language model; empty if there was none.
+        cost: The cost of its restatement by a language model ("meta" in JSON).
     """
 
     sha: str
@@ -99,11 +99,17 @@ class Charter(Event, frozen=True, kw_only=True):
     proposed: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     problem: str = ""
-    meta: dict[str, Any] = {}
+    cost: Cost = msgspec.field(default=NO_COST, name="meta")
 
 
 class Proposed(Event, frozen=True, kw_only=True):
-    """A proposal became a commit. `retry_of` is the number of the interrupted experiment that it repeats."""
+    """A proposal became a commit.
+
+    Attributes:
+        seconds: How long the agent took.
+        notes: The agent's notes ("meta" in JSON).
+        retry_of: The number of the interrupted experiment that it repeats.
+    """
 
     number: int
     commit: str
@@ -113,7 +119,7 @@ class Proposed(Event, frozen=True, kw_only=True):
     agent: str
     charter: str
     topic: str = ""
-    meta: dict[str, Any] = {}
+    notes: Notes = msgspec.field(default=NO_NOTES, name="meta")
     added: int = 0
     removed: int = 0
     nodes: int = 0

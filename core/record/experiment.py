@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from core.model import Notes
 from core.record import events as ev
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
@@ -95,8 +95,8 @@ class Experiment:
         return self.proposed.topic
 
     @property
-    def meta(self) -> dict[str, Any]:
-        return self.proposed.meta
+    def notes(self) -> Notes:
+        return self.proposed.notes
 
     @property
     def proposing_s(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from core.model import Role
+from core.model import NO_COST, Role
 from core.record import events as ev
 from core.record.experiment import Conditions, Experiment, Said
 from core.record.state import State
@@ -72,8 +72,8 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.baseline_failure = None
         case ev.Charter():
             state.charter = event
-            if event.meta:
-                state.restatings.append(event.meta)
+            if event.cost != NO_COST:
+                state.restatings.append(event.cost)
         case ev.Refused():
             state.refused += 1
             state.refusals[event.agent] = state.refusals.get(event.agent, 0) + 1

@@ -12,7 +12,7 @@ import msgspec
 
 from core.errors import UserError
 from core.record.events import SCHEMA, AnyEvent, Created, Event, Started, Torn
-from core.record.upgrade import upgraded
+from core.record.upgrade import upgraded, with_fitting_notes
 from nanochat.contract.shell import make
 
 NAME = "events.jsonl"
@@ -48,11 +48,11 @@ def _decode(line: bytes, schema: int | None = None) -> AnyEvent:
             event: AnyEvent = _decoder.decode(line)
             return event
         except msgspec.ValidationError:
-            if schema is not None:
-                raise
+            pass  # it is damaged, or of schema 1, or its notes have other types
     fields = msgspec.json.decode(line, type=dict[str, object])
+    converted = with_fitting_notes if schema == SCHEMA else upgraded
     try:
-        event = msgspec.convert(upgraded(fields), AnyEvent)
+        event = msgspec.convert(converted(fields), AnyEvent)
     except (KeyError, AttributeError, TypeError) as error:
         raise msgspec.ValidationError(f"a field is missing or of another kind: {error}") from error
     return event

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from core.model import ApprovalMode, Role, RunConfig
+from core.model import ApprovalMode, Cost, Role, RunConfig
 from core.record import events as ev
 from core.record.experiment import Conditions, Experiment, Said
 
@@ -44,7 +43,7 @@ class State:
     aborted: set[int] = field(default_factory=set)  # experiments that the human aborted and that still run
     said: list[Said] = field(default_factory=list)
     charter: ev.Charter | None = None
-    restatings: list[dict[str, Any]] = field(default_factory=list)  # what each restatement of program.md cost
+    restatings: list[Cost] = field(default_factory=list)  # what each restatement of program.md cost
     approval: ApprovalMode = "auto"
     paused: bool = False
     pause_reason: str = ""

@@ -1,10 +1,14 @@
-"""Converts events of schema 1 to schema 2. Pure."""
+"""Converts events of schema 1 to schema 2, and notes of any version to the present types. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
+
+from core.model import Cost, Notes
 
 Fields = dict[str, Any]  # a decoded line of a journal
 
@@ -43,10 +47,36 @@ _OF_RESULT = {
 } | {"others": "other_gpu_bytes", "held_down": "throttled_share"}  # fmt: skip
 
 
+_NOTED: dict[str, type[Cost]] = {"proposed": Notes, "charter": Cost}  # events with notes, and the type of these
+
+
 def upgraded(event: Fields) -> Fields:
-    """Return the fields of an event of schema 1 as in schema 2. An event of schema 2 is returned unchanged."""
+    """Return the fields of an event of schema 1 as in schema 2. An event of schema 2 only gets notes that fit."""
     change = _CHANGES.get(event.get("type", ""))
-    return change(dict(event)) if change is not None else event
+    return with_fitting_notes(change(dict(event)) if change is not None else event)
+
+
+def with_fitting_notes(event: Fields) -> Fields:
+    """Return an event with notes of the present types, so that it can be read whatever an earlier version or an agent noted.
+
+    A note with an unknown name or another type is moved to `own` of the notes. If it does not fit there, it is left out.
+    """
+    kind, notes = _NOTED.get(event.get("type", "")), event.get("meta")
+    if kind is None or not isinstance(notes, dict) or _fits(notes, kind):
+        return event
+    fitting = {name: value for name, value in notes.items() if _fits({name: value}, kind)}
+    others = {name: value for name, value in notes.items() if name not in fitting}
+    if own := {name: value for name, value in others.items() if _fits({"own": {name: value}}, kind)}:
+        fitting["own"] = own | fitting.get("own", {})
+    return event | {"meta": fitting}
+
+
+def _fits(notes: Fields, kind: type[Cost]) -> bool:
+    try:
+        msgspec.convert(notes, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _renamed(fields: Fields, **names: str) -> Fields:

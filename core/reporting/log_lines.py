@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from core.judging import final_check, schedule
-from core.model import Role
+from core.model import Notes, Role
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.record.fold import RERUN_TRIES
@@ -46,7 +45,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Proposed():
             again = f" (retry of #{event.retry_of})" if event.retry_of else ""
             words = (
-                f"#{event.number} proposed by {event.agent}{again}{_instead(event.meta)}: {one_line(event.hypothesis)}"
+                f"#{event.number} proposed by {event.agent}{again}{_instead(event.notes)}: {one_line(event.hypothesis)}"
             )
             return f"{words} · note: {banner}" if (banner := _new_banner(state, event.number)) else words
         case ev.Launched(role=Role.BASELINE):
@@ -104,9 +103,9 @@ def _which(commit: str, state: State) -> str:
     return "the start" if commit == state.commits[0] else "the best"
 
 
-def _instead(meta: dict[str, Any]) -> str:
+def _instead(notes: Notes) -> str:
     """Return a clause if another agent proposed instead."""
-    return f" instead of {meta['instead']} ({one_line(str(meta.get('why', '')), 200)})" if meta.get("instead") else ""
+    return f" instead of {notes.instead} ({one_line(notes.why, 200)})" if notes.instead else ""
 
 
 def _new_banner(state: State, number: int) -> str:

@@ -1,37 +1,37 @@
 """Statistics by agent: how well it did, and what each model cost in each answer format. Pure.
 
-The costs come from the notes (`meta`) of each proposal. They count for the model that was asked, even if another agent proposed
-instead. `core.agents.llm.tiers.choose` uses the same notes to choose the next answer format.
+The costs come from the notes of each proposal. They count for the model that was asked, even if another agent proposed instead.
+`core.agents.llm.tiers.choose` uses the same notes to choose the next answer format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
+from core.model import Cost, FormCost
 from core.record.experiment import Experiment
 from core.record.state import State
 
 RECENT, MOST = 10, 0.5  # the banner appears if more than this share of the last proposals came from a stand-in
-STAGES = ("asked", "answered", "parsed", "applied", "passed")
 
 
-@dataclass
-class Form:
-    """Statistics of a model in one answer format. The counts from `asked` to `passed` are answers."""
+class Form(FormCost, frozen=True, kw_only=True):
+    """Statistics of a model in one answer format: the cost of its answers, and what became of them."""
 
-    asked: int = 0
-    answered: int = 0
-    parsed: int = 0
-    applied: int = 0
-    passed: int = 0  # answers that passed all checks
     trained: int = 0  # proposals
     kept: int = 0  # proposals
-    tokens: int = 0
-    seconds: float = 0.0
     wasted_s: float = 0.0  # trainings that failed
+
+    def plus(self, cost: FormCost) -> Form:
+        """Return the statistics with further answers."""
+        sums = {name: getattr(self, name) + getattr(cost, name) for name in FormCost.__struct_fields__}
+        return replace(self, **sums)
 
 
 @dataclass
@@ -54,7 +54,8 @@ class Score:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return asdict(self)
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
 
 
 def scores(state: State) -> list[Score]:
@@ -66,72 +67,59 @@ def scores(state: State) -> list[Score]:
 
     for e in state.experiments.values():
         if e.retry_of is None:
-            instead = str(e.meta.get("instead", ""))
-            elsewhere_s = _book(of(str(e.meta.get("model") or instead or e.agent)), e.meta)
+            instead = e.notes.instead
+            elsewhere_s = _book(of(e.notes.model or instead or e.agent), e.notes, failed=bool(instead))
             of(e.agent).proposed += 1
             of(e.agent).seconds += max(0.0, e.proposing_s - elsewhere_s)
             if instead:
                 of(instead).failed += 1
                 of(e.agent).stood_in += 1
         _judge(of(e.agent), e)
-    for meta in state.restatings:
-        if model := str(meta.get("model", "")):
-            _book(of(model), meta)
+    for cost in state.restatings:
+        if cost.model:
+            _book(of(cost.model), cost)
     for agent, count in state.refusals.items():
         of(agent).failed += count
     return sorted(found.values(), key=lambda score: (-score.kept, -score.gain, score.agent))
 
 
-def _book(score: Score, meta: Mapping[str, Any]) -> float:
-    """Add the cost of a proposal or a restatement of program.md, from its notes. Returns the seconds."""
-    tokens = _number(meta, "tokens") + _number(meta, "prompt_tokens")
-    seconds = float(_number(meta, "seconds"))
-    score.tokens += int(tokens)
-    score.tries += int(_number(meta, "tries"))
+def _book(score: Score, cost: Cost, *, failed: bool = False) -> float:
+    """Add the cost of a proposal or a restatement of program.md. Returns the seconds.
+
+    `failed`: nothing that was asked for could be used.
+    """
+    seconds = cost.seconds or 0.0
+    score.tokens += cost.all_tokens
+    score.tries += cost.tries or 0
     score.seconds += seconds
-    forms = meta.get("forms")
-    if isinstance(forms, dict) and forms:
-        for name, row in forms.items():
-            _add(score.formats.setdefault(str(name), Form()), row if isinstance(row, dict) else {})
-    elif form := meta.get("format"):  # a journal of an earlier version
-        tries = int(_number(meta, "tries")) or 1
-        row = {
-            "asked": tries,
-            "answered": tries,
-            "passed": 0 if meta.get("instead") else 1,
-            "tokens": tokens,
-            "seconds": seconds,
+    forms = cost.forms or {}
+    if not forms and cost.format:  # a journal of an earlier version
+        tries = cost.tries or 1
+        passed = 0 if failed else 1
+        forms = {
+            cost.format: FormCost(asked=tries, answered=tries, passed=passed, tokens=cost.all_tokens, seconds=seconds)
         }
-        _add(score.formats.setdefault(str(form), Form()), row)
+    for name, row in forms.items():
+        score.formats[name] = score.formats.get(name, Form()).plus(row)
     return seconds
-
-
-def _add(form: Form, row: Mapping[str, Any]) -> None:
-    for name in (*STAGES, "tokens"):
-        setattr(form, name, getattr(form, name) + int(_number(row, name)))
-    form.seconds += float(_number(row, "seconds"))
-
-
-def _number(row: Mapping[str, Any], name: str) -> float:
-    value = row.get(name, 0)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def _judge(score: Score, e: Experiment) -> None:
     """Count the result of a proposal. For an interrupted proposal its repeat has the verdict."""
-    form = score.formats.get(str(e.meta.get("format", ""))) if not e.meta.get("instead") else None
-    if e.retry_of is None and e.launched and form is not None:
-        form.trained += 1
-    if e.verdict is None or not e.verdict.tried:
+    verdict = e.verdict if e.verdict is not None and e.verdict.tried else None
+    kept = verdict is not None and verdict.kept
+    wasted_s = e.seconds if verdict is not None and verdict.failed else 0.0
+    form = score.formats.get(e.notes.format)
+    if form is not None and not e.notes.instead:
+        trained = form.trained + (e.retry_of is None and e.launched)
+        changed = replace(form, trained=trained, kept=form.kept + kept, wasted_s=form.wasted_s + wasted_s)
+        score.formats[e.notes.format] = changed
+    if verdict is None:
         return
     score.tried += 1
     score.scored += e.val_bpb is not None
-    wasted = e.seconds if e.verdict.failed else 0.0
-    score.wasted_s += wasted
-    if form is not None:
-        form.wasted_s += wasted
-        form.kept += e.verdict.kept
-    if e.verdict.kept:
+    score.wasted_s += wasted_s
+    if kept:
         score.kept += 1
         score.gain += e.gain or 0.0
 
@@ -163,9 +151,8 @@ def banner(state: State, upto: int | None = None) -> str:
     """Return a warning if most of the last proposals (up to the number `upto`) came from a stand-in, else ""."""
     newest = reversed(state.experiments.values())
     last = [*islice((e for e in newest if e.retry_of is None and (upto is None or e.number <= upto)), RECENT)][::-1]
-    instead = [e for e in last if e.meta.get("instead")]
+    instead = [e for e in last if e.notes.instead]
     if len(last) < 4 or len(instead) <= MOST * len(last):
         return ""
-    return (
-        f"{instead[-1].agent} proposed {len(instead)} of the last {len(last)} instead of {instead[-1].meta['instead']}"
-    )
+    latest = instead[-1]
+    return f"{latest.agent} proposed {len(instead)} of the last {len(last)} instead of {latest.notes.instead}"

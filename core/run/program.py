@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +16,7 @@ from core.charter import Charter, CharterError
 from core.charter import read as read_charter
 from core.git.errors import RepositoryError
 from core.machine.project import UsageError
+from core.model import NO_COST, Cost
 from core.record import events as ev
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Program:
             if known is None or not self.text:
                 raise
             problem = f"{error} The last good version is used."
-            self._active.record(msgspec.structs.replace(known, problem=problem, meta={}))
+            self._active.record(msgspec.structs.replace(known, problem=problem, cost=NO_COST))
             return
         charter = msgspec.structs.replace(charter, notes=(*charter.notes, *steering.unfit(charter, present)))
         sha = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -90,13 +91,13 @@ class Program:
         except (OSError, UnicodeDecodeError):
             return ""
 
-    def restated(self, words: tuple[str, ...], meta: dict[str, Any]) -> None:
+    def restated(self, words: tuple[str, ...], cost: Cost) -> None:
         """Record the agent's restatement of program.md and what it cost. It is only shown; the checked limits do not change."""
         known = self._active.state.charter
-        if known is not None and (words or meta):
-            unsaid = f"{meta.get('model', 'the agent')} could not restate it and is asked again later"
+        if known is not None and (words or cost != NO_COST):
+            unsaid = f"{cost.model or 'the agent'} could not restate it and is asked again later"
             understood = self.charter.understood(words) if words else (*self.charter.understood(), unsaid)
-            self._active.record(msgspec.structs.replace(known, understood=understood, meta=meta))
+            self._active.record(msgspec.structs.replace(known, understood=understood, cost=cost))
 
 
 def _told(event: ev.Charter) -> tuple[object, ...]:

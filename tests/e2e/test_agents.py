@@ -82,8 +82,8 @@ def test_twenty_experiments_while_the_server_dies_and_comes_back(product: Produc
     state = product.state()
     assert state.judged >= count and agents()[0] == model
     stood_in = [e for e in state.experiments.values() if e.agent == "search"]
-    assert all(e.meta["instead"] == f"ollama:{MODEL}" for e in stood_in)
-    assert any("does not answer" in e.meta["why"] for e in stood_in)
+    assert all(e.notes.instead == f"ollama:{MODEL}" for e in stood_in)
+    assert any("does not answer" in e.notes.why for e in stood_in)
     assert "instead of ollama" in out and not product.strays()
     events = list(journal.read(product.logs / "r" / journal.NAME))
     assert not [e for e in events if isinstance(e, ev.Refused)], "no proposal is missing: another stood in"
@@ -185,7 +185,7 @@ def test_a_model_that_says_nothing_useful_costs_no_training(product: Product) ->
         done = product.run("--agent", f"ollama:{MODEL}", *SPEED, "--max-experiments", "2")
     assert done.returncode == 0, done.stderr
     assert all(
-        e.agent == "search" and "no usable proposal" in e.meta["why"] for e in product.state().experiments.values()
+        e.agent == "search" and "no usable proposal" in e.notes.why for e in product.state().experiments.values()
     )
     assert (product.root / "prepare.py").exists()
 
@@ -318,7 +318,7 @@ def test_three_that_cannot_be_used_each_say_why(product: Product) -> None:
     assert "instead of ollama:other:3b" in done.stdout, "unattended nobody is asked"
     found = list(product.state().experiments.values())
     assert all(e.agent == "search" and e.verdict is not None for e in found)
-    missing, small, slow = (e.meta["why"] for e in found)
+    missing, small, slow = (e.notes.why for e in found)
     assert "`ollama pull other:3b` installs it" in missing
     assert "the model is given 1500. --context TOKENS gives it more" in small
     assert "took too long" in slow
@@ -335,7 +335,7 @@ def test_the_same_thing_forever_costs_no_training_of_it(product: Product) -> Non
     found = list(product.state().experiments.values())
     tried = [(e.parent, e.fingerprint) for e in found]
     assert len(set(tried)) == len(tried) and found[0].agent == f"ollama:{MODEL}"
-    why = [e.meta.get("why", "") for e in found]
+    why = [e.notes.why for e in found]
     assert any("This very change" in words for words in why), why
 
 

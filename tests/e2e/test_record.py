@@ -38,7 +38,7 @@ def test_what_trainings_say_is_data_and_what_they_measured_is_told(product: Prod
     first, second = product.state().experiments[1], product.state().experiments[2]
     assert first.verdict is Verdict.CRASH and EVIL in first.traceback and "says an exception" in first.finding
     assert EVIL in next((product.logs / "r" / "00001").glob("*/output.txt")).read_text()
-    assert (first.meta["idea"], second.meta["idea"]) == (["train"], ["LR"])
+    assert (first.notes.idea, second.notes.idea) == (("train",), ("LR",))
     told = [request["messages"] for request in script.requests if "edits" in request["format"].get("properties", {})]
     assert len(told) >= 4
     for messages in told:

@@ -105,15 +105,17 @@ def _cost(experiment: Experiment) -> str:
 
 def _agent_facts(experiment: Experiment) -> list[Fact]:
     """Return who proposed and approved it, and the tries and tokens of a language model."""
-    meta = experiment.meta
+    notes = experiment.notes
     approval = APPROVALS.get(experiment.approved, "")
     revised = ", revised by you" if experiment.revised else ""
     facts: list[Fact] = [("agent", f"{words.sanitize_line(experiment.agent, 60)}{approval}{revised}")]
-    names = ("format", "tries", "prompt_tokens", "tokens")
-    if parts := [f"{name.replace('_', ' ')} {meta[name]}" for name in names if name in meta]:
+    counts = (("tries", notes.tries), ("prompt tokens", notes.prompt_tokens), ("tokens", notes.tokens))
+    parts = [f"format {notes.format}"] if notes.format else []
+    parts += [f"{name} {count}" for name, count in counts if count is not None]
+    if parts:
         facts.append(("model", ", ".join(parts)))
-    if meta.get("instead"):
-        facts.append(("instead of", f"{meta['instead']}: {words.sanitize_line(str(meta.get('why', '')), 400)}"))
+    if notes.instead:
+        facts.append(("instead of", f"{notes.instead}: {words.sanitize_line(notes.why, 400)}"))
     return facts
 
 

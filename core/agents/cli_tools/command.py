@@ -20,7 +20,7 @@ from core.agents.cli_tools.scratch import TASK, TRAIN, Seen, changed, lay_out, l
 from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import prompt
 from core.machine import temporary
-from core.model import Proposal
+from core.model import Notes, Proposal
 from core.target import TARGET
 from core.text import sanitize_line, sanitize_text
 
@@ -175,7 +175,7 @@ class Command:
             hypothesis=sentence(output) or f"A change by {self.name}.",
             source=source,
             agent=self.name,
-            meta={"model": self.name, "seconds": round(seconds, 1)},
+            notes=Notes(model=self.name, seconds=round(seconds, 1)),
         )
 
 

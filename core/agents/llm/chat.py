@@ -17,12 +17,12 @@ from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import exhausted_ideas, formats, prompt, understanding
 from core.agents.llm.formats import Tier
 from core.agents.llm.prompt import Message
-from core.agents.llm.spent import Spent, Stage
+from core.agents.llm.spent import Spent
 from core.agents.llm.thinking import Setting, Thinking
 from core.agents.llm.tiers import TRIES, choose, downwards, history
 from core.change import edits
 from core.change.edits import EditError, NotRead
-from core.model import Proposal
+from core.model import Cost, Proposal, Stage
 from core.text import sanitize_line
 from nanochat.contract.value import Data
 
@@ -182,15 +182,16 @@ class LanguageModel:
                 proposal = await self._proposal(context, spent)
         except TimeoutError:
             words = f"{self.name} gave no proposal within {_minutes(self._proposal_s)}."
-            raise AgentFailed(words, meta=spent.meta) from None
+            raise AgentFailed(words, cost=spent.cost) from None
         except AgentFailed as error:
-            error.meta = {**error.meta, **spent.meta}
+            error.cost = error.cost.updated(spent.cost)
             raise
         finally:
             self.on_phase("")
         setting = self._chat.thinking.setting
-        told = {"thinking": setting.words} if setting != Setting(None, prompt.ANSWER_TOKENS) else {}
-        return replace(proposal, agent=self.name, meta={**proposal.meta, **spent.meta, **told})
+        thinking = setting.words if setting != Setting(None, prompt.ANSWER_TOKENS) else ""
+        notes = proposal.notes.updated(replace(spent.cost, thinking=thinking))
+        return replace(proposal, agent=self.name, notes=notes)
 
     async def _proposal(self, context: Context, spent: Spent) -> Proposal:
         await self._fit(needs(context.source, context.charter))
@@ -206,7 +207,7 @@ class LanguageModel:
         if failed is AgentFailed:
             raise AgentFailed(reason)
         words = f"{self.name} gave no usable proposal in {spent.tries} tries: {sanitize_line(reason, 200)}"
-        raise Unusable(words, meta={"format": tier})
+        raise Unusable(words, cost=Cost(format=tier))
 
     async def _with_form(self, form: Tier, context: Context, spent: Spent) -> Proposal:
         """Return a checked proposal in this answer format. Raises EditError with the last reason after TRIES tries."""
@@ -220,7 +221,7 @@ class LanguageModel:
                 stage = "applied"
                 check(context, proposal)
                 stage = "passed"
-                return replace(proposal, meta={**proposal.meta, "format": form})
+                return replace(proposal, notes=replace(proposal.notes, format=form))
             except EditError as error:
                 if stage == "answered" and not isinstance(error, NotRead):
                     stage = "parsed"
@@ -358,7 +359,7 @@ class LanguageModel:
                 answer = await self._ask(prompt.restate(charter), understanding.SCHEMA)
         except OnlyThoughts as error:
             spent.reached("understanding", "answered", error.tokens, error.prompt_tokens)
-            error.meta = spent.meta
+            error.cost = spent.cost
             raise
         except TimeoutError:
             raise AgentFailed(f"{self.name} did not restate program.md within {_minutes(self._proposal_s)}.") from None
@@ -366,7 +367,7 @@ class LanguageModel:
             self.on_phase("")
         words = understanding.restated_lines(answer.text, charter)
         spent.reached("understanding", "passed" if words else "answered", answer.tokens, answer.prompt_tokens)
-        return CharterSummary(words=words, meta=spent.meta)
+        return CharterSummary(words=words, cost=spent.cost)
 
     async def release(self) -> None:
         try:

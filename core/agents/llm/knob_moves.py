@@ -9,7 +9,7 @@ from core.agents.llm.answers import LONGEST_HYPOTHESIS, KnobAnswer
 from core.change import knobs
 from core.change.edits import EditError
 from core.change.knobs import Knob
-from core.model import Proposal, Value
+from core.model import Notes, Proposal, Value
 from core.text import sanitize_line
 
 FACTORS = ("0.25", "0.5", "0.7", "0.85", "1.2", "1.4", "2", "4")
@@ -41,7 +41,7 @@ def knob_proposal(answer: KnobAnswer, source: str) -> Proposal:
     value = _moved(knob, answer.move)
     candidate = knobs.set_knobs(source, {knob.name: value})
     words = sanitize_line(answer.hypothesis, LONGEST_HYPOTHESIS) or f"Set {knob.name} from {knob.value} to {value}."
-    return Proposal(hypothesis=words, source=candidate, meta={"knobs": {knob.name: value}})
+    return Proposal(hypothesis=words, source=candidate, notes=Notes(knobs={knob.name: value}))
 
 
 def _moved(knob: Knob, move: str) -> Value:

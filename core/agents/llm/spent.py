@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
 
-Stage = Literal["asked", "answered", "parsed", "applied", "passed"]
-STAGES: tuple[Stage, ...] = ("asked", "answered", "parsed", "applied", "passed")
+from msgspec.structs import replace
+
+from core.model import STAGES, Cost, FormCost, Stage
 
 
 class Spent:
@@ -16,28 +16,30 @@ class Spent:
         self.tries = self.tokens = self.prompt_tokens = 0
         self.repeats = 0  # tries that proposed a change that was tried before
         self._model, self._began, self._since = model, time.monotonic(), time.monotonic()
-        self._forms: dict[str, dict[str, float]] = {}
+        self._forms: dict[str, FormCost] = {}
 
     def reached(self, form: str, stage: Stage, tokens: int = 0, prompt_tokens: int = 0) -> None:
         """Count one try in an answer format that got as far as `stage`."""
         now = time.monotonic()
-        row = self._forms.setdefault(form, dict.fromkeys((*STAGES, "tokens", "seconds"), 0))
-        for name in STAGES[: STAGES.index(stage) + 1]:
-            row[name] += 1
-        row["tokens"] += tokens + prompt_tokens
-        row["seconds"] = round(row["seconds"] + now - self._since, 2)
+        before = self._forms.get(form, FormCost())
+        self._forms[form] = replace(
+            before,
+            **{name: getattr(before, name) + 1 for name in STAGES[: STAGES.index(stage) + 1]},
+            tokens=before.tokens + tokens + prompt_tokens,
+            seconds=round(before.seconds + now - self._since, 2),
+        )
         self.tokens, self.prompt_tokens = self.tokens + tokens, self.prompt_tokens + prompt_tokens
         self._since, self.tries = now, self.tries + 1
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def cost(self) -> Cost:
         """The figures that are recorded with the proposal."""
-        return {
-            "model": self._model,
-            "seconds": round(time.monotonic() - self._began, 2),
-            "tries": self.tries,
-            "tokens": self.tokens,
-            "prompt_tokens": self.prompt_tokens,
-            "repeats": self.repeats,
-            "forms": {form: dict(row) for form, row in self._forms.items()},
-        }
+        return Cost(
+            model=self._model,
+            seconds=round(time.monotonic() - self._began, 2),
+            tries=self.tries,
+            tokens=self.tokens,
+            prompt_tokens=self.prompt_tokens,
+            repeats=self.repeats,
+            forms=dict(self._forms),
+        )

@@ -24,15 +24,16 @@ def history(past: Sequence[PastExperiment], name: str) -> list[tuple[Tier, bool]
     """Return the answer format of each proposal of this model, and whether it worked. Mere repeats of a change do not count."""
     found: list[tuple[Tier, bool]] = []
     for p in past:
-        meta = p.proposal.meta
-        if meta.get("model") != name or meta.get("format") not in TIERS:
+        notes = p.proposal.notes
+        tier = next((tier for tier in TIERS if tier == notes.format), None)
+        if notes.model != name or tier is None:
             continue
-        failed = bool(meta.get("instead"))
-        refused = meta.get("tries", 1) - (not failed)
+        failed = bool(notes.instead)
+        refused = (1 if notes.tries is None else notes.tries) - (not failed)
         left = failed or refused >= TRIES  # a format was given up
-        if left and refused == meta.get("repeats", 0):
+        if left and refused == (notes.repeats or 0):
             continue
-        found.append((meta["format"], not failed))
+        found.append((tier, not failed))
     return found
 
 

@@ -26,7 +26,7 @@ from core.change import edits, knobs
 from core.change.knobs import Knob
 from core.charter import Charter
 from core.charter.directions import Kind, NotUsable, described
-from core.model import Proposal, Value
+from core.model import Notes, Proposal, Value
 from core.target import TARGET
 from core.target.entry import Entry
 from core.text import sanitize_line
@@ -95,7 +95,7 @@ class Search:
                     source=draft.source,
                     agent=self.name,
                     topic=draft.topic,
-                    meta=draft.meta,
+                    notes=draft.notes,
                 )
         raise AgentFailed(NOTHING)
 
@@ -105,9 +105,10 @@ def _beyond(proposal: Proposal, wanted: Steering, context: Context) -> Proposal:
     if not wanted.aside:
         return proposal
     words = "; ".join(described(wanted.aside))
-    told = any(past.proposal.meta.get("aside") == words for past in context.past)
+    told = any(past.proposal.notes.aside == words for past in context.past)
     note = "" if told else f" Nothing new was left within “{sanitize_line(words, 80)}”, so this goes beyond it."
-    return replace_fields(proposal, hypothesis=proposal.hypothesis + note, meta={**proposal.meta, "aside": words})
+    notes = replace_fields(proposal.notes, aside=words)
+    return replace_fields(proposal, hypothesis=proposal.hypothesis + note, notes=notes)
 
 
 def _drafts(
@@ -178,7 +179,7 @@ def _idea(context: Context, entry: Entry) -> Draft | None:
         return None
     cited = entry.source and entry.source not in entry.hypothesis
     words = f"{entry.hypothesis.removesuffix('.')} ({entry.source})." if cited else entry.hypothesis
-    return Draft(changed, words, entry.topic, {"edits": [entry.name], "knobs": {}})
+    return Draft(changed, words, entry.topic, Notes(edits=(entry.name,), knobs={}))
 
 
 def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
@@ -187,7 +188,7 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft
     The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out.
     """
     said = _said_something(context)
-    tried = {past.proposal.meta.get("step") for past in said}
+    tried = {past.proposal.notes.step for past in said}
     tried |= {next(iter(changes_of(past))) for past in said if len(changes_of(past)) == 1}
     order = sorted(
         (
@@ -204,7 +205,7 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft
             if mark in tried or value is None:
                 continue
             if draft := knobs_draft(context, known, {name: value}):
-                yield replace(draft, meta={**draft.meta, "step": mark})
+                yield replace(draft, notes=replace_fields(draft.notes, step=mark))
 
 
 def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:
@@ -232,7 +233,7 @@ def _settings(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draf
         except NotUsable:
             continue
         if draft := knobs_draft(context, everything, values, "asked for: "):
-            yield replace(draft, meta={**draft.meta, "said": mark})
+            yield replace(draft, notes=replace_fields(draft.notes, said=mark))
 
 
 def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft | None]:
@@ -246,12 +247,12 @@ def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft 
                 continue
             for value in places(known[name], way == "up"):
                 if draft := knobs_draft(context, everything, {name: value}, "asked for: "):
-                    yield replace(draft, meta={**draft.meta, "step": f"{name} {way}", "said": mark})
+                    yield replace(draft, notes=replace_fields(draft.notes, step=f"{name} {way}", said=mark))
 
 
-def _done(context: Context) -> set[object]:
+def _done(context: Context) -> set[str | int | None]:
     """Return the marks of the wishes that were followed."""
-    return {past.proposal.meta.get("said") for past in _said_something(context)}
+    return {past.proposal.notes.said for past in _said_something(context)}
 
 
 def _shrunk(context: Context, known: Knobs) -> Iterator[Draft | None]:
@@ -276,14 +277,13 @@ def _further(context: Context, known: Knobs, options: Options) -> Draft | None:
     last = next((past for past in reversed(context.past) if past.verdict.kept), None)
     if last is None or last.fingerprint != context.parent:
         return None
-    before, after = last.proposal.meta.get("from", {}), last.proposal.meta.get("knobs", {})
+    notes = last.proposal.notes
+    before, after = notes.before or {}, notes.knobs or {}
     values = {
         name: value
         for name in sorted(before.keys() & after.keys() & known.keys())
         if (value := range_for(known[name]).further(before[name], after[name])) is not None
-        and (
-            combine.EXPECTED not in last.proposal.meta or options.model.expected.gain(options.change({name: value})) > 0
-        )
+        and (notes.expected is None or options.model.expected.gain(options.change({name: value})) > 0)
     }
     return (
         knobs_draft(context, known, values, f"#{last.number} was kept, so one more step in the same direction: ")

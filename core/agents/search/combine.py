@@ -13,14 +13,13 @@ from core.agents.search.drafts import Draft, settable
 from core.agents.search.ideas import IDEAS, applied, unwanted_together
 from core.agents.search.options import Option, Options
 from core.change import knobs
-from core.model import Value
+from core.model import Notes, Value
 
 MOST = 4  # changes in one combination: with more, a single wrong one spoils it too often
 SHARE = 0.3  # of the posterior's spread in a draw
 DRAWS = 6
 LEAST_GAIN = 1.5  # expected gain in standard deviations of one score; smaller gains are hardly ever kept
 LEAST_ROWS = 6  # scored experiments before the first combination
-EXPECTED = "expected"  # in a combination's notes: its gain by the model, and the standard deviation of that, in bpb
 
 
 def combinations(
@@ -81,13 +80,13 @@ def _draft(
         f"{', '.join(what)}: by the {len(options.record.rows)} scores so far, {'these' if len(what) > 1 else 'this'} should gain "
         f"{gain:.4f} ± {spread:.4f}."
     )
-    meta = {
-        "knobs": values,
-        "edits": names,
-        "from": {name: present[name] for name in values},
-        EXPECTED: [round(gain, 5), round(spread, 5)],
-    }
-    return Draft(knobs.set_knobs(source, values) if values else source, words, taken[0].topic, meta)
+    notes = Notes(
+        knobs=values,
+        edits=tuple(names),
+        before={name: present[name] for name in values},
+        expected=(round(gain, 5), round(spread, 5)),
+    )
+    return Draft(knobs.set_knobs(source, values) if values else source, words, taken[0].topic, notes)
 
 
 def _written(options: Options, name: str, value: Value) -> str:

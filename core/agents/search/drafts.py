@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from core.agents.base import Context
 from core.agents.search.ranges import senseless, with_followers
 from core.change import knobs
 from core.change.knobs import Knob
-from core.model import Value
+from core.model import Notes, Value
 from core.target import TARGET
 
 
@@ -30,7 +29,7 @@ class Draft:
     source: str
     hypothesis: str
     topic: str
-    meta: dict[str, Any]
+    notes: Notes
 
 
 def settable(known: Knobs, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -50,7 +49,7 @@ def knobs_draft(context: Context, known: Knobs, values: Mapping[str, Value], why
     words = why + "; ".join(_move(known[name], value) for name, value in changed.items())
     return Draft(
         knobs.set_knobs(context.source, changed), words[0].upper() + words[1:] + ".", TARGET.topic_of(next(iter(changed))),
-        {"knobs": changed, "edits": [], "from": {name: present[name] for name in changed}},
+        Notes(knobs=changed, edits=(), before={name: present[name] for name in changed}),
     )  # fmt: skip
 
 

@@ -71,5 +71,4 @@ def structural(past: PastExperiment) -> list[str]:
     """Return the changes besides the constants: ideas of the book by their names, otherwise the experiment's number."""
     if not past.structural:
         return []
-    names = past.proposal.meta.get("edits")
-    return [str(name) for name in names] if isinstance(names, list) and names else [f"#{past.number}"]
+    return list(past.proposal.notes.edits or (f"#{past.number}",))

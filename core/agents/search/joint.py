@@ -155,7 +155,7 @@ class Record:
 
 def _failed_alone(one: PastExperiment) -> bool:
     """Return whether a knob's new value failed without another change. What a knob's followers change is part of that."""
-    alone = len(one.proposal.meta.get("knobs", ())) == 1 and not one.structural
+    alone = len(one.proposal.notes.knobs or {}) == 1 and not one.structural
     return one.verdict.failed and bool(one.constants) and alone
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from core.agents.base import Context, Exhausted
 from core.agents.script import Script
+from core.model import Notes
 
 LINES = [{"hypothesis": "one", "edits": [{"search": "a", "replace": "b"}]}, {"hypothesis": "two", "source": "x = 1"}]
 
@@ -23,7 +24,7 @@ async def test_entries_come_in_order_and_then_it_is_exhausted(tmp_path: Path) ->
     agent = Script(path)
     assert (await agent.propose(context(0))).hypothesis == "one"
     second = await agent.propose(context(1))
-    assert second.source == "x = 1" and second.meta == {"line": 4}
+    assert second.source == "x = 1" and second.notes == Notes(line=4)
     with pytest.raises(Exhausted):
         await agent.propose(context(2))
 

@@ -8,18 +8,20 @@ import pytest
 
 from core.agents.base import AgentFailed, CharterSummary, Context, Exhausted, checked
 from core.agents.several import Turns
-from core.model import Edit, Proposal
+from core.model import Edit, Notes, Proposal
 
 
 def test_a_proposal_passes_as_it_is() -> None:
-    proposal = Proposal(hypothesis="h", edits=(Edit(search="a", replace="b"),), meta={"knobs": {"LR": 0.1}}, agent="x")
+    proposal = Proposal(
+        hypothesis="h", edits=(Edit(search="a", replace="b"),), notes=Notes(knobs={"LR": 0.1}), agent="x"
+    )
     assert checked(Proposal, proposal) == proposal
 
 
 @pytest.mark.parametrize(
     "given",
     [None, "words", {"edits": []}, Proposal(hypothesis=3), Proposal(hypothesis="h", edits=("a",)),  # type: ignore[arg-type]
-     Proposal(hypothesis="h", meta={"file": Path("x")}), Proposal(hypothesis="\ud800"), object()],
+     Proposal(hypothesis="h", notes=Notes(own={"file": Path("x")})), Proposal(hypothesis="\ud800"), object()],
 )  # fmt: skip
 def test_what_is_none_is_said_in_a_sentence(given: object) -> None:
     with pytest.raises(AgentFailed, match=r"is no Proposal \(.+\)\.$"):
@@ -28,7 +30,7 @@ def test_what_is_none_is_said_in_a_sentence(given: object) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [None, 3, ["aim", 3], ["aim", None], CharterSummary(words=(3,)), CharterSummary(meta="x")],  # type: ignore[arg-type]
+    [None, 3, ["aim", 3], ["aim", None], CharterSummary(words=(3,)), CharterSummary(cost="x")],  # type: ignore[arg-type]
 )
 def test_a_restatement_that_is_none_never_reaches_the_journal(given: object) -> None:
     with pytest.raises(AgentFailed):
@@ -59,6 +61,6 @@ class Sound:
 async def test_who_returns_no_proposal_gives_its_turn_away() -> None:
     context = Context(charter="", source="", parent="", number=1, seed=0, sigma=0.01)
     found = await Turns([Sloppy(), Sound()]).propose(context)
-    assert found.agent == "sound" and found.meta["instead"] == "sloppy" and "no Proposal" in found.meta["why"]
+    assert found.agent == "sound" and found.notes.instead == "sloppy" and "no Proposal" in found.notes.why
     with pytest.raises((AgentFailed, Exhausted)):
         await Turns([Sloppy()]).propose(context)

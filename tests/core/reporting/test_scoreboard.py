@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from core.judging.noise import Noise
-from core.model import Role
+from core.model import Cost, FormCost, Notes, Role
 from core.record import events as ev
+from core.record import journal
 from core.record.events import AnyEvent
 from core.record.fold import fold
 from core.record.live import Picture
@@ -19,16 +23,23 @@ from tests.events import measurement
 MODEL = "ollama:m"
 
 
-def form(asked: int, parsed: int, applied: int, passed: int, tokens: int = 100, seconds: float = 1.0) -> dict[str, Any]:
-    stages = {"asked": asked, "answered": asked, "parsed": parsed, "applied": applied, "passed": passed}
-    return {**stages, "tokens": tokens, "seconds": seconds}
+def form(asked: int, parsed: int, applied: int, passed: int, tokens: int = 100, seconds: float = 1.0) -> FormCost:
+    return FormCost(
+        asked=asked, answered=asked, parsed=parsed, applied=applied, passed=passed, tokens=tokens, seconds=seconds
+    )
 
 
-def proposed(number: int, agent: str, took: float = 3.0, again: int | None = None, **meta: Any) -> AnyEvent:
+def proposed(number: int, agent: str, took: float = 3.0, again: int | None = None, **notes: Any) -> AnyEvent:
     return ev.Proposed(
         number=number, commit=f"c{number}", parent="fit", fingerprint=f"p{number}", hypothesis="h", agent=agent, charter="s",
-        meta=meta, seconds=took, retry_of=again,
+        notes=Notes(**notes), seconds=took, retry_of=again,
     )  # fmt: skip
+
+
+def written(number: int, **notes: Any) -> AnyEvent:
+    """A proposal as it is read from a journal with these notes."""
+    fields = msgspec.to_builtins(proposed(number, MODEL)) | {"meta": notes}
+    return journal.decode(msgspec.json.encode(fields), number, Path("events.jsonl"))
 
 
 def launched(number: int) -> AnyEvent:
@@ -106,7 +117,7 @@ def test_a_model_that_always_fails_pays_for_itself() -> None:
 def test_a_server_that_is_down_restating_and_refusals_are_booked_too() -> None:
     found = state(
         proposed(1, "search", instead=MODEL, why="Ollama does not answer"),
-        ev.Charter(sha="s", meta={"model": MODEL, "tries": 1, "tokens": 70, "prompt_tokens": 30, "seconds": 4.0}),
+        ev.Charter(sha="s", cost=Cost(model=MODEL, tries=1, tokens=70, prompt_tokens=30, seconds=4.0)),
         ev.Refused(number=2, agent="claude", reason="no"),
     )
     rows = {score.agent: score for score in scoreboard.scores(found)}
@@ -116,9 +127,9 @@ def test_a_server_that_is_down_restating_and_refusals_are_booked_too() -> None:
 def test_a_repeat_counts_once_as_a_proposal_and_has_the_verdict() -> None:
     interrupted = ev.Judged(number=1, verdict=Verdict.INTERRUPTED, finding="f")
     lost = ev.Judged(number=2, verdict=Verdict.DISCARD, finding="f")
-    meta = {"model": MODEL, "format": "edits", "tokens": 10, "forms": {"edits": form(1, 1, 1, 1)}}
+    notes = {"model": MODEL, "format": "edits", "tokens": 10, "forms": {"edits": form(1, 1, 1, 1)}}
     found = state(
-        proposed(1, MODEL, **meta), launched(1), interrupted, proposed(2, MODEL, again=1, **meta), launched(2), lost
+        proposed(1, MODEL, **notes), launched(1), interrupted, proposed(2, MODEL, again=1, **notes), launched(2), lost
     )
     (score,) = scoreboard.scores(found)
     assert (score.proposed, score.tokens, score.tried, score.formats["edits"].trained) == (1, 10, 1, 1)
@@ -126,8 +137,8 @@ def test_a_repeat_counts_once_as_a_proposal_and_has_the_verdict() -> None:
 
 def test_old_journals_and_strange_notes_are_read() -> None:
     found = state(
-        proposed(1, MODEL, model=MODEL, format="edits", tries=2, tokens=9), proposed(2, MODEL, model=MODEL, forms=[3], tokens="x"),
-        proposed(3, MODEL, model=MODEL, forms={"edits": 5}),
+        proposed(1, MODEL, model=MODEL, format="edits", tries=2, tokens=9), written(2, model=MODEL, forms=[3], tokens="x"),
+        written(3, model=MODEL, forms={"edits": 5}),
     )  # fmt: skip
     (score,) = scoreboard.scores(found)
     assert (score.formats["edits"].asked, score.formats["edits"].passed, score.tokens) == (2, 1, 9)

@@ -20,7 +20,7 @@ from core.agents.llm.tiers import choose, first, history
 from core.agents.search.agent import Search
 from core.agents.several import Turns, WithStandIn
 from core.change import edits
-from core.model import Proposal
+from core.model import Notes, Proposal
 from core.verdicts import Verdict
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import TRAIN
@@ -67,7 +67,7 @@ async def test_a_proposal_with_its_cost() -> None:
         model.on_text = heard.append
         found = await model.propose(context())
     assert found.agent == f"ollama:{MODEL}" and found.hypothesis == "A step of 0.02."
-    assert found.meta["format"] == "edits" and found.meta["tries"] == 1 and found.meta["tokens"] > 0
+    assert found.notes.format == "edits" and found.notes.tries == 1 and found.notes.tokens > 0
     assert any("A step" in text for text in heard), "the words stream"
     (request,) = script.requests
     assert request["options"]["num_ctx"] >= 8192 and request["format"]["required"] == ["hypothesis", "edits"]
@@ -124,10 +124,8 @@ async def test_what_makes_a_thinking_model_answer_is_found_once_said_and_kept(
         found = await model.propose(context())
         again = await model.propose(context((past(1),)))
     assert settings_of(script) == [*asked, asked[-1]], "the second proposal costs one question"
-    assert found.meta["tries"] == 1 and found.meta["tokens"] >= sum(
-        tokens for _, tokens in asked[:-1] if refuses is None
-    )
-    assert found.meta["thinking"] == again.meta["thinking"] and f"{asked[-1][1]} tokens" in found.meta["thinking"]
+    assert found.notes.tries == 1 and found.notes.tokens >= sum(tokens for _, tokens in asked[:-1] if refuses is None)
+    assert found.notes.thinking == again.notes.thinking and f"{asked[-1][1]} tokens" in found.notes.thinking
     assert len(notes) == (len(asked) > 1) and all("which is used from now on" in words for words in notes)
     assert len({request["options"]["num_ctx"] for request in script.requests}) <= len(asked)
     assert script.requests[-1]["options"]["num_ctx"] >= 8192 + asked[-1][1] - 1000, "thoughts come on top"
@@ -149,13 +147,13 @@ async def test_a_model_that_never_comes_to_an_answer_is_named_so_and_costs_one_q
             AgentFailed, match=r"used all 8000 tokens for thinking and did not come to an answer"
         ) as raised:
             await model.propose(context())
-        assert not isinstance(raised.value, Unusable) and raised.value.meta["tokens"] >= 8000, (
+        assert not isinstance(raised.value, Unusable) and raised.value.cost.tokens >= 8000, (
             "it is left alone for a while"
         )
         first = len(script.requests)
         with pytest.raises(AgentFailed, match="used all 8000 tokens") as raised:
             await model.understand(CHARTER)
-        assert raised.value.meta["tokens"] >= 8000
+        assert raised.value.cost.tokens >= 8000
     assert first <= 4 and len(script.requests) == first + 1
 
 
@@ -166,7 +164,7 @@ async def test_thoughts_in_the_text_itself_that_never_end_are_thoughts_too() -> 
     script = Script(answer)
     with serving(script) as url:
         found = await agent(url).propose(context())
-    assert found.meta["thinking"] == "thinking off and 4000 tokens" and len(script.requests) == 2
+    assert found.notes.thinking == "thinking off and 4000 tokens" and len(script.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -179,14 +177,14 @@ async def test_a_mark_beside_a_whole_answer_does_not_change_how_the_model_is_ask
         model = agent(url)
         model.on_notice = notes.append
         found = await model.propose(context())
-    assert found.meta["tries"] == 1 and len(script.requests) == 1 and notes == []
+    assert found.notes.tries == 1 and len(script.requests) == 1 and notes == []
 
 
 async def test_a_model_that_says_nothing_and_is_not_known_to_think_is_asked_as_before() -> None:
     script = Script(lambda body, count: "" if count == 0 else lr(0.02))
     with serving(script) as url:
         found = await agent(url).propose(context())
-    assert found.meta["tries"] == 2 and "thinking" not in found.meta
+    assert found.notes.tries == 2 and found.notes.thinking == ""
 
 
 async def test_what_worked_comes_back_after_an_answer_that_was_all_thoughts() -> None:
@@ -198,7 +196,7 @@ async def test_what_worked_comes_back_after_an_answer_that_was_all_thoughts() ->
         with pytest.raises(AgentFailed, match="for thinking"):
             await model.propose(context())
         script.thinks = None
-        assert (await model.propose(context())).meta["thinking"] == "thinking at level low and 4000 tokens"
+        assert (await model.propose(context())).notes.thinking == "thinking at level low and 4000 tokens"
 
 
 async def test_a_context_that_the_user_gave_bounds_the_thoughts() -> None:
@@ -220,7 +218,7 @@ async def test_a_setting_that_is_wrong_when_a_run_goes_on_is_a_reason_for_the_st
     made = registry.check(f"ollama:{MODEL}", device="cuda")()
     found = await made.propose(context())
     await made.release()
-    assert found.agent == "search" and found.meta["why"].startswith(variable) and "pw" not in str(found.meta)
+    assert found.agent == "search" and found.notes.why.startswith(variable) and "pw" not in str(found.notes)
 
 
 async def test_a_rejected_draft_is_neither_proposed_nor_shown_back() -> None:
@@ -240,7 +238,7 @@ async def test_a_failed_edit_comes_back_with_the_reason_and_is_mended() -> None:
     script = Script(lambda body, count: wrong if count == 0 else lr(0.03))
     with serving(script) as url:
         found = await agent(url).propose(context())
-    assert found.meta["tries"] == 2
+    assert found.notes.tries == 2
     told = script.requests[1]["messages"][-1]["content"]
     assert "not in train.py" in told and "LR = 0.01" in told, "the nearest lines are shown"
 
@@ -250,7 +248,7 @@ async def test_what_was_tried_is_not_proposed_again() -> None:
     script = Script(lambda body, count: lr(0.02) if count == 0 else lr(0.04))
     with serving(script) as url:
         found = await agent(url).propose(context((tried,)))
-    assert found.meta["tries"] == 2 and "tried as experiment 1" in script.requests[1]["messages"][-1]["content"]
+    assert found.notes.tries == 2 and "tried as experiment 1" in script.requests[1]["messages"][-1]["content"]
 
 
 async def test_prose_leads_to_the_simpler_form_and_then_to_nothing() -> None:
@@ -258,14 +256,14 @@ async def test_prose_leads_to_the_simpler_form_and_then_to_nothing() -> None:
     with serving(script) as url, pytest.raises(Unusable) as raised:
         await agent(url).propose(context())
     forms = ["knob" if "anyOf" in request["format"] else "edits" for request in script.requests]
-    assert forms == ["edits"] * 3 + ["knob"] * 3 and raised.value.meta["tries"] == 6
+    assert forms == ["edits"] * 3 + ["knob"] * 3 and raised.value.cost.tries == 6
 
 
 async def test_a_small_model_begins_with_the_simplest_form() -> None:
     script = Script(always({"hypothesis": "h", "knob": "LR", "move": "2"}), models=("smollm:135m",), parameters="135M")
     with serving(script) as url:
         found = await agent(url, "smollm:135m").propose(context())
-    assert found.meta["format"] == "knob" and found.source is not None and "LR = 0.02 " in found.source
+    assert found.notes.format == "knob" and found.source is not None and "LR = 0.02 " in found.source
 
 
 @pytest.mark.parametrize(
@@ -303,7 +301,7 @@ async def test_a_context_that_is_too_small_is_said_with_figures() -> None:
 
 
 def past(number: int, verdict: Verdict = Verdict.DISCARD, fingerprint: str = "", **more: Any) -> PastExperiment:
-    meta = more.pop("meta", {})
+    notes = more.pop("notes", Notes())
     hypothesis = more.pop("hypothesis", f"idea {number}")
     fields = {
         "parent": edits.fingerprint(TRAIN),
@@ -311,7 +309,7 @@ def past(number: int, verdict: Verdict = Verdict.DISCARD, fingerprint: str = "",
         "finding": "Inconclusive: no change on one seed.",
     }
     return PastExperiment(
-        number=number, verdict=verdict, proposal=Proposal(hypothesis=hypothesis, meta=meta), **{**fields, **more}
+        number=number, verdict=verdict, proposal=Proposal(hypothesis=hypothesis, notes=notes), **{**fields, **more}
     )
 
 
@@ -324,7 +322,7 @@ async def test_the_form_to_begin_with_is_by_the_size_that_the_server_says(size: 
     script = Script(always(answers[form]), models=("mine",), parameters=size)
     with serving(script) as url:
         found = await agent(url, "mine").propose(context())
-    assert found.meta["format"] == form and (script.requests[0].get("format") is None) == (form == "blocks")
+    assert found.notes.format == form and (script.requests[0].get("format") is None) == (form == "blocks")
 
 
 def test_the_form_by_size() -> None:
@@ -334,8 +332,8 @@ def test_the_form_by_size() -> None:
 
 
 def test_what_counts_for_a_form() -> None:
-    def row(number: int, form: str, **meta: Any) -> PastExperiment:
-        return past(number, meta={"model": "m", "format": form, **meta})
+    def row(number: int, form: str, **notes: Any) -> PastExperiment:
+        return past(number, notes=Notes(model="m", format=form, **notes))
 
     assert history([row(1, "edits", tries=2)], "m") == [("edits", True)], "mended on the second try"
     assert history([row(1, "knob", tries=4)], "m") == [("knob", True)], "it came out in the simpler form"
@@ -343,7 +341,7 @@ def test_what_counts_for_a_form() -> None:
     assert history([row(1, "edits", tries=6, repeats=6, instead="m")], "m") == []
     assert history([row(1, "edits", tries=6, repeats=2, instead="m")], "m") == [("edits", False)]
     assert history([row(1, "edits", tries=3, repeats=2)], "m") == [("edits", True)]
-    assert history([past(1, meta={"model": "m", "tries": 1, "instead": "m"})], "m") == [], "the server was away"
+    assert history([past(1, notes=Notes(model="m", tries=1, instead="m"))], "m") == [], "the server was away"
 
 
 def test_forms_go_down_after_failures_and_up_after_successes() -> None:
@@ -408,11 +406,7 @@ async def test_another_stands_in_says_so_and_the_first_comes_back() -> None:
         assert (await both.propose(context())).agent == f"ollama:{MODEL}"
     port = int(re.search(r":(\d+)$", url)[1])  # type: ignore[index]
     found = await both.propose(context())
-    assert (
-        found.agent == "search"
-        and found.meta["instead"] == f"ollama:{MODEL}"
-        and "does not answer" in found.meta["why"]
-    )
+    assert found.agent == "search" and found.notes.instead == f"ollama:{MODEL}" and "does not answer" in found.notes.why
     with serving(script, port):
         assert (await both.propose(context())).agent == "search", "not asked again at once"
         now[0] += 6
@@ -444,8 +438,8 @@ class Fails:
 async def test_whatever_an_agent_raises_another_stands_in_and_the_row_says_why() -> None:
     both = WithStandIn(Fails(RecursionError("maximum recursion depth exceeded")), Search())
     found = await both.propose(context())
-    assert found.agent == "search" and found.meta["instead"] == "broken"
-    assert found.meta["why"] == "The agent broken failed: RecursionError: maximum recursion depth exceeded"
+    assert found.agent == "search" and found.notes.instead == "broken"
+    assert found.notes.why == "The agent broken failed: RecursionError: maximum recursion depth exceeded"
 
 
 @pytest.mark.parametrize(("takes_s", "longest_s"), [(0.0, 5.0), (2.0, 40.0), (60.0, 300.0)])
@@ -478,9 +472,9 @@ async def test_a_turn_is_passed_on_when_its_agent_fails_and_that_is_waited_for()
     for number in (1, 2):
         found = await turns.propose(context(tuple(past(i) for i in range(1, number))))
         assert found.agent == "search"
-    assert found.meta.get("instead") is None, "the second turn is its own"
+    assert found.notes.instead == "", "the second turn is its own"
     third = await turns.propose(context((past(1), past(2))))
-    assert limited.asked == 1 and third.meta["instead"] == "claude" and third.meta["why"] == "It is at its limit."
+    assert limited.asked == 1 and third.notes.instead == "claude" and third.notes.why == "It is at its limit."
     now[0] = 7201
     await turns.propose(context((past(1), past(2))))
     assert limited.asked == 2

@@ -107,10 +107,10 @@ async def test_proposals_or_a_sentence(server: Server) -> None:
         try:
             found = await agent.propose(asked)
         except Unusable as error:
-            assert error.meta["tries"] >= 3 and error.meta["tokens"] > 0
+            assert error.cost.tries >= 3 and error.cost.tokens > 0
             continue
         chat.check(asked, found)
-        assert found.meta["prompt_tokens"] > 100 and found.meta["format"] in ("knob", "edits", "blocks")
+        assert found.notes.prompt_tokens > 100 and found.notes.format in ("knob", "edits", "blocks")
         candidate = found.source or edits.apply(TRAIN, found.edits)
         past += (tried(len(past) + 1, found, candidate),)
     assert f"[asking ollama:{server.model}]" in told and not any("outgrown" in words for words in told)
@@ -176,7 +176,7 @@ async def test_the_context_has_room_for_train_py_to_grow_though_program_md_is_as
         agent, told = model(url)
         agent.expect(SHIPPED, PROGRAM)
         await agent.understand(PROGRAM)
-        assert (await agent.propose(context(longer, PROGRAM))).meta["format"] == "knob", (
+        assert (await agent.propose(context(longer, PROGRAM))).notes.format == "knob", (
             "the answers fit another train.py"
         )
     sizes = {request["options"]["num_ctx"] for request in script.requests}
@@ -189,12 +189,12 @@ async def test_a_train_py_that_has_outgrown_it_gets_more_once_and_that_is_said()
         agent, told = model(url)
         await agent.propose(context())
         found = await agent.propose(context(TRAIN + "# a long comment, with nothing to say\n" * 700))
-        assert found.meta["format"] == "edits"
+        assert found.notes.format == "edits"
         small, large = (request["options"]["num_ctx"] for request in script.requests)
         assert (small, large > 2 * small) == (8192, True)
         assert f"train.py has outgrown the context of 8192 tokens; ollama:{MODEL} is given {large} from now on." in told
         found = await agent.propose(context(TRAIN + "# a long comment, with nothing to say\n" * 2000))
-    assert found.meta["format"] == "knob", "no second enlargement, but the constants alone still fit"
+    assert found.notes.format == "knob", "no second enlargement, but the constants alone still fit"
     assert script.requests[-1]["options"]["num_ctx"] == large and len([w for w in told if "outgrown" in w]) == 1
 
 
@@ -213,7 +213,7 @@ async def test_a_prompt_that_was_cut_is_asked_once_more_with_more_room(mishap: s
     script = Script(good, mishap=mishap, stumbles=1)
     with serving(script) as url:
         agent, told = model(url)
-        assert (await agent.propose(context())).meta["format"] == "edits"
+        assert (await agent.propose(context())).notes.format == "edits"
     one, two = (request["options"]["num_ctx"] for request in script.requests)
     assert two > one and any("outgrown" in words for words in told)
 
@@ -254,7 +254,7 @@ async def test_a_server_that_stumbles_is_asked_again_at_once(mishap: str) -> Non
     with serving(script) as url:
         agent, _ = model(url)
         found = await agent.propose(context())
-    assert len(script.requests) == 3 and found.meta["tries"] == 1, "it is the same try"
+    assert len(script.requests) == 3 and found.notes.tries == 1, "it is the same try"
 
 
 @pytest.mark.parametrize("mishap", ["slow", "stalls"])
@@ -299,7 +299,7 @@ async def test_an_answer_without_measure_is_a_refused_try_and_the_stream_is_clos
     with serving(script) as url:
         agent, _ = model(url)
         found = await agent.propose(context())
-        assert found.meta["tries"] == 2
+        assert found.notes.tries == 2
         assert "too long and was cut off" in script.requests[1]["messages"][-1]["content"]
         if mishap == "endless":
             async with asyncio.timeout(100):

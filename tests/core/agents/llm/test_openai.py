@@ -54,8 +54,8 @@ async def test_proposals_also_after_a_release(monkeypatch: pytest.MonkeyPatch) -
         for _ in range(2):
             found = await turns.propose(context())
             await turns.release()
-    assert found.meta["format"] == "blocks" and found.agent == f"openai:{MODEL}" and found.hypothesis == "A step."
-    assert found.meta["prompt_tokens"] > 100 and found.meta["tokens"] > 0
+    assert found.notes.format == "blocks" and found.agent == f"openai:{MODEL}" and found.hypothesis == "A step."
+    assert found.notes.prompt_tokens > 100 and found.notes.tokens > 0
     assert any("A step" in words for words in heard) and len(script.requests) == 2
     assert script.requests[0]["model"] == MODEL and script.requests[0]["stream"] is True
 
@@ -65,7 +65,7 @@ async def test_an_endpoint_whose_bill_is_no_figures_costs_nothing(monkeypatch: p
     script.mishap = "odd bill"
     with serving(script) as url:
         found = await agent(url, monkeypatch).propose(context())
-    assert found.hypothesis == "A step." and (found.meta["prompt_tokens"], found.meta["tokens"]) == (0, 0)
+    assert found.hypothesis == "A step." and (found.notes.prompt_tokens, found.notes.tokens) == (0, 0)
 
 
 async def test_a_simpler_form_comes_with_a_schema(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ async def test_an_endpoint_whose_model_only_thinks_is_asked_otherwise(
     with serving(script) as url:
         model = agent(url, monkeypatch)
         found = await model.propose(context())
-        assert len(script.requests) == count and found.meta["thinking"] == words and found.meta["tries"] == 1
+        assert len(script.requests) == count and found.notes.thinking == words and found.notes.tries == 1
         await model.propose(context())
         assert len(script.requests) == count + 1
         script.thinks = lambda body: True

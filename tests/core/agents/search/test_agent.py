@@ -9,12 +9,11 @@ from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, PastExperiment, Said
 from core.agents.search.agent import Search
-from core.agents.search.combine import EXPECTED
 from core.agents.search.ranges import Range, range_for
 from core.change import edits, knobs
 from core.change.touched import names, touched
 from core.charter import read
-from core.model import Proposal, Value
+from core.model import Notes, Proposal, Value
 from core.target import TARGET
 from core.target.book import BOOK
 from core.verdicts import Verdict
@@ -44,7 +43,7 @@ def judged(number: int, proposal: Proposal, gain: float | None) -> PastExperimen
     assert proposal.source is not None
     return PastExperiment(
         number=number, parent=PARENT, fingerprint=edits.fingerprint(proposal.source), proposal=proposal, gain=gain,
-        constants=knobs.moved(SOURCE, proposal.source), structural=bool(proposal.meta.get("edits")), seeds=(1,),
+        constants=knobs.moved(SOURCE, proposal.source), structural=bool(proposal.notes.edits), seeds=(1,),
         verdict=Verdict.DISCARD if gain is not None else Verdict.CRASH, crash="" if gain is not None else "exception",
     )  # fmt: skip
 
@@ -67,9 +66,9 @@ def test_a_night_of_proposals_is_new_each_time_and_passes_the_gate() -> None:
         edits.validate_change(SOURCE, proposal.source)
         prints.add(edits.fingerprint(proposal.source))
     assert len(prints) == 30
-    kinds = [bool(p.meta["edits"]) for p in found]
+    kinds = [bool(p.notes.edits) for p in found]
     assert any(kinds) and not all(kinds), "both structure and knobs are tried"
-    assert any(len(p.meta["edits"]) + len(p.meta["knobs"]) > 2 for p in found if EXPECTED in p.meta), (
+    assert any(len(p.notes.edits) + len(p.notes.knobs) > 2 for p in found if p.notes.expected is not None), (
         "near misses are combined"
     )
 
@@ -97,7 +96,7 @@ def test_off_limits_knobs_are_left_alone() -> None:
 
 def test_knobs_that_do_nothing_now_are_left_alone() -> None:
     """The shipped pattern has no short layer, so the window's width is nothing to measure."""
-    moved = {name for proposal in night(30) for name in proposal.meta["knobs"]}
+    moved = {name for proposal in night(30) for name in proposal.notes.knobs}
     assert "WINDOW" not in moved and len(moved) > 6
     assert "WINDOW" in TARGET.inactive_knobs({"WINDOW": 128, "WINDOW_PATTERN": "L", "SEQ_LEN": 256})
     assert TARGET.inactive_knobs({"WINDOW": 128, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == set()
@@ -112,15 +111,15 @@ def test_where_all_is_off_limits_it_says_so() -> None:
 def test_after_a_keep_it_takes_one_more_step_that_way() -> None:
     source = knobs.set_knobs(SOURCE, {"MATRIX_LR": 0.03})
     moved = Proposal(
-        hypothesis="Faster.", source=source, topic="optimizer", meta={"knobs": {"MATRIX_LR": 0.03}, "from": {"MATRIX_LR": 0.02}}
+        hypothesis="Faster.", source=source, topic="optimizer", notes=Notes(knobs={"MATRIX_LR": 0.03}, before={"MATRIX_LR": 0.02})
     )  # fmt: skip
     kept = replace(judged(1, moved, 0.05), verdict=Verdict.KEEP)
     after = replace(context(2, (kept,)), source=source, parent=kept.fingerprint)
     found = Search().propose_now(after)
-    assert found.meta["knobs"] == {"MATRIX_LR": 0.045} and "#1 was kept, so" in found.hypothesis
+    assert found.notes.knobs == {"MATRIX_LR": 0.045} and "#1 was kept, so" in found.hypothesis
     again = replace(judged(2, found, -0.01), parent=kept.fingerprint)
     other = Search().propose_now(replace(after, past=(kept, again), tried={again.fingerprint: 2}, number=3))
-    assert other.meta.get("knobs") != found.meta["knobs"], "a step that failed is not taken again"
+    assert other.notes.knobs != found.notes.knobs, "a step that failed is not taken again"
 
 
 def test_an_idea_is_not_blamed_for_what_the_machine_cut_short() -> None:
@@ -149,61 +148,59 @@ def test_it_opens_with_the_knobs_that_matter_most_and_clear_steps() -> None:
     for number in range(1, 16):
         turn_of_knobs = replace(context(number, past), proposed={"search": 1})
         proposal = Search().propose_now(turn_of_knobs)
-        opening.append(proposal.meta["knobs"])
+        opening.append(proposal.notes.knobs)
         past += (judged(number, proposal, -0.01),)
     assert opening[0] == {"DEPTH": 1} and opening[1] == {"MATRIX_LR": 0.034}
     assert {"TOTAL_BATCH": 2**10, "BATCH_SIZE": 4} in opening and {"EMBED_LR": 0.34} in opening
     assert {"DEPTH": 3} in opening, "the other way, later"
-    assert "DEPTH" not in {name for p in night(12, "Avoid changes of size.") for name in p.meta["knobs"]}
+    assert "DEPTH" not in {name for p in night(12, "Avoid changes of size.") for name in p.notes.knobs}
 
 
 def test_a_model_narrower_than_one_head_is_tried_with_narrower_heads() -> None:
     width, head = ({knob.name: knob.value for knob in knobs.read(SOURCE)}[name] for name in ("WIDTH", "HEAD_DIM"))
     assert width == head == 128
     found = Search().propose_now(told("try a lower WIDTH"))
-    assert found.meta["knobs"] == {"WIDTH": 64, "HEAD_DIM": 64}
+    assert found.notes.knobs == {"WIDTH": 64, "HEAD_DIM": 64}
     asked = Search().propose_now(told("set WIDTH to 96"))
-    assert asked.meta["knobs"] == {"WIDTH": 96, "HEAD_DIM": 96}
+    assert asked.notes.knobs == {"WIDTH": 96, "HEAD_DIM": 96}
     kept = Search().propose_now(
         replace(told("set WIDTH to 64"), charter="---\noff_limits: [HEAD_DIM]\n---\nLow val_bpb.")
     )
-    assert "WIDTH" not in kept.meta["knobs"], "what must follow is off limits"
+    assert "WIDTH" not in kept.notes.knobs, "what must follow is off limits"
 
 
 def test_it_looks_for_topics_and_names_in_what_the_human_says() -> None:
     for number in range(1, 9):
         proposal = Search().propose_now(told("Avoid changes of size.", "Do not touch MATRIX_LR.", number=number))
-        assert proposal.topic != "size" and "MATRIX_LR" not in proposal.meta["knobs"]
+        assert proposal.topic != "size" and "MATRIX_LR" not in proposal.notes.knobs
 
 
 def test_what_was_skipped_stays_skipped() -> None:
     names = [entry.name for entry in BOOK if entry.topic == "heads"]
     skipped = tuple(
         replace(
-            judged(n, Proposal(hypothesis="h", source=f"{SOURCE}\nX = {n}\n", meta={"edits": [name], "knobs": {}}), 0.0),
+            judged(n, Proposal(hypothesis="h", source=f"{SOURCE}\nX = {n}\n", notes=Notes(edits=(name,), knobs={})), 0.0),
             verdict=Verdict.SKIPPED, finding="Skipped by the human.", parent="another",
         )
         for n, name in enumerate(names, 1)
     )  # fmt: skip
     found = [Search().propose_now(context(n, skipped, "Only the heads matter, focus on heads.")) for n in range(20, 30)]
-    assert not {name for proposal in found for name in proposal.meta["edits"]} & set(names)
+    assert not {name for proposal in found for name in proposal.notes.edits} & set(names)
 
 
 def test_a_topic_that_stands_at_the_head_of_a_comment_is_avoided_too() -> None:
     for proposal in night(25, "Do not change the optimizer."):
-        assert not {"ADAM_DECAY", "MATRIX_DECAY", "MATRIX_LR"} & proposal.meta["knobs"].keys()
+        assert not {"ADAM_DECAY", "MATRIX_DECAY", "MATRIX_LR"} & proposal.notes.knobs.keys()
 
 
 def test_a_name_that_is_asked_for_comes_first_both_ways() -> None:
     asked = told("Please try SEQ_LEN.")
     first = Search().propose_now(asked)
     assert (
-        "SEQ_LEN" in first.meta["knobs"]
-        and "DEPTH" not in first.meta["knobs"]
-        and first.hypothesis.startswith("Asked for")
+        "SEQ_LEN" in first.notes.knobs and "DEPTH" not in first.notes.knobs and first.hypothesis.startswith("Asked for")
     )
     second = Search().propose_now(replace(asked, number=2, past=(judged(1, first, 0.0),)))
-    assert "SEQ_LEN" in second.meta["knobs"] and second.meta["step"] != first.meta["step"]
+    assert "SEQ_LEN" in second.notes.knobs and second.notes.step != first.notes.step
 
 
 def test_over_the_limit_only_smaller_models_are_proposed() -> None:
@@ -211,8 +208,8 @@ def test_over_the_limit_only_smaller_models_are_proposed() -> None:
     past: tuple[PastExperiment, ...] = ()
     for number in range(1, 6):
         proposal = Search().propose_now(replace(told, number=number, past=past))
-        moved = proposal.meta["knobs"]
-        assert moved and all(value < proposal.meta["from"][name] for name, value in moved.items())
+        moved = proposal.notes.knobs
+        assert moved and all(value < proposal.notes.before[name] for name, value in moved.items())
         assert {"WIDTH", "DEPTH", "MLP_RATIO"} & moved.keys() and "1,441,926" in proposal.hypothesis
         past += (judged(number, proposal, None),)
 
@@ -222,7 +219,7 @@ def test_what_must_stay_still_counts_for_what_makes_sense(charter: str) -> None:
     for proposal in night(25, charter):
         assert proposal.source is not None
         found = {knob.name: knob.value for knob in knobs.read(proposal.source)}
-        assert "HEAD_DIM" not in proposal.meta["knobs"] and found["WIDTH"] % found["HEAD_DIM"] == 0
+        assert "HEAD_DIM" not in proposal.notes.knobs and found["WIDTH"] % found["HEAD_DIM"] == 0
 
 
 def test_where_a_limit_leaves_no_smaller_model_it_says_so() -> None:
@@ -241,13 +238,13 @@ def test_a_limit_in_prose_or_a_hint_is_no_limit(charter: str) -> None:
 def test_a_value_that_is_asked_for_comes_next_and_once() -> None:
     asked = told("try SEQ_LEN", "set WIDTH to 192", "set WIDTH to 256", "set SEQ_LEN to 512")
     first = Search().propose_now(asked)
-    assert first.meta["knobs"] == {"SEQ_LEN": 512, "TOTAL_BATCH": 4096} and first.hypothesis.startswith(
+    assert first.notes.knobs == {"SEQ_LEN": 512, "TOTAL_BATCH": 4096} and first.hypothesis.startswith(
         "Asked for: raise SEQ_LEN"
     )
     second = Search().propose_now(replace(asked, number=2, past=(judged(1, first, 0.0),)))
-    assert second.meta["knobs"] == {"WIDTH": 256}, "192 does not fit HEAD_DIM"
+    assert second.notes.knobs == {"WIDTH": 256}, "192 does not fit HEAD_DIM"
     third = Search().propose_now(replace(asked, number=3, past=(judged(1, first, 0.0), judged(2, second, 0.0))))
-    assert third.meta.get("step") == "SEQ_LEN up" or "SEQ_LEN" in third.meta["knobs"]
+    assert third.notes.step == "SEQ_LEN up" or "SEQ_LEN" in third.notes.knobs
 
 
 @pytest.mark.parametrize(
@@ -258,7 +255,7 @@ def test_only_means_nothing_else(words: str, topics: set[str]) -> None:
     past: tuple[PastExperiment, ...] = ()
     for number in range(1, 8):
         proposal = Search().propose_now(replace(told(words, number=number), past=past))
-        assert proposal.topic in topics and proposal.meta["knobs"].keys() <= {
+        assert proposal.topic in topics and proposal.notes.knobs.keys() <= {
             "WARM_UP", "WARM_DOWN", "FINAL_LR", "WINDOW", "WINDOW_PATTERN", "ROPE_BASE", "SOFTCAP"
         }  # fmt: skip
         past += (judged(number, proposal, 0.001),)
@@ -290,7 +287,7 @@ def test_a_wish_that_leaves_nothing_to_try_is_set_aside_and_that_is_said_once(
         assert proposal.source is not None
         edits.validate_change(SOURCE, proposal.source, off_limits=off_limits)
         past += (judged(number, proposal, 0.001),)
-        beyond += [proposal] if "aside" in proposal.meta else []
+        beyond += [proposal] if proposal.notes.aside else []
         assert beyond or number < 40, "the ideas within the wish come to an end"
     assert ["Nothing new was left within" in proposal.hypothesis for proposal in beyond] == [True, False]
     assert len(past) >= within + 2
@@ -313,7 +310,7 @@ def test_two_values_in_one_hint_follow_one_after_the_other() -> None:
     for number in range(1, 10):
         proposal = Search().propose_now(replace(asked, number=number, past=past))
         assert proposal.topic != "optimizer"
-        moved.append(proposal.meta["knobs"])
+        moved.append(proposal.notes.knobs)
         past += (judged(number, proposal, 0.0),)
     assert moved[:3] == [{"WIDTH": 256}, {"DEPTH": 4}, {"WIDTH": 512}]
 
@@ -322,7 +319,7 @@ def test_a_wish_stays_when_another_one_of_its_hint_is_fulfilled() -> None:
     asked = told("set WIDTH to 256; try MATRIX_LR; avoid the embeddings")
     source = knobs.set_knobs(SOURCE, {"WIDTH": 256})
     found = Search().propose_now(replace(asked, source=source, parent=edits.fingerprint(source)))
-    assert found.meta["knobs"].keys() == {"MATRIX_LR"}
+    assert found.notes.knobs.keys() == {"MATRIX_LR"}
     assert "embeddings" not in {
         Search().propose_now(replace(asked, number=n, source=source)).topic for n in range(2, 6)
     }
@@ -338,15 +335,15 @@ def test_a_constant_that_is_asked_for_again_is_moved_again() -> None:
     moved = replace(judged(1, first, 0.0), parent="another", fingerprint="another")
     asked = told("try MATRIX_LR", "try a larger MATRIX_LR", number=2)
     found = Search().propose_now(replace(asked, past=(moved,), tried={}))
-    assert found.meta["knobs"] == first.meta["knobs"] and found.hypothesis.startswith("Asked for")
+    assert found.notes.knobs == first.notes.knobs and found.hypothesis.startswith("Asked for")
 
 
 def test_what_an_earlier_version_noted_is_done() -> None:
     asked = told("set WIDTH to 256")
     first = Search().propose_now(asked)
-    noted = replace(first, meta={**first.meta, "said": 1})
+    noted = replace(first, notes=replace(first.notes, said=1))
     again = replace(asked, number=2, past=(replace(judged(1, noted, 0.0), fingerprint="another"),))
-    assert Search().propose_now(again).meta["knobs"] != {"WIDTH": 256}
+    assert Search().propose_now(again).notes.knobs != {"WIDTH": 256}
 
 
 def test_a_reason_for_skipping_is_heard_as_a_hint_is() -> None:
@@ -357,7 +354,7 @@ def test_a_reason_for_skipping_is_heard_as_a_hint_is() -> None:
 
 def test_the_way_that_is_asked_for_is_the_way_it_goes() -> None:
     found = Search().propose_now(told("Please try a lower MATRIX_LR."))
-    assert found.meta["knobs"]["MATRIX_LR"] < found.meta["from"]["MATRIX_LR"]
+    assert found.notes.knobs["MATRIX_LR"] < found.notes.before["MATRIX_LR"]
 
 
 def test_what_is_said_now_counts_more_than_a_program_md_that_names_everything() -> None:

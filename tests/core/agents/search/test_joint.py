@@ -19,7 +19,7 @@ from core.agents.search.joint import EDIT, FAILED_GAIN, WORD, Change, Effects, M
 from core.agents.search.options import Options
 from core.change import edits, knobs
 from core.change.touched import touched
-from core.model import Proposal, Value
+from core.model import Notes, Proposal, Value
 from core.target import TARGET
 from core.target.entry import Entry
 from core.verdicts import Verdict
@@ -145,10 +145,10 @@ def test_a_draw_is_the_same_for_a_seed_and_its_spread_follows_the_share() -> Non
 
 
 def past(number: int, gain: float | None, parent: str = "", topic: str = "", **more: object) -> PastExperiment:
-    meta = {name: more.pop(name) for name in ("edits", "knobs") if name in more}
+    notes = Notes(**{name: more.pop(name) for name in ("edits", "knobs") if name in more})  # type: ignore[arg-type]
     return PastExperiment(
         number=number, parent=parent or edits.fingerprint(SOURCE), fingerprint=f"f{number}", gain=gain, seeds=(1,),
-        proposal=Proposal(hypothesis="h", topic=topic, meta=meta),
+        proposal=Proposal(hypothesis="h", topic=topic, notes=notes),
         verdict=Verdict.DISCARD if gain is not None else Verdict.CRASH,
         **more,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -185,7 +185,7 @@ def test_words_and_switches_are_factors() -> None:
 
 
 def test_edits_of_the_book_have_their_names_and_others_their_number() -> None:
-    assert structural(past(1, 0.0, edits=["x", "y"], structural=True)) == ["x", "y"]
+    assert structural(past(1, 0.0, edits=("x", "y"), structural=True)) == ["x", "y"]
     assert structural(past(7, 0.0, structural=True)) == ["#7"]
     assert structural(past(7, 0.0)) == []
 
@@ -234,8 +234,8 @@ def near_misses() -> list[PastExperiment]:
     good, bad = FITTING[:2], FITTING[2:5]
     rate = KNOBS["UNEMBED_LR"].value
     assert isinstance(rate, float)
-    told = [past(n, 0.008, edits=[entry.name], structural=True) for n, entry in enumerate(good, 1)]
-    told += [past(n, -0.02, edits=[entry.name], structural=True) for n, entry in enumerate(bad, 3)]
+    told = [past(n, 0.008, edits=(entry.name,), structural=True) for n, entry in enumerate(good, 1)]
+    told += [past(n, -0.02, edits=(entry.name,), structural=True) for n, entry in enumerate(bad, 3)]
     return [*told, past(6, 0.01, knobs={"UNEMBED_LR": rate * 1.7}, constants={"UNEMBED_LR": (rate, rate * 1.7)})]
 
 
@@ -243,19 +243,19 @@ def test_near_misses_are_put_together_whatever_kind_they_are() -> None:
     drafts = combined(near_misses())
     assert drafts
     for draft in drafts:
-        assert set(draft.meta["edits"]) <= {entry.name for entry in FITTING[:2]}, "nothing that lost is in it"
-        assert draft.meta["knobs"].keys() <= {"UNEMBED_LR"}, "nothing that was never tried is in it"
+        assert set(draft.notes.edits) <= {entry.name for entry in FITTING[:2]}, "nothing that lost is in it"
+        assert draft.notes.knobs.keys() <= {"UNEMBED_LR"}, "nothing that was never tried is in it"
         edits.validate_change(SOURCE, draft.source)
-        gain, spread = draft.meta[combine.EXPECTED]
+        gain, spread = draft.notes.expected
         assert gain > 0 and spread > 0 and f"{gain:.4f} ± {spread:.4f}" in draft.hypothesis
-    whole = max(drafts, key=lambda draft: len(draft.meta["edits"]) + len(draft.meta["knobs"]))
-    assert len(whole.meta["edits"]) == 2 and set(whole.meta["knobs"]) == {"UNEMBED_LR"}
+    whole = max(drafts, key=lambda draft: len(draft.notes.edits) + len(draft.notes.knobs))
+    assert len(whole.notes.edits) == 2 and set(whole.notes.knobs) == {"UNEMBED_LR"}
     assert all(entry.name in whole.hypothesis for entry in FITTING[:2]) and "UNEMBED_LR" in whole.hypothesis
 
 
 def test_what_is_to_be_left_alone_is_in_no_combination() -> None:
     topic = TARGET.topic_of("UNEMBED_LR")
-    assert all("UNEMBED_LR" not in draft.meta["knobs"] for draft in combined(near_misses(), {topic: 0.0}))
+    assert all("UNEMBED_LR" not in draft.notes.knobs for draft in combined(near_misses(), {topic: 0.0}))
 
 
 def test_a_few_scores_are_no_model() -> None:
@@ -270,7 +270,7 @@ def test_a_constant_of_another_kind_than_at_the_start_is_no_trouble() -> None:
 
 
 def test_where_nothing_looked_better_nothing_is_combined() -> None:
-    told = [past(n, -0.02, edits=[entry.name], structural=True) for n, entry in enumerate(FITTING[:7], 1)]
+    told = [past(n, -0.02, edits=(entry.name,), structural=True) for n, entry in enumerate(FITTING[:7], 1)]
     assert combined(told) == []
 
 
@@ -286,26 +286,26 @@ def test_a_value_that_crashed_counts_as_a_loss_and_is_not_screened() -> None:
     assert [row.gain for row in record.rows] == [FAILED_GAIN] and record.interval("MATRIX_LR") == (0.0, 0.0)
     effects = Model(record.rows, record.scales, []).expected
     assert knob(effects, "MATRIX_LR", 0.0, 1.0) < knob(Model([], ["MATRIX_LR"], []).expected, "MATRIX_LR", 0.0, 1.0)
-    together = failed(2, Verdict.CRASH, edits=["x"], constants={"MATRIX_LR": (rate, rate * 2.2)}, structural=True)
+    together = failed(2, Verdict.CRASH, edits=("x",), constants={"MATRIX_LR": (rate, rate * 2.2)}, structural=True)
     assert Record([together], KNOBS, SIGMA).rows == [], "either of the two may be to blame"
 
 
 @pytest.mark.parametrize("verdict", [Verdict.CRASH, Verdict.TIMEOUT, Verdict.INVALID, Verdict.SKIPPED])
 def test_what_failed_or_was_skipped_together_does_not_come_again_together(verdict: Verdict) -> None:
     told, (one, other) = near_misses(), (entry.name for entry in FITTING[:2])
-    assert any({one, other} <= set(draft.meta["edits"]) for draft in combined(told))
-    told.append(failed(7, verdict, edits=[one, other], structural=True))
+    assert any({one, other} <= set(draft.notes.edits) for draft in combined(told))
+    told.append(failed(7, verdict, edits=(one, other), structural=True))
     found = combined(told)
-    assert found and not any({one, other} <= set(draft.meta["edits"]) for draft in found)
+    assert found and not any({one, other} <= set(draft.notes.edits) for draft in found)
 
 
 def test_what_was_skipped_alone_is_in_no_combination() -> None:
     rate = KNOBS["UNEMBED_LR"].value
     assert isinstance(rate, float)
-    told = [*near_misses(), failed(7, Verdict.SKIPPED, edits=[FITTING[0].name], structural=True)]
+    told = [*near_misses(), failed(7, Verdict.SKIPPED, edits=(FITTING[0].name,), structural=True)]
     told.append(failed(8, Verdict.SKIPPED, constants={"UNEMBED_LR": (rate, rate * 1.5)}))
     for draft in combined(told):
-        assert FITTING[0].name not in draft.meta["edits"] and "UNEMBED_LR" not in draft.meta["knobs"]
+        assert FITTING[0].name not in draft.notes.edits and "UNEMBED_LR" not in draft.notes.knobs
 
 
 def test_an_idea_that_touches_what_is_off_limits_does_not_spoil_the_others() -> None:
@@ -314,7 +314,7 @@ def test_an_idea_that_touches_what_is_off_limits_does_not_spoil_the_others() -> 
     assert changed is not None
     left_alone = tuple(set(touched(SOURCE, changed)))
     found = combined(near_misses(), left_alone=left_alone)
-    assert found and all(one.name not in draft.meta["edits"] for draft in found)
+    assert found and all(one.name not in draft.notes.edits for draft in found)
 
 
 def test_what_must_follow_is_in_the_expected_gain() -> None:
@@ -341,7 +341,7 @@ def test_a_knob_that_is_off_can_be_tuned_and_combined() -> None:
         charter="", source=SOURCE, parent=edits.fingerprint(SOURCE), number=9, seed=1, sigma=SIGMA, past=tuple(told)
     )
     assert Options(context, Knobs(KNOBS, KNOBS)).value("SOFTCAP", random.Random(1)) is not None
-    assert any(draft.meta["knobs"].get("SOFTCAP") == 15.0 for draft in combined(told))
+    assert any(draft.notes.knobs.get("SOFTCAP") == 15.0 for draft in combined(told))
 
 
 def test_a_value_that_the_model_does_not_know_has_its_prior() -> None:

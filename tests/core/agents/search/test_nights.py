@@ -14,11 +14,10 @@ from msgspec.structs import replace
 
 from core.agents.base import Agent, Context, PastExperiment
 from core.agents.search.agent import Search
-from core.agents.search.combine import EXPECTED
 from core.agents.search.ideas import IDEAS, applied
 from core.agents.several import Turns
 from core.change import edits, knobs
-from core.model import Proposal, Value
+from core.model import Notes, Proposal, Value
 from core.target import TARGET
 from core.target.book import BOOK
 from core.target.entry import Entry
@@ -63,19 +62,19 @@ def test_an_idea_is_never_applied_twice(entry: Entry) -> None:
 def test_what_was_kept_is_not_proposed_again_on_the_new_best() -> None:
     good = {name for name in IDEAS if IDEAS[name].present(applied(IDEAS[name], SOURCE) or "")}
     assert len(good) > 12, "those that keep the text that they search for"
-    past = played(40, lambda p: 0.03 if good & set(p.meta["edits"]) else -0.004)
-    kept = [name for one in past if one.verdict.kept for name in one.proposal.meta["edits"]]
+    past = played(40, lambda p: 0.03 if good & set(p.notes.edits) else -0.004)
+    kept = [name for one in past if one.verdict.kept for name in one.proposal.notes.edits]
     assert len(kept) >= 2 and len(kept) == len(set(kept))
     for place, one in enumerate(past):
-        before = {name for earlier in past[:place] if earlier.verdict.kept for name in earlier.proposal.meta["edits"]}
-        assert not before & set(one.proposal.meta["edits"])
+        before = {name for earlier in past[:place] if earlier.verdict.kept for name in earlier.proposal.notes.edits}
+        assert not before & set(one.proposal.notes.edits)
 
 
 def test_what_was_clearly_worse_is_not_tried_again_at_once_on_a_new_best() -> None:
     """After a keep other ideas come first, since the model remembers what an idea did before."""
-    past = played(30, lambda p: 0.03 if p.meta["knobs"].get("TOTAL_BATCH") else -0.05)
+    past = played(30, lambda p: 0.03 if p.notes.knobs.get("TOTAL_BATCH") else -0.05)
     assert any(one.verdict.kept for one in past)
-    ideas = [name for one in past for name in one.proposal.meta["edits"] if EXPECTED not in one.proposal.meta]
+    ideas = [name for one in past for name in one.proposal.notes.edits if one.proposal.notes.expected is None]
     assert len(ideas) == len(set(ideas)) > 6
 
 
@@ -93,7 +92,7 @@ def test_the_opening_goes_on_when_somebody_else_has_made_its_next_step() -> None
         for n, (_, changed) in enumerate(made, 1)
     )
     found = Search().propose_now(replace(context(5, past), proposed={"search": 1}))
-    assert found.meta.get("step") == "EMBED_LR up"
+    assert found.notes.step == "EMBED_LR up"
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -103,7 +102,7 @@ def test_each_kind_has_its_turn_also_where_agents_take_turns(place: int) -> None
 
         async def propose(self, context: Context) -> Proposal:
             source = f"{context.source}\nX = {context.number}\n"
-            return Proposal(hypothesis="h", source=source, agent=self.name, meta={"edits": [], "knobs": {}})
+            return Proposal(hypothesis="h", source=source, agent=self.name, notes=Notes(edits=(), knobs={}))
 
         async def release(self) -> None:
             pass
@@ -113,9 +112,9 @@ def test_each_kind_has_its_turn_also_where_agents_take_turns(place: int) -> None
     past = played(36, lambda p: 0.006 if p.topic in ("optimizer", "attention") else -0.006, Turns(parts))
     own = [one.proposal for one in past if one.proposal.agent == "search"]
     assert len(own) == 12
-    combined = [p for p in own if EXPECTED in p.meta]
-    assert combined and any("step" in p.meta for p in own)
-    assert any(len(p.meta["edits"]) == 1 for p in own if EXPECTED not in p.meta)
+    combined = [p for p in own if p.notes.expected is not None]
+    assert combined and any(p.notes.step for p in own)
+    assert any(len(p.notes.edits) == 1 for p in own if p.notes.expected is None)
 
 
 def test_the_same_record_gives_the_same_proposal_in_another_process() -> None:
@@ -123,7 +122,7 @@ def test_the_same_record_gives_the_same_proposal_in_another_process() -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from tests.core.agents.search.test_nights import played
-past = played(20, lambda p: 0.03 if len(p.meta["knobs"]) > 1 else 0.007)
+past = played(20, lambda p: 0.03 if len(p.notes.knobs) > 1 else 0.007)
 print([(one.proposal.hypothesis, one.proposal.topic) for one in past])
 """
     told = {
