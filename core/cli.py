@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from core import entry
@@ -24,6 +25,9 @@ from core.run.background import say
 from nanochat.contract import sources
 from nanochat.contract.registry import names
 from nanochat.contract.shell import make
+
+if TYPE_CHECKING:
+    from core.reporting.status import RunStatus
 
 app = typer.Typer(
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
@@ -139,7 +143,7 @@ def run(
     )  # fmt: skip
 
 
-def _facts(folder: Path) -> dict[str, object]:
+def _status(folder: Path) -> RunStatus:
     from core.judging import schedule
     from core.machine import stats
     from core.record import live
@@ -151,7 +155,7 @@ def _facts(folder: Path) -> dict[str, object]:
     if state.config is None:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
     warnings = [words for words in (stats.disk_warning(folder),) if words]
-    return status.facts(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
+    return status.status(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
 
 
 @app.command()
@@ -163,8 +167,8 @@ def status(
     """What a run is doing, its best, its counts, whether its loop is alive."""
     from core.reporting import status
 
-    found = _facts(find(logs).pick(name))
-    say(json.dumps(found) if as_json else status.status_text(found))
+    found = _status(find(logs).pick(name))
+    say(json.dumps(msgspec.to_builtins(found)) if as_json else status.status_text(found))
 
 
 @app.command()
@@ -178,7 +182,7 @@ def runs(logs: Logs = None) -> None:
         say(f"There is no run in {project.logs} yet. `make run` starts one.")
     for folder in found:
         try:
-            say(status.run_line(_facts(folder)))
+            say(status.run_line(_status(folder)))
         except Exception as error:  # one odd run must not hide the others
             say(f"{folder.name}: {explained(error) or f'its journal cannot be understood ({error!r})'}")
 

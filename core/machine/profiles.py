@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from core.model import Value
 
 MOST_NOISE = 0.05  # bpb
 
@@ -30,7 +31,7 @@ class Profile:
     warmup_s: float
     hang_s: float
     wall_factor: float = 4.0
-    knobs: Mapping[str, Any] = field(default_factory=dict)
+    knobs: Mapping[str, Value] = field(default_factory=dict)
 
     def noise_prior(self, budget_s: float) -> float:
         """Return the prior noise of one score in bpb. It grows with the inverse square root of the budget."""
@@ -55,7 +56,7 @@ def _gpu(name: str, dataset: str, depth: int, width: int, seq: int, rows: int, t
 
 
 # The shipped values of all knobs that profiles set. A knob with another value was changed by the user and stays.
-SHIPPED: Mapping[str, Any] = {
+SHIPPED: Mapping[str, Value] = {
     "DEPTH": 2, "WIDTH": 128, "HEAD_DIM": 128, "SEQ_LEN": 256, "BATCH_SIZE": 8, "TOTAL_BATCH": 2**11, "SOFTCAP": 0.0,
     "VALUE_EVERY": 1, "EMBED_LR": 0.2, "MATRIX_LR": 0.02, "MATRIX_DECAY": 0.0, "WINDOW": 128,
 }  # fmt: skip
@@ -126,12 +127,12 @@ def choose(device: str, gpu_memory: int, ram: int, bf16: bool | None = None) -> 
     return PROFILES[next(name for name, least in LEAST_GIB if gpu_memory >= least * 2**30)]
 
 
-def applicable_knobs(profile: Profile, values: Mapping[str, Any]) -> dict[str, Any]:
+def applicable_knobs(profile: Profile, values: Mapping[str, Value]) -> dict[str, Value]:
     """Return the profile's knobs to set in a train.py with these values, without those that the user has changed."""
     return {name: value for name, value in profile.knobs.items() if name in values and values[name] == SHIPPED[name]}
 
 
-def halve_batch(knobs: Mapping[str, Any]) -> dict[str, Any]:
+def halve_batch(knobs: Mapping[str, Value]) -> dict[str, Value]:
     """Return the knobs to set after running out of memory: half the rows of a forward pass, or {} if that is not possible.
 
     The tokens of an optimizer step stay the same, since train.py accumulates gradients.

@@ -6,11 +6,11 @@ and a branch in `core.record.fold`. Events are msgspec structs, since a whole jo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from core.model import NO_COST, NO_NOTES, ApprovalMode, CharterLimits, Cost, Limits, Notes, Role, RunConfig
+from core.model import NO_COST, NO_NOTES, ApprovalMode, CharterLimits, Cost, Limits, Notes, Role, RunConfig, Value
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Result
 
@@ -75,7 +75,7 @@ class StartCommit(Event, frozen=True, kw_only=True):
     commit: str
     source_hash: str
     nodes: int
-    knobs: dict[str, Any] = {}
+    knobs: dict[str, Value] = {}
     parent: str = ""
     user_commit: str = ""  # the commit with the user's train.py as it was when the run began
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from core.model import Cost, FormCost
@@ -51,11 +49,6 @@ class Score:
     tries: int = 0
     wasted_s: float = 0.0  # trainings that failed
     formats: dict[str, Form] = field(default_factory=dict)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = msgspec.to_builtins(self)
-        return found
 
 
 def scores(state: State) -> list[Score]:

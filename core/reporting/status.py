@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from core.judging import final_check
 from core.judging.noise import Noise
-from core.model import Limits
+from core.model import ApprovalMode, Limits
+from core.record.experiment import Experiment
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import phrases, scoreboard
@@ -26,8 +27,10 @@ from core.reporting.phrases import (
     understood,
     verdict,
 )
+from core.reporting.scoreboard import Score
+from nanochat.contract.value import Data
 
-APPROVAL = {"ask": "asks you", "auto": "unattended"}
+APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
 
 
 def counts(state: State) -> dict[str, int]:
@@ -39,8 +42,140 @@ def counts(state: State) -> dict[str, int]:
     return found
 
 
-def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings: list[str]) -> dict[str, Any]:
-    """Return the data of `status --json`.
+class Loop(Data, frozen=True, kw_only=True):
+    """The loop of the run. `pid` is None if it is not alive."""
+
+    alive: bool
+    pid: int | None
+
+
+class Best(Data, frozen=True, kw_only=True):
+    """The incumbent: its mean val_bpb, its commit, its number of scores, and the experiment that found it (0: the baseline)."""
+
+    val_bpb: float | None
+    commit: str
+    measurements: int
+    experiment: int
+
+
+class FinalCheck(Data, frozen=True, kw_only=True):
+    """The outcome of the final check, on the test split.
+
+    Attributes:
+        start: Mean val_bpb of the start.
+        best: Mean val_bpb of the best.
+        error: Standard error of `change`, in bpb.
+        seeds: Number of fresh seeds.
+        change: Mean paired difference in bpb; negative is better.
+        holds: Whether the gain holds.
+        words: All of this as a sentence.
+    """
+
+    start: float
+    best: float
+    error: float
+    seeds: int
+    change: float
+    holds: bool
+    words: str
+
+
+class Recent(Data, frozen=True, kw_only=True):
+    """One of the latest experiments. `gain` is the mean paired improvement in bpb; positive is better."""
+
+    number: int
+    verdict: str  # "" before the verdict
+    outcome: str  # as people read it
+    val_bpb: float | None
+    gain: float | None
+    within_noise: bool
+    agent: str
+    hypothesis: str
+    finding: str
+
+
+class Idle(Data, frozen=True, kw_only=True):
+    """The place of `Picture` if no loop has written what it does."""
+
+
+class RunStatus(Data, frozen=True, kw_only=True):
+    """The data of `status --json`. Scores and noise are in bpb.
+
+    Attributes:
+        run: Name of the run, which is that of its folder.
+        begun_as: Its name when it began.
+        loop: Whether its loop is alive.
+        phase: What it is doing, as text.
+        dataset, device, profile, executor, budget_s: Its settings. The budget is in seconds.
+        agent: Who proposes.
+        gate: `ask` or `auto`.
+        paused: Whether it is paused.
+        baseline: Mean val_bpb of the start; None before it was measured.
+        best: The incumbent.
+        final_check: Start and best measured afresh; None before that.
+        sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
+        noise: The same as text.
+        experiments, judged, tried, kept: Counts of experiments.
+        limits: The limits of the present start that are set.
+        verdicts: Verdict -> count.
+        outcomes: Verdict as people read it -> count.
+        last: The latest five experiments, oldest first.
+        unprotected: Parts of the sandbox that this machine lacks.
+        unmeasured: Why the machine's speed is not measured; "" if it is.
+        banner: A warning if a stand-in proposes most of the time; "" otherwise.
+        scoreboard: The statistics of the agents as lines.
+        agents: The same as data.
+        warnings: Sentences about the machine.
+        understood: What was read in program.md.
+        proposed: Suggested lines for its front matter, each with the sentence that seems to ask for it.
+        charter_warnings, charter_problem: Parts of program.md that are not used, and why it cannot be used; empty if it can.
+        hints: The hints that count.
+        live: The present activity of the loop.
+    """
+
+    run: str
+    begun_as: str
+    loop: Loop
+    phase: str
+    dataset: str
+    device: str
+    profile: str
+    executor: str
+    budget_s: float
+    agent: str
+    gate: ApprovalMode
+    paused: bool
+    baseline: float | None
+    best: Best
+    final_check: FinalCheck | None
+    sigma: float
+    sigma_low: float
+    sigma_high: float
+    noise: str
+    experiments: int
+    judged: int
+    limits: dict[str, float | int]
+    tried: int
+    kept: int
+    verdicts: dict[str, int]
+    outcomes: dict[str, int]
+    last: tuple[Recent, ...]
+    unprotected: tuple[str, ...]
+    unmeasured: str
+    banner: str
+    scoreboard: tuple[str, ...]
+    agents: tuple[Score, ...]
+    warnings: tuple[str, ...]
+    understood: tuple[str, ...]
+    proposed: tuple[tuple[str, str], ...]
+    charter_warnings: tuple[str, ...]
+    hints: tuple[str, ...]
+    charter_problem: str
+    live: Picture | Idle
+
+
+def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings: Sequence[str] = ()) -> RunStatus:
+    """Return the status of a run.
 
     Args:
         state: The state of the run.
@@ -49,80 +184,85 @@ def facts(state: State, noise: Noise, loop: int | None, live: Picture, warnings:
         live: The present activity of the loop.
         warnings: Sentences for the human.
     """
-    config = state.config
+    config, charter = state.config, state.charter
     assert config is not None
-    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
-    best = state.mean(state.incumbent)
-    last = [
-        {
-            "number": e.number,
-            "verdict": e.verdict.value if e.verdict else "",
-            "outcome": verdict(e, alive=loop is not None),
-            "val_bpb": e.val_bpb,
-            "gain": e.gain,
-            "within_noise": e.within_noise,
-            "agent": e.agent,
-            "hypothesis": e.hypothesis,
-            "finding": e.finding,
-        }
-        for e in list(state.experiments.values())[-5:]
-    ]
     scores = scoreboard.scores(state)
-    return {
-        "run": state.name,
-        "begun_as": config.name,
-        "loop": {"alive": loop is not None, "pid": loop},
-        "phase": phase(state, loop, live),
-        "dataset": config.dataset,
-        "device": config.device,
-        "profile": config.profile,
-        "executor": config.executor,
-        "budget_s": config.budget_s,
-        "agent": state.started.agent if state.started else config.agent,
-        "gate": state.approval,
-        "paused": state.paused,
-        "baseline": baseline,
-        "best": {
-            "val_bpb": best,
-            "commit": state.incumbent,
-            "measurements": len(state.scores.get(state.incumbent, {})),
-            "experiment": state.kept[-1] if state.kept else 0,
-        },
-        "final_check": _final_check(state, noise),
-        "sigma": noise.sigma,
-        "sigma_low": noise.interval[0],
-        "sigma_high": noise.interval[1],
-        "noise": str(noise),
-        "experiments": len(state.experiments),
-        "judged": state.judged,
-        "limits": _set(state.started.limits) if state.started else {},
-        "tried": state.tried,
-        "kept": len(state.kept),
-        "verdicts": counts(state),
-        "outcomes": dict(Counter(verdict(e) for e in state.experiments.values() if e.verdict is not None)),
-        "last": last,
-        "unprotected": list(state.unprotected),
-        "unmeasured": state.unmeasured,
-        "banner": scoreboard.banner(state),
-        "scoreboard": scoreboard.lines(scores),
-        "agents": [score.facts for score in scores],
-        "warnings": warnings,
-        "understood": list(understood(state)),
-        "proposed": [list(proposal) for proposal in state.charter.proposed] if state.charter else [],
-        "charter_warnings": list(state.charter.warnings) if state.charter else [],
-        "hints": [said.text for said in state.said if not said.taken_back],
-        "charter_problem": state.charter.problem if state.charter else "",
-        "live": msgspec.to_builtins(live) if live.t else {},
-    }
+    low, high = noise.interval
+    return RunStatus(
+        run=state.name,
+        begun_as=config.name,
+        loop=Loop(alive=loop is not None, pid=loop),
+        phase=phase(state, loop, live),
+        dataset=config.dataset,
+        device=config.device,
+        profile=config.profile,
+        executor=config.executor,
+        budget_s=config.budget_s,
+        agent=state.started.agent if state.started else config.agent,
+        gate=state.approval,
+        paused=state.paused,
+        baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
+        best=Best(
+            val_bpb=state.mean(state.incumbent),
+            commit=state.incumbent,
+            measurements=len(state.scores.get(state.incumbent, {})),
+            experiment=state.kept[-1] if state.kept else 0,
+        ),
+        final_check=_final_check(state, noise),
+        sigma=noise.sigma,
+        sigma_low=low,
+        sigma_high=high,
+        noise=str(noise),
+        experiments=len(state.experiments),
+        judged=state.judged,
+        limits=_set(state.started.limits) if state.started else {},
+        tried=state.tried,
+        kept=len(state.kept),
+        verdicts=counts(state),
+        outcomes=dict(Counter(verdict(e) for e in state.experiments.values() if e.verdict is not None)),
+        last=tuple(_recent(e, loop) for e in list(state.experiments.values())[-5:]),
+        unprotected=tuple(state.unprotected),
+        unmeasured=state.unmeasured,
+        banner=scoreboard.banner(state),
+        scoreboard=tuple(scoreboard.lines(scores)),
+        agents=tuple(scores),
+        warnings=tuple(warnings),
+        understood=tuple(understood(state)),
+        proposed=tuple(charter.proposed) if charter else (),
+        charter_warnings=tuple(charter.warnings) if charter else (),
+        hints=tuple(said.text for said in state.said if not said.taken_back),
+        charter_problem=charter.problem if charter else "",
+        live=live if live.t else Idle(),
+    )
 
 
-def _final_check(state: State, noise: Noise) -> dict[str, Any] | None:
-    """Return the outcome of the final check as data and as text, or None."""
+def _recent(e: Experiment, loop: int | None) -> Recent:
+    return Recent(
+        number=e.number,
+        verdict=e.verdict.value if e.verdict else "",
+        outcome=verdict(e, alive=loop is not None),
+        val_bpb=e.val_bpb,
+        gain=e.gain,
+        within_noise=e.within_noise,
+        agent=e.agent,
+        hypothesis=e.hypothesis,
+        finding=e.finding,
+    )
+
+
+def _final_check(state: State, noise: Noise) -> FinalCheck | None:
     found = final_check.outcome(state, noise.sigma)
     if found is None:
         return None
-    told = {"change": found.change, "holds": found.holds, "words": phrases.final_result(found)}
-    return {"start": found.start, "best": found.best, "error": found.error, "seeds": found.seeds} | told
+    return FinalCheck(
+        start=found.start,
+        best=found.best,
+        error=found.error,
+        seeds=found.seeds,
+        change=found.change,
+        holds=found.holds,
+        words=phrases.final_result(found),
+    )
 
 
 def _set(limits: Limits) -> dict[str, float | int]:
@@ -156,51 +296,58 @@ def starting(state: State) -> list[str]:
     return [f"{job_name(launched.role, launched.number)} starting" for launched in state.running.values()]
 
 
-def status_text(found: dict[str, Any]) -> str:
-    """Return the status as text, from the data of `facts`."""
-    alive = f"loop {found['loop']['pid']} alive" if found["loop"]["alive"] else "no loop"
-    best, baseline = found["best"]["val_bpb"], found["baseline"]
+def status_text(found: RunStatus) -> str:
+    """Return the status as text."""
+    alive = f"loop {found.loop.pid} alive" if found.loop.alive else "no loop"
+    best, baseline = found.best.val_bpb, found.baseline
     lines = [
-        f"{found['run']}{begun_as(found['run'], found['begun_as'])}: {found['phase']}  [{alive}]",
-        f"  {found['dataset']} on {found['device']}, {found['budget_s']:g} s each, agent {found['agent']}, "
-        f"{APPROVAL.get(found['gate'], found['gate'])}",
+        f"{found.run}{begun_as(found.run, found.begun_as)}: {found.phase}  [{alive}]",
+        f"  {found.dataset} on {found.device}, {found.budget_s:g} s each, agent {found.agent}, {APPROVAL[found.gate]}",
     ]
     if best is not None and baseline is not None:
-        number = found["best"]["experiment"]
+        number = found.best.experiment
         whose = (
             f"from #{number}, {best - baseline:+.4f} from the baseline {baseline:.4f}" if number else "is the baseline"
         )
-        lines.append(f"  best {best:.4f} {whose}; noise {found['noise']}")
-    if found["final_check"]:
-        lines.append(f"  {found['final_check']['words']}")
-    outcomes = dict(sorted(found["outcomes"].items()))
-    untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
-    told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
-    more = "".join(f"; {count} {words}" for words, count in untried)
-    limit = found["limits"].get("max_experiments")
-    ends = f"; ends at {limit} verdicts, {found['judged']} given" if limit and found["loop"]["alive"] else ""
-    lines.append(f"  {found['kept']} kept of {found['tried']} tried: {told}{more}{ends}")
-    wide = max((len(e["outcome"]) for e in found["last"]), default=0)
-    for e in reversed(found["last"]):
-        score = f"{e['val_bpb']:.4f}" if e["val_bpb"] is not None else "     -"
-        lines.append(f"  #{e['number']:<4} {e['outcome']:<{wide}} {score}  {one_line(e['hypothesis'], 80)}")
-    lines += [f"  {words}" for words in found["scoreboard"]]
-    if said := "; ".join(filter(None, [found["charter_problem"], *found["charter_warnings"], *found["understood"]])):
+        lines.append(f"  best {best:.4f} {whose}; noise {found.noise}")
+    if found.final_check is not None:
+        lines.append(f"  {found.final_check.words}")
+    lines.append(f"  {found.kept} kept of {found.tried} tried: {_outcomes(found)}")
+    wide = max((len(e.outcome) for e in found.last), default=0)
+    for e in reversed(found.last):
+        score = f"{e.val_bpb:.4f}" if e.val_bpb is not None else "     -"
+        lines.append(f"  #{e.number:<4} {e.outcome:<{wide}} {score}  {one_line(e.hypothesis, 80)}")
+    lines += [f"  {words}" for words in found.scoreboard]
+    if said := "; ".join(filter(None, [found.charter_problem, *found.charter_warnings, *found.understood])):
         lines.append(f"  program.md: {one_line(said, 1000)}")
-    lines += [f"  {proposed_limit(line, sentence)}" for line, sentence in found["proposed"]]
-    lines += [f"  {PASTE}."] if found["proposed"] else []
-    if found["banner"]:
-        lines.append(f"  note: {found['banner']}")
-    if found["unmeasured"]:
-        lines.append(f"  speed not measured: {found['unmeasured']}")
-    if found["unprotected"]:
-        lines.append(f"  unprotected: {', '.join(found['unprotected'])}")
-    lines += [f"  warning: {words}" for words in found["warnings"]]
+    lines += [f"  {proposed_limit(line, sentence)}" for line, sentence in found.proposed]
+    lines += [f"  {PASTE}."] if found.proposed else []
+    if found.banner:
+        lines.append(f"  note: {found.banner}")
+    if found.unmeasured:
+        lines.append(f"  speed not measured: {found.unmeasured}")
+    if found.unprotected:
+        lines.append(f"  unprotected: {', '.join(found.unprotected)}")
+    lines += [f"  warning: {words}" for words in found.warnings]
     return "\n".join(lines)
 
 
-def run_line(found: dict[str, Any]) -> str:
+def _outcomes(found: RunStatus) -> str:
+    """Return the counts of verdicts: those that count as tried, the others, and the limit at which the run ends."""
+    outcomes = dict(sorted(found.outcomes.items()))
+    untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
+    told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
+    more = "".join(f"; {count} {words}" for words, count in untried)
+    limit = found.limits.get("max_experiments")
+    ends = f"; ends at {limit} verdicts, {found.judged} given" if limit and found.loop.alive else ""
+    return f"{told}{more}{ends}"
+
+
+def run_line(found: RunStatus) -> str:
     """Return the line of a run in the list of all runs."""
-    best = found["best"]["val_bpb"]
+    best = found.best.val_bpb
     score = f"best {best:.4f}" if best is not None else "no score yet"
-    return f"{found['run']:<14} {score}  {found['kept']:>3} kept of {found['tried']:<4}  {found['phase']}{begun_as(found['run'], found['begun_as'])}"
+    return (
+        f"{found.run:<14} {score}  {found.kept:>3} kept of {found.tried:<4}  {found.phase}"
+        f"{begun_as(found.run, found.begun_as)}"
+    )

@@ -17,7 +17,7 @@ from core.execution.local import SCRATCH
 from core.git.errors import NameTaken, RepositoryError
 from core.git.repository import Repository
 from core.machine.project import Project, UsageError
-from core.model import RunConfig
+from core.model import RunConfig, Value
 from core.record import events as ev
 from core.record import journal, run_lock
 from core.record.fold import apply, fold
@@ -170,7 +170,7 @@ class _Opening:
         active.experiments.recheck(begun=True)
         return active
 
-    def _startup_knobs(self, repo: Repository) -> tuple[dict[str, object], str]:
+    def _startup_knobs(self, repo: Repository) -> tuple[dict[str, Value], str]:
         """Return the knobs to set in the start, and a sentence about those that stay as they are ('' for none)."""
         if self._start is None:  # the first start was killed before it recorded the start commit
             self._start = starting_point(self._project, self._options.origin)
@@ -194,7 +194,7 @@ class _Opening:
         config = replace(self._chosen.config, base_commit=base, own_code=own, compiles=compiles)
         return _claim_first(repo, self._folder, record, state, config, self._project.next_turn())
 
-    def _commit_start(self, active: ActiveRun, knob_values: dict[str, object], unset: str) -> None:
+    def _commit_start(self, active: ActiveRun, knob_values: dict[str, Value], unset: str) -> None:
         """Commit the train.py that the run starts from. `unset`: a sentence about knobs that stay as they are."""
         assert self._start is not None
         active.start.make(self._start.source, knob_values, active.config.base_commit)

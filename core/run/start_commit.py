@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.change import edits, knobs
 from core.git.errors import RepositoryError
@@ -12,6 +12,7 @@ from core.git.namespace import found_ref, start_ref
 from core.git.repository import Repository
 from core.machine import profiles
 from core.machine.project import Project, UsageError
+from core.model import Value
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
@@ -62,7 +63,7 @@ def _incumbent_source(project: Project, origin: str) -> str:
     return repo.source(incumbent)
 
 
-def startup_knobs(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, object], str]:
+def startup_knobs(profile: profiles.Profile, source: str, repo: Repository) -> tuple[dict[str, Value], str]:
     """Return the profile's knobs to set in the user's train.py, and a sentence about those that stay ('' for none)."""
     values = {knob.name: knob.value for knob in knobs.read(source)}
     applicable = profiles.applicable_knobs(profile, values)
@@ -83,7 +84,7 @@ class StartCommit:
     def __init__(self, active: ActiveRun) -> None:
         self._active = active
 
-    def make(self, source: str, knob_values: dict[str, Any], parent: str) -> None:
+    def make(self, source: str, knob_values: dict[str, Value], parent: str) -> None:
         """Set these knobs in the train.py that the run starts from, commit it on top of `parent`, and record it."""
         active = self._active
         source = knobs.set_knobs(source, knob_values) if knob_values else source

@@ -96,4 +96,4 @@ class ViewingActions(RunApp):
         bridge, noise = self.bridge, self.updates.noise
         assert noise is not None
         warnings = [bridge.trouble] if bridge.trouble else []
-        return status.status_text(status.facts(bridge.state, noise, bridge.pid, bridge.live, warnings))
+        return status.status_text(status.status(bridge.state, noise, bridge.pid, bridge.live, warnings))

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from core.change.knobs import Knob, is_power_of_two
 from core.model import Value
@@ -35,7 +35,7 @@ class Range:
     high: float
     choices: tuple[Value, ...] = ()
 
-    def encode(self, value: Value) -> Any:
+    def encode(self, value: Value) -> float:
         """Return a knob's value in encoded form, or -1e18 if it has none."""
         if self.kind == "power":
             return value.bit_length() - 1 if isinstance(value, int) and is_power_of_two(value) else -(10**18)
@@ -43,14 +43,14 @@ class Range:
             return self.choices.index(value) if value in self.choices else -(10**18)
         return value if isinstance(value, int | float) else -(10**18)
 
-    def decode(self, drawn: Any) -> Value:
+    def decode(self, drawn: float) -> Value:
         if self.kind == "power":
             return int(2 ** int(drawn))
         if self.kind == "choice":
             return self.choices[int(drawn)]
         return int(drawn) if self.kind == "int" else float(f"{drawn:.3g}")
 
-    def contains(self, encoded: Any) -> bool:
+    def contains(self, encoded: float) -> bool:
         return bool(self.low <= encoded <= self.high)
 
     def at(self, share: float) -> Value:

@@ -114,7 +114,9 @@ def test_an_unapproved_experiment_waits() -> None:
 
 def test_a_new_one_is_measured_first_on_a_seed_where_the_best_was_as_usual() -> None:
     lucky, usual = scored("fit", 1.55, 1, "best"), scored("fit", 1.59, 2, "best")
-    assert todo(state(lucky, usual, proposed(1))) == [("candidate", "c1", 2)], "1.6, 1.55 and 1.59: 1.59 is closest to the mean"
+    assert todo(state(lucky, usual, proposed(1))) == [("candidate", "c1", 2)], (
+        "1.6, 1.55 and 1.59: 1.59 is closest to the mean"
+    )
     assert todo(state(lucky, usual, proposed(1), scored("c1", 1.55, 2, number=1)))[0] == ("confirm", "c1", 0)
 
 

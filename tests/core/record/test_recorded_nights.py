@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from core.judging import schedule
@@ -37,13 +38,13 @@ def shown(folder: Path, out: Path) -> dict[str, Any]:
         apply(state, event)
         log.append(log_lines.line(event, state))
     noise = schedule.noise(state)
-    facts = status.facts(state, noise, None, Picture(), [])
+    facts = status.status(state, noise, None, Picture(), [])
     publish.publish(out, state, noise.sigma)
     return {
         "log": [line for line in log if line is not None],
         "status": status.status_text(facts),
         "summary": summary.summary(state, noise, "logs/x", "a branch"),
-        "facts": json.loads(json.dumps(facts)),
+        "facts": json.loads(msgspec.json.encode(facts)),
         **{path.name: path.read_text(encoding="utf-8") for path in out.iterdir()},
     }
 

@@ -118,8 +118,8 @@ def night(*more: ev.AnyEvent) -> State:
 def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     words = "Inconclusive: 0.0100 bpb worse on one seed; a loss of 0.0283 would count as worse."
     found = night(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words, gain=-0.01, pairs=1, within_noise=True))
-    facts = status.facts(found, Noise(0.0042, 8), None, Picture(), [])
-    assert (facts["sigma"], round(facts["sigma_low"], 4), round(facts["sigma_high"], 4)) == (0.0042, 0.0033, 0.006)
+    facts = status.status(found, Noise(0.0042, 8), None, Picture(), [])
+    assert (facts.sigma, round(facts.sigma_low, 4), round(facts.sigma_high, 4)) == (0.0042, 0.0033, 0.006)
     text = status.status_text(facts)
     assert "best 1.6000 is the baseline; noise 0.0042 (0.0033 to 0.0060)" in text
     assert "#1    inconclusive 1.6100  Try it." in text and "1 inconclusive" in text

@@ -150,8 +150,8 @@ def test_the_banner_is_in_the_status_in_json_and_said_once_without_an_app() -> N
     for count, event in enumerate(events, 1):
         said.append(log_lines.line(event, state(*events[:count])) or "")
     assert [number for number, words in enumerate(said, 1) if "· note: search proposed" in words] == [5]
-    found = status.facts(state(*events), Noise(0.01, 0), None, Picture(), [])
-    assert found["banner"] == f"search proposed 6 of the last 8 instead of {MODEL}"
-    assert f"note: {found['banner']}" in status.status_text(found)
-    assert status.facts(state(own(1)), Noise(0.01, 0), None, Picture(), [])["banner"] == ""
-    assert found["agents"][0]["formats"], "the ledger is in the JSON"
+    found = status.status(state(*events), Noise(0.01, 0), None, Picture(), [])
+    assert found.banner == f"search proposed 6 of the last 8 instead of {MODEL}"
+    assert f"note: {found.banner}" in status.status_text(found)
+    assert status.status(state(own(1)), Noise(0.01, 0), None, Picture(), []).banner == ""
+    assert found.agents[0].formats, "the ledger is in the JSON"

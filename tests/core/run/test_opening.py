@@ -60,7 +60,7 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     before = write_run(project, "before", START)
     folder = project.run("after")
     shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
-    found = cli._facts(folder)
+    found = cli._status(folder)
     assert status.run_line(found).startswith("after ") and "(begun as before)" in status.run_line(found)
     assert status.status_text(found).startswith(
         "after (begun as before): loop ended unexpectedly; `make run ARGS='--name after'`"
@@ -69,4 +69,4 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     assert "Run after:" in summary.summary(state, noise(state), "logs/after", "a branch")[0]
     assert (log_lines.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
     if how == "copied":
-        assert "begun as" not in status.status_text(cli._facts(before))
+        assert "begun as" not in status.status_text(cli._status(before))
