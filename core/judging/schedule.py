@@ -47,7 +47,7 @@ def noise(state: State) -> Noise:
     families: dict[str, dict[int, dict[int, float]]] = {}
     for experiment in state.experiments.values():
         scores = state.scores.get(experiment.commit, {})
-        if len(paired := {seed: scores[seed] for seed in scores if _compare(state, experiment, seed)}) > 1:
+        if len(paired := {seed: scores[seed] for seed in scores if _comparable(state, experiment, seed)}) > 1:
             families.setdefault(experiment.parent, {})[id(scores)] = paired  # experiments on one commit count once
     # One version only: others on the same seeds, with mostly the same code, would repeat the same scatter.
     repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})
@@ -58,8 +58,8 @@ def noise(state: State) -> Noise:
     )
 
 
-def _compare(state: State, experiment: Experiment, seed: int) -> bool:
-    """Return whether the scores of a candidate and its parent on a seed form a pair."""
+def _comparable(state: State, experiment: Experiment, seed: int) -> bool:
+    """Return whether the scores of a candidate and its parent on a seed can form a pair. A missing score can."""
     assert state.config is not None
     here, there = (state.conditions.get(commit, {}).get(seed) for commit in (experiment.commit, experiment.parent))
     return here is None or there is None or policy.comparable(here, there, state.config.device)
@@ -145,14 +145,13 @@ def _apart(state: State, experiment: Experiment) -> Work | None:
 
     If the incumbent was measured earlier, it is measured again. If it was measured much later, the candidate is.
     """
-    assert state.config is not None
     if state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
         return None
     ours, theirs = (state.conditions.get(commit, {}) for commit in (experiment.commit, experiment.parent))
     for seed, here in ours.items():
-        there = theirs.get(seed)
-        if there is None or policy.comparable(here, there, state.config.device):
+        if _comparable(state, experiment, seed):
             continue
+        there = theirs[seed]
         if there.turn < here.turn:
             return Work(Role.INCUMBENT, experiment.parent, seed, experiment.number)
         if there.turn - here.turn > BESIDE:
