@@ -40,7 +40,7 @@ AgentName = Annotated[
     str | None,
     typer.Option(
         help="Who proposes: search, ollama:MODEL, openai:MODEL, command:CMD, claude, codex, opencode, aider, script:FILE, python:FILE, "
-        "or several with commas between, which take turns.",
+        "or several with commas between; those whose changes are kept are asked more often.",
         show_default="a model of Ollama where one fits, else search",
     ),
 ]

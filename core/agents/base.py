@@ -32,6 +32,7 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     idea: tuple[str, ...] = ()  # the names in train.py that it touched
     constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # that it changed: values before and after
     structural: bool = False  # whether it changed anything besides constants
+    seconds: float = 0.0  # wall time of proposing it and of its trainings
     facts: str = ""  # for the latest training only: its loss, speed, memory and steps compared with its parent's
 
 

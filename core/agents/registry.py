@@ -14,7 +14,7 @@ from typing import Literal
 
 from core.agents.base import Agent, AgentFailed
 from core.agents.cli_tools.presets import PRESETS
-from core.agents.several import Turns, WithStandIn
+from core.agents.several import Team, WithStandIn
 from core.machine.project import UsageError
 from nanochat.contract import registry
 from nanochat.contract.registry import Entry
@@ -52,7 +52,7 @@ def check(
     makers = [_one(part, setting) for part in parts(spec)]
     if len(makers) == 1:
         return makers[0]
-    return lambda: Turns([maker() for maker in makers])
+    return lambda: Team([maker() for maker in makers])
 
 
 def check_settings(spec: str) -> None:

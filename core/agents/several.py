@@ -1,4 +1,4 @@
-"""Agents that consist of other agents: agents that take turns, and a stand-in for an agent that fails."""
+"""Agents that consist of other agents: a team of agents, and a stand-in for an agent that fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from core.agents import shares
 from core.agents.base import Agent, AgentFailed, CharterSummary, Context, Exhausted, checked
 from core.agents.hooks import ShowsPrompt, SummarizesCharter, is_exclusive
 from core.agents.llm.chat import Unusable
@@ -113,8 +114,11 @@ class WithStandIn:
         await _release(self.parts)
 
 
-class Turns:
-    """Asks agents in turn, by the number of the experiment. If one is exhausted or fails, the next one is asked."""
+class Team:
+    """Asks several agents: in turn at first, later those more often whose changes were kept (shares.py).
+
+    If one is exhausted or fails, the next one is asked.
+    """
 
     def __init__(self, agents: Sequence[Agent], clock: Clock = time.monotonic) -> None:
         self.parts = tuple(agents)
@@ -123,15 +127,14 @@ class Turns:
         self._rests = [_Rest(clock) for _ in agents]
 
     async def propose(self, context: Context) -> Proposal:
-        """Ask the agents in turn.
+        """Ask the agents until one proposes.
 
         Raises:
             Exhausted: All agents are exhausted.
             AgentFailed: None of the others can propose now.
         """
         failed: list[tuple[Agent, _Rest]] = []
-        for turn in range(len(self.parts)):
-            index = (context.number - 1 + turn) % len(self.parts)
+        for index in shares.order([agent.name for agent in self.parts], context):
             agent, rest = self.parts[index], self._rests[index]
             if not rest.left_s:
                 rest.asked()

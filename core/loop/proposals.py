@@ -190,6 +190,7 @@ def _past(
         idea=idea,
         constants=constants,
         structural=bool(set(idea) - constants.keys()),
+        seconds=e.proposing_s + e.seconds,
         facts=facts,
     )
 

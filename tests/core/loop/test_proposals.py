@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.agents.base import AgentFailed, CharterSummary, Context, Exhausted, checked
-from core.agents.several import Turns
+from core.agents.several import Team
 from core.model import Edit, Notes, Proposal
 
 
@@ -60,7 +60,7 @@ class Sound:
 
 async def test_who_returns_no_proposal_gives_its_turn_away() -> None:
     context = Context(charter="", source="", parent="", number=1, seed=0, sigma=0.01)
-    found = await Turns([Sloppy(), Sound()]).propose(context)
+    found = await Team([Sloppy(), Sound()]).propose(context)
     assert found.agent == "sound" and found.notes.instead == "sloppy" and "no Proposal" in found.notes.why
     with pytest.raises((AgentFailed, Exhausted)):
-        await Turns([Sloppy()]).propose(context)
+        await Team([Sloppy()]).propose(context)

@@ -18,7 +18,7 @@ from core.agents.llm.ollama.agent import Ollama
 from core.agents.llm.ollama.models import Installed, pick
 from core.agents.llm.tiers import choose, first, history
 from core.agents.search.agent import Search
-from core.agents.several import Turns, WithStandIn
+from core.agents.several import Team, WithStandIn
 from core.change import edits
 from core.model import Notes, Proposal
 from core.verdicts import Verdict
@@ -381,7 +381,7 @@ def test_a_losing_streak_changes_the_focus_on_purpose() -> None:
     assert told == again, "from the record alone"
 
 
-# -- choosing, standing in, taking turns ------------------------------------------------------------------------------
+# -- choosing, standing in, teams -------------------------------------------------------------------------------------
 
 
 def test_the_largest_coder_that_fits_is_picked() -> None:
@@ -413,12 +413,12 @@ async def test_another_stands_in_says_so_and_the_first_comes_back() -> None:
         assert (await both.propose(context())).agent == f"ollama:{MODEL}"
 
 
-async def test_taking_turns() -> None:
+async def test_a_team_takes_turns_at_first() -> None:
     with serving(Script(lambda body, count: lr(0.02 + count / 100))) as url:
-        turns = Turns([agent(url), Search()])
-        names = [(await turns.propose(context(tuple(past(i) for i in range(1, n))))).agent for n in range(1, 5)]
+        team = Team([agent(url), Search()])
+        names = [(await team.propose(context(tuple(past(i) for i in range(1, n))))).agent for n in range(1, 5)]
     assert names == [f"ollama:{MODEL}", "search"] * 2
-    assert not turns.exclusive
+    assert not team.exclusive
 
 
 class Fails:
@@ -468,22 +468,22 @@ async def test_the_dearer_its_failures_the_longer_an_agent_is_left_alone(takes_s
 async def test_a_turn_is_passed_on_when_its_agent_fails_and_that_is_waited_for() -> None:
     now = [0.0]
     limited = Fails(AgentFailed("It is at its limit.", wait_s=7200), "claude")
-    turns = Turns([limited, Search()], lambda: now[0])
+    team = Team([limited, Search()], lambda: now[0])
     for number in (1, 2):
-        found = await turns.propose(context(tuple(past(i) for i in range(1, number))))
+        found = await team.propose(context(tuple(past(i) for i in range(1, number))))
         assert found.agent == "search"
     assert found.notes.instead == "", "the second turn is its own"
-    third = await turns.propose(context((past(1), past(2))))
+    third = await team.propose(context((past(1), past(2))))
     assert limited.asked == 1 and third.notes.instead == "claude" and third.notes.why == "It is at its limit."
     now[0] = 7201
-    await turns.propose(context((past(1), past(2))))
+    await team.propose(context((past(1), past(2))))
     assert limited.asked == 2
 
 
 async def test_turns_fail_only_when_all_do() -> None:
-    turns = Turns([Fails(AgentFailed("One.", wait_s=50)), Fails(AgentFailed("Two.", wait_s=20))], lambda: 0.0)
+    team = Team([Fails(AgentFailed("One.", wait_s=50)), Fails(AgentFailed("Two.", wait_s=20))], lambda: 0.0)
     with pytest.raises(AgentFailed, match=r"One\. Two\.") as raised:
-        await turns.propose(context())
+        await team.propose(context())
     assert raised.value.wait_s == 20
     with pytest.raises(AgentFailed, match=r"One\. Two\."):
-        await turns.release()
+        await team.release()

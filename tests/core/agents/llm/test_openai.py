@@ -11,7 +11,7 @@ from core.agents.base import AgentFailed, Context
 from core.agents.hooks import ignore
 from core.agents.llm import chat
 from core.agents.llm.chat import LanguageModel, Unusable
-from core.agents.several import Turns
+from core.agents.several import Team
 from core.change import edits
 from tests.openai_server import MODEL, Script, serving
 from tests.product import TRAIN
@@ -50,10 +50,10 @@ async def test_proposals_also_after_a_release(monkeypatch: pytest.MonkeyPatch) -
     with serving(script) as url:
         model = agent(url, monkeypatch)
         model.on_text = heard.append
-        turns = Turns([model])
+        team = Team([model])
         for _ in range(2):
-            found = await turns.propose(context())
-            await turns.release()
+            found = await team.propose(context())
+            await team.release()
     assert found.notes.format == "blocks" and found.agent == f"openai:{MODEL}" and found.hypothesis == "A step."
     assert found.notes.prompt_tokens > 100 and found.notes.tokens > 0
     assert any("A step" in words for words in heard) and len(script.requests) == 2
