@@ -99,6 +99,14 @@ class Cost(Data, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, **noted)
 
 
+class Part(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """One change of a combination: its name, and the gain of it alone that a model expects, with its standard deviation, in bpb."""
+
+    name: str
+    gain: float
+    error: float
+
+
 class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
     """What an agent notes with its proposal, for the record and for its own later proposals.
 
@@ -107,6 +115,7 @@ class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
         edits: The change: names of ideas of the book.
         before: The values that `knobs` had before ("from" in JSON).
         expected: The gain of a combination by the model of `search`, and the standard deviation of that, in bpb.
+        parts: The changes of a combination.
         step: The knob of a single step and its direction, such as "DEPTH up".
         said: The wish of the human that it follows, such as "2: WIDTH up". Earlier versions noted the number alone.
         aside: The wishes that were ignored because they left nothing to try, as a phrase.
@@ -121,6 +130,7 @@ class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
     edits: tuple[str, ...] | None = None
     before: dict[str, Value] | None = msgspec.field(default=None, name="from")
     expected: tuple[float, float] | None = None
+    parts: tuple[Part, ...] | None = None
     step: str = ""
     said: str | int | None = None
     aside: str = ""

@@ -9,11 +9,12 @@ from textual.content import Content
 from core.record.experiment import Experiment
 from core.record.state import State
 from nanochat.contract.job import Speed
-from tui.view import diffs, words
+from tui.view import diffs, expected, words
 from tui.view.curves import Curve
 
 LABEL = 12  # width of the column of labels
 APPROVALS = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
+EXPECTED = "what `search` expected of each alone and of all together; negative is better"
 Fact = tuple[str, str]  # a label and its text
 
 
@@ -28,7 +29,14 @@ def experiment_facts(state: State, experiment: Experiment, verdict: str, width: 
         *_job_facts(state, experiment),
     ]
     rows = [Content.styled(hypothesis, "bold"), Content("")]
-    return Content("\n").join(rows + [_labelled(label, text, width) for label, text in facts])
+    rows += [_labelled(label, text, width) for label, text in facts]
+    if bars := expected.chart(experiment, width - LABEL):
+        rows += [
+            Content(""),
+            _labelled("changes", EXPECTED, width),
+            *(Content.assemble(" " * LABEL, bar) for bar in bars),
+        ]
+    return Content("\n").join(rows)
 
 
 def loss_caption(curve: Curve, parents: Curve) -> list[Content]:

@@ -13,7 +13,7 @@ from core.agents.search.drafts import Draft, settable
 from core.agents.search.ideas import IDEAS, applied, unwanted_together
 from core.agents.search.options import Option, Options
 from core.change import knobs
-from core.model import Notes, Value
+from core.model import Notes, Part, Value
 
 MOST = 4  # changes in one combination: with more, a single wrong one spoils it too often
 SHARE = 0.3  # of the posterior's spread in a draw
@@ -71,11 +71,8 @@ def _draft(
         return None
     gain, spread = context.sigma * expected, context.sigma * options.model.spread(change)
     present = options.known.values_now
-    what = [
-        f"{name} {_written(options, name, present[name])} -> {_written(options, name, value)}"
-        for name, value in values.items()
-    ]
-    what += names
+    moves = {name: _move(options, name, value) for name, value in values.items()}
+    what = [*moves.values(), *names]
     words = (
         f"{', '.join(what)}: by the {len(options.record.rows)} scores so far, {'these' if len(what) > 1 else 'this'} should gain "
         f"{gain:.4f} ± {spread:.4f}."
@@ -85,9 +82,20 @@ def _draft(
         edits=tuple(names),
         before={name: present[name] for name in values},
         expected=(round(gain, 5), round(spread, 5)),
+        parts=tuple(
+            Part(
+                name=moves.get(option.name, option.name),
+                gain=round(context.sigma * options.model.expected.gain(option.change), 5),
+                error=round(context.sigma * options.model.spread(option.change), 5),
+            )
+            for option in taken
+        ),
     )
     return Draft(knobs.set_knobs(source, values) if values else source, words, taken[0].topic, notes)
 
 
-def _written(options: Options, name: str, value: Value) -> str:
-    return knobs.write(value, options.known.every[name].written)
+def _move(options: Options, name: str, value: Value) -> str:
+    """Return a move of a knob as text, such as "DEPTH 2 -> 3"."""
+    knob = options.known.every[name]
+    before, after = (knobs.write(one, knob.written) for one in (options.known.values_now[name], value))
+    return f"{name} {before} -> {after}"
