@@ -25,7 +25,6 @@ from figures import mean, mean_error
 
 from core.judging import final_check, schedule
 from core.judging.final_check import FinalCheck
-from core.model import Role
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import apply
@@ -73,9 +72,7 @@ def trained(path: Path) -> int:
 
 def _is_training(event: ev.AnyEvent) -> bool:
     return (
-        isinstance(event, ev.Measured)
-        and event.role is not Role.FINAL
-        and event.result.outcome is not Outcome.INTERRUPTED
+        isinstance(event, ev.Measured) and not event.role.is_check and event.result.outcome is not Outcome.INTERRUPTED
     )
 
 

@@ -308,15 +308,18 @@ def final_report(
         int | None,
         typer.Option(min=1, help="Trainings of each, those made before included.", metavar="N", show_default="3"),
     ] = None,
+    longer: Annotated[
+        bool, typer.Option("--longer", help="With three times the budget: does the gain hold when training goes on?")
+    ] = False,
     logs: Logs = None,
 ) -> None:
     """Train the start and the best of a run afresh, and score both on the test split that no experiment has seen.
 
-    A run does this by itself when it ends.
+    A run does this by itself when it ends, with its own budget.
     """
     from core import session
 
-    session.final(find(logs), name, seeds)
+    session.final(find(logs), name, seeds, longer=longer)
 
 
 @app.command()

@@ -25,11 +25,17 @@ class Role(StrEnum):
     INCUMBENT = "best"  # the incumbent, on a further seed or beside a candidate
     RERUN = "rerun"  # an experiment that the human wants measured again
     FINAL = "final check"  # the start or the incumbent, on a fresh seed, scored on the test split
+    LONGER = "longer check"  # the same with a longer budget
 
     @property
     def own_folder(self) -> bool:
         """Whether the files of the training lie in the experiment's folder. For other roles they lie under 00000."""
         return self in (Role.CANDIDATE, Role.REPLICATE, Role.RERUN)
+
+    @property
+    def is_check(self) -> bool:
+        """Whether the training is scored on the test split, so that no verdict may depend on it."""
+        return self in (Role.FINAL, Role.LONGER)
 
 
 class Edit(Data, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from core.judging.final_check import SEEDS, FinalCheck
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine.project import Project, UsageError
-from core.model import Limits, RunConfig
+from core.model import Limits, Role, RunConfig
 from core.record import events as ev
 from core.record import run_lock
 from core.record.state import State
@@ -137,8 +137,11 @@ def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -
             chosen = other
 
 
-def final(project: Project, name: str | None, seeds: int | None) -> None:
-    """Make the final check of a run on so many seeds (None for the usual number), and print its outcome. Raises UserError."""
+def final(project: Project, name: str | None, seeds: int | None, *, longer: bool = False) -> None:
+    """Make the final check of a run on so many seeds (None for the usual number), and print its outcome.
+
+    `longer`: with a longer budget. Raises UserError.
+    """
     from core.run.final_report import report as measured
 
     options = Options(name=project.pick(name).name)
@@ -147,14 +150,17 @@ def final(project: Project, name: str | None, seeds: int | None) -> None:
     active, lock = open_run(project, chosen, options, print_event, loop=False)
     executor = maker(_slot(active, "harness-report.log", 0))
 
+    role = Role.LONGER if longer else Role.FINAL
+
     async def work() -> FinalCheck:
         try:
-            return await measured(active, executor, seeds or SEEDS)
+            return await measured(active, executor, seeds or SEEDS, role)
         finally:
             await executor.close()
 
     try:
-        say(phrases.final_result(asyncio.run(work())))
+        found = asyncio.run(work())
+        say(phrases.longer_result(found, active.state) if longer else phrases.final_result(found))
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:

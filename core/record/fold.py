@@ -16,7 +16,7 @@ from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
 RERUN_TRIES = 3  # tries of a rerun on a disturbed machine
-FINAL_TRIES = 3  # trainings of one commit on one seed for the final check
+CHECK_TRIES = 3  # trainings of one commit on one seed for a check
 SKIPPED = "Skipped by the human."
 
 
@@ -153,8 +153,8 @@ def _measured(state: State, event: ev.Measured) -> None:
             state.aborted.discard(event.number)
         if not event.scored:
             return  # the verdict stays
-    if event.role is Role.FINAL:
-        _final(state, event)
+    if event.role.is_check:
+        _checked(state, event)
         return
     of_incumbent = experiment is None or event.role is Role.INCUMBENT
     if event.scored:
@@ -173,21 +173,22 @@ def _measured(state: State, event: ev.Measured) -> None:
             state.baseline_failure = event
 
 
-def _final(state: State, event: ev.Measured) -> None:
-    """Note a training of the final check. Its score is of another split, so no verdict may depend on it."""
-    key = (event.commit, event.seed)
-    state.final_tries[key] = state.final_tries.get(key, 0) + 1
+def _checked(state: State, event: ev.Measured) -> None:
+    """Note a training of a check. Its score is of another split, so no verdict may depend on it."""
+    check, key = state.check(event.role), (event.commit, event.seed)
+    check.tries[key] = check.tries.get(key, 0) + 1
     if event.scored and event.result.val_bpb is not None:
-        state.finals.setdefault(event.commit, {})[event.seed] = event.result.val_bpb
-        state.final_conditions.setdefault(event.commit, {})[event.seed] = _conditions(state, event)
+        check.scores.setdefault(event.commit, {})[event.seed] = event.result.val_bpb
+        check.conditions.setdefault(event.commit, {})[event.seed] = _conditions(state, event)
     elif not event.disturbed:
-        state.final_tries[key] = FINAL_TRIES  # it would fail again
+        check.tries[key] = CHECK_TRIES  # it would fail again
 
 
 def _reported(state: State, event: ev.Reported) -> None:
     if state.start_commit is not None:
-        state.finals.setdefault(state.start_commit.commit, {})[event.seed] = event.baseline
-        state.finals.setdefault(event.commit, {})[event.seed] = event.best
+        scores = state.check(Role.FINAL).scores
+        scores.setdefault(state.start_commit.commit, {})[event.seed] = event.baseline
+        scores.setdefault(event.commit, {})[event.seed] = event.best
 
 
 def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> None:
@@ -247,7 +248,8 @@ def _judged(state: State, event: ev.Judged) -> None:
             state.facts[event.commit] = state.facts[experiment.commit]
         experiment.kept_as = event.commit
         state.kept.append(event.number)
-        state.final_tries.clear()  # the new incumbent gets a check of its own
+        for check in state.checks.values():
+            check.tries.clear()  # the new incumbent gets a check of its own
         state.judged_since_incumbent = 0
     elif experiment.val_bpb is not None:
         state.judged_since_incumbent += 1

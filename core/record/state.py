@@ -10,6 +10,15 @@ from core.record.experiment import Conditions, Experiment, Said
 
 
 @dataclass(slots=True)
+class Check:
+    """Trainings on fresh seeds, scored on the test split. No verdict depends on them."""
+
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> bpb on the test split
+    conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
+    tries: dict[tuple[str, int], int] = field(default_factory=dict)  # (commit, seed) -> trainings
+
+
+@dataclass(slots=True)
 class State:
     """Everything that is known about a run. Only `core.record.fold` changes it."""
 
@@ -19,11 +28,7 @@ class State:
     known: set[str] = field(default_factory=set)  # every commit that the run made
     experiments: dict[int, Experiment] = field(default_factory=dict)
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
-    finals: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> bpb on the test split
-    final_conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # the same -> state of the machine
-    final_tries: dict[tuple[str, int], int] = field(
-        default_factory=dict
-    )  # (commit, seed) -> trainings for the final check
+    checks: dict[Role, Check] = field(default_factory=dict)  # the final check, and the same with a longer budget
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
     reference_s: float | None = None  # seconds of a gauge reading when the run's reference was taken
     unmeasured: str = ""  # why the machine's speed was not measured in the last job
@@ -75,7 +80,11 @@ class State:
     @property
     def checking(self) -> bool:
         """Whether a training of the final check runs."""
-        return any(launched.role is Role.FINAL for launched in self.running.values())
+        return any(launched.role.is_check for launched in self.running.values())
+
+    def check(self, role: Role) -> Check:
+        """Return the trainings of a check: FINAL or LONGER."""
+        return self.checks.setdefault(role, Check())
 
     @property
     def incumbent(self) -> str:

@@ -62,8 +62,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"#{event.number} rerun cancelled by the human"
         case ev.Revised():
             return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
-        case ev.Launched(role=Role.FINAL):
-            return f"final check: {_which(event.commit, state)} on a fresh seed, to be scored on the test split"
+        case ev.Launched(role=Role.FINAL | Role.LONGER):
+            return f"{event.role}: {_which(event.commit, state)} on a fresh seed, to be scored on the test split"
         case ev.Launched(role=Role.INCUMBENT):
             return (
                 f"the best train.py is measured again{f', to compare #{event.number} with it' if event.number else ''}"
@@ -99,7 +99,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
 
 
 def _which(commit: str, state: State) -> str:
-    """Return which of the two commits of the final check it is."""
+    """Return which of the two commits of a check it is."""
     return "the start" if commit == state.commits[0] else "the best"
 
 
@@ -123,17 +123,17 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         name = "baseline" if event.role == Role.BASELINE else "the best again"
         guard = f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
         return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
-    if event.role == Role.FINAL and result.val_bpb is not None:
-        pair = all(event.seed in state.finals.get(commit, {}) for commit in (state.commits[0], state.incumbent))
-        so_far = final_check.outcome(state, schedule.noise(state).sigma) if pair else None
+    if event.role.is_check and result.val_bpb is not None:
+        scores = state.check(event.role).scores
+        pair = all(event.seed in scores.get(commit, {}) for commit in (state.commits[0], state.incumbent))
+        so_far = final_check.outcome(state, schedule.noise(state).sigma, event.role) if pair else None
         of_both = f". {phrases.final_check(so_far)}" if so_far is not None else ""
-        return f"final check: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"
+        return f"{event.role}: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"
     if event.role == Role.RERUN and result.val_bpb is not None:
         return f"#{event.number} again: {result.val_bpb:.4f} on this seed"
-    if event.role is Role.FINAL:
-        return (
-            f"final check: {_which(event.commit, state)} has no score on this seed: {result.outcome}: {result.reason}"
-        )
+    if event.role.is_check:
+        which = _which(event.commit, state)
+        return f"{event.role}: {which} has no score on this seed: {result.outcome}: {result.reason}"
     if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN) or result.outcome == Outcome.INTERRUPTED:
         return f"{_owner(event)} {result.outcome}: {result.reason}"
     return None

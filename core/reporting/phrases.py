@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.judging.final_check import FinalCheck
+from core.judging.final_check import LONGER, FinalCheck, outcome
 from core.model import Role
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -23,6 +23,7 @@ DOING = {
     Role.INCUMBENT: "training again",
     Role.RERUN: "training again",
     Role.FINAL: "training",
+    Role.LONGER: "training",
 }
 
 
@@ -69,6 +70,30 @@ def final_result(found: FinalCheck) -> str:
     else:
         words = f"The gain is not certain: {found.needed:.4f} was needed."
     return f"{final_check(found)}. {words}"
+
+
+def longer_result(found: FinalCheck, state: State) -> str:
+    """Return what the check with a longer budget has measured, and whether the gain holds there, as text."""
+    assert state.config is not None
+    seeds = f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''}"
+    change = f"{found.change:+.4f} ± {found.error:.4f}"
+    if found.holds:
+        words = "The gain holds with the longer budget."
+    elif found.change > found.needed:
+        words = "With the longer budget the best is worse than the start."
+    else:
+        words = f"With the longer budget the gain is not certain: {found.needed:.4f} was needed."
+    budget = f"With {LONGER:g} times the budget ({LONGER * state.config.budget_s:g} s)"
+    return f"{budget}, on {seeds} and the test split: {found.start:.4f} -> {found.best:.4f} ({change}). {words}"
+
+
+def checks(state: State, sigma: float) -> list[str]:
+    """Return the outcomes of the checks that were made, as sentences. `sigma`: noise of one measurement, in bpb."""
+    final, longer = (outcome(state, sigma, role) for role in (Role.FINAL, Role.LONGER))
+    return [
+        *([final_result(final)] if final is not None else []),
+        *([longer_result(longer, state)] if longer is not None else []),
+    ]
 
 
 def machine_speed(speed: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.judging import final_check, schedule
+from core.judging import schedule
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import phrases, results, scoreboard
@@ -16,7 +16,6 @@ def publish(folder: Path, state: State, sigma: float) -> None:
     """Rewrite results.tsv and notebook.md. Raises OSError."""
     config, noise = state.config, schedule.noise(state)
     assert config is not None
-    checked = final_check.outcome(state, noise.sigma)
     header = Header(
         name=state.name,
         dataset=config.dataset,
@@ -24,7 +23,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         budget_s=config.budget_s,
         seed=config.seed,
         noise=str(noise),
-        final=phrases.final_result(checked) if checked is not None else "",
+        checks=tuple(phrases.checks(state, noise.sigma)),
         baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
         best=state.mean(state.incumbent),
         scoreboard=tuple(

@@ -82,7 +82,7 @@ class Header:
     noise: str  # its standard deviation and interval, as text
     baseline: float | None = None
     best: float | None = None
-    final: str = ""  # the outcome of the final check, as text
+    checks: tuple[str, ...] = ()  # the outcomes of the final and the longer check, as sentences
     scoreboard: tuple[
         tuple[str, int, int, float, float], ...
     ] = ()  # agent, tried, kept, gain in bpb, seconds proposing
@@ -127,8 +127,8 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
             f"Baseline {header.baseline:.4f}, best {header.best:.4f} ({header.best - header.baseline:+.4f}); "
             f"noise {header.noise}. {kept} kept of {tried}."
         )
-    if header.final:
-        lines += ["", header.final]
+    for words in header.checks:
+        lines += ["", words]
     if len(header.scoreboard) > 1:
         lines += ["", "| agent | tried | kept | gain | seconds proposing |", "| --- | --- | --- | --- | --- |"]
         lines += [

@@ -9,7 +9,7 @@ import msgspec
 
 from core.judging import final_check
 from core.judging.noise import Noise
-from core.model import ApprovalMode, Limits
+from core.model import ApprovalMode, Limits, Role
 from core.record.experiment import Experiment
 from core.record.live import Picture
 from core.record.state import State
@@ -59,7 +59,7 @@ class Best(Data, frozen=True, kw_only=True):
 
 
 class FinalCheck(Data, frozen=True, kw_only=True):
-    """The outcome of the final check, on the test split.
+    """The outcome of a check, on the test split.
 
     Attributes:
         start: Mean val_bpb of the start.
@@ -113,6 +113,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         baseline: Mean val_bpb of the start; None before it was measured.
         best: The incumbent.
         final_check: Start and best measured afresh; None before that.
+        longer_check: The same with a longer budget.
         sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
         noise: The same as text.
         experiments, judged, tried, kept: Counts of experiments.
@@ -148,6 +149,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     baseline: float | None
     best: Best
     final_check: FinalCheck | None
+    longer_check: FinalCheck | None
     sigma: float
     sigma_low: float
     sigma_high: float
@@ -208,7 +210,8 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
             measurements=len(state.scores.get(state.incumbent, {})),
             experiment=state.kept[-1] if state.kept else 0,
         ),
-        final_check=_final_check(state, noise),
+        final_check=_check(state, noise, Role.FINAL),
+        longer_check=_check(state, noise, Role.LONGER),
         sigma=noise.sigma,
         sigma_low=low,
         sigma_high=high,
@@ -250,8 +253,8 @@ def _recent(e: Experiment, loop: int | None) -> Recent:
     )
 
 
-def _final_check(state: State, noise: Noise) -> FinalCheck | None:
-    found = final_check.outcome(state, noise.sigma)
+def _check(state: State, noise: Noise, role: Role) -> FinalCheck | None:
+    found = final_check.outcome(state, noise.sigma, role)
     if found is None:
         return None
     return FinalCheck(
@@ -261,7 +264,7 @@ def _final_check(state: State, noise: Noise) -> FinalCheck | None:
         seeds=found.seeds,
         change=found.change,
         holds=found.holds,
-        words=phrases.final_result(found),
+        words=phrases.final_result(found) if role is Role.FINAL else phrases.longer_result(found, state),
     )
 
 
@@ -310,8 +313,7 @@ def status_text(found: RunStatus) -> str:
             f"from #{number}, {best - baseline:+.4f} from the baseline {baseline:.4f}" if number else "is the baseline"
         )
         lines.append(f"  best {best:.4f} {whose}; noise {found.noise}")
-    if found.final_check is not None:
-        lines.append(f"  {found.final_check.words}")
+    lines += [f"  {check.words}" for check in (found.final_check, found.longer_check) if check is not None]
     lines.append(f"  {found.kept} kept of {found.tried} tried: {_outcomes(found)}")
     wide = max((len(e.outcome) for e in found.last), default=0)
     for e in reversed(found.last):

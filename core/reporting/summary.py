@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from core.judging import final_check
 from core.judging.noise import Noise
 from core.record.state import State
 from core.reporting import phrases
@@ -21,8 +20,7 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
         lines.append("It was a rehearsal: scores were computed from a table, and nothing was trained.")
     if best is not None and baseline is not None:
         lines.append(f"{TARGET.metric} {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
-    if checked := final_check.outcome(state, noise.sigma):
-        lines.append(phrases.final_result(checked))
+    lines += phrases.checks(state, noise.sigma)
     for number in state.kept:
         e = state.experiments[number]
         gain = f"{-e.gain:+.4f}" if e.gain is not None else ""

@@ -6,12 +6,13 @@ from core.execution.base import Executor
 from core.judging import final_check, schedule
 from core.judging.final_check import FinalCheck
 from core.machine.project import UsageError
+from core.model import Role
 from core.run.active import ActiveRun
 from nanochat.contract.job import Outcome
 
 
-async def report(active: ActiveRun, executor: Executor, seeds: int) -> FinalCheck:
-    """Train the start and the incumbent on fresh seeds, and score both on the test split.
+async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role = Role.FINAL) -> FinalCheck:
+    """Train the start and the incumbent on fresh seeds, and score both on the test split. With a longer budget for LONGER.
 
     Each training is recorded. Those that an earlier check has recorded are not repeated.
 
@@ -24,7 +25,7 @@ async def report(active: ActiveRun, executor: Executor, seeds: int) -> FinalChec
             f"Run {active.name} has kept nothing yet, so there is nothing to report on. Nothing was trained."
         )
     last = "its earlier trainings failed, and --seeds N with a larger N tries other seeds"
-    while work := next(final_check.wanted(active.state, seeds), None):
+    while work := next(final_check.wanted(active.state, seeds, role), None):
         job = active.trainings.launch(work, 0)
         active.seal.check()
         result = await executor.run(job, lambda message: None)
@@ -33,7 +34,7 @@ async def report(active: ActiveRun, executor: Executor, seeds: int) -> FinalChec
         last = result.reason
         if result.outcome is Outcome.INTERRUPTED:
             break
-    found = final_check.outcome(active.state, schedule.noise(active.state).sigma)
+    found = final_check.outcome(active.state, schedule.noise(active.state).sigma, role)
     if found is None:
         raise UsageError(f"The start and the best could not both be scored on the test split: {last}.")
     return found

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from core.charter import Charter
 from core.judging import policy
+from core.judging.final_check import LONGER
 from core.judging.schedule import MAX_MACHINE_RETRIES, Work
 from core.machine.profiles import Profile
 from core.model import Role
@@ -38,7 +39,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
     """
     config, baseline = state.config, state.baseline
     assert config is not None
-    folder, charter, final = out.parent.parent, bound(state, charter, work), work.role is Role.FINAL
+    folder, charter, final = out.parent.parent, bound(state, charter, work), work.role.is_check
     reference, compiled = folder / "baseline.npy", folder / COMPILED
     setup_s, warmup_s = _free(state, profile)
     return Job(
@@ -48,7 +49,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         data=str(folder / "data"),
         device=config.device,
         seed=work.seed,
-        budget_s=config.budget_s,
+        budget_s=config.budget_s * (LONGER if work.role is Role.LONGER else 1.0),
         reference_s=state.reference_s,
         wall_factor=profile.wall_factor,
         setup_s=setup_s,

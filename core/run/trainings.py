@@ -72,7 +72,7 @@ class Trainings:
         if event.result.unmeasured and not told:
             self._active.record(ev.Notice(text=UNMEASURED.format(why=event.result.unmeasured)))
         self._tidy(work, event, keep_nats=first)
-        if event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN, Role.FINAL):
+        if event.role.is_check or event.role in (Role.BASELINE, Role.INCUMBENT, Role.RERUN):
             self._active.publish()  # the mean of an experiment in it has changed
         if work.number is not None and work.number in self._active.state.aborted:
             self._active.experiments.aborted(work.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,16 @@ import pytest
 from core.execution.base import ExecutorFailed, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging import final_check, policy
-from core.judging.final_check import FIRST, SEEDS
+from core.judging.final_check import FIRST, SEEDS, FinalCheck
 from core.loop import backoff
 from core.loop.loop import Loop
 from core.model import Limits, Role
 from core.record import events as ev
 from core.record.fold import apply, fold
 from core.record.state import State
-from core.reporting import log_lines
+from core.reporting import log_lines, phrases
 from core.run import commands
+from core.run.final_report import report
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
 from tests.core.loop.night import Night
 from tests.core.loop.test_nights import BAD, GOOD, WORLD, told, until, verdicts
@@ -159,7 +161,7 @@ def test_the_journal_of_an_earlier_version_counts_too(tmp_path: Path) -> None:
 def test_pairs_that_scatter_more_than_the_noise_widen_the_error(tmp_path: Path) -> None:
     state = Night(tmp_path).run([GOOD], WORLD)
     changes = dict(zip(fresh(state), (-0.03, -0.01, 0.01), strict=True))
-    state.finals = {
+    state.check(Role.FINAL).scores = {
         state.commits[0]: dict.fromkeys(changes, 1.5),
         state.incumbent: {seed: 1.5 + change for seed, change in changes.items()},
     }
@@ -215,10 +217,50 @@ def test_scores_of_another_day_on_another_speed_are_no_pair(tmp_path: Path) -> N
     night = Night(tmp_path, final_seeds=1)
     state = night.run([GOOD], WORLD)
     start, seed = state.commits[0], fresh(state, 1)[0]
-    slow, fast = (replace(state.final_conditions[start][seed], speed=speed) for speed in (0.7, 1.0))
-    state.final_conditions[start][seed], state.final_conditions[state.incumbent][seed] = fast, replace(slow, turn=99)
+    conditions = state.check(Role.FINAL).conditions
+    slow, fast = (replace(conditions[start][seed], speed=speed) for speed in (0.7, 1.0))
+    conditions[start][seed], conditions[state.incumbent][seed] = fast, replace(slow, turn=99)
     assert final_check.outcome(state, 0.002) is None
     (work,) = final_check.wanted(state, 1)
     assert (work.commit, work.seed) == (start, seed), "the earlier one is trained again"
-    state.final_conditions[start][seed] = slow
+    conditions[start][seed] = slow
     assert list(final_check.wanted(state, 1)) == [] and final_check.outcome(state, 0.002) is not None
+
+
+def test_the_longer_check_has_three_times_the_budget_and_seeds_of_its_own(tmp_path: Path) -> None:
+    budgets: list[tuple[str, float]] = []
+
+    class Noting(DeterministicExecutor):
+        async def run(self, job: Job, update: Update) -> Result:
+            budgets.append((job.split, job.budget_s))
+            return await super().run(job, update)
+
+    night = Night(tmp_path, final_seeds=1)
+    state = night.run([GOOD], WORLD)
+    assert state.config is not None
+    active = night.active()
+    with contextlib.closing(active.journal):
+        found = asyncio.run(report(active, Noting(WORLD), 2, Role.LONGER))
+        assert budgets == [("test", 3 * state.config.budget_s)] * 4 and found.seeds == 2 and found.holds
+        assert asyncio.run(report(active, Noting(WORLD), 2, Role.LONGER)) == found and len(budgets) == 4, (
+            "nothing twice"
+        )
+        told = phrases.checks(active.state, 0.002)
+    state = fold(night.events())
+    assert set(state.check(Role.LONGER).scores[state.incumbent]).isdisjoint(
+        state.check(Role.FINAL).scores[state.incumbent]
+    )
+    assert final_check.outcome(state, 0.002) == final_check.outcome(active.state, 0.002), "the final check is as before"
+    assert told[0].startswith("Measured afresh on 1 fresh seed ")
+    assert told[1].startswith("With 3 times the budget (") and told[1].endswith(
+        "The gain holds with the longer budget."
+    )
+
+
+@pytest.mark.parametrize(
+    ("best", "words"),
+    [(1.5, "The gain holds with"), (1.59, "the gain is not certain: 0.0200 was needed"), (1.7, "worse than the start")],
+)
+def test_the_longer_check_says_whether_the_gain_is_bound_to_the_budget(best: float, words: str, tmp_path: Path) -> None:
+    state = Night(tmp_path).run([GOOD], WORLD)
+    assert words in phrases.longer_result(FinalCheck(start=1.6, best=best, error=0.01, seeds=3), state)
