@@ -180,7 +180,7 @@ def aa_night(path: Path) -> None:
     told, found = night.tally(events), trainings(events)
     print("\n".join(night.report(told)))
     figure, axes = plt.subplots(4, 1, figsize=(WIDTH, 6.6), sharex=True, height_ratios=(1, 1, 1, 1.3))
-    relative(axes[0], found, "per_cpu", ORANGE, "Steps in a CPU second, and the speed of the machine (line)")
+    relative(axes[0], found, "per_cpu", ORANGE, "Steps in a CPU second (dots) and the machine's speed (line)")
     mean = statistics.fmean(one.speed for one in found)
     axes[0].plot([one.hours for one in found], [one.speed / mean for one in found], color=GREY, lw=1, zorder=1)
     relative(axes[1], found, "per_reference", BLUE, "Steps in a reference second")
@@ -202,7 +202,7 @@ def relative(axes: Axes, found: Sequence[Training], name: str, colour: str, titl
     axes.axhline(1, color=PALE, lw=0.8, zorder=0)
     axes.plot([one.hours for one in found], [value / mean for value in values], "o", color=colour, ms=3.5)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set(ylabel="of the mean", title=f"{title}: sd {spread:.1%}")
+    axes.set(ylabel="of the mean", title=f"{title}: sd of the steps {spread:.1%}")
 
 
 def scores(axes: Axes, found: Sequence[Training]) -> None:
@@ -387,6 +387,8 @@ def main() -> None:
         "--worlds", type=int, default=4, help="simulated nights for the quoted figures; the first one is drawn"
     )
     options = parser.parse_args()
+    if not options.journal.exists():
+        parser.error(f"{options.journal} does not exist; --journal names another one")
     FOLDER.mkdir(exist_ok=True)
     plt.rcParams.update(STYLE)
     keep_rule()
