@@ -180,7 +180,7 @@ def aa_night(path: Path) -> None:
     told, found = night.tally(events), trainings(events)
     print("\n".join(night.report(told)))
     figure, axes = plt.subplots(4, 1, figsize=(WIDTH, 6.6), sharex=True, height_ratios=(1, 1, 1, 1.3))
-    relative(axes[0], found, "per_cpu", ORANGE, "Steps in a CPU second (dots) and the machine's speed (line)")
+    relative(axes[0], found, "per_cpu", ORANGE, "Steps in a CPU second", "; line: speed of the machine")
     mean = statistics.fmean(one.speed for one in found)
     axes[0].plot([one.hours for one in found], [one.speed / mean for one in found], color=GREY, lw=1, zorder=1)
     relative(axes[1], found, "per_reference", BLUE, "Steps in a reference second")
@@ -193,7 +193,7 @@ def aa_night(path: Path) -> None:
     save(figure, "aa-night")
 
 
-def relative(axes: Axes, found: Sequence[Training], name: str, colour: str, title: str) -> None:
+def relative(axes: Axes, found: Sequence[Training], name: str, colour: str, title: str, more: str = "") -> None:
     """Draw a figure of each training as a percentage of the mean."""
     values = [getattr(one, name) for one in found]
     mean = statistics.fmean(values)
@@ -202,7 +202,7 @@ def relative(axes: Axes, found: Sequence[Training], name: str, colour: str, titl
     axes.axhline(1, color=PALE, lw=0.8, zorder=0)
     axes.plot([one.hours for one in found], [value / mean for value in values], "o", color=colour, ms=3.5)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set(ylabel="of the mean", title=f"{title}: sd of the steps {spread:.1%}")
+    axes.set(ylabel="of the mean", title=f"{title}: sd {spread:.1%}{more}")
 
 
 def scores(axes: Axes, found: Sequence[Training]) -> None:
