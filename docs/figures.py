@@ -30,7 +30,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from core.agents.base import PastExperiment
-from core.agents.search.combine import EXPECTED
 from core.agents.search.ideas import structural
 from core.agents.search.joint import Model, Record
 from core.change import knobs
@@ -274,7 +273,7 @@ def simulate(world: int) -> Simulated:
     model = Model(record.rows, (), ())
     values: dict[str, Value | None] = {}  # the last value of a knob in a combination; None for an edit
     for one in run.past:
-        if EXPECTED in one.proposal.meta:
+        if one.proposal.notes.expected is not None:
             values |= {name: after for name, (_, after) in one.constants.items()} | dict.fromkeys(structural(one))
     effects = []
     for name, value in values.items():
@@ -288,7 +287,7 @@ def simulate(world: int) -> Simulated:
             effects.append(Effect(name, label, true, model.expected.gain(change), model.spread(change)))
     whole = []
     for one in run.past:
-        if EXPECTED in one.proposal.meta and one.verdict.kept:
+        if one.proposal.notes.expected is not None and one.verdict.kept:
             change, before, after = (
                 record.change(one.constants, structural(one)),
                 run.truth(one.parent),
@@ -329,7 +328,7 @@ def gains(axes: Axes, tried: Sequence[PastExperiment]) -> None:
     for column, one in enumerate(tried):
         assert one.gain is not None
         colour = "black" if one.verdict.kept else GREY
-        gain, error = one.gain / worlds.SIGMA, math.sqrt(2 / one.pairs)
+        gain, error = one.gain / worlds.SIGMA, math.sqrt(2 / len(one.seeds))
         axes.errorbar(column, gain, error, fmt="o", color=colour, ms=4, lw=1.2)
         if one.verdict.kept:
             point(axes, "kept", (column, gain + error), (0, 2), weight="bold")
