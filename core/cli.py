@@ -59,7 +59,7 @@ Name = Annotated[
 
 
 @app.command()
-def run(
+def run(  # long, because each option is a parameter
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
     origin: Annotated[
         str | None, typer.Option("--from", help="Start from the best train.py of another run.", metavar="RUN")
@@ -343,24 +343,8 @@ def propose(
 ) -> None:
     """Ask an agent for proposals on the current train.py without training. Shows whether each applies and what it cost."""
     from core import session
-    from core.agents import registry
-    from core.loop import trial
 
-    project, attended = find(), background.can_show_app()
-    if agent is None:
-        spec, why = session.default_agent(project, context, attended)
-        say(why)
-    else:
-        spec = agent
-        registry.check_settings(spec)
-    maker = registry.check(spec, project.root, context=context)
-    if attended and not dry_run:
-        session.offer_missing(spec)
-    if dry_run:
-        say(trial.dry_run(project, maker(), seed))
-        return
-    for words in trial.proposals(project, maker(), count, seed):
-        say(words)
+    session.propose(find(), agent, count, seed, context, dry_run=dry_run)
 
 
 @app.command()

@@ -26,7 +26,7 @@ from core.judging.final_check import SEEDS, FinalCheck
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine.project import Project, UsageError
-from core.model import Limits, Role, RunConfig
+from core.model import ApprovalMode, Limits, Role, RunConfig
 from core.record import events as ev
 from core.record import run_lock
 from core.record.state import State
@@ -88,10 +88,8 @@ def run(
         if options.agent is None:
             agent, why = default_agent(project, model.context, shown)
             options = replace(options, agent=agent)
-        config = structs.replace(
-            chosen.config, agent=options.agent, approval="ask" if options.gate == "ask" else "auto"
-        )
-        chosen = replace(chosen, config=config)
+        gate: ApprovalMode = "ask" if options.gate == "ask" else "auto"
+        chosen = replace(chosen, config=structs.replace(chosen.config, agent=options.agent, approval=gate))
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
     executor = executors.check(chosen.config.executor)
@@ -110,18 +108,21 @@ def run(
     active, lock = open_run(project, chosen, options, print_event)
     try:
         with active.recording_end():
-            changes = () if chosen.new else (notices.source_changed(project, active), notices.text_changed(active))
-            rehearsal = COMPUTED if chosen.new and active.config.computed else ""
-            for words in (why, chosen.said, rehearsal, *changes):
-                if words:
-                    active.record(ev.Notice(text=words))
+            _record_notices(project, active, chosen, why)
             _work(active, maker(), executor, chosen.config, limits, attended, SEEDS if report else 0)
     finally:
         active.journal.close()
         lock.release()
-    branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
-    logs = f" {quoted(['--logs', str(again['--logs'])])}" if again.get("--logs") else ""
-    _summary(summary.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, logs))
+    _summary(active, again.get("--logs"))
+
+
+def _record_notices(project: Project, active: ActiveRun, chosen: Plan, why: str) -> None:
+    """Record what the human should know about this start. `why`: why the agent was chosen, or ""."""
+    changes = () if chosen.new else (notices.source_changed(project, active), notices.text_changed(active))
+    rehearsal = COMPUTED if chosen.new and active.config.computed else ""
+    for words in (why, chosen.said, rehearsal, *changes):
+        if words:
+            active.record(ev.Notice(text=words))
 
 
 def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -> Plan:
@@ -166,6 +167,36 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
     finally:
         active.journal.close()
         lock.release()
+
+
+def propose(
+    project: Project, agent: str | None, count: int, seed: int, context: int | None, *, dry_run: bool = False
+) -> None:
+    """Print proposals of an agent on the present train.py, without training. Raises UserError.
+
+    Args:
+        agent: The name of the agent; None for the default.
+        count: Number of proposals.
+        seed: As the seed of a run.
+        context: Context of a language model in tokens; None to fit the task.
+        dry_run: Only print what a model would be told.
+    """
+    from core.loop import trial
+
+    attended = background.can_show_app()
+    if agent is None:
+        agent, why = default_agent(project, context, attended)
+        say(why)
+    else:
+        registry.check_settings(agent)
+    maker = registry.check(agent, project.root, context=context)
+    if dry_run:
+        say(trial.dry_run(project, maker(), seed))
+        return
+    if attended:
+        offer_missing(agent)
+    for words in trial.proposals(project, maker(), count, seed):
+        say(words)
 
 
 def default_agent(project: Project, context: int | None, attended: bool) -> tuple[str, str]:
@@ -271,7 +302,11 @@ def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
     return executors.Slot(active.folder / "harness", config.device, active.folder / log, index, config.compiles)
 
 
-def _summary(lines: Sequence[str]) -> None:
+def _summary(active: ActiveRun, logs: object) -> None:
+    """Print the summary of a run. `logs`: the option for the folder of its logs, or None."""
+    branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
+    again = f" {quoted(['--logs', str(logs)])}" if logs else ""
+    lines = summary.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, again)
     if sys.stdout.isatty():
         Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
     else:

@@ -74,10 +74,8 @@ def train_once(
         The model, and figures of the training.
     """
     now = time.process_time if device.type == "cpu" else time.monotonic
-    began = wall_began = math.nan
-    said = 0.0
-    steps = tokens = 0
-    loss = math.nan
+    began = wall_began = loss = math.nan
+    said, steps, tokens = 0.0, 0, 0
 
     def start() -> np.ndarray:
         nonlocal began, wall_began

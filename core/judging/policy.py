@@ -15,10 +15,10 @@ of two. The optimum is flat: changing a bound by a tenth changes these figures l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from core.target import TARGET
 from nanochat.contract.job import Outcome, Result
@@ -119,11 +119,8 @@ def decide(
     Raises:
         ValueError: A score or the noise is not finite and positive.
     """
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"sigma must be finite and positive, got {sigma}")
-    for value in (*candidate.values(), *incumbent.values(), *(() if best_confirmed is None else (best_confirmed,))):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"val_bpb must be finite and positive, got {value}")
+    _check("sigma", [sigma])
+    _check("val_bpb", [*candidate.values(), *incumbent.values(), *([] if best_confirmed is None else [best_confirmed])])
     seeds = order(incumbent, run_seed)
     wanted = next((s for s in seeds if s not in candidate or s not in incumbent), None)
     if wanted is not None and wanted in candidate:
@@ -131,38 +128,63 @@ def decide(
     shared = [s for s in seeds if s in candidate and s in incumbent]
     if not shared:
         return Decision("measure", "it has no score yet", seed=wanted)
+
     n = len(shared)
     gain = sum(TARGET.improvement(incumbent[s], candidate[s]) for s in shared) / n
-    error = sigma * math.sqrt(2 / n)
-    z = gain / error
-    over = f"over {n} seed{'s' if n > 1 else ''}, with a standard error of {error:.4f}"
-
-    def end(action: Action, words: str, needed: float, *, noise: bool) -> Decision:
-        change, limit = figures(gain, needed)
-        hint = limit_words(gain, n, limit) if noise else f"{limit} {'was needed' if gain > 0 else 'counts as worse'}"
-        return Decision(action, f"{words}: {change} {over}; {hint}", gain, error, n, within_noise=noise, needed=needed)
-
-    def further(words: str) -> Decision:
-        reason = f"{words}, so it is measured again: {figures(gain)[0]} {over}"
-        return Decision("measure", reason, gain, error, n, seed=wanted)
-
-    enough = KEEP.get(n, KEEP[MAX_PAIRS]) * error
-    if n in KEEP and z >= KEEP[n]:
-        return end("keep", "a real improvement", enough, noise=False)
-    if z >= SIMPLER_Z and simpler(nodes_delta, nodes):
+    found = _Pairs(gain, sigma * math.sqrt(2 / n), n)
+    enough = KEEP.get(n, KEEP[MAX_PAIRS]) * found.error
+    if n in KEEP and found.z >= KEEP[n]:
+        return found.end("keep", "a real improvement", enough, noise=False)
+    if found.z >= SIMPLER_Z and simpler(nodes_delta, nodes):
         if n < SIMPLER_PAIRS:
-            return further("inconclusive so far, with less code")
+            return found.further("inconclusive so far, with less code", wanted)
         level = sum(candidate.values()) / len(candidate)
         if best_confirmed is None or level <= best_confirmed + DRIFT * sigma:
             words = f"inconclusive, with {-nodes_delta} AST nodes fewer"
-            return end("simplify", words, enough, noise=True)
-    if n < MAX_PAIRS and z >= FUTILE[n]:
-        return further("promising")
-    if z < WORSE:
-        return end("discard", "worse", -WORSE * error, noise=False)
+            return found.end("simplify", words, enough, noise=True)
+    if n < MAX_PAIRS and found.z >= FUTILE[n]:
+        return found.further("promising", wanted)
+    if found.z < WORSE:
+        return found.end("discard", "worse", -WORSE * found.error, noise=False)
     if n > 1:
-        return end("discard", "not confirmed", enough, noise=True)
-    return end("discard", "inconclusive", (-WORSE if gain < 0 else FUTILE[1]) * error, noise=True)
+        return found.end("discard", "not confirmed", enough, noise=True)
+    return found.end("discard", "inconclusive", (-WORSE if gain < 0 else FUTILE[1]) * found.error, noise=True)
+
+
+class _Pairs(NamedTuple):
+    """The pairs of a candidate and the incumbent: the mean gain and its standard error in bpb, and their number."""
+
+    gain: float
+    error: float
+    n: int
+
+    @property
+    def z(self) -> float:
+        return self.gain / self.error
+
+    @property
+    def _over(self) -> str:
+        return f"over {self.n} seed{'s' if self.n > 1 else ''}, with a standard error of {self.error:.4f}"
+
+    def end(self, action: Action, words: str, needed: float, *, noise: bool) -> Decision:
+        """Return a verdict. `needed`: the gain or loss in bpb from which it would have been another. `noise`: within it."""
+        change, limit = figures(self.gain, needed)
+        clear = f"{limit} {'was needed' if self.gain > 0 else 'counts as worse'}"
+        hint = limit_words(self.gain, self.n, limit) if noise else clear
+        reason = f"{words}: {change} {self._over}; {hint}"
+        return Decision(action, reason, self.gain, self.error, self.n, within_noise=noise, needed=needed)
+
+    def further(self, words: str, seed: int | None) -> Decision:
+        """Return the decision to measure on another seed."""
+        reason = f"{words}, so it is measured again: {figures(self.gain)[0]} {self._over}"
+        return Decision("measure", reason, self.gain, self.error, self.n, seed=seed)
+
+
+def _check(name: str, values: Iterable[float]) -> None:
+    """Raise ValueError if a value is not finite and positive."""
+    for value in values:
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be finite and positive, got {value}")
 
 
 def figures(gain: float, needed: float | None = None) -> tuple[str, str]:

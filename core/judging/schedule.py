@@ -125,6 +125,10 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         if decision.who == "incumbent":
             return Work(Role.INCUMBENT, experiment.parent, decision.seed, experiment.number)
         return Work(Role.REPLICATE, experiment.commit, decision.seed, experiment.number)
+    return _judged(experiment, decision, sigma)
+
+
+def _judged(experiment: Experiment, decision: policy.Decision, sigma: float) -> Judged:
     verdict = {"keep": Verdict.KEEP, "simplify": Verdict.SIMPLIFICATION, "discard": Verdict.DISCARD}[decision.action]
     return Judged(
         number=experiment.number,

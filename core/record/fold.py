@@ -21,7 +21,7 @@ SKIPPED = "Skipped by the human."
 
 
 def apply(state: State, event: ev.AnyEvent) -> None:
-    """Update the state with one event. Unexpected combinations are ignored."""
+    """Update the state with one event. Unexpected combinations are ignored. Long, because each event has a case."""
     state.last_t = event.t
     match event:
         case ev.Measured():

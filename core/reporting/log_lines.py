@@ -24,6 +24,7 @@ def line(event: ev.AnyEvent, state: State) -> str | None:
 
 
 def _words(event: ev.AnyEvent, state: State) -> str | None:
+    """Return an event as text, or None if it is not shown. Long, because each event has a case."""
     match event:
         case ev.Started():
             config = state.config

@@ -177,7 +177,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
 
 
 def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings: Sequence[str] = ()) -> RunStatus:
-    """Return the status of a run.
+    """Return the status of a run. Long, because each field has a line.
 
     Args:
         state: The state of the run.

@@ -270,21 +270,7 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def main(
-    arguments: Sequence[str] | None = None,
-    *,
-    dataset: str = "python",
-    vocab: int = 2048,
-    fit: Callable[[int], tuple[int, int]] = lambda vocab_size: (1, 1),
-) -> None:
-    """Run the command line of prepare.py.
-
-    Args:
-        arguments: The arguments; None for those of the process.
-        dataset: Default dataset for this machine.
-        vocab: Default size of the vocabulary for this machine.
-        fit: Returns the length of the scored windows and their minimum number, for a size of the vocabulary.
-    """
+def _parser(dataset: str, vocab: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="prepare.py", description="Data and tokenizer, once.")
     parser.add_argument(
         "--dataset",
@@ -312,6 +298,25 @@ def main(
         help=f"prepare again even if the data exists. Downloads are kept; to download them again (also from another HF_ENDPOINT), delete "
         f"{printable(str(root() / contract.DOWNLOADS))}".replace("%", "%%"),
     )
+    return parser
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    dataset: str = "python",
+    vocab: int = 2048,
+    fit: Callable[[int], tuple[int, int]] = lambda vocab_size: (1, 1),
+) -> None:
+    """Run the command line of prepare.py.
+
+    Args:
+        arguments: The arguments; None for those of the process.
+        dataset: Default dataset for this machine.
+        vocab: Default size of the vocabulary for this machine.
+        fit: Returns the length of the scored windows and their minimum number, for a size of the vocabulary.
+    """
+    parser = _parser(dataset, vocab)
     chosen = parser.parse_args(arguments)
     if not LEAST_VOCAB <= chosen.vocab <= MOST_VOCAB:
         parser.error(f"--vocab must lie between {LEAST_VOCAB} and {MOST_VOCAB}")

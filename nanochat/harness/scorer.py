@@ -93,24 +93,8 @@ class Scorer:
                 with contextlib.suppress(OSError):
                     self.trainer.keep_compiled(self.out / COMPILED)
             self._note(outcome=Outcome.SCORED, val_bpb=bpb)
-        except Failed as failed:
-            self._note(
-                outcome=failed.outcome,
-                reason=failed.reason,
-                crash=failed.crash,
-                traceback=failed.traceback,
-                signal=failed.signal,
-            )
-        except TooBig:
-            words = "it said that it has no room for an answer when it was not asked for one"
-            self._note(outcome=Outcome.CRASH, reason=words, crash=CrashClass.CONTRACT)
-        except Cheated as cheated:
-            self._note(outcome=Outcome.INVALID, reason=str(cheated))
-        except (MemoryError, RuntimeError, OSError) as error:  # the scorer itself may run out of memory
-            if not out_of_memory(error):
-                raise
-            words = f"there was too little memory left to score it ({type(error).__name__})"
-            self._note(outcome=Outcome.CRASH, reason=words, crash=CrashClass.OUT_OF_MEMORY)
+        except (Failed, TooBig, Cheated, MemoryError, RuntimeError, OSError) as error:
+            self._note(**_failure(error).facts)
         finally:
             began = time.monotonic()
             self._end()
@@ -202,15 +186,8 @@ class Scorer:
 
         The trainer counts them itself, so the limit binds only honest agents. The score does not depend on it.
         """
-        limit, params = self.job.max_params, trained.params
-        self._note(params=params, steps=trained.steps, tokens=trained.tokens)
-        if limit is not None and params is None:
-            raise Failed(
-                Outcome.INVALID,
-                "program.md limits the parameters, so train() must return a torch module, to be counted",
-            )
-        if limit is not None and params is not None and params > limit:
-            raise Failed(Outcome.INVALID, f"it has {params:,} parameters, and program.md allows {limit:,}")
+        self._note(params=trained.params, steps=trained.steps, tokens=trained.tokens)
+        _check_size(trained.params, self.job.max_params)
 
     def _train(self, source: str) -> None:
         """Train for the budget, and record the figures of the training. Raises Failed."""
@@ -313,6 +290,32 @@ class Scorer:
         allowed = self.job.scoring_s
         if allowed is not None and (spent := self.answers.spent) > allowed + self.job.budget_s:
             raise Failed(Outcome.OVERRUN, f"it used {spent:.0f} s to answer; {allowed:.0f} s are free")
+
+
+def _check_size(params: int | None, limit: int | None) -> None:
+    """Raise Failed if a model has too many parameters, or if their number is unknown and limited."""
+    if limit is None:
+        return
+    if params is None:
+        words = "program.md limits the parameters, so train() must return a torch module, to be counted"
+        raise Failed(Outcome.INVALID, words)
+    if params > limit:
+        raise Failed(Outcome.INVALID, f"it has {params:,} parameters, and program.md allows {limit:,}")
+
+
+def _failure(error: Exception) -> Failed:
+    """Return how the job failed by an error that concerns the trainer. Raises other errors again."""
+    if isinstance(error, Failed):
+        return error
+    if isinstance(error, TooBig):
+        words = "it said that it has no room for an answer when it was not asked for one"
+        return Failed(Outcome.CRASH, words, CrashClass.CONTRACT)
+    if isinstance(error, Cheated):
+        return Failed(Outcome.INVALID, str(error))
+    if not out_of_memory(error):
+        raise error
+    words = f"there was too little memory left to score it ({type(error).__name__})"  # the scorer itself ran out of it
+    return Failed(Outcome.CRASH, words, CrashClass.OUT_OF_MEMORY)
 
 
 def main(job: Job) -> None:

@@ -56,6 +56,17 @@ class Failed(Exception):
         super().__init__(reason)
         self.outcome, self.reason, self.crash, self.traceback, self.signal = outcome, reason, crash, traceback, signal
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """The fields of a Result that say how the job ended."""
+        return {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "crash": self.crash,
+            "traceback": self.traceback,
+            "signal": self.signal,
+        }
+
 
 class TooBig(Exception):
     """The model has too little memory to answer so many rows at once."""
@@ -118,17 +129,14 @@ class TrainerProcess:
         self._inbox = wire.Inbox(self._end)
         self._queue: deque[wire.FromTrainer] = deque()
         self._tree = Descendants(self.pid)
-        self._bad_logs = 0
+        self._bad_logs = self.peak_rss = self.steps = self.tokens = 0
         self.missing: tuple[str, ...] = ()
-        self.peak_rss = 0
-        self.steps = self.tokens = 0
         self.loss: float | None = None
         self.progress = 0.0
         self.charge: Callable[[float], float] = lambda used: used
         self.curve: list[tuple[float, int]] = []
         self.last_activity = self._began + free_s
-        self._usage = Usage(0.0, 0, 1)
-        self._polled = 0.0
+        self._usage, self._polled = Usage(0.0, 0, 1), 0.0
 
     # -- time and memory ------------------------------------------------------------------------------------------
 
@@ -236,29 +244,7 @@ class TrainerProcess:
     def _silent_end(self) -> Failed:
         """Return the failure of a trainer that ended without a message."""
         self._output.drain()
-        code = self._exit_code()
-        if code == NO_MEMORY or (code < 0 and speaks_of_memory(self._output.tail)):
-            return Failed(Outcome.CRASH, "it ran out of memory", CrashClass.OUT_OF_MEMORY, signal=max(0, -code))
-        if code < 0:
-            name = _signal_name(-code)
-            return Failed(
-                Outcome.CRASH, f"the training process was ended by {name}", CrashClass.EXCEPTION, signal=-code
-            )
-        return Failed(Outcome.CRASH, "the training process ended without a message", CrashClass.EXCEPTION)
-
-    def _exit_code(self) -> int:
-        """Return the trainer's exit code, which its parent process passes on. Negative for a signal; 0 if unknown."""
-        deadline = time.monotonic() + EXIT_S
-        while time.monotonic() < deadline:
-            try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:
-                return 0
-            if pid:
-                code = os.waitstatus_to_exitcode(status)
-                return 128 - code if code > 128 else code
-            time.sleep(0.005)
-        return 0
+        return _ended(_exit_code(self.pid), self._output.tail)
 
     def _handle_message(self, message: wire.FromTrainer) -> None:
         """Handle a message that `wait` does not wait for. Raises Failed and TooBig."""
@@ -336,6 +322,31 @@ class TrainerProcess:
         self._end.close()
         os.close(self._output.reader)
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _ended(code: int, output: str) -> Failed:
+    """Return the failure of a trainer with this exit code, whose output ends with `output`."""
+    if code == NO_MEMORY or (code < 0 and speaks_of_memory(output)):
+        return Failed(Outcome.CRASH, "it ran out of memory", CrashClass.OUT_OF_MEMORY, signal=max(0, -code))
+    if code < 0:
+        words = f"the training process was ended by {_signal_name(-code)}"
+        return Failed(Outcome.CRASH, words, CrashClass.EXCEPTION, signal=-code)
+    return Failed(Outcome.CRASH, "the training process ended without a message", CrashClass.EXCEPTION)
+
+
+def _exit_code(child: int) -> int:
+    """Return a trainer's exit code, which its parent process passes on. Negative for a signal; 0 if unknown."""
+    deadline = time.monotonic() + EXIT_S
+    while time.monotonic() < deadline:
+        try:
+            pid, status = os.waitpid(child, os.WNOHANG)
+        except ChildProcessError:
+            return 0
+        if pid:
+            code = os.waitstatus_to_exitcode(status)
+            return 128 - code if code > 128 else code
+        time.sleep(0.005)
+    return 0
 
 
 def _signal_name(number: int) -> str:
