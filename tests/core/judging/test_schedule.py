@@ -34,7 +34,7 @@ def scored(
 ) -> list[AnyEvent]:
     job = f"{commit}{index}{role}"
     return [
-        ev.Launched(job=job, role=role, commit=commit, seed=SEED[index], slot=0, number=number),
+        ev.Launched(job=job, role=Role(role), commit=commit, seed=SEED[index], slot=0, number=number),
         measurement(
             job=job, role=role, commit=commit, seed=SEED[index], outcome="scored", val_bpb=value, number=number
         ),
@@ -287,7 +287,7 @@ def test_work_is_plain_data() -> None:
 def test_limits_bind_what_is_proposed_and_no_yardstick(role: Role, binds: bool, tmp_path: Path) -> None:
     """A best that is larger than a later program.md allows still measures what is smaller."""
     found, limits = state(proposed(1)), Charter(max_params=10, max_memory_gb=1.0)
-    work = Work(role, "c1", SEED[0], 1)
+    work = Work(Role(role), "c1", SEED[0], 1)
     job = jobs.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "00001" / "j", 64 << 30)
     assert (job.max_params == 10) is binds and (job.memory_limit == 10**9) is binds
     large = Result(job="j", outcome=Outcome.SCORED, val_bpb=1.0, peak_memory=2 * 10**9)

@@ -40,7 +40,7 @@ def proposed(number: int, parent: str = "fit", again: int | None = None) -> ev.P
 def measured(number: int, value: float, seed: int = 7, role: str = "candidate", **more: object) -> list[ev.AnyEvent]:
     job = f"j{number}{seed}{role}"
     return [
-        ev.Launched(job=job, role=role, commit=f"c{number}", seed=seed, slot=0, number=number),
+        ev.Launched(job=job, role=Role(role), commit=f"c{number}", seed=seed, slot=0, number=number),
         measurement(
             job=job, role=role, commit=f"c{number}", seed=seed, number=number, outcome="scored", val_bpb=value,
             tokens=1000, charged_s=2.0, peak_memory=10, **more,  # type: ignore[arg-type]
