@@ -13,6 +13,7 @@ from core.agents.base import Context, PastExperiment
 from core.agents.llm import exhausted_ideas
 from core.agents.llm.formats import Tier
 from core.agents.llm.knob_moves import moves, offered
+from core.agents.search.estimates import estimates
 from core.change.knobs import read as read_knobs
 from core.target import TARGET
 from core.text import lines_of, sanitize_line
@@ -215,6 +216,13 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         (
             "Near misses:",
             [f"- #{p.number} {p.gain:.4f} better, {data(p.outcome) or 'inconclusive'}: {_idea(p)}" for p in near],
+        ),
+        (
+            "Expected of single changes by a statistical model of all scores (positive is better; ± its uncertainty):",
+            [
+                f"- {data(one.words)}: {one.gain:+.4f} ± {one.error:.4f}"
+                for one in estimates(context, exhausted_ideas.knobs_left_out(context))
+            ],
         ),
         (
             "What did not help, by what it touched (all of the run):",

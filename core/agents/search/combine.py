@@ -71,7 +71,7 @@ def _draft(
         return None
     gain, spread = context.sigma * expected, context.sigma * options.model.spread(change)
     present = options.known.values_now
-    moves = {name: _move(options, name, value) for name, value in values.items()}
+    moves = {name: options.move(name, value) for name, value in values.items()}
     what = [*moves.values(), *names]
     words = (
         f"{', '.join(what)}: by the {len(options.record.rows)} scores so far, {'these' if len(what) > 1 else 'this'} should gain "
@@ -92,10 +92,3 @@ def _draft(
         ),
     )
     return Draft(knobs.set_knobs(source, values) if values else source, words, taken[0].topic, notes)
-
-
-def _move(options: Options, name: str, value: Value) -> str:
-    """Return a move of a knob as text, such as "DEPTH 2 -> 3"."""
-    knob = options.known.every[name]
-    before, after = (knobs.write(one, knob.written) for one in (options.known.values_now[name], value))
-    return f"{name} {before} -> {after}"

@@ -11,6 +11,7 @@ from core.agents.search.drafts import Knobs, settable
 from core.agents.search.ideas import IDEAS, applied, choice, fits, knob_change, unwanted
 from core.agents.search.joint import Change, Effects, Model, Record
 from core.agents.search.ranges import range_for
+from core.change import knobs
 from core.change.knobs import Knob
 from core.model import Value
 from core.target import TARGET
@@ -112,11 +113,28 @@ class Options:
             self._fitting[option.name] = fits(IDEAS[option.name], self._source, self._left_alone)
         return self._fitting[option.name]
 
+    def known_about(self) -> list[list[Option]]:
+        """Return the changes that some score is known about: each idea, and the values of each knob."""
+        groups = [*([option] for option in self._ideas), *self._values.values()]
+        return [found for group in groups if (found := [option for option in group if option.near])]
+
     def screening(self, effects: Effects, *, ideas: bool) -> list[tuple[float, Option]]:
         """Return what to try alone, with its gain by these effects: ideas of the book, or the best value of each knob."""
         groups = [[option] for option in self._ideas] if ideas else [found for found in self._values.values() if found]
         gains = ([(effects.gain(option.change), option) for option in group] for group in groups)
         return [max(group, key=lambda one: one[0]) for group in gains]
+
+    def words(self, option: Option) -> str:
+        """Return a change as text, such as "DEPTH 2 -> 3", or the name of an idea."""
+        if option.value is None:
+            return option.name
+        return self.move(option.name, option.value)
+
+    def move(self, name: str, value: Value) -> str:
+        """Return a move of a knob as text, such as "DEPTH 2 -> 3"."""
+        written = self.known.every[name].written
+        before, after = (knobs.write(one, written) for one in (self.known.values_now[name], value))
+        return f"{name} {before} -> {after}"
 
     def mark(self, option: Option) -> str:
         """Return the name of a change as in `ideas.changes_of`."""

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from core.agents.base import Context, PastExperiment
 from core.agents.llm import prompt
 from core.agents.llm.formats import TIERS, Tier
-from core.change import edits
-from core.model import Proposal
+from core.change import edits, knobs
+from core.model import Notes, Proposal
 from core.verdicts import Verdict
 from tests.product import ROOT
 
@@ -102,6 +102,27 @@ def test_the_best_and_how_it_came_about() -> None:
     assert "#55 0.0020 better, inconclusive: Idea 55" in words
     assert "14 ended by the machine or a human" in words and "The latest training:\n- #54: 100 steps" in words
     assert words.index("- #60 discard") < words.index("- #59 discard") < words.index("- #1 discard")
+
+
+def moved(number: int, gain: float, **values: float) -> PastExperiment:
+    source = knobs.set_knobs(SHIPPED, values)
+    return past(
+        number, gain=gain, seeds=(7,), fingerprint=edits.fingerprint(source), constants=knobs.moved(SHIPPED, source),
+        proposal=Proposal(hypothesis=f"Idea {number}", notes=Notes(knobs=values, edits=())), idea=tuple(values),
+    )  # fmt: skip
+
+
+def test_a_model_is_told_what_all_scores_say_of_each_change() -> None:
+    values: list[dict[str, float]] = [{"MATRIX_LR": 0.03}, {"EMBED_LR": 0.3}, {"WARM_DOWN": 0.9}, {"SCALAR_LR": 0.1}]
+    gains = (0.03, 0.02, -0.03, -0.05)
+    tried = [moved(n, gains[n % 4], **values[n % 4]) for n in range(8)]
+    words = prompt.messages(context(tuple(tried)), "edits", 40_000)[1]["content"]
+    told = words[words.index("Expected of single changes") : words.index("Latest experiments")]
+    lines = [line for line in told.splitlines() if line.startswith("- ")]
+    assert lines[0].startswith("- MATRIX_LR 0.02 to 0.0") and ": +0.0" in lines[0] and " ± 0.0" in lines[0]
+    assert lines[-1].startswith("- SCALAR_LR ") and ": -0.0" in lines[-1]
+    fewer = prompt.messages(context(tuple(tried[:5])), "edits", 40_000)[1]["content"]
+    assert "Expected of single changes" not in fewer, "five scores say too little"
 
 
 def test_data_cannot_leave_its_marks() -> None:
