@@ -117,7 +117,7 @@ def test_a_model_is_told_what_all_scores_say_of_each_change() -> None:
     gains = (0.03, 0.02, -0.03, -0.05)
     tried = [moved(n, gains[n % 4], **values[n % 4]) for n in range(8)]
     words = prompt.messages(context(tuple(tried)), "edits", 40_000)[1]["content"]
-    told = words[words.index("Expected of single changes") : words.index("Latest experiments")]
+    told = words[words.index("Expected of single changes") : words.index("What did not help")]
     lines = [line for line in told.splitlines() if line.startswith("- ")]
     assert lines[0].startswith("- MATRIX_LR 0.02 to 0.0") and ": +0.0" in lines[0] and " ± 0.0" in lines[0]
     assert lines[-1].startswith("- SCALAR_LR ") and ": -0.0" in lines[-1]
