@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from core.agents.base import Context
 from core.execution.base import ExecutorFailed, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging import final_check, policy
 from core.judging.final_check import FIRST, SEEDS, FinalCheck
 from core.loop import backoff
 from core.loop.loop import Loop
-from core.model import Limits, Role
+from core.model import Limits, Proposal, Role
 from core.record import events as ev
 from core.record.fold import apply, fold
 from core.record.state import State
@@ -23,7 +24,7 @@ from core.reporting import log_lines, phrases
 from core.run import commands
 from core.run.final_report import report
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
-from tests.core.loop.night import Night
+from tests.core.loop.night import Listed, Night
 from tests.core.loop.test_nights import BAD, GOOD, WORLD, told, until, verdicts
 
 
@@ -264,3 +265,31 @@ def test_the_longer_check_has_three_times_the_budget_and_seeds_of_its_own(tmp_pa
 def test_the_longer_check_says_whether_the_gain_is_bound_to_the_budget(best: float, words: str, tmp_path: Path) -> None:
     state = Night(tmp_path).run([GOOD], WORLD)
     assert words in phrases.longer_result(FinalCheck(start=1.6, best=best, error=0.01, seeds=3), state)
+
+
+def test_an_agent_that_needs_the_gpu_gives_way_to_the_check(tmp_path: Path) -> None:
+    """It is still thinking about a proposal that nobody will try."""
+
+    class Thinking(Listed):
+        exclusive = True
+        gave_way = False
+
+        async def propose(self, context: Context) -> Proposal:
+            if self.ideas:
+                return await super().propose(context)
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.gave_way = True
+                raise
+            raise AssertionError("nothing wakes it")
+
+    async def stop(loop: Loop) -> None:
+        await until(lambda: loop.active.state.kept and loop._asking.task is not None)
+        await told(loop, commands.Stop())
+
+    night, agent = Night(tmp_path, final_seeds=1), Thinking([GOOD, BAD, "K3 = 1"])  # as many as are asked for at once
+    state = asyncio.run(night._run(agent, WORLD, Limits(), stop, None))
+    assert (
+        agent.gave_way and agent.released and len(checked(night)) == 2 and final_check.outcome(state, 0.002) is not None
+    )
