@@ -14,7 +14,7 @@ from tui.view.curves import Curve
 
 LABEL = 12  # width of the column of labels
 APPROVALS = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
-EXPECTED = "what `search` expected of each alone and of all together; negative is better"
+EXPECTED = "what search expected of each alone and of all together; negative is better"
 Fact = tuple[str, str]  # a label and its text
 
 
@@ -35,6 +35,7 @@ def experiment_facts(state: State, experiment: Experiment, verdict: str, width: 
             Content(""),
             _labelled("changes", EXPECTED, width),
             *(Content.assemble(" " * LABEL, bar) for bar in bars),
+            Content(""),
         ]
     return Content("\n").join(rows)
 
