@@ -43,10 +43,12 @@ def test_a_text_that_occurs_twice_is_refused() -> None:
 
 @given(st.text(), st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
 def test_arbitrary_edits_never_crash(source: str, pairs: list[tuple[str, str]]) -> None:
+    found, wanted = None, [Edit(search=a, replace=b) for a, b in pairs]
     try:
-        edits.apply(source, [Edit(search=a, replace=b) for a, b in pairs])
+        found = edits.apply(source, wanted)
     except EditError as error:
         assert str(error)
+    assert edits.try_apply(source, wanted) == found
 
 
 @given(st.text())
