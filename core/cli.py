@@ -308,12 +308,22 @@ def final_report(
         int | None,
         typer.Option(min=1, help="Trainings of each, those made before included.", metavar="N", show_default="3"),
     ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Train nothing; write report.html and report.png of what was found so far.")
+    ] = False,
     logs: Logs = None,
 ) -> None:
     """Train the start and the best of a run afresh, and score both on the test split that no experiment has seen.
 
-    A run does this by itself when it ends.
+    A run does this by itself when it ends, and then writes report.html and report.png.
     """
+    if html and seeds is not None:
+        raise UsageError("--seeds trains, and --html trains nothing. Give one of them. Nothing was done.")
+    if html:
+        from core.run import report_file
+
+        say(" ".join(map(str, report_file.write(find(logs), find(logs).pick(name)))))
+        return
     from core import session
 
     session.final(find(logs), name, seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from core.machine.project import Project, UsageError
 from core.model import Limits, RunConfig
 from core.record import events as ev
 from core.record import run_lock
+from core.record.journal import JournalError
 from core.record.state import State
 from core.reporting import log_lines, phrases, summary
 from core.run import background, notices
@@ -37,6 +39,7 @@ from core.run.background import say, tell
 from core.run.opening import open_run
 from core.run.plan import Options as Options
 from core.run.plan import Plan, make_plan, renamed_if_overtaken
+from core.run.report_process import write_report
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
 from nanochat.contract.shell import quoted
@@ -116,12 +119,14 @@ def run(
                 if words:
                     active.record(ev.Notice(text=words))
             _work(active, maker(), executor, chosen.config, limits, attended, SEEDS if report else 0)
+        reported = _write_report(active)
     finally:
         active.journal.close()
         lock.release()
     branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
     logs = f" {quoted(['--logs', str(again['--logs'])])}" if again.get("--logs") else ""
-    _summary(summary.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, logs))
+    noise = schedule.noise(active.state)
+    _summary(summary.summary(active.state, noise, _short(active.folder), branch, logs, reported=reported))
 
 
 def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -> Plan:
@@ -138,7 +143,10 @@ def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -
 
 
 def final(project: Project, name: str | None, seeds: int | None) -> None:
-    """Make the final check of a run on so many seeds (None for the usual number), and print its outcome. Raises UserError."""
+    """Make the final check of a run on so many seeds (None for the usual number), print its outcome, and write the report.
+
+    Raises UserError.
+    """
     from core.run.final_report import report as measured
 
     options = Options(name=project.pick(name).name)
@@ -155,6 +163,7 @@ def final(project: Project, name: str | None, seeds: int | None) -> None:
 
     try:
         say(phrases.final_result(asyncio.run(work())))
+        _write_report(active)
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:
@@ -258,6 +267,15 @@ def _work(
         await loop.run()
 
     asyncio.run(work())
+
+
+def _write_report(active: ActiveRun) -> bool:
+    """Write report.html and report.png. Returns whether that worked; if not, a notice says why."""
+    why = write_report(active.project, active.folder)
+    if why:
+        with contextlib.suppress(JournalError):  # the run has ended well all the same
+            active.record(ev.Notice(text=why))
+    return not why
 
 
 def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
