@@ -103,6 +103,6 @@ def module(name: str, *arguments: str) -> list[str]:
     """
     code = (
         "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
-        "runpy.runmodule(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
     )
     return [sys.executable, "-P", "-c", code, str(Path(__file__).resolve().parents[2]), name, *arguments]
