@@ -10,6 +10,7 @@ from statistics import fmean, median
 
 from core.reporting.diagnosis import Point as Loss
 from core.reporting.drawing import (
+    Anchor,
     Area,
     Box,
     Colour,
@@ -29,6 +30,7 @@ from core.target import TARGET
 
 Shapes = list[Line | Area | Mark | Text]
 BUCKETS = 80  # points of a training curve; each is the mean of a section
+CROSSING, TOO_FAR = 5.0, 14.0  # costs of a name's place: of a crossing; from which it is left out
 SKIPPED = 0.1  # share of a training at its beginning that does not decide the axis, since the loss falls steeply there
 
 
@@ -67,10 +69,10 @@ class Frame:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Return about `count` round values between two values."""
+    """Return at least about `count` round values between two values."""
     rough = (high - low) / max(1, count)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    step = max(factor * power for factor in (1, 2, 5, 10) if factor * power <= rough * 1.4)
     first = math.ceil(low / step - 1e-9)
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -201,17 +203,21 @@ def _names(
     """
     taken = [box_of(shape) for shape in drawn if isinstance(shape, Text)]
     taken += [_around(one, other, 3.0) for one, other in pairwise(corners)]
+    taken += [_around(shape.at, shape.at, shape.radius) for shape in drawn if isinstance(shape, Mark) and shape.rim]
     drops = {number: before - after for (_, before), (number, after) in pairwise(progress.steps)}
     kept = {attempt.number: attempt for attempt in progress.attempts if attempt.kept}
-    scores, shapes = dict(progress.steps), Shapes()
-    for number in sorted(drops, key=lambda number: -drops[number])[: style.labels]:
-        if number not in kept:
-            continue
+    scores, shapes, crossing = dict(progress.steps), Shapes(), list[Box]()
+    largest = sorted(drops.keys() & kept.keys(), key=lambda number: -drops[number])
+    left = style.labels
+    for number in [*sorted(largest[:left]), *largest[left:]]:
         at = (frame.x(number), frame.y(scores[number]))
-        found = _place(at, kept[number].name, style, frame.box, taken, others)
+        found = _place(at, kept[number].name, style, frame.box, taken, others, crossing) if left else None
         if found is not None:
+            leader = _leader(at, found, style)
             taken.append(box_of(found))
-            shapes += [*_leader(at, found, style), found]
+            crossing += [_around(line.points[0], line.points[-1], 2.0) for line in leader]
+            shapes += [*leader, found]
+            left -= 1
     return shapes
 
 
@@ -221,11 +227,20 @@ def _around(one: Point, other: Point, margin: float) -> Box:
 
 
 def _place(
-    at: Point, name: str, style: Style, within: Box, taken: Sequence[Box], others: Sequence[Point]
+    at: Point, name: str, style: Style, within: Box, taken: Sequence[Box], others: Sequence[Point], lines: Sequence[Box]
 ) -> Text | None:
     """Return the text of a name at the best free place near a point, or None if there is none.
 
-    A place costs more the further it is away, and for each experiment that it covers.
+    A place costs more the further it is away, for each experiment that it covers, and for each crossing with a leading line.
+
+    Args:
+        at: The point.
+        name: The name.
+        style: The sizes.
+        within: The plot, which a name must not leave.
+        taken: What a name must not cover.
+        others: The experiments that were not kept.
+        lines: The leading lines of other names.
     """
     best: tuple[float, Text] | None = None
     for text, cost in _places(at, name, style, within):
@@ -233,27 +248,32 @@ def _place(
         if not box.inside(within) or any(box.overlaps(other) for other in taken):
             continue
         cost += 3.0 * sum(box.left < x < box.right and box.top < y < box.bottom for x, y in others)
+        leader = [_around(line.points[0], line.points[-1], 0.5) for line in _leader(at, text, style)]
+        cost += CROSSING * sum(box.overlaps(line) for line in lines)
+        cost += CROSSING * sum(line.overlaps(other) for line in leader for other in taken)
         if best is None or cost < best[0]:
             best = cost, text
-    return best[1] if best else None
+    return best[1] if best and best[0] <= TOO_FAR else None
 
 
 def _places(at: Point, name: str, style: Style, within: Box) -> Iterator[tuple[Text, float]]:
     """Yield possible places for a name with their costs: below the point, to its left and right."""
     (x, y), size, gap = at, style.text, style.dot * 1.8 + 4
+    sides: tuple[tuple[Anchor, float, float, float], ...] = (
+        ("end", x - 4, x - within.left, 0.0),
+        ("start", x + 4, within.right - x, 0.4),
+    )
     for row in range(14):
-        down = y + gap + size * (0.75 + 0.7 * row)
-        for anchor, left, room in (("end", x - 4, x - within.left), ("start", x + 4, within.right - x)):
+        for anchor, left, room, cost in sides:
             words = cut(name, size, max(room - 8, 6 * size))
-            lost = 0.2 * (len(name) - len(words))
-            side = 0.0 if anchor == "end" else 0.4
+            lost = 0.35 * (len(name) - len(words))
             yield (
-                Text((left, down), words, size, anchor="end" if anchor == "end" else "start", halo=True),
-                row + lost + side,
+                Text((left, y + gap + size * (0.75 + 0.7 * row)), words, size, anchor=anchor, halo=True),
+                row + lost + cost,
             )
 
 
-def _leader(at: Point, text: Text, style: Style) -> Shapes:
+def _leader(at: Point, text: Text, style: Style) -> list[Line]:
     """Return a thin line from a point to its name if they are apart."""
     top = text.at[1] - style.text * 0.85
     if top - at[1] < style.text * 1.6:
@@ -299,7 +319,9 @@ def curves_chart(start: Sequence[Loss], best: Sequence[Loss], style: Style) -> D
     drawn = [(name, colour, points) for name, colour, loss in both if len(points := smoothed(loss)) > 1]
     if not drawn:
         return None
-    shown = [loss for _, _, points in drawn for progress, loss in points if progress >= SKIPPED]
+    shown = [
+        loss for _, _, points in drawn for progress, loss in points if progress >= SKIPPED or loss == points[-1][1]
+    ]
     low, high = min(shown), max(shown)
     pad = max(0.05 * (high - low), 1e-3)
     size = style.text

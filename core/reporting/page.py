@@ -191,8 +191,9 @@ def _progress(found: Report) -> str:
     wide = svg(chart.progress_chart(found.progress, chart.WIDE), "wide")
     small = svg(chart.progress_chart(found.progress, chart.SMALL), "small")
     outcomes = ", ".join(f"{count} {words}" for words, count in found.outcomes.items()) or "none yet"
+    others = "".join(f"; {count} {words}" for words, count in found.others.items())
     caption = (
-        f"{found.tried} tried: {outcomes}. The line is the best so far, with the noise of one score around it. The change "
+        f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it. The change "
         f"of a kept experiment is the mean of its pairs, so it can differ from the step of the line."
     )
     return _charts(wide, small, caption)

@@ -124,7 +124,8 @@ class Report:
         started_t: When it began, in seconds since the epoch.
         seconds: How long its loops ran.
         tried: Number of experiments that were tried.
-        outcomes: Verdict, as people read it -> count.
+        outcomes: Outcome, as people read it -> count, of the experiments that were tried.
+        others: The same of all others, such as skipped ones.
         start, best: Mean val_bpb; None without a score.
         check: The final check; None if the best was not measured afresh.
         kept: The kept changes, in order.
@@ -153,6 +154,7 @@ class Report:
     seconds: float
     tried: int
     outcomes: Mapping[str, int]
+    others: Mapping[str, int]
     start: float | None
     best: float | None
     check: FinalCheck | None
@@ -203,7 +205,8 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         started_t=state.created_t,
         seconds=_seconds(state),
         tried=state.tried,
-        outcomes=dict(Counter(verdict(e) for e in experiments if e.verdict is not None).most_common()),
+        outcomes=_outcomes(experiments, tried=True),
+        others=_outcomes(experiments, tried=False),
         start=start,
         best=best,
         check=check,
@@ -254,12 +257,14 @@ def _title(state: State, start: float | None, best: float | None) -> str:
     if start is None or best is None:
         return "No score yet"
     if not state.kept:
-        return f"No change kept: {TARGET.metric} {start:.4f}"
+        return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {start:.4f}"
     return f"{TARGET.metric} {start:.4f} -> {best:.4f}"
 
 
 def _subtitle(state: State, check: FinalCheck | None) -> str:
     rehearsal = "Rehearsal with computed scores. " if state.config is not None and state.config.computed else ""
+    if not state.tried:
+        return f"{rehearsal}Only the start was measured."
     counts = f"{rehearsal}{len(state.kept)} of {_count(state.tried, 'change')} kept."
     if check is not None:
         verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
@@ -289,8 +294,8 @@ def _noise(noise: Noise) -> str:
     few, many = min(policy.KEEP), max(policy.KEEP)
     small, large = (policy.KEEP[n] * noise.sigma * (2 / n) ** 0.5 for n in (many, few))
     return (
-        f"Two trainings of the same code differ: the noise of one score is {noise} {TARGET.unit}, so a change was kept only if "
-        f"it was better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}."
+        f"Two trainings of the same code differ: the noise of one score is {noise} {TARGET.unit}, so a change is kept only if "
+        f"it is better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}."
     )
 
 
@@ -312,6 +317,12 @@ def _row(e: Experiment) -> Row:
         added=e.added,
         removed=e.removed,
     )
+
+
+def _outcomes(experiments: list[Experiment], *, tried: bool) -> dict[str, int]:
+    """Return outcome -> count, the most frequent first, of the experiments that were tried, or of the others with a verdict."""
+    found = (verdict(e) for e in experiments if e.verdict is not None and e.verdict.tried is tried)
+    return dict(Counter(found).most_common())
 
 
 def _near(experiments: list[Experiment]) -> list[Experiment]:
