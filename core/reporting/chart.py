@@ -146,7 +146,7 @@ def _axes(frame: Frame, size: float, *, whole: bool) -> Shapes:
         if whole and value != int(value):
             continue
         words, x = (f"{value:.0f}" if whole else f"{value:.0%}"), frame.x(value)
-        near_end = whole and x > box.right - width_of("experiment", size) - 6
+        near_end = whole and x + width_of(words, size) / 2 > box.right - width_of("experiment", size) - 14
         if not near_end:
             shapes.append(Text((x, box.bottom + size * 1.55), words, size, "muted", "middle"))
     shapes.append(Line(((box.left, box.bottom), (box.right, box.bottom)), "other"))

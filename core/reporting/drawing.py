@@ -117,7 +117,7 @@ def box_of(text: Text) -> Box:
     """Return about the rectangle that a text covers."""
     wide = width_of(text.text, text.size, bold=text.bold)
     left = text.at[0] - {"start": 0.0, "middle": wide / 2, "end": wide}[text.anchor]
-    return Box(left, text.at[1] - 0.8 * text.size, left + wide, text.at[1] + 0.25 * text.size)
+    return Box(left, text.at[1] - 0.9 * text.size, left + wide, text.at[1] + 0.3 * text.size)
 
 
 def cut(text: str, size: float, wide: float, *, bold: bool = False) -> str:

@@ -44,6 +44,7 @@ p{margin:0 0 12px;max-width:46em}
 .good{color:var(--good)}.bad{color:var(--bad)}.muted{color:var(--muted)}
 .rehearsal{border-left:4px solid var(--bad);padding:8px 14px;margin:0 0 16px;background:var(--soft)}
 figure{margin:24px 0 0}
+figcaption{margin-top:10px}
 svg{display:block;width:100%;height:auto;font-family:inherit}
 svg.small{display:none}
 .scroll{overflow-x:auto}
@@ -51,9 +52,13 @@ table{border-collapse:collapse;width:100%;font-size:15px}
 th,td{text-align:left;vertical-align:top;padding:8px 14px 8px 0;border-bottom:1px solid var(--grid)}
 th{font-size:13px;font-weight:600;color:var(--muted);vertical-align:bottom}
 td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-td.wide{min-width:14em;overflow-wrap:anywhere}
+th.n{white-space:normal;min-width:6.5em}
+table.slim{width:auto;min-width:min(100%,26em)}
+tr.open td{border-bottom:0;padding-bottom:0}
+td.wide{min-width:9em;overflow-wrap:anywhere}
 td small{display:block;color:var(--muted);font-size:13.5px}
-details{margin:6px 0}
+.scroll+p{margin-top:12px}
+details{margin:6px 0;contain:inline-size}
 summary{cursor:pointer;color:var(--best)}
 pre{margin:8px 0;padding:12px;border:1px solid var(--grid);border-radius:6px;background:var(--soft);overflow-x:auto;
 font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre}
@@ -65,7 +70,7 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:6px 20px;margin:0}
 dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
 footer{margin-top:48px;border-top:1px solid var(--grid);padding-top:12px;color:var(--muted);font-size:13px}
 @media(max-width:640px){main{padding:24px 16px 48px}h1{font-size:25px}h1 span{font-size:17px}h2{margin-top:36px}
-svg.wide{display:none}svg.small{display:block}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:10px}}
+svg.wide,.more{display:none}svg.small{display:block}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:10px}}
 @media print{body{font-size:11pt}main{max-width:none;padding:0}h2{break-after:avoid}tr,figure{break-inside:avoid}
 pre{white-space:pre-wrap;font-size:8.5pt}details::details-content{content-visibility:visible;height:auto}}
 """
@@ -135,15 +140,35 @@ def _paragraph(words: str, css_class: str = "") -> str:
     return _cell("p", _own(words), css_class)
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> str:
-    """Return a table. The cells are HTML. `numbers`: the columns with figures."""
-    classes = ["n" if column in numbers else "wide" if column == "change" else "" for column in columns]
-    head = "".join(_cell("th", words, css) for words, css in zip(map(_text, columns), classes, strict=True))
-    body = "".join(
-        "<tr>" + "".join(_cell("td", cell, css) for cell, css in zip(row, classes, strict=True)) + "</tr>\n"
-        for row in rows
-    )
-    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>'
+def _table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = (), below: Sequence[str] = ()
+) -> str:
+    """Return a table. The cells are HTML.
+
+    Args:
+        columns: The heads of the columns.
+        rows: The cells of each row.
+        numbers: The columns with figures.
+        below: What stands below each row, across all columns; () for nothing.
+    """
+    classes = [_column(column, column in numbers, "change" in columns) for column in columns]
+    head = "".join(_cell("th", _text(words), css) for words, css in zip(columns, classes, strict=True))
+    lines = []
+    for index, row in enumerate(rows):
+        cells = "".join(_cell("td", cell, css) for cell, css in zip(row, classes, strict=True))
+        lines.append(f"<tr>{cells}</tr>")
+        if below:
+            lines[-1] = f'<tr class="open">{cells}</tr>'
+            lines.append(f'<tr><td></td><td colspan="{len(columns) - 1}">{below[index]}</td></tr>')
+    slim = "" if "change" in columns or len(columns) > 3 else ' class="slim"'
+    body = "\n".join(lines)
+    return f'<div class="scroll"><table{slim}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _column(name: str, number: bool, changes: bool) -> str:
+    """Return the CSS classes of a column. `changes`: whether it is a table of changes, where phones hide what they can."""
+    hidden = "more" if changes and name in ("pairs", TARGET.metric, "agent") else ""
+    return " ".join(filter(None, ("n" if number else "", "wide" if name == "change" else "", hidden)))
 
 
 def _cell(tag: str, content: str, css_class: str) -> str:
@@ -178,9 +203,10 @@ def _head(found: Report) -> str:
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.started_t))
     ended = f"Ended: {found.ended}." if found.ended else "The run has not ended."
     meta = f"Begun {began}, {duration(found.seconds)} of work. {ended}"
+    rehearsal = ' <span class="label bad">rehearsal</span>' if found.rehearsal else ""
     more = f", <span>{_own(found.checked)}.</span>" if found.checked else "."
     return (
-        f'<header>\n<p class="meta"><b>{_text(found.run)}</b> <span class="label {colour}">{words}</span></p>\n'
+        f'<header>\n<p class="meta"><b>{_text(found.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
         f"<h1>{_own(found.found)}{more}</h1>\n"
         + (f'<p class="rehearsal">{REHEARSAL}</p>\n' if found.rehearsal else "")
         + f"{_paragraph(meta, 'meta')}\n</header>"
@@ -204,20 +230,13 @@ def _kept(found: Report) -> str:
         return _section("Kept changes", _paragraph("Nothing was kept. The start is still the best."))
     columns = ("#", "change", "change in bpb (a minus is better)", "pairs", TARGET.metric, "agent")
     rows = [
-        (
-            str(row.number),
-            _what(row) + _change(found, row),
-            _own(row.change),
-            str(row.pairs),
-            _score(row),
-            _text(row.agent),
-        )
+        (str(row.number), _what(row), _own(row.change), str(row.pairs), _score(row), _text(row.agent))
         for row in found.kept
     ]
-    note = "Paired with the best at that time, on the same seeds; ± is the standard error."
-    return _section(
-        "Kept changes", _table(columns, rows, (columns[2], "pairs", TARGET.metric)), _paragraph(note, "note")
-    )
+    diffs = [_change(found, row) for row in found.kept]
+    note = "Each change is paired with the best at that time, on the same seeds; ± is the standard error."
+    table = _table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
+    return _section("Kept changes", table, _paragraph(note, "note"))
 
 
 def _what(row: Row) -> str:

@@ -85,6 +85,16 @@ def test_a_report_that_fails_is_a_sentence_with_the_command(night: Night) -> Non
     assert "\n" not in words and (night.folder / HTML).is_file()
 
 
+def test_without_matplotlib_the_page_is_written_all_the_same(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    shadow = night.root / "shadow" / "matplotlib"
+    shadow.mkdir(parents=True)
+    (shadow / "__init__.py").write_text("raise ModuleNotFoundError('No module named matplotlib', name='matplotlib')")
+    monkeypatch.setenv("PYTHONPATH", str(shadow.parent))
+    words = report_process.write_report(night.project, night.folder)
+    assert "report.png could not be written: A package cannot be used (No module named matplotlib)" in words
+    assert (night.folder / HTML).is_file() and not (night.folder / PNG).exists()
+
+
 def test_a_report_that_takes_too_long_is_given_up(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_process, "WAIT_S", 0.05)
     began = time.monotonic()
