@@ -6,7 +6,8 @@ from core.record.experiment import Experiment
 from core.reporting.phrases import one_line
 from core.target import TARGET
 
-NAME = 34  # characters of the short name of a change
+LISTED = 2  # parts of a combination that its name lists
+NAME = 46  # characters of the short name of a change
 CLAUSE = (": ", "; ", ". ", " (", ", ")  # where the first clause of a hypothesis ends
 
 
@@ -17,7 +18,7 @@ def short_name(experiment: Experiment) -> str:
         before = notes.before or {}
         moves = [f"{name} {before[name]} → {value}" for name, value in (notes.knobs or {}).items() if name in before]
         parts = [*moves, *(notes.edits or ())]
-        if parts and len(words := ", ".join(parts)) <= NAME:
+        if parts and len(parts) <= LISTED and len(words := ", ".join(parts)) <= NAME:
             return one_line(words, NAME)
         if parts and len(parts[0]) < NAME - 4:
             return one_line(f"{parts[0]}, +{len(parts) - 1}", NAME)

@@ -29,7 +29,8 @@ from core.reporting.report import Attempt, Progress
 from core.target import TARGET
 
 Shapes = list[Line | Area | Mark | Text]
-BUCKETS = 80  # points of a training curve; each is the mean of a section
+BUCKETS = 40  # points of a training curve; each is the mean of a section
+LONGEST = 20.0  # width of a name, in heights of its text
 CROSSING, TOO_FAR = 5.0, 14.0  # costs of a name's place: of a crossing; from which it is left out
 SKIPPED = 0.1  # share of a training at its beginning that does not decide the axis, since the loss falls steeply there
 
@@ -265,8 +266,8 @@ def _places(at: Point, name: str, style: Style, within: Box) -> Iterator[tuple[T
     )
     for row in range(14):
         for anchor, left, room, cost in sides:
-            words = cut(name, size, max(room - 8, 6 * size))
-            lost = 0.35 * (len(name) - len(words))
+            words = cut(name, size, min(max(room - 8, 6 * size), LONGEST * size))
+            lost = 0.35 * max(0, min(len(name), 30) - len(words))
             yield (
                 Text((left, y + gap + size * (0.75 + 0.7 * row)), words, size, anchor=anchor, halo=True),
                 row + lost + cost,

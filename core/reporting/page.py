@@ -219,9 +219,10 @@ def _progress(found: Report) -> str:
     outcomes = ", ".join(f"{count} {words}" for words, count in found.outcomes.items()) or "none yet"
     others = "".join(f"; {count} {words}" for words, count in found.others.items())
     caption = (
-        f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it. The change "
-        f"of a kept experiment is the mean of its pairs, so it can differ from the step of the line."
+        f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it."
     )
+    if found.kept:
+        caption += " A kept change is the mean of its pairs, so it can differ from the step of the line."
     return _charts(wide, small, caption)
 
 

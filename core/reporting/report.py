@@ -230,14 +230,16 @@ def report(state: State, noise: Noise, material: Material) -> Report:
 def _finding(state: State, start: float | None, best: float | None, check: FinalCheck | None) -> tuple[str, str, str]:
     """Return the result in one or two words, what was found, and whether it is confirmed."""
     rehearsal = state.config is not None and state.config.computed
-    kept, metric = len(state.kept), TARGET.metric
+    kept, metric, so_far = len(state.kept), TARGET.metric, "" if state.stopped else " so far"
     if start is None or best is None:
         return "no score", _opened("The start has no score yet", rehearsal), "so nothing was compared"
     if not kept:
-        tried = f"none of {_count(state.tried, 'change')} was kept" if state.tried else "nothing was tried"
+        tried = (
+            f"none of {_count(state.tried, 'change')} was kept{so_far}" if state.tried else f"nothing was tried{so_far}"
+        )
         words = _opened(f"{tried[0].upper()}{tried[1:]}", rehearsal)
         return "nothing kept", f"{words}: {metric} stays at {start:.4f}", ""
-    found = _opened(f"{_count(kept, 'change')} kept", rehearsal) + f": {metric} {start:.4f} -> {best:.4f}"
+    found = _opened(f"{_count(kept, 'change')} kept{so_far}", rehearsal) + f": {metric} {start:.4f} -> {best:.4f}"
     if check is None:
         return "not measured afresh", found, "not measured afresh"
     fresh = f"measured afresh {phrases.fresh_change(check)} on {phrases.fresh_seeds(check)}"

@@ -117,6 +117,12 @@ def test_a_night_that_kept_nothing_says_so() -> None:
     assert report_of(state_of(0)).headline == "Nothing was tried: val_bpb stays at 1.0000."
 
 
+def test_a_night_that_has_not_ended_says_so() -> None:
+    state = fold(list(events(10, 5))[:-1])  # type: ignore[arg-type]
+    assert report_of(state).found == "2 changes kept so far: val_bpb 1.0000 -> 0.9920"
+    assert "The run has not ended." in words_of(report_of(state))
+
+
 def test_a_night_without_a_score_says_so() -> None:
     state = fold(list(events(0))[:3])  # type: ignore[arg-type]
     found = report_of(state)
@@ -144,7 +150,7 @@ def test_a_rehearsal_says_that_it_is_one() -> None:
             "EMBED_LR 0.2 → 0.4, +2",
         ),
         (Notes(), "Use a larger step: the table starts at zero.", "Use a larger step"),
-        (Notes(), "x" * 200, "x" * 33 + "…"),
+        (Notes(), "x" * 200, "x" * 45 + "…"),
         (Notes(), "", ""),
     ],
 )  # fmt: skip
