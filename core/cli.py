@@ -117,7 +117,7 @@ def run(  # long, because each option is a parameter
         bool,
         typer.Option(
             "--report/--no-report",
-            help="At the end, measure the start and the best afresh: new seeds, and text that no experiment has seen.",
+            help="At the end, measure the start and the best afresh (new seeds, and text that no experiment has seen), and write report.html.",
         ),
     ] = True,
     attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
@@ -311,15 +311,21 @@ def final_report(
     longer: Annotated[
         bool, typer.Option("--longer", help="With three times the budget: does the gain hold when training goes on?")
     ] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="Train nothing; write report.html and report.png of what was found so far.")
+    ] = False,
     logs: Logs = None,
 ) -> None:
     """Train the start and the best of a run afresh, and score both on the test split that no experiment has seen.
 
-    A run does this by itself when it ends, with its own budget.
+    A run does this by itself when it ends, with its own budget, and then writes report.html and report.png.
     """
     from core import session
 
-    session.final(find(logs), name, seeds, longer=longer)
+    if html:
+        session.report_files(find(logs), name, trains=longer or seeds is not None)
+    else:
+        session.final(find(logs), name, seeds, longer=longer)
 
 
 @app.command()

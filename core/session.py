@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from core.machine.project import Project, UsageError
 from core.model import ApprovalMode, Limits, Role, RunConfig
 from core.record import events as ev
 from core.record import run_lock
+from core.record.journal import JournalError
 from core.record.state import State
 from core.reporting import log_lines, phrases, summary
 from core.run import background, notices
@@ -37,6 +39,7 @@ from core.run.background import say, tell
 from core.run.opening import open_run
 from core.run.plan import Options as Options
 from core.run.plan import Plan, make_plan, renamed_if_overtaken
+from core.run.report_process import write_report
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
 from nanochat.contract.shell import quoted
@@ -71,7 +74,7 @@ def run(
     Args:
         shown: Start the loop in the background and replace this process by the app.
         attended: Whether an app was started along with this loop.
-        report: Whether the final check follows at the end of the run.
+        report: Whether the final check follows at the end of the run, and the report is written.
         again: The other command-line options, for the loop in the background.
 
     Raises:
@@ -110,10 +113,11 @@ def run(
         with active.recording_end():
             _record_notices(project, active, chosen, why)
             _work(active, maker(), executor, chosen.config, limits, attended, SEEDS if report else 0)
+        reported = report and _write_report(active)
     finally:
         active.journal.close()
         lock.release()
-    _summary(active, again.get("--logs"))
+    _summary(active, again.get("--logs"), reported=reported)
 
 
 def _record_notices(project: Project, active: ActiveRun, chosen: Plan, why: str) -> None:
@@ -139,7 +143,7 @@ def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -
 
 
 def final(project: Project, name: str | None, seeds: int | None, *, longer: bool = False) -> None:
-    """Make the final check of a run on so many seeds (None for the usual number), and print its outcome.
+    """Make the final check of a run on so many seeds (None for the usual number), print its outcome, and write the report.
 
     `longer`: with a longer budget. Raises UserError.
     """
@@ -162,11 +166,24 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
     try:
         found = asyncio.run(work())
         say(phrases.longer_result(found, active.state) if longer else phrases.final_result(found))
+        _write_report(active)
     except ExecutorFailed as error:
         raise UsageError(str(error)) from error
     finally:
         active.journal.close()
         lock.release()
+
+
+def report_files(project: Project, name: str | None, *, trains: bool) -> None:
+    """Write report.html and report.png of a run, and print their paths. Raises UserError.
+
+    `trains`: whether options were given that only make sense for the final check, which trains.
+    """
+    from core.run import report_file
+
+    if trains:
+        raise UsageError("--seeds and --longer train, and --html trains nothing. Give one of them. Nothing was done.")
+    say(" ".join(map(str, report_file.write(project, project.pick(name)))))
 
 
 def propose(
@@ -297,16 +314,32 @@ def _work(
     asyncio.run(work())
 
 
+def _write_report(active: ActiveRun) -> bool:
+    """Write report.html and report.png. Returns whether that worked; if not, a notice says why."""
+    why = write_report(active.project, active.folder)
+    if why:
+        with contextlib.suppress(JournalError):  # the run has ended well all the same
+            active.record(ev.Notice(text=why))
+    return not why
+
+
 def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
     config = active.config
     return executors.Slot(active.folder / "harness", config.device, active.folder / log, index, config.compiles)
 
 
-def _summary(active: ActiveRun, logs: object) -> None:
-    """Print the summary of a run. `logs`: the option for the folder of its logs, or None."""
+def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:
+    """Print the summary of a run.
+
+    Args:
+        logs: The option for the folder of its logs, or None.
+        reported: Whether the report was written.
+    """
     branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
     again = f" {quoted(['--logs', str(logs)])}" if logs else ""
-    lines = summary.summary(active.state, schedule.noise(active.state), _short(active.folder), branch, again)
+    lines = summary.summary(
+        active.state, schedule.noise(active.state), _short(active.folder), branch, again, reported=reported
+    )
     if sys.stdout.isatty():
         Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
     else:

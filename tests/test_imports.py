@@ -52,7 +52,8 @@ def test_the_contract_needs_only_small_packages() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("core.session", "torch,textual,numpy"),
+        ("core.session", "torch,textual,numpy,matplotlib"),
+        ("core.run.report_file", "torch,textual,numpy,matplotlib"),
         ("core.cli", "asyncio,git,yaml"),
         ("tui", "torch,git,yaml,pydantic"),
     ],

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -250,6 +251,15 @@ def physical_cores(root: Path = limits.ROOT) -> int:
         cores = min(cores, len(os.sched_getaffinity(0)))
     quota = limits.cpus(root)
     return max(1, cores if quota is None else min(cores, math.floor(quota)))
+
+
+def processor(info: Path = CPUINFO) -> str:
+    """Return the name of the processor, or of its architecture if the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine()
 
 
 def multiplies_bf16(info: Path = CPUINFO) -> bool | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from core.judging.final_check import LONGER, FinalCheck, outcome
 from core.model import Role
 from core.record.experiment import Experiment
@@ -16,6 +18,7 @@ PASTE = (
 )
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # a hyphen before a figure, but not within a name
 DOING = {
     Role.BASELINE: "training",
     Role.CANDIDATE: "training",
@@ -54,22 +57,38 @@ def doing(role: Role, phase: str) -> str:
     return DOING.get(role, phase) if phase == "training" else phase
 
 
+def change(gain: float, error: float | None = None) -> str:
+    """Return a change of the score as text: minus the gain, so that a minus is better, with its standard error if known."""
+    return f"{-gain:+.4f}" + (f" ± {error:.4f}" if error is not None else "")
+
+
+def fresh_change(found: FinalCheck) -> str:
+    """Return the change that the final check has measured, with its standard error, as text."""
+    return change(-found.change, found.error)
+
+
+def fresh_seeds(found: FinalCheck) -> str:
+    """Return what the final check was measured on, as text."""
+    return f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''} and the test split"
+
+
 def final_check(found: FinalCheck) -> str:
     """Return what the final check has measured, as text."""
-    seeds = f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''}"
-    change = f"{found.change:+.4f} ± {found.error:.4f}"
-    return f"Measured afresh on {seeds} and the test split: {found.start:.4f} -> {found.best:.4f} ({change})"
+    return f"Measured afresh on {fresh_seeds(found)}: {found.start:.4f} -> {found.best:.4f} ({fresh_change(found)})"
+
+
+def final_verdict(found: FinalCheck) -> str:
+    """Return whether the gain holds, as a sentence."""
+    if found.holds:
+        return "The gain holds."
+    if found.change > found.needed:
+        return "On this split the best is worse than the start. Look at the kept changes before you use them."
+    return f"The gain is not certain: {found.needed:.4f} was needed."
 
 
 def final_result(found: FinalCheck) -> str:
     """Return what the final check has measured, and whether the gain holds, as text."""
-    if found.holds:
-        words = "The gain holds."
-    elif found.change > found.needed:
-        words = "On this split the best is worse than the start. Look at the kept changes before you use them."
-    else:
-        words = f"The gain is not certain: {found.needed:.4f} was needed."
-    return f"{final_check(found)}. {words}"
+    return f"{final_check(found)}. {final_verdict(found)}"
 
 
 def longer_result(found: FinalCheck, state: State) -> str:
@@ -128,6 +147,11 @@ def understood(state: State) -> tuple[str, ...]:
 def proposed_limit(line: str, sentence: str) -> str:
     """Return a proposed limit of program.md as text."""
     return f"proposed, not enforced: {line} (from “{one_line(sentence, 120)}”)"
+
+
+def typeset(text: str) -> str:
+    """Return a text of this program with arrows and minus signs instead of "->" and hyphens before figures."""
+    return _MINUS.sub("−", text.replace("->", "→"))
 
 
 def one_line(text: str, limit: int = 160) -> str:

@@ -9,8 +9,19 @@ from core.reporting.phrases import one_line
 from core.target import TARGET
 
 
-def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = "") -> list[str]:
-    """Return the summary at the end of a run. `logs`: the option for the folder of its logs, '' for the default."""
+def summary(
+    state: State, noise: Noise, folder: str, branch: str, logs: str = "", *, reported: bool = False
+) -> list[str]:
+    """Return the summary at the end of a run.
+
+    Args:
+        state: The state of the run.
+        noise: Its noise.
+        folder: The path of its folder, as people read it.
+        branch: The branch of the kept changes.
+        logs: The option for the folder of all logs, '' for the default.
+        reported: Whether report.html and report.png were written.
+    """
     config = state.config
     assert config is not None
     baseline = state.mean(state.start_commit.commit) if state.start_commit else None
@@ -23,11 +34,13 @@ def summary(state: State, noise: Noise, folder: str, branch: str, logs: str = ""
     lines += phrases.checks(state, noise.sigma)
     for number in state.kept:
         e = state.experiments[number]
-        gain = f"{-e.gain:+.4f}" if e.gain is not None else ""
+        gain = phrases.change(e.gain) if e.gain is not None else ""
         lines.append(
             f"  #{number} {e.verdict.words if e.verdict else ''} {gain}  {e.commit[:7]}  {one_line(e.hypothesis, 90)}"
         )
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
+    if reported:
+        lines.append(f"Report: {folder}/report.html, and report.png to share.")
     if state.kept:
         lines.append(f"Apply the best train.py: .venv/bin/python -m core.cli apply {state.name}{logs}")
     return lines

@@ -63,7 +63,7 @@ def background(folder: Path, arguments: Sequence[str]) -> None:
     with (folder / LOG).open("a") as log:
         start = log.tell()
         process = subprocess.Popen(
-            _module("core.cli", "run", "--headless", "--attended", *arguments),
+            module("core.cli", "run", "--headless", "--attended", *arguments),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + START_S
@@ -92,11 +92,11 @@ def _size(path: Path) -> int:
 def open_app(folder: Path) -> NoReturn:
     """Replace this process by the app, which shows the run."""
     sys.stdout.flush()
-    command = _module("tui", str(folder))
+    command = module("tui", str(folder))
     os.execv(command[0], command)
 
 
-def _module(name: str, *arguments: str) -> list[str]:
+def module(name: str, *arguments: str) -> list[str]:
     """Return a command that runs a module of this source tree in another Python, from any working directory.
 
     PYTHONPATH is not used, since it cannot hold a path with a colon. The working directory is not searched for modules.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import time
 
+from core.execution.deterministic import World
+from core.record import journal
+from core.record.events import Notice
 from tests.product import Product, edit, harmless
 
 
@@ -28,3 +31,32 @@ def test_a_rehearsal_says_that_it_is_one_and_takes_seconds(product: Product) -> 
 def test_a_table_that_is_none_starts_nothing(product: Product) -> None:
     done = product.run("--executor", f"deterministic:{product.root / 'missing.json'}")
     assert done.returncode == 1 and "is not a table of scores" in done.stderr and not (product.logs / "r").exists()
+
+
+def test_a_run_writes_its_report_at_its_end(product: Product) -> None:
+    product.compute(World(effects={"LR = 0.03": -0.1}, noise=0.002))
+    agent = product.script(edit("A larger step.", ("LR = 0.01", "LR = 0.03")), harmless(1))
+    done = product.run("--agent", agent, "--report")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Report: logs/r/report.html, and report.png to share." in done.stdout
+    text = (product.logs / "r" / "report.html").read_text(encoding="utf-8")
+    assert (
+        "1 change kept: val_bpb" in text and "measured afresh" in text and (product.logs / "r" / "report.png").exists()
+    )
+    (product.logs / "r" / "report.html").unlink()
+    jobs = product.state().jobs
+    assert product("report", "--html").returncode == 0 and product.state().jobs == jobs
+    assert (product.logs / "r" / "report.html").exists()
+    both = product("report", "--html", "--seeds", "2")
+    assert both.returncode == 1 and "Give one of them" in both.stderr
+
+
+def test_a_report_that_cannot_be_written_is_one_notice(product: Product) -> None:
+    product.compute(World(noise=0.002))
+    (product.logs / "r" / "report.html").mkdir(parents=True)
+    done = product.run("--agent", product.script(harmless(1)), "--report")
+    assert done.returncode == 0, done.stdout + done.stderr
+    notices = [event.text for event in journal.read(product.logs / "r" / journal.NAME) if isinstance(event, Notice)]
+    assert len([text for text in notices if "report.html could not be written" in text]) == 1
+    assert done.stdout.count("report.html could not be written") == 1 and "Report: logs" not in done.stdout
+    assert product.state().finished

@@ -22,6 +22,6 @@ def test_a_source_tree_of_any_path_is_found_from_any_folder(
     (here / "sys.py").touch()
     (here / "runpy.py").touch()
     monkeypatch.setattr(background, "__file__", str(tree / "core" / "run" / "background.py"))
-    command = background._module("core.cli", "--run", "x")
+    command = background.module("core.cli", "--run", "x")
     done = subprocess.run(command, cwd=here, capture_output=True, text=True)
     assert done.stdout == "['--run', 'x'] __main__\n", done.stderr

@@ -1,0 +1,385 @@
+"""Writes a run's report as one HTML file that needs nothing else: no network, no script, no font. Pure.
+
+Every text that comes from an agent, a trainer or a user is escaped by `_text` or `_block`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from core.reporting import card, chart
+from core.reporting.drawing import PALETTE, svg
+from core.reporting.phrases import typeset
+from core.reporting.report import Report, Row
+from core.target import TARGET
+from core.text import sanitize_line, sanitize_text
+from nanochat.contract.shell import make, quoted
+
+RESULTS = {  # result -> its words and the colour of its label
+    "confirmed": ("confirmed", "good"),
+    "not certain": ("not certain", "bad"),
+    "worse": ("worse on the test split", "bad"),
+    "not measured afresh": ("not measured afresh", "muted"),
+    "nothing kept": ("nothing kept", "muted"),
+    "no score": ("no score yet", "muted"),
+}
+REHEARSAL = (
+    "This was a rehearsal: scores were computed from a table, and nothing was trained. They say nothing of a model."
+)
+CLI = (".venv/bin/python", "-m", "core.cli")
+STYLE = """
+*{box-sizing:border-box}
+html{color-scheme:light dark;-webkit-text-size-adjust:100%}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:960px;margin:0 auto;padding:40px 24px 64px}
+h1{font-size:32px;line-height:1.2;margin:8px 0 12px;letter-spacing:-.01em;text-wrap:balance}
+h1 span{display:block;font-size:19px;line-height:1.45;font-weight:400;letter-spacing:0;color:var(--muted);margin-top:8px}
+h2{font-size:20px;margin:48px 0 12px}
+p{margin:0 0 12px;max-width:46em}
+.meta,.note,figcaption{color:var(--muted);font-size:14px}
+.meta b{color:var(--ink)}
+.label{display:inline-block;border:1.5px solid currentColor;border-radius:999px;padding:1px 10px;font-size:13px;font-weight:600}
+.good{color:var(--good)}.bad{color:var(--bad)}.muted{color:var(--muted)}
+.rehearsal{border-left:4px solid var(--bad);padding:8px 14px;margin:0 0 16px;background:var(--soft)}
+figure{margin:24px 0 0}
+figcaption{margin-top:10px}
+svg{display:block;width:100%;height:auto;font-family:inherit}
+svg.small{display:none}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:15px}
+th,td{text-align:left;vertical-align:top;padding:8px 14px 8px 0;border-bottom:1px solid var(--grid)}
+th{font-size:13px;font-weight:600;color:var(--muted);vertical-align:bottom}
+td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+th.n{white-space:normal;min-width:6.5em}
+table.slim{width:auto;min-width:min(100%,26em)}
+tr.open td{border-bottom:0;padding-bottom:0}
+td.wide{min-width:9em;overflow-wrap:anywhere}
+td small{display:block;color:var(--muted);font-size:13.5px}
+.scroll+p{margin-top:12px}
+details{margin:6px 0;contain:inline-size}
+summary{cursor:pointer;color:var(--best)}
+pre{margin:8px 0;padding:12px;border:1px solid var(--grid);border-radius:6px;background:var(--soft);overflow-x:auto;
+font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre}
+pre.text{white-space:pre-wrap;overflow-wrap:anywhere}
+pre i{display:inline-block;min-width:100%;font-style:normal}
+pre i.add{color:var(--good);background:var(--add)}pre i.del{color:var(--bad);background:var(--del)}pre i.at{color:var(--muted)}
+code{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:6px 20px;margin:0}
+dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
+footer{margin-top:48px;border-top:1px solid var(--grid);padding-top:12px;color:var(--muted);font-size:13px}
+@media(max-width:640px){main{padding:24px 16px 48px}h1{font-size:25px}h1 span{font-size:17px}h2{margin-top:36px}
+svg.wide,.more{display:none}svg.small{display:block}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:10px}}
+@media print{body{font-size:11pt}main{max-width:none;padding:0}h2{break-after:avoid}tr,figure{break-inside:avoid}
+pre{white-space:pre-wrap;font-size:8.5pt}details::details-content{content-visibility:visible;height:auto}}
+"""
+SOFT = {"soft": ("#f6f8fa", "#1b2127"), "add": ("#e6f4f1", "#12302c"), "del": ("#fbeee4", "#3a2413")}
+
+
+def page(found: Report) -> str:
+    """Return the report as the text of an HTML file."""
+    sections = (
+        _head(found),
+        _progress(found),
+        _kept(found),
+        _whole(found),
+        _curves(found),
+        _others(found),
+        _topics(found),
+        _noise(found),
+        _setting(found),
+        _agents(found),
+        _program(found),
+        _reproduce(found),
+    )
+    policy = "default-src 'none'; style-src 'unsafe-inline'"  # nothing can be loaded, whatever the page contains
+    title = f"{typeset(found.title)} · {found.run}"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}" />\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
+        f"<title>{_text(title)}</title>\n<style>{_colours()}{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(section for section in sections if section)
+        + f"\n<footer>{_text(card.footer(found))}</footer>\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _colours() -> str:
+    """Return the colours as CSS variables, for light and dark screens and for paper."""
+    both: dict[str, tuple[str, str]] = {**SOFT}
+    both.update((str(name), colours) for name, colours in PALETTE.items())
+    light = ";".join(f"--{name}:{colours[0]}" for name, colours in both.items())
+    dark = ";".join(f"--{name}:{colours[1]}" for name, colours in both.items())
+    return f"\n:root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def _text(text: str) -> str:
+    """Return a text as one line of HTML."""
+    return escape(sanitize_line(text))
+
+
+def _own(text: str) -> str:
+    """Return a text of this program as HTML, with arrows and minus signs."""
+    return _text(typeset(text))
+
+
+def _block(text: str) -> str:
+    """Return a text of several lines as HTML."""
+    return escape(sanitize_text(text))
+
+
+# -- parts of the page ------------------------------------------------------------------------------------------------
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section>\n<h2>{_text(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def _paragraph(words: str, css_class: str = "") -> str:
+    return _cell("p", _own(words), css_class)
+
+
+def _table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = (), below: Sequence[str] = ()
+) -> str:
+    """Return a table. The cells are HTML.
+
+    Args:
+        columns: The heads of the columns.
+        rows: The cells of each row.
+        numbers: The columns with figures.
+        below: What stands below each row, across all columns; () for nothing.
+    """
+    classes = [_column(column, column in numbers, "change" in columns) for column in columns]
+    head = "".join(_cell("th", _text(words), css) for words, css in zip(columns, classes, strict=True))
+    lines = []
+    for index, row in enumerate(rows):
+        cells = "".join(_cell("td", cell, css) for cell, css in zip(row, classes, strict=True))
+        lines.append(f"<tr>{cells}</tr>")
+        if below:
+            lines[-1] = f'<tr class="open">{cells}</tr>'
+            lines.append(f'<tr><td></td><td colspan="{len(columns) - 1}">{below[index]}</td></tr>')
+    slim = "" if "change" in columns or len(columns) > 3 else ' class="slim"'
+    body = "\n".join(lines)
+    return f'<div class="scroll"><table{slim}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _column(name: str, number: bool, changes: bool) -> str:
+    """Return the CSS classes of a column. `changes`: whether it is a table of changes, where phones hide what they can."""
+    hidden = "more" if changes and name in ("pairs", TARGET.metric, "agent") else ""
+    return " ".join(filter(None, ("n" if number else "", "wide" if name == "change" else "", hidden)))
+
+
+def _cell(tag: str, content: str, css_class: str) -> str:
+    chosen = f' class="{css_class}"' if css_class else ""
+    return f"<{tag}{chosen}>{content}</{tag}>"
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{_own(title)}</summary>{content}</details>"
+
+
+def _diff(diff: str) -> str:
+    """Return a unified diff with a colour for each kind of line."""
+    lines = []
+    for line in sanitize_text(diff, 400_000).split("\n"):
+        kind = "at" if line.startswith(("@@", "---", "+++", "diff ", "index ")) else ""
+        kind = kind or ("add" if line.startswith("+") else "del" if line.startswith("-") else "")
+        lines.append(f'<i class="{kind}">{escape(line)}</i>' if kind else escape(line))
+    return "<pre>" + "\n".join(lines).rstrip("\n") + "</pre>"
+
+
+def _charts(wide: str, small: str, caption: str) -> str:
+    """Return a chart for large screens and one for phones."""
+    return f"<figure>\n{wide}\n{small}\n<figcaption>{_own(caption)}</figcaption>\n</figure>"
+
+
+# -- what was found ---------------------------------------------------------------------------------------------------
+
+
+def _head(found: Report) -> str:
+    words, colour = RESULTS[found.result]
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.started_t))
+    ended = f"Ended: {found.ended}." if found.ended else "The run has not ended."
+    meta = f"Begun {began}, {duration(found.seconds)} of work. {ended}"
+    rehearsal = ' <span class="label bad">rehearsal</span>' if found.rehearsal else ""
+    more = f", <span>{_own(found.checked)}.</span>" if found.checked else "."
+    return (
+        f'<header>\n<p class="meta"><b>{_text(found.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
+        f"<h1>{_own(found.found)}{more}</h1>\n"
+        + (f'<p class="rehearsal">{REHEARSAL}</p>\n' if found.rehearsal else "")
+        + f"{_paragraph(meta, 'meta')}\n</header>"
+    )
+
+
+def _progress(found: Report) -> str:
+    wide = svg(chart.progress_chart(found.progress, chart.WIDE), "wide")
+    small = svg(chart.progress_chart(found.progress, chart.SMALL), "small")
+    outcomes = ", ".join(f"{count} {words}" for words, count in found.outcomes.items()) or "none yet"
+    others = "".join(f"; {count} {words}" for words, count in found.others.items())
+    caption = (
+        f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it."
+    )
+    if found.kept:
+        caption += " A kept change is the mean of its pairs, so it can differ from the step of the line."
+    return _charts(wide, small, caption)
+
+
+def _kept(found: Report) -> str:
+    if not found.kept:
+        return _section("Kept changes", _paragraph("Nothing was kept. The start is still the best."))
+    columns = ("#", "change", "change in bpb (a minus is better)", "pairs", TARGET.metric, "agent")
+    rows = [
+        (str(row.number), _what(row), _own(row.change), str(row.pairs), _score(row), _text(row.agent))
+        for row in found.kept
+    ]
+    diffs = [_change(found, row) for row in found.kept]
+    note = "Each change is paired with the best at that time, on the same seeds; ± is the standard error."
+    table = _table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
+    return _section("Kept changes", table, _paragraph(note, "note"))
+
+
+def _what(row: Row) -> str:
+    """Return the short name of a change, with its hypothesis below."""
+    more = "" if row.hypothesis.rstrip(".") == row.name else f"<small>{_text(row.hypothesis)}</small>"
+    return f"{_text(row.name)}{more}"
+
+
+def _change(found: Report, row: Row) -> str:
+    diff = found.material.diffs.get(row.number, "")
+    title = f"+{row.added} −{row.removed} lines, commit {row.commit[:7]}"
+    return _folded(title, _diff(diff)) if diff else f"<small>{_text(title)}</small>"
+
+
+def _score(row: Row) -> str:
+    return f"{row.val_bpb:.4f}" if row.val_bpb is not None else ""
+
+
+def _whole(found: Report) -> str:
+    if not found.kept:
+        return ""
+    diff = found.material.diff
+    if not diff:
+        return _section("From the start to the best", _paragraph("The change could not be read from git."))
+    lines = diff.splitlines()
+    added = sum(line.startswith("+") and not line.startswith("+++") for line in lines)
+    removed = sum(line.startswith("-") and not line.startswith("---") for line in lines)
+    return _section("From the start to the best", _folded(f"+{added} −{removed} lines of {TARGET.path}", _diff(diff)))
+
+
+def _curves(found: Report) -> str:
+    material = found.material
+    best = material.best_curve if found.kept else ()
+    wide, small = (
+        chart.curves_chart(material.start_curve, best, style) for style in (chart.CURVES_WIDE, chart.CURVES_SMALL)
+    )
+    if wide is None or small is None:
+        return _section("Training curves", _paragraph("No training curve was recorded."))
+    caption = (
+        f"Training loss, smoothed. It is not the score: {TARGET.metric} is measured on text that no training sees."
+    )
+    return _section("Training curves", _charts(svg(wide, "wide"), svg(small, "small"), caption))
+
+
+def _others(found: Report) -> str:
+    columns = ("#", "change", "change in bpb (a minus is better)", "result")
+    parts = []
+    for title, rows, none in (
+        ("Near misses", found.near, "No other change gained anything."),
+        ("What hurt most", found.hurt, "No change was worse by more than the noise."),
+    ):
+        cells = [(str(row.number), _what(row), _own(row.change), _text(row.outcome)) for row in rows]
+        parts.append(_section(title, _table(columns, cells, columns[2:3]) if cells else _paragraph(none)))
+    return "\n".join(parts)
+
+
+def _topics(found: Report) -> str:
+    rows = [(_text(topic.name or "other"), str(topic.tried), str(topic.kept)) for topic in found.topics]
+    table = _table(("topic", "tried", "kept"), rows, ("tried", "kept")) if rows else _paragraph("Nothing was tried.")
+    untried = f"Not tried: {', '.join(found.untried)}." if found.untried else "Every topic was tried."
+    return _section("What was explored", table, _paragraph(untried))
+
+
+def _noise(found: Report) -> str:
+    return _section("Noise", _paragraph(found.noise))
+
+
+# -- where and how ----------------------------------------------------------------------------------------------------
+
+
+def _setting(found: Report) -> str:
+    config = found.config
+    safe = "nothing; the sandbox was complete"
+    rows = (
+        ("machine", ", ".join(found.material.machine) or "unknown"),
+        ("device", config.device),
+        ("profile", config.profile),
+        ("dataset", config.dataset),
+        ("budget", f"{config.budget_s:g} s of training each, {config.slots} at a time"),
+        ("agent", config.agent),
+        ("seed", str(config.seed)),
+        ("unprotected", ", ".join(found.unprotected) or ("nothing was trained" if found.rehearsal else safe)),
+    )
+    return _section(
+        "Where it was measured", "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in rows) + "</dl>"
+    )
+
+
+def _agents(found: Report) -> str:
+    if not found.agents:
+        return ""
+    columns = ("agent", "tried", "kept", "gain in bpb", "proposals", "without a proposal", "s a proposal", "tokens")
+    rows = [
+        (
+            _text(one.agent), str(one.tried), str(one.kept), f"{one.gain:.4f}", str(one.proposed), str(one.failed),
+            f"{one.seconds / max(1, one.proposed + one.failed):.1f}", f"{one.tokens:,}",
+        )
+        for one in found.agents
+    ]  # fmt: skip
+    return _section("Agents and what they cost", _table(columns, rows, columns[1:]))
+
+
+def _program(found: Report) -> str:
+    program, changed = found.material.program, found.material.program_changed
+    if not program:
+        return _section("program.md", _paragraph("It cannot be read any more."))
+    title = "program.md as it is now; the run used an earlier version" if changed else "program.md as the run used it"
+    return _section("program.md", _folded(title, f'<pre class="text">{_block(program)}</pre>'))
+
+
+def _reproduce(found: Report) -> str:
+    config, logs = found.config, found.material.logs
+    begin, best = found.commits
+    commands = []
+    if found.kept:
+        commands += [
+            ("Commit the best train.py on your branch", quoted([*CLI, "apply", found.run, *logs])),
+            (
+                "Read the kept changes, one commit each",
+                f"git log -p {quoted([f'{begin[:12]}..{found.material.branch or best[:12]}'])}",
+            ),
+            ("Go on from the best", make("run", "--from", found.run, *logs).strip("`")),
+        ]
+        seeds = found.check.seeds if found.check is not None else 0
+        commands.append(
+            (
+                "Measure start and best on further seeds",
+                quoted([*CLI, "report", found.run, "--seeds", str(seeds + 5), *logs]),
+            )
+        )
+    options = ("--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset, "--device", config.device,
+               "--profile", config.profile, "--budget", f"{config.budget_s:g}")  # fmt: skip
+    commands.append(("Repeat the run with its seed", make("run", *options).strip("`")))
+    items = "".join(f"<dt>{_text(what)}</dt><dd><code>{_text(command)}</code></dd>" for what, command in commands)
+    where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if found.kept else "")
+    branch = f" on the branch {found.material.branch}" if found.kept and found.material.branch else ""
+    return _section("How to reproduce it", f"<dl>{items}</dl>", _paragraph(f"{where}{branch}.", "note"))
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text, such as "7 h 12 min" or "40 s"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,376 @@
+"""The facts of a run's report, from its state. Pure; `core.reporting.page` writes them as HTML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.judging import final_check, policy
+from core.judging.final_check import FinalCheck
+from core.judging.noise import Noise
+from core.model import RunConfig
+from core.record.experiment import Experiment
+from core.record.state import State
+from core.reporting import phrases, scoreboard
+from core.reporting.changes import short_name, topic
+from core.reporting.diagnosis import Point
+from core.reporting.phrases import one_line, verdict
+from core.reporting.scoreboard import Score
+from core.target import TARGET
+from core.verdicts import Verdict
+
+ROWS = 5  # of near misses, and of the changes that hurt most
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a report shows beside the state: texts from git and from the folder of the run.
+
+    Attributes:
+        diffs: Kept experiment -> its change as a unified diff.
+        diff: The change from the start to the best, as a patch; "" if nothing was kept or it cannot be read.
+        start_curve, best_curve: Training loss against progress; empty if it was not recorded.
+        program: The text of program.md.
+        program_changed: Whether that text is another one than the run used last.
+        machine: The machine, as phrases.
+        branch: The branch of the kept changes.
+        logs: The option for the folder of the logs, as words; () for the default.
+    """
+
+    diffs: Mapping[int, str] = field(default_factory=dict)
+    diff: str = ""
+    start_curve: tuple[Point, ...] = ()
+    best_curve: tuple[Point, ...] = ()
+    program: str = ""
+    program_changed: bool = False
+    machine: tuple[str, ...] = ()
+    branch: str = ""
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """An experiment in a table. `change` is the mean paired change with its standard error, as text; a minus is better."""
+
+    number: int
+    name: str
+    hypothesis: str
+    outcome: str
+    change: str
+    gain: float | None
+    val_bpb: float | None
+    pairs: int
+    agent: str
+    commit: str
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An experiment in the chart. `val_bpb` is None without a score."""
+
+    number: int
+    val_bpb: float | None
+    kept: bool
+    failed: bool
+    name: str
+    words: str  # its outcome and hypothesis
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The data of the chart: the attempts, and the best after each kept change.
+
+    Attributes:
+        start: Mean val_bpb of the start; None before it was measured.
+        steps: (number, mean val_bpb) of each best; the start has the number 0.
+        attempts: All experiments that were tried.
+        sigma: Noise of one score, in bpb.
+        last: The largest number of an experiment; 0 without one.
+    """
+
+    start: float | None
+    steps: tuple[tuple[int, float], ...]
+    attempts: tuple[Attempt, ...]
+    sigma: float
+    last: int
+
+
+@dataclass(frozen=True)
+class Topic:
+    """How often a topic of the target was tried and kept. The topic of everything else is ""."""
+
+    name: str
+    tried: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All facts of a report.
+
+    Attributes:
+        run: The name of the run.
+        config: Its settings.
+        found: What was found, as the first part of the headline.
+        checked: Whether that is confirmed, as the second part; "" if there is nothing to confirm.
+        result: The same in one or two words.
+        title: What was found, in a few words.
+        subtitle: The counts and the check, as a sentence or two.
+        rehearsal: Whether scores were computed and nothing was trained.
+        ended: Why the run has ended, as a clause; "" while it goes on.
+        started_t: When it began, in seconds since the epoch.
+        seconds: How long its loops ran.
+        tried: Number of experiments that were tried.
+        outcomes: Outcome, as people read it -> count, of the experiments that were tried.
+        others: The same of all others, such as skipped ones.
+        start, best: Mean val_bpb; None without a score.
+        check: The final check; None if the best was not measured afresh.
+        kept: The kept changes, in order.
+        near: Inconclusive gains, the largest first.
+        hurt: Losses beyond the noise, the largest first.
+        progress: The data of the chart.
+        topics: The topics that were tried, the most frequent first.
+        untried: The other topics of the target.
+        noise: The noise and what it means, as a sentence.
+        agents: The statistics of the agents.
+        unprotected: Parts of the sandbox that the machine lacked.
+        commits: The start commit and the commit of the best; "" if they are unknown.
+        material: Texts from git and from the folder of the run.
+    """
+
+    run: str
+    config: RunConfig
+    found: str
+    checked: str
+    result: str
+    title: str
+    subtitle: str
+    rehearsal: bool
+    ended: str
+    started_t: float
+    seconds: float
+    tried: int
+    outcomes: Mapping[str, int]
+    others: Mapping[str, int]
+    start: float | None
+    best: float | None
+    check: FinalCheck | None
+    kept: tuple[Row, ...]
+    near: tuple[Row, ...]
+    hurt: tuple[Row, ...]
+    progress: Progress
+    topics: tuple[Topic, ...]
+    untried: tuple[str, ...]
+    noise: str
+    agents: tuple[Score, ...]
+    unprotected: tuple[str, ...]
+    commits: tuple[str, str]
+    material: Material
+
+    @property
+    def headline(self) -> str:
+        """What was found and whether it is confirmed, in one sentence."""
+        return f"{self.found}{', ' if self.checked else ''}{self.checked}."
+
+
+def report(state: State, noise: Noise, material: Material) -> Report:
+    """Return the facts of a run.
+
+    Args:
+        state: The state of the run, which has its header.
+        noise: Its noise.
+        material: Texts from git and from the folder of the run.
+    """
+    config = state.config
+    assert config is not None
+    start = state.mean(state.start_commit.commit) if state.start_commit else None
+    best = state.mean(state.incumbent)
+    check = final_check.outcome(state, noise.sigma)
+    experiments = list(state.experiments.values())
+    topics = _topics(experiments)
+    result, found, checked = _finding(state, start, best, check)
+    return Report(
+        run=state.name,
+        config=config,
+        found=found,
+        checked=checked,
+        result=result,
+        title=_title(state, start, best),
+        subtitle=_subtitle(state, check),
+        rehearsal=config.computed,
+        ended=_ended(state),
+        started_t=state.created_t,
+        seconds=_seconds(state),
+        tried=state.tried,
+        outcomes=_outcomes(experiments, tried=True),
+        others=_outcomes(experiments, tried=False),
+        start=start,
+        best=best,
+        check=check,
+        kept=tuple(_row(state.experiments[number]) for number in state.kept),
+        near=tuple(_row(e) for e in _near(experiments)),
+        hurt=tuple(_row(e) for e in _hurt(experiments)),
+        progress=_progress(state, noise.sigma),
+        topics=topics,
+        untried=tuple(topic for topic in TARGET.topics if topic not in {one.name for one in topics}),
+        noise=_noise(noise),
+        agents=tuple(scoreboard.scores(state)),
+        unprotected=tuple(state.unprotected),
+        commits=(state.start_commit.commit if state.start_commit else "", state.incumbent),
+        material=material,
+    )
+
+
+# -- the headline -----------------------------------------------------------------------------------------------------
+
+
+def _finding(state: State, start: float | None, best: float | None, check: FinalCheck | None) -> tuple[str, str, str]:
+    """Return the result in one or two words, what was found, and whether it is confirmed."""
+    rehearsal = state.config is not None and state.config.computed
+    kept, metric, so_far = len(state.kept), TARGET.metric, "" if state.stopped else " so far"
+    if start is None or best is None:
+        return "no score", _opened("The start has no score yet", rehearsal), "so nothing was compared"
+    if not kept:
+        tried = (
+            f"none of {_count(state.tried, 'change')} was kept{so_far}" if state.tried else f"nothing was tried{so_far}"
+        )
+        words = _opened(f"{tried[0].upper()}{tried[1:]}", rehearsal)
+        return "nothing kept", f"{words}: {metric} stays at {start:.4f}", ""
+    found = _opened(f"{_count(kept, 'change')} kept{so_far}", rehearsal) + f": {metric} {start:.4f} -> {best:.4f}"
+    if check is None:
+        return "not measured afresh", found, "not measured afresh"
+    fresh = f"measured afresh {phrases.fresh_change(check)} on {phrases.fresh_seeds(check)}"
+    if check.holds:
+        return "confirmed", found, f"{fresh}: the gain holds"
+    if check.change > check.needed:
+        return "worse", found, f"but {fresh}: on this split the best is worse than the start"
+    return "not certain", found, f"but {fresh}: the gain is not certain, since {check.needed:.4f} was needed"
+
+
+def _opened(words: str, rehearsal: bool) -> str:
+    """Return the beginning of the headline, which says if nothing was trained."""
+    return f"In a rehearsal, {words[0].lower()}{words[1:]}" if rehearsal else words
+
+
+def _title(state: State, start: float | None, best: float | None) -> str:
+    if start is None or best is None:
+        return "No score yet"
+    if not state.kept:
+        return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {start:.4f}"
+    return f"{TARGET.metric} {start:.4f} -> {best:.4f}"
+
+
+def _subtitle(state: State, check: FinalCheck | None) -> str:
+    rehearsal = "Rehearsal with computed scores. " if state.config is not None and state.config.computed else ""
+    if not state.tried:
+        return f"{rehearsal}Only the start was measured."
+    counts = f"{rehearsal}{len(state.kept)} of {_count(state.tried, 'change')} kept."
+    if check is not None:
+        verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
+        return (
+            f"{counts} Measured afresh {phrases.fresh_change(check)} on {phrases.fresh_seeds(check)}. {verdict_words}."
+        )
+    return f"{counts} Not measured afresh." if state.kept else counts
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _ended(state: State) -> str:
+    if state.stopped is not None:
+        return state.stopped.reason
+    return ""
+
+
+def _seconds(state: State) -> float:
+    """Return how long the loops of the run have worked. A loop that was killed counts up to its last event."""
+    running = state.last_t - state.started.t if state.started is not None and state.stopped is None else 0.0
+    return state.seconds_running + max(0.0, running)
+
+
+def _noise(noise: Noise) -> str:
+    few, many = min(policy.KEEP), max(policy.KEEP)
+    small, large = (policy.KEEP[n] * noise.sigma * (2 / n) ** 0.5 for n in (many, few))
+    return (
+        f"Two trainings of the same code differ: the noise of one score is {noise} {TARGET.unit}, so a change is kept only if "
+        f"it is better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}."
+    )
+
+
+# -- experiments ------------------------------------------------------------------------------------------------------
+
+
+def _row(e: Experiment) -> Row:
+    return Row(
+        number=e.number,
+        name=short_name(e),
+        hypothesis=one_line(e.hypothesis, 400),
+        outcome=verdict(e),
+        change=phrases.change(e.gain, e.error) if e.gain is not None else "",
+        gain=e.gain,
+        val_bpb=e.val_bpb,
+        pairs=e.pairs,
+        agent=one_line(e.agent),
+        commit=e.commit,
+        added=e.added,
+        removed=e.removed,
+    )
+
+
+def _outcomes(experiments: list[Experiment], *, tried: bool) -> dict[str, int]:
+    """Return outcome -> count, the most frequent first, of the experiments that were tried, or of the others with a verdict."""
+    found = (verdict(e) for e in experiments if e.verdict is not None and e.verdict.tried is tried)
+    return dict(Counter(found).most_common())
+
+
+def _near(experiments: list[Experiment]) -> list[Experiment]:
+    """Return the largest gains that were within the noise."""
+    found = [e for e in experiments if _by_rule(e) and e.within_noise and (e.gain or 0.0) > 0]
+    return sorted(found, key=lambda e: -(e.gain or 0.0))[:ROWS]
+
+
+def _hurt(experiments: list[Experiment]) -> list[Experiment]:
+    """Return the largest losses that were beyond the noise."""
+    found = [e for e in experiments if _by_rule(e) and not e.within_noise and (e.gain or 0.0) < 0]
+    return sorted(found, key=lambda e: e.gain or 0.0)[:ROWS]
+
+
+def _by_rule(e: Experiment) -> bool:
+    """Return whether the keep rule, and not a human, has discarded it."""
+    return e.verdict is Verdict.DISCARD and e.by != "human"
+
+
+def _progress(state: State, sigma: float) -> Progress:
+    start = state.mean(state.start_commit.commit) if state.start_commit else None
+    steps = [(0, start)] if start is not None else []
+    for number in state.kept if steps else ():
+        score = state.mean(state.experiments[number].commit)
+        steps += [(number, score)] if score is not None else []
+    attempts = tuple(
+        Attempt(e.number, e.val_bpb, e.verdict.kept, e.verdict.failed, short_name(e), _words(e))
+        for e in state.experiments.values()
+        if e.verdict is not None and e.verdict.tried
+    )
+    return Progress(start, tuple(steps), attempts, sigma, max(state.experiments, default=0))
+
+
+def _words(e: Experiment) -> str:
+    score = f" {e.val_bpb:.4f}" if e.val_bpb is not None else ""
+    return f"#{e.number} {verdict(e)}{score}: {one_line(e.hypothesis)}"
+
+
+# -- topics -----------------------------------------------------------------------------------------------------------
+
+
+def _topics(experiments: list[Experiment]) -> tuple[Topic, ...]:
+    tried: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
+    for e in experiments:
+        if e.verdict is not None and e.verdict.tried:
+            tried[topic(e)] += 1
+            kept[topic(e)] += e.verdict.kept
+    return tuple(Topic(name, count, kept[name]) for name, count in tried.most_common())

@@ -1,0 +1,145 @@
+"""Writes report.html and report.png of a run from its journal, git and the files in its folder. Trains nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import UserError, explained
+from core.git.errors import RepositoryError
+from core.git.namespace import branch_name
+from core.git.repository import Repository
+from core.judging import schedule
+from core.machine import stats
+from core.machine.project import Project, UsageError
+from core.record import journal
+from core.record.experiment import experiment_id
+from core.record.fold import fold
+from core.record.state import State
+from core.reporting import card, diagnosis, picture
+from core.reporting.page import page
+from core.reporting.report import Material, Report, report
+
+HTML, PNG = "report.html", "report.png"
+CURVE_BYTES = 8 << 20  # bytes of a metrics.jsonl that are read
+
+
+class ReportFailed(UserError):
+    """A file of the report could not be written. The message is shown to the user."""
+
+
+def write(project: Project, folder: Path) -> tuple[Path, Path]:
+    """Write report.html and report.png into the folder of a run, and return their paths.
+
+    If one of them cannot be written, the other one still is.
+
+    Raises:
+        UsageError: The run has no header yet.
+        JournalError: The journal cannot be read.
+        ReportFailed: A file could not be written, or the picture cannot be drawn.
+    """
+    found = collect(project, folder)
+    files: tuple[tuple[str, Callable[[], bytes]], ...] = (
+        (HTML, lambda: page(found).encode("utf-8", "replace")),
+        (PNG, lambda: picture.png(card.card(found))),
+    )
+    failures = []
+    for name, content in files:
+        try:
+            _replace(folder / name, content())
+        except Exception as error:
+            words = explained(error)
+            if words is None:
+                raise
+            failures.append(f"{folder / name} could not be written: {words}")
+    if failures:
+        raise ReportFailed(" ".join(failures))
+    return folder / HTML, folder / PNG
+
+
+def collect(project: Project, folder: Path) -> Report:
+    """Return the facts of a run's report.
+
+    Raises:
+        UsageError: The run has no header yet.
+        JournalError: The journal cannot be read.
+    """
+    state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
+    if state.config is None:
+        raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
+    program = _read(project.program)
+    sha = hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()[:12]
+    diff, branch = _from_git(project, state)
+    start = state.start_commit.commit if state.start_commit else ""
+    material = Material(
+        diffs={number: _read(folder / experiment_id(number) / "change.diff") for number in state.kept},
+        diff=diff,
+        start_curve=_curve(state, folder, start),
+        best_curve=_curve(state, folder, state.incumbent),
+        program=program,
+        program_changed=state.charter is None or state.charter.sha != sha,
+        machine=machine(state.config.device),
+        branch=branch,
+        logs=() if folder.parent == project.root / "logs" else ("--logs", str(folder.parent)),
+    )
+    return report(state, schedule.noise(state), material)
+
+
+def machine(device: str) -> tuple[str, ...]:
+    """Return this machine as phrases: what trains first, then the processors and the memory."""
+    cores = stats.physical_cores()
+    memory = f"{stats.memory_total() / 2**30:.0f} GiB of memory"
+    processor = ", ".join(filter(None, (stats.processor(), f"{cores} core{'' if cores == 1 else 's'}")))
+    names = [gpu.name for gpu in stats.gpus()] if device == "cuda" else []
+    cards = [f"{count} x {name}" if (count := names.count(name)) > 1 else name for name in dict.fromkeys(names)]
+    return (*cards, processor, memory)
+
+
+def _from_git(project: Project, state: State) -> tuple[str, str]:
+    """Return the change from the start to the best, and the branch of the run; "" for what git cannot tell."""
+    if not state.kept or state.start_commit is None:
+        return "", ""
+    try:
+        repo = Repository.find(project.root, project.logs / "repository")
+        if repo is None:
+            return "", ""
+        branch = branch_name(repo.refs.branch(state.name))
+        return repo.diff(state.start_commit.commit, state.incumbent), branch
+    except RepositoryError:
+        return "", ""
+
+
+def _curve(state: State, folder: Path, commit: str) -> tuple[diagnosis.Point, ...]:
+    """Return the loss curve of a commit's first undisturbed training; empty if it was not recorded."""
+    fact = state.facts.get(commit)
+    if fact is None:
+        return ()
+    number = fact.number if fact.role.own_folder and fact.number else 0
+    path = folder / experiment_id(number) / fact.job / "metrics.jsonl"
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return diagnosis.curve(file.read(CURVE_BYTES).splitlines())
+    except OSError:
+        return ()
+
+
+def _read(path: Path) -> str:
+    """Return a text; "" if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step, so that readers never see an incomplete one. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
