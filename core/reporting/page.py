@@ -208,6 +208,7 @@ def _head(found: Report) -> str:
     return (
         f'<header>\n<p class="meta"><b>{_text(found.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
         f"<h1>{_own(found.found)}{more}</h1>\n"
+        + (f"{_paragraph(found.longer)}\n" if found.longer else "")
         + (f'<p class="rehearsal">{REHEARSAL}</p>\n' if found.rehearsal else "")
         + f"{_paragraph(meta, 'meta')}\n</header>"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from core.judging import final_check, policy
 from core.judging.final_check import FinalCheck
 from core.judging.noise import Noise
-from core.model import RunConfig
+from core.model import Role, RunConfig
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import phrases, scoreboard
@@ -128,6 +128,7 @@ class Report:
         others: The same of all others, such as skipped ones.
         start, best: Mean val_bpb; None without a score.
         check: The final check; None if the best was not measured afresh.
+        longer: The outcome of the check with a longer budget, as a sentence; "" without one.
         kept: The kept changes, in order.
         near: Inconclusive gains, the largest first.
         hurt: Losses beyond the noise, the largest first.
@@ -158,6 +159,7 @@ class Report:
     start: float | None
     best: float | None
     check: FinalCheck | None
+    longer: str
     kept: tuple[Row, ...]
     near: tuple[Row, ...]
     hurt: tuple[Row, ...]
@@ -189,6 +191,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
     start = state.mean(state.start_commit.commit) if state.start_commit else None
     best = state.mean(state.incumbent)
     check = final_check.outcome(state, noise.sigma)
+    longer = final_check.outcome(state, noise.sigma, Role.LONGER)
     experiments = list(state.experiments.values())
     topics = _topics(experiments)
     result, found, checked = _finding(state, start, best, check)
@@ -210,6 +213,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         start=start,
         best=best,
         check=check,
+        longer=phrases.longer_result(longer, state) if longer is not None else "",
         kept=tuple(_row(state.experiments[number]) for number in state.kept),
         near=tuple(_row(e) for e in _near(experiments)),
         hurt=tuple(_row(e) for e in _hurt(experiments)),

@@ -12,7 +12,7 @@ import pytest
 
 from core.judging import final_check, policy, schedule
 from core.judging.final_check import FIRST
-from core.model import Notes
+from core.model import Notes, Role
 from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
@@ -108,6 +108,18 @@ def test_the_headline_tells_whether_the_gain_holds(best: float, result: str, wor
     shown = status.status_text(status.status(state, noise, None, Picture()))
     assert phrases.fresh_change(outcome) in shown and phrases.fresh_change(outcome) in found.subtitle
     assert phrases.typeset(phrases.fresh_change(outcome)) in words_of(found)
+
+
+def test_the_longer_check_stands_below_the_headline() -> None:
+    state = state_of(6, keep_every=3)
+    assert report_of(state).longer == ""
+    for commit, score in ((START, 1.0), (state.incumbent, 0.9)):
+        state.check(Role.LONGER).scores[commit] = {7: score}
+    found = report_of(state)
+    assert found.longer.startswith("With 3 times the budget (") and found.longer.endswith(
+        "The gain holds with the longer budget."
+    )
+    assert "The gain holds with the longer budget." in page(found) and "measured afresh" not in found.found
 
 
 def test_a_night_that_kept_nothing_says_so() -> None:
