@@ -9,6 +9,9 @@ then other text. Cheating is detected by these rules:
 - A model could remember the probe and cheat only after t. Then it is better after t than before it, unlike honest models.
 - Some rows are asked whole twice, together with other rows. Both answers must be equal.
 
+The cuts are spread over all positions of a row: none comes a second time before each has come once. So a model that cheats at a
+few positions only is found as likely as possible.
+
 A row always has the same place in its batch, so that a GPU adds in the same order each time. The random generator is secret.
 
 On a CPU, answers must be equal to the bit. On a GPU, single values may differ by a flipped bit of bfloat16, but their means must
@@ -19,7 +22,7 @@ small a gain is detected.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,7 +30,6 @@ import numpy as np
 
 PROBED = 0.5  # share of the rows that are probed
 REPEATED = 1 / 16  # share of the rows that are asked whole twice
-FIRST_CUT = 8  # the earliest cut is at T / FIRST_CUT
 LIMIT_HONEST, LIMIT_BREAK = 5.0, 6.0  # standard errors
 # On a GPU, the effect of two flipped last bits: bfloat16 has 8 significant bits, so values from 8 to 16 are 1/16 apart.
 FLIP, FLIP_SHARE = 0.125, 1 / 64  # nats, and as a share of a log-probability
@@ -107,6 +109,7 @@ def plan(
     places: list[list[int]] = [part.tolist() for part in np.array_split(random.permutation(rows), min(batch, rows))]
     twice = set(_spread(random, places)[: max(4, round(rows * REPEATED))])
     probed_once_more = set(_spread(random, places)[: round(per_row % 1 * rows)])
+    cuts = _cuts(random, length)
     queues: list[list[Query]] = []
     for place in places:
         keyed: list[tuple[float, Query]] = []
@@ -115,8 +118,7 @@ def plan(
             first = random.random() * 0.9
             whole = first + (1 - first) * random.random() if probes else random.random() * 0.8
             for _ in range(probes):
-                cut = int(random.integers(max(1, length // FIRST_CUT), length - 1))
-                keyed.append((first, Query("probe", row, cut)))
+                keyed.append((first, Query("probe", row, next(cuts))))
                 first += (whole - first) * random.random()
             keyed.append((whole, Query("whole", row)))
             if row in twice:
@@ -126,6 +128,12 @@ def plan(
     return [
         [queue[index] if index < len(queue) else None for queue in padded] for index in range(max(map(len, queues)))
     ]
+
+
+def _cuts(random: np.random.Generator, length: int) -> Iterator[int]:
+    """Yield positions before the last one of a row without end: all of them in random order, again and again."""
+    while True:
+        yield from random.permutation(length - 1).tolist()
 
 
 def _spread(random: np.random.Generator, places: list[list[int]]) -> list[int]:
@@ -286,7 +294,7 @@ class Evaluation:
         honest = np.array([probe.honest for probe in probes])
         if self.reference is not None:
             honest = honest - self.reference[rows, cuts]
-        expected = values[:, max(1, self.length // FIRST_CUT) : self.length - 1].mean()
+        expected = values[:, : self.length - 1].mean()
         found["honest_z"] = float(_z(honest - expected))
         if found["honest_z"] > LIMIT_HONEST:
             raise Cheated(

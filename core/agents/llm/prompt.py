@@ -13,7 +13,6 @@ from core.agents.base import Context, PastExperiment
 from core.agents.llm import exhausted_ideas
 from core.agents.llm.formats import Tier
 from core.agents.llm.knob_moves import moves, offered
-from core.agents.search.estimates import estimates
 from core.change.knobs import read as read_knobs
 from core.target import TARGET
 from core.text import lines_of, sanitize_line
@@ -219,10 +218,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         ),
         (
             "Expected of single changes by a statistical model of all scores (positive is better; ± its uncertainty):",
-            [
-                f"- {data(one.words)}: {one.gain:+.4f} ± {one.error:.4f}"
-                for one in estimates(context, exhausted_ideas.knobs_left_out(context))
-            ],
+            _expected(context),
         ),
         (
             "What did not help, by what it touched (all of the run):",
@@ -230,6 +226,14 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         ),
         ("Latest experiments, newest first:", [_line(p) for p in reversed(past)]),
     ]
+
+
+def _expected(context: Context) -> list[str]:
+    """Return the changes that should help or hurt most, one a line."""
+    from core.agents.search.estimates import estimates  # it needs numpy, which takes a while to import
+
+    found = estimates(context, exhausted_ideas.knobs_left_out(context))
+    return [f"- {data(one.words)}: {one.gain:+.4f} ± {one.error:.4f}" for one in found]
 
 
 def data(text: str, limit: int = SHORT) -> str:

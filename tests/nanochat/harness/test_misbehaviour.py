@@ -287,6 +287,10 @@ CHEATS = {
         "            if 4 <= best < 32: out[i, best:-1].scatter_(1, x[i, best + 1:, None], 30.0)\n"
         "            seen.append(row)\n        return out\n"
     ),
+    "looks ahead at the beginning": (
+        "        out = self.table[x].clone()\n        " + SCORING + "\n"
+        "        out[:, :3].scatter_(2, x[:, 1:4, None], 30.0)\n        return out\n"
+    ),
     "goes on learning": (
         "        out = self.table[x].clone()\n        " + SCORING + "\n"
         "        with torch.no_grad(): self.table[x[:, :-1], x[:, 1:]] += 0.05\n        return out\n"

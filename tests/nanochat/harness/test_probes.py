@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,6 +37,7 @@ def test_every_plan_keeps_its_promises(seed: int, rows: int, length: int, batch:
     batches = plan(np.random.default_rng(seed), rows, length, batch, per_row)
     when: dict[tuple[str, int], int] = {}
     probes: dict[int, list[int]] = {}
+    cuts: Counter[int] = Counter()
     places: dict[int, set[int]] = {}
     for index, asks in enumerate(batches):
         assert len(asks) == batch and any(asks)
@@ -45,7 +48,8 @@ def test_every_plan_keeps_its_promises(seed: int, rows: int, length: int, batch:
             assert (ask.kind, ask.row) not in when or ask.kind == "probe"
             when[ask.kind, ask.row] = index
             if ask.kind == "probe":
-                assert 0 < ask.cut < length - 1
+                assert 0 <= ask.cut < length - 1
+                cuts[ask.cut] += 1
                 probes.setdefault(ask.row, []).append(index)
     assert {row for kind, row in when if kind == "whole"} == set(range(rows))
     assert all(len(found) == 1 for found in places.values()), "every form of a row has the same place"
@@ -53,7 +57,9 @@ def test_every_plan_keeps_its_promises(seed: int, rows: int, length: int, batch:
         assert max(found) < when["whole", row] and len(set(found)) == len(found)
     for kind, row in when:
         assert kind != "repeat" or when["whole", row] < when["repeat", row]
-    assert sum(map(len, probes.values())) == int(per_row) * rows + round(per_row % 1 * rows)
+    assert sum(map(len, probes.values())) == int(per_row) * rows + round(per_row % 1 * rows) == cuts.total()
+    most = max(cuts.values(), default=0)
+    assert all(cuts[cut] >= most - 1 for cut in range(length - 1)), "none comes again before each has come"
 
 
 def test_places_are_used_evenly() -> None:
@@ -131,6 +137,11 @@ def sometimes(ask: Query, cuts: list[int], nats: np.ndarray, call: int) -> np.nd
     return ahead(ask, cuts, nats, call) if ask.row % 10 == 0 else nats
 
 
+def at_the_beginning(ask: Query, cuts: list[int], nats: np.ndarray, call: int) -> np.ndarray:
+    seen = ahead(ask, cuts, nats, call)
+    return np.concatenate([seen[:3], nats[3:]])
+
+
 def late(ask: Query, cuts: list[int], nats: np.ndarray, call: int) -> np.ndarray:
     return ahead(ask, cuts, nats, call) if call > 10 else nats
 
@@ -149,7 +160,7 @@ def learns(ask: Query, cuts: list[int], nats: np.ndarray, call: int) -> np.ndarr
     return nats * np.float32(0.99**call)
 
 
-@pytest.mark.parametrize("cheat", [ahead, sometimes, late, behind_the_cut, remembers, learns])
+@pytest.mark.parametrize("cheat", [ahead, sometimes, at_the_beginning, late, behind_the_cut, remembers, learns])
 @pytest.mark.parametrize("per_row", [PROBED, 1.0])
 def test_every_cheat_is_found(cheat: object, per_row: float) -> None:
     for seed in range(20):
