@@ -1,4 +1,7 @@
-"""The verdicts that an experiment can get. One row holds everything about a verdict: its texts, and how it counts."""
+"""The verdicts that an experiment can get. One row holds the texts of a verdict, and how it counts.
+
+`LOST` in `core/agents/llm/exhausted_ideas.py` holds those that count against an idea.
+"""
 
 from __future__ import annotations
 
