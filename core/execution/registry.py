@@ -66,6 +66,7 @@ def check(spec: str) -> Maker:
 
 
 def absolute(spec: str) -> str:
-    """Return the name with an absolute path, so that a later start from another folder finds the same file."""
+    """Return the name, with an absolute path if its argument is a FILE, so that a later start from another folder finds the same file."""
     kind, colon, argument = spec.partition(":")
-    return f"{kind}{colon}{Path(argument).resolve()}" if argument else spec
+    is_path = any(entry.name == f"{kind}:FILE" for entry in ENTRIES)
+    return f"{kind}{colon}{Path(argument).resolve()}" if argument and is_path else spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -91,6 +92,8 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             _reported(state, event)
         case ev.Torn() | ev.Notice():
             pass
+        case _:
+            assert_never(event)
 
 
 def _proposed(state: State, event: ev.Proposed) -> None:

@@ -86,7 +86,9 @@ class HelpScreen(ModalScreen[None]):
                 row(" ".join(k if k == "ctrl+p" else keys.PRINTED.get(k, k) for k in key.keys.split(",")), key.about)
             )
         rows.append(row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again."))
-        rows.append(row("1 - 7", "Focus a pane; on a small screen, show it. 8 shows the status of the run in full."))
+        *digits, status = (entry.factory.NUMBER for entry in self._panes)
+        about = f"Focus a pane; on a small screen, show it. {status} shows the status of the run in full."
+        rows.append(row(f"{digits[0]} - {digits[-1]}", about))
         rows += [Content(""), Content.styled("panes", "bold $accent")]
         rows += [row(str(entry.factory.NUMBER), f"{entry.factory.NAME}: {entry.help}") for entry in self._panes]
         rows += [Content(""), Content.styled("words and figures", "bold $accent")]
