@@ -16,11 +16,11 @@ from nanochat.data.prepared import Prepared, val_windows
 from nanochat.harness.answers import CPU, Answers
 from nanochat.harness.probes import (
     PAIRED_LIMIT,
-    PROBED,
     Cheated,
     Evaluation,
     Query,
     Splicer,
+    covering,
     plan,
     probes_per_row,
     rows_needed,
@@ -72,7 +72,7 @@ class Evaluator:
         if self._job.device == "cuda":  # only now, since processes forked after this cannot use CUDA
             self._answers.use_gpu(self._check)
         rows, noise = self._settle()
-        limit, per_row = None, PROBED
+        limit, per_row = None, covering(len(windows), self._job.seq_len)
         if noise is not None:
             limit = PAIRED_LIMIT * math.log(2) * float(lengths.mean())
             per_row = self._probes_per_row(len(windows), noise, limit)

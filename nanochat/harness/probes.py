@@ -1,8 +1,8 @@
 """Plan the queries of an evaluation, and detect cheating in the answers. Pure numpy.
 
-Every row of the validation set is asked whole once, which gives the score. About half of the rows (on a GPU up to all of them,
-and some repeatedly) are also asked earlier as a probe. A probe has the tokens of its row up to a secret position t, the cut, and
-then other text. Cheating is detected by these rules:
+Every row of the validation set is asked whole once, which gives the score. At least half of the rows (on a GPU some repeatedly)
+are also asked earlier as a probe. A probe has the tokens of its row up to a secret position t, the cut, and then other text.
+Cheating is detected by these rules:
 
 - A causal model cannot distinguish a probe from its row, so its answers before and at t must equal those to the whole row.
 - A probe does not contain the true next token of t. So the nats of that token at t must agree with the score.
@@ -10,7 +10,7 @@ then other text. Cheating is detected by these rules:
 - Some rows are asked whole twice, together with other rows. Both answers must be equal.
 
 The cuts are spread over all positions of a row: none comes a second time before each has come once. So a model that cheats at a
-few positions only is found as likely as possible.
+few positions only is found as likely as possible. On a CPU there are enough probes for all positions if there are enough rows.
 
 A row always has the same place in its batch, so that a GPU adds in the same order each time. The random generator is secret.
 
@@ -28,7 +28,7 @@ from typing import Literal
 
 import numpy as np
 
-PROBED = 0.5  # share of the rows that are probed
+PROBED = 0.5  # least share of the rows that are probed
 REPEATED = 1 / 16  # share of the rows that are asked whole twice
 LIMIT_HONEST, LIMIT_BREAK = 5.0, 6.0  # standard errors
 # On a GPU, the effect of two flipped last bits: bfloat16 has 8 significant bits, so values from 8 to 16 are 1/16 apart.
@@ -64,6 +64,11 @@ class Query:
 
 class Cheated(Exception):
     """The answers are not those of an honest model. The message is a clause for the user."""
+
+
+def covering(rows: int, length: int) -> float:
+    """Return the number of probes per row on a CPU: enough for a cut at every position if there are as many rows."""
+    return min(1.0, max(PROBED, (length - 1) / rows))
 
 
 def probes_per_row(rows: int, noise: float, limit: float) -> float:

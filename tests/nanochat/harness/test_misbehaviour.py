@@ -291,6 +291,10 @@ CHEATS = {
         "        out = self.table[x].clone()\n        " + SCORING + "\n"
         "        out[:, :3].scatter_(2, x[:, 1:4, None], 30.0)\n        return out\n"
     ),
+    "looks ahead at one position": (
+        "        out = self.table[x].clone()\n        " + SCORING + "\n"
+        "        out[:, 17].scatter_(1, x[:, 18, None], 30.0)\n        return out\n"
+    ),
     "goes on learning": (
         "        out = self.table[x].clone()\n        " + SCORING + "\n"
         "        with torch.no_grad(): self.table[x[:, :-1], x[:, 1:]] += 0.05\n        return out\n"

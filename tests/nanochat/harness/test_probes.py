@@ -17,6 +17,7 @@ from nanochat.harness.probes import (
     Evaluation,
     Query,
     Splicer,
+    covering,
     plan,
     probes_per_row,
     rows_needed,
@@ -60,6 +61,16 @@ def test_every_plan_keeps_its_promises(seed: int, rows: int, length: int, batch:
     assert sum(map(len, probes.values())) == int(per_row) * rows + round(per_row % 1 * rows) == cuts.total()
     most = max(cuts.values(), default=0)
     assert all(cuts[cut] >= most - 1 for cut in range(length - 1)), "none comes again before each has come"
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "share"), [(256, 256, 255 / 256), (368, 256, 255 / 368), (600, 256, 0.5), (96, 256, 1)]
+)
+def test_on_a_cpu_every_position_is_cut_if_there_are_enough_rows(rows: int, length: int, share: float) -> None:
+    assert covering(rows, length) == pytest.approx(share)
+    asked = plan(np.random.default_rng(1), rows, length, 8, covering(rows, length))
+    cuts = {ask.cut for asks in asked for ask in asks if ask is not None and ask.kind == "probe"}
+    assert len(cuts) == min(rows, length - 1)
 
 
 def test_places_are_used_evenly() -> None:
