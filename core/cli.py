@@ -206,6 +206,7 @@ def stop(
     logs: Logs = None,
 ) -> None:
     """Finish the current experiment and stop."""
+    from core.record.fold import fold
     from core.run import commands
 
     project = find(logs)
@@ -219,7 +220,13 @@ def stop(
     if run_lock.alive(folder) is None:
         say(f"Run {folder.name} has no loop running; there is nothing to stop.")
         return
-    reply = commands.send(folder, commands.Stop(now=now))
+    try:
+        reply = commands.send(folder, commands.Stop(now=now))
+    except commands.NoLoop:
+        if fold(journal.read(folder / journal.NAME)).stopped is None:
+            raise
+        say(f"Run {folder.name} has ended; its loop writes the report. There is nothing to stop.")
+        return
     say(f"{folder.name}: {reply.words}")
     if now:
         deadline = time.monotonic() + 60

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from core.judging import schedule
 from core.judging.final_check import SEEDS, FinalCheck
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
+from core.machine import stats
 from core.machine.project import Project, UsageError
 from core.model import ApprovalMode, Limits, Role, RunConfig
 from core.record import events as ev
@@ -307,6 +308,7 @@ def _work(
                 limits=limits,
                 turn=active.project.next_turn(),
                 final_seeds=final_seeds,
+                machine=stats.described(config.device),
             )
         )
         await loop.run()
@@ -315,12 +317,31 @@ def _work(
 
 
 def _write_report(active: ActiveRun) -> bool:
-    """Write report.html and report.png. Returns whether that worked; if not, a notice says why."""
-    why = write_report(active.project, active.folder)
+    """Write report.html and report.png. Returns whether that worked; if not, a notice says why. A signal ends it early."""
+    with _interrupted_by_signals():
+        why = write_report(active.project, active.folder)
     if why:
         with contextlib.suppress(JournalError):  # the run has ended well all the same
             active.record(ev.Notice(text=why))
     return not why
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, unless they are ignored."""
+
+    def interrupted(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, interrupted)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:

@@ -11,8 +11,9 @@ import random
 from collections.abc import Sequence
 
 from core.agents.base import Context, PastExperiment
+from core.record.experiment import AND_HUMAN
 
-OPENING = 3  # proposals of each agent in strict turns, before shares count
+OPENING = 3  # turns of each agent before shares count
 PRIOR_KEPT, PRIOR_TRIED = 1.0, 6.0  # the prior counts as much as one kept change in six experiments
 LARGE = 4.0  # a gain of so many standard deviations of one score counts as one kept change, a larger one as more
 MOST = 2.0  # kept changes that one gain can count as
@@ -28,7 +29,7 @@ def order(names: Sequence[str], context: Context) -> list[int]:
     """
     turn = context.number - 1
     in_turn = [(turn + index) % len(names) for index in range(len(names))]
-    if any(context.proposed.get(name, 0) < OPENING for name in names):
+    if turn < OPENING * len(names):
         return in_turn
     chance = random.Random(f"{context.seed}/{context.number}/shares")
     rates = [_rate(name, context, chance) for name in names]
@@ -41,10 +42,13 @@ def _rate(name: str, context: Context, chance: random.Random) -> float:
     usual_s = sum(timed) / len(timed) if timed else 1.0
     kept, tried = PRIOR_KEPT, PRIOR_TRIED
     for past in context.past:
-        if past.proposal.agent == name:
-            weight = 0.5 ** ((context.number - past.number) / HALF_LIFE)
+        weight = 0.5 ** ((context.number - past.number) / HALF_LIFE)
+        share = past.seconds / usual_s or 1.0
+        if past.proposal.agent.removesuffix(AND_HUMAN) == name:
             kept += weight * _kept(past, context.sigma)
-            tried += weight * (past.seconds / usual_s or 1.0)
+            tried += weight * share
+        elif past.proposal.notes.instead == name:  # it failed, and cost time all the same
+            tried += weight * share
     return chance.gammavariate(kept, 1 / tried)
 
 

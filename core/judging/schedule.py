@@ -20,6 +20,7 @@ REMEASURE_EVERY = 8  # scored experiments after which the incumbent is measured 
 MAX_INCUMBENT_SEEDS = 12  # the incumbent is not measured again beyond this number of scores
 DISTURBED_TRIES = 2  # disturbed trainings after which an experiment gets the verdict "disturbed"
 CUT_SHORT = 3  # experiments without a result after which a change counts as tried
+OF_CANDIDATE = (Role.CANDIDATE, Role.REPLICATE)  # trainings of a candidate, of which one runs at a time
 BESIDE = 8  # two measurements at most this number of jobs apart count as made at the same time
 MAX_MACHINE_RETRIES = 3  # tries of the baseline or the incumbent on a disturbed machine
 
@@ -244,12 +245,15 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         if not any(launched.role == Role.RERUN and launched.number == number for launched in state.running.values()):
             yield Work(Role.RERUN, commit, next(_unused(state, {*scores, *running})), number)
     fresh: list[Work] = []
+    measured_now = {launched.number for launched in state.running.values() if launched.role in OF_CANDIDATE}
     for experiment in state.open.values():
         if not experiment.approved:
             continue
         step = assess(state, experiment, sigma)
         if not isinstance(step, Work) or (step.commit, step.seed) in busy:
             continue
+        if step.role in OF_CANDIDATE and experiment.number in measured_now:
+            continue  # one pair after another, even if a new score of the incumbent changes the order of the seeds
         if step.role == Role.CANDIDATE and not experiment.launched:
             fresh.append(step)
         else:

@@ -128,8 +128,8 @@ class Control:
         """Return what the agent does with the latest hint or reason. `search` only acts on some of them."""
         if self._agent == "search":
             return self._active.program.answer()
-        turns = self._agent.split(",")  # the agents that take turns, without stand-ins
-        also = f"; {self._active.program.answer()}" if "search" in turns else ""
+        team = self._agent.split(",")  # without stand-ins
+        also = f"; {self._active.program.answer()}" if "search" in team else ""
         return f"the agent reads it before its next proposal{also}"
 
     def _answered(self, command: commands.Approve | commands.Skip | commands.Revise | commands.Hold) -> str:

@@ -262,6 +262,16 @@ def processor(info: Path = CPUINFO) -> str:
     return platform.processor() or platform.machine()
 
 
+def described(device: str) -> tuple[str, ...]:
+    """Return this machine as phrases: what trains first, then the processors and the memory."""
+    cores = physical_cores()
+    memory = f"{memory_total() / 2**30:.0f} GiB of memory"
+    chips = ", ".join(filter(None, (processor(), f"{cores} core{'' if cores == 1 else 's'}")))
+    names = [gpu.name for gpu in gpus()] if device == "cuda" else []
+    cards = [f"{count} x {name}" if (count := names.count(name)) > 1 else name for name in dict.fromkeys(names)]
+    return (*cards, chips, memory)
+
+
 def multiplies_bf16(info: Path = CPUINFO) -> bool | None:
     """Return whether this CPU multiplies bfloat16, as train.py does, or None if unknown (not x86, not Linux)."""
     with contextlib.suppress(OSError):

@@ -45,6 +45,7 @@ class Started(Event, frozen=True, kw_only=True):
         limits: When it ends by itself.
         turn: One more than in any other journal of these logs. It orders starts without clocks.
         final_seeds: Seeds of the final check at the end; 0 for no such check.
+        machine: The machine, as phrases: what trains first.
     """
 
     pid: int
@@ -54,6 +55,7 @@ class Started(Event, frozen=True, kw_only=True):
     limits: Limits = Limits()
     turn: int = 0
     final_seeds: int = 0
+    machine: tuple[str, ...] = ()
 
 
 class Stopped(Event, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from core.model import NO_COST, Role
 from core.record import events as ev
 from core.record.experiment import Conditions, Experiment, Said
-from core.record.state import State
+from core.record.state import Check, State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
@@ -178,7 +178,7 @@ def _measured(state: State, event: ev.Measured) -> None:
 
 def _checked(state: State, event: ev.Measured) -> None:
     """Note a training of a check. Its score is of another split, so no verdict may depend on it."""
-    check, key = state.check(event.role), (event.commit, event.seed)
+    check, key = state.checks.setdefault(event.role, Check()), (event.commit, event.seed)
     check.tries[key] = check.tries.get(key, 0) + 1
     if event.scored and event.result.val_bpb is not None:
         check.scores.setdefault(event.commit, {})[event.seed] = event.result.val_bpb
@@ -189,7 +189,7 @@ def _checked(state: State, event: ev.Measured) -> None:
 
 def _reported(state: State, event: ev.Reported) -> None:
     if state.start_commit is not None:
-        scores = state.check(Role.FINAL).scores
+        scores = state.checks.setdefault(Role.FINAL, Check()).scores
         scores.setdefault(state.start_commit.commit, {})[event.seed] = event.baseline
         scores.setdefault(event.commit, {})[event.seed] = event.best
 

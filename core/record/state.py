@@ -83,8 +83,8 @@ class State:
         return any(launched.role.is_check for launched in self.running.values())
 
     def check(self, role: Role) -> Check:
-        """Return the trainings of a check: FINAL or LONGER."""
-        return self.checks.setdefault(role, Check())
+        """Return the trainings of a check, FINAL or LONGER. To change them, see `checks`."""
+        return self.checks.get(role) or Check()
 
     @property
     def incumbent(self) -> str:

@@ -67,7 +67,7 @@ def with_fitting_notes(event: Fields) -> Fields:
     fitting = {name: value for name, value in notes.items() if _fits({name: value}, kind)}
     others = {name: value for name, value in notes.items() if name not in fitting}
     if own := {name: value for name, value in others.items() if _fits({"own": {name: value}}, kind)}:
-        fitting["own"] = own | fitting.get("own", {})
+        fitting["own"] = own | (fitting.get("own") or {})
     return event | {"meta": fitting}
 
 

@@ -182,9 +182,10 @@ def _folded(title: str, content: str) -> str:
 
 def _diff(diff: str) -> str:
     """Return a unified diff with a colour for each kind of line."""
-    lines = []
+    lines, in_hunk = [], False
     for line in sanitize_text(diff, 400_000).split("\n"):
-        kind = "at" if line.startswith(("@@", "---", "+++", "diff ", "index ")) else ""
+        in_hunk = (in_hunk or line.startswith("@@")) and not line.startswith("diff ")
+        kind = "at" if line.startswith("@@") or not in_hunk else ""
         kind = kind or ("add" if line.startswith("+") else "del" if line.startswith("-") else "")
         lines.append(f'<i class="{kind}">{escape(line)}</i>' if kind else escape(line))
     return "<pre>" + "\n".join(lines).rstrip("\n") + "</pre>"
@@ -263,9 +264,8 @@ def _whole(found: Report) -> str:
     diff = found.material.diff
     if not diff:
         return _section("From the start to the best", _paragraph("The change could not be read from git."))
-    lines = diff.splitlines()
-    added = sum(line.startswith("+") and not line.startswith("+++") for line in lines)
-    removed = sum(line.startswith("-") and not line.startswith("---") for line in lines)
+    lines = diff.partition("\n@@")[2].splitlines()  # without the header
+    added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
     return _section("From the start to the best", _folded(f"+{added} −{removed} lines of {TARGET.path}", _diff(diff)))
 
 
@@ -311,7 +311,7 @@ def _noise(found: Report) -> str:
 
 def _setting(found: Report) -> str:
     config = found.config
-    safe = "nothing; the sandbox was complete"
+    safe = "nothing; the sandbox was complete" if found.start is not None else "unknown"
     rows = (
         ("machine", ", ".join(found.material.machine) or "unknown"),
         ("device", config.device),
@@ -358,7 +358,7 @@ def _reproduce(found: Report) -> str:
             ("Commit the best train.py on your branch", quoted([*CLI, "apply", found.run, *logs])),
             (
                 "Read the kept changes, one commit each",
-                f"git log -p {quoted([f'{begin[:12]}..{found.material.branch or best[:12]}'])}",
+                quoted([*found.material.git, "log", "-p", f"{begin[:12]}..{found.material.branch or best[:12]}"]),
             ),
             ("Go on from the best", make("run", "--from", found.run, *logs).strip("`")),
         ]
@@ -369,8 +369,9 @@ def _reproduce(found: Report) -> str:
                 quoted([*CLI, "report", found.run, "--seeds", str(seeds + 5), *logs]),
             )
         )
-    options = ("--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset, "--device", config.device,
-               "--profile", config.profile, "--budget", f"{config.budget_s:g}")  # fmt: skip
+    options = ("--name", f"{found.run}-again", "--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset,
+               "--device", config.device, "--profile", config.profile, "--budget", f"{config.budget_s:g}",
+               "--slots", str(config.slots), "--executor", config.executor, *logs)  # fmt: skip
     commands.append(("Repeat the run with its seed", make("run", *options).strip("`")))
     items = "".join(f"<dt>{_text(what)}</dt><dd><code>{_text(command)}</code></dd>" for what, command in commands)
     where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if found.kept else "")

@@ -33,8 +33,9 @@ class Material:
         start_curve, best_curve: Training loss against progress; empty if it was not recorded.
         program: The text of program.md.
         program_changed: Whether that text is another one than the run used last.
-        machine: The machine, as phrases.
+        machine: The machine of the latest start, as phrases; () in journals of earlier versions.
         branch: The branch of the kept changes.
+        git: The beginning of a git command that finds it, as words.
         logs: The option for the folder of the logs, as words; () for the default.
     """
 
@@ -46,6 +47,7 @@ class Material:
     program_changed: bool = False
     machine: tuple[str, ...] = ()
     branch: str = ""
+    git: tuple[str, ...] = ("git",)
     logs: tuple[str, ...] = ()
 
 
@@ -301,7 +303,8 @@ def _noise(noise: Noise) -> str:
     small, large = (policy.KEEP[n] * noise.sigma * (2 / n) ** 0.5 for n in (many, few))
     return (
         f"Two trainings of the same code differ: the noise of one score is {noise} {TARGET.unit}, so a change is kept only if "
-        f"it is better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}."
+        f"it is better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}, or if it has less code and is not "
+        f"clearly worse."
     )
 
 

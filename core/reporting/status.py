@@ -279,6 +279,8 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
         if state.stopped is not None:
             return f"stopped ({state.stopped.reason})"
         return f"loop ended unexpectedly; {resume_command(state.name)} resumes the run"
+    if state.stopped is not None:
+        return f"stopped ({state.stopped.reason}); its loop is ending, and writes the report"
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [

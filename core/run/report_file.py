@@ -13,7 +13,6 @@ from core.git.errors import RepositoryError
 from core.git.namespace import branch_name
 from core.git.repository import Repository
 from core.judging import schedule
-from core.machine import stats
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.experiment import experiment_id
@@ -42,6 +41,8 @@ def write(project: Project, folder: Path) -> tuple[Path, Path]:
         ReportFailed: A file could not be written, or the picture cannot be drawn.
     """
     found = collect(project, folder)
+    with contextlib.suppress(OSError):
+        (folder / PNG).unlink()  # an older picture must not stay beside a newer page
     files: tuple[tuple[str, Callable[[], bytes]], ...] = (
         (HTML, lambda: page(found).encode("utf-8", "replace")),
         (PNG, lambda: picture.png(card.card(found))),
@@ -72,7 +73,7 @@ def collect(project: Project, folder: Path) -> Report:
         raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
     program = _read(project.program)
     sha = hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()[:12]
-    diff, branch = _from_git(project, state)
+    diff, branch, git = _from_git(project, state)
     start = state.start_commit.commit if state.start_commit else ""
     material = Material(
         diffs={number: _read(folder / experiment_id(number) / "change.diff") for number in state.kept},
@@ -81,35 +82,31 @@ def collect(project: Project, folder: Path) -> Report:
         best_curve=_curve(state, folder, state.incumbent),
         program=program,
         program_changed=state.charter is None or state.charter.sha != sha,
-        machine=machine(state.config.device),
+        machine=state.started.machine if state.started is not None else (),
         branch=branch,
+        git=git,
         logs=() if folder.parent == project.root / "logs" else ("--logs", str(folder.parent)),
     )
     return report(state, schedule.noise(state), material)
 
 
-def machine(device: str) -> tuple[str, ...]:
-    """Return this machine as phrases: what trains first, then the processors and the memory."""
-    cores = stats.physical_cores()
-    memory = f"{stats.memory_total() / 2**30:.0f} GiB of memory"
-    processor = ", ".join(filter(None, (stats.processor(), f"{cores} core{'' if cores == 1 else 's'}")))
-    names = [gpu.name for gpu in stats.gpus()] if device == "cuda" else []
-    cards = [f"{count} x {name}" if (count := names.count(name)) > 1 else name for name in dict.fromkeys(names)]
-    return (*cards, processor, memory)
+def _from_git(project: Project, state: State) -> tuple[str, str, tuple[str, ...]]:
+    """Return the change from the start to the best, the branch of the run, and the beginning of a git command.
 
-
-def _from_git(project: Project, state: State) -> tuple[str, str]:
-    """Return the change from the start to the best, and the branch of the run; "" for what git cannot tell."""
+    "" for what git cannot tell.
+    """
+    private = project.logs / "repository"
+    git = ("git", "--git-dir", str(private)) if (private / "HEAD").exists() else ("git",)
     if not state.kept or state.start_commit is None:
-        return "", ""
+        return "", "", git
     try:
-        repo = Repository.find(project.root, project.logs / "repository")
+        repo = Repository.find(project.root, private)
         if repo is None:
-            return "", ""
+            return "", "", git
         branch = branch_name(repo.refs.branch(state.name))
-        return repo.diff(state.start_commit.commit, state.incumbent), branch
+        return repo.diff(state.start_commit.commit, state.incumbent), branch, git
     except RepositoryError:
-        return "", ""
+        return "", "", git
 
 
 def _curve(state: State, folder: Path, commit: str) -> tuple[diagnosis.Point, ...]:

@@ -334,7 +334,7 @@ def changes_since(source: str, fingerprint: str) -> str:
         return (
             source_changes.Now(source, avoided()).changes_since(folder / SOURCES) if (folder / SOURCES).exists() else ""
         )
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, KeyError):
         return ""
 
 

@@ -25,14 +25,15 @@ class _Bar(NamedTuple):
 def chart(experiment: Experiment, width: int) -> list[Content]:
     """Return a line with a bar for each change of a combination, for their sum, and for the measured change.
 
-    A bar ends at the mean, and its dotted part at the mean plus the standard error. Returns an empty list for other experiments.
+    A bar ends at the mean, and its dotted part at the mean plus the standard error. Returns an empty list for other experiments, and
+    if the human revised the change.
 
     Args:
         experiment: The experiment.
         width: Columns of a line.
     """
     notes = experiment.notes
-    if not notes.parts or notes.expected is None:
+    if experiment.revised or not notes.parts or notes.expected is None:
         return []
     bars = [
         _Bar(words.sanitize_line(part.name, LONGEST_NAME), part.gain, part.error, "$accent") for part in notes.parts

@@ -100,10 +100,14 @@ class Options:
         near = [
             (effects.gain(option.change), option)
             for option in self._every
-            if option.near and weights.get(option.topic, 1.0) > 0 and self.mark(option) not in self._unwanted
+            if option.near and weights.get(option.topic, 1.0) > 0 and self._wanted(option)
         ]
         good = sorted((one for one in near if one[0] > 0), key=lambda one: -one[0])
         return [option for _, option in good if self._allowed(option)]
+
+    def _wanted(self, option: Option) -> bool:
+        """Return whether a change was neither skipped nor has failed."""
+        return self.mark(option) not in self._unwanted
 
     def _allowed(self, option: Option) -> bool:
         """Return whether an idea touches nothing that is to be left alone. Of the knobs only free ones are known here."""
@@ -114,9 +118,10 @@ class Options:
         return self._fitting[option.name]
 
     def known_about(self) -> list[list[Option]]:
-        """Return the changes that some score is known about: each idea, and the values of each knob."""
+        """Return the allowed changes that some score is known about: each idea, and the values of each knob."""
         groups = [*([option] for option in self._ideas), *self._values.values()]
-        return [found for group in groups if (found := [option for option in group if option.near])]
+        known = ([one for one in group if one.near and self._wanted(one)] for group in groups)
+        return [found for group in known if (found := [one for one in group if self._allowed(one)])]
 
     def screening(self, effects: Effects, *, ideas: bool) -> list[tuple[float, Option]]:
         """Return what to try alone, with its gain by these effects: ideas of the book, or the best value of each knob."""

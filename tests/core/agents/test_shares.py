@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from core.agents.base import Context, PastExperiment
 from core.agents.shares import MOST, OPENING, order
-from core.model import Proposal
+from core.model import Notes, Proposal
+from core.record.experiment import AND_HUMAN
 from core.verdicts import Verdict
 
 SIGMA = 0.004
@@ -46,7 +48,7 @@ def night(count: int, gains: dict[str, float], seconds: dict[str, float] | None 
 def test_at_first_each_agent_has_its_turn() -> None:
     assert night(3 * OPENING, {"model": 0.02}) == dict.fromkeys(NAMES, OPENING)
     found = [past(number, "model") for number in range(1, 9)]
-    assert order(NAMES, context(found)) == [2, 0, 1], "the others have not proposed enough yet, so the turn goes on"
+    assert order(NAMES, context(found)) == [2, 0, 1], "the turn goes on, whoever proposed"
 
 
 def test_whose_changes_are_kept_is_asked_more_often_and_nobody_is_forgotten() -> None:
@@ -65,6 +67,40 @@ def test_time_counts_and_not_the_number_of_proposals() -> None:
     slow = {"model": 280.0}
     asked = sum((night(90, {"search": 0.02, "model": 0.02}, slow, seed) for seed in range(6)), Counter())
     assert asked["search"] > 1.5 * asked["model"], asked
+
+
+@pytest.mark.parametrize("seconds", [70.0, 300.0])
+def test_who_fails_is_asked_less_often(seconds: float) -> None:
+    """`search` stands in for the model, which then takes time and proposes nothing. Some changes of `search` are kept."""
+    asked: Counter[str] = Counter()
+    for seed in range(6):
+        found: list[PastExperiment] = []
+        for number in range(1, 91):
+            name = NAMES[order(NAMES, context(found, seed=seed))[0]]
+            asked[name] += 1
+            by = "search" if name == "model" else name
+            gain = 0.02 if by == "search" and number % 4 == 0 else -0.001
+            one = past(number, by, gain, seconds if name == "model" else 70.0)
+            failed = (
+                replace(one.proposal, notes=Notes(instead="model", why="away")) if name == "model" else one.proposal
+            )
+            found.append(replace(one, proposal=failed))
+    assert asked["model"] < 0.7 * asked["search"], asked
+    assert seconds == 70.0 or asked["model"] < 0.8 * asked["other"], "its failures take four times as long"
+
+
+def test_an_agent_that_never_proposes_does_not_keep_the_others_in_strict_turns() -> None:
+    found = [
+        past(number, ("search", "other")[number % 2], 0.02 if number % 2 == 0 else -0.001) for number in range(1, 41)
+    ]
+    first = Counter(order(NAMES, context(found, number))[0] for number in range(41, 141))
+    assert first[1] > 40, first
+
+
+def test_a_proposal_that_the_human_revised_counts_for_its_agent() -> None:
+    found = [past(number, f"model{AND_HUMAN}", 0.02) for number in range(1, 21)]
+    first = Counter(order(NAMES, context(found, number))[0] for number in range(21, 121))
+    assert first[0] > 60, first
 
 
 def test_the_same_context_gives_the_same_order_and_another_number_another_draw() -> None:

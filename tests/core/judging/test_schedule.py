@@ -120,6 +120,16 @@ def test_a_new_one_is_measured_first_on_a_seed_where_the_best_was_as_usual() -> 
     assert todo(state(lucky, usual, proposed(1), scored("c1", 1.55, 2, number=1)))[0] == ("confirm", "c1", 0)
 
 
+@pytest.mark.parametrize("role", [Role.CANDIDATE, Role.REPLICATE])
+def test_a_new_score_of_the_best_starts_no_second_training_of_a_candidate(role: Role) -> None:
+    """It changes the order of the seeds while the candidate trains on one of them."""
+    launched = ev.Launched(job="j", role=role, commit="c1", seed=SEED[0], slot=0, number=1)
+    found = state(scored("fit", 1.55, 1, "best"), proposed(1), proposed(2), [launched])
+    assert todo(found) == [("candidate", "c2", 0)]
+    fold(scored("fit", 1.59, 2, "best"), found)
+    assert todo(found) == [("candidate", "c2", 2)], "1.59 is closest to the mean now"
+
+
 def test_a_promising_one_is_confirmed_first_and_the_best_with_it() -> None:
     found = state(proposed(1), scored("c1", 1.58, number=1), proposed(2))
     assert todo(found)[0] == ("confirm", "c1", 1)

@@ -141,7 +141,14 @@ class Night:
             slots = executors or [DeterministicExecutor(answer, self.seconds) for _ in range(self.slots)]
             loop = Loop(active, Proposer(agent), slots, limits, self.said.append, final_seeds=self.final_seeds)
             active.record(
-                ev.Started(pid=1, agent=agent.name, approval="auto", slots=self.slots, final_seeds=self.final_seeds)
+                ev.Started(
+                    pid=1,
+                    agent=agent.name,
+                    approval="auto",
+                    slots=self.slots,
+                    final_seeds=self.final_seeds,
+                    machine=("a CPU",),
+                )
             )
             beside = asyncio.create_task(meanwhile(loop)) if meanwhile else None
             with active.recording_end():

@@ -19,7 +19,7 @@ from core.loop.loop import Loop
 from core.model import Limits, Proposal, Role
 from core.record import events as ev
 from core.record.fold import apply, fold
-from core.record.state import State
+from core.record.state import Check, State
 from core.reporting import log_lines, phrases
 from core.run import commands
 from core.run.final_report import report
@@ -162,10 +162,12 @@ def test_the_journal_of_an_earlier_version_counts_too(tmp_path: Path) -> None:
 def test_pairs_that_scatter_more_than_the_noise_widen_the_error(tmp_path: Path) -> None:
     state = Night(tmp_path).run([GOOD], WORLD)
     changes = dict(zip(fresh(state), (-0.03, -0.01, 0.01), strict=True))
-    state.check(Role.FINAL).scores = {
-        state.commits[0]: dict.fromkeys(changes, 1.5),
-        state.incumbent: {seed: 1.5 + change for seed, change in changes.items()},
-    }
+    state.checks[Role.FINAL] = Check(
+        scores={
+            state.commits[0]: dict.fromkeys(changes, 1.5),
+            state.incumbent: {seed: 1.5 + change for seed, change in changes.items()},
+        }
+    )
     found = final_check.outcome(state, 0.001)
     assert found is not None and found.error == pytest.approx(0.02 / 3**0.5) and not found.holds
     assert final_check.outcome(state, 0.1).error == pytest.approx(0.1 * (2 / 3) ** 0.5)

@@ -105,12 +105,19 @@ def test_strange_notes_of_a_journal_are_read_as_notes_of_the_agents_own(tmp_path
         "line": 3, "drawn": {"LR": 0.02}, "parts": [4, 7], "mood": "bold", "deep": {"a": [{}]}, "tokens": "many", "idea": "LR",
         "forms": {"edits": 5}, "knobs": {"LR": [1]}, "tries": None,
     }  # fmt: skip
-    found = read(tmp_path, line({"line": 2}), line(strange), line({"own": {"a": 1}, "b": 2}), schema=schema)
+    found = read(
+        tmp_path,
+        line({"line": 2}),
+        line(strange),
+        line({"own": {"a": 1}, "b": 2}),
+        line({"own": None, "c": 3}),
+        schema=schema,
+    )
     own = {
         "drawn": {"LR": 0.02}, "parts": [4, 7], "mood": "bold", "tokens": "many", "idea": "LR", "forms": {"edits": 5},
     }  # fmt: skip
     assert [event.notes for event in found if isinstance(event, ev.Proposed)] == [
-        Notes(line=2), Notes(line=3, own=own), Notes(own={"a": 1, "b": 2}),
+        Notes(line=2), Notes(line=3, own=own), Notes(own={"a": 1, "b": 2}), Notes(own={"c": 3}),
     ]  # fmt: skip
     for event in found:  # as a resumed run writes them again
         assert journal.decode(msgspec.json.encode(event), 1, tmp_path, schema=2) == event

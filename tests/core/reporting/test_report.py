@@ -16,7 +16,7 @@ from core.model import Notes, Role
 from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
-from core.record.state import State
+from core.record.state import Check, State
 from core.reporting import card, changes, chart, phrases, picture, status
 from core.reporting.drawing import Drawing, Text, box_of, width_of
 from core.reporting.page import duration, page
@@ -114,7 +114,7 @@ def test_the_longer_check_stands_below_the_headline() -> None:
     state = state_of(6, keep_every=3)
     assert report_of(state).longer == ""
     for commit, score in ((START, 1.0), (state.incumbent, 0.9)):
-        state.check(Role.LONGER).scores[commit] = {7: score}
+        state.checks.setdefault(Role.LONGER, Check()).scores[commit] = {7: score}
     found = report_of(state)
     assert found.longer.startswith("With 3 times the budget (") and found.longer.endswith(
         "The gain holds with the longer budget."

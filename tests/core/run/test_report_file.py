@@ -45,7 +45,11 @@ def test_the_facts_come_from_the_journal_git_and_the_folder(night: Night) -> Non
     assert found.result == "confirmed" and [row.number for row in found.kept] == [1, 3] and found.check is not None
     assert "+K1 = 1" in found.material.diff and "+K4 = 1" in found.material.diff and "K2 = 1" not in found.material.diff
     assert {number: "+K1 = 1" in diff for number, diff in found.material.diffs.items()} == {1: True, 3: False}
-    assert found.material.branch == "autoresearch/night" and found.material.machine and found.material.logs == ()
+    assert (
+        found.material.branch == "autoresearch/night"
+        and found.material.machine == ("a CPU",)
+        and found.material.logs == ()
+    )
     assert len(found.material.start_curve) == 41 and found.material.best_curve == ()
     assert found.material.program.startswith("# Aim") and not found.material.program_changed
     night.project.program.write_text("# Aim\n\nAnother one.\n")
@@ -106,4 +110,4 @@ def test_the_machine_in_words(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: A  CPU @ 2 GHz\n")
     assert stats.processor(info) == "A CPU @ 2 GHz" and stats.processor(tmp_path / "missing")
-    assert any("core" in words for words in report_file.machine("cpu"))
+    assert any("core" in words for words in stats.described("cpu"))

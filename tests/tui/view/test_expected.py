@@ -42,4 +42,7 @@ def test_what_was_measured_stands_below(gain: float, figure: str, color: str) ->
 
 def test_other_experiments_have_no_bars_and_a_narrow_line_has_short_ones() -> None:
     assert chart(tried(NO_NOTES, 0.01), 80) == []
+    revised = tried(gain=0.01)
+    revised.revised = ev.Revised(number=1, commit="d", fingerprint="g", hypothesis="mine")
+    assert chart(revised, 80) == [], "what was measured is another change"
     assert max(len(line.plain) for line in chart(tried(gain=0.02), 50)) <= 50
