@@ -99,6 +99,7 @@ def page(found: Report) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}" />\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
+        f'<meta name="description" content="{_own(found.headline)}" />\n'
         f"<title>{_text(title)}</title>\n<style>{_colours()}{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
         + f"\n<footer>{_text(card.footer(found))}</footer>\n</main>\n</body>\n</html>\n"

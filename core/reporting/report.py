@@ -60,7 +60,6 @@ class Row:
     hypothesis: str
     outcome: str
     change: str
-    gain: float | None
     val_bpb: float | None
     pairs: int
     agent: str
@@ -318,7 +317,6 @@ def _row(e: Experiment) -> Row:
         hypothesis=one_line(e.hypothesis, 400),
         outcome=verdict(e),
         change=phrases.change(e.gain, e.error) if e.gain is not None else "",
-        gain=e.gain,
         val_bpb=e.val_bpb,
         pairs=e.pairs,
         agent=one_line(e.agent),
