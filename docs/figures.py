@@ -369,8 +369,11 @@ def estimates(axes: Axes, effects: Sequence[Effect]) -> None:
     """Draw what the model says about each change, beside the truth."""
     axes.axvline(0, color=PALE, lw=0.8, zorder=0)
     first = effects[0]
-    for x, label, colour in ((first.expected - 0.1, "estimate ± sd", BLUE), (first.true + 0.1, "true", ORANGE)):
-        point(axes, label, (x, 0), (0, 6), color=colour, weight="bold")
+    sides = ("right", "left") if first.expected <= first.true else ("left", "right")
+    for x, label, colour, side in zip(
+        (first.expected, first.true), ("estimate ± sd", "true"), (BLUE, ORANGE), sides, strict=True
+    ):
+        point(axes, label, (x, 0), (0, 6), color=colour, weight="bold", ha=side)
     for row, effect in enumerate(effects):
         axes.errorbar(effect.expected, row, xerr=effect.spread, fmt="o", color=BLUE, ms=4, lw=1.6)
         axes.plot(effect.true, row, "D", color=ORANGE, ms=4.5, mfc="white", mew=1.4)

@@ -28,7 +28,9 @@ AIM = 0.007  # target standard error of the mean speed of a training, relative t
 AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trainer cannot predict a reading
 FIRST = 8  # readings taken before their spread is used
 RECENT = 6  # the mean of the latest 6 readings is the speed until the next one
-BUSY_POWER = 0.035  # at the same reading, steps went with busy ** 0.07 on one machine and ** 0.0 on another (docs/decisions.md)
+BUSY_POWER = (
+    0.035  # at the same reading, steps went with busy ** 0.07 on one machine and ** 0.0 on another (docs/decisions.md)
+)
 MOST_BUSY = 4.0  # measured up to 2.6; a machine that stood still for minutes must not cost a training its budget
 STOPPING_S = 5e-3  # CPU seconds that a trainer may use while it stops
 BEFORE_S, DURING_S = 1e-3, 1e-6  # CPU seconds that a stopped trainer may show before the timed rounds, and during them
