@@ -127,8 +127,7 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
                 told.by_seed.setdefault(event.seed, []).append(event.result.val_bpb)
         apply(state, event)
     if state.config is not None:
-        now = state.last_t - state.started.t if state.started is not None and state.stopped is None else 0.0
-        told.prior, told.hours = state.config.noise_prior, (state.seconds_running + now) / 3600
+        told.prior, told.hours = state.config.noise_prior, state.worked_s / 3600
         told.profile, told.budget_s = state.config.profile, state.config.budget_s
         told.sigma = schedule.noise(state).sigma
     return told

@@ -147,13 +147,10 @@ def _status(folder: Path) -> RunStatus:
     from core.judging import schedule
     from core.machine import stats
     from core.record import live
-    from core.record.fold import fold
-    from core.record.state import State
     from core.reporting import status
+    from core.run.reading import read_state
 
-    state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
-    if state.config is None:
-        raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
+    state = read_state(folder)
     warnings = [words for words in (stats.disk_warning(folder),) if words]
     return status.status(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -237,13 +237,8 @@ def offer_missing(spec: str) -> None:
 def prepare(project: Project, arguments: Sequence[str]) -> int:
     """Run prepare.py and return its exit code. Signals are passed on to it, so that it can clean up."""
     process = subprocess.Popen([sys.executable, str(project.root / "prepare.py"), *arguments])
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda n, frame: process.send_signal(n)) for number in numbers}
-    try:
+    with _handling((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), process.send_signal):
         code = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return code if code >= 0 else 128 - code  # ended by a signal
 
 
@@ -318,7 +313,7 @@ def _work(
 
 def _write_report(active: ActiveRun) -> bool:
     """Write report.html and report.png. Returns whether that worked; if not, a notice says why. A signal ends it early."""
-    with _interrupted_by_signals():
+    with _handling((signal.SIGTERM, signal.SIGHUP), _interrupt):
         why = write_report(active.project, active.folder)
     if why:
         with contextlib.suppress(JournalError):  # the run has ended well all the same
@@ -327,21 +322,19 @@ def _write_report(active: ActiveRun) -> bool:
 
 
 @contextlib.contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, unless they are ignored."""
-
-    def interrupted(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _handling(numbers: Sequence[int], handler: Callable[[int], None]) -> Iterator[None]:
+    """Call a handler at these signals, unless they are ignored."""
+    taken = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, frame: handler(number)) for number in taken}
     try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, interrupted)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _interrupt(number: int) -> None:
+    raise KeyboardInterrupt
 
 
 def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:

@@ -73,6 +73,12 @@ class State:
         return self.stopped is not None and self.stopped.finished
 
     @property
+    def worked_s(self) -> float:
+        """Seconds that the loops of the run have worked. A loop that was killed, or is alive, counts up to its last event."""
+        now = self.last_t - self.started.t if self.started is not None and self.stopped is None else 0.0
+        return self.seconds_running + max(0.0, now)
+
+    @property
     def busy(self) -> bool:
         """Whether an experiment has begun and has no verdict, even if no job runs at this moment."""
         return bool(self.running) or any(experiment.launched for experiment in self.open.values())

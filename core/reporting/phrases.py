@@ -74,7 +74,12 @@ def fresh_seeds(found: FinalCheck) -> str:
 
 def final_check(found: FinalCheck) -> str:
     """Return what the final check has measured, as text."""
-    return f"Measured afresh on {fresh_seeds(found)}: {found.start:.4f} -> {found.best:.4f} ({fresh_change(found)})"
+    return f"Measured afresh on {_scores(found)}"
+
+
+def _scores(found: FinalCheck) -> str:
+    """Return the seeds of a check, the two scores and the change, as text."""
+    return f"{fresh_seeds(found)}: {found.start:.4f} -> {found.best:.4f} ({fresh_change(found)})"
 
 
 def final_verdict(found: FinalCheck) -> str:
@@ -94,8 +99,6 @@ def final_result(found: FinalCheck) -> str:
 def longer_result(found: FinalCheck, state: State) -> str:
     """Return what the check with a longer budget has measured, and whether the gain holds there, as text."""
     assert state.config is not None
-    seeds = f"{found.seeds} fresh seed{'s' if found.seeds > 1 else ''}"
-    change = f"{found.change:+.4f} ± {found.error:.4f}"
     if found.holds:
         words = "The gain holds with the longer budget."
     elif found.change > found.needed:
@@ -103,7 +106,7 @@ def longer_result(found: FinalCheck, state: State) -> str:
     else:
         words = f"With the longer budget the gain is not certain: {found.needed:.4f} was needed."
     budget = f"With {LONGER:g} times the budget ({LONGER * state.config.budget_s:g} s)"
-    return f"{budget}, on {seeds} and the test split: {found.start:.4f} -> {found.best:.4f} ({change}). {words}"
+    return f"{budget}, on {_scores(found)}. {words}"
 
 
 def checks(state: State, sigma: float) -> list[str]:

@@ -205,9 +205,9 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         title=_title(state, start, best),
         subtitle=_subtitle(state, check),
         rehearsal=config.computed,
-        ended=_ended(state),
+        ended=state.stopped.reason if state.stopped is not None else "",
         started_t=state.created_t,
-        seconds=_seconds(state),
+        seconds=state.worked_s,
         tried=state.tried,
         outcomes=_outcomes(experiments, tried=True),
         others=_outcomes(experiments, tried=False),
@@ -283,18 +283,6 @@ def _subtitle(state: State, check: FinalCheck | None) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _ended(state: State) -> str:
-    if state.stopped is not None:
-        return state.stopped.reason
-    return ""
-
-
-def _seconds(state: State) -> float:
-    """Return how long the loops of the run have worked. A loop that was killed counts up to its last event."""
-    running = state.last_t - state.started.t if state.started is not None and state.stopped is None else 0.0
-    return state.seconds_running + max(0.0, running)
 
 
 def _noise(noise: Noise) -> str:

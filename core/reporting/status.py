@@ -35,11 +35,7 @@ APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
 
 def counts(state: State) -> dict[str, int]:
     """Return verdict -> count, for the verdicts that occurred."""
-    found: dict[str, int] = {}
-    for experiment in state.experiments.values():
-        if experiment.verdict is not None:
-            found[experiment.verdict.value] = found.get(experiment.verdict.value, 0) + 1
-    return found
+    return dict(Counter(e.verdict.value for e in state.experiments.values() if e.verdict is not None))
 
 
 class Loop(Data, frozen=True, kw_only=True):

@@ -13,14 +13,13 @@ from core.git.errors import RepositoryError
 from core.git.namespace import branch_name
 from core.git.repository import Repository
 from core.judging import schedule
-from core.machine.project import Project, UsageError
-from core.record import journal
+from core.machine.project import Project
 from core.record.experiment import experiment_id
-from core.record.fold import fold
 from core.record.state import State
 from core.reporting import card, diagnosis, picture
 from core.reporting.page import page
 from core.reporting.report import Material, Report, report
+from core.run.reading import read_state
 
 HTML, PNG = "report.html", "report.png"
 CURVE_BYTES = 8 << 20  # bytes of a metrics.jsonl that are read
@@ -68,9 +67,7 @@ def collect(project: Project, folder: Path) -> Report:
         UsageError: The run has no header yet.
         JournalError: The journal cannot be read.
     """
-    state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
-    if state.config is None:
-        raise UsageError(f"The journal of {folder.name} is still empty; its loop is just starting.")
+    state = read_state(folder)
     program = _read(project.program)
     sha = hashlib.sha256(program.encode("utf-8", "replace")).hexdigest()[:12]
     diff, branch, git = _from_git(project, state)

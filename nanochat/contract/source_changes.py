@@ -98,6 +98,7 @@ class Now:
 
 
 def counted(names: Sequence[str], what: str) -> str:
-    """Return a phrase such as '3 files changed (first: a.txt)'."""
+    """Return a phrase such as '3 files changed (first: a.txt)'. `what` may be '', and there may be no names."""
     files = "1 file" if len(names) == 1 else f"{len(names)} files"
-    return f"{files} {what} ({'first: ' if len(names) > 1 else ''}{printable(names[0])})"
+    first = f"({'first: ' if len(names) > 1 else ''}{printable(names[0])})" if names else ""
+    return " ".join(filter(None, (files, what, first)))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from nanochat.contract import source_changes, sources
 from nanochat.contract.dataset import SCORED_SHARE, DataError, Options
-from nanochat.contract.source_changes import File
+from nanochat.contract.source_changes import File, counted
 from nanochat.contract.sources import TEXT, Listed, Shards, StandardLibrary
 from nanochat.contract.text import printable
 from nanochat.data import shards as hub
@@ -110,12 +110,7 @@ def _read(found: dict[str, list[str]], options: Options) -> str:
     names = dict.fromkeys(
         ["utf-8", *([options.encoding.removesuffix("-sig")] if options.encoding else []), *sorted(found)]
     )
-    return " ".join(f"Read as {shown(name)}: {_files(found.get(name, []))}." for name in names)
-
-
-def _files(names: list[str]) -> str:
-    count = "1 file" if len(names) == 1 else f"{len(names)} files"
-    return f"{count} ({'first: ' if len(names) > 1 else ''}{printable(names[0])})" if names else count
+    return " ".join(f"Read as {shown(name)}: {counted(found.get(name, []), '')}." for name in names)
 
 
 def _skipped(found: dict[str, list[str]], named: Named) -> str:

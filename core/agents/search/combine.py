@@ -26,7 +26,7 @@ def combinations(
     context: Context, weights: Mapping[str, float], options: Options, chance: random.Random
 ) -> Iterator[Draft | None]:
     """Yield combinations that the model expects to help, one for each of several draws."""
-    if sum(bool(row.seeds) for row in options.record.rows) < LEAST_ROWS:
+    if options.record.scored < LEAST_ROWS:
         return
     failed = unwanted_together(context)
     for _ in range(DRAWS):

@@ -40,7 +40,7 @@ def estimates(context: Context, left_out: Collection[str] = ()) -> list[Estimate
         return []
     free = {name: knob for name, knob in every.items() if name not in left_out}
     options = Options(context, Knobs(free, every), left_out)
-    if sum(bool(row.seeds) for row in options.record.rows) < LEAST_ROWS:
+    if options.record.scored < LEAST_ROWS:
         return []
     groups = [[_estimate(context, options, option) for option in group] for group in options.known_about()]
     best = (max(group, key=lambda one: one.gain) for group in groups)

@@ -119,6 +119,11 @@ class Record:
             name for row in self.rows if row.seeds for name in row.change.added | row.change.removed
         )
 
+    @property
+    def scored(self) -> int:
+        """Number of experiments with a score."""
+        return sum(bool(row.seeds) for row in self.rows)
+
     def _row(self, one: PastExperiment, sigma: float) -> Row:
         change = self.change(one.constants, structural(one))
         if one.gain is None:
