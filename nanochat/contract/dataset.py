@@ -142,7 +142,7 @@ def resolve(dataset: str) -> str:
     """
     if not dataset.startswith(TEXT):
         if registry.find(dataset, sources.ENTRIES) is None:
-            raise DataError(f"There is no dataset {dataset!r}. These are known:{registry.table(sources.ENTRIES)}")
+            raise DataError(f"There is no dataset {dataset!r}. Choose {registry.names(sources.ENTRIES)}.")
         return dataset
     path = dataset.removeprefix(TEXT)
     if not path.strip():

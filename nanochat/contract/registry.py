@@ -54,7 +54,7 @@ def table(entries: Sequence[Entry[object]]) -> str:
     return "".join(f"\n  {entry.name:<{width}}  {entry.help}" for entry in entries)
 
 
-def names(entries: Sequence[Entry[object]], last: str = "or") -> str:
+def names(entries: Sequence[Entry[object]]) -> str:
     """Return the names as a phrase, such as `python, tinystories or text:PATH`."""
     *others, final = (entry.name for entry in entries)
-    return f"{', '.join(others)} {last} {final}" if others else final
+    return f"{', '.join(others)} or {final}" if others else final
