@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -162,10 +163,11 @@ def status(
     logs: Logs = None,
 ) -> None:
     """What a run is doing, its best, its counts, whether its loop is alive."""
-    from core.reporting import status
+    from core.reporting import summary
 
     found = _status(find(logs).pick(name))
-    say(json.dumps(msgspec.to_builtins(found)) if as_json else status.status_text(found))
+    width = shutil.get_terminal_size((summary.WIDTH, 24)).columns
+    say(json.dumps(msgspec.to_builtins(found)) if as_json else summary.text(summary.summary(found, width)))
 
 
 @app.command()

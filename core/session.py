@@ -32,8 +32,9 @@ from core.model import ApprovalMode, Limits, Role, RunConfig
 from core.record import events as ev
 from core.record import run_lock
 from core.record.journal import JournalError
+from core.record.live import Picture
 from core.record.state import State
-from core.reporting import log_lines, phrases, summary
+from core.reporting import log_lines, phrases, status, summary
 from core.run import background, notices
 from core.run.active import ActiveRun
 from core.run.background import say, tell
@@ -351,9 +352,8 @@ def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:
     """
     branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
     again = f" {quoted(['--logs', str(logs)])}" if logs else ""
-    lines = summary.summary(
-        active.state, schedule.noise(active.state), _short(active.folder), branch, again, reported=reported
-    )
+    found = status.status(active.state, schedule.noise(active.state), None, Picture())
+    lines = summary.at_end(found, _short(active.folder), branch, again, reported=reported)
     if sys.stdout.isatty():
         Console().print(Panel("\n".join(lines[1:]), title=lines[0], title_align="left", expand=False), markup=False)
     else:

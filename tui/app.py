@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 from textual.worker import WorkerFailed
 
 from core.errors import told
+from core.record import events as ev
 from core.reporting import phrases
 from tui import keys
 from tui.actions.decisions import DecisionActions
@@ -45,6 +46,7 @@ class AutoResearch(ViewingActions, DecisionActions):
         folder: The folder of the run's logs.
         program: The path of program.md.
         starting: Called before the app takes over the terminal.
+        opens_summary: Whether the summary opens by itself when no loop runs: at the start, and when the run ends.
     """
 
     TITLE = "AutoResearch"
@@ -56,8 +58,11 @@ class AutoResearch(ViewingActions, DecisionActions):
     ]
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 
-    def __init__(self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None, *, opens_summary: bool = True
+    ) -> None:
         super().__init__(driver_class=PatientDriver)
+        self._opens_summary = opens_summary
         self._starting = starting
         self.bridge = Bridge(folder, program, self._show_news)
         self.selection = Selection(self.bridge)
@@ -129,6 +134,15 @@ class AutoResearch(ViewingActions, DecisionActions):
         self.refresh_keys()
         if news.events and isinstance(self.screen, DetailScreen):
             self.screen.show()
+        if self._opens_summary and self._is_over(news):
+            self.call_after_refresh(self.open_summary)
+
+    def _is_over(self, news: News) -> bool:
+        """Return whether the app has found no loop at its start, or the run has just ended and the user does nothing else."""
+        if news.first:
+            return self.bridge.pid is None and self.bridge.state.baseline is not None
+        is_idle = self.screen is self.main and not isinstance(self.focused, Input)
+        return is_idle and any(isinstance(event, ev.Stopped) for event in news.events)
 
     def on_resize(self, event: events.Resize) -> None:
         self.main.fit_terminal(*event.size)

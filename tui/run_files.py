@@ -7,6 +7,7 @@ from pathlib import Path
 from core.model import Role
 from core.record.experiment import experiment_id
 from core.record.state import State
+from core.reporting.results import BEST_DIFF
 from tui.view.curves import Curve
 
 TAIL_BYTES = 2000  # bytes at the end of a growing file that are searched for its last lines
@@ -37,6 +38,14 @@ def read_diff(folder: Path, number: int) -> str:
     """Read an experiment's change as a unified diff; '' if the file cannot be read."""
     try:
         return diff_path(folder, number).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def read_whole_diff(folder: Path) -> str:
+    """Read the change from the start to the best as a unified diff; '' if nothing was kept or the file cannot be read."""
+    try:
+        return (folder / BEST_DIFF).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.judging import policy
+from core.judging.gain import Difference
 from core.judging.schedule import Work
 from core.model import Role
 from core.record.fold import CHECK_TRIES
@@ -27,18 +28,11 @@ CLEAR = 2.0  # standard errors from which the change is beyond the noise
 
 
 @dataclass(frozen=True)
-class FinalCheck:
-    """The outcome. `start` and `best` are means over the seeds, in bpb on the test split."""
+class FinalCheck(Difference):
+    """The outcome: means over fresh seeds, in bpb on the test split.
 
-    start: float
-    best: float
-    error: float  # standard error of `change`: from the run's noise, or from these pairs if they scatter more
-    seeds: int
-
-    @property
-    def change(self) -> float:
-        """Bits per byte of the best minus those of the start. Negative is better."""
-        return self.best - self.start
+    `error` comes from the run's noise, or from these pairs if they scatter more.
+    """
 
     @property
     def needed(self) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean
 
 from core.reporting.diagnosis import Point as Loss
 from core.reporting.drawing import (
@@ -26,6 +26,7 @@ from core.reporting.drawing import (
 )
 from core.reporting.phrases import typeset
 from core.reporting.report import Attempt, Progress
+from core.reporting.score_range import score_range
 from core.target import TARGET
 
 Shapes = list[Line | Area | Mark | Text]
@@ -87,19 +88,10 @@ def _decimals(values: Sequence[float]) -> int:
 
 
 def limits(progress: Progress) -> tuple[float, float]:
-    """Return the lowest and the highest val_bpb of the chart.
-
-    The best decides, with room for the noise and for the names below it. Scores far above are drawn at the edge, so that they
-    do not push the interesting part into a corner.
-    """
+    """Return the lowest and the highest val_bpb of the chart, with room for the names of kept changes below the best."""
     levels = [score for _, score in progress.steps] or [1.0]
-    low, high = min(levels), max(levels)
-    pad = max(2.5 * progress.sigma, 0.12 * (high - low), 1e-4)
     others = [a.val_bpb for a in progress.attempts if a.val_bpb is not None and not a.kept]
-    above = median(others) - high if others else 0.0
-    top = high + min(max(above + pad, 1.2 * pad), 2 * pad + 0.5 * (high - low))
-    top = max(high + 0.6 * pad, min(top, max(others, default=high) + 0.3 * pad))
-    bottom = min([low - pad, *(score - pad / 2 for score in others if score > low - 3 * pad)])
+    bottom, top = score_range(levels, others, progress.sigma)
     named = len(progress.steps) > 1
     return bottom - (0.06 if named else 0.0) * (top - bottom), top
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from core.judging import final_check, schedule
+from core.judging import final_check, gain, schedule
 from core.model import Notes, Role
 from core.record import events as ev
 from core.record.experiment import Experiment
@@ -12,7 +12,7 @@ from core.record.fold import RERUN_TRIES
 from core.record.state import State
 from core.reporting import phrases, scoreboard
 from core.reporting.phrases import PASTE, begun_as, job_name, one_line, proposed_limit, verdict
-from core.reporting.status import APPROVAL
+from core.reporting.summary import APPROVAL
 from core.text import sanitize_line
 from nanochat.contract.job import Outcome, Result
 
@@ -74,7 +74,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Rebased():
             return f"#{event.number} re-applied to the new best, and measured on that"
         case ev.Judged():
-            return _judged(state.experiments[event.number])
+            return _judged(state, state.experiments[event.number])
         case ev.Refused():
             return f"no proposal for #{event.number}: {event.reason}"
         case ev.Paused():
@@ -148,14 +148,15 @@ def _rate(result: Result) -> str:
     return f"{result.tokens / result.charged_s / 1000:.1f}k tokens/s" if result.charged_s else "n/a tokens/s"
 
 
-def _judged(experiment: Experiment) -> str:
+def _judged(state: State, experiment: Experiment) -> str:
     """Return the line of a verdict. Kept experiments are in capitals, so that they stand out."""
     assert experiment.verdict is not None
-    score = f" {experiment.val_bpb:.4f}" if experiment.val_bpb is not None else ""
-    gain = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
+    found = gain.experiment_score(state, experiment)
+    score = f" {found:.4f}" if found is not None else ""
+    change = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
     words = verdict(experiment)
     return (
-        f"#{experiment.number} {words.upper() if experiment.verdict.kept else words}{score}{gain}: "
+        f"#{experiment.number} {words.upper() if experiment.verdict.kept else words}{score}{change}: "
         f"{_without(experiment.finding, words)}"
     )
 

@@ -11,8 +11,9 @@ from html import escape
 
 from core.reporting import card, chart
 from core.reporting.drawing import PALETTE, svg
+from core.reporting.highlights import Highlight
 from core.reporting.phrases import typeset
-from core.reporting.report import Report, Row
+from core.reporting.report import Report
 from core.target import TARGET
 from core.text import sanitize_line, sanitize_text
 from nanochat.contract.shell import make, quoted
@@ -234,7 +235,7 @@ def _kept(found: Report) -> str:
         return _section("Kept changes", _paragraph("Nothing was kept. The start is still the best."))
     columns = ("#", "change", "change in bpb (a minus is better)", "pairs", TARGET.metric, "agent")
     rows = [
-        (str(row.number), _what(row), _own(row.change), str(row.pairs), _score(row), _text(row.agent))
+        (str(row.number), _what(row), _own(row.change_words), str(row.pairs), _score(row), _text(row.agent))
         for row in found.kept
     ]
     diffs = [_change(found, row) for row in found.kept]
@@ -243,19 +244,19 @@ def _kept(found: Report) -> str:
     return _section("Kept changes", table, _paragraph(note, "note"))
 
 
-def _what(row: Row) -> str:
+def _what(row: Highlight) -> str:
     """Return the short name of a change, with its hypothesis below."""
     more = "" if row.hypothesis.rstrip(".") == row.name else f"<small>{_text(row.hypothesis)}</small>"
     return f"{_text(row.name)}{more}"
 
 
-def _change(found: Report, row: Row) -> str:
+def _change(found: Report, row: Highlight) -> str:
     diff = found.material.diffs.get(row.number, "")
     title = f"+{row.added} −{row.removed} lines, commit {row.commit[:7]}"
     return _folded(title, _diff(diff)) if diff else f"<small>{_text(title)}</small>"
 
 
-def _score(row: Row) -> str:
+def _score(row: Highlight) -> str:
     return f"{row.val_bpb:.4f}" if row.val_bpb is not None else ""
 
 
@@ -291,7 +292,7 @@ def _others(found: Report) -> str:
         ("Near misses", found.near, "No other change gained anything."),
         ("What hurt most", found.hurt, "No change was worse by more than the noise."),
     ):
-        cells = [(str(row.number), _what(row), _own(row.change), _text(row.outcome)) for row in rows]
+        cells = [(str(row.number), _what(row), _own(row.change_words), _text(row.outcome)) for row in rows]
         parts.append(_section(title, _table(columns, cells, columns[2:3]) if cells else _paragraph(none)))
     return "\n".join(parts)
 
@@ -331,10 +332,10 @@ def _setting(found: Report) -> str:
 def _agents(found: Report) -> str:
     if not found.agents:
         return ""
-    columns = ("agent", "tried", "kept", "gain in bpb", "proposals", "without a proposal", "s a proposal", "tokens")
+    columns = ("agent", "tried", "kept", "change in bpb", "proposals", "without a proposal", "s a proposal", "tokens")
     rows = [
         (
-            _text(one.agent), str(one.tried), str(one.kept), f"{one.gain:.4f}", str(one.proposed), str(one.failed),
+            _text(one.agent), str(one.tried), str(one.kept), _own(f"{-one.gain:+.4f}"), str(one.proposed), str(one.failed),
             f"{one.seconds / max(1, one.proposed + one.failed):.1f}", f"{one.tokens:,}",
         )
         for one in found.agents

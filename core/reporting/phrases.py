@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from core.judging.final_check import LONGER, FinalCheck, outcome
+from core.judging.gain import Difference
 from core.model import Role
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -62,9 +63,16 @@ def change(gain: float, error: float | None = None) -> str:
     return f"{-gain:+.4f}" + (f" ± {error:.4f}" if error is not None else "")
 
 
-def fresh_change(found: FinalCheck) -> str:
-    """Return the change that the final check has measured, with its standard error, as text."""
+def change_of(found: Difference) -> str:
+    """Return the change from the start to the best, with its standard error, as text."""
     return change(-found.change, found.error)
+
+
+def scores(found: Difference) -> str:
+    """Return the scores of start and best, and the change, as text. Without an error the two are the same train.py."""
+    if not found.error:
+        return f"{found.start:.4f}, no change kept"
+    return f"{found.start:.4f} -> {found.best:.4f} ({change_of(found)})"
 
 
 def fresh_seeds(found: FinalCheck) -> str:
@@ -79,7 +87,7 @@ def final_check(found: FinalCheck) -> str:
 
 def _scores(found: FinalCheck) -> str:
     """Return the seeds of a check, the two scores and the change, as text."""
-    return f"{fresh_seeds(found)}: {found.start:.4f} -> {found.best:.4f} ({fresh_change(found)})"
+    return f"{fresh_seeds(found)}: {scores(found)}"
 
 
 def final_verdict(found: FinalCheck) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.judging import schedule
+from core.judging import gain, schedule
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import phrases, results, scoreboard
@@ -24,10 +24,9 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         seed=config.seed,
         noise=str(noise),
         checks=tuple(phrases.checks(state, noise.sigma)),
-        baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
-        best=state.mean(state.incumbent),
+        gain=phrases.scores(found) if (found := gain.so_far(state, noise.sigma)) is not None else "",
         scoreboard=tuple(
-            (score.agent, score.tried, score.kept, score.gain, score.seconds) for score in scoreboard.scores(state)
+            (score.agent, score.tried, score.kept, -score.gain, score.seconds) for score in scoreboard.scores(state)
         ),
     )
     results.publish(folder, rows(state, sigma), header)
@@ -44,26 +43,30 @@ def rows(state: State, sigma: float) -> list[Row]:
                 commit=base.commit,
                 verdict=None,
                 hypothesis=results.BASELINE,
-                val_bpb=state.mean(base.commit),
+                val_bpb=(score := gain.score(state, base.commit)),
+                raw_bpb=score,
                 memory=base.result.peak_memory,
                 sigma=sigma,
                 seconds=base.result.total_wall_s,
                 params=base.result.params,
             )
         )
-    return found + [_row(experiment) for experiment in state.experiments.values() if experiment.verdict is not None]
+    return found + [
+        _row(state, experiment) for experiment in state.experiments.values() if experiment.verdict is not None
+    ]
 
 
-def _row(experiment: Experiment) -> Row:
+def _row(state: State, experiment: Experiment) -> Row:
     return Row(
         number=experiment.number,
         commit=experiment.commit,
         verdict=experiment.verdict,
         hypothesis=experiment.hypothesis,
-        val_bpb=experiment.val_bpb,
+        val_bpb=gain.experiment_score(state, experiment),
+        raw_bpb=experiment.val_bpb,
         memory=experiment.peak_memory,
         crash=experiment.crash or "",
-        gain=experiment.gain,
+        change=-experiment.gain if experiment.gain is not None else None,
         pairs=experiment.pairs,
         sigma=experiment.sigma or None,
         within_noise=experiment.within_noise,

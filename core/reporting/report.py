@@ -6,21 +6,20 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.judging import final_check, policy
+from core.judging import final_check, gain, policy
 from core.judging.final_check import FinalCheck
+from core.judging.gain import Difference
 from core.judging.noise import Noise
 from core.model import Role, RunConfig
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import phrases, scoreboard
-from core.reporting.changes import short_name, topic
+from core.reporting import highlights, phrases, scoreboard
+from core.reporting.changes import short_name
 from core.reporting.diagnosis import Point
+from core.reporting.highlights import Highlight, Topic
 from core.reporting.phrases import one_line, verdict
 from core.reporting.scoreboard import Score
 from core.target import TARGET
-from core.verdicts import Verdict
-
-ROWS = 5  # of near misses, and of the changes that hurt most
 
 
 @dataclass(frozen=True)
@@ -49,23 +48,6 @@ class Material:
     branch: str = ""
     git: tuple[str, ...] = ("git",)
     logs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Row:
-    """An experiment in a table. `change` is the mean paired change with its standard error, as text; a minus is better."""
-
-    number: int
-    name: str
-    hypothesis: str
-    outcome: str
-    change: str
-    val_bpb: float | None
-    pairs: int
-    agent: str
-    commit: str
-    added: int
-    removed: int
 
 
 @dataclass(frozen=True)
@@ -100,15 +82,6 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Topic:
-    """How often a topic of the target was tried and kept. The topic of everything else is ""."""
-
-    name: str
-    tried: int
-    kept: int
-
-
-@dataclass(frozen=True)
 class Report:
     """All facts of a report.
 
@@ -127,7 +100,8 @@ class Report:
         tried: Number of experiments that were tried.
         outcomes: Outcome, as people read it -> count, of the experiments that were tried.
         others: The same of all others, such as skipped ones.
-        start, best: Mean val_bpb; None without a score.
+        start, best: val_bpb on the scale of the run; None without a score.
+        gain: The gain so far; None without a score.
         check: The final check; None if the best was not measured afresh.
         longer: The outcome of the check with a longer budget, as a sentence; "" without one.
         kept: The kept changes, in order.
@@ -159,11 +133,12 @@ class Report:
     others: Mapping[str, int]
     start: float | None
     best: float | None
+    gain: Difference | None
     check: FinalCheck | None
     longer: str
-    kept: tuple[Row, ...]
-    near: tuple[Row, ...]
-    hurt: tuple[Row, ...]
+    kept: tuple[Highlight, ...]
+    near: tuple[Highlight, ...]
+    hurt: tuple[Highlight, ...]
     progress: Progress
     topics: tuple[Topic, ...]
     untried: tuple[str, ...]
@@ -189,20 +164,19 @@ def report(state: State, noise: Noise, material: Material) -> Report:
     """
     config = state.config
     assert config is not None
-    start = state.mean(state.start_commit.commit) if state.start_commit else None
-    best = state.mean(state.incumbent)
+    start, found_gain = gain.start_score(state), gain.so_far(state, noise.sigma)
     check = final_check.outcome(state, noise.sigma)
     longer = final_check.outcome(state, noise.sigma, Role.LONGER)
     experiments = list(state.experiments.values())
-    topics = _topics(experiments)
-    result, found, checked = _finding(state, start, best, check)
+    topics = highlights.topics(state)
+    result, found, checked = _finding(state, found_gain, check)
     return Report(
         run=state.name,
         config=config,
         found=found,
         checked=checked,
         result=result,
-        title=_title(state, start, best),
+        title=_title(state, found_gain),
         subtitle=_subtitle(state, check),
         rehearsal=config.computed,
         ended=state.stopped.reason if state.stopped is not None else "",
@@ -212,15 +186,16 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         outcomes=_outcomes(experiments, tried=True),
         others=_outcomes(experiments, tried=False),
         start=start,
-        best=best,
+        best=found_gain.best if found_gain is not None else None,
+        gain=found_gain,
         check=check,
         longer=phrases.longer_result(longer, state) if longer is not None else "",
-        kept=tuple(_row(state.experiments[number]) for number in state.kept),
-        near=tuple(_row(e) for e in _near(experiments)),
-        hurt=tuple(_row(e) for e in _hurt(experiments)),
+        kept=highlights.kept(state),
+        near=highlights.near_misses(state),
+        hurt=highlights.hurt(state),
         progress=_progress(state, noise.sigma),
         topics=topics,
-        untried=tuple(topic for topic in TARGET.topics if topic not in {one.name for one in topics}),
+        untried=highlights.untried(topics),
         noise=_noise(noise),
         agents=tuple(scoreboard.scores(state)),
         unprotected=tuple(state.unprotected),
@@ -232,22 +207,23 @@ def report(state: State, noise: Noise, material: Material) -> Report:
 # -- the headline -----------------------------------------------------------------------------------------------------
 
 
-def _finding(state: State, start: float | None, best: float | None, check: FinalCheck | None) -> tuple[str, str, str]:
+def _finding(state: State, result: Difference | None, check: FinalCheck | None) -> tuple[str, str, str]:
     """Return the result in one or two words, what was found, and whether it is confirmed."""
     rehearsal = state.config is not None and state.config.computed
     kept, metric, so_far = len(state.kept), TARGET.metric, "" if state.stopped else " so far"
-    if start is None or best is None:
+    if result is None:
         return "no score", _opened("The start has no score yet", rehearsal), "so nothing was compared"
     if not kept:
         tried = (
             f"none of {_count(state.tried, 'change')} was kept{so_far}" if state.tried else f"nothing was tried{so_far}"
         )
         words = _opened(f"{tried[0].upper()}{tried[1:]}", rehearsal)
-        return "nothing kept", f"{words}: {metric} stays at {start:.4f}", ""
-    found = _opened(f"{_count(kept, 'change')} kept{so_far}", rehearsal) + f": {metric} {start:.4f} -> {best:.4f}"
+        return "nothing kept", f"{words}: {metric} stays at {result.start:.4f}", ""
+    counts = _opened(f"{_count(kept, 'change')} kept{so_far}", rehearsal)
+    found = f"{counts}: {metric} {phrases.scores(result)}"
     if check is None:
         return "not measured afresh", found, "not measured afresh"
-    fresh = f"measured afresh {phrases.fresh_change(check)} on {phrases.fresh_seeds(check)}"
+    fresh = f"measured afresh {phrases.change_of(check)} on {phrases.fresh_seeds(check)}"
     if check.holds:
         return "confirmed", found, f"{fresh}: the gain holds"
     if check.change > check.needed:
@@ -260,12 +236,12 @@ def _opened(words: str, rehearsal: bool) -> str:
     return f"In a rehearsal, {words[0].lower()}{words[1:]}" if rehearsal else words
 
 
-def _title(state: State, start: float | None, best: float | None) -> str:
-    if start is None or best is None:
+def _title(state: State, result: Difference | None) -> str:
+    if result is None:
         return "No score yet"
     if not state.kept:
-        return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {start:.4f}"
-    return f"{TARGET.metric} {start:.4f} -> {best:.4f}"
+        return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {result.start:.4f}"
+    return f"{TARGET.metric} {result.start:.4f} -> {result.best:.4f}"
 
 
 def _subtitle(state: State, check: FinalCheck | None) -> str:
@@ -275,9 +251,7 @@ def _subtitle(state: State, check: FinalCheck | None) -> str:
     counts = f"{rehearsal}{len(state.kept)} of {_count(state.tried, 'change')} kept."
     if check is not None:
         verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
-        return (
-            f"{counts} Measured afresh {phrases.fresh_change(check)} on {phrases.fresh_seeds(check)}. {verdict_words}."
-        )
+        return f"{counts} Measured afresh {phrases.change_of(check)} on {phrases.fresh_seeds(check)}. {verdict_words}."
     return f"{counts} Not measured afresh." if state.kept else counts
 
 
@@ -298,72 +272,27 @@ def _noise(noise: Noise) -> str:
 # -- experiments ------------------------------------------------------------------------------------------------------
 
 
-def _row(e: Experiment) -> Row:
-    return Row(
-        number=e.number,
-        name=short_name(e),
-        hypothesis=one_line(e.hypothesis, 400),
-        outcome=verdict(e),
-        change=phrases.change(e.gain, e.error) if e.gain is not None else "",
-        val_bpb=e.val_bpb,
-        pairs=e.pairs,
-        agent=one_line(e.agent),
-        commit=e.commit,
-        added=e.added,
-        removed=e.removed,
-    )
-
-
 def _outcomes(experiments: list[Experiment], *, tried: bool) -> dict[str, int]:
     """Return outcome -> count, the most frequent first, of the experiments that were tried, or of the others with a verdict."""
     found = (verdict(e) for e in experiments if e.verdict is not None and e.verdict.tried is tried)
     return dict(Counter(found).most_common())
 
 
-def _near(experiments: list[Experiment]) -> list[Experiment]:
-    """Return the largest gains that were within the noise."""
-    found = [e for e in experiments if _by_rule(e) and e.within_noise and (e.gain or 0.0) > 0]
-    return sorted(found, key=lambda e: -(e.gain or 0.0))[:ROWS]
-
-
-def _hurt(experiments: list[Experiment]) -> list[Experiment]:
-    """Return the largest losses that were beyond the noise."""
-    found = [e for e in experiments if _by_rule(e) and not e.within_noise and (e.gain or 0.0) < 0]
-    return sorted(found, key=lambda e: e.gain or 0.0)[:ROWS]
-
-
-def _by_rule(e: Experiment) -> bool:
-    """Return whether the keep rule, and not a human, has discarded it."""
-    return e.verdict is Verdict.DISCARD and e.by != "human"
-
-
 def _progress(state: State, sigma: float) -> Progress:
-    start = state.mean(state.start_commit.commit) if state.start_commit else None
+    start = gain.start_score(state)
     steps = [(0, start)] if start is not None else []
+    scores = {number: gain.experiment_score(state, e) for number, e in state.experiments.items()}
     for number in state.kept if steps else ():
-        score = state.mean(state.experiments[number].commit)
+        score = scores[number]
         steps += [(number, score)] if score is not None else []
     attempts = tuple(
-        Attempt(e.number, e.val_bpb, e.verdict.kept, e.verdict.failed, short_name(e), _words(e))
-        for e in state.experiments.values()
+        Attempt(number, scores[number], e.verdict.kept, e.verdict.failed, short_name(e), _words(e, scores[number]))
+        for number, e in state.experiments.items()
         if e.verdict is not None and e.verdict.tried
     )
     return Progress(start, tuple(steps), attempts, sigma, max(state.experiments, default=0))
 
 
-def _words(e: Experiment) -> str:
-    score = f" {e.val_bpb:.4f}" if e.val_bpb is not None else ""
-    return f"#{e.number} {verdict(e)}{score}: {one_line(e.hypothesis)}"
-
-
-# -- topics -----------------------------------------------------------------------------------------------------------
-
-
-def _topics(experiments: list[Experiment]) -> tuple[Topic, ...]:
-    tried: Counter[str] = Counter()
-    kept: Counter[str] = Counter()
-    for e in experiments:
-        if e.verdict is not None and e.verdict.tried:
-            tried[topic(e)] += 1
-            kept[topic(e)] += e.verdict.kept
-    return tuple(Topic(name, count, kept[name]) for name, count in tried.most_common())
+def _words(e: Experiment, score: float | None) -> str:
+    figure = f" {score:.4f}" if score is not None else ""
+    return f"#{e.number} {verdict(e)}{figure}: {one_line(e.hypothesis)}"

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.target import TARGET
 from core.verdicts import Verdict
 
 COLUMNS = (
     "commit", "val_bpb", "memory_gb", "status", "description",  # the five columns of upstream autoresearch
-    "class", "gain", "noise", "agent", "seconds", "number", "params", "sigma",
+    "class", "change", "noise", "agent", "seconds", "number", "params", "sigma", "raw_bpb",
 )  # fmt: skip
 BASELINE = "baseline"
 TSV, NOTEBOOK = "results.tsv", "notebook.md"
+BEST_DIFF = "best.diff"  # the change from the start to the best
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class Row:
     commit: str
     verdict: Verdict | None
     hypothesis: str
-    val_bpb: float | None = None  # mean over its seeds; None without a score
+    val_bpb: float | None = None  # on the scale of the run, see `core.judging.gain`; None without a score
+    raw_bpb: float | None = None  # mean over its seeds
     memory: int = 0  # peak, in bytes
     crash: str = ""
-    gain: float | None = None  # mean paired improvement in bpb, positive is better
+    change: float | None = None  # mean paired change in bpb, negative is better
     pairs: int = 0
     sigma: float | None = None  # noise of one measurement when it was judged
     within_noise: bool = False
@@ -63,7 +66,7 @@ class Row:
     @property
     def noise(self) -> str:
         """Whether the gain or loss is beyond the noise, as text; "" if nothing was compared."""
-        if self.gain is None:
+        if self.change is None:
             return ""
         if not self.within_noise:
             return "conclusive"
@@ -80,12 +83,11 @@ class Header:
     budget_s: float
     seed: int
     noise: str  # its standard deviation and interval, as text
-    baseline: float | None = None
-    best: float | None = None
+    gain: str = ""  # the scores of start and best, and the change, as text; "" before the start was measured
     checks: tuple[str, ...] = ()  # the outcomes of the final and the longer check, as sentences
     scoreboard: tuple[
         tuple[str, int, int, float, float], ...
-    ] = ()  # agent, tried, kept, gain in bpb, seconds proposing
+    ] = ()  # agent, tried, kept, change in bpb, seconds proposing
 
 
 def tsv(rows: Iterable[Row]) -> str:
@@ -100,13 +102,14 @@ def tsv(rows: Iterable[Row]) -> str:
                 row.status,
                 _cell(row.hypothesis),
                 row.kind,
-                "" if row.gain is None else f"{row.gain:.6f}",
+                "" if row.change is None else f"{row.change:+.6f}",
                 row.noise,
                 _cell(row.agent),
                 f"{row.seconds:.1f}",
                 str(row.number),
                 "" if row.params is None else str(row.params),
                 "" if row.sigma is None else f"{row.sigma:.6f}",
+                "" if row.raw_bpb is None else f"{row.raw_bpb:.6f}",
             )
         )
     return "".join("\t".join(line) + "\n" for line in lines)
@@ -122,18 +125,15 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
         "",
         f"{_text(header.dataset)} on {header.device}, {header.budget_s:g} s of training each, seed {header.seed}.",
     ]
-    if header.baseline is not None and header.best is not None:
-        lines.append(
-            f"Baseline {header.baseline:.4f}, best {header.best:.4f} ({header.best - header.baseline:+.4f}); "
-            f"noise {header.noise}. {kept} kept of {tried}."
-        )
+    if header.gain:
+        lines.append(f"{TARGET.metric} {header.gain}; noise {header.noise}. {kept} kept of {tried}.")
     for words in header.checks:
         lines += ["", words]
     if len(header.scoreboard) > 1:
-        lines += ["", "| agent | tried | kept | gain | seconds proposing |", "| --- | --- | --- | --- | --- |"]
+        lines += ["", "| agent | tried | kept | change | seconds proposing |", "| --- | --- | --- | --- | --- |"]
         lines += [
-            f"| {_text(who)} | {tried} | {got} | {gain:.4f} | {s:.0f} |"
-            for who, tried, got, gain, s in header.scoreboard
+            f"| {_text(who)} | {tried} | {got} | {change:+.4f} | {s:.0f} |"
+            for who, tried, got, change, s in header.scoreboard
         ]
     lines.append("")
     for row in judged:
@@ -144,10 +144,10 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
 def _finding(row: Row) -> list[str]:
     assert row.verdict is not None
     score = "" if row.val_bpb is None else f" {row.val_bpb:.4f}"
-    gain = "" if row.gain is None else f" ({-row.gain:+.4f})"
+    change = "" if row.change is None else f" ({row.change:+.4f})"
     agent = f", by {_text(row.agent)}" if row.agent else ""
     return [
-        f"- **#{row.number} {row.words}**{score}{gain} · {_text(row.hypothesis)} "
+        f"- **#{row.number} {row.words}**{score}{change} · {_text(row.hypothesis)} "
         f"[+{row.added} -{row.removed} lines{agent}]  ",
         f"  {_text(row.finding)}",
     ]

@@ -7,30 +7,27 @@ from collections.abc import Sequence
 
 import msgspec
 
-from core.judging import final_check
+from core.judging import final_check, gain
+from core.judging.gain import Difference
 from core.judging.noise import Noise
 from core.model import ApprovalMode, Limits, Role
 from core.record.experiment import Experiment
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import phrases, scoreboard
+from core.reporting import highlights, phrases, scoreboard
+from core.reporting.highlights import Highlight, Topic
 from core.reporting.phrases import (
-    PASTE,
-    UNTRIED,
     begun_as,
     doing,
     job_name,
     machine_speed,
     one_line,
-    proposed_limit,
     resume_command,
     understood,
     verdict,
 )
 from core.reporting.scoreboard import Score
 from nanochat.contract.value import Data
-
-APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
 
 
 def counts(state: State) -> dict[str, int]:
@@ -46,12 +43,34 @@ class Loop(Data, frozen=True, kw_only=True):
 
 
 class Best(Data, frozen=True, kw_only=True):
-    """The incumbent: its mean val_bpb, its commit, its number of scores, and the experiment that found it (0: the baseline)."""
+    """The incumbent: its val_bpb on the scale of the run, its commit, its number of scores, and the experiment that found it (0: the baseline)."""
 
     val_bpb: float | None
     commit: str
     measurements: int
     experiment: int
+
+
+class Gain(Data, frozen=True, kw_only=True):
+    """The gain of the run so far, on the seeds of the keep rule.
+
+    Attributes:
+        start, best: val_bpb of the start and of the best on the scale of the run, see `core.judging.gain`.
+        change: Their paired difference in bpb; negative is better.
+        error: Standard error of `change`, in bpb.
+        seeds: Number of pairs.
+    """
+
+    start: float
+    best: float
+    change: float
+    error: float
+    seeds: int
+
+    @property
+    def words(self) -> str:
+        """The scores and the change, as text."""
+        return phrases.scores(Difference(self.start, self.best, self.error, self.seeds))
 
 
 class FinalCheck(Data, frozen=True, kw_only=True):
@@ -77,13 +96,13 @@ class FinalCheck(Data, frozen=True, kw_only=True):
 
 
 class Recent(Data, frozen=True, kw_only=True):
-    """One of the latest experiments. `gain` is the mean paired improvement in bpb; positive is better."""
+    """One of the latest experiments. `change` is the mean paired change in bpb; negative is better."""
 
     number: int
     verdict: str  # "" before the verdict
     outcome: str  # as people read it
     val_bpb: float | None
-    gain: float | None
+    change: float | None
     within_noise: bool
     agent: str
     hypothesis: str
@@ -108,6 +127,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         paused: Whether it is paused.
         baseline: Mean val_bpb of the start; None before it was measured.
         best: The incumbent.
+        gain: The best against the start so far; None before the start was measured.
         final_check: Start and best measured afresh; None before that.
         longer_check: The same with a longer budget.
         sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
@@ -116,6 +136,9 @@ class RunStatus(Data, frozen=True, kw_only=True):
         limits: The limits of the present start that are set.
         verdicts: Verdict -> count.
         outcomes: Verdict as people read it -> count.
+        kept_changes, near_misses, hurt: The kept changes, the largest inconclusive gains, and the largest losses.
+        topics, untried: The topics that were tried, and those that were not.
+        rehearsal: Whether scores were computed and nothing was trained.
         last: The latest five experiments, oldest first.
         unprotected: Parts of the sandbox that this machine lacks.
         unmeasured: Why the machine's speed is not measured; "" if it is.
@@ -144,6 +167,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     paused: bool
     baseline: float | None
     best: Best
+    gain: Gain | None
     final_check: FinalCheck | None
     longer_check: FinalCheck | None
     sigma: float
@@ -157,6 +181,12 @@ class RunStatus(Data, frozen=True, kw_only=True):
     kept: int
     verdicts: dict[str, int]
     outcomes: dict[str, int]
+    kept_changes: tuple[Highlight, ...]
+    near_misses: tuple[Highlight, ...]
+    hurt: tuple[Highlight, ...]
+    topics: tuple[Topic, ...]
+    untried: tuple[str, ...]
+    rehearsal: bool
     last: tuple[Recent, ...]
     unprotected: tuple[str, ...]
     unmeasured: str
@@ -199,9 +229,10 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         agent=state.started.agent if state.started else config.agent,
         gate=state.approval,
         paused=state.paused,
-        baseline=state.mean(state.start_commit.commit) if state.start_commit else None,
+        baseline=gain.start_score(state),
+        gain=_gain(state, noise),
         best=Best(
-            val_bpb=state.mean(state.incumbent),
+            val_bpb=gain.score(state, state.incumbent),
             commit=state.incumbent,
             measurements=len(state.scores.get(state.incumbent, {})),
             experiment=state.kept[-1] if state.kept else 0,
@@ -219,7 +250,13 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         kept=len(state.kept),
         verdicts=counts(state),
         outcomes=dict(Counter(verdict(e) for e in state.experiments.values() if e.verdict is not None)),
-        last=tuple(_recent(e, loop) for e in list(state.experiments.values())[-5:]),
+        kept_changes=highlights.kept(state),
+        near_misses=highlights.near_misses(state),
+        hurt=highlights.hurt(state),
+        topics=(topics := highlights.topics(state)),
+        untried=highlights.untried(topics),
+        rehearsal=config.computed,
+        last=tuple(_recent(state, e, loop) for e in list(state.experiments.values())[-5:]),
         unprotected=tuple(state.unprotected),
         unmeasured=state.unmeasured,
         banner=scoreboard.banner(state),
@@ -235,13 +272,20 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
     )
 
 
-def _recent(e: Experiment, loop: int | None) -> Recent:
+def _gain(state: State, noise: Noise) -> Gain | None:
+    found = gain.so_far(state, noise.sigma)
+    if found is None:
+        return None
+    return Gain(start=found.start, best=found.best, change=found.change, error=found.error, seeds=found.seeds)
+
+
+def _recent(state: State, e: Experiment, loop: int | None) -> Recent:
     return Recent(
         number=e.number,
         verdict=e.verdict.value if e.verdict else "",
         outcome=verdict(e, alive=loop is not None),
-        val_bpb=e.val_bpb,
-        gain=e.gain,
+        val_bpb=gain.experiment_score(state, e),
+        change=-e.gain if e.gain is not None else None,
         within_noise=e.within_noise,
         agent=e.agent,
         hypothesis=e.hypothesis,
@@ -273,10 +317,10 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
     """Return what the run is doing, as text."""
     if loop is None:
         if state.stopped is not None:
-            return f"stopped ({state.stopped.reason})"
+            return f"{'finished' if state.finished else 'stopped'}: {state.stopped.reason}"
         return f"loop ended unexpectedly; {resume_command(state.name)} resumes the run"
     if state.stopped is not None:
-        return f"stopped ({state.stopped.reason}); its loop is ending, and writes the report"
+        return f"stopped: {state.stopped.reason}; its loop is ending, and writes the report"
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [
@@ -295,52 +339,6 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
 def starting(state: State) -> list[str]:
     """Return a phrase for each launched job, for the time before they report progress."""
     return [f"{job_name(launched.role, launched.number)} starting" for launched in state.running.values()]
-
-
-def status_text(found: RunStatus) -> str:
-    """Return the status as text."""
-    alive = f"loop {found.loop.pid} alive" if found.loop.alive else "no loop"
-    best, baseline = found.best.val_bpb, found.baseline
-    lines = [
-        f"{found.run}{begun_as(found.run, found.begun_as)}: {found.phase}  [{alive}]",
-        f"  {found.dataset} on {found.device}, {found.budget_s:g} s each, agent {found.agent}, {APPROVAL[found.gate]}",
-    ]
-    if best is not None and baseline is not None:
-        number = found.best.experiment
-        whose = (
-            f"from #{number}, {best - baseline:+.4f} from the baseline {baseline:.4f}" if number else "is the baseline"
-        )
-        lines.append(f"  best {best:.4f} {whose}; noise {found.noise}")
-    lines += [f"  {check.words}" for check in (found.final_check, found.longer_check) if check is not None]
-    lines.append(f"  {found.kept} kept of {found.tried} tried: {_outcomes(found)}")
-    wide = max((len(e.outcome) for e in found.last), default=0)
-    for e in reversed(found.last):
-        score = f"{e.val_bpb:.4f}" if e.val_bpb is not None else "     -"
-        lines.append(f"  #{e.number:<4} {e.outcome:<{wide}} {score}  {one_line(e.hypothesis, 80)}")
-    lines += [f"  {words}" for words in found.scoreboard]
-    if said := "; ".join(filter(None, [found.charter_problem, *found.charter_warnings, *found.understood])):
-        lines.append(f"  program.md: {one_line(said, 1000)}")
-    lines += [f"  {proposed_limit(line, sentence)}" for line, sentence in found.proposed]
-    lines += [f"  {PASTE}."] if found.proposed else []
-    if found.banner:
-        lines.append(f"  note: {found.banner}")
-    if found.unmeasured:
-        lines.append(f"  speed not measured: {found.unmeasured}")
-    if found.unprotected:
-        lines.append(f"  unprotected: {', '.join(found.unprotected)}")
-    lines += [f"  warning: {words}" for words in found.warnings]
-    return "\n".join(lines)
-
-
-def _outcomes(found: RunStatus) -> str:
-    """Return the counts of verdicts: those that count as tried, the others, and the limit at which the run ends."""
-    outcomes = dict(sorted(found.outcomes.items()))
-    untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
-    told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
-    more = "".join(f"; {count} {words}" for words, count in untried)
-    limit = found.limits.get("max_experiments")
-    ends = f"; ends at {limit} verdicts, {found.judged} given" if limit and found.loop.alive else ""
-    return f"{told}{more}{ends}"
 
 
 def run_line(found: RunStatus) -> str:

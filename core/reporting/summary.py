@@ -1,46 +1,245 @@
-"""The summary at the end of a run. Pure."""
+"""The summary of a run, for `make status`, the app and the end of a run: what was found, whether it is true, what to do next. Pure."""
 
 from __future__ import annotations
 
-from core.judging.noise import Noise
-from core.record.state import State
-from core.reporting import phrases
-from core.reporting.phrases import one_line
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from core.model import ApprovalMode
+from core.reporting.highlights import Highlight
+from core.reporting.phrases import PASTE, UNTRIED, begun_as, one_line, proposed_limit, resume_command
+from core.reporting.status import FinalCheck, Recent, RunStatus
 from core.target import TARGET
 
+Tone = Literal["", "strong", "dim", "good", "bad", "warn"]
+APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
+REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
+LABEL = 14  # width of the column of labels
+CHANGE = 18  # width of a change with its standard error
+FEW = 3  # near misses, and changes that hurt, that are listed
+EIGHTHS = " ▏▎▍▌▋▊▉"
+WIDE, BAR = 118, 20  # columns from which changes are also shown as bars, and those of a bar
+WIDTH = 110  # columns of the text if the width of the terminal is not known
 
-def summary(
-    state: State, noise: Noise, folder: str, branch: str, logs: str = "", *, reported: bool = False
-) -> list[str]:
-    """Return the summary at the end of a run.
+
+class Span(NamedTuple):
+    """A part of a line."""
+
+    text: str
+    tone: Tone = ""
+
+
+Line = tuple[Span, ...]
+
+
+def text(lines: Iterable[Line]) -> str:
+    """Return the lines as plain text."""
+    return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
+
+
+def summary(found: RunStatus, width: int = WIDTH) -> list[Line]:
+    """Return the summary of a run: first its result, then how it came about, then what to do next.
 
     Args:
-        state: The state of the run.
-        noise: Its noise.
+        found: The status of the run.
+        width: Columns. Texts are wrapped, and names of experiments are cut to fit.
+    """
+    return [*result(found, width), *details(found, width)]
+
+
+def result(found: RunStatus, width: int) -> list[Line]:
+    """Return the beginning of the summary: what the run is doing, and its result."""
+    return [*_heading(found), *_result(found, width)]
+
+
+def details(found: RunStatus, width: int) -> list[Line]:
+    """Return the rest of the summary."""
+    return [*_experiments(found, width), *_facts(found, width), *_next(found, width)]
+
+
+def at_end(found: RunStatus, folder: str, branch: str, logs: str = "", *, reported: bool = False) -> list[str]:
+    """Return what a run prints at its end, as lines.
+
+    Args:
+        found: The status of the run.
         folder: The path of its folder, as people read it.
         branch: The branch of the kept changes.
         logs: The option for the folder of all logs, '' for the default.
         reported: Whether report.html and report.png were written.
     """
-    config = state.config
-    assert config is not None
-    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
-    best = state.mean(state.incumbent)
-    lines = [f"Run {state.name}: {state.tried} experiments, {len(state.kept)} kept."]
-    if config.computed:
-        lines.append("It was a rehearsal: scores were computed from a table, and nothing was trained.")
-    if best is not None and baseline is not None:
-        lines.append(f"{TARGET.metric} {baseline:.4f} -> {best:.4f} ({best - baseline:+.4f}); noise {noise}.")
-    lines += phrases.checks(state, noise.sigma)
-    for number in state.kept:
-        e = state.experiments[number]
-        gain = phrases.change(e.gain) if e.gain is not None else ""
-        lines.append(
-            f"  #{number} {e.verdict.words if e.verdict else ''} {gain}  {e.commit[:7]}  {one_line(e.hypothesis, 90)}"
-        )
+    lines = [f"Run {found.run}: {found.tried} experiments, {found.kept} kept."]
+    if found.rehearsal:
+        lines.append(f"It was {REHEARSAL}.")
+    if found.gain is not None:
+        lines.append(f"{TARGET.metric} {found.gain.words}; noise {found.noise}.")
+    lines += [check.words for check in (found.final_check, found.longer_check) if check is not None]
+    lines += [
+        f"  {one.change_words:<{CHANGE}} #{one.number:<4} {one.name}  {one.commit[:7]}" for one in found.kept_changes
+    ]
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if reported:
         lines.append(f"Report: {folder}/report.html, and report.png to share.")
-    if state.kept:
-        lines.append(f"Apply the best train.py: .venv/bin/python -m core.cli apply {state.name}{logs}")
+    if found.kept:
+        lines.append(f"Apply the best train.py: .venv/bin/python -m core.cli apply {found.run}{logs}")
     return lines
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _heading(found: RunStatus) -> list[Line]:
+    alive = (Span(f"  [loop {found.loop.pid} alive]", "good"),) if found.loop.alive else ()
+    settings = (
+        f"{found.dataset} on {found.device}, {found.budget_s:g} s each, agent {found.agent}, {APPROVAL[found.gate]}"
+    )
+    return [
+        (Span(f"{found.run}{begun_as(found.run, found.begun_as)}", "strong"), Span(f": {found.phase}"), *alive),
+        (Span(f"  {settings}", "dim"),),
+    ]
+
+
+def _result(found: RunStatus, width: int) -> list[Line]:
+    """Return the scores of start and best, and whether the gain holds."""
+    gain = found.gain
+    if gain is None:
+        return _wrapped("result", "no score yet", width)
+    if not found.kept:
+        words = (
+            f"{TARGET.metric} {gain.start:.4f}: none of {found.tried} was kept"
+            if found.tried
+            else f"{TARGET.metric} {gain.start:.4f}, the start"
+        )
+        return _wrapped("result", words, width, "strong")
+    words, counts = f"{TARGET.metric} {gain.words}", f"   {found.kept} kept of {found.tried} tried"
+    fits = LABEL + len(words) + len(counts) <= width
+    lines: list[Line] = [(_label("result"), Span(words, "strong"), Span(counts if fits else ""))]
+    for label, check in (("afresh", found.final_check), ("longer", found.longer_check)):
+        if check is not None:
+            lines += _wrapped(label, check.words, width, _tone(check))
+    if found.final_check is None and not found.loop.alive:
+        command = f".venv/bin/python -m core.cli report {found.run}"
+        lines += _wrapped("afresh", f"not measured yet: `{command}` does it", width, "warn")
+    return lines
+
+
+def _tone(check: FinalCheck) -> Tone:
+    return "good" if check.holds else "bad" if check.change > 0 else "warn"
+
+
+def _experiments(found: RunStatus, width: int) -> list[Line]:
+    """Return the experiments that matter, and the latest ones while the loop runs."""
+    near, hurt = found.near_misses[:FEW], found.hurt[:FEW]
+    largest = max((abs(one.change) for one in (*found.kept_changes, *near, *hurt) if one.change), default=0.0)
+    lines = _highlights("kept", found.kept_changes, "good", width, largest)
+    lines += _highlights("near misses", near, "warn", width, largest)
+    lines += _highlights("hurt most", hurt, "bad", width, largest)
+    if found.loop.alive:
+        wide = max((len(e.outcome) for e in found.last), default=0)
+        rows = [_recent(e, wide, width) for e in reversed(found.last)]
+        lines += _labelled("latest", rows)
+    return lines
+
+
+def _highlights(label: str, found: Sequence[Highlight], tone: Tone, width: int, largest: float) -> list[Line]:
+    bars = BAR if width >= WIDE and largest else 0
+    room = max(20, width - LABEL - CHANGE - bars - 8)
+    return _labelled(
+        label,
+        [
+            (
+                Span(f"{one.change_words:<{CHANGE}}{_bar(one, largest, bars):<{bars}}", tone),
+                Span(f"#{one.number:<5} "),
+                Span(one_line(one.name, room)),
+            )
+            for one in found
+        ],
+    )
+
+
+def _bar(one: Highlight, largest: float, columns: int) -> str:
+    """Return the size of a change as a bar. The largest one fills all columns but the last two."""
+    if not columns or one.change is None:
+        return ""
+    eighths = max(1, round(abs(one.change) / largest * (columns - 2) * 8))
+    full, rest = divmod(eighths, 8)
+    return "█" * full + EIGHTHS[rest].strip()
+
+
+def _recent(e: Recent, wide: int, width: int) -> Line:
+    score = f"{e.val_bpb:.4f}" if e.val_bpb is not None else "     -"
+    room = max(20, width - LABEL - wide - 16)
+    return (Span(f"#{e.number:<5} {e.outcome:<{wide}} {score}  "), Span(one_line(e.hypothesis, room), "dim"))
+
+
+def _facts(found: RunStatus, width: int) -> list[Line]:
+    """Return the counts, the topics, the noise, the agents, what was read in program.md, and warnings."""
+    lines = _wrapped("tried", f"{found.tried}: {_outcomes(found)}", width)
+    if found.topics:
+        topics = ", ".join(
+            f"{one.name or 'other'} {one.tried}{f' ({one.kept} kept)' if one.kept else ''}" for one in found.topics
+        )
+        lines += _wrapped("topics", topics, width)
+    if found.topics and found.untried:
+        lines += _wrapped("not tried", ", ".join(found.untried), width)
+    lines += _wrapped("noise", f"{found.noise} of one score", width)
+    for index, words in enumerate(found.scoreboard):
+        lines += _wrapped("agents" if index == 0 else "", words, width)
+    if said := "; ".join(filter(None, [found.charter_problem, *found.charter_warnings, *found.understood])):
+        lines += _wrapped("program.md", one_line(said, 1000), width, "warn" if found.charter_problem else "")
+    for line, sentence in found.proposed:
+        lines += _wrapped("", proposed_limit(line, sentence), width)
+    if found.proposed:
+        lines += _wrapped("", f"{PASTE}.", width)
+    notes = [
+        ("note", REHEARSAL if found.rehearsal else ""),
+        ("note", found.banner),
+        ("speed", found.unmeasured and f"not measured: {found.unmeasured}"),
+        ("unprotected", ", ".join(found.unprotected)),
+        *(("warning", words) for words in found.warnings),
+    ]
+    for label, words in notes:
+        if words:
+            lines += _wrapped(label, words, width, "warn")
+    return lines
+
+
+def _outcomes(found: RunStatus) -> str:
+    """Return the counts of verdicts: those that count as tried, the others, and the limit at which the run ends."""
+    outcomes = dict(sorted(found.outcomes.items(), key=lambda item: -item[1]))
+    untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
+    told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
+    more = "".join(f"; {count} {words}" for words, count in untried)
+    limit = found.limits.get("max_experiments")
+    ends = f"; ends at {limit} verdicts, {found.judged} given" if limit and found.loop.alive else ""
+    return f"{told}{more}{ends}"
+
+
+def _next(found: RunStatus, width: int) -> list[Line]:
+    """Return the commands to go on with. None while the loop runs."""
+    if found.loop.alive:
+        return []
+    apply = [f"`.venv/bin/python -m core.cli apply {found.run}` commits the best train.py to your checkout"]
+    commands = [*(apply if found.kept else []), f"{resume_command(found.run)} resumes the run"]
+    lines: list[Line] = []
+    for index, words in enumerate(commands):
+        lines += _wrapped("next" if index == 0 else "", words, width)
+    return lines
+
+
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _label(name: str) -> Span:
+    return Span(f"  {name:<{LABEL - 2}}", "dim")
+
+
+def _labelled(name: str, rows: Sequence[Line]) -> list[Line]:
+    """Return the rows with a label before the first one."""
+    return [(_label(name if index == 0 else ""), *row) for index, row in enumerate(rows)]
+
+
+def _wrapped(name: str, words: str, width: int, tone: Tone = "") -> list[Line]:
+    """Return a text with a label, wrapped in its own column."""
+    parts = textwrap.wrap(words, max(30, width - LABEL), break_on_hyphens=False, break_long_words=False)
+    return _labelled(name, [(Span(part, tone),) for part in parts])

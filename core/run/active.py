@@ -26,6 +26,7 @@ from core.record.fold import apply
 from core.record.journal import Journal, JournalError
 from core.record.state import State
 from core.reporting.publish import publish
+from core.reporting.results import BEST_DIFF
 from core.run.experiments import Experiments
 from core.run.integrity import IntegrityCheck
 from core.run.program import Program
@@ -127,10 +128,12 @@ class ActiveRun:
             self.record(ev.Notice(text=words))
 
     def point_incumbent(self) -> None:
-        """Set the run's branch to the incumbent, and write its train.py to the run's folder."""
+        """Set the run's branch to the incumbent, and write its train.py and its whole change to the run's folder."""
         self.point(self.repo.refs.branch(self.name), self.state.incumbent)
+        best, start = self.source(self.state.incumbent), self.source(self.state.commits[0])
         with contextlib.suppress(OSError):
-            (self.folder / "train.py").write_text(self.source(self.state.incumbent), encoding="utf-8")
+            (self.folder / "train.py").write_text(best, encoding="utf-8")
+            (self.folder / BEST_DIFF).write_text(edits.unified(start, best), encoding="utf-8")
 
     def point_attempt(self, number: int) -> None:
         attempts = self.state.experiments[number].attempts

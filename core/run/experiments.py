@@ -11,7 +11,7 @@ import msgspec
 
 from core.change import edits
 from core.git.namespace import kept_ref
-from core.judging import schedule
+from core.judging import gain, schedule
 from core.model import Proposal
 from core.record import events as ev
 from core.record.experiment import Experiment
@@ -155,11 +155,13 @@ class Experiments:
         finding = findings.finding(judged, experiment, old)
         fields: dict[str, Any] = {"finding": finding}
         if Verdict(judged.verdict).kept:
-            assert old is not None and experiment.val_bpb is not None
-            gain = old - experiment.val_bpb if judged.gain is None else judged.gain
+            assert experiment.val_bpb is not None
+            parent = gain.score(self._active.state, experiment.parent)
+            assert parent is not None
+            change = experiment.val_bpb - parent if judged.gain is None else -judged.gain
             scores = (
-                f"{TARGET.metric} {old:.6f} -> {experiment.val_bpb:.6f}; paired gain {gain:+.6f} "
-                f"over {judged.pairs} seeds (noise {judged.sigma:.6f}).\n"
+                f"{TARGET.metric} {parent:.6f} -> {parent + change:.6f} ({change:+.6f} over {judged.pairs} pairs on the same "
+                f"seeds, noise {judged.sigma:.6f}; a minus is better).\n"
                 f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
                 f"Experiment {judged.number} of run {self._active.name}, proposed by {experiment.agent}."
             )

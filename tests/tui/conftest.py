@@ -66,7 +66,7 @@ def editor(tmp_path: Path, edits_by: Edits) -> Path:
 
 
 def app_on(folder: Path, program: Path | None = None) -> AutoResearch:
-    return AutoResearch(folder, program or HERE / "recorded" / "program.md")
+    return AutoResearch(folder, program or HERE / "recorded" / "program.md", opens_summary=False)
 
 
 async def until(pilot: Pilot[str], condition: Callable[[], object], seconds: float = 100.0) -> None:

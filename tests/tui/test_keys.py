@@ -9,7 +9,7 @@ from tests.tui.conftest import app_on, until
 from tui import keys
 from tui.app import AutoResearch
 from tui.panes import registry
-from tui.screens.run_status import RunStatusPane
+from tui.screens.summary import SummaryPane
 
 FULL = (120, 40)
 
@@ -63,6 +63,6 @@ def test_every_key_has_an_action_and_every_pane_a_digit() -> None:
     for key in keys.KEYS:
         assert hasattr(AutoResearch, f"action_{key.action}"), key
     assert (
-        "".join(sorted(str(pane.NUMBER) for pane in [*(entry.factory for entry in registry.ENTRIES), RunStatusPane]))
+        "".join(sorted(str(pane.NUMBER) for pane in [*(entry.factory for entry in registry.ENTRIES), SummaryPane]))
         == keys.PANES
     )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from core.reporting import status
+from tui import run_files
 from tui.actions.base import RunApp
 from tui.panes import registry
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
-from tui.screens.run_status import RUN_STATUS, RunStatusPane, RunStatusScreen
+from tui.screens.summary import SUMMARY, Contents, SummaryPane, SummaryScreen
+from tui.view.night import night_picture
 from tui.widgets.prompt import Prompt
 
 
@@ -22,8 +24,8 @@ class ViewingActions(RunApp):
         if self.key_context.tiny:
             return
         self.main.focus_pane(number)
-        if number == RunStatusPane.NUMBER and self.updates.noise is not None:
-            self.open_page(RunStatusScreen(self._status_text))
+        if number == SummaryPane.NUMBER:
+            self.open_summary()
 
     def action_zoom(self) -> None:
         self.main.toggle_zoom()
@@ -41,7 +43,7 @@ class ViewingActions(RunApp):
 
     def action_explain(self) -> None:
         if not isinstance(self.screen, HelpScreen):
-            self.open_page(HelpScreen((*registry.ENTRIES, RUN_STATUS)))
+            self.open_page(HelpScreen((*registry.ENTRIES, SUMMARY)))
 
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)
@@ -80,7 +82,7 @@ class ViewingActions(RunApp):
 
     def open_page(self, page: Screen[None]) -> None:
         """Show a page of text, and hold the clock of a waiting proposal while it is open."""
-        is_held = isinstance(self.screen, RunStatusScreen)  # the page below this one already holds it
+        is_held = isinstance(self.screen, SummaryScreen)  # the page below this one already holds it
         number = self.waiting_number if not is_held else None
 
         def back(_: None) -> None:
@@ -91,9 +93,18 @@ class ViewingActions(RunApp):
         self.hold_clock(number, held=True)
         self.push_screen(page, back)
 
-    def _status_text(self) -> str:
-        """Return the current output of `make status`."""
+    def open_summary(self) -> None:
+        """Show the summary of the run, unless it is open already or the run has no header yet."""
+        if self.updates.noise is not None and not isinstance(self.screen, SummaryScreen):
+            self.open_page(SummaryScreen(self._summary))
+
+    def _summary(self) -> Contents:
+        """Return the present contents of the summary."""
         bridge, noise = self.bridge, self.updates.noise
         assert noise is not None
         warnings = [bridge.trouble] if bridge.trouble else []
-        return status.status_text(status.status(bridge.state, noise, bridge.pid, bridge.live, warnings))
+        return Contents(
+            status=status.status(bridge.state, noise, bridge.pid, bridge.live, warnings),
+            night=night_picture(bridge.state, noise),
+            diff=run_files.read_whole_diff(bridge.folder),
+        )

@@ -117,6 +117,8 @@ class ExperimentsPane(LazyTable):
     def _colour(self, tone: str) -> str:
         """Return the style of a tone in the current theme; '' for colours like "auto"."""
         value = self.app.theme_variables.get(tone, "") if tone else ""
+        if value.startswith("ansi_") and value.isidentifier() and value != "ansi_default":
+            return value.removeprefix("ansi_")
         return value if value.startswith("#") else "dim" if tone == "text-muted" else ""
 
     def _update_title(self) -> None:

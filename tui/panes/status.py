@@ -61,13 +61,17 @@ def _activity(status: Status, width: int) -> Content:
 
 def _score(status: Status, *, brief: bool = False) -> list[Content]:
     """Return the results of the run so far, most important first. `brief`: in few words, for a small screen."""
-    best = Content.assemble("best ", (words.bpb(status.best), "bold $success" if status.kept else "bold"))
-    if status.delta is not None and status.kept:
-        best += Content.assemble(" ", (words.change(status.delta), "$success"))
+    found = status.gain
+    best = Content.assemble(
+        "best ", (words.bpb(found.best if found else None), "bold $success" if status.kept else "bold")
+    )
+    if found is not None and status.kept:
+        error = "" if brief else f" ± {found.error:.4f}"
+        best += Content.styled(f" {words.change(found.change)}{error}", "$success")
     parts = [best, Content(f"{status.kept}/{status.tried} kept")]
     if status.checked is not None:
-        found = f"{'afresh' if brief else 'measured afresh'} {words.change(status.checked.change)} ± {status.checked.error:.4f}"
-        parts.insert(1, Content.styled(found, "$success" if status.checked.holds else "$warning"))
+        fresh = f"{'afresh' if brief else 'measured afresh'} {words.change(status.checked.change)} ± {status.checked.error:.4f}"
+        parts.insert(1, Content.styled(fresh, "$success" if status.checked.holds else "$warning"))
     if status.sigma is not None:
         parts += [Content(f"noise {status.sigma:.4f}"), Content(f"({status.noise_range})")]
     return parts
@@ -83,7 +87,9 @@ def _circumstances(status: Status) -> list[Content]:
 
 
 def _life_sign(status: Status) -> Content:
-    return Content.styled("● alive", "$success") if status.alive else Content.styled("○ no loop", "bold $error")
+    if status.alive:
+        return Content.styled("● alive", "$success")
+    return Content.styled(f"○ {status.doing}", "bold $error" if status.doing == "dead" else "$foreground 60%")
 
 
 def _health(status: Status) -> Content:

@@ -1,4 +1,4 @@
-"""The main screen with all panes. On a small terminal, or with a zoomed pane, it shows one pane at a time."""
+"""The main screen with all panes. How many it shows at once depends on the size of the terminal: see `tui.view.layout`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.textual_internals import QuietScreen
+from tui.view.layout import LAYOUTS, LEAST, fitting_layout
 from tui.widgets.pane import Numbered
 
-ALL_PANES = (120, 36)  # least columns and rows to show all panes at once
-LEAST = (72, 20)  # least columns and rows for the app
+ONE_LINE = 120  # columns from which the status fits into one line
+FULL_NAMES = 72  # columns from which the tabs show the names of all panes
 
 
 class MainScreen(QuietScreen):
@@ -27,8 +28,14 @@ class MainScreen(QuietScreen):
         self._pane_types = pane_types
         self._has_content = False  # False until the journal is read, to avoid drawing empty panes
         self._current: Widget | None = None  # the pane that is shown if only one fits
-        self.is_small = False
+        self._layout = LAYOUTS[0]
+        self.is_narrow = False  # the status needs two lines
         self.is_zoomed = False
+
+    @property
+    def is_small(self) -> bool:
+        """Whether one pane is shown at a time, even if none is zoomed."""
+        return self._layout.shows_one
 
     @property
     def is_tiny(self) -> bool:
@@ -37,8 +44,9 @@ class MainScreen(QuietScreen):
 
     def fit_terminal(self, width: int, height: int) -> None:
         """Adapt to the size of the terminal. `arrange_panes` must follow."""
-        self.is_small = width < ALL_PANES[0] or height < ALL_PANES[1]
-        self.set_class(self.is_small, "-small")
+        self._layout = fitting_layout(width, height)
+        self.is_narrow = width < ONE_LINE or self._layout.shows_one
+        self.set_class(not self._layout.shows_all, "-tabs")
         self.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
         self.query_one("#tiny", Static).update(
             f"The app needs {LEAST[0]} columns and {LEAST[1]} rows;\nthis terminal has {width} by {height}. Enlarge it.\n"
@@ -63,14 +71,21 @@ class MainScreen(QuietScreen):
         self.arrange_panes()
 
     def arrange_panes(self) -> None:
-        """Show all panes or only the current one.
+        """Show the panes of the layout, or only the current one if it is zoomed.
 
         Sets styles of the panes themselves. With classes of the screen, Textual would update the styles of all contents.
         """
-        shows_one = self.is_small or self.is_zoomed
-        self.query_one("#panes").styles.layout = "vertical" if shows_one else "grid"
+        current = self._current.id if self._current is not None else None
+        layout = LAYOUTS[-1] if self.is_zoomed else self._layout
+        places, grid = layout.places(current or "experiments"), self.query_one("#panes").styles
+        grid.layout = "vertical" if layout.shows_one else "grid"
+        grid.grid_columns, grid.grid_rows = layout.columns, layout.rows
+        grid.grid_size_columns, grid.grid_size_rows = len(layout.columns.split()), len(layout.rows.split())
         for pane in self.query(".pane"):
-            pane.display = self._has_content and (not shows_one or pane is self._current)
+            span = places.get(pane.id or "")
+            pane.display = self._has_content and span is not None
+            if span is not None:
+                pane.styles.column_span, pane.styles.row_span = span
         self._update_tabs()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -80,13 +95,15 @@ class MainScreen(QuietScreen):
             self.arrange_panes()
 
     def _update_tabs(self) -> None:
-        """Update the line of tabs, which a small screen has."""
-        if not self.is_small:
+        """Update the line of tabs, which the screen has if it does not show all panes."""
+        if self._layout.shows_all:
             return
         tabs = []
         for pane in self._pane_types:
-            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md').removeprefix('the ')}"
             is_current = self._current is not None and isinstance(self._current, cast(type, pane))
+            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md').removeprefix('the ')}"
+            if self.size.width < FULL_NAMES and not is_current:
+                name = str(pane.NUMBER)
             tabs.append(f"[reverse] {name} [/reverse]" if is_current else f" {name} ")
         self.query_one("#tabs", Static).update("".join(tabs))
 

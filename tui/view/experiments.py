@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.judging import gain
 from core.record.experiment import Experiment
 from core.record.state import State
+from core.verdicts import Verdict
 from tui.view import words
 
 
 @dataclass(frozen=True)
 class Row:
-    """An experiment in the table."""
+    """An experiment in the table. `val_bpb` is on the scale of `core.judging.gain`, `change` is that against its parent."""
 
     number: int
     letter: str
@@ -31,17 +33,13 @@ class Row:
 def table_row(state: State, experiment: Experiment, alive: bool = True) -> Row:
     """Return the row of an experiment. `alive` is whether a loop runs, which matters for those without a verdict."""
     verdict = experiment.verdict
-    parent = state.mean(experiment.parent)
-    change = -experiment.gain if experiment.gain is not None else None
-    if change is None and experiment.val_bpb is not None and parent is not None and verdict is not None:
-        change = experiment.val_bpb - parent
     return Row(
         number=experiment.number,
         letter=words.verdict_letter(experiment),
         verdict=words.verdict(experiment, alive).removeprefix("crash "),
-        tone=verdict.tone if verdict else "accent" if alive else "",
-        val_bpb=experiment.val_bpb,
-        change=change,
+        tone=_tone(experiment, alive),
+        val_bpb=gain.experiment_score(state, experiment),
+        change=gain.change_from_parent(state, experiment) if verdict is not None else None,
         memory=experiment.peak_memory,
         tokens_per_s=experiment.tokens_per_s,
         agent=words.sanitize_line(experiment.agent, 24),
@@ -50,6 +48,16 @@ def table_row(state: State, experiment: Experiment, alive: bool = True) -> Row:
         seconds=experiment.seconds,
         hypothesis=words.sanitize_line(experiment.hypothesis, 300),
     )
+
+
+def _tone(experiment: Experiment, alive: bool) -> str:
+    """Return the tone of an experiment's verdict and change: a clear loss is bad, and what is within the noise recedes."""
+    verdict = experiment.verdict
+    if verdict is None:
+        return "accent" if alive else ""
+    if verdict is Verdict.DISCARD and experiment.gain is not None and experiment.by != "human":
+        return "text-error" if experiment.gain < 0 and not experiment.within_noise else "text-muted"
+    return verdict.tone
 
 
 def outdated_warning(state: State, experiment: Experiment) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.judging import final_check
+from core.judging import final_check, gain
 from core.judging.final_check import FinalCheck
+from core.judging.gain import Difference
 from core.judging.noise import Noise
 from core.record.live import Picture
 from core.record.state import State
@@ -24,8 +25,7 @@ class Status:
     doing: str
     progress: float | None
     left_s: float | None
-    best: float | None
-    delta: float | None  # from the baseline; negative is better
+    gain: Difference | None  # the best against the start; None before the start was measured
     sigma: float | None
     noise_range: str
     kept: int
@@ -54,8 +54,7 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
     config = state.config
     running = running_jobs(state, live) if alive else []
     newest = running[-1] if running else None
-    baseline = state.mean(state.start_commit.commit) if state.start_commit else None
-    best = state.mean(state.incumbent)
+    found = gain.so_far(state, noise.sigma) if noise is not None else None
     began = state.started.t if state.started else state.created_t
     end = now if alive else state.last_t
     return Status(
@@ -64,8 +63,7 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
         machine=phrases.machine_speed(newest.speed) if newest else "",
         progress=newest.progress if newest and newest.phase == "training" else None,
         left_s=newest.left_s if newest else None,
-        best=best,
-        delta=best - baseline if best is not None and baseline is not None else None,
+        gain=found,
         sigma=noise.sigma if noise else None,
         noise_range=noise.range if noise else "",
         kept=len(state.kept),

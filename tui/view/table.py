@@ -15,7 +15,7 @@ from tui.view.experiments import Row
 
 SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("newest first", lambda row: -row.number),
-    ("best first", lambda row: (row.val_bpb is None, row.val_bpb or 0.0)),
+    ("best first", lambda row: (row.letter not in FILTERS["kept"], row.val_bpb is None, row.val_bpb or 0.0)),
     ("largest gain first", lambda row: (row.change is None, row.change or 0.0)),
     ("longest first", lambda row: -row.seconds),
     ("by agent", lambda row: (row.agent, -row.number)),
@@ -99,12 +99,11 @@ def heading(columns: Iterable[str]) -> Text:
 def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str]) -> Text:
     """Return an experiment as one line. `colour` returns the style of a tone in the current theme."""
     dim = colour("text-muted")
-    is_better = row.change is not None and row.change < 0 and row.letter in FILTERS["kept"]
     cells = {
         "#": (str(row.number), ""),
         "verdict": (f"{row.letter} {row.verdict}", colour(row.tone)),
         "val_bpb": (words.bpb(row.val_bpb), ""),
-        "change": (words.change(row.change), colour("success") if is_better else ""),
+        "change": (words.change(row.change), colour(row.tone) if row.change is not None else dim),
         "mem": (words.memory(row.memory), dim),
         "tok/s": (words.rate(row.tokens_per_s), dim),
         "agent": (row.agent, dim),

@@ -46,6 +46,10 @@ class Plot(PlotextPlot):
         """Draw a marker at each point."""
         self.plt.scatter(xs, ys, marker=marker, color=self.colour(tone))
 
+    def label(self, text: str, x: float, y: float, tone: str) -> None:
+        """Write a text, centred at a point."""
+        self.plt.text(text, x, y, color=self.colour(tone), background="default", alignment="center")
+
     def range_x(self, low: float, high: float) -> None:
         self.plt.xlim(low, high)
 
@@ -63,6 +67,8 @@ class Plot(PlotextPlot):
         if self._picture is None or self._picture[0] != key:
             self.plt.clear_figure()
             self.plt.frame(False)
+            self.plt.canvas_color("default")  # that of the pane
+            self.plt.axes_color("default")
             self.plt.xticks([])
             if self._draw is not None:
                 self._draw(self)

@@ -42,8 +42,8 @@ def shown(folder: Path, out: Path) -> dict[str, Any]:
     publish.publish(out, state, noise.sigma)
     return {
         "log": [line for line in log if line is not None],
-        "status": status.status_text(facts),
-        "summary": summary.summary(state, noise, "logs/x", "a branch"),
+        "status": summary.text(summary.summary(facts)),
+        "summary": summary.at_end(facts, "logs/x", "a branch"),
         "facts": json.loads(msgspec.json.encode(facts)),
         **{path.name: path.read_text(encoding="utf-8") for path in out.iterdir()},
     }

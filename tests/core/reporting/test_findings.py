@@ -120,10 +120,11 @@ def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     found = night(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words, gain=-0.01, pairs=1, within_noise=True))
     facts = status.status(found, Noise(0.0042, 8), None, Picture(), [])
     assert (facts.sigma, round(facts.sigma_low, 4), round(facts.sigma_high, 4)) == (0.0042, 0.0033, 0.006)
-    text = status.status_text(facts)
-    assert "best 1.6000 is the baseline; noise 0.0042 (0.0033 to 0.0060)" in text
-    assert "#1    inconclusive 1.6100  Try it." in text and "1 inconclusive" in text
-    assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(summary.summary(found, Noise(0.0042, 8), "logs/x", "b"))
+    text = summary.text(summary.summary(facts))
+    assert "val_bpb 1.6000: none of 1 was kept" in text and "noise       0.0042 (0.0033 to 0.0060) of one score" in text
+    alive = status.status(found, Noise(0.0042, 8), 1, Picture(), [])
+    assert "#1     inconclusive 1.6100  Try it." in summary.text(summary.summary(alive)) and "1 inconclusive" in text
+    assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(summary.at_end(facts, "logs/x", "b"))
     line = log_lines.line(ev.Judged(number=1, verdict=Verdict.DISCARD, finding=words), found)
     assert line is not None and line.endswith(
         "#1 inconclusive 1.6100 (+0.0100): 0.0100 bpb worse on one seed; a loss of 0.0283 would count as worse."
@@ -148,6 +149,8 @@ def test_the_final_check_says_whether_its_change_is_enough(best: float, words: s
 def test_a_rehearsal_is_called_one_in_its_summary() -> None:
     words = "It was a rehearsal: scores were computed from a table, and nothing was trained."
     found = night()
-    assert words not in summary.summary(found, Noise(0.0042, 8), "logs/x", "a branch")
+    assert words not in summary.at_end(status.status(found, Noise(0.0042, 8), None, Picture()), "logs/x", "a branch")
     found.config = msgspec.structs.replace(CONFIG, executor="deterministic:/a/world.json")
-    assert words in summary.summary(found, Noise(0.0042, 8), "logs/x", "a branch")
+    facts = status.status(found, Noise(0.0042, 8), None, Picture())
+    assert words in summary.at_end(facts, "logs/x", "a branch")
+    assert summary.REHEARSAL in summary.text(summary.summary(facts))

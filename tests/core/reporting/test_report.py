@@ -17,7 +17,7 @@ from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import Check, State
-from core.reporting import card, changes, chart, phrases, picture, status
+from core.reporting import card, changes, chart, phrases, picture, status, summary
 from core.reporting.drawing import Drawing, Text, box_of, width_of
 from core.reporting.page import duration, page
 from core.reporting.report import Material, Report
@@ -72,12 +72,12 @@ def test_a_recorded_night_has_the_figures_of_its_status(night: str) -> None:
 
 def test_the_finished_night() -> None:
     found = report_of(recorded("finished"))
-    assert found.headline == "3 changes kept: val_bpb 1.5016 -> 1.3211, not measured afresh."
-    assert [row.change for row in found.kept] == ["-0.0965 ± 0.0067", "-0.0030 ± 0.0199", "-0.0809 ± 0.0185"]
+    assert found.headline == "3 changes kept: val_bpb 1.5016 -> 1.3211 (-0.1804 ± 0.0185), not measured afresh."
+    assert [row.change_words for row in found.kept] == ["-0.0965 ± 0.0067", "-0.0030 ± 0.0199", "-0.0809 ± 0.0185"]
     assert [row.name for row in found.kept] == ["Set K1 = 1", "Remove three constants", "Set K5 = 1"]
     assert found.ended == "the agent has nothing left to propose" and found.result == "not measured afresh"
-    assert all(row.change.startswith("+") and row.outcome == "worse" for row in found.hurt) and found.hurt
-    assert all(row.change.startswith("-") for row in found.near)
+    assert all(row.change_words.startswith("+") and row.outcome == "worse" for row in found.hurt) and found.hurt
+    assert all(row.change_words.startswith("-") for row in found.near)
     assert report_of(recorded("human")).near[0].outcome == "inconclusive"
 
 
@@ -104,10 +104,10 @@ def test_the_headline_tells_whether_the_gain_holds(best: float, result: str, wor
     assert outcome is not None
     found = report_of(state)
     assert found.result == result and words.format(error=f"{outcome.error:.4f}") in found.headline
-    assert found.headline.startswith("2 changes kept: val_bpb 1.0000 -> 0.9920, ")
-    shown = status.status_text(status.status(state, noise, None, Picture()))
-    assert phrases.fresh_change(outcome) in shown and phrases.fresh_change(outcome) in found.subtitle
-    assert phrases.typeset(phrases.fresh_change(outcome)) in words_of(found)
+    assert found.headline.startswith("2 changes kept: val_bpb 1.0000 -> 0.9920 (-0.0080 ± 0.0141), ")
+    shown = summary.text(summary.summary(status.status(state, noise, None, Picture()), 200))
+    assert phrases.change_of(outcome) in shown and phrases.change_of(outcome) in found.subtitle
+    assert phrases.typeset(phrases.change_of(outcome)) in words_of(found)
 
 
 def test_the_longer_check_stands_below_the_headline() -> None:
@@ -131,7 +131,7 @@ def test_a_night_that_kept_nothing_says_so() -> None:
 
 def test_a_night_that_has_not_ended_says_so() -> None:
     state = fold(list(events(10, 5))[:-1])  # type: ignore[arg-type]
-    assert report_of(state).found == "2 changes kept so far: val_bpb 1.0000 -> 0.9920"
+    assert report_of(state).found == "2 changes kept so far: val_bpb 1.0000 -> 0.9920 (-0.0080 ± 0.0141)"
     assert "The run has not ended." in words_of(report_of(state))
 
 

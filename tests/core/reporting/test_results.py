@@ -21,14 +21,14 @@ from tests.events import measurement
 
 BASE = Row(0, "a" * 40, None, "baseline", val_bpb=1.601234567, memory=1_260_000_000, seconds=66.04, params=1234)
 KEPT = Row(
-    1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, gain=0.0212, sigma=0.008, agent="search",
+    1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, change=-0.0212, sigma=0.008, agent="search",
     seconds=130.0, finding="Better by 0.0212 bpb over 2 seeds; 0.0200 was needed.", added=1, removed=1, words="keep",
 )  # fmt: skip
 NOISE = replace(
     KEPT,
     number=2,
     verdict=Verdict.DISCARD,
-    gain=0.001,
+    change=-0.001,
     within_noise=True,
     pairs=2,
     finding="Not confirmed: 0.0010 bpb better over 2 seeds; 0.0200 was needed.",
@@ -47,7 +47,9 @@ SKIPPED = Row(
     4, "d" * 40, Verdict.SKIPPED, "An idea that nobody liked", finding="Skipped by the human.", words="skipped"
 )
 ROWS = [BASE, KEPT, NOISE, CRASH, SKIPPED]
-HEADER = Header("nov24", "python", "cpu", 60.0, 7, "0.0081 (0.0062 to 0.0121)", baseline=1.6012, best=1.58)
+HEADER = Header(
+    "nov24", "python", "cpu", 60.0, 7, "0.0081 (0.0062 to 0.0121)", gain="1.6012 -> 1.5800 (-0.0212 ± 0.0080)"
+)
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -60,9 +62,9 @@ def test_the_table() -> None:
     assert lines[0] == "\t".join(COLUMNS) and lines[0].startswith(
         "commit\tval_bpb\tmemory_gb\tstatus\tdescription\tclass"
     )
-    assert lines[1] == "aaaaaaa\t1.601235\t1.2\tkeep\tbaseline\tbaseline\t\t\t\t66.0\t0\t1234\t"
+    assert lines[1] == "aaaaaaa\t1.601235\t1.2\tkeep\tbaseline\tbaseline\t\t\t\t66.0\t0\t1234\t\t"
     assert lines[2] == (
-        "bbbbbbb\t1.580000\t0.4\tkeep\tRaise the rate\tkeep\t0.021200\tconclusive\tsearch\t130.0\t1\t\t0.008000"
+        "bbbbbbb\t1.580000\t0.4\tkeep\tRaise the rate\tkeep\t-0.021200\tconclusive\tsearch\t130.0\t1\t\t0.008000\t"
     )
     found = read(tsv(ROWS))
     assert [row["status"] for row in found] == ["keep", "keep", "discard", "crash", "discard"]
@@ -98,7 +100,7 @@ def test_a_description_keeps_its_words() -> None:
 def test_the_notebook() -> None:
     text = notebook(ROWS, HEADER)
     assert text.startswith(
-        "# Run nov24\n\npython on cpu, 60 s of training each, seed 7.\nBaseline 1.6012, best 1.5800 (-0.0212)"
+        "# Run nov24\n\npython on cpu, 60 s of training each, seed 7.\nval_bpb 1.6012 -> 1.5800 (-0.0212 ± 0.0080); noise 0.0081"
     )
     assert "; noise 0.0081 (0.0062 to 0.0121). " in text
     assert "1 kept of 3." in text
@@ -106,7 +108,7 @@ def test_the_notebook() -> None:
     assert "- **#2 not confirmed** 1.5800 (-0.0010) ·" in text
     assert "- **#3 crash exception** · Divide by zero [+0 -0 lines]  \n  Crashed: ZeroDivisionError" in text
     assert "<script" not in notebook([replace(KEPT, hypothesis="<script>")], HEADER)
-    assert "best" not in notebook([], replace(HEADER, baseline=None, best=None))
+    assert "best" not in notebook([], replace(HEADER, gain=""))
 
 
 def test_files_appear_whole(tmp_path: Path) -> None:
@@ -136,7 +138,13 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
             ev.Launched(job="j2", role=Role.CANDIDATE, commit="c1", seed=7, slot=0, number=1),
             measurement(job="j2", role=Role.CANDIDATE, commit="c1", seed=7, number=1, outcome="scored", val_bpb=1.61),
             ev.Judged(
-                number=1, verdict=Verdict.DISCARD, finding="Worse.", gain=-0.01, pairs=1, sigma=0.008, within_noise=True
+                number=1,
+                verdict=Verdict.DISCARD,
+                finding="Worse.",
+                gain=-0.01,
+                pairs=1,
+                sigma=0.008,
+                within_noise=True,
             ),
         ]
     )
@@ -146,5 +154,5 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
         ("fit", "1.600000", "baseline"),
         ("c1", "1.610000", "discard"),
     ]
-    assert found[1]["gain"] == "-0.010000" and found[1]["noise"] == "inconclusive"
+    assert found[1]["change"] == "+0.010000" and found[1]["noise"] == "inconclusive"
     assert "0 kept of 1." in (tmp_path / "notebook.md").read_text()

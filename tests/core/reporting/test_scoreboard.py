@@ -15,7 +15,7 @@ from core.record.events import AnyEvent
 from core.record.fold import fold
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import log_lines, scoreboard, status
+from core.reporting import log_lines, scoreboard, status, summary
 from core.verdicts import Verdict
 from tests.core.judging.test_schedule import CONFIG
 from tests.events import measurement
@@ -152,6 +152,6 @@ def test_the_banner_is_in_the_status_in_json_and_said_once_without_an_app() -> N
     assert [number for number, words in enumerate(said, 1) if "· note: search proposed" in words] == [5]
     found = status.status(state(*events), Noise(0.01, 0), None, Picture(), [])
     assert found.banner == f"search proposed 6 of the last 8 instead of {MODEL}"
-    assert f"note: {found.banner}" in status.status_text(found)
+    assert found.banner in summary.text(summary.summary(found, 200))
     assert status.status(state(own(1)), Noise(0.01, 0), None, Picture(), []).banner == ""
     assert found.agents[0].formats, "the ledger is in the JSON"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from core import cli
-from core.judging.schedule import noise
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.fold import fold
@@ -62,11 +61,11 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
     found = cli._status(folder)
     assert status.run_line(found).startswith("after ") and "(begun as before)" in status.run_line(found)
-    assert status.status_text(found).startswith(
+    assert summary.text(summary.summary(found)).startswith(
         "after (begun as before): loop ended unexpectedly; `make run ARGS='--name after'`"
     )
     state = fold(journal.read(folder / journal.NAME), State(name="after"))
-    assert "Run after:" in summary.summary(state, noise(state), "logs/after", "a branch")[0]
+    assert "Run after:" in summary.at_end(found, "logs/after", "a branch")[0]
     assert (log_lines.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
     if how == "copied":
-        assert "begun as" not in status.status_text(cli._status(before))
+        assert "begun as" not in summary.text(summary.summary(cli._status(before)))

@@ -20,7 +20,7 @@ async def test_a_page_keeps_its_title_when_the_focus_leaves_and_comes(recorded: 
         for key, title in (
             ("enter", "#9 inconclusive"),
             ("question_mark", "help · escape"),
-            ("8", "8 run status · escape"),
+            ("8", "8 summary · escape"),
         ):
             await pilot.press(key)
             assert title in screen_text(app)

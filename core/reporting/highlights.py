@@ -1,0 +1,121 @@
+"""The experiments that matter in the morning: what was kept, what nearly was, what hurt, and which topics were tried. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from core.judging import gain
+from core.record.experiment import Experiment
+from core.record.state import State
+from core.reporting import phrases
+from core.reporting.changes import short_name, topic
+from core.reporting.phrases import one_line, verdict
+from core.target import TARGET
+from core.verdicts import Verdict
+from nanochat.contract.value import Data
+
+MOST = 5  # of near misses, and of the changes that hurt most
+
+
+class Highlight(Data, frozen=True, kw_only=True):
+    """An experiment.
+
+    Attributes:
+        number: Its number.
+        name: What it changes, in a few words.
+        hypothesis: The hypothesis.
+        outcome: Its verdict as people read it.
+        change: The paired change of its score against its parent, in bpb; negative is better. None without a pair.
+        error: The standard error of `change`, in bpb.
+        pairs: The number of pairs behind it.
+        val_bpb: Its score on the scale of the run, see `core.judging.gain`.
+        agent: Who proposed it.
+        commit: Its commit.
+        added, removed: Lines of its change.
+    """
+
+    number: int
+    name: str
+    hypothesis: str
+    outcome: str
+    change: float | None
+    error: float | None
+    pairs: int
+    val_bpb: float | None
+    agent: str
+    commit: str
+    added: int
+    removed: int
+
+    @property
+    def change_words(self) -> str:
+        """The change with its standard error, as text; "" without a pair."""
+        return phrases.change(-self.change, self.error) if self.change is not None else ""
+
+
+class Topic(Data, frozen=True, kw_only=True):
+    """How often a topic of the target was tried and kept. The topic of everything else is ""."""
+
+    name: str
+    tried: int
+    kept: int
+
+
+def kept(state: State) -> tuple[Highlight, ...]:
+    """Return the kept changes in order."""
+    return _highlights(state, (state.experiments[number] for number in state.kept))
+
+
+def near_misses(state: State) -> tuple[Highlight, ...]:
+    """Return the largest gains that were within the noise, the largest first."""
+    found = [e for e in state.experiments.values() if _by_rule(e) and e.within_noise and (e.gain or 0.0) > 0]
+    return _highlights(state, sorted(found, key=lambda e: -(e.gain or 0.0))[:MOST])
+
+
+def hurt(state: State) -> tuple[Highlight, ...]:
+    """Return the largest losses that were beyond the noise, the largest first."""
+    found = [e for e in state.experiments.values() if _by_rule(e) and not e.within_noise and (e.gain or 0.0) < 0]
+    return _highlights(state, sorted(found, key=lambda e: e.gain or 0.0)[:MOST])
+
+
+def topics(state: State) -> tuple[Topic, ...]:
+    """Return the topics that were tried, the most frequent first."""
+    tried: Counter[str] = Counter()
+    won: Counter[str] = Counter()
+    for e in state.experiments.values():
+        if e.verdict is not None and e.verdict.tried:
+            tried[topic(e)] += 1
+            won[topic(e)] += e.verdict.kept
+    return tuple(Topic(name=name, tried=count, kept=won[name]) for name, count in tried.most_common())
+
+
+def untried(found: Iterable[Topic]) -> tuple[str, ...]:
+    """Return the topics of the target that are not among those that were tried."""
+    names = {one.name for one in found}
+    return tuple(name for name in TARGET.topics if name not in names)
+
+
+def _by_rule(e: Experiment) -> bool:
+    """Return whether the keep rule, and not a human, has discarded it."""
+    return e.verdict is Verdict.DISCARD and e.by != "human"
+
+
+def _highlights(state: State, experiments: Iterable[Experiment]) -> tuple[Highlight, ...]:
+    return tuple(
+        Highlight(
+            number=e.number,
+            name=short_name(e),
+            hypothesis=one_line(e.hypothesis, 400),
+            outcome=verdict(e),
+            change=-e.gain if e.gain is not None else None,
+            error=e.error,
+            pairs=e.pairs,
+            val_bpb=gain.experiment_score(state, e),
+            agent=one_line(e.agent),
+            commit=e.commit,
+            added=e.added,
+            removed=e.removed,
+        )
+        for e in experiments
+    )

@@ -1,0 +1,120 @@
+"""The summary screen: what a run has found, whether it is true, and what to do next. It opens when the app finds no loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from core.reporting import phrases, summary
+from core.reporting.status import RunStatus
+from core.reporting.summary import Line, Tone
+from nanochat.contract.registry import Entry
+from tui.view import diffs, words
+from tui.view.night import Night
+from tui.widgets.night_plot import NightPlot
+from tui.widgets.pane import SCROLL_KEYS, Pane
+
+REFRESH_S = 2.0
+TALL = 30  # rows from which the plot is shown; on smaller screens the text has priority
+WIDEST = 130  # columns of the text; longer lines are hard to read
+STYLES: dict[Tone, str] = {
+    "": "", "strong": "bold", "dim": "$foreground 60%", "good": "$success", "bad": "$text-error", "warn": "$warning",
+}  # fmt: skip
+
+
+class SummaryPane(Pane):
+    """The scrolling page."""
+
+    NUMBER: ClassVar[int] = 8
+    NAME: ClassVar[str] = "summary"
+
+
+SUMMARY = Entry(
+    "summary",
+    "What the run has found, whether it is true, the change from start to best, and what to do next.",
+    SummaryPane,
+)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the screen shows: the status, the points of the plot, and the change from start to best as a unified diff."""
+
+    status: RunStatus
+    night: Night
+    diff: str
+
+
+class SummaryScreen(ModalScreen[None]):
+    """Shows the summary of the run, updated every REFRESH_S seconds."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *SCROLL_KEYS,
+        Binding("escape,q,8,enter", "dismiss", "back", priority=True),
+        Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
+        Binding("question_mark", "app.explain", "help", priority=True),
+    ]
+
+    def __init__(self, contents: Callable[[], Contents]) -> None:
+        """`contents` returns what to show now."""
+        super().__init__()
+        self._contents = contents
+        self._shown: tuple[int, Contents] | None = None  # width and contents
+
+    def compose(self) -> ComposeResult:
+        page = SummaryPane()
+        page.set_title("summary · escape goes to the panes")
+        with page:
+            yield Static(id="summary-result")
+            yield NightPlot(id="summary-night")
+            yield Static(id="summary-text")
+        yield Static("escape to the panes  ? help  j k scroll", id="page-keys")
+
+    def on_mount(self) -> None:
+        self.query_one(SummaryPane).focus()
+        self._refresh_page()
+        self.set_interval(REFRESH_S, self._refresh_page)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._refresh_page()
+
+    def _refresh_page(self) -> None:
+        width, found = self.query_one(SummaryPane).scrollable_content_region.width, self._contents()
+        if width < 1 or self._shown == (width, found):
+            return
+        self._shown = (width, found)
+        plot, columns = self.query_one(NightPlot), min(width, WIDEST)
+        plot.display = bool(found.night.stairs) and found.status.tried > 0 and self.size.height >= TALL
+        plot.show_night(found.night)
+        self.query_one("#summary-result", Static).update(_content(summary.result(found.status, columns)))
+        rows = [_content(summary.details(found.status, columns)), *_change(found, width)]
+        self.query_one("#summary-text", Static).update(Content("\n").join(rows))
+
+
+def _change(found: Contents, width: int) -> list[Content]:
+    """Return the change from start to best."""
+    lines = diffs.parse(found.diff)
+    if not lines:
+        return []
+    added, removed = diffs.count_changes(lines)
+    return [
+        Content(""),
+        Content.styled(f"The change from start to best, +{added} −{removed}", "bold"),
+        diffs.render(lines, width),
+    ]
+
+
+def _content(lines: Sequence[Line]) -> Content:
+    """Return lines in the colours of their tones."""
+    return Content("\n").join(
+        Content.assemble(*((phrases.typeset(words.sanitize_text(span.text)), STYLES[span.tone]) for span in line))
+        for line in lines
+    )
