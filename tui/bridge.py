@@ -137,8 +137,8 @@ class Bridge:
         now = time.monotonic()
         if now - self._slow_t < SLOW_S:
             return {}
-        self._slow_t = now
-        if not first:  # reading the GPU driver is slow and would delay the first paint
+        self._slow_t = 0.0 if first else now
+        if not first:  # reading the GPU driver is slow and would delay the first paint; the next tick does it
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""

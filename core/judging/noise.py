@@ -18,6 +18,10 @@ PRIOR_WEIGHT = 2.0
 LEAST = 0.5
 # Standard deviations from the median. Values further out are moved to this limit, so that one diverged seed does not dominate.
 OUTLIER = 5.0
+# Candidates on one seed from which their spread is used, candidates that are used at most (the newest ones), and the largest
+# weight of the spread in degrees of freedom.
+SPREAD_LEAST, SPREAD_MOST, SPREAD_WEIGHT = 6, 60, 8.0
+ALIKE = 0.1  # priors up to which two scores are those of the same computation
 Z80 = 1.2816  # a standard normal variable exceeds this with probability 10%
 
 
@@ -58,8 +62,9 @@ class Noise:
         """Estimate the noise from a run.
 
         First the scores of one version on several seeds update the prior. They include the effect of the seed, which cancels
-        in a pair. So this estimate only serves as the prior for the pairs, with the weight of two of them. Both steps update a
-        scaled inverse chi-square prior (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6).
+        in a pair. So this estimate only serves as the prior for the pairs, with the weight of two of them. Next, the spread of
+        candidates on one seed lowers it, see `_spread`. All steps update a scaled inverse chi-square prior (Gelman et al.,
+        Bayesian Data Analysis, 3rd ed., section 2.6).
 
         Args:
             prior: The noise before anything was measured, in bpb.
@@ -71,8 +76,9 @@ class Noise:
         """
         if not (math.isfinite(prior) and prior > 0):
             raise ValueError(f"the prior noise must be finite and positive, got {prior}")
-        freedom = max(0, len(repeats) - 1)
-        start = _updated(prior**2, freedom * _variance(_clipped(repeats, prior)), freedom)
+        families = list(families)
+        bound, weight = min(_scatter(repeats, prior), _spread(families, prior))
+        start = _updated(prior**2, weight * bound, weight) if weight else prior**2
         squares, pairs = 0.0, 0
         for parent, candidates in families:
             variance, more = _interaction(parent, candidates, math.sqrt(start))
@@ -83,8 +89,49 @@ class Noise:
         return cls(math.sqrt(variance), pairs)
 
 
-def _updated(prior: float, squares: float, freedom: int) -> float:
+def _scatter(repeats: Sequence[float], prior: float) -> tuple[float, float]:
+    """Return the variance of the scores of one version on several seeds, and its weight in degrees of freedom.
+
+    It includes the effect of the seed, so it is an upper bound of the noise.
+    """
+    freedom = len(repeats) - 1
+    return (_variance(_clipped(repeats, prior)), float(freedom)) if freedom > 0 else (math.inf, 0.0)
+
+
+def _updated(prior: float, squares: float, freedom: float) -> float:
     return (PRIOR_WEIGHT * prior + squares) / (PRIOR_WEIGHT + freedom)
+
+
+def _spread(families: Sequence[Family], prior: float) -> tuple[float, float]:
+    """Return the variance of the scores of candidates on one seed, and its weight in degrees of freedom.
+
+    The luck of the seed and of the parent is the same for all of them. Their true effects widen the spread, so it is an upper
+    bound of the noise. Half of them may have any effect, since Qn is a quartile of their distances (Rousseeuw and Croux,
+    Alternatives to the median absolute deviation, 1993). Changes without any effect, whose score is nearly that of the parent,
+    say nothing.
+    """
+    squares = weight = 0.0
+    left = SPREAD_MOST
+    for parent, candidates in reversed(families):
+        groups: dict[int, list[float]] = {}
+        for scores in candidates[-left:] if left else ():
+            first = next((seed for seed in scores if seed in parent), None)
+            if first is not None and abs(scores[first] - parent[first]) > ALIKE * prior:
+                groups.setdefault(first, []).append(scores[first])
+                left -= 1
+        for values in groups.values():
+            if len(values) >= SPREAD_LEAST:
+                squares, weight = squares + len(values) * _qn(values) ** 2, weight + len(values)
+    return (squares / weight if weight else math.inf), min(weight, SPREAD_WEIGHT)
+
+
+def _qn(values: Sequence[float]) -> float:
+    """Return the scale estimate Qn of at least two values, with the correction for small samples (Croux and Rousseeuw, 1992)."""
+    n = len(values)
+    half = n // 2 + 1
+    distances = sorted(abs(one - other) for one, other in combinations(values, 2))
+    correction = n / (n + 1.4) if n % 2 else n / (n + 3.8)
+    return 2.2219 * correction * distances[half * (half - 1) // 2 - 1]
 
 
 def _interaction(parent: Scores, candidates: Sequence[Scores], sigma: float) -> tuple[float, int]:

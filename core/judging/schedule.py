@@ -48,7 +48,7 @@ def noise(state: State) -> Noise:
     families: dict[str, dict[int, dict[int, float]]] = {}
     for experiment in state.experiments.values():
         scores = state.scores.get(experiment.commit, {})
-        if len(paired := {seed: scores[seed] for seed in scores if _comparable(state, experiment, seed)}) > 1:
+        if paired := {seed: scores[seed] for seed in scores if _comparable(state, experiment, seed)}:
             families.setdefault(experiment.parent, {})[id(scores)] = paired  # experiments on one commit count once
     # One version only: others on the same seeds, with mostly the same code, would repeat the same scatter.
     repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})

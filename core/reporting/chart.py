@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
+from core.reporting.axes import decimals, score_range, ticks
 from core.reporting.diagnosis import Point as Loss
 from core.reporting.drawing import (
     Anchor,
@@ -26,7 +26,6 @@ from core.reporting.drawing import (
 )
 from core.reporting.phrases import typeset
 from core.reporting.report import Attempt, Progress
-from core.reporting.score_range import score_range
 from core.target import TARGET
 
 Shapes = list[Line | Area | Mark | Text]
@@ -68,20 +67,6 @@ class Frame:
         """Return the pixel of a value; one outside the edges is put on the edge."""
         clipped = min(max(value, self.low), self.high)
         return self.box.bottom - (clipped - self.low) / (self.high - self.low) * (self.box.bottom - self.box.top)
-
-
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """Return at least about `count` round values between two values."""
-    rough = (high - low) / max(1, count)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = max(factor * power for factor in (1, 2, 5, 10) if factor * power <= rough * 1.4)
-    first = math.ceil(low / step - 1e-9)
-    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _decimals(values: Sequence[float]) -> int:
-    step = min((b - a for a, b in pairwise(values)), default=1.0)
-    return max(0, min(6, -math.floor(math.log10(step) + 1e-9)))
 
 
 # -- progress ---------------------------------------------------------------------------------------------------------
@@ -134,7 +119,7 @@ def _axes(frame: Frame, size: float, *, whole: bool) -> Shapes:
     for value in values:
         y = frame.y(value)
         shapes.append(Line(((box.left, y), (box.right, y)), "grid"))
-        shapes.append(Text((box.left - 8, y + size * 0.35), f"{value:.{_decimals(values)}f}", size, "muted", "end"))
+        shapes.append(Text((box.left - 8, y + size * 0.35), f"{value:.{decimals(values)}f}", size, "muted", "end"))
     for value in ticks(frame.x0, frame.x1, max(2, int((box.right - box.left) / 90))):
         if whole and value != int(value):
             continue

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.widgets import Static
 
+from core.reporting.axes import decimals, ticks
 from tui.view import words
 from tui.view.curves import Curve, thin
 from tui.view.jobs import RunningJob
@@ -40,28 +41,33 @@ class LossPane(Pane):
         """
         last = job.loss if job is not None and job.loss is not None else curve.loss[-1] if curve.loss else None
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
-        legend = f"━ {name}  · best" if curve.loss and best.loss else ""
-        scale = "  log" if self.logarithmic else ""
-        self.set_title(f"loss · {name} {value}" if name else "loss", f"{legend}{scale}".strip())
+        scale = "nats per token, log" if self.logarithmic else "nats per token"
+        legend = f"━ {name}  {'·' if self.app.no_color else '━'} best  {scale}" if best.loss else scale
+        self.set_title(f"loss · {name} {value}" if name else "loss", legend if curve.loss else "")
         self.query_one(Plot).show(lambda plot: self._draw(plot, curve, best))
         self.query_one("#pulse", Static).update("  ".join(_figures(curve, best, job)), layout=False)
 
     def _draw(self, plot: Plot, curve: Curve, best: Curve) -> None:
         most_points = max(8, plot.size.width * 2)
         losses: list[float] = []
-        for line, tone in ((best, "foreground-darken-3"), (curve, "accent")):
+        for line, tone in ((best, "foreground-darken-2"), (curve, "accent")):
             xs, ys = thin(line.progress, line.smooth(), most_points)
-            if self.logarithmic:
-                ys = [math.log10(y) if y > 0 else math.nan for y in ys]
-            points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+            points = [
+                (x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y) and (y > 0 or not self.logarithmic)
+            ]
             losses += [y for _, y in points]
             if points:
-                plot.line([x for x, _ in points], [y for _, y in points], tone, dashed=line is best)
+                heights = [self._height(y) for _, y in points]
+                plot.line([x for x, _ in points], heights, tone, dashed=line is best and self.app.no_color)
         plot.range_x(0.0, 1.0)
-        if losses:
-            low, high = min(losses), max(losses)
-            marks = [low, (low + high) / 2, high] if high > low else [low]
-            plot.ticks_y(marks, [f"{10**mark if self.logarithmic else mark:.2f}" for mark in marks])
+        plot.ticks_x([0.0, 0.5, 1.0], ["0%", "50%", "100%"])
+        if losses and max(losses) > min(losses):
+            marks = ticks(min(losses), max(losses), max(2, plot.size.height // 3))
+            plot.ticks_y([self._height(mark) for mark in marks], [f"{mark:.{decimals(marks)}f}" for mark in marks])
+
+    def _height(self, loss: float) -> float:
+        """Return the vertical position of a loss."""
+        return math.log10(loss) if self.logarithmic else loss
 
 
 def _figures(curve: Curve, best: Curve, job: RunningJob | None) -> list[str]:

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
 from core.machine.stats import Machine
-from tui.view.machine import machine_lines
+from tui.view.machine import load_graph, machine_lines, machine_load
 from tui.widgets.pane import Pane
+
+HISTORY = 400  # readings of the load that are kept
 
 
 class MachinePane(Pane):
-    """Two lines for each GPU, then the CPU, the memory and the trainer."""
+    """Two lines for each GPU, then the CPU, the memory and the trainer. The rest of the height shows the load over time."""
 
     NUMBER: ClassVar[int] = 4
-    NAME: ClassVar[str] = "GPU"
+    NAME: ClassVar[str] = "machine"
 
     def __init__(self) -> None:
         super().__init__()
         self._line_count = -1
+        self._loads: deque[float] = deque(maxlen=HISTORY)  # percent, the newest last
+        self._machine = Machine()
 
     def compose(self) -> ComposeResult:
         yield Static(id="figures")
 
     def show(self, machine: Machine) -> None:
         """Show the figures of the machine."""
-        lines = machine_lines(machine)
+        self._machine = machine
+        self.set_title("GPU" if machine.gpus else "CPU")
+        if (load := machine_load(machine)) is not None:
+            self._loads.append(load)
+        self._draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        lines = machine_lines(self._machine)
+        room = self.scrollable_content_region
+        lines += load_graph(self._loads, room.width, room.height - len(lines))
         self.query_one("#figures", Static).update(Content("\n").join(lines), layout=len(lines) != self._line_count)
         self._line_count = len(lines)

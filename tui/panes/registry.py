@@ -26,13 +26,13 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "loss",
-        "The training loss (nats per token, smoothed) over progress. The dotted line is the best train.py. Below: a small curve, "
+        "The training loss (nats per token, smoothed) over progress, beside that of the best train.py. Below: a small curve, "
         "the difference from the best at equal progress, time left, and tokens per second. `L` switches the log scale.",
         LossPane,
     ),
     Entry(
         "machine",
-        "Each GPU's load, memory, temperature, power and clock, then the CPU's cores and the memory.",
+        "Each GPU's load, memory, temperature, power and clock, the CPU's cores and the memory, and the load over time.",
         MachinePane,
     ),
     Entry(
@@ -42,7 +42,7 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "night",
-        "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase. "
+        "val_bpb of every experiment in order: ● kept, · not kept, × failed, and the best so far as a staircase with its noise. "
         "Failed and far worse experiments are drawn at the upper edge.",
         NightPane,
     ),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from textual.content import Content
 
 from core.machine.stats import Gpu, Machine
 from tui.view import words
 
+TALLEST = 8  # rows of the graph of the load
+MEDIUM, HIGH = 0.5, 0.85  # shares of full load from which rows of the graph have another colour
 MOST_CORES = 12  # blocks of the CPU's cores that fit into a narrow pane
 
 
@@ -17,8 +19,6 @@ def machine_lines(machine: Machine) -> list[Content]:
     """Return warnings, two lines for each GPU, and lines for the CPU, the memory and the trainer."""
     lines = [Content.styled(warning, "$warning") for warning in machine_warnings(machine)]
     lines += [line for index, gpu in enumerate(machine.gpus) for line in _gpu_lines(index, gpu)]
-    if not machine.gpus:
-        lines.append(Content.styled("GPU n/a", "$foreground 60%"))
     lines.append(_meter("cpu", machine.cpu_percent, _core_blocks(machine.cores)))
     if machine.memory_used is not None and machine.memory_total:
         share = 100 * machine.memory_used / machine.memory_total
@@ -29,6 +29,29 @@ def machine_lines(machine: Machine) -> list[Content]:
         cpu = f"{machine.trainer_cpu:.0f}%" if machine.trainer_cpu is not None else "n/a"
         lines.append(Content(f"trainer {cpu} cpu, {words.memory(machine.trainer_memory)}"))
     return lines
+
+
+def machine_load(machine: Machine) -> float | None:
+    """Return the load of the first GPU in percent, or that of the CPU without a GPU; None if it cannot be read."""
+    if machine.gpus:
+        return machine.gpus[0].utilisation
+    return machine.cpu_percent
+
+
+def load_graph(loads: Iterable[float], width: int, height: int) -> list[Content]:
+    """Return the load over time as rows of blocks, the newest at the right; [] if fewer than two rows fit."""
+    height = min(height, TALLEST)
+    newest = list(loads)[-width:] if width > 0 else []
+    if height < 2 or not newest:
+        return []
+    eighths = [round(min(100.0, max(0.0, load)) / 100 * height * 8) for load in newest]
+    rows = []
+    for row in reversed(range(height)):
+        blocks = "".join(" ▁▂▃▄▅▆▇█"[min(8, max(0, value - 8 * row))] for value in eighths)
+        share = (row + 0.5) / height
+        tone = "$text-error" if share > HIGH else "$warning" if share > MEDIUM else "$success"
+        rows.append(Content.styled(blocks.rjust(width), tone))
+    return rows
 
 
 def machine_summary(machine: Machine) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.judging import gain
 from core.judging.noise import Noise
 from core.record.state import State
-from core.reporting.score_range import score_range
+from core.reporting.axes import score_range
 
 
 @dataclass(frozen=True)

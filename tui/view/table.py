@@ -26,12 +26,12 @@ FILTERS: dict[str, str] = {  # name -> letters of the verdicts to show; '' for a
     "open": " ",
 }
 COLUMNS = {  # title -> width, including a gap to the next column; 0: the rest of the line
-    "#": 6, "verdict": 17, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
+    "#": 6, "verdict": 15, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
 }  # fmt: skip
 RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")  # columns that are aligned to the right
 ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")
 OPTIONAL = ("tok/s", "mem", "±lines", "agent", "time")  # shown if there is room, by this priority
-LEAST = 28  # least width of the hypothesis, which has priority over the optional columns
+LEAST = 56  # least width of the hypothesis, which has priority over the optional columns
 
 
 @dataclass
@@ -101,7 +101,7 @@ def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str]) -> 
     dim = colour("text-muted")
     cells = {
         "#": (str(row.number), ""),
-        "verdict": (f"{row.letter} {row.verdict}", colour(row.tone)),
+        "verdict": (row.verdict, colour(row.tone)),
         "val_bpb": (words.bpb(row.val_bpb), ""),
         "change": (words.change(row.change), colour(row.tone) if row.change is not None else dim),
         "mem": (words.memory(row.memory), dim),

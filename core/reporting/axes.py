@@ -1,8 +1,10 @@
-"""The range of scores that a chart of a run shows. Pure."""
+"""The axes of charts: the range of scores that the chart of a run shows, and round values on an axis. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 
@@ -24,3 +26,18 @@ def score_range(levels: Sequence[float], others: Sequence[float], sigma: float) 
     top = max(high + 0.6 * pad, min(top, max(others, default=high) + 0.3 * pad))
     bottom = min([low - pad, *(score - pad / 2 for score in others if score > low - 3 * pad)])
     return bottom, top
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """Return at least about `count` round values between two values."""
+    rough = (high - low) / max(1, count)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = max(factor * power for factor in (1, 2, 5, 10) if factor * power <= rough * 1.4)
+    first = math.ceil(low / step - 1e-9)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def decimals(values: Sequence[float]) -> int:
+    """Return the decimal places that tell the values of an axis apart."""
+    step = min((b - a for a, b in pairwise(values)), default=1.0)
+    return max(0, min(6, -math.floor(math.log10(step) + 1e-9)))

@@ -1,0 +1,102 @@
+"""The gain so far, and the scores on one scale."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.judging import gain
+from core.record import events as ev
+from core.record.fold import fold
+from core.record.state import State
+from core.reporting import phrases
+from core.verdicts import Verdict
+from tests.core.run.test_active import CONFIG
+from tests.events import measurement
+
+LUCK = {1: 0.0, 2: 0.05, 3: -0.02}  # of a seed: larger than any effect
+
+
+def proposed(number: int, parent: str) -> ev.Proposed:
+    return ev.Proposed(number=number, commit=f"c{number}", parent=parent, fingerprint=str(number), agent="search", charter="",
+                       hypothesis=f"Change {number}.")  # fmt: skip
+
+
+def scored(role: str, commit: str, seed: int, level: float, number: int | None = None) -> ev.Measured:
+    return measurement(role=role, commit=commit, seed=seed, number=number, val_bpb=level + LUCK[seed])
+
+
+def judged(number: int, verdict: Verdict, change: float, pairs: int = 2) -> ev.Judged:
+    commit = f"k{number}" if verdict.kept else ""
+    return ev.Judged(
+        number=number, verdict=verdict, finding="", gain=-change, error=0.001, pairs=pairs, sigma=0.002, commit=commit
+    )
+
+
+def night(*more: ev.AnyEvent) -> State:
+    return fold([
+        ev.Created(v=ev.SCHEMA, config=CONFIG, t=100.0), ev.StartCommit(commit="start", source_hash="", nodes=100),
+        scored("baseline", "start", 1, 1.5), scored("best", "start", 2, 1.5), *more,
+    ])  # fmt: skip
+
+
+KEPT = (
+    proposed(1, "start"),
+    scored("candidate", "c1", 1, 1.49, 1),
+    scored("confirm", "c1", 2, 1.49, 1),
+    judged(1, Verdict.KEEP, -0.01),
+)
+
+
+def test_the_gain_is_paired_whatever_seeds_each_was_measured_on() -> None:
+    state = night(*KEPT, scored("best", "k1", 3, 1.49))
+    found = gain.so_far(state, 0.002)
+    assert found is not None and state.mean("k1") != pytest.approx(1.49)
+    assert found.start == pytest.approx(1.525) and found.change == pytest.approx(-0.01) and found.seeds == 2
+    assert found.error == pytest.approx(0.002)
+    assert phrases.scores(found) == "1.5250 -> 1.5150 (-0.0100 ± 0.0020)"
+
+
+def test_nothing_kept_is_no_gain() -> None:
+    found = gain.so_far(night(), 0.002)
+    assert found is not None and (found.change, found.error) == (0.0, 0.0)
+    assert phrases.scores(found) == "1.5250, no change kept"
+    assert gain.so_far(fold([ev.Created(v=ev.SCHEMA, config=CONFIG, t=1.0)]), 0.002) is None
+
+
+def test_a_score_agrees_with_the_verdict_on_a_lucky_seed() -> None:
+    """By its raw score, on the luckiest seed, a worse change would be the best of the run."""
+    state = night(
+        *KEPT,
+        scored("best", "k1", 3, 1.49),
+        proposed(2, "k1"),
+        scored("candidate", "c2", 3, 1.495, 2),
+        judged(2, Verdict.DISCARD, 0.005, 1),
+    )
+    worse = state.experiments[2]
+    best = gain.score(state, state.incumbent)
+    assert worse.val_bpb is not None and best is not None and worse.val_bpb < best
+    assert gain.experiment_score(state, worse) == pytest.approx(best + 0.005)
+    assert gain.change_from_parent(state, worse) == pytest.approx(0.005)
+
+
+def test_a_best_without_a_seed_of_the_start_is_compared_with_the_one_before() -> None:
+    state = night(
+        *KEPT,
+        scored("best", "k1", 3, 1.49),
+        proposed(2, "k1"),
+        scored("candidate", "c2", 3, 1.47, 2),
+        judged(2, Verdict.KEEP, -0.02, 1),
+    )
+    found = gain.so_far(state, 0.002)
+    assert found is not None and found.change == pytest.approx(-0.03) and found.seeds == 0
+    assert gain.experiment_score(state, state.experiments[2]) == found.best
+    assert found.error == pytest.approx(0.002 * (1 / 1 + 1 / 2) ** 0.5)
+
+
+def test_an_experiment_without_a_verdict_has_the_change_so_far() -> None:
+    state = night(proposed(1, "start"), scored("candidate", "c1", 2, 1.48, 1))
+    assert gain.change_from_parent(state, state.experiments[1]) == pytest.approx(-0.02)
+    assert gain.experiment_score(state, state.experiments[1]) == pytest.approx(1.505)
+    state = night(proposed(1, "start"))
+    assert gain.experiment_score(state, state.experiments[1]) is None
+    assert gain.change_from_parent(state, state.experiments[1]) is None
