@@ -13,9 +13,9 @@ Family = tuple[Scores, Sequence[Scores]]  # a version, and the candidates that w
 
 # Degrees of freedom of the prior. A prior that may be wrong by a factor of two is worth about two measurements.
 PRIOR_WEIGHT = 2.0
-# The smallest noise of a pair, as a share of the standard deviation over seeds. A common seed removes at most three quarters of
-# the variance of a real change. A change without any effect gives pairs without scatter, which do not tell the noise of others.
-LEAST = 0.5
+# The smallest noise of pairs, as a share of the estimate before them. A change without any effect gives pairs without scatter,
+# which do not tell the noise of others.
+LEAST = 0.6
 # Standard deviations from the median. Values further out are moved to this limit, so that one diverged seed does not dominate.
 OUTLIER = 5.0
 # Candidates on one seed from which their spread is used, candidates that are used at most (the newest ones), and the largest
@@ -61,10 +61,10 @@ class Noise:
     def estimate(cls, prior: float, repeats: Sequence[float] = (), families: Iterable[Family] = ()) -> Noise:
         """Estimate the noise from a run.
 
-        First the scores of one version on several seeds update the prior. They include the effect of the seed, which cancels
-        in a pair. So this estimate only serves as the prior for the pairs, with the weight of two of them. Next, the spread of
-        candidates on one seed lowers it, see `_spread`. All steps update a scaled inverse chi-square prior (Gelman et al.,
-        Bayesian Data Analysis, 3rd ed., section 2.6).
+        First two upper bounds update the prior: the scatter of one version over seeds includes the effect of the seed, which
+        cancels in a pair, and the spread of candidates on one seed includes their effects. The smaller one counts. One bound
+        alone can only lower the prior. The result serves as the prior for the pairs, with the weight of two of them. Both steps
+        update a scaled inverse chi-square prior (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6).
 
         Args:
             prior: The noise before anything was measured, in bpb.
@@ -77,8 +77,11 @@ class Noise:
         if not (math.isfinite(prior) and prior > 0):
             raise ValueError(f"the prior noise must be finite and positive, got {prior}")
         families = list(families)
-        bound, weight = min(_scatter(repeats, prior), _spread(families, prior))
-        start = _updated(prior**2, weight * bound, weight) if weight else prior**2
+        bounds = [_scatter(repeats, prior), _spread(families, prior)]
+        bound, weight = min(bounds)
+        both = all(weight for _, weight in bounds)
+        # A single bound that is above the prior tells nothing.
+        start = _updated(prior**2, weight * bound, weight) if both or bound < prior**2 else prior**2
         squares, pairs = 0.0, 0
         for parent, candidates in families:
             variance, more = _interaction(parent, candidates, math.sqrt(start))
@@ -107,8 +110,8 @@ def _spread(families: Sequence[Family], prior: float) -> tuple[float, float]:
 
     The luck of the seed and of the parent is the same for all of them. Their true effects widen the spread, so it is an upper
     bound of the noise. Half of them may have any effect, since Qn is a quartile of their distances (Rousseeuw and Croux,
-    Alternatives to the median absolute deviation, 1993). Changes without any effect, whose score is nearly that of the parent,
-    say nothing.
+    Alternatives to the median absolute deviation, 1993). Effects beyond OUTLIER priors are left out, and so are equal
+    computations, whose scores are nearly equal.
     """
     squares = weight = 0.0
     left = SPREAD_MOST
@@ -116,13 +119,15 @@ def _spread(families: Sequence[Family], prior: float) -> tuple[float, float]:
         groups: dict[int, list[float]] = {}
         for scores in candidates[-left:] if left else ():
             first = next((seed for seed in scores if seed in parent), None)
-            if first is not None and abs(scores[first] - parent[first]) > ALIKE * prior:
+            if first is not None and ALIKE < abs(scores[first] - parent[first]) / prior < OUTLIER:
                 groups.setdefault(first, []).append(scores[first])
                 left -= 1
         for values in groups.values():
             if len(values) >= SPREAD_LEAST:
                 squares, weight = squares + len(values) * _qn(values) ** 2, weight + len(values)
-    return (squares / weight if weight else math.inf), min(weight, SPREAD_WEIGHT)
+    if not weight or squares / weight < (ALIKE * prior) ** 2:
+        return math.inf, 0.0
+    return squares / weight, min(weight, SPREAD_WEIGHT)
 
 
 def _qn(values: Sequence[float]) -> float:

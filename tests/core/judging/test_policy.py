@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import policy as nights
 from core.judging import policy
-from core.judging.noise import Noise
+from core.judging.noise import Noise, _qn
 from core.judging.policy import Decision, comparable, decide, disturbed, order, seed
 from core.record.events import Measured
 from core.record.experiment import Conditions
@@ -280,23 +281,53 @@ def test_noise_begins_as_the_prior_and_ends_as_what_was_measured() -> None:
 def test_one_pair_more_counts_as_half_of_its_squared_step() -> None:
     found = Noise.estimate(0.01, [], [pairs(0.06)])
     assert found == Noise(pytest.approx(math.sqrt((2 * 0.01**2 + 0.06**2 / 4) / 3)), 1)
-    assert Noise.estimate(0.01, [1.6, 1.62]).sigma == pytest.approx(math.sqrt((2 * 0.01**2 + 0.0002) / 3))
+    assert Noise.estimate(0.02, [1.6, 1.61]).sigma == pytest.approx(math.sqrt((2 * 0.02**2 + 0.00005) / 3))
+    assert Noise.estimate(0.01, [1.6, 1.62]) == Noise(0.01), "seeds alone do not raise it"
 
 
 def test_neither_seeds_nor_versions_nor_the_parents_chance_count_as_noise() -> None:
     """Seed 1 is 0.2 harder for all, the parent was lucky on it, and versions differ by 0.1: none of it is noise."""
     kin = [{0: 1.5 + 0.1 * n, 1: 1.7 + 0.1 * n} for n in range(20)]
-    assert Noise.estimate(0.01, [], [({0: 1.6, 1: 1.8}, kin)]).sigma == pytest.approx(0.005), "as low as it gets"
+    assert Noise.estimate(0.01, [], [({0: 1.6, 1: 1.8}, kin)]).sigma == pytest.approx(0.006), "as low as it gets"
     lucky = Noise.estimate(0.01, [], [({0: 1.6, 1: 1.7}, kin)]).sigma
     naive = 0.1 / 2
     assert lucky < naive / 2
 
 
+def test_the_spread_of_candidates_on_a_seed_bounds_the_noise() -> None:
+    """Scores over seeds scatter by 0.05, which pairs cancel. Candidates of one parent scatter by 0.002, and some lose a lot."""
+    dice = random.Random(1)
+    seeds = [1.6 + dice.gauss(0, 0.05) for _ in range(8)]
+    alike = [{0: 1.6 + dice.gauss(0, 0.002)} for _ in range(40)]
+    losses = [{0: 1.6 + dice.uniform(0.01, 0.2)} for _ in range(20)]
+    found = Noise.estimate(0.005, seeds, [({0: 1.6}, [*alike, *losses])])
+    assert 0.0018 < found.sigma < 0.0042
+    assert Noise.estimate(0.005, seeds, [({0: 1.6}, alike[:5])]) == Noise(0.005), "five are too few"
+    assert Noise.estimate(0.001, seeds, [({0: 1.6}, alike)]).sigma > 0.0013, (
+        "a prior that is too small is corrected as well"
+    )
+    assert Noise.estimate(0.001, [], [({0: 1.6}, alike)]) == Noise(0.001), "but not by effects alone"
+
+
+def test_changes_without_any_effect_say_nothing_of_the_noise() -> None:
+    same = [{0: 1.6 + 1e-6 * n} for n in range(40)]
+    assert Noise.estimate(0.005, [], [({0: 1.6}, same)]) == Noise(0.005)
+
+
+def test_qn_is_the_standard_deviation_of_normal_values_and_finite_with_others() -> None:
+    dice = random.Random(2)
+    for count in (6, 7, 20, 60):
+        found = [_qn([dice.gauss(0, 1) for _ in range(count)]) for _ in range(400)]
+        assert statistics.fmean(found) == pytest.approx(1.0, abs=0.08), count
+    tainted = [
+        _qn([dice.gauss(0, 1) for _ in range(40)] + [dice.uniform(5, 50) for _ in range(20)]) for _ in range(100)
+    ]
+    assert 1.0 < statistics.fmean(tainted) < 2.6
+
+
 def test_the_noise_does_not_collapse_however_alike_the_pairs_are() -> None:
     same = pairs(*[0.0] * 100)
-    assert Noise.estimate(0.01, [], [same]) == Noise(0.005), "and its interval is as wide as without them"
-    spread = [1.6 + 0.04 * (-1) ** n for n in range(12)]
-    assert Noise.estimate(0.01, spread, [same]).sigma > 0.015, "half of what the seeds do, once that is measured"
+    assert Noise.estimate(0.01, [], [same]) == Noise(0.006), "and its interval is as wide as without them"
 
 
 def test_one_seed_that_diverged_does_not_set_the_noise() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,36 @@ from core.verdicts import Verdict
 JOURNAL = Path(__file__).resolve().parents[2] / "recorded" / "aa-night" / journal.NAME
 
 
-def test_the_rule_judges_each_experiment_as_it_did_and_keeps_none() -> None:
-    state, judged = State(), 0
+def test_the_rule_keeps_none_and_calls_none_worse() -> None:
+    """The night was recorded with a larger estimate of the noise. The present one measures a few of its gains again."""
+    state, judged, again = State(), 0, 0
     for event in journal.read(JOURNAL):
         if isinstance(event, ev.Judged) and event.verdict is not Verdict.INTERRUPTED:
-            sigma = schedule.noise(state).sigma
-            step = schedule.assess(state, state.experiments[event.number], sigma)
-            assert isinstance(step, ev.Judged) and step.verdict is event.verdict, event
-            assert (step.pairs, step.within_noise, step.reason) == (event.pairs, event.within_noise, event.reason)
-            assert (step.gain, sigma) == pytest.approx((event.gain, event.sigma)) or event.verdict is Verdict.DISTURBED
+            step = schedule.assess(state, state.experiments[event.number], schedule.noise(state).sigma)
+            if isinstance(step, ev.Judged):
+                assert step.verdict is event.verdict and step.within_noise, event
+                assert (step.pairs, step.gain) == (event.pairs, pytest.approx(event.gain))
+            else:
+                again += 1
             judged += 1
         apply(state, event)
     assert judged == state.judged >= 40 and state.kept == []
-    worse = [e for e in state.experiments.values() if e.verdict is Verdict.DISCARD and not e.within_noise]
-    assert len(worse) <= 2
+    assert again <= judged / 3
+
+
+def test_the_noise_is_the_scatter_of_one_score_on_one_seed() -> None:
+    """Scores over seeds scatter two to three times as much: a pair cancels that."""
+    state = State()
+    for event in journal.read(JOURNAL):
+        apply(state, event)
+    firsts = [
+        next(iter(state.scores[e.commit].values())) for e in state.experiments.values() if e.commit in state.scores
+    ]
+    true, seeds = statistics.stdev(firsts), statistics.stdev(state.scores[state.incumbent].values())
+    noise = schedule.noise(state)
+    assert seeds > 2 * true and noise.sigma == pytest.approx(true, rel=0.25)
+    low, high = noise.interval
+    assert low < true < high
 
 
 def test_the_first_seeds_are_those_on_which_the_best_was_as_usual() -> None:

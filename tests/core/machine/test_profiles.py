@@ -117,8 +117,8 @@ def test_shorter_trainings_are_noisier(name: str) -> None:
 
 
 def test_the_prior_of_a_cpu() -> None:
-    assert named("cpu").noise_prior(60) == 0.004
-    assert named("cpu").noise_prior(15) == pytest.approx(0.008)
+    assert named("cpu").noise_prior(60) == 0.0022
+    assert named("cpu").noise_prior(15) == pytest.approx(0.0044)
     assert named("cpu").noise_prior(0.1) == 0.05
     assert named("gpu-80").noise_prior(300) == 7e-4 and named("gpu-8").noise_prior(600) == 2e-3
 
