@@ -166,7 +166,7 @@ def status(
     from core.reporting import summary
 
     found = _status(find(logs).pick(name))
-    width = shutil.get_terminal_size((summary.WIDTH, 24)).columns
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
     say(json.dumps(msgspec.to_builtins(found)) if as_json else summary.text(summary.summary(found, width)))
 
 

@@ -20,7 +20,7 @@ CHANGE = 18  # width of a change with its standard error
 FEW = 3  # near misses, and changes that hurt, that are listed
 EIGHTHS = " ▏▎▍▌▋▊▉"
 WIDE, BAR = 118, 20  # columns from which changes are also shown as bars, and those of a bar
-WIDTH = 110  # columns of the text if the width of the terminal is not known
+WIDTH = 1000  # columns of a text that is not for a terminal: nothing is wrapped
 
 
 class Span(NamedTuple):
@@ -38,14 +38,15 @@ def text(lines: Iterable[Line]) -> str:
     return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
 
 
-def summary(found: RunStatus, width: int = WIDTH) -> list[Line]:
+def summary(found: RunStatus, width: int = WIDTH, *, bars: bool = False) -> list[Line]:
     """Return the summary of a run: first its result, then how it came about, then what to do next.
 
     Args:
         found: The status of the run.
         width: Columns. Texts are wrapped, and names of experiments are cut to fit.
+        bars: Also show changes as bars if they fit.
     """
-    return [*result(found, width), *details(found, width)]
+    return [*result(found, width), *details(found, width, bars=bars)]
 
 
 def result(found: RunStatus, width: int) -> list[Line]:
@@ -53,9 +54,9 @@ def result(found: RunStatus, width: int) -> list[Line]:
     return [*_heading(found), *_result(found, width)]
 
 
-def details(found: RunStatus, width: int) -> list[Line]:
+def details(found: RunStatus, width: int, *, bars: bool = False) -> list[Line]:
     """Return the rest of the summary."""
-    return [*_experiments(found, width), *_facts(found, width), *_next(found, width)]
+    return [*_experiments(found, width, bars and width >= WIDE), *_facts(found, width), *_next(found, width)]
 
 
 def at_end(found: RunStatus, folder: str, branch: str, logs: str = "", *, reported: bool = False) -> list[str]:
@@ -127,10 +128,14 @@ def _tone(check: FinalCheck) -> Tone:
     return "good" if check.holds else "bad" if check.change > 0 else "warn"
 
 
-def _experiments(found: RunStatus, width: int) -> list[Line]:
+def _experiments(found: RunStatus, width: int, bars: bool) -> list[Line]:
     """Return the experiments that matter, and the latest ones while the loop runs."""
     near, hurt = found.near_misses[:FEW], found.hurt[:FEW]
-    largest = max((abs(one.change) for one in (*found.kept_changes, *near, *hurt) if one.change), default=0.0)
+    largest = (
+        max((abs(one.change) for one in (*found.kept_changes, *near, *hurt) if one.change), default=0.0)
+        if bars
+        else 0.0
+    )
     lines = _highlights("kept", found.kept_changes, "good", width, largest)
     lines += _highlights("near misses", near, "warn", width, largest)
     lines += _highlights("hurt most", hurt, "bad", width, largest)
@@ -142,7 +147,7 @@ def _experiments(found: RunStatus, width: int) -> list[Line]:
 
 
 def _highlights(label: str, found: Sequence[Highlight], tone: Tone, width: int, largest: float) -> list[Line]:
-    bars = BAR if width >= WIDE and largest else 0
+    bars = BAR if largest else 0
     room = max(20, width - LABEL - CHANGE - bars - 8)
     return _labelled(
         label,

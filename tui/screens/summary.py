@@ -95,7 +95,7 @@ class SummaryScreen(ModalScreen[None]):
         plot.display = bool(found.night.stairs) and found.status.tried > 0 and self.size.height >= TALL
         plot.show_night(found.night)
         self.query_one("#summary-result", Static).update(_content(summary.result(found.status, columns)))
-        rows = [_content(summary.details(found.status, columns)), *_change(found, width)]
+        rows = [_content(summary.details(found.status, columns, bars=True)), *_change(found, width)]
         self.query_one("#summary-text", Static).update(Content("\n").join(rows))
 
 

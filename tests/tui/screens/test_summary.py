@@ -1,0 +1,58 @@
+"""The summary: it opens where there is a result to see, and never in the user's way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.reporting.results import BEST_DIFF
+from tests.tui.conftest import HERE, screen_text, until
+from tests.tui.living import Living
+from tui.app import AutoResearch
+from tui.screens.summary import SummaryScreen
+
+PROGRAM = HERE / "recorded" / "program.md"
+DIFF = "--- a/train.py\n+++ b/train.py\n@@ -3,1 +3,1 @@\n-LR = 1\n+LR = 2  # the whole change\n"
+
+
+@pytest.mark.parametrize("size", [(140, 40), (80, 24)])
+async def test_it_opens_at_a_run_that_has_ended(recorded: Path, size: tuple[int, int]) -> None:
+    (recorded / BEST_DIFF).write_text(DIFF)
+    app = AutoResearch(recorded, PROGRAM)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
+        await pilot.pause(0.2)
+        shown = " ".join(screen_text(app).split())
+        assert "finished: the agent has nothing left to propose" in shown and "val_bpb 5.0085 → 2.9050" in shown
+        assert "A larger step" in shown and "core.cli report" in shown
+        await pilot.press("G")
+        await pilot.pause()
+        assert "the whole change" in screen_text(app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is app.main and "5 experiments" in screen_text(app)
+        await pilot.press("8")
+        await pilot.pause()
+        assert isinstance(app.screen, SummaryScreen)
+
+
+async def test_it_opens_when_the_run_ends_and_not_before(living: Living) -> None:
+    app = AutoResearch(living.folder, PROGRAM)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.pause(0.3)
+        assert app.screen is app.main
+        living.record("stopped", reason="reached --max-experiments 11", finished=True)
+        await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
+
+
+async def test_it_does_not_open_while_the_user_types(living: Living) -> None:
+    app = AutoResearch(living.folder, PROGRAM)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("slash", "a")
+        living.record("stopped", reason="reached --max-experiments 11", finished=True)
+        await until(pilot, lambda: app.bridge.state.stopped is not None)
+        await pilot.pause(0.3)
+        assert app.screen is app.main
