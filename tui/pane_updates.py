@@ -10,6 +10,7 @@ from textual.app import App
 from textual.widgets import Input
 
 from core.judging import schedule
+from core.judging.gain import Scale
 from core.judging.noise import Noise
 from core.record import events as ev
 from core.reporting import log_lines, phrases
@@ -149,7 +150,8 @@ class PaneUpdates:
 
     def _rows(self, numbers: Iterable[int]) -> Iterable[Row]:
         state, is_alive = self._bridge.state, self._bridge.pid is not None
-        return (table_row(state, state.experiments[number], is_alive) for number in numbers)
+        scale = Scale(state)
+        return (table_row(state, state.experiments[number], is_alive, scale) for number in numbers)
 
     def _show_events(self, news: News) -> None:
         events = self._bridge.events[-FIRST_LINES:] if news.first else news.events

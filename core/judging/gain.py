@@ -66,36 +66,59 @@ def start_score(state: State) -> float | None:
     return state.mean(state.start_commit.commit) if state.start_commit else None
 
 
-def score(state: State, commit: str) -> float | None:
-    """Return val_bpb of the start or of a kept commit, on the scale of the run; None without a score.
+class Scale:
+    """The scores of a run on one scale. It remembers those of commits, so it is only valid until the state changes."""
 
-    A commit that shares no seed with the start is compared with the commit before it.
-    """
-    commits = state.commits
-    if commit not in commits:
-        return state.mean(commit)
-    position = commits.index(commit)
-    start = start_score(state)
-    if position == 0 or start is None:
-        return start
-    if pairs := _pairs(state, commits[0], commit):
-        return start + _mean(pairs)
-    before = score(state, commits[position - 1])
-    gain = state.experiments[state.kept[position - 1]].gain
-    return before - gain if before is not None and gain is not None else state.mean(commit)
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._commits = state.commits
+        self._positions = {commit: position for position, commit in enumerate(self._commits)}
+        self._kept = set(state.kept)
+        self._known: dict[str, float | None] = {}
+
+    def score(self, commit: str) -> float | None:
+        """Return val_bpb of the start or of a kept commit; None without a score.
+
+        A commit that shares no seed with the start is compared with the commit before it.
+        """
+        if commit not in self._known:
+            self._known[commit] = self._score(commit)
+        return self._known[commit]
+
+    def _score(self, commit: str) -> float | None:
+        state, position = self._state, self._positions.get(commit)
+        start = start_score(state)
+        if position is None:
+            return state.mean(commit)
+        if position == 0 or start is None:
+            return start
+        if pairs := _pairs(state, self._commits[0], commit):
+            return start + _mean(pairs)
+        before = self.score(self._commits[position - 1])
+        gain = state.experiments[state.kept[position - 1]].gain
+        return before - gain if before is not None and gain is not None else state.mean(commit)
+
+    def of(self, experiment: Experiment) -> float | None:
+        """Return val_bpb of an experiment; None without a score.
+
+        For a kept one this is the score of its commit. For others it is the score of the parent plus the paired change.
+        """
+        if experiment.val_bpb is None:
+            return None
+        if experiment.kept_as and experiment.number in self._kept:
+            return self.score(experiment.kept_as)
+        parent, change = self.score(experiment.parent), change_from_parent(self._state, experiment)
+        return parent + change if parent is not None and change is not None else experiment.val_bpb
+
+
+def score(state: State, commit: str) -> float | None:
+    """Return val_bpb of the start or of a kept commit on the scale of the run; None without a score."""
+    return Scale(state).score(commit)
 
 
 def experiment_score(state: State, experiment: Experiment) -> float | None:
-    """Return val_bpb of an experiment on the scale of the run; None without a score.
-
-    For a kept one this is the score of its commit. For others it is the score of the parent plus the paired change.
-    """
-    if experiment.val_bpb is None:
-        return None
-    if experiment.kept_as and experiment.number in state.kept:
-        return score(state, experiment.kept_as)
-    parent, change = score(state, experiment.parent), change_from_parent(state, experiment)
-    return parent + change if parent is not None and change is not None else experiment.val_bpb
+    """Return val_bpb of an experiment on the scale of the run; None without a score."""
+    return Scale(state).of(experiment)
 
 
 def change_from_parent(state: State, experiment: Experiment) -> float | None:

@@ -51,18 +51,17 @@ def rows(state: State, sigma: float) -> list[Row]:
                 params=base.result.params,
             )
         )
-    return found + [
-        _row(state, experiment) for experiment in state.experiments.values() if experiment.verdict is not None
-    ]
+    scale = gain.Scale(state)
+    return found + [_row(scale, e) for e in state.experiments.values() if e.verdict is not None]
 
 
-def _row(state: State, experiment: Experiment) -> Row:
+def _row(scale: gain.Scale, experiment: Experiment) -> Row:
     return Row(
         number=experiment.number,
         commit=experiment.commit,
         verdict=experiment.verdict,
         hypothesis=experiment.hypothesis,
-        val_bpb=gain.experiment_score(state, experiment),
+        val_bpb=scale.of(experiment),
         raw_bpb=experiment.val_bpb,
         memory=experiment.peak_memory,
         crash=experiment.crash or "",

@@ -281,7 +281,8 @@ def _outcomes(experiments: list[Experiment], *, tried: bool) -> dict[str, int]:
 def _progress(state: State, sigma: float) -> Progress:
     start = gain.start_score(state)
     steps = [(0, start)] if start is not None else []
-    scores = {number: gain.experiment_score(state, e) for number, e in state.experiments.items()}
+    scale = gain.Scale(state)
+    scores = {number: scale.of(e) for number, e in state.experiments.items()}
     for number in state.kept if steps else ():
         score = scores[number]
         steps += [(number, score)] if score is not None else []

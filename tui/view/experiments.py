@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.judging import gain
+from core.judging.gain import Scale
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.verdicts import Verdict
@@ -30,15 +31,22 @@ class Row:
     hypothesis: str
 
 
-def table_row(state: State, experiment: Experiment, alive: bool = True) -> Row:
-    """Return the row of an experiment. `alive` is whether a loop runs, which matters for those without a verdict."""
+def table_row(state: State, experiment: Experiment, alive: bool = True, scale: Scale | None = None) -> Row:
+    """Return the row of an experiment.
+
+    Args:
+        state: The state of the run.
+        experiment: The experiment.
+        alive: Whether a loop runs, which matters for experiments without a verdict.
+        scale: The scale of the run's scores, if it is known already.
+    """
     verdict = experiment.verdict
     return Row(
         number=experiment.number,
         letter=words.verdict_letter(experiment),
         verdict=words.verdict(experiment, alive).removeprefix("crash "),
         tone=_tone(experiment, alive),
-        val_bpb=gain.experiment_score(state, experiment),
+        val_bpb=(scale or Scale(state)).of(experiment),
         change=gain.change_from_parent(state, experiment) if verdict is not None else None,
         memory=experiment.peak_memory,
         tokens_per_s=experiment.tokens_per_s,

@@ -25,12 +25,12 @@ class Night:
 
 def night_picture(state: State, noise: Noise | None) -> Night:
     """Return the points of all experiments. Number 0 is the start."""
-    start, better = gain.start_score(state), set(state.kept)
+    start, better, scale = gain.start_score(state), set(state.kept), gain.Scale(state)
     scored: list[tuple[int, float]] = []
     kept: list[tuple[int, float]] = []
     failed: list[int] = []
     for number, experiment in state.experiments.items():
-        value = gain.experiment_score(state, experiment)
+        value = scale.of(experiment)
         if value is not None:
             (kept if number in better else scored).append((number, value))
         elif experiment.verdict and experiment.verdict.failed:
