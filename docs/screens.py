@@ -21,7 +21,7 @@ SETTLE_S = 3.0  # the machine's figures come after two seconds
 
 async def draw(folder: Path) -> None:
     for name, (width, height, keys) in SCREENS.items():
-        app = AutoResearch(folder, ROOT / "program.md")
+        app = AutoResearch(folder, ROOT / "program.md", opens_summary=False)
         async with app.run_test(size=(width, height)) as pilot:
             await pilot.pause(SETTLE_S)
             for key in keys:
