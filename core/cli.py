@@ -121,6 +121,16 @@ def run(  # long, because each option is a parameter
             help="At the end, measure the start and the best afresh (new seeds, and text that no experiment has seen), and write report.html.",
         ),
     ] = True,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            help="What to do at a new best, when a proposal waits, when the loop pauses itself, and at the end: a shell command "
+            "(the facts come as JSON on its standard input), ntfy:TOPIC, slack:URL, discord:URL or desktop.",
+            metavar="COMMAND",
+            envvar="AUTORESEARCH_NOTIFY",
+            show_envvar=True,
+        ),
+    ] = None,
     attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
     prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
 ) -> None:
@@ -136,11 +146,12 @@ def run(  # long, because each option is a parameter
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
             "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
-            "--no-report": None if report else True,
+            "--no-report": None if report else True, "--notify": notify,
         },
         shown=not headless and not attended and background.can_show_app(),
         attended=attended,
         report=report,
+        notify=notify,
     )  # fmt: skip
 
 

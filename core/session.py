@@ -36,8 +36,10 @@ from core.record.live import Picture
 from core.record.state import State
 from core.reporting import log_lines, phrases, status, summary
 from core.run import background, notices
+from core.run import notify as notifications
 from core.run.active import ActiveRun
 from core.run.background import say, tell
+from core.run.notify import Notifier
 from core.run.opening import open_run
 from core.run.plan import Options as Options
 from core.run.plan import Plan, make_plan, renamed_if_overtaken
@@ -69,6 +71,7 @@ def run(
     shown: bool,
     attended: bool,
     report: bool,
+    notify: str | None,
     again: Mapping[str, object],
 ) -> None:
     """Start the loop on a new run or continue one. Returns when the loop has ended.
@@ -77,6 +80,7 @@ def run(
         shown: Start the loop in the background and replace this process by the app.
         attended: Whether an app was started along with this loop.
         report: Whether the final check follows at the end of the run, and the report is written.
+        notify: A command for notifications, or a preset, see `core.run.notify`; None for none.
         again: The other command-line options, for the loop in the background.
 
     Raises:
@@ -84,6 +88,8 @@ def run(
     """
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
+    if notify is not None:
+        notifications.check(notify)
     chosen, named, why = make_plan(project, options), options.agent, ""
     if named is not None:
         registry.check_settings(named)
@@ -111,15 +117,38 @@ def run(
             )
         background.open_app(chosen.folder)
     active, lock = open_run(project, chosen, options, print_event)
+    notifier = _notifying(active, notify)
     try:
         with active.recording_end():
             _record_notices(project, active, chosen, why)
             _work(active, maker(), executor, chosen.config, limits, attended, SEEDS if report else 0)
         reported = report and _write_report(active)
     finally:
+        if notifier is not None:
+            notifier.send("ended", notifications.ended(active.state), None, active.state)
+            notifier.close()
         active.journal.close()
         lock.release()
     _summary(active, again.get("--logs"), reported=reported)
+
+
+def _notifying(active: ActiveRun, notify: str | None) -> Notifier | None:
+    """Let a command notify the user of the run's events. None if the user did not ask for it."""
+    if notify is None:
+        return None
+
+    def failed(words: str) -> None:
+        with contextlib.suppress(JournalError):
+            active.record(ev.Notice(text=words))
+
+    notifier = Notifier(notify, active.folder, failed)
+
+    def told(event: ev.AnyEvent, state: State) -> None:
+        print_event(event, state)
+        notifier.event(event, state)
+
+    active.report = told
+    return notifier
 
 
 def _record_notices(project: Project, active: ActiveRun, chosen: Plan, why: str) -> None:

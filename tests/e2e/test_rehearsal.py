@@ -60,3 +60,16 @@ def test_a_report_that_cannot_be_written_is_one_notice(product: Product) -> None
     assert len([text for text in notices if "report.html could not be written" in text]) == 1
     assert done.stdout.count("report.html could not be written") == 1 and "Report: logs" not in done.stdout
     assert product.state().finished
+
+
+def test_the_user_is_notified_of_a_new_best_and_of_the_end(product: Product) -> None:
+    product.compute(World(effects={"LR = 0.03": -0.1}, noise=0.002))
+    agent = product.script(edit("A larger step.", ("LR = 0.01", "LR = 0.03")), harmless(1))
+    out = product.root / "told.jsonl"
+    done = product.run("--agent", agent, "--notify", f"cat >> {out}; echo >> {out}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [one["moment"] for one in told] == ["best", "ended"]
+    assert told[0]["text"].startswith("New best: #1 A larger step (-0.1") and "1 of 2 kept" in told[1]["text"]
+    refused = product.run("--name", "x", "--notify", "slack:")
+    assert refused.returncode == 1 and "needs a target" in refused.stderr and not (product.logs / "x").exists()

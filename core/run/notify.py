@@ -1,0 +1,185 @@
+"""Notifications: a command of the user is run at the moments that matter, with the facts as JSON on its standard input.
+
+Nothing is sent unless the user asks for it with `--notify`. The loop never waits for the command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from core.judging import schedule
+from core.machine.project import UsageError
+from core.record import events as ev
+from core.record.live import Picture
+from core.record.state import State
+from core.reporting import status
+from core.reporting.changes import short_name
+from core.reporting.phrases import one_line
+from core.reporting.status import FinalCheck, Gain
+from core.run.background import module
+from core.target import TARGET
+from nanochat.contract.value import Data
+
+Moment = Literal["best", "waiting", "paused", "ended"]
+PRESETS = ("ntfy", "slack", "discord", "desktop")
+LOG = "notify.log"  # the output of the commands, in the folder of the run
+LONGEST_S = 30.0  # a command is killed after this time
+END_S = 10.0  # how long the end of the loop waits for the last command
+
+
+class Message(Data, frozen=True, kw_only=True):
+    """What the command is told.
+
+    Attributes:
+        moment: `best`: a change was kept. `waiting`: a proposal waits for an answer. `paused`: the loop paused itself.
+            `ended`: the loop has ended, after the final check and the report.
+        run: The name of the run.
+        folder: The path of its folder.
+        text: The news as one or two sentences.
+        experiment: The number of the experiment; None if it is about the whole run.
+        kept, tried: Counts of experiments.
+        gain: The gain so far; None before the start was measured.
+        final_check: The gain measured afresh; None before that.
+    """
+
+    moment: Moment
+    run: str
+    folder: str
+    text: str
+    experiment: int | None
+    kept: int
+    tried: int
+    gain: Gain | None
+    final_check: FinalCheck | None
+
+
+def check(target: str) -> None:
+    """Raise UsageError if the value of `--notify` is not valid."""
+    if not target.strip():
+        raise UsageError(
+            "--notify needs a command, or one of ntfy:TOPIC, slack:URL, discord:URL, desktop. Nothing was started."
+        )
+    preset, _, rest = target.partition(":")
+    if preset in PRESETS and preset != "desktop" and not rest:
+        raise UsageError(
+            f"--notify {preset} needs a target, such as {preset}:{'TOPIC' if preset == 'ntfy' else 'URL'}. Nothing was started."
+        )
+
+
+class Notifier:
+    """Runs the command of the user. The first failure is reported; the others are only in the log.
+
+    Args:
+        target: A shell command, or a preset with its target: `ntfy:TOPIC`, `slack:URL`, `discord:URL`, `desktop`.
+        folder: The folder of the run.
+        report: Called with a sentence about the first failure.
+    """
+
+    def __init__(self, target: str, folder: Path, report: Callable[[str], None]) -> None:
+        self._target = target
+        self._folder = folder
+        self._report = report
+        self._running: list[tuple[subprocess.Popen[bytes], float]] = []
+        self._has_failed = False
+
+    def event(self, event: ev.AnyEvent, state: State) -> None:
+        """Notify the user of an event if it is one of the moments. `state`: the state after it."""
+        self._reap()
+        found = moment(event, state)
+        if found is not None:
+            self.send(*found, state)
+
+    def send(self, moment: Moment, text: str, number: int | None, state: State) -> None:
+        """Run the command. Returns at once."""
+        facts = status.status(state, schedule.noise(state), None, Picture())
+        message = Message(
+            moment=moment, run=state.name, folder=str(self._folder), text=text, experiment=number, kept=facts.kept, tried=facts.tried,
+            gain=facts.gain, final_check=facts.final_check,
+        )  # fmt: skip
+        try:
+            with tempfile.TemporaryFile() as body, (self._folder / LOG).open("ab") as log:
+                body.write(msgspec.json.encode(message))
+                body.seek(0)
+                process = subprocess.Popen(
+                    _command(self._target), stdin=body, stdout=log, stderr=log, start_new_session=True, cwd=self._folder,
+                    env=os.environ | {"AUTORESEARCH_MOMENT": moment, "AUTORESEARCH_RUN": state.name, "AUTORESEARCH_TEXT": text},
+                )  # fmt: skip
+        except OSError as error:
+            self._failed(f"it could not be started ({error.strerror})")
+            return
+        self._running.append((process, time.monotonic()))
+
+    def close(self) -> None:
+        """Wait for the last commands, at most END_S seconds, and kill what is left."""
+        for process, _ in self._running:
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                _kill(process)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Report commands that have failed, and kill those that take too long."""
+        left = []
+        for process, began in self._running:
+            if process.poll() is None and time.monotonic() - began > LONGEST_S:
+                _kill(process)
+            code = process.poll()
+            if code is None:
+                left.append((process, began))
+            elif code:
+                self._failed(f"it took longer than {LONGEST_S:g} s" if code == -signal.SIGKILL else f"exit code {code}")
+        self._running = left
+
+    def _failed(self, why: str) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            self._report(
+                f"A notification failed: {why}. The run goes on; {self._folder / LOG} has the output of the command."
+            )
+
+
+def moment(event: ev.AnyEvent, state: State) -> tuple[Moment, str, int | None] | None:
+    """Return the moment of an event with its news and the number of the experiment; None if the user need not know."""
+    match event:
+        case ev.Judged() if event.verdict.kept:
+            experiment = state.experiments[event.number]
+            change = f" ({-event.gain:+.4f} {TARGET.unit})" if event.gain is not None else ""
+            return "best", f"New best: #{event.number} {short_name(experiment)}{change}.", event.number
+        case ev.Proposed(retry_of=None) if state.approval == "ask":
+            return "waiting", f"#{event.number} waits for your answer: {one_line(event.hypothesis)}", event.number
+        case ev.Paused(reason=reason) if reason:
+            return "paused", f"The run is paused: {one_line(reason)}", None
+    return None
+
+
+def ended(state: State) -> str:
+    """Return the news of the end of the loop."""
+    facts = status.status(state, schedule.noise(state), None, Picture())
+    reason = state.stopped.reason if state.stopped is not None else "it ended unexpectedly"
+    result = f"{TARGET.metric} {facts.gain.words}" if facts.gain is not None else "no score"
+    check = f" {facts.final_check.words}" if facts.final_check is not None else ""
+    return f"Run {state.name} has ended ({one_line(reason)}): {facts.kept} of {facts.tried} kept, {result}.{check}"
+
+
+def _command(target: str) -> list[str]:
+    preset, _, rest = target.partition(":")
+    if preset in PRESETS:
+        return module("core.run.notify_send", preset, rest)
+    return ["/bin/sh", "-c", target]
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

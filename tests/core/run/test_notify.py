@@ -1,0 +1,141 @@
+"""Notifications: real commands, a real server, and never a loop that waits for them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.machine.project import UsageError
+from core.record import events as ev
+from core.record.fold import apply
+from core.record.state import State
+from core.run import notify
+from core.run.notify import Notifier, moment
+from tests.core.reporting.reports import START, state_of
+
+
+def proposed(number: int, **more: Any) -> ev.Proposed:
+    return ev.Proposed(number=number, commit=f"c{number}", parent=START, fingerprint=str(number), agent="search", charter="",
+                       hypothesis="Try it.", **more)  # fmt: skip
+
+
+def played(state: State, *events: ev.AnyEvent) -> list[object]:
+    """The moments of these events, each folded into the state first."""
+    found = []
+    for event in events:
+        apply(state, event)
+        found.append(moment(event, state))
+    return found
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
+    """A server that answers 200, and 500 to /broken."""
+    heard: list[tuple[str, dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append((self.path, dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(500 if self.path == "/broken" else 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    listener = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=listener.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.server_port}", heard
+    listener.shutdown()
+    thread.join()
+    listener.server_close()
+
+
+def test_the_moments_are_few() -> None:
+    state = state_of(7, keep_every=7)
+    kept = ev.Judged(number=7, verdict=state.experiments[7].verdict, finding="", gain=0.004)  # type: ignore[arg-type]
+    assert moment(kept, state) == ("best", "New best: #7 Change 7 (-0.0040 bpb).", 7)
+    assert played(state, proposed(8)) == [None], "unattended, nobody needs to answer"
+    asked = played(
+        state, ev.ApprovalChanged(mode="ask"), proposed(9), ev.Paused(), ev.Paused(reason="the disk is full")
+    )
+    assert asked == [
+        None, ("waiting", "#9 waits for your answer: Try it.", 9), None, ("paused", "The run is paused: the disk is full", None),
+    ]  # fmt: skip
+    assert played(state, proposed(10, retry_of=9)) == [None], "it was told before"
+
+
+def test_a_command_gets_the_facts_as_json_and_the_news_in_its_environment(tmp_path: Path) -> None:
+    state, told = state_of(10, keep_every=5), list[str]()
+    out = tmp_path / "out"
+    notifier = Notifier(
+        f'cat > {out}.json; printf "%s|%s" "$AUTORESEARCH_MOMENT" "$AUTORESEARCH_TEXT" > {out}.txt',
+        tmp_path,
+        told.append,
+    )
+    notifier.send("ended", notify.ended(state), None, state)
+    notifier.close()
+    facts = json.loads((tmp_path / "out.json").read_text())
+    assert (facts["moment"], facts["run"], facts["kept"], facts["tried"]) == ("ended", "night", 2, 10)
+    assert facts["gain"]["change"] == pytest.approx(-0.008) and facts["final_check"] is None
+    assert (tmp_path / "out.txt").read_text() == (
+        "ended|Run night has ended (reached --max-experiments): 2 of 10 kept, val_bpb 1.0000 -> 0.9920 (-0.0080 ± 0.0141)."
+    )
+    assert told == []
+
+
+def test_a_command_that_fails_is_reported_once_and_its_output_kept(tmp_path: Path) -> None:
+    state, told = state_of(5), list[str]()
+    notifier = Notifier("echo no such thing >&2; exit 3", tmp_path, told.append)
+    for _ in range(3):
+        notifier.send("ended", "over", None, state)
+    notifier.close()
+    assert len(told) == 1 and "exit code 3. The run goes on" in told[0]
+    assert "no such thing" in (tmp_path / notify.LOG).read_text()
+
+
+def test_the_loop_does_not_wait_for_a_command_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "END_S", 0.3)
+    state, told = state_of(5), list[str]()
+    notifier = Notifier("sleep 600 & sleep 600", tmp_path, told.append)
+    began = time.monotonic()
+    notifier.send("ended", "over", None, state)
+    assert time.monotonic() - began < 0.25, "it does not wait for it to start either"
+    notifier.close()
+    assert time.monotonic() - began < 5 and "it took longer" in told[0]
+
+
+def test_presets_send_the_news(tmp_path: Path, server: tuple[str, list[tuple[str, dict[str, str], bytes]]]) -> None:
+    address, heard = server
+    state, told = state_of(10, keep_every=5), list[str]()
+    for target in (
+        f"ntfy:{address}/topic",
+        f"slack:{address}/hook",
+        f"discord:{address}/hook",
+        f"ntfy:{address}/broken",
+    ):
+        notifier = Notifier(target, tmp_path, told.append)
+        notifier.send("best", "New best: #5 Größer.", 5, state)
+        notifier.close()
+    (topic, headers, body), (_, _, slack), (_, _, discord), _ = heard
+    assert topic == "/topic" and headers["Title"] == "AutoResearch: night" and body.decode() == "New best: #5 Größer."
+    assert json.loads(slack) == {"text": "AutoResearch: night\nNew best: #5 Größer."} and "content" in json.loads(
+        discord
+    )
+    assert len(told) == 1 and "HTTPStatusError" in (tmp_path / notify.LOG).read_text(), "the last one was refused"
+
+
+@pytest.mark.parametrize("target", ["", "  ", "ntfy", "slack:", "discord"])
+def test_a_target_that_cannot_work_starts_nothing(target: str) -> None:
+    with pytest.raises(UsageError, match="Nothing was started"):
+        notify.check(target)
+    notify.check("desktop")
+    notify.check("ntfy:my-topic")
+    notify.check("mail -s done me@example.org")
