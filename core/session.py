@@ -46,7 +46,6 @@ from core.run.plan import Plan, make_plan, renamed_if_overtaken
 from core.run.report_process import write_report
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
-from nanochat.contract.shell import quoted
 from nanochat.contract.text import printable
 
 INTERRUPTED = 128  # exit codes above this are 128 plus the number of the signal that ended the process
@@ -380,7 +379,7 @@ def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:
         reported: Whether the report was written.
     """
     branch = active.repo.refs.branch(active.name).removeprefix("refs/heads/")
-    again = f" {quoted(['--logs', str(logs)])}" if logs else ""
+    again = ["--logs", str(logs)] if logs else []
     found = status.status(active.state, schedule.noise(active.state), None, Picture())
     lines = summary.at_end(found, _short(active.folder), branch, again, reported=reported)
     if sys.stdout.isatty():

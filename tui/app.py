@@ -20,6 +20,7 @@ from textual.worker import WorkerFailed
 from core.errors import told
 from core.record import events as ev
 from core.reporting import phrases
+from nanochat.contract.shell import make
 from tui import keys
 from tui.actions.decisions import DecisionActions
 from tui.actions.viewing import ViewingActions
@@ -97,11 +98,7 @@ class AutoResearch(ViewingActions, DecisionActions):
         """Close the app with a message about the run."""
         name, state = self.bridge.folder.name, self.bridge.state
         if self.bridge.pid is None or state.stopped is not None:  # a stopped loop may still be ending
-            apply = (
-                f" `.venv/bin/python -m core.cli apply {name}` commits its best train.py to your checkout."
-                if state.kept
-                else ""
-            )
+            apply = f" {make('apply', name)} commits its best train.py to your checkout." if state.kept else ""
             self.exit(f"App closed. Run {name} has no loop; {phrases.resume_command(name)} resumes it.{apply}")
             return
         is_waiting = self.bridge.live.waiting is not None

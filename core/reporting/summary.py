@@ -11,6 +11,7 @@ from core.reporting.highlights import Highlight
 from core.reporting.phrases import PASTE, UNTRIED, begun_as, one_line, proposed_limit, resume_command
 from core.reporting.status import FinalCheck, Recent, RunStatus
 from core.target import TARGET
+from nanochat.contract.shell import make
 
 Tone = Literal["", "strong", "dim", "good", "bad", "warn"]
 APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
@@ -59,14 +60,16 @@ def details(found: RunStatus, width: int, *, bars: bool = False) -> list[Line]:
     return [*_experiments(found, width, bars and width >= WIDE), *_facts(found, width), *_next(found, width)]
 
 
-def at_end(found: RunStatus, folder: str, branch: str, logs: str = "", *, reported: bool = False) -> list[str]:
+def at_end(
+    found: RunStatus, folder: str, branch: str, logs: Sequence[str] = (), *, reported: bool = False
+) -> list[str]:
     """Return what a run prints at its end, as lines.
 
     Args:
         found: The status of the run.
         folder: The path of its folder, as people read it.
         branch: The branch of the kept changes.
-        logs: The option for the folder of all logs, '' for the default.
+        logs: The option for the folder of all logs, as words; () for the default.
         reported: Whether report.html and report.png were written.
     """
     lines = [f"Run {found.run}: {found.tried} experiments, {found.kept} kept."]
@@ -82,7 +85,7 @@ def at_end(found: RunStatus, folder: str, branch: str, logs: str = "", *, report
     if reported:
         lines.append(f"Report: {folder}/report.html, and report.png to share.")
     if found.kept:
-        lines.append(f"Apply the best train.py: .venv/bin/python -m core.cli apply {found.run}{logs}")
+        lines.append(f"Apply the best train.py: {make('apply', found.run, *logs)}")
     return lines
 
 
@@ -119,8 +122,7 @@ def _result(found: RunStatus, width: int) -> list[Line]:
         if check is not None:
             lines += _wrapped(label, check.words, width, _tone(check))
     if found.final_check is None and not found.loop.alive:
-        command = f".venv/bin/python -m core.cli report {found.run}"
-        lines += _wrapped("afresh", f"not measured yet: `{command}` does it", width, "warn")
+        lines += _wrapped("afresh", f"not measured yet; {make('report', found.run)} does it", width, "warn")
     return lines
 
 
@@ -224,7 +226,7 @@ def _next(found: RunStatus, width: int) -> list[Line]:
     """Return the commands to go on with. None while the loop runs."""
     if found.loop.alive:
         return []
-    apply = [f"`.venv/bin/python -m core.cli apply {found.run}` commits the best train.py to your checkout"]
+    apply = [f"{make('apply', found.run)} commits the best train.py to your checkout"]
     commands = [*(apply if found.kept else []), f"{resume_command(found.run)} resumes the run"]
     lines: list[Line] = []
     for index, words in enumerate(commands):

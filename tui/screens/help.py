@@ -36,7 +36,7 @@ FIGURES = (
     ("no loop", "No loop is running, so you can only look at the run. "
                 "Keys that need the loop (approve, rerun, overrule, tell, your own) work again after you resume the run."),
     ("the result", "At its end a run trains the start and the best afresh, on new seeds, and scores both on text that no experiment has seen: "
-                   "the figure after “measured afresh”. `.venv/bin/python -m core.cli apply` commits the best train.py to your checkout."),
+                   "the figure after “measured afresh”. `make apply` commits the best train.py to your checkout."),
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ async def test_it_opens_at_a_run_that_has_ended(recorded: Path, size: tuple[int,
         await pilot.pause(0.2)
         shown = " ".join(screen_text(app).split())
         assert "finished: the agent has nothing left to propose" in shown and "val_bpb 5.0085 → 2.9050" in shown
-        assert "A larger step" in shown and "core.cli report" in shown
+        assert "A larger step" in shown and "make report" in shown
         await pilot.press("G")
         await pilot.pause()
         assert "the whole change" in screen_text(app)
