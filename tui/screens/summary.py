@@ -58,8 +58,8 @@ class SummaryScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *SCROLL_KEYS,
-        Binding("escape,q,8,enter", "dismiss", "back", priority=True),
-        Binding("ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
+        Binding("escape,8,enter", "dismiss", "back", priority=True),
+        Binding("q,ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
         Binding("question_mark", "app.explain", "help", priority=True),
     ]
 
@@ -76,7 +76,7 @@ class SummaryScreen(ModalScreen[None]):
             yield Static(id="summary-result")
             yield NightPlot(id="summary-night")
             yield Static(id="summary-text")
-        yield Static("escape to the panes  ? help  j k scroll", id="page-keys")
+        yield Static("escape to the panes  q detach  ? help  j k scroll", id="page-keys")
 
     def on_mount(self) -> None:
         self.query_one(SummaryPane).focus()
