@@ -300,11 +300,18 @@ def attach(name: Name = None, logs: Logs = None) -> None:
 
 
 @app.command()
-def apply(name: Name = None, logs: Logs = None) -> None:
+def apply(
+    name: Name = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done and the diff; change nothing.")
+    ] = False,
+    logs: Logs = None,
+) -> None:
     """Commit the best train.py of a run to your checkout, or write it as a patch."""
     from core.git.apply import apply_best
 
-    say(apply_best(find(logs), find(logs).pick(name)))
+    project = find(logs)
+    say(apply_best(project, project.pick(name), dry_run=dry_run))
 
 
 @app.command("report")
