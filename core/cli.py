@@ -160,13 +160,24 @@ def runs(
     as_json: Annotated[
         bool, typer.Option("--json", help="As a JSON array of what `status --json` shows of each run.")
     ] = False,
+    delete: Annotated[
+        str | None,
+        typer.Option(
+            help="Delete a run: its folder, its branch and its other refs.", metavar="RUN", show_default=False
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     logs: Logs = None,
 ) -> None:
     """All runs: those at work, then the others, the one started last first."""
     from core.run import listing
 
     project = find(logs)
-    if as_json:
+    if delete is not None:
+        from core.run import deletion
+
+        deletion.ask_and_delete(project, delete, asks=not yes)
+    elif as_json:
         listing.print_json(project)
     else:
         listing.print_table(project)
