@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
 
 from core import entry
-from core.errors import explained
 from core.machine.profiles import PROFILES
 from core.machine.project import UsageError, find
 from core.model import Limits
@@ -26,9 +25,6 @@ from core.run.background import say
 from nanochat.contract import sources
 from nanochat.contract.registry import names
 from nanochat.contract.shell import make
-
-if TYPE_CHECKING:
-    from core.reporting.status import RunStatus
 
 app = typer.Typer(
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
@@ -155,18 +151,6 @@ def run(  # long, because each option is a parameter
     )  # fmt: skip
 
 
-def _status(folder: Path) -> RunStatus:
-    from core.judging import schedule
-    from core.machine import stats
-    from core.record import live
-    from core.reporting import status
-    from core.run.reading import read_state
-
-    state = read_state(folder)
-    warnings = [words for words in (stats.disk_warning(folder),) if words]
-    return status.status(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
-
-
 @app.command()
 def status(
     name: Name = None,
@@ -175,26 +159,39 @@ def status(
 ) -> None:
     """What a run is doing, its best, its counts, whether its loop is alive."""
     from core.reporting import summary
+    from core.run.listing import run_status
 
-    found = _status(find(logs).pick(name))
+    found = run_status(find(logs).pick(name))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
     say(json.dumps(msgspec.to_builtins(found)) if as_json else summary.text(summary.summary(found, width)))
 
 
 @app.command()
-def runs(logs: Logs = None) -> None:
+def runs(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As a JSON array of what `status --json` shows of each run.")
+    ] = False,
+    delete: Annotated[
+        str | None,
+        typer.Option(
+            help="Delete a run: its folder, its branch and its other refs.", metavar="RUN", show_default=False
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    logs: Logs = None,
+) -> None:
     """All runs: those at work, then the others, the one started last first."""
-    from core.reporting import status
+    from core.run import listing
 
     project = find(logs)
-    found = project.runs()
-    if not found:
-        say(f"There is no run in {project.logs} yet. `make run` starts one.")
-    for folder in found:
-        try:
-            say(status.run_line(_status(folder)))
-        except Exception as error:  # one odd run must not hide the others
-            say(f"{folder.name}: {explained(error) or f'its journal cannot be understood ({error!r})'}")
+    if delete is not None:
+        from core.run import deletion
+
+        deletion.ask_and_delete(project, delete, asks=not yes)
+    elif as_json:
+        listing.print_json(project)
+    else:
+        listing.print_table(project)
 
 
 @app.command()
@@ -292,30 +289,22 @@ def attach(name: Name = None, logs: Logs = None) -> None:
     folder = find(logs).pick(name)
     if background.can_show_app():
         background.open_app(folder)
-    from core.record import fold
-    from core.record.state import State
-    from core.reporting import log_lines
-
-    reader, state = journal.Reader(folder / journal.NAME), State(name=folder.name)
-    try:
-        while True:
-            for event in reader.new():
-                fold.apply(state, event)
-                if words := log_lines.line(event, state):
-                    say(words)
-            if run_lock.alive(folder) is None:
-                break
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        say("Detached. The loop keeps running. `make attach` shows it again, `make stop` stops it.")
+    background.follow(folder)
 
 
 @app.command()
-def apply(name: Name = None, logs: Logs = None) -> None:
+def apply(
+    name: Name = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done and the diff; change nothing.")
+    ] = False,
+    logs: Logs = None,
+) -> None:
     """Commit the best train.py of a run to your checkout, or write it as a patch."""
     from core.git.apply import apply_best
 
-    say(apply_best(find(logs), find(logs).pick(name)))
+    project = find(logs)
+    say(apply_best(project, project.pick(name), dry_run=dry_run))
 
 
 @app.command("report")

@@ -16,8 +16,8 @@ from core.errors import told
 
 # Variables that are meant for other Python programs, and would also affect this one and its children.
 FOR_ANOTHER_PYTHON = ("PYTHONSAFEPATH", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONINSPECT", "PYTHONPLATLIBDIR")
-# Prefixes of the user's general settings for git. Other GIT_ variables name a repository, an index or an author, as git sets
-# them for hooks.
+# Prefixes of the user's general settings for git, and the user's name and address. Other GIT_ variables name a repository or an
+# index, as git sets them for hooks.
 OF_GIT_AS_A_WHOLE = (
     "GIT_CONFIG",
     "GIT_EXEC_PATH",
@@ -26,6 +26,10 @@ OF_GIT_AS_A_WHOLE = (
     "GIT_SSH",
     "GIT_PROXY",
     "GIT_ASKPASS",
+    "GIT_AUTHOR_NAME",
+    "GIT_AUTHOR_EMAIL",
+    "GIT_COMMITTER_NAME",
+    "GIT_COMMITTER_EMAIL",
 )
 READABLE = "autoresearch.readable"  # the name of the handler below
 PLAIN = str.maketrans({

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.change import edits
 from core.git.errors import RepositoryError
 from core.git.repository import Repository
 from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, normalised
+from core.judging import schedule
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.fold import fold
-from core.target import TARGET
+from core.record.state import State
+from core.reporting.commit_message import commit_message
+from core.text import sanitize_text
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,33 @@ class Patch:
         text: The patch, for `git apply`.
         clash: Whether it changes lines that the user has changed too.
         bare: Whether the repository is bare, so that git cannot merge the changes.
+        dry_run: Whether the patch is only described, not written.
     """
 
     path: Path
     text: str
     clash: bool
     bare: bool
+    dry_run: bool
 
     def write(self, why: str) -> Applied:
-        """Write the patch and return how to use it. `why`: the reason against a commit, as a clause. Raises RepositoryError."""
+        """Write the patch and return how to use it. An empty patch is not written, since git refuses it.
+
+        Args:
+            why: The reason against a commit, as a clause.
+
+        Raises:
+            RepositoryError: The patch cannot be written.
+        """
+        if not self.text:
+            return Applied(
+                f"{why}, and the best {TRAIN} is the one that the run began with. There is nothing to apply."
+            )
+        if self.dry_run:
+            return Applied(
+                f"{why}, so your files would not be changed; a patch would be written to {self.path}. {self._how}\n\n"
+                f"{_preview(self.text)}"
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             _replace(self.path, self.text.encode("utf-8"))
@@ -51,45 +74,57 @@ class Patch:
             raise RepositoryError(
                 f"{why}, and {self.path} cannot be written ({error.strerror}). Nothing was changed."
             ) from error
+        return Applied(
+            f"{why}, so your files were not changed; a patch was written instead. {self._how}", patch=self.path
+        )
+
+    @property
+    def _how(self) -> str:
+        """How to use the patch, as a sentence."""
         quoted = shlex.quote(str(self.path))
-        how = f"`git apply {quoted}` applies it."
         if self.clash and self.bare:
-            how = f"It changes lines that you changed too: take what you want from {self.path} by hand."
-        elif self.clash:
-            how = (
+            return f"It changes lines that you changed too: take what you want from {self.path} by hand."
+        if self.clash:
+            return (
                 f"It changes lines that you changed too. Commit your {TRAIN} if you have not, then run "
                 f"`git apply --3way {quoted}`, which marks the conflicts."
             )
-        return Applied(f"{why}, so your files were not changed; a patch was written instead. {how}", patch=self.path)
+        return f"`git apply {quoted}` applies it."
 
 
-def apply_best(project: Project, folder: Path) -> str:
-    """Commit the incumbent's train.py on the user's checkout, or write a patch. Returns what was done, as text.
+def apply_best(project: Project, folder: Path, *, dry_run: bool = False) -> str:
+    """Commit the incumbent's train.py on the user's checkout, or write a patch.
+
+    Args:
+        project: The source tree.
+        folder: The folder of the run.
+        dry_run: Change nothing, and return what would be done.
+
+    Returns:
+        What was done, as text.
 
     Raises:
         UsageError: The run has kept nothing.
         RepositoryError: Git failed, or the patch cannot be written.
     """
-    state = fold(journal.read(folder / journal.NAME))
+    state = fold(journal.read(folder / journal.NAME), State(name=folder.name))
     if not state.kept or state.start_commit is None or state.config is None:
         raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to apply.")
-    baseline, best = state.mean(state.start_commit.commit), state.mean(state.incumbent)
-    scores = f"{TARGET.metric} {baseline:.6f} -> {best:.6f}" if baseline and best else "its best train.py"
-    scores += " (a rehearsal: computed, not trained)" if state.config.computed else ""
-    hypotheses = "\n".join(f"- {' '.join(state.experiments[n].hypothesis.split())}" for n in state.kept)
-    message = f"The best of AutoResearch run {folder.name}: {scores}\n\n{hypotheses}"
     repo = Repository.open(project.root, project.logs / "repository")
     return apply_to_checkout(
         repo,
         project.root,
         state.start_commit.user_commit or state.config.base_commit,
         state.incumbent,
-        message,
+        commit_message(state, schedule.noise(state)),
         folder / "best.patch",
+        dry_run=dry_run,
     ).words
 
 
-def apply_to_checkout(repo: Repository, root: Path, base: str, best: str, message: str, patch: Path) -> Applied:
+def apply_to_checkout(
+    repo: Repository, root: Path, base: str, best: str, message: str, patch: Path, *, dry_run: bool = False
+) -> Applied:
     """Commit a train.py on the user's checkout, or write a patch if that is not safe.
 
     It is safe if no tracked file except program.md has changes, and train.py is the same as in the base commit. Nothing else
@@ -102,30 +137,61 @@ def apply_to_checkout(repo: Repository, root: Path, base: str, best: str, messag
         best: The commit with the train.py to apply.
         message: The message of the commit.
         patch: Where to write the patch.
+        dry_run: Change nothing, and return what would be done.
     """
     path, source = root / TRAIN, repo.source(best)
     try:
         now = path.read_bytes()
         current = normalised(now.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        whole = Patch(patch, repo.diff(base, best), clash=True, bare=repo.git.bare)
+        whole = Patch(patch, repo.diff(base, best), clash=True, bare=repo.git.bare, dry_run=dry_run)
         return whole.write(f"Your {TRAIN} cannot be read ({error})")
     plain = normalised(source)
     if current == plain:
         return Applied(f"There is nothing to do: your {TRAIN} is the best one already.")
     origin = normalised(repo.source(base)) if repo.has_source(base) else ""
     merged = plain if current == origin else repo.merge(origin, current, plain, patch.parent)
-    text = repo.diff_of_texts(current, merged) if merged is not None else repo.diff(base, best)
-    instead = Patch(patch, text, clash=merged is None, bare=repo.git.bare)
+    if merged == current:
+        return Applied(f"Your {TRAIN} already contains all changes of the best one, so there is nothing to do.")
+    if merged is None:
+        text = repo.diff(base, best)
+    else:  # git would write objects for its diff
+        text = edits.unified(current, merged) if dry_run else repo.diff_of_texts(current, merged)
+    instead = Patch(patch, text, clash=merged is None, bare=repo.git.bare, dry_run=dry_run)
     if why := _why_unsafe(repo, moved_on=current != origin):
         return instead.write(why)
+    if dry_run:
+        who = repo.git.user_identity()
+        return Applied(
+            f"The best train.py would be committed on your checkout, by {who['GIT_AUTHOR_NAME']} <{who['GIT_AUTHOR_EMAIL']}>, with "
+            f"this message:\n\n{textwrap.indent(message, '    ')}\n\n{_preview(text)}"
+        )
+    return _commit(repo, path, now, plain, message, instead)
+
+
+def _preview(text: str) -> str:
+    """Return a patch as the end of what a dry run prints."""
+    return f"{sanitize_text(text)}\nThis was a dry run: nothing was changed."
+
+
+def _commit(repo: Repository, path: Path, now: bytes, best: str, message: str, instead: Patch) -> Applied:
+    """Write a train.py into the user's checkout and commit it with the user's identity. If that fails, write the patch.
+
+    Args:
+        repo: The repository of the source tree.
+        path: The train.py of the checkout.
+        now: Its content.
+        best: The new text.
+        message: The message of the commit.
+        instead: The patch.
+    """
     try:
-        _replace(path, _as_in_checkout(plain, now).encode("utf-8"))
+        _replace(path, _as_in_checkout(best, now).encode("utf-8"))
     except OSError as error:
         return instead.write(f"{path} cannot be written ({error.strerror})")
     try:
-        repo.git.run("commit", "-q", "--no-verify", "--no-edit", "--cleanup=verbatim", "-m", message, "--only", "--",
-                     repo.tree.train, env=_work_tree(repo))  # fmt: skip
+        repo.git.run("commit", "-q", "--no-verify", "--no-edit", "--cleanup=verbatim", "-F", "-", "--only", "--", repo.tree.train,
+                     data=f"{message}\n".encode(), env={**_work_tree(repo), **repo.git.user_identity()})  # fmt: skip
     except RepositoryError as error:
         _replace(path, now)
         return instead.write(f"Git refused the commit ({error}) Your {TRAIN} was restored")

@@ -63,12 +63,12 @@ class RunNames:
         )
 
     def _why_fixed(self, owner: Owner, former: Mapping[str, str]) -> str:
-        """Return why the branch of a former run must not be moved, as a clause, or '' if it may be."""
+        """Return why the branch of a run must not be moved or deleted, as a clause, or '' if it may be."""
         tip, name = former.get(owner.branch, ""), branch_name(owner.branch)
         attempts = {commit for ref, commit in former.items() if ref != owner.branch}
         todo = f"`git -C {shlex.quote(str(self._git.store))} branch -m {name} NEW` gives it another name"
         if owner.branch in self._store.checked_out():
-            return f"the branch {name} of a former run is checked out in your work tree; {todo}"
+            return f"the branch {name} of that run is checked out in your work tree; {todo}"
         if tip and tip not in attempts:
             return f"the branch {name} points at {tip[:7]}, which no run made; {todo}"
         return ""
@@ -141,3 +141,39 @@ class RunNames:
         recorded = self._owners.get(run)
         if recorded is not None and recorded.id == owner:
             self._owners.delete(run)
+
+    def refs_to_delete(self, run: str, owner: str, folder: Path, known: Collection[str]) -> dict[str, str]:
+        """Return all refs of a run, as ref -> object: its branch, those of its commits, and the record of its name.
+
+        Args:
+            run: The name.
+            owner: The id in the header of the run's journal, '' if that cannot be read.
+            folder: The folder of the run.
+            known: Commits that the run made.
+
+        Raises:
+            NameTaken: The refs of this name belong to another run.
+            RepositoryError: The branch is checked out, or the run did not make some of the commits.
+        """
+        recorded, found = self._owners.get(run), self._refs.commits(run)
+        if recorded is not None and self._of_another(recorded, owner, folder):
+            raise NameTaken(f"In git the name {run} belongs to another run, whose folder is {recorded.folder}.")
+        if recorded is None and (strange := [name for name, commit in found.items() if commit not in known]):
+            raise RepositoryError(f"This run did not make the commit of {strange[0]}.")
+        branch = self._refs.branch(run)
+        if why := self._why_fixed(Owner(owner, branch, str(folder)), found):
+            raise RepositoryError(f"{why[0].upper()}{why[1:]}.")
+        saved = self._store.listing(f"{SAVED}/{run}", f"{SAVED}/{branch.removeprefix('refs/')}")
+        found |= {name: commit for name, commit in saved.items() if commit in known}
+        return found if recorded is None else found | self._store.listing(owner_ref(run))
+
+    def _of_another(self, recorded: Owner, owner: str, folder: Path) -> bool:
+        """Return whether a name belongs to another run than that in `folder`, whose logs may have been moved."""
+        if recorded.folder == str(folder):
+            return bool(owner) and recorded.id != owner
+        return recorded.id != owner or journal.holds(Path(recorded.folder))
+
+    def delete(self, run: str, refs: Mapping[str, str]) -> None:
+        """Delete the refs of a run in one transaction. Raises RepositoryError, for example if one has moved meanwhile."""
+        self._store.transact([f"delete {name} {value}" for name, value in refs.items()], refs)
+        self._owners.forget(run)

@@ -78,7 +78,11 @@ class Owners:
     def delete(self, run: str) -> None:
         """Remove the record of a name."""
         self._store.delete(owner_ref(run))
-        del self._known[run]
+        self.forget(run)
+
+    def forget(self, run: str) -> None:
+        """Remove a name from the cache, because its record was removed."""
+        self._known.pop(run, None)
 
     def _write(self, owner: Owner) -> str:
         return self._git.write_blob(json.dumps(asdict(owner)).encode())

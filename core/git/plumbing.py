@@ -83,11 +83,16 @@ class Git:
         return status, out, err
 
     def _attempt_once(
-        self, arguments: Sequence[str], data: bytes, env: Mapping[str, str] | None
+        self,
+        arguments: Sequence[str],
+        data: bytes,
+        env: Mapping[str, str] | None,
+        settings: Sequence[str] = (),
+        signature: Mapping[str, str] = SIGNATURE,
     ) -> tuple[int, bytes, str]:
-        options = [part for setting in (*QUIET, self._fsync) for part in ("-c", setting)]
+        options = [part for setting in (*QUIET, self._fsync, *settings) for part in ("-c", setting)]
         full = {
-            **SIGNATURE, "GIT_DIR": str(self._repo.git_dir), "GIT_OBJECT_DIRECTORY": str(self.store / "objects"),
+            **signature, "GIT_DIR": str(self._repo.git_dir), "GIT_OBJECT_DIRECTORY": str(self.store / "objects"),
             "GIT_NAMESPACE": "", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1",
             **(env or {}),
         }  # fmt: skip
@@ -110,6 +115,20 @@ class Git:
                 f"git {arguments[0]} failed: {one_line(err) or f'exit status {status}'}. Nothing of yours was changed."
             )
         return out.decode("utf-8", "surrogateescape")  # names of files and refs may have any bytes
+
+    def user_identity(self) -> dict[str, str]:
+        """Return the variables with author and committer as `git commit` would choose them for the user.
+
+        If no identity is configured, they name AutoResearch. Git's guess from the name of the machine is not used.
+        """
+        settings = ("user.useConfigOnly=true",) if not os.environ.get("EMAIL") else ()
+        found = dict(SIGNATURE)
+        for role in ("AUTHOR", "COMMITTER"):
+            status, out, _ = self._attempt_once(("var", f"GIT_{role}_IDENT"), b"", None, settings, signature={})
+            parts = re.fullmatch(r"(.+) <(.*)> \d+ [+-]\d+\n", os.fsdecode(out))
+            if status == 0 and parts is not None:
+                found |= {f"GIT_{role}_NAME": parts[1], f"GIT_{role}_EMAIL": parts[2]}
+        return found
 
     # -- objects --------------------------------------------------------------------------------------------------
 

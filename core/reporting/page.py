@@ -12,7 +12,7 @@ from html import escape
 from core.reporting import card, chart
 from core.reporting.drawing import PALETTE, svg
 from core.reporting.highlights import Highlight
-from core.reporting.phrases import typeset
+from core.reporting.phrases import duration, typeset
 from core.reporting.report import Report
 from core.target import TARGET
 from core.text import sanitize_line, sanitize_text
@@ -379,11 +379,3 @@ def _reproduce(found: Report) -> str:
     where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if found.kept else "")
     branch = f" on the branch {found.material.branch}" if found.kept and found.material.branch else ""
     return _section("How to reproduce it", f"<dl>{items}</dl>", _paragraph(f"{where}{branch}.", "note"))
-
-
-def duration(seconds: float) -> str:
-    """Return a time as text, such as "7 h 12 min" or "40 s"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -131,6 +131,14 @@ def machine_speed(speed: float | None) -> str:
     return f"machine {speed:.0%} of reference" if speed and abs(speed - 1) >= NOTABLE else ""
 
 
+def duration(seconds: float) -> str:
+    """Return a time as text, such as "7 h 12 min" or "40 s"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
 def begun_as(name: str, header: str) -> str:
     """Return a suffix for the name of a run whose folder was renamed or copied, else ''."""
     return f" (begun as {sanitize_line(header)})" if header != name else ""

@@ -17,7 +17,6 @@ from core.record.state import State
 from core.reporting import highlights, phrases, scoreboard
 from core.reporting.highlights import Highlight, Topic
 from core.reporting.phrases import (
-    begun_as,
     doing,
     job_name,
     machine_speed,
@@ -119,6 +118,8 @@ class RunStatus(Data, frozen=True, kw_only=True):
     Attributes:
         run: Name of the run, which is that of its folder.
         begun_as: Its name when it began.
+        begun_t: When it began, in seconds since the epoch.
+        worked_s: Seconds that its loops have worked. An active loop counts up to its last event.
         loop: Whether its loop is alive.
         phase: What it is doing, as text.
         dataset, device, profile, executor, budget_s: Its settings. The budget is in seconds.
@@ -155,6 +156,8 @@ class RunStatus(Data, frozen=True, kw_only=True):
 
     run: str
     begun_as: str
+    begun_t: float
+    worked_s: float
     loop: Loop
     phase: str
     dataset: str
@@ -219,6 +222,8 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
     return RunStatus(
         run=state.name,
         begun_as=config.name,
+        begun_t=state.created_t,
+        worked_s=state.worked_s,
         loop=Loop(alive=loop is not None, pid=loop),
         phase=phase(state, loop, live),
         dataset=config.dataset,
@@ -339,13 +344,3 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
 def starting(state: State) -> list[str]:
     """Return a phrase for each launched job, for the time before they report progress."""
     return [f"{job_name(launched.role, launched.number)} starting" for launched in state.running.values()]
-
-
-def run_line(found: RunStatus) -> str:
-    """Return the line of a run in the list of all runs."""
-    best = found.best.val_bpb
-    score = f"best {best:.4f}" if best is not None else "no score yet"
-    return (
-        f"{found.run:<14} {score}  {found.kept:>3} kept of {found.tried:<4}  {found.phase}"
-        f"{begun_as(found.run, found.begun_as)}"
-    )

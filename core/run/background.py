@@ -96,6 +96,26 @@ def open_app(folder: Path) -> NoReturn:
     os.execv(command[0], command)
 
 
+def follow(folder: Path) -> None:
+    """Print a line for each event of a run until its loop has ended, or until Ctrl-C."""
+    from core.record import fold  # imported late, so that `attach` opens the app quickly
+    from core.record.state import State
+    from core.reporting import log_lines
+
+    reader, state = journal.Reader(folder / journal.NAME), State(name=folder.name)
+    try:
+        while True:
+            for event in reader.new():
+                fold.apply(state, event)
+                if words := log_lines.line(event, state):
+                    say(words)
+            if run_lock.alive(folder) is None:
+                break
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        say("Detached. The loop keeps running. `make attach` shows it again, `make stop` stops it.")
+
+
 def module(name: str, *arguments: str) -> list[str]:
     """Return a command that runs a module of this source tree in another Python, from any working directory.
 

@@ -39,10 +39,23 @@ def won(night: Product, tmp_path: Path) -> Product:
 
 
 def test_on_a_clean_checkout_it_is_a_commit(won: Product) -> None:
+    won.git("config", "user.name", "Ada")
+    won.git("config", "user.email", "ada@example.org")
+    won.env.update(GIT_AUTHOR_NAME="Kim", GIT_DIR="/nowhere")  # as in a hook of another repository
+    shown = won("apply", "r", "--dry-run")
+    assert shown.returncode == 0 and "+LR = 0.03" in shown.stdout and "by Kim <ada@example.org>" in shown.stdout
     done = won("apply", "r")
+    del won.env["GIT_DIR"]
     assert done.returncode == 0, done.stderr
     assert "LR = 0.03" in (won.root / "nanochat" / "train.py").read_text()
-    assert won.git("status", "--porcelain") == "" and "val_bpb" in won.git("log", "-1", "--format=%B")
+    assert won.git("status", "--porcelain") == "" and won.git("log", "-1", "--format=%an %cn") == "Kim Ada"
+    subject, _, _, change = won.git("log", "-1", "--format=%B").splitlines()[:4]
+    assert subject.startswith("Rehearsal: val_bpb ") and subject.endswith(": 1 change kept by AutoResearch run r")
+    assert change.startswith("- ") and " ± " in change and subject in shown.stdout and change in shown.stdout
+    assert "nothing to do" in won("apply", "r").stdout
+    with (won.root / "nanochat" / "train.py").open("a") as file:
+        file.write("\n# mine\n")
+    assert "already contains" in won("apply", "r").stdout and not (won.logs / "r" / "best.patch").exists()
 
 
 def test_on_a_dirty_or_moved_checkout_it_is_a_patch(won: Product) -> None:

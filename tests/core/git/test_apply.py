@@ -114,3 +114,81 @@ def test_where_both_changed_the_same_lines_the_patch_merges_as_described(
     subprocess.run(["git", "apply", "--3way", str(patch)], cwd=checkout, capture_output=True)
     text = (checkout / TRAIN).read_text()
     assert "<<<<<<<" in text and "0.2" in text and "0.3" in text
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_train_py_with_the_whole_change_and_more_needs_no_patch(
+    checkout: Path, tmp_path: Path, committed: bool
+) -> None:
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    (checkout / TRAIN).write_text(NEW + "\n\n# a thought of my own\n")
+    if committed:
+        git(checkout, "commit", "-q", "-am", "by hand")
+    before = snapshot(checkout)
+    patch = tmp_path / "logs" / "nov24" / "best.patch"
+    for dry_run in (True, False):
+        done = apply_to_checkout(repo, checkout, base, kept, "home", patch, dry_run=dry_run)
+        assert done.words.startswith(f"Your {TRAIN} already contains") and "git apply" not in done.words
+        assert done.patch is None and done.commit is None and not patch.exists() and snapshot(checkout) == before
+
+
+def test_an_empty_patch_is_never_written(checkout: Path, tmp_path: Path) -> None:
+    """The best has the text that the run began with, and the user's own cannot be read."""
+    repo = opened(checkout)
+    base = repo.base()
+    kept = repo.commit(repo.commit(base, NEW, "Start of the run"), OLD, "and back")
+    (checkout / TRAIN).write_bytes(b"\xff\xfe\0")
+    done = apply_to_checkout(repo, checkout, base, kept, "home", tmp_path / "best.patch")
+    assert "cannot be read" in done.words and "nothing to apply" in done.words and "git apply" not in done.words
+    assert done.patch is None and not (tmp_path / "best.patch").exists()
+
+
+def objects(checkout: Path) -> set[Path]:
+    return set((checkout / ".git" / "objects").rglob("*"))
+
+
+@pytest.mark.parametrize("case", ["clean", "dirty", "clash", "unreadable"])
+def test_a_dry_run_shows_what_would_happen_and_changes_nothing(checkout: Path, tmp_path: Path, case: str) -> None:
+    git(checkout, "config", "user.name", "Grace")
+    git(checkout, "config", "user.email", "grace@example.org")
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    own = {"dirty": OLD + "\n\n# mine\n", "clash": OLD.replace("0.1", "0.3"), "clean": OLD, "unreadable": OLD}[case]
+    (checkout / TRAIN).write_bytes(own.encode() if case != "unreadable" else b"\xff")
+    before, written, head = snapshot(checkout), objects(checkout), git(checkout, "rev-parse", "HEAD")
+    patch = tmp_path / "best.patch"
+    done = apply_to_checkout(repo, checkout, base, kept, "Half the loss\n\n- LR", patch, dry_run=True)
+    assert done.patch is None and done.commit is None and not patch.exists()
+    assert snapshot(checkout) == before and objects(checkout) == written and git(checkout, "rev-parse", "HEAD") == head
+    assert "-LR = 0.1" in done.words and "+LR = 0.2" in done.words and "nothing was changed" in done.words
+    if case == "clean":
+        assert "by Grace <grace@example.org>" in done.words and "    Half the loss\n\n    - LR" in done.words
+        assert apply_to_checkout(repo, checkout, base, kept, "home", patch).commit is not None
+    else:
+        assert f"a patch would be written to {patch}" in done.words
+        assert ("--3way" in done.words) == (case != "dirty")
+        assert apply_to_checkout(repo, checkout, base, kept, "home", patch).patch == patch
+
+
+@pytest.mark.parametrize("case", ["configured", "environment", "one of two", "nothing", "EMAIL"])
+def test_the_commit_has_the_identity_of_the_user(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    product, user, author = "AutoResearch <autoresearch@localhost>", "Zoë <zoe@example.org>", "Kim <kim@example.org>"
+    if case != "nothing":
+        git(checkout, "config", "user.name", "Zoë")
+    if case in ("configured", "environment"):
+        git(checkout, "config", "user.email", "zoe@example.org")
+    if case == "environment":
+        monkeypatch.setenv("GIT_AUTHOR_NAME", "Kim")
+        monkeypatch.setenv("GIT_AUTHOR_EMAIL", "kim@example.org")
+    if case == "EMAIL":
+        monkeypatch.setenv("EMAIL", "zoe@example.org")
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    assert apply_to_checkout(repo, checkout, base, kept, "home", tmp_path / "p").commit
+    expected = {"environment": (author, user), "nothing": (product, product), "one of two": (product, product)}
+    who = tuple(git(checkout, "log", "-1", "--format=%an <%ae>%n%cn <%ce>").splitlines())
+    assert who == expected.get(case, (user, user))
+    assert git(checkout, "log", "-1", "--format=%an <%ae>", kept) == product, "commits of a run are the product's"

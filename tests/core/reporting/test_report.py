@@ -19,7 +19,8 @@ from core.record.live import Picture
 from core.record.state import Check, State
 from core.reporting import card, changes, chart, phrases, picture, status, summary
 from core.reporting.drawing import Drawing, Text, box_of, width_of
-from core.reporting.page import duration, page
+from core.reporting.page import page
+from core.reporting.phrases import duration
 from core.reporting.report import Material, Report
 from tests.core.record.test_recorded_nights import NIGHTS, RECORDED
 from tests.core.reporting.reports import START, events, report_of, state_of

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from core import cli
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.fold import fold
 from core.record.run_lock import Lock, RunBusy
 from core.record.state import State
-from core.reporting import log_lines, status, summary
+from core.reporting import log_lines, run_table, summary
+from core.run.listing import run_status
 from core.run.opening import open_run
 from core.run.plan import Options, make_plan
 from nanochat.data.prepare import prepare
@@ -59,8 +59,9 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     before = write_run(project, "before", START)
     folder = project.run("after")
     shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
-    found = cli._status(folder)
-    assert status.run_line(found).startswith("after ") and "(begun as before)" in status.run_line(found)
+    found = run_status(folder)
+    line = run_table.table([found])[1]
+    assert line.startswith("after ") and line.endswith("(begun as before)")
     assert summary.text(summary.summary(found)).startswith(
         "after (begun as before): loop ended unexpectedly; `make run ARGS='--name after'`"
     )
@@ -68,4 +69,4 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     assert "Run after:" in summary.at_end(found, "logs/after", "a branch")[0]
     assert (log_lines.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
     if how == "copied":
-        assert "begun as" not in summary.text(summary.summary(cli._status(before)))
+        assert "begun as" not in summary.text(summary.summary(run_status(before)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -127,10 +128,11 @@ def test_every_command_means_the_run_at_work(
     touch(started(project, "new", TOLD), old)
     lock = Lock(old)
     cli.app([command], standalone_mode=False)
-    assert "old" in capsys.readouterr().out.splitlines()[0]
+    first = 1 if command == "runs" else 0  # after the header
+    assert "old" in capsys.readouterr().out.splitlines()[first]
     lock.release()
     cli.app([command], standalone_mode=False)
-    assert "new" in capsys.readouterr().out.splitlines()[0]
+    assert "new" in capsys.readouterr().out.splitlines()[first]
 
 
 def test_a_broken_journal_is_named_and_keeps_no_other_run_from_going_on(
@@ -196,8 +198,25 @@ def test_no_journal_whatever_is_wrong_with_it_keeps_other_runs_from_going_on(
         path.write_bytes(b"" if kind == "empty" else b"\xff\n")
     assert make_plan(project, Options()).folder == good
     cli.app(["runs"], standalone_mode=False)
-    shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 2 and any(line.startswith("odd: ") for line in shown)
+    header, *shown = capsys.readouterr().out.splitlines()
+    assert header.startswith("run ") and len(shown) == 2
+    assert any(line.startswith("odd: ") for line in shown) and any(line.startswith("good ") for line in shown)
+    cli.app(["runs", "--json"], standalone_mode=False)
+    printed = capsys.readouterr()
+    assert [found["run"] for found in json.loads(printed.out)] == ["good"] and printed.err.startswith("odd: ")
+
+
+def test_the_list_of_all_runs_as_json_has_what_status_has(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.app(["runs", "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out) == []
+    started(project, "one", TOLD)
+    started(project, "two")
+    cli.app(["runs", "--json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    for name in ("two", "one"):
+        cli.app(["status", name, "--json"], standalone_mode=False)
+        assert json.loads(capsys.readouterr().out) == found.pop(0)
+    assert found == []
 
 
 def test_the_run_at_work_goes_on_else_the_one_started_last_unless_it_is_finished(tmp_path: Path) -> None:

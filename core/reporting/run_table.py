@@ -1,0 +1,57 @@
+"""The table of all runs, for `runs`. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from core.reporting.phrases import begun_as, change, duration, one_line
+from core.reporting.status import RunStatus
+
+HEADER = ("run", "began", "worked", "training", "agent", "kept", "change in bpb", "phase")
+RIGHT = (2,)  # columns that are aligned to the right
+WIDTH = 120  # characters of a line
+PHASE, AGENT = 20, 20  # characters that are always left for a phase, and that an agent's name has at most
+GAP = "  "
+
+
+def table(runs: Sequence[RunStatus | str], width: int = WIDTH) -> list[str]:
+    """Return a header, and one line for each run. The phase is cut where the line would be too long.
+
+    Args:
+        runs: The status of each run, or a sentence for one that cannot be read. The sentence is its line.
+        width: Characters of a line. Long names make it longer.
+    """
+    rows = [_cells(found) for found in runs if not isinstance(found, str)]
+    widths = [max(map(len, column)) for column in zip(HEADER[:-1], *rows, strict=True)]
+    room = max(PHASE, width - sum(widths) - len(GAP) * len(widths))
+    lines = [_line(HEADER[:-1], widths, HEADER[-1])] if rows else []
+    for found in runs:
+        if isinstance(found, str):
+            lines.append(found)
+        else:
+            phase = one_line(found.phase, room) + begun_as(found.run, found.begun_as)
+            lines.append(_line(_cells(found), widths, phase))
+    return lines
+
+
+def _cells(found: RunStatus) -> tuple[str, ...]:
+    """Return the columns of a run but the last."""
+    gain = found.gain
+    return (
+        found.run,
+        time.strftime("%Y-%m-%d", time.localtime(found.begun_t)) if found.begun_t else "-",
+        duration(found.worked_s),
+        f"{found.device} {found.budget_s:g} s",
+        one_line(found.agent, AGENT),
+        f"{found.kept} of {found.tried}",
+        change(-gain.change, gain.error) if gain is not None and found.kept else "-",
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], phase: str) -> str:
+    columns = (
+        f"{cell:>{width}}" if at in RIGHT else f"{cell:<{width}}"
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return GAP.join((*columns, phase))
