@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
@@ -19,16 +19,13 @@ from core import entry
 from core.errors import explained
 from core.machine.profiles import PROFILES
 from core.machine.project import UsageError, find
-from core.model import Limits
 from core.record import journal, run_lock
 from core.run import background
 from core.run.background import say
+from core.run.limits import LimitOptions
 from nanochat.contract import sources
 from nanochat.contract.registry import names
 from nanochat.contract.shell import make
-
-if TYPE_CHECKING:
-    from core.reporting.status import RunStatus
 
 app = typer.Typer(
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
@@ -92,14 +89,19 @@ def run(  # long, because each option is a parameter
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
     max_experiments: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop when the run has N verdicts in all; skipped ones count.", metavar="N"),
+        typer.Option(
+            min=1,
+            help="Stop when the run has N verdicts in all; skipped ones count. A resumed run keeps its limits.",
+            metavar="N",
+        ),
     ] = None,
     max_hours: Annotated[
         float | None, typer.Option(min=0.0, help="Stop after N hours; the final check follows.", metavar="N")
     ] = None,
     max_crashes: Annotated[
-        int, typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N")
-    ] = 20,
+        int | None,
+        typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N", show_default="20"),
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -129,8 +131,10 @@ def run(  # long, because each option is a parameter
 
     session.run(
         find(logs),
-        session.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared),
-        Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes),
+        session.Options(
+            name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
+            limits=LimitOptions(max_experiments, max_hours, max_crashes),
+        ),
         session.Model(tenancy, context),
         again={
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
@@ -144,18 +148,6 @@ def run(  # long, because each option is a parameter
     )  # fmt: skip
 
 
-def _status(folder: Path) -> RunStatus:
-    from core.judging import schedule
-    from core.machine import stats
-    from core.record import live
-    from core.reporting import status
-    from core.run.reading import read_state
-
-    state = read_state(folder)
-    warnings = [words for words in (stats.disk_warning(folder),) if words]
-    return status.status(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
-
-
 @app.command()
 def status(
     name: Name = None,
@@ -164,8 +156,9 @@ def status(
 ) -> None:
     """What a run is doing, its best, its counts, whether its loop is alive."""
     from core.reporting import summary
+    from core.run.reading import read_status
 
-    found = _status(find(logs).pick(name))
+    found = read_status(find(logs).pick(name))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
     say(json.dumps(msgspec.to_builtins(found)) if as_json else summary.text(summary.summary(found, width)))
 
@@ -174,6 +167,7 @@ def status(
 def runs(logs: Logs = None) -> None:
     """All runs: those at work, then the others, the one started last first."""
     from core.reporting import status
+    from core.run.reading import read_status
 
     project = find(logs)
     found = project.runs()
@@ -181,7 +175,7 @@ def runs(logs: Logs = None) -> None:
         say(f"There is no run in {project.logs} yet. `make run` starts one.")
     for folder in found:
         try:
-            say(status.run_line(_status(folder)))
+            say(status.run_line(read_status(folder)))
         except Exception as error:  # one odd run must not hide the others
             say(f"{folder.name}: {explained(error) or f'its journal cannot be understood ({error!r})'}")
 

@@ -28,7 +28,7 @@ from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine import stats
 from core.machine.project import Project, UsageError
-from core.model import ApprovalMode, Limits, Role, RunConfig
+from core.model import ApprovalMode, Role
 from core.record import events as ev
 from core.record import run_lock
 from core.record.journal import JournalError
@@ -63,7 +63,6 @@ class Model:
 def run(
     project: Project,
     options: Options,
-    limits: Limits,
     model: Model,
     *,
     shown: bool,
@@ -114,7 +113,7 @@ def run(
     try:
         with active.recording_end():
             _record_notices(project, active, chosen, why)
-            _work(active, maker(), executor, chosen.config, limits, attended, SEEDS if report else 0)
+            _work(active, maker(), executor, chosen, attended, SEEDS if report else 0)
         reported = report and _write_report(active)
     finally:
         active.journal.close()
@@ -278,17 +277,20 @@ def _work(
     active: ActiveRun,
     agent: Agent,
     maker: executors.Maker,
-    config: RunConfig,
-    limits: Limits,
+    chosen: Plan,
     attended: bool,
     final_seeds: int,
 ) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
+    config, ends = chosen.config, chosen.ends
 
     async def work() -> None:
         slots = [maker(_slot(active, f"harness-{index}.log", index)) for index in range(config.slots)]
         attend_s = ATTEND_S if attended else 0.0
-        loop = Loop(active, Proposer(agent), slots, limits, tell, attend_s=attend_s, final_seeds=final_seeds)
+        loop = Loop(
+            active, Proposer(agent), slots, ends.limits, tell,
+            attend_s=attend_s, final_seeds=final_seeds, hours_before=ends.hours_before,
+        )  # fmt: skip
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # ignored on purpose, by `nohup` or by a shell that starts a background job
@@ -301,7 +303,9 @@ def _work(
                 agent=agent.name,
                 approval=config.approval,
                 slots=config.slots,
-                limits=limits,
+                limits=ends.limits,
+                carried=ends.carried,
+                hours_before=ends.hours_before,
                 turn=active.project.next_turn(),
                 final_seeds=final_seeds,
                 machine=stats.described(config.device),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from core import cli
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.fold import fold
@@ -16,6 +15,7 @@ from core.record.state import State
 from core.reporting import log_lines, status, summary
 from core.run.opening import open_run
 from core.run.plan import Options, make_plan
+from core.run.reading import read_status
 from nanochat.data.prepare import prepare
 from tests.core.run.runs import SHIPPED, START, write_run
 
@@ -59,7 +59,7 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     before = write_run(project, "before", START)
     folder = project.run("after")
     shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
-    found = cli._status(folder)
+    found = read_status(folder)
     assert status.run_line(found).startswith("after ") and "(begun as before)" in status.run_line(found)
     assert summary.text(summary.summary(found)).startswith(
         "after (begun as before): loop ended unexpectedly; `make run ARGS='--name after'`"
@@ -68,4 +68,4 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     assert "Run after:" in summary.at_end(found, "logs/after", "a branch")[0]
     assert (log_lines.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
     if how == "copied":
-        assert "begun as" not in summary.text(summary.summary(cli._status(before)))
+        assert "begun as" not in summary.text(summary.summary(read_status(before)))
