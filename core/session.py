@@ -38,6 +38,7 @@ from core.reporting import log_lines, phrases, status, summary
 from core.run import background, notices
 from core.run.active import ActiveRun
 from core.run.background import say, tell
+from core.run.beside import check_alone
 from core.run.opening import open_run
 from core.run.plan import Options as Options
 from core.run.plan import Plan, make_plan, renamed_if_overtaken
@@ -84,6 +85,8 @@ def run(
     if model.tenancy not in get_args(registry.Tenancy):
         raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
     chosen, named, why = make_plan(project, options), options.agent, ""
+    if not options.beside:
+        check_alone(project, chosen)
     if named is not None:
         registry.check_settings(named)
     if chosen.new:

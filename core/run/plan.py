@@ -46,6 +46,7 @@ class Options:
     executor: str | None = None
     data: Path | None = None  # the folder of data that was prepared for this start
     limits: LimitOptions = field(default_factory=LimitOptions)
+    beside: bool = False  # whether the run may share its device with another one
 
 
 @dataclass(frozen=True)
