@@ -90,22 +90,21 @@ def run(
     if named is not None:
         registry.check_settings(named)
     if chosen.new:
-        if shown and options.gate is None:  # with the app open, proposals wait for approval
-            options = replace(options, gate="ask")
-        if options.agent is None:
-            agent, why = default_agent(project, model.context, shown)
-            options = replace(options, agent=agent)
+        options, why = _filled(project, options, model, shown)
         gate: ApprovalMode = "ask" if options.gate == "ask" else "auto"
         chosen = replace(chosen, config=structs.replace(chosen.config, agent=options.agent, approval=gate))
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
     executor = executors.check(chosen.config.executor)
+    if named is not None and not (shown and run_lock.alive(chosen.folder) is not None):  # else only the app opens
+        _check_reachable(named, offer=shown)
     if chosen.data is not None and chosen.data.manifest is None:
         options = replace(options, data=_prepare_for(project, chosen, chosen.data))
         chosen = make_plan(project, options)
     if shown:
         if run_lock.alive(chosen.folder) is None:
-            offer_missing(chosen.config.agent)
+            if named is None:
+                offer_missing(chosen.config.agent)
             # The loop in the background chooses an agent too, and records why.
             data = chosen.data.folder if chosen.data is not None else None
             chosen = _start_behind(
@@ -122,6 +121,29 @@ def run(
         active.journal.close()
         lock.release()
     _summary(active, again.get("--logs"), reported=reported)
+
+
+def _filled(project: Project, options: Options, model: Model, shown: bool) -> tuple[Options, str]:
+    """Return the options of a new run with the approval mode and the agent filled in, and why that agent was chosen, or ''."""
+    why = ""
+    if shown and options.gate is None:  # with the app open, proposals wait for approval
+        options = replace(options, gate="ask")
+    if options.agent is None:
+        agent, why = default_agent(project, model.context, shown)
+        options = replace(options, agent=agent)
+    return options, why
+
+
+def _check_reachable(agent: str, *, offer: bool) -> None:
+    """Raise UsageError if the agent that the user has named cannot be reached. `offer`: offer to pull a model that is missing."""
+    if not any(part.startswith(("ollama:", "openai:", "command:")) for part in registry.parts(agent)):
+        return
+    from core.agents import reach  # imported late, since it imports the clients of model servers
+
+    if offer:
+        alone = len(registry.parts(agent)) == 1
+        offer_missing(agent, "nothing is started" if alone else "search proposes")
+    reach.check(agent)
 
 
 def _record_notices(project: Project, active: ActiveRun, chosen: Plan, why: str) -> None:
@@ -230,11 +252,11 @@ def default_agent(project: Project, context: int | None, attended: bool) -> tupl
     return reach.default(reach.tokens(project, context))
 
 
-def offer_missing(spec: str) -> None:
-    """Offer to pull the models of an agent that Ollama does not have."""
+def offer_missing(spec: str, without: str = "search proposes") -> None:
+    """Offer to pull the models of an agent that Ollama does not have. `without`: what happens without such a model."""
     from core.agents.llm.ollama import pulling
 
-    pulling.offer_missing(spec)
+    pulling.offer_missing(spec, without)
 
 
 def prepare(project: Project, arguments: Sequence[str]) -> int:
