@@ -152,14 +152,14 @@ async def test_a_proposed_limit_is_shown_with_its_sentence_and_adopted(
     program = tmp_path / "program.md"
     program.write_text("# Aim\n\nLow val_bpb. At most 60M parameters.\n")
     living.record(
-        "charter", sha="s", warnings=["unknown key max_parms (did you mean max_params?)"],
+        "charter", sha="s", warnings=["off_limits width, which train.py does not define (did you mean WIDTH?)"],
         proposed=[["max_params: 60000000", "At most 60M parameters."]],
     )  # fmt: skip
     app = app_on(living.folder, program)
     async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: app.key_context.has_proposed_limits)
         await pilot.press("1")
-        await until(pilot, lambda: "did you mean max_params?" in " ".join(screen_text(app).split()))
+        await until(pilot, lambda: "did you mean WIDTH?" in " ".join(screen_text(app).split()))
         await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, Menu))
         assert "1  max_params: 60000000" in screen_text(app) and "from “At most 60M parameters.”" in screen_text(app)
