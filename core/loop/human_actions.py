@@ -7,7 +7,7 @@ from core.model import Proposal
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.run.active import ActiveRun
-from core.verdicts import Verdict
+from core.verdicts import Verdict, already, may_overrule
 
 AGENT = "human"
 
@@ -88,8 +88,8 @@ def overrule(active: ActiveRun, number: int, verdict: Verdict) -> str:
     experiment = _judged(active, number)
     old = experiment.verdict
     assert old is not None
-    if verdict == old or (verdict.kept and old.kept):
-        raise CommandRejected(f"#{number} already has the verdict {old.words}.")
+    if not may_overrule(old, verdict):
+        raise CommandRejected(f"#{number} {already(old)}.")
     if verdict.kept:
         return _keep(active, experiment, verdict)
     if old.kept and active.state.kept[-1] != number:
