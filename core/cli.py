@@ -18,10 +18,10 @@ import typer
 from core import entry
 from core.machine.profiles import PROFILES
 from core.machine.project import UsageError, find
-from core.model import Limits
 from core.record import journal, run_lock
 from core.run import background
 from core.run.background import say
+from core.run.limits import LimitOptions
 from nanochat.contract import sources
 from nanochat.contract.registry import names
 from nanochat.contract.shell import make
@@ -88,14 +88,19 @@ def run(  # long, because each option is a parameter
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
     max_experiments: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop when the run has N verdicts in all; skipped ones count.", metavar="N"),
+        typer.Option(
+            min=1,
+            help="Stop when the run has N verdicts in all; skipped ones count. A resumed run keeps its limits.",
+            metavar="N",
+        ),
     ] = None,
     max_hours: Annotated[
         float | None, typer.Option(min=0.0, help="Stop after N hours; the final check follows.", metavar="N")
     ] = None,
     max_crashes: Annotated[
-        int, typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N")
-    ] = 20,
+        int | None,
+        typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N", show_default="20"),
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -109,6 +114,7 @@ def run(  # long, because each option is a parameter
             help="Where trainings run: local, or deterministic:FILE (computed, for rehearsals).", show_default="local"
         ),
     ] = None,
+    beside: Annotated[bool, typer.Option("--beside", help="Start it beside a run on the same device.")] = False,
     logs: Logs = None,
     report: Annotated[
         bool,
@@ -135,14 +141,16 @@ def run(  # long, because each option is a parameter
 
     session.run(
         find(logs),
-        session.Options(name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared),
-        Limits(max_experiments=max_experiments, max_hours=max_hours, max_crashes_in_a_row=max_crashes),
+        session.Options(
+            name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
+            limits=LimitOptions(max_experiments, max_hours, max_crashes), beside=beside,
+        ),
         session.Model(tenancy, context),
         again={
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
             "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
-            "--no-report": None if report else True, "--notify": notify,
+            "--no-report": None if report else True, "--beside": beside or None, "--notify": notify,
         },
         shown=not headless and not attended and background.can_show_app(),
         attended=attended,
@@ -159,9 +167,9 @@ def status(
 ) -> None:
     """What a run is doing, its best, its counts, whether its loop is alive."""
     from core.reporting import summary
-    from core.run.listing import run_status
+    from core.run.reading import read_status
 
-    found = run_status(find(logs).pick(name))
+    found = read_status(find(logs).pick(name))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
     say(json.dumps(msgspec.to_builtins(found)) if as_json else summary.text(summary.summary(found, width)))
 

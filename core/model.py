@@ -194,7 +194,7 @@ class Limits(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     """Limits at which the loop stops by itself. None means no limit."""
 
     max_experiments: int | None = None  # verdicts of the whole run, without interrupted experiments
-    max_hours: float | None = None  # since this start of the loop
+    max_hours: float | None = None  # of work, since the start of the loop for which it was given
     max_crashes_in_a_row: int = 20
 
 

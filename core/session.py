@@ -28,7 +28,7 @@ from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine import stats
 from core.machine.project import Project, UsageError
-from core.model import ApprovalMode, Limits, Role, RunConfig
+from core.model import ApprovalMode, Role
 from core.record import events as ev
 from core.record import run_lock
 from core.record.journal import JournalError
@@ -39,6 +39,7 @@ from core.run import background, notices
 from core.run import notify as notifications
 from core.run.active import ActiveRun
 from core.run.background import say, tell
+from core.run.beside import check_alone
 from core.run.notify import Notifier
 from core.run.opening import open_run
 from core.run.plan import Options as Options
@@ -64,7 +65,6 @@ class Model:
 def run(
     project: Project,
     options: Options,
-    limits: Limits,
     model: Model,
     *,
     shown: bool,
@@ -90,25 +90,26 @@ def run(
     if notify is not None:
         notifications.check(notify)
     chosen, named, why = make_plan(project, options), options.agent, ""
+    if not options.beside:
+        check_alone(project, chosen)
     if named is not None:
         registry.check_settings(named)
     if chosen.new:
-        if shown and options.gate is None:  # with the app open, proposals wait for approval
-            options = replace(options, gate="ask")
-        if options.agent is None:
-            agent, why = default_agent(project, model.context, shown)
-            options = replace(options, agent=agent)
+        options, why = _filled(project, options, model, shown)
         gate: ApprovalMode = "ask" if options.gate == "ask" else "auto"
         chosen = replace(chosen, config=structs.replace(chosen.config, agent=options.agent, approval=gate))
     tenancy = cast(registry.Tenancy, model.tenancy)
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
     executor = executors.check(chosen.config.executor)
+    if named is not None and not (shown and run_lock.alive(chosen.folder) is not None):  # else only the app opens
+        _check_reachable(named, offer=shown)
     if chosen.data is not None and chosen.data.manifest is None:
         options = replace(options, data=_prepare_for(project, chosen, chosen.data))
         chosen = make_plan(project, options)
     if shown:
         if run_lock.alive(chosen.folder) is None:
-            offer_missing(chosen.config.agent)
+            if named is None:
+                offer_missing(chosen.config.agent)
             # The loop in the background chooses an agent too, and records why.
             data = chosen.data.folder if chosen.data is not None else None
             chosen = _start_behind(
@@ -120,7 +121,7 @@ def run(
     try:
         with active.recording_end():
             _record_notices(project, active, chosen, why)
-            _work(active, maker(), executor, chosen.config, limits, attended, SEEDS if report else 0)
+            _work(active, maker(), executor, chosen, attended, SEEDS if report else 0)
         reported = report and _write_report(active)
     finally:
         if notifier is not None:
@@ -148,6 +149,29 @@ def _notifying(active: ActiveRun, notify: str | None) -> Notifier | None:
 
     active.report = told
     return notifier
+
+
+def _filled(project: Project, options: Options, model: Model, shown: bool) -> tuple[Options, str]:
+    """Return the options of a new run with the approval mode and the agent filled in, and why that agent was chosen, or ''."""
+    why = ""
+    if shown and options.gate is None:  # with the app open, proposals wait for approval
+        options = replace(options, gate="ask")
+    if options.agent is None:
+        agent, why = default_agent(project, model.context, shown)
+        options = replace(options, agent=agent)
+    return options, why
+
+
+def _check_reachable(agent: str, *, offer: bool) -> None:
+    """Raise UsageError if the agent that the user has named cannot be reached. `offer`: offer to pull a model that is missing."""
+    if not any(part.startswith(("ollama:", "openai:", "command:")) for part in registry.parts(agent)):
+        return
+    from core.agents import reach  # imported late, since it imports the clients of model servers
+
+    if offer:
+        alone = len(registry.parts(agent)) == 1
+        offer_missing(agent, "nothing is started" if alone else "search proposes")
+    reach.check(agent)
 
 
 def _record_notices(project: Project, active: ActiveRun, chosen: Plan, why: str) -> None:
@@ -256,11 +280,11 @@ def default_agent(project: Project, context: int | None, attended: bool) -> tupl
     return reach.default(reach.tokens(project, context))
 
 
-def offer_missing(spec: str) -> None:
-    """Offer to pull the models of an agent that Ollama does not have."""
+def offer_missing(spec: str, without: str = "search proposes") -> None:
+    """Offer to pull the models of an agent that Ollama does not have. `without`: what happens without such a model."""
     from core.agents.llm.ollama import pulling
 
-    pulling.offer_missing(spec)
+    pulling.offer_missing(spec, without)
 
 
 def prepare(project: Project, arguments: Sequence[str]) -> int:
@@ -306,17 +330,20 @@ def _work(
     active: ActiveRun,
     agent: Agent,
     maker: executors.Maker,
-    config: RunConfig,
-    limits: Limits,
+    chosen: Plan,
     attended: bool,
     final_seeds: int,
 ) -> None:
     """Run the loop to its end, with signals turned into an orderly stop."""
+    config, ends = chosen.config, chosen.ends
 
     async def work() -> None:
         slots = [maker(_slot(active, f"harness-{index}.log", index)) for index in range(config.slots)]
         attend_s = ATTEND_S if attended else 0.0
-        loop = Loop(active, Proposer(agent), slots, limits, tell, attend_s=attend_s, final_seeds=final_seeds)
+        loop = Loop(
+            active, Proposer(agent), slots, ends.limits, tell,
+            attend_s=attend_s, final_seeds=final_seeds, hours_before=ends.hours_before,
+        )  # fmt: skip
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # ignored on purpose, by `nohup` or by a shell that starts a background job
@@ -329,7 +356,9 @@ def _work(
                 agent=agent.name,
                 approval=config.approval,
                 slots=config.slots,
-                limits=limits,
+                limits=ends.limits,
+                carried=ends.carried,
+                hours_before=ends.hours_before,
                 turn=active.project.next_turn(),
                 final_seeds=final_seeds,
                 machine=stats.described(config.device),

@@ -82,3 +82,22 @@ class Verdict(StrEnum):
         if self.kept:
             return "keep"
         return "crash" if self.failed else "discard"
+
+
+_ALREADY = {
+    Verdict.KEEP: "is already kept",
+    Verdict.SIMPLIFICATION: "is already kept",
+    Verdict.DISCARD: "is already discarded",
+    Verdict.INVALID: "already counts as an experiment that broke a rule",
+    Verdict.SKIPPED: "is already skipped",
+}
+
+
+def may_overrule(old: Verdict, new: Verdict) -> bool:
+    """Return whether a verdict would change anything in place of another one."""
+    return new != old and not (new.kept and old.kept)
+
+
+def already(verdict: Verdict) -> str:
+    """Return the end of a sentence which says that an experiment has this verdict."""
+    return _ALREADY.get(verdict, f"already has the verdict {verdict.words}")

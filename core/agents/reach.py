@@ -11,10 +11,11 @@ from core.agents import registry
 from core.agents.base import AgentFailed
 from core.agents.cli_tools.presets import PRESETS
 from core.agents.llm.chat import needs
-from core.agents.llm.connection import options, to_ollama, to_openai
+from core.agents.llm.connection import options, to_ollama, to_openai, unanswered
 from core.agents.llm.ollama.models import Installed, NoServer, full, installed, pick, sized
 from core.machine import stats
-from core.machine.project import Project
+from core.machine.project import Project, UsageError
+from nanochat.contract.shell import quoted
 
 GOOD = "qwen2.5-coder:7b"  # the model that is offered if none is installed
 SMALL = "qwen2.5-coder:1.5b"
@@ -81,6 +82,52 @@ def missing(spec: str) -> list[str]:
     except AgentFailed:
         return []
     return [name for name in named if full(name) not in known]
+
+
+def check(spec: str) -> None:
+    """Raise UsageError if the only agent that the user has named cannot be reached.
+
+    A list of agents is not checked: the others propose meanwhile, and each is asked again later. A run that is continued without
+    --agent is not checked either.
+    """
+    named = registry.parts(spec)
+    if len(named) > 1:
+        return
+    kind, _, argument = named[0].partition(":")
+    try:
+        problem = _unreachable(kind, argument)
+    except AgentFailed as error:
+        problem = str(error)
+    if problem:
+        raise UsageError(
+            f"{problem} Nothing was started. `--agent search` needs no model; with {quoted(['--agent', f'{spec},search'])} "
+            f"search proposes until {kind} answers."
+        )
+
+
+def _unreachable(kind: str, argument: str) -> str:
+    """Return why an agent cannot be reached, as a sentence, or ''. Raises AgentFailed for the same."""
+    if kind == "ollama":
+        if full(argument) not in {full(model.name) for model in models()}:
+            return f"Ollama at {to_ollama().words} has no model {argument}. `ollama pull {argument}` installs it."
+    elif kind == "openai":
+        way = to_openai()
+        if why := unanswered(way):
+            return f"Nothing answers at {way.words} ({why}). OPENAI_BASE_URL names another place."
+    elif kind == "command":
+        return _no_program(argument)
+    return ""
+
+
+def _no_program(command: str) -> str:
+    """Return why a command line cannot be started, as a sentence, or ''. Paths are not looked up: they may be relative to the copy."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        return f"The command {command!r} cannot be read ({error})."
+    if not words:
+        return "The agent command: needs a command line."
+    return "" if "/" in words[0] or shutil.which(words[0]) else f"{words[0]} is not installed (not on PATH)."
 
 
 def lines(tokens: int) -> list[str]:

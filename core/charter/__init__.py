@@ -32,7 +32,7 @@ class Charter(Data, frozen=True, kw_only=True):
         off_limits: Names of train.py that must not change, likewise.
         proposed: Limits that the prose seems to ask for. They are not enforced.
         directions: The directions for `search` in the prose.
-        warnings: Unknown keys, names that train.py does not define, and front matter in the wrong place.
+        warnings: Names that train.py does not define, and front matter in the wrong place.
         notes: Other remarks for the human.
         unused: Sentences that `search` does not use. Language models read all of program.md.
     """
@@ -73,7 +73,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     if not text.strip("\ufeff \t\r\n"):
         raise CharterError("program.md is empty. Write down what to research, in plain English, and start again.")
     parts = split(text)
-    bound, unknown = limits(parts)
+    bound = limits(parts)
     strange = [_strange(name, known) for name in bound.off_limits if name not in known]
     paragraphs = tuple(blocks(parts.body))
     asked = asked_for(parts.body, paragraphs, known)
@@ -86,7 +86,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         **structs.asdict(bound),
         proposed=missing(asked, bound),
         directions=wishes,
-        warnings=(*unknown, *misplaced(parts), *(strange if known else ())),
+        warnings=(*misplaced(parts), *(strange if known else ())),
         notes=tuple(notes),
         unused=tuple(
             sanitize_line(sentence, 200) for sentence in unused if sentence not in quoted and _WORD.search(sentence)
@@ -96,7 +96,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
 
 def binding(text: str) -> CharterLimits:
     """Return the limits in the front matter of a program.md, without reading its prose. Raises CharterError."""
-    return limits(split(text))[0]
+    return limits(split(text))
 
 
 def _strange(name: str, known: Collection[str]) -> str:

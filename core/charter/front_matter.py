@@ -16,6 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from core.model import CharterLimits
 
 KEYS = ("max_params", "max_memory_gb", "off_limits")
+MOST_SHOWN = 5  # wrong names of one list that an error names
 LARGEST_PARAMS, LARGEST_GB = 10**15, 10**6  # larger values are mistakes, and do not fit into a job's fields
 UNITS = {"": 1, "k": 10**3, "thousand": 10**3, "m": 10**6, "million": 10**6, "b": 10**9, "billion": 10**9}
 GIGABYTES = {
@@ -125,19 +126,15 @@ def node(parts: Parts) -> MappingNode | None:
     return found
 
 
-def limits(parts: Parts) -> tuple[CharterLimits, tuple[str, ...]]:
-    """Read the limits.
-
-    Returns:
-        The limits, and a phrase for every unknown key.
+def limits(parts: Parts) -> CharterLimits:
+    """Return the limits.
 
     Raises:
-        CharterError: A value cannot be read. The message names all problems.
+        CharterError: A key is not known, or a value cannot be read. The message names all problems.
     """
     found = node(parts)
     values: dict[str, int | float | tuple[str, ...]] = {}
     wrong: list[str] = []
-    unknown: list[str] = []
     seen: set[str] = set()
     for key, value in found.value if found is not None else ():
         name = key.value if isinstance(key, ScalarNode) else "[...]"
@@ -145,25 +142,26 @@ def limits(parts: Parts) -> tuple[CharterLimits, tuple[str, ...]]:
             wrong.append(f"{_short(name)} stands there twice")
         seen.add(name)
         if name not in KEYS:
-            unknown.append(_unknown(name, value))
+            wrong.append(_unknown(name, value))
         elif not _empty(value):
             try:
                 values[name] = _READERS[name](value)
             except ValueError as error:
-                words, *culprit = error.args
-                wrong.append(f"{name} {words}, not {_shown(*culprit or (value,))}")
+                words, *culprits = error.args
+                wrong.append(f"{name} {words}, not {' or '.join(_shown(one) for one in culprits or (value,))}")
     if wrong:
         raise CharterError(f"The front matter of program.md cannot be used: {'; '.join(wrong)}.")
-    return msgspec.convert(values, CharterLimits), tuple(unknown)
+    return msgspec.convert(values, CharterLimits)
 
 
 def _unknown(name: str, value: Node) -> str:
     if nested := _nested(value):
-        return f"{nested} is nested under {_short(name)} and is not used; write it at the left margin"
+        return f"{nested} is nested under {_short(name)}; write it at the left margin"
     if _TIME.search(name):
         return f"unknown key {_short(name)} (the training time is set by --budget)"
     near = key_like(name)
-    return f"unknown key {_short(name)}{f' (did you mean {near}?)' if near else ''}"
+    hint = f"did you mean {near}?" if near else f"known are {', '.join(KEYS)}"
+    return f"unknown key {_short(name)} ({hint})"
 
 
 def _nested(value: Node) -> str:
@@ -266,16 +264,20 @@ def amount(figure: str, *, whole: bool) -> Decimal | None:
 
 
 def _names(value: Node) -> tuple[str, ...]:
-    """Return the names in a list, or in one line. Raises ValueError."""
+    """Return the names in a list, or in one line. Raises ValueError with everything that is no name."""
     items = value.value if isinstance(value, SequenceNode) else [value]
     found: list[str] = []
+    wrong: list[Node | str] = []
     for item in items:
         words = re.split(r"[,\s]+", item.value) if isinstance(item, ScalarNode) else [item]
         for word in filter(None, words):
             name = word.strip("`").removesuffix("()") if isinstance(word, str) else ""
-            if not _NAME.fullmatch(name):
-                raise ValueError("must be names of train.py, such as [WIDTH, GPT.forward]", word)
-            found.append(name)
+            if _NAME.fullmatch(name):
+                found.append(name)
+            else:
+                wrong.append(word)
+    if wrong:
+        raise ValueError("must be names of train.py, such as [WIDTH, GPT.forward]", *wrong[:MOST_SHOWN])
     return tuple(dict.fromkeys(found))
 
 

@@ -113,7 +113,7 @@ def _misplaced(line: KeyLine) -> CharterLimits:
     if not line.exact or len(line.content) > LONGEST:
         return CharterLimits()
     try:
-        return limits(Parts(f"{line.key}: {line.value}", 0, 1, "", 1))[0]
+        return limits(Parts(f"{line.key}: {line.value}", 0, 1, "", 1))
     except CharterError:
         return CharterLimits()
 

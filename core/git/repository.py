@@ -21,6 +21,8 @@ from core.git.ref_store import RefStore
 from core.git.refs import RunRefs
 from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, SourceTree, normalised
 
+MARKERS = ("-L", "the best", "-L", "before", "-L", "yours")  # labels of the conflict markers
+
 if TYPE_CHECKING:  # importing GitPython fails on a machine without git
     from git import Repo
 
@@ -197,6 +199,15 @@ class Repository:
         Raises:
             RepositoryError: `scratch` cannot be written, or git failed.
         """
+        status, text = self._merge_file(base, ours, theirs, scratch)
+        return text if status == 0 else None
+
+    def merge_marked(self, base: str, ours: str, theirs: str, scratch: Path) -> str:
+        """Return the merge as `merge` does. Where both sides changed the same lines, it has both, between conflict markers."""
+        return self._merge_file(base, ours, theirs, scratch)[1]
+
+    def _merge_file(self, base: str, ours: str, theirs: str, scratch: Path) -> tuple[int, str]:
+        """Return the exit status and the output of `git merge-file`. The status is the number of conflicts."""
         try:
             scratch.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".merge-", dir=scratch, ignore_cleanup_errors=True) as folder:
@@ -205,12 +216,12 @@ class Repository:
                     path = Path(folder) / name
                     path.write_bytes(text.encode("utf-8"))
                     names.append(str(path))
-                status, out, _ = self.git.attempt("merge-file", "-p", *names)
+                status, out, _ = self.git.attempt("merge-file", "-p", *MARKERS, *names)
         except OSError as error:
             raise RepositoryError(
                 f"Two changes to train.py cannot be merged, since {scratch} cannot be written ({error.strerror}). Nothing was lost."
             ) from error
-        return out.decode("utf-8") if status == 0 else None
+        return status, out.decode("utf-8")
 
     def diff(self, old: str, new: str) -> str:
         """Return the change to train.py between two commits, as a patch for `git apply` at the top of the repository."""

@@ -38,9 +38,11 @@ class Control:
     def obey(self, command: commands.Command) -> commands.Reply:
         """Carry out a command, or reply why that is not possible. Other errors of the machine are raised, for the server."""
         try:
+            if isinstance(command, commands.Reapply) and self._waits(command.number):
+                return human_actions.reapply(self._active, command.number)
             ok, words = self._do(command)
         except human_actions.CommandRejected as error:
-            ok, words = False, str(error)
+            return commands.Reply(ok=False, words=str(error), offer=error.offer)
         except RepositoryError as error:
             ok, words = False, f"{error} Nothing was recorded."
         except JournalError as error:
@@ -79,10 +81,19 @@ class Control:
                 return True, human_actions.rerun(active, command.number)
             case commands.Overrule():
                 return True, human_actions.overrule(active, command.number, command.verdict)
-            case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold():
-                if command.number not in active.state.open or active.state.open[command.number].approved:
-                    return False, f"#{command.number} does not wait for an answer"
+            case commands.Revise() if not self._waits(command.number):
+                raise human_actions.too_late(active, command.number, command.source, command.parent)
+            case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold() if self._waits(
+                command.number
+            ):
                 return True, self._answered(command)
+            case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold() | commands.Reapply():
+                return False, f"#{command.number} does not wait for an answer"
+
+    def _waits(self, number: int) -> bool:
+        """Return whether a proposal is neither approved nor judged."""
+        experiment = self._active.state.open.get(number)
+        return experiment is not None and not experiment.approved
 
     def _stopped(self, now: bool) -> str:
         """Stop. The first time the final check still follows; a second time, or at a limit, it is left out."""
@@ -150,7 +161,7 @@ class Control:
                 heard = self._read_by()
                 return f"skipped #{number}, hint {len(self._active.state.said)}: {heard}"
             case commands.Revise():
-                return human_actions.revise(self._active, number, command.source, command.hypothesis)
+                return human_actions.revise(self._active, number, command.source, command.hypothesis, command.parent)
             case commands.Hold():
                 self._approval.hold(number, command.who, on=command.on)
                 return "the countdown is paused" if command.on else "the countdown continues"

@@ -15,12 +15,18 @@ class Ending:
     """Whether, why and how the loop ends."""
 
     limits: Limits
+    hours_before: float = 0.0  # hours of `limits.max_hours` that earlier starts have used
     reason: str = ""  # why it ends; "" while it goes on
     now: bool = False  # whether it ends without waiting for running experiments
     finished: bool = False  # whether the run is complete
     check_result: bool = False  # whether the final check comes before the end
     failure: Exception | None = None  # the exception that the loop raises at its end
     _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def _hours(self) -> float:
+        """Hours of work that count against the limit."""
+        return self.hours_before + (time.monotonic() - self._began) / 3600
 
     def stop(self, reason: str, *, now: bool = False, finished: bool = False, check_result: bool = False) -> None:
         """End after the running experiments, or `now` without waiting for them. The first reason counts.
@@ -44,7 +50,7 @@ class Ending:
             return
         if limits.max_experiments is not None and state.judged >= limits.max_experiments and not state.open:
             self.stop(f"reached --max-experiments {limits.max_experiments}", finished=True, check_result=True)
-        elif limits.max_hours is not None and time.monotonic() - self._began >= limits.max_hours * 3600:
+        elif limits.max_hours is not None and self._hours >= limits.max_hours:
             self.stop(f"reached --max-hours {limits.max_hours:g}", finished=True, check_result=True)
         elif state.crash_streak >= limits.max_crashes_in_a_row:
             self.stop(f"{state.crash_streak} experiments in a row failed; the last findings in notebook.md say how")

@@ -7,23 +7,96 @@ from core.model import Proposal
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.run.active import ActiveRun
-from core.verdicts import Verdict
+from core.run.commands import Offer, Reply
+from core.verdicts import Verdict, already, may_overrule
 
 AGENT = "human"
 
 
 class CommandRejected(Exception):
-    """The command cannot be carried out. The message says why. Nothing was changed."""
+    """The command cannot be carried out. The message says why. Nothing was changed.
+
+    `offer`: what became of a text that the human sent, if it can still be used for an experiment of his own.
+    """
+
+    def __init__(self, words: str, offer: Offer | None = None) -> None:
+        super().__init__(words)
+        self.offer = offer
 
 
-def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "") -> str:
-    """Replace the change of a proposal that is not approved yet. Raises CommandRejected."""
+def reapply(active: ActiveRun, number: int) -> Reply:
+    """Re-apply a waiting proposal to the incumbent, unless it was made for it. Raises CommandRejected."""
+    experiment, incumbent = active.state.open[number], active.state.incumbent
+    words = f"#{number} changes the best train.py"
+    if experiment.parent != incumbent:
+        try:
+            merged = active.experiments.reapplied(experiment)
+        except edits.EditError as error:
+            raise CommandRejected(f"There is a new best, and #{number} does not apply to it: {error}") from error
+        active.experiments.move(experiment, merged)
+        words = f"There is a new best; #{number} is re-applied to it"
+    return Reply(ok=True, words=words, offer=Offer(parent=incumbent, source=active.source(experiment.commit)))
+
+
+def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "", parent: str = "") -> str:
+    """Replace the change of a proposal that is not approved yet.
+
+    Args:
+        active: The run.
+        number: The proposal.
+        source: The human's train.py.
+        hypothesis: What it tries now; "" if that stays.
+        parent: The commit that the edited proposal changes; "" if there was no new incumbent since. If there is one,
+            the text is merged into it.
+
+    Raises:
+        CommandRejected: It cannot be merged, or it breaks a rule.
+    """
     experiment = active.state.open[number]
     if source == active.source(experiment.commit):
         return f"#{number} is as it was"
-    _check(active, active.source(experiment.parent), source)
-    active.experiments.revise(experiment, source, hypothesis)
-    return f"#{number} is revised and still waits for your answer"
+    merged = _on_incumbent(active, parent or experiment.parent, source, f"#{number} stays as it was.")
+    _check(active, active.source(active.state.incumbent), merged)
+    moved = experiment.parent != active.state.incumbent
+    if moved:
+        active.experiments.move(experiment, merged)
+    active.experiments.revise(experiment, merged, hypothesis)
+    merge = ", merged into the new best," if moved or merged != source else ""
+    return f"#{number} is revised{merge} and still waits for your answer"
+
+
+def too_late(active: ActiveRun, number: int, source: str, parent: str) -> CommandRejected:
+    """Return the answer to a revision of a proposal that does not wait any more. It offers the text for an own experiment."""
+    experiment = active.state.experiments.get(number)
+    base, words = parent or (experiment.parent if experiment is not None else ""), f"#{number} does not wait any more."
+    if base not in active.state.known:
+        return CommandRejected(words)
+    incumbent = active.state.incumbent
+    text = active.merge_marked(active.source(base), active.source(incumbent), source)
+    return CommandRejected(words, Offer(parent=incumbent, source=text))
+
+
+def _on_incumbent(active: ActiveRun, parent: str, source: str, unchanged: str) -> str:
+    """Return a text that the human edited from the train.py of `parent`, merged into the incumbent's.
+
+    Args:
+        active: The run.
+        parent: The commit.
+        source: The human's text.
+        unchanged: The sentence that says what was not done if it cannot be merged.
+
+    Raises:
+        CommandRejected: Both changed the same lines. It offers the text with conflict markers.
+    """
+    incumbent = active.state.incumbent
+    if parent == incumbent:
+        return source
+    old, new = active.source(parent), active.source(incumbent)
+    merged = active.merge(old, new, source)
+    if merged is None:
+        offer = Offer(parent=incumbent, source=active.merge_marked(old, new, source))
+        raise CommandRejected(f"A new best train.py changed the same lines as you. {unchanged}", offer)
+    return merged
 
 
 def own(active: ActiveRun, parent: str, source: str, hypothesis: str) -> str:
@@ -40,13 +113,8 @@ def own(active: ActiveRun, parent: str, source: str, hypothesis: str) -> str:
     Raises:
         CommandRejected: It cannot be merged, or it breaks a rule.
     """
-    incumbent = active.state.incumbent
-    if parent != incumbent:
-        merged = active.merge(active.source(parent), active.source(incumbent), source)
-        if merged is None:
-            raise CommandRejected("A new best train.py changed the same lines while you edited. Nothing was started.")
-        source = merged
-    _check(active, active.source(incumbent), source)
+    source = _on_incumbent(active, parent, source, "Nothing was started.")
+    _check(active, active.source(active.state.incumbent), source)
     return _queue(active, source, hypothesis or "An experiment of your own.")
 
 
@@ -88,8 +156,8 @@ def overrule(active: ActiveRun, number: int, verdict: Verdict) -> str:
     experiment = _judged(active, number)
     old = experiment.verdict
     assert old is not None
-    if verdict == old or (verdict.kept and old.kept):
-        raise CommandRejected(f"#{number} already has the verdict {old.words}.")
+    if not may_overrule(old, verdict):
+        raise CommandRejected(f"#{number} {already(old)}.")
     if verdict.kept:
         return _keep(active, experiment, verdict)
     if old.kept and active.state.kept[-1] != number:

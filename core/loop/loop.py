@@ -42,6 +42,7 @@ class Loop:
         countdown_s: Seconds that a proposal waits for an answer.
         attend_s: Seconds at the beginning in which an app is expected, so that proposals wait.
         final_seeds: Seeds of the final check, in which the start and the best are measured afresh. 0 for no such check.
+        hours_before: Hours of `limits.max_hours` that earlier starts have used.
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class Loop:
         countdown_s: float = COUNTDOWN_S,
         attend_s: float = 0.0,
         final_seeds: int = 0,
+        hours_before: float = 0.0,
     ) -> None:
         self.active = active
         self._final_seeds = final_seeds
         self._wake = asyncio.Event()
         self._began, self._attend_s = time.monotonic(), attend_s
         self._live = Live(active.folder)
-        self._ending = Ending(limits)
+        self._ending = Ending(limits, hours_before)
         self._holding = Holding(active)
         self._slots = Slots(active, executors, self._ending, self._holding, self._live, self._wake.set)
         self._asking = Asking(active, proposer, self._ending, self._live, self._wake.set, say)

@@ -43,6 +43,8 @@ class Started(Event, frozen=True, kw_only=True):
         approval: Whether proposals wait for the human.
         slots: Trainings in parallel.
         limits: When it ends by itself.
+        carried: The fields of `limits` that come from the start before.
+        hours_before: Hours that earlier starts have used of a `max_hours` that comes from them.
         turn: One more than in any other journal of these logs. It orders starts without clocks.
         final_seeds: Seeds of the final check at the end; 0 for no such check.
         machine: The machine, as phrases: what trains first.
@@ -53,6 +55,8 @@ class Started(Event, frozen=True, kw_only=True):
     approval: ApprovalMode
     slots: int
     limits: Limits = Limits()
+    carried: tuple[str, ...] = ()
+    hours_before: float = 0.0
     turn: int = 0
     final_seeds: int = 0
     machine: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from core.judging import final_check, gain, schedule
-from core.model import Notes, Role
+from core.model import Limits, Notes, Role
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.record.fold import RERUN_TRIES
@@ -32,7 +32,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             found = f", {state.tried} experiments so far" if state.tried else ""
             return (
                 f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
-                f"agent {event.agent} · {event.slots} at a time{found}"
+                f"agent {event.agent} · {event.slots} at a time{found}{_limits(event)}"
             )
         case ev.Charter(problem=problem) if problem:
             return f"program.md: {problem}"
@@ -97,6 +97,23 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Stopped():
             return f"stopped: {event.reason}"
     return None
+
+
+def _limits(event: ev.Started) -> str:
+    """Return the limits of a start as a clause, and which of them come from the start before."""
+    limits, before = event.limits, event.hours_before
+    used = f", {before:.1f} h used" if before else ""
+    phrases_of = {
+        "max_experiments": f"at {limits.max_experiments} verdicts",
+        "max_hours": f"after {limits.max_hours or 0:g} h",
+        "max_crashes_in_a_row": f"after {limits.max_crashes_in_a_row} failures in a row",
+    }
+    found = [
+        words + (f" (as before{used if name == 'max_hours' else ''})" if name in event.carried else "")
+        for name, words in phrases_of.items()
+        if getattr(limits, name) != getattr(Limits(), name)
+    ]
+    return f" · ends {' or '.join(found)}" if found else ""
 
 
 def _which(commit: str, state: State) -> str:

@@ -121,6 +121,10 @@ class ActiveRun:
         """Return the three-way merge of three texts of train.py, or None if both sides changed the same lines."""
         return self.repo.merge(base, ours, theirs, self.folder)
 
+    def merge_marked(self, base: str, ours: str, theirs: str) -> str:
+        """Return the same merge with conflict markers where both sides changed the same lines."""
+        return self.repo.merge_marked(base, ours, theirs, self.folder)
+
     def sync_refs(self) -> None:
         """Make all refs match the journal. They can only differ after a crash."""
         wanted = wanted_refs(self.repo.refs, self.state, self.name)

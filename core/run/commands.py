@@ -69,12 +69,22 @@ class Skip(Message, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Reapply(Message, frozen=True, kw_only=True):
+    """Re-apply the waiting proposal to the incumbent, if it was made for an earlier one. The reply has the text to edit."""
+
+    number: int
+
+
 class Revise(Message, frozen=True, kw_only=True):
-    """Replace the train.py of the waiting proposal, and its hypothesis if one is given."""
+    """Replace the train.py of the waiting proposal, and its hypothesis if one is given.
+
+    `parent`: the commit that the edited proposal changes. If there is a new incumbent by then, the text is merged into it.
+    """
 
     number: int
     source: str
     hypothesis: str = ""
+    parent: str = ""
 
 
 class Own(Message, frozen=True, kw_only=True):
@@ -137,6 +147,7 @@ Command = (
     | Resume
     | Approve
     | Skip
+    | Reapply
     | Revise
     | Own
     | Rerun
@@ -150,11 +161,28 @@ Command = (
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 
-class Reply(Data, frozen=True, kw_only=True):
-    """The acknowledgement of a command: what was done, or why not."""
+class Offer(Data, frozen=True, kw_only=True):
+    """A text of train.py that the human can go on with, and the commit whose train.py it changes.
+
+    If a merge conflicts, the text has the conflict markers of git.
+    """
+
+    parent: str
+    source: str
+
+
+class Reply(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """The acknowledgement of a command: what was done, or why not.
+
+    Attributes:
+        ok: Whether it was carried out.
+        words: A sentence for the human.
+        offer: For `Reapply` the proposal as it is now. If a text of the human could not be used as it is, what became of it.
+    """
 
     ok: bool
     words: str
+    offer: Offer | None = None
 
 
 class NoLoop(UserError):

@@ -79,19 +79,30 @@ class Experiments:
 
     def rebase(self, experiment: Experiment) -> None:
         """Re-apply an experiment's change to the incumbent, or record that it no longer applies."""
+        try:
+            merged = self.reapplied(experiment)
+        except edits.EditError as error:
+            reason = f"there is a new best, and the change does not apply to it: {error}"
+            self.judge(ev.Judged(number=experiment.number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
+            return
+        self.move(experiment, merged)
+
+    def reapplied(self, experiment: Experiment) -> str:
+        """Return the incumbent's train.py with an experiment's change. Raises EditError if it does not apply."""
         incumbent, number = self._active.state.incumbent, experiment.number
         old, new = self._active.source(experiment.parent), self._active.source(incumbent)
         merged = self._active.merge(old, new, self._active.source(experiment.commit))
-        try:
-            if merged is None:
-                raise edits.EditError("the best changed the same lines")
-            edits.validate_change(new, merged, off_limits=self._active.program.charter.off_limits)
-            if (same := self._active.tried(incumbent).get(edits.fingerprint(merged), number)) != number:
-                raise edits.EditError(f"on the new best it is the very change of experiment {same}")
-        except edits.EditError as error:
-            reason = f"there is a new best, and the change does not apply to it: {error}"
-            self.judge(ev.Judged(number=number, verdict=Verdict.CONFLICT, reason=reason, finding=""))
-            return
+        if merged is None:
+            raise edits.EditError("the best changed the same lines")
+        edits.validate_change(new, merged, off_limits=self._active.program.charter.off_limits)
+        if (same := self._active.tried(incumbent).get(edits.fingerprint(merged), number)) != number:
+            raise edits.EditError(f"on the new best it is the very change of experiment {same}")
+        return merged
+
+    def move(self, experiment: Experiment, merged: str) -> None:
+        """Record a train.py as the change of an experiment to the incumbent."""
+        incumbent, number = self._active.state.incumbent, experiment.number
+        new = self._active.source(incumbent)
         commit = self._active.repo.commit(
             incumbent,
             merged,

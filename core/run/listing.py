@@ -1,4 +1,4 @@
-"""Reads the status of one run or of all runs, whether or not their loops are alive."""
+"""Lists all runs, whether or not their loops are alive."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ import contextlib
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import msgspec
 
 from core.errors import explained
-from core.judging import schedule
-from core.machine import stats
 from core.machine.project import Project
-from core.record import live, run_lock
-from core.reporting import run_table, status
+from core.reporting import run_table
 from core.reporting.status import RunStatus
 from core.run.background import say
-from core.run.reading import read_state
-
-
-def run_status(folder: Path) -> RunStatus:
-    """Return the status of a run. Raises UsageError if it has no header yet, JournalError if its journal cannot be read."""
-    state = read_state(folder)
-    warnings = [words for words in (stats.disk_warning(folder),) if words]
-    return status.status(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
+from core.run.reading import read_status
 
 
 def all_runs(project: Project) -> list[RunStatus | str]:
@@ -33,7 +22,7 @@ def all_runs(project: Project) -> list[RunStatus | str]:
     found: list[RunStatus | str] = []
     for folder in project.runs():
         try:
-            found.append(run_status(folder))
+            found.append(read_status(folder))
         except Exception as error:  # one odd run must not hide the others
             found.append(f"{folder.name}: {explained(error) or f'its journal cannot be understood ({error!r})'}")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from core.record.fold import fold
 from core.run import inherit
 from core.run.inherit import Asked, Defaults
 from core.run.integrity import harness_version
+from core.run.limits import LimitOptions, StartLimits, start_limits
 from core.run.which import header, new_folder, readable_header, run_meant, why_taken_in_git
 from nanochat.contract import dataset as contract
 from nanochat.contract import messages
@@ -44,6 +45,8 @@ class Options:
     profile: str | None = None
     executor: str | None = None
     data: Path | None = None  # the folder of data that was prepared for this start
+    limits: LimitOptions = field(default_factory=LimitOptions)
+    beside: bool = False  # whether the run may share its device with another one
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Plan:
         said: Sentences about decisions that differ from the options; '' for none.
         data: The prepared data of a new run's dataset.
         replaceable: Whether the dataset was not chosen by the user, so that `python` may replace it.
+        ends: When this start ends by itself.
     """
 
     folder: Path
@@ -69,6 +73,7 @@ class Plan:
     said: str = ""
     data: contract.Found | None = None
     replaceable: bool = False
+    ends: StartLimits = field(default_factory=StartLimits)
 
 
 def make_plan(project: Project, options: Options) -> Plan:
@@ -130,9 +135,9 @@ def _check_options(options: Options) -> None:
 def _plan_continued(options: Options, folder: Path, continued: RunConfig) -> Plan:
     """Plan to continue the run in `folder` with the header `continued`. Raises UsageError."""
     _check_continued(options, folder, continued)
-    approval = fold(journal.read(folder / journal.NAME)).approval
+    state = fold(journal.read(folder / journal.NAME))
     config = replace(
-        replace(continued, approval=approval),
+        replace(continued, approval=state.approval),
         **{key: value for key, value in _changeable(options).items() if value is not None},
     )
     if config.device != "cpu" and (lack := lacking(config.device, len(stats.gpu_memory()))):
@@ -141,7 +146,8 @@ def _plan_continued(options: Options, folder: Path, continued: RunConfig) -> Pla
             f"Fix that, or start another run with --name NEW --from {folder.name} --device cpu."
         )
     slots, said = usable_slots(config.slots, config.device, stats.cards())
-    return Plan(folder, replace(config, slots=slots), profiles.named(config.profile), new=False, said=said)
+    profile, ends = profiles.named(config.profile), start_limits(options.limits, state)
+    return Plan(folder, replace(config, slots=slots), profile, new=False, said=said, ends=ends)
 
 
 def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
@@ -228,6 +234,7 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
         said=" ".join(filter(None, (defaults.said, said))),
         data=prepared,
         replaceable=replaceable,
+        ends=start_limits(options.limits),
     )
 
 

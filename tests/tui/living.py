@@ -23,6 +23,7 @@ class Living:
         self.heard: list[commands.Command] = []
         self.gone: list[str] = []
         self.refuses = ""  # why, where it does not do as told
+        self.offers: dict[str, commands.Offer] = {}  # with the reply to a command of this name
         self._lock = run_lock.Lock(folder)
         self._server = commands.Server(folder, self._hear, self.gone.append)
         self._state = fold(journal.read(folder / journal.NAME))
@@ -40,8 +41,14 @@ class Living:
         if not isinstance(command, commands.Attach):
             self.heard.append(command)
         if self.refuses and not isinstance(command, commands.Attach | commands.Hold):
-            return commands.Reply(ok=False, words=self.refuses)
-        return commands.Reply(ok=True, words=f"heard {msgspec.to_builtins(command)['cmd']}")
+            return commands.Reply(ok=False, words=self.refuses, offer=self._offer(command))
+        return commands.Reply(ok=True, words=f"heard {self._name(command)}", offer=self._offer(command))
+
+    def _name(self, command: commands.Command) -> str:
+        return str(msgspec.to_builtins(command)["cmd"])
+
+    def _offer(self, command: commands.Command) -> commands.Offer | None:
+        return self.offers.get(self._name(command))
 
     def told(self, kind: type[commands.Data]) -> list[Any]:
         return [command for command in self.heard if isinstance(command, kind)]

@@ -169,10 +169,13 @@ class RunApp(App[str]):
         """
         reply = await self.bridge.send(command)
         if not quiet or not reply.ok:
-            addition = on_success if reply.ok else on_refusal
-            text = f"{reply.words.rstrip('.')}. {addition}" if addition else reply.words
-            self.show_note(text, wrong=not reply.ok, seconds=10.0 if on_refusal and not reply.ok else 5.0)
+            self.show_reply(reply, on_success if reply.ok else on_refusal)
         return reply.ok
+
+    def show_reply(self, reply: commands.Reply, addition: str = "") -> None:
+        """Show the reply of the loop, with a sentence added."""
+        text = f"{reply.words.rstrip('.')}. {addition}" if addition else reply.words
+        self.show_note(text, wrong=not reply.ok, seconds=10.0 if addition and not reply.ok else 5.0)
 
     def send_later(self, command: commands.Command, on_success: str = "") -> None:
         """Send a command in the background, so that keys still work."""

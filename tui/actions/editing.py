@@ -8,6 +8,8 @@ from core.run import commands
 from tui.actions.base import RunApp
 from tui.system import editor
 
+MARKER = "<<<<<<< "  # of a conflict, as git writes it
+
 
 class EditingActions(RunApp):
     """The base class of actions that open an editor."""
@@ -55,12 +57,36 @@ class EditingActions(RunApp):
         return None
 
     async def submit_draft(self, command: commands.Command, draft: Path, key: str, held: int | None) -> None:
-        """Send a command with a draft, delete the draft if the loop accepted it, and release the clock of proposal `held`."""
+        """Send a command with a draft, and release the clock of proposal `held`.
+
+        The draft is deleted if the loop accepted it. If it could not be merged, the loop offers a text for an own experiment, which
+        replaces the draft.
+        """
         try:
-            if await self.send_command(command, on_refusal=draft_note(draft, key)):
+            reply = await self.bridge.send(command)
+            if reply.ok:
                 _delete(draft)
+            self.show_reply(reply, "" if reply.ok else self._keep(reply.offer, draft, key))
         finally:
             self.hold_clock(held, held=False)
+
+    def _keep(self, offer: commands.Offer | None, draft: Path, key: str) -> str:
+        """Keep a text that the loop refused. Returns where it is and how to go on with it."""
+        own = own_draft(self.bridge.folder, offer.parent) if offer is not None else None
+        if offer is None or own is None or own.exists():  # another text of the user is there
+            return draft_note(draft, key)
+        try:
+            own.write_text(offer.source, encoding="utf-8")
+        except OSError:
+            return draft_note(draft, key)
+        _delete(draft)
+        both = " Where both changed the same lines, both versions are between <<<<<<< and >>>>>>>."
+        return f"{draft_note(own, 'E')}{both if MARKER in offer.source else ''}"
+
+
+def own_draft(folder: Path, commit: str) -> Path:
+    """Return the path of the draft of an own experiment that changes the train.py of a commit."""
+    return folder / f"own-{commit[:12]}.py"
 
 
 def _delete(draft: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from core.run import commands
-from core.verdicts import Verdict
+from core.verdicts import Verdict, may_overrule
 from tui import run_files
 from tui.actions.base import RunApp
 from tui.screens.menu import Menu
 from tui.system import clipboard
 from tui.view import words
+
+CHOICES = (("y", "keep", "yes, keep it"), ("d", "discard", "discard it"), ("r", "invalid", "it broke a rule"))
 
 
 class ExperimentActions(RunApp):
@@ -24,8 +26,8 @@ class ExperimentActions(RunApp):
         target = self.target
         if target is None or target.verdict is None:
             return
-        number = target.number
-        choices = (("y", "keep", "yes, keep it"), ("d", "discard", "discard it"), ("r", "invalid", "it broke a rule"))
+        number, old = target.number, target.verdict
+        choices = [choice for choice in CHOICES if may_overrule(old, Verdict(choice[1]))]
 
         def done(choice: str | None) -> None:
             if choice is not None:

@@ -18,10 +18,10 @@ class LoopActions(RunApp):
     def action_unattended(self) -> None:
         number = self.waiting_number
         asks = self.bridge.state.approval == "ask"
-        approved = f"#{number} was waiting and is approved." if asks and number is not None else ""
+        no_longer = f"#{number} no longer waits for you." if asks and number is not None else ""
         effect = "to approve proposals without asking" if asks else "to be asked about each proposal"
         if self.is_second_press("unattended", f"Press u again {effect}."):
-            self.send_later(commands.SetApproval(mode="auto" if asks else "ask"), on_success=approved)
+            self.send_later(commands.SetApproval(mode="auto" if asks else "ask"), on_success=no_longer)
 
     def action_abort(self) -> None:
         """Abort the followed experiment if it is running, else the newest running one."""

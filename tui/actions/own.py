@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.change import edits
 from core.run import commands
-from tui.actions.editing import EditingActions, draft_note
+from tui.actions.editing import EditingActions, draft_note, own_draft
 
 
 class OwnActions(EditingActions):
@@ -40,6 +40,6 @@ class OwnActions(EditingActions):
         """Return the path of an existing or new draft, and the commit that it is based on, which is part of its name."""
         folder, incumbent = self.bridge.folder, self.bridge.state.incumbent
         for commit in reversed(self.bridge.state.commits):
-            if (draft := folder / f"own-{commit[:12]}.py").exists():
+            if (draft := own_draft(folder, commit)).exists():
                 return draft, commit
-        return folder / f"own-{incumbent[:12]}.py", incumbent
+        return own_draft(folder, incumbent), incumbent

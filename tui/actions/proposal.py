@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from core.run import commands
 from tui import keys, run_files
 from tui.actions.editing import EditingActions, draft_note
@@ -37,7 +39,8 @@ class ProposalActions(EditingActions):
         if number is None or not await self.send_command(self.hold_command(number, True), quiet=True):
             return
         folder = self.bridge.folder
-        original, draft = run_files.experiment_folder(folder, number) / "train.py", folder / f"revised-{number}.py"
+        draft, parent = self._kept_revision(number) or await self._new_revision(number)
+        original = run_files.experiment_folder(folder, number) / "train.py"
         line = diffs.first_line(run_files.read_diff(folder, number))
         source = self.edit_draft(original, draft, "e", line)
         if source is None:
@@ -49,12 +52,31 @@ class ProposalActions(EditingActions):
                 self.show_note(f"Nothing is revised. {draft_note(draft, 'e')}", seconds=10)
                 self.hold_clock(number, held=False)
                 return
-            command = commands.Revise(number=number, source=source, hypothesis=hypothesis.strip())
+            command = commands.Revise(number=number, source=source, hypothesis=hypothesis.strip(), parent=parent)
             self.run_worker(self.submit_draft(command, draft, "e", number), exit_on_error=False)
 
         experiment = self.bridge.state.experiments.get(number)
         hypothesis = words.sanitize_line(experiment.hypothesis, 1000) if experiment else ""
         self.ask_for_line("what does it try now?", done, hypothesis)
+
+    def _kept_revision(self, number: int) -> tuple[Path, str] | None:
+        """Return the draft of an earlier revision, and the commit that it changes, which is part of its name. None if there is none."""
+        for draft in sorted(self.bridge.folder.glob(f"revised-{number}-*.py")):
+            start = draft.stem.rpartition("-")[2]
+            if parent := next((commit for commit in self.bridge.state.known if commit.startswith(start)), ""):
+                return draft, parent
+        return None
+
+    async def _new_revision(self, number: int) -> tuple[Path, str]:
+        """Return the path of a new draft, and the commit that it changes.
+
+        The loop first re-applies the proposal to the best, so that the user does not edit an outdated text. If that is not possible,
+        the user edits the proposal as it is.
+        """
+        reply = await self.bridge.send(commands.Reapply(number=number))
+        experiment = self.bridge.state.experiments.get(number)
+        parent = reply.offer.parent if reply.offer is not None else experiment.parent if experiment is not None else ""
+        return self.bridge.folder / f"revised-{number}-{parent[:12]}.py", parent
 
     def _is_on_screen(self, number: int, key: str) -> bool:
         """Return whether a proposal is on the screen, so that the user may decide on it. If not, show it."""

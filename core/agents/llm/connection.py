@@ -17,6 +17,7 @@ import httpx
 from core.agents.base import AgentFailed
 from core.agents.llm import address
 from core.agents.llm.ollama.bounded import HOOKS, PLAIN
+from core.text import sanitize_line
 from nanochat.contract.address import SettingError, bare
 from nanochat.contract.route import Route, route
 
@@ -101,6 +102,20 @@ def to_openai(environ: Mapping[str, str] = os.environ) -> Route:
         key(name, environ)
     _check_headers("OPENAI_CUSTOM_HEADERS", environ)
     return route(address.openai(named or OPENAI_URL))
+
+
+def unanswered(way: Route) -> str:
+    """Return why no server answers on a route, as a clause, or '' if one does. Any response counts. No key is sent.
+
+    Raises AgentFailed.
+    """
+    try:
+        with httpx.Client(timeout=CONNECT_S, **options(way)) as client, client.stream("GET", way.server.url):
+            return ""
+    except httpx.ReadTimeout:  # it is connected, and takes its time
+        return ""
+    except (httpx.HTTPError, OSError) as error:
+        return sanitize_line(str(error), 120) or type(error).__name__
 
 
 def key(variable: str, environ: Mapping[str, str] = os.environ) -> str:

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.change.touched import names
 from core.charter import Charter, CharterError, Proposed, read
+from core.charter.front_matter import KEYS
 from core.model import CharterLimits
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,7 +53,7 @@ def test_nothing_but_front_matter_binds(text: str) -> None:
         "---\n# a comment\n{} # five\n\n---",
         " ---\n{}\n ---\nLow.\n",
         "---\r{}\r---\rLow.\r",
-        "---\nnote: 日本\n{}\n---\nA form\x0cfeed.",
+        "---\n# 日本\n{}\n---\nA form\x0cfeed.",
     ],
 )
 def test_what_stands_first_is_front_matter(text: str) -> None:
@@ -166,8 +167,54 @@ def test_what_cannot_be_used_is_a_sentence(text: str, words: str) -> None:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(CharterError) as error:
-        read("---\nmax_params: many\nmax_memory_gb: -1\noff_limits: 3\n---\nLow.")
-    assert all(words in str(error.value) for words in ("'many'", "'-1'", "'3'"))
+        read("---\nmax_params: many\nmax_parms: 3\nmax_memory_gb: -1\noff_limits: [3, WIDTH, a-b]\ntitle: x\n---\nLow.")
+    expected = ("'many'", "max_parms (did you mean max_params?)", "'-1'", "not '3' or 'a-b'", "unknown key title")
+    assert all(words in str(error.value) for words in expected)
+
+
+UNIT = st.sampled_from([("", 1), ("k", 10**3), ("M", 10**6), (" million", 10**6), ("b", 10**9), (" billion", 10**9)])
+
+
+@given(st.integers(1, 9999), UNIT, st.sampled_from(["{}", "'{}'", "{} ", "{} parameters"]))
+def test_every_number_with_every_unit_is_read(count: int, unit: tuple[str, int], form: str) -> None:
+    text = form.format(f"{count}{unit[0]}")
+    assert read(f"---\nmax_params: {text}\n---\nLow.").max_params == count * unit[1]
+
+
+@given(st.integers(1, 99), st.integers(0, 99), st.integers(2, 9))
+def test_every_exponent_is_read(whole: int, part: int, exponent: int) -> None:
+    found = read(f"---\nmax_params: {whole}.{part:02d}e{exponent}\n---\nLow.").max_params
+    assert found == (100 * whole + part) * 10 ** (exponent - 2)
+
+
+@given(st.integers(1, 9999), st.sampled_from(["", "GB", " GB", "gb", "G", " gigabytes"]))
+def test_every_size_is_read(size: int, unit: str) -> None:
+    assert read(f"---\nmax_memory_gb: {size}{unit}\n---\nLow.").max_memory_gb == size
+
+
+NAMES = st.lists(st.from_regex(r"[A-Z][A-Z_]{0,8}(\.[a-z]{1,5})?", fullmatch=True), min_size=1, max_size=5, unique=True)
+
+
+@given(NAMES, st.sampled_from(["[{}]", "{}", "'{}'"]), st.sampled_from([", ", " ,", ","]))
+def test_a_list_and_bare_names_mean_the_same(names: list[str], form: str, comma: str) -> None:
+    text = form.format(comma.join(names))
+    assume(not (len(names) == 1 and form != "[{}]" and names[0].lower() in ("null", "none")))  # no limit
+    assert read(f"---\noff_limits: {text}\n---\nLow.").off_limits == tuple(names)
+
+
+KEYS_OF = st.from_regex(r"[a-z_]{3,16}", fullmatch=True).filter(lambda name: name not in KEYS)
+
+
+@given(KEYS_OF, st.sampled_from(KEYS), st.integers(0, 12), st.booleans())
+def test_no_unknown_key_is_overlooked_and_a_typo_has_its_suggestion(
+    other: str, key: str, at: int, doubled: bool
+) -> None:
+    at %= len(key)
+    typo = key[:at] + (key[at] * 2 if doubled else "") + key[at + 1 :]  # a letter twice, or missing
+    with pytest.raises(CharterError) as error:
+        read(f"---\nmax_params: 5\n{other}: 5\n{typo}: 5\n---\nLow.")
+    assert f"unknown key {other}" in str(error.value)
+    assert other == typo or f"unknown key {typo} (did you mean {key}?)" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -177,16 +224,18 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ("max-params: 3", "unknown key max-params (did you mean max_params?)"),
         ("Off CharterLimits: [A]", "unknown key Off CharterLimits (did you mean off_limits?)"),
         ("max_seconds: 60", "unknown key max_seconds (the training time is set by --budget)"),
-        ("title: Night", "unknown key title"),
-        ("limits:\n  max_params: 5", "max_params is nested under limits and is not used; write it at the left margin"),
-        ("my:\n- own:\n    off-limits: A", "off-limits is nested under my and is not used; write it at the left margin"),
-        ("a: &a {b: *a, c: [*a]}", "unknown key a"),
-        ("? [a]\n: b", "unknown key [...]"),
-        ("deadline: 2026-02-30", "unknown key deadline"),
+        ("title: Night", "unknown key title (known are max_params, max_memory_gb, off_limits)"),
+        ("limits:\n  max_params: 5", "max_params is nested under limits; write it at the left margin"),
+        ("my:\n- own:\n    off-limits: A", "off-limits is nested under my; write it at the left margin"),
+        ("a: &a {b: *a, c: [*a]}", "unknown key a (known are"),
+        ("? [a]\n: b", "unknown key [...] (known are"),
+        ("deadline: 2026-02-30", "unknown key deadline (known are"),
     ],
 )  # fmt: skip
-def test_unknown_keys_are_warned_of(key: str, words: str) -> None:
-    assert read(f"---\n{key}\n---\nx").warnings == (words,)
+def test_unknown_keys_are_errors(key: str, words: str) -> None:
+    with pytest.raises(CharterError) as error:
+        read(f"---\n{key}\n---\nx")
+    assert words in str(error.value)
 
 
 def test_names_off_limits_that_are_not_there_are_warned_of() -> None:

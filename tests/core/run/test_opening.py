@@ -13,9 +13,9 @@ from core.record.fold import fold
 from core.record.run_lock import Lock, RunBusy
 from core.record.state import State
 from core.reporting import log_lines, run_table, summary
-from core.run.listing import run_status
 from core.run.opening import open_run
 from core.run.plan import Options, make_plan
+from core.run.reading import read_status
 from nanochat.data.prepare import prepare
 from tests.core.run.runs import SHIPPED, START, write_run
 
@@ -59,7 +59,7 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     before = write_run(project, "before", START)
     folder = project.run("after")
     shutil.copytree(before, folder) if how == "copied" else before.rename(folder)
-    found = run_status(folder)
+    found = read_status(folder)
     line = run_table.table([found])[1]
     assert line.startswith("after ") and line.endswith("(begun as before)")
     assert summary.text(summary.summary(found)).startswith(
@@ -69,4 +69,4 @@ def test_a_run_is_called_by_its_folder(tmp_path: Path, how: str) -> None:
     assert "Run after:" in summary.at_end(found, "logs/after", "a branch")[0]
     assert (log_lines.line(START, state) or "").split("  ")[1].startswith("run after (begun as before) ·")
     if how == "copied":
-        assert "begun as" not in summary.text(summary.summary(run_status(before)))
+        assert "begun as" not in summary.text(summary.summary(read_status(before)))

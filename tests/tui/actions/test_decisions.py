@@ -11,6 +11,7 @@ from core.run import commands
 from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
+from tui.app import AutoResearch
 from tui.panes.experiments import ExperimentsPane
 from tui.screens.detail import DetailScreen
 from tui.screens.menu import Menu
@@ -152,14 +153,14 @@ async def test_a_proposed_limit_is_shown_with_its_sentence_and_adopted(
     program = tmp_path / "program.md"
     program.write_text("# Aim\n\nLow val_bpb. At most 60M parameters.\n")
     living.record(
-        "charter", sha="s", warnings=["unknown key max_parms (did you mean max_params?)"],
+        "charter", sha="s", warnings=["off_limits width, which train.py does not define (did you mean WIDTH?)"],
         proposed=[["max_params: 60000000", "At most 60M parameters."]],
     )  # fmt: skip
     app = app_on(living.folder, program)
     async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: app.key_context.has_proposed_limits)
         await pilot.press("1")
-        await until(pilot, lambda: "did you mean max_params?" in " ".join(screen_text(app).split()))
+        await until(pilot, lambda: "did you mean WIDTH?" in " ".join(screen_text(app).split()))
         await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, Menu))
         assert "1  max_params: 60000000" in screen_text(app) and "from “At most 60M parameters.”" in screen_text(app)
@@ -191,6 +192,24 @@ async def test_rerun_overrule_and_copy_mean_the_selected_one(living: Living, mon
         await pilot.press("y")
         await until(pilot, lambda: "00001/change.diff" in screen_text(app))
         assert "LR" in app.clipboard
+
+
+async def test_only_verdicts_that_would_change_something_are_offered(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        for number, absent in ((app.bridge.state.kept[-1], "yes, keep it"), (_discarded(app), "discard it")):
+            table = app.query_one(ExperimentsPane)
+            table.move_cursor(row=table.get_row_index(str(number)))
+            await until(pilot, lambda number=number: app.followed is not None and app.followed.number == number)
+            await pilot.press("o")
+            await until(pilot, lambda: isinstance(app.screen, Menu))
+            assert absent not in screen_text(app) and "it broke a rule" in screen_text(app)
+            await pilot.press("escape")
+
+
+def _discarded(app: AutoResearch) -> int:
+    return next(n for n, e in app.bridge.state.experiments.items() if e.verdict is Verdict.DISCARD)
 
 
 async def test_in_the_details_keys_mean_the_one_that_is_shown(living: Living) -> None:

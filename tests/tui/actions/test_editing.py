@@ -112,13 +112,13 @@ async def test_an_own_text_that_is_emptied_is_dropped(living: Living, edits_by: 
 
 
 async def test_a_revision_that_was_not_handed_in_is_opened_again(living: Living, edits_by: Edits) -> None:
-    draft = living.folder / "revised-11.py"
     async with at_work(living) as (app, pilot):
         edits_by('echo "LR = 4" >> "$1"')
         await pilot.press("e")
         await until(pilot, lambda: app.query_one(Prompt).display)
         await pilot.press("escape")
         await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+        (draft,) = living.folder.glob("revised-11-*.py")
         assert draft.read_text() == "LR = 1\nLR = 4\n"
         edits_by('echo "LR = 5" >> "$1"; exit 3')  # and an editor that fails
         await pilot.press("e")
@@ -186,3 +186,82 @@ async def test_what_is_typed_before_the_line_has_the_focus_belongs_to_it(living:
 
 def plain(message: str) -> str:
     return " ".join(message.split())
+
+
+NEW = "b" * 40  # a new best
+
+
+async def test_a_proposal_that_was_overtaken_is_edited_as_it_is_on_the_new_best(
+    living: Living, edits_by: Edits
+) -> None:
+    living.offers["reapply"] = commands.Offer(parent=NEW, source="LR = 1\n")
+    edits_by('echo "LR = 4" >> "$1"')
+    async with at_work(living) as (app, pilot):
+        await pilot.press("e")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        assert (living.folder / f"revised-11-{NEW[:12]}.py").exists()
+        await pilot.press("enter")
+        await until(pilot, lambda: living.told(commands.Revise))
+        assert [command.number for command in living.told(commands.Reapply)] == [11]
+        assert living.told(commands.Revise)[0].parent == NEW
+
+
+async def test_a_draft_that_was_kept_still_belongs_to_the_commit_it_was_written_on(
+    living: Living, edits_by: Edits
+) -> None:
+    edits_by('echo "LR = 4" >> "$1"')
+    async with at_work(living) as (app, pilot):
+        await pilot.press("e")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.query_one(Prompt).display)
+        begun_on = app.bridge.state.experiments[11].parent
+        living.offers["reapply"] = commands.Offer(parent=NEW, source="LR = 1\n")
+        edits_by("true")
+        await pilot.press("e")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press("enter")
+        await until(pilot, lambda: living.told(commands.Revise))
+        assert living.told(commands.Revise)[0].parent == begun_on, "the loop merges it into the new best"
+
+
+async def test_a_revision_that_conflicts_is_kept_and_offered_by_another_key(living: Living, edits_by: Edits) -> None:
+    best = (living.folder / "train.py").read_text()
+    marked = best + "<<<<<<< the best\nLR = 2\n=======\nLR = 4\n>>>>>>> yours\n"
+    edits_by('echo "LR = 4" >> "$1"')
+    async with at_work(living) as (app, pilot):
+        offer = commands.Offer(parent=app.bridge.state.incumbent, source=marked)
+        living.offers["revise"] = offer
+        await pilot.press("e")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        living.refuses = "A new best train.py changed the same lines as you. #11 stays as it was."
+        await pilot.press("enter")
+        await said(app, pilot, "changed the same lines as you. #11 stays as it was. Your draft is kept in")
+        await said(app, pilot, "Press E to edit it again.")
+        await said(app, pilot, "both versions are between <<<<<<< and >>>>>>>")
+        own = living.folder / f"own-{offer.parent[:12]}.py"
+        assert own.read_text() == marked and not list(living.folder.glob("revised-*"))
+        living.refuses = ""
+        edits_by('sed -i "/^[<=>]/d" "$1"')  # the markers
+        await pilot.press("E")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        await pilot.press(*"mine", "enter")
+        await until(pilot, lambda: living.told(commands.Own))
+        assert living.told(commands.Own)[0].source == best + "LR = 2\nLR = 4\n"
+        assert living.told(commands.Own)[0].parent == offer.parent
+
+
+async def test_an_own_text_that_is_there_is_not_overwritten_by_an_offer(living: Living, edits_by: Edits) -> None:
+    edits_by('echo "LR = 4" >> "$1"')
+    async with at_work(living) as (app, pilot):
+        offer = commands.Offer(parent=app.bridge.state.incumbent, source="LR = 7\n")
+        own = living.folder / f"own-{offer.parent[:12]}.py"
+        own.write_text("LR = 9\n")
+        living.offers["revise"] = offer
+        await pilot.press("e")
+        await until(pilot, lambda: app.query_one(Prompt).display)
+        living.refuses = "No."
+        await pilot.press("enter")
+        await said(app, pilot, "No. Your draft is kept in")
+        await said(app, pilot, "Press e to edit it again")
+        assert own.read_text() == "LR = 9\n" and list(living.folder.glob("revised-11-*.py"))

@@ -46,6 +46,17 @@ async def test_approve_and_skip_say_the_number_that_is_shown(living: Living) -> 
         assert (living.told(commands.Skip)[0].number, living.told(commands.Skip)[0].reason) == (11, "")
 
 
+async def test_an_approval_that_the_loop_refused_is_not_called_one(living: Living) -> None:
+    living.refuses = "#11 does not wait for an answer"
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("a")
+        await until(pilot, lambda: app._notifications)
+        (note,) = app._notifications
+        assert note.message == living.refuses and note.severity == "warning"
+
+
 async def test_nobody_approves_what_is_not_on_the_screen(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SIZES[1], notifications=True) as pilot:

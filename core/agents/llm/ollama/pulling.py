@@ -19,10 +19,10 @@ def offer_first() -> None:
         pull(model)
 
 
-def offer_missing(spec: str) -> None:
-    """Offer to pull named models that the server lacks. Without such a model `search` proposes. Raises UsageError."""
+def offer_missing(spec: str, without: str = "search proposes") -> None:
+    """Offer to pull named models that the server lacks. `without`: what happens without such a model. Raises UsageError."""
     for model in reach.missing(spec):
-        if typer.confirm(f"Ollama has no model {model}. Pull it now? Without it, search proposes.", default=False):
+        if typer.confirm(f"Ollama has no model {model}. Pull it now? Without it, {without}.", default=False):
             pull(model)
 
 

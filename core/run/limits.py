@@ -1,0 +1,69 @@
+"""The limits of a start: those from the command line, and those of the run's last start that still hold. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.model import Limits
+from core.record.state import State
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """The limits from the command line. None for a limit that was not given."""
+
+    max_experiments: int | None = None
+    max_hours: float | None = None
+    max_crashes: int | None = None
+
+
+@dataclass(frozen=True)
+class StartLimits:
+    """When a start of the loop ends by itself.
+
+    Attributes:
+        limits: The limits.
+        carried: The fields of `limits` that come from the run's last start.
+        hours_before: Hours that earlier starts have used of a `max_hours` that comes from them.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    carried: tuple[str, ...] = ()
+    hours_before: float = 0.0
+
+
+def start_limits(given: LimitOptions, state: State | None = None) -> StartLimits:
+    """Return the limits of a start.
+
+    A run that was stopped, or whose loop died, keeps each limit that is not given anew. A run that has finished keeps none,
+    since it would end at once.
+
+    Args:
+        given: The limits from the command line.
+        state: The state of a continued run; None for a new run.
+    """
+    values = {
+        "max_experiments": given.max_experiments,
+        "max_hours": given.max_hours,
+        "max_crashes_in_a_row": given.max_crashes,
+    }
+    last = state.started if state is not None and not state.finished else None
+    carried = []
+    if last is not None:
+        for name, value in values.items():
+            earlier = getattr(last.limits, name)
+            if value is None and earlier != getattr(Limits(), name):
+                values[name] = earlier
+                carried.append(name)
+    chosen = {name: value for name, value in values.items() if value is not None}
+    used_h = _hours_used(state) if state is not None and "max_hours" in carried else 0.0
+    return StartLimits(Limits(**chosen), tuple(carried), used_h)  # type: ignore[arg-type]
+
+
+def _hours_used(state: State) -> float:
+    """Return the hours that count against the `max_hours` of the last start, whose loop has ended."""
+    assert state.started is not None
+    end_t = state.stopped.t if state.stopped is not None else state.last_t
+    return state.started.hours_before + max(0.0, end_t - state.started.t) / HOUR_S

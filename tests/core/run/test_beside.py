@@ -1,0 +1,69 @@
+"""A second run on a device that a live run uses: refused, unless the user insists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from core.machine.profiles import named
+from core.machine.project import Project, UsageError
+from core.model import RunConfig
+from core.record.run_lock import Lock
+from core.run.beside import check_alone
+from core.run.plan import Plan
+from core.run.which import readable_header
+from tests.core.run.runs import START, TOLD, write_run
+from tests.e2e.conftest import prepared, product  # noqa: F401
+from tests.product import Product
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """Logs in which the run `live` has a running loop, and the run `stopped` has none."""
+    made = Project(tmp_path, tmp_path / "logs")
+    write_run(made, "stopped", START, TOLD)
+    lock = Lock(write_run(made, "live", START))
+    yield made
+    lock.release()
+
+
+def plan(project: Project, name: str, **fields: object) -> Plan:
+    config: RunConfig | None = readable_header(project.logs / "live")
+    assert config is not None
+    folder = project.logs / name
+    return Plan(folder, replace(config, name=name, **fields), named("cpu"), new=not folder.exists())
+
+
+@pytest.mark.parametrize("name", ["new", "stopped"])
+def test_a_second_run_on_the_same_device_is_refused_with_the_commands(project: Project, name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_alone(project, plan(project, name))
+    for words in ("Run live is training on cpu now", "`make attach ARGS=live`", "`make stop ARGS=live`", "--beside"):
+        assert words in str(refused.value)
+
+
+def test_other_devices_rehearsals_and_the_live_run_itself_are_not_refused(project: Project) -> None:
+    check_alone(project, plan(project, "new", device="cuda"))
+    check_alone(project, plan(project, "new", executor="deterministic:/world.json"))
+    check_alone(project, plan(project, "live"))
+
+
+def test_a_live_rehearsal_uses_no_device(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    lock = Lock(write_run(project, "live", START, executor="deterministic:/world.json"))
+    check_alone(project, plan(project, "new", executor="local"))
+    lock.release()
+
+
+def test_it_is_refused_before_anything_is_written_and_beside_insists(product: Product) -> None:  # noqa: F811
+    project = Project(product.root, product.logs)
+    lock = Lock(write_run(project, "live", START))
+    done = product.run("--agent", "nonsense", name="two")
+    assert done.returncode == 1 and "Run live is training on cpu now." in done.stderr
+    assert not (product.logs / "two").exists()
+    insists = product.run("--agent", "nonsense", "--beside", name="two")
+    assert "There is no agent" in insists.stderr, "it is refused for another reason, after this check"
+    lock.release()
