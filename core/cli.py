@@ -7,7 +7,6 @@ import json
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +23,6 @@ from core.run.background import say
 from core.run.limits import LimitOptions
 from nanochat.contract import sources
 from nanochat.contract.registry import names
-from nanochat.contract.shell import make
 
 app = typer.Typer(
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
@@ -221,32 +219,9 @@ def stop(
     logs: Logs = None,
 ) -> None:
     """Finish the current experiment and stop."""
-    from core.record.fold import fold
-    from core.run import commands
+    from core.run import stopping
 
-    project = find(logs)
-    working = project.at_work()
-    if name is None and len(working) > 1:
-        names = ", ".join(folder.name for folder in working)
-        raise UsageError(
-            f"{len(working)} runs are at work: {names}. Nothing was stopped. Say which one: {make('stop', working[0].name)}."
-        )
-    folder = project.pick(name)
-    if run_lock.alive(folder) is None:
-        say(f"Run {folder.name} has no loop running; there is nothing to stop.")
-        return
-    try:
-        reply = commands.send(folder, commands.Stop(now=now))
-    except commands.NoLoop:
-        if fold(journal.read(folder / journal.NAME)).stopped is None:
-            raise
-        say(f"Run {folder.name} has ended; its loop writes the report. There is nothing to stop.")
-        return
-    say(f"{folder.name}: {reply.words}")
-    if now:
-        deadline = time.monotonic() + 60
-        while run_lock.alive(folder) is not None and time.monotonic() < deadline:
-            time.sleep(0.1)
+    stopping.stop(find(logs), name, now=now)
 
 
 @app.command()
@@ -334,11 +309,13 @@ def final_report(
 
     A run does this by itself when it ends, with its own budget, and then writes report.html and report.png.
     """
-    from core import session
-
     if html:
-        session.report_files(find(logs), name, trains=longer or seeds is not None)
+        from core.run import report_file
+
+        report_file.command(find(logs), name, trains=longer or seeds is not None)
     else:
+        from core import session
+
         session.final(find(logs), name, seeds, longer=longer)
 
 

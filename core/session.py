@@ -40,7 +40,6 @@ from core.run import notify as notifications
 from core.run.active import ActiveRun
 from core.run.background import say, tell
 from core.run.beside import check_alone
-from core.run.notify import Notifier
 from core.run.opening import open_run
 from core.run.plan import Options as Options
 from core.run.plan import Plan, make_plan, renamed_if_overtaken
@@ -117,7 +116,7 @@ def run(
             )
         background.open_app(chosen.folder)
     active, lock = open_run(project, chosen, options, print_event)
-    notifier = _notifying(active, notify)
+    notifier = notifications.attached(active, notify) if notify is not None else None
     try:
         with active.recording_end():
             _record_notices(project, active, chosen, why)
@@ -130,25 +129,6 @@ def run(
         active.journal.close()
         lock.release()
     _summary(active, again.get("--logs"), reported=reported)
-
-
-def _notifying(active: ActiveRun, notify: str | None) -> Notifier | None:
-    """Let a command notify the user of the run's events. None if the user did not ask for it."""
-    if notify is None:
-        return None
-
-    def failed(words: str) -> None:
-        with contextlib.suppress(JournalError):
-            active.record(ev.Notice(text=words))
-
-    notifier = Notifier(notify, active.folder, failed)
-
-    def told(event: ev.AnyEvent, state: State) -> None:
-        print_event(event, state)
-        notifier.event(event, state)
-
-    active.report = told
-    return notifier
 
 
 def _filled(project: Project, options: Options, model: Model, shown: bool) -> tuple[Options, str]:
@@ -226,18 +206,6 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
     finally:
         active.journal.close()
         lock.release()
-
-
-def report_files(project: Project, name: str | None, *, trains: bool) -> None:
-    """Write report.html and report.png of a run, and print their paths. Raises UserError.
-
-    `trains`: whether options were given that only make sense for the final check, which trains.
-    """
-    from core.run import report_file
-
-    if trains:
-        raise UsageError("--seeds and --longer train, and --html trains nothing. Give one of them. Nothing was done.")
-    say(" ".join(map(str, report_file.write(project, project.pick(name)))))
 
 
 def propose(

@@ -20,12 +20,14 @@ import msgspec
 from core.judging import schedule
 from core.machine.project import UsageError
 from core.record import events as ev
+from core.record.journal import JournalError
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import status
 from core.reporting.changes import short_name
 from core.reporting.phrases import one_line
 from core.reporting.status import FinalCheck, Gain
+from core.run.active import ActiveRun
 from core.run.background import module
 from core.target import TARGET
 from nanochat.contract.value import Data
@@ -147,6 +149,24 @@ class Notifier:
             self._report(
                 f"A notification failed: {why}. The run goes on; {self._folder / LOG} has the output of the command."
             )
+
+
+def attached(active: ActiveRun, target: str) -> Notifier:
+    """Return a notifier that is told of each event of a run, after what the run reports its events to."""
+    before = active.report
+
+    def failed(words: str) -> None:
+        with contextlib.suppress(JournalError):
+            active.record(ev.Notice(text=words))
+
+    notifier = Notifier(target, active.folder, failed)
+
+    def report(event: ev.AnyEvent, state: State) -> None:
+        before(event, state)
+        notifier.event(event, state)
+
+    active.report = report
+    return notifier
 
 
 def moment(event: ev.AnyEvent, state: State) -> tuple[Moment, str, int | None] | None:

@@ -13,12 +13,13 @@ from core.git.errors import RepositoryError
 from core.git.namespace import branch_name
 from core.git.repository import Repository
 from core.judging import schedule
-from core.machine.project import Project
+from core.machine.project import Project, UsageError
 from core.record.experiment import experiment_id
 from core.record.state import State
 from core.reporting import card, diagnosis, picture
 from core.reporting.page import page
 from core.reporting.report import Material, Report, report
+from core.run.background import say
 from core.run.reading import read_state
 
 HTML, PNG = "report.html", "report.png"
@@ -58,6 +59,16 @@ def write(project: Project, folder: Path) -> tuple[Path, Path]:
     if failures:
         raise ReportFailed(" ".join(failures))
     return folder / HTML, folder / PNG
+
+
+def command(project: Project, name: str | None, *, trains: bool) -> None:
+    """Write report.html and report.png of a run, and print their paths: the command `report --html`. Raises UserError.
+
+    `trains`: whether options were given that only make sense for the final check, which trains.
+    """
+    if trains:
+        raise UsageError("--seeds and --longer train, and --html trains nothing. Give one of them. Nothing was done.")
+    say(" ".join(map(str, write(project, project.pick(name)))))
 
 
 def collect(project: Project, folder: Path) -> Report:
