@@ -66,7 +66,7 @@ async def test_a_page_that_is_open_when_the_journal_comes_gives_way_to_the_exper
     recorded: Path, missing: Missing
 ) -> None:
     app = app_on(recorded)
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "waiting for its journal" in screen_text(app))
         await pilot.press("question_mark")
         missing.come()

@@ -94,8 +94,8 @@ class ViewingActions(RunApp):
         self.push_screen(page, back)
 
     def open_summary(self) -> None:
-        """Show the summary of the run, unless it is open already or the run has no header yet."""
-        if self.updates.noise is not None and not isinstance(self.screen, SummaryScreen):
+        """Show the summary of the run, unless it is open already, the terminal is too small, or the run has no header yet."""
+        if self.updates.noise is not None and not self.main.is_tiny and not isinstance(self.screen, SummaryScreen):
             self.open_page(SummaryScreen(self._summary))
 
     def _summary(self) -> Contents:

@@ -263,7 +263,7 @@ async def test_keys_for_the_loop_are_answered_where_there_is_none(recorded: Path
 
 async def test_in_a_tiny_terminal_only_leaving_works(living: Living) -> None:
     app = app_on(living.folder)
-    async with app.run_test(size=(60, 16)) as pilot:
+    async with app.run_test(size=(59, 16)) as pilot:
         await until(pilot, lambda: app.bridge.loaded and app.key_context.tiny)
         await pilot.press("a", "question_mark", "enter", "8")
         assert len(app.screen_stack) == 1 and not living.heard
