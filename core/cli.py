@@ -161,15 +161,21 @@ def run(  # long, because each option is a parameter
 def status(
     name: Name = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    line: Annotated[
+        bool, typer.Option("--line", help="In one short line, such as for the status line of tmux.")
+    ] = False,
     logs: Logs = None,
 ) -> None:
-    """What a run is doing, its best, its counts, whether its loop is alive."""
+    """What a run has found and is doing, whether its result is confirmed, and what to do next."""
     from core.reporting import summary
     from core.run.reading import read_status
 
     found = read_status(find(logs).pick(name))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
-    say(json.dumps(msgspec.to_builtins(found)) if as_json else summary.text(summary.summary(found, width)))
+    if as_json:
+        say(json.dumps(msgspec.to_builtins(found)))
+    else:
+        say(summary.one_line_summary(found) if line else summary.text(summary.summary(found, width)))
 
 
 @app.command()

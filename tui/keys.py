@@ -92,8 +92,8 @@ KEYS: tuple[Key, ...] = (
 )  # fmt: skip
 PANES = "12345678"
 FOOTER = (  # actions by importance, because a small terminal cannot show all
-    "approve", "skip", "skip_why", "revise", "details", "explain", "detach", "pause", "abort", "tell", "unattended", "own",
-    "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop", "command_palette",
+    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "details", "detach", "pause", "abort", "tell", "unattended", "own",
+    "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",

@@ -89,6 +89,13 @@ def at_end(
     return lines
 
 
+def one_line_summary(found: RunStatus) -> str:
+    """Return a run in a few words, for the status line of tmux and the like."""
+    change = f" {found.gain.change:+.4f}" if found.gain is not None and found.kept else ""
+    fresh = f" (afresh {found.final_check.change:+.4f})" if found.final_check is not None else ""
+    return one_line(f"{found.run}: {found.phase}, {found.kept}/{found.tried} kept{change}{fresh}", 200)
+
+
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 

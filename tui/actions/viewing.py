@@ -58,13 +58,13 @@ class ViewingActions(RunApp):
 
     def action_search(self) -> None:
         table = self.query_one(ExperimentsPane)
+        before = table.searched
 
         def done(text: str | None) -> None:
             table.focus()
-            if text is not None:
-                table.search(text)
+            table.search(before if text is None else text)
 
-        self.query_one(Prompt).ask("search", done)
+        self.query_one(Prompt).ask("search", done, typed=table.search)
 
     def open_details(self, number: int) -> None:
         """Open the detail screen. When it closes, the cursor moves to the experiment that was shown last."""

@@ -150,10 +150,16 @@ class ExperimentsPane(LazyTable):
         self._choice.next_filter()
         self._show_choice()
 
+    @property
+    def searched(self) -> str:
+        """The text that all shown experiments contain; '' for all experiments."""
+        return self._choice.search
+
     def search(self, text: str) -> None:
         """Show only experiments with this text. '' shows all."""
-        self._choice.search = text.strip()
-        self._show_choice()
+        if text.strip() != self._choice.search:
+            self._choice.search = text.strip()
+            self._show_choice()
 
     def follow(self) -> None:
         """Follow the newest experiment again. Resets sorting, filter and search."""

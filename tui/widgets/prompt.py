@@ -23,6 +23,8 @@ class Prompt(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="prompt")
         self._done: Callable[[str | None], object] | None = None
+        self._typed: Callable[[str], object] | None = None
+        self._last = ""  # the text that `_typed` was called with
         self.display = False
 
     def compose(self) -> ComposeResult:
@@ -31,22 +33,30 @@ class Prompt(Horizontal):
         field.cursor_blink = False
         yield field
 
-    def ask(self, question: str, done: Callable[[str | None], object], text: str = "") -> None:
+    def ask(
+        self,
+        question: str,
+        done: Callable[[str | None], object],
+        text: str = "",
+        typed: Callable[[str], object] | None = None,
+    ) -> None:
         """Ask a question.
 
         Args:
             question: The question.
             done: Called with the line, or with None if the user cancels or another question replaces this one.
             text: The initial text.
+            typed: Called with the line whenever it changes.
         """
         self._finish(None)
-        self._done = done
+        self._done, self._typed = done, None
         self.query_one("#question", Label).update(f"{question} (enter, or escape)")
         field = self.query_one(Input)
-        field.value = text
+        field.value = self._last = text
         field.select_all()
         self.display = True
         field.focus()
+        self._typed = typed
 
     def take_key(self, key: Key) -> None:
         """Handle a key that was pressed while the prompt was open but did not have the focus."""
@@ -64,10 +74,16 @@ class Prompt(Horizontal):
             field.focus()
 
     def _finish(self, answer: str | None) -> None:
-        done, self._done = self._done, None
+        done, self._done, self._typed = self._done, None, None
         if done is not None:
             self.display = False
             done(answer)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._typed is not None and event.value != self._last:
+            self._last = event.value
+            self._typed(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

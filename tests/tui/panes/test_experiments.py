@@ -116,3 +116,17 @@ def row(app: object, number: int) -> str:
     """A line of the table, as it stands on the screen."""
     lines = screen_text(app).splitlines()  # type: ignore[arg-type]
     return next(line for line in lines if line.strip("│╭╰ ").startswith(f"{number} "))
+
+
+async def test_the_search_filters_as_you_type_and_escape_undoes_it(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table = app.query_one(ExperimentsPane)
+        everything = table.row_count
+        await pilot.press("slash", *"larger")
+        await until(pilot, lambda: table.row_count == 3)
+        await pilot.press("escape")
+        await until(pilot, lambda: table.row_count == everything)
+        await pilot.press("slash", *"larger", "enter")
+        await until(pilot, lambda: table.row_count == 3 and app.focused is table)
