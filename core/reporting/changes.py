@@ -14,7 +14,8 @@ CLAUSE = (": ", "; ", ". ", " (", ", ")  # where the first clause of a hypothesi
 def short_name(experiment: Experiment) -> str:
     """Return a name for a change of at most NAME characters: its constants with their values, or else its first clause."""
     notes = experiment.notes
-    if experiment.revised is None and (notes.knobs or notes.edits):
+    is_sentence = len(notes.edits or ()) == 1 and not notes.knobs  # its hypothesis says more than the name of the edit
+    if experiment.revised is None and (notes.knobs or notes.edits) and not is_sentence:
         before = notes.before or {}
         moves = [f"{name} {before[name]} → {value}" for name, value in (notes.knobs or {}).items() if name in before]
         parts = [*moves, *(notes.edits or ())]

@@ -156,7 +156,7 @@ def test_a_rehearsal_says_that_it_is_one() -> None:
     ("notes", "hypothesis", "name"),
     [
         (Notes(knobs={"WIDTH": 256}, before={"WIDTH": 128}), "Raise WIDTH.", "WIDTH 128 → 256"),
-        (Notes(edits=("two-back",), knobs={}), "Mix a little of the token.", "two-back"),
+        (Notes(edits=("two-back",), knobs={}), "Mix a little of the token.", "Mix a little of the token"),
         (
             Notes(knobs={"EMBED_LR": 0.4, "MLP_RATIO": 3}, before={"EMBED_LR": 0.2, "MLP_RATIO": 4}, edits=("two-back",)),
             "All of it.",
