@@ -9,8 +9,10 @@ change was kept because it was lucky, its candidates lose by as much. So the mod
 each parent, and a lucky keep is found out by its candidates.
 
 The model is Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, 2006, section 3.3). Rows that no sum of
-effects explains count less (Student's t by reweighting: Lange, Little and Taylor, 1989). What to try is drawn from the
-posterior (Thompson, 1933), with a part of its spread. `benchmarks/search_worlds.py` simulates nights with it.
+effects explains count less, and effects may be far from their prior (Student's t for both, by reweighting: Lange, Little and
+Taylor, 1989). Some edits lose ten or twenty standard deviations. Without the long tail of effects, such losses would be taken for
+the luck of their parent, and every other candidate for a gain. What to try is drawn from the posterior (Thompson, 1933), with a
+part of its spread. `benchmarks/search_worlds.py` simulates nights with it.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ FAILED_GAIN, FAILED_VARIANCE = (
 )  # what a knob's value counts that crashed or took too long, when it was changed alone
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 4.0  # of Student's t, and the scale beyond which a row counts less
+EFFECT_DEGREES = 3.0  # of Student's t for effects
 ROUNDS = 6
 FAR = 10.0  # steps beyond which a parabola says nothing: such a value has an effect of its own
 
@@ -212,6 +215,7 @@ class Model:
             self._columns[name] = len(mean)
             mean.append(WORD if " = " in name else EDIT)
             spread.append(EDIT_SPREAD)
+        self._effects = len(mean)  # the columns before those of luck
         self._luck = _luck_columns(rows, len(mean))
         mean += [0.0] * len(self._luck)
         spread += [LUCK] * len(self._luck)
@@ -227,7 +231,8 @@ class Model:
         gains = np.array([row.gain for row in rows])  # (rows,)
         self._seen = np.flatnonzero(design.any(axis=0))  # columns with a row; the others keep their prior
         design, prior = design[:, self._seen], self._mean[self._seen]
-        inverse = 1 / np.square(self._spread[self._seen])
+        squares = np.square(self._spread[self._seen])  # variances of the priors
+        inverse, is_effect = 1 / squares, self._seen < self._effects
         weight = np.ones(len(rows))
         self._root = np.diag(np.sqrt(inverse))  # Cholesky factor of the precision: (seen columns, seen columns)
         for _ in range(ROUNDS if rows else 0):
@@ -236,6 +241,8 @@ class Model:
             mean = np.linalg.solve(precision, weighted.T @ gains + inverse * prior)
             residual = np.square(gains - design @ mean) / (variance * TAIL**2)
             weight = np.minimum(1.0, (DEGREES + 1) / (DEGREES + residual))
+            far = np.square(mean - prior) / squares
+            inverse = np.where(is_effect, np.minimum(1.0, (EFFECT_DEGREES + 1) / (EFFECT_DEGREES + far)), 1.0) / squares
             self._mean[self._seen], self._root = mean, np.linalg.cholesky(precision)
 
     def _add_luck(self, row: Row, vector: np.ndarray) -> float:

@@ -348,3 +348,21 @@ def test_a_value_that_the_model_does_not_know_has_its_prior() -> None:
     """One more step after a keep may lead beyond all values that were looked at."""
     effects = Model([edited(1.0, "a")], ["DEPTH"], []).expected
     assert effects.gain(edit("WARM_UP = 0.9")) == pytest.approx(WORD)
+
+
+def test_huge_losses_are_not_taken_for_the_luck_of_their_parent() -> None:
+    """Seven candidates of a kept change, on one seed. Four lose a lot; the other three, which lose little, are no gains."""
+
+    def row(version: str, parent: str, gain: float, edit: str) -> Row:
+        return Row(version, parent, gain, (1,), Change({}, frozenset([edit])))
+
+    kept = Row("K", "S", 6.2, (1, 2), Change({}, frozenset(["kept"])))
+    losses = [row(f"x{i}", "K", gain, f"e{i}") for i, gain in enumerate((-5.5, -24.5, -12.6, -0.6, -2.5, -1.0, -22.2))]
+    model = Model([kept, *losses], [], [])
+
+    def effect(*edits: str) -> float:
+        return model.expected.gain(Change({}, frozenset(edits)))
+
+    assert effect("kept") > 4, "its candidates do not show that it was lucky"
+    assert effect("e3", "e4", "e5") < 0.5, "three that lost a little gain nothing together"
+    assert effect("e1") < -20 and effect("e6") < -18
