@@ -1,7 +1,7 @@
 """The gain of a run so far, and the scores of its experiments on one scale. Pure.
 
 The mean scores of two commits cannot be compared if they were measured on different seeds: the luck of the seeds can be larger
-than the difference. So the scores that people see are those of the start plus the paired change. They agree with the verdicts,
+than the difference. So the scores that people see are those of the start plus paired changes. They agree with the verdicts,
 which come from pairs.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.judging import policy
 from core.record.experiment import Experiment
@@ -23,8 +24,8 @@ class Difference:
     Attributes:
         start: val_bpb of the start.
         best: val_bpb of the best.
-        error: Standard error of `change`, in bpb.
-        seeds: Number of pairs behind `change`; 0 if the two share no seed.
+        error: Standard error of `change`, in bpb; 0 if both are the same train.py.
+        seeds: Number of pairs of the two; 0 if they are compared by way of the changes between them.
     """
 
     start: float
@@ -38,6 +39,16 @@ class Difference:
         return self.best - self.start
 
 
+class Place(NamedTuple):
+    """Where a commit lies on the scale: its val_bpb, the variance of its difference from the start in squares of the noise of one
+    score, and the number of pairs with the start.
+    """
+
+    score: float
+    variance: float
+    pairs: int
+
+
 def so_far(state: State, sigma: float) -> Difference | None:
     """Return the gain of a run so far, from the scores of the keep rule. None before the start has a score.
 
@@ -47,18 +58,10 @@ def so_far(state: State, sigma: float) -> Difference | None:
         state: The state of the run.
         sigma: Noise of one score, in bpb.
     """
-    start = start_score(state)
-    if start is None or state.start_commit is None:
+    start, best = start_score(state), Scale(state).place(state.incumbent)
+    if start is None or best is None:
         return None
-    if not state.kept:
-        return Difference(start, start, 0.0, len(state.scores.get(state.incumbent, {})))
-    best = score(state, state.incumbent)
-    if best is None:
-        return None
-    ours, theirs = (state.scores.get(commit, {}) for commit in (state.incumbent, state.start_commit.commit))
-    pairs = len(_pairs(state, state.start_commit.commit, state.incumbent))
-    error = sigma * math.sqrt(2 / pairs if pairs else 1 / max(1, len(ours)) + 1 / max(1, len(theirs)))
-    return Difference(start, best, error, pairs)
+    return Difference(start, best.score, sigma * math.sqrt(best.variance), best.pairs)
 
 
 def start_score(state: State) -> float | None:
@@ -71,32 +74,45 @@ class Scale:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._commits = state.commits
-        self._positions = {commit: position for position, commit in enumerate(self._commits)}
-        self._kept = set(state.kept)
-        self._known: dict[str, float | None] = {}
+        self._start = state.start_commit.commit if state.start_commit else ""
+        self._kept = {e.kept_as: e for e in state.experiments.values() if e.kept_as}
+        self._known: dict[str, Place | None] = {}
+        if (score := start_score(state)) is not None:
+            self._known[self._start] = Place(score, 0.0, len(state.scores.get(self._start, {})))
 
-    def score(self, commit: str) -> float | None:
-        """Return val_bpb of the start or of a kept commit; None without a score.
+    def place(self, commit: str) -> Place | None:
+        """Return where the start or a kept commit lies; None without a score.
 
-        A commit that shares no seed with the start is compared with the commit before it.
+        It is compared with the start on common seeds, or with its parent, whichever has the smaller standard error.
         """
-        if commit not in self._known:
-            self._known[commit] = self._score(commit)
+        chain = [commit]  # the commit, and its ancestors whose place is not known yet
+        while chain[-1] not in self._known and chain[-1] in self._kept and self._kept[chain[-1]].parent not in chain:
+            chain.append(self._kept[chain[-1]].parent)
+        for one in reversed(chain):
+            if one not in self._known:
+                self._known[one] = self._placed(one)
         return self._known[commit]
 
-    def _score(self, commit: str) -> float | None:
-        state, position = self._state, self._positions.get(commit)
-        start = start_score(state)
-        if position is None:
-            return state.mean(commit)
-        if position == 0 or start is None:
-            return start
-        if pairs := _pairs(state, self._commits[0], commit):
-            return start + _mean(pairs)
-        before = self.score(self._commits[position - 1])
-        gain = state.experiments[state.kept[position - 1]].gain
-        return before - gain if before is not None and gain is not None else state.mean(commit)
+    def _placed(self, commit: str) -> Place | None:
+        """Return where a commit lies, if the place of its parent is known."""
+        found: list[Place] = []
+        start = self._known.get(self._start)
+        if start is not None and (pairs := _pairs(self._state, self._start, commit)):
+            found.append(Place(start.score + _mean(pairs), 2 / len(pairs), len(pairs)))
+        experiment = self._kept.get(commit)
+        parent = self._known.get(experiment.parent) if experiment is not None else None
+        if experiment is not None and parent is not None:
+            change, count = _change(self._state, experiment)
+            if change is not None:
+                found.append(Place(parent.score + change, parent.variance + 2 / max(1, count), 0))
+        mean = self._state.mean(commit)
+        unpaired = Place(mean, 2.0, 0) if mean is not None else None
+        return min(found, key=lambda one: one.variance, default=unpaired)
+
+    def score(self, commit: str) -> float | None:
+        """Return val_bpb of the start or of a kept commit; None without a score."""
+        found = self.place(commit)
+        return found.score if found is not None else None
 
     def of(self, experiment: Experiment) -> float | None:
         """Return val_bpb of an experiment; None without a score.
@@ -105,10 +121,27 @@ class Scale:
         """
         if experiment.val_bpb is None:
             return None
-        if experiment.kept_as and experiment.number in self._kept:
+        if experiment.kept_as:
             return self.score(experiment.kept_as)
-        parent, change = self.score(experiment.parent), change_from_parent(self._state, experiment)
+        parent, change = self.score(experiment.parent), _change(self._state, experiment)[0]
         return parent + change if parent is not None and change is not None else experiment.val_bpb
+
+    def change(self, experiment: Experiment) -> float | None:
+        """Return the change of an experiment against its parent in bpb; a minus is better. None without a pair.
+
+        For a kept one this is the step on the scale, so that the steps of all kept changes add up to the gain.
+        """
+        parent, own = self.score(experiment.parent), self.of(experiment)
+        if experiment.kept_as and parent is not None and own is not None:
+            return own - parent
+        return _change(self._state, experiment)[0]
+
+    def error(self, experiment: Experiment, sigma: float) -> float | None:
+        """Return the standard error of `change` in bpb. None without a pair. `sigma`: noise of one score, in bpb."""
+        change, pairs = _change(self._state, experiment)
+        if change is None:
+            return None
+        return experiment.error if pairs == experiment.pairs else sigma * math.sqrt(2 / max(1, pairs))
 
 
 def score(state: State, commit: str) -> float | None:
@@ -121,12 +154,15 @@ def experiment_score(state: State, experiment: Experiment) -> float | None:
     return Scale(state).of(experiment)
 
 
-def change_from_parent(state: State, experiment: Experiment) -> float | None:
-    """Return the paired change of an experiment in bpb, a minus is better: that of its verdict, or before that the present one."""
-    if experiment.gain is not None:
-        return -experiment.gain
+def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
+    """Return the paired change of an experiment against its parent in bpb, and its number of pairs.
+
+    It is that of the verdict, or the present one if there is no verdict yet or further pairs were measured since.
+    """
     pairs = _pairs(state, experiment.parent, experiment.commit)
-    return _mean(pairs) if pairs else None
+    if experiment.gain is not None and len(pairs) <= experiment.pairs:
+        return -experiment.gain, experiment.pairs
+    return (_mean(pairs), len(pairs)) if pairs else (None, 0)
 
 
 def _pairs(state: State, one: str, other: str) -> list[float]:

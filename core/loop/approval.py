@@ -78,6 +78,7 @@ class Approval:
                 self.answer(experiment.number, "auto")
             elif self.waiting is None or self.waiting.number != experiment.number:
                 self.waiting = Waiting(experiment.number, self._countdown_s)
+                self._active.waits(experiment.number)
             elif self.waiting.left_s <= 0:
                 self.answer(experiment.number, "time-out")
                 self._unanswered += 1

@@ -23,7 +23,10 @@ def commit_message(state: State, noise: Noise) -> str:
     """
     subject = _subject(state, noise.sigma)
     changes = [f"Each change of {TARGET.metric} is against the best before it; a minus is better."]
-    changes += [f"- {one.name}{f': {one.change_words}' if one.change_words else ''}" for one in highlights.kept(state)]
+    changes += [
+        f"- {one.name}{f': {one.change_words}' if one.change_words else ''}"
+        for one in highlights.kept(state, noise.sigma)
+    ]
     name = [] if subject.endswith(f" {state.name}") else [f"Run: {state.name}"]
     texts = [*([REHEARSAL] if _computed(state) else []), *phrases.checks(state, noise.sigma)]
     wrapped = [textwrap.fill(words, BODY, break_long_words=False, break_on_hyphens=False) for words in texts]

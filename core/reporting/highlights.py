@@ -26,7 +26,8 @@ class Highlight(Data, frozen=True, kw_only=True):
         name: What it changes, in a few words.
         hypothesis: The hypothesis.
         outcome: Its verdict as people read it.
-        change: The paired change of its score against its parent, in bpb; negative is better. None without a pair.
+        change: The paired change of its score against its parent, in bpb; negative is better. None without a pair. The changes of
+            all kept experiments add up to the gain of the run.
         error: The standard error of `change`, in bpb.
         pairs: The number of pairs behind it.
         val_bpb: Its score on the scale of the run, see `core.judging.gain`.
@@ -62,21 +63,21 @@ class Topic(Data, frozen=True, kw_only=True):
     kept: int
 
 
-def kept(state: State) -> tuple[Highlight, ...]:
-    """Return the kept changes in order."""
-    return _highlights(state, (state.experiments[number] for number in state.kept))
+def kept(state: State, sigma: float) -> tuple[Highlight, ...]:
+    """Return the kept changes in order. `sigma`: noise of one score, in bpb."""
+    return _highlights(state, sigma, (state.experiments[number] for number in state.kept))
 
 
-def near_misses(state: State) -> tuple[Highlight, ...]:
+def near_misses(state: State, sigma: float) -> tuple[Highlight, ...]:
     """Return the largest gains that were within the noise, the largest first."""
     found = [e for e in state.experiments.values() if _by_rule(e) and e.within_noise and (e.gain or 0.0) > 0]
-    return _highlights(state, sorted(found, key=lambda e: -(e.gain or 0.0))[:MOST])
+    return _highlights(state, sigma, sorted(found, key=lambda e: -(e.gain or 0.0))[:MOST])
 
 
-def hurt(state: State) -> tuple[Highlight, ...]:
+def hurt(state: State, sigma: float) -> tuple[Highlight, ...]:
     """Return the largest losses that were beyond the noise, the largest first."""
     found = [e for e in state.experiments.values() if _by_rule(e) and not e.within_noise and (e.gain or 0.0) < 0]
-    return _highlights(state, sorted(found, key=lambda e: e.gain or 0.0)[:MOST])
+    return _highlights(state, sigma, sorted(found, key=lambda e: e.gain or 0.0)[:MOST])
 
 
 def topics(state: State) -> tuple[Topic, ...]:
@@ -101,17 +102,18 @@ def _by_rule(e: Experiment) -> bool:
     return e.verdict is Verdict.DISCARD and e.by != "human"
 
 
-def _highlights(state: State, experiments: Iterable[Experiment]) -> tuple[Highlight, ...]:
+def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -> tuple[Highlight, ...]:
+    scale = gain.Scale(state)
     return tuple(
         Highlight(
             number=e.number,
             name=short_name(e),
             hypothesis=one_line(e.hypothesis, 400),
             outcome=verdict(e),
-            change=-e.gain if e.gain is not None else None,
-            error=e.error,
+            change=scale.change(e),
+            error=scale.error(e, sigma),
             pairs=e.pairs,
-            val_bpb=gain.experiment_score(state, e),
+            val_bpb=scale.of(e),
             agent=one_line(e.agent),
             commit=e.commit,
             added=e.added,

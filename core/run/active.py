@@ -47,6 +47,7 @@ class ActiveRun:
         profile: The sizes and times for this machine.
         seal: Checks that the run's copies are unchanged.
         report: Called with every recorded event and the state after it.
+        waits: Called with the number of a proposal that begins to wait for the human.
         program: program.md, as the run understands it.
         start: The commit that the run starts from.
         experiments: Records proposals and verdicts.
@@ -61,6 +62,7 @@ class ActiveRun:
     profile: Profile
     seal: IntegrityCheck
     report: Callable[[ev.AnyEvent, State], None]
+    waits: Callable[[int], None] = lambda number: None
     _fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

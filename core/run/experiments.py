@@ -167,9 +167,10 @@ class Experiments:
         fields: dict[str, Any] = {"finding": finding}
         if Verdict(judged.verdict).kept:
             assert experiment.val_bpb is not None
-            parent = gain.score(self._active.state, experiment.parent)
+            scale = gain.Scale(self._active.state)
+            parent = scale.score(experiment.parent)
             assert parent is not None
-            change = experiment.val_bpb - parent if judged.gain is None else -judged.gain
+            change = (scale.change(experiment) or 0.0) if judged.gain is None else -judged.gain
             scores = (
                 f"{TARGET.metric} {parent:.6f} -> {parent + change:.6f} ({change:+.6f} over {judged.pairs} pairs on the same "
                 f"seeds, noise {judged.sigma:.6f}; a minus is better).\n"

@@ -9,11 +9,10 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -35,8 +34,8 @@ from nanochat.contract.value import Data
 Moment = Literal["best", "waiting", "paused", "ended"]
 PRESETS = ("ntfy", "slack", "discord", "desktop")
 LOG = "notify.log"  # the output of the commands, in the folder of the run
-LONGEST_S = 30.0  # a command is killed after this time
-END_S = 10.0  # how long the end of the loop waits for the last command
+LONGEST_S = 30.0  # a command that takes longer is killed at the next event
+END_S = 25.0  # how long the end of the loop waits for the last command
 
 
 class Message(Data, frozen=True, kw_only=True):
@@ -101,6 +100,11 @@ class Notifier:
         if found is not None:
             self.send(*found, state)
 
+    def waiting(self, number: int, state: State) -> None:
+        """Notify the user of a proposal that begins to wait."""
+        text = f"#{number} waits for your answer: {one_line(state.experiments[number].hypothesis)}"
+        self.send("waiting", text, number, state)
+
     def send(self, moment: Moment, text: str, number: int | None, state: State) -> None:
         """Run the command. Returns at once."""
         facts = status.status(state, schedule.noise(state), None, Picture())
@@ -108,39 +112,53 @@ class Notifier:
             moment=moment, run=state.name, folder=str(self._folder), text=text, experiment=number, kept=facts.kept, tried=facts.tried,
             gain=facts.gain, final_check=facts.final_check,
         )  # fmt: skip
+        news = {"AUTORESEARCH_MOMENT": moment, "AUTORESEARCH_RUN": state.name, "AUTORESEARCH_TEXT": text}
         try:
-            with tempfile.TemporaryFile() as body, (self._folder / LOG).open("ab") as log:
-                body.write(msgspec.json.encode(message))
-                body.seek(0)
-                process = subprocess.Popen(
-                    _command(self._target), stdin=body, stdout=log, stderr=log, start_new_session=True, cwd=self._folder,
-                    env=os.environ | {"AUTORESEARCH_MOMENT": moment, "AUTORESEARCH_RUN": state.name, "AUTORESEARCH_TEXT": text},
-                )  # fmt: skip
+            reading, writing = os.pipe()
+            try:
+                os.write(
+                    writing, msgspec.json.encode(message)
+                )  # a pipe holds it, so nothing waits, and no disk is needed
+                os.close(writing)
+                with self._log() as log:
+                    process = subprocess.Popen(
+                        _command(self._target), stdin=reading, stdout=log, stderr=log, start_new_session=True, cwd=self._folder,
+                        env=os.environ | news,
+                    )  # fmt: skip
+            finally:
+                os.close(reading)
         except OSError as error:
             self._failed(f"it could not be started ({error.strerror})")
             return
         self._running.append((process, time.monotonic()))
 
-    def close(self) -> None:
-        """Wait for the last commands, at most END_S seconds, and kill what is left."""
-        for process, _ in self._running:
-            try:
-                process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                _kill(process)
-        self._reap()
+    def _log(self) -> BinaryIO:
+        """Return the log, opened for writing. On a full disk the output of the commands is lost."""
+        try:
+            return (self._folder / LOG).open("ab")
+        except OSError:
+            return Path(os.devnull).open("ab")
 
-    def _reap(self) -> None:
-        """Report commands that have failed, and kill those that take too long."""
+    def close(self) -> None:
+        """Wait for the last commands, at most END_S seconds in all, and kill what is left."""
+        deadline = time.monotonic() + END_S
+        for process, _ in self._running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        self._reap(0.0)
+
+    def _reap(self, longest_s: float = LONGEST_S) -> None:
+        """Report commands that have failed, and kill those that take longer."""
         left = []
         for process, began in self._running:
-            if process.poll() is None and time.monotonic() - began > LONGEST_S:
-                _kill(process)
             code = process.poll()
-            if code is None:
+            if code is None and time.monotonic() - began > longest_s:
+                _kill(process)
+                self._failed(f"it took longer than {min(LONGEST_S, max(longest_s, END_S)):g} s")
+            elif code is None:
                 left.append((process, began))
             elif code:
-                self._failed(f"it took longer than {LONGEST_S:g} s" if code == -signal.SIGKILL else f"exit code {code}")
+                self._failed(f"exit code {code}")
         self._running = left
 
     def _failed(self, why: str) -> None:
@@ -165,7 +183,7 @@ def attached(active: ActiveRun, target: str) -> Notifier:
         before(event, state)
         notifier.event(event, state)
 
-    active.report = report
+    active.report, active.waits = report, lambda number: notifier.waiting(number, active.state)
     return notifier
 
 
@@ -176,8 +194,6 @@ def moment(event: ev.AnyEvent, state: State) -> tuple[Moment, str, int | None] |
             experiment = state.experiments[event.number]
             change = f" ({-event.gain:+.4f} {TARGET.unit})" if event.gain is not None else ""
             return "best", f"New best: #{event.number} {short_name(experiment)}{change}.", event.number
-        case ev.Proposed(retry_of=None) if state.approval == "ask":
-            return "waiting", f"#{event.number} waits for your answer: {one_line(event.hypothesis)}", event.number
         case ev.Paused(reason=reason) if reason:
             return "paused", f"The run is paused: {one_line(reason)}", None
     return None

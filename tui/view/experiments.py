@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.judging import gain
 from core.judging.gain import Scale
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -40,14 +39,14 @@ def table_row(state: State, experiment: Experiment, alive: bool = True, scale: S
         alive: Whether a loop runs, which matters for experiments without a verdict.
         scale: The scale of the run's scores, if it is known already.
     """
-    verdict = experiment.verdict
+    verdict, scale = experiment.verdict, scale or Scale(state)
     return Row(
         number=experiment.number,
         letter=words.verdict_letter(experiment),
         verdict=words.verdict(experiment, alive).removeprefix("crash "),
         tone=_tone(experiment, alive),
-        val_bpb=(scale or Scale(state)).of(experiment),
-        change=gain.change_from_parent(state, experiment) if verdict is not None else None,
+        val_bpb=scale.of(experiment),
+        change=scale.change(experiment) if verdict is not None else None,
         memory=experiment.peak_memory,
         tokens_per_s=experiment.tokens_per_s,
         agent=words.sanitize_line(experiment.agent, 24),

@@ -6,7 +6,7 @@ import pytest
 
 from core.judging import gain
 from core.record import events as ev
-from core.record.fold import fold
+from core.record.fold import apply, fold
 from core.record.state import State
 from core.reporting import phrases
 from core.verdicts import Verdict
@@ -76,7 +76,7 @@ def test_a_score_agrees_with_the_verdict_on_a_lucky_seed() -> None:
     best = gain.score(state, state.incumbent)
     assert worse.val_bpb is not None and best is not None and worse.val_bpb < best
     assert gain.experiment_score(state, worse) == pytest.approx(best + 0.005)
-    assert gain.change_from_parent(state, worse) == pytest.approx(0.005)
+    assert gain.Scale(state).change(worse) == pytest.approx(0.005)
 
 
 def test_a_best_without_a_seed_of_the_start_is_compared_with_the_one_before() -> None:
@@ -90,13 +90,71 @@ def test_a_best_without_a_seed_of_the_start_is_compared_with_the_one_before() ->
     found = gain.so_far(state, 0.002)
     assert found is not None and found.change == pytest.approx(-0.03) and found.seeds == 0
     assert gain.experiment_score(state, state.experiments[2]) == found.best
-    assert found.error == pytest.approx(0.002 * (1 / 1 + 1 / 2) ** 0.5)
+    assert found.error == pytest.approx(0.002 * (2 / 2 + 2 / 1) ** 0.5), "that of both steps"
 
 
 def test_an_experiment_without_a_verdict_has_the_change_so_far() -> None:
     state = night(proposed(1, "start"), scored("candidate", "c1", 2, 1.48, 1))
-    assert gain.change_from_parent(state, state.experiments[1]) == pytest.approx(-0.02)
+    assert gain.Scale(state).change(state.experiments[1]) == pytest.approx(-0.02)
     assert gain.experiment_score(state, state.experiments[1]) == pytest.approx(1.505)
     state = night(proposed(1, "start"))
     assert gain.experiment_score(state, state.experiments[1]) is None
-    assert gain.change_from_parent(state, state.experiments[1]) is None
+    assert gain.Scale(state).change(state.experiments[1]) is None
+
+
+def test_one_common_seed_does_not_outweigh_the_way_over_the_parent() -> None:
+    """The best shares one unlucky seed with the start, and three with its parent, which shares two with the start."""
+    one = (proposed(1, "start"), scored("candidate", "c1", 1, 1.49, 1), scored("confirm", "c1", 2, 1.49, 1))
+    more = (scored("best", "k1", 3, 1.49), proposed(2, "k1"), scored("candidate", "c2", 3, 1.48, 2))
+    luck = measurement(role="confirm", commit="c2", seed=1, number=2, val_bpb=1.505)
+    state = night(*one, judged(1, Verdict.KEEP, -0.01), *more, luck, judged(2, Verdict.KEEP, -0.005, 2))
+    scale = gain.Scale(state)
+    direct, chain = 2 / 1, 2 / 2 + 2 / 2
+    place = scale.place(state.incumbent)
+    assert place is not None and place.variance == min(direct, chain)
+    state = night(
+        *one,
+        judged(1, Verdict.KEEP, -0.01),
+        *more,
+        luck,
+        scored("confirm", "c2", 2, 1.48, 2),
+        judged(2, Verdict.KEEP, -0.005, 3),
+    )
+    place = gain.Scale(state).place(state.incumbent)
+    assert place is not None and place.pairs == 2 and place.variance == 1.0
+
+
+def test_the_steps_of_kept_changes_add_up_to_the_gain() -> None:
+    state = night(
+        *KEPT,
+        scored("best", "k1", 3, 1.49),
+        proposed(2, "k1"),
+        scored("candidate", "c2", 3, 1.47, 2),
+        judged(2, Verdict.KEEP, -0.02, 1),
+    )
+    scale, found = gain.Scale(state), gain.so_far(state, 0.002)
+    steps = [scale.change(state.experiments[number]) for number in state.kept]
+    assert found is not None and sum(step for step in steps if step is not None) == pytest.approx(found.change)
+
+
+def test_a_rerun_moves_the_score_of_an_experiment() -> None:
+    state = night(proposed(1, "start"), scored("candidate", "c1", 1, 1.495, 1), judged(1, Verdict.DISCARD, -0.005, 1))
+    assert gain.experiment_score(state, state.experiments[1]) == pytest.approx(1.52)
+    apply(state, scored("rerun", "c1", 2, 1.515, 1))
+    assert gain.experiment_score(state, state.experiments[1]) == pytest.approx(1.53)
+
+
+def test_a_long_chain_of_keeps_is_no_trouble() -> None:
+    """None of them shares a seed with the start."""
+    LUCK.update(dict.fromkeys(range(10, 3000), 0.0))
+    events: list[ev.AnyEvent] = [scored("best", "start", 10, 1.5)]
+    for number in range(1, 1200):
+        parent = f"k{number - 1}" if number > 1 else "start"
+        events += [
+            proposed(number, parent),
+            scored("candidate", f"c{number}", number + 9, 1.5, number),
+            judged(number, Verdict.KEEP, -0.001, 1),
+        ]
+        events.append(scored("best", f"k{number}", number + 10, 1.5))
+    found = gain.so_far(night(*events), 0.002)
+    assert found is not None and found.change < -1.0

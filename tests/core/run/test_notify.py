@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
+from core.loop.approval import Approval
 from core.machine.project import UsageError
 from core.record import events as ev
 from core.record.fold import apply
 from core.record.state import State
 from core.run import notify
+from core.run.active import ActiveRun
 from core.run.notify import Notifier, moment
 from tests.core.reporting.reports import START, state_of
+from tests.core.run.test_active import active as active
 
 
 def proposed(number: int, **more: Any) -> ev.Proposed:
@@ -62,14 +65,38 @@ def test_the_moments_are_few() -> None:
     state = state_of(7, keep_every=7)
     kept = ev.Judged(number=7, verdict=state.experiments[7].verdict, finding="", gain=0.004)  # type: ignore[arg-type]
     assert moment(kept, state) == ("best", "New best: #7 Change 7 (-0.0040 bpb).", 7)
-    assert played(state, proposed(8)) == [None], "unattended, nobody needs to answer"
     asked = played(
         state, ev.ApprovalChanged(mode="ask"), proposed(9), ev.Paused(), ev.Paused(reason="the disk is full")
     )
-    assert asked == [
-        None, ("waiting", "#9 waits for your answer: Try it.", 9), None, ("paused", "The run is paused: the disk is full", None),
-    ]  # fmt: skip
-    assert played(state, proposed(10, retry_of=9)) == [None], "it was told before"
+    assert asked == [None, None, None, ("paused", "The run is paused: the disk is full", None)]
+
+
+def test_only_a_proposal_that_really_waits_is_told(active: ActiveRun, tmp_path: Path) -> None:
+    """In a run that asks, nothing waits while no app is open."""
+    active.record(ev.ApprovalChanged(mode="ask"))
+    out = tmp_path / "out.jsonl"
+    notifier = notify.attached(active, f"cat >> {out}; echo >> {out}")
+    watched = [False]
+    approval = Approval(active, lambda: watched[0], 60.0)
+    for number in (1, 2):
+        active.record(proposed(number))
+        approval.step()
+        watched[0] = True
+    approval.step()
+    notifier.close()
+    told = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(one["moment"], one["experiment"], one["text"]) for one in told] == [
+        ("waiting", 2, "#2 waits for your answer: Try it.")
+    ]
+
+
+def test_a_full_disk_does_not_keep_the_news(tmp_path: Path) -> None:
+    (tmp_path / notify.LOG).mkdir()  # the log cannot be written
+    state, told = state_of(5), list[str]()
+    notifier = Notifier(f'printf "$AUTORESEARCH_MOMENT" > {tmp_path}/out', tmp_path, told.append)
+    notifier.send("paused", "The disk is full.", None, state)
+    notifier.close()
+    assert (tmp_path / "out").read_text() == "paused" and told == []
 
 
 def test_a_command_gets_the_facts_as_json_and_the_news_in_its_environment(tmp_path: Path) -> None:
