@@ -106,6 +106,10 @@ def run(
         options = replace(options, data=_prepare_for(project, chosen, chosen.data))
         chosen = make_plan(project, options)
     if shown:
+        if notify is not None and run_lock.alive(chosen.folder) is not None:
+            tell(
+                f"The loop of {chosen.folder.name} is running already, so --notify has no effect. It counts at the next start."
+            )
         if run_lock.alive(chosen.folder) is None:
             if named is None:
                 offer_missing(chosen.config.agent)

@@ -21,6 +21,7 @@ from core.git.ref_store import RefStore
 from core.git.refs import RunRefs
 from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, SourceTree, normalised
 
+MOST_CONFLICTS = 127  # the largest exit status of `git merge-file` that counts conflicts; above it the merge failed
 MARKERS = ("-L", "the best", "-L", "before", "-L", "yours")  # labels of the conflict markers
 
 if TYPE_CHECKING:  # importing GitPython fails on a machine without git
@@ -221,6 +222,10 @@ class Repository:
             raise RepositoryError(
                 f"Two changes to train.py cannot be merged, since {scratch} cannot be written ({error.strerror}). Nothing was lost."
             ) from error
+        if status > MOST_CONFLICTS:
+            raise RepositoryError(
+                "Two changes to train.py cannot be merged: git takes one of them for a binary file. Nothing was lost."
+            )
         return status, out.decode("utf-8")
 
     def diff(self, old: str, new: str) -> str:

@@ -44,7 +44,7 @@ class Noise:
     def interval(self) -> tuple[float, float]:
         """The 80% interval of a scaled inverse chi-square distribution, in bpb.
 
-        It contains the true noise in 65 to 87% of simulated runs, since the pairs of one run are not independent.
+        It contains the true noise in 70 to 82% of simulated runs, since the pairs of one run are not independent.
         """
         freedom = PRIOR_WEIGHT + self.pairs
         low, high = (self.sigma * math.sqrt(freedom / _chi_square(z, freedom)) for z in (Z80, -Z80))

@@ -8,8 +8,8 @@ never enough to keep a change, since the first scores of many candidates include
 The bounds come from a random search, with the noise known and no correlation within a pair. The search allowed at most one
 useless change in 500 to be kept. Of such bounds, these find the most gains of two and three sigmas for the trainings they
 cost: 66% and 93%. A useless change costs 1.55 trainings on average. In the simulation of `benchmarks/policy.py` at most one
-useless change in 400 is kept. There the noise is estimated from the run itself, with a prior that is wrong by up to a factor
-of two. After 30 changes that change nothing, the noise is underestimated, and at most one in 110 is kept. The optimum is
+useless change in 180 is kept. There the noise is estimated from the run itself, with a prior that is wrong by up to a factor
+of two. After 30 changes that change nothing, the noise is underestimated, and at most one in 70 is kept. The optimum is
 flat: changing a bound by a tenth changes these figures little.
 """
 

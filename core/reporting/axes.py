@@ -29,12 +29,15 @@ def score_range(levels: Sequence[float], others: Sequence[float], sigma: float) 
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Return at least about `count` round values between two values."""
+    """Return about `count` round values between two values, and at least two."""
     rough = (high - low) / max(1, count)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = max(factor * power for factor in (1, 2, 5, 10) if factor * power <= rough * 1.4)
-    first = math.ceil(low / step - 1e-9)
-    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    steps = [factor * power for factor in (0.1, 0.2, 0.5, 1, 2, 5, 10) if factor * power <= rough * 1.4]
+    for step in reversed(steps):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last > first:  # a single value does not show the scale
+            break
+    return [index * step for index in range(first, last + 1)]
 
 
 def decimals(values: Sequence[float]) -> int:

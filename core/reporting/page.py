@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from core.reporting import card, chart
+from core.reporting import card, chart, phrases
 from core.reporting.drawing import PALETTE, svg
 from core.reporting.highlights import Highlight
 from core.reporting.phrases import duration, typeset
@@ -225,8 +225,6 @@ def _progress(found: Report) -> str:
     caption = (
         f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it."
     )
-    if found.kept:
-        caption += " A kept change is the mean of its pairs, so it can differ from the step of the line."
     return _charts(wide, small, caption)
 
 
@@ -335,7 +333,7 @@ def _agents(found: Report) -> str:
     columns = ("agent", "tried", "kept", "change in bpb", "proposals", "without a proposal", "s a proposal", "tokens")
     rows = [
         (
-            _text(one.agent), str(one.tried), str(one.kept), _own(f"{-one.gain:+.4f}"), str(one.proposed), str(one.failed),
+            _text(one.agent), str(one.tried), str(one.kept), _own(phrases.change(one.gain)), str(one.proposed), str(one.failed),
             f"{one.seconds / max(1, one.proposed + one.failed):.1f}", f"{one.tokens:,}",
         )
         for one in found.agents

@@ -60,7 +60,7 @@ def doing(role: Role, phase: str) -> str:
 
 def change(gain: float, error: float | None = None) -> str:
     """Return a change of the score as text: minus the gain, so that a minus is better, with its standard error if known."""
-    return f"{-gain:+.4f}" + (f" ± {error:.4f}" if error is not None else "")
+    return f"{0.0 - gain:+.4f}" + (f" ± {error:.4f}" if error is not None else "")
 
 
 def change_of(found: Difference) -> str:

@@ -26,7 +26,8 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         checks=tuple(phrases.checks(state, noise.sigma)),
         gain=phrases.scores(found) if (found := gain.so_far(state, noise.sigma)) is not None else "",
         scoreboard=tuple(
-            (score.agent, score.tried, score.kept, -score.gain, score.seconds) for score in scoreboard.scores(state)
+            (score.agent, score.tried, score.kept, 0.0 - score.gain, score.seconds)
+            for score in scoreboard.scores(state)
         ),
     )
     results.publish(folder, rows(state, sigma), header)
@@ -65,7 +66,7 @@ def _row(scale: gain.Scale, experiment: Experiment) -> Row:
         raw_bpb=experiment.val_bpb,
         memory=experiment.peak_memory,
         crash=experiment.crash or "",
-        change=-experiment.gain if experiment.gain is not None else None,
+        change=scale.change(experiment),
         pairs=experiment.pairs,
         sigma=experiment.sigma or None,
         within_noise=experiment.within_noise,

@@ -124,7 +124,7 @@ def lines(found: Sequence[Score]) -> list[str]:
     told = []
     for score in found:
         told.append(
-            f"{score.agent}: {score.kept} kept of {score.tried} tried, change {-score.gain:+.4f}, "
+            f"{score.agent}: {score.kept} kept of {score.tried} tried, change {0.0 - score.gain:+.4f}, "
             f"{score.seconds / max(1, score.proposed + score.failed):.1f} s a proposal"
             + (f", {score.tokens / 1000:.0f}k tokens" if score.tokens else "")
             + (f", {score.failed} times without a proposal" if score.failed else "")

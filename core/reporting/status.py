@@ -81,6 +81,7 @@ class FinalCheck(Data, frozen=True, kw_only=True):
         error: Standard error of `change`, in bpb.
         seeds: Number of fresh seeds.
         change: Mean paired difference in bpb; negative is better.
+        needed: The smallest change that is beyond the noise.
         holds: Whether the gain holds.
         words: All of this as a sentence.
     """
@@ -90,6 +91,7 @@ class FinalCheck(Data, frozen=True, kw_only=True):
     error: float
     seeds: int
     change: float
+    needed: float
     holds: bool
     words: str
 
@@ -139,6 +141,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         outcomes: Verdict as people read it -> count.
         kept_changes, near_misses, hurt: The kept changes, the largest inconclusive gains, and the largest losses.
         topics, untried: The topics that were tried, and those that were not.
+        checking: Whether a training of the final check runs, also one of `report`.
         rehearsal: Whether scores were computed and nothing was trained.
         last: The latest five experiments, oldest first.
         unprotected: Parts of the sandbox that this machine lacks.
@@ -189,6 +192,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     hurt: tuple[Highlight, ...]
     topics: tuple[Topic, ...]
     untried: tuple[str, ...]
+    checking: bool
     rehearsal: bool
     last: tuple[Recent, ...]
     unprotected: tuple[str, ...]
@@ -260,6 +264,7 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         hurt=highlights.hurt(state, noise.sigma),
         topics=(topics := highlights.topics(state)),
         untried=highlights.untried(topics),
+        checking=state.checking,
         rehearsal=config.computed,
         last=tuple(_recent(state, e, loop) for e in list(state.experiments.values())[-5:]),
         unprotected=tuple(state.unprotected),
@@ -308,6 +313,7 @@ def _check(state: State, noise: Noise, role: Role) -> FinalCheck | None:
         error=found.error,
         seeds=found.seeds,
         change=found.change,
+        needed=found.needed,
         holds=found.holds,
         words=phrases.final_result(found) if role is Role.FINAL else phrases.longer_result(found, state),
     )

@@ -128,13 +128,13 @@ def _result(found: RunStatus, width: int) -> list[Line]:
     for label, check in (("afresh", found.final_check), ("longer", found.longer_check)):
         if check is not None:
             lines += _wrapped(label, check.words, width, _tone(check))
-    if found.final_check is None and not found.loop.alive:
+    if found.final_check is None and not found.loop.alive and not found.checking:
         lines += _wrapped("afresh", f"not measured yet; {make('report', found.run)} does it", width, "warn")
     return lines
 
 
 def _tone(check: FinalCheck) -> Tone:
-    return "good" if check.holds else "bad" if check.change > 0 else "warn"
+    return "good" if check.holds else "bad" if check.change > check.needed else "warn"
 
 
 def _experiments(found: RunStatus, width: int, bars: bool) -> list[Line]:

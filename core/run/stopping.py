@@ -45,5 +45,10 @@ def stop(project: Project, name: str | None, *, now: bool) -> None:
         return
     say(f"{folder.name}: {reply.words}")
     deadline = time.monotonic() + WAIT_S
-    while now and run_lock.alive(folder) is not None and time.monotonic() < deadline:
+    while now and run_lock.alive(folder) is not None:
+        if time.monotonic() > deadline:
+            say(
+                f"The loop has not ended within {WAIT_S:g} s. It was told to; {make('status', folder.name)} shows what it does."
+            )
+            return
         time.sleep(0.1)

@@ -323,3 +323,15 @@ def test_snapshots_of_other_screens(
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=FULL, run_before=ready)
+
+
+async def test_the_tabs_fit_after_the_terminal_was_resized(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(72, 32)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        for width, height in ((60, 20), (76, 24), (100, 30), (60, 16)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            tabs = next(line for line in screen_text(app).splitlines() if " 5 experiments " in line and " 1" in line)
+            assert "7" in tabs, (width, tabs)
+            assert ("7 activity" in tabs) is (width >= 76)

@@ -73,7 +73,9 @@ class EditingActions(RunApp):
     def _keep(self, offer: commands.Offer | None, draft: Path, key: str) -> str:
         """Keep a text that the loop refused. Returns where it is and how to go on with it."""
         own = own_draft(self.bridge.folder, offer.parent) if offer is not None else None
-        if offer is None or own is None or own.exists():  # another text of the user is there
+        if (
+            offer is None or not offer.source.strip() or own is None or own.exists()
+        ):  # another text of the user is there
             return draft_note(draft, key)
         try:
             own.write_text(offer.source, encoding="utf-8")

@@ -15,7 +15,7 @@ from tui.view.layout import LAYOUTS, LEAST, fitting_layout
 from tui.widgets.pane import Numbered
 
 ONE_LINE = 120  # columns from which the status fits into one line
-FULL_NAMES = 72  # columns from which the tabs show the names of all panes
+FULL_NAMES = 76  # columns from which the tabs show the names of all panes
 
 
 class MainScreen(QuietScreen):
@@ -28,7 +28,7 @@ class MainScreen(QuietScreen):
         self._pane_types = pane_types
         self._has_content = False  # False until the journal is read, to avoid drawing empty panes
         self._current: Widget | None = None  # the pane that is shown if only one fits
-        self._layout = LAYOUTS[0]
+        self._layout, self._width = LAYOUTS[0], LAYOUTS[0].least[0]
         self.is_narrow = False  # the status needs two lines
         self.is_zoomed = False
 
@@ -44,7 +44,7 @@ class MainScreen(QuietScreen):
 
     def fit_terminal(self, width: int, height: int) -> None:
         """Adapt to the size of the terminal. `arrange_panes` must follow."""
-        self._layout = fitting_layout(width, height)
+        self._layout, self._width = fitting_layout(width, height), width
         self.is_narrow = width < ONE_LINE or self._layout.shows_one
         self.set_class(not self._layout.shows_all, "-tabs")
         self.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
@@ -102,7 +102,7 @@ class MainScreen(QuietScreen):
         for pane in self._pane_types:
             is_current = self._current is not None and isinstance(self._current, cast(type, pane))
             name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md').removeprefix('the ')}"
-            if self.size.width < FULL_NAMES and not is_current:
+            if self._width < FULL_NAMES and not is_current:
                 name = str(pane.NUMBER)
             tabs.append(f"[reverse] {name} [/reverse]" if is_current else f" {name} ")
         self.query_one("#tabs", Static).update("".join(tabs))

@@ -67,7 +67,7 @@ class SummaryScreen(ModalScreen[None]):
         """`contents` returns what to show now."""
         super().__init__()
         self._contents = contents
-        self._shown: tuple[int, Contents] | None = None  # width and contents
+        self._shown: tuple[int, bool, Contents] | None = None  # the width, whether the plot fits, and the contents
 
     def compose(self) -> ComposeResult:
         page = SummaryPane()
@@ -88,11 +88,12 @@ class SummaryScreen(ModalScreen[None]):
 
     def _refresh_page(self) -> None:
         width, found = self.query_one(SummaryPane).scrollable_content_region.width, self._contents()
-        if width < 1 or self._shown == (width, found):
+        is_tall = self.size.height >= TALL
+        if width < 1 or self._shown == (width, is_tall, found):
             return
-        self._shown = (width, found)
+        self._shown = (width, is_tall, found)
         plot, columns = self.query_one(NightPlot), min(width, WIDEST)
-        plot.display = bool(found.night.stairs) and found.status.tried > 0 and self.size.height >= TALL
+        plot.display = bool(found.night.stairs) and found.status.tried > 0 and is_tall
         plot.show_night(found.night)
         self.query_one("#summary-result", Static).update(_content(summary.result(found.status, columns)))
         rows = [_content(summary.details(found.status, columns, bars=True)), *_change(found, width)]

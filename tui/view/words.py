@@ -30,7 +30,7 @@ def change(value: float | None) -> str:
     """Format a difference of two val_bpb with its sign, using the Unicode minus sign."""
     if value is None or not math.isfinite(value):
         return MISSING
-    return f"{value:+.4f}".replace("-", "−")
+    return f"{value + 0.0:+.4f}".replace("-", "−")
 
 
 def memory(size: float | None) -> str:

@@ -220,11 +220,12 @@ def test_the_page_shows_diffs_curves_and_commands() -> None:
 @pytest.mark.parametrize("night", NIGHTS)
 def test_the_page_of_a_recorded_night_has_every_kept_change(night: str) -> None:
     state = recorded(night)
-    words = words_of(report_of(state))
-    for number in state.kept:
-        e = state.experiments[number]
-        assert e.gain is not None
-        assert phrases.typeset(phrases.change(e.gain, e.error)) in words and changes.short_name(e) in words
+    found = report_of(state)
+    words = words_of(found)
+    for one in found.kept:
+        assert phrases.typeset(one.change_words) in words and one.name in words
+    steps = sum(one.change for one in found.kept if one.change is not None)
+    assert found.gain is not None and steps == pytest.approx(found.gain.change), "the kept changes add up to the gain"
 
 
 def test_minus_signs_are_not_put_into_names() -> None:
