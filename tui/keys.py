@@ -82,11 +82,11 @@ KEYS: tuple[Key, ...] = (
     Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around"),
     Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around"),
     Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
-    Key("L", "logarithmic", "log", "Log scale of the loss.", "looking around"),
+    Key("L", "logarithmic", "log scale", "Log scale of the loss.", "looking around"),
     Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",
         lambda now: not now.small or now.zoomed, "Here a pane fills the screen as it is."),
     Key("escape", "back", "back", "Leave the zoom, or follow the newest experiment again.", "looking around", lambda now: not now.detail),
-    Key("question_mark", "explain", "help", "This page.", "looking around"),
+    Key("question_mark", "explain", "help", "Show all keys, panes and words.", "looking around"),
     Key("ctrl+p,colon", "command_palette", "all", "Everything by name, and the themes.", "looking around"),
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop keeps running; `make attach` opens the app again.", "looking around"),
 )  # fmt: skip

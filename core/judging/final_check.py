@@ -80,19 +80,26 @@ def _comparable(state: State, check: Check, seed: int) -> bool:
     return here is None or there is None or policy.comparable(here, there, state.config.device)
 
 
-def outcome(state: State, sigma: float, role: Role = Role.FINAL) -> FinalCheck | None:
+def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float = math.inf) -> FinalCheck | None:
     """Return what a check of the incumbent has found so far, None without a pair.
 
     Args:
         state: The state of the run.
         sigma: Noise of one measurement, in bpb.
         role: FINAL, or LONGER for that with a longer budget.
+        until_t: Seconds since the epoch; later scores do not count.
     """
     if state.config is None or state.start_commit is None or not state.kept:
         return None
     check = state.check(role)
     start, best = (check.scores.get(commit, {}) for commit in (state.start_commit.commit, state.incumbent))
     shared = [seed for seed in start if seed in best and _comparable(state, check, seed)]
+    times = {
+        seed: max(found[seed].t for found in check.conditions.values() if seed in found)
+        for seed in shared
+        if math.isfinite(until_t)
+    }
+    shared = [seed for seed in shared if times.get(seed, 0.0) <= until_t]
     if not shared:
         return None
     n = len(shared)

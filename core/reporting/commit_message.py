@@ -27,6 +27,10 @@ def commit_message(state: State, noise: Noise) -> str:
         f"- {one.name}{f': {one.change_words}' if one.change_words else ''}"
         for one in highlights.kept(state, noise.sigma)
     ]
+    moved = state.start_commit.knobs if state.start_commit else {}
+    if moved:
+        values = ", ".join(f"{name} = {value}" for name, value in moved.items())
+        changes.append(f"- Set for the machine before the run began, so not compared: {values}")
     name = [] if subject.endswith(f" {state.name}") else [f"Run: {state.name}"]
     texts = [*([REHEARSAL] if _computed(state) else []), *phrases.checks(state, noise.sigma)]
     wrapped = [textwrap.fill(words, BODY, break_long_words=False, break_on_hyphens=False) for words in texts]

@@ -69,8 +69,10 @@ def kept(state: State, sigma: float) -> tuple[Highlight, ...]:
 
 
 def near_misses(state: State, sigma: float) -> tuple[Highlight, ...]:
-    """Return the largest gains that were within the noise, the largest first."""
-    found = [e for e in state.experiments.values() if _by_rule(e) and e.within_noise and (e.gain or 0.0) > 0]
+    """Return the largest gains within the noise that are at least their standard error, the largest first."""
+    found = [
+        e for e in state.experiments.values() if _by_rule(e) and e.within_noise and (e.gain or 0.0) > (e.error or 0.0)
+    ]
     return _highlights(state, sigma, sorted(found, key=lambda e: -(e.gain or 0.0))[:MOST])
 
 

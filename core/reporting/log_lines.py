@@ -144,7 +144,7 @@ def _measured(event: ev.Measured, state: State) -> str | None:
     if event.role.is_check and result.val_bpb is not None:
         scores = state.check(event.role).scores
         pair = all(event.seed in scores.get(commit, {}) for commit in (state.commits[0], state.incumbent))
-        so_far = final_check.outcome(state, schedule.noise(state).sigma, event.role) if pair else None
+        so_far = final_check.outcome(state, schedule.noise(state).sigma, event.role, event.t) if pair else None
         of_both = f". {phrases.final_check(so_far)}" if so_far is not None else ""
         return f"{event.role}: {_which(event.commit, state)} {result.val_bpb:.4f}{of_both}"
     if event.role == Role.RERUN and result.val_bpb is not None:

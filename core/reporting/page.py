@@ -287,7 +287,7 @@ def _others(found: Report) -> str:
     columns = ("#", "change", "change in bpb (a minus is better)", "result")
     parts = []
     for title, rows, none in (
-        ("Near misses", found.near, "No other change gained anything."),
+        ("Near misses", found.near, "No other change gained more than its standard error."),
         ("What hurt most", found.hurt, "No change was worse by more than the noise."),
     ):
         cells = [(str(row.number), _what(row), _own(row.change_words), _text(row.outcome)) for row in rows]

@@ -264,8 +264,8 @@ def _noise(noise: Noise) -> str:
     small, large = (policy.KEEP[n] * noise.sigma * (2 / n) ** 0.5 for n in (many, few))
     return (
         f"Two trainings of the same code differ: the noise of one score is {noise} {TARGET.unit}, so a change is kept only if "
-        f"it is better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}, or if it has less code and is not "
-        f"clearly worse."
+        f"it is better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}, or if it has clearly less code and is not "
+        f"clearly worse over two pairs."
     )
 
 

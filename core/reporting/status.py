@@ -142,6 +142,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         kept_changes, near_misses, hurt: The kept changes, the largest inconclusive gains, and the largest losses.
         topics, untried: The topics that were tried, and those that were not.
         checking: Whether a training of the final check runs, also one of `report`.
+        finished: Whether the run is complete.
         rehearsal: Whether scores were computed and nothing was trained.
         last: The latest five experiments, oldest first.
         unprotected: Parts of the sandbox that this machine lacks.
@@ -193,6 +194,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     topics: tuple[Topic, ...]
     untried: tuple[str, ...]
     checking: bool
+    finished: bool
     rehearsal: bool
     last: tuple[Recent, ...]
     unprotected: tuple[str, ...]
@@ -265,6 +267,7 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         topics=(topics := highlights.topics(state)),
         untried=highlights.untried(topics),
         checking=state.checking,
+        finished=state.finished,
         rehearsal=config.computed,
         last=tuple(_recent(state, e, loop) for e in list(state.experiments.values())[-5:]),
         unprotected=tuple(state.unprotected),

@@ -11,11 +11,13 @@ from core.reporting.highlights import Highlight
 from core.reporting.phrases import PASTE, UNTRIED, begun_as, one_line, proposed_limit, resume_command
 from core.reporting.status import FinalCheck, Recent, RunStatus
 from core.target import TARGET
+from core.verdicts import Verdict
 from nanochat.contract.shell import make
 
 Tone = Literal["", "strong", "dim", "good", "bad", "warn"]
 APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
+KEPT = {Verdict.KEEP.words: "kept"}
 LABEL = 14  # width of the column of labels
 CHANGE = 18  # width of a change with its standard error
 FEW = 3  # near misses, and changes that hurt, that are listed
@@ -51,13 +53,13 @@ def summary(found: RunStatus, width: int = WIDTH, *, bars: bool = False) -> list
 
 
 def result(found: RunStatus, width: int) -> list[Line]:
-    """Return the beginning of the summary: what the run is doing, and its result."""
-    return [*_heading(found), *_result(found, width)]
+    """Return the beginning of the summary: what the run is doing, its result, and what to do next."""
+    return [*_heading(found, width), *_result(found, width), *_next(found, width)]
 
 
 def details(found: RunStatus, width: int, *, bars: bool = False) -> list[Line]:
     """Return the rest of the summary."""
-    return [*_experiments(found, width, bars and width >= WIDE), *_facts(found, width), *_next(found, width)]
+    return [*_experiments(found, width, bars and width >= WIDE), *_facts(found, width)]
 
 
 def at_end(
@@ -93,13 +95,14 @@ def one_line_summary(found: RunStatus) -> str:
     """Return a run in a few words, for the status line of tmux and the like."""
     change = f" {found.gain.change:+.4f}" if found.gain is not None and found.kept else ""
     fresh = f" (afresh {found.final_check.change:+.4f})" if found.final_check is not None else ""
-    return one_line(f"{found.run}: {found.phase}, {found.kept}/{found.tried} kept{change}{fresh}", 200)
+    rehearsal = " (rehearsal)" if found.rehearsal else ""
+    return one_line(f"{found.run}{rehearsal}: {found.phase}, {found.kept}/{found.tried} kept{change}{fresh}", 200)
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _heading(found: RunStatus) -> list[Line]:
+def _heading(found: RunStatus, width: int) -> list[Line]:
     alive = (Span(f"  [loop {found.loop.pid} alive]", "good"),) if found.loop.alive else ()
     settings = (
         f"{found.dataset} on {found.device}, {found.budget_s:g} s each, agent {found.agent}, {APPROVAL[found.gate]}"
@@ -107,6 +110,7 @@ def _heading(found: RunStatus) -> list[Line]:
     return [
         (Span(f"{found.run}{begun_as(found.run, found.begun_as)}", "strong"), Span(f": {found.phase}"), *alive),
         (Span(f"  {settings}", "dim"),),
+        *(_wrapped("note", REHEARSAL, width, "warn") if found.rehearsal else []),
     ]
 
 
@@ -124,10 +128,11 @@ def _result(found: RunStatus, width: int) -> list[Line]:
         return _wrapped("result", words, width, "strong")
     words, counts = f"{TARGET.metric} {gain.words}", f"   {found.kept} kept of {found.tried} tried"
     fits = LABEL + len(words) + len(counts) <= width
-    lines: list[Line] = [(_label("result"), Span(words, "strong"), Span(counts if fits else ""))]
+    first: list[Line] = [(_label("result"), Span(words, "strong"), Span(counts))]
+    lines = first if fits else _wrapped("result", words, width, "strong")
     for label, check in (("afresh", found.final_check), ("longer", found.longer_check)):
         if check is not None:
-            lines += _wrapped(label, check.words, width, _tone(check))
+            lines += _wrapped(label, check.words.removeprefix("Measured afresh "), width, _tone(check))
     if found.final_check is None and not found.loop.alive and not found.checking:
         lines += _wrapped("afresh", f"not measured yet; {make('report', found.run)} does it", width, "warn")
     return lines
@@ -157,7 +162,7 @@ def _experiments(found: RunStatus, width: int, bars: bool) -> list[Line]:
 
 def _highlights(label: str, found: Sequence[Highlight], tone: Tone, width: int, largest: float) -> list[Line]:
     bars = BAR if largest else 0
-    room = max(20, width - LABEL - CHANGE - bars - 8)
+    room = max(8, width - LABEL - CHANGE - bars - 8)
     return _labelled(
         label,
         [
@@ -206,7 +211,6 @@ def _facts(found: RunStatus, width: int) -> list[Line]:
     if found.proposed:
         lines += _wrapped("", f"{PASTE}.", width)
     notes = [
-        ("note", REHEARSAL if found.rehearsal else ""),
         ("note", found.banner),
         ("speed", found.unmeasured and f"not measured: {found.unmeasured}"),
         ("unprotected", ", ".join(found.unprotected)),
@@ -222,7 +226,7 @@ def _outcomes(found: RunStatus) -> str:
     """Return the counts of verdicts: those that count as tried, the others, and the limit at which the run ends."""
     outcomes = dict(sorted(found.outcomes.items(), key=lambda item: -item[1]))
     untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
-    told = ", ".join(f"{count} {words}" for words, count in outcomes.items()) or "none yet"
+    told = ", ".join(f"{count} {KEPT.get(words, words)}" for words, count in outcomes.items()) or "none yet"
     more = "".join(f"; {count} {words}" for words, count in untried)
     limit = found.limits.get("max_experiments")
     ends = f"; ends at {limit} verdicts, {found.judged} given" if limit and found.loop.alive else ""
@@ -234,7 +238,12 @@ def _next(found: RunStatus, width: int) -> list[Line]:
     if found.loop.alive:
         return []
     apply = [f"{make('apply', found.run)} commits the best train.py to your checkout"]
-    commands = [*(apply if found.kept else []), f"{resume_command(found.run)} resumes the run"]
+    goes_on = (
+        "continues it without its limits; options such as --max-experiments set new ones"
+        if found.finished
+        else "resumes it"
+    )
+    commands = [*(apply if found.kept else []), f"{resume_command(found.run)} {goes_on}"]
     lines: list[Line] = []
     for index, words in enumerate(commands):
         lines += _wrapped("next" if index == 0 else "", words, width)

@@ -65,7 +65,7 @@ def _score(status: Status, *, brief: bool = False) -> list[Content]:
     best = Content.assemble(
         "best ", (words.bpb(found.best if found else None), "bold $success" if status.kept else "bold")
     )
-    if found is not None and status.kept:
+    if found is not None and status.kept and not (brief and status.checked is not None):
         error = "" if brief else f" ± {found.error:.4f}"
         best += Content.styled(f" {words.change(found.change)}{error}", "$success")
     parts = [best, Content(f"{status.kept}/{status.tried} kept")]

@@ -105,7 +105,7 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if not alive and state.stopped is None:
         return "loop ended unexpectedly, `make run` resumes"
     if not alive and state.stopped is not None:
-        return words.sanitize_line(f"stopped: {state.stopped.reason}", 120)
+        return words.sanitize_line(f"{'finished' if state.finished else 'stopped'}: {state.stopped.reason}", 120)
     if stopping:
         return "stopping after the final check" if state.checking else "stopping after this experiment"
     if state.paused and state.busy and not state.pause_reason:

@@ -15,7 +15,10 @@ from tui.view.experiments import Row
 
 SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("newest first", lambda row: -row.number),
-    ("best first", lambda row: (row.letter not in FILTERS["kept"], row.val_bpb is None, row.val_bpb or 0.0)),
+    (
+        "kept first, then best first",
+        lambda row: (row.letter not in FILTERS["kept"], row.val_bpb is None, row.val_bpb or 0.0),
+    ),
     ("largest gain first", lambda row: (row.change is None, row.change or 0.0)),
     ("longest first", lambda row: -row.seconds),
     ("by agent", lambda row: (row.agent, -row.number)),
