@@ -1,0 +1,41 @@
+"""A recorded night of real trainings on two shared cores, in which `search` found something. Its agent was mended on the way (#13)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.judging import final_check, gain, schedule
+from core.record import journal
+from core.record.fold import fold
+from core.record.state import State
+
+JOURNAL = Path(__file__).resolve().parents[2] / "recorded" / "found" / journal.NAME
+
+
+@pytest.fixture(scope="module")
+def night() -> State:
+    return fold(journal.read(JOURNAL))
+
+
+def test_its_gain_holds_on_fresh_seeds_and_on_text_that_no_experiment_saw(night: State) -> None:
+    sigma = schedule.noise(night).sigma
+    fresh, so_far = final_check.outcome(night, sigma), gain.so_far(night, sigma)
+    assert len(night.kept) >= 3 and fresh is not None and so_far is not None
+    assert fresh.holds and fresh.seeds == 3 and fresh.change < -0.02
+    assert so_far.change < fresh.change, "what was chosen by its score looks a little too good"
+    assert abs(so_far.change - fresh.change) < 3 * (so_far.error**2 + fresh.error**2) ** 0.5
+
+
+def test_what_people_see_agrees(night: State) -> None:
+    sigma, scale = schedule.noise(night).sigma, gain.Scale(night)
+    found = gain.so_far(night, sigma)
+    steps = [scale.change(night.experiments[number]) for number in night.kept]
+    assert found is not None and sum(step for step in steps if step is not None) == pytest.approx(found.change)
+    scores = [scale.of(night.experiments[number]) for number in night.kept]
+    assert scores == sorted(scores, key=lambda score: -(score or 0.0)), "each kept change is better than the one before"
+    for experiment in night.experiments.values():
+        own, parent = scale.of(experiment), scale.score(experiment.parent)
+        if own is not None and parent is not None and experiment.gain is not None and not experiment.kept_as:
+            assert (own < parent) is (experiment.gain > 0), "a score agrees with its verdict"
