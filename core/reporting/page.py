@@ -371,7 +371,7 @@ def _reproduce(found: Report) -> str:
         )
     options = ("--name", f"{found.run}-again", "--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset,
                "--device", config.device, "--profile", config.profile, "--budget", f"{config.budget_s:g}",
-               "--slots", str(config.slots), "--executor", config.executor, *logs)  # fmt: skip
+               "--slots", str(config.slots), "--executor", config.executor, *found.limits, *logs)  # fmt: skip
     commands.append(("Repeat the run with its seed", make("run", *options).strip("`")))
     items = "".join(f"<dt>{_text(what)}</dt><dd><code>{_text(command)}</code></dd>" for what, command in commands)
     where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if found.kept else "")

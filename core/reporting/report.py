@@ -88,6 +88,7 @@ class Report:
     Attributes:
         run: The name of the run.
         config: Its settings.
+        limits: The options for the limits of its latest start, as words.
         found: What was found, as the first part of the headline.
         checked: Whether that is confirmed, as the second part; "" if there is nothing to confirm.
         result: The same in one or two words.
@@ -119,6 +120,7 @@ class Report:
 
     run: str
     config: RunConfig
+    limits: tuple[str, ...]
     found: str
     checked: str
     result: str
@@ -173,6 +175,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
     return Report(
         run=state.name,
         config=config,
+        limits=_limits(state),
         found=found,
         checked=checked,
         result=result,
@@ -253,6 +256,15 @@ def _subtitle(state: State, check: FinalCheck | None) -> str:
         verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
         return f"{counts} Measured afresh {phrases.change_of(check)} on {phrases.fresh_seeds(check)}. {verdict_words}."
     return f"{counts} Not measured afresh." if state.kept else counts
+
+
+def _limits(state: State) -> tuple[str, ...]:
+    """Return the options for the limits of the latest start, as words."""
+    limits = state.started.limits if state.started is not None else None
+    if limits is None:
+        return ()
+    asked = (("--max-experiments", limits.max_experiments), ("--max-hours", limits.max_hours))
+    return tuple(word for option, value in asked if value is not None for word in (option, f"{value:g}"))
 
 
 def _count(number: int, noun: str) -> str:

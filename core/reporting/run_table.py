@@ -11,7 +11,7 @@ from core.reporting.status import RunStatus
 HEADER = ("run", "began", "worked", "training", "agent", "kept", "change in bpb", "phase")
 RIGHT = (2,)  # columns that are aligned to the right
 WIDTH = 120  # characters of a line
-PHASE, AGENT = 20, 20  # characters that are always left for a phase, and that an agent's name has at most
+PHASE, AGENT = 20, 18  # characters that are always left for a phase, and that an agent's name has at most
 GAP = "  "
 
 
@@ -40,9 +40,9 @@ def _cells(found: RunStatus) -> tuple[str, ...]:
     gain = found.gain
     return (
         found.run,
-        time.strftime("%Y-%m-%d", time.localtime(found.begun_t)) if found.begun_t else "-",
+        time.strftime("%m-%d %H:%M", time.localtime(found.begun_t)) if found.begun_t else "-",
         duration(found.worked_s),
-        f"{found.device} {found.budget_s:g} s",
+        "rehearsal" if found.rehearsal else f"{found.device} {found.budget_s:g} s",
         one_line(found.agent, AGENT),
         f"{found.kept} of {found.tried}",
         change(-gain.change, gain.error) if gain is not None and found.kept else "-",

@@ -96,7 +96,9 @@ def _health(status: Status) -> Content:
     """Return the warning, or that the loop is alive."""
     if not status.alarm:
         return _life_sign(status)
-    tone = "$warning" if status.alive else "$foreground 80%" if status.doing == "finished" else "bold $error"
+    tone = (
+        "$warning" if status.alive else "$foreground 80%" if status.doing in ("finished", "stopped") else "bold $error"
+    )
     return Content.styled(f"{'●' if status.alive else '○'} {status.alarm}", tone)
 
 
