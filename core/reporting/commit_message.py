@@ -11,7 +11,6 @@ from core.reporting import highlights, phrases
 from core.target import TARGET
 
 SUBJECT, BODY = 100, 72  # characters of the subject, and of a line of text in the body
-REHEARSAL = "This was a rehearsal: the scores were computed from a table, and nothing was trained."
 
 
 def commit_message(state: State, noise: Noise) -> str:
@@ -32,7 +31,7 @@ def commit_message(state: State, noise: Noise) -> str:
         values = ", ".join(f"{name} = {value}" for name, value in moved.items())
         changes.append(f"- Set for the machine before the run began, so not compared: {values}")
     name = [] if subject.endswith(f" {state.name}") else [f"Run: {state.name}"]
-    texts = [*([REHEARSAL] if _computed(state) else []), *phrases.checks(state, noise.sigma)]
+    texts = [*([f"This was {phrases.REHEARSAL}."] if _computed(state) else []), *phrases.checks(state, noise.sigma)]
     wrapped = [textwrap.fill(words, BODY, break_long_words=False, break_on_hyphens=False) for words in texts]
     return "\n\n".join([subject, *name, "\n".join(changes), *wrapped])
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from core.model import ApprovalMode
 from core.reporting.highlights import Highlight
-from core.reporting.phrases import PASTE, UNTRIED, begun_as, one_line, proposed_limit, resume_command
+from core.reporting.phrases import PASTE, REHEARSAL, UNTRIED, begun_as, one_line, proposed_limit, resume_command
 from core.reporting.status import FinalCheck, Recent, RunStatus
 from core.target import TARGET
 from core.verdicts import Verdict
@@ -16,7 +16,6 @@ from nanochat.contract.shell import make
 
 Tone = Literal["", "strong", "dim", "good", "bad", "warn"]
 APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
-REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
 KEPT = {Verdict.KEEP.words: "kept"}
 LABEL = 14  # width of the column of labels
 CHANGE = 18  # width of a change with its standard error

@@ -37,7 +37,7 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "experiments",
-        f"Every experiment. {', '.join(f'{verdict.letter} {verdict.words}' for verdict in Verdict)}.",
+        f"Every experiment. Its verdict is one of: {', '.join(verdict.words for verdict in Verdict)}.",
         ExperimentsPane,
     ),
     Entry(

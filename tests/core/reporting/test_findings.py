@@ -153,4 +153,4 @@ def test_a_rehearsal_is_called_one_in_its_summary() -> None:
     found.config = msgspec.structs.replace(CONFIG, executor="deterministic:/a/world.json")
     facts = status.status(found, Noise(0.0042, 8), None, Picture())
     assert words in summary.at_end(facts, "logs/x", "a branch")
-    assert summary.REHEARSAL in summary.text(summary.summary(facts))
+    assert phrases.REHEARSAL in summary.text(summary.summary(facts))
