@@ -19,6 +19,7 @@ from trainings import ROOT, Unmeasured, fitted
 
 from core.agents.script import Entry
 from core.judging import schedule
+from core.machine import profiles
 from core.machine.profiles import Profile
 from core.record import events as ev
 from core.record import journal
@@ -103,6 +104,7 @@ class Tally:
     budget_s: float = math.nan
     prior: float = math.nan
     sigma: float = math.nan  # the run's own estimate of the noise at its end
+    sigma_now: float = math.nan  # the same estimate, begun with the prior of this version of AutoResearch
 
     def count(self, outcome: str) -> int:
         return sum(found == outcome for found in self.outcomes.values())
@@ -130,6 +132,10 @@ def tally(events: Iterable[ev.AnyEvent]) -> Tally:
         told.prior, told.hours = state.config.noise_prior, state.worked_s / 3600
         told.profile, told.budget_s = state.config.profile, state.config.budget_s
         told.sigma = schedule.noise(state).sigma
+        if told.profile in profiles.PROFILES:
+            prior = profiles.named(told.profile).noise_prior(told.budget_s)
+            state.config = msgspec.structs.replace(state.config, noise_prior=prior)
+            told.sigma_now = schedule.noise(state).sigma
     return told
 
 
@@ -176,9 +182,14 @@ def report(told: Tally) -> list[str]:
         f"aim for 60 edits: {AIM_KEPT} kept, at most {AIM_WORSE} called worse",
         f"noise of one measurement: the run's estimate {number(told.sigma)} (its prior {number(told.prior)}); true "
         f"{number(told.true_noise)} (80% interval {number(low)} to {number(high)}, {freedom} pairs); "
-        f"{percent(told.sigma / told.true_noise - 1, 0) if told.true_noise else '-'} off (aim: {AIM_NOISE:.0%})",
+        f"{_off(told.sigma, told.true_noise)} (aim: {AIM_NOISE:.0%}); with the prior of this version {number(told.sigma_now)}, "
+        f"{_off(told.sigma_now, told.true_noise)}",
         "The true one is the root mean square of the first paired differences over sqrt(2). Pairs that share a score of the best "
         "share its error, which widens the interval.",
         f"sd of val_bpb over {sum(map(len, told.by_seed.values()))} trainings on {len(told.by_seed)} seeds, the same computation on "
         f"each seed: {number(figures.pooled_sd(list(told.by_seed.values())))}",
     ]
+
+
+def _off(estimate: float, true: float) -> str:
+    return f"{percent(estimate / true - 1, 0)} off" if true else "-"

@@ -142,11 +142,21 @@ def halve_batch(knobs: Mapping[str, Value]) -> dict[str, Value]:
     return {"BATCH_SIZE": rows // 2} if isinstance(rows, int) and rows > 1 else {}
 
 
-def default_slots(device: str, gpus: int, cores: int, ram: int) -> int:
+def default_slots(device: str, gpus: int, cores: int, threads: int, ram: int) -> int:
     """Return the default number of parallel experiments.
 
     That is one for each GPU. On a CPU it is the number of physical cores minus one, between 1 and 4, with 2 GiB of memory each.
+    Two threads are enough for two experiments: the loop and the app need little, and a training that waits for a core is not
+    charged for it (figures: `truth.py --slots-compare` in benchmarks/README.md). A virtual machine often reports two cores as
+    two threads of one.
+
+    Args:
+        device: cpu, cuda or mps.
+        gpus: The usable GPUs.
+        cores: The usable physical cores.
+        threads: The usable logical cores.
+        ram: Memory in bytes.
     """
     if device != "cpu":
         return max(1, gpus) if device == "cuda" else 1
-    return max(1, min(MOST_SLOTS, cores - 1, ram // SLOT_BYTES))
+    return max(1, min(MOST_SLOTS, max(cores - 1, min(2, threads)), ram // SLOT_BYTES))

@@ -246,7 +246,13 @@ def gpu_memory() -> list[int]:
 
 def physical_cores(root: Path = limits.ROOT) -> int:
     """Return the number of physical cores that this process may use, at least 1, by its affinity and control groups."""
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    threads = logical_cores(root)
+    return min(psutil.cpu_count(logical=False) or threads, threads)
+
+
+def logical_cores(root: Path = limits.ROOT) -> int:
+    """Return the number of logical cores that this process may use, at least 1, by its affinity and control groups."""
+    cores = os.cpu_count() or 1
     with contextlib.suppress(AttributeError, OSError):
         cores = min(cores, len(os.sched_getaffinity(0)))
     quota = limits.cpus(root)

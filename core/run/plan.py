@@ -204,7 +204,8 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
     replaceable = options.dataset is None and options.origin is None
     dataset, prepared = _dataset(options, defaults, replaceable)
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
-    wanted = options.slots or profiles.default_slots(device, len(gpus), stats.physical_cores(), stats.memory_total())
+    cores, threads = stats.physical_cores(), stats.logical_cores()
+    wanted = options.slots or profiles.default_slots(device, len(gpus), cores, threads, stats.memory_total())
     slots, said = usable_slots(wanted, device, stats.cards())
     config = RunConfig(
         name=folder.name,

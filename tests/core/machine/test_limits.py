@@ -96,8 +96,9 @@ def test_cpus(tmp_path: Path, case: str) -> None:
     groups, mounts, files, expected = CPUS[case]
     root = lay_out(tmp_path, groups, mounts, files)
     assert limits.cpus(root) == expected
-    free = stats.physical_cores(tmp_path / "nowhere")
-    assert stats.physical_cores(root) == (free if expected is None else max(1, min(free, int(expected))))
+    for count in (stats.physical_cores, stats.logical_cores):
+        free = count(tmp_path / "nowhere")
+        assert count(root) == (free if expected is None else max(1, min(free, int(expected))))
 
 
 @pytest.mark.parametrize("kind", [resource.RLIMIT_AS, resource.RLIMIT_DATA])

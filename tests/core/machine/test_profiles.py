@@ -129,19 +129,22 @@ def test_halving_the_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "gpus", "cores", "ram", "slots"),
+    ("device", "gpus", "cores", "threads", "ram", "slots"),
     [
-        ("cpu", 0, 1, 8, 1),
-        ("cpu", 0, 2, 8, 1),
-        ("cpu", 0, 4, 16, 3),
-        ("cpu", 0, 64, 256, 4),
-        ("cpu", 0, 8, 5, 2),  # as far as memory allows
-        ("cpu", 0, 8, 1, 1),
-        ("cuda", 1, 64, 256, 1),
-        ("cuda", 3, 4, 16, 3),
-        ("cuda", 0, 4, 16, 1),
-        ("mps", 0, 8, 16, 1),
+        ("cpu", 0, 1, 1, 8, 1),
+        ("cpu", 0, 1, 2, 8, 2),  # two cores of a virtual machine
+        ("cpu", 0, 2, 2, 8, 2),
+        ("cpu", 0, 2, 4, 8, 2),
+        ("cpu", 0, 2, 2, 3, 1),  # as far as memory allows
+        ("cpu", 0, 4, 8, 16, 3),
+        ("cpu", 0, 64, 128, 256, 4),
+        ("cpu", 0, 8, 8, 5, 2),
+        ("cpu", 0, 8, 8, 1, 1),
+        ("cuda", 1, 64, 64, 256, 1),
+        ("cuda", 3, 4, 4, 16, 3),
+        ("cuda", 0, 4, 4, 16, 1),
+        ("mps", 0, 8, 8, 16, 1),
     ],
 )
-def test_default_slots(device: str, gpus: int, cores: int, ram: int, slots: int) -> None:
-    assert default_slots(device, gpus, cores, ram * GIB) == slots
+def test_default_slots(device: str, gpus: int, cores: int, threads: int, ram: int, slots: int) -> None:
+    assert default_slots(device, gpus, cores, threads, ram * GIB) == slots
