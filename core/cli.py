@@ -112,6 +112,13 @@ def run(  # long, because each option is a parameter
             help="Where trainings run: local, or deterministic:FILE (computed, for rehearsals).", show_default="local"
         ),
     ] = None,
+    earlier: Annotated[
+        bool,
+        typer.Option(
+            "--earlier/--no-earlier",
+            help="Let a new run's agent know what earlier runs on the same data have measured.",
+        ),
+    ] = True,
     beside: Annotated[bool, typer.Option("--beside", help="Start it beside a run on the same device.")] = False,
     logs: Logs = None,
     report: Annotated[
@@ -141,14 +148,14 @@ def run(  # long, because each option is a parameter
         find(logs),
         session.Options(
             name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
-            limits=LimitOptions(max_experiments, max_hours, max_crashes), beside=beside,
+            limits=LimitOptions(max_experiments, max_hours, max_crashes), earlier=earlier, beside=beside,
         ),
         session.Model(tenancy, context),
         again={
             "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
             "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
             "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
-            "--no-report": None if report else True, "--beside": beside or None, "--notify": notify,
+            "--no-report": None if report else True, "--no-earlier": None if earlier else True, "--beside": beside or None, "--notify": notify,
         },
         shown=not headless and not attended and background.can_show_app(),
         attended=attended,

@@ -161,6 +161,22 @@ class Proposal(Data, frozen=True, kw_only=True):
     notes: Notes = msgspec.field(default=NO_NOTES, name="meta")
 
 
+class Effect(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """What one experiment of an earlier run has gained.
+
+    Attributes:
+        gain: Its paired mean improvement over the train.py it changed, in bpb; positive is better.
+        edits: Names of ideas of the book that it added.
+        before: The values of the constants that it changed, before.
+        after: The same after.
+    """
+
+    gain: float
+    edits: tuple[str, ...] = ()
+    before: dict[str, Value] = msgspec.field(default_factory=dict)
+    after: dict[str, Value] = msgspec.field(default_factory=dict)
+
+
 class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The settings of a run, recorded in its header. They stay the same when the run is continued."""
 

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec import field
 
-from core.model import NO_COST, Cost, Proposal, Value
+from core.model import NO_COST, Cost, Effect, Proposal, Value
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
@@ -58,6 +58,7 @@ class Context(Data, frozen=True, kw_only=True):
         best: Mean val_bpb of `source`; None before it was measured.
         params: Number of parameters of the model that `source` makes; None before it was trained.
         past: All experiments with a verdict, oldest first.
+        earlier: What experiments of earlier runs have gained. They began with other versions of train.py, perhaps.
         hints: The human's hints, newest last.
         said: The hints and the reasons for skipping, newest last.
         tried: Changes of `source` that must not be proposed again, as fingerprint -> experiment.
@@ -75,6 +76,7 @@ class Context(Data, frozen=True, kw_only=True):
     best: float | None = None
     params: int | None = None
     past: tuple[PastExperiment, ...] = ()
+    earlier: tuple[Effect, ...] = ()
     hints: tuple[str, ...] = ()
     said: tuple[Said, ...] = ()
     tried: dict[str, int] = field(default_factory=dict)

@@ -117,6 +117,7 @@ class Proposer:
             best=state.mean(state.incumbent),
             params=state.params,
             past=self._record(active),
+            earlier=state.earlier.effects if state.earlier else (),
             hints=tuple(state.hints),
             tried=active.tried(state.incumbent),
             said=tuple(

@@ -10,7 +10,19 @@ from typing import Literal
 
 import msgspec
 
-from core.model import NO_COST, NO_NOTES, ApprovalMode, CharterLimits, Cost, Limits, Notes, Role, RunConfig, Value
+from core.model import (
+    NO_COST,
+    NO_NOTES,
+    ApprovalMode,
+    CharterLimits,
+    Cost,
+    Effect,
+    Limits,
+    Notes,
+    Role,
+    RunConfig,
+    Value,
+)
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Result
 
@@ -60,6 +72,20 @@ class Started(Event, frozen=True, kw_only=True):
     turn: int = 0
     final_seeds: int = 0
     machine: tuple[str, ...] = ()
+
+
+class Earlier(Event, frozen=True, kw_only=True):
+    """What is known from elsewhere when a run begins. Agents may use it; verdicts do not.
+
+    Attributes:
+        effects: What experiments on this dataset, with this profile and a similar budget, have gained.
+        runs: The earlier runs in these logs that they come from.
+        shipped: How many of them come with AutoResearch, from a recorded night.
+    """
+
+    effects: tuple[Effect, ...]
+    runs: tuple[str, ...] = ()
+    shipped: int = 0
 
 
 class Stopped(Event, frozen=True, kw_only=True):
@@ -304,6 +330,7 @@ class Notice(Event, frozen=True, kw_only=True):
 AnyEvent = (
     Created
     | Started
+    | Earlier
     | Stopped
     | Torn
     | StartCommit

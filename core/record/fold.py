@@ -66,6 +66,8 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             already, state.stopped = state.stopped, event
             if state.started and not already:
                 state.seconds_running += event.t - state.started.t
+        case ev.Earlier():
+            state.earlier = event
         case ev.StartCommit():
             state.start_commit = event
             state.known.add(event.commit)

@@ -34,6 +34,7 @@ class State:
     unmeasured: str = ""  # why the machine's speed was not measured in the last job
     other_gpu_bytes: int = 0  # bytes of the GPU that other processes held in the last job
     facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job
+    earlier: ev.Earlier | None = None  # what was known from elsewhere when the run began
     start_commit: ev.StartCommit | None = None  # the commit that the run starts from
     start_commits: list[str] = field(default_factory=list)  # all start commits, the present one last
     baseline: ev.Measured | None = None

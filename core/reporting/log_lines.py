@@ -87,6 +87,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"hint {len(state.said)} for the agent: {one_line(event.text)}"
         case ev.TakenBack():
             return f"hint {event.number} is taken back"
+        case ev.Earlier():
+            return _earlier(event)
         case ev.Notice():
             return event.text
         case ev.Reported():
@@ -97,6 +99,18 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Stopped():
             return f"stopped: {event.reason}"
     return None
+
+
+def _earlier(event: ev.Earlier) -> str:
+    """Return what the agent knows from elsewhere, and from where."""
+    own = len(event.effects) - event.shipped
+    sources = [f"{_experiments(own)} of {', '.join(event.runs)}"] if own else []
+    sources += [f"{_experiments(event.shipped)} of a recorded night"] if event.shipped else []
+    return f"known from before: the effects of {' and of '.join(sources)}"
+
+
+def _experiments(count: int) -> str:
+    return f"{count} experiment{'s' if count != 1 else ''}"
 
 
 def _limits(event: ev.Started) -> str:

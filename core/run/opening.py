@@ -24,7 +24,7 @@ from core.record.fold import apply, fold
 from core.record.journal import Journal, JournalError
 from core.record.run_lock import LOCK, Lock, RunBusy
 from core.record.state import State
-from core.run import notices
+from core.run import earlier, notices
 from core.run.active import ActiveRun, record_end
 from core.run.data_check import check_data
 from core.run.integrity import MADE, IntegrityCheck, freeze
@@ -159,6 +159,8 @@ class _Opening:
         active = ActiveRun(project, folder, record, state, repo, chosen.profile, IntegrityCheck(folder), self._report)
         if chosen.new and self._compiling is not None and not self._compiling.works:
             active.record(ev.Notice(text=notices.uncompiled(self._compiling)))
+        if chosen.new and self._options.earlier and (found := earlier.known(project, chosen.config)) is not None:
+            active.record(found)
         active.program.watch()
         if state.start_commit is None:
             self._commit_start(active, knob_values, unset)

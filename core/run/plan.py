@@ -46,6 +46,7 @@ class Options:
     executor: str | None = None
     data: Path | None = None  # the folder of data that was prepared for this start
     limits: LimitOptions = field(default_factory=LimitOptions)
+    earlier: bool = True  # whether a new run may use what earlier runs have measured
     beside: bool = False  # whether the run may share its device with another one
 
 

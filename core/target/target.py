@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from core.model import Value
+from core.model import Effect, Value
 from core.target.entry import Entry
 from nanochat.contract.job import CrashClass
 
@@ -19,6 +19,27 @@ class ContractError(Exception):
     def __init__(self, message: str, crash: CrashClass) -> None:
         super().__init__(message)
         self.crash = crash
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a recorded night has measured.
+
+    Attributes:
+        profiles: The profiles that it says something about.
+        dataset: The dataset.
+        budget_s: Training seconds for each experiment.
+        effects: The effect of each scored experiment.
+    """
+
+    profiles: tuple[str, ...]
+    dataset: str
+    budget_s: float
+    effects: tuple[Effect, ...]
+
+    def about(self, profile: str, dataset: str) -> bool:
+        """Return whether it says something about runs with this profile and dataset."""
+        return profile in self.profiles and dataset == self.dataset
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,7 @@ class Target:
         impacts: Knob -> how much it usually matters in a short training, relative to others of its topic; 1 if not listed.
         words: Knobs whose values are strings, with sensible values.
         book: Structural edits from the literature.
+        measured: Recorded nights, from which a new run knows what to try first and what to leave.
         parse: Parses a source and checks the training contract. Raises ContractError.
         misfit: Returns why the values of all knobs do not fit each other, or "" if they do.
         inactive_knobs: Returns the knobs that have no effect with these values.
@@ -52,6 +74,7 @@ class Target:
     impacts: Mapping[str, float]
     words: Mapping[str, tuple[str, ...]]
     book: tuple[Entry, ...]
+    measured: tuple[Measured, ...]
     parse: Callable[[str], ast.Module]
     misfit: Callable[[Values], str]
     inactive_knobs: Callable[[Values], set[str]]

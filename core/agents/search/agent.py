@@ -43,6 +43,9 @@ KINDS = (
     "idea",
     "knob",
 )  # what its proposals are in turn. Where a kind has nothing new, another one serves
+CLEAR = (
+    3.0  # a gain or loss in earlier runs that changes the order of the first steps, in standard deviations of one score
+)
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
 
 
@@ -135,7 +138,7 @@ def _drafts(
     if kind == "combination":
         yield from combine.combinations(context, wanted.weights, options, chance)
     elif kind == "knob":
-        yield from _opening(context, wanted, known)
+        yield from _opening(context, wanted, known, options)
     for ideas in (kind != "knob", kind == "knob"):
         yield from _screened(context, wanted.weights, options, chance, ideas=ideas)
     width = 2
@@ -182,10 +185,11 @@ def _idea(context: Context, entry: Entry) -> Draft | None:
     return Draft(changed, words, entry.topic, Notes(edits=(entry.name,), knobs={}))
 
 
-def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft]:
+def _opening(context: Context, wanted: Steering, known: Knobs, options: Options) -> Iterator[Draft]:
     """Yield a step of each knob that matters much: one step down for sizes, one step up for others.
 
-    The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out.
+    The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out, and so is what lost clearly
+    in earlier runs. What gained clearly there comes first.
     """
     said = _said_something(context)
     tried = {past.proposal.notes.step for past in said}
@@ -198,6 +202,7 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft
         ),
         key=lambda name: -TARGET.impacts[name] * wanted.weights.get(TARGET.topic_of(name), 1.0),
     )
+    steps: list[tuple[float, Draft]] = []
     for second in (False, True):
         for name in order:
             up = (TARGET.topic_of(name) != "size") is not second
@@ -205,7 +210,10 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft
             if mark in tried or value is None:
                 continue
             if draft := knobs_draft(context, known, {name: value}):
-                yield replace(draft, notes=replace_fields(draft.notes, step=mark))
+                gain = options.known_before(draft.notes.knobs or {})
+                steps.append((gain, replace(draft, notes=replace_fields(draft.notes, step=mark))))
+    first = [draft for gain, draft in sorted(steps, key=lambda one: -one[0]) if gain >= CLEAR]
+    yield from (*first, *(draft for gain, draft in steps if -CLEAR < gain < CLEAR))
 
 
 def _free(knob: Knob, charter: Charter, wanted: Steering) -> bool:

@@ -27,7 +27,7 @@ from core.agents.base import PastExperiment
 from core.agents.search.ideas import choice, structural
 from core.agents.search.ranges import LARGEST, STEP, STEP_SHARE, range_for
 from core.change.knobs import Knob
-from core.model import Value
+from core.model import Effect, Value
 from core.target import TARGET
 
 # Priors, in standard deviations of one score. A knob of impact 2 loses 0.9 +- 2.1 by one step, and an edit loses 1.0 +- 1.7.
@@ -37,10 +37,10 @@ EDIT, EDIT_SPREAD = -1.0, 1.7
 WORD = -0.5  # of another word for a knob that takes words
 LUCK = 1.0  # spread of the luck of one score
 REST = 0.05  # variance of a gain whose two scores both have a column for their luck
-FAILED_GAIN, FAILED_VARIANCE = (
-    -5.0,
-    4.0,
-)  # what a knob's value counts that crashed or took too long, when it was changed alone
+FAILED_GAIN = -5.0  # what a knob's value counts that crashed or took too long, when it was changed alone
+UNPAIRED = (
+    4.0  # variance of a row without pairs of this run: a failure, or a gain in an earlier run, on another train.py
+)
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 4.0  # of Student's t, and the scale beyond which a row counts less
 EFFECT_DEGREES = 3.0  # of Student's t for effects
@@ -104,20 +104,27 @@ class Row:
     version: str  # fingerprint of its train.py
     parent: str  # fingerprint of its parent's
     gain: float  # over the parent, in standard deviations of one score; positive is better
-    seeds: tuple[int, ...]  # of the pairs of scores; empty for a value that failed
+    seeds: tuple[int, ...]  # of the pairs of scores; empty for a value that failed, and for earlier runs
     change: Change
 
 
 class Record:
     """The past in the terms of the model: its rows, and the scale of each knob."""
 
-    def __init__(self, past: Iterable[PastExperiment], knobs: Mapping[str, Knob], sigma: float) -> None:
-        """`knobs`: those of the incumbent. `sigma`: noise of one score, in bpb."""
+    def __init__(
+        self,
+        past: Iterable[PastExperiment],
+        knobs: Mapping[str, Knob],
+        sigma: float,
+        earlier: Iterable[Effect] = (),
+    ) -> None:
+        """`knobs`: those of the incumbent. `sigma`: noise of one score, in bpb. `earlier`: from other runs."""
         said = [one for one in past if one.gain is not None or _failed_alone(one)]
         references = _references(said, knobs)
         self._begun = {name: knob.value for name, knob in references.items()}
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
         self.rows = [self._row(one, sigma) for one in said]
+        self.rows += [Row("", "", one.gain / sigma, (), self._earlier(one)) for one in earlier]
         self.screened = frozenset(  # factors with a score
             name for row in self.rows if row.seeds for name in row.change.added | row.change.removed
         )
@@ -132,6 +139,9 @@ class Record:
         if one.gain is None:
             return Row(one.fingerprint, one.parent, FAILED_GAIN, (), change)
         return Row(one.fingerprint, one.parent, one.gain / sigma, one.seeds, change)
+
+    def _earlier(self, one: Effect) -> Change:
+        return self.change({name: (one.before[name], one.after[name]) for name in one.after}, one.edits)
 
     def change(self, constants: Mapping[str, tuple[Value, Value]], edits: Iterable[str] = ()) -> Change:
         """Return a change of constants (values before and after) and edits in the terms of the model."""
@@ -248,7 +258,7 @@ class Model:
     def _add_luck(self, row: Row, vector: np.ndarray) -> float:
         """Add the luck of the two versions' scores to a row of the design. Returns the variance of what remains of its gain."""
         if not row.seeds:
-            return FAILED_VARIANCE
+            return UNPAIRED
         share = 1 / len(row.seeds)
         known = (row.version, row.seeds[0]) in self._luck
         for seed in row.seeds:

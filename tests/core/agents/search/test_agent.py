@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, PastExperiment, Said
 from core.agents.search.agent import Search
+from core.agents.search.joint import Change, Model, Record
 from core.agents.search.ranges import Range, range_for
 from core.change import edits, knobs
 from core.change.touched import names, touched
 from core.charter import read
-from core.model import Notes, Proposal, Value
+from core.model import Effect, Notes, Proposal, Value
 from core.target import TARGET
 from core.target.book import BOOK
 from core.verdicts import Verdict
@@ -369,3 +370,38 @@ def test_what_is_said_now_counts_more_than_a_program_md_that_names_everything() 
         return sum(Search().propose_now(each).topic == "normalisation" for each in asked)
 
     assert share("Focus on normalisation, please.") > 2 * share() and share() < 10
+
+
+def test_what_gained_in_earlier_runs_comes_first_and_what_lost_is_left() -> None:
+    known = (
+        Effect(gain=0.1, edits=("key-shift",)),
+        Effect(gain=0.09, before={"DEPTH": 2}, after={"DEPTH": 3}),
+        *(Effect(gain=-0.12, edits=(entry.name,)) for entry in BOOK if entry.name != "key-shift"),
+        Effect(gain=-0.12, before={"MATRIX_LR": 0.02}, after={"MATRIX_LR": 0.034}),
+    )
+    past: tuple[PastExperiment, ...] = ()
+    found: list[Proposal] = []
+    for number in range(1, 8):
+        proposal = Search().propose_now(replace(context(number, past), earlier=known))
+        past += (judged(number, proposal, -0.001),)
+        found.append(proposal)
+    ideas = [proposal.notes.edits[0] for proposal in found if proposal.notes.edits]
+    steps = [proposal.notes.step for proposal in found if proposal.notes.step]
+    assert ideas[0] == "key-shift" and steps[0] == "DEPTH up"
+    assert len(steps) >= 2 and "MATRIX_LR up" not in steps
+
+
+def test_what_an_earlier_run_measured_can_turn_out_otherwise() -> None:
+    """It is worth as much as one measurement, so the present run's own scores outweigh it."""
+    knob_list = {knob.name: knob for knob in knobs.read(SOURCE)}
+    known = Effect(gain=0.016, edits=("key-shift",))
+    proposal = Proposal(
+        hypothesis="x", agent="search", notes=Notes(edits=("key-shift",), knobs={}), source=SOURCE + "\nx = 1\n"
+    )
+    past = replace(judged(1, proposal, -0.03), seeds=(1, 2, 3))
+    change = Change({}, frozenset(("key-shift",)))
+    expected = [
+        Model(Record(rows, knob_list, 0.008, (known,)).rows, knob_list, ("key-shift",)).expected.gain(change)
+        for rows in ((), (past,))
+    ]
+    assert expected[0] > 0 > expected[1] and expected[1] < -1

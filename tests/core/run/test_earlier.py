@@ -1,0 +1,120 @@
+"""What a new run knows from earlier ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core.machine.project import Project
+from core.model import Effect, Notes, RunConfig
+from core.record import events as ev
+from core.record import journal
+from core.record.fold import fold
+from core.record.state import State
+from core.reporting import log_lines
+from core.run import earlier
+from core.run.opening import open_run
+from core.run.plan import Options, make_plan
+from core.run.reading import read_state
+from core.target import TARGET
+from core.verdicts import Verdict
+from nanochat.data.prepare import prepare
+from tests.core.run.runs import SHIPPED, START, write_run
+
+NIGHT = Path(__file__).resolve().parents[2] / "recorded" / "found" / journal.NAME
+
+
+def test_what_ships_is_what_the_recorded_night_measured() -> None:
+    state = fold(journal.read(NIGHT), State())
+    assert state.config is not None
+    (night,) = TARGET.measured
+    assert night.effects == tuple(earlier.effects_of(state)) and len(night.effects) >= 25
+    assert night.about(state.config.profile, state.config.dataset) and night.budget_s == state.config.budget_s
+    ideas = {entry.name for entry in TARGET.book}
+    for effect in night.effects:
+        assert set(effect.edits) <= ideas
+        assert all(f"\n{name} = " in SHIPPED for name in effect.after)
+
+
+def tried(number: int, notes: Notes, gain: float | None) -> list[ev.AnyEvent]:
+    commit = f"{number:040}"
+    proposed = ev.Proposed(
+        number=number, commit=commit, parent="0" * 40, fingerprint=commit, hypothesis="An idea.", agent="search", charter="",
+        notes=notes,
+    )  # fmt: skip
+    verdict = Verdict.CRASH if gain is None else Verdict.DISCARD
+    return [proposed, ev.Judged(number=number, verdict=verdict, finding="", gain=gain)]
+
+
+WIDER = Notes(knobs={"WIDTH": 256}, edits=(), before={"WIDTH": 128})
+GELU = Notes(knobs={}, edits=("gelu",), before={})
+FREE = Notes(idea=("Block",))  # a language model's own code
+
+
+def config_of(folder: Path, **other: object) -> RunConfig:
+    config = read_state(folder).config
+    assert config is not None
+    return msgspec.structs.replace(config, name="new", **other)
+
+
+def test_scored_experiments_of_comparable_runs(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    first = write_run(project, "first", START, *tried(1, GELU, -0.01), *tried(2, WIDER, None), *tried(3, FREE, 0.004))
+    write_run(project, "second", START, *tried(1, WIDER, 0.02), budget_s=100.0)
+    write_run(project, "longer", START, *tried(1, GELU, 0.5), budget_s=300.0)
+    write_run(project, "other-data", START, *tried(1, GELU, 0.5), fingerprint="other")
+    write_run(project, "gpu", START, *tried(1, GELU, 0.5), device="cuda", profile="gpu-24")
+    write_run(project, "empty", START)
+    broken = write_run(project, "broken", START, *tried(1, GELU, 0.5)) / journal.NAME
+    broken.write_bytes(b"not a journal\n" + broken.read_bytes())
+    found = earlier.known(project, config_of(first, profile="cpu", dataset="text:mine"))
+    assert found == ev.Earlier(
+        effects=(Effect(gain=0.02, before={"WIDTH": 128}, after={"WIDTH": 256}), Effect(gain=-0.01, edits=("gelu",))),
+        runs=("second", "first"),
+    )
+    state = State()
+    assert log_lines.line(found, state) is not None
+    assert "known from before: the effects of 2 experiments of second, first" in str(log_lines.line(found, state))
+
+
+def test_the_recorded_night_counts_on_its_dataset_and_budget(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    config = config_of(write_run(project, "one", START))
+    found = earlier.known(project, config)
+    assert found is not None and found.shipped == len(found.effects) == len(TARGET.measured[0].effects)
+    assert "of a recorded night" in str(log_lines.line(found, State()))
+    for other in (
+        {"dataset": "tinystories"},
+        {"budget_s": 300.0},
+        {"profile": "gpu-8"},
+        {"executor": "deterministic:x"},
+    ):
+        assert earlier.known(project, msgspec.structs.replace(config, **other)) is None
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_new_run_records_it_once(tmp_path: Path, corpus: Path, wanted: bool) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    prepare(f"text:{corpus}", 320)
+    (tmp_path / "nanochat").mkdir()
+    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
+    (tmp_path / "program.md").write_text("Low.")
+    options = Options(name="new", dataset=f"text:{corpus}", profile="tiny", earlier=wanted)
+    chosen = make_plan(project, options)
+    same = ("fingerprint", "profile", "executor", "budget_s", "dataset")
+    before = {name: getattr(chosen.config, name) for name in same}
+    write_run(project, "old", START, *tried(1, GELU, 0.01), **before)
+    for _ in range(2):
+        active, lock = open_run(project, make_plan(project, options), options, lambda event, state: None)
+        found = active.state.earlier
+        active.journal.close()
+        lock.release()
+        if wanted:
+            assert (
+                found is not None and found.runs == ("old",) and found.effects == (Effect(gain=0.01, edits=("gelu",)),)
+            )
+        else:
+            assert found is None
+    assert sum(isinstance(event, ev.Earlier) for event in journal.read(chosen.folder / journal.NAME)) == wanted
