@@ -27,7 +27,6 @@ from nanochat.contract.registry import names
 app = typer.Typer(
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -378,6 +377,18 @@ def prepare(context: typer.Context) -> None:
 
     if code := session.prepare(find(), context.args):
         raise typer.Exit(code)
+
+
+@app.command()
+def install(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write it.", show_default="~/.local/bin", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """Write the command `autoresearch` into a folder on your PATH, so that it works from any folder."""
+    from core.launcher import install as write
+
+    say(write(find().root, folder))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,67 @@
+"""The command `autoresearch`: a small script that starts this source tree's command line from any folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from core.machine.project import UsageError
+
+NAME = "autoresearch"
+MARK = "# Starts AutoResearch. Written by `make install`."
+FOLDER = Path("~/.local/bin")
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from core.cli import main; main()"
+
+
+def text(root: Path, python: Path) -> str:
+    """Return the script for a source tree and the Python of its environment."""
+    words = " ".join(shlex.quote(str(word)) for word in (python, "-P", "-c", START, root))
+    return f'#!/bin/sh\n{MARK}\nexec {words} "$@"\n'
+
+
+def install(root: Path, folder: Path | None = None) -> str:
+    """Write the script into a folder, by default ~/.local/bin.
+
+    Args:
+        root: The source tree.
+        folder: Where to write it. It is made if it does not exist.
+
+    Returns:
+        What was done, as sentences.
+
+    Raises:
+        UsageError: Something else has that name there, or the folder cannot be written. Nothing was changed.
+    """
+    folder = Path(os.path.abspath((folder or FOLDER).expanduser()))
+    path = folder / NAME
+    wanted = text(root, Path(sys.executable))
+    try:
+        there = path.read_text(encoding="utf-8", errors="replace") if os.path.lexists(path) else None
+        if there is not None and MARK not in there:
+            raise UsageError(
+                f"{path} exists and was not written by `make install`. Nothing was changed. Move it, or name another folder with "
+                f"--folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{NAME}.{os.getpid()}")
+        try:
+            beside.write_text(wanted, encoding="utf-8")
+            beside.chmod(0o755)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror or error}). Nothing was changed. Name another folder with --folder."
+        ) from error
+    before = "" if there in (None, wanted) else " It started another source tree before."
+    return f"`{NAME}` now starts {root}: {path}.{before}{_unreachable(folder)}"
+
+
+def _unreachable(folder: Path) -> str:
+    """Return a sentence if the shell does not look for programs in this folder, else ''."""
+    if str(folder) in os.environ.get("PATH", "").split(os.pathsep):
+        return ""
+    return f" {folder} is not on your PATH. Add this line to ~/.profile: export PATH={shlex.quote(str(folder))}:$PATH"
