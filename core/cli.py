@@ -315,6 +315,7 @@ def final_report(
     html: Annotated[
         bool, typer.Option("--html", help="Train nothing; write report.html and report.png of what was found so far.")
     ] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="Train beside another run on the same device.")] = False,
     logs: Logs = None,
 ) -> None:
     """Train the start and the best of a run afresh, and score both on the test split that no experiment has seen.
@@ -328,7 +329,7 @@ def final_report(
     else:
         from core import session
 
-        session.final(find(logs), name, seeds, longer=longer)
+        session.final(find(logs), name, seeds, longer=longer, beside=beside)
 
 
 @app.command()

@@ -180,15 +180,25 @@ def _start_behind(project: Project, chosen: Plan, again: Mapping[str, object]) -
             chosen = other
 
 
-def final(project: Project, name: str | None, seeds: int | None, *, longer: bool = False) -> None:
+def final(project: Project, name: str | None, seeds: int | None, *, longer: bool = False, beside: bool = False) -> None:
     """Make the final check of a run on so many seeds (None for the usual number), print its outcome, and write the report.
 
-    `longer`: with a longer budget. Raises UserError.
+    Args:
+        project: The source tree and its logs.
+        name: The name of the run; None for the usual choice.
+        seeds: The number of seeds, those of earlier checks included.
+        longer: With a longer budget.
+        beside: Whether it may share its device with another run.
+
+    Raises:
+        UserError: It cannot be made.
     """
     from core.run.final_report import report as measured
 
     options = Options(name=project.pick(name).name)
     chosen = make_plan(project, options)
+    if not beside:
+        check_alone(project, chosen)
     maker = executors.check(chosen.config.executor)
     active, lock = open_run(project, chosen, options, print_event, loop=False)
     executor = maker(_slot(active, "harness-report.log", 0))

@@ -63,6 +63,10 @@ class Project:
         """Return the runs with a running loop, the one that was started last first."""
         return _by_start([folder for folder in self._folders() if run_lock.alive(folder) is not None])
 
+    def in_use(self) -> list[Path]:
+        """Return the runs that a loop or a final report works on, the one that was started last first."""
+        return _by_start([folder for folder in self._folders() if run_lock.worker(folder) is not None])
+
     def _folders(self) -> list[Path]:
         return [path.parent for path in self.logs.glob(f"*/{journal.NAME}") if RUN_NAME.fullmatch(path.parent.name)]
 

@@ -180,6 +180,12 @@ def alive(folder: Path) -> int | None:
 
     A final report does not count as a loop.
     """
+    holder = worker(folder)
+    return holder.pid if holder is not None and holder.loop else None
+
+
+def worker(folder: Path) -> Holder | None:
+    """Return who works on this run, a loop or a final report; None if nobody does. Its pid is 0 if it is unknown."""
     try:
         with (folder / LOCK).open("r") as file:
             free = _flock(file, fcntl.LOCK_SH)
@@ -187,5 +193,5 @@ def alive(folder: Path) -> int | None:
     except OSError:
         return None
     if free is False:  # the kernel says that it is locked
-        return (holder.pid if holder.loop else None) if holder else 0
-    return holder.pid if holder is not None and holder.loop and holder.lives else None
+        return holder or Holder(pid=0)
+    return holder if holder is not None and holder.lives else None

@@ -129,10 +129,10 @@ def delete(found: Deletion) -> None:
     try:
         _make_removable(doomed)
         shutil.rmtree(doomed)
-    except OSError as error:
+    except (OSError, KeyboardInterrupt) as error:
+        why = (error.strerror or error) if isinstance(error, OSError) else "interrupted"
         raise UsageError(
-            f"Run {folder.name} was deleted, but files of it are left in {doomed} ({error.strerror or error}). "
-            f"Remove that folder by hand."
+            f"Run {folder.name} was deleted, but files of it are left in {doomed} ({why}). Remove that folder by hand."
         ) from error
 
 

@@ -51,6 +51,18 @@ def test_other_devices_rehearsals_and_the_live_run_itself_are_not_refused(projec
     check_alone(project, plan(project, "live"))
 
 
+def test_a_final_report_uses_the_device_too(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    lock = Lock(write_run(project, "live", START), loop=False)
+    write_run(project, "done", START, TOLD)
+    with pytest.raises(
+        UsageError, match=r"^The final report of run live is training on cpu now\..*--beside starts it all the same\.$"
+    ):
+        check_alone(project, plan(project, "new"))
+    lock.release()
+    check_alone(project, plan(project, "new"))
+
+
 def test_a_live_rehearsal_uses_no_device(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "logs")
     lock = Lock(write_run(project, "live", START, executor="deterministic:/world.json"))

@@ -14,7 +14,7 @@ from core import cli
 from core.git.errors import RepositoryError
 from core.git.namespace import OURS
 from core.git.repository import Repository
-from core.machine.project import Project
+from core.machine.project import Project, UsageError
 from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
@@ -204,3 +204,22 @@ def test_refs_that_move_meanwhile_keep_the_run(project: Project) -> None:
         deletion.delete(found)
     assert refs(project) == before and files(project) == kept
     assert os.listdir(project.logs) == [folder.name]
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(5, "Input/output error")])
+def test_files_that_are_left_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
+    """Ctrl-C while a large folder is deleted: the run is gone, and the message says where the rest lies."""
+    project = Project(tmp_path, tmp_path / "logs")
+    folder = write_run(project, "night", START, TOLD)
+
+    def stopped(path: Path) -> None:
+        raise problem
+
+    monkeypatch.setattr(shutil, "rmtree", stopped)
+    found = deletion.what_belongs_to(project, "night")
+    with pytest.raises(
+        UsageError, match="Run night was deleted, but files of it are left in .*Remove that folder by hand"
+    ) as told:
+        deletion.delete(found)
+    left = folder.with_name(f".night.deleted-{os.getpid()}")
+    assert str(left) in str(told.value) and left.is_dir() and not folder.exists()
