@@ -218,7 +218,7 @@ def test_files_that_are_left_are_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(shutil, "rmtree", stopped)
     found = deletion.what_belongs_to(project, "night")
     with pytest.raises(
-        UsageError, match="Run night was deleted, but files of it are left in .*Remove that folder by hand"
+        UsageError, match=r"Run night was deleted, but files of it are left in .*Remove that folder by hand"
     ) as told:
         deletion.delete(found)
     left = folder.with_name(f".night.deleted-{os.getpid()}")
