@@ -59,7 +59,7 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
     end = now if alive else state.last_t
     return Status(
         run=state.name,
-        doing=_activity(state, live, newest, alive),
+        doing=_activity(state, live, running, alive),
         machine=phrases.machine_speed(newest.speed) if newest else "",
         progress=newest.progress if newest and newest.phase == "training" else None,
         left_s=newest.left_s if newest else None,
@@ -78,12 +78,12 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
     )
 
 
-def _activity(state: State, live: Picture, job: RunningJob | None, alive: bool) -> str:
+def _activity(state: State, live: Picture, running: list[RunningJob], alive: bool) -> str:
     """Return a short description of what the loop is doing."""
     if not alive:
         return "finished" if state.finished else "stopped" if state.stopped else "dead"
-    if job is not None:
-        return f"{job.name} {job.activity}"
+    if running:
+        return f"{_names(running)} {running[-1].activity}"
     if jobs := status.starting(state):
         return jobs[-1]
     if live.waiting:
@@ -96,6 +96,14 @@ def _activity(state: State, live: Picture, job: RunningJob | None, alive: bool) 
     if started is not None:
         return f"#{started.number} starting"
     return "proposing" if live.proposing else "between experiments"
+
+
+def _names(running: list[RunningJob]) -> str:
+    """Return the names of two jobs, or that of the newest and the number of the others."""
+    names = [job.name for job in running]
+    if len(names) == 2 and all(name.startswith("#") for name in names):
+        return " ".join(names)
+    return f"{names[-1]} +{len(names) - 1}" if len(names) > 1 else names[-1]
 
 
 def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from core.execution.deterministic import World
 from core.judging import final_check, schedule
 from core.loop.loop import Loop
 from core.model import Role
-from core.record.live import Picture
+from core.record import events as ev
+from core.record.live import Picture, Slot
+from core.record.state import State
 from core.run import commands
 from tests.core.loop.night import Night
 from tests.core.loop.test_nights import told, until
@@ -41,3 +45,18 @@ def test_the_final_check_is_shown_while_it_runs_and_after_it(tmp_path: Path) -> 
     ]
     noise = schedule.noise(state)
     assert run_status(state, Picture(), False, state.last_t, noise).checked == final_check.outcome(state, noise.sigma)
+
+
+@pytest.mark.parametrize(
+    ("running", "words"),
+    [([3], "#3 training"), ([3, 4], "#3 #4 training"), ([3, 4, 5], "#5 +2 training"), ([None, 4], "#4 +1 training")],
+)
+def test_all_trainings_are_named_or_counted(running: list[int | None], words: str) -> None:
+    state = State(name="r")
+    slots = []
+    for number in running:
+        role = Role.CANDIDATE if number else Role.BASELINE
+        job = f"job-{number}"
+        state.running[job] = ev.Launched(job=job, role=role, commit="c", seed=1, number=number, slot=0)
+        slots.append(Slot(slot=0, job=job, role=role, number=number, phase="training", progress=0.5))
+    assert run_status(state, Picture(slots=tuple(slots)), True, 100.0, None).doing == words
