@@ -13,6 +13,7 @@ from core.record.state import State
 from core.reporting import phrases
 from core.reporting.summary import LABEL, WIDTH, Line, Span, Tone
 from core.target import TARGET
+from core.text import sanitize_text
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
@@ -139,7 +140,9 @@ def comparison(
         diff=edits.unified(old or "", new or "") if both else "",
         added=added,
         removed=removed,
-        missing=f"The train.py of {' and of '.join(unknown)} is not in the folder of the run." if unknown else "",
+        missing=f"The train.py of {' and of '.join(unknown)} cannot be read in the folder of the run, so there is no diff."
+        if unknown
+        else "",
     )
 
 
@@ -161,7 +164,7 @@ def text(found: Comparison, width: int = WIDTH) -> Iterator[str]:
         yield "".join(span.text for span in line).rstrip()
     yield ""
     yield difference_title(found)
-    yield from found.diff.splitlines()[2:]  # without the names of the files
+    yield from sanitize_text(found.diff).split("\n")[2:-1]  # without the names of the files
 
 
 def difference_title(found: Comparison) -> str:

@@ -159,9 +159,9 @@ def _cells(found: RunFacts) -> dict[str, str]:
         "experiments": str(found.tried),
         "kept": str(found.kept),
         "hours": f"{found.hours:.1f}",
-        "machine": ", ".join((found.device, *found.machine)),
+        "machine": phrases.one_line(", ".join((found.device, *found.machine)), 240),
         "training": training,
-        "dataset": found.dataset,
+        "dataset": phrases.one_line(found.dataset, 240),
         "agent": phrases.one_line(found.agent, 120),
         "phase": phrases.one_line(found.phase, 120),
     }

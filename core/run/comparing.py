@@ -83,7 +83,9 @@ def _number(state: State, name: str) -> int:
     has = f"#1 to #{max(state.experiments)}" if state.experiments else "no experiment yet"
     known = f"Run {state.name} has {has}"
     if not (word.isascii() and word.isdigit()):
-        raise UsageError(f"{name} names no experiment. Give a number, start or best. {known}.")
+        raise UsageError(
+            f"{name} names no experiment. Give a number, start or best; --runs compares two runs. {known}."
+        )
     if int(word) != START and int(word) not in state.experiments:
         raise UsageError(f"There is no experiment #{int(word)}. {known}.")
     return int(word)

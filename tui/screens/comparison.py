@@ -140,7 +140,7 @@ def _change_title(side: Side, lines: list[diffs.Line]) -> str:
     if side.parent is None:
         return "The start has no change: the run began with it"
     if not lines:
-        return f"The change of {side.name} is not in the folder of the run"
+        return f"The change of {side.name} cannot be read in the folder of the run"
     added, removed = diffs.count_changes(lines)
     return f"What {side.name} changes in {side.against}, +{added} −{removed}"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from core.judging import gain
 from core.record import events as ev
+from core.record import journal
 from core.record.fold import apply, fold
 from core.record.state import State
 from core.reporting import phrases
@@ -13,6 +16,7 @@ from core.verdicts import Verdict
 from tests.core.run.test_active import CONFIG
 from tests.events import measurement
 
+RECORDED = Path(__file__).resolve().parents[2] / "recorded"
 LUCK = {1: 0.0, 2: 0.05, 3: -0.02}  # of a seed: larger than any effect
 
 
@@ -206,3 +210,17 @@ def test_without_pairs_there_is_no_contrast() -> None:
     assert contrast(state, 1, 2) is None and contrast(state, 0, 2) is None, "#2 was not measured"
     assert contrast(state, 1, 3) is None and contrast(state, 0, 3) is None, "#3 has no seed of its parent"
     assert contrast(state, 1, 1) == (0.0, 0.0, 0)
+
+
+@pytest.mark.parametrize("path", sorted(RECORDED.glob("*/events.jsonl")), ids=lambda path: path.parent.name)
+def test_contrasts_of_recorded_runs_are_the_same_from_both_sides(path: Path) -> None:
+    state = fold(journal.read(path))
+    scale, some = gain.Scale(state), [None, *list(state.experiments.values())[-15:]]
+    for one in some:
+        for other in some:
+            found, back = scale.contrast(one, other, 0.002), scale.contrast(other, one, 0.002)
+            assert (found is None) is (back is None)
+            if found is not None and back is not None:
+                assert found.change == pytest.approx(-back.change) and found.error == pytest.approx(back.error)
+                same = one is other or (one is not None and other is not None and one.commit == other.commit)
+                assert (found.error > 0) is not same, "an experiment that was queued again has the same train.py"

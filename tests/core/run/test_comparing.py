@@ -91,7 +91,15 @@ def test_the_start_is_restored_from_whatever_files_are_left(logs: Path) -> None:
 def test_a_run_without_its_files_still_has_its_scores(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = printed(capsys, logs, "1", "2", "--run", "found")
     assert "within two standard errors" in shown
-    assert "The train.py of #1 and of #2 is not in the folder of the run." in shown
+    assert "The train.py of #1 and of #2 cannot be read in the folder of the run, so there is no diff." in shown
+
+
+def test_what_an_agent_wrote_cannot_steer_the_terminal(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = logs / "nov23" / "00009" / "train.py"
+    path.write_text(path.read_text().replace("import torch\n", "import torch  # \x1b[31m\x1b]0;title\x07\n", 1))
+    shown = printed(capsys, logs, "9", "2", "--run", "nov23")
+    assert "-import torch  # [31m]0;title" in shown and "Markup [bold]in[/bold]" in shown
+    assert "\x1b" not in shown and "\x07" not in shown
 
 
 def test_an_experiment_without_a_score_has_no_difference(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
