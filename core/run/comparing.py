@@ -68,7 +68,11 @@ def compare_experiments(folder: Path, first: str, second: str) -> Comparison:
     state = read_state(folder)
     numbers = _number(state, first), _number(state, second)
     if numbers[0] == numbers[1]:
-        raise UsageError(f"{first} and {second} are the same experiment. Name two different ones.")
+        none = f"Run {state.name} has kept no change, so its best is the start. "
+        is_best = numbers[0] == START and "best" in (first, second)
+        raise UsageError(
+            f"{none if is_best else ''}{first} and {second} are the same experiment. Name two different ones."
+        )
     alive = read_status(folder).loop.alive
     return compare(state, folder, numbers, schedule.noise(state).sigma, alive=alive)
 

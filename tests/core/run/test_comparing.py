@@ -127,6 +127,14 @@ def test_what_cannot_be_compared_is_named(
     assert said in refused(capsys, logs, *given)
 
 
+def test_the_best_of_a_run_that_kept_nothing_is_its_start(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = logs / "found" / journal.NAME
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    said = refused(capsys, logs, "start", "best", "--run", "found")
+    assert "Run found has kept no change, so its best is the start." in said
+    assert "Run found has no experiment yet" in refused(capsys, logs, "1", "2", "--run", "found")
+
+
 def test_two_runs_of_other_settings_have_no_difference(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = printed(capsys, logs, "--runs", "found", "nov23")
     assert "-0.0698 ± 0.0035" in shown and "-0.0550 ± 0.0050, holds" in shown and "2 cores" in shown
