@@ -1,11 +1,12 @@
 # `make run` starts the loop, `make test` runs the tests. Each first installs missing packages into .venv.
-#   make status, attach, stop, runs, apply, report ...  the commands of `python -m core.cli`
+#   make status, attach, stop, runs, compare, apply, report ...  the commands of `python -m core.cli`
 #   make run ARGS="--headless --max-experiments 3"     options for the loop
 #   make run TORCH_INDEX=URL                            package index for torch (such as that of CPU builds)
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run test test-llm test-gpu check prepare status stop attach doctor runs notebook apply report hint hints agents propose install
+COMMANDS := status stop attach doctor runs compare notebook apply report hint hints agents propose install
+.PHONY: run test test-llm test-gpu check prepare $(COMMANDS)
 ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
@@ -23,7 +24,7 @@ unexport CDPATH BASH_ENV SHELLOPTS BASHOPTS POSIXLY_CORRECT
 run: $(RUNTIME)
 	@$(PY) autorun.py $(ARGS)
 
-status stop attach doctor runs notebook apply report hint hints agents propose install: $(RUNTIME)
+$(COMMANDS): $(RUNTIME)
 	@$(PY) -m core.cli $@ $(ARGS)
 
 prepare: $(RUNTIME)

@@ -20,6 +20,7 @@ from core.machine.project import UsageError, find
 from core.record import journal, run_lock
 from core.run import background
 from core.run.background import say
+from core.run.compare_command import compare
 from core.run.limits import LimitOptions
 from nanochat.contract import sources
 from nanochat.contract.registry import names
@@ -210,6 +211,9 @@ def runs(
         listing.print_json(project)
     else:
         listing.print_table(project)
+
+
+app.command()(compare)
 
 
 @app.command()

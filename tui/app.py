@@ -22,13 +22,15 @@ from core.record import events as ev
 from core.reporting import phrases
 from nanochat.contract.shell import make
 from tui import keys
+from tui.actions.comparing import ComparingActions
 from tui.actions.decisions import DecisionActions
-from tui.actions.viewing import ViewingActions
 from tui.bridge import Bridge, News
 from tui.pane_updates import PaneUpdates
 from tui.panes import registry
+from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.status import StatusLine
+from tui.screens.comparison import ComparisonScreen
 from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen
 from tui.selection import Selection
@@ -40,7 +42,7 @@ from tui.widgets.prompt import Prompt
 REST_S = 0.05  # the other panes are updated when the cursor has not moved for so long
 
 
-class AutoResearch(ViewingActions, DecisionActions):
+class AutoResearch(ComparingActions, DecisionActions):
     """A view of one run. Everything it shows comes from the bridge.
 
     Args:
@@ -129,7 +131,7 @@ class AutoResearch(ViewingActions, DecisionActions):
             return
         self.updates.show(news)
         self.refresh_keys()
-        if news.events and isinstance(self.screen, DetailScreen):
+        if news.events and isinstance(self.screen, DetailScreen | ComparisonScreen):
             self.screen.show()
         if self._opens_summary and self._is_over(news):
             self.call_after_refresh(self.open_summary)
@@ -161,6 +163,9 @@ class AutoResearch(ViewingActions, DecisionActions):
             self.open_details(followed.number)
         else:
             self.open_details(event.number)
+
+    def on_experiments_pane_sideways(self, event: ExperimentsPane.Sideways) -> None:
+        self.main.query_one(ChangePane).action_move_diffs(event.direction)
 
     def on_detail_screen_walked(self) -> None:
         self.refresh_keys()

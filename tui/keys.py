@@ -26,6 +26,7 @@ class KeyContext:
     has_hints: bool = False  # there are hints, or reasons for skipping
     has_proposed_limits: bool = False  # the text of program.md asks for a limit that its front matter lacks
     tiny: bool = False  # the terminal is too small for the app
+    marked: int | None = None  # the experiment to compare another one with
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ KEYS: tuple[Key, ...] = (
     Key("u", "unattended", "unattended", "Press twice to approve proposals without asking (also a waiting one), or to be asked "
         "again. Three unanswered proposals in a row also end the asking.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
-    Key("m", "program", "program.md", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
+    Key("m", "program", "program", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
     Key("P", "adopt", "adopt limit", "Add a limit from the text of program.md to its front matter. Only the front matter is "
         "enforced.", "the loop", lambda now: now.has_proposed_limits, "The text of program.md suggests no limit beyond those in its front matter."),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
@@ -77,15 +78,21 @@ KEYS: tuple[Key, ...] = (
         lambda now: now.alive and now.judged, "The selected experiment has no verdict yet."),
     Key("y", "copy", "copy", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
         lambda now: now.selected),
-    Key("enter", "details", "details", "Show the selected experiment in full. [ and ] go to the older and the newer one.", "the selected experiment",
+    Key("enter", "details", "details", "Show the selected experiment in full. There [ and ] go to the older and the newer one, whatever the order "
+        "of the table.", "the selected experiment", lambda now: now.selected),
+    Key("c", "compare", "compare", "Mark the selected experiment. c on another one compares the two.", "the selected experiment",
+        lambda now: now.selected),
+    Key("C", "compare_start", "with start", "Compare the selected experiment with the start of the run.", "the selected experiment",
         lambda now: now.selected),
     Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around"),
     Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around"),
-    Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent.", "looking around"),
+    Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent. A click on a title of the table sorts by "
+        "that column, another click reverses it.", "looking around"),
     Key("L", "logarithmic", "log scale", "Log scale of the loss.", "looking around"),
     Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",
         lambda now: not now.small or now.zoomed, "Here a pane fills the screen as it is."),
-    Key("escape", "back", "back", "Leave the zoom, or follow the newest experiment again.", "looking around", lambda now: not now.detail),
+    Key("escape", "back", "back", "Leave the comparison or the zoom, or follow the newest experiment again.", "looking around",
+        lambda now: not now.detail),
     Key("question_mark", "explain", "help", "Show all keys, panes and words.", "looking around"),
     Key("ctrl+p,colon", "command_palette", "all", "Everything by name, and the themes.", "looking around"),
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop keeps running; `make attach` opens the app again.", "looking around"),
@@ -93,7 +100,7 @@ KEYS: tuple[Key, ...] = (
 PANES = "12345678"
 FOOTER = (  # actions by importance, because a small terminal cannot show all
     "approve", "skip", "skip_why", "revise", "explain", "command_palette", "details", "detach", "pause", "abort", "tell", "unattended", "own",
-    "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "copy", "logarithmic", "stop",
+    "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "compare", "copy", "logarithmic", "stop",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",
@@ -103,6 +110,8 @@ IN_DETAIL = (
     "rerun",
     "overrule",
     "copy",
+    "compare",
+    "compare_start",
     "tell",
     "pause",
     "explain",
@@ -137,6 +146,15 @@ def label(key: Key, context: KeyContext) -> str:
     if key.action == "unattended" and context.unattended:
         return "ask me"
     return "zoom out" if key.action == "zoom" and context.zoomed else key.footer
+
+
+def notice(context: KeyContext, width: int) -> str:
+    """Return what the footer says about a comparison that the user has begun, in at most `width` columns; '' without one."""
+    if context.marked is None:
+        return ""
+    leave = "" if context.detail else ", escape to leave"
+    begun = f"comparing with #{context.marked}: choose another and press c"
+    return begun + leave if len(begun + leave) <= width else begun
 
 
 def is_valid(action: str, context: KeyContext) -> bool:

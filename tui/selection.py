@@ -12,6 +12,7 @@ class Selection:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self.chosen: int | None = None  # the experiment under the cursor; None if the table follows the newest
+        self.marked: int | None = None  # the first experiment of a comparison that the user has begun
 
     @property
     def followed(self) -> Experiment | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,6 +15,8 @@ from core.model import Edit
 from core.target import TARGET, ContractError
 from core.text import lines_of
 from nanochat.contract.job import CrashClass
+
+_HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
 
 
 class EditError(Exception):
@@ -202,3 +205,25 @@ def added_removed(old: str, new: str) -> tuple[int, int]:
     """Return the numbers of lines added and removed."""
     lines = lines_of(unified(old, new))[2:]
     return sum(line.startswith("+") for line in lines), sum(line.startswith("-") for line in lines)
+
+
+def undone(new: str, diff: str) -> str | None:
+    """Return the source that `unified` compared with `new`; None if the diff does not belong to `new`."""
+    lines, old, at, sign = lines_of(new), list[str](), 0, ""
+    for raw in lines_of(diff):
+        if match := _HUNK.match(raw):
+            first = int(match[1]) - (match[2] != "0")  # an empty range names the line before it
+            old += lines[at:first]
+            at, sign = first, "@"
+        elif raw.startswith("\\"):  # the line before has no line end
+            old[-1:] = [line.removesuffix("\n") if sign == "-" else line for line in old[-1:]]
+        elif sign:  # not the names of the files
+            sign = raw[0]
+            if sign == "-":
+                old.append(raw[1:])
+            elif at >= len(lines) or lines[at].rstrip("\n") != raw[1:].rstrip("\n"):
+                return None
+            else:
+                old += lines[at : at + 1] if sign == " " else []
+                at += 1
+    return "".join(old + lines[at:])

@@ -39,6 +39,16 @@ class Difference:
         return self.best - self.start
 
 
+class Contrast(NamedTuple):
+    """One train.py against another: the difference of their val_bpb and its standard error, both in bpb, and the number of pairs
+    of the two; 0 if they are compared by way of the changes between them.
+    """
+
+    change: float
+    error: float
+    seeds: int
+
+
 class Place(NamedTuple):
     """Where a commit lies on the scale: its val_bpb, the variance of its difference from the start in squares of the noise of one
     score, and the number of pairs with the start.
@@ -142,6 +152,68 @@ class Scale:
         if change is None:
             return None
         return experiment.error if pairs == experiment.pairs else sigma * math.sqrt(2 / max(1, pairs))
+
+    def contrast(self, first: Experiment | None, second: Experiment | None, sigma: float) -> Contrast | None:
+        """Return the second experiment against the first. None without pairs that lead from one to the other.
+
+        If one is the parent of the other, this is the change of the latter. Against the start, it is the difference on the scale. So
+        these agree with the figures that people see elsewhere. Any other two are compared on common seeds or by way of the changes
+        between them, whichever has the smaller standard error.
+
+        Args:
+            first: An experiment; None for the start.
+            second: Another one.
+            sigma: Noise of one score, in bpb.
+        """
+        one, other = (found.commit if found is not None else self._start for found in (first, second))
+        if one == other:
+            return Contrast(0.0, 0.0, 0)
+        if second is not None and second.parent == one:
+            return self._step(second, sigma)
+        if first is not None and first.parent == other:
+            step = self._step(first, sigma)
+            return step._replace(change=-step.change) if step is not None else None
+        found: list[tuple[float, float, int]] = []  # a difference, its variance in squares of the noise, and its pairs
+        if first is not None and second is not None and (pairs := _pairs(self._state, one, other)):
+            found.append((_mean(pairs), 2 / len(pairs), len(pairs)))
+        here, there = self._paired(first), self._paired(second)
+        if here is not None and there is not None:
+            shared = 2 * self._shared(first, second)  # variance of what both have in common
+            seeds = here.pairs + there.pairs if first is None or second is None else 0
+            found.append((there.score - here.score, here.variance + there.variance - shared, seeds))
+        if not found:
+            return None
+        change, variance, seeds = min(found, key=lambda each: each[1])
+        return Contrast(change, sigma * math.sqrt(variance), seeds)
+
+    def _step(self, experiment: Experiment, sigma: float) -> Contrast | None:
+        """Return an experiment against its parent."""
+        change, error = self.change(experiment), self.error(experiment, sigma)
+        pairs = _change(self._state, experiment)[1]
+        if change is None or not pairs:
+            return None
+        return Contrast(change, sigma * math.sqrt(2 / pairs) if error is None else error, pairs)
+
+    def _paired(self, experiment: Experiment | None) -> Place | None:
+        """Return where an experiment, or the start, lies on the scale; None if no pairs say so."""
+        if experiment is None:
+            start = self.place(self._start)
+            return start._replace(pairs=0) if start is not None else None
+        change, count = _change(self._state, experiment)
+        if experiment.kept_as:
+            placed = self.place(experiment.commit)
+            return placed if placed is not None and (placed.pairs or count) else None
+        parent = self.place(experiment.parent)
+        if parent is None or change is None:
+            return None
+        return Place(parent.score + change, parent.variance + 2 / max(1, count), 0)
+
+    def _shared(self, first: Experiment | None, second: Experiment | None) -> float:
+        """Return the variance of the way that two experiments with the same parent share. 0 for a kept one, which may lie elsewhere."""
+        if first is None or second is None or first.parent != second.parent or first.kept_as or second.kept_as:
+            return 0.0
+        parent = self.place(first.parent)
+        return parent.variance if parent is not None else 0.0
 
 
 def score(state: State, commit: str) -> float | None:

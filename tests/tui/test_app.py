@@ -308,7 +308,9 @@ def test_snapshots(
 
 
 @pytest.mark.parametrize(
-    "keys_pressed", [("j", "enter"), ("question_mark",), ("8",)], ids=["detail", "help", "summary"]
+    "keys_pressed",
+    [("j", "enter"), ("question_mark",), ("8",), ("G", "c", "g", "j", "c")],
+    ids=["detail", "help", "summary", "comparison"],
 )
 def test_snapshots_of_other_screens(
     recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, keys_pressed: tuple[str, ...]

@@ -149,6 +149,7 @@ class RunApp(App[str]):
             has_hints=bool(state.said),
             has_proposed_limits=bool(state.charter and state.charter.proposed),
             tiny=self.main.is_tiny,
+            marked=self.selection.marked,
         )
 
     # -- commands to the loop -------------------------------------------------------------------------------------

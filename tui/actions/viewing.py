@@ -10,6 +10,7 @@ from tui.actions.base import RunApp
 from tui.panes import registry
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
+from tui.screens.comparison import ComparisonScreen
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
 from tui.screens.summary import SUMMARY, Contents, SummaryPane, SummaryScreen
@@ -82,7 +83,7 @@ class ViewingActions(RunApp):
 
     def open_page(self, page: Screen[None]) -> None:
         """Show a page of text, and hold the clock of a waiting proposal while it is open."""
-        is_held = isinstance(self.screen, SummaryScreen)  # the page below this one already holds it
+        is_held = isinstance(self.screen, SummaryScreen | ComparisonScreen)  # the page below this one already holds it
         number = self.waiting_number if not is_held else None
 
         def back(_: None) -> None:

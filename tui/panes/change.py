@@ -12,6 +12,7 @@ from textual.widgets import Static
 from core.record.live import Waiting
 from tui.view import diffs, words
 from tui.view.diffs import Line
+from tui.widgets.diff_text import MORE, DiffText
 from tui.widgets.pane import Pane
 
 HYPOTHESIS_LINES = 4  # the detail screen shows all of it
@@ -35,7 +36,7 @@ class ChangePane(Pane):
 
     def compose(self) -> ComposeResult:
         yield Static(id="hypothesis")
-        yield Static(id="diff")
+        yield DiffText(id="diff")
 
     def show(self, number: int, hypothesis: str, diff: str, warning: str) -> None:
         """Show the change of an experiment.
@@ -59,7 +60,7 @@ class ChangePane(Pane):
         """Say that there is no proposal yet."""
         self._shown = None
         self.query_one("#hypothesis", Static).update("No proposal yet.")
-        self.query_one("#diff", Static).update("")
+        self.query_one(DiffText).show([], 0)
         self.set_class(False, "-asks")
         self.set_title()
 
@@ -67,6 +68,7 @@ class ChangePane(Pane):
         """Show in the title which experiment this is, its verdict, and whether it waits for an answer."""
         added, removed = diffs.count_changes(self._lines)
         size = f"+{added} −{removed}" if self._lines else ""
+        size += f" · {MORE}" if self.query_one(DiffText).is_cut else ""
         is_waiting = waiting is not None and waiting.number == number
         self.set_class(is_waiting, "-asks")
         if is_waiting and waiting is not None:
@@ -81,12 +83,12 @@ class ChangePane(Pane):
         width = self.scrollable_content_region.width
         _, hypothesis, _, warning = self._shown
         beginning = words.sanitize_line(hypothesis, max(60, width * HYPOTHESIS_LINES - 8))
-        self._update_box("#hypothesis", Content.assemble((warning and f"{warning}\n", "$warning"), beginning))
-        self._update_box("#diff", diffs.render(self._lines, width))
+        self._update_hypothesis(Content.assemble((warning and f"{warning}\n", "$warning"), beginning))
+        self.query_one(DiffText).show(self._lines, width)
 
-    def _update_box(self, selector: str, content: Content) -> None:
-        """Update one of the texts. The layout is only computed again if its height changes."""
-        box = self.query_one(selector, Static)
+    def _update_hypothesis(self, content: Content) -> None:
+        """Update the hypothesis. The layout is only computed again if its height changes."""
+        box = self.query_one("#hypothesis", Static)
         width, height = box.size
         box.update(content, layout=not width or content.get_height(box.styles.get_rules(), width) != height)
 

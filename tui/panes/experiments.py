@@ -36,6 +36,13 @@ class ExperimentsPane(LazyTable):
             super().__init__()
             self.number = number
 
+    class Sideways(Message):
+        """Posted when the user wants to read long lines of the change: 1 for a step to the right, -1 for one back."""
+
+        def __init__(self, direction: int) -> None:
+            super().__init__()
+            self.direction = direction
+
     def __init__(self) -> None:
         super().__init__(id="experiments", classes="pane")
         self._experiments: dict[int, Row] = {}
@@ -46,6 +53,7 @@ class ExperimentsPane(LazyTable):
         self.following = True  # the cursor follows the newest experiment
         self._led_away = False  # it stopped following because of sorting or filtering, not by a movement of the user
         self._reported: int | None = None  # the number in the last `Selected`
+        self._marked: int | None = None  # the experiment that another one is to be compared with
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.rebuild())  # lines contain colours
@@ -87,10 +95,11 @@ class ExperimentsPane(LazyTable):
         selected = None if self.following else self.selected
         self._shown_columns = table.fitting_columns(self.line_width)
         self._order = self._choice.order(self._experiments.values())
-        self.replace_lines(table.heading(self._shown_columns), self._order, selected)
+        self.replace_lines(table.heading(self._shown_columns, self._choice), self._order, selected)
 
     def line_text(self, number: int) -> Text:
-        return table.row_text(self._experiments[number], self._shown_columns, self._colour)
+        columns, marked = self._shown_columns, number == self._marked
+        return table.row_text(self._experiments[number], columns, self._colour, marked=marked)
 
     def _accepted(self, numbers: Iterable[int]) -> list[int]:
         return [number for number in numbers if self._choice.accepts(self._experiments[number])]
@@ -105,7 +114,7 @@ class ExperimentsPane(LazyTable):
         self._count_new(numbers)
         selected = self.selected
         with self.arranging():
-            self.insert_lines(numbers, self._sort_key)
+            self.insert_lines(numbers, self._sort_key, largest_first=self._choice.largest_first)
             if self.following:
                 self.move_cursor(row=0, animate=False)
             elif selected is not None and self.has_line(selected):
@@ -150,6 +159,27 @@ class ExperimentsPane(LazyTable):
         self._choice.next_filter()
         self._show_choice()
 
+    def mark(self, number: int | None) -> None:
+        """Mark an experiment as the one that another one is to be compared with; None for no mark."""
+        before, self._marked = self._marked, number
+        for one in (before, number):
+            if one is not None and self.has_line(one):
+                self.update_line(one)
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """Ignore a click on the header, which `on_click` handles: to Textual the whole line is one column."""
+        event.stop()
+
+    def on_click(self, event: events.Click) -> None:
+        """Sort by the column whose title was clicked; a second click reverses the order."""
+        at = event.get_content_offset(self)
+        if at is None or at.y >= self.header_height:
+            return
+        column = table.column_at(self._shown_columns, at.x + int(self.scroll_x))
+        if column is not None:
+            self._choice.sort_by(column)
+            self._show_choice()
+
     @property
     def searched(self) -> str:
         """The text that all shown experiments contain; '' for all experiments."""
@@ -185,6 +215,12 @@ class ExperimentsPane(LazyTable):
         self._led_away = self._led_away or self.following
         self.following, self._reported = False, self.selected
         self.post_message(self.Selected(self._reported))
+
+    def action_cursor_left(self) -> None:
+        self.post_message(self.Sideways(-1))
+
+    def action_cursor_right(self) -> None:
+        self.post_message(self.Sideways(1))
 
     def action_scroll_top(self) -> None:
         if self._choice.shows_all:

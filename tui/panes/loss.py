@@ -8,10 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from core.reporting.axes import decimals, ticks
 from tui.view import words
-from tui.view.curves import Curve, thin
+from tui.view.curves import Curve
 from tui.view.jobs import RunningJob
+from tui.widgets.loss_plot import Line, draw_losses
 from tui.widgets.pane import Pane
 from tui.widgets.plot import Plot
 
@@ -44,30 +44,9 @@ class LossPane(Pane):
         scale = "nats per token, log" if self.logarithmic else "nats per token"
         legend = f"━ {name}  {'·' if self.app.no_color else '━'} best  {scale}" if best.loss else scale
         self.set_title(f"loss · {name} {value}" if name else "loss", legend if curve.loss else "")
-        self.query_one(Plot).show(lambda plot: self._draw(plot, curve, best))
+        lines = (Line(best, "foreground-darken-2", dotted=self.app.no_color), Line(curve, "accent"))
+        self.query_one(Plot).show(lambda plot: draw_losses(plot, lines, logarithmic=self.logarithmic))
         self.query_one("#pulse", Static).update("  ".join(_figures(curve, best, job)), layout=False)
-
-    def _draw(self, plot: Plot, curve: Curve, best: Curve) -> None:
-        most_points = max(8, plot.size.width * 2)
-        losses: list[float] = []
-        for line, tone in ((best, "foreground-darken-2"), (curve, "accent")):
-            xs, ys = thin(line.progress, line.smooth(), most_points)
-            points = [
-                (x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y) and (y > 0 or not self.logarithmic)
-            ]
-            losses += [y for _, y in points]
-            if points:
-                heights = [self._height(y) for _, y in points]
-                plot.line([x for x, _ in points], heights, tone, dashed=line is best and self.app.no_color)
-        plot.range_x(0.0, 1.0)
-        plot.ticks_x([0.0, 0.5, 1.0], ["0%", "50%", "100%"])
-        if losses and max(losses) > min(losses):
-            marks = ticks(min(losses), max(losses), max(2, plot.size.height // 3))
-            plot.ticks_y([self._height(mark) for mark in marks], [f"{mark:.{decimals(marks)}f}" for mark in marks])
-
-    def _height(self, loss: float) -> float:
-        """Return the vertical position of a loss."""
-        return math.log10(loss) if self.logarithmic else loss
 
 
 def _figures(curve: Curve, best: Curve, job: RunningJob | None) -> list[str]:

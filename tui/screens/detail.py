@@ -17,9 +17,10 @@ from textual.widgets import Static
 from core.record.experiment import Experiment
 from core.record.state import State
 from tui import run_files
-from tui.view import words
+from tui.view import diffs, words
 from tui.view.curves import Curve, thin
-from tui.view.detail import change_and_output, experiment_facts, loss_caption
+from tui.view.detail import experiment_facts, loss_caption, output_and_files
+from tui.widgets.diff_text import MORE, DiffText
 from tui.widgets.footer import KeysLine
 from tui.widgets.pane import SCROLL_KEYS, Pane
 from tui.widgets.plot import Plot
@@ -64,18 +65,22 @@ class DetailScreen(Screen[int]):
 
         Args:
             run: The run of the experiments.
-            numbers: All experiments to walk through, in the order of the table.
+            numbers: All experiments to walk through, in any order.
             number: The experiment to show first.
         """
         super().__init__()
         self._run = run
-        self._numbers = list(numbers) if number in numbers else [number]
+        self._numbers = (
+            sorted(numbers, reverse=True) if number in numbers else [number]
+        )  # the newest first, whatever the table's order
         self.number = number
 
     def compose(self) -> ComposeResult:
         with Body():
             yield Static(id="facts")
             yield Plot(id="against")
+            yield Static(id="caption")
+            yield DiffText(id="detail-diff")
             yield Static(id="more")
         yield Prompt()
         yield KeysLine(
@@ -120,7 +125,6 @@ class DetailScreen(Screen[int]):
             return
         body = self.query_one(Body)
         verdict = words.verdict(experiment, self._run.pid is not None)
-        body.set_title(f"#{self.number} {verdict}")
         width = body.scrollable_content_region.width
         self.query_one("#facts", Static).update(experiment_facts(state, experiment, verdict, width))
         curve = run_files.read_curve(run_files.metrics_path(state, folder, experiment.commit))
@@ -128,8 +132,11 @@ class DetailScreen(Screen[int]):
         plot = self.query_one(Plot)
         plot.display = bool(curve.loss)
         plot.show(lambda plot: _draw(plot, curve, parents))
-        rows = [*loss_caption(curve, parents), *_change_and_output(folder, experiment, width)]
-        self.query_one("#more", Static).update(Content("\n").join(rows))
+        self.query_one("#caption", Static).update(Content("\n").join(loss_caption(curve, parents)))
+        diff = self.query_one(DiffText)
+        diff.show(diffs.parse(run_files.read_diff(folder, self.number)), width)
+        body.set_title(f"#{self.number} {verdict}", MORE if diff.is_cut else "")
+        self.query_one("#more", Static).update(Content("\n").join(_output(folder, experiment, width)))
 
 
 def _draw(plot: Plot, curve: Curve, parents: Curve) -> None:
@@ -140,13 +147,12 @@ def _draw(plot: Plot, curve: Curve, parents: Curve) -> None:
     plot.range_x(0.0, 1.0)
 
 
-def _change_and_output(folder: Path, experiment: Experiment, width: int) -> list[Content]:
+def _output(folder: Path, experiment: Experiment, width: int) -> list[Content]:
     number = experiment.number
     own = run_files.experiment_folder(folder, number)
     names = ", ".join(run_files.list_files(folder, number)[:MOST_FILES])
-    return change_and_output(
+    return output_and_files(
         experiment,
-        diff=run_files.read_diff(folder, number),
         output=run_files.read_output(folder, number, OUTPUT),
         files=f"{folder.parent.name}/{folder.name}/{own.name}: {names}",
         width=width,

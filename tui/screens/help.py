@@ -86,6 +86,9 @@ class HelpScreen(ModalScreen[None]):
                 row(" ".join(k if k == "ctrl+p" else keys.PRINTED.get(k, k) for k in key.keys.split(",")), key.about)
             )
         rows.append(row("j k g G", "Down, up, top, bottom, as the arrows do; g in the table follows the newest again."))
+        rows.append(
+            row("← →", "Read long lines of a diff, in the pane of the change, the table, and on pages with a diff.")
+        )
         *digits, status = (entry.factory.NUMBER for entry in self._panes)
         about = f"Focus a pane; on a small screen, show it. {status} shows the status of the run in full."
         rows.append(row(f"{digits[0]} - {digits[-1]}", about))

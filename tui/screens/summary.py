@@ -13,21 +13,18 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from core.reporting import phrases, summary
+from core.reporting import summary
 from core.reporting.status import RunStatus
-from core.reporting.summary import Line, Tone
 from nanochat.contract.registry import Entry
-from tui.view import diffs, words
+from tui.view import diffs, spans
 from tui.view.night import Night
+from tui.widgets.diff_text import DiffText
 from tui.widgets.night_plot import NightPlot
 from tui.widgets.pane import SCROLL_KEYS, Pane
 
 REFRESH_S = 2.0
 TALL = 30  # rows from which the plot is shown; on smaller screens the text has priority
 WIDEST = 130  # columns of the text; longer lines are hard to read
-STYLES: dict[Tone, str] = {
-    "": "", "strong": "bold", "dim": "$foreground 60%", "good": "$success", "bad": "$text-error", "warn": "$warning",
-}  # fmt: skip
 
 
 class SummaryPane(Pane):
@@ -76,6 +73,8 @@ class SummaryScreen(ModalScreen[None]):
             yield Static(id="summary-result")
             yield NightPlot(id="summary-night")
             yield Static(id="summary-text")
+            yield Static(id="summary-title")
+            yield DiffText(id="summary-diff")
         yield Static("escape to the panes  q detach  ? help  j k scroll", id="page-keys")
 
     def on_mount(self) -> None:
@@ -95,27 +94,16 @@ class SummaryScreen(ModalScreen[None]):
         plot, columns = self.query_one(NightPlot), min(width, WIDEST)
         plot.display = bool(found.night.stairs) and found.status.tried > 0 and is_tall
         plot.show_night(found.night)
-        self.query_one("#summary-result", Static).update(_content(summary.result(found.status, columns)))
-        rows = [_content(summary.details(found.status, columns, bars=True)), *_change(found, width)]
-        self.query_one("#summary-text", Static).update(Content("\n").join(rows))
+        self.query_one("#summary-result", Static).update(spans.content(summary.result(found.status, columns)))
+        self.query_one("#summary-text", Static).update(spans.content(summary.details(found.status, columns, bars=True)))
+        lines = diffs.parse(found.diff)
+        self.query_one("#summary-title", Static).update(_change_title(lines))
+        self.query_one(DiffText).show(lines, width)
 
 
-def _change(found: Contents, width: int) -> list[Content]:
-    """Return the change from start to best."""
-    lines = diffs.parse(found.diff)
+def _change_title(lines: Sequence[diffs.Line]) -> Content:
+    """Return the line above the change from start to best."""
     if not lines:
-        return []
+        return Content("")
     added, removed = diffs.count_changes(lines)
-    return [
-        Content(""),
-        Content.styled(f"The change from start to best, +{added} −{removed}", "bold"),
-        diffs.render(lines, width),
-    ]
-
-
-def _content(lines: Sequence[Line]) -> Content:
-    """Return lines in the colours of their tones."""
-    return Content("\n").join(
-        Content.assemble(*((phrases.typeset(words.sanitize_text(span.text)), STYLES[span.tone]) for span in line))
-        for line in lines
-    )
+    return Content.assemble("\n", (f"The change from start to best, +{added} −{removed}", "bold"))

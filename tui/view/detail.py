@@ -9,7 +9,7 @@ from textual.content import Content
 from core.record.experiment import Experiment
 from core.record.state import State
 from nanochat.contract.job import Speed
-from tui.view import diffs, expected, words
+from tui.view import expected, words
 from tui.view.curves import Curve
 
 LABEL = 12  # width of the column of labels
@@ -49,9 +49,9 @@ def loss_caption(curve: Curve, parents: Curve) -> list[Content]:
     return [Content.styled(f"{end} (smoothed; the parent's curve is dotted)", "$foreground 60%"), Content("")]
 
 
-def change_and_output(experiment: Experiment, diff: str, output: str, files: str, width: int) -> list[Content]:
-    """Return the diff, the traceback, the trainer's output, and the paths of the files."""
-    rows = [diffs.render(diffs.parse(diff), width), Content("")]
+def output_and_files(experiment: Experiment, output: str, files: str, width: int) -> list[Content]:
+    """Return the traceback, the trainer's output, and the paths of the files, below the diff."""
+    rows = [Content("")]
     if experiment.traceback:
         traceback = words.sanitize_text(experiment.traceback)
         rows += [Content.styled("traceback", "bold $warning"), Content(traceback), Content("")]

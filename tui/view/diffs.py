@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.highlight import highlight
 
@@ -16,6 +17,7 @@ _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
 STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}
 MOST_LINES = 2000  # lines of a diff that are shown
 MOST_CHARACTERS = 400  # characters of a line that are shown
+SIGN = 2  # columns of the sign before a line
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,46 @@ def count_changes(lines: Sequence[Line]) -> tuple[int, int]:
     return sum(line.sign == "+" for line in lines), sum(line.sign == "-" for line in lines)
 
 
+def longest_line(lines: Sequence[Line]) -> int:
+    """Return the columns of the longest line of code."""
+    return max((cell_len(line.text) for line in lines if line.sign != "@"), default=0)
+
+
 def fits_side_by_side(lines: Sequence[Line], width: int) -> bool:
     """Return whether to show old and new side by side: if no line is cut off, or the screen is very wide."""
-    longest = max((len(line.text) for line in lines if line.sign != "@"), default=0)
-    return width >= 150 or (width >= 100 and longest <= _column_width(width) - 2)
+    return width >= 150 or (width >= 100 and longest_line(lines) <= _column_width(width) - SIGN)
 
 
-def render(lines: Sequence[Line], width: int) -> Content:
-    """Return the highlighted diff, side by side if that fits into `width` columns."""
+def most_offset(lines: Sequence[Line], width: int) -> int:
+    """Return how many columns the code can be moved to the left, until the end of the longest line is visible."""
+    room = (_column_width(width) if fits_side_by_side(lines, width) else width) - SIGN
+    return max(0, longest_line(lines) - room)
+
+
+def render(lines: Sequence[Line], width: int, offset: int = 0) -> Content:
+    """Return the highlighted diff, side by side if that fits into `width` columns.
+
+    Args:
+        lines: The diff.
+        width: Columns. Longer lines are cut off, with an ellipsis.
+        offset: Columns that the code is moved to the left.
+    """
     if not lines:
         return Content("")
     code = highlight("\n".join(line.text if line.sign != "@" else "" for line in lines), language="python").split(
         "\n", allow_blank=True
     )
-    coloured = [(line, code[i] if i < len(code) else Content(line.text)) for i, line in enumerate(lines)]
+    coloured = [
+        (line, _moved(code[i] if i < len(code) else Content(line.text), offset)) for i, line in enumerate(lines)
+    ]
     return _two_columns(coloured, width) if fits_side_by_side(lines, width) else _one_column(coloured, width)
+
+
+def _moved(code: Content, offset: int) -> Content:
+    """Return a line without its first columns. An ellipsis stands for them."""
+    if offset <= 0 or not code.plain[:offset].strip():
+        return code[max(0, offset) :]
+    return Content.assemble(("…", "$foreground 50%"), code[offset + 1 :])
 
 
 def _one_column(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
@@ -79,18 +106,10 @@ def _one_column(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
     for line, code in lines:
         if line.sign == "@":
             rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
-            continue
-        mark = line.sign if line.sign != "-" else "−"
-        parts = _wrapped(code, width - 2) if line.sign in "+-" else [code]  # a changed line is never cut off
-        for index, part in enumerate(parts):
-            rows.append(_fill_row(Content.assemble(f"{mark if index == 0 else ' '} ", part), width, STYLES[line.sign]))
+        else:
+            mark = line.sign if line.sign != "-" else "−"
+            rows.append(_fill_row(Content.assemble(f"{mark} ", code), width, STYLES[line.sign]))
     return Content("\n").join(rows)
-
-
-def _wrapped(code: Content, width: int) -> list[Content]:
-    """Split a line into pieces of at most `width` characters."""
-    width = max(10, width)
-    return [code[start : start + width] for start in range(0, max(1, len(code)), width)]
 
 
 def _two_columns(lines: Sequence[tuple[Line, Content]], width: int) -> Content:

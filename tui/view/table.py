@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -13,16 +13,36 @@ from core.verdicts import Group, Verdict
 from tui.view import words
 from tui.view.experiments import Row
 
-SORTS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
-    ("newest first", lambda row: -row.number),
-    (
-        "kept first, then best first",
-        lambda row: (row.letter not in FILTERS["kept"], row.val_bpb is None, row.val_bpb or 0.0),
-    ),
-    ("largest gain first", lambda row: (row.change is None, row.change or 0.0)),
-    ("longest first", lambda row: -row.seconds),
-    ("by agent", lambda row: (row.agent, -row.number)),
-)
+
+@dataclass(frozen=True)
+class Sort:
+    """A sort order of the table.
+
+    Attributes:
+        column: The column whose header stands for it.
+        name: Its name.
+        reversed_name: The name of the opposite order.
+        value: What is compared; None for an experiment without the figure, which is always last.
+        descending: Whether the largest value is first, unless it is reversed.
+    """
+
+    column: str
+    name: str
+    reversed_name: str
+    value: Callable[[Row], Any]
+    descending: bool = False
+
+    def key(self, row: Row, *, largest_first: bool) -> Any:
+        """Return the key of an experiment. Of equal ones the newest is first."""
+        value = self.value(row)
+        missing = value is None
+        return (missing is not largest_first, 0 if missing else value, row.number if largest_first else -row.number)
+
+
+def _kept_first(row: Row) -> Any:
+    return (row.letter not in FILTERS["kept"], row.val_bpb is None, row.val_bpb or 0.0, row.verdict)
+
+
 FILTERS: dict[str, str] = {  # name -> letters of the verdicts to show; '' for all
     "all": "",
     **{group: "".join(verdict.letter for verdict in Verdict if verdict.group == group) for group in get_args(Group)},
@@ -34,6 +54,21 @@ COLUMNS = {  # title -> width, including a gap to the next column; 0: the rest o
 RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")  # columns that are aligned to the right
 ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")
 OPTIONAL = ("tok/s", "mem", "±lines", "agent", "time")  # shown if there is room, by this priority
+SORTS = (  # the first order of a column; the header of the column and its key choose it
+    Sort("#", "newest first", "oldest first", lambda row: row.number, True),
+    Sort("verdict", "kept first, then best first", "no score first, kept last", _kept_first),
+    Sort("val_bpb", "lowest val_bpb first", "highest val_bpb first", lambda row: row.val_bpb),
+    Sort("change", "largest gain first", "largest loss first", lambda row: row.change),
+    Sort("mem", "most memory first", "least memory first", lambda row: row.memory or None, True),
+    Sort("tok/s", "fastest first", "slowest first", lambda row: row.tokens_per_s or None, True),
+    Sort("agent", "by agent", "by agent, from z to a", lambda row: row.agent),
+    Sort("±lines", "largest change first", "smallest change first", lambda row: row.added + row.removed, True),
+    Sort("time", "longest first", "shortest first", lambda row: row.seconds or None, True),
+    Sort("hypothesis", "by hypothesis", "by hypothesis, from z to a", lambda row: row.hypothesis.casefold()),
+)
+CYCLE = ("#", "verdict", "change", "time", "agent")  # the orders that the key walks through
+UP, DOWN = "▲", "▼"  # beside the sorted column: its values become larger, or smaller, from the top
+MARK = "◆"  # before the number of the experiment that another one is compared with
 LEAST = 56  # least width of the hypothesis, which has priority over the optional columns
 
 
@@ -41,36 +76,52 @@ LEAST = 56  # least width of the hypothesis, which has priority over the optiona
 class Choice:
     """The sort order, filter and search of the table."""
 
-    sort: int = 0
+    sort: str = "#"  # the column
+    reversed: bool = False
     filter: int = 0
     search: str = ""
 
     @property
     def shows_all(self) -> bool:
         """Whether all experiments are shown, newest first."""
-        return not (self.sort or self.filter or self.search)
+        return self.sort == "#" and not (self.reversed or self.filter or self.search)
 
     @property
     def sort_name(self) -> str:
-        return SORTS[self.sort][0]
+        return self._order.reversed_name if self.reversed else self._order.name
 
     @property
-    def sort_key(self) -> Callable[[Row], Any]:
-        return SORTS[self.sort][1]
+    def largest_first(self) -> bool:
+        """Whether the values of the sorted column become smaller from the top."""
+        return self._order.descending != self.reversed
+
+    def sort_key(self, row: Row) -> Any:
+        """Return the key of an experiment, for a sort with `reverse` if the largest value is first."""
+        return self._order.key(row, largest_first=self.largest_first)
 
     @property
     def filter_name(self) -> str:
         return list(FILTERS)[self.filter]
 
+    @property
+    def _order(self) -> Sort:
+        return next(sort for sort in SORTS if sort.column == self.sort)
+
     def next_sort(self) -> None:
-        self.sort = (self.sort + 1) % len(SORTS)
+        at = CYCLE.index(self.sort) if self.sort in CYCLE else -1
+        self.sort, self.reversed = CYCLE[(at + 1) % len(CYCLE)], False
+
+    def sort_by(self, column: str) -> None:
+        """Sort by a column, or reverse the order if the table is sorted by it already."""
+        self.reversed = column == self.sort and not self.reversed
+        self.sort = column
 
     def next_filter(self) -> None:
         self.filter = (self.filter + 1) % len(FILTERS)
 
     def reset(self) -> None:
         """Show all experiments, newest first."""
-        self.sort, self.filter, self.search = 0, 0, ""
+        self.sort, self.reversed, self.filter, self.search = "#", False, 0, ""
 
     def accepts(self, row: Row) -> bool:
         """Return whether an experiment is shown."""
@@ -82,7 +133,7 @@ class Choice:
 
     def order(self, rows: Iterable[Row]) -> list[int]:
         """Return the numbers of the shown experiments in order."""
-        return [row.number for row in sorted(filter(self.accepts, rows), key=self.sort_key)]
+        return [row.number for row in sorted(filter(self.accepts, rows), key=self.sort_key, reverse=self.largest_first)]
 
 
 def fitting_columns(width: int) -> tuple[str, ...]:
@@ -94,16 +145,35 @@ def fitting_columns(width: int) -> tuple[str, ...]:
     return tuple(name for name in COLUMNS if name in names)
 
 
-def heading(columns: Iterable[str]) -> Text:
-    """Return the titles of the columns as one line."""
-    return _joined([_cell(name, name) for name in columns])
+def heading(columns: Sequence[str], choice: Choice) -> Text:
+    """Return the titles of the columns as one line, with an arrow beside the one that the table is sorted by."""
+    line, arrow, start = "", DOWN if choice.largest_first else UP, 0
+    for name in columns:
+        cell = _cell(name, name)[0]
+        if name == choice.sort:  # in the gap beside the title, so that no column needs to be wider
+            start = len(line) + cell.index(name) - 1 if name in RIGHT else len(line) + len(name)
+        line += cell
+    line = line.ljust(start + 1)
+    return (
+        _joined([(line[:start] + arrow + line[start + 1 :], "")]) if choice.sort in columns else _joined([(line, "")])
+    )
 
 
-def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str]) -> Text:
+def column_at(columns: Iterable[str], x: int) -> str | None:
+    """Return the column at a position of a line, counted from 0; None if there is none."""
+    start = 0
+    for name in columns:
+        start += COLUMNS[name]
+        if 0 <= x < start or not COLUMNS[name]:
+            return name
+    return None
+
+
+def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str], *, marked: bool = False) -> Text:
     """Return an experiment as one line. `colour` returns the style of a tone in the current theme."""
     dim = colour("text-muted")
     cells = {
-        "#": (str(row.number), ""),
+        "#": _number(row.number, colour("accent") if marked else None),
         "verdict": (row.verdict, colour(row.tone)),
         "val_bpb": (words.bpb(row.val_bpb), ""),
         "change": (words.change(row.change), colour(row.tone) if row.change is not None else dim),
@@ -119,7 +189,14 @@ def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str]) -> 
 
 def number_of(line: Text) -> int:
     """Return the experiment's number from a line of the table."""
-    return int(line.plain[: COLUMNS["#"]])
+    return int(line.plain[: COLUMNS["#"]].strip().removeprefix(MARK))
+
+
+def _number(number: int, mark: str | None) -> tuple[str, str]:
+    """Return the number of an experiment and its style. `mark`: the colour of the marked one; None for all others."""
+    text = f"{MARK if mark is not None else ''}{number}"
+    fits = len(text) < COLUMNS["#"]
+    return (text if fits else str(number), f"bold {mark}" if mark is not None else "")
 
 
 def _cell(name: str, text: str, style: str = "") -> tuple[str, str]:

@@ -26,12 +26,14 @@ class KeysLine(Static):
         self._shown = ""
 
     def show(self, context: KeyContext) -> None:
-        """Show as many valid keys as fit."""
+        """Show as many valid keys as fit, below a notice if there is one."""
         valid = keys.valid_keys(context)
         entries = [*self._own_keys]
         entries += [(keys.display(key), f"app.{key.action}", keys.label(key, context)) for key in valid]
         lines: list[list[str]] = [[]]
         room = width = self.app.size.width - 2
+        if notice := keys.notice(context, width):
+            lines, room = [[f"[bold $warning]{notice}[/]"], []], width
         for key, action, name in entries:
             need = len(f"{key} {name}") + (2 if lines[-1] else 0)
             if need > room:

@@ -98,11 +98,11 @@ class LazyTable(DataTable[Text]):
         """Set the order of all lines. Those that are not in the widget are added when they come into view."""
         self._postponed = [number for number in order if not self.has_line(number)]
 
-    def insert_lines(self, numbers: Sequence[int], sort_key: Callable[[Text], Any]) -> None:
+    def insert_lines(self, numbers: Sequence[int], sort_key: Callable[[Text], Any], *, largest_first: bool) -> None:
         """Add lines, and sort the table by `sort_key`."""
         for number in numbers:
             self.add_row(self.line_text(number), key=str(number), height=1)
-        self.sort(LINE, key=sort_key)
+        self.sort(LINE, key=sort_key, reverse=largest_first)
 
     def update_line(self, number: int) -> None:
         """Redraw a line."""

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from tui.textual_internals import change_focus, set_border_text
+from tui.widgets.diff_text import STEP, DiffText
 
 FOCUSED = "bold reverse $accent"  # style of the title of the focused pane
 SCROLL_KEYS: list[BindingType] = [
@@ -44,7 +45,11 @@ class Pane(VerticalScroll, can_focus=True):
         NAME: Its title, unless `set_title` sets another one.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = SCROLL_KEYS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *SCROLL_KEYS,
+        Binding("left", "move_diffs(-1)", "left", show=False),
+        Binding("right", "move_diffs(1)", "right", show=False),
+    ]
     NUMBER: ClassVar[int]
     NAME: ClassVar[str]
 
@@ -64,6 +69,11 @@ class Pane(VerticalScroll, can_focus=True):
 
     def _draw_title(self) -> None:
         set_border_text(self, *self._title, FOCUSED if self.has_focus else "")
+
+    def action_move_diffs(self, direction: int) -> None:
+        """Move the diffs of the pane sideways, to read long lines. 1: to the right, -1: back."""
+        for diff in self.query(DiffText):
+            diff.move(direction * STEP)
 
     def on_focus(self, event: events.Focus) -> None:
         change_focus(self, event)

@@ -153,3 +153,19 @@ def test_what_is_off_limits_has_no_back_door(line: str) -> None:
     with pytest.raises(EditError, match="off limits"):
         edits.validate_change(old, old + "\n" + line + "\n", off_limits=["WIDTH"])
     edits.validate_change(old, old.replace("x = WIDTH", "x = 2 * WIDTH"), off_limits=["WIDTH"])
+
+
+lines = st.lists(st.sampled_from(["x = 1", "y = 2", "", "    z", "-- a/x", "@@ -1 +1 @@", "tab\there"]), max_size=12)
+
+
+@given(lines, lines, st.booleans(), st.booleans())
+def test_a_diff_leads_back_to_the_source_before_it(old: list[str], new: list[str], ends: bool, begins: bool) -> None:
+    one, two = "\n".join(old) + "\n" * ends, "\n".join(new) + "\n" * begins
+    assert edits.undone(two, edits.unified(one, two)) == one
+
+
+def test_a_diff_of_another_source_leads_nowhere() -> None:
+    diff = edits.unified("a\nb\nc\n", "a\nB\nc\n")
+    assert edits.undone("a\nB\nc\n", diff) == "a\nb\nc\n"
+    assert edits.undone("a\nX\nc\n", diff) is None and edits.undone("", diff) is None
+    assert edits.undone("a\n", "") == "a\n"

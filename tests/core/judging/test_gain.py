@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from core.judging import gain
 from core.record import events as ev
+from core.record import journal
 from core.record.fold import apply, fold
 from core.record.state import State
 from core.reporting import phrases
@@ -13,6 +16,7 @@ from core.verdicts import Verdict
 from tests.core.run.test_active import CONFIG
 from tests.events import measurement
 
+RECORDED = Path(__file__).resolve().parents[2] / "recorded"
 LUCK = {1: 0.0, 2: 0.05, 3: -0.02}  # of a seed: larger than any effect
 
 
@@ -158,3 +162,65 @@ def test_a_long_chain_of_keeps_is_no_trouble() -> None:
         events.append(scored("best", f"k{number}", number + 10, 1.5))
     found = gain.so_far(night(*events), 0.002)
     assert found is not None and found.change < -1.0
+
+
+def contrast(state: State, first: int, second: int) -> gain.Contrast | None:
+    one, other = (state.experiments[number] if number else None for number in (first, second))
+    return gain.Scale(state).contrast(one, other, 0.002)
+
+
+def test_a_contrast_with_the_parent_is_the_change_of_the_table() -> None:
+    state = night(*KEPT, scored("best", "k1", 3, 1.49), proposed(2, "k1"), scored("candidate", "c2", 3, 1.495, 2),
+                  judged(2, Verdict.DISCARD, 0.005, 1))  # fmt: skip
+    scale, found = gain.Scale(state), contrast(state, 1, 2)
+    assert found == (scale.change(state.experiments[2]), scale.error(state.experiments[2], 0.002), 1)
+    back = contrast(state, 2, 1)
+    assert found is not None and back is not None and back == (-found.change, found.error, found.seeds)
+
+
+def test_a_contrast_of_start_and_best_is_the_gain() -> None:
+    state = night(*KEPT, scored("best", "k1", 3, 1.49), proposed(2, "k1"), scored("candidate", "c2", 3, 1.47, 2),
+                  judged(2, Verdict.KEEP, -0.02, 1))  # fmt: skip
+    found, gained = contrast(state, 0, 2), gain.so_far(state, 0.002)
+    assert found is not None and gained is not None
+    assert found.change == pytest.approx(gained.change) and found.error == pytest.approx(gained.error)
+
+
+def test_a_contrast_on_common_seeds_has_none_of_their_luck() -> None:
+    """Two candidates of one parent: on two common seeds each, then on one seed each that the other lacks."""
+    both = [proposed(1, "start"), proposed(2, "start")]
+    both += [
+        scored("candidate", f"c{n}", seed, 1.5 + change, n) for n, change in ((1, 0.01), (2, 0.03)) for seed in (1, 2)
+    ]
+    state = night(*both, judged(1, Verdict.DISCARD, 0.01), judged(2, Verdict.DISCARD, 0.03))
+    found = contrast(state, 1, 2)
+    assert found is not None and found.seeds == 2
+    assert found.change == pytest.approx(0.02) and found.error == pytest.approx(0.002 * (2 / 2) ** 0.5)
+    state = night(
+        proposed(1, "start"), proposed(2, "start"), scored("candidate", "c1", 1, 1.51, 1),
+        scored("candidate", "c2", 2, 1.53, 2), judged(1, Verdict.DISCARD, 0.01, 1), judged(2, Verdict.DISCARD, 0.03, 1),
+    )  # fmt: skip
+    found = contrast(state, 1, 2)
+    assert found is not None and found.seeds == 0
+    assert found.change == pytest.approx(0.02) and found.error == pytest.approx(0.002 * (2 / 1 + 2 / 1) ** 0.5)
+
+
+def test_without_pairs_there_is_no_contrast() -> None:
+    state = night(*KEPT, proposed(2, "k1"), proposed(3, "k1"), scored("candidate", "c3", 3, 1.4, 3))
+    assert contrast(state, 1, 2) is None and contrast(state, 0, 2) is None, "#2 was not measured"
+    assert contrast(state, 1, 3) is None and contrast(state, 0, 3) is None, "#3 has no seed of its parent"
+    assert contrast(state, 1, 1) == (0.0, 0.0, 0)
+
+
+@pytest.mark.parametrize("path", sorted(RECORDED.glob("*/events.jsonl")), ids=lambda path: path.parent.name)
+def test_contrasts_of_recorded_runs_are_the_same_from_both_sides(path: Path) -> None:
+    state = fold(journal.read(path))
+    scale, some = gain.Scale(state), [None, *list(state.experiments.values())[-15:]]
+    for one in some:
+        for other in some:
+            found, back = scale.contrast(one, other, 0.002), scale.contrast(other, one, 0.002)
+            assert (found is None) is (back is None)
+            if found is not None and back is not None:
+                assert found.change == pytest.approx(-back.change) and found.error == pytest.approx(back.error)
+                same = one is other or (one is not None and other is not None and one.commit == other.commit)
+                assert (found.error > 0) is not same, "an experiment that was queued again has the same train.py"

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from textual import events
+from textual.pilot import Pilot
 
 from core.record import journal
 from core.run import commands
 from core.verdicts import Verdict
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
+from tui.app import AutoResearch
 from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
 from tui.screens.detail import DetailScreen
-from tui.view.table import FILTERS, SORTS
+from tui.view.table import COLUMNS, CYCLE, FILTERS, SORTS
 
 FULL = (120, 36)
 
@@ -60,7 +62,7 @@ async def test_all_choices_round_it_follows_as_before(recorded: Path) -> None:
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         table = app.query_one(ExperimentsPane)
-        for key, count in (("f", len(FILTERS)), ("greater_than_sign", len(SORTS))):
+        for key, count in (("f", len(FILTERS)), ("greater_than_sign", len(CYCLE))):
             await pilot.press(*[key] * count)
             assert table.following and len(table.numbers) == len(app.bridge.state.experiments)
 
@@ -130,3 +132,70 @@ async def test_the_search_filters_as_you_type_and_escape_undoes_it(recorded: Pat
         await until(pilot, lambda: table.row_count == everything)
         await pilot.press("slash", *"larger", "enter")
         await until(pilot, lambda: table.row_count == 3 and app.focused is table)
+
+
+async def click_on(app: AutoResearch, pilot: Pilot[str], title: str) -> None:
+    """Click on the title of a column."""
+    lines = screen_text(app).splitlines()
+    y = next(at for at, line in enumerate(lines) if "verdict" in line and "val_bpb" in line)
+    await pilot.click(offset=(lines[y].index(title), y))
+
+
+async def test_a_click_on_a_title_sorts_and_another_one_reverses(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await until(pilot, lambda: "▼#" in screen_text(app))
+        table, state = app.query_one(ExperimentsPane), app.bridge.state
+        orders = {}
+        for title, arrows in (("val_bpb", "▲▼"), ("time", "▼"), ("hypothesis", "▲▼")):
+            for arrow in arrows:
+                await click_on(app, pilot, title)
+                shown = (f"{title}{arrow}", f"{arrow}{title}")
+                await until(pilot, lambda shown=shown: any(words in screen_text(app) for words in shown))
+                orders[title, arrow] = list(table.numbers)
+                assert screen_text(app).count("▼") + screen_text(app).count("▲") == 1
+        scored = [number for number, e in state.experiments.items() if e.val_bpb is not None]
+        for order in (orders["val_bpb", "▲"], orders["val_bpb", "▼"]):
+            assert set(order[: len(scored)]) == set(scored), "what has no score is last in both directions"
+        up, down = (orders["val_bpb", arrow][: len(scored)] for arrow in "▲▼")
+        assert up == down[::-1] and state.experiments[up[0]].val_bpb == min(
+            state.experiments[n].val_bpb or 0 for n in scored
+        )
+        assert "by hypothesis, from z to a" in screen_text(app)
+        await click_on(app, pilot, "#")
+        assert table.following and table.numbers == sorted(state.experiments, reverse=True)
+        await click_on(app, pilot, "#")
+        assert table.numbers == sorted(state.experiments) and "oldest first" in screen_text(app)
+        await pilot.press("escape")
+        assert table.following and table.numbers[0] == max(state.experiments)
+
+
+async def test_new_experiments_take_their_place_in_a_reversed_order(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded and "▼#" in screen_text(app))
+        table = app.query_one(ExperimentsPane)
+        await click_on(app, pilot, "#")
+        await until(pilot, lambda: table.numbers[0] == 1)
+        living.propose(12, "One more.")
+        await until(pilot, lambda: table.numbers[-1] == 12)
+        assert table.numbers == list(range(1, 13))
+
+
+async def test_the_arrows_move_the_diff_while_the_table_has_the_focus(recorded: Path) -> None:
+    diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-LR = 2  # " + "word " * 20 + "end\n+LR = 1\n"
+    (recorded / "00009" / "change.diff").write_text(diff)
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: "← → long lines" in screen_text(app))
+        await pilot.press(*["right"] * 8)
+        await until(pilot, lambda: "word end" in screen_text(app))
+        await pilot.press("j")
+        await until(pilot, lambda: "2 change · #8" in screen_text(app))
+        assert "← → long lines" not in screen_text(app) or "LR = 0.02" in screen_text(app), (
+            "another change begins at its left"
+        )
+
+
+def test_every_column_has_an_order_and_the_key_walks_through_some() -> None:
+    assert [sort.column for sort in SORTS] == list(COLUMNS) and set(CYCLE) <= set(COLUMNS)

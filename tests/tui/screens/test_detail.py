@@ -7,6 +7,7 @@ from pathlib import Path
 from core.record import journal
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
+from tui.panes.experiments import ExperimentsPane
 from tui.screens.detail import DetailScreen
 
 FULL = (120, 40)
@@ -28,6 +29,20 @@ async def test_details_walk_and_come_back(recorded: Path) -> None:
         assert app.screen.number == 2
         await pilot.press("left_square_bracket", "escape")
         assert not isinstance(app.screen, DetailScreen) and app.followed is not None and app.followed.number == 1
+
+
+async def test_older_and_newer_mean_that_under_any_order(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("greater_than_sign", "greater_than_sign", "enter")
+        assert isinstance(app.screen, DetailScreen) and "[ older" in screen_text(app) and "] newer" in screen_text(app)
+        number, table = app.screen.number, app.query_one(ExperimentsPane)
+        assert 1 < number < 9 and table.numbers[:2] != [number, number - 1]
+        await pilot.press("left_square_bracket")
+        assert app.screen.number == number - 1
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        assert app.screen.number == number + 1
 
 
 async def test_a_crash_shows_its_traceback_and_last_words(recorded: Path) -> None:

@@ -38,15 +38,23 @@ def test_wide_screens_show_old_and_new_beside_each_other() -> None:
     assert "b = [2]" in row and "│" in row and len(row) <= 120
 
 
-def test_the_end_of_a_long_changed_line_is_shown() -> None:
-    new = OLD.replace("b = 2", "b = 2 + " + "x * " * 40 + "the_end")
-    shown = diffs.render(diffs.parse(edits.unified(OLD, new)), 50).plain
-    assert "the_end" in "".join(line[2:].rstrip() if len(line) > 2 else line for line in shown.split("\n"))
+def test_long_lines_move_sideways_and_no_word_is_torn() -> None:
+    new = OLD.replace("b = 2", "b = 2 + " + "word * " * 40 + "the_end")
+    lines = diffs.parse(edits.unified(OLD, new))
+    at_first, moved = (
+        diffs.render(lines, 50, offset).plain.split("\n") for offset in (0, diffs.most_offset(lines, 50))
+    )
+    assert len(at_first) == len(moved) == len(lines), "a line of the diff is a line on the screen"
+    assert all(len(row) <= 50 for row in (*at_first, *moved))
+    assert any(row.startswith("+ b = 2 + word") and row.endswith("…") for row in at_first)
+    assert any(row.startswith("+ …") and row.rstrip().endswith("the_end") for row in moved)
+    assert diffs.most_offset(diffs.parse(edits.unified(OLD, NEW)), 50) == 0
 
 
-@given(st.text(), st.integers(1, 300))
-def test_nothing_breaks_it(text: str, width: int) -> None:
-    diffs.render(diffs.parse("@@ -1 +1 @@\n" + text), width)
+@given(st.text(), st.integers(1, 300), st.integers(0, 50))
+def test_nothing_breaks_it(text: str, width: int, offset: int) -> None:
+    lines = diffs.parse("@@ -1 +1 @@\n" + text)
+    diffs.render(lines, width, min(offset, diffs.most_offset(lines, width)))
 
 
 @given(
