@@ -16,13 +16,28 @@ def check_alone(project: Project, chosen: Plan) -> None:
     """
     if chosen.config.computed or run_lock.alive(chosen.folder) is not None:
         return
-    for folder in project.at_work():
-        config = readable_header(folder)
-        if folder == chosen.folder or config is None or config.computed or config.device != chosen.config.device:
-            continue
-        name = folder.name
+    if name := _trains_on(project, chosen.config.device):
         raise UsageError(
-            f"Run {name} is training on {config.device} now. Two runs on one device slow each other down, which changes their "
+            f"Run {name} is training on {chosen.config.device} now. Two runs on one device slow each other down, which changes their "
             f"scores. Nothing was started. {make('attach', name)} shows run {name}, {make('stop', name)} stops it. "
             f"--beside starts another run all the same."
         )
+
+
+def check_free(project: Project, device: str) -> None:
+    """Raise UsageError if a run in these logs has a running loop and trains on the device. For commands that train outside of a loop."""
+    if name := _trains_on(project, device):
+        raise UsageError(
+            f"Run {name} is training on {device} now. This would slow it down, which changes its scores. Nothing was started. Try "
+            f"again when it has ended: {make('status', name)} shows what it does, {make('stop', name)} stops it. --beside does it now "
+            f"all the same."
+        )
+
+
+def _trains_on(project: Project, device: str) -> str:
+    """Return the name of a run with a running loop that trains on the device, or ''."""
+    for folder in project.at_work():
+        config = readable_header(folder)
+        if config is not None and not config.computed and config.device == device:
+            return folder.name
+    return ""

@@ -65,7 +65,9 @@ class Job(Data, frozen=True, kw_only=True, omit_defaults=True):
     preflight: bool = True
     compiled: str | None = None  # folder of compiled kernels; the trainer gets a copy
     keep_compiled: bool = False  # whether a scored job copies its compiled kernels to `out`/compiled
-    keep_weights: bool = False  # whether a scored job copies its weights to `out`/model.safetensors: only an export does
+    keep_weights: bool = (
+        False  # whether a scored job copies its weights to `out`/model.safetensors: only an export does
+    )
 
 
 class Speed(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):

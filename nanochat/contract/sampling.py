@@ -6,6 +6,8 @@ import msgspec
 
 from nanochat.contract.value import Data
 
+NATS = "saved_nats"  # in `Result.probes` of a job that keeps its weights, see `Sampling.nats`
+
 
 class Sampling(Data, frozen=True, kw_only=True):
     """Load saved weights into the model of a train.py, and let it write. Nothing is trained."""

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from nanochat.contract.job import CrashClass, Job, Outcome
+from nanochat.contract.sampling import NATS
 from nanochat.data.prepared import Prepared
 from nanochat.harness import weights, wire
 from nanochat.harness.answers import Answers
@@ -23,7 +24,6 @@ from nanochat.harness.start_trainer import COMPILED
 from nanochat.harness.trainer_process import Failed, TrainerProcess
 
 MOST_COMPILED = 256 << 20  # bytes of compiled kernels that are kept
-NATS = "saved_nats"  # name of a statistic in `Result.probes`, see `row_nats`
 
 
 def keep(job: Job, trainer: TrainerProcess, answers: Answers, prepared: Prepared) -> dict[str, float]:
@@ -71,9 +71,7 @@ def keep_weights(source: Path, target: Path) -> None:
         weights.check(source)
         shutil.copyfile(source, target, follow_symlinks=False)
     except weights.BadWeights as error:
-        raise Failed(
-            Outcome.CRASH, f"what it saved is no file of weights: {error}", CrashClass.CONTRACT
-        ) from None
+        raise Failed(Outcome.CRASH, f"what it saved is no file of weights: {error}", CrashClass.CONTRACT) from None
 
 
 def keep_compiled(source: Path, folder: Path) -> None:

@@ -125,9 +125,7 @@ def _compare(trained: float, loaded: float) -> None:
         )
 
 
-def _write(
-    request: Sampling, answers: Answers, words: tiktoken.Encoding, check: Callable[[], None]
-) -> list[int]:
+def _write(request: Sampling, answers: Answers, words: tiktoken.Encoding, check: Callable[[], None]) -> list[int]:
     """Return the tokens after the prompt, until the model ends the text or has written enough."""
     end = words.n_vocab - 1  # the token between two documents
     tokens = [end, *tokenizer.encode(words, [request.prompt], 1)[0]]
@@ -151,8 +149,7 @@ def choose(logits: torch.Tensor, temperature: float, random: torch.Generator) ->
         raise Untrue("its logits are not all finite")
     if temperature <= 0:
         return int(logits.argmax())
-    logits = (logits - logits.max()).double() / temperature
-    return int(torch.multinomial(logits.softmax(0), 1, generator=random))
+    return int(torch.multinomial((logits.double() / temperature).softmax(0), 1, generator=random))
 
 
 def main() -> None:

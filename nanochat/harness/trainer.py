@@ -258,9 +258,7 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
         channel.say(wire.Answered())
 
 
-def _move_weights(
-    message: wire.SaveWeights | wire.LoadWeights, handles: list[int], spec: Spec, model: Any
-) -> None:
+def _move_weights(message: wire.SaveWeights | wire.LoadWeights, handles: list[int], spec: Spec, model: Any) -> None:
     """Save the model's weights to the scratch folder, or load them from the descriptor. Raises Contract and OSError."""
     if isinstance(message, wire.SaveWeights):
         weights.save(model, Path(spec.scratch, weights.FILE))

@@ -81,7 +81,7 @@ def save(model: Any, path: Path) -> None:
         file.write(len(raw).to_bytes(8, "little") + raw)
         for name in order:
             flat = found[name].detach().cpu().contiguous().reshape(-1)
-            file.write(memoryview(flat.view(torch.uint8).numpy()))
+            flat.view(torch.uint8).numpy().tofile(file)
 
 
 @torch.no_grad()
@@ -141,7 +141,9 @@ def check(path: Path) -> None:
 def _tensors(model: Any) -> dict[str, torch.Tensor]:
     """Return the parameters and buffers of a model by name, whether or not it is compiled. Raises Contract."""
     if not isinstance(model, torch.nn.Module):
-        raise Contract(f"train(run) returned a {type(model).__name__}, and only the weights of a torch module can be saved")
+        raise Contract(
+            f"train(run) returned a {type(model).__name__}, and only the weights of a torch module can be saved"
+        )
     found = {name.replace(COMPILED, ""): tensor for name, tensor in model.state_dict().items()}
     for name, tensor in found.items():
         if not isinstance(tensor, torch.Tensor):
