@@ -50,7 +50,7 @@ def export(
     state = read_state(folder)
     if out is not None:
         exports.check_empty(out)
-    found = Exporter(project, folder, state, beside, say).export(version.find(state, experiment))
+    [found] = Exporter(project, folder, state, beside, say).export([version.find(state, experiment)])
     place = found.folder
     if out is not None:
         exports.copy(place, out)
@@ -62,13 +62,12 @@ def _say_exported(found: Exported, place: Path, state: State) -> None:
     from core.export import samples
     from core.export.folder import LOADER
     from core.export.training import comparison
+    from core.export.version import capital
     from nanochat.contract.shell import quoted
 
     facts, where = found.facts, _short(place)
     if not found.fresh:
-        say(
-            f"{facts.version[0].upper()}{facts.version[1:]} of run {state.name} was exported before. Nothing was trained."
-        )
+        say(f"{capital(facts.version)} of run {state.name} was exported before. Nothing was trained.")
     if found.unprotected:
         say(f"Unprotected: {', '.join(found.unprotected)}.")
     say(comparison(facts, state))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -24,7 +23,7 @@ class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
 
     Attributes:
         run: The run.
-        version: What was exported, such as "the best, experiment 12".
+        version: What was exported, such as "experiment 12".
         commit: Its commit in the repository of the run.
         dataset: What it was trained on.
         device: Where it was trained.
@@ -90,9 +89,8 @@ def move(draft: Path, target: Path) -> None:
 
 def check_empty(out: Path) -> None:
     """Raise UsageError if an export cannot be written to a folder that the user names."""
-    with contextlib.suppress(FileNotFoundError):
-        if not out.is_dir() or any(out.iterdir()):
-            raise UsageError(f"{out} is not an empty folder. Nothing was trained. Name another one with --out.")
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not an empty folder. Nothing was trained. Name another one with --out.")
 
 
 def copy(folder: Path, out: Path) -> None:
@@ -106,7 +104,7 @@ def _readme(facts: Facts) -> str:
     size = f"{facts.params:,} parameters, " if facts.params is not None else ""
     return f"""# A model of AutoResearch
 
-{facts.version[0].upper()}{facts.version[1:]} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
+{facts.version[:1].upper()}{facts.version[1:]} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
 
 * val_bpb {facts.val_bpb:.4f} (the run measured {facts.recorded_bpb:.4f} on the same seed); lower is better
 * {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context

@@ -63,7 +63,7 @@ def as_text(found: Samples, width: int, styled: bool) -> str:
     if len(both) > 1 and width >= SIDE_BY_SIDE:
         table = Table.grid(padding=(0, 4, 0, 0), expand=True)
         for _ in both:
-            table.add_column(ratio=1)
+            table.add_column(ratio=1, overflow="fold")
         table.add_row(*(_title(one) for one in both))
         table.add_row(*(_body(found.prompt, one) for one in both))
         console.print(table)
@@ -78,7 +78,7 @@ def as_text(found: Samples, width: int, styled: bool) -> str:
 
 
 def _title(one: Sample) -> Text:
-    return Text(f"{one.version[0].upper()}{one.version[1:]}, val_bpb {one.val_bpb:.4f}", style="bold")
+    return Text(f"{one.version[:1].upper()}{one.version[1:]}, val_bpb {one.val_bpb:.4f}", style="bold")
 
 
 def _body(prompt: str, one: Sample) -> Text:

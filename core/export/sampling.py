@@ -7,10 +7,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from core.export import samples, version, writing
+from core.export import samples, writing
 from core.export.samples import Sample, Samples
 from core.export.training import Exported, Exporter, sampling
-from core.export.version import BEST, START
+from core.export.version import BEST, START, Version, capital, find
 from core.machine.project import Project, UsageError
 from core.reporting import phrases
 from core.run.beside import check_free
@@ -47,12 +47,13 @@ def write_samples(
     writing.check_prompt(temperature)
     folder = project.pick(name)
     state = read_state(folder)
-    both = list(dict.fromkeys(version.find(state, asked) for asked in (START, BEST)))
+    start, best = (find(state, asked) for asked in (START, BEST))
+    both = [start] if best.commit == start.commit else [start, best]
     exporter = Exporter(project, folder, state, beside, say)
     if not beside:
         check_free(project, exporter.config.device)
     _announce(exporter, both, say)
-    exported = [exporter.export(one) for one in both]
+    exported = exporter.export(both)
     prompt = samples.default_prompt(exporter.config.dataset) if prompt is None else prompt
     if len(both) == 1:
         say(f"Run {folder.name} has kept nothing, so its best is the start.")
@@ -61,14 +62,14 @@ def write_samples(
         for one in exported
     ]
     texts = writing.write(folder, exporter.config, asked)
-    found = [_sample(one, text) for one, text in zip(exported, texts, strict=True)]
+    found = [_sample(*one) for one in zip(both, exported, texts, strict=True)]
     return Samples(
         run=folder.name, prompt=prompt, temperature=temperature, seed=seed, start=found[0],
         best=found[1] if len(found) > 1 else None,
     )  # fmt: skip
 
 
-def _announce(exporter: Exporter, both: list[version.Version], say: Callable[[str], None]) -> None:
+def _announce(exporter: Exporter, both: list[Version], say: Callable[[str], None]) -> None:
     """Say how long the exports take that are needed first."""
     missing = [one for one in both if exporter.existing(one) is None]
     if missing:
@@ -81,13 +82,11 @@ def _request(exporter: Exporter, folder: Path, one: Exported) -> Sampling:
     return sampling(folder, exporter.config, one.folder, one.facts)
 
 
-def _sample(one: Exported, found: Sampled) -> Sample:
+def _sample(which: Version, one: Exported, found: Sampled) -> Sample:
     if found.reason:
         raise UsageError(
-            f"{one.facts.version[0].upper()}{one.facts.version[1:]} of run {one.facts.run} cannot write: "
+            f"{capital(which.words)} of run {one.facts.run} cannot write: "
             f"{phrases.one_line(found.reason, 400).rstrip('.')}. Its export in {one.folder} is kept."
         )
     facts = one.facts
-    return Sample(
-        version=facts.version, commit=facts.commit, val_bpb=facts.val_bpb, text=found.text, tokens=found.tokens
-    )
+    return Sample(version=which.words, commit=facts.commit, val_bpb=facts.val_bpb, text=found.text, tokens=found.tokens)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from core.execution.base import Executor, ExecutorFailed
 from core.export import folder as exports
 from core.export import writing
 from core.export.folder import EXPORT, Facts
-from core.export.version import Version
+from core.export.version import Version, capital
 from core.git.repository import Repository
 from core.judging import schedule
 from core.judging.schedule import Work
@@ -53,7 +53,7 @@ class Exported:
 
     folder: Path
     facts: Facts
-    fresh: bool
+    fresh: bool = False
     unprotected: tuple[str, ...] = ()
 
 
@@ -81,22 +81,24 @@ class Exporter:
         """Return an earlier export of this version, or None."""
         target = self._folder / EXPORT / version.name
         facts = exports.read(target, version.commit)
-        return Exported(target, facts, fresh=False) if facts is not None else None
+        return Exported(target, facts) if facts is not None else None
 
-    def export(self, version: Version) -> Exported:
-        """Return the model of a version, trained once more if need be.
+    def export(self, versions: Sequence[Version]) -> list[Exported]:
+        """Return the models of versions, trained once more if need be. If one fails, those before it are kept.
 
         Raises:
             UsageError: The run cannot be exported, or its device is used by a run.
             RunBusy: A final report or another export is being made.
-            ExportFailed: The training failed, or the model cannot be loaded.
+            ExportFailed: A training failed, or a model cannot be loaded.
             TamperedError: The run's copies of the harness and the data were altered.
         """
-        if found := self.existing(version):
-            return found
-        self._check()
-        with self._locked():
-            return self.existing(version) or self._export(version)
+        fresh: dict[str, Exported] = {}
+        if any(self.existing(version) is None for version in versions):
+            self._check()
+            with self._locked():
+                fresh = self._export([version for version in versions if self.existing(version) is None])
+        found = (fresh.get(version.name) or self.existing(version) for version in versions)
+        return [one for one in found if one is not None]
 
     def _check(self) -> None:
         """Raise UsageError if this run cannot be exported now. Writes nothing."""
@@ -128,38 +130,61 @@ class Exporter:
                 ) from error
             yield
 
-    def _export(self, version: Version) -> Exported:
-        place = self._folder / EXPORT
-        draft = place / f".{version.name}.new"
-        usual = version.measured.result.total_wall_s
-        self._say(
-            f"{version.words[0].upper()}{version.words[1:]} of run {self._folder.name} is trained once more, as the run did: "
-            f"{self.config.budget_s:g} s on {self.config.device} with seed {version.measured.seed}, {phrases.duration(usual)} in all."
-        )
-        shutil.rmtree(draft, ignore_errors=True)  # left by an export that was killed
+    def _export(self, versions: Sequence[Version]) -> dict[str, Exported]:
+        """Train versions, check that their weights can be loaded, and move them to their folders. Returns them by name."""
+        drafts = {version.name: self._folder / EXPORT / f".{version.name}.new" for version in versions}
+        for draft in drafts.values():
+            shutil.rmtree(draft, ignore_errors=True)  # left by an export that was killed
         try:
-            draft.mkdir()
-            result = self._train(version, draft)
-            facts = self._facts(version, result, (draft / exports.WEIGHTS).stat().st_size)
-            facts = self._check_loading(version, draft, facts)
-            exports.fill(draft, facts, self._folder / "data")
-            exports.move(draft, place / version.name)
+            results, failure = asyncio.run(self._train_all(versions, drafts))
+            done = [version for version in versions if version.name in results]
+            found = self._check_loading([(version, drafts[version.name], results[version.name]) for version in done])
+            for name, one in found.items():
+                exports.fill(drafts[name], one.facts, self._folder / "data")
+                exports.move(drafts[name], one.folder)
+            if failure is not None:
+                raise failure
+            return found
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return Exported(place / version.name, facts, fresh=True, unprotected=result.unprotected)
+            for draft in drafts.values():
+                shutil.rmtree(draft, ignore_errors=True)
 
-    def _train(self, version: Version, out: Path) -> Result:
-        """Train a version in the folder `out`, which then holds its weights. Raises ExportFailed and TamperedError."""
-        seal = IntegrityCheck(self._folder)
-        job = self._job(version, out)
-        slot = executors.Slot(self._folder / "harness", self.config.device, out.parent / LOG, 0, self.config.compiles)
+    async def _train_all(
+        self, versions: Sequence[Version], drafts: Mapping[str, Path]
+    ) -> tuple[dict[str, Result], ExportFailed | None]:
+        """Train versions in their drafts, which then have their weights. Ends at the first failure, and returns it with the rest."""
+        config, results = self.config, dict[str, Result]()
+        slot = executors.Slot(self._folder / "harness", config.device, self._folder / EXPORT / LOG, 0, config.compiles)
         try:
-            result = asyncio.run(_run(executors.check(self.config.executor)(slot), job))
+            executor = executors.check(config.executor)(slot)
         except ExecutorFailed as error:
-            raise ExportFailed(
-                f"{version.words[0].upper()}{version.words[1:]} could not be trained. {error}"
-            ) from error
-        seal.check()
+            raise ExportFailed(f"Nothing was trained. {error}") from error
+        seal = IntegrityCheck(self._folder)
+        try:
+            for version in versions:
+                self._announce(version)
+                drafts[version.name].mkdir()
+                results[version.name] = await self._train(executor, version, drafts[version.name])
+                seal.check()
+        except ExportFailed as error:
+            return results, error
+        finally:
+            await executor.close()
+        return results, None
+
+    def _announce(self, version: Version) -> None:
+        usual = phrases.duration(version.measured.result.total_wall_s)
+        self._say(
+            f"{capital(version.words)} of run {self._folder.name} is trained once more, as the run did: "
+            f"{self.config.budget_s:g} s on {self.config.device} with seed {version.measured.seed}, {usual} in all."
+        )
+
+    async def _train(self, executor: Executor, version: Version, out: Path) -> Result:
+        """Train a version. Raises ExportFailed."""
+        try:
+            result = await executor.run(self._job(version, out), lambda message: None)
+        except ExecutorFailed as error:
+            raise self._failed(version, str(error)) from error
         if result.outcome is not Outcome.SCORED or not (out / exports.WEIGHTS).exists():
             raise self._failed(version, result.reason or "the harness saved no weights")
         return result
@@ -174,18 +199,26 @@ class Exporter:
         job = job_for(self._state, profile, Charter(), work, f"export {version.name}", out, stats.memory_total())
         return replace(job, keep_weights=True, keep_compiled=False, preflight=False)
 
-    def _check_loading(self, version: Version, draft: Path, facts: Facts) -> Facts:
-        """Load the weights into an untrained model and compare its answers with those of the trained one. Raises ExportFailed."""
-        [found] = writing.write(self._folder, self.config, [sampling(self._folder, self.config, draft, facts)])
-        if found.reason:
-            raise self._failed(version, found.reason)
-        return replace(facts, batches=found.steps)
+    def _check_loading(self, trained: Sequence[tuple[Version, Path, Result]]) -> dict[str, Exported]:
+        """Load weights into untrained models, and compare their answers with those of the trained ones. Raises ExportFailed."""
+        facts = [self._facts(version, out, result) for version, out, result in trained]
+        asked = [sampling(self._folder, self.config, out, one) for (_, out, _), one in zip(trained, facts, strict=True)]
+        found: dict[str, Exported] = {}
+        answers = writing.write(self._folder, self.config, asked) if asked else []
+        for (version, _, result), one, answer in zip(trained, facts, answers, strict=True):
+            if answer.reason:
+                raise self._failed(version, answer.reason)
+            target = self._folder / EXPORT / version.name
+            found[version.name] = Exported(
+                target, replace(one, batches=answer.steps), fresh=True, unprotected=result.unprotected
+            )
+        return found
 
-    def _facts(self, version: Version, result: Result, size: int) -> Facts:
-        config = self.config
+    def _facts(self, version: Version, out: Path, result: Result) -> Facts:
+        config, size = self.config, (out / exports.WEIGHTS).stat().st_size
         assert result.val_bpb is not None
         return Facts(
-            run=self._folder.name, version=version.words, commit=version.commit, dataset=config.dataset, device=config.device,
+            run=self._folder.name, version=version.lasting, commit=version.commit, dataset=config.dataset, device=config.device,
             seed=version.measured.seed, budget_s=config.budget_s, val_bpb=result.val_bpb, recorded_bpb=version.val_bpb,
             params=result.params, vocab_size=config.vocab_size, seq_len=config.seq_len, batches=0,
             nats=result.probes.get(NATS, math.nan), weights_bytes=size, torch=torch_build(), seconds=result.total_wall_s,
@@ -193,16 +226,9 @@ class Exporter:
 
     def _failed(self, version: Version, reason: str) -> ExportFailed:
         return ExportFailed(
-            f"{version.words[0].upper()}{version.words[1:]} of run {self._folder.name} could not be exported: "
+            f"{capital(version.words)} of run {self._folder.name} could not be exported: "
             f"{phrases.one_line(reason, 400).rstrip('.')}. The run is unchanged, and no file was left."
         )
-
-
-async def _run(executor: Executor, job: Job) -> Result:
-    try:
-        return await executor.run(job, lambda message: None)
-    finally:
-        await executor.close()
 
 
 def sampling(folder: Path, config: RunConfig, export: Path, facts: Facts) -> Sampling:

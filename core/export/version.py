@@ -11,6 +11,7 @@ from core.record.state import State
 from core.reporting import phrases
 
 START, BEST = "start", "best"
+THE_START = "the start"
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Version:
 
     Attributes:
         name: The name of its folder: start, or the id of the experiment.
-        words: What it is, for people.
+        words: What it is, for people: "the start", "experiment 7" or "the best (experiment 7)".
         commit: Its commit.
         measured: Its first undisturbed training, which has a score.
     """
@@ -28,6 +29,11 @@ class Version:
     words: str
     commit: str
     measured: Measured
+
+    @property
+    def lasting(self) -> str:
+        """What it is, whatever the run keeps later: "the start" or "experiment 7"."""
+        return THE_START if self.name == START else f"experiment {int(self.name)}"
 
     @property
     def val_bpb(self) -> float:
@@ -48,23 +54,29 @@ def find(state: State, asked: str = BEST) -> Version:
     """
     number = _number(state, asked)
     if number is None:
-        name, words, commit = START, "the start", state.start_commit.commit if state.start_commit else ""
+        name, words, commit = START, THE_START, state.start_commit.commit if state.start_commit else ""
         why = "it is not trained yet" if state.baseline_failure is None else state.baseline_failure.result.reason
     else:
         if number not in state.experiments:
             last = f"its last one is {max(state.experiments)}" if state.experiments else "it has none yet"
             raise UsageError(f"Run {state.name} has no experiment {number}; {last}. Nothing was trained.")
         experiment = state.experiments[number]
-        best = "the best, " if state.kept and number == state.kept[-1] else ""
-        name, words, commit = experiment_id(number), f"{best}experiment {number}", experiment.commit
+        best = bool(state.kept) and number == state.kept[-1]
+        words = f"the best (experiment {number})" if best else f"experiment {number}"
+        name, commit = experiment_id(number), experiment.commit
         why = phrases.verdict(experiment)
     measured = state.facts.get(commit)
     if measured is None or measured.result.val_bpb is None:
         raise UsageError(
-            f"{words[0].upper()}{words[1:]} of run {state.name} has no score ({why}), so there is no model to export. Nothing was "
+            f"{capital(words)} of run {state.name} has no score ({why}), so there is no model to export. Nothing was "
             f"trained."
         )
     return Version(name, words, commit, measured)
+
+
+def capital(words: str) -> str:
+    """Return words as they stand at the beginning of a sentence."""
+    return words[:1].upper() + words[1:]
 
 
 def _number(state: State, asked: str) -> int | None:
