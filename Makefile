@@ -1,5 +1,5 @@
 # `make run` starts the loop, `make test` runs the tests. Each first installs missing packages into .venv.
-#   make status, attach, stop, runs, apply, report ...  the commands of `python -m core.cli`
+#   make status, attach, stop, runs, apply, export ...  the commands of `python -m core.cli`
 #   make run ARGS="--headless --max-experiments 3"     options for the loop
 #   make run TORCH_INDEX=URL                            package index for torch (such as that of CPU builds)
 

@@ -1,4 +1,4 @@
-"""Finds the version of train.py that is meant: the start, the best, or that of an experiment. Pure."""
+"""Finds the version of train.py that is meant: the start, the best, or that of an experiment. Writes nothing."""
 
 from __future__ import annotations
 
