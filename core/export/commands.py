@@ -49,7 +49,7 @@ def export(
     folder = project.pick(run)
     state = read_state(folder)
     if out is not None:
-        exports.check_empty(out)
+        exports.make_empty(out)
     [found] = Exporter(project, folder, state, beside, say).export([version.find(state, experiment)])
     place = found.folder
     if out is not None:

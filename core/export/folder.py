@@ -87,15 +87,20 @@ def move(draft: Path, target: Path) -> None:
         os.replace(draft / name, target / name)
 
 
-def check_empty(out: Path) -> None:
-    """Raise UsageError if an export cannot be written to a folder that the user names."""
+def make_empty(out: Path) -> None:
+    """Make the folder that the user names for a copy. Raises UsageError if it has content or cannot be made."""
     if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty folder. Nothing was trained. Name another one with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be made ({error.strerror}). Nothing was trained. Name another one with --out."
+        ) from error
 
 
 def copy(folder: Path, out: Path) -> None:
     """Copy an export to a folder of the user. Raises OSError."""
-    out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(folder / name, out / name)
 

@@ -66,12 +66,14 @@ def _save_weights(trainer: TrainerProcess) -> None:
 
 
 def keep_weights(source: Path, target: Path) -> None:
-    """Copy the weights of an ended trainer, if they are in the format. Raises Failed."""
+    """Copy the weights of an ended trainer, if they are in the format. Raises Failed, also if the disk is full."""
     try:
         weights.check(source)
         shutil.copyfile(source, target, follow_symlinks=False)
     except weights.BadWeights as error:
         raise Failed(Outcome.CRASH, f"what it saved is no file of weights: {error}", CrashClass.CONTRACT) from None
+    except OSError as error:
+        raise Failed(Outcome.CRASH, f"its weights cannot be copied: {error.strerror}", CrashClass.EXCEPTION) from None
 
 
 def keep_compiled(source: Path, folder: Path) -> None:

@@ -259,9 +259,12 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
 
 
 def _move_weights(message: wire.SaveWeights | wire.LoadWeights, handles: list[int], spec: Spec, model: Any) -> None:
-    """Save the model's weights to the scratch folder, or load them from the descriptor. Raises Contract and OSError."""
+    """Save the model's weights to the scratch folder, or load them from the descriptor. Raises Contract."""
     if isinstance(message, wire.SaveWeights):
-        weights.save(model, Path(spec.scratch, weights.FILE))
+        try:
+            weights.save(model, Path(spec.scratch, weights.FILE))
+        except OSError as error:
+            raise Contract(f"its weights cannot be written: {error.strerror}") from error
     else:
         size = os.fstat(handles[0]).st_size
         weights.load(model, np.frombuffer(mmap.mmap(handles[0], size, prot=mmap.PROT_READ), dtype=np.uint8))

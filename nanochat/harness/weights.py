@@ -81,7 +81,7 @@ def save(model: Any, path: Path) -> None:
         file.write(len(raw).to_bytes(8, "little") + raw)
         for name in order:
             flat = found[name].detach().cpu().contiguous().reshape(-1)
-            flat.view(torch.uint8).numpy().tofile(file)
+            file.write(flat.view(torch.uint8).numpy().data)
 
 
 @torch.no_grad()

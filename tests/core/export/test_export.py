@@ -139,11 +139,16 @@ def test_a_run_at_work_is_not_disturbed(exported: Made, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_something_in_it_is_no_place_for_a_copy(tmp_path: Path) -> None:
-    exports.check_empty(tmp_path / "new")
+    for _ in range(2):
+        exports.make_empty(tmp_path / "new" / "one")
     (tmp_path / "mine").touch()
-    for out in (tmp_path, tmp_path / "mine"):
-        with pytest.raises(UsageError, match="is not an empty folder"):
-            exports.check_empty(out)
+    for out, why in (
+        (tmp_path, "is not an empty folder"),
+        (tmp_path / "mine", "is not an empty folder"),
+        (tmp_path / "mine" / "a", "cannot be made"),
+    ):
+        with pytest.raises(UsageError, match=f"{why}.*Nothing was trained"):
+            exports.make_empty(out)
 
 
 # -- what is exported -------------------------------------------------------------------------------------------------
@@ -183,6 +188,7 @@ def test_the_loader_writes_the_same_text_without_the_loop(exported: Made, tmp_pa
     """From a copy of the folder, in an interpreter that finds no module of this project."""
     found = json.loads((exported.project.root / "found.json").read_text())
     assert found["best"]["version"] == "the best (experiment 2)" and found["start"]["text"] != found["best"]["text"]
+    exports.make_empty(tmp_path / "out")
     exports.copy(exported.folder / "export" / "00002", tmp_path / "out")
     done = subprocess.run(
         [sys.executable, str(tmp_path / "out" / LOADER), "the ", "--tokens", "30", "--temperature", "0.8", "--seed", "5"],
