@@ -116,7 +116,7 @@ def _readme(facts: Facts) -> str:
 * trained on {facts.dataset} with PyTorch {facts.torch}
 
 ```
-pip install torch tiktoken numpy
+pip install torch tiktoken
 python sample.py "Once upon a time" --tokens 200
 ```
 

@@ -16,8 +16,8 @@ import pytest
 
 from core.errors import UserError
 from core.execution.deterministic import DeterministicExecutor, Ending
+from core.export import commands, samples
 from core.export import folder as exports
-from core.export import samples
 from core.export.folder import FACTS, FILES, LOADER, TOKENIZER, WEIGHTS
 from core.export.samples import Sample, Samples
 from core.export.sampling import write_samples
@@ -196,6 +196,21 @@ def test_the_loader_writes_the_same_text_without_the_loop(exported: Made, tmp_pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode() == f"the {found['best']['text']}\n"
+
+
+def test_the_command_says_what_there_is_and_makes_a_copy(
+    exported: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(exported.project.root)
+    commands.export("r", "2", tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "Experiment 2 of run r was exported before. Nothing was trained." in said
+    assert f"{tmp_path / 'out'} has the weights (0.4 MB)" in said and "`.venv/bin/python" in said
+    assert set(os.listdir(tmp_path / "out")) == set(FILES)
+    commands.export("r", "start")
+    assert f"{Path('logs', 'r', 'export', 'start')} has the weights" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="is not an empty folder"):
+        commands.export("r", "start", tmp_path / "out")
 
 
 @pytest.mark.parametrize("lost", [TOKENIZER, WEIGHTS, FACTS])
