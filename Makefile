@@ -1,11 +1,11 @@
 # `make run` starts the loop, `make test` runs the tests. Each first installs missing packages into .venv.
-#   make status, attach, stop, runs, compare, apply, report ...  the commands of `python -m core.cli`
+#   make status, attach, stop, runs, compare, apply, report, export ...  the commands of `python -m core.cli`
 #   make run ARGS="--headless --max-experiments 3"     options for the loop
 #   make run TORCH_INDEX=URL                            package index for torch (such as that of CPU builds)
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-COMMANDS := status stop attach doctor runs compare notebook apply report hint hints agents propose install
+COMMANDS := status stop attach doctor runs compare notebook apply report export sample hint hints agents propose install
 .PHONY: run test test-llm test-gpu check prepare $(COMMANDS)
 ARGS ?=
 TORCH_INDEX ?=

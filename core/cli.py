@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from core import entry
+from core.export import commands as models
 from core.machine.profiles import PROFILES
 from core.machine.project import UsageError, find
 from core.record import journal, run_lock
@@ -334,6 +335,10 @@ def final_report(
         from core import session
 
         session.final(find(logs), name, seeds, longer=longer, beside=beside)
+
+
+app.command()(models.export)
+app.command()(models.sample)
 
 
 @app.command()

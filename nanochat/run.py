@@ -33,7 +33,7 @@ class Run:
         on_log: Called with each set of figures that `log` reports.
         on_step: Called with the total steps and tokens before each batch is returned.
         max_steps: End after this many batches (for the preflight), or earlier when the budget is spent. The progress is then
-            the fraction of the steps. None: no limit.
+            the fraction of the steps. 0 builds the model without training it. None: no limit.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Run:
         if self._tokens is None:
             return 0.0
         if self._max_steps is not None:
-            return min(1.0, self._steps / self._max_steps)
+            return min(1.0, self._steps / max(1, self._max_steps))
         return min(1.0, max(0.0, self._clock() / self._budget_s))
 
     def batches(self, batch_size: int, seq_len: int) -> Iterator[Batch]:

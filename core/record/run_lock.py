@@ -32,7 +32,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0  # start time in the system's unit; with `boot` it detects a reused pid
     boot: str = ""
     host: str = ""
-    loop: bool = True  # False for a final report
+    loop: bool = True  # False for a final report or an export
 
     @classmethod
     def me(cls, loop: bool) -> Holder:
@@ -162,7 +162,9 @@ class Lock:
                 f"If that machine is gone for good, remove {self._folder / LOCK}."
             )
         if not holder.loop:
-            return RunBusy(f"A final report of run {name} is being made (process {holder.pid}); nothing was changed.")
+            return RunBusy(
+                f"A final report or an export of run {name} is being made (process {holder.pid}); nothing was changed."
+            )
         return RunBusy(
             f"Run {name} already has a loop (process {holder.pid}); nothing was changed. "
             f"`make status` shows it, `make stop` ends it."

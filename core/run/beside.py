@@ -1,6 +1,8 @@
-"""Refuses a run or a final report on a device that another run uses. Writes nothing."""
+"""Refuses a run, a final report or an export on a device that another run uses. Writes nothing."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from core.machine.project import Project, UsageError
 from core.record import run_lock
@@ -10,20 +12,44 @@ from nanochat.contract.shell import make
 
 
 def check_alone(project: Project, chosen: Plan) -> None:
-    """Raise UsageError if a loop or a final report of another run in these logs trains on the same device.
+    """Raise UsageError if another run in these logs trains on the same device: its loop, a final report or an export.
 
     A rehearsal uses no device. Neither does a command that only shows a run whose loop is running.
     """
     if chosen.config.computed or run_lock.alive(chosen.folder) is not None:
         return
+    if (other := _trains_on(project, chosen.config.device, but=chosen.folder)) is not None:
+        raise UsageError(
+            f"{_what(other)} is training on {chosen.config.device} now. Two runs on one device slow each other down, which changes "
+            f"their scores. Nothing was started. {_ways(other)}--beside starts it all the same."
+        )
+
+
+def check_free(project: Project, device: str) -> None:
+    """Raise UsageError if a run in these logs trains on the device. For commands that train outside of a loop."""
+    if (other := _trains_on(project, device)) is not None:
+        raise UsageError(
+            f"{_what(other)} is training on {device} now. This would slow it down, which changes its scores. Nothing was started. "
+            f"Try again when it has ended. {_ways(other)}--beside does it now all the same."
+        )
+
+
+def _trains_on(project: Project, device: str, but: Path | None = None) -> Path | None:
+    """Return the folder of a run on which a loop, a final report or an export works that trains on the device, or None."""
     for folder in project.in_use():
         config = readable_header(folder)
-        if folder == chosen.folder or config is None or config.computed or config.device != chosen.config.device:
-            continue
-        name, loop = folder.name, run_lock.alive(folder) is not None
-        what = f"Run {name}" if loop else f"The final report of run {name}"
-        then = f"{make('attach', name)} shows run {name}, {make('stop', name)} stops it. " if loop else ""
-        raise UsageError(
-            f"{what} is training on {config.device} now. Two runs on one device slow each other down, which changes their "
-            f"scores. Nothing was started. {then}--beside starts it all the same."
-        )
+        if folder != but and config is not None and not config.computed and config.device == device:
+            return folder
+    return None
+
+
+def _what(folder: Path) -> str:
+    name = folder.name
+    return f"Run {name}" if run_lock.alive(folder) is not None else f"A final report or an export of run {name}"
+
+
+def _ways(folder: Path) -> str:
+    """Return sentences about how to see and stop a loop; '' where none runs."""
+    if run_lock.alive(folder) is None:
+        return ""
+    return f"{make('attach', folder.name)} shows run {folder.name}, {make('stop', folder.name)} stops it. "

@@ -65,7 +65,7 @@ def ask_and_delete(project: Project, name: str, *, asks: bool) -> None:
     Raises:
         UsageError: There is no such run, its loop is alive, or there is no terminal to ask at.
         RepositoryError: Its refs belong to another run, its branch is checked out or was moved, or git failed.
-        RunBusy: A final report of the run is being made.
+        RunBusy: A final report or an export of the run is being made.
     """
     found = what_belongs_to(project, name)
     say(found.words)

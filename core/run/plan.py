@@ -159,7 +159,7 @@ def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
             f"Run {folder.name} has the profile {config.profile!r}, which this version does not know. Nothing was "
             f"changed. Continue it with the version that started it, or start another run with --name NEW."
         )
-    older = harness_version(folder) not in (None, messages.VERSION) or journal.schema(folder) == 1
+    older = harness_version(folder) not in (None, *messages.UNDERSTOOD) or journal.schema(folder) == 1
     if older and run_lock.alive(folder) is None:
         raise UsageError(
             f"Run {folder.name} was begun with another version, and its copy of the harness does not understand this one. "

@@ -34,8 +34,11 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Job(Data, frozen=True, kw_only=True):
-    """The request for one training and its scoring: plain data, one JSON object."""
+class Job(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """The request for one training and its scoring: plain data, one JSON object.
+
+    Fields with their default are not sent. So a harness of an earlier version understands jobs that do not use a newer field.
+    """
 
     id: str
     source: str  # path of the train.py to run
@@ -62,6 +65,9 @@ class Job(Data, frozen=True, kw_only=True):
     preflight: bool = True
     compiled: str | None = None  # folder of compiled kernels; the trainer gets a copy
     keep_compiled: bool = False  # whether a scored job copies its compiled kernels to `out`/compiled
+    keep_weights: bool = (
+        False  # whether a scored job copies its weights to `out`/model.safetensors: only an export does
+    )
 
 
 class Speed(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -11,7 +11,9 @@ from nanochat.contract.job import Job, Result
 from nanochat.contract.value import Data
 
 # Version of the messages here and in job.py. A run keeps the harness it began with, so raise this with every changed field.
-VERSION = 3
+VERSION = 4
+UNDERSTOOD = (3, 4)  # versions of a harness that a run can continue with; 3 cannot export
+EXPORTS = 4  # the first version that can
 Phase = Literal["preflight", "gauge", "setup", "training", "scoring"]
 
 

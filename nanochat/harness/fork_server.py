@@ -37,7 +37,7 @@ def main() -> None:
         ValueError: A line is not a valid message.
     """
     torch.set_num_threads(1)
-    _prepare(os.environ.get("AUTORESEARCH_DEVICE", "cpu"))
+    prepare(os.environ.get("AUTORESEARCH_DEVICE", "cpu"))
     become_subreaper()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -74,7 +74,7 @@ def main() -> None:
             waiting.pop(0)
 
 
-def _prepare(device: str) -> None:
+def prepare(device: str) -> None:
     """Import the modules that trainers need and list the files that they may read. A child initialises the GPU's driver."""
     child = cuda_driver.start() if device == "cuda" else None
     preload(device)

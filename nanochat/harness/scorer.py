@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -25,11 +24,11 @@ from nanochat.harness.charges import free_first_s, grace_s, large_steps, long_an
 from nanochat.harness.clock import Clock
 from nanochat.harness.crashes import out_of_memory
 from nanochat.harness.evaluator import Evaluator
+from nanochat.harness.keeping import keep
 from nanochat.harness.machine_speed import MachineSpeed
 from nanochat.harness.probes import Cheated
 from nanochat.harness.processes import boot_minus_monotonic
 from nanochat.harness.progress import Reporter, say
-from nanochat.harness.start_trainer import COMPILED
 from nanochat.harness.trainer import Spec
 from nanochat.harness.trainer_process import Failed, TooBig, TrainerProcess
 from nanochat.sandbox.libc import become_subreaper
@@ -89,9 +88,8 @@ class Scorer:
             self._timed("training", lambda: self._train(source))
             bpb = self._timed("scoring", self._score)
             self._check_clock()
-            if self.job.keep_compiled and self.trainer is not None:
-                with contextlib.suppress(OSError):
-                    self.trainer.keep_compiled(self.out / COMPILED)
+            if self.trainer is not None:
+                self._note(probes=self.result.probes | keep(self.job, self.trainer, self.answers, self.prepared))
             self._note(outcome=Outcome.SCORED, val_bpb=bpb)
         except (Failed, TooBig, Cheated, MemoryError, RuntimeError, OSError) as error:
             self._note(**_failure(error).facts)

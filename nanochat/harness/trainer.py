@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nanochat.harness import compiler, lent, wire
+from nanochat.harness import compiler, lent, weights, wire
 from nanochat.harness.clock import View
 from nanochat.harness.crashes import FILENAME, NO_MEMORY, BadShape, Contract, describe, out_of_memory
 from nanochat.harness.shared import Shared
@@ -228,6 +228,10 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
                 room.pin()
             channel.say(wire.MemoryTaken(lent=memory is not None))
             continue
+        if isinstance(message, wire.SaveWeights | wire.LoadWeights):
+            _move_weights(message, handles, spec, model)
+            channel.say(wire.WeightsDone())
+            continue
         if not isinstance(message, wire.Ask):
             continue
         batch = message.rows
@@ -252,6 +256,18 @@ def _answer(channel: Channel, spec: Spec, model: Any) -> None:
             torch.from_numpy(room.array("<f4", wanted)).copy_(logits)
         del logits
         channel.say(wire.Answered())
+
+
+def _move_weights(message: wire.SaveWeights | wire.LoadWeights, handles: list[int], spec: Spec, model: Any) -> None:
+    """Save the model's weights to the scratch folder, or load them from the descriptor. Raises Contract."""
+    if isinstance(message, wire.SaveWeights):
+        try:
+            weights.save(model, Path(spec.scratch, weights.FILE))
+        except OSError as error:
+            raise Contract(f"its weights cannot be written: {error.strerror}") from error
+    else:
+        size = os.fstat(handles[0]).st_size
+        weights.load(model, np.frombuffer(mmap.mmap(handles[0], size, prot=mmap.PROT_READ), dtype=np.uint8))
 
 
 def _borrow(handles: list[int], nbytes: int) -> lent.DeviceMemory | None:

@@ -33,7 +33,6 @@ SPARE = 1 << 29  # bytes of memory beyond the limit before the trainer is ended
 EXIT_S = 1.0  # longest wait for the exit code of a trainer that has closed its connection
 MOST_PROCESSES = 64
 MOST_ON_GPU = 512  # several compilers per core are started there
-MOST_COMPILED = 256 << 20  # bytes of compiled kernels that are kept
 NON_FINITE_LOGS = 20  # the training ends after this many in a row
 
 M = TypeVar("M", bound=wire.FromTrainer)
@@ -293,26 +292,24 @@ class TrainerProcess:
         """Lend GPU memory for the answers. None: there is no such memory. The answer is MemoryTaken."""
         self._tell(wire.LendMemory(), *([] if descriptor is None else [descriptor]))
 
+    def save_weights(self) -> None:
+        """Let the trainer write its weights to its scratch folder. The answer is WeightsDone."""
+        self._tell(wire.SaveWeights())
+
+    def load_weights(self, handle: int) -> None:
+        """Send weights. `handle` is the descriptor of their file. The answer is WeightsDone."""
+        self._tell(wire.LoadWeights(), handle)
+
     def _tell(self, message: wire.ToTrainer, *handles: int) -> None:
         with contextlib.suppress(OSError):  # a single message always fits into the socket's buffer
             socket.send_fds(self._end, [wire.pack(message)], handles, socket.MSG_DONTWAIT)
 
     # -- end ------------------------------------------------------------------------------------------------------
 
-    def keep_compiled(self, folder: Path) -> None:
-        """End the trainer, and copy its compiled kernels to `folder`, unless they are larger than MOST_COMPILED.
-
-        Symbolic links are not copied. The trainer ends first, so that it cannot replace a file by a link meanwhile.
-        """
+    def ended_scratch(self) -> Path:
+        """End the trainer and return its scratch folder. It ends, so that it cannot replace a file by a link while that is read."""
         self._tree.kill_all()
-        source = self._scratch / COMPILED
-        files = [path for path in source.rglob("*") if path.is_file() and not path.is_symlink()]
-        if not files or sum(path.stat().st_size for path in files) > MOST_COMPILED:
-            return
-        for path in files:
-            target = folder / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target, follow_symlinks=False)
+        return self._scratch
 
     def end(self) -> None:
         """Kill all its processes, close the connection and remove the scratch folder."""

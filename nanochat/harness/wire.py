@@ -69,6 +69,10 @@ class NoRoom(Data, frozen=True, kw_only=True, tag_field="say", tag="no room"):
     """From the trainer: it has too little memory to answer so many rows at once."""
 
 
+class WeightsDone(Data, frozen=True, kw_only=True, tag_field="say", tag="weights done"):
+    """From the trainer: the weights are saved or loaded."""
+
+
 class Crash(Data, frozen=True, kw_only=True, tag_field="say", tag="crash"):
     """From the trainer: train.py failed, and the trainer ends."""
 
@@ -77,7 +81,7 @@ class Crash(Data, frozen=True, kw_only=True, tag_field="say", tag="crash"):
     traceback: str
 
 
-FromTrainer = Missing | Start | Step | Log | Trained | MemoryTaken | Answered | NoRoom | Crash
+FromTrainer = Missing | Start | Step | Log | Trained | MemoryTaken | Answered | NoRoom | WeightsDone | Crash
 
 
 class Tokens(Data, frozen=True, kw_only=True, tag_field="say", tag="tokens"):
@@ -94,7 +98,15 @@ class Ask(Data, frozen=True, kw_only=True, tag_field="say", tag="ask"):
     rows: int
 
 
-ToTrainer = Tokens | LendMemory | Ask
+class SaveWeights(Data, frozen=True, kw_only=True, tag_field="say", tag="save weights"):
+    """To the trainer: write the model's weights to the scratch folder."""
+
+
+class LoadWeights(Data, frozen=True, kw_only=True, tag_field="say", tag="load weights"):
+    """To the trainer: load weights into the model. Their file comes as a descriptor with this message."""
+
+
+ToTrainer = Tokens | LendMemory | Ask | SaveWeights | LoadWeights
 
 
 def pack(message: FromTrainer | ToTrainer) -> bytes:

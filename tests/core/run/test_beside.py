@@ -56,7 +56,8 @@ def test_a_final_report_uses_the_device_too(tmp_path: Path) -> None:
     lock = Lock(write_run(project, "live", START), loop=False)
     write_run(project, "done", START, TOLD)
     with pytest.raises(
-        UsageError, match=r"^The final report of run live is training on cpu now\..*--beside starts it all the same\.$"
+        UsageError,
+        match=r"^A final report or an export of run live is training on cpu now\..*--beside starts it all the same\.$",
     ):
         check_alone(project, plan(project, "new"))
     lock.release()

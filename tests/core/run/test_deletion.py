@@ -154,7 +154,7 @@ def test_what_cannot_be_deleted_is_left_as_it_is(
     before, kept = refs(project), files(project)
     said = refused(capsys, name, *words)
     expected = {
-        "at work": "loop of run night is alive. Nothing was deleted", "report": "final report of run night is being made",
+        "at work": "loop of run night is alive. Nothing was deleted", "report": "export of run night is being made",
         "checked out": "is checked out", "moved": "which no run made", "elsewhere": "belongs to another run",
         "another id": "belongs to another run", "no record": "did not make the commit of", "no terminal": "add --yes",
         "link": "is a link to", "no run": "no run called nothing",

@@ -81,7 +81,7 @@ from nanochat.sandbox import landlock
 order, finish, readable = [], cuda_driver.finish, landlock.readable
 cuda_driver.finish = lambda *given: order.append("driver") or finish(*given)
 landlock.readable = lambda device: order.append("rules for " + device) or readable(device)
-fork_server._prepare("cuda")
+fork_server.prepare("cuda")
 print(json.dumps({
     "calls": calls, "order": order, "initialised": torch.cuda.is_initialized(), "threads": len(os.listdir("/proc/self/task")),
     "children": open(f"/proc/self/task/{os.getpid()}/children").read().split(), "inductor": "torch._inductor.scheduler" in sys.modules,
@@ -104,7 +104,7 @@ def test_the_compiler_is_imported_without_cuda_threads_processes_or_traces(drive
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks trainers and has a sandbox")
 def test_for_a_cpu_nothing_of_it_is_imported_or_started() -> None:
-    code = "import sys\nfrom nanochat.harness import cuda_driver, fork_server\ncuda_driver.start = None\nfork_server._prepare('cpu')\n"
+    code = "import sys\nfrom nanochat.harness import cuda_driver, fork_server\ncuda_driver.start = None\nfork_server.prepare('cpu')\n"
     code += (
         "print([name for name in ('torch._inductor.compile_fx', 'setuptools', 'torch._dynamo') if name in sys.modules])"
     )

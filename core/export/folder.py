@@ -1,0 +1,132 @@
+"""The folder of an exported model: what is in it, and whether it is complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from core.machine.project import UsageError
+from nanochat.contract.value import Data
+
+EXPORT = "export"  # in the folder of a run: one folder for each exported version
+WEIGHTS, TRAIN, TOKENIZER, FACTS = "model.safetensors", "train.py", "tokenizer.json", "model.json"
+LOADER, README = "sample.py", "README.md"
+FILES = (WEIGHTS, TRAIN, TOKENIZER, LOADER, README, FACTS)  # the last one makes it complete
+SCRIPT = Path(__file__).with_name("sample.py.txt")
+
+
+class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """What model.json says.
+
+    Attributes:
+        run: The run.
+        version: What was exported, such as "experiment 12".
+        commit: Its commit in the repository of the run.
+        dataset: What it was trained on.
+        device: Where it was trained.
+        seed: The seed of the training.
+        budget_s: Seconds of training.
+        val_bpb: The score of these weights, in bits per byte.
+        recorded_bpb: What the run measured on the same seed.
+        params: Number of parameters.
+        vocab_size: Tokens of the tokenizer.
+        seq_len: Tokens that the model sees at once.
+        batches: Batches of random tokens that train.py needs to build its model.
+        nats: Mean nats per token on a row of training text, by which a loaded model is recognised.
+        weights_bytes: Size of the weights.
+        torch: The version of PyTorch.
+        seconds: Wall time of the training and its scoring.
+    """
+
+    run: str
+    version: str
+    commit: str
+    dataset: str
+    device: str
+    seed: int
+    budget_s: float
+    val_bpb: float
+    recorded_bpb: float
+    params: int | None
+    vocab_size: int
+    seq_len: int
+    batches: int
+    nats: float
+    weights_bytes: int
+    torch: str
+    seconds: float
+
+
+def read(folder: Path, commit: str) -> Facts | None:
+    """Return the facts of a complete export of this commit, or None if there is none in the folder."""
+    try:
+        facts = msgspec.json.decode((folder / FACTS).read_bytes(), type=Facts)
+        complete = all((folder / name).is_file() for name in FILES)
+        size = (folder / WEIGHTS).stat().st_size
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return facts if complete and facts.commit == commit and size == facts.weights_bytes else None
+
+
+def fill(folder: Path, facts: Facts, data: Path) -> None:
+    """Write the files beside the weights and train.py. `data`: the folder of the prepared data. Raises OSError."""
+    shutil.copyfile(data / TOKENIZER, folder / TOKENIZER)
+    shutil.copyfile(SCRIPT, folder / LOADER)
+    (folder / README).write_text(_readme(facts), encoding="utf-8")
+    (folder / FACTS).write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+
+
+def move(draft: Path, target: Path) -> None:
+    """Move the files of an export to its folder. Other files there stay. Raises OSError."""
+    target.mkdir(parents=True, exist_ok=True)
+    (target / FACTS).unlink(missing_ok=True)  # until all files are there, the folder is not complete
+    for name in FILES:
+        os.replace(draft / name, target / name)
+
+
+def make_empty(out: Path) -> None:
+    """Make the folder that the user names for a copy. Raises UsageError if it has content or cannot be made."""
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not an empty folder. Nothing was trained. Name another one with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be made ({error.strerror}). Nothing was trained. Name another one with --out."
+        ) from error
+
+
+def copy(folder: Path, out: Path) -> None:
+    """Copy an export to a folder of the user. Raises OSError."""
+    for name in FILES:
+        shutil.copyfile(folder / name, out / name)
+
+
+def _readme(facts: Facts) -> str:
+    size = f"{facts.params:,} parameters, " if facts.params is not None else ""
+    return f"""# A model of AutoResearch
+
+{facts.version[:1].upper()}{facts.version[1:]} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
+
+* val_bpb {facts.val_bpb:.4f} (the run measured {facts.recorded_bpb:.4f} on the same seed); lower is better
+* {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context
+* trained on {facts.dataset} with PyTorch {facts.torch}
+
+```
+pip install torch tiktoken
+python sample.py "Once upon a time" --tokens 200
+```
+
+`sample.py` imports `train.py`, which an AI agent may have changed. Read it before you run it outside of AutoResearch's sandbox.
+
+| file | what it is |
+| --- | --- |
+| `{WEIGHTS}` | the parameters and buffers, in the safetensors format; loading them runs no code |
+| `{TRAIN}` | the code of the model, and of its training |
+| `{TOKENIZER}` | the tokenizer: a pattern, and the bytes of each token in base64 |
+| `{LOADER}` | loads the model and prints text |
+| `{FACTS}` | the figures above as data |
+"""
