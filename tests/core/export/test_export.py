@@ -121,7 +121,7 @@ def test_a_run_at_work_is_not_disturbed(exported: Made, tmp_path: Path) -> None:
     try:
         with pytest.raises(UsageError, match="Run busy is training on cpu now") as refused:
             made.exporter().export([made.version()])
-        for words in ("`make status ARGS=busy`", "`make stop ARGS=busy`", "--beside"):
+        for words in ("`make attach ARGS=busy`", "`make stop ARGS=busy`", "--beside"):
             assert words in str(refused.value)
         with pytest.raises(UsageError, match="Run busy is training on cpu now"):
             write_samples(made.project, "r", None, 5, 1.0, 0, beside=False, say=made.said.append)
