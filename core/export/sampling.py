@@ -51,7 +51,7 @@ def write_samples(
     both = [start] if best.commit == start.commit else [start, best]
     exporter = Exporter(project, folder, state, beside, say)
     if not beside:
-        check_free(project, exporter.config.device)
+        check_free(project, folder, exporter.config.device)
     _announce(exporter, both, say)
     exported = exporter.export(both)
     prompt = samples.default_prompt(exporter.config.dataset) if prompt is None else prompt

@@ -112,7 +112,7 @@ class Exporter:
                 f"exported once it is trained."
             )
         if not self._beside:
-            check_free(self._project, config.device)
+            check_free(self._project, self._folder, config.device)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -25,9 +25,13 @@ def check_alone(project: Project, chosen: Plan) -> None:
         )
 
 
-def check_free(project: Project, device: str) -> None:
-    """Raise UsageError if a run in these logs trains on the device. For commands that train outside of a loop."""
-    if (other := _trains_on(project, device)) is not None:
+def check_free(project: Project, folder: Path, device: str) -> None:
+    """Raise UsageError if a run in these logs trains on the device. For commands that train outside of a loop.
+
+    Another such command on the same run, in `folder`, is not refused here: the lock of the run does that.
+    """
+    own = folder if run_lock.alive(folder) is None else None
+    if (other := _trains_on(project, device, but=own)) is not None:
         raise UsageError(
             f"{_what(other)} is training on {device} now. This would slow it down, which changes its scores. Nothing was started. "
             f"Try again when it has ended. {_ways(other)}--beside does it now all the same."
