@@ -149,6 +149,9 @@ class AutoResearch(ComparingActions, DecisionActions):
         self.main.arrange_panes()
         self.refresh_keys()
 
+    def on_main_screen_pane_changed(self) -> None:
+        self.refresh_keys()
+
     def on_experiments_pane_selected(self, event: ExperimentsPane.Selected) -> None:
         """Show the experiment in the other panes when the cursor has stopped. While it moves, only the cursor is drawn."""
         self.selection.chosen = event.number

@@ -26,6 +26,7 @@ class KeyContext:
     has_hints: bool = False  # there are hints, or reasons for skipping
     has_proposed_limits: bool = False  # the text of program.md asks for a limit that its front matter lacks
     tiny: bool = False  # the terminal is too small for the app
+    pane: str = ""  # the number of the focused pane
     marked: int | None = None  # the experiment to compare another one with
 
 
@@ -40,6 +41,7 @@ class Key:
     group: str  # its heading in the help
     valid: Callable[[KeyContext], bool] = lambda context: True
     unavailable: str = ""  # the note if it is pressed while it is not valid
+    panes: str = ""  # the numbers of the panes in which the footer shows it; '' for all. It works in all of them
 
 
 NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does not wait for your answer."
@@ -64,31 +66,33 @@ KEYS: tuple[Key, ...] = (
         lambda now: now.alive and now.running, "No experiment is running."),
     Key("t", "tell", "tell", "Give the agent a hint. It reads the hint before its next proposal.", "the loop", _alive),
     Key("T", "hints", "hints", "List your hints and your reasons for skipping, and take one back.", "the loop",
-        lambda now: now.has_hints, "Nothing was told to the agent so far."),
+        lambda now: now.has_hints, "Nothing was told to the agent so far.", panes="7"),
     Key("u", "unattended", "unattended", "Press twice to approve proposals without asking (also a waiting one), or to be asked "
         "again. Three unanswered proposals in a row also end the asking.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
-    Key("m", "program", "program", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop"),
+    Key("m", "program", "program", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop", panes="1"),
     Key("P", "adopt", "adopt limit", "Add a limit from the text of program.md to its front matter. Only the front matter is "
-        "enforced.", "the loop", lambda now: now.has_proposed_limits, "The text of program.md suggests no limit beyond those in its front matter."),
+        "enforced.", "the loop", lambda now: now.has_proposed_limits, "The text of program.md suggests no limit beyond those in its front matter.",
+        panes="1"),
     Key("Q", "stop", "stop", "Stop the loop after this experiment. It asks first.", "the loop", _alive),
     Key("r", "rerun", "rerun", "Run the selected experiment again on a new seed. Its verdict stays.", "the selected experiment",
-        lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again."),
+        lambda now: now.alive and now.judged and not now.rerunning, "The selected experiment has no verdict yet, or is about to run again.",
+        panes="25"),
     Key("o", "overrule", "overrule", "Give the selected experiment another verdict, recorded as yours.", "the selected experiment",
-        lambda now: now.alive and now.judged, "The selected experiment has no verdict yet."),
+        lambda now: now.alive and now.judged, "The selected experiment has no verdict yet.", panes="25"),
     Key("y", "copy", "copy", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
-        lambda now: now.selected),
+        lambda now: now.selected, panes="2"),
     Key("enter", "details", "details", "Show the selected experiment in full. There [ and ] go to the older and the newer one, whatever the order "
         "of the table.", "the selected experiment", lambda now: now.selected),
     Key("c", "compare", "compare", "Mark the selected experiment. c on another one compares the two.", "the selected experiment",
-        lambda now: now.selected),
+        lambda now: now.selected, panes="25"),
     Key("C", "compare_start", "with start", "Compare the selected experiment with the start of the run.", "the selected experiment",
-        lambda now: now.selected),
-    Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around"),
-    Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around"),
+        lambda now: now.selected, panes="25"),
+    Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around", panes="5"),
+    Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around", panes="5"),
     Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent. A click on a title of the table sorts by "
-        "that column, another click reverses it.", "looking around"),
-    Key("L", "logarithmic", "log scale", "Log scale of the loss.", "looking around"),
+        "that column, another click reverses it.", "looking around", panes="5"),
+    Key("L", "logarithmic", "log scale", "Log scale of the loss.", "looking around", panes="3"),
     Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",
         lambda now: not now.small or now.zoomed, "Here a pane fills the screen as it is."),
     Key("escape", "back", "back", "Leave the comparison or the zoom, or follow the newest experiment again.", "looking around",
@@ -98,9 +102,9 @@ KEYS: tuple[Key, ...] = (
     Key("q,ctrl+q,ctrl+c", "detach", "detach", "Close the app. The loop keeps running; `make attach` opens the app again.", "looking around"),
 )  # fmt: skip
 PANES = "12345678"
-FOOTER = (  # actions by importance, because a small terminal cannot show all
-    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "details", "detach", "pause", "abort", "tell", "unattended", "own",
-    "adopt", "rerun", "overrule", "program", "hints", "zoom", "search", "filter", "sort", "compare", "copy", "logarithmic", "stop",
+FOOTER = (  # actions by importance, because most terminals cannot show all
+    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "details", "detach", "pause", "abort", "tell", "adopt", "program",
+    "search", "filter", "sort", "compare", "copy", "logarithmic", "hints", "rerun", "overrule", "zoom", "unattended", "own", "stop",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",
@@ -178,6 +182,7 @@ def unavailable_reason(character: str, context: KeyContext) -> str:
 
 
 def valid_keys(context: KeyContext) -> list[Key]:
-    """Return the keys that are valid now, most important first."""
+    """Return the keys for the footer, most important first: those that are valid now and matter in the focused pane."""
     actions = [action for action in FOOTER if is_valid(action, context) and not (context.detail and action == "detach")]
-    return [key for action in actions for key in KEYS if key.action == action]
+    found = [key for action in actions for key in KEYS if key.action == action]
+    return [key for key in found if context.detail or not context.pane or not key.panes or context.pane in key.panes]

@@ -10,6 +10,8 @@ from tui import keys
 from tui.app import AutoResearch
 from tui.panes import registry
 from tui.screens.summary import SummaryPane
+from tui.widgets.footer import KeysLine
+from tui.widgets.prompt import Prompt
 
 FULL = (120, 40)
 
@@ -30,6 +32,23 @@ async def test_a_reason_is_only_given_for_a_key_that_is_not_valid() -> None:
         "a", keys.KeyContext(tiny=True)
     )
     assert "Nothing waits" in keys.unavailable_reason("a", keys.KeyContext(alive=True))
+
+
+async def test_the_footer_has_one_line_with_the_keys_of_the_focused_pane(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        shown = {}
+        for pane in "135":
+            await pilot.press(pane)
+            await until(pilot, lambda pane=pane: app.key_context.pane == pane)
+            line = app.screen.query_one(KeysLine)
+            shown[pane] = str(line.render())
+            assert "\n" not in shown[pane] and shown[pane].startswith("? help  : all"), shown[pane]
+        assert "m program" in shown["1"] and "L log scale" in shown["3"] and "/ search" in shown["5"]
+        assert "/ search" not in shown["1"] + shown["3"] and "L log scale" not in shown["5"]
+        await pilot.press("1", "slash")  # a key works in every pane
+        await until(pilot, lambda: any(prompt.display for prompt in app.screen.query(Prompt)))
 
 
 async def test_no_binding_is_swallowed_by_terminals_and_none_is_given_twice() -> None:

@@ -150,6 +150,7 @@ class RunApp(App[str]):
             has_proposed_limits=bool(state.charter and state.charter.proposed),
             tiny=self.main.is_tiny,
             marked=self.selection.marked,
+            pane=self.main.pane_number,
         )
 
     # -- commands to the loop -------------------------------------------------------------------------------------

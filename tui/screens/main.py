@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 
 from textual import events
 from textual.app import App
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -20,6 +21,9 @@ FULL_NAMES = 76  # columns from which the tabs show the names of all panes
 
 class MainScreen(QuietScreen):
     """The bottom screen of the stack. The app composes its widgets."""
+
+    class PaneChanged(Message):
+        """Another pane has the focus."""
 
     AUTO_FOCUS: ClassVar[str | None] = ""  # a pane gets the focus when the journal is read
 
@@ -65,6 +69,11 @@ class MainScreen(QuietScreen):
             if getattr(pane, "NUMBER", 0) == number:
                 pane.focus()
 
+    @property
+    def pane_number(self) -> str:
+        """The number of the focused pane, or '' if none is."""
+        return str(getattr(self._current, "NUMBER", ""))
+
     def toggle_zoom(self) -> None:
         """Maximise the current pane, or show all panes again."""
         self.is_zoomed = not self.is_zoomed
@@ -93,6 +102,7 @@ class MainScreen(QuietScreen):
         if self.app.screen is self and event.widget.has_class("pane"):
             self._current = event.widget
             self.arrange_panes()
+            self.post_message(self.PaneChanged())
 
     def _update_tabs(self) -> None:
         """Update the line of tabs, which the screen has if it does not show all panes."""

@@ -10,11 +10,9 @@ from textual.widgets import Static
 from tui import keys
 from tui.keys import KeyContext
 
-MOST_LINES = 2
-
 
 class KeysLine(Static):
-    """Shows the keys with their names, in one or two lines. They can be clicked.
+    """Shows the keys with their names, in one line below a notice if there is one. They can be clicked.
 
     Faster than Textual's own footer, which builds a widget for each key whenever the focus changes.
     """
@@ -30,20 +28,17 @@ class KeysLine(Static):
         valid = keys.valid_keys(context)
         entries = [*self._own_keys]
         entries += [(keys.display(key), f"app.{key.action}", keys.label(key, context)) for key in valid]
-        lines: list[list[str]] = [[]]
         room = width = self.app.size.width - 2
-        if notice := keys.notice(context, width):
-            lines, room = [[f"[bold $warning]{notice}[/]"], []], width
+        shown: list[str] = []
         for key, action, name in entries:
-            need = len(f"{key} {name}") + (2 if lines[-1] else 0)
-            if need > room:
-                if len(lines) == MOST_LINES:
-                    break
-                lines.append([])
-                room, need = width, need - 2
-            room -= need
-            lines[-1].append(f"[@click={action}]{key.replace('[', chr(92) + '[')}[/] {name}")
-        markup = "\n".join("  ".join(line) for line in lines)
+            room -= len(f"{key} {name}") + (2 if shown else 0)
+            if room < 0:
+                break
+            shown.append(f"[@click={action}]{key.replace('[', chr(92) + '[')}[/] {name}")
+        lines = ["  ".join(shown)]
+        if notice := keys.notice(context, width):
+            lines.insert(0, f"[bold $warning]{notice}[/]")
+        markup = "\n".join(lines)
         if markup != self._shown:
             grown = markup.count("\n") != self._shown.count("\n")
             self._shown = markup
