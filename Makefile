@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run test test-llm test-gpu check prepare status stop attach doctor runs notebook apply report hint hints agents propose
+.PHONY: run test test-llm test-gpu check prepare status stop attach doctor config runs notebook apply report hint hints agents propose
 ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
@@ -23,7 +23,7 @@ unexport CDPATH BASH_ENV SHELLOPTS BASHOPTS POSIXLY_CORRECT
 run: $(RUNTIME)
 	@$(PY) autorun.py $(ARGS)
 
-status stop attach doctor runs notebook apply report hint hints agents propose: $(RUNTIME)
+status stop attach doctor config runs notebook apply report hint hints agents propose: $(RUNTIME)
 	@$(PY) -m core.cli $@ $(ARGS)
 
 prepare: $(RUNTIME)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
+import os
 import platform
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from core import entry
 from core.machine.profiles import PROFILES
 from core.machine.project import UsageError, find
-from core.record import journal, run_lock
 from core.run import background
 from core.run.background import say
 from core.run.limits import LimitOptions
@@ -64,15 +61,20 @@ def run(  # long, because each option is a parameter
     ] = False,
     agent: AgentName = None,
     tenancy: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Where a local model runs: unload (it leaves the GPU before training), coresident, cpu or remote."
+            help="Where a local model runs: unload (it leaves the GPU before training), coresident, cpu or remote.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = None,
     context: ContextTokens = None,
     gate: Annotated[
         str | None,
         typer.Option(help="Whether proposals wait for you.", metavar="auto|ask", show_default="ask in the app"),
+    ] = None,
+    gate_time: Annotated[
+        float | None,
+        typer.Option(help="Seconds that a proposal waits for you.", metavar="SECONDS", show_default="60"),
     ] = None,
     budget: Annotated[
         float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
@@ -112,15 +114,19 @@ def run(  # long, because each option is a parameter
             help="Where trainings run: local, or deterministic:FILE (computed, for rehearsals).", show_default="local"
         ),
     ] = None,
-    beside: Annotated[bool, typer.Option("--beside", help="Start it beside a run on the same device.")] = False,
+    beside: Annotated[
+        bool | None,
+        typer.Option("--beside/--no-beside", help="Start it beside a run on the same device.", show_default="no"),
+    ] = None,
     logs: Logs = None,
     report: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--report/--no-report",
             help="At the end, measure the start and the best afresh (new seeds, and text that no experiment has seen), and write report.html.",
+            show_default="yes",
         ),
-    ] = True,
+    ] = None,
     notify: Annotated[
         str | None,
         typer.Option(
@@ -131,30 +137,36 @@ def run(  # long, because each option is a parameter
             show_envvar=True,
         ),
     ] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Do not read the config files.")] = False,
     attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
     prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
 ) -> None:
-    """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background."""
-    from core import session
+    """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background.
 
-    session.run(
-        find(logs),
-        session.Options(
-            name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
-            limits=LimitOptions(max_experiments, max_hours, max_crashes), beside=beside,
-        ),
-        session.Model(tenancy, context),
-        again={
-            "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
-            "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
-            "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
-            "--no-report": None if report else True, "--beside": beside or None, "--notify": notify,
-        },
-        shown=not headless and not attended and background.can_show_app(),
-        attended=attended,
-        report=report,
-        notify=notify,
-    )  # fmt: skip
+    What is not given comes from the config files; `config` lists it.
+    """
+    from core import session
+    from core.config import files
+    from core.run.options import Options, StartOptions
+
+    project = find(logs)
+    config = files.Config() if no_config else files.read(project.root)
+    limits = LimitOptions(max_experiments, max_hours, max_crashes)
+    options = Options(
+        name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared, limits
+    )
+    again = {
+        "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
+        "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
+        "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
+        "--report": report, "--beside": beside, "--gate-time": gate_time, "--no-config": no_config or None,
+        "--notify": notify if notify != os.environ.get("AUTORESEARCH_NOTIFY") else None,  # which the loop inherits
+    }  # fmt: skip
+    with config.explaining():
+        session.run(
+            project, options, StartOptions(tenancy, context, gate_time, notify, report, beside), config,
+            shown=not headless and not attended and background.can_show_app(), attended=attended, again=again,
+        )  # fmt: skip
 
 
 @app.command()
@@ -167,15 +179,9 @@ def status(
     logs: Logs = None,
 ) -> None:
     """What a run has found and is doing, whether its result is confirmed, and what to do next."""
-    from core.reporting import summary
-    from core.run.reading import read_status
+    from core.run import reading
 
-    found = read_status(find(logs).pick(name))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
-    if as_json:
-        say(json.dumps(msgspec.to_builtins(found)))
-    else:
-        say(summary.one_line_summary(found) if line else summary.text(summary.summary(found, width)))
+    reading.print_status(find(logs).pick(name), as_json=as_json, line=line)
 
 
 @app.command()
@@ -233,15 +239,9 @@ def stop(
 @app.command()
 def hints(name: Name = None, logs: Logs = None) -> None:
     """List what the agents of a run were told: hints, and reasons for skipping."""
-    from core.record import hints as told
-    from core.record.fold import fold
+    from core.run import hinting
 
-    folder = find(logs).pick(name)
-    said = fold(journal.read(folder / journal.NAME)).said
-    for one in said:
-        say(told.line(one))
-    if not said:
-        say(f"Run {folder.name} has no hints. `.venv/bin/python -m core.cli hint TEXT` gives one while its loop runs.")
+    hinting.list_hints(find(logs), name)
 
 
 @app.command()
@@ -254,22 +254,9 @@ def hint(
     logs: Logs = None,
 ) -> None:
     """Give the agent a hint, or take one back. The agent reads it before its next proposal."""
-    from core.reporting import phrases
-    from core.run import commands
+    from core.run import hinting
 
-    folder = find(logs).pick(name)
-    if (text is None) == (take_back is None):
-        raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
-    if run_lock.alive(folder) is None:
-        raise UsageError(
-            f"Run {folder.name} is not active, so nothing was recorded. {phrases.resume_command(folder.name)} resumes it."
-        )
-    text = text.encode(errors="replace").decode() if text is not None else None  # bytes that are no UTF-8
-    command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
-    reply = commands.send(folder, command)
-    if not reply.ok:
-        raise UsageError(reply.words)
-    say(f"{folder.name}: {reply.words}")
+    hinting.hint(find(logs), name, text, take_back)
 
 
 @app.command()
@@ -345,9 +332,13 @@ def propose(
     context: ContextTokens = None,
 ) -> None:
     """Ask an agent for proposals on the current train.py without training. Shows whether each applies and what it cost."""
-    from core import session
+    from core.config import files
+    from core.loop import trial
 
-    session.propose(find(), agent, count, seed, context, dry_run=dry_run)
+    project = find()
+    found = files.read(project.root)
+    with found.explaining():
+        trial.propose(project, found, agent, count, seed, context, dry_run=dry_run)
 
 
 @app.command()
@@ -359,6 +350,19 @@ def doctor(logs: Logs = None) -> None:
     for check in found:
         say(check.line)
     if any(check.status == "problem" for check in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def config(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, logs: Logs = None
+) -> None:
+    """What the config files set for the next start, and where each value comes from."""
+    from core.config import files, shown
+
+    found = files.read(find(logs).root)
+    say(shown.as_json(found, os.environ) if as_json else shown.as_text(found, os.environ))
+    if found.problem:
         raise typer.Exit(1)
 
 
