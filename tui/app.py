@@ -33,6 +33,7 @@ from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen
 from tui.selection import Selection
 from tui.system.driver import PatientDriver
+from tui.system.remembered import ViewMemory
 from tui.textual_internals import unhandled_error
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
@@ -48,6 +49,8 @@ class AutoResearch(ViewingActions, DecisionActions):
         program: The path of program.md.
         starting: Called before the app takes over the terminal.
         opens_summary: Whether the summary opens by itself when no loop runs: at the start, and when the run ends.
+        memory: What is remembered of the view; by default nothing.
+        said: A sentence to show at the start, or ''.
     """
 
     TITLE = "AutoResearch"
@@ -60,11 +63,20 @@ class AutoResearch(ViewingActions, DecisionActions):
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 
     def __init__(
-        self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None, *, opens_summary: bool = True
+        self,
+        folder: Path,
+        program: Path,
+        starting: Callable[[], None] = lambda: None,
+        *,
+        opens_summary: bool = True,
+        memory: ViewMemory | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(driver_class=PatientDriver)
         self._opens_summary = opens_summary
         self._starting = starting
+        self._said = said
+        self.memory = memory or ViewMemory()
         self.bridge = Bridge(folder, program, self._show_news)
         self.selection = Selection(self.bridge)
         self.updates = PaneUpdates(self, self.bridge, self.selection)
@@ -91,6 +103,8 @@ class AutoResearch(ViewingActions, DecisionActions):
         self._starting()
 
     def on_mount(self) -> None:
+        self.restore_theme()
+        self._said = " ".join(filter(None, (self._said, self.memory.problem, self.restore_view())))
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
 
@@ -129,6 +143,8 @@ class AutoResearch(ViewingActions, DecisionActions):
             return
         self.updates.show(news)
         self.refresh_keys()
+        if news.first and self._said:
+            self.show_note(self._said, seconds=10.0)
         if news.events and isinstance(self.screen, DetailScreen):
             self.screen.show()
         if self._opens_summary and self._is_over(news):

@@ -62,6 +62,12 @@ class Choice:
     def filter_name(self) -> str:
         return list(FILTERS)[self.filter]
 
+    def restore(self, filter: str, sort: str) -> None:
+        """Choose a filter and an order by their names. Unknown names, such as those of another version, mean the first."""
+        filters, sorts = list(FILTERS), [name for name, _ in SORTS]
+        self.filter = filters.index(filter) if filter in filters else 0
+        self.sort = sorts.index(sort) if sort in sorts else 0
+
     def next_sort(self) -> None:
         self.sort = (self.sort + 1) % len(SORTS)
 
