@@ -151,10 +151,11 @@ def run(  # long, because each option is a parameter
 
     project = find(logs)
     config = files.Config() if no_config else files.read(project.root)
-    limits = LimitOptions(max_experiments, max_hours, max_crashes)
+    config.check()
     options = Options(
-        name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared, limits
-    )
+        name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
+        LimitOptions(max_experiments, max_hours, max_crashes),
+    )  # fmt: skip
     again = {
         "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
         "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
@@ -337,6 +338,7 @@ def propose(
 
     project = find()
     found = files.read(project.root)
+    found.check()
     with found.explaining():
         trial.propose(project, found, agent, count, seed, context, dry_run=dry_run)
 
@@ -362,8 +364,7 @@ def config(
 
     found = files.read(find(logs).root)
     say(shown.as_json(found, os.environ) if as_json else shown.as_text(found, os.environ))
-    if found.problem:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if found.problem else 0)
 
 
 @app.command(

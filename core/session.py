@@ -73,7 +73,7 @@ def run(
     Args:
         given: The options from the command line that belong to the run.
         start: Those of this start only.
-        config: The config files, for what is not given.
+        config: The config files, for what is not given. They have no mistakes.
         shown: Start the loop in the background and replace this process by the app.
         attended: Whether an app was started along with this loop.
         again: The other command-line options, for the loop in the background.
@@ -81,7 +81,6 @@ def run(
     Raises:
         UserError: The run cannot be started or continued.
     """
-    config.check()
     settings = files.without_overridden(config.settings, os.environ)
     chosen = make_plan(project, given, settings)
     used = from_files(given, start, settings, chosen.ends.carried, new=chosen.new)

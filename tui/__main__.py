@@ -24,7 +24,7 @@ def main() -> int:
     project = find(start=folder)
     config = files.read(project.root)
     memory = ViewMemory(files.state_file(), config.settings.theme or "")
-    app = AutoResearch(folder, project.program, terminal.watch, memory=memory, said=config.problem)
+    app = AutoResearch(folder, project.program, terminal.watch, memory=memory, warning=" ".join(config.problem.split()))
     with terminal.lent():
         words = app.run()
     if words:

@@ -50,7 +50,7 @@ class AutoResearch(ViewingActions, DecisionActions):
         starting: Called before the app takes over the terminal.
         opens_summary: Whether the summary opens by itself when no loop runs: at the start, and when the run ends.
         memory: What is remembered of the view; by default nothing.
-        said: A sentence to show at the start, or ''.
+        warning: A warning to show at the start, or ''.
     """
 
     TITLE = "AutoResearch"
@@ -70,12 +70,12 @@ class AutoResearch(ViewingActions, DecisionActions):
         *,
         opens_summary: bool = True,
         memory: ViewMemory | None = None,
-        said: str = "",
+        warning: str = "",
     ) -> None:
         super().__init__(driver_class=PatientDriver)
         self._opens_summary = opens_summary
         self._starting = starting
-        self._said = said
+        self._warning, self._said = warning, ""  # shown at the start
         self.memory = memory or ViewMemory()
         self.bridge = Bridge(folder, program, self._show_news)
         self.selection = Selection(self.bridge)
@@ -104,7 +104,8 @@ class AutoResearch(ViewingActions, DecisionActions):
 
     def on_mount(self) -> None:
         self.restore_theme()
-        self._said = " ".join(filter(None, (self._said, self.memory.problem, self.restore_view())))
+        self._warning = " ".join(filter(None, (self._warning, self.memory.problem)))
+        self._said = self.restore_view()
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
 
@@ -143,8 +144,8 @@ class AutoResearch(ViewingActions, DecisionActions):
             return
         self.updates.show(news)
         self.refresh_keys()
-        if news.first and self._said:
-            self.show_note(self._said, seconds=10.0)
+        if news.first and (words := " ".join(filter(None, (self._warning, self._said)))):
+            self.show_note(words, wrong=bool(self._warning), seconds=10.0)
         if news.events and isinstance(self.screen, DetailScreen):
             self.screen.show()
         if self._opens_summary and self._is_over(news):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,7 +102,9 @@ class Config:
         except UsageError as error:
             words = str(error)
             found = settings.values(self.settings)
-            named = [key for key in NAMED if len(value := str(found.get(key, ""))) > 2 and value in words]
+            named = [
+                key for key in NAMED if key in found and re.search(rf"(?<!\w){re.escape(found[key])}(?!\w)", words)
+            ]
             said = self.said(named)
             if not said or said in words:
                 raise

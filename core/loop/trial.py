@@ -70,7 +70,6 @@ def propose(
         context: Context of a language model in tokens; None to fit the task.
         dry_run: Only print what a model would be told.
     """
-    config.check()
     settings, attended = files.without_overridden(config.settings, os.environ), background.can_show_app()
     agent, context = agent or settings.agent, context or settings.context
     if agent is None:

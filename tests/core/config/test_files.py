@@ -94,3 +94,6 @@ def test_a_refusal_says_which_file_named_the_value(home: Path) -> None:
         raise UsageError("Ollama has no ollama:none.")
     with pytest.raises(UsageError, match=r"^Something else\.$"), config.explaining():
         raise UsageError("Something else.")
+    write(home / "p/autoresearch.toml", "agent = 'search'\n")
+    with pytest.raises(UsageError, match=r"is wrong\.$"), files.read(home / "p").explaining():
+        raise UsageError("In autoresearch something is wrong.")
