@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
@@ -72,6 +71,8 @@ class Parsed:
 
 def parse(text: str) -> Parsed:
     """Read the text of a config file."""
+    import tomllib  # imported late, since most programs find no file
+
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What the command `config` prints: the files, and each value with its source. Pure."""
+"""What the command `config` prints: the files, and each value with its source."""
 
 from __future__ import annotations
 

@@ -154,6 +154,9 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.sees(f"#{desk.running()} training")
     desk.twice("x", "x again to abort #", desk.aborted)
     (aborted,) = desk.aborted()
+    desk.type("L")
+    view = Path(desk.product.env["HOME"]) / ".local/state/autoresearch/app.json"
+    desk.until(lambda: view.exists() and "logarithmic" in view.read_text(), "the log scale is remembered")
     # detach, come back, die, come back, twice at once: the loop never notices
     desk.type("q")
     desk.sees("App closed. The loop of r keeps running.")
