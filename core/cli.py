@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import json
+import os
 import platform
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from core import entry
+from core.cli_options import AgentName, ContextTokens, Logs, Name
 from core.export import commands as models
-from core.machine.profiles import PROFILES
 from core.machine.project import UsageError, find
-from core.record import journal, run_lock
 from core.run import background
 from core.run.background import say
 from core.run.compare_command import compare
-from core.run.limits import LimitOptions
-from nanochat.contract import sources
-from nanochat.contract.registry import names
+from core.run_command import run
 
 app = typer.Typer(
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
@@ -32,137 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-AgentName = Annotated[
-    str | None,
-    typer.Option(
-        help="Who proposes: search, ollama:MODEL, openai:MODEL, command:CMD, claude, codex, opencode, aider, script:FILE, python:FILE, "
-        "or several with commas between; those whose changes are kept are asked more often.",
-        show_default="a model of Ollama where one fits, else search",
-    ),
-]
-ContextTokens = Annotated[
-    int | None,
-    typer.Option(
-        help="Context of the language model in tokens. The variable AUTORESEARCH_CONTEXT sets it too.",
-        show_default="by train.py and program.md, with room to grow",
-    ),
-]
-Logs = Annotated[Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")]
-Name = Annotated[
-    str | None,
-    typer.Argument(help="The run. Default: the one that is running, else the one started last.", show_default=False),
-]
-
-
-@app.command()
-def run(  # long, because each option is a parameter
-    name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
-    origin: Annotated[
-        str | None, typer.Option("--from", help="Start from the best train.py of another run.", metavar="RUN")
-    ] = None,
-    headless: Annotated[
-        bool, typer.Option("--headless", help="Run in the foreground and print one line for each event.")
-    ] = False,
-    agent: AgentName = None,
-    tenancy: Annotated[
-        str,
-        typer.Option(
-            help="Where a local model runs: unload (it leaves the GPU before training), coresident, cpu or remote."
-        ),
-    ] = "auto",
-    context: ContextTokens = None,
-    gate: Annotated[
-        str | None,
-        typer.Option(help="Whether proposals wait for you.", metavar="auto|ask", show_default="ask in the app"),
-    ] = None,
-    budget: Annotated[
-        float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
-    ] = None,
-    slots: Annotated[
-        int | None, typer.Option(help="Number of experiments to train in parallel.", show_default="by the machine")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help=f"{names(sources.ENTRIES)}.", show_default="by the machine")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
-    max_experiments: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Stop when the run has N verdicts in all; skipped ones count. A resumed run keeps its limits.",
-            metavar="N",
-        ),
-    ] = None,
-    max_hours: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after N hours; the final check follows.", metavar="N")
-    ] = None,
-    max_crashes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N", show_default="20"),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Size of everything: {', '.join(PROFILES)}; tiny is for trying it out.", show_default="by the machine"
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            help="Where trainings run: local, or deterministic:FILE (computed, for rehearsals).", show_default="local"
-        ),
-    ] = None,
-    earlier: Annotated[
-        bool,
-        typer.Option(
-            "--earlier/--no-earlier",
-            help="Let a new run's agent know what earlier runs on the same data have measured.",
-        ),
-    ] = True,
-    beside: Annotated[bool, typer.Option("--beside", help="Start it beside a run on the same device.")] = False,
-    logs: Logs = None,
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report/--no-report",
-            help="At the end, measure the start and the best afresh (new seeds, and text that no experiment has seen), and write report.html.",
-        ),
-    ] = True,
-    notify: Annotated[
-        str | None,
-        typer.Option(
-            help="What to do at a new best, when a proposal waits, when the loop pauses itself, and at the end: a shell command "
-            "(the facts come as JSON on its standard input), ntfy:TOPIC, slack:URL, discord:URL or desktop.",
-            metavar="COMMAND",
-            envvar="AUTORESEARCH_NOTIFY",
-            show_envvar=True,
-        ),
-    ] = None,
-    attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
-    prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
-) -> None:
-    """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background."""
-    from core import session
-
-    session.run(
-        find(logs),
-        session.Options(
-            name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
-            limits=LimitOptions(max_experiments, max_hours, max_crashes), earlier=earlier, beside=beside,
-        ),
-        session.Model(tenancy, context),
-        again={
-            "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
-            "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
-            "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
-            "--no-report": None if report else True, "--no-earlier": None if earlier else True, "--beside": beside or None, "--notify": notify,
-        },
-        shown=not headless and not attended and background.can_show_app(),
-        attended=attended,
-        report=report,
-        notify=notify,
-    )  # fmt: skip
+app.command()(run)
 
 
 @app.command()
@@ -175,15 +40,9 @@ def status(
     logs: Logs = None,
 ) -> None:
     """What a run has found and is doing, whether its result is confirmed, and what to do next."""
-    from core.reporting import summary
-    from core.run.reading import read_status
+    from core.run import reading
 
-    found = read_status(find(logs).pick(name))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
-    if as_json:
-        say(json.dumps(msgspec.to_builtins(found)))
-    else:
-        say(summary.one_line_summary(found) if line else summary.text(summary.summary(found, width)))
+    reading.print_status(find(logs).pick(name), as_json=as_json, line=line)
 
 
 @app.command()
@@ -244,15 +103,9 @@ def stop(
 @app.command()
 def hints(name: Name = None, logs: Logs = None) -> None:
     """List what the agents of a run were told: hints, and reasons for skipping."""
-    from core.record import hints as told
-    from core.record.fold import fold
+    from core.run import hinting
 
-    folder = find(logs).pick(name)
-    said = fold(journal.read(folder / journal.NAME)).said
-    for one in said:
-        say(told.line(one))
-    if not said:
-        say(f"Run {folder.name} has no hints. `.venv/bin/python -m core.cli hint TEXT` gives one while its loop runs.")
+    hinting.list_hints(find(logs), name)
 
 
 @app.command()
@@ -265,22 +118,9 @@ def hint(
     logs: Logs = None,
 ) -> None:
     """Give the agent a hint, or take one back. The agent reads it before its next proposal."""
-    from core.reporting import phrases
-    from core.run import commands
+    from core.run import hinting
 
-    folder = find(logs).pick(name)
-    if (text is None) == (take_back is None):
-        raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
-    if run_lock.alive(folder) is None:
-        raise UsageError(
-            f"Run {folder.name} is not active, so nothing was recorded. {phrases.resume_command(folder.name)} resumes it."
-        )
-    text = text.encode(errors="replace").decode() if text is not None else None  # bytes that are no UTF-8
-    command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
-    reply = commands.send(folder, command)
-    if not reply.ok:
-        raise UsageError(reply.words)
-    say(f"{folder.name}: {reply.words}")
+    hinting.hint(find(logs), name, text, take_back)
 
 
 @app.command()
@@ -361,9 +201,14 @@ def propose(
     context: ContextTokens = None,
 ) -> None:
     """Ask an agent for proposals on the current train.py without training. Shows whether each applies and what it cost."""
-    from core import session
+    from core.config import files
+    from core.loop import trial
 
-    session.propose(find(), agent, count, seed, context, dry_run=dry_run)
+    project = find()
+    found = files.read(project.root)
+    found.check()
+    with found.explaining():
+        trial.propose(project, found, agent, count, seed, context, dry_run=dry_run)
 
 
 @app.command()
@@ -376,6 +221,18 @@ def doctor(logs: Logs = None) -> None:
         say(check.line)
     if any(check.status == "problem" for check in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def config(
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, logs: Logs = None
+) -> None:
+    """What the config files set for the next start, and where each value comes from."""
+    from core.config import files, shown
+
+    found = files.read(find(logs).root)
+    say(shown.as_json(found, os.environ) if as_json else shown.as_text(found, os.environ))
+    raise typer.Exit(1 if found.problem else 0)
 
 
 @app.command(

@@ -16,6 +16,7 @@ from typing import Literal
 from core.agents import reach
 from core.agents.base import AgentFailed
 from core.agents.llm.connection import to_ollama
+from core.config import files, shown
 from core.errors import explained
 from core.execution import compiling
 from core.git.errors import RepositoryError
@@ -71,6 +72,7 @@ def examine(project: Project) -> list[Check]:
             lambda: _data({name: dataset.find(name, profile.vocab_size) for name in ("python", profile.dataset)}),
         ),
         _tried("tokenizer", lambda: _tokenizer(dataset.find("python", profile.vocab_size))),
+        *_config(files.read(project.root)),
         _tried("git", lambda: _git(project)),
         _tried("sandbox", lambda: _sandbox(project)),
         _tried("compiler", lambda: _compiler(project, device)),
@@ -216,6 +218,16 @@ def _git(project: Project) -> Check:
     if (project.root / ".git").exists():
         return Check("git", "ok", f"{version}; this source tree is a repository")
     return Check("git", "note", f"{version}; this source tree is not a repository, so a private one in logs/ is used")
+
+
+def _config(config: files.Config) -> list[Check]:
+    """Return a line for each config file: what it sets, or what is wrong with it."""
+    found = []
+    for file in config.files:
+        words = f"{file.name}: {shown.file_words(config, file)}".removesuffix(".")
+        todo = "Runs do not start with it; correct it" if file.problems else ""
+        found.append(Check("config", "problem" if file.problems else "ok", words, todo))
+    return found
 
 
 def _sandbox(project: Project) -> Check:

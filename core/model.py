@@ -14,6 +14,7 @@ Own = Value | None | list[Value | None] | dict[str, Value | None]  # what an age
 Stage = Literal["asked", "answered", "parsed", "applied", "passed"]  # how far an answer of a language model came
 STAGES: tuple[Stage, ...] = get_args(Stage)
 ApprovalMode = Literal["auto", "ask"]  # whether proposals wait for the human
+Tenancy = Literal["auto", "unload", "coresident", "cpu", "remote"]  # where a local language model runs
 
 
 class Role(StrEnum):

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast, get_args
+from typing import NoReturn, cast, get_args
 
 from msgspec import structs
 from rich.console import Console
@@ -20,15 +20,19 @@ from rich.panel import Panel
 
 from core.agents import registry
 from core.agents.base import Agent
+from core.agents.default import default_agent, offer_missing
+from core.config import files
+from core.config.files import Config
 from core.execution import registry as executors
 from core.execution.base import ExecutorFailed
 from core.judging import schedule
 from core.judging.final_check import SEEDS, FinalCheck
+from core.loop.approval import COUNTDOWN_S
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine import stats
 from core.machine.project import Project, UsageError
-from core.model import ApprovalMode, Role
+from core.model import ApprovalMode, Role, Tenancy
 from core.record import events as ev
 from core.record import run_lock
 from core.record.journal import JournalError
@@ -41,7 +45,8 @@ from core.run.active import ActiveRun
 from core.run.background import say, tell
 from core.run.beside import check_alone
 from core.run.opening import open_run
-from core.run.plan import Options as Options
+from core.run.options import Options as Options
+from core.run.options import StartOptions, from_files, start_options
 from core.run.plan import Plan, make_plan, renamed_if_overtaken
 from core.run.report_process import write_report
 from nanochat.contract import dataset as contract
@@ -53,79 +58,59 @@ COMPUTED = "A rehearsal: scores are computed from a table, and nothing is traine
 ATTEND_S = 60.0  # how long a loop in the background waits for the app that was started with it
 
 
-@dataclass(frozen=True)
-class Model:
-    """Options for a language model: how it shares the GPU with training, and its context length in tokens."""
-
-    tenancy: str = "auto"
-    context: int | None = None
-
-
 def run(
     project: Project,
-    options: Options,
-    model: Model,
+    given: Options,
+    start: StartOptions,
+    config: Config,
     *,
     shown: bool,
     attended: bool,
-    report: bool,
-    notify: str | None,
     again: Mapping[str, object],
 ) -> None:
     """Start the loop on a new run or continue one. Returns when the loop has ended.
 
     Args:
+        given: The options from the command line that belong to the run.
+        start: Those of this start only.
+        config: The config files, for what is not given. They have no mistakes.
         shown: Start the loop in the background and replace this process by the app.
         attended: Whether an app was started along with this loop.
-        report: Whether the final check follows at the end of the run, and the report is written.
-        notify: A command for notifications, or a preset, see `core.run.notify`; None for none.
         again: The other command-line options, for the loop in the background.
 
     Raises:
         UserError: The run cannot be started or continued.
     """
-    if model.tenancy not in get_args(registry.Tenancy):
-        raise UsageError(f"--tenancy {model.tenancy} is none of {', '.join(get_args(registry.Tenancy))}.")
-    if notify is not None:
-        notifications.check(notify)
-    chosen, named, why = make_plan(project, options), options.agent, ""
-    if not options.beside:
+    settings = files.without_overridden(config.settings, os.environ)
+    chosen = make_plan(project, given, settings)
+    used = from_files(given, start, settings, chosen.ends.carried, new=chosen.new)
+    effective = start_options(start, settings)
+    _check_start(effective)
+    if not effective.beside:
         check_alone(project, chosen)
+    named, why = chosen.options.agent, ""
     if named is not None:
         registry.check_settings(named)
     if chosen.new:
-        options, why = _filled(project, options, model, shown)
-        gate: ApprovalMode = "ask" if options.gate == "ask" else "auto"
-        chosen = replace(chosen, config=structs.replace(chosen.config, agent=options.agent, approval=gate))
-    tenancy = cast(registry.Tenancy, model.tenancy)
-    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, model.context)
+        chosen, why = _with_agent(project, chosen, effective, shown)
+    tenancy = cast(Tenancy, effective.tenancy or "auto")
+    maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, effective.context)
     executor = executors.check(chosen.config.executor)
     if named is not None and not (shown and run_lock.alive(chosen.folder) is not None):  # else only the app opens
         _check_reachable(named, offer=shown)
     if chosen.data is not None and chosen.data.manifest is None:
-        options = replace(options, data=_prepare_for(project, chosen, chosen.data))
-        chosen = make_plan(project, options)
+        chosen = make_plan(project, replace(chosen.options, data=_prepare_for(project, chosen, chosen.data)))
     if shown:
-        if notify is not None and run_lock.alive(chosen.folder) is not None:
-            tell(
-                f"The loop of {chosen.folder.name} is running already, so --notify has no effect. It counts at the next start."
-            )
-        if run_lock.alive(chosen.folder) is None:
-            if named is None:
-                offer_missing(chosen.config.agent)
-            # The loop in the background chooses an agent too, and records why.
-            data = chosen.data.folder if chosen.data is not None else None
-            chosen = _start_behind(
-                project, chosen, {**again, "--agent": named, "--gate": options.gate, "--prepared": data}
-            )
-        background.open_app(chosen.folder)
-    active, lock = open_run(project, chosen, options, print_event)
-    notifier = notifications.attached(active, notify) if notify is not None else None
+        gate = None if "gate" in used else chosen.options.gate
+        _show(project, chosen, start, {**again, "--agent": given.agent, "--gate": gate}, named=named is not None)
+    active, lock = open_run(project, chosen, chosen.options, print_event)
+    notifier = notifications.attached(active, effective.notify) if effective.notify is not None else None
+    reports = effective.report is not False
     try:
         with active.recording_end():
-            _record_notices(project, active, chosen, why)
-            _work(active, maker(), executor, chosen, attended, SEEDS if report else 0)
-        reported = report and _write_report(active)
+            _record_notices(project, active, chosen, (config.said(used), why))
+            _work(active, maker(), executor, chosen, effective.gate_time_s, attended, SEEDS if reports else 0)
+        reported = reports and _write_report(active)
     finally:
         if notifier is not None:
             notifier.send("ended", notifications.ended(active.state), None, active.state)
@@ -135,15 +120,49 @@ def run(
     _summary(active, again.get("--logs"), reported=reported)
 
 
-def _filled(project: Project, options: Options, model: Model, shown: bool) -> tuple[Options, str]:
-    """Return the options of a new run with the approval mode and the agent filled in, and why that agent was chosen, or ''."""
-    why = ""
+def _check_start(start: StartOptions) -> None:
+    """Raise UsageError if an option of this start is not valid."""
+    if start.tenancy not in (None, *get_args(Tenancy)):
+        raise UsageError(f"--tenancy {start.tenancy} is none of {', '.join(get_args(Tenancy))}.")
+    if start.gate_time_s is not None and not 1 <= start.gate_time_s < float("inf"):
+        raise UsageError(f"--gate-time {start.gate_time_s:g} is not valid; it must be 1 second or more, such as 60.")
+    if start.notify is not None:
+        notifications.check(start.notify)
+
+
+def _with_agent(project: Project, chosen: Plan, start: StartOptions, shown: bool) -> tuple[Plan, str]:
+    """Return the plan of a new run with the approval mode and the agent filled in, and why that agent was chosen, or ''."""
+    options, why = chosen.options, ""
     if shown and options.gate is None:  # with the app open, proposals wait for approval
         options = replace(options, gate="ask")
     if options.agent is None:
-        agent, why = default_agent(project, model.context, shown)
+        agent, why = default_agent(project, start.context, shown)
         options = replace(options, agent=agent)
-    return options, why
+    gate: ApprovalMode = "ask" if options.gate == "ask" else "auto"
+    return replace(
+        chosen, options=options, config=structs.replace(chosen.config, agent=options.agent, approval=gate)
+    ), why
+
+
+def _show(project: Project, chosen: Plan, start: StartOptions, again: Mapping[str, object], *, named: bool) -> NoReturn:
+    """Start the loop in the background unless it runs, and replace this process by the app.
+
+    Args:
+        start: The options that were given.
+        again: The options for the loop in the background.
+        named: Whether the user has named the agent.
+    """
+    if run_lock.alive(chosen.folder) is None:
+        if not named:
+            offer_missing(chosen.config.agent)
+        # The loop in the background reads the config files and chooses an agent too, and records why.
+        data = chosen.data.folder if chosen.data is not None else None
+        chosen = _start_behind(project, chosen, {**again, "--prepared": data})
+    elif start.notify is not None:
+        tell(
+            f"The loop of {chosen.folder.name} is running already, so --notify has no effect. It counts at the next start."
+        )
+    background.open_app(chosen.folder)
 
 
 def _check_reachable(agent: str, *, offer: bool) -> None:
@@ -158,11 +177,11 @@ def _check_reachable(agent: str, *, offer: bool) -> None:
     reach.check(agent)
 
 
-def _record_notices(project: Project, active: ActiveRun, chosen: Plan, why: str) -> None:
-    """Record what the human should know about this start. `why`: why the agent was chosen, or ""."""
+def _record_notices(project: Project, active: ActiveRun, chosen: Plan, first: Sequence[str]) -> None:
+    """Record what the human should know about this start. `first`: which settings come from files, why that agent; '' for none."""
     changes = () if chosen.new else (notices.source_changed(project, active), notices.text_changed(active))
     rehearsal = COMPUTED if chosen.new and active.config.computed else ""
-    for words in (why, chosen.said, rehearsal, *changes):
+    for words in (*first, chosen.said, rehearsal, *changes):
         if words:
             active.record(ev.Notice(text=words))
 
@@ -222,53 +241,6 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
         lock.release()
 
 
-def propose(
-    project: Project, agent: str | None, count: int, seed: int, context: int | None, *, dry_run: bool = False
-) -> None:
-    """Print proposals of an agent on the present train.py, without training. Raises UserError.
-
-    Args:
-        agent: The name of the agent; None for the default.
-        count: Number of proposals.
-        seed: As the seed of a run.
-        context: Context of a language model in tokens; None to fit the task.
-        dry_run: Only print what a model would be told.
-    """
-    from core.loop import trial
-
-    attended = background.can_show_app()
-    if agent is None:
-        agent, why = default_agent(project, context, attended)
-        say(why)
-    else:
-        registry.check_settings(agent)
-    maker = registry.check(agent, project.root, context=context)
-    if dry_run:
-        say(trial.dry_run(project, maker(), seed))
-        return
-    if attended:
-        offer_missing(agent)
-    for words in trial.proposals(project, maker(), count, seed):
-        say(words)
-
-
-def default_agent(project: Project, context: int | None, attended: bool) -> tuple[str, str]:
-    """Return the agent to use when none is named, and why. If `attended` and Ollama has no model, offer to pull one."""
-    from core.agents import reach
-    from core.agents.llm.ollama import pulling
-
-    if attended:
-        pulling.offer_first()
-    return reach.default(reach.tokens(project, context))
-
-
-def offer_missing(spec: str, without: str = "search proposes") -> None:
-    """Offer to pull the models of an agent that Ollama does not have. `without`: what happens without such a model."""
-    from core.agents.llm.ollama import pulling
-
-    pulling.offer_missing(spec, without)
-
-
 def prepare(project: Project, arguments: Sequence[str]) -> int:
     """Run prepare.py and return its exit code. Signals are passed on to it, so that it can clean up."""
     process = subprocess.Popen([sys.executable, str(project.root / "prepare.py"), *arguments])
@@ -313,10 +285,11 @@ def _work(
     agent: Agent,
     maker: executors.Maker,
     chosen: Plan,
+    gate_time_s: float | None,
     attended: bool,
     final_seeds: int,
 ) -> None:
-    """Run the loop to its end, with signals turned into an orderly stop."""
+    """Run the loop to its end, with signals turned into an orderly stop. `gate_time_s`: how long a proposal waits; None for the default."""
     config, ends = chosen.config, chosen.ends
 
     async def work() -> None:
@@ -324,7 +297,7 @@ def _work(
         attend_s = ATTEND_S if attended else 0.0
         loop = Loop(
             active, Proposer(agent), slots, ends.limits, tell,
-            attend_s=attend_s, final_seeds=final_seeds, hours_before=ends.hours_before,
+            countdown_s=gate_time_s or COUNTDOWN_S, attend_s=attend_s, final_seeds=final_seeds, hours_before=ends.hours_before,
         )  # fmt: skip
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:

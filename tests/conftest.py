@@ -38,6 +38,13 @@ for number, usual in (
         signal.signal(number, usual)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads the config files of whoever runs the tests, or writes where their app remembers its view."""
+    base = tmp_path_factory.mktemp("no-settings")
+    os.environ.update(XDG_CONFIG_HOME=str(base / "config"), XDG_STATE_HOME=str(base / "state"))
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared folder: some 650 kB of text, vocabulary 320."""

@@ -148,6 +148,7 @@ def build(home: Path, prepared: tuple[Path, Path], cards: Cards | None = None, t
     shutil.copyfile(ROOT / "prepare.py", root / "prepare.py")
     (root / ".gitignore").write_text("logs/\n__pycache__/\nideas.jsonl\n")
     env = {**os.environ, "AUTORESEARCH_DATA": str(data), "PYTHONPATH": str(ROOT), "HOME": str(home)}
+    env |= {"XDG_CONFIG_HOME": str(home / ".config"), "XDG_STATE_HOME": str(home / ".local" / "state")}
     if cards is not None:
         env["PYTHONPATH"] = f"{shadow(home / 'shadow', cards)}{os.pathsep}{ROOT}"
         env.pop("CUDA_VISIBLE_DEVICES", None)

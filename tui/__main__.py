@@ -14,12 +14,17 @@ gc.disable()  # until the first paint: a long journal makes tens of thousands of
 
 def main() -> int:
     """Run the app on the folder given on the command line. Returns the exit code."""
+    from core.config import files
     from core.machine.project import find
     from tui.app import AutoResearch
     from tui.system.ending import Terminal
+    from tui.system.remembered import ViewMemory
 
     folder, terminal = Path(sys.argv[1]).resolve(), Terminal()
-    app = AutoResearch(folder, find(start=folder).program, terminal.watch)
+    project = find(start=folder)
+    config = files.read(project.root)
+    memory = ViewMemory(files.state_file(), config.settings.theme or "")
+    app = AutoResearch(folder, project.program, terminal.watch, memory=memory, warning=" ".join(config.problem.split()))
     with terminal.lent():
         words = app.run()
     if words:

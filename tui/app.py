@@ -35,6 +35,7 @@ from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen
 from tui.selection import Selection
 from tui.system.driver import PatientDriver
+from tui.system.remembered import ViewMemory
 from tui.textual_internals import unhandled_error
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
@@ -50,6 +51,8 @@ class AutoResearch(ComparingActions, DecisionActions):
         program: The path of program.md.
         starting: Called before the app takes over the terminal.
         opens_summary: Whether the summary opens by itself when no loop runs: at the start, and when the run ends.
+        memory: What is remembered of the view; by default nothing.
+        warning: A warning to show at the start, or ''.
     """
 
     TITLE = "AutoResearch"
@@ -62,11 +65,20 @@ class AutoResearch(ComparingActions, DecisionActions):
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
 
     def __init__(
-        self, folder: Path, program: Path, starting: Callable[[], None] = lambda: None, *, opens_summary: bool = True
+        self,
+        folder: Path,
+        program: Path,
+        starting: Callable[[], None] = lambda: None,
+        *,
+        opens_summary: bool = True,
+        memory: ViewMemory | None = None,
+        warning: str = "",
     ) -> None:
         super().__init__(driver_class=PatientDriver)
         self._opens_summary = opens_summary
         self._starting = starting
+        self._warning, self._said = warning, ""  # shown at the start
+        self.memory = memory or ViewMemory()
         self.bridge = Bridge(folder, program, self._show_news)
         self.selection = Selection(self.bridge)
         self.updates = PaneUpdates(self, self.bridge, self.selection)
@@ -93,6 +105,9 @@ class AutoResearch(ComparingActions, DecisionActions):
         self._starting()
 
     def on_mount(self) -> None:
+        self.restore_theme()
+        self._warning = " ".join(filter(None, (self._warning, self.memory.problem)))
+        self._said = self.restore_view()
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
 
@@ -131,6 +146,8 @@ class AutoResearch(ComparingActions, DecisionActions):
             return
         self.updates.show(news)
         self.refresh_keys()
+        if news.first and (words := " ".join(filter(None, (self._warning, self._said)))):
+            self.show_note(words, wrong=bool(self._warning), seconds=10.0)
         if news.events and isinstance(self.screen, DetailScreen | ComparisonScreen):
             self.screen.show()
         if self._opens_summary and self._is_over(news):

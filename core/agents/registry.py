@@ -10,17 +10,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from core.agents.base import Agent, AgentFailed
 from core.agents.cli_tools.presets import PRESETS
 from core.agents.several import Team, WithStandIn
 from core.machine.project import UsageError
+from core.model import Tenancy
 from nanochat.contract import registry
 from nanochat.contract.registry import Entry
 
 Maker = Callable[[], Agent]
-Tenancy = Literal["auto", "unload", "coresident", "cpu", "remote"]
 CONTEXT = "AUTORESEARCH_CONTEXT"  # environment variable: the context length of language models, in tokens
 LEAST_CONTEXT = 1024
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
 
+from core.agents import registry
 from core.agents.base import Agent, AgentFailed, Context, Exhausted, PastExperiment
+from core.agents.default import default_agent, offer_missing
 from core.agents.hooks import ShowsPrompt
 from core.agents.llm import exhausted_ideas, prompt
 from core.change import edits, knobs, touched
+from core.config import files
+from core.config.files import Config
 from core.judging import policy
 from core.loop.proposals import realise
 from core.machine.project import Project, UsageError
 from core.model import Proposal
+from core.run import background
+from core.run.background import say
 from core.verdicts import Verdict
 
 SIGMA = 0.005  # a made-up noise, since nothing is measured
@@ -43,11 +50,48 @@ def _context(project: Project, seed: int, past: tuple[PastExperiment, ...] = ())
     )
 
 
+def propose(
+    project: Project,
+    config: Config,
+    agent: str | None,
+    count: int,
+    seed: int,
+    context: int | None,
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Print proposals of an agent on the present train.py, without training. Raises UserError.
+
+    Args:
+        config: The config files, for an agent and a context that are not given.
+        agent: The name of the agent; None for the default.
+        count: Number of proposals.
+        seed: As the seed of a run.
+        context: Context of a language model in tokens; None to fit the task.
+        dry_run: Only print what a model would be told.
+    """
+    settings, attended = files.without_overridden(config.settings, os.environ), background.can_show_app()
+    agent, context = agent or settings.agent, context or settings.context
+    if agent is None:
+        agent, why = default_agent(project, context, attended)
+        say(why)
+    else:
+        registry.check_settings(agent)
+    maker = registry.check(agent, project.root, context=context)
+    if dry_run:
+        say(shown_prompt(project, maker(), seed))
+        return
+    if attended:
+        offer_missing(agent)
+    for words in proposals(project, maker(), count, seed):
+        say(words)
+
+
 async def _shown_prompt(agent: Agent, context: Context) -> tuple[list[prompt.Message], str] | None:
     return await agent.prompt_for(context) if isinstance(agent, ShowsPrompt) else None
 
 
-def dry_run(project: Project, agent: Agent, seed: int) -> str:
+def shown_prompt(project: Project, agent: Agent, seed: int) -> str:
     """Return the prompt that the agent's model would get, or the task for a command-line agent. Raises UsageError."""
     context = _context(project, seed)
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from core.model import Value
 
+DEVICES = ("cpu", "cuda", "mps")
 MOST_NOISE = 0.05  # bpb
 
 

@@ -46,9 +46,14 @@ def tell(text: str) -> None:
 
 
 def options(values: Mapping[str, object]) -> list[str]:
-    """Return the command-line words of the options whose value is not None. A flag has the value True."""
-    given = {name: value for name, value in values.items() if value is not None}
-    return [word for name, value in given.items() for word in ((name,) if value is True else (name, str(value)))]
+    """Return the command-line words of the options whose value is not None. A flag has the value True, or False for its `--no-`."""
+    words: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, bool):
+            words.append(name if value else name.replace("--", "--no-", 1))
+        elif value is not None:
+            words += [name, str(value)]
+    return words
 
 
 def background(folder: Path, arguments: Sequence[str]) -> None:

@@ -34,7 +34,9 @@ class StartLimits:
     hours_before: float = 0.0
 
 
-def start_limits(given: LimitOptions, state: State | None = None) -> StartLimits:
+def start_limits(
+    given: LimitOptions, state: State | None = None, configured: LimitOptions | None = None
+) -> StartLimits:
     """Return the limits of a start.
 
     A run that was stopped, or whose loop died, keeps each limit that is not given anew. A run that has finished keeps none,
@@ -43,12 +45,9 @@ def start_limits(given: LimitOptions, state: State | None = None) -> StartLimits
     Args:
         given: The limits from the command line.
         state: The state of a continued run; None for a new run.
+        configured: The limits from the config files, for those that are neither given nor kept.
     """
-    values = {
-        "max_experiments": given.max_experiments,
-        "max_hours": given.max_hours,
-        "max_crashes_in_a_row": given.max_crashes,
-    }
+    values, others = _by_name(given), _by_name(configured or LimitOptions())
     last = state.started if state is not None and not state.finished else None
     carried = []
     if last is not None:
@@ -57,9 +56,18 @@ def start_limits(given: LimitOptions, state: State | None = None) -> StartLimits
             if value is None and earlier != getattr(Limits(), name):
                 values[name] = earlier
                 carried.append(name)
+    values = {name: others[name] if value is None else value for name, value in values.items()}
     chosen = {name: value for name, value in values.items() if value is not None}
     used_h = _hours_used(state) if state is not None and "max_hours" in carried else 0.0
     return StartLimits(Limits(**chosen), tuple(carried), used_h)  # type: ignore[arg-type]
+
+
+def _by_name(given: LimitOptions) -> dict[str, int | float | None]:
+    return {
+        "max_experiments": given.max_experiments,
+        "max_hours": given.max_hours,
+        "max_crashes_in_a_row": given.max_crashes,
+    }
 
 
 def _hours_used(state: State) -> float:

@@ -28,7 +28,8 @@ from core.run import earlier, notices
 from core.run.active import ActiveRun, record_end
 from core.run.data_check import check_data
 from core.run.integrity import MADE, IntegrityCheck, freeze
-from core.run.plan import Options, Plan, renamed
+from core.run.options import Options
+from core.run.plan import Plan, renamed
 from core.run.program import check_charter
 from core.run.start_commit import StartingPoint, starting_point, startup_knobs
 from nanochat.contract.shell import make

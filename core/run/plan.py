@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from core.config.settings import LEAST_BUDGET_S, NOTHING, Settings
 from core.execution.registry import LOCAL, absolute
 from core.machine import profiles, stats
 from core.machine.defaults import default_profile, usable_slots
@@ -20,34 +21,11 @@ from core.run import inherit
 from core.run.inherit import Asked, Defaults
 from core.run.integrity import harness_version
 from core.run.limits import LimitOptions, StartLimits, start_limits
+from core.run.options import Options, configured_limits, new_run
 from core.run.which import header, new_folder, readable_header, run_meant, why_taken_in_git
 from nanochat.contract import dataset as contract
 from nanochat.contract import messages
 from nanochat.contract.shell import make
-
-DEVICES = ("cpu", "cuda", "mps")
-LEAST_BUDGET_S = 0.1
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options from the command line. None means the default, or the value of a continued run."""
-
-    name: str | None = None
-    origin: str | None = None  # the run whose incumbent this one starts from
-    agent: str | None = None
-    gate: str | None = None
-    budget_s: float | None = None
-    slots: int | None = None
-    dataset: str | None = None
-    device: str | None = None
-    seed: int | None = None
-    profile: str | None = None
-    executor: str | None = None
-    data: Path | None = None  # the folder of data that was prepared for this start
-    limits: LimitOptions = field(default_factory=LimitOptions)
-    earlier: bool = True  # whether a new run may use what earlier runs have measured
-    beside: bool = False  # whether the run may share its device with another one
 
 
 @dataclass(frozen=True)
@@ -64,6 +42,7 @@ class Plan:
         data: The prepared data of a new run's dataset.
         replaceable: Whether the dataset was not chosen by the user, so that `python` may replace it.
         ends: When this start ends by itself.
+        options: The options, completed by the config files.
     """
 
     folder: Path
@@ -75,9 +54,10 @@ class Plan:
     data: contract.Found | None = None
     replaceable: bool = False
     ends: StartLimits = field(default_factory=StartLimits)
+    options: Options = field(default_factory=Options)
 
 
-def make_plan(project: Project, options: Options) -> Plan:
+def make_plan(project: Project, options: Options, config: Settings = NOTHING) -> Plan:
     """Decide which run to start or continue, and check all options. Writes nothing.
 
     A name means that run, or a new one. Without a name it is the latest run, unless that is finished or `origin` is given.
@@ -85,6 +65,7 @@ def make_plan(project: Project, options: Options) -> Plan:
     Args:
         project: The source tree and its logs.
         options: Options from the command line.
+        config: The values of the config files. Those that the journal of a continued run keeps do not count for it.
 
     Returns:
         The plan. For a new run, its data may still have to be prepared: `plan.data.manifest` is then None.
@@ -94,8 +75,13 @@ def make_plan(project: Project, options: Options) -> Plan:
         JournalError: The journal of the run cannot be read.
     """
     _check_options(options)
-    folder, config = run_meant(project, options.name, options.origin)
-    return _plan_new(project, options, folder) if config is None else _plan_continued(options, folder, config)
+    folder, continued = run_meant(project, options.name, options.origin)
+    if continued is not None:
+        return _plan_continued(options, folder, continued, config)
+    filled = new_run(options, config)
+    if filled != options:
+        _check_options(filled)
+    return _plan_new(project, filled, folder)
 
 
 def renamed_if_overtaken(project: Project, chosen: Plan) -> Plan | None:
@@ -119,8 +105,8 @@ def _check_options(options: Options) -> None:
         )
     if options.slots is not None and options.slots < 1:
         raise UsageError(f"--slots {options.slots} is too small; it must be 1 or more.")
-    if options.device is not None and options.device not in DEVICES:
-        raise UsageError(f"There is no device {options.device!r}; known are {', '.join(DEVICES)}.")
+    if options.device is not None and options.device not in profiles.DEVICES:
+        raise UsageError(f"There is no device {options.device!r}; known are {', '.join(profiles.DEVICES)}.")
     if options.device not in (None, "cpu") and (lack := lacking(str(options.device), len(stats.gpu_memory()))):
         raise UsageError(f"--device {options.device} cannot be used: {lack}. Nothing was started. --device cpu works.")
     if options.profile is not None and options.profile not in profiles.PROFILES:
@@ -133,7 +119,7 @@ def _check_options(options: Options) -> None:
 # -- a continued run --------------------------------------------------------------------------------------------------
 
 
-def _plan_continued(options: Options, folder: Path, continued: RunConfig) -> Plan:
+def _plan_continued(options: Options, folder: Path, continued: RunConfig, settings: Settings) -> Plan:
     """Plan to continue the run in `folder` with the header `continued`. Raises UsageError."""
     _check_continued(options, folder, continued)
     state = fold(journal.read(folder / journal.NAME))
@@ -147,8 +133,9 @@ def _plan_continued(options: Options, folder: Path, continued: RunConfig) -> Pla
             f"Fix that, or start another run with --name NEW --from {folder.name} --device cpu."
         )
     slots, said = usable_slots(config.slots, config.device, stats.cards())
-    profile, ends = profiles.named(config.profile), start_limits(options.limits, state)
-    return Plan(folder, replace(config, slots=slots), profile, new=False, said=said, ends=ends)
+    profile = profiles.named(config.profile)
+    ends = start_limits(options.limits, state, configured_limits(LimitOptions(), settings))
+    return Plan(folder, replace(config, slots=slots), profile, new=False, said=said, ends=ends, options=options)
 
 
 def _check_continued(options: Options, folder: Path, config: RunConfig) -> None:
@@ -237,6 +224,7 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
         data=prepared,
         replaceable=replaceable,
         ends=start_limits(options.limits),
+        options=options,
     )
 
 

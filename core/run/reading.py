@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from core.machine.project import UsageError
 from core.record import journal, live, run_lock
 from core.record.fold import fold
 from core.record.state import State
+from core.run.background import say
 
 if TYPE_CHECKING:
     from core.reporting.status import RunStatus
@@ -36,3 +42,15 @@ def read_status(folder: Path) -> RunStatus:
     state = read_state(folder)
     warnings = [words for words in (stats.disk_warning(folder),) if words]
     return status.status(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
+
+
+def print_status(folder: Path, *, as_json: bool, line: bool) -> None:
+    """Print the status of a run as text, as a JSON object, or in one line. Raises as `read_state`."""
+    from core.reporting import summary
+
+    found = read_status(folder)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
+    if as_json:
+        say(json.dumps(msgspec.to_builtins(found)))
+    else:
+        say(summary.one_line_summary(found) if line else summary.text(summary.summary(found, width)))

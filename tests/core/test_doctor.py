@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core import doctor
+from core.config import files
 from core.machine.project import Project, find
 from core.machine.stats import Gpu
 from tests.fake_cuda import make, plant, shadow
@@ -129,3 +130,14 @@ def test_broken_surroundings_are_findings_each_in_its_own_line(tmp_path: Path, m
     failing = doctor._tried("x", lambda: doctor.Check("x", "ok", (root / "file/x").read_text()))
     assert failing.status == "problem" and "Not a directory" in failing.words and failing.todo
     assert not (root / "logs").exists()
+
+
+def test_config_files_are_shown_with_what_they_set(tmp_path: Path) -> None:
+    user, project = files.ConfigFile(tmp_path / "config.toml"), tmp_path / files.PROJECT_FILE
+    project.write_text("budget = 120\n")
+    found = files.Config((user, *files.read(tmp_path).files[1:]))
+    lines = [check.line for check in doctor._config(found)]
+    assert lines[0].endswith("config.toml: does not exist") and lines[1].endswith("autoresearch.toml: budget = 120")
+    project.write_text("bugdet = 120\n")
+    (broken,) = doctor._config(files.Config(files.read(tmp_path).files[1:]))
+    assert broken.status == "problem" and "line 1: There is no key bugdet. Did you mean budget?" in broken.line

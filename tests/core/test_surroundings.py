@@ -23,6 +23,7 @@ from nanochat.data import prepare
 
 for module in (
     "core.agents.search.agent",
+    "core.config.shown",
     "core.loop.trial",
     "core.git.apply",
     "core.reporting.status",
@@ -58,7 +59,10 @@ class Place:
             "run": self.run("--name", "new"),
             "continue": self.run("--name", "old"),
             "run-long": self.run("--name", LONG),
-            **{name: [name] for name in ("status", "runs", "notebook", "stop", "attach", "apply", "report", "agents")},
+            **{
+                name: [name]
+                for name in ("status", "runs", "notebook", "stop", "attach", "apply", "report", "agents", "config")
+            },
             "status-json": ["status", "old", "--json"],
             "propose": ["propose", "--dry-run", "--agent", "search"],
             "prepare": ["prepare", "--dataset", f"text:{self.corpus}", "--vocab", "320"],

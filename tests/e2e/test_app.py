@@ -104,7 +104,8 @@ class Desk:
 @pytest.fixture
 def desk(product: Product) -> Iterator[Desk]:
     server = libtmux.Server(socket_name=f"autoresearch-{os.getpid()}-{time.monotonic_ns()}", config_file=os.devnull)
-    environment = {name: product.env[name] for name in ("AUTORESEARCH_DATA", "PYTHONPATH", "HOME", "PATH")}
+    names = ("AUTORESEARCH_DATA", "PYTHONPATH", "HOME", "PATH", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+    environment = {name: product.env[name] for name in names}
     environment |= {"TERM": "screen-256color", "EDITOR": f"{sys.executable} {product.root / 'editor.py'}"}
     session = server.new_session(
         "desk", x=120, y=40, window_command="bash --norc", environment=environment, start_directory=str(product.root)
@@ -154,6 +155,9 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.sees(f"#{desk.running()} training")
     desk.twice("x", "x again to abort #", desk.aborted)
     (aborted,) = desk.aborted()
+    desk.type("L")
+    view = Path(desk.product.env["XDG_STATE_HOME"]) / "autoresearch" / "app.json"
+    desk.until(lambda: view.exists() and "logarithmic" in view.read_text(), "the log scale is remembered")
     # detach, come back, die, come back, twice at once: the loop never notices
     desk.type("q")
     desk.sees("App closed. The loop of r keeps running.")

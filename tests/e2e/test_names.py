@@ -17,7 +17,8 @@ from core.record.run_lock import RunBusy
 from core.record.state import State
 from core.run.active import ActiveRun
 from core.run.opening import open_run
-from core.run.plan import Options, Plan, make_plan
+from core.run.options import Options
+from core.run.plan import Plan, make_plan
 from tests.product import Product
 
 

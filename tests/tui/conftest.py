@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.tui.living import Living
 from tui.app import AutoResearch
+from tui.system.remembered import ViewMemory
 
 HERE = Path(__file__).resolve().parent
 
@@ -65,8 +66,8 @@ def editor(tmp_path: Path, edits_by: Edits) -> Path:
     return called
 
 
-def app_on(folder: Path, program: Path | None = None) -> AutoResearch:
-    return AutoResearch(folder, program or HERE / "recorded" / "program.md", opens_summary=False)
+def app_on(folder: Path, program: Path | None = None, memory: ViewMemory | None = None) -> AutoResearch:
+    return AutoResearch(folder, program or HERE / "recorded" / "program.md", opens_summary=False, memory=memory)
 
 
 async def until(pilot: Pilot[str], condition: Callable[[], object], seconds: float = 100.0) -> None:

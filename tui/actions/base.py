@@ -18,6 +18,7 @@ from tui.panes.experiments import ExperimentsPane
 from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen, main_screen
 from tui.selection import Selection
+from tui.system.remembered import ViewMemory
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
@@ -31,12 +32,14 @@ class RunApp(App[str]):
         bridge: The connection to the run.
         selection: The experiment that the panes show.
         updates: Tells the panes what to show.
+        memory: What is remembered of the view.
         key_context: Decides which keys are valid.
     """
 
     bridge: Bridge
     selection: Selection
     updates: PaneUpdates
+    memory: ViewMemory
     key_context = KeyContext()
     _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 

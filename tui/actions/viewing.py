@@ -50,6 +50,29 @@ class ViewingActions(RunApp):
         pane = self.query_one(LossPane)
         pane.logarithmic = not pane.logarithmic
         self.updates.show_loss(force=True)
+        self._say_unless_empty(self.memory.save(logarithmic=pane.logarithmic))
+
+    def restore_view(self) -> str:
+        """Show the remembered log scale, filter and order. Returns a sentence about what the table shows, or ''."""
+        view = self.memory.view
+        self.query_one(LossPane).logarithmic = view.logarithmic
+        shown = self.query_one(ExperimentsPane).restore(view.filter, view.sort)
+        return f"As you left it, the table shows: {shown}. Escape shows all." if shown else ""
+
+    def restore_theme(self) -> None:
+        """Show the theme that was chosen last, and remember later choices."""
+        if self.memory.theme in self.available_themes:
+            self.theme = self.memory.theme
+        self.theme_changed_signal.subscribe(
+            self, lambda theme: self._say_unless_empty(self.memory.choose_theme(theme.name))
+        )
+
+    def on_experiments_pane_chose(self, event: ExperimentsPane.Chose) -> None:
+        self._say_unless_empty(self.memory.save(filter=event.filter, sort=event.sort))
+
+    def _say_unless_empty(self, problem: str) -> None:
+        if problem:
+            self.show_note(problem, wrong=True, seconds=10.0)
 
     def action_sort(self) -> None:
         self.query_one(ExperimentsPane).next_sort()

@@ -29,6 +29,13 @@ class ExperimentsPane(LazyTable):
             super().__init__()
             self.number = number
 
+    class Chose(Message):
+        """Posted when the filter or the order of the table is another one. Both are given by name."""
+
+        def __init__(self, filter: str, sort: str) -> None:
+            super().__init__()
+            self.filter, self.sort = filter, sort
+
     class Opened(Message):
         """Posted when Enter is pressed on an experiment."""
 
@@ -86,13 +93,19 @@ class ExperimentsPane(LazyTable):
     def show_older(self, rows: Iterable[Row]) -> None:
         """Add experiments that are not on the screen. Their lines are made when they come into view."""
         self._experiments |= {row.number: row for row in rows}
-        if self._shown_columns:
+        if not self._shown_columns:
+            return
+        if self._choice.shows_all:
             self._order = self._choice.order(self._experiments.values())
             self.postpone_lines(self._order)
+        else:  # they may come before those on the screen
+            self.rebuild(to_top=self._led_away)
+            self._report_choice()
+            self._update_title()
 
-    def rebuild(self) -> None:
-        """Rebuild the table after a change of order, choice, width or theme."""
-        selected = None if self.following else self.selected
+    def rebuild(self, *, to_top: bool = False) -> None:
+        """Rebuild the table after a change of order, choice, width or theme. `to_top`: move the cursor to the first line."""
+        selected = None if self.following or to_top else self.selected
         self._shown_columns = table.fitting_columns(self.line_width)
         self._order = self._choice.order(self._experiments.values())
         self.replace_lines(table.heading(self._shown_columns, self._choice), self._order, selected)
@@ -149,14 +162,25 @@ class ExperimentsPane(LazyTable):
 
     # -- actions of the user --------------------------------------------------------------------------------------
 
+    def restore(self, filter: str, sort: str) -> str:
+        """Choose a filter and an order by their names, before anything is shown.
+
+        Returns:
+            What the table then shows, as a phrase; '' for all experiments, newest first.
+        """
+        self._choice.restore(filter, sort)
+        return "" if self._choice.shows_all else f"{self._choice.filter_name} experiments, {self._choice.sort_name}"
+
     def next_sort(self) -> None:
         """Sort by another column."""
         self._choice.next_sort()
+        self._post_choice()
         self._show_choice()
 
     def next_filter(self) -> None:
         """Show another group of experiments."""
         self._choice.next_filter()
+        self._post_choice()
         self._show_choice()
 
     def mark(self, number: int | None) -> None:
@@ -178,7 +202,11 @@ class ExperimentsPane(LazyTable):
         column = table.column_at(self._shown_columns, at.x + int(self.scroll_x))
         if column is not None:
             self._choice.sort_by(column)
+            self._post_choice()
             self._show_choice()
+
+    def _post_choice(self) -> None:
+        self.post_message(self.Chose(self._choice.filter_name, self._choice.sort_name))
 
     @property
     def searched(self) -> str:
@@ -196,6 +224,7 @@ class ExperimentsPane(LazyTable):
         self.following, self._led_away, self._reported, self._new_count = True, False, None, 0
         if not self._choice.shows_all:
             self._choice.reset()
+            self._post_choice()
             self.rebuild()
         with self.arranging():
             self.move_cursor(row=0, animate=False)

@@ -107,6 +107,13 @@ class Choice:
     def _order(self) -> Sort:
         return next(sort for sort in SORTS if sort.column == self.sort)
 
+    def restore(self, filter: str, sort: str) -> None:
+        """Choose a filter and an order by their names. Unknown names, such as those of another version, mean the first."""
+        filters = list(FILTERS)
+        self.filter = filters.index(filter) if filter in filters else 0
+        found = next((one for one in SORTS if sort in (one.name, one.reversed_name)), SORTS[0])
+        self.sort, self.reversed = found.column, sort == found.reversed_name
+
     def next_sort(self) -> None:
         at = CYCLE.index(self.sort) if self.sort in CYCLE else -1
         self.sort, self.reversed = CYCLE[(at + 1) % len(CYCLE)], False

@@ -9,7 +9,8 @@ import pytest
 
 from core.machine.project import Project, UsageError
 from core.run.data_check import check_data
-from core.run.plan import Options, make_plan
+from core.run.options import Options
+from core.run.plan import make_plan
 from nanochat.data.prepare import prepare
 
 

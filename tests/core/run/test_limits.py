@@ -15,7 +15,8 @@ from core.record.fold import fold
 from core.record.state import State
 from core.reporting.log_lines import line
 from core.run.limits import LimitOptions, StartLimits, start_limits
-from core.run.plan import Options, make_plan
+from core.run.options import Options
+from core.run.plan import make_plan
 from tests.core.run.runs import DONE, TOLD, write_run
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.product import Product, harmless

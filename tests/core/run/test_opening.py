@@ -14,7 +14,8 @@ from core.record.run_lock import Lock, RunBusy
 from core.record.state import State
 from core.reporting import log_lines, run_table, summary
 from core.run.opening import open_run
-from core.run.plan import Options, make_plan
+from core.run.options import Options
+from core.run.plan import make_plan
 from core.run.reading import read_status
 from nanochat.data.prepare import prepare
 from tests.core.run.runs import SHIPPED, START, write_run

@@ -15,7 +15,8 @@ from core.machine.project import Project, UsageError
 from core.record import events as ev
 from core.record.journal import Journal
 from core.run import plan
-from core.run.plan import Options, make_plan
+from core.run.options import Options
+from core.run.plan import make_plan
 from nanochat.contract import dataset as contract
 from nanochat.contract import messages
 from nanochat.data.prepare import prepare

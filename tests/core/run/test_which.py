@@ -22,7 +22,8 @@ from core.record import journal
 from core.record.run_lock import Lock
 from core.reporting import results
 from core.run import commands
-from core.run.plan import Options, make_plan
+from core.run.options import Options
+from core.run.plan import make_plan
 from core.run.which import run_meant
 from tests.core.run.runs import DONE, START, TOLD, write_run
 

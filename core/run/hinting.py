@@ -1,0 +1,47 @@
+"""Hints from outside: the commands `hint` and `hints`."""
+
+from __future__ import annotations
+
+from core.machine.project import Project, UsageError
+from core.record import hints, journal, run_lock
+from core.record.fold import fold
+from core.reporting import phrases
+from core.run import commands
+from core.run.background import say
+
+
+def list_hints(project: Project, name: str | None) -> None:
+    """Print what the agents of a run were told. Raises UsageError if there is no such run."""
+    folder = project.pick(name)
+    said = fold(journal.read(folder / journal.NAME)).said
+    for one in said:
+        say(hints.line(one))
+    if not said:
+        say(f"Run {folder.name} has no hints. `.venv/bin/python -m core.cli hint TEXT` gives one while its loop runs.")
+
+
+def hint(project: Project, name: str | None, text: str | None, take_back: int | None) -> None:
+    """Send a hint to the loop of a run, or take one back, and print the answer.
+
+    Args:
+        project: The source tree and its logs.
+        name: The run; None for the latest.
+        text: The hint.
+        take_back: The number of a hint to take back.
+
+    Raises:
+        UsageError: Not exactly one of text and number is given, the run is not active, or the loop refuses.
+    """
+    folder = project.pick(name)
+    if (text is None) == (take_back is None):
+        raise UsageError("Give either a text or --take-back N. Nothing was recorded.")
+    if run_lock.alive(folder) is None:
+        raise UsageError(
+            f"Run {folder.name} is not active, so nothing was recorded. {phrases.resume_command(folder.name)} resumes it."
+        )
+    text = text.encode(errors="replace").decode() if text is not None else None  # bytes that are no UTF-8
+    command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
+    reply = commands.send(folder, command)
+    if not reply.ok:
+        raise UsageError(reply.words)
+    say(f"{folder.name}: {reply.words}")

@@ -1,0 +1,144 @@
+"""The command `run`, with all options of a start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.cli_options import AgentName, ContextTokens, Logs
+from core.machine.profiles import PROFILES
+from core.machine.project import find
+from core.run import background
+from core.run.limits import LimitOptions
+from nanochat.contract import sources
+from nanochat.contract.registry import names
+
+
+def run(  # long, because each option is a parameter
+    name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
+    origin: Annotated[
+        str | None, typer.Option("--from", help="Start from the best train.py of another run.", metavar="RUN")
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Run in the foreground and print one line for each event.")
+    ] = False,
+    agent: AgentName = None,
+    tenancy: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a local model runs: unload (it leaves the GPU before training), coresident, cpu or remote.",
+            show_default="auto",
+        ),
+    ] = None,
+    context: ContextTokens = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(help="Whether proposals wait for you.", metavar="auto|ask", show_default="ask in the app"),
+    ] = None,
+    gate_time: Annotated[
+        float | None,
+        typer.Option(help="Seconds that a proposal waits for you.", metavar="SECONDS", show_default="60"),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Number of experiments to train in parallel.", show_default="by the machine")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help=f"{names(sources.ENTRIES)}.", show_default="by the machine")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="by the machine")] = None,
+    max_experiments: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stop when the run has N verdicts in all; skipped ones count. A resumed run keeps its limits.",
+            metavar="N",
+        ),
+    ] = None,
+    max_hours: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after N hours; the final check follows.", metavar="N")
+    ] = None,
+    max_crashes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after N failed experiments in a row.", metavar="N", show_default="20"),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Size of everything: {', '.join(PROFILES)}; tiny is for trying it out.", show_default="by the machine"
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Where trainings run: local, or deterministic:FILE (computed, for rehearsals).", show_default="local"
+        ),
+    ] = None,
+    earlier: Annotated[
+        bool,
+        typer.Option(
+            "--earlier/--no-earlier",
+            help="Let a new run's agent know what earlier runs on the same data have measured.",
+        ),
+    ] = True,
+    beside: Annotated[
+        bool | None,
+        typer.Option("--beside/--no-beside", help="Start it beside a run on the same device.", show_default="no"),
+    ] = None,
+    logs: Logs = None,
+    report: Annotated[
+        bool | None,
+        typer.Option(
+            "--report/--no-report",
+            help="At the end, measure the start and the best afresh (new seeds, and text that no experiment has seen), and write report.html.",
+            show_default="yes",
+        ),
+    ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            help="What to do at a new best, when a proposal waits, when the loop pauses itself, and at the end: a shell command "
+            "(the facts come as JSON on its standard input), ntfy:TOPIC, slack:URL, discord:URL or desktop.",
+            metavar="COMMAND",
+            envvar="AUTORESEARCH_NOTIFY",
+            show_envvar=True,
+        ),
+    ] = None,
+    no_config: Annotated[bool, typer.Option("--no-config", help="Do not read the config files.")] = False,
+    attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
+    prepared: Annotated[Path | None, typer.Option("--prepared", hidden=True)] = None,
+) -> None:
+    """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background.
+
+    What is not given comes from the config files; `config` lists it.
+    """
+    from core import session
+    from core.config import files
+    from core.run.options import Options, StartOptions
+
+    project = find(logs)
+    config = files.Config() if no_config else files.read(project.root)
+    config.check()
+    options = Options(
+        name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
+        LimitOptions(max_experiments, max_hours, max_crashes), earlier,
+    )  # fmt: skip
+    again = {
+        "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
+        "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
+        "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
+        "--report": report, "--beside": beside, "--gate-time": gate_time, "--no-config": no_config or None,
+        "--no-earlier": None if earlier else True,
+        "--notify": notify if notify != os.environ.get("AUTORESEARCH_NOTIFY") else None,  # which the loop inherits
+    }  # fmt: skip
+    with config.explaining():
+        session.run(
+            project, options, StartOptions(tenancy, context, gate_time, notify, report, beside), config,
+            shown=not headless and not attended and background.can_show_app(), attended=attended, again=again,
+        )  # fmt: skip
