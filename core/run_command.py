@@ -81,12 +81,13 @@ def run(  # long, because each option is a parameter
         ),
     ] = None,
     earlier: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--earlier/--no-earlier",
             help="Let a new run's agent know what earlier runs on the same data have measured.",
+            show_default="yes",
         ),
-    ] = True,
+    ] = None,
     beside: Annotated[
         bool | None,
         typer.Option("--beside/--no-beside", help="Start it beside a run on the same device.", show_default="no"),
@@ -134,7 +135,7 @@ def run(  # long, because each option is a parameter
         "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
         "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
         "--report": report, "--beside": beside, "--gate-time": gate_time, "--no-config": no_config or None,
-        "--no-earlier": None if earlier else True,
+        "--earlier": earlier,
         "--notify": notify if notify != os.environ.get("AUTORESEARCH_NOTIFY") else None,  # which the loop inherits
     }  # fmt: skip
     with config.explaining():

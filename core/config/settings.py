@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_d
     max_hours: Annotated[float, Meta(gt=0, le=10**6, description="a number of hours above 0")] | None = None
     max_crashes: Count | None = None
     notify: Text | None = None
+    earlier: Flag | None = None
     report: Flag | None = None
     beside: Flag | None = None
     theme: Text | None = None

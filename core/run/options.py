@@ -14,6 +14,7 @@ from core.run.limits import LimitOptions
 # Keys of a config file, and the fields that they fill.
 OF_NEW_RUNS = {  # the journal keeps these, so files count for new runs only
     "agent": "agent", "gate": "gate", "budget": "budget_s", "slots": "slots", "dataset": "dataset", "device": "device", "profile": "profile",
+    "earlier": "earlier",
 }  # fmt: skip
 INHERITED = ("budget", "dataset", "device", "profile")  # by a new run that starts from another one
 OF_LIMITS = {"max-experiments": "max_experiments", "max-hours": "max_hours", "max-crashes": "max_crashes"}
@@ -40,7 +41,7 @@ class Options:
     executor: str | None = None
     data: Path | None = None  # the folder of data that was prepared for this start
     limits: LimitOptions = field(default_factory=LimitOptions)
-    earlier: bool = True  # whether the agent of a new run may know what earlier runs have measured
+    earlier: bool | None = None  # whether the agent of a new run may know what earlier runs have measured; None: yes
 
 
 @dataclass(frozen=True)
