@@ -40,7 +40,11 @@ def run(  # long, because each option is a parameter
     ] = None,
     gate_time: Annotated[
         float | None,
-        typer.Option(help="Seconds that a proposal waits for you.", metavar="SECONDS", show_default="60"),
+        typer.Option(
+            help="Seconds that a proposal waits for you.",
+            metavar="SECONDS",
+            show_default="as long as a training, 10 to 60",
+        ),
     ] = None,
     budget: Annotated[
         float | None, typer.Option(help="Training seconds per experiment.", show_default="60 on a CPU, 300 on a GPU")

@@ -27,7 +27,7 @@ from core.execution import registry as executors
 from core.execution.base import ExecutorFailed
 from core.judging import schedule
 from core.judging.final_check import SEEDS, FinalCheck
-from core.loop.approval import COUNTDOWN_S
+from core.loop.approval import default_countdown_s
 from core.loop.loop import Loop
 from core.loop.proposals import Proposer
 from core.machine import stats
@@ -291,13 +291,14 @@ def _work(
 ) -> None:
     """Run the loop to its end, with signals turned into an orderly stop. `gate_time_s`: how long a proposal waits; None for the default."""
     config, ends = chosen.config, chosen.ends
+    countdown_s = gate_time_s or default_countdown_s(config.budget_s)
 
     async def work() -> None:
         slots = [maker(_slot(active, f"harness-{index}.log", index)) for index in range(config.slots)]
         attend_s = ATTEND_S if attended else 0.0
         loop = Loop(
             active, Proposer(agent), slots, ends.limits, tell,
-            countdown_s=gate_time_s or COUNTDOWN_S, attend_s=attend_s, final_seeds=final_seeds, hours_before=ends.hours_before,
+            countdown_s=countdown_s, attend_s=attend_s, final_seeds=final_seeds, hours_before=ends.hours_before,
         )  # fmt: skip
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
@@ -313,6 +314,7 @@ def _work(
                 slots=config.slots,
                 limits=ends.limits,
                 carried=ends.carried,
+                gate_time_s=countdown_s,
                 hours_before=ends.hours_before,
                 turn=active.project.next_turn(),
                 final_seeds=final_seeds,

@@ -10,9 +10,17 @@ from core.record import events as ev
 from core.record import live
 from core.run.active import ActiveRun
 
-COUNTDOWN_S = 60.0
+COUNTDOWN_S, LEAST_COUNTDOWN_S = 60.0, 10.0
 LONGEST_HOLD_S = 1800.0  # a stopped countdown goes on after this time, in case an editor was left open
 UNANSWERED = 3  # approvals by time-out in a row after which proposals no longer wait
+
+
+def default_countdown_s(budget_s: float) -> float:
+    """Return how long a proposal waits for an answer, in seconds: as long as a training of `budget_s`, within limits.
+
+    So it waits while another experiment trains, and the machine is rarely idle.
+    """
+    return min(COUNTDOWN_S, max(LEAST_COUNTDOWN_S, budget_s))
 
 
 @dataclass

@@ -60,6 +60,7 @@ class Started(Event, frozen=True, kw_only=True):
         turn: One more than in any other journal of these logs. It orders starts without clocks.
         final_seeds: Seeds of the final check at the end; 0 for no such check.
         machine: The machine, as phrases: what trains first.
+        gate_time_s: Seconds that a proposal waits for an answer, where proposals wait.
     """
 
     pid: int
@@ -72,6 +73,7 @@ class Started(Event, frozen=True, kw_only=True):
     turn: int = 0
     final_seeds: int = 0
     machine: tuple[str, ...] = ()
+    gate_time_s: float = 60.0
 
 
 class Earlier(Event, frozen=True, kw_only=True):

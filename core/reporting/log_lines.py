@@ -30,9 +30,10 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             config = state.config
             assert config is not None
             found = f", {state.tried} experiments so far" if state.tried else ""
+            asks = f" · each proposal waits {event.gate_time_s:g} s for you" if event.approval == "ask" else ""
             return (
                 f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
-                f"agent {event.agent} · {event.slots} at a time{found}{_limits(event)}"
+                f"agent {event.agent} · {event.slots} at a time{found}{asks}{_limits(event)}"
             )
         case ev.Charter(problem=problem) if problem:
             return f"program.md: {problem}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.execution.deterministic import Ending, World
+from core.loop.approval import default_countdown_s
 from core.record import journal
 from core.record.state import State
 from core.run import commands
@@ -157,3 +158,8 @@ def test_running_again_and_own_experiments(run: Run) -> None:
         assert state.experiments[number].verdict is Verdict.INTERRUPTED and state.experiments[number].by == "human"
     else:
         assert run.state.experiments[number].verdict is not None, "it had its verdict just before"
+
+
+@pytest.mark.parametrize(("budget_s", "countdown_s"), [(1.0, 10.0), (20.0, 20.0), (60.0, 60.0), (300.0, 60.0)])
+def test_a_proposal_waits_about_as_long_as_a_training(budget_s: float, countdown_s: float) -> None:
+    assert default_countdown_s(budget_s) == countdown_s
