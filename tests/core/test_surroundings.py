@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from core import cli, entry, session
+from core import cli, session
 from core.run import opening, plan
-from nanochat.data import prepare
 
 for module in (
     "core.agents.search.agent",
@@ -94,12 +93,12 @@ def call(place: Place, words: list[str], breaks: Callable[[Place], object]) -> t
                 print,
             )
             breaks(place)
-            if words[0] == "prepare":
-                with entry.program():
-                    prepare.main(words[1:])
-            else:
-                logs = [] if words[0] in ("agents", "propose", "--help") else ["--logs", str(place.logs)]
-                cli.main([*words, *logs])
+            if (
+                words[0] == "prepare"
+            ):  # a new program: threads of rustbpe that this process had do not exist in its child
+                os.execv(sys.executable, [sys.executable, str(ROOT / "prepare.py"), *words[1:]])
+            logs = [] if words[0] in ("agents", "propose", "--help") else ["--logs", str(place.logs)]
+            cli.main([*words, *logs])
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1

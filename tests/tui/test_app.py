@@ -143,7 +143,7 @@ async def test_log_scale(recorded: Path) -> None:
         await pilot.press("G")
         before = screen_text(app)
         await pilot.press("L")
-        await until(pilot, lambda: screen_text(app) != before and "nats per token, log" in screen_text(app))
+        await until(pilot, lambda: screen_text(app) != before and "loss (log)" in screen_text(app))
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])

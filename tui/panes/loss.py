@@ -41,9 +41,9 @@ class LossPane(Pane):
         """
         last = job.loss if job is not None and job.loss is not None else curve.loss[-1] if curve.loss else None
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
-        scale = "nats per token, log" if self.logarithmic else "nats per token"
+        scale, title = "nats per token", "loss (log)" if self.logarithmic else "loss"
         legend = f"━ {name}  {'·' if self.app.no_color else '━'} best  {scale}" if best.loss else scale
-        self.set_title(f"loss · {name} {value}" if name else "loss", legend if curve.loss else "")
+        self.set_title(f"{title} · {name} {value}" if name else title, legend if curve.loss else "")
         lines = (Line(best, "foreground-darken-2", dotted=self.app.no_color), Line(curve, "accent"))
         self.query_one(Plot).show(lambda plot: draw_losses(plot, lines, logarithmic=self.logarithmic))
         self.query_one("#pulse", Static).update("  ".join(_figures(curve, best, job)), layout=False)
