@@ -170,10 +170,12 @@ class Effect(Data, frozen=True, kw_only=True, omit_defaults=True):
         edits: Names of ideas of the book that it added.
         before: The values of the constants that it changed, before.
         after: The same after.
+        step: The knob of a single step and its direction, such as "DEPTH up"; "" for other changes.
     """
 
     gain: float
     edits: tuple[str, ...] = ()
+    step: str = ""
     before: dict[str, Value] = msgspec.field(default_factory=dict)
     after: dict[str, Value] = msgspec.field(default_factory=dict)
 

@@ -80,13 +80,15 @@ class Earlier(Event, frozen=True, kw_only=True):
     """What is known from elsewhere when a run begins. Agents may use it; verdicts do not.
 
     Attributes:
-        effects: What experiments on this dataset, with this profile and a similar budget, have gained.
+        effects: What experiments on this dataset, with this profile and a similar budget, have gained. Each change once.
         runs: The earlier runs in these logs that they come from.
-        shipped: How many of them come with AutoResearch, from a recorded night.
+        own: The number of experiments of these runs.
+        shipped: The number of experiments of a recorded night, which come with AutoResearch.
     """
 
     effects: tuple[Effect, ...]
     runs: tuple[str, ...] = ()
+    own: int = 0
     shipped: int = 0
 
 

@@ -16,6 +16,8 @@ from core.reporting.summary import APPROVAL
 from core.text import sanitize_line
 from nanochat.contract.job import Outcome, Result
 
+NAMED = 3  # earlier runs that are named
+
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
     """Return the log line of an event, or None for an event that humans need not see. `state`: the state after it."""
@@ -30,7 +32,11 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             config = state.config
             assert config is not None
             found = f", {state.tried} experiments so far" if state.tried else ""
-            asks = f" · each proposal waits {event.gate_time_s:g} s for you" if event.approval == "ask" else ""
+            asks = (
+                f" · each proposal waits {event.gate_time_s:g} s while the app is open"
+                if event.approval == "ask"
+                else ""
+            )
             return (
                 f"run {state.name}{begun_as(state.name, config.name)} · {config.dataset} on {config.device} · {config.budget_s:g} s each · "
                 f"agent {event.agent} · {event.slots} at a time{found}{asks}{_limits(event)}"
@@ -104,10 +110,11 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
 
 def _earlier(event: ev.Earlier) -> str:
     """Return what the agent knows from elsewhere, and from where."""
-    own = len(event.effects) - event.shipped
-    sources = [f"{_experiments(own)} of {', '.join(event.runs)}"] if own else []
+    named, more = ", ".join(event.runs[:NAMED]), len(event.runs) - NAMED
+    runs = f"{named} and {more} more" if more > 0 else named
+    sources = [f"{_experiments(event.own)} of {runs}"] if event.own else []
     sources += [f"{_experiments(event.shipped)} of a recorded night"] if event.shipped else []
-    return f"known from before: the effects of {' and of '.join(sources)}"
+    return f"known from earlier runs: the effects of {' and of '.join(sources)}"
 
 
 def _experiments(count: int) -> str:

@@ -371,8 +371,9 @@ def _reproduce(found: Report) -> str:
         )
     options = ("--name", f"{found.run}-again", "--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset,
                "--device", config.device, "--profile", config.profile, "--budget", f"{config.budget_s:g}",
-               "--slots", str(config.slots), "--executor", config.executor, *found.limits, *logs)  # fmt: skip
-    commands.append(("Repeat the run with its seed", make("run", *options).strip("`")))
+               "--slots", str(config.slots), "--executor", config.executor, *found.limits, *found.knows, *logs)  # fmt: skip
+    again = "Repeat the run with its seed" + (" (a new run knows more of earlier ones)" if not found.knows else "")
+    commands.append((again, make("run", *options).strip("`")))
     items = "".join(f"<dt>{_text(what)}</dt><dd><code>{_text(command)}</code></dd>" for what, command in commands)
     where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if found.kept else "")
     branch = f" on the branch {found.material.branch}" if found.kept and found.material.branch else ""

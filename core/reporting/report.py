@@ -89,6 +89,7 @@ class Report:
         run: The name of the run.
         config: Its settings.
         limits: The options for the limits of its latest start, as words.
+        knows: The option for a start without knowledge of earlier runs, as words, if it began so.
         found: What was found, as the first part of the headline.
         checked: Whether that is confirmed, as the second part; "" if there is nothing to confirm.
         result: The same in one or two words.
@@ -121,6 +122,7 @@ class Report:
     run: str
     config: RunConfig
     limits: tuple[str, ...]
+    knows: tuple[str, ...]
     found: str
     checked: str
     result: str
@@ -176,6 +178,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         run=state.name,
         config=config,
         limits=_limits(state),
+        knows=() if state.earlier is not None else ("--no-earlier",),
         found=found,
         checked=checked,
         result=result,

@@ -2,70 +2,102 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
-from core.machine.project import Project, UsageError
+from msgspec import structs
+
+from core.machine.project import Project
 from core.model import Effect, RunConfig
 from core.record import events as ev
 from core.record.experiment import Experiment
-from core.record.journal import JournalError
 from core.record.state import State
 from core.run.reading import read_state
+from core.run.which import readable_header
 from core.target import TARGET
 
 BUDGET_RATIO = 2.0  # effects change with the budget; those of runs within this factor of it are used
 MOST_RUNS, MOST_EFFECTS = 20, 400
+BOOK = frozenset(entry.name for entry in TARGET.book)
 
 
 def known(project: Project, config: RunConfig) -> ev.Earlier | None:
     """Return what is known when a run with this configuration begins: from runs in these logs, and what comes with the target.
 
-    The runs that were started last come first. Runs that cannot be read are left out.
+    Runs that cannot be read are left out. The same change in several experiments counts once, with the mean of its gains.
 
     Returns:
-        The event to record; None if nothing is known.
+        The event to record; None if nothing is known. A rehearsal knows nothing, since its scores come from a table.
     """
+    if config.computed:
+        return None
     effects: list[Effect] = []
     runs: list[str] = []
-    for folder in project.runs()[:MOST_RUNS]:
-        try:
-            state = read_state(folder)
-        except (UsageError, JournalError, OSError):
-            continue
-        if state.config is None or folder.name == config.name or not comparable(state.config, config):
-            continue
-        if found := list(effects_of(state))[: MOST_EFFECTS - len(effects)]:
+    for folder in islice(_comparable_runs(project, config), MOST_RUNS):
+        found = _effects_in(folder)[: MOST_EFFECTS - len(effects)]
+        if found:
             effects += found
             runs.append(folder.name)
+        if len(effects) >= MOST_EFFECTS:
+            break
     shipped = [
         effect
         for night in TARGET.measured
-        if config.executor == "local" and night.about(config.profile, config.dataset) and _near(night.budget_s, config)
+        if night.about(config) and _near(night.budget_s, config)
         for effect in night.effects
     ]
     if not effects and not shipped:
         return None
-    return ev.Earlier(effects=(*effects, *shipped), runs=tuple(runs), shipped=len(shipped))
-
-
-def comparable(other: RunConfig, config: RunConfig) -> bool:
-    """Return whether effects in a run with the configuration `other` say something about one with `config`."""
-    same = ("fingerprint", "device", "profile", "executor")
-    return all(getattr(other, name) == getattr(config, name) for name in same) and _near(other.budget_s, config)
+    return ev.Earlier(effects=_merged([*effects, *shipped]), runs=tuple(runs), shipped=len(shipped), own=len(effects))
 
 
 def effects_of(state: State) -> Iterator[Effect]:
-    """Yield the effect of each scored experiment whose change the agent has noted as ideas of the book and constants."""
-    for one in state.experiments.values():
-        if one.gain is not None and one.revised is None and _noted(one):
+    """Yield the effect of each scored experiment, the newest first, whose change is noted as ideas of the book and constants."""
+    for one in reversed(state.experiments.values()):
+        if one.gain is not None and math.isfinite(one.gain) and one.revised is None and _noted(one):
             before, after = one.notes.before or {}, one.notes.knobs or {}
-            yield Effect(gain=round(one.gain, 5), edits=one.notes.edits or (), before=before, after=after)
+            yield Effect(
+                gain=round(one.gain, 5), edits=one.notes.edits or (), step=one.notes.step, before=before, after=after
+            )  # fmt: skip
+
+
+def _comparable_runs(project: Project, config: RunConfig) -> Iterator[Path]:
+    """Yield the folders of runs whose effects say something about a run with this configuration, those started last first."""
+    same = ("fingerprint", "device", "profile", "executor")
+    for folder in project.runs():
+        other = readable_header(folder)
+        if folder.name == config.name or other is None or not _near(other.budget_s, config):
+            continue
+        if all(getattr(other, name) == getattr(config, name) for name in same):
+            yield folder
+
+
+def _effects_in(folder: Path) -> list[Effect]:
+    try:
+        return list(effects_of(read_state(folder)))
+    except Exception:  # whatever is wrong with an old journal must not prevent a new run
+        return []
+
+
+def _merged(effects: list[Effect]) -> tuple[Effect, ...]:
+    """Return one effect for each change, with the mean of its gains."""
+    groups: dict[tuple[object, ...], list[Effect]] = {}
+    for effect in effects:
+        key = (effect.edits, tuple(effect.before.items()), tuple(effect.after.items()))
+        groups.setdefault(key, []).append(effect)
+    return tuple(
+        structs.replace(group[0], gain=round(statistics.fmean(one.gain for one in group), 5))
+        for group in groups.values()
+    )
 
 
 def _noted(one: Experiment) -> bool:
-    before, after = one.notes.before or {}, one.notes.knobs or {}
-    return bool(one.notes.edits or after) and before.keys() == after.keys()
+    before, after, edits = one.notes.before or {}, one.notes.knobs or {}, one.notes.edits or ()
+    return bool(edits or after) and before.keys() == after.keys() and BOOK.issuperset(edits)
 
 
 def _near(budget_s: float, config: RunConfig) -> bool:
-    return 1 / BUDGET_RATIO <= budget_s / config.budget_s <= BUDGET_RATIO
+    return budget_s <= BUDGET_RATIO * config.budget_s and config.budget_s <= BUDGET_RATIO * budget_s

@@ -45,9 +45,13 @@ def start_limits(
     Args:
         given: The limits from the command line.
         state: The state of a continued run; None for a new run.
-        configured: The limits from the config files, for those that are neither given nor kept.
+        configured: The limits from the config files, for those that are neither given nor kept. A number of experiments that a
+            finished run has reached already is left out, since the run would end at once.
     """
     values, others = _by_name(given), _by_name(configured or LimitOptions())
+    most = others["max_experiments"]
+    if state is not None and state.finished and most is not None and state.judged >= most:
+        others["max_experiments"] = None  # the run has reached it already, and is continued on purpose
     last = state.started if state is not None and not state.finished else None
     carried = []
     if last is not None:

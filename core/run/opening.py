@@ -160,11 +160,8 @@ class _Opening:
         active = ActiveRun(project, folder, record, state, repo, chosen.profile, IntegrityCheck(folder), self._report)
         if chosen.new and self._compiling is not None and not self._compiling.works:
             active.record(ev.Notice(text=notices.uncompiled(self._compiling)))
-        if (
-            chosen.new
-            and self._options.earlier is not False
-            and (found := earlier.known(project, chosen.config)) is not None
-        ):
+        begins = state.start_commit is None and state.earlier is None  # also after a first start that was killed
+        if begins and self._options.earlier is not False and (found := earlier.known(project, active.config)):
             active.record(found)
         active.program.watch()
         if state.start_commit is None:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from core.model import Effect, Value
+from core.model import Effect, RunConfig, Value
 from core.target.entry import Entry
 from nanochat.contract.job import CrashClass
 
@@ -26,20 +26,22 @@ class Measured:
     """What a recorded night has measured.
 
     Attributes:
+        device: The device: cpu, cuda or mps.
         profiles: The profiles that it says something about.
         dataset: The dataset.
         budget_s: Training seconds for each experiment.
         effects: The effect of each scored experiment.
     """
 
+    device: str
     profiles: tuple[str, ...]
     dataset: str
     budget_s: float
     effects: tuple[Effect, ...]
 
-    def about(self, profile: str, dataset: str) -> bool:
-        """Return whether it says something about runs with this profile and dataset."""
-        return profile in self.profiles and dataset == self.dataset
+    def about(self, config: RunConfig) -> bool:
+        """Return whether it says something about runs on this device, with this profile and dataset."""
+        return (config.device, config.dataset) == (self.device, self.dataset) and config.profile in self.profiles
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,11 @@ class Record:
         self._begun = {name: knob.value for name, knob in references.items()}
         self.scales = {name: scale for name, knob in references.items() if (scale := Scale.of(knob))}
         self.rows = [self._row(one, sigma) for one in said]
-        self.rows += [Row("", "", one.gain / sigma, (), self._earlier(one)) for one in earlier]
+        self.rows += [  # a knob's loss on one side would promise a gain on the other, so only ideas are rows
+            Row("", "", one.gain / sigma, (), self.change({}, one.edits))
+            for one in earlier
+            if one.edits and not one.after
+        ]
         self.screened = frozenset(  # factors with a score
             name for row in self.rows if row.seeds for name in row.change.added | row.change.removed
         )
@@ -139,9 +143,6 @@ class Record:
         if one.gain is None:
             return Row(one.fingerprint, one.parent, FAILED_GAIN, (), change)
         return Row(one.fingerprint, one.parent, one.gain / sigma, one.seeds, change)
-
-    def _earlier(self, one: Effect) -> Change:
-        return self.change({name: (one.before[name], one.after[name]) for name in one.after}, one.edits)
 
     def change(self, constants: Mapping[str, tuple[Value, Value]], edits: Iterable[str] = ()) -> Change:
         """Return a change of constants (values before and after) and edits in the terms of the model."""

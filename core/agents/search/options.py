@@ -47,7 +47,6 @@ class Options:
     def __init__(self, context: Context, known: Knobs, left_alone: Collection[str] = ()) -> None:
         self.known, self._unwanted = known, unwanted(context)
         self._source, self._left_alone, self._fitting = context.source, left_alone, dict[str, bool]()
-        self._moved_before = {name for effect in context.earlier for name in effect.after}
         self.record = Record(context.past, known.every, context.sigma, context.earlier)
         self.active = sorted(known.keys() - TARGET.inactive_knobs(known.values_now))
         self._values = {name: list(self._of_knob(known[name])) for name in self.active}
@@ -86,10 +85,6 @@ class Options:
         """Return the change to these values and ideas in the terms of the model."""
         present = self.known.values_now
         return self.record.change({name: (present[name], value) for name, value in values.items()}, edits)
-
-    def known_before(self, values: Mapping[str, Value]) -> float:
-        """Return the expected gain of knobs that earlier runs have changed, in standard deviations of one score; 0 for others."""
-        return self.model.expected.gain(self.change(values)) if self._moved_before & values.keys() else 0.0
 
     def value(self, name: str, chance: random.Random) -> Value | None:
         """Return a new value for a knob by a draw from the posterior, anywhere in its range; None if it has no other value."""

@@ -31,7 +31,7 @@ def test_what_ships_is_what_the_recorded_night_measured() -> None:
     assert state.config is not None
     (night,) = TARGET.measured
     assert night.effects == tuple(earlier.effects_of(state)) and len(night.effects) >= 25
-    assert night.about(state.config.profile, state.config.dataset) and night.budget_s == state.config.budget_s
+    assert night.about(state.config) and night.budget_s == state.config.budget_s
     ideas = {entry.name for entry in TARGET.book}
     for effect in night.effects:
         assert set(effect.edits) <= ideas
@@ -69,21 +69,27 @@ def test_scored_experiments_of_comparable_runs(tmp_path: Path) -> None:
     write_run(project, "empty", START)
     broken = write_run(project, "broken", START, *tried(1, GELU, 0.5)) / journal.NAME
     broken.write_bytes(b"not a journal\n" + broken.read_bytes())
+    lacking = write_run(project, "lacking", START, *tried(1, GELU, 0.5)) / journal.NAME
+    lines = lacking.read_bytes().splitlines(keepends=True)
+    lacking.write_bytes(b"".join(line for line in lines if b'"proposed"' not in line))
     found = earlier.known(project, config_of(first, profile="cpu", dataset="text:mine"))
     assert found == ev.Earlier(
         effects=(Effect(gain=0.02, before={"WIDTH": 128}, after={"WIDTH": 256}), Effect(gain=-0.01, edits=("gelu",))),
         runs=("second", "first"),
+        own=2,
     )
     state = State()
     assert log_lines.line(found, state) is not None
-    assert "known from before: the effects of 2 experiments of second, first" in str(log_lines.line(found, state))
+    assert "known from earlier runs: the effects of 2 experiments of second, first" in str(log_lines.line(found, state))
 
 
 def test_the_recorded_night_counts_on_its_dataset_and_budget(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "logs")
     config = config_of(write_run(project, "one", START))
     found = earlier.known(project, config)
-    assert found is not None and found.shipped == len(found.effects) == len(TARGET.measured[0].effects)
+    assert (
+        found is not None and found.shipped == len(found.effects) == len(TARGET.measured[0].effects) and not found.own
+    )
     assert "of a recorded night" in str(log_lines.line(found, State()))
     for other in (
         {"dataset": "tinystories"},
@@ -92,6 +98,18 @@ def test_the_recorded_night_counts_on_its_dataset_and_budget(tmp_path: Path) -> 
         {"executor": "deterministic:x"},
     ):
         assert earlier.known(project, msgspec.structs.replace(config, **other)) is None
+
+
+def test_one_change_counts_once_and_others_do_not_crowd_it_out(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    first = write_run(project, "first", START, *tried(1, GELU, -0.01), *tried(2, GELU, -0.02))
+    for number in range(3):
+        write_run(project, f"rehearsal-{number}", START, *tried(1, GELU, 0.5), executor="deterministic:x")
+    strange = Notes(knobs={}, edits=("no such idea",), before={})
+    write_run(project, "third", START, *tried(1, GELU, 0.0), *tried(2, strange, 0.3), *tried(3, GELU, float("nan")))
+    found = earlier.known(project, config_of(first, dataset="text:mine"))
+    assert found is not None and found.effects == (Effect(gain=-0.01, edits=("gelu",)),)
+    assert found.runs == ("third", "first") and found.own == 3
 
 
 @pytest.mark.parametrize("wanted", [True, False])

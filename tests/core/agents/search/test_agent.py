@@ -391,6 +391,17 @@ def test_what_gained_in_earlier_runs_comes_first_and_what_lost_is_left() -> None
     assert len(steps) >= 2 and "MATRIX_LR up" not in steps
 
 
+def test_a_loss_on_one_side_of_a_knob_promises_nothing_on_the_other() -> None:
+    known = (
+        Effect(
+            gain=-0.3, step="WIDTH down", before={"WIDTH": 128, "HEAD_DIM": 128}, after={"WIDTH": 64, "HEAD_DIM": 64}
+        ),
+        Effect(gain=0.3, before={"DEPTH": 1}, after={"DEPTH": 2}),  # from another value than the present one
+    )
+    plain, knowing = (Search().propose_now(replace(context(2), earlier=effects)) for effects in ((), known))
+    assert plain.notes.step == knowing.notes.step == "DEPTH down" and plain.source == knowing.source
+
+
 def test_what_an_earlier_run_measured_can_turn_out_otherwise() -> None:
     """It is worth as much as one measurement, so the present run's own scores outweigh it."""
     knob_list = {knob.name: knob for knob in knobs.read(SOURCE)}
