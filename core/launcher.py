@@ -13,12 +13,27 @@ NAME = "autoresearch"
 MARK = "# Starts AutoResearch. Written by `make install`."
 FOLDER = Path("~/.local/bin")
 START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from core.cli import main; main()"
+UNSET = "PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH VIRTUAL_ENV BASH_ENV CDPATH"  # as in the Makefile
 
 
-def text(root: Path, python: Path) -> str:
-    """Return the script for a source tree and the Python of its environment."""
-    words = " ".join(shlex.quote(str(word)) for word in (python, "-P", "-c", START, root))
-    return f'#!/bin/sh\n{MARK}\nexec {words} "$@"\n'
+def text(root: Path, python: Path) -> bytes:
+    """Return the script for a source tree and the Python of its environment.
+
+    In a folder of another source tree with an environment of its own, the script starts that one.
+    """
+    where = f"root={shlex.quote(str(root))} python={shlex.quote(str(python))}"
+    script = f"""#!/bin/sh
+{MARK}
+unset {UNSET}
+{where}
+folder=$PWD
+while [ -n "$folder" ]; do
+  if [ -f "$folder/core/launcher.py" ] && [ -x "$folder/.venv/bin/python" ]; then root=$folder python=$folder/.venv/bin/python; break; fi
+  folder=${{folder%/*}}
+done
+exec "$python" -P -c {shlex.quote(START)} "$root" "$@"
+"""
+    return os.fsencode(script)
 
 
 def install(root: Path, folder: Path | None = None) -> str:
@@ -38,8 +53,8 @@ def install(root: Path, folder: Path | None = None) -> str:
     path = folder / NAME
     wanted = text(root, Path(sys.executable))
     try:
-        there = path.read_text(encoding="utf-8", errors="replace") if os.path.lexists(path) else None
-        if there is not None and MARK not in there:
+        there = path.read_bytes() if os.path.lexists(path) else None
+        if there is not None and MARK.encode() not in there:
             raise UsageError(
                 f"{path} exists and was not written by `make install`. Nothing was changed. Move it, or name another folder with "
                 f"--folder."
@@ -47,7 +62,7 @@ def install(root: Path, folder: Path | None = None) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{NAME}.{os.getpid()}")
         try:
-            beside.write_text(wanted, encoding="utf-8")
+            beside.write_bytes(wanted)
             beside.chmod(0o755)
             beside.replace(path)
         finally:
@@ -64,4 +79,5 @@ def _unreachable(folder: Path) -> str:
     """Return a sentence if the shell does not look for programs in this folder, else ''."""
     if str(folder) in os.environ.get("PATH", "").split(os.pathsep):
         return ""
-    return f" {folder} is not on your PATH. Add this line to ~/.profile: export PATH={shlex.quote(str(folder))}:$PATH"
+    line = f"export PATH={shlex.quote(str(folder))}:$PATH"
+    return f" {folder} is not on your PATH. Add this line to the start-up file of your shell (~/.profile, ~/.zprofile): {line}"

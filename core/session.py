@@ -123,7 +123,7 @@ def run(
 def _check_start(start: StartOptions) -> None:
     """Raise UsageError if an option of this start is not valid."""
     if start.tenancy not in (None, *get_args(Tenancy)):
-        raise UsageError(f"--tenancy {start.tenancy} is none of {', '.join(get_args(Tenancy))}.")
+        raise UsageError(f"--tenancy {start.tenancy} is not one of {', '.join(get_args(Tenancy))}.")
     if start.gate_time_s is not None and not 1 <= start.gate_time_s < float("inf"):
         raise UsageError(f"--gate-time {start.gate_time_s:g} is not valid; it must be 1 second or more, such as 60.")
     if start.notify is not None:
@@ -131,7 +131,10 @@ def _check_start(start: StartOptions) -> None:
 
 
 def _with_agent(project: Project, chosen: Plan, start: StartOptions, shown: bool) -> tuple[Plan, str]:
-    """Return the plan of a new run with the approval mode and the agent filled in, and why that agent was chosen, or ''."""
+    """Return the plan of a new run with the approval mode and the agent filled in, and why that agent was chosen, or ''.
+
+    A language model on the same CPU takes the place of one training.
+    """
     options, why = chosen.options, ""
     if shown and options.gate is None:  # with the app open, proposals wait for approval
         options = replace(options, gate="ask")
@@ -139,9 +142,17 @@ def _with_agent(project: Project, chosen: Plan, start: StartOptions, shown: bool
         agent, why = default_agent(project, start.context, shown)
         options = replace(options, agent=agent)
     gate: ApprovalMode = "ask" if options.gate == "ask" else "auto"
-    return replace(
-        chosen, options=options, config=structs.replace(chosen.config, agent=options.agent, approval=gate)
-    ), why
+    slots = chosen.config.slots
+    if options.slots is None and chosen.config.device == "cpu" and slots > 1 and _uses_cpu(options.agent or "", start):
+        slots -= 1
+        options = replace(options, slots=slots)
+    config = structs.replace(chosen.config, agent=options.agent, approval=gate, slots=slots)
+    return replace(chosen, options=options, config=config), why
+
+
+def _uses_cpu(agent: str, start: StartOptions) -> bool:
+    """Return whether a language model of the agent computes on this CPU, beside the trainings."""
+    return start.tenancy != "remote" and any(part.strip().startswith("ollama:") for part in agent.split(","))
 
 
 def _show(project: Project, chosen: Plan, start: StartOptions, again: Mapping[str, object], *, named: bool) -> NoReturn:

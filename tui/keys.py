@@ -103,8 +103,8 @@ KEYS: tuple[Key, ...] = (
 )  # fmt: skip
 PANES = "12345678"
 FOOTER = (  # actions by importance, because most terminals cannot show all
-    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "details", "detach", "pause", "abort", "tell", "adopt", "program",
-    "search", "filter", "sort", "compare", "copy", "logarithmic", "hints", "rerun", "overrule", "zoom", "unattended", "own", "stop",
+    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "search", "filter", "sort",
+    "logarithmic", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom", "unattended", "own", "stop",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",

@@ -128,7 +128,7 @@ def _problem(key: str, value: object) -> str:
         return f"{inner} stands below [{name}]. Write it at the top, without [{name}]."
     plain = re.sub(r"[\s_]+", "-", key.strip().lower())
     if key in CHARTER or plain.replace("-", "_") in CHARTER:
-        return f"{name} belongs into the front matter of program.md."
+        return f"{name} belongs in the front matter of program.md."
     if plain in PER_RUN or plain in PER_COMMAND:
         return f"{name} cannot be set in a config file, only as the option --{plain}."
     near = difflib.get_close_matches(plain[:40], KEYS, n=1, cutoff=0.6)

@@ -87,6 +87,6 @@ def _number(state: State, asked: str) -> int | None:
         return state.kept[-1] if state.kept else None
     if not (asked.isascii() and asked.removeprefix("#").isdigit()) or len(asked) > 9:
         raise UsageError(
-            f"--experiment {phrases.one_line(asked, 40)} is none of start, best and the number of an experiment. Nothing was trained."
+            f"--experiment {phrases.one_line(asked, 40)} is not start, best or the number of an experiment. Nothing was trained."
         )
     return int(asked.removeprefix("#"))

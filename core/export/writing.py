@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from core.model import RunConfig
 from nanochat.contract.sampling import Sampled, Sampling
 
 LOG = "sampling.log"  # stderr of the harness
-SCRATCH = "sampling"  # its folder for temporary files
+SCRATCH = ".sampling-"  # its folder for temporary files begins so
 START_S = 120.0  # wall time for starting it
 
 
@@ -40,9 +41,9 @@ def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list
         ExecutorFailed: There is no GPU.
     """
     place, harness = folder / EXPORT, folder / "harness"
-    scratch = place / SCRATCH
+    place.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=place))  # two commands may ask at the same time
     environment = harness_environment(config.device, 0, compiles=config.compiles) | {"TMPDIR": str(scratch)}
-    scratch.mkdir(parents=True, exist_ok=True)
     asked = json.dumps(
         msgspec.to_builtins(list(requests))
     )  # not msgspec's JSON: a path may contain bytes that are no UTF-8

@@ -64,7 +64,7 @@ class Project:
         return _by_start([folder for folder in self._folders() if run_lock.alive(folder) is not None])
 
     def in_use(self) -> list[Path]:
-        """Return the runs that a loop or a final report works on, the one that was started last first."""
+        """Return the runs that a loop, a final report or an export works on, the one that was started last first."""
         return _by_start([folder for folder in self._folders() if run_lock.worker(folder) is not None])
 
     def _folders(self) -> list[Path]:

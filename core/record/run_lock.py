@@ -187,7 +187,7 @@ def alive(folder: Path) -> int | None:
 
 
 def worker(folder: Path) -> Holder | None:
-    """Return who works on this run, a loop or a final report; None if nobody does. Its pid is 0 if it is unknown."""
+    """Return who works on this run, a loop, a final report or an export; None if nobody does. Its pid is 0 if it is unknown."""
     try:
         with (folder / LOCK).open("r") as file:
             free = _flock(file, fcntl.LOCK_SH)

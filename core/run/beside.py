@@ -20,7 +20,7 @@ def check_alone(project: Project, chosen: Plan) -> None:
         return
     if (other := _trains_on(project, chosen.config.device, but=chosen.folder)) is not None:
         raise UsageError(
-            f"{_what(other)} is training on {chosen.config.device} now. Two runs on one device slow each other down, which changes "
+            f"{_what(other)} on {chosen.config.device} now. Two runs on one device slow each other down, which changes "
             f"their scores. Nothing was started. {_ways(other)}--beside starts it all the same."
         )
 
@@ -33,7 +33,7 @@ def check_free(project: Project, folder: Path, device: str) -> None:
     own = folder if run_lock.alive(folder) is None else None
     if (other := _trains_on(project, device, but=own)) is not None:
         raise UsageError(
-            f"{_what(other)} is training on {device} now. This would slow it down, which changes its scores. Nothing was started. "
+            f"{_what(other)} on {device} now. Training beside it would slow it down and change its scores. Nothing was started. "
             f"Try again when it has ended. {_ways(other)}--beside does it now all the same."
         )
 
@@ -49,7 +49,9 @@ def _trains_on(project: Project, device: str, but: Path | None = None) -> Path |
 
 def _what(folder: Path) -> str:
     name = folder.name
-    return f"Run {name}" if run_lock.alive(folder) is not None else f"A final report or an export of run {name}"
+    if run_lock.alive(folder) is not None:
+        return f"Run {name} is training"
+    return f"A final report or an export of run {name} is being made"
 
 
 def _ways(folder: Path) -> str:

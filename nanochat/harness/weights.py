@@ -19,7 +19,7 @@ from nanochat.harness.crashes import Contract
 
 FILE = "model.safetensors"
 MOST_BYTES = 1 << 30  # of a file; a trainer may write no larger one
-MOST_HEADER = 16 << 20  # bytes
+MOST_HEADER = 4 << 20  # bytes
 COMPILED = "_orig_mod."  # torch.compile puts this into the names of a module's tensors
 TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -32,7 +32,7 @@ class Entry(Data, frozen=True, kw_only=True):
     """One tensor. `data_offsets` are its first byte and the one after its last, counted from the end of the header."""
 
     dtype: Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"]
-    shape: tuple[Count, ...]
+    shape: Annotated[tuple[Count, ...], msgspec.Meta(max_length=16)]
     data_offsets: tuple[Count, Count]
 
     @property

@@ -29,11 +29,28 @@ def test_it_starts_this_tree_from_any_folder(tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in folder.iterdir()] == ["autoresearch"]
 
 
+def test_in_another_source_tree_it_starts_that_one(tmp_path: Path) -> None:
+    launcher.install(ROOT, tmp_path)
+    other = tmp_path / "other tree"
+    for name in ("core", ".venv/bin", "logs/night"):
+        (other / name).mkdir(parents=True)
+    (other / "core" / "launcher.py").write_text("")
+    (other / ".venv" / "bin" / "python").write_text('#!/bin/sh\necho "$PYTHONHOME" "$4" "$5"\n')
+    (other / ".venv" / "bin" / "python").chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / "autoresearch", "status"], cwd=other / "logs" / "night", env={"PATH": "/usr/bin:/bin", "PYTHONHOME": "/nowhere"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == f" {other} status\n", done
+
+
 def test_again_and_for_another_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin")
     first = launcher.install(tmp_path / "a")
-    assert first.endswith(f"is not on your PATH. Add this line to ~/.profile: export PATH={tmp_path}/.local/bin:$PATH")
+    assert first.endswith(
+        f"is not on your PATH. Add this line to the start-up file of your shell (~/.profile, ~/.zprofile): export PATH={tmp_path}/.local/bin:$PATH"
+    )
     assert launcher.install(tmp_path / "a") == first
     assert "It started another source tree before." in launcher.install(tmp_path / "b")
     assert str(tmp_path / "b") in (tmp_path / ".local" / "bin" / "autoresearch").read_text()

@@ -39,12 +39,11 @@ class RunningJob:
 
 
 def running_jobs(state: State, live: Picture) -> list[RunningJob]:
-    """Return the running jobs. A job that has ended but is still in live.json is left out."""
+    """Return the running jobs, the one that was started last at the end. A job that has ended but is still in live.json is left out."""
     budget = state.config.budget_s if state.config else 0.0
     jobs = []
-    for slot in live.slots:
-        if slot.job not in state.running:
-            continue
+    slots = {slot.job: slot for slot in live.slots}
+    for slot in (slots[job] for job in state.running if job in slots):
         left = None
         if slot.charged_s and slot.wall_s and slot.phase == "training" and slot.progress > STEADY:
             left = max(0.0, budget - slot.charged_s) * slot.wall_s / slot.charged_s

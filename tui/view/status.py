@@ -8,6 +8,7 @@ from core.judging import final_check, gain
 from core.judging.final_check import FinalCheck
 from core.judging.gain import Difference
 from core.judging.noise import Noise
+from core.model import Role
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import phrases, scoreboard, status
@@ -83,7 +84,7 @@ def _activity(state: State, live: Picture, running: list[RunningJob], alive: boo
     if not alive:
         return "finished" if state.finished else "stopped" if state.stopped else "dead"
     if running:
-        return f"{_names(running)} {running[-1].activity}"
+        return _doing(running)
     if jobs := status.starting(state):
         return jobs[-1]
     if live.waiting:
@@ -98,12 +99,14 @@ def _activity(state: State, live: Picture, running: list[RunningJob], alive: boo
     return "proposing" if live.proposing else "between experiments"
 
 
-def _names(running: list[RunningJob]) -> str:
-    """Return the names of two jobs, or that of the newest and the number of the others."""
-    names = [job.name for job in running]
-    if len(names) == 2 and all(name.startswith("#") for name in names):
-        return " ".join(names)
-    return f"{names[-1]} +{len(names) - 1}" if len(names) > 1 else names[-1]
+def _doing(running: list[RunningJob]) -> str:
+    """Return what two jobs are doing, or the newest of more, and the number of the others."""
+    newest = running[-1]
+    if len(running) == 2 and all(job.number is not None and job.role is not Role.INCUMBENT for job in running):
+        if running[0].activity == newest.activity:
+            return f"{running[0].name} {newest.name} {newest.activity}"
+        return ", ".join(f"{job.name} {job.activity}" for job in running)
+    return f"{newest.name} {newest.activity}" + (f" (+{len(running) - 1})" if len(running) > 1 else "")
 
 
 def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:

@@ -62,7 +62,7 @@ def test_all_keys_have_their_types() -> None:
         ("max-hours = 0", "max-hours must be a number of hours above 0, not 0."),
         ("budget = 2026-11-28", "not 2026-11-28."),
         ("[run]\nslots = 3", "slots stands below [run]. Write it at the top, without [run]."),
-        ("max_params = 3", "max_params belongs into the front matter of program.md."),
+        ("max_params = 3", "max_params belongs in the front matter of program.md."),
         ("seed = 3", "seed cannot be set in a config file, only as the option --seed."),
         ("'a\\u001b[31mb' = 3", "There is no key a\\u001b[31mb"),
         ('"bu\\u001b[0mdget" = 3', "There is no key bu[0mdget."),

@@ -49,7 +49,13 @@ def test_the_final_check_is_shown_while_it_runs_and_after_it(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("running", "words"),
-    [([3], "#3 training"), ([3, 4], "#3 #4 training"), ([3, 4, 5], "#5 +2 training"), ([None, 4], "#4 +1 training")],
+    [
+        ([3], "#3 training"),
+        ([3, 4], "#3 #4 training"),
+        ([3, -4], "#3 training, #4 scoring"),
+        ([3, 4, 5], "#5 training (+2)"),
+        ([None, 4], "#4 training (+1)"),
+    ],
 )
 def test_all_trainings_are_named_or_counted(running: list[int | None], words: str) -> None:
     state = State(name="r")
@@ -57,6 +63,7 @@ def test_all_trainings_are_named_or_counted(running: list[int | None], words: st
     for number in running:
         role = Role.CANDIDATE if number else Role.BASELINE
         job = f"job-{number}"
+        phase, number = ("scoring", -number) if number and number < 0 else ("training", number)
         state.running[job] = ev.Launched(job=job, role=role, commit="c", seed=1, number=number, slot=0)
-        slots.append(Slot(slot=0, job=job, role=role, number=number, phase="training", progress=0.5))
-    assert run_status(state, Picture(slots=tuple(slots)), True, 100.0, None).doing == words
+        slots.append(Slot(slot=0, job=job, role=role, number=number, phase=phase, progress=0.5))
+    assert run_status(state, Picture(slots=tuple(reversed(slots))), True, 100.0, None).doing == words
