@@ -88,7 +88,7 @@ def run(  # long, because each option is a parameter
         bool | None,
         typer.Option(
             "--earlier/--no-earlier",
-            help="Let a new run's agent know what earlier runs on the same data have measured.",
+            help="Let `search` begin a new run with what it has measured in earlier runs on the same data.",
             show_default="yes",
         ),
     ] = None,
