@@ -7,6 +7,7 @@ from itertools import pairwise
 from tui.view.night import Night, val_bpb_range
 from tui.widgets.plot import Plot
 
+LEVELS = 6  # columns of the levels on the left
 FINER = 2  # dots that differ by less than half a cell are drawn once
 
 
@@ -38,7 +39,7 @@ def _draw(plot: Plot, night: Night) -> None:
             plot.dots([float(x) for x, _ in apart.values()], ends, tone, marker)
     if night.failed:
         plot.dots([float(x) for x in night.failed], [top] * len(night.failed), "warning", "×")
-    _draw_names(plot, night, column, row)
+    _draw_names(plot, night, last, row)
     plot.range_y(bottom, top)
     plot.range_x(0, last)
     plot.ticks_x([0, last], ["0", str(last)])
@@ -67,11 +68,13 @@ def _draw_noise(plot: Plot, night: Night, edges: tuple[float, float], last: int)
         plot.dots(xs, ys, "foreground-darken-3", "░")
 
 
-def _draw_names(plot: Plot, night: Night, column: float, row: float) -> None:
-    """Write the numbers of kept changes below their dots, where they do not touch each other."""
+def _draw_names(plot: Plot, night: Night, last: int, row: float) -> None:
+    """Write the numbers of kept changes below their dots, where they do not touch each other. None crosses the edge."""
+    width = max(1, plot.size.width - LEVELS)  # columns from 0 to `last`
     end = -10.0
     for number, level in night.kept:
         name = f"#{number}"
-        if number * column - len(name) / 2 > end + 1:
-            plot.label(name, float(number), level - 1.2 / row, "success")
-            end = number * column + len(name) / 2
+        middle = max(len(name) / 2, min(number * width / last, width - len(name) / 2 - 1))
+        if middle - len(name) / 2 > end + 1:
+            plot.label(name, middle * last / width, level - 1.2 / row, "success")
+            end = middle + len(name) / 2
