@@ -209,7 +209,7 @@ async def test_metrics_that_are_no_numbers(recorded: Path) -> None:
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.press("j", "enter", "escape", "L")
-        await until(pilot, lambda: "3 loss · #8 –" in screen_text(app))
+        await until(pilot, lambda: "3 loss (log) · #8 –" in screen_text(app))
         shown = screen_text(app)
         assert "nan" not in shown.lower() and "inf" not in shown.split("nov23")[1].lower()
 

@@ -85,7 +85,7 @@ def test_a_version_is_the_start_the_best_or_a_number(made: Made) -> None:
     ("asked", "why"),
     [
         ("1", "Experiment 1 of run r has no score (crash)"), ("9", "no experiment 9; its last one is 2"),
-        ("-1", "none of start, best"), ("twelve", "none of start, best"), ("²", "none of start, best"),
+        ("-1", "is not start, best"), ("twelve", "is not start, best"), ("²", "is not start, best"),
     ],
 )  # fmt: skip
 def test_other_versions_are_refused(made: Made, asked: str, why: str) -> None:
