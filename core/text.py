@@ -31,3 +31,8 @@ def lines_of(source: str) -> list[str]:
     `str.splitlines` also breaks at form feeds and some Unicode separators, which shifts later line numbers.
     """
     return io.StringIO(source, newline="").readlines()
+
+
+def capital(words: str) -> str:
+    """Return words as they stand at the beginning of a sentence."""
+    return words[:1].upper() + words[1:]

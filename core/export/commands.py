@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.cli_options import Logs
 from core.machine.project import find as find_project
 from core.run.background import say
 
@@ -22,7 +23,6 @@ Run = Annotated[
     typer.Option("--run", help="The run. Default: the one that is running, else the one started last.", metavar="NAME"),
 ]
 Beside = Annotated[bool, typer.Option("--beside", help="Do it beside a run that trains on the same device.")]
-Logs = Annotated[Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")]
 
 
 def export(
@@ -62,7 +62,7 @@ def _say_exported(found: Exported, place: Path, state: State) -> None:
     from core.export import samples
     from core.export.folder import LOADER
     from core.export.training import comparison
-    from core.export.version import capital
+    from core.text import capital
     from nanochat.contract.shell import quoted
 
     facts, where = found.facts, _short(place)

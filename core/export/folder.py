@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from core.machine.project import UsageError
+from core.text import capital
 from nanochat.contract.value import Data
 
 EXPORT = "export"  # in the folder of a run: one folder for each exported version
@@ -109,7 +110,7 @@ def _readme(facts: Facts) -> str:
     size = f"{facts.params:,} parameters, " if facts.params is not None else ""
     return f"""# A model of AutoResearch
 
-{facts.version[:1].upper()}{facts.version[1:]} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
+{capital(facts.version)} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
 
 * val_bpb {facts.val_bpb:.4f} (the run measured {facts.recorded_bpb:.4f} on the same seed); lower is better
 * {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context

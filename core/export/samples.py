@@ -9,13 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from core.text import sanitize_text
+from core.text import capital, sanitize_text
 from nanochat.contract.value import Data
 
-WIDTH, SIDE_BY_SIDE = (
-    100,
-    100,
-)  # characters where there is no terminal, and from which two texts stand beside each other
+WIDTH = 100  # characters where there is no terminal
+SIDE_BY_SIDE = 100  # characters from which two texts stand beside each other
 PROMPTS = {"python": "def ", "tinystories": "Once upon a time"}  # by dataset
 PROMPT = "The "  # for all others
 
@@ -78,7 +76,7 @@ def as_text(found: Samples, width: int, styled: bool) -> str:
 
 
 def _title(one: Sample) -> Text:
-    return Text(f"{one.version[:1].upper()}{one.version[1:]}, val_bpb {one.val_bpb:.4f}", style="bold")
+    return Text(f"{capital(one.version)}, val_bpb {one.val_bpb:.4f}", style="bold")
 
 
 def _body(prompt: str, one: Sample) -> Text:

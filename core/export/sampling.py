@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from core.export import samples, writing
 from core.export.samples import Sample, Samples
 from core.export.training import Exported, Exporter, sampling
-from core.export.version import BEST, START, Version, capital, find
+from core.export.version import BEST, START, Version, find
 from core.machine.project import Project, UsageError
 from core.reporting import phrases
 from core.run.beside import check_free
 from core.run.reading import read_state
+from core.text import capital
 from nanochat.contract.sampling import Sampled, Sampling
 
 

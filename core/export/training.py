@@ -19,9 +19,10 @@ from core.execution.base import Executor, ExecutorFailed
 from core.export import folder as exports
 from core.export import writing
 from core.export.folder import EXPORT, Facts
-from core.export.version import Version, capital
+from core.export.version import Version
 from core.git.repository import Repository
 from core.judging import schedule
+from core.judging.final_check import CLEAR
 from core.judging.schedule import Work
 from core.machine import profiles, stats
 from core.machine.project import Project, UsageError, torch_build
@@ -33,13 +34,13 @@ from core.reporting import phrases
 from core.run.beside import check_free
 from core.run.integrity import IntegrityCheck, harness_version
 from core.run.jobs import job as job_for
+from core.text import capital
 from nanochat.contract import messages
 from nanochat.contract.job import Job, Outcome, Result
 from nanochat.contract.sampling import NATS, Sampling
 from nanochat.contract.shell import make
 
 LOG = "training.log"  # stderr of the harness
-CLEAR = 2.0  # standard deviations from which two scores differ by more than the noise
 MEMORY_SHARE = 0.8  # of the machine's memory for a model that writes
 
 

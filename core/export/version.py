@@ -9,6 +9,7 @@ from core.record.events import Measured
 from core.record.experiment import experiment_id
 from core.record.state import State
 from core.reporting import phrases
+from core.text import capital
 
 START, BEST = "start", "best"
 THE_START = "the start"
@@ -72,11 +73,6 @@ def find(state: State, asked: str = BEST) -> Version:
             f"trained."
         )
     return Version(name, words, commit, measured)
-
-
-def capital(words: str) -> str:
-    """Return words as they stand at the beginning of a sentence."""
-    return words[:1].upper() + words[1:]
 
 
 def _number(state: State, asked: str) -> int | None:

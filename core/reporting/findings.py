@@ -6,6 +6,7 @@ from core.judging import policy
 from core.record.events import Judged
 from core.record.experiment import Experiment
 from core.record.fold import SKIPPED
+from core.text import capital
 from core.verdicts import Verdict
 
 
@@ -15,7 +16,7 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
     change, limit = policy.figures(judged.gain or 0.0, judged.needed)
     seeds = f" over {judged.pairs} seeds" if judged.pairs > 1 else ""
     if judged.by == "human" and experiment.verdict is not None:
-        return f"{reason[:1].upper()}{reason[1:]}. {experiment.finding}"
+        return f"{capital(reason)}. {experiment.finding}"
     match Verdict(judged.verdict):
         case Verdict.KEEP:
             return f"Better by {_size(change)}{seeds}{f'; {limit} was needed' if limit else ''}."

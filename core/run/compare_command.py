@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
+from core.cli_options import Logs
 from core.machine.project import UsageError, find
 from core.run.background import say
 
@@ -30,9 +30,7 @@ def compare(
         typer.Option(help="Compare two runs instead.", metavar="RUN RUN", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-    logs: Annotated[
-        Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")
-    ] = None,
+    logs: Logs = None,
 ) -> None:
     """Two experiments side by side: scores, their difference, and the diff of train.py. Or two runs."""
     from core.reporting import comparison, run_comparison

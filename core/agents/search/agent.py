@@ -44,7 +44,7 @@ KINDS = (
     "knob",
 )  # what its proposals are in turn. Where a kind has nothing new, another one serves
 CLEAR = (
-    3.0  # a gain or loss in earlier runs that changes the order of the first steps, in standard deviations of one score
+    3.0  # standard deviations of one score from which a step's gain or loss in earlier runs decides when it is tried
 )
 ASKED = 1.5  # what a topic that was asked for counts more, in standard deviations of one score, times the logarithm of its weight
 

@@ -38,9 +38,7 @@ WORD = -0.5  # of another word for a knob that takes words
 LUCK = 1.0  # spread of the luck of one score
 REST = 0.05  # variance of a gain whose two scores both have a column for their luck
 FAILED_GAIN = -5.0  # what a knob's value counts that crashed or took too long, when it was changed alone
-UNPAIRED = (
-    4.0  # variance of a row without pairs of this run: a failure, or a gain in an earlier run, on another train.py
-)
+UNPAIRED = 4.0  # variance of a row without pairs of this run: a failure, or a gain in an earlier run
 INTERACTION = 0.15  # variance that each change beyond the first adds: effects do not quite add up
 DEGREES, TAIL = 4.0, 4.0  # of Student's t, and the scale beyond which a row counts less
 EFFECT_DEGREES = 3.0  # of Student's t for effects
