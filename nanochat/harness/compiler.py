@@ -43,7 +43,7 @@ def preload() -> None:
 
     Does not start a thread or process, call CUDA, or change the environment.
     """
-    with _settings_of_imports():
+    with _settings_of_imports(), _without_cuda():
         for name in _NEEDED:
             importlib.import_module(name)
         for name in _OPTIONAL:
@@ -64,6 +64,22 @@ def _settings_of_imports() -> Iterator[None]:
             for name in set(os.environ) - set(before):
                 del os.environ[name]
             os.environ |= before
+
+
+@contextlib.contextmanager
+def _without_cuda() -> Iterator[None]:
+    """Keep imports from asking the driver for GPUs: a process that has done so cannot fork others that use CUDA.
+
+    Some versions of Inductor ask when they are imported (torch 2.11, torch/_inductor/runtime/benchmarking.py).
+    """
+    import torch.cuda
+
+    asks = torch.cuda.is_available
+    torch.cuda.is_available = lambda: True
+    try:
+        yield
+    finally:
+        torch.cuda.is_available = asks
 
 
 def compile_in_process() -> None:

@@ -25,6 +25,7 @@ from nanochat.harness.processes import python
 from nanochat.harness.progress import say
 from nanochat.sandbox import landlock
 from nanochat.sandbox.libc import LINUX, become_subreaper, die_with_parent, set_dumpable
+from nanochat.sandbox.namespaces import proc_can_be_mounted
 
 
 def main() -> None:
@@ -89,6 +90,8 @@ def prepare(device: str) -> None:
             os.environ.pop("PYTORCH_ALLOC_CONF", None)
     if LINUX:
         landlock.readable(device)  # after the driver has created its device nodes; cached for forked processes
+        if device == "cuda":
+            proc_can_be_mounted()  # likewise cached
 
 
 def _start(job: Job, ours: tuple[int, int]) -> int:

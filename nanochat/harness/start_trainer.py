@@ -19,7 +19,7 @@ from nanochat.harness.preload import preload
 from nanochat.harness.processes import python
 from nanochat.harness.trainer import Spec
 from nanochat.sandbox.libc import die_with_parent, set_dumpable
-from nanochat.sandbox.namespaces import enter_namespaces, mount_shared_memory
+from nanochat.sandbox.namespaces import enter_namespaces, mount_proc, mount_shared_memory
 from nanochat.sandbox.rights import NO_PROCESSES
 
 FORKS = sys.platform == "linux"  # on other systems a process with torch imported must not be forked
@@ -48,17 +48,20 @@ def start(end: socket.socket, output: int, spec: Spec) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with_parent()
         set_dumpable(True)
-        missing = enter_namespaces()
-        shared_memory = spec.device == "cuda" and mount_shared_memory()
+        gpu = spec.device == "cuda"
+        missing = enter_namespaces(gpu)
+        shared_memory = gpu and mount_shared_memory()
         if os.fork() == 0:
             die_with_parent()
+            if gpu and "pid" not in missing:
+                mount_proc()
             _offer_to_out_of_memory_killer()
             _redirect(output)
             _close_all_but({0, 1, 2, end.fileno(), spec.inputs, spec.outputs, spec.clock})
             os.chdir(spec.scratch)
             os.environ |= environment(spec.scratch)
             tempfile.tempdir = None
-            if spec.device == "cuda" and not shared_memory:  # worker processes need semaphores
+            if gpu and not shared_memory:  # worker processes need semaphores
                 compiler.compile_in_process()
             trainer.main(end, spec, (NO_PROCESSES,) if "pid" in missing else (), shared_memory)
         _close_all_but(set())

@@ -154,8 +154,8 @@ def _covered(path: Path, rights: int, rules: dict[Path, int]) -> bool:
 
 
 def own(device: str) -> list[Rule]:
-    """Return rules that differ between processes. A GPU driver writes names of its threads to /proc/self."""
-    return [(Path("/proc/self"), READ | WRITE_FILE)] if device != "cpu" else []
+    """Return rules that differ between processes. A GPU driver writes names of its threads to files of /proc/self."""
+    return [(Path("/proc/self"), READ | WRITE_FILE | TRUNCATE)] if device != "cpu" else []
 
 
 def standard_library() -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
-from nanochat.sandbox.libc import LINUX, libc
+from nanochat.sandbox.libc import LINUX, libc, set_dumpable
 
 SHARED_MEMORY = Path("/dev/shm")
 NAMESPACES = {"pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000}
@@ -15,26 +16,31 @@ _NO_SUID, _NO_DEV, _NO_EXEC = 2, 4, 8
 _SHARED_MEMORY_SIZE = b"size=64m,nr_inodes=4096,mode=0700"
 
 
-def enter_namespaces() -> tuple[str, ...]:
+def enter_namespaces(gpu: bool = False) -> tuple[str, ...]:
     """Enter new process, network and IPC namespaces. The process namespace applies to children only.
 
     The process must have a single thread. Without root it also enters a user namespace, for which it must be dumpable.
 
+    Args:
+        gpu: Children use an NVIDIA GPU. In a new process namespace its driver needs `mount_proc`. If that does not work on this
+            machine, the process namespace is not entered.
+
     Returns:
-        Short names of the namespaces that could not be entered.
+        Short names of the namespaces that were not entered.
     """
     if not LINUX:
         return tuple(NAMESPACES)
+    wanted = {name: flag for name, flag in NAMESPACES.items() if name != "pid" or not gpu or proc_can_be_mounted()}
+    missing = [name for name in NAMESPACES if name not in wanted]
     uid, gid = os.geteuid(), os.getegid()
-    everything = sum(NAMESPACES.values())
+    everything = sum(wanted.values())
     if libc.unshare(everything) == 0:
-        return ()
+        return tuple(missing)
     if libc.unshare(_NEWUSER | everything) == 0:
         _map_user(uid, gid)
-        return ()
-    missing = []
+        return tuple(missing)
     user = 0
-    for name, flag in NAMESPACES.items():
+    for name, flag in wanted.items():
         if libc.unshare(flag) == 0:
             continue
         if user or libc.unshare(_NEWUSER | flag) != 0:
@@ -45,6 +51,39 @@ def enter_namespaces() -> tuple[str, ...]:
     return tuple(missing)
 
 
+@functools.cache
+def proc_can_be_mounted() -> bool:
+    """Return whether a process in new namespaces can mount its own /proc. Tried once, in a child; forked processes know the result.
+
+    Containers often refuse it. The caller must have a single thread.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            set_dumpable(True)
+            if "pid" not in enter_namespaces():
+                if os.fork() == 0:
+                    os._exit(0 if mount_proc() else 1)
+                code = os.waitstatus_to_exitcode(os.wait()[1])
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def mount_proc() -> bool:
+    """Mount a /proc of the new process namespace, visible to this process and its children only.
+
+    CUDA's driver names its threads in /proc/<pid>/task/<tid>/comm and fails with error 304 if that file is missing. The process
+    must be a child of the one that called `enter_namespaces`.
+
+    Returns:
+        Whether that worked.
+    """
+    flags = _NO_SUID | _NO_DEV | _NO_EXEC
+    return _private_mounts() and bool(libc.mount(b"proc", b"/proc", b"proc", flags, None) == 0)
+
+
 def mount_shared_memory() -> bool:
     """Mount a small empty /dev/shm that is private to this process and its children.
 
@@ -53,12 +92,16 @@ def mount_shared_memory() -> bool:
     Returns:
         Whether that worked. If not, /dev/shm is the machine's, and a trainer must not use it.
     """
+    flags = _NO_SUID | _NO_DEV | _NO_EXEC
+    memory = bytes(SHARED_MEMORY)
+    return _private_mounts() and bool(libc.mount(b"tmpfs", memory, b"tmpfs", flags, _SHARED_MEMORY_SIZE) == 0)
+
+
+def _private_mounts() -> bool:
+    """Enter a new mount namespace whose mounts the rest of the machine does not see. Returns whether that worked."""
     if not LINUX or libc.unshare(_NEW_MOUNTS) != 0:
         return False
-    if libc.mount(None, b"/", None, _REC | _SLAVE, None) != 0:  # without this the whole machine would see the new mount
-        return False
-    flags = _NO_SUID | _NO_DEV | _NO_EXEC
-    return bool(libc.mount(b"tmpfs", bytes(SHARED_MEMORY), b"tmpfs", flags, _SHARED_MEMORY_SIZE) == 0)
+    return bool(libc.mount(None, b"/", None, _REC | _SLAVE, None) == 0)
 
 
 def _map_user(uid: int, gid: int) -> None:

@@ -23,7 +23,7 @@ import torch.nn.functional
 from nanochat.harness import crashes, cuda_driver, gpu
 from nanochat.harness.preload import preload
 from nanochat.sandbox.libc import die_with_parent, set_dumpable
-from nanochat.sandbox.namespaces import enter_namespaces
+from nanochat.sandbox.namespaces import enter_namespaces, mount_proc
 from nanochat.sandbox.rights import drop_rights
 
 Report = dict[str, Any]
@@ -47,10 +47,11 @@ def sandboxed(work: Callable[[], Report], device: str, *, namespaces: bool = Tru
         try:
             die_with_parent()
             set_dumpable(True)
-            if namespaces:
-                enter_namespaces()
+            new = namespaces and "pid" not in enter_namespaces(device == "cuda")
             if os.fork() == 0:
                 die_with_parent()
+                if new and device == "cuda":
+                    mount_proc()
                 os.chdir(scratch)
                 os.environ |= {"HOME": scratch, "TMPDIR": scratch}
                 tempfile.tempdir = None

@@ -111,7 +111,7 @@ class Corpus:
 
 def corpus_of_this_machine(folder: Path, *, small: bool) -> Corpus:
     """Python sources of this machine, prepared by the real prepare.py with the vocabulary of a GPU profile, or a small one."""
-    vocab, most = (320, 600_000) if small else (8192, 12_000_000)
+    vocab, most = (320, 600_000) if small else (8192, 26_000_000)
     text = folder / "text"
     text.mkdir()
     size = 0
