@@ -76,8 +76,9 @@ def harness_environment(device: str, gpu: int | None = None, *, compiles: bool =
     if device == "cuda":
         workers = min(MOST_COMPILERS, stats.physical_cores(), stats.memory_total() // COMPILER_BYTES)
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = str(max(1, workers))
-        # A trainer compiles at most one kernel for the CPU, so a precompiled header costs more time than it saves.
-        environment["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
+        # Processes that compile ask whether there is a GPU. The driver itself does not start in them: it writes to files of /proc
+        # that belong to each process, and the sandbox allows those of the trainer only.
+        environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
         if "PYTORCH_ALLOC_CONF" in os.environ:
             environment["PYTORCH_ALLOC_CONF"] = os.environ["PYTORCH_ALLOC_CONF"]
         elif "microsoft" not in platform.release().lower():  # the driver of WSL refuses it

@@ -10,9 +10,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# Inductor imports most of these only when it compiles. In a trainer that takes seconds, and it fails if the standard library
-# has no compiled modules. `torch.utils.cpp_extension` is left out: it initialises CUDA, and forked processes could not use CUDA
-# afterwards.
+# Inductor imports most of these only when it compiles. In a trainer that takes seconds, and it fails if the standard library or
+# setuptools has no compiled modules, as after `uv pip install`.
 _NEEDED = (
     "torch._dynamo",
     "torch._functorch.aot_autograd",
@@ -30,6 +29,7 @@ _NEEDED = (
 # Packages that may not be installed. Inductor needs setuptools for every CPU kernel.
 _OPTIONAL = (
     "setuptools",
+    "torch.utils.cpp_extension",
     "torch._inductor.codegen.triton",
     "triton",
     "triton.compiler",
@@ -49,6 +49,10 @@ def preload() -> None:
         for name in _OPTIONAL:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+    from torch._inductor import config
+
+    # A trainer compiles at most one kernel for the CPU, so a precompiled header costs more time than it saves.
+    config.cpp_cache_precompile_headers = False
 
 
 @contextlib.contextmanager

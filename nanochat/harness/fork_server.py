@@ -19,7 +19,7 @@ import torch.nn.functional
 
 from nanochat.contract.job import Job, Outcome, Result
 from nanochat.contract.messages import Abort, Done, Ready, Train, line, request
-from nanochat.harness import cuda_driver, scorer, start_trainer
+from nanochat.harness import compiler, cuda_driver, gpu, scorer, start_trainer
 from nanochat.harness.preload import preload
 from nanochat.harness.processes import python
 from nanochat.harness.progress import say
@@ -88,6 +88,8 @@ def prepare(device: str) -> None:
             print(f"{words} See what `nvidia-smi` says.", file=sys.stderr, flush=True)
         if driver is not None and driver.virtual_memory is False:  # some virtual GPUs
             os.environ.pop("PYTORCH_ALLOC_CONF", None)
+        if driver is not None and gpu.read() is None:  # processes that compile find the GPU by NVML
+            compiler.compile_in_process()
     if LINUX:
         landlock.readable(device)  # after the driver has created its device nodes; cached for forked processes
         if device == "cuda":

@@ -52,8 +52,8 @@ def test_a_trainer_that_keeps_all_of_the_card_is_scored_all_the_same(gpu: str, d
     keeps = (
         "    free = torch.cuda.mem_get_info()[0]\n"
         "    model.hog = torch.empty(free - (150 << 20), dtype=torch.uint8, device=run.device)\n"
-    )
-    result = device_harness.run(replaced(TRAIN, RETURN, keeps + RETURN))
+    )  # before the clock starts, since it takes half a second
+    result = device_harness.run(replaced(TRAIN, MODEL, MODEL + keeps))
     assert result.outcome is Outcome.SCORED, (result.crash, result.reason, result.traceback)
 
 

@@ -95,11 +95,12 @@ def gpu(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
 
 def test_the_fork_server_stays_a_single_thread_with_the_compiler_imported(gpu: GpuHarness) -> None:
     assert psutil.Process(gpu.process.pid).num_threads() == 1
-    names = ["torch._inductor.compile_fx", "torch._inductor.scheduler", "setuptools"]
+    names = ["setuptools", "torch._inductor.compile_fx", "torch._inductor.scheduler", "torch.utils.cpp_extension"]
     code = (
-        f"tell([sorted(name for name in {names!r} if name in sys.modules), 'torch.utils.cpp_extension' in sys.modules])"
+        f"tell([[name for name in {names!r} if name in sys.modules], "
+        "getattr(__import__('torch')._C, '_cuda_isInBadFork', lambda: False)()])"
     )
-    assert gpu.told(code) == [sorted(names), False]
+    assert gpu.told(code) == [names, False], "if the fork server asked for CUDA, no trainer could use it"
 
 
 @pytest.mark.skipif(not os.access("/sbin/ldconfig", os.X_OK), reason="there is no /sbin/ldconfig here")
@@ -134,6 +135,27 @@ tell([named, getpass.getuser(), cache_dir_utils.cache_dir().startswith(os.getcwd
 
 
 @needs_mounts
+def test_a_trainer_sees_only_its_own_processes_and_may_name_its_threads(gpu: GpuHarness) -> None:
+    """CUDA's driver does the latter by number: /proc/<pid>/task/<tid>/comm. It fails if one of them is missing or read-only."""
+    code = """
+import threading
+names = []
+def rename():
+    path = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/comm")
+    path.write_text("renamed")
+    names.append(path.read_text())
+thread = threading.Thread(target=rename)
+thread.start()
+thread.join()
+numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+tell([names, os.getpid() in numbers, max(numbers), refused(lambda: open("/proc/sys/kernel/hostname", "w"))])
+"""
+    names, itself, largest, refused = gpu.told(code)
+    assert names == ["renamed\n"] and itself and refused
+    assert largest < 50, "the numbers of the machine's processes are larger"
+
+
+@needs_mounts
 def test_each_trainer_has_an_empty_dev_shm_of_its_own_with_semaphores(gpu: GpuHarness) -> None:
     machine = Path("/dev/shm", f"autoresearch-test-{os.getpid()}")
     machine.write_text("of the machine")
@@ -143,7 +165,7 @@ import multiprocessing
 before = os.listdir("/dev/shm")
 lock = multiprocessing.get_context("fork").Lock()
 Path("/dev/shm/left").write_text("for the next")
-hidden = refused(lambda: open("/proc/{os.getpid()}/root{machine}"))
+hidden = not os.path.exists("/proc/{os.getpid()}")  # nor are other processes seen
 size = os.statvfs("/dev/shm")
 tell([before, lock.acquire(), hidden, size.f_blocks * size.f_frsize])
 """
