@@ -104,6 +104,12 @@ class Experiment:
         return self.result.tokens / self.result.charged_s
 
     @property
+    def words(self) -> str:
+        """Its figures in one line, printed at once: the benchmark may be ended before its report."""
+        parts = ", ".join(f"{name} {spent:.1f}" for name, spent in self.parts.items())
+        return f"  {self.tokens_per_s:,.0f} tokens/s, peak {self.result.peak_memory / 2**30:.1f} GiB; {self.wall_s:.0f} s: {parts}"
+
+    @property
     def fixed_s(self) -> float:
         """Wall seconds without training and evaluation."""
         return sum(spent for name, spent in self.parts.items() if name not in ("training", "evaluation"))
@@ -219,18 +225,16 @@ async def experiments(setting: Setting, deadline: Deadline) -> tuple[Setting, fl
     try:
         say("Experiment 1 of 2, kernels are compiled anew ...")
         cold, setting = await first_experiment(harness, setting, deadline)
+        say(cold.words)
         if deadline.left < LEAST_JOB_S:
             return setting, harness.start_s, cold, "no time was left for it"
         say("Experiment 2 of 2, an edit of a learning rate ...")
         edited = other_learning_rate(setting.source)
         try:
             size = evaluation_sizes(setting)[1]
-            return (
-                setting,
-                harness.start_s,
-                cold,
-                await harness.run("warm", edited, size, deadline.left - 5, cold.kernels),
-            )
+            warm = await harness.run("warm", edited, size, deadline.left - 5, cold.kernels)
+            say(warm.words)
+            return setting, harness.start_s, cold, warm
         except Unmeasured as error:
             return setting, harness.start_s, cold, str(error)
     finally:

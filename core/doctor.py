@@ -74,7 +74,7 @@ def examine(project: Project) -> list[Check]:
         _tried("tokenizer", lambda: _tokenizer(dataset.find("python", profile.vocab_size))),
         *_config(files.read(project.root)),
         _tried("git", lambda: _git(project)),
-        _tried("sandbox", lambda: _sandbox(project)),
+        _tried("sandbox", lambda: _sandbox(project, device)),
         _tried("compiler", lambda: _compiler(project, device)),
         Check("agents", "ok", "search is always there, script:FILE replays a list"),
         _tried("ollama", _ollama),
@@ -230,9 +230,9 @@ def _config(config: files.Config) -> list[Check]:
     return found
 
 
-def _sandbox(project: Project) -> Check:
+def _sandbox(project: Project, device: str) -> Check:
     done = subprocess.run(
-        [sys.executable, "-m", "nanochat.sandbox.probe"], capture_output=True, text=True, cwd=project.root
+        [sys.executable, "-m", "nanochat.sandbox.probe", device], capture_output=True, text=True, cwd=project.root
     )  # fmt: skip
     try:
         found = json.loads(done.stdout)

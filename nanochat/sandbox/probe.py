@@ -1,9 +1,10 @@
-"""Try which parts of the sandbox work on this machine. `python -m nanochat.sandbox.probe` prints the result as JSON."""
+"""Try which parts of the sandbox work on this machine. `python -m nanochat.sandbox.probe DEVICE` prints the result as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 
 from nanochat.sandbox import capabilities, landlock, seccomp
@@ -38,8 +39,12 @@ class Sandbox:
 NOTHING = Sandbox(0, False, False, False, False, False)
 
 
-def probe() -> Sandbox:
-    """Try the sandbox in short-lived children. The caller keeps its rights. Missing parts do not raise."""
+def probe(device: str = "cpu") -> Sandbox:
+    """Try the sandbox in short-lived children. The caller keeps its rights. Missing parts do not raise.
+
+    Args:
+        device: The device of the trainings. On a GPU the process namespace also needs a /proc of its own.
+    """
     if not LINUX:
         return NOTHING
     reader, writer = os.pipe()
@@ -47,7 +52,7 @@ def probe() -> Sandbox:
     if child == 0:
         try:
             set_dumpable(True)
-            lacking = enter_namespaces()
+            lacking = enter_namespaces(device == "cuda")
             if os.fork() == 0:
                 found = drop_rights(write=[], device="cpu", memory_limit=None)
                 pid = "pid" not in lacking and os.getpid() == 1
@@ -72,8 +77,8 @@ def probe() -> Sandbox:
 
 
 def main() -> None:
-    """Print the result of `probe` as JSON."""
-    found = probe()
+    """Print the result of `probe` as JSON. The device is the first argument, cpu by default."""
+    found = probe(*sys.argv[1:2])
     print(json.dumps({**asdict(found), "missing": list(found.missing)}))
 
 

@@ -253,6 +253,32 @@ def test_torch_compile_works_without_compiled_modules_of_the_standard_library(ti
         harness.close()
 
 
+@needs_mounts
+def test_where_no_proc_can_be_mounted_there_is_no_process_namespace() -> None:
+    """As in a container that covers parts of /proc: the kernel then refuses a /proc that would show them."""
+    code = """
+import os
+from nanochat.sandbox import namespaces
+from nanochat.sandbox.libc import libc, set_dumpable
+set_dumpable(True)
+uid, gid = os.geteuid(), os.getegid()
+covered = False
+for _ in range(2):  # the inner user namespace may not uncover what the outer one has covered
+    assert libc.unshare(namespaces._NEWUSER | namespaces._NEW_MOUNTS) == 0
+    namespaces._map_user(uid, gid)
+    covered = covered or libc.mount(b"tmpfs", b"/proc/sys", b"tmpfs", 0, None) == 0
+possible = namespaces.proc_can_be_mounted()
+missing = namespaces.enter_namespaces(gpu=True)
+if os.fork() == 0:
+    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/comm", "w") as file:
+        file.write("named")
+    os._exit(0)
+print(covered, possible, missing, os.wait()[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "True False ('pid',) 0", done.stdout + done.stderr
+
+
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can become another user; as a user the other tests try the same"
 )
