@@ -239,7 +239,7 @@ def _sandbox(project: Project, device: str) -> Check:
     except ValueError:
         return Check("sandbox", "problem", f"its check failed: {done.stderr.strip()[-200:]}")
     if found["missing"]:
-        todo = "Runs are marked unprotected; a newer Linux kernel with Landlock helps"
+        todo = "Runs are marked unprotected; a newer Linux kernel with Landlock helps, or a container with fewer restrictions"
         return Check("sandbox", "note", f"missing: {', '.join(found['missing'])}", todo)
     return Check("sandbox", "ok", f"Landlock {found['landlock_abi']}, process and network namespaces, seccomp")
 
