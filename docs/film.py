@@ -40,7 +40,7 @@ def record(clone: Path) -> list[str]:
     server = libtmux.Server(socket_name="autoresearch-film", config_file="/dev/null")
     command = (
         f"{sys.executable} autorun.py --profile tiny --budget {BUDGET_S} --max-experiments {EXPERIMENTS} --name film "
-        "--agent search --gate-time 0 --no-report --no-config --no-earlier"
+        "--agent search --gate auto --no-report --no-config --no-earlier"
     )
     session = server.new_session(
         "film", start_directory=str(clone), window_command=command, x=COLUMNS, y=ROWS,
@@ -53,7 +53,7 @@ def record(clone: Path) -> list[str]:
         until, last = time.monotonic() + LIMIT_S, False
         while time.monotonic() < until and not last:
             time.sleep(LOOK_S)
-            last = (clone / "logs" / "film" / "report.html").exists() or _ended(clone)
+            last = _ended(clone)
             if last:
                 time.sleep(2 * LOOK_S)  # the summary is drawn
             screen = "\n".join(pane.cmd("capture-pane", "-p", "-e").stdout)
@@ -70,8 +70,8 @@ def _ended(clone: Path) -> bool:
         [sys.executable, "-m", "core.cli", "status", "film", "--json"], cwd=clone, capture_output=True, text=True
     )
     try:
-        return not json.loads(done.stdout)["alive"]
-    except (ValueError, KeyError):
+        return not json.loads(done.stdout)["loop"]["alive"]
+    except ValueError:  # the run has not begun
         return False
 
 
