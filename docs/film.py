@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import argparse
 import html
-import io
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import libtmux
+from rich.cells import cell_len
+from rich.color import Color, blend_rgb
 from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
@@ -27,11 +31,9 @@ COLUMNS, ROWS = 128, 36
 EXPERIMENTS, BUDGET_S = 12, 4
 LOOK_S, LIMIT_S = 2.0, 300.0  # between two looks at the screen, and for the whole recording
 FRAMES, FRAME_S, LAST_S = 16, 1.5, 6.0  # screens in the film, seconds of each, and of the last one
-FORMAT = (
-    "{styles}\x00{backgrounds}{matrix}\x00{lines}\x00{terminal_width} {terminal_height}"  # what is used of Rich's SVG
-)
+CELL_W, CELL_H = 9, 19  # units of the SVG for one character
 FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-HEAD = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' role='img' aria-label='{label}'>"
+THEME = MONOKAI
 LABEL = "The app during a run: experiments are proposed, trained, and kept or discarded; at the end the summary"
 
 
@@ -82,39 +84,87 @@ def chosen(screens: list[str]) -> list[str]:
     return [screens[round(i * (len(screens) - 1) / (FRAMES - 1))] for i in range(FRAMES)]
 
 
-def frame(screen: str, name: str) -> tuple[str, str, str, tuple[float, float]]:
-    """Draw one screen. Returns its styles, its elements, its clip paths, and width and height."""
-    console = Console(
-        width=COLUMNS, height=ROWS, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
-    )
-    console.print(Text.from_ansi(screen), no_wrap=True, crop=True, end="")
-    styles, elements, lines, size = console.export_svg(theme=MONOKAI, code_format=FORMAT, unique_id=name).split("\x00")
-    width, height = (float(number) for number in size.split())
-    return styles, elements, lines, (width, height)
+class Palette:
+    """Gives each style a short class of CSS."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def name(self, style: Style) -> str:
+        """Return the class for text of this style."""
+        colour = style.color.get_truecolor(THEME) if style.color else THEME.foreground_color
+        if style.dim:
+            colour = blend_rgb(colour, THEME.background_color, 0.5)
+        css = f"fill:{colour.hex}" + (";font-weight:bold" if style.bold else "")
+        return self._names.setdefault(css, f"c{len(self._names)}")
+
+    @property
+    def rules(self) -> str:
+        return "".join(f".{name}{{{css}}}" for css, name in self._names.items())
+
+
+def drawn(screen: str, palette: Palette) -> list[str]:
+    """Draw each row of a screen as SVG elements, relative to the row's own origin."""
+    console = Console(width=COLUMNS, height=ROWS, force_terminal=True, color_system="truecolor")
+    text = Text.from_ansi(screen, no_wrap=True)
+    rows = console.render_lines(text, console.options.update(width=COLUMNS, height=ROWS), pad=False)
+    return ["".join(_runs(row, palette)) for row in rows]
+
+
+def _runs(row: list[Segment], palette: Palette) -> Iterator[str]:
+    column = 0
+    for text, style, _ in Segment.simplify(row):
+        style, width = style or Style.null(), cell_len(text)
+        if style.reverse:
+            style = Style(
+                color=style.bgcolor or Color.parse("black"),
+                bgcolor=style.color or Color.parse("white"),
+                bold=style.bold,
+            )
+        if style.bgcolor is not None and not style.bgcolor.is_default:
+            fill = style.bgcolor.get_truecolor(THEME).hex
+            yield f"<path fill='{fill}' d='M{column * CELL_W} 0h{width * CELL_W}v{CELL_H}h-{width * CELL_W}z'/>"
+        bare = text.strip(" ")
+        if bare:
+            x = (column + cell_len(text) - cell_len(text.lstrip(" "))) * CELL_W
+            length = cell_len(bare) * CELL_W
+            yield f"<text class='{palette.name(style)}' x='{x}' y='15' textLength='{length}'>{html.escape(bare, quote=False)}</text>"
+        column += width
 
 
 def film(screens: list[str]) -> str:
-    """Return an SVG that shows the screens in turn, without a script."""
+    """Return an SVG that shows the screens in turn, without a script. A row that stays the same is drawn once."""
+    palette = Palette()
+    frames = [drawn(screen, palette) for screen in screens]
+    spans: dict[tuple[int, int], list[str]] = {}  # the first and the last screen of a row -> its elements
+    for number in range(ROWS):
+        rows = [frame[number] if number < len(frame) else "" for frame in frames]
+        first = 0
+        for at in range(1, len(rows) + 1):
+            if at == len(rows) or rows[at] != rows[first]:
+                if rows[first]:
+                    spans.setdefault((first, at), []).append(
+                        f"<g transform='translate(0 {number * CELL_H})'>{rows[first]}</g>"
+                    )
+                first = at
     total = FRAME_S * (len(screens) - 1) + LAST_S
-    rules, groups, clips, size = [], [], [], (0.0, 0.0)
-    for number, screen in enumerate(screens):
-        styles, elements, lines, size = frame(screen, f"f{number}")
-        begin = 100 * FRAME_S * number / total
-        end = 100.0 if number == len(screens) - 1 else 100 * FRAME_S * (number + 1) / total
-        shown = f"{begin:.2f}%{{visibility:visible}}" + ("" if end == 100.0 else f"{end:.2f}%{{visibility:hidden}}")
-        rules.append(f"{styles}@keyframes k{number}{{0%{{visibility:hidden}}{shown}}}")
-        rules.append(f"#g{number}{{animation:k{number} {total:g}s step-end infinite;visibility:hidden}}")
-        groups.append(f"<g id='g{number}'>{elements}</g>")
-        clips.append(lines)
-    width, height = size
-    return "".join(
-        (
-            HEAD.format(width=f"{width:g}", height=f"{height:g}", label=html.escape(LABEL)),
-            f"<style>text{{font-family:{FONT};font-size:20px;white-space:pre}}{''.join(rules)}</style>",
-            f"<defs>{''.join(clips)}</defs><rect width='100%' height='100%' fill='#0c0c0c' rx='8'/>",
-            *groups,
-            "</svg>",
+    rules, groups = [], []
+    for (first, end), elements in spans.items():
+        name = f"s{first}-{end}"
+        groups.append(f"<g class='{name}'>{''.join(elements)}</g>")
+        if (first, end) == (0, len(screens)):
+            continue
+        begin, until = 100 * FRAME_S * first / total, 100.0 if end == len(screens) else 100 * FRAME_S * end / total
+        hidden = f"{until:.2f}%{{visibility:hidden}}" if until < 100 else ""
+        start = "" if first == 0 else "0%{visibility:hidden}"
+        rules.append(
+            f"@keyframes {name}{{{start}{begin:.2f}%{{visibility:visible}}{hidden}}}.{name}{{animation:{name} {total:g}s step-end infinite}}"
         )
+    margin, width, height = 10, COLUMNS * CELL_W, ROWS * CELL_H
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='-{margin} -{margin} {width + 2 * margin} {height + 2 * margin}' "
+        f"role='img' aria-label='{html.escape(LABEL)}'><style>text{{font:15px {FONT};white-space:pre}}{palette.rules}{''.join(rules)}</style>"
+        f"<rect x='-{margin}' y='-{margin}' width='100%' height='100%' fill='{THEME.background_color.hex}' rx='8'/>{''.join(groups)}</svg>"
     )
 
 
