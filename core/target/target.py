@@ -23,7 +23,7 @@ class ContractError(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """What a recorded night has measured.
+    """What a recorded night or a benchmark has measured.
 
     Attributes:
         device: The device: cpu, cuda or mps.
@@ -59,7 +59,7 @@ class Target:
         impacts: Knob -> how much it usually matters in a short training, relative to others of its topic; 1 if not listed.
         words: Knobs whose values are strings, with sensible values.
         book: Structural edits from the literature.
-        measured: Recorded nights, from which a new run knows what to try first and what to leave.
+        measured: What was measured elsewhere, from which a new run knows what to try first and what to leave.
         parse: Parses a source and checks the training contract. Raises ContractError.
         misfit: Returns why the values of all knobs do not fit each other, or "" if they do.
         inactive_knobs: Returns the knobs that have no effect with these values.
