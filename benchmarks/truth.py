@@ -132,7 +132,7 @@ def established(rows: Iterable[trainings.Row]) -> list[str]:
     """Return a report of true effects by profile and budget, as lines."""
     found = list(rows)
     lines = []
-    for profile, budget in sorted({(row.profile, row.budget_s) for row in found}):
+    for profile, budget in sorted({(row.profile, row.budget_s) for row in found if row.name in effects.EDITS}):
         lines += [
             "",
             f"profile {profile}, {budget:g} s",
