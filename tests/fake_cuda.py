@@ -122,9 +122,15 @@ class Cards:
         found = {int(pid): size for pid, size in self.settings["cards"][index]["others"].items()}
         for row in self._rows[:, 2].nonzero()[0]:
             pid, card, size = self._rows[row].tolist()
-            if card == index and os.path.exists(f"/proc/{pid}"):
+            if card == index and (os.path.exists(f"/proc/{pid}") or not sees_all()):
                 found[pid] = size
         return found
+
+    def forget_the_dead(self) -> None:
+        """Free what dead processes held. A process with a /proc of its own cannot tell who is dead."""
+        for row in self._rows[:, 2].nonzero()[0]:
+            if not os.path.exists(f"/proc/{self._rows[row][0]}"):
+                self._rows[row] = 0
 
 
 def make(path: Path | str, *, cards: int = 1, memory: int = 8 * GIB, **settings: Any) -> Cards:
@@ -186,12 +192,17 @@ def shadow(folder: Path, cards: Cards, torch: str = "2.13.0+cu130") -> Path:
     return folder
 
 
-def outer_pid() -> int:
-    """The number of this process outside of its namespace, as the driver tells it: /proc is mounted there."""
+def shown_pid() -> int:
+    """The number of this process in the namespace that /proc shows."""
     try:
         return int(os.readlink("/proc/self"))
     except (OSError, ValueError):
         return os.getpid()
+
+
+def sees_all() -> bool:
+    """Whether /proc shows the processes of the machine, and not only those of the trainer that this is."""
+    return shown_pid() != 1
 
 
 # -- NVML -------------------------------------------------------------------------------------------------------------
@@ -342,6 +353,7 @@ class Device:
     def __init__(self, cards: Cards) -> None:
         self.cards = cards
         self.pid = self.index = 0  # of the process that uses it, and of its card
+        self.outer_pid = shown_pid()  # as the driver tells it
         self.initialised = self.bad_fork = self.kept_error = False
         self.compiling = False  # the compiler of a CPU build of torch is at work: it must see no GPU
         self.live = self.reserved = self.peak = 0  # bytes
@@ -349,6 +361,9 @@ class Device:
 
     def _forked(self) -> None:
         self.bad_fork = self.bad_fork or self.initialised
+        if sees_all():  # not yet in the namespaces of a trainer
+            self.outer_pid = shown_pid()
+            self.cards.forget_the_dead()
         self.initialised, self.live, self.reserved, self.peak = False, 0, 0, 0
 
     @property
@@ -383,7 +398,7 @@ class Device:
         if not (visible := self.visible):
             raise RuntimeError("No CUDA GPUs are available")
         self.initialised = True
-        self.pid, self.index = outer_pid(), visible[0]
+        self.pid, self.index = self.outer_pid, visible[0]
         context = int(self.cards.settings["context"])
         if context > self._room():
             self.initialised = False

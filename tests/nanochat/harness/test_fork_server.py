@@ -72,12 +72,14 @@ def test_without_a_driver_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> No
 WATCHED = """
 import json, os, sys
 import torch, torch.nn.functional
+nvml = os.environ.pop("FAKE_NVML")
 calls, before = [], dict(os.environ)
 torch.version.cuda, torch._C._has_cuda = "13.0", True  # as in a CUDA build, whose imports may ask more
 for name in ("_lazy_init", "init", "is_available", "device_count", "current_device", "get_device_capability", "get_device_properties"):
     setattr(torch.cuda, name, lambda *_, name=name, **__: calls.append(name) or 0)
-from nanochat.harness import cuda_driver, fork_server
+from nanochat.harness import cuda_driver, fork_server, gpu
 from nanochat.sandbox import landlock
+gpu.read = lambda: gpu.Reading(0, {}, False) if nvml == "there" else None
 order, finish, readable = [], cuda_driver.finish, landlock.readable
 cuda_driver.finish = lambda *given: order.append("driver") or finish(*given)
 landlock.readable = lambda device: order.append("rules for " + device) or readable(device)
@@ -91,14 +93,19 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks trainers and has a sandbox")
-def test_the_compiler_is_imported_without_cuda_threads_processes_or_traces(driver: Path) -> None:
+@pytest.mark.parametrize(("nvml", "also"), [("there", []), ("missing", ["TORCHINDUCTOR_COMPILE_THREADS"])])
+def test_the_compiler_is_imported_without_cuda_threads_processes_or_traces(
+    driver: Path, nvml: str, also: list[str]
+) -> None:
+    """Processes that compile find the GPU by NVML. Without it, kernels are compiled in the trainer."""
     environment = harness_environment("cuda") | {"FAKE_VIRTUAL": "0", "PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+    environment |= {"FAKE_NVML": nvml, "TORCHINDUCTOR_COMPILE_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "calls": [], "initialised": False, "threads": 1, "children": [], "inductor": True,
         "order": ["driver", "rules for cuda"],  # device nodes may be new
-        "changed": ["PYTORCH_ALLOC_CONF"], "added": [],  # this card cannot map memory, so nothing may ask it to
+        "changed": [*also, "PYTORCH_ALLOC_CONF"], "added": [],  # this card cannot map memory, so nothing may ask it to
     }  # fmt: skip
 
 
