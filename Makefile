@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-COMMANDS := status stop attach doctor config runs compare notebook apply report export sample hint hints agents propose install
+COMMANDS := status stop attach doctor config runs compare notebook apply report export sample track hint hints agents propose install
 .PHONY: run test test-llm test-gpu check prepare $(COMMANDS)
 ARGS ?=
 TORCH_INDEX ?=

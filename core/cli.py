@@ -20,6 +20,7 @@ from core.run import background
 from core.run.background import say
 from core.run.compare_command import compare
 from core.run_command import run
+from core.track.commands import track
 
 app = typer.Typer(
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
@@ -179,6 +180,7 @@ def final_report(
 
 app.command()(models.export)
 app.command()(models.sample)
+app.command()(track)
 
 
 @app.command()

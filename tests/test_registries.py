@@ -8,6 +8,7 @@ import pytest
 
 from core.agents import registry as agents
 from core.execution import registry as executors
+from core.track import registry as trackers
 from nanochat.contract import sources
 from nanochat.contract.registry import Entry, find, names, table
 from tui.panes import registry as panes
@@ -17,6 +18,7 @@ REGISTRIES = {
     "executors": executors.ENTRIES,
     "datasets": sources.ENTRIES,
     "panes": panes.ENTRIES,
+    "trackers": trackers.ENTRIES,
 }
 ROWS = (Entry("plain", "needs nothing", 1), Entry("file:PATH", "needs a path", 2))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from core.cli_options import Logs
 from core.machine.project import find as find_project
+from core.machine.project import shown_path
 from core.run.background import say
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _say_exported(found: Exported, place: Path, state: State) -> None:
     from core.text import capital
     from nanochat.contract.shell import quoted
 
-    facts, where = found.facts, _short(place)
+    facts, where = found.facts, shown_path(place)
     if not found.fresh:
         say(f"{capital(facts.version)} of run {state.name} was exported before. Nothing was trained.")
     if found.unprotected:
@@ -104,11 +104,3 @@ def sample(
 
 def _tell_error(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
-
-
-def _short(path: Path) -> str:
-    """Return the path relative to the working directory if it lies below."""
-    try:
-        return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
-    except OSError:  # the working directory was removed
-        return str(path)

@@ -126,6 +126,14 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def shown_path(path: Path) -> str:
+    """Return the path as messages show it: relative to the working directory if it lies below."""
+    try:
+        return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
+    except OSError:  # the working directory was removed
+        return str(path)
+
+
 def torch_build() -> str:
     """Return the version of the installed torch without importing it, or ''."""
     import importlib.metadata  # imported late, since it takes 50 ms

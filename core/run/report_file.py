@@ -19,11 +19,11 @@ from core.record.state import State
 from core.reporting import card, diagnosis, picture
 from core.reporting.page import page
 from core.reporting.report import Material, Report, report
+from core.run import metrics
 from core.run.background import say
 from core.run.reading import read_state
 
 HTML, PNG = "report.html", "report.png"
-CURVE_BYTES = 8 << 20  # bytes of a metrics.jsonl that are read
 
 
 class ReportFailed(UserError):
@@ -119,16 +119,7 @@ def _from_git(project: Project, state: State) -> tuple[str, str, tuple[str, ...]
 
 def _curve(state: State, folder: Path, commit: str) -> tuple[diagnosis.Point, ...]:
     """Return the loss curve of a commit's first undisturbed training; empty if it was not recorded."""
-    fact = state.facts.get(commit)
-    if fact is None:
-        return ()
-    number = fact.number if fact.role.own_folder and fact.number else 0
-    path = folder / experiment_id(number) / fact.job / "metrics.jsonl"
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return diagnosis.curve(file.read(CURVE_BYTES).splitlines())
-    except OSError:
-        return ()
+    return diagnosis.curve(metrics.lines(folder, state.facts.get(commit)))
 
 
 def _read(path: Path) -> str:
