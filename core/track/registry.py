@@ -46,7 +46,9 @@ def _wandb(to: Destination) -> Tracker:
 
 
 def _trackio(to: Destination) -> Tracker:
-    os.environ["HF_HUB_OFFLINE"] = "1"  # trackio would ask the hub for the user's name; it must be set before the import
+    os.environ["HF_HUB_OFFLINE"] = (
+        "1"  # trackio would ask the hub for the user's name; it must be set before the import
+    )
     _need("trackio")
     from core.track.trackio import Trackio
 
