@@ -114,7 +114,7 @@ def _tracked(
     run = state.config
     settings: dict[str, Value] = {
         "run": run.name, "run_id": state.id, "experiment": number, "dataset": run.dataset, "device": run.device,
-        "profile": run.profile, "budget_s": run.budget_s, "run_seed": run.seed, "seed": measured.seed,
+        "profile": run.profile, "executor": run.executor, "budget_s": run.budget_s, "run_seed": run.seed, "seed": measured.seed,
     }  # fmt: skip
     return Tracked(
         id=f"{state.id[:ID_LETTERS]}-{number:05d}", group=f"{run.name}-{state.id[:GROUP_LETTERS]}", number=number,
