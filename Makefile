@@ -1,16 +1,18 @@
 # `make run` starts the loop, `make test` runs the tests. Each first installs missing packages into .venv.
 #   make status, attach, stop, runs, compare, apply, report, export ...  the commands of `python -m core.cli`
+#   make serve                                         the app in a browser; installs what that needs
 #   make run ARGS="--headless --max-experiments 3"     options for the loop
 #   make run TORCH_INDEX=URL                            package index for torch (such as that of CPU builds)
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 COMMANDS := status stop attach doctor config runs compare notebook apply report export sample track hint hints agents propose install
-.PHONY: run test test-llm test-gpu check prepare $(COMMANDS)
+.PHONY: run serve test test-llm test-gpu check prepare $(COMMANDS)
 ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
 RUNTIME := .venv/runtime.stamp
+SERVE := .venv/serve.stamp
 DEV := .venv/dev.stamp
 QUIET := $(if $(MAKE_TERMOUT),,-q)# pip shows its progress on a terminal only
 INSTALL = $(PY) -I core/install.py $(QUIET)# pip install into .venv, whatever pip is configured to do on this machine
@@ -26,6 +28,9 @@ run: $(RUNTIME)
 
 $(COMMANDS): $(RUNTIME)
 	@$(PY) -m core.cli $@ $(ARGS)
+
+serve: $(SERVE)
+	@$(PY) -m core.cli serve $(ARGS)
 
 prepare: $(RUNTIME)
 	@$(PY) prepare.py $(ARGS)
@@ -61,6 +66,10 @@ $(RUNTIME): requirements.txt
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
-$(DEV): requirements-dev.txt $(RUNTIME)
+$(SERVE): requirements-serve.txt $(RUNTIME)
+	@$(INSTALL) -q -r requirements-serve.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt requirements-serve.txt $(RUNTIME)
 	@$(INSTALL) -q -r requirements-dev.txt
 	@touch $@

@@ -20,6 +20,7 @@ from core.run import background
 from core.run.background import say
 from core.run.compare_command import compare
 from core.run_command import run
+from core.serve.command import serve
 from core.track.commands import track
 
 app = typer.Typer(
@@ -125,12 +126,19 @@ def hint(
 
 
 @app.command()
-def attach(name: Name = None, logs: Logs = None) -> None:
+def attach(
+    name: Name = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse the keys that change the run.")] = False,
+    logs: Logs = None,
+) -> None:
     """Watch a run in the app, or without a terminal as one line per event. The loop is not affected."""
     folder = find(logs).pick(name)
     if background.can_show_app():
-        background.open_app(folder)
+        background.open_app(folder, read_only=read_only)
     background.follow(folder)
+
+
+app.command()(serve)
 
 
 @app.command()

@@ -1,7 +1,11 @@
-"""Start the app: `python -m tui FOLDER` shows the run whose logs are in FOLDER."""
+"""Start the app: `python -m tui FOLDER` shows the run whose logs are in FOLDER.
+
+With --read-only it changes nothing. With --browser it talks to `autoresearch serve` on stdin and stdout instead of to a terminal.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -13,21 +17,31 @@ gc.disable()  # until the first paint: a long journal makes tens of thousands of
 
 
 def main() -> int:
-    """Run the app on the folder given on the command line. Returns the exit code."""
+    """Run the app as the command line says. Returns the exit code."""
     from core.config import files
     from core.machine.project import find
     from tui.app import AutoResearch
+    from tui.system.driver import BrowserDriver, PatientDriver
     from tui.system.ending import Terminal
     from tui.system.remembered import ViewMemory
 
     folder, terminal = Path(sys.argv[1]).resolve(), Terminal()
     project = find(start=folder)
     config = files.read(project.root)
-    memory = ViewMemory(files.state_file(), config.settings.theme or "")
-    app = AutoResearch(folder, project.program, terminal.watch, memory=memory, warning=" ".join(config.problem.split()))
-    with terminal.lent():
+    read_only, in_browser = "--read-only" in sys.argv[2:], "--browser" in sys.argv[2:]
+    memory = ViewMemory(None if read_only else files.state_file(), config.settings.theme or "")
+    app = AutoResearch(
+        folder,
+        project.program,
+        (lambda: None) if in_browser else terminal.watch,
+        memory=memory,
+        warning=" ".join(config.problem.split()),
+        read_only=read_only,
+        driver=BrowserDriver if in_browser else PatientDriver,
+    )
+    with contextlib.nullcontext() if in_browser else terminal.lent():
         words = app.run()
-    if words:
+    if words and not in_browser:
         print(words)
     return app.return_code or 0
 

@@ -12,6 +12,7 @@ from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.driver import Driver
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, Static
@@ -53,6 +54,8 @@ class AutoResearch(ComparingActions, DecisionActions):
         opens_summary: Whether the summary opens by itself when no loop runs: at the start, and when the run ends.
         memory: What is remembered of the view; by default nothing.
         warning: A warning to show at the start, or ''.
+        read_only: Whether everything that would change the run is refused.
+        driver: What the app draws on: the terminal, or a browser.
     """
 
     TITLE = "AutoResearch"
@@ -73,13 +76,15 @@ class AutoResearch(ComparingActions, DecisionActions):
         opens_summary: bool = True,
         memory: ViewMemory | None = None,
         warning: str = "",
+        read_only: bool = False,
+        driver: type[Driver] = PatientDriver,
     ) -> None:
-        super().__init__(driver_class=PatientDriver)
+        super().__init__(driver_class=driver)
         self._opens_summary = opens_summary
         self._starting = starting
         self._warning, self._said = warning, ""  # shown at the start
         self.memory = memory or ViewMemory()
-        self.bridge = Bridge(folder, program, self._show_news)
+        self.bridge = Bridge(folder, program, self._show_news, read_only)
         self.selection = Selection(self.bridge)
         self.updates = PaneUpdates(self, self.bridge, self.selection)
         self._rest_timer: Timer | None = None
@@ -207,7 +212,9 @@ class AutoResearch(ComparingActions, DecisionActions):
         if self.focused is None or isinstance(self.focused, Input):
             return
         is_alive = self.bridge.pid is not None
-        if not is_alive and self.bridge.loaded and not self.key_context.tiny and event.character in keys.LOOP_KEYS:
+        if forbidden := keys.forbidden_reason(event.character or "", self.key_context):
+            self.show_note(forbidden, wrong=True)
+        elif not is_alive and self.bridge.loaded and not self.key_context.tiny and event.character in keys.LOOP_KEYS:
             again = phrases.resume_command(self.bridge.folder.name)
             self.show_note(f"This key needs a running loop. {again} resumes the run; q closes the app.")
         elif is_alive and (reason := keys.unavailable_reason(event.character or "", self.key_context)):
@@ -222,7 +229,10 @@ class AutoResearch(ComparingActions, DecisionActions):
                     key.about.replace("[", "\\["),
                     lambda action=f"app.{key.action}": self._run_by_name(action),
                 )
-        yield SystemCommand("Screenshot", "Save what is shown as a picture in the run's folder.", self._save_picture)
+        if not self.bridge.read_only:
+            yield SystemCommand(
+                "Screenshot", "Save what is shown as a picture in the run's folder.", self._save_picture
+            )
         for command in super().get_system_commands(screen):
             if command.title == "Theme":
                 yield command

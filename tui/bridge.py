@@ -49,6 +49,7 @@ class Bridge:
     folder: Path
     program: Path  # program.md
     post: Callable[[News], None]  # called with each change
+    read_only: bool = False  # no command is sent, and the loop does not know of this app
     state: State = field(default_factory=State)
     events: list[ev.AnyEvent] = field(default_factory=list)  # the latest ones
     live: Picture = field(default_factory=Picture)
@@ -163,8 +164,11 @@ class Bridge:
         return hashlib.sha256(self.program_text.encode()).hexdigest()[:12] if self.program_text else ""
 
     async def stay_attached(self) -> None:
-        """Keep a connection open, so that the loop knows that an app is attached. Reconnects when the loop starts again."""
-        while True:
+        """Keep a connection open, so that the loop knows that an app is attached. Reconnects when the loop starts again.
+
+        A read-only app does not connect: proposals would wait for an answer that it cannot give.
+        """
+        while not self.read_only:
             with contextlib.suppress(OSError, ValueError):
                 reader, writer = await asyncio.open_unix_connection(commands.address(self.folder))
                 try:
@@ -177,7 +181,9 @@ class Bridge:
             await asyncio.sleep(RECONNECT_S)
 
     async def send(self, command: commands.Command) -> commands.Reply:
-        """Send a command and wait for the reply. If no loop runs, the reply says so."""
+        """Send a command and wait for the reply. If the app is read-only or no loop runs, the reply says so."""
+        if self.read_only:
+            return commands.Reply(ok=False, words=phrases.READ_ONLY)
         if run_lock.alive(self.folder) is None:
             return commands.Reply(
                 ok=False,

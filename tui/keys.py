@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
+from core.reporting import phrases
+
 
 @dataclass(frozen=True)
 class KeyContext:
@@ -28,6 +30,8 @@ class KeyContext:
     tiny: bool = False  # the terminal is too small for the app
     pane: str = ""  # the number of the focused pane
     marked: int | None = None  # the experiment to compare another one with
+    read_only: bool = False  # the app may change nothing
+    browser: bool = False  # the app has no terminal of its own
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Key:
     panes: str = ""  # the numbers of the panes in which the footer shows it; '' for all. It works in all of them
 
 
+NO_EDITOR = "An editor needs a terminal. `make attach` opens the app in one."
 NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does not wait for your answer."
 
 
@@ -126,6 +131,10 @@ LOOP_KEYS = tuple(
     for key in KEYS
     if key.group in ("the proposal", "the loop") and key.action not in ("program", "adopt", "hints")
 )
+CHANGING = frozenset(
+    key.action for key in KEYS if key.group in ("the proposal", "the loop") and key.action != "hints"
+) | {"rerun", "overrule"}  # actions that change the run or program.md
+IN_EDITOR = ("revise", "own", "program")  # actions that open an editor
 PRINTED = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}
 
 
@@ -164,11 +173,27 @@ def notice(context: KeyContext, width: int) -> str:
 def is_valid(action: str, context: KeyContext) -> bool:
     """Return whether an action is valid now. Actions that are not in the table are always valid."""
     known = [key for key in KEYS if key.action == action]
+    if _forbidden(action, context):
+        return False
     if action == "detach":  # valid on every screen: on the detail screen q goes back, but ctrl+c and ctrl+q detach
         return True
     if known and (context.tiny or (context.detail and action not in IN_DETAIL)):
         return False
     return all(key.valid(context) for key in known)
+
+
+def _forbidden(action: str, context: KeyContext) -> str:
+    """Return why this app never allows an action, or ''."""
+    if context.read_only and action in CHANGING:
+        return phrases.READ_ONLY
+    return NO_EDITOR if context.browser and action in IN_EDITOR else ""
+
+
+def forbidden_reason(character: str, context: KeyContext) -> str:
+    """Return why this app never allows what a key does; '' if it may be allowed."""
+    if context.tiny:
+        return ""
+    return next((_forbidden(key.action, context) for key in KEYS if key.keys == character), "")
 
 
 def unavailable_reason(character: str, context: KeyContext) -> str:

@@ -2,7 +2,7 @@
 
 Most of them avoid unnecessary drawing. Another version of Textual may need changes here;
 tests/tui/test_textual_internals.py fails if another version is installed. Two undocumented methods are overridden elsewhere:
-`run_input_thread` of the driver and `_fatal_error` of the app.
+`run_input_thread` of the drivers, which also call `_post_message`, and `_fatal_error` of the app.
 """
 
 from __future__ import annotations

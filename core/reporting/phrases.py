@@ -17,6 +17,7 @@ PASTE = (
     "To enforce this limit, add the line to the front matter of program.md (between the two lines --- at the top), "
     "in place of a line with the same key"
 )
+READ_ONLY = "This app is read-only, so nothing was changed. `make attach`, or `serve` with --control, opens one that may change the run."
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown

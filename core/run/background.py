@@ -94,10 +94,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def open_app(folder: Path) -> NoReturn:
-    """Replace this process by the app, which shows the run."""
+def open_app(folder: Path, *, read_only: bool = False) -> NoReturn:
+    """Replace this process by the app, which shows the run. With `read_only` it refuses to change it."""
     sys.stdout.flush()
-    command = module("tui", str(folder))
+    command = module("tui", str(folder), *(["--read-only"] if read_only else []))
     os.execv(command[0], command)
 
 

@@ -44,6 +44,11 @@ class Living:
             return commands.Reply(ok=False, words=self.refuses, offer=self._offer(command))
         return commands.Reply(ok=True, words=f"heard {self._name(command)}", offer=self._offer(command))
 
+    @property
+    def attached_ever(self) -> bool:
+        """Whether an app has attached itself so far."""
+        return self._server.ever
+
     def _name(self, command: commands.Command) -> str:
         return str(msgspec.to_builtins(command)["cmd"])
 

@@ -154,6 +154,8 @@ class RunApp(App[str]):
             tiny=self.main.is_tiny,
             marked=self.selection.marked,
             pane=self.main.pane_number,
+            read_only=self.bridge.read_only,
+            browser=self.is_web,
         )
 
     # -- commands to the loop -------------------------------------------------------------------------------------
