@@ -15,6 +15,7 @@ from tests.core.serve.conftest import Serve, Serving
 
 SIZE = "width=140&height=40"
 SECONDS = 60.0
+READY = "escape to the panes"  # in the summary, which opens once the app has started
 
 
 async def read_until(socket: aiohttp.ClientWebSocketResponse, words: str) -> str:
@@ -94,7 +95,7 @@ async def test_keys_that_change_the_run_are_refused_unless_allowed(
 ) -> None:
     serving = serve(*options)
     async with aiohttp.ClientSession() as client, open_app(client, serving) as socket:
-        await read_until(socket, "help")
+        await read_until(socket, READY)
         await socket.send_json(["stdin", "\x1b"])  # leaves the summary
         await read_until(socket, "program.md")
         await socket.send_json(["stdin", "t"])
@@ -104,7 +105,7 @@ async def test_keys_that_change_the_run_are_refused_unless_allowed(
 async def test_an_editor_is_refused_in_a_browser(serve: Serve) -> None:
     serving = serve("--control")
     async with aiohttp.ClientSession() as client, open_app(client, serving) as socket:
-        await read_until(socket, "help")
+        await read_until(socket, READY)
         await socket.send_json(["stdin", "\x1b"])
         await read_until(socket, "program.md")
         await socket.send_json(["stdin", "m"])
@@ -133,7 +134,7 @@ async def test_an_app_ends_with_its_browser_and_the_server_goes_on(serving: Serv
 
 async def test_closing_the_app_closes_the_connection(serving: Serving) -> None:
     async with aiohttp.ClientSession() as client, open_app(client, serving) as socket:
-        await read_until(socket, "help")
+        await read_until(socket, READY)
         await socket.send_json(["stdin", "\x11"])  # ctrl+q
         async with asyncio.timeout(SECONDS):
             async for _ in socket:
