@@ -45,7 +45,7 @@ def serve(
     socket = address.listen(host, port)
     if warning:
         print(warning, file=sys.stderr, flush=True)
-    what = f"Run {run}, {'with' if control else 'read-only, without'} control, until Ctrl+C"
+    what = f"Run {run}, {'with control' if control else 'read-only'}, until Ctrl+C"
     server.run(
         socket,
         lambda: app_command(project, name, control=control),

@@ -17,7 +17,8 @@ from core.serve.app_process import END_S, AppProcess
 HEARTBEAT_S = 15.0  # between two signs of life that a browser must answer
 CLOSING_S = 2.0  # how long a browser may take to close its connection
 LONGEST_MESSAGE = 1 << 20  # bytes, such as of a paste
-# What the page of textual-serve lacks: a title, its own copy of the font that it asks Google for, and a history without the token.
+# What the page of textual-serve lacks: a title, its own copy of the font that it asks Google for, a history without the token, and the
+# focus, without which keys do nothing until the first click.
 HEAD = """<head>
     <title>AutoResearch</title>
     <style>
@@ -29,6 +30,13 @@ HEAD = """<head>
       const shown = new URL(window.location.href);
       shown.searchParams.delete("token");
       window.history.replaceState(null, "", shown);
+      document.addEventListener("DOMContentLoaded", () => {
+        const observer = new MutationObserver(() => {
+          const keys = document.querySelector(".-first-byte .xterm-helper-textarea");
+          if (keys) { keys.focus(); observer.disconnect(); }
+        });
+        observer.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+      });
     </script>"""
 
 Command = Callable[[], Sequence[str]]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,8 @@ from tests.core.serve.conftest import Serve
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-headless-shell"))), None)
 SECONDS = 120.0
-DRAWN = (
-    "document.body.classList.contains('-first-byte') && document.querySelectorAll('.xterm-screen canvas').length > 0"
-)
+DRAWN = """document.body.classList.contains('-first-byte') && document.querySelectorAll('.xterm-screen canvas').length > 0
+    && document.activeElement.className === 'xterm-helper-textarea'"""  # the app has drawn, and keys reach it
 
 
 class Page:
@@ -49,6 +50,7 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0",
         "--window-size=1400,900", f"--user-data-dir={tmp_path / 'profile'}", "about:blank",
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )  # fmt: skip
     try:
         assert process.stderr is not None
@@ -64,7 +66,7 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
             async with client.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                 yield Page(socket)
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # all of it: some systems start the browser from a script
         await process.communicate()
 
 
