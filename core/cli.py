@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from core import entry
-from core.cli_options import AgentName, ContextTokens, Logs, Name
+from core.cli_options import AgentName, Commands, ContextTokens, Logs, Name
 from core.export import commands as models
 from core.machine.project import UsageError, find
 from core.run import background
@@ -24,6 +24,7 @@ from core.serve.command import serve
 from core.track.commands import track
 
 app = typer.Typer(
+    cls=Commands,
     help="An AI agent improves a small language model unattended: it edits nanochat/train.py, trains, evaluates, and keeps or reverts the change.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,11 +1,12 @@
-"""Options and arguments that several commands have."""
+"""What several commands have: options, arguments, and how flags look in the help."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 AgentName = Annotated[
     str | None,
@@ -27,3 +28,26 @@ Name = Annotated[
     str | None,
     typer.Argument(help="The run. Default: the one that is running, else the one started last.", show_default=False),
 ]
+
+
+class Commands(TyperGroup):
+    """The group of all commands. Its help names no type beside a flag, because a flag takes no value."""
+
+    # Any, because the types belong to a private copy of click in typer.
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options of the group."""
+        return _without_flag_types(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, or None if there is none of this name."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _without_flag_types(command.get_params(ctx))
+        return command
+
+
+def _without_flag_types(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params

@@ -74,7 +74,8 @@ def run(  # long, because each option is a parameter
     profile: Annotated[
         str | None,
         typer.Option(
-            help=f"Size of everything: {', '.join(PROFILES)}; tiny is for trying it out.", show_default="by the machine"
+            help=f"Sizes of model and batch: {', '.join(PROFILES)}; tiny is for trying it out.",
+            show_default="by the machine",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.", show_default="drawn")] = None,

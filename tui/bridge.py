@@ -8,7 +8,7 @@ import hashlib
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from core.record.fold import apply
 from core.record.journal import JournalError
 from core.record.live import Picture, Waiting
 from core.record.state import State
-from core.reporting import phrases
+from core.reporting import log_lines, phrases
 from core.run import commands
 
 TICK_S = 0.4  # between two reads of the journal and the live files
 SLOW_S = 2.0  # between two reads of the machine's figures, the disk and program.md
 RECONNECT_S = 1.0
-RECENT = 200  # events that are kept
+RECENT = 40  # events whose log lines are shown when the journal is read for the first time
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class News:
     """What has changed since the last news."""
 
     events: tuple[ev.AnyEvent, ...] = ()  # new ones; empty the first time
+    lines: tuple[str, ...] = ()  # log lines of the new events; the first time those of the latest ones
     first: bool = False  # the journal was read for the first time
     live: bool = False  # live.json
     machine: bool = False  # the machine's figures
@@ -51,7 +52,6 @@ class Bridge:
     post: Callable[[News], None]  # called with each change
     read_only: bool = False  # no command is sent, and the loop does not know of this app
     state: State = field(default_factory=State)
-    events: list[ev.AnyEvent] = field(default_factory=list)  # the latest ones
     live: Picture = field(default_factory=Picture)
     machine: stats.Machine = field(default_factory=stats.Machine)
     pid: int | None = None  # of the loop; None if no loop runs
@@ -84,14 +84,14 @@ class Bridge:
     async def _read_changes(self) -> News:
         first = not self.loaded
         events: list[ev.AnyEvent] = []
+        lines: list[str] = []
         try:
             if first:
-                self.state, events = await asyncio.to_thread(self._read_journal)
+                self.state, lines = await asyncio.to_thread(self._read_journal)
                 self.loaded = True
             elif self._reader.grown():
                 events = self._reader.new()
-                for event in events:
-                    apply(self.state, event)
+                lines = _apply(events, self.state)
         except FileNotFoundError:
             self.trouble = "the run has no journal yet"
             return News()
@@ -99,24 +99,25 @@ class Bridge:
             new, self.trouble, self.loaded = str(error) != self.trouble, str(error), True
             before, self.pid = self.pid, run_lock.alive(self.folder)
             return News(first=first, live=self._read_live(), alive=new or self.pid != before)
-        self.events = (self.events + events)[-RECENT:]
         pid, before = run_lock.alive(self.folder), self.pid
         self.pid = pid
         return News(
-            events=() if first else tuple(events),
+            events=tuple(events),
+            lines=tuple(lines),
             first=first,
             live=self._read_live(),
             alive=pid != before,
             **await self._read_slow_sources(first),
         )
 
-    def _read_journal(self) -> tuple[State, list[ev.AnyEvent]]:
-        """Read the whole journal. Returns the state and the latest events."""
-        state, recent = State(name=self.folder.name), deque[ev.AnyEvent](maxlen=RECENT)
+    def _read_journal(self) -> tuple[State, list[str]]:
+        """Read the whole journal. Returns the state and the log lines of the latest events."""
+        state, recent = State(name=self.folder.name), deque[ev.AnyEvent]()
         for event in self._reader.stream():
-            apply(state, event)
             recent.append(event)
-        return state, list(recent)
+            if len(recent) > RECENT:
+                apply(state, recent.popleft())
+        return state, _apply(recent, state)
 
     def _read_live(self) -> bool:
         try:
@@ -194,3 +195,13 @@ class Bridge:
                 return await asyncio.to_thread(commands.send, self.folder, command)
         except commands.NoLoop as error:
             return commands.Reply(ok=False, words=str(error))
+
+
+def _apply(events: Iterable[ev.AnyEvent], state: State) -> list[str]:
+    """Apply events to a state. Returns their log lines, each as it was at that moment: a verdict may be another one later."""
+    lines = []
+    for event in events:
+        apply(state, event)
+        if line := log_lines.line(event, state):
+            lines.append(line)
+    return lines

@@ -13,7 +13,7 @@ from core.judging import schedule
 from core.judging.gain import Scale
 from core.judging.noise import Noise
 from core.record import events as ev
-from core.reporting import log_lines, phrases
+from core.reporting import phrases
 from tui import run_files
 from tui.bridge import Bridge, News
 from tui.panes.activity import ActivityPane
@@ -36,7 +36,6 @@ from tui.view.status import run_status
 PLOT_S = 2.0  # least time between two drawings of a curve
 LIVE_S = 1.0  # least time between two updates of progress and time left
 FIRST_ROWS = 120  # rows of the table in the first paint
-FIRST_LINES = 40  # lines of the journal in the first paint
 STREAM_LINES = 6  # lines of the agent's streamed text that are shown
 
 
@@ -70,8 +69,11 @@ class PaneUpdates:
         state, main = self._bridge.state, self._main
         if news.first:
             self._show_panes()
-        main.query_one(ExperimentsPane).show(self._rows(self._changed_numbers(news)))
-        self._show_events(news)
+        table = main.query_one(ExperimentsPane)
+        table.show(self._rows(self._changed_numbers(news)))
+        table.point_at(self._selection.leading)
+        if news.lines:
+            main.query_one(ActivityPane).add(news.lines)
         if (news.first or news.events) and state.config is not None:
             self.noise = schedule.noise(state)
         if news.first or _has_event(news, ev.Judged | ev.Measured):
@@ -152,12 +154,6 @@ class PaneUpdates:
         state, is_alive = self._bridge.state, self._bridge.pid is not None
         scale = Scale(state)
         return (table_row(state, state.experiments[number], is_alive, scale) for number in numbers)
-
-    def _show_events(self, news: News) -> None:
-        events = self._bridge.events[-FIRST_LINES:] if news.first else news.events
-        lines = [line for event in events if (line := log_lines.line(event, self._bridge.state))]
-        if lines:
-            self._main.query_one(ActivityPane).add(lines)
 
     def _show_change(self) -> None:
         pane, followed, state = self._main.query_one(ChangePane), self._selection.followed, self._bridge.state

@@ -16,15 +16,25 @@ class Selection:
 
     @property
     def followed(self) -> Experiment | None:
-        """The chosen experiment; else the one that waits for an answer, the newest running one, or the newest one."""
+        """The chosen experiment, else the leading one."""
+        experiments = self._bridge.state.experiments
+        number = self.chosen if self.chosen in experiments else self.leading
+        return experiments[number] if number is not None else None
+
+    @property
+    def leading(self) -> int | None:
+        """The experiment that waits for an answer, else the newest running one, the newest one that has begun, or the newest one."""
         state, waiting = self._bridge.state, self._bridge.waiting
-        running = [launched.number for launched in state.running.values() if launched.number is not None]
-        for number in (
-            self.chosen,
+        running = [launched.number for launched in state.running.values()]
+        ended = (
+            next((n for n in reversed(state.experiments) if state.experiments[n].launched), None)
+            if not self._bridge.pid
+            else None
+        )
+        candidates = (
             waiting.number if waiting else None,
             *reversed(running),
+            ended,
             max(state.experiments, default=None),
-        ):
-            if number is not None and number in state.experiments:
-                return state.experiments[number]
-        return None
+        )
+        return next((number for number in candidates if number is not None and number in state.experiments), None)

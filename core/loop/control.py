@@ -9,6 +9,7 @@ from core.loop.ending import Ending
 from core.loop.slots import Slots
 from core.record import events as ev
 from core.record import hints
+from core.record.events import STOP_REQUESTED
 from core.record.journal import JournalError
 from core.run import commands
 from core.run.active import ActiveRun
@@ -98,7 +99,7 @@ class Control:
     def _stopped(self, now: bool) -> str:
         """Stop. The first time the final check still follows; a second time, or at a limit, it is left out."""
         again = bool(self._ending.reason)
-        self._ending.stop("stop requested", now=now, check_result=self._checks and not now and not again)
+        self._ending.stop(STOP_REQUESTED, now=now, check_result=self._checks and not now and not again)
         if now:
             return "stopping now"
         if not self._checks:

@@ -180,7 +180,7 @@ def _by_human(experiment: Experiment, verdict: Verdict) -> ev.Judged:
         number=experiment.number,
         verdict=verdict,
         finding="",
-        reason=f"overruled by the human; it was {old.words if old else 'open'}",
+        reason=f"the verdict was changed by hand from {old.words if old else 'open'} to {verdict.words}",
         gain=experiment.gain,
         error=experiment.error,
         pairs=experiment.pairs,

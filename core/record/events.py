@@ -92,6 +92,9 @@ class Earlier(Event, frozen=True, kw_only=True):
     shipped: int = 0
 
 
+STOP_REQUESTED = "stop requested"  # the reason in `Stopped` after the command `stop`, or its key in the app
+
+
 class Stopped(Event, frozen=True, kw_only=True):
     """The loop ended. `finished`: a limit was reached or the agent was exhausted. Only a killed loop leaves no such event."""
 

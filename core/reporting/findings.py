@@ -16,7 +16,7 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
     change, limit = policy.figures(judged.gain or 0.0, judged.needed)
     seeds = f" over {judged.pairs} seeds" if judged.pairs > 1 else ""
     if judged.by == "human" and experiment.verdict is not None:
-        return f"{capital(reason)}. {experiment.finding}"
+        return f"{_overruled(reason)}{_measured(experiment)}"
     match Verdict(judged.verdict):
         case Verdict.KEEP:
             return f"Better by {_size(change)}{seeds}{f'; {limit} was needed' if limit else ''}."
@@ -39,6 +39,16 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
             return f"{SKIPPED.removesuffix('.')}: {reason}" if reason else SKIPPED
         case verdict:
             return verdict.sentence.replace("{reason}", reason)
+
+
+def _overruled(reason: str) -> str:
+    """Return the beginning of the finding for a verdict that the human changed."""
+    return f"{capital(' '.join(reason.split()))}. "
+
+
+def _measured(experiment: Experiment) -> str:
+    """Return what was measured, without what the human said before, so that only the last change of the verdict is told."""
+    return experiment.finding.removeprefix(_overruled(experiment.reason)) if experiment.by else experiment.finding
 
 
 def _size(change: str) -> str:

@@ -104,7 +104,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Torn():
             return f"an incomplete last line of {event.size} bytes was removed from the journal; all earlier events are intact"
         case ev.Stopped():
-            return f"stopped: {event.reason}"
+            return phrases.ended(event)
     return None
 
 

@@ -7,6 +7,7 @@ import re
 from core.judging.final_check import LONGER, FinalCheck, outcome
 from core.judging.gain import Difference
 from core.model import Role
+from core.record.events import STOP_REQUESTED, Stopped
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.text import sanitize_line
@@ -19,6 +20,7 @@ PASTE = (
 )
 READ_ONLY = "This app is read-only, so nothing was changed. `make attach`, or `serve` with --control, opens one that may change the run."
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
+BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # a hyphen before a figure, but not within a name
@@ -40,7 +42,7 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
         doing = "running" if experiment.launched else "queued" if experiment.approved else "waiting"
         return doing if alive else f"was {doing}"
     if experiment.by == "human" and found not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
-        return f"{found.words}, by you"
+        return found.words + BY_YOU
     if found is Verdict.DISCARD and experiment.gain is not None:
         if not experiment.within_noise:
             return "worse" if experiment.gain < 0 else "discard"
@@ -139,6 +141,17 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def why_ended(stopped: Stopped) -> str:
+    """Return why a loop ended, as a clause."""
+    return "stopped by you" if stopped.reason == STOP_REQUESTED else stopped.reason
+
+
+def ended(stopped: Stopped) -> str:
+    """Return how a loop ended, and why, as text."""
+    why = why_ended(stopped)
+    return why if why != stopped.reason else f"{'finished' if stopped.finished else 'stopped'}: {why}"
 
 
 def begun_as(name: str, header: str) -> str:

@@ -185,7 +185,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         title=_title(state, found_gain),
         subtitle=_subtitle(state, check),
         rehearsal=config.computed,
-        ended=state.stopped.reason if state.stopped is not None else "",
+        ended=phrases.why_ended(state.stopped) if state.stopped is not None else "",
         started_t=state.created_t,
         seconds=state.worked_s,
         tried=state.tried,

@@ -331,10 +331,10 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
     """Return what the run is doing, as text."""
     if loop is None:
         if state.stopped is not None:
-            return f"{'finished' if state.finished else 'stopped'}: {state.stopped.reason}"
+            return phrases.ended(state.stopped)
         return f"loop ended unexpectedly; {resume_command(state.name)} resumes the run"
     if state.stopped is not None:
-        return f"stopped: {state.stopped.reason}; its loop is ending, and writes the report"
+        return f"{phrases.ended(state.stopped)}; its loop is ending, and writes the report"
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [

@@ -8,7 +8,7 @@ from core.change import edits
 from core.execution import compiling
 from core.git.errors import RepositoryError
 from core.machine.project import Project
-from core.reporting.phrases import resume_command
+from core.reporting.phrases import resume_command, why_ended
 from core.run.active import ActiveRun
 from core.run.which import latest_run
 from core.target import TARGET
@@ -36,7 +36,7 @@ def finished_before(project: Project, folder: Path) -> str:
     last = latest_run(project, but=folder)
     if last is None or not last[1].finished or not last[1].tried:
         return ""
-    name, reason = last[0].name, last[1].stopped.reason if last[1].stopped else ""
+    name, reason = last[0].name, why_ended(last[1].stopped) if last[1].stopped else ""
     return (
         f"This is a new run: {name} is finished ({reason}). {resume_command(name)} continues it, "
         f"{make('run', '--from', name)} starts a run from its best train.py."

@@ -24,7 +24,7 @@ from core.record.live import Picture
 from core.record.state import State
 from core.reporting import status
 from core.reporting.changes import short_name
-from core.reporting.phrases import one_line
+from core.reporting.phrases import one_line, why_ended
 from core.reporting.status import FinalCheck, Gain
 from core.run.active import ActiveRun
 from core.run.background import module
@@ -202,7 +202,7 @@ def moment(event: ev.AnyEvent, state: State) -> tuple[Moment, str, int | None] |
 def ended(state: State) -> str:
     """Return the news of the end of the loop."""
     facts = status.status(state, schedule.noise(state), None, Picture())
-    reason = state.stopped.reason if state.stopped is not None else "it ended unexpectedly"
+    reason = why_ended(state.stopped) if state.stopped is not None else "it ended unexpectedly"
     result = f"{TARGET.metric} {facts.gain.words}" if facts.gain is not None else "no score"
     check = f" {facts.final_check.words}" if facts.final_check is not None else ""
     return f"Run {state.name} has ended ({one_line(reason)}): {facts.kept} of {facts.tried} kept, {result}.{check}"

@@ -135,7 +135,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.sees("#2 waits for you")
     desk.type("S")
     desk.sees("why skip #2?")
-    desk.sees("clock held")
+    desk.sees("countdown paused")
     desk.type("not [bold]this again", "Enter")
     desk.experiment(
         2, lambda e: e.verdict is Verdict.SKIPPED and "not [bold]this again" in e.reason, "the second is skipped"
@@ -187,7 +187,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     desk.sees("Stop the loop of r?")
     desk.type("y")
     desk.until(lambda: desk.state.stopped is not None, "stopped")
-    desk.sees("stopped: stop requested")
+    desk.sees("stopped by you")
     desk.type("q")
     desk.sees("has no loop")
     state = desk.state

@@ -72,7 +72,7 @@ class ChangePane(Pane):
         is_waiting = waiting is not None and waiting.number == number
         self.set_class(is_waiting, "-asks")
         if is_waiting and waiting is not None:
-            left = "clock held" if waiting.held else f"approved in {words.clock(waiting.left_s)}"
+            left = "countdown paused" if waiting.held else f"approved in {words.clock(waiting.left_s)}"
             self.set_title(f"change · #{number} waits for you · {left}", size)
         else:
             self.set_title(f"change · #{number} {verdict}", size)

@@ -57,7 +57,8 @@ class ExperimentsPane(LazyTable):
         self._order: list[int] = []  # numbers of the experiments that the choice shows
         self._shown_columns: tuple[str, ...] = ()  # empty before the first rows
         self._new_count = 0  # experiments added while the cursor was elsewhere
-        self.following = True  # the cursor follows the newest experiment
+        self.following = True  # the cursor follows the experiment that the other panes show
+        self._followed: int | None = None  # that experiment; None for the newest
         self._led_away = False  # it stopped following because of sorting or filtering, not by a movement of the user
         self._reported: int | None = None  # the number in the last `Selected`
         self._marked: int | None = None  # the experiment that another one is to be compared with
@@ -105,7 +106,7 @@ class ExperimentsPane(LazyTable):
 
     def rebuild(self, *, to_top: bool = False) -> None:
         """Rebuild the table after a change of order, choice, width or theme. `to_top`: move the cursor to the first line."""
-        selected = None if self.following or to_top else self.selected
+        selected = self._followed if self.following else None if to_top else self.selected
         self._shown_columns = table.fitting_columns(self.line_width)
         self._order = self._choice.order(self._experiments.values())
         self.replace_lines(table.heading(self._shown_columns, self._choice), self._order, selected)
@@ -129,7 +130,7 @@ class ExperimentsPane(LazyTable):
         with self.arranging():
             self.insert_lines(numbers, self._sort_key, largest_first=self._choice.largest_first)
             if self.following:
-                self.move_cursor(row=0, animate=False)
+                self._go_to_followed()
             elif selected is not None and self.has_line(selected):
                 self.move_cursor(row=self.get_row_index(str(selected)), animate=False, scroll=False)
 
@@ -227,9 +228,25 @@ class ExperimentsPane(LazyTable):
             self._post_choice()
             self.rebuild()
         with self.arranging():
-            self.move_cursor(row=0, animate=False)
+            self._go_to_followed()
         self._update_title()
         self.post_message(self.Selected(None))
+
+    def point_at(self, number: int | None) -> None:
+        """Tell which experiment the other panes show. The cursor goes there while it follows."""
+        if number != self._followed:
+            self._followed = number
+            if self.following:
+                with self.arranging():
+                    self._go_to_followed()
+
+    @property
+    def _followed_row(self) -> int:
+        number = self._followed
+        return self.get_row_index(str(number)) if number is not None and self.has_line(number) else 0
+
+    def _go_to_followed(self) -> None:
+        self.move_cursor(row=self._followed_row, animate=False)
 
     def _show_choice(self) -> None:
         self.rebuild()
@@ -268,7 +285,9 @@ class ExperimentsPane(LazyTable):
         number = self.selected  # None in an empty table, for which Textual also posts this event
         if self._is_arranging or not self.has_focus or number is None:
             return
-        if number == self._reported or (self.following and self.cursor_row == 0):  # the cursor may have moved since
+        if number == self._reported or (
+            self.following and self.cursor_row == self._followed_row
+        ):  # the cursor may have moved since
             return
         self.following, self._led_away, self._reported = False, False, number
         self.post_message(self.Selected(number))

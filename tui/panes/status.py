@@ -54,8 +54,8 @@ def _activity(status: Status, width: int) -> Content:
     line = Content.assemble(" ", (status.run, "bold $accent"), GAP, (status.doing, "bold"))
     if status.progress is not None:
         full, rest = words.bar(status.progress, width)
-        left = f" {words.clock(status.left_s)}" if status.left_s is not None else ""
-        line += Content.assemble(GAP, (full, "$accent"), (rest, "$foreground 25%"), f" {status.progress:.0%}{left}")
+        left = f" {words.clock(status.left_s):>4}" if status.left_s is not None else ""
+        line += Content.assemble(GAP, (full, "$accent"), (rest, "$foreground 25%"), f" {status.progress:>4.0%}{left}")
     return line
 
 
@@ -82,7 +82,7 @@ def _circumstances(status: Status) -> list[Content]:
     gate = "asks you" if status.gate == "ask" else "unattended"
     rate = [Content(f"{status.per_hour:.1f}/h")] if status.per_hour is not None else []
     machine = [Content.styled(status.machine, "$warning")] if status.machine else []
-    running = Content(words.duration(status.running_s))
+    running = Content(words.duration(status.worked_s))
     return [*machine, Content(status.agent), Content.styled(gate, "$foreground 60%"), *rate, running]
 
 
@@ -103,7 +103,7 @@ def _health(status: Status) -> Content:
 
 
 def _question(waiting: Waiting) -> Content:
-    left = "(clock held)" if waiting.held else words.clock(waiting.left_s)
+    left = "(countdown paused)" if waiting.held else words.clock(waiting.left_s)
     return Content.styled(f"#{waiting.number} waits {left}", "bold $warning")
 
 

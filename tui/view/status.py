@@ -34,7 +34,7 @@ class Status:
     per_hour: float | None
     agent: str
     gate: str
-    running_s: float
+    worked_s: float  # seconds that the loops of the run have worked
     alive: bool
     alarm: str  # the most important warning, or ''
     machine: str = ""  # the machine's speed, if it differs from the reference
@@ -56,8 +56,6 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
     running = running_jobs(state, live) if alive else []
     newest = running[-1] if running else None
     found = gain.so_far(state, noise.sigma) if noise is not None else None
-    began = state.started.t if state.started else state.created_t
-    end = now if alive else state.last_t
     return Status(
         run=state.name,
         doing=_activity(state, live, running, alive),
@@ -69,14 +67,20 @@ def run_status(state: State, live: Picture, alive: bool, now: float, noise: Nois
         noise_range=noise.range if noise else "",
         kept=len(state.kept),
         tried=state.tried,
-        per_hour=_per_hour(state, end),
+        per_hour=_per_hour(state, now) if alive else None,
         agent=words.sanitize_line(state.started.agent if state.started else config.agent if config else "", 24),
         gate=state.approval,
-        running_s=max(0.0, end - began) if began else 0.0,
+        worked_s=_worked(state, now) if alive else state.worked_s,
         alive=alive,
         checked=final_check.outcome(state, noise.sigma) if noise is not None else None,
         alarm=_alarm(state, alive, trouble, live.stopping),
     )
+
+
+def _worked(state: State, now: float) -> float:
+    """Return the seconds that the loops of a run have worked, up to now."""
+    began = state.started.t if state.started and state.stopped is None else now
+    return state.seconds_running + max(0.0, now - began)
 
 
 def _activity(state: State, live: Picture, running: list[RunningJob], alive: bool) -> str:
@@ -116,7 +120,7 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if not alive and state.stopped is None:
         return "loop ended unexpectedly, `make run` resumes"
     if not alive and state.stopped is not None:
-        return words.sanitize_line(f"{'finished' if state.finished else 'stopped'}: {state.stopped.reason}", 120)
+        return words.sanitize_line(phrases.ended(state.stopped), 120)
     if stopping:
         return "stopping after the final check" if state.checking else "stopping after this experiment"
     if state.paused and state.busy and not state.pause_reason:

@@ -21,7 +21,7 @@ async def test_a_waiting_proposal_is_told_at_every_size(living: Living, size: tu
         shown = screen_text(app)
         assert "#11 waits 0:41" in shown and "a approve" in shown and "#10 training" in shown and "2.9050" in shown
         living.wait(11, 41.0, held=True)
-        await until(pilot, lambda: "#11 waits (clock held)" in screen_text(app))
+        await until(pilot, lambda: "#11 waits (countdown paused)" in screen_text(app))
 
 
 async def test_the_bell_rings_once_for_a_proposal(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
