@@ -71,7 +71,7 @@ class PaneUpdates:
             self._show_panes()
         table = main.query_one(ExperimentsPane)
         table.show(self._rows(self._changed_numbers(news)))
-        table.point_at(self._selection.leading)
+        table.follow_line(self._selection.leading)
         if news.lines:
             main.query_one(ActivityPane).add(news.lines)
         if (news.first or news.events) and state.config is not None:

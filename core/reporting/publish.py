@@ -7,7 +7,7 @@ from pathlib import Path
 from core.judging import gain, schedule
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import phrases, results, scoreboard
+from core.reporting import highlights, phrases, results, scoreboard
 from core.reporting.phrases import verdict
 from core.reporting.results import Header, Row
 
@@ -16,6 +16,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
     """Rewrite results.tsv and notebook.md. Raises OSError."""
     config, noise = state.config, schedule.noise(state)
     assert config is not None
+    topics = highlights.topics(state)
     header = Header(
         name=state.name,
         dataset=config.dataset,
@@ -29,6 +30,12 @@ def publish(folder: Path, state: State, sigma: float) -> None:
             (score.agent, score.tried, score.kept, 0.0 - score.gain, score.seconds)
             for score in scoreboard.scores(state)
         ),
+        highlights=(
+            ("Kept", highlights.kept(state, noise.sigma)),
+            ("Near misses", highlights.near_misses(state, noise.sigma)),
+            ("Hurt most", highlights.hurt(state, noise.sigma)),
+        ),
+        untried=highlights.untried(topics) if topics else (),
     )
     results.publish(folder, rows(state, sigma), header)
 

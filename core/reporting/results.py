@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.reporting.highlights import Highlight
 from core.target import TARGET
 from core.verdicts import Verdict
 
@@ -88,6 +89,8 @@ class Header:
     scoreboard: tuple[
         tuple[str, int, int, float, float], ...
     ] = ()  # agent, tried, kept, change in bpb, seconds proposing
+    highlights: tuple[tuple[str, tuple[Highlight, ...]], ...] = ()  # title, and the experiments below it
+    untried: tuple[str, ...] = ()  # topics that no experiment was about
 
 
 def tsv(rows: Iterable[Row]) -> str:
@@ -116,7 +119,7 @@ def tsv(rows: Iterable[Row]) -> str:
 
 
 def notebook(rows: Sequence[Row], header: Header) -> str:
-    """Return the text of notebook.md: a head, then one finding for each experiment, newest last."""
+    """Return the text of notebook.md: the result, what mattered most, then one finding for each experiment, newest last."""
     judged = [row for row in rows if row.verdict is not None]
     kept = sum(row.verdict is not None and row.verdict.kept for row in judged)
     tried = sum(row.verdict is not None and row.verdict.tried for row in judged)
@@ -135,10 +138,19 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
             f"| {_text(who)} | {tried} | {got} | {change:+.4f} | {s:.0f} |"
             for who, tried, got, change, s in header.scoreboard
         ]
-    lines.append("")
+    for title, found in header.highlights:
+        if found:
+            lines += ["", f"## {title}", "", *map(_highlight, found)]
+    if header.untried:
+        lines += ["", "## Not tried", "", f"{', '.join(header.untried)}."]
+    lines += ["", "## All experiments", ""]
     for row in judged:
         lines += _finding(row)
     return "\n".join(lines) + "\n"
+
+
+def _highlight(one: Highlight) -> str:
+    return f"- {one.change_words} · #{one.number} {_text(one.name)}"
 
 
 def _finding(row: Row) -> list[str]:

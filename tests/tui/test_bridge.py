@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from core.record import journal
 from tests.tui.conftest import app_on, screen_text, until
 from tui.panes.experiments import ExperimentsPane
 
+RECORDED = Path(__file__).parents[1] / "recorded"
 FULL, WIDE = (120, 40), (200, 50)
 
 
@@ -111,3 +113,15 @@ async def test_a_run_that_has_only_begun(recorded: Path) -> None:
     async with app.run_test(size=FULL) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
         assert "No proposal yet" in screen_text(app) and "loop ended unexpectedly" in screen_text(app)
+
+
+async def test_the_activity_says_what_was_known_at_the_time(tmp_path: Path) -> None:
+    folder = tmp_path / "human"
+    shutil.copytree(RECORDED / "human", folder)
+    app = app_on(folder)
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: "finished" in screen_text(app))
+        await pilot.press("7", "z")
+        await until(pilot, lambda: "#10 KEEP" in screen_text(app))
+        lines = [line for line in screen_text(app).splitlines() if "#10 KEEP" in line or "#10 discard, by you" in line]
+        assert ["#10 KEEP 1." in lines[0], "#10 discard, by you" in lines[1]] == [True, True] and len(lines) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -57,8 +57,6 @@ class ExperimentsPane(LazyTable):
         self._order: list[int] = []  # numbers of the experiments that the choice shows
         self._shown_columns: tuple[str, ...] = ()  # empty before the first rows
         self._new_count = 0  # experiments added while the cursor was elsewhere
-        self.following = True  # the cursor follows the experiment that the other panes show
-        self._followed: int | None = None  # that experiment; None for the newest
         self._led_away = False  # it stopped following because of sorting or filtering, not by a movement of the user
         self._reported: int | None = None  # the number in the last `Selected`
         self._marked: int | None = None  # the experiment that another one is to be compared with
@@ -106,7 +104,9 @@ class ExperimentsPane(LazyTable):
 
     def rebuild(self, *, to_top: bool = False) -> None:
         """Rebuild the table after a change of order, choice, width or theme. `to_top`: move the cursor to the first line."""
-        selected = self._followed if self.following else None if to_top else self.selected
+        selected = self.followed if self.following and self._choice.shows_all else None
+        if not (self.following or to_top):
+            selected = self.selected
         self._shown_columns = table.fitting_columns(self.line_width)
         self._order = self._choice.order(self._experiments.values())
         self.replace_lines(table.heading(self._shown_columns, self._choice), self._order, selected)
@@ -130,7 +130,7 @@ class ExperimentsPane(LazyTable):
         with self.arranging():
             self.insert_lines(numbers, self._sort_key, largest_first=self._choice.largest_first)
             if self.following:
-                self._go_to_followed()
+                self.go_to_followed()
             elif selected is not None and self.has_line(selected):
                 self.move_cursor(row=self.get_row_index(str(selected)), animate=False, scroll=False)
 
@@ -138,11 +138,7 @@ class ExperimentsPane(LazyTable):
         return self._choice.sort_key(self._experiments[table.number_of(line)])
 
     def _colour(self, tone: str) -> str:
-        """Return the style of a tone in the current theme; '' for colours like "auto"."""
-        value = self.app.theme_variables.get(tone, "") if tone else ""
-        if value.startswith("ansi_") and value.isidentifier() and value != "ansi_default":
-            return value.removeprefix("ansi_")
-        return value if value.startswith("#") else "dim" if tone == "text-muted" else ""
+        return style_of(tone, self.app.theme_variables)
 
     def _update_title(self) -> None:
         parts = [f"{self.NUMBER} experiments", self._choice.filter_name, self._choice.sort_name]
@@ -228,25 +224,9 @@ class ExperimentsPane(LazyTable):
             self._post_choice()
             self.rebuild()
         with self.arranging():
-            self._go_to_followed()
+            self.go_to_followed()
         self._update_title()
         self.post_message(self.Selected(None))
-
-    def point_at(self, number: int | None) -> None:
-        """Tell which experiment the other panes show. The cursor goes there while it follows."""
-        if number != self._followed:
-            self._followed = number
-            if self.following:
-                with self.arranging():
-                    self._go_to_followed()
-
-    @property
-    def _followed_row(self) -> int:
-        number = self._followed
-        return self.get_row_index(str(number)) if number is not None and self.has_line(number) else 0
-
-    def _go_to_followed(self) -> None:
-        self.move_cursor(row=self._followed_row, animate=False)
 
     def _show_choice(self) -> None:
         self.rebuild()
@@ -286,7 +266,7 @@ class ExperimentsPane(LazyTable):
         if self._is_arranging or not self.has_focus or number is None:
             return
         if number == self._reported or (
-            self.following and self.cursor_row == self._followed_row
+            self.following and self.cursor_row == self.followed_row
         ):  # the cursor may have moved since
             return
         self.following, self._led_away, self._reported = False, False, number
@@ -296,3 +276,11 @@ class ExperimentsPane(LazyTable):
         event.stop()
         if event.row_key.value is not None:
             self.post_message(self.Opened(int(event.row_key.value)))
+
+
+def style_of(tone: str, theme: Mapping[str, str]) -> str:
+    """Return the style of a tone in a theme; '' for colours like "auto"."""
+    value = theme.get(tone, "") if tone else ""
+    if value.startswith("ansi_") and value.isidentifier() and value != "ansi_default":
+        return value.removeprefix("ansi_")
+    return value if value.startswith("#") else "dim" if tone == "text-muted" else ""

@@ -50,15 +50,16 @@ class LossPane(Pane):
 
 
 def _figures(curve: Curve, best: Curve, job: RunningJob | None) -> list[str]:
-    """Return the sparkline, the difference from the best, the time left, and the speed."""
-    figures = [words.sparkline(curve.smooth(), 8)] if curve.loss else []
+    """Return the difference from the best at equal progress, the time left, and the speed."""
+    figures: list[str] = []
     own = curve.at(1.0)
     if own is not None and best.loss and curve.progress:
         reference = best.at(curve.progress[-1])
         if reference is not None:
-            figures.append(f"{own - reference:+.3f}".replace("-", "−"))
+            figures.append(f"{own - reference:+.3f} to the best".replace("-", "−"))
     if job is not None:
         if job.left_s is not None:
-            figures.append(words.clock(job.left_s))
-        figures.append(f"{words.rate(job.tokens_per_s)}/s")
+            figures.append(f"{words.clock(job.left_s)} left")
+        if job.tokens_per_s:
+            figures.append(f"{words.rate(job.tokens_per_s)} tok/s")
     return figures

@@ -28,6 +28,7 @@ class Row:
     removed: int
     seconds: float
     hypothesis: str
+    reruns: bool = False  # it is about to run again on a new seed, or runs
 
 
 def table_row(state: State, experiment: Experiment, alive: bool = True, scale: Scale | None = None) -> Row:
@@ -54,6 +55,7 @@ def table_row(state: State, experiment: Experiment, alive: bool = True, scale: S
         removed=experiment.removed,
         seconds=experiment.seconds,
         hypothesis=words.sanitize_line(experiment.hypothesis, 300),
+        reruns=alive and experiment.number in state.reruns,
     )
 
 

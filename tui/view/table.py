@@ -68,6 +68,7 @@ SORTS = (  # the first order of a column; the header of the column and its key c
 )
 CYCLE = ("#", "verdict", "change", "time", "agent")  # the orders that the key walks through
 UP, DOWN = "▲", "▼"  # beside the sorted column: its values become larger, or smaller, from the top
+RERUN = "↻"  # before the number of an experiment that is about to run again, or runs again
 MARK = "◆"  # before the number of the experiment that another one is compared with
 LEAST = 56  # least width of the hypothesis, which has priority over the optional columns
 
@@ -180,7 +181,7 @@ def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str], *, 
     """Return an experiment as one line. `colour` returns the style of a tone in the current theme."""
     dim = colour("text-muted")
     cells = {
-        "#": _number(row.number, colour("accent") if marked else None),
+        "#": _number(row, colour("accent"), marked),
         "verdict": (row.verdict, colour(row.tone)),
         "val_bpb": (words.bpb(row.val_bpb), ""),
         "change": (words.change(row.change), colour(row.tone) if row.change is not None else dim),
@@ -196,14 +197,14 @@ def row_text(row: Row, columns: Iterable[str], colour: Callable[[str], str], *, 
 
 def number_of(line: Text) -> int:
     """Return the experiment's number from a line of the table."""
-    return int(line.plain[: COLUMNS["#"]].strip().removeprefix(MARK))
+    return int(line.plain[: COLUMNS["#"]].strip().lstrip(MARK + RERUN))
 
 
-def _number(number: int, mark: str | None) -> tuple[str, str]:
-    """Return the number of an experiment and its style. `mark`: the colour of the marked one; None for all others."""
-    text = f"{MARK if mark is not None else ''}{number}"
+def _number(row: Row, accent: str, marked: bool) -> tuple[str, str]:
+    """Return the number of an experiment with its signs, and its style. `accent`: the colour of an experiment with a sign."""
+    text = f"{MARK if marked else ''}{RERUN if row.reruns else ''}{row.number}"
     fits = len(text) < COLUMNS["#"]
-    return (text if fits else str(number), f"bold {mark}" if mark is not None else "")
+    return (text if fits else str(row.number), f"bold {accent}" if marked or row.reruns else "")
 
 
 def _cell(name: str, text: str, style: str = "") -> tuple[str, str]:

@@ -34,6 +34,8 @@ class LazyTable(DataTable[Text]):
         super().__init__(id=id, classes=classes, cursor_type="row", cell_padding=0)
         self._postponed: list[int] = []  # numbers of lines that are not in the widget yet
         self._is_arranging = False  # the program moves the cursor, not the user
+        self.following = True  # the cursor stays on the followed line until the user moves it
+        self.followed: int | None = None  # the number of that line; None for the first one
 
     def line_text(self, number: int) -> Text:
         """Return the line with a number. Subclasses must implement this."""
@@ -66,6 +68,24 @@ class LazyTable(DataTable[Text]):
         """Move the cursor to a line, if it is in the widget."""
         if self.has_line(number):
             self.move_cursor(row=self.get_row_index(str(number)), animate=False)
+
+    def follow_line(self, number: int | None) -> None:
+        """Set the line that the cursor follows; None for the first one."""
+        if number != self.followed:
+            self.followed = number
+            if self.following:
+                with self.arranging():
+                    self.go_to_followed()
+
+    @property
+    def followed_row(self) -> int:
+        """The row of the followed line, or the first row if that line is not in the widget."""
+        number = self.followed
+        return self.get_row_index(str(number)) if number is not None and self.has_line(number) else 0
+
+    def go_to_followed(self) -> None:
+        """Move the cursor to the followed line."""
+        self.move_cursor(row=self.followed_row, animate=False)
 
     @contextlib.contextmanager
     def arranging(self) -> Iterator[None]:

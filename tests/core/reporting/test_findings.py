@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from core.judging import schedule
 from core.judging.final_check import FinalCheck
 from core.judging.noise import Noise
 from core.model import Role, RunConfig
 from core.record import events as ev
+from core.record import journal
 from core.record.experiment import Experiment
 from core.record.fold import fold
 from core.record.live import Picture
@@ -21,6 +25,7 @@ from core.reporting.findings import finding
 from core.verdicts import Verdict
 from tests.events import measurement
 
+RECORDED = Path(__file__).parents[2] / "recorded"
 CONFIG = RunConfig(
     name="x", dataset="python", data="d", fingerprint="f", device="cpu", profile="cpu", budget_s=60, seq_len=256,
     vocab_size=2048, eval_tokens=1000, seed=1, slots=1, base_commit="b", noise_prior=0.01,
@@ -154,3 +159,40 @@ def test_a_rehearsal_is_called_one_in_its_summary() -> None:
     facts = status.status(found, Noise(0.0042, 8), None, Picture())
     assert words in summary.at_end(facts, "logs/x", "a branch")
     assert phrases.REHEARSAL in summary.text(summary.summary(facts))
+
+
+def test_a_verdict_that_is_changed_twice_tells_only_the_last_change() -> None:
+    proposed = ev.Proposed(
+        number=1, commit="c", parent="p", fingerprint="f", hypothesis="h", agent="a", charter="", added=1, removed=1
+    )
+    experiment = Experiment(proposed)
+    for verdict, reason in (
+        ("discard", ""),
+        ("keep", "the verdict was changed by hand from discard to keep"),
+        ("discard", "the verdict was changed by hand from keep to discard"),
+    ):
+        judged = ev.Judged(
+            number=1, verdict=Verdict(verdict), finding="", reason=reason, gain=-0.05, by="human" if reason else ""
+        )
+        experiment.judged = replace(judged, finding=finding(judged, experiment, 1.6))
+    assert experiment.finding == "The verdict was changed by hand from keep to discard. Worse by 0.0500 bpb."
+
+
+@pytest.mark.parametrize(
+    ("stopped", "words"),
+    [
+        (ev.Stopped(reason="stop requested"), "stopped by you"),
+        (ev.Stopped(reason="stop requested by SIGTERM"), "stopped: stop requested by SIGTERM"),
+        (ev.Stopped(reason="reached --max-hours 8", finished=True), "finished: reached --max-hours 8"),
+    ],
+)
+def test_status_and_log_say_in_the_same_words_how_a_run_ended(stopped: ev.Stopped, words: str) -> None:
+    state = fold([ev.Created(config=CONFIG), stopped])
+    assert status.phase(state, None, Picture()) == words
+    assert (log_lines.line(stopped, state) or "").endswith(f"  {words}")
+
+
+def test_counts_of_verdicts_have_commas_only_between_them() -> None:
+    state = fold(journal.read(RECORDED / "human" / "events.jsonl"))
+    text = summary.text(summary.summary(status.status(state, schedule.noise(state), None, Picture())))
+    assert "tried       13: 9 inconclusive, 2 worse, 1 kept, 1 discarded by you; 1 skipped; 1 interrupted" in text

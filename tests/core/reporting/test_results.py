@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from core.model import Role, RunConfig
 from core.record import events as ev
+from core.record import journal
 from core.record.fold import fold
 from core.reporting.publish import publish as publish_state
 from core.reporting.results import COLUMNS, Header, Row, notebook, publish, tsv
 from core.verdicts import Verdict
 from tests.events import measurement
 
+RECORDED = Path(__file__).parents[2] / "recorded"
 BASE = Row(0, "a" * 40, None, "baseline", val_bpb=1.601234567, memory=1_260_000_000, seconds=66.04, params=1234)
 KEPT = Row(
     1, "b" * 40, Verdict.KEEP, "Raise the rate", val_bpb=1.58, memory=440_000_000, change=-0.0212, sigma=0.008, agent="search",
@@ -156,3 +158,13 @@ def test_they_follow_from_the_journal(tmp_path: Path) -> None:
     ]
     assert found[1]["change"] == "+0.010000" and found[1]["noise"] == "inconclusive"
     assert "0 kept of 1." in (tmp_path / "notebook.md").read_text()
+
+
+def test_the_notebook_begins_with_what_mattered_most(tmp_path: Path) -> None:
+    state = fold(journal.read(RECORDED / "found" / "events.jsonl"))
+    publish_state(tmp_path, state, 0.0025)
+    head, _, findings = (tmp_path / "notebook.md").read_text().partition("## All experiments")
+    titles = [line for line in head.splitlines() if line.startswith("## ")]
+    assert titles == ["## Kept", "## Near misses", "## Hurt most", "## Not tried"]
+    assert "- -0.0204 ± 0.0022 · #30 DEPTH 1 → 2\n" in head and "heads, residuals." in head
+    assert "- **#30 keep**" in findings

@@ -247,7 +247,7 @@ async def test_two_slots_a_confirmation_and_the_trainers_words(living: Living) -
     async with app.run_test(size=(200, 50), notifications=True) as pilot:
         await until(pilot, lambda: "#12 confirming" in screen_text(app))
         shown = screen_text(app)
-        assert "25%" in shown and "the trainer says: a word from train.py" in shown and "17k/s" in shown
+        assert "25%" in shown and "the trainer says: a word from train.py" in shown and "17k tok/s" in shown
         table = app.query_one(ExperimentsPane)
         table.select(10)
         await until(pilot, lambda: "3 loss · #10" in screen_text(app))

@@ -81,7 +81,7 @@ async def test_what_is_not_drawn_yet_is_not_approved_either(living: Living, monk
         living.wait(11)
         await until(pilot, lambda: app.key_context.waiting)
         before = app.drawn_number
-        await pilot.press("k", "k")
+        await pilot.press("k", "k", "k")
         assert app.followed is not None and app.followed.number == 11 and app.drawn_number == before != 11
         await pilot.press("a")
         assert not living.told(commands.Approve)

@@ -199,3 +199,32 @@ async def test_the_arrows_move_the_diff_while_the_table_has_the_focus(recorded: 
 
 def test_every_column_has_an_order_and_the_key_walks_through_some() -> None:
     assert [sort.column for sort in SORTS] == list(COLUMNS) and set(CYCLE) <= set(COLUMNS)
+
+
+async def test_the_cursor_is_on_the_experiment_that_the_panes_show(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL) as pilot:
+        table, change = app.query_one(ExperimentsPane), app.query_one(ChangePane)
+        await until(pilot, lambda: table.selected == change.number == 11)
+        living.show(waiting=None)  # approved, and queued behind #10
+        await until(pilot, lambda: table.selected == change.number == 10)
+        assert table.following and table.numbers[0] == 11
+        living.propose(12, "A third one.")
+        await until(pilot, lambda: table.numbers[0] == 12)
+        assert table.following and table.selected == change.number == 10
+        await pilot.press("k")
+        await until(pilot, lambda: table.selected == change.number == 11)
+        assert not table.following
+        await pilot.press("escape")
+        await until(pilot, lambda: table.selected == change.number == 10)
+        assert table.following
+
+
+async def test_a_rerun_has_a_sign_until_it_has_ended(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.query_one(ExperimentsPane).selected == 11)
+        living.record("rerun", number=9)
+        await until(pilot, lambda: "↻9 " in screen_text(app))
+        living.record("rerun", number=9, wanted=False)
+        await until(pilot, lambda: "↻9 " not in screen_text(app))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.execution.deterministic import World
 from core.judging import final_check, schedule
 from core.loop.loop import Loop
 from core.model import Role
 from core.record import events as ev
+from core.record import journal
+from core.record.fold import apply, fold
 from core.record.live import Picture, Slot
 from core.record.state import State
 from core.run import commands
@@ -20,6 +23,7 @@ from tui.actions.loop import gentle_stop
 from tui.view.status import run_status
 
 GOOD = "K1 = 1"
+RECORDED = Path(__file__).parents[2] / "recorded"
 
 
 def test_the_final_check_is_shown_while_it_runs_and_after_it(tmp_path: Path) -> None:
@@ -67,3 +71,13 @@ def test_all_trainings_are_named_or_counted(running: list[int | None], words: st
         state.running[job] = ev.Launched(job=job, role=role, commit="c", seed=1, number=number, slot=0)
         slots.append(Slot(slot=0, job=job, role=role, number=number, phase=phase, progress=0.5))
     assert run_status(state, Picture(slots=tuple(reversed(slots))), True, 100.0, None).doing == words
+
+
+def test_a_run_without_a_loop_has_no_pace_and_counts_all_its_loops() -> None:
+    state = fold(journal.read(RECORDED / "found" / "events.jsonl"))
+    stopped = run_status(state, Picture(), False, state.last_t + 3600.0, None)
+    assert stopped.per_hour is None and stopped.worked_s == state.worked_s
+    assert state.started is not None and state.worked_s > state.last_t - state.started.t, "it was resumed once"
+    before = state.worked_s
+    apply(state, replace(state.started, t=state.last_t + 100.0))
+    assert run_status(state, Picture(), True, state.started.t + 60.0, None).worked_s == pytest.approx(before + 60.0)
