@@ -187,7 +187,7 @@ def test_a_verdict_that_is_changed_twice_tells_only_the_last_change() -> None:
     ],
 )
 def test_status_and_log_say_in_the_same_words_how_a_run_ended(stopped: ev.Stopped, words: str) -> None:
-    state = fold([ev.Created(config=CONFIG), stopped])
+    state = fold([ev.Created(v=1, config=CONFIG), stopped])
     assert status.phase(state, None, Picture()) == words
     assert (log_lines.line(stopped, state) or "").endswith(f"  {words}")
 
