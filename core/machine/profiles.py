@@ -70,7 +70,7 @@ PROFILES: dict[str, Profile] = {
     for profile in (
         Profile("tiny", "python", 320, 32, 0.5, 4096, 8, 0.02, 0.5, setup_s=4.0, warmup_s=0.0, hang_s=10.0, wall_factor=20.0),
         Profile("cpu", "python", 2048, 256, 60.0, 94_208, 8, 0.0022, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0),
-        Profile(  # half the speed without bf16: one layer less is 0.1 better at 60 s; fewer windows keep 90% for training
+        Profile(  # half the speed without bf16: one layer fewer is 0.1 better at 60 s; fewer windows keep 90% for training
             "cpu-fp32", "python", 2048, 256, 60.0, 65_536, 8, 0.0025, 60.0, setup_s=4.0, warmup_s=0.0, hang_s=30.0,
             knobs={"DEPTH": 1},
         ),

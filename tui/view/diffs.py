@@ -15,6 +15,7 @@ from tui.view import words
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
 STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}
+SIGN_STYLES = {"+": "bold $text-success", "-": "bold $text-error", " ": ""}  # 256 colours have no pale green and red
 MOST_LINES = 2000  # lines of a diff that are shown
 MOST_CHARACTERS = 400  # characters of a line that are shown
 SIGN = 2  # columns of the sign before a line
@@ -107,8 +108,7 @@ def _one_column(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
         if line.sign == "@":
             rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
         else:
-            mark = line.sign if line.sign != "-" else "−"
-            rows.append(_fill_row(Content.assemble(f"{mark} ", code), width, STYLES[line.sign]))
+            rows.append(_signed_row(line.sign, code, width))
     return Content("\n").join(rows)
 
 
@@ -122,9 +122,9 @@ def _two_columns(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
         for left, right in zip_longest(old, new):
             rows.append(
                 Content.assemble(
-                    _fill_row(Content.assemble("− ", left), half, STYLES["-"]) if left is not None else " " * half,
+                    _signed_row("-", left, half) if left is not None else " " * half,
                     " │ ",
-                    _fill_row(Content.assemble("+ ", right), half, STYLES["+"]) if right is not None else " " * half,
+                    _signed_row("+", right, half) if right is not None else " " * half,
                 )
             )
         old.clear()
@@ -148,6 +148,12 @@ def _two_columns(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
 
 def _column_width(width: int) -> int:
     return (width - 3) // 2
+
+
+def _signed_row(sign: str, code: Content, width: int) -> Content:
+    """Return a line of code in its colour, after its sign, which is visible on any colour as it has the background of the pane."""
+    mark = Content.styled(f"{'−' if sign == '-' else sign} ", SIGN_STYLES[sign])
+    return Content.assemble(mark, _fill_row(code, width - SIGN, STYLES[sign]))
 
 
 def _fill_row(row: Content, width: int, style: str) -> Content:

@@ -31,7 +31,9 @@ class LazyTable(DataTable[Text]):
     ]
 
     def __init__(self, id: str, classes: str) -> None:
-        super().__init__(id=id, classes=classes, cursor_type="row", cell_padding=0)
+        super().__init__(
+            id=id, classes=classes, cursor_type="row", cell_padding=0, cursor_foreground_priority="renderable"
+        )
         self._postponed: list[int] = []  # numbers of lines that are not in the widget yet
         self._is_arranging = False  # the program moves the cursor, not the user
         self.following = True  # the cursor stays on the followed line until the user moves it

@@ -228,3 +228,21 @@ async def test_a_rerun_has_a_sign_until_it_has_ended(living: Living) -> None:
         await until(pilot, lambda: "↻9 " in screen_text(app))
         living.record("rerun", number=9, wanted=False)
         await until(pilot, lambda: "↻9 " not in screen_text(app))
+
+
+async def test_the_selected_line_keeps_its_colours(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table = app.query_one(ExperimentsPane)
+
+        def colours() -> set[object]:
+            segments = table.render_line(1 + table.get_row_index("8"))
+            return {segment.style.color for segment in segments if segment.text.strip() == "keep" and segment.style}
+
+        await pilot.press("j")
+        await until(pilot, lambda: table.selected == 8)
+        selected = colours()
+        await pilot.press("j")
+        await until(pilot, lambda: table.selected == 7)
+        assert selected == colours() and selected

@@ -64,3 +64,11 @@ def test_nothing_breaks_it(text: str, width: int, offset: int) -> None:
 def test_as_many_lines_added_and_removed_as_git_says(old: list[str], new: list[str]) -> None:
     one, two = "\n".join(old) + "\n", "\n".join([*old[:3], *new]) + "\n"
     assert diffs.count_changes(diffs.parse(edits.unified(one, two))) == edits.added_removed(one, two)
+
+
+def test_a_sign_has_its_colour_on_the_background_of_the_pane() -> None:
+    for width in (60, 120):  # one column and two
+        content = diffs.render(diffs.parse(edits.unified(OLD, NEW)), width)
+        for sign, style in (("− b", "bold $text-error"), ("+ b", "bold $text-success")):
+            at = content.plain.index(sign)
+            assert {str(span.style) for span in content.spans if span.start <= at < span.end} == {style}
