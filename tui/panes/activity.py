@@ -14,6 +14,7 @@ from tui.widgets.pane import Pane
 
 MOST_LINES = 200  # lines of the journal that are kept
 MOST_CHARACTERS = 400  # per line
+AWAY = "G follows the newest line"  # while the user has scrolled up
 
 
 class ActivityPane(Pane):
@@ -29,6 +30,11 @@ class ActivityPane(Pane):
 
     def on_mount(self) -> None:
         self.anchor()  # stay at the end until the user scrolls
+
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        """Say how to follow the newest line again after the user has scrolled up."""
+        super().watch_scroll_y(old, new)
+        self.set_title("", "" if new >= self.max_scroll_y else AWAY)
 
     def compose(self) -> ComposeResult:
         yield Static(id="lines")
