@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich.text import Text
+from rich.style import Style
+from rich.text import Span, Text
 from textual.color import Color
 from textual.content import Content
 from textual_plotext import PlotextPlot
@@ -74,5 +75,17 @@ class Plot(PlotextPlot):
                 self._draw(self)
             picture = super().render()
             assert isinstance(picture, Text)
+            if self.app.theme_variables["background"].startswith("ansi_"):
+                picture = _in_terminal_colours(picture)
             self._picture = (key, Content.from_rich_text(picture).simplify())
         return self._picture[1]
+
+
+def _in_terminal_colours(picture: Text) -> Text:
+    """Return a plot on the terminal's background. Its foreground, which plotext can only draw in black, is the terminal's."""
+    spans = []
+    for start, end, style in picture.spans:
+        drawn = style.color if isinstance(style, Style) else None
+        is_black = drawn is None or drawn.get_truecolor() == (0, 0, 0)
+        spans.append(Span(start, end, Style(color=None if is_black else drawn)))
+    return Text(picture.plain, spans=spans)
