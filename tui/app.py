@@ -145,7 +145,7 @@ class AutoResearch(ComparingActions, DecisionActions):
     # -- events of the run and of the screen ----------------------------------------------------------------------
 
     def _show_news(self, news: News) -> None:
-        if not self.screen_stack or not self.main.query(ExperimentsPane):
+        if not (self.is_running and self.screen_stack and self.main.query(ExperimentsPane)):
             return  # the app is closing
         if not self.updates.is_due(news):
             return
