@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -11,9 +12,17 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from tui.textual_internals import set_border_text
-from tui.view import table, words
+from tui.view import table
 from tui.view.experiments import Row
 from tui.widgets.lazy_table import LazyTable
+
+
+class _OnRow(Message):
+    """About one experiment."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class ExperimentsPane(LazyTable):
@@ -36,12 +45,8 @@ class ExperimentsPane(LazyTable):
             super().__init__()
             self.filter, self.sort = filter, sort
 
-    class Opened(Message):
+    class Opened(_OnRow):
         """Posted when Enter is pressed on an experiment."""
-
-        def __init__(self, number: int) -> None:
-            super().__init__()
-            self.number = number
 
     class Sideways(Message):
         """Posted when the user wants to read long lines of the change: 1 for a step to the right, -1 for one back."""
@@ -113,7 +118,9 @@ class ExperimentsPane(LazyTable):
 
     def line_text(self, number: int) -> Text:
         columns, marked = self._shown_columns, number == self._marked
-        return table.row_text(self._experiments[number], columns, self._colour, marked=marked)
+        return table.row_text(
+            self._experiments[number], columns, partial(style_of, theme=self.app.theme_variables), marked=marked
+        )
 
     def _accepted(self, numbers: Iterable[int]) -> list[int]:
         return [number for number in numbers if self._choice.accepts(self._experiments[number])]
@@ -137,24 +144,16 @@ class ExperimentsPane(LazyTable):
     def _sort_key(self, line: Text) -> Any:
         return self._choice.sort_key(self._experiments[table.number_of(line)])
 
-    def _colour(self, tone: str) -> str:
-        return style_of(tone, self.app.theme_variables)
-
     def _update_title(self) -> None:
-        parts = [f"{self.NUMBER} experiments", self._choice.filter_name, self._choice.sort_name]
-        if self._choice.search:
-            parts.append(f"“{words.sanitize_line(self._choice.search, 30)}”")
-        if self._shown_columns and self._experiments and not self._order and not self.row_count:
-            parts.append("nothing matches")
+        empty = self._shown_columns and self._experiments and not self._order and not self.row_count
+        title = f"{self.NUMBER} experiments · {self._choice.summary}{' · nothing matches' if empty else ''}"
         key = "g" if self._choice.shows_all else "escape"
-        set_border_text(self, " · ".join(parts), f"{self._new_count} new, {key} shows them" if self._new_count else "")
+        set_border_text(self, title, f"{self._new_count} new, {key} shows them" if self._new_count else "")
 
     def on_resize(self, event: events.Resize) -> None:
-        if not self._shown_columns:
-            return
-        if self._shown_columns != table.fitting_columns(self.line_width):
+        if self._shown_columns and self._shown_columns != table.fitting_columns(self.line_width):
             self.rebuild()
-        else:
+        elif self._shown_columns:
             self.fit_width()
 
     # -- actions of the user --------------------------------------------------------------------------------------
@@ -263,11 +262,8 @@ class ExperimentsPane(LazyTable):
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
         number = self.selected  # None in an empty table, for which Textual also posts this event
-        if self._is_arranging or not self.has_focus or number is None:
-            return
-        if number == self._reported or (
-            self.following and self.cursor_row == self.followed_row
-        ):  # the cursor may have moved since
+        known = number == self._reported or (self.following and self.cursor_row == self.followed_row)
+        if self._is_arranging or not self.has_focus or number is None or known:  # the cursor may have moved since
             return
         self.following, self._led_away, self._reported = False, False, number
         self.post_message(self.Selected(number))

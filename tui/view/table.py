@@ -105,6 +105,12 @@ class Choice:
         return list(FILTERS)[self.filter]
 
     @property
+    def summary(self) -> str:
+        """Filter, order and search, for the table's title."""
+        search = f" · “{words.sanitize_line(self.search, 30)}”" if self.search else ""
+        return f"{self.filter_name} · {self.sort_name}{search}"
+
+    @property
     def _order(self) -> Sort:
         return next(sort for sort in SORTS if sort.column == self.sort)
 
