@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,14 @@ def test_importing_does_not_drag_in(module: str, absent: str) -> None:
     code = f"import sys, {module}; print(sorted(set({absent.split(',')!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_package_is_installed() -> None:
+    """`pip install .` takes the list of pyproject.toml."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for top in ("core", "nanochat", "tui")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert sorted(listed) == sorted(found)

@@ -49,5 +49,5 @@ def main() -> int:
 if __name__ == "__main__":
     from core import entry
 
-    with entry.program(lambda: Path(sys.argv[1])):
+    with entry.program(lambda: None if "--read-only" in sys.argv[2:] else Path(sys.argv[1])):
         sys.exit(main())

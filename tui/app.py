@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import ClassVar
 
@@ -85,6 +86,7 @@ class AutoResearch(ComparingActions, DecisionActions):
         self._warning, self._said = warning, ""  # shown at the start
         self.memory = memory or ViewMemory()
         self.bridge = Bridge(folder, program, self._show_news, read_only)
+        self.key_context = replace(self.key_context, read_only=read_only)
         self.selection = Selection(self.bridge)
         self.updates = PaneUpdates(self, self.bridge, self.selection)
         self._rest_timer: Timer | None = None
@@ -140,7 +142,7 @@ class AutoResearch(ComparingActions, DecisionActions):
         if isinstance(error, WorkerFailed):
             error = error.error
         if error is not None:
-            self.panic(Text(told(error, self.bridge.folder)))
+            self.panic(Text(told(error, None if self.bridge.read_only else self.bridge.folder)))
 
     # -- events of the run and of the screen ----------------------------------------------------------------------
 

@@ -18,7 +18,10 @@ PASTE = (
     "To enforce this limit, add the line to the front matter of program.md (between the two lines --- at the top), "
     "in place of a line with the same key"
 )
-READ_ONLY = "This app is read-only, so nothing was changed. `make attach`, or `serve` with --control, opens one that may change the run."
+READ_ONLY = (
+    "This app is read-only, so nothing was changed. `make attach` with the name of the run opens one that may change it; "
+    "so does `serve` with --control."
+)
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
 BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)

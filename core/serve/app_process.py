@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 
@@ -63,19 +65,21 @@ class AppProcess(AppService):
         await self.remote_close()  # the app may have failed, and then it has not said so to the browser
 
     async def stop(self) -> None:
-        """Ask the app to end, and kill it if it does not."""
+        """Ask the app to end, and kill it if it does not within END_S seconds."""
+        asking = asyncio.create_task(super().stop())
         try:
-            async with asyncio.timeout(END_S):
-                await super().stop()
-                if self._process is not None:
-                    await self._process.wait()
-        except TimeoutError:
-            pass
+            await asyncio.wait(
+                {asking}, timeout=END_S
+            )  # a timeout of the await itself could be lost: the base class catches it
+            if self._process is not None and asking.done():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.wait(), END_S)
         finally:
             if self._process is not None and self._process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
+                    os.killpg(self._process.pid, signal.SIGKILL)  # it has a session of its own
                 await self._process.wait()
+            asking.cancel()
 
 
 def _within(size: int) -> int:

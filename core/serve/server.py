@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 
 import aiohttp_jinja2
 from aiohttp import WSCloseCode, web
 from textual_serve.server import Server, to_int
 
+from core.errors import UserError
 from core.serve.access import Access
 from core.serve.app_process import END_S, AppProcess
 
 HEARTBEAT_S = 15.0  # between two signs of life that a browser must answer
 CLOSING_S = 2.0  # how long a browser may take to close its connection
 LONGEST_MESSAGE = 1 << 20  # bytes, such as of a paste
+LONGEST_REASON = 120  # bytes; the protocol allows 123
+MOST_APPS = 8  # each is a process on the machine that trains
+MALFORMED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AssertionError,
+)  # what textual-serve raises for messages that it does not know
 # What the page of textual-serve lacks: a title, its own copy of the font that it asks Google for, a history without the token, and the
 # focus, without which keys do nothing until the first click.
 HEAD = """<head>
@@ -104,16 +114,29 @@ class AppServer(Server):
         """Start an app for a browser, and pass messages on until one of both ends."""
         websocket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, timeout=CLOSING_S, max_msg_size=LONGEST_MESSAGE)
         await websocket.prepare(request)
+        if len(self._open) >= MOST_APPS:
+            await websocket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too many apps are open")
+            return websocket
+        self._open.add(websocket)
+        try:
+            await self._run_app(request, websocket)
+        except UserError as error:  # such as for a run that was deleted
+            print(error, file=sys.stderr, flush=True)
+            await websocket.close(code=WSCloseCode.INTERNAL_ERROR, message=str(error).encode()[:LONGEST_REASON])
+        except MALFORMED:
+            await websocket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"a message could not be read")
+        finally:
+            self._open.discard(websocket)
+        return websocket
+
+    async def _run_app(self, request: web.Request, websocket: web.WebSocketResponse) -> None:
         words = await asyncio.to_thread(self._app_command)
         app = AppProcess(words, websocket, self.download_manager)
-        self._open.add(websocket)
         try:
             await app.start(to_int(request.query.get("width", ""), 80), to_int(request.query.get("height", ""), 24))
             await self._process_messages(websocket, app)
         finally:
-            self._open.discard(websocket)
             await app.stop()
-        return websocket
 
 
 def run(listening: socket.socket, command: Command, started: Callable[[str], None]) -> None:

@@ -45,7 +45,10 @@ class WeightsAndBiases:
         if self._offline:
             files = f"{quoted([shown_path(self._folder)])}/wandb/offline-run-*"
             return f"Nothing was sent. `.venv/bin/wandb sync {files}` sends them to W&B."
-        return f"They are in the project {self._project} of W&B{f' ({self._url})' if self._url else ''}."
+        where = f"{self._project} of W&B{f' ({self._url})' if self._url else ''}"
+        return (
+            f"They are in the project {where}. Those that were exported offline are there after `.venv/bin/wandb sync`."
+        )
 
     @property
     def _ledger(self) -> Path:
@@ -71,6 +74,10 @@ class WeightsAndBiases:
             project=self._project, id=tracked.id, group=tracked.group, name=tracked.name, notes=tracked.notes,
             tags=[tracked.verdict], config=dict(tracked.config), dir=str(self._folder), settings=_settings(),
         )  # fmt: skip
+        if run.disabled:
+            raise TrackFailed(
+                "W&B is disabled in its settings, so it records nothing. `.venv/bin/wandb enabled` changes that."
+            )
         self._offline, self._url = run.offline, "" if run.offline else run.project_url or ""
         for point in tracked.curve:
             run.log(dict(point.values), step=point.step)

@@ -88,7 +88,10 @@ def prepare(device: str) -> None:
             print(f"{words} See what `nvidia-smi` says.", file=sys.stderr, flush=True)
         if driver is not None and driver.virtual_memory is False:  # some virtual GPUs
             os.environ.pop("PYTORCH_ALLOC_CONF", None)
-        if driver is not None and gpu.read() is None:  # processes that compile find the GPU by NVML
+        part = os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith(
+            "MIG-"
+        )  # torch counts no such part of a card by NVML
+        if driver is not None and (part or gpu.read() is None):  # processes that compile find the GPU by NVML
             compiler.compile_in_process()
     if LINUX:
         landlock.readable(device)  # after the driver has created its device nodes; cached for forked processes

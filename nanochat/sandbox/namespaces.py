@@ -6,6 +6,7 @@ import functools
 import os
 from pathlib import Path
 
+from nanochat.sandbox import landlock
 from nanochat.sandbox.libc import LINUX, libc, set_dumpable
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -55,8 +56,11 @@ def enter_namespaces(gpu: bool = False) -> tuple[str, ...]:
 def proc_can_be_mounted() -> bool:
     """Return whether a process in new namespaces can mount its own /proc. Tried once, in a child; forked processes know the result.
 
-    Containers often refuse it. The caller must have a single thread.
+    Containers often refuse it. Without Landlock it is not tried, since root could write to /proc/sys in it. The caller must have a
+    single thread.
     """
+    if landlock.abi() < 1:
+        return False
     child = os.fork()
     if child == 0:
         code = 1

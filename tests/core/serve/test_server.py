@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import aiohttp
 import psutil
 import pytest
 
+from core.serve.app_process import END_S
+from core.serve.server import MOST_APPS
 from tests.core.serve.conftest import Serve, Serving
 
 SIZE = "width=140&height=40"
@@ -130,6 +133,40 @@ async def test_an_app_ends_with_its_browser_and_the_server_goes_on(serving: Serv
         await gone(apps)
         async with open_app(client, serving) as socket:
             await read_until(socket, "nov23")
+
+
+async def test_an_app_that_does_not_answer_is_killed_when_its_page_closes(serving: Serving) -> None:
+    async with aiohttp.ClientSession() as client:
+        async with open_app(client, serving) as socket:
+            await read_until(socket, READY)
+            (app,) = serving.apps()
+            app.suspend()
+        await asyncio.to_thread(app.wait, 3 * END_S)
+        async with open_app(client, serving) as socket:
+            await read_until(socket, READY)
+
+
+async def test_only_some_apps_run_at_once(serving: Serving) -> None:
+    """Each is a process on the machine that trains."""
+    async with aiohttp.ClientSession() as client, contextlib.AsyncExitStack() as stack:
+        for _ in range(MOST_APPS):
+            await stack.enter_async_context(open_app(client, serving))
+        async with open_app(client, serving) as socket:
+            message = await socket.receive()
+            assert message.type is aiohttp.WSMsgType.CLOSE and message.data == aiohttp.WSCloseCode.TRY_AGAIN_LATER
+
+
+async def test_a_message_that_no_page_sends_ends_only_its_own_app(serving: Serving) -> None:
+    async with aiohttp.ClientSession() as client:
+        async with open_app(client, serving) as socket:
+            await read_until(socket, READY)
+            await socket.send_str("[]")
+            async with asyncio.timeout(SECONDS):
+                while (message := await socket.receive()).type is aiohttp.WSMsgType.BINARY:
+                    pass
+            assert message.type is aiohttp.WSMsgType.CLOSE
+        async with open_app(client, serving) as socket:
+            await read_until(socket, READY)
 
 
 async def test_closing_the_app_closes_the_connection(serving: Serving) -> None:
