@@ -24,7 +24,7 @@ from nanochat.harness.gauge import Gauge, NotMeasured, Reading
 from nanochat.harness.shared import Shared
 
 LEAST_S, MOST_S = 0.3, 2.0  # limits of the mean time between readings, in seconds
-AIM = 0.01  # target standard error of the mean speed of a training, relative to the mean
+AIM = 0.0125  # target standard error of the mean speed of a training, relative to the mean
 AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trainer cannot predict a reading
 FIRST = 8  # readings taken before their spread is used
 RECENT = 6  # the mean of the latest 6 readings is the speed until the next one
