@@ -194,7 +194,7 @@ def test_a_restless_machine_is_read_more_often() -> None:
     calm, restless = [0.0098, 0.0102] * 10, [0.008, 0.012] * 10
     assert every_s(60, *calm[: clocks.FIRST - 1]) == clocks.LEAST_S, "nothing is known yet"
     assert every_s(60, *calm) == clocks.MOST_S and every_s(60, *restless) == clocks.LEAST_S
-    assert every_s(600, *restless) == pytest.approx(600 / (0.2 / clocks.AIM) ** 2, rel=0.01)
+    assert every_s(400, *restless) == pytest.approx(400 / (0.2 / clocks.AIM) ** 2, rel=0.01)
 
 
 # -- the machine --------------------------------------------------------------------------------------------------------
