@@ -46,9 +46,8 @@ def _wandb(to: Destination) -> Tracker:
 
 
 def _trackio(to: Destination) -> Tracker:
-    os.environ["HF_HUB_OFFLINE"] = (
-        "1"  # trackio would ask the hub for the user's name; it must be set before the import
-    )
+    # It must be set before the import. Without it, trackio asks the hub for the user's name.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     _need("trackio")
     from core.track.trackio import Trackio
 

@@ -88,10 +88,9 @@ def prepare(device: str) -> None:
             print(f"{words} See what `nvidia-smi` says.", file=sys.stderr, flush=True)
         if driver is not None and driver.virtual_memory is False:  # some virtual GPUs
             os.environ.pop("PYTORCH_ALLOC_CONF", None)
-        part = os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith(
-            "MIG-"
-        )  # torch counts no such part of a card by NVML
-        if driver is not None and (part or gpu.read() is None):  # processes that compile find the GPU by NVML
+        # Processes that compile find the GPU by NVML. By it, torch counts no part of a card (MIG).
+        part_of_a_card = os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith("MIG-")
+        if driver is not None and (part_of_a_card or gpu.read() is None):
             compiler.compile_in_process()
     if LINUX:
         landlock.readable(device)  # after the driver has created its device nodes; cached for forked processes
