@@ -4,7 +4,7 @@ A CPU second is not a fixed amount of work: other programs and other virtual mac
 the clock frequency. So the scorer repeatedly stops the trainer for some milliseconds and runs the fixed work of the gauge on
 the trainer's core.
 
-The speed can change within seconds. The more the readings differ, the more often the gauge is read.
+The speed can change within seconds. The more successive readings differ, the more often the gauge is read.
 
 If other programs use the trainer's core, the gauge reads some percent too slow on some machines. `BUSY_POWER` corrects for half
 of that.
@@ -12,6 +12,8 @@ of that.
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 import statistics
 import time
@@ -24,7 +26,7 @@ from nanochat.harness.gauge import Gauge, NotMeasured, Reading
 from nanochat.harness.shared import Shared
 
 LEAST_S, MOST_S = 0.3, 2.0  # limits of the mean time between readings, in seconds
-AIM = 0.0125  # target standard error of the mean speed of a training, relative to the mean
+AIM = 0.006  # target standard error of the mean speed of a training, relative to the mean
 AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trainer cannot predict a reading
 FIRST = 8  # readings taken before their spread is used
 RECENT = 6  # the mean of the latest 6 readings is the speed until the next one
@@ -178,6 +180,8 @@ class Speedometer:
                 used = trainer.used(fresh=True) - start
                 if standstill.core is None:  # on a busy machine it may not have had time to stop
                     return self._unread(used - clock.since, ran_on=standstill.ran_s() > STOPPING_S)
+                if not self._speeds:
+                    self._gauge.warm(standstill.core)
                 reading = self._gauge.read(standstill.core, standstill.ran_s)
         finally:
             self._resumed = time.monotonic()
@@ -187,11 +191,17 @@ class Speedometer:
 
     @property
     def every_s(self) -> float:
-        """Mean seconds between two readings. The mean of n readings has a standard error of spread / sqrt(n)."""
+        """Mean seconds between two readings. The mean of n readings has a standard error of scatter / sqrt(n)."""
         if len(self._speeds) < FIRST:
             return LEAST_S
-        enough = (self._spread / AIM) ** 2
+        enough = (self._scatter / AIM) ** 2
         return min(MOST_S, max(LEAST_S, self._budget_s / max(1.0, enough)))
+
+    @property
+    def _scatter(self) -> float:
+        """Relative standard deviation of successive readings (von Neumann 1941). A slow drift, which they follow, adds nothing."""
+        squares = ((then - now) ** 2 for then, now in itertools.pairwise(self._speeds))
+        return math.sqrt(statistics.fmean(squares) / 2) / statistics.fmean(self._speeds)
 
     @property
     def _spread(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import statistics
 import time
@@ -71,9 +72,17 @@ class Gauge:
             (WIDTH, 4 * WIDTH),
             (VOCABULARY, WIDTH),
         )
-        self._memory = torch.ones((PARTS, PASS_ITEMS))  # pages of zeros would be allocated only during a pass
+        self._memory = _unshared((PARTS, PASS_ITEMS))
         self._part = 0
         self._weights = [(torch.randn(shape, generator=draw) * WIDTH**-0.5).requires_grad_() for shape in shapes]
+
+    def warm(self, core: int) -> None:
+        """Do the work once without timing it. After a fork, the first rounds copy the pages that they write.
+
+        Raises:
+            NotMeasured: This process may not run on that core.
+        """
+        self.read(core)
 
     def read(self, core: int, ran_s: Callable[[], float] = float) -> Reading:
         """Take one reading, which takes some milliseconds.
@@ -138,3 +147,16 @@ class Gauge:
         while len(found) < LEAST_READINGS or time.monotonic() < until:
             found.append(self.read(core).work_s)
         return statistics.median(found)
+
+
+def _unshared(shape: tuple[int, int]) -> torch.Tensor:
+    """Return float32 ones of `shape` that no forked process shares.
+
+    After a fork, the first write to a shared page copies it. The passes of the first readings would time these copies: they took
+    eight times as long as the later ones.
+    """
+    pages = mmap.mmap(-1, 4 * shape[0] * shape[1], flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_DONTFORK)
+    return (
+        torch.frombuffer(pages, dtype=torch.float32).view(shape).fill_(1.0)
+    )  # pages that were never written do not exist
