@@ -128,9 +128,15 @@ def _gauge(rows: Sequence[Row]) -> list[str]:
     }
     cost = figures.mean(wall[True]) / figures.mean(wall[False]) - 1
     every = [row.result.wall_s / speed.readings for row, speed in gauged]
+    stopped = {
+        busy: [speed.stopped_s / row.result.wall_s for row, speed in gauged if bool(row.load) == busy]
+        for busy in (False, True)
+    }
     return [
         f"speed {min(speeds):.3f} to {max(speeds):.3f} of the reference; steps in a CPU second go with it to the power of "
         f"{number(slope, 2)} +- {number(error, 2)} (1 is wanted) and leave {percent(left)}",
         f"a reading every {number(figures.mean(every), 2)} s; wall time in a CPU second, quiet, is {percent(cost)} more than without the "
         "gauge (aim: 3%)",
+        f"the trainer was stopped for the readings in {percent(figures.mean(stopped[False]))} of its wall time quiet, "
+        f"{percent(figures.mean(stopped[True]))} loaded",
     ]

@@ -78,6 +78,7 @@ class Speed(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     spread: float  # standard deviation of the readings' speeds, as a fraction of their mean
     busy: float  # 1 + seconds that the trainer waited for a core per CPU second; above 1 others used the same core
     readings: int
+    stopped_s: float = 0.0  # wall seconds that the trainer was stopped for the readings
 
 
 class Result(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):

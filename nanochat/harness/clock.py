@@ -155,7 +155,7 @@ class Speedometer:
         self._speeds: list[float] = []
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._waits: deque[_Waits] = deque(maxlen=RECENT)
-        self._ran_s, self._resumed = 0.0, time.monotonic()
+        self._ran_s, self._stopped_s, self._resumed = 0.0, 0.0, time.monotonic()
         self._cpu_s = self._wall_s = 0.0
         self._spoilt = 0
 
@@ -174,7 +174,8 @@ class Speedometer:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._random.uniform(*AT_RANDOM) * self.every_s
-        self._ran_s += time.monotonic() - self._resumed
+        stopped = time.monotonic()
+        self._ran_s += stopped - self._resumed
         try:
             with trainer.stopped() as standstill:
                 used = trainer.used(fresh=True) - start
@@ -185,6 +186,7 @@ class Speedometer:
                 reading = self._gauge.read(standstill.core, standstill.ran_s)
         finally:
             self._resumed = time.monotonic()
+            self._stopped_s += self._resumed - stopped
         if reading.before_s > BEFORE_S or reading.during_s > DURING_S:
             return self._unread(used - clock.since, ran_on=True)
         self._take(reading, used, self._busy(_Waits(used, trainer.delay_s() or 0.0, self._ran_s)), clock)
@@ -274,4 +276,5 @@ class Speedometer:
             spread=round(self._spread, 5),
             busy=round(waited, 4),
             readings=len(self._speeds),
+            stopped_s=round(self._stopped_s, 3),
         )

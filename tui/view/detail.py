@@ -145,7 +145,8 @@ def _job_facts(state: State, experiment: Experiment) -> list[Fact]:
 
 
 def _speed(speed: Speed) -> str:
-    return f"{speed.mean:.0%} of the reference speed, each reading ± {speed.spread:.0%}, {speed.readings} readings"
+    told = f"{speed.mean:.0%} of the reference speed, each reading ± {speed.spread:.0%}, {speed.readings} readings"
+    return f"{told} in {speed.stopped_s:.1f} s" if speed.stopped_s else told
 
 
 def _probes(probes: Mapping[str, float]) -> str:

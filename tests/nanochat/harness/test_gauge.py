@@ -154,6 +154,7 @@ def test_what_is_recorded_of_the_speed() -> None:
     assert facts is not None
     assert facts.mean == pytest.approx((10 * 0.75 + 10 * 0.75) / 20)
     assert (facts.readings, facts.busy, facts.reference_s) == (2, 2.0, 0.01)
+    assert 0 <= facts.stopped_s < 1
     assert facts.spread == pytest.approx(0.25 / 0.75, abs=1e-4)
     waited = speedometer.facts(20.0, clock, 10.0)
     assert waited is not None and waited.busy == 1.5, "what the trainer waited for a core"
