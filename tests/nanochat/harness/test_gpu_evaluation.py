@@ -151,7 +151,7 @@ OUT_OF_MEMORY = {
 
 @pytest.mark.parametrize("form", OUT_OF_MEMORY)
 def test_running_out_of_memory_is_called_that(card: Harness, form: str) -> None:
-    result = card.run(with_(*OUT_OF_MEMORY[form]), preflight=False, **FREE)
+    result = card.run(with_(*OUT_OF_MEMORY[form], STEADY), preflight=False, **FREE)
     assert (result.outcome, result.crash) == (Outcome.CRASH, CrashClass.OUT_OF_MEMORY), result.reason
     assert "out of memory" in result.reason
 
