@@ -75,7 +75,9 @@ def _clear(state: State, experiment: Experiment) -> bool:
 def due(
     state: State, changes: Collection[KeptChange], *, experiments_left: int | None, seconds_left: float | None
 ) -> bool:
-    """Return whether what is left of the run is about what these ablations need.
+    """Return whether what is left of the run is about what these ablations need, and better spent on them.
+
+    If one of as many latest verdicts is a keep, the agent is expected to find more in the time than ablations do.
 
     Args:
         state: The state of the run.
@@ -83,10 +85,18 @@ def due(
         experiments_left: Experiments that may still be proposed; None for no limit.
         seconds_left: Time that is left; None for no limit.
     """
-    if not changes:
+    if not changes or _finding(state, len(changes)):
         return False
     if experiments_left is not None and experiments_left <= len(changes):
         return True
     if seconds_left is None or not state.judged:
         return False
     return seconds_left <= len(changes) * state.worked_s / state.judged
+
+
+def _finding(state: State, count: int) -> bool:
+    """Return whether one of this number of latest verdicts on the agent's proposals is a keep."""
+    judged = [
+        e for e in state.experiments.values() if e.verdict is not None and e.verdict.tried and not e.notes.without
+    ]
+    return any(e.verdict is Verdict.KEEP for e in judged[-count:])

@@ -62,7 +62,7 @@ class Ablations:
                 candidate = self._without(change, source)
             except edits.EditError as error:
                 self._passed_over.add((best, change.key))
-                self._say(f"{change.words} stays in the best, since it cannot be taken out by itself: {error}")
+                self._say(f"{change.words} is not taken out of the best: {error}")
                 continue
             proposal = self._proposal(change, source, candidate)
             active.experiments.propose(proposal, best, source, candidate, seconds=time.monotonic() - began)
@@ -76,7 +76,7 @@ class Ablations:
         candidate = removal.without(source, old, new, active.merge)
         edits.validate_change(source, candidate, off_limits=active.program.charter.off_limits)
         if number := active.tried(active.state.incumbent).get(edits.fingerprint(candidate)):
-            raise edits.EditError(f"that was tried as experiment {number}")
+            raise edits.EditError(f"the best without it was tried as experiment {number}")
         return candidate
 
     def _proposal(self, change: KeptChange, source: str, candidate: str) -> Proposal:

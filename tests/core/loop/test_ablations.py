@@ -66,6 +66,13 @@ def test_ablations_come_when_as_many_experiments_are_left(tmp_path: Path) -> Non
     assert [e.number for e in ablations(state)] == [11, 12] and state.judged == 12
 
 
+def test_an_agent_that_still_finds_something_goes_on(tmp_path: Path) -> None:
+    night = Night(tmp_path / "n", ablation=True)
+    ideas = ["K1 = 1", *FILLERS, "K5 = 1", "K9 = 1", *(f"K3 = {i}" for i in range(11, 20))]
+    state = night.run(ideas, gone_with_k5, limits=Limits(max_experiments=9))
+    assert state.kept == [1, 7, 8] and state.judged == 9 and not ablations(state)
+
+
 def test_each_part_of_a_combination_is_taken_out(tmp_path: Path) -> None:
     night = Night(tmp_path / "n", ablation=True)
     state = night.run([COMBINATION], replace(APART, effects=dict(zip(IDEAS, (-0.1, 0.02, -0.1), strict=True))))
@@ -82,7 +89,7 @@ def test_what_cannot_be_taken_out_is_said_once_and_the_run_ends(tmp_path: Path) 
     night.run(["K1 = 1", "K3 = 9", "K1 = 2", *FILLERS, "K9 = 1"], world)
     state = night.run([], world)
     said = [event.text for event in night.events() if isinstance(event, ev.Notice)]
-    assert said == ["#1 stays in the best, since it cannot be taken out by itself: a later change moved K1 too"]
+    assert said == ["#1 is not taken out of the best: a later change moved K1 too"]
     assert [e.notes.without for e in ablations(state)] == [(3, 0)], "and none is repeated by the second start"
 
 
