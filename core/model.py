@@ -106,12 +106,22 @@ class Cost(Data, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, **noted)
 
 
-class Part(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """One change of a combination: its name, and the gain of it alone that a model expects, with its standard deviation, in bpb."""
+class Part(Data, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
+    """One change of a combination.
+
+    Attributes:
+        name: Its name.
+        gain: The gain of it alone that a model expects, in bpb.
+        error: The standard deviation of that.
+        knobs: The change: constants of train.py and their new values. Earlier versions did not note it.
+        edits: The change: names of ideas of the book.
+    """
 
     name: str
     gain: float
     error: float
+    knobs: dict[str, Value] = msgspec.field(default_factory=dict)
+    edits: tuple[str, ...] = ()
 
 
 class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,7 +132,8 @@ class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
         edits: The change: names of ideas of the book.
         before: The values that `knobs` had before ("from" in JSON).
         expected: The gain of a combination by the model of `search`, and the standard deviation of that, in bpb.
-        parts: The changes of a combination.
+        parts: The changes of a combination, in order.
+        without: What an ablation takes out: the number of a kept experiment, and one of its parts, or 0 for the whole.
         step: The knob of a single step and its direction, such as "DEPTH up".
         said: The wish of the human that it follows, such as "2: WIDTH up". Earlier versions noted the number alone.
         aside: The wishes that were ignored because they left nothing to try, as a phrase.
@@ -138,6 +149,7 @@ class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
     before: dict[str, Value] | None = msgspec.field(default=None, name="from")
     expected: tuple[float, float] | None = None
     parts: tuple[Part, ...] | None = None
+    without: tuple[int, int] | None = None
     step: str = ""
     said: str | int | None = None
     aside: str = ""

@@ -97,6 +97,15 @@ def run(  # long, because each option is a parameter
         bool | None,
         typer.Option("--beside/--no-beside", help="Start it beside a run on the same device.", show_default="no"),
     ] = None,
+    ablation: Annotated[
+        bool | None,
+        typer.Option(
+            "--ablation/--no-ablation",
+            help="Near the end, or when the agent has nothing left, take each kept change out of the best once more and drop what no longer "
+            "pays.",
+            show_default="yes",
+        ),
+    ] = None,
     logs: Logs = None,
     report: Annotated[
         bool | None,
@@ -140,11 +149,11 @@ def run(  # long, because each option is a parameter
         "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
         "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
         "--report": report, "--beside": beside, "--gate-time": gate_time, "--no-config": no_config or None,
-        "--earlier": earlier,
+        "--earlier": earlier, "--ablation": ablation,
         "--notify": notify if notify != os.environ.get("AUTORESEARCH_NOTIFY") else None,  # which the loop inherits
     }  # fmt: skip
     with config.explaining():
         session.run(
-            project, options, StartOptions(tenancy, context, gate_time, notify, report, beside), config,
+            project, options, StartOptions(tenancy, context, gate_time, notify, report, beside, ablation), config,
             shown=not headless and not attended and background.can_show_app(), attended=attended, again=again,
         )  # fmt: skip

@@ -109,7 +109,7 @@ def run(
     try:
         with active.recording_end():
             _record_notices(project, active, chosen, (config.said(used), why))
-            _work(active, maker(), executor, chosen, effective.gate_time_s, attended, SEEDS if reports else 0)
+            _work(active, maker(), executor, chosen, effective, attended, SEEDS if reports else 0)
         reported = reports and _write_report(active)
     finally:
         if notifier is not None:
@@ -296,13 +296,13 @@ def _work(
     agent: Agent,
     maker: executors.Maker,
     chosen: Plan,
-    gate_time_s: float | None,
+    start: StartOptions,
     attended: bool,
     final_seeds: int,
 ) -> None:
-    """Run the loop to its end, with signals turned into an orderly stop. `gate_time_s`: how long a proposal waits; None for the default."""
+    """Run the loop to its end, with signals turned into an orderly stop."""
     config, ends = chosen.config, chosen.ends
-    countdown_s = gate_time_s or default_countdown_s(config.budget_s)
+    countdown_s = start.gate_time_s or default_countdown_s(config.budget_s)
 
     async def work() -> None:
         slots = [maker(_slot(active, f"harness-{index}.log", index)) for index in range(config.slots)]
@@ -310,6 +310,7 @@ def _work(
         loop = Loop(
             active, Proposer(agent), slots, ends.limits, tell,
             countdown_s=countdown_s, attend_s=attend_s, final_seeds=final_seeds, hours_before=ends.hours_before,
+            ablation=start.ablation is not False,
         )  # fmt: skip
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:

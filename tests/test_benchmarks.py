@@ -442,3 +442,22 @@ def test_an_arm_proposes_new_values_and_the_same_ones_for_the_same_record(arm: s
                 val_bpb=1.5 + abs(proposal.notes.own["drawn"]["MATRIX_LR"] - 0.02), gain=-0.1,
             ),
         )  # fmt: skip
+
+
+def test_a_simulated_night_goes_on_with_and_without_ablations() -> None:
+    found = benchmark("ablation")
+    source = (ROOT / "nanochat" / "train.py").read_text()
+    both, alone, before, after, made, dropped = found.outcomes(found.KINDS["large"], source, 1, 40)
+    assert min(both, alone) >= min(before, after) and 0 <= dropped <= made
+
+
+def test_a_change_that_hurts_is_dropped_by_a_simulated_ablation() -> None:
+    found = benchmark("ablation")
+    source = (ROOT / "nanochat" / "train.py").read_text()
+    night = found.Night(found.World(found.Kind(), source, 1), source, 1, 60)
+    worse = min(
+        (found.removal.knobs.set_knobs(source, {"MATRIX_LR": value}) for value in (0.006, 0.06)), key=night.world.gain
+    )
+    night.incumbent = night._known(worse, frozenset())
+    night._measure(night.incumbent, night.order[0])
+    assert found.take_out(night, found.Change(source, worse, frozenset())) and night.sources[night.incumbent] == source

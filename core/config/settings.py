@@ -54,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_d
     earlier: Flag | None = None
     report: Flag | None = None
     beside: Flag | None = None
+    ablation: Flag | None = None
     theme: Text | None = None
 
 

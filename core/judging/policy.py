@@ -31,6 +31,7 @@ WORSE = -2.0  # a z below this counts as worse; between this and KEEP a result i
 SIMPLER_SHARE, SIMPLER_NODES = 0.01, 8  # less code: at least this share of the AST nodes, and at least this number
 SIMPLER_PAIRS = 2
 SIMPLER_Z = -1.0  # a simplification with a z below this is not measured further
+ABLATED_PAIRS = 4  # an ablation that is no worse on the mean of so many pairs is kept
 DRIFT = 0.25  # sigmas that a simplification may lie above the best confirmed score, so that losses do not add up
 
 Action = Literal["discard", "measure", "keep", "simplify"]
@@ -102,6 +103,7 @@ def decide(
     nodes_delta: int = 0,
     nodes: int = 0,
     best_confirmed: float | None = None,
+    ablation: bool = False,
 ) -> Decision:
     """Decide whether to keep a candidate, discard it, or measure it on another seed.
 
@@ -113,6 +115,7 @@ def decide(
         nodes_delta: AST nodes of the candidate minus those of the incumbent. Negative for less code.
         nodes: AST nodes of the incumbent.
         best_confirmed: The lowest mean val_bpb of a kept commit that was measured more than once; None without one.
+        ablation: Whether the candidate is the incumbent without one of its kept changes.
 
     Returns:
         The decision. If both lack a score on the seed to measure, the candidate is measured first.
@@ -136,12 +139,16 @@ def decide(
     enough = KEEP.get(n, KEEP[MAX_PAIRS]) * found.error
     if n in KEEP and found.z >= KEEP[n]:
         return found.end("keep", "a real improvement", enough, noise=False)
-    if found.z >= SIMPLER_Z and simpler(nodes_delta, nodes):
-        if n < SIMPLER_PAIRS:
-            return found.further("inconclusive so far, with less code", wanted)
+    if ablation:
+        less, least_z, pairs, words = nodes_delta <= 0, 0.0, ABLATED_PAIRS, "no worse without the change"
+    else:
+        less, least_z, pairs = simpler(nodes_delta, nodes), SIMPLER_Z, SIMPLER_PAIRS
+        words = f"inconclusive, with {-nodes_delta} AST nodes fewer"
+    if found.z >= least_z and less:
+        if n < pairs:
+            return found.further("inconclusive so far, with less code" if not ablation else words, wanted)
         level = sum(candidate.values()) / len(candidate)
         if best_confirmed is None or level <= best_confirmed + DRIFT * sigma:
-            words = f"inconclusive, with {-nodes_delta} AST nodes fewer"
             return found.end("simplify", words, enough, noise=True)
     if n < MAX_PAIRS and found.z >= FUTILE[n]:
         return found.further("promising", wanted)

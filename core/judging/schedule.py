@@ -111,6 +111,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         nodes_delta=experiment.nodes - _nodes(state, experiment.parent),
         nodes=_nodes(state, experiment.parent),
         best_confirmed=best_confirmed(state),
+        ablation=experiment.ablation is not None,
     )
     if decision.action != "discard" and stale:
         return Rebase(experiment.number)

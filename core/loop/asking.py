@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from core.agents.base import AgentFailed, Exhausted
 from core.agents.hooks import Prepares, attach_callbacks, is_exclusive, members
 from core.git.errors import RepositoryError
+from core.loop.ablations import Ablations
 from core.loop.backoff import BACKOFF_S, longer
 from core.loop.ending import Ending
 from core.loop.proposals import Proposer
@@ -28,6 +29,7 @@ class Asking:
     Args:
         active: The run.
         proposer: Asks the agent and records its proposal.
+        ablations: Proposes when the agent has nothing left, and near the end of the run.
         ending: Whether and why the loop ends.
         live: Shows the agent's text and phase.
         wake: Wakes the loop.
@@ -38,14 +40,16 @@ class Asking:
         self,
         active: ActiveRun,
         proposer: Proposer,
+        ablations: Ablations,
         ending: Ending,
         live: Live,
         wake: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
         self._active, self._proposer, self._ending, self._wake, self._say = active, proposer, ending, wake, say
+        self._ablations = ablations
         self.task: asyncio.Task[None] | None = None
-        self.exhausted = False  # the agent has nothing left
+        self._agent_exhausted = False
         self.exclusive = is_exclusive(proposer.agent)  # nothing trains while the agent proposes
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
@@ -55,6 +59,11 @@ class Asking:
     def agent_name(self) -> str:
         return self._proposer.agent.name
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the agent has nothing left, and no kept change is to be taken out of the best."""
+        return self._agent_exhausted and not self._ablations.left
+
     def step(self, *, busy: bool) -> None:
         """Start to ask the agent if a proposal is wanted. `busy`: whether a training runs."""
         state, limit = self._active.state, self._ending.limits.max_experiments
@@ -63,9 +72,14 @@ class Asking:
             return
         if ahead >= 1 or (limit is not None and state.judged + len(state.open) >= limit):
             return
-        if self.exclusive and busy:
+        if self.exclusive and busy and not self._without_agent:
             return  # the GPU is in use
         self.task = asyncio.create_task(self._ask_agent())
+
+    @property
+    def _without_agent(self) -> bool:
+        """Whether an ablation is proposed instead of asking the agent."""
+        return self._agent_exhausted or self._ablations.due
 
     async def _ask_agent(self) -> None:
         try:
@@ -74,7 +88,7 @@ class Asking:
             self._backoff_s = 0.0
             self._mind_refusals(before)
         except Exhausted:
-            self.exhausted = True
+            self._agent_exhausted = True
         except AgentFailed as error:
             self._back_off(str(error), error.wait_s)
         except JournalError as error:
@@ -99,6 +113,8 @@ class Asking:
 
     async def _ask(self) -> None:
         """Ask for one proposal. An agent that shares the GPU is asked for several, and then released."""
+        if self._without_agent and (self._ablations.propose() or self._agent_exhausted or self.exclusive):
+            return  # if nothing could be taken out, an exclusive agent is asked in the next step, when the GPU is free
         self._expect()
         if not self.exclusive:
             await self._proposer.propose(self._active)

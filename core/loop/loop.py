@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from core.execution.base import Executor
 from core.judging import final_check, schedule
 from core.judging.schedule import Rebase, Work
+from core.loop.ablations import Ablations
 from core.loop.approval import COUNTDOWN_S, Approval
 from core.loop.asking import Asking
 from core.loop.control import Control
@@ -43,6 +44,7 @@ class Loop:
         attend_s: Seconds at the beginning in which an app is expected, so that proposals wait.
         final_seeds: Seeds of the final check, in which the start and the best are measured afresh. 0 for no such check.
         hours_before: Hours of `limits.max_hours` that earlier starts have used.
+        ablation: Whether kept changes are taken out of the best once more, when the agent has nothing left or near the end.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Loop:
         attend_s: float = 0.0,
         final_seeds: int = 0,
         hours_before: float = 0.0,
+        ablation: bool = False,
     ) -> None:
         self.active = active
         self._final_seeds = final_seeds
@@ -66,7 +69,8 @@ class Loop:
         self._ending = Ending(limits, hours_before)
         self._holding = Holding(active)
         self._slots = Slots(active, executors, self._ending, self._holding, self._live, self._wake.set)
-        self._asking = Asking(active, proposer, self._ending, self._live, self._wake.set, say)
+        ablations = Ablations(active, self._ending, on=ablation)
+        self._asking = Asking(active, proposer, ablations, self._ending, self._live, self._wake.set, say)
         self._approval = Approval(active, self._attended, countdown_s)
         self._control = Control(
             active, self._approval, self._slots, self._ending, proposer.agent.name, checks=final_seeds > 0

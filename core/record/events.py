@@ -25,6 +25,7 @@ from core.model import (
 )
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass, Outcome, Result
+from nanochat.contract.value import Data
 
 SCHEMA = 2  # journals of schema 1 are read too: see core/record/upgrade.py
 
@@ -252,10 +253,18 @@ class Measured(Event, frozen=True, kw_only=True):
         return self.result.outcome is Outcome.SCORED and self.result.val_bpb is not None and not self.disturbed
 
 
+class KeptPart(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """One change of a kept combination: its name and its commit on the run's branch."""
+
+    name: str
+    commit: str
+
+
 class Judged(Event, frozen=True, kw_only=True):
     """The verdict on an experiment, with the figures behind it and the finding.
 
     `commit` is set for kept experiments: the same tree on top of the previous incumbent, with the scores in its message.
+    `parts` is set for a kept combination that has a commit for each change. The last one is `commit`.
     `needed` is `core.judging.policy.Decision.needed`. Journals of earlier versions lack it.
     """
 
@@ -272,6 +281,7 @@ class Judged(Event, frozen=True, kw_only=True):
     within_noise: bool = False
     needed: float | None = None
     by: Literal["", "human"] = ""
+    parts: tuple[KeptPart, ...] = ()
 
 
 class Rerun(Event, frozen=True, kw_only=True):

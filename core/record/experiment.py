@@ -99,6 +99,11 @@ class Experiment:
         return self.proposed.notes
 
     @property
+    def ablation(self) -> tuple[int, int] | None:
+        """What it takes out: the number of a kept experiment, and one of its parts or 0. None if it is no ablation."""
+        return self.notes.without if self.revised is None else None
+
+    @property
     def proposing_s(self) -> float:
         return self.proposed.seconds
 
@@ -165,6 +170,11 @@ class Experiment:
     @property
     def pairs(self) -> int:
         return self.judged.pairs if self.judged else 0
+
+    @property
+    def parts(self) -> tuple[ev.KeptPart, ...]:
+        """The commits of a kept combination, one for each change; () for any other experiment."""
+        return self.judged.parts if self.judged else ()
 
     @property
     def sigma(self) -> float:

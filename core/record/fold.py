@@ -92,7 +92,9 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.approval = event.mode
         case ev.Reported():
             _reported(state, event)
-        case ev.Torn() | ev.Notice():
+        case ev.Notice():
+            state.notices.add(event.text)
+        case ev.Torn():
             pass
         case _:
             assert_never(event)
@@ -246,7 +248,7 @@ def _judged(state: State, event: ev.Judged) -> None:
         state.judged += 1
     state.tried += verdict.tried - (before is not None and before.tried)
     if verdict.kept:
-        state.known.add(event.commit)
+        state.known.update((event.commit, *(part.commit for part in event.parts)))
         state.scores[event.commit] = state.scores.get(experiment.commit, {})
         state.conditions[event.commit] = state.conditions.get(experiment.commit, {})
         if experiment.commit in state.facts:

@@ -48,6 +48,7 @@ class State:
     reruns: dict[int, int] = field(default_factory=dict)  # experiment to measure again -> disturbed tries so far
     aborted: set[int] = field(default_factory=set)  # experiments that the human aborted and that still run
     said: list[Said] = field(default_factory=list)
+    notices: set[str] = field(default_factory=set)  # texts, so that none needs to be said twice
     charter: ev.Charter | None = None
     restatings: list[Cost] = field(default_factory=list)  # what each restatement of program.md cost
     approval: ApprovalMode = "auto"

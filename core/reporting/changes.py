@@ -14,6 +14,8 @@ CLAUSE = (": ", "; ", ". ", " (", ", ")  # where the first clause of a hypothesi
 def short_name(experiment: Experiment) -> str:
     """Return a name for a change of at most NAME characters: its constants with their values, or else its first clause."""
     notes = experiment.notes
+    if experiment.ablation is not None:  # "without #3: ..." says both what was taken out and how
+        return _cut(one_line(experiment.hypothesis, 400))
     is_sentence = len(notes.edits or ()) == 1 and not notes.knobs  # its hypothesis says more than the name of the edit
     if experiment.revised is None and (notes.knobs or notes.edits) and not is_sentence:
         before = notes.before or {}
@@ -25,6 +27,11 @@ def short_name(experiment: Experiment) -> str:
             return one_line(f"{parts[0]}, +{len(parts) - 1}", NAME)
     words = one_line(experiment.hypothesis, 400)
     clause = min((words[:at] for end in CLAUSE if (at := words.find(end)) > 0), key=len, default=words).rstrip(".")
+    return _cut(clause)
+
+
+def _cut(clause: str) -> str:
+    """Return a text of at most NAME characters, cut between words where that leaves enough."""
     if len(clause) <= NAME:
         return clause
     kept = clause[: NAME - 1]

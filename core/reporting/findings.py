@@ -20,6 +20,8 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
     match Verdict(judged.verdict):
         case Verdict.KEEP:
             return f"Better by {_size(change)}{seeds}{f'; {limit} was needed' if limit else ''}."
+        case Verdict.SIMPLIFICATION if experiment.ablation:
+            return f"No longer needed: without it {change}{seeds}, so it was taken out."
         case Verdict.SIMPLIFICATION:
             code = f"kept because it has less code ({experiment.removed} lines out, {experiment.added} in)"
             return f"Inconclusive: {change}{seeds}; {code}."

@@ -77,8 +77,9 @@ def near_misses(state: State, sigma: float) -> tuple[Highlight, ...]:
 
 
 def hurt(state: State, sigma: float) -> tuple[Highlight, ...]:
-    """Return the largest losses that were beyond the noise, the largest first."""
-    found = [e for e in state.experiments.values() if _by_rule(e) and not e.within_noise and (e.gain or 0.0) < 0]
+    """Return the largest losses that were beyond the noise, the largest first. The loss of an ablation is a change's worth."""
+    ideas = [e for e in state.experiments.values() if e.ablation is None]
+    found = [e for e in ideas if _by_rule(e) and not e.within_noise and (e.gain or 0.0) < 0]
     return _highlights(state, sigma, sorted(found, key=lambda e: e.gain or 0.0)[:MOST])
 
 

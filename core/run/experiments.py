@@ -11,12 +11,13 @@ import msgspec
 
 from core.change import edits
 from core.git.namespace import kept_ref
-from core.judging import gain, schedule
+from core.judging import schedule
 from core.model import Proposal
 from core.record import events as ev
 from core.record.experiment import Experiment
 from core.reporting import findings
-from core.target import TARGET
+from core.run import kept
+from core.run.kept import message
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
 
@@ -166,21 +167,7 @@ class Experiments:
         finding = findings.finding(judged, experiment, old)
         fields: dict[str, Any] = {"finding": finding}
         if Verdict(judged.verdict).kept:
-            assert experiment.val_bpb is not None
-            scale = gain.Scale(self._active.state)
-            parent = scale.score(experiment.parent)
-            assert parent is not None
-            change = (scale.change(experiment) or 0.0) if judged.gain is None else -judged.gain
-            scores = (
-                f"{TARGET.metric} {parent:.6f} -> {parent + change:.6f} ({change:+.6f} over {judged.pairs} pairs on the same "
-                f"seeds, noise {judged.sigma:.6f}; a minus is better).\n"
-                f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
-                f"Experiment {judged.number} of run {self._active.name}, proposed by {experiment.agent}."
-            )
-            source = self._active.source(experiment.commit)
-            fields["commit"] = self._active.repo.commit(
-                self._active.state.incumbent, source, message(experiment.hypothesis, scores)
-            )
+            fields |= kept.commit(self._active, experiment, judged)
         self._active.record(msgspec.structs.replace(judged, **fields))
         if "commit" in fields:
             self._active.point(kept_ref(self._active.name, judged.number), fields["commit"])
@@ -255,11 +242,3 @@ class Experiments:
             )
         )
         self._active.point_attempt(number)
-
-
-def message(hypothesis: str, body: str) -> str:
-    """Return a commit message: the hypothesis as the subject, then the body. A subject over 72 characters is cut."""
-    line = " ".join(hypothesis.split()) or "A change without a hypothesis"
-    if len(line) <= 72:
-        return f"{line}\n\n{body}"
-    return f"{line[:69]}...\n\n{line}\n\n{body}"

@@ -21,6 +21,7 @@ OF_LIMITS = {"max-experiments": "max_experiments", "max-hours": "max_hours", "ma
 LIMIT_NAMES = {"max_crashes": "max_crashes_in_a_row"}  # names of limits in the journal, where they differ
 OF_STARTS = {  # not kept, so files count for each start
     "tenancy": "tenancy", "context": "context", "gate-time": "gate_time_s", "notify": "notify", "report": "report", "beside": "beside",
+    "ablation": "ablation",
 }  # fmt: skip
 
 
@@ -55,6 +56,7 @@ class StartOptions:
         notify: A command for notifications, or a preset, see `core.run.notify`.
         report: Whether the final check follows at the end of the run, and the report is written.
         beside: Whether the run may share its device with another one.
+        ablation: Whether each kept change is taken out of the best once more near the end.
     """
 
     tenancy: str | None = None
@@ -63,6 +65,7 @@ class StartOptions:
     notify: str | None = None
     report: bool | None = None
     beside: bool | None = None
+    ablation: bool | None = None
 
 
 Given = TypeVar("Given", Options, StartOptions, LimitOptions)

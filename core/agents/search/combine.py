@@ -43,12 +43,14 @@ def _draft(
     """
     source, taken, marks = context.source, list[Option](), set[str]()
     values: dict[str, Value] = {}
+    moved: list[dict[str, Value]] = []  # the constants that each change sets, with those that must follow
     for option in wanted:
         if len(taken) == MOST:
             break
         mark = options.mark(option)
         if option.name in {one.name for one in taken} or any(gone <= marks | {mark} for gone in failed):
             continue
+        before = values
         if option.value is None:
             changed = applied(IDEAS[option.name], source)
             if changed is None:
@@ -61,6 +63,7 @@ def _draft(
                 continue  # it does not fit the others
             values = fitting
         taken.append(option)
+        moved.append({name: value for name, value in values.items() if before.get(name) != value})
         marks.add(mark)
     if not taken or not values.keys() <= {knob.name for knob in knobs.read(source)}:
         return None
@@ -87,8 +90,10 @@ def _draft(
                 name=moves.get(option.name, option.name),
                 gain=round(context.sigma * options.model.expected.gain(option.change), 5),
                 error=round(context.sigma * options.model.spread(option.change), 5),
+                knobs=sets,
+                edits=(option.name,) if option.value is None else (),
             )
-            for option in taken
+            for option, sets in zip(taken, moved, strict=True)
         ),
     )
     return Draft(knobs.set_knobs(source, values) if values else source, words, taken[0].topic, notes)

@@ -460,3 +460,21 @@ def at(t: float, speed: float | None, wall_s: float = 70.0) -> Conditions:
 def test_what_makes_a_pair(one: Conditions, other: Conditions, device: str, compare: bool) -> None:
     assert comparable(one, other, device) is compare
     assert comparable(other, one, device) is compare
+
+
+@pytest.mark.parametrize(
+    ("gains", "delta", "confirmed", "action"),
+    [
+        ([0.5], 0, 1.6, "measure"),
+        ([0.0, 0.0, 0.0], -60, 1.6, "measure"),  # less code does not shorten it
+        ([-0.5], -60, 1.6, "discard"),  # an ablation may not be worse, however much code it saves
+        ([0.5, -0.6], 0, 1.6, "discard"),
+        ([0.5, -0.3, 0.1, 0.0], 0, 1.6, "simplify"),
+        ([0.0, 0.0, 0.0, 0.0], 1, 1.6, "discard"),  # without the change there is more code
+        ([0.0, 0.0, 0.0, 0.0], 0, 1.59, "discard"),  # equal to a best that has drifted up from what was confirmed
+        ([4.0, 4.0], 0, 1.6, "keep"),
+    ],
+)
+def test_an_ablation_is_kept_if_it_is_no_worse(gains: list[float], delta: int, confirmed: float, action: str) -> None:
+    decision = judge(gains, nodes_delta=delta, nodes=2000, best_confirmed=confirmed, ablation=True)  # type: ignore[arg-type]
+    assert decision.action == action

@@ -81,6 +81,7 @@ class Night:
     slots: int = 1
     seconds: float = 0.0
     final_seeds: int = 0
+    ablation: bool = False
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -139,7 +140,15 @@ class Night:
         active = self.active()
         try:
             slots = executors or [DeterministicExecutor(answer, self.seconds) for _ in range(self.slots)]
-            loop = Loop(active, Proposer(agent), slots, limits, self.said.append, final_seeds=self.final_seeds)
+            loop = Loop(
+                active,
+                Proposer(agent),
+                slots,
+                limits,
+                self.said.append,
+                final_seeds=self.final_seeds,
+                ablation=self.ablation,
+            )
             active.record(
                 ev.Started(
                     pid=1,

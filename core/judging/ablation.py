@@ -1,0 +1,102 @@
+"""Ablations: which kept changes are taken out of the best once more, and when. Pure.
+
+What pays when it is kept need not pay later, since later changes interact with it, and a combination can have parts that do
+nothing. Each kept change is taken out at most once in a run, so ablations end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from core.record.experiment import Experiment
+from core.record.state import State
+from core.verdicts import Verdict
+
+RECENT = 5  # verdicts; a clear keep that is not older has met hardly any other change
+CLEAR_Z = 6.0  # standard errors of a clear gain
+
+
+@dataclass(frozen=True)
+class KeptChange:
+    """One change on the run's branch.
+
+    Attributes:
+        number: The experiment that made it.
+        part: Its place in a combination, from 1, or 0 for the whole experiment.
+        name: The name of the part, or "".
+        old: A commit with the train.py before it.
+        new: The commit with it.
+    """
+
+    number: int
+    part: int
+    name: str
+    old: str
+    new: str
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.number, self.part
+
+    @property
+    def words(self) -> str:
+        """What it is called, such as "#12, part 2"."""
+        return f"#{self.number}, part {self.part}" if self.part else f"#{self.number}"
+
+
+def outstanding(state: State) -> tuple[KeptChange, ...]:
+    """Return the kept changes that are still to be taken out once, the oldest first."""
+    done = {e.notes.without for e in state.experiments.values()}
+    return tuple(one for one in _candidates(state) if one.key not in done)
+
+
+def _candidates(state: State) -> Iterator[KeptChange]:
+    for number in state.kept:
+        experiment = state.experiments[number]
+        # A simplification is not there for its gain, what the human decided stays, and an ablation adds nothing.
+        if experiment.verdict is not Verdict.KEEP or experiment.by or experiment.notes.without:
+            continue
+        if experiment.parts:
+            old = experiment.parent
+            for place, part in enumerate(experiment.parts, 1):
+                yield KeptChange(number, place, part.name, old, part.commit)
+                old = part.commit
+        elif number != state.kept[-1] and not _clear(state, experiment):  # the last one was just compared with this
+            yield KeptChange(number, 0, "", experiment.parent, experiment.commit)
+
+
+def _clear(state: State, experiment: Experiment) -> bool:
+    """Return whether a keep is recent and its gain large."""
+    since = sum(e.verdict is not None for number, e in state.experiments.items() if number > experiment.number)
+    return since < RECENT and (experiment.gain or 0.0) > CLEAR_Z * (experiment.error or 0.0)
+
+
+def due(
+    state: State, changes: Collection[KeptChange], *, experiments_left: int | None, seconds_left: float | None
+) -> bool:
+    """Return whether what is left of the run is about what these ablations need, and better spent on them.
+
+    If one of as many latest verdicts is a keep, the agent is expected to find more in the time than ablations do.
+
+    Args:
+        state: The state of the run.
+        changes: The changes to take out.
+        experiments_left: Experiments that may still be proposed; None for no limit.
+        seconds_left: Time that is left; None for no limit.
+    """
+    if not changes or _finding(state, len(changes)):
+        return False
+    if experiments_left is not None and experiments_left <= len(changes):
+        return True
+    if seconds_left is None or not state.judged:
+        return False
+    return seconds_left <= len(changes) * state.worked_s / state.judged
+
+
+def _finding(state: State, count: int) -> bool:
+    """Return whether one of this number of latest verdicts on the agent's proposals is a keep."""
+    judged = [
+        e for e in state.experiments.values() if e.verdict is not None and e.verdict.tried and not e.notes.without
+    ]
+    return any(e.verdict is Verdict.KEEP for e in judged[-count:])

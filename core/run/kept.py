@@ -1,0 +1,97 @@
+"""The commits of kept changes on the run's branch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from core.change import parts
+from core.judging import gain
+from core.record import events as ev
+from core.record.experiment import Experiment
+from core.target import TARGET
+
+if TYPE_CHECKING:
+    from core.run.active import ActiveRun
+
+SUBJECT = 72  # characters of the first line of a message
+UNSCORED = "This part was not measured alone. The last part has the score of all."
+
+
+class Commits(TypedDict):
+    """The fields of `Judged` that name commits."""
+
+    commit: str
+    parts: tuple[ev.KeptPart, ...]
+
+
+def commit(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> Commits:
+    """Commit a kept change on top of the incumbent. Of a combination each change gets a commit.
+
+    Nothing points at the commits yet. If the loop is killed before they are recorded, the next one makes them again.
+
+    Args:
+        active: The run.
+        experiment: The experiment to keep.
+        judged: Its verdict.
+
+    Returns:
+        The commits. The last one has the tree that was judged, and the scores in its message.
+    """
+    incumbent, source = active.state.incumbent, active.source(experiment.commit)
+    steps = _steps(active, experiment, source)
+    found: list[ev.KeptPart] = []
+    parent = incumbent
+    for index, step in enumerate(steps, 1):
+        name = _subject(step.name, f" (part {index} of {len(steps)} of #{judged.number})")
+        body = scores = _scores(active, experiment, judged)
+        if len(steps) == 1:
+            name = experiment.hypothesis
+        elif index < len(steps):
+            body = f"{UNSCORED}\nExperiment {judged.number} of run {active.name}, proposed by {experiment.agent}."
+        else:
+            body = f"{_line(experiment.hypothesis)}\n\n{scores}"
+        parent = active.repo.commit(parent, step.source, message(name, body))
+        found.append(ev.KeptPart(name=step.name, commit=parent))
+    return Commits(commit=parent, parts=tuple(found) if len(found) > 1 else ())
+
+
+def _steps(active: ActiveRun, experiment: Experiment, source: str) -> tuple[parts.Step, ...]:
+    """Return the changes of a combination. A change that the human revised, or that is no combination, is one step."""
+    noted = experiment.notes.parts or ()
+    incumbent = active.state.incumbent
+    if len(noted) < 2 or experiment.revised is not None or experiment.parent != incumbent:
+        return (parts.Step("", source),)
+    return parts.steps(active.source(incumbent), source, noted, off_limits=active.program.charter.off_limits)
+
+
+def _scores(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> str:
+    """Return the scores and the verdict as the body of a commit message."""
+    scale = gain.Scale(active.state)
+    parent = scale.score(experiment.parent)
+    assert experiment.val_bpb is not None and parent is not None
+    change = (scale.change(experiment) or 0.0) if judged.gain is None else -judged.gain
+    return (
+        f"{TARGET.metric} {parent:.6f} -> {parent + change:.6f} ({change:+.6f} over {judged.pairs} pairs on the same "
+        f"seeds, noise {judged.sigma:.6f}; a minus is better).\n"
+        f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
+        f"Experiment {judged.number} of run {active.name}, proposed by {experiment.agent}."
+    )
+
+
+def _subject(name: str, place: str) -> str:
+    """Return the subject of a part. A long name is cut, so that its place is seen."""
+    line = _line(name)
+    room = SUBJECT - len(place)
+    return f"{line if len(line) <= room else f'{line[: room - 3]}...'}{place}"
+
+
+def message(subject: str, body: str) -> str:
+    """Return a commit message. A subject over SUBJECT characters is cut, and stands above the body in full."""
+    line = _line(subject)
+    if len(line) <= SUBJECT:
+        return f"{line}\n\n{body}"
+    return f"{line[: SUBJECT - 3]}...\n\n{line}\n\n{body}"
+
+
+def _line(hypothesis: str) -> str:
+    return " ".join(hypothesis.split()) or "A change without a hypothesis"
