@@ -6,6 +6,7 @@ the format `knob` it is one constant that has a move left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -115,12 +116,20 @@ def _with_knob(context: Context, operator: Operator, past: PastExperiment) -> Pl
     knob = next((knob for knob in knobs.read(context.source) if knob.name == name), None)
     if knob is None or knob.value != before:
         return None
-    left = tuple(
-        move
-        for move in moves(knob)
-        if _is_beside(knob.value, after, moved(knob, move), nearer=operator == "repair") and _new(context, knob, move)
-    )
-    return Plan(operator, (past,), knob=name, moves=left) if left else None
+    left: dict[Value, str] = {}  # new value -> its move; several factors can give one power of two
+    for move in sorted(moves(knob), key=_size):
+        value = moved(knob, move)
+        if _is_beside(before, after, value, nearer=operator == "repair") and _new(context, knob, move):
+            left[value] = move
+    return Plan(operator, (past,), knob=name, moves=tuple(left.values())) if left else None
+
+
+def _size(move: str) -> float:
+    """Return how far a factor is from 1; 0 for another choice."""
+    try:
+        return abs(math.log(float(move)))
+    except ValueError:
+        return 0.0
 
 
 def _is_beside(before: Value, after: Value, value: Value, *, nearer: bool) -> bool:
