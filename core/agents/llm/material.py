@@ -21,7 +21,7 @@ from core.model import Edit, Operator, Value
 from core.verdicts import Verdict
 
 IMPROVED, REPAIRED, SIMPLIFIED = 2, 1, 2  # how often: one near miss, one crash, one train.py
-NEAR = 0.5  # standard errors from which on a gain is a near miss; few gains on one seed reach more
+NEAR = 0.25  # standard errors from which on a gain is a near miss; few gains on one seed reach more
 PAIRED = 4  # the best near misses, from which two are combined
 GROWN_SHARE, GROWN_NODES = 0.02, 40  # code to simplify: so much more than at the start, as a share and in AST nodes
 
@@ -68,7 +68,7 @@ def plans(context: Context, tier: Tier) -> dict[Operator, Plan]:
 
 
 def _near_misses(context: Context) -> Iterator[PastExperiment]:
-    """Yield the near misses of this train.py, the best first: gains of at least half their standard error."""
+    """Yield the near misses of this train.py, the best first: gains of at least a quarter of their standard error."""
     here = [
         p
         for p in context.past
