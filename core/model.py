@@ -13,6 +13,8 @@ Value = bool | int | float | str  # of a knob of train.py
 Own = Value | None | list[Value | None] | dict[str, Value | None]  # what an agent can note under a name of its own
 Stage = Literal["asked", "answered", "parsed", "applied", "passed"]  # how far an answer of a language model came
 STAGES: tuple[Stage, ...] = get_args(Stage)
+Operator = Literal["draft", "improve", "repair", "combine", "simplify", "ablate"]  # what a language model is asked for
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
 ApprovalMode = Literal["auto", "ask"]  # whether proposals wait for the human
 Tenancy = Literal["auto", "unload", "coresident", "cpu", "remote"]  # where a local language model runs
 
@@ -83,6 +85,9 @@ class Cost(Data, frozen=True, kw_only=True, omit_defaults=True):
         repeats: Tries that proposed a change that was tried before.
         forms: The cost by answer format. A restatement of program.md counts as the format "understanding".
         thinking: The setting for thinking, as a phrase, if it is not the model's usual one.
+        operator: What a language model was asked for, see `Operator`. Any text, since later versions may have others.
+        on: The experiments that it was asked to build on.
+        dropped: The operator whose answers could not be used, so that a draft was asked for instead.
     """
 
     format: str = ""
@@ -94,6 +99,9 @@ class Cost(Data, frozen=True, kw_only=True, omit_defaults=True):
     repeats: int | None = None
     forms: dict[str, FormCost] | None = None
     thinking: str = ""
+    operator: str = ""
+    on: tuple[int, ...] | None = None
+    dropped: str = ""
 
     @property
     def all_tokens(self) -> int:

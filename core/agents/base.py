@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec import field
 
-from core.model import NO_COST, Cost, Effect, Proposal, Value
+from core.model import NO_COST, Cost, Edit, Effect, Proposal, Value
 from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
@@ -27,12 +27,15 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     crash: str = ""
     val_bpb: float | None = None
     gain: float | None = None  # paired mean improvement over its parent in bpb; positive is better
+    error: float | None = None  # standard error of `gain`
     finding: str = ""
     seeds: tuple[int, ...] = ()  # of the pairs of scores that `gain` is the mean of
     idea: tuple[str, ...] = ()  # the names in train.py that it touched
     constants: dict[str, tuple[Value, Value]] = field(default_factory=dict)  # that it changed: values before and after
     structural: bool = False  # whether it changed anything besides constants
     seconds: float = 0.0  # wall time of proposing it and of its trainings
+    change: tuple[Edit, ...] = ()  # as edits of its parent; only for those that may be built on, and if it is short
+    traceback: str = ""  # of its failed training; the last lines
     facts: str = ""  # for the latest training only: its loss, speed, memory and steps compared with its parent's
 
 
@@ -42,6 +45,17 @@ class Said(Data, frozen=True, kw_only=True):
     number: int
     text: str
     skipped: int | None = None
+    at: int = 0  # the number of the next experiment when it was said
+
+
+class Asked(Data, frozen=True, kw_only=True):
+    """What a language model was asked for in an earlier proposal of the run, with or without a verdict."""
+
+    number: int
+    parent: str  # fingerprint of the train.py that it changed
+    operator: str  # what was asked for first, see `Operator` in core/model.py
+    on: tuple[int, ...] = ()  # the experiments that it was asked to build on
+    usable: bool = True  # False: no answer could be used, so a draft or another agent's proposal came instead
 
 
 class Context(Data, frozen=True, kw_only=True):
@@ -57,7 +71,9 @@ class Context(Data, frozen=True, kw_only=True):
         start: Mean val_bpb of the train.py that the run started from; None before it was measured.
         best: Mean val_bpb of `source`; None before it was measured.
         params: Number of parameters of the model that `source` makes; None before it was trained.
+        grown: How many AST nodes `source` has more than the train.py that the run started from.
         past: All experiments with a verdict, oldest first.
+        asked: What language models were asked for in this run, oldest first.
         earlier: What experiments of earlier runs have gained. They began with other versions of train.py, perhaps.
         hints: The human's hints, newest last.
         said: The hints and the reasons for skipping, newest last.
@@ -75,7 +91,9 @@ class Context(Data, frozen=True, kw_only=True):
     start: float | None = None
     best: float | None = None
     params: int | None = None
+    grown: int = 0
     past: tuple[PastExperiment, ...] = ()
+    asked: tuple[Asked, ...] = ()
     earlier: tuple[Effect, ...] = ()
     hints: tuple[str, ...] = ()
     said: tuple[Said, ...] = ()

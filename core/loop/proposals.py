@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from core.agents.base import Agent, AgentFailed, CharterSummary, Context, PastExperiment, Said, checked
+from core.agents.base import Agent, AgentFailed, Asked, CharterSummary, Context, PastExperiment, Said, checked
 from core.agents.hooks import SummarizesCharter, may_repeat
 from core.change import edits, knobs, touched
+from core.change.as_edits import as_edits
 from core.judging import schedule
-from core.model import NO_COST, Notes, Proposal, Value
+from core.model import NO_COST, Edit, Notes, Proposal, Value
 from core.record import events as ev
 from core.record.experiment import AND_HUMAN, Experiment
 from core.record.state import State
@@ -26,6 +27,8 @@ TRIES = 3
 RESTATE_AGAIN = 32  # the most proposals between two requests for a restatement of program.md
 CURVE_BYTES = 1_000_000  # how much of a training's curve is read
 SOURCE_LIMIT = 200_000  # the most characters of a train.py
+LONGEST_CHANGE = 1000  # characters of a change that a language model is shown in order to build on it
+TRACEBACK = 2000  # the last characters of a traceback
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Proposer:
     _restate_at: int = 0  # the experiment from which a restatement is asked for again
     _ideas: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # (parent, commit) -> touched names
     _moved: dict[tuple[str, str], dict[str, tuple[Value, Value]]] = field(default_factory=dict)  # likewise: constants
+    _changes: dict[tuple[str, str], tuple[Edit, ...]] = field(default_factory=dict)  # likewise: the change as edits
 
     async def propose(self, active: ActiveRun) -> None:
         """Ask the agent for a proposal and record it.
@@ -116,12 +120,14 @@ class Proposer:
             start=state.mean(state.start_commit.commit) if state.start_commit else None,
             best=state.mean(state.incumbent),
             params=state.params,
+            grown=edits.any_nodes(source) - state.start_commit.nodes if state.start_commit else 0,
             past=self._record(active),
+            asked=_asked(active),
             earlier=state.earlier.effects if state.earlier else (),
             hints=tuple(state.hints),
             tried=active.tried(state.incumbent),
             said=tuple(
-                Said(number=said.number, text=said.text, skipped=said.skipped)
+                Said(number=said.number, text=said.text, skipped=said.skipped, at=said.at)
                 for said in state.said
                 if not said.taken_back
             ),
@@ -136,7 +142,12 @@ class Proposer:
         latest = max(trained, key=lambda found: found[0].ended_t, default=None)
         facts = {latest[0].number: _facts(active, *latest)} if latest else {}
         return tuple(
-            _past(active, e, self._idea(active, e), self._constants(active, e), facts.get(e.number, "")) for e in judged
+            replace(
+                _past(active, e, self._idea(active, e), self._constants(active, e)),
+                change=self._change(active, e),
+                facts=facts.get(e.number, ""),
+            )
+            for e in judged
         )
 
     def _idea(self, active: ActiveRun, e: Experiment) -> tuple[str, ...]:
@@ -158,6 +169,33 @@ class Proposer:
                 self._moved[key] = {}
         return self._moved[key]
 
+    def _change(self, active: ActiveRun, e: Experiment) -> tuple[Edit, ...]:
+        """The change of a crash, a near miss or a kept experiment as edits; none if it is long, or has another verdict."""
+        near = e.verdict is Verdict.DISCARD and (e.gain or 0.0) > 0
+        if not (near or (e.verdict is Verdict.CRASH and e.launched) or e.verdict is Verdict.KEEP):
+            return ()
+        key = (e.parent, e.commit)
+        if key not in self._changes:
+            made = as_edits(active.source(e.parent), active.source(e.commit))
+            length = sum(len(edit.search) + len(edit.replace) for edit in made)
+            self._changes[key] = made if length <= LONGEST_CHANGE else ()
+        return self._changes[key]
+
+
+def _asked(active: ActiveRun) -> tuple[Asked, ...]:
+    """Return what language models were asked for, without repeats of interrupted experiments."""
+    return tuple(
+        Asked(
+            number=e.number,
+            parent=active.fingerprint(e.parent),
+            operator=e.notes.dropped or e.notes.operator,
+            on=e.notes.on or (),
+            usable=not e.notes.dropped and not e.notes.instead,
+        )
+        for e in active.state.experiments.values()
+        if e.notes.operator and e.retry_of is None
+    )
+
 
 def realise(source: str, proposal: Proposal) -> str:
     """Return the new train.py of a proposal. Raises EditError if its edits do not apply or it is too long."""
@@ -170,12 +208,19 @@ def realise(source: str, proposal: Proposal) -> str:
 
 
 def _past(
-    active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]], facts: str
+    active: ActiveRun, e: Experiment, idea: tuple[str, ...], constants: dict[str, tuple[Value, Value]]
 ) -> PastExperiment:
     assert e.verdict is not None
     notes = e.notes
     if e.revised:  # the notes about the change are about the agent's own, not about the human's
-        notes = Notes(step=notes.step, said=notes.said, aside=notes.aside)
+        notes = Notes(
+            step=notes.step,
+            said=notes.said,
+            aside=notes.aside,
+            operator=notes.operator,
+            on=notes.on,
+            dropped=notes.dropped,
+        )
     return PastExperiment(
         number=e.number,
         parent=active.fingerprint(e.parent),
@@ -192,7 +237,8 @@ def _past(
         constants=constants,
         structural=bool(set(idea) - constants.keys()),
         seconds=e.proposing_s + e.seconds,
-        facts=facts,
+        error=e.error,
+        traceback=e.traceback[-TRACEBACK:] if e.verdict is Verdict.CRASH else "",
     )
 
 

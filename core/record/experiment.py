@@ -208,6 +208,7 @@ class Said:
     skipped: int | None = None  # the experiment that was skipped for this reason; None for a hint
     t: float = 0.0
     taken_back: bool = False
+    at: int = 0  # the number of the next experiment when it was said
 
 
 @dataclass(frozen=True, slots=True)

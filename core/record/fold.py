@@ -81,7 +81,7 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.refused += 1
             state.refusals[event.agent] = state.refusals.get(event.agent, 0) + 1
         case ev.Hint():
-            state.said.append(Said(len(state.said) + 1, event.text, t=event.t))
+            state.said.append(Said(len(state.said) + 1, event.text, t=event.t, at=state.next_number))
         case ev.TakenBack():
             _taken_back(state, event.number)
         case ev.Paused():
@@ -241,7 +241,7 @@ def _judged(state: State, event: ev.Judged) -> None:
         state.kept.remove(event.number)
     experiment.judged = event
     if verdict is Verdict.SKIPPED and before is None and event.reason.strip():
-        state.said.append(Said(len(state.said) + 1, event.reason, event.number, event.t))
+        state.said.append(Said(len(state.said) + 1, event.reason, event.number, event.t, at=state.next_number))
     state.open.pop(event.number, None)
     state.aborted.discard(event.number)
     if verdict is not Verdict.INTERRUPTED and before is None:

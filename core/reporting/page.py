@@ -338,7 +338,14 @@ def _agents(found: Report) -> str:
         )
         for one in found.agents
     ]  # fmt: skip
-    return _section("Agents and what they cost", _table(columns, rows, columns[1:]))
+    asked = ("agent", "operator", "asked for", "usable", "kept", "change in bpb")
+    operators = [
+        (_text(one.agent), _text(name), str(row.asked), str(row.usable), str(row.kept), _own(phrases.change(row.gain)))
+        for one in found.agents
+        for name, row in one.operators.items()
+    ]
+    tables = _table(columns, rows, columns[1:]) + (_table(asked, operators, asked[2:]) if operators else "")
+    return _section("Agents and what they cost", tables)
 
 
 def _program(found: Report) -> str:

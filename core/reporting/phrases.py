@@ -6,7 +6,7 @@ import re
 
 from core.judging.final_check import LONGER, FinalCheck, outcome
 from core.judging.gain import Difference
-from core.model import Role
+from core.model import Notes, Role
 from core.record.events import STOP_REQUESTED, Stopped
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -193,3 +193,12 @@ def typeset(text: str) -> str:
 
 def one_line(text: str, limit: int = 160) -> str:
     return sanitize_line(text, limit)
+
+
+def asked_for(notes: Notes) -> str:
+    """Return what a language model was asked for, such as "repair of #5", or "" if nothing was noted."""
+    operator = sanitize_line(notes.dropped or notes.operator, 40)
+    words = operator + (f" of {', '.join(f'#{number}' for number in notes.on)}" if notes.on else "")
+    if notes.instead and operator:
+        return f"{words}; without a usable answer"
+    return f"{words}; without a usable answer, so a draft was asked for" if notes.dropped else words

@@ -1,4 +1,4 @@
-"""Statistics by agent: how well it did, and what each model cost in each answer format. Pure.
+"""Statistics by agent: how well it did, what each model cost in each answer format, and what each operator found. Pure.
 
 The costs come from the notes of each proposal. They count for the model that was asked, even if another agent proposed instead.
 `core.agents.llm.tiers.choose` uses the same notes to choose the next answer format.
@@ -12,9 +12,10 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from core.model import Cost, FormCost
+from core.model import OPERATORS, Cost, FormCost
 from core.record.experiment import Experiment
 from core.record.state import State
+from nanochat.contract.value import Data
 
 RECENT, MOST = 10, 0.5  # the banner appears if more than this share of the last proposals came from a stand-in
 
@@ -30,6 +31,15 @@ class Form(FormCost, frozen=True, kw_only=True):
         """Return the statistics with further answers."""
         sums = {name: getattr(self, name) + getattr(cost, name) for name in FormCost.__struct_fields__}
         return replace(self, **sums)
+
+
+class Operated(Data, frozen=True, kw_only=True):
+    """Statistics of what a model was asked for, see `Operator` in core/model.py."""
+
+    asked: int = 0  # proposals
+    usable: int = 0  # of these, proposals that followed it
+    kept: int = 0  # of these
+    gain: float = 0.0  # sum of their improvements, in bpb
 
 
 @dataclass
@@ -49,6 +59,7 @@ class Score:
     tries: int = 0
     wasted_s: float = 0.0  # trainings that failed
     formats: dict[str, Form] = field(default_factory=dict)
+    operators: dict[str, Operated] = field(default_factory=dict)
 
 
 def scores(state: State) -> list[Score]:
@@ -62,6 +73,7 @@ def scores(state: State) -> list[Score]:
         if e.retry_of is None:
             instead = e.notes.instead
             elsewhere_s = _book(of(e.notes.model or instead or e.agent), e.notes, failed=bool(instead))
+            _count_operators(of(e.notes.model or instead or e.agent), e.notes, failed=bool(instead))
             of(e.agent).proposed += 1
             of(e.agent).seconds += max(0.0, e.proposing_s - elsewhere_s)
             if instead:
@@ -97,6 +109,14 @@ def _book(score: Score, cost: Cost, *, failed: bool = False) -> float:
     return seconds
 
 
+def _count_operators(score: Score, cost: Cost, *, failed: bool) -> None:
+    """Count what a proposal was asked for. `failed`: nothing that was asked for could be used."""
+    for operator, usable in ((cost.dropped, False), (cost.operator, not failed)):
+        if operator:
+            before = score.operators.get(operator, Operated())
+            score.operators[operator] = replace(before, asked=before.asked + 1, usable=before.usable + usable)
+
+
 def _judge(score: Score, e: Experiment) -> None:
     """Count the result of a proposal. For an interrupted proposal its repeat has the verdict."""
     verdict = e.verdict if e.verdict is not None and e.verdict.tried else None
@@ -115,6 +135,9 @@ def _judge(score: Score, e: Experiment) -> None:
     if kept:
         score.kept += 1
         score.gain += e.gain or 0.0
+        row = score.operators.get(e.notes.operator)
+        if row is not None and not e.notes.instead:
+            score.operators[e.notes.operator] = replace(row, kept=row.kept + 1, gain=row.gain + (e.gain or 0.0))
 
 
 def lines(found: Sequence[Score]) -> list[str]:
@@ -130,6 +153,7 @@ def lines(found: Sequence[Score]) -> list[str]:
             + (f", {score.failed} times without a proposal" if score.failed else "")
         )
         told += [f"  {name}: {_steps(form)}" for name, form in score.formats.items()]
+        told += [f"  {name}: {_found(row)}" for name, row in sorted(score.operators.items(), key=_rank)]
     return told
 
 
@@ -138,6 +162,16 @@ def _steps(form: Form) -> str:
         f"{form.asked} answers asked for, {form.parsed} read, {form.applied} applied, {form.passed} passed the checks"
     )
     return f"{words}, {form.trained} trained, {form.kept} kept" if form.passed else words
+
+
+def _rank(row: tuple[str, Operated]) -> int:
+    """Return the place of an operator in the order of `Operator`; one of a later version comes last."""
+    return [*OPERATORS, row[0]].index(row[0])
+
+
+def _found(row: Operated) -> str:
+    change = f", change {0.0 - row.gain:+.4f}" if row.kept else ""
+    return f"{row.asked} asked for, {row.usable} usable, {row.kept} kept{change}"
 
 
 def banner(state: State, upto: int | None = None) -> str:

@@ -16,10 +16,14 @@ import pytest
 
 from core.agents.base import Context
 from core.agents.llm import formats, prompt
-from core.agents.llm.chat import LanguageModel, check
+from core.agents.llm.chat import LanguageModel
+from core.agents.llm.checks import check
+from core.agents.llm.material import DRAFT, Plan, plans
 from core.agents.llm.ollama.agent import Ollama
 from core.change import edits
 from core.change.edits import EditError
+from core.model import Operator
+from tests.core.agents.llm.test_operators import RECORDS
 from tests.e2e.conftest import prepared, product  # noqa: F401
 from tests.ollama_server import Script, serving
 from tests.product import ROOT, Product
@@ -62,26 +66,32 @@ def url(model: Callable[[dict[str, Any], int], str]) -> Iterator[str]:
         yield found
 
 
+async def valid(chat: Ollama, context: Context, plan: Plan) -> int:
+    """How many first answers in the simplest form pass the checks, of TRIES; the others are printed."""
+    talk = prompt.messages(context, "knob", await chat.context(2000), plan)
+    schema = formats.schema("knob", context.source, (), (plan.knob, plan.moves))
+    count = 0
+    for _ in range(TRIES):
+        answer = await chat.ask(talk, schema, lambda text: None)
+        try:
+            check(context, formats.parse("knob", answer.text, context.source))
+            count += 1
+        except EditError as error:
+            print(f"{error} <- {answer.text[:200]}")
+    print(f"{plan.operator}: {count} of {TRIES} valid")
+    return count
+
+
 def test_the_simplest_form_is_nearly_always_valid(url: str) -> None:
     source, charter = (ROOT / "nanochat" / "train.py").read_text(), (ROOT / "program.md").read_text()
-    chat = Ollama(MODEL, url)
     context = Context(charter=charter, source=source, parent=edits.fingerprint(source), number=1, seed=1, sigma=0.005)
+    assert asyncio.run(valid(Ollama(MODEL, url), context, DRAFT)) >= 0.95 * TRIES
 
-    async def tries() -> list[str]:
-        tokens = await chat.context(2000)
-        talk, schema = prompt.messages(context, "knob", tokens), formats.schema("knob", source)
-        wrong = []
-        for _ in range(TRIES):
-            answer = await chat.ask(talk, schema, lambda text: None)
-            try:
-                check(context, formats.parse("knob", answer.text, source))
-            except EditError as error:
-                wrong.append(f"{error} <- {answer.text[:200]}")
-        return wrong
 
-    wrong = asyncio.run(tries())
-    print(f"{TRIES - len(wrong)} of {TRIES} valid", *wrong, sep="\n")
-    assert len(wrong) <= 0.05 * TRIES
+@pytest.mark.parametrize("operator", ["improve", "repair", "ablate"])
+def test_an_operator_is_answered_as_well(url: str, operator: Operator) -> None:
+    context = RECORDS[operator]
+    assert asyncio.run(valid(Ollama(MODEL, url), context, plans(context, "knob")[operator])) >= 0.95 * TRIES
 
 
 def test_five_experiments(url: str, product: Product) -> None:  # noqa: F811

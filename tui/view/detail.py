@@ -8,6 +8,7 @@ from textual.content import Content
 
 from core.record.experiment import Experiment
 from core.record.state import State
+from core.reporting import phrases
 from nanochat.contract.job import Speed
 from tui.view import expected, words
 from tui.view.curves import Curve
@@ -123,6 +124,8 @@ def _agent_facts(experiment: Experiment) -> list[Fact]:
     parts += [f"{name} {count}" for name, count in counts if count is not None]
     if parts:
         facts.append(("model", ", ".join(parts)))
+    if asked := phrases.asked_for(notes):
+        facts.append(("operator", asked))
     if notes.instead:
         facts.append(("instead of", f"{notes.instead}: {words.sanitize_line(notes.why, 400)}"))
     return facts

@@ -14,13 +14,17 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from core.agents.base import AgentFailed, Context
 from core.agents.cli_tools.limits import limited
 from core.agents.cli_tools.scratch import TASK, TRAIN, Seen, changed, lay_out, look
 from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import prompt
+from core.agents.llm.material import Plan
+from core.agents.llm.operators import Task, choose
 from core.machine import temporary
-from core.model import Notes, Proposal
+from core.model import Cost, Notes, Proposal
 from core.target import TARGET
 from core.text import sanitize_line, sanitize_text
 
@@ -96,15 +100,17 @@ class Command:
 
     async def propose(self, context: Context) -> Proposal:
         """Run the command and return its change. Raises AgentFailed if it fails, is at its usage limit, or changes other files."""
-        reasons = list(context.rejections)
+        reasons, task = list(context.rejections), Task(choose(context, "blocks"))
         self.on_phase(f"asking {self.name}")
         try:
             for left in range(TRIES - 1, -1, -1):
                 try:
-                    return await self._once(context, reasons)
+                    proposal = await self._once(context, task.plan, reasons)
+                    return replace(proposal, notes=task.noted(proposal.notes))
                 except _Refused as error:
                     if not left:
-                        raise AgentFailed(f"{self.name} {error} Nothing of it was used.") from error
+                        words = f"{self.name} {error} Nothing of it was used."
+                        raise AgentFailed(words, cost=task.noted(Cost(model=self.name))) from error
                     reasons.append(f"You {error}")
         finally:
             self.on_phase("")
@@ -113,10 +119,10 @@ class Command:
     async def release(self) -> None:
         pass
 
-    async def _once(self, context: Context, reasons: list[str]) -> Proposal:
+    async def _once(self, context: Context, plan: Plan, reasons: list[str]) -> Proposal:
         began = time.monotonic()
         folder = temporary.folder("autoresearch-scratch-")  # outside of any repository, where tools would work instead
-        task = ORDER.format(train=TARGET.path, role=prompt.ROLE, record=prompt.record(context))
+        task = ORDER.format(train=TARGET.path, role=prompt.ROLE, record=prompt.record(context, plan=plan))
         if reasons:
             task += AGAIN.format(reason=sanitize_line(reasons[-1], 1200))
         try:

@@ -14,13 +14,15 @@ from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, CharterSummary, Context
 from core.agents.hooks import TextCallback, ignore
-from core.agents.llm import exhausted_ideas, formats, prompt, understanding
+from core.agents.llm import exhausted_ideas, formats, operators, prompt, understanding
+from core.agents.llm.checks import Repeated, check
 from core.agents.llm.formats import Tier
+from core.agents.llm.material import DRAFT, Plan
+from core.agents.llm.operators import Task
 from core.agents.llm.prompt import Message
 from core.agents.llm.spent import Spent
 from core.agents.llm.thinking import Setting, Thinking
 from core.agents.llm.tiers import TRIES, choose, downwards, history
-from core.change import edits
 from core.change.edits import EditError, NotRead
 from core.model import Cost, Proposal, Stage
 from core.text import sanitize_line
@@ -137,10 +139,6 @@ class Unusable(AgentFailed):
     """The model's answers could not be used."""
 
 
-class Repeated(EditError):
-    """The change was tried already."""
-
-
 def needs(source: str, charter: str) -> int:
     """Return the tokens that a proposal on this train.py needs without the record."""
     return prompt.estimate(source + charter) + FRAME_TOKENS + prompt.ANSWER_TOKENS
@@ -196,32 +194,45 @@ class LanguageModel:
     async def _proposal(self, context: Context, spent: Spent) -> Proposal:
         await self._fit(needs(context.source, context.charter))
         tier = choose(history(context.past, self.name), self._chat.start)
+        task = Task(self._plan(context, tier))
         reason, failed = "", AgentFailed
         for form in downwards(tier):
             try:
-                return await self._with_form(form, context, spent)
+                return await self._with_form(form, context, spent, task)
             except EditError as error:
                 reason, failed = str(error), Unusable
             except (prompt.TooSmall, Truncated) as error:  # a simpler format shows less of train.py
                 reason, failed = str(error), AgentFailed
+            task.give_up()
         if failed is AgentFailed:
             raise AgentFailed(reason)
         words = f"{self.name} gave no usable proposal in {spent.tries} tries: {sanitize_line(reason, 200)}"
-        raise Unusable(words, cost=Cost(format=tier))
+        raise Unusable(words, cost=task.noted(Cost(format=tier)))
 
-    async def _with_form(self, form: Tier, context: Context, spent: Spent) -> Proposal:
-        """Return a checked proposal in this answer format. Raises EditError with the last reason after TRIES tries."""
-        talk = await self._talk(form, context)
-        schema = formats.schema(form, context.source, exhausted_ideas.knobs_left_out(context))
+    def _plan(self, context: Context, tier: Tier) -> Plan:
+        plan = operators.choose(context, tier)
+        return plan if prompt.fits(context, tier, int(self._tokens * self._scale), plan) else DRAFT
+
+    async def _with_form(self, form: Tier, context: Context, spent: Spent, task: Task) -> Proposal:
+        """Return a checked proposal in this answer format.
+
+        The last try is for a draft, so that an operator costs no proposal.
+
+        Raises:
+            EditError: TRIES tries failed. It has the last reason.
+        """
+        talk = await self._talk(form, context, task.plan)
+        left_out = exhausted_ideas.knobs_left_out(context)
         for last in range(TRIES - 1, -1, -1):
-            answer, talk = await self._answer(form, context, talk, schema, spent)
+            schema = formats.schema(form, context.source, left_out, (task.plan.knob, task.plan.moves))
+            answer, talk = await self._answer(form, context, talk, schema, spent, task.plan)
             stage: Stage = "answered"
             try:
                 proposal = formats.parse(form, answer.text, context.source)
                 stage = "applied"
                 check(context, proposal)
                 stage = "passed"
-                return replace(proposal, notes=replace(proposal.notes, format=form))
+                return replace(proposal, notes=task.noted(replace(proposal.notes, format=form)))
             except EditError as error:
                 if stage == "answered" and not isinstance(error, NotRead):
                     stage = "parsed"
@@ -231,12 +242,14 @@ class LanguageModel:
                     raise EditError(reason) from error
             finally:
                 spent.reached(form, stage, answer.tokens, answer.prompt_tokens)
+            if last == 1:
+                task.give_up()
             said = formats.after_thoughts(answer.text) or "(nothing)"  # the client library drops empty messages
-            talk = prompt.again(context, form, int(self._tokens * self._scale), said, reason)
+            talk = prompt.again(context, form, int(self._tokens * self._scale), said, reason, task.plan)
         raise AssertionError("the last try returns or raises")
 
     async def _answer(
-        self, form: Tier, context: Context, talk: list[Message], schema: dict[str, Any] | None, spent: Spent
+        self, form: Tier, context: Context, talk: list[Message], schema: dict[str, Any] | None, spent: Spent, plan: Plan
     ) -> tuple[Answer, list[Message]]:
         """Return an answer and its prompt. If the server dropped a part of the prompt, ask again with a shorter one."""
         try:
@@ -245,7 +258,7 @@ class LanguageModel:
             except Truncated:
                 self._scale = max(LEAST_SCALE, SHORTER * self._scale)
                 await self._enlarged()
-                talk = await self._talk(form, context)
+                talk = await self._talk(form, context, plan)
                 return await self._ask(talk, schema), talk
         except OnlyThoughts as error:
             spent.reached(form, "answered", error.tokens, error.prompt_tokens)
@@ -259,19 +272,20 @@ class LanguageModel:
         await self._fit(needs(context.source, context.charter))
         form = choose(history(context.past, self.name), self._chat.start)
         try:
-            talk = await self._talk(form, context)
+            plan = self._plan(context, form)
+            talk = await self._talk(form, context, plan)
         except prompt.TooSmall as error:
             raise AgentFailed(str(error)) from error
-        return talk, f"{self.name}, form of answer {form}, context of {self._tokens} tokens"
+        return talk, f"{self.name}, form of answer {form}, operator {plan.operator}, context of {self._tokens} tokens"
 
-    async def _talk(self, form: Tier, context: Context) -> list[Message]:
+    async def _talk(self, form: Tier, context: Context, plan: Plan) -> list[Message]:
         """Return the prompt. If train.py no longer fits, the context is enlarged first. Raises TooSmall."""
         try:
-            return prompt.messages(context, form, int(self._tokens * self._scale))
+            return prompt.messages(context, form, int(self._tokens * self._scale), plan)
         except prompt.TooSmall:
             if not await self._enlarged():
                 raise
-            return prompt.messages(context, form, int(self._tokens * self._scale))
+            return prompt.messages(context, form, int(self._tokens * self._scale), plan)
 
     async def _fit(self, least: int) -> None:
         before, self._tokens = self._tokens, await self._chat.context(int(least / self._scale))
@@ -379,19 +393,3 @@ class LanguageModel:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:g} s"
-
-
-def check(context: Context, proposal: Proposal) -> None:
-    """Check a proposal as the loop does. Raises EditError with a message for the model."""
-    candidate = proposal.source if proposal.source is not None else edits.apply(context.source, proposal.edits)
-    edits.validate_change(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
-    fingerprint = edits.fingerprint(candidate)
-    if number := context.tried.get(fingerprint):
-        verdict = next((past.verdict.words for past in context.past if past.number == number), "")
-        raise Repeated(
-            f"This very change was tried as experiment {number}; its verdict was: {verdict}. Propose another."
-            if verdict
-            else f"This very change is being tried just now, as experiment {number}. Propose another."
-        )
-    if reason := exhausted_ideas.refusal(context, candidate):
-        raise EditError(reason)

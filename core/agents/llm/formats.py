@@ -41,17 +41,21 @@ _ASIDE = re.compile(
 )
 
 
-def schema(tier: Tier, source: str, left_out: Sequence[str] = ()) -> dict[str, Any] | None:
+def schema(
+    tier: Tier, source: str, left_out: Sequence[str] = (), only: tuple[str, Sequence[str]] = ("", ())
+) -> dict[str, Any] | None:
     """Return the JSON schema of an answer, or None for text. Enumerations keep small models from invalid answers.
 
-    `left_out`: constants that are not offered.
+    `left_out`: constants that are not offered. `only`: the only constant that is offered, and its moves.
     """
     words: dict[str, Any] = {"type": "string", "maxLength": LONGEST_HYPOTHESIS}
     if tier == "knob":
         short = {"type": "string", "maxLength": SHORT_HYPOTHESIS}
-        known = offered(source, left_out)
+        known = [only] if only[0] else [(k.name, moves(k)) for k in offered(source, left_out)]
         return {
-            "anyOf": [_object(hypothesis=short, knob={"const": k.name}, move={"enum": list(moves(k))}) for k in known]
+            "anyOf": [
+                _object(hypothesis=short, knob={"const": name}, move={"enum": list(some)}) for name, some in known
+            ]
         }
     if tier == "edits":
         edit = _object(search={"type": "string"}, replace={"type": "string"})

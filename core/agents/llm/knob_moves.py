@@ -38,13 +38,13 @@ def knob_proposal(answer: KnobAnswer, source: str) -> Proposal:
     knob = known.get(answer.knob)
     if knob is None:
         raise EditError(f"There is no constant {sanitize_line(answer.knob, 60)!r}. There are: {', '.join(known)}.")
-    value = _moved(knob, answer.move)
+    value = moved(knob, answer.move)
     candidate = knobs.set_knobs(source, {knob.name: value})
     words = sanitize_line(answer.hypothesis, LONGEST_HYPOTHESIS) or f"Set {knob.name} from {knob.value} to {value}."
     return Proposal(hypothesis=words, source=candidate, notes=Notes(knobs={knob.name: value}))
 
 
-def _moved(knob: Knob, move: str) -> Value:
+def moved(knob: Knob, move: str) -> Value:
     """Return the new value: the choice itself, or the present value times a factor. Raises EditError."""
     if isinstance(knob.value, bool | str):
         allowed = moves(knob)

@@ -6,13 +6,16 @@ new turn. Outside of the marks there are only fixed texts, program.md, train.py 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from core.agents.base import Context, PastExperiment
 from core.agents.llm import exhausted_ideas
+from core.agents.llm.examples import examples
 from core.agents.llm.formats import Tier
 from core.agents.llm.knob_moves import moves, offered
+from core.agents.llm.material import DRAFT, Plan
+from core.agents.llm.operator_texts import task
+from core.agents.llm.quoting import BEGIN, END, data
 from core.change.knobs import read as read_knobs
 from core.target import TARGET
 from core.text import lines_of, sanitize_line
@@ -23,10 +26,10 @@ CHARACTERS_A_TOKEN = 3.2  # for code and English, a conservative estimate; it is
 ANSWER_TOKENS = 1000
 SHOWN_BACK, REASON = 700, 700  # characters of a refused answer and of the reason in the next try
 RETRY_TOKENS = 500  # the most tokens of that turn
+RECORD_TOKENS = 300  # the least room for hints and the record beside the examples
 FRAME_TOKENS = 40  # for the marks between messages
-DETAIL, SHORT = 240, 120  # characters of a finding, and of a line in a list
+DETAIL = 240  # characters of a finding
 HINT = 500  # characters of a hint
-BEGIN, END = "----- data begins -----", "----- data ends -----"
 
 ROLE = """\
 You research a small language model. You change one file, train.py. Each change is trained for a fixed time and scored in \
@@ -59,21 +62,22 @@ class TooSmall(Exception):
     """train.py and program.md do not fit into the model's context. The message has the figures."""
 
 
-def messages(context: Context, tier: Tier, tokens: int) -> list[Message]:
+def messages(context: Context, tier: Tier, tokens: int, plan: Plan = DRAFT) -> list[Message]:
     """Return the prompt for a proposal.
 
     Args:
         context: What the proposal may depend on.
         tier: The answer format.
         tokens: The context length, answer included. The record is cut to fit.
+        plan: What to ask for. If there is no room for its material, a draft is asked for.
 
     Raises:
         TooSmall: train.py and program.md alone do not fit.
     """
-    return _messages(context, tier, tokens, 0)
+    return _messages(context, tier, tokens, 0, plan)
 
 
-def again(context: Context, tier: Tier, tokens: int, answer: str, reason: str) -> list[Message]:
+def again(context: Context, tier: Tier, tokens: int, answer: str, reason: str, plan: Plan = DRAFT) -> list[Message]:
     """Return the conversation after a refused answer, within the same `tokens`. The record is cut further."""
     turn = [
         {"role": "assistant", "content": answer[:SHOWN_BACK]},
@@ -82,36 +86,51 @@ def again(context: Context, tier: Tier, tokens: int, answer: str, reason: str) -
             "content": f"That cannot be used: {sanitize_line(reason, REASON)}\nAnswer again in the same form, with a change that is new and fits.",
         },
     ]
-    return [*_messages(context, tier, tokens, sum(estimate(message["content"]) for message in turn)), *turn]
+    return [*_messages(context, tier, tokens, sum(estimate(message["content"]) for message in turn), plan), *turn]
 
 
 def needs(context: Context, tier: Tier) -> int:
     """Return the tokens that an answer format needs: the parts that are never cut, the answer, and a second try."""
-    return (
-        estimate(_fixed(context, tier)) + estimate(_task(context, tier)) + ANSWER_TOKENS + RETRY_TOKENS + FRAME_TOKENS
-    )
+    return _needs(context, tier, _task(context, tier, DRAFT), shown="")
 
 
-def _messages(context: Context, tier: Tier, tokens: int, taken: int) -> list[Message]:
+def fits(context: Context, tier: Tier, tokens: int, plan: Plan) -> bool:
+    """Return whether there is room for the material of a plan."""
+    return _needs(context, tier, _task(context, tier, plan), _examples(context, tier, tokens)) <= tokens
+
+
+def _needs(context: Context, tier: Tier, order: str, shown: str) -> int:
+    return estimate(_fixed(context, tier, shown)) + estimate(order) + ANSWER_TOKENS + RETRY_TOKENS + FRAME_TOKENS
+
+
+def _examples(context: Context, tier: Tier, tokens: int) -> str:
+    """Return the examples of the answer format, or "" if they would leave too little room for the record."""
+    shown = examples(tier)
+    return shown if _needs(context, tier, _task(context, tier, DRAFT), shown) + RECORD_TOKENS <= tokens else ""
+
+
+def _messages(context: Context, tier: Tier, tokens: int, taken: int, plan: Plan) -> list[Message]:
     needed = needs(context, tier)
     if needed > tokens:
         raise TooSmall(
             f"train.py and program.md need about {needed} tokens, and the model is given {tokens}. "
             f"--context TOKENS gives it more; or shorten program.md."
         )
-    room = tokens - needed + RETRY_TOKENS - taken
+    order = _task(context, tier, plan if fits(context, tier, tokens, plan) else DRAFT)
+    shown = _examples(context, tier, tokens)
+    room = tokens - _needs(context, tier, order, shown) + RETRY_TOKENS - taken
     told = _told(context, room)
-    varying = (_record(context, room - estimate(told) if told else room), told, _task(context, tier))
+    varying = (_record(context, room - estimate(told) if told else room), told, order)
     return [
-        {"role": "system", "content": _fixed(context, tier)},
+        {"role": "system", "content": _fixed(context, tier, shown)},
         {"role": "user", "content": "\n\n".join(part for part in varying if part)},
     ]
 
 
-def _fixed(context: Context, tier: Tier) -> str:
+def _fixed(context: Context, tier: Tier, shown: str) -> str:
     return "\n\n".join(
         (
-            f"{ROLE}\n\n{FORMS[tier]}",
+            f"{ROLE}\n\n{FORMS[tier]}" + (f"\n\n{shown}" if shown else ""),
             f"# program.md: what the human wants\n\n{context.charter.strip()}",
             f"# train.py: the best so far\n\n```python\n{_shown(context.source, tier)}\n```",
         )
@@ -146,10 +165,10 @@ def _shown(source: str, tier: Tier) -> str:
     )
 
 
-def record(context: Context, tokens: int = 6000) -> str:
+def record(context: Context, tokens: int = 6000, plan: Plan = DRAFT) -> str:
     """Return the record and the task, for an agent that reads files itself."""
-    task, told = _task(context, "blocks"), _told(context, tokens)
-    return "\n\n".join(part for part in (_record(context, tokens - estimate(task + told)), told, task) if part)
+    order, told = _task(context, "blocks", plan), _told(context, tokens)
+    return "\n\n".join(part for part in (_record(context, tokens - estimate(order + told)), told, order) if part)
 
 
 # -- the record -------------------------------------------------------------------------------------------------------
@@ -236,12 +255,6 @@ def _expected(context: Context) -> list[str]:
     return [f"- {data(one.words)}: {one.gain:+.4f} ± {one.error:.4f}" for one in found]
 
 
-def data(text: str, limit: int = SHORT) -> str:
-    """Return untrusted text as one line without data marks and without tokens that begin or end a turn."""
-    words = re.sub(r"-{4,}", "---", sanitize_line(text, limit))
-    return re.sub(r"\[(/?INST)\]", r"(\1)", words.replace("<", "‹").replace(">", "›"))
-
-
 def _idea(past: PastExperiment) -> str:
     return data(past.proposal.hypothesis) + (f" [{data(', '.join(past.idea), 80)}]" if past.idea else "")
 
@@ -274,16 +287,23 @@ def _told(context: Context, room: int) -> str:
     return "\n".join([f"{title}\n", *reversed(lines)]) if lines else ""
 
 
-def _task(context: Context, tier: Tier) -> str:
-    """Return the task, which is never cut: the experiment's number, where to look, and for `knob` the constants."""
-    task = f"# Now\n\nPropose experiment {context.number}. {focus(context)}"
-    return f"{task}\n\nThe constants, and how each may be moved:\n{_constants(context)}" if tier == "knob" else task
+def _task(context: Context, tier: Tier, plan: Plan) -> str:
+    """Return the task, which is never cut: the experiment's number, what to do, and for `knob` the constants."""
+    words = focus(context) if plan.operator == "draft" else task(plan, tier)
+    order = f"# Now\n\nPropose experiment {context.number}. {words}"
+    return (
+        f"{order}\n\nThe constants, and how each may be moved:\n{_constants(context, plan)}"
+        if tier == "knob"
+        else order
+    )
 
 
-def _constants(context: Context) -> str:
+def _constants(context: Context, plan: Plan) -> str:
+    known = offered(context.source, exhausted_ideas.knobs_left_out(context))
     return "\n".join(
-        f"- {knob.name} = {knob.written}  ({sanitize_line(knob.comment, 80)}); {', '.join(moves(knob))}"
-        for knob in offered(context.source, exhausted_ideas.knobs_left_out(context))
+        f"- {knob.name} = {knob.written}: {', '.join(plan.moves or moves(knob))}"  # the comments stand in train.py above
+        for knob in known
+        if plan.knob in ("", knob.name)
     )
 
 
@@ -298,17 +318,11 @@ def streak(past: Sequence[PastExperiment]) -> int:
 
 
 def focus(context: Context) -> str:
-    """Return where to look this time. After STREAK experiments without a keep it changes with each experiment."""
+    """Return where to look with a draft. After STREAK experiments without a keep it changes with each experiment."""
     lost = streak(context.past)
     if lost < STREAK:
         return "Choose what is most likely to help."
     turn = lost - STREAK
     area = TARGET.areas[(context.seed + turn) % len(TARGET.areas)]
-    near = [p for p in context.past if not p.verdict.kept and (p.gain or 0) > 0]
-    if turn % 4 == 1 and len(near) >= 2:
-        one, two = sorted(near, key=lambda p: -(p.gain or 0))[:2]
-        return f"{lost} experiments in a row did not help. Combine the near misses #{one.number} and #{two.number}."
-    if turn % 4 == 3 and any(p.verdict.kept for p in context.past):
-        return f"{lost} experiments in a row did not help. Take one kept change back, or go further in its direction."
     bold = " Be bolder than the last ones." if turn % 2 else ""
     return f"{lost} experiments in a row did not help. Look at another part this time: {area}.{bold}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.agents.base import Context, Exhausted
+from core.agents.base import Agent, Context, Exhausted
 from core.execution.base import Executor
 from core.execution.deterministic import DeterministicExecutor, Ending
 from core.git.repository import Repository
@@ -82,6 +82,7 @@ class Night:
     seconds: float = 0.0
     final_seeds: int = 0
     ablation: bool = False
+    source: str = SOURCE
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,7 +94,7 @@ class Night:
         new = not self.folder.exists()
         if new:
             (self.root / "nanochat").mkdir(parents=True)
-            (self.root / "nanochat" / "train.py").write_text(SOURCE)
+            (self.root / "nanochat" / "train.py").write_text(self.source)
             (self.root / "program.md").write_text("# Aim\n\nLowest val_bpb.\n")
             self.folder.mkdir(parents=True)
             (self.folder / LIST).write_text("{}")
@@ -114,7 +115,7 @@ class Night:
             active.record(ev.Created(v=ev.SCHEMA, config=CONFIG))
         active.program.watch()
         if new:
-            active.start.make(SOURCE, {}, repo.base())
+            active.start.make(self.source, {}, repo.base())
         return active
 
     def run(
@@ -129,9 +130,13 @@ class Night:
         """One start of the loop, to its end. `meanwhile` runs beside it."""
         return asyncio.run(self._run(Listed(ideas), answer, limits or Limits(), meanwhile, executors))
 
+    def run_agent(self, agent: Agent, answer: Answer, limits: Limits) -> State:
+        """One start of the loop with any agent."""
+        return asyncio.run(self._run(agent, answer, limits, None, None))
+
     async def _run(
         self,
-        agent: Listed,
+        agent: Agent,
         answer: Answer,
         limits: Limits,
         meanwhile: Meanwhile | None,
