@@ -50,6 +50,9 @@ class State:
     said: list[Said] = field(default_factory=list)
     charter: ev.Charter | None = None
     restatings: list[Cost] = field(default_factory=list)  # what each restatement of program.md cost
+    lessons: ev.Lessons | None = None  # the latest ones that say something
+    lessons_at: int = 0  # verdicts when a model was last asked for lessons
+    reflections: list[Cost] = field(default_factory=list)  # what each request for lessons cost
     approval: ApprovalMode = "auto"
     paused: bool = False
     pause_reason: str = ""

@@ -172,6 +172,9 @@ class _Opening:
             if words:
                 active.record(ev.Notice(text=words))
         active.experiments.recheck(begun=True)
+        if self._loop:
+            active.backlog.begin()
+            active.backlog.mark(active.state)  # a loop that was killed may not have come to it
         return active
 
     def _startup_knobs(self, repo: Repository) -> tuple[dict[str, Value], str]:

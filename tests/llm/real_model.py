@@ -16,7 +16,8 @@ import pytest
 
 from core.agents.base import Context
 from core.agents.llm import formats, prompt
-from core.agents.llm.chat import LanguageModel, check
+from core.agents.llm.chat import LanguageModel
+from core.agents.llm.checking import check
 from core.agents.llm.ollama.agent import Ollama
 from core.change import edits
 from core.change.edits import EditError

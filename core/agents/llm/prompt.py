@@ -6,13 +6,13 @@ new turn. Outside of the marks there are only fixed texts, program.md, train.py 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from core.agents.base import Context, PastExperiment
-from core.agents.llm import exhausted_ideas
+from core.agents.llm import backlog, exhausted_ideas
 from core.agents.llm.formats import Tier
 from core.agents.llm.knob_moves import moves, offered
+from core.agents.llm.quoting import BEGIN, END, data
 from core.change.knobs import read as read_knobs
 from core.target import TARGET
 from core.text import lines_of, sanitize_line
@@ -24,9 +24,9 @@ ANSWER_TOKENS = 1000
 SHOWN_BACK, REASON = 700, 700  # characters of a refused answer and of the reason in the next try
 RETRY_TOKENS = 500  # the most tokens of that turn
 FRAME_TOKENS = 40  # for the marks between messages
-DETAIL, SHORT = 240, 120  # characters of a finding, and of a line in a list
+DETAIL = 240  # characters of a finding
+IDEAS_SHARE = 0.25  # of the room for the record: the most that the backlog takes
 HINT = 500  # characters of a hint
-BEGIN, END = "----- data begins -----", "----- data ends -----"
 
 ROLE = """\
 You research a small language model. You change one file, train.py. Each change is trained for a fixed time and scored in \
@@ -101,7 +101,10 @@ def _messages(context: Context, tier: Tier, tokens: int, taken: int) -> list[Mes
         )
     room = tokens - needed + RETRY_TOKENS - taken
     told = _told(context, room)
-    varying = (_record(context, room - estimate(told) if told else room), told, _task(context, tier))
+    room -= estimate(told) if told else 0
+    ideas = backlog.section(context, tier, int(IDEAS_SHARE * room * CHARACTERS_A_TOKEN))
+    room -= estimate(ideas) if ideas else 0
+    varying = (_record(context, room), told, ideas, _task(context, tier))
     return [
         {"role": "system", "content": _fixed(context, tier)},
         {"role": "user", "content": "\n\n".join(part for part in varying if part)},
@@ -149,7 +152,14 @@ def _shown(source: str, tier: Tier) -> str:
 def record(context: Context, tokens: int = 6000) -> str:
     """Return the record and the task, for an agent that reads files itself."""
     task, told = _task(context, "blocks"), _told(context, tokens)
-    return "\n\n".join(part for part in (_record(context, tokens - estimate(task + told)), told, task) if part)
+    ideas = backlog.section(context, "knob", int(IDEAS_SHARE * tokens * CHARACTERS_A_TOKEN))
+    parts = (_record(context, tokens - estimate(task + told + ideas)), told, ideas, task)
+    return "\n\n".join(part for part in parts if part)
+
+
+def results(context: Context, tokens: int) -> str:
+    """Return the record alone."""
+    return _record(context, tokens)
 
 
 # -- the record -------------------------------------------------------------------------------------------------------
@@ -192,8 +202,12 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
     latest = next((p for p in reversed(past) if p.facts), None)
     used_up = exhausted_ideas.exhausted(context)
     lost = [group for group in exhausted_ideas.groups(past) if group not in used_up][:8]
+    lessons = (
+        "Lessons that a model drew from these experiments, or from an earlier run:",
+        [f"- {data(line, DETAIL)}" for line in context.lessons],
+    )
     if not past:
-        return []
+        return [lessons]
     standing = f"{len(past)} experiments, {len(kept)} kept" + (
         f"; {len(blameless)} ended by the machine or a human, which says nothing of their ideas." if blameless else "."
     )
@@ -203,6 +217,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         standing += f" The model that this train.py makes has {context.params:,} parameters."
     return [
         ("", [standing]),
+        lessons,
         (
             "Used up on this train.py and refused if proposed:",
             [
@@ -234,12 +249,6 @@ def _expected(context: Context) -> list[str]:
 
     found = estimates(context, exhausted_ideas.knobs_left_out(context))
     return [f"- {data(one.words)}: {one.gain:+.4f} ± {one.error:.4f}" for one in found]
-
-
-def data(text: str, limit: int = SHORT) -> str:
-    """Return untrusted text as one line without data marks and without tokens that begin or end a turn."""
-    words = re.sub(r"-{4,}", "---", sanitize_line(text, limit))
-    return re.sub(r"\[(/?INST)\]", r"(\1)", words.replace("<", "‹").replace(">", "›"))
 
 
 def _idea(past: PastExperiment) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.agents.base import Context, PastExperiment
 from core.agents.llm import exhausted_ideas, formats, prompt
-from core.agents.llm.chat import check
+from core.agents.llm.checking import check
 from core.change import edits, touched
 from core.change.edits import EditError
 from core.model import Proposal
