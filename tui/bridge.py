@@ -22,7 +22,7 @@ from core.record.journal import JournalError
 from core.record.live import Picture, Waiting
 from core.record.state import State
 from core.reporting import log_lines, phrases
-from core.run import commands
+from core.run import backlog, commands
 
 TICK_S = 0.4  # between two reads of the journal and the live files
 SLOW_S = 2.0  # between two reads of the machine's figures, the disk and program.md
@@ -57,6 +57,7 @@ class Bridge:
     pid: int | None = None  # of the loop; None if no loop runs
     trouble: str = ""  # what is wrong with the journal or the machine
     program_text: str = ""
+    ideas: int = 0  # in the backlog, untried
     loaded: bool = False
 
     def __post_init__(self) -> None:
@@ -144,6 +145,7 @@ class Bridge:
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""
+        self.ideas = backlog.count(self.folder)
         return {"machine": not first, "program": self._read_program()}
 
     def _read_program(self) -> bool:

@@ -98,7 +98,9 @@ class PaneUpdates:
         bridge, main = self._bridge, self._main
         if not bridge.loaded:
             return
-        status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
+        status = run_status(
+            bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble, bridge.ideas
+        )
         extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_narrow else ""
         main.query_one(StatusLine).show(status, bridge.waiting, main.is_narrow, extra)
         if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
