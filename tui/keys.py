@@ -112,8 +112,9 @@ KEYS: tuple[Key, ...] = (
 )  # fmt: skip
 PANES = "12345678"
 FOOTER = (  # actions by importance, because most terminals cannot show all
-    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "backlog", "search", "filter", "sort",
-    "logarithmic", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom", "unattended", "own", "stop",
+    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "backlog", "search", "filter",
+    "sort", "logarithmic", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom", "unattended", "own",
+    "stop",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",

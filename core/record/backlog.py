@@ -48,7 +48,7 @@ def ideas(text: str) -> list[Line]:
         match = _IDEA.fullmatch(line)
         tried = match is not None and match["box"] in ("x", "X")
         words = "" if match is None else plain(_RESULT.sub("", match["text"]) if tried else match["text"])
-        if any(letter.isalnum() for letter in words):  # not a line of dashes
+        if _says_something(words):
             found.append(Line(index, words, tried))
     return found
 
@@ -88,8 +88,9 @@ def extended(text: str, added: Iterable[str]) -> str:
 
 
 def bare(text: str) -> str:
-    """Return an idea of an agent without the marks of a list."""
-    return plain(_MARKS.sub("", plain(text)))
+    """Return an idea of an agent without the marks of a list; "" if it says nothing."""
+    words = plain(_MARKS.sub("", plain(text)))
+    return words if _says_something(words) else ""
 
 
 def rescued(present: str, late: str, seen: str) -> str:
@@ -105,6 +106,10 @@ def rescued(present: str, late: str, seen: str) -> str:
     if not lost:
         return present
     return _whole_lines(present) + "".join(lost)
+
+
+def _says_something(words: str) -> bool:
+    return any(letter.isalnum() for letter in words)
 
 
 def _whole_lines(text: str) -> str:

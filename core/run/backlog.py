@@ -8,7 +8,9 @@ import errno
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.judging.gain import Scale
@@ -16,21 +18,39 @@ from core.record import backlog
 from core.record.state import State
 from core.reporting import phrases
 
-MOST_OPEN = 40  # untried ideas beyond which agents add none
+MOST_OPEN = 10  # untried ideas beyond which agents add none
+GRACE_S = 5.0  # in which an editor that began to save has ended
 _HERE, _EXCHANGE, _SWAP = -100, 2, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
+
+
+@dataclass
+class _Copy:
+    """A copy that was replaced: what it said when it was looked at last, and since when it is replaced."""
+
+    path: Path
+    seen: str
+    since: float
+
+    def now(self) -> str:
+        """Return what it says now. Somebody may have removed it."""
+        try:
+            return read(self.path)
+        except OSError:
+            return self.seen
 
 
 class Backlog:
     """The backlog of a run. The loop is the only program that writes it besides the human's editor.
 
     Each change is written to a copy, which then changes places with the file. What was replaced is read afterwards: if it is not
-    what the change began with, a human has saved meanwhile, and the change is made again to the human's text. The replaced copy
-    stays until the next change, since an editor may still be writing to it.
+    what the change began with, a human has saved meanwhile, and the change is made again to the human's text. A replaced copy
+    stays for GRACE_S, and is looked at with the next change, since an editor may still be writing to it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / backlog.NAME
-        self._replaced: tuple[Path, str] | None = None  # the copy that was replaced last, and what it said
+        self._replaced: list[_Copy] = []
+        self._count = 0  # of written copies
 
     def begin(self) -> None:
         """Write a new file if there is none, and remove what a killed loop has left. Errors are ignored: a run works without it."""
@@ -64,45 +84,52 @@ class Backlog:
                 self._edit(lambda text: backlog.marked(text, results))
 
     def close(self) -> None:
-        """Remove the copy that was replaced last, after a last look at it. Errors are ignored."""
+        """Remove the copies that were replaced, after a last look at them. Errors are ignored."""
         with contextlib.suppress(OSError):
             self._edit(lambda text: text)
-        if self._replaced is not None:
-            self._replaced[0].unlink(missing_ok=True)
-            self._replaced = None
+        for copy in self._replaced:
+            copy.path.unlink(missing_ok=True)
+        self._replaced.clear()
 
     def _edit(self, change: Callable[[str], str]) -> None:
-        """Change the text of the file. A file that was deleted stays deleted. Raises OSError."""
+        """Change the text of the file. A file that was deleted or emptied stays so. Raises OSError.
+
+        An editor that saves into the same file empties it first. So an empty text is not what the human wants to say.
+        """
         path = self.path.resolve()  # a link stays a link
         try:
             text = expected = read(path)
         except FileNotFoundError:
             return
-        late, seen = self._late()
+        if not text:
+            return
+        looked = [(copy, copy.now()) for copy in self._replaced]
+        saved = [
+            (late, copy.seen) for copy, late in looked if late not in ("", copy.seen)
+        ]  # what a human saved, and before
         while True:
-            new = change(backlog.rescued(text, late, seen))
+            whole = text
+            for late, seen in saved:
+                whole = backlog.rescued(whole, late, seen)
+            new = change(whole)
             if new == text == expected:
-                return
-            replaced = self._write(path, new)
-            if replaced in (expected, new):
-                return
+                break
+            replaced = self._write(path, new, expected)
+            if replaced in ("", expected, new):
+                break
+            saved.append((replaced, expected))
             text, expected = replaced, new
+        for copy, late in looked:
+            copy.seen = late or copy.seen
+            if time.monotonic() - copy.since > GRACE_S:
+                copy.path.unlink(missing_ok=True)
+                self._replaced.remove(copy)
 
-    def _late(self) -> tuple[str, str]:
-        """Return what the copy that was replaced last says now, and what it said."""
-        if self._replaced is None:
-            return "", ""
-        path, seen = self._replaced
-        try:
-            return read(path), seen
-        except OSError:
-            return "", ""
-
-    def _write(self, path: Path, text: str) -> str:
-        """Replace the file in one step, and return what it said until then. Raises OSError."""
-        copy = path.with_name(f".{backlog.NAME}.{os.getpid()}")
-        copy.unlink(missing_ok=True)
-        with copy.open("xb") as file:
+    def _write(self, path: Path, text: str, expected: str) -> str:
+        """Replace the file in one step, and return what it said until then: as expected, or what a human wrote. Raises OSError."""
+        self._count += 1
+        copy = path.with_name(f".{backlog.NAME}.{os.getpid()}-{self._count}")
+        with copy.open("wb") as file:
             file.write(text.encode(errors="surrogateescape"))
             os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
         if not _exchange(copy, path):
@@ -110,7 +137,7 @@ class Backlog:
             os.replace(copy, path)
             return before
         replaced = read(copy)
-        self._replaced = (copy, replaced)
+        self._replaced.append(_Copy(copy, replaced or expected, time.monotonic()))
         return replaced
 
 

@@ -28,11 +28,11 @@ class EditingActions(RunApp):
         """Let the user edit a file that takes effect when it is saved. The clock of a waiting proposal is held meanwhile."""
         held = await self.hold_clock_now()
         try:
-            before = path.read_bytes() if path.exists() else b""
+            before = _content(path)
             problem = self.run_editor(path)
             if problem:
                 self.show_note(f"{problem} {path} is as it left it.", wrong=True, seconds=10)
-            elif path.exists() and path.read_bytes() == before:
+            elif _content(path) == before:
                 self.show_note("Nothing was changed.", seconds=3)
         except OSError as error:
             self.show_note(f"{path} cannot be read ({error.strerror}).", wrong=True)
@@ -99,6 +99,11 @@ class EditingActions(RunApp):
         _delete(draft)
         both = " Where both changed the same lines, both versions are between <<<<<<< and >>>>>>>."
         return f"{draft_note(own, 'E')}{both if MARKER in offer.source else ''}"
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file contains, b"" if there is none."""
+    return path.read_bytes() if path.exists() else b""
 
 
 def own_draft(folder: Path, commit: str) -> Path:

@@ -28,6 +28,7 @@ max-hours = 7.5
 max-crashes = 5
 notify = "ntfy:mine"
 earlier = true
+lessons = true
 report = false
 beside = true
 theme = "nord"
