@@ -40,7 +40,7 @@ class News:
     live: bool = False  # live.json
     machine: bool = False  # the machine's figures
     alive: bool = False  # whether a loop runs
-    program: bool = False  # program.md
+    program: bool = False  # program.md, or the number of ideas in the backlog
 
 
 @dataclass
@@ -145,8 +145,8 @@ class Bridge:
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""
-        self.ideas = backlog.count(self.folder)
-        return {"machine": not first, "program": self._read_program()}
+        ideas, self.ideas = self.ideas, backlog.count(self.folder)
+        return {"machine": not first, "program": self._read_program() or self.ideas != ideas}
 
     def _read_program(self) -> bool:
         try:

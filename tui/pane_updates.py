@@ -98,9 +98,7 @@ class PaneUpdates:
         bridge, main = self._bridge, self._main
         if not bridge.loaded:
             return
-        status = run_status(
-            bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble, bridge.ideas
-        )
+        status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
         extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_narrow else ""
         main.query_one(StatusLine).show(status, bridge.waiting, main.is_narrow, extra)
         if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
@@ -177,7 +175,12 @@ class PaneUpdates:
         ]
         pane = self._main.query_one(ProgramPane)
         pane.show_reading(
-            used_from, is_changed, charter.understood if charter else (), warnings, charter.problem if charter else ""
+            used_from,
+            is_changed,
+            self._bridge.ideas,
+            charter.understood if charter else (),
+            warnings,
+            charter.problem if charter else "",
         )
         pane.show_proposed_limits(charter.proposed if charter else ())
 

@@ -168,7 +168,7 @@ def _results(state: State) -> dict[str, str]:
             found.pop(e.notes.follows, None)
             continue
         change = scale.change(e)
-        score = f", {change:+.4f}" if change is not None else ""
+        score = f", {change + 0.0:+.4f}" if change is not None else ""
         found[e.notes.follows] = f"#{e.number}: {phrases.verdict(e)}{score}"
     return found
 

@@ -78,13 +78,12 @@ def _score(status: Status, *, brief: bool = False) -> list[Content]:
 
 
 def _circumstances(status: Status) -> list[Content]:
-    """Return the machine's speed, the agent, the approval mode, the experiments per hour, the duration and the ideas."""
+    """Return the machine's speed, the agent, the approval mode, the experiments per hour and the duration."""
     gate = "asks you" if status.gate == "ask" else "unattended"
     rate = [Content(f"{status.per_hour:.1f}/h")] if status.per_hour is not None else []
     machine = [Content.styled(status.machine, "$warning")] if status.machine else []
     running = Content(words.duration(status.worked_s))
-    ideas = [Content(f"{status.ideas} idea{'s' if status.ideas != 1 else ''}")] if status.ideas else []
-    return [*machine, Content(status.agent), Content.styled(gate, "$foreground 60%"), *rate, running, *ideas]
+    return [*machine, Content(status.agent), Content.styled(gate, "$foreground 60%"), *rate, running]
 
 
 def _life_sign(status: Status) -> Content:

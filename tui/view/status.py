@@ -39,18 +39,9 @@ class Status:
     alarm: str  # the most important warning, or ''
     machine: str = ""  # the machine's speed, if it differs from the reference
     checked: FinalCheck | None = None  # the outcome of the final check
-    ideas: int = 0  # in the backlog, untried
 
 
-def run_status(
-    state: State,
-    live: Picture,
-    alive: bool,
-    now: float,
-    noise: Noise | None,
-    trouble: str = "",
-    ideas: int = 0,
-) -> Status:
+def run_status(state: State, live: Picture, alive: bool, now: float, noise: Noise | None, trouble: str = "") -> Status:
     """Return the status.
 
     Args:
@@ -60,7 +51,6 @@ def run_status(
         now: Seconds since the epoch.
         noise: The noise of one score; None if it is not known.
         trouble: A problem of the machine or the journal, or ''.
-        ideas: The number of untried ideas in the backlog.
     """
     config = state.config
     running = running_jobs(state, live) if alive else []
@@ -80,7 +70,6 @@ def run_status(
         per_hour=_per_hour(state, now) if alive else None,
         agent=words.sanitize_line(state.started.agent if state.started else config.agent if config else "", 24),
         gate=state.approval,
-        ideas=ideas,
         worked_s=_worked(state, now) if alive else state.worked_s,
         alive=alive,
         checked=final_check.outcome(state, noise.sigma) if noise is not None else None,

@@ -48,7 +48,8 @@ def lines(text: str) -> tuple[str, ...]:
         return ()
     for _, _, content in reversed(found):
         given = content.get("lessons")
-        every = [sanitize_line(one, LONGEST).lstrip("-*• ") for one in given if isinstance(one, str)] if given else []
+        said = [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
+        every = [sanitize_line(one, LONGEST).lstrip("-*• ") for one in said]
         if told := tuple(dict.fromkeys(one for one in every if says_something(one)))[:MOST]:
             return told
     return ()
