@@ -148,6 +148,9 @@ class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
         instead: The agent that failed, so that another one proposed.
         why: Why that agent failed, as a sentence.
         line: The line of a script.
+        given: The ideas of the backlog that the agent was given, from the top. The loop notes them.
+        follows: The idea of the backlog that the change follows.
+        later: Ideas of the agent for the backlog.
         idea: The names in train.py that the change touches. The loop notes them; none for a proposal that it refused.
         own: Anything else that an agent of your own wants to find again.
     """
@@ -164,6 +167,9 @@ class Notes(Cost, frozen=True, kw_only=True, omit_defaults=True):
     instead: str = ""
     why: str = ""
     line: int | None = None
+    given: tuple[str, ...] | None = None
+    follows: str = ""
+    later: tuple[str, ...] | None = None
     idea: tuple[str, ...] | None = None
     own: dict[str, Own] | None = None
 

@@ -93,6 +93,14 @@ def run(  # long, because each option is a parameter
             show_default="yes",
         ),
     ] = None,
+    lessons: Annotated[
+        bool | None,
+        typer.Option(
+            "--lessons/--no-lessons",
+            help="Let the language model of a new run begin with the lessons of the run of --from, or else of the latest one on the same data.",
+            show_default="no",
+        ),
+    ] = None,
     beside: Annotated[
         bool | None,
         typer.Option("--beside/--no-beside", help="Start it beside a run on the same device.", show_default="no"),
@@ -142,14 +150,14 @@ def run(  # long, because each option is a parameter
     config.check()
     options = Options(
         name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
-        LimitOptions(max_experiments, max_hours, max_crashes), earlier,
+        LimitOptions(max_experiments, max_hours, max_crashes), earlier, lessons,
     )  # fmt: skip
     again = {
         "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
         "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
         "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
         "--report": report, "--beside": beside, "--gate-time": gate_time, "--no-config": no_config or None,
-        "--earlier": earlier, "--ablation": ablation,
+        "--earlier": earlier, "--lessons": lessons, "--ablation": ablation,
         "--notify": notify if notify != os.environ.get("AUTORESEARCH_NOTIFY") else None,  # which the loop inherits
     }  # fmt: skip
     with config.explaining():

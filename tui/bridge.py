@@ -22,7 +22,7 @@ from core.record.journal import JournalError
 from core.record.live import Picture, Waiting
 from core.record.state import State
 from core.reporting import log_lines, phrases
-from core.run import commands
+from core.run import backlog, commands
 
 TICK_S = 0.4  # between two reads of the journal and the live files
 SLOW_S = 2.0  # between two reads of the machine's figures, the disk and program.md
@@ -40,7 +40,7 @@ class News:
     live: bool = False  # live.json
     machine: bool = False  # the machine's figures
     alive: bool = False  # whether a loop runs
-    program: bool = False  # program.md
+    program: bool = False  # program.md, or the number of ideas in the backlog
 
 
 @dataclass
@@ -57,6 +57,7 @@ class Bridge:
     pid: int | None = None  # of the loop; None if no loop runs
     trouble: str = ""  # what is wrong with the journal or the machine
     program_text: str = ""
+    ideas: int = 0  # in the backlog, untried
     loaded: bool = False
 
     def __post_init__(self) -> None:
@@ -144,7 +145,8 @@ class Bridge:
             trainers = [key for keys in self.state.processes.values() for key in keys]
             self.machine = await asyncio.to_thread(self._meter.read, trainers)
             self.trouble = stats.disk_warning(self.folder) or ""
-        return {"machine": not first, "program": self._read_program()}
+        ideas, self.ideas = self.ideas, backlog.count(self.folder)
+        return {"machine": not first, "program": self._read_program() or self.ideas != ideas}
 
     def _read_program(self) -> bool:
         try:

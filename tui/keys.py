@@ -76,6 +76,8 @@ KEYS: tuple[Key, ...] = (
         "again. Three unanswered proposals in a row also end the asking.", "the loop", _alive),
     Key("E", "own", "your own", "An experiment of your own: edit the best train.py in $EDITOR.", "the loop", _alive),
     Key("m", "program", "program", "Edit program.md in $EDITOR; the next proposal uses it.", "the loop", panes="1"),
+    Key("b", "backlog", "ideas", "Edit the backlog of ideas in $EDITOR: one idea a line, the first one is tried first.", "the loop",
+        panes="17"),
     Key("P", "adopt", "adopt limit", "Add a limit from the text of program.md to its front matter. Only the front matter is "
         "enforced.", "the loop", lambda now: now.has_proposed_limits, "The text of program.md suggests no limit beyond those in its front matter.",
         panes="1"),
@@ -110,8 +112,9 @@ KEYS: tuple[Key, ...] = (
 )  # fmt: skip
 PANES = "12345678"
 FOOTER = (  # actions by importance, because most terminals cannot show all
-    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "search", "filter", "sort",
-    "logarithmic", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom", "unattended", "own", "stop",
+    "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "backlog", "search", "filter",
+    "sort", "logarithmic", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom", "unattended", "own",
+    "stop",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",
@@ -131,12 +134,12 @@ IN_DETAIL = (
 LOOP_KEYS = tuple(
     key.keys
     for key in KEYS
-    if key.group in ("the proposal", "the loop") and key.action not in ("program", "adopt", "hints")
+    if key.group in ("the proposal", "the loop") and key.action not in ("program", "backlog", "adopt", "hints")
 )
 CHANGING = frozenset(
     key.action for key in KEYS if key.group in ("the proposal", "the loop") and key.action != "hints"
-) | {"rerun", "overrule"}  # actions that change the run or program.md
-IN_EDITOR = ("revise", "own", "program")  # actions that open an editor
+) | {"rerun", "overrule"}  # actions that change the run, program.md or the backlog
+IN_EDITOR = ("revise", "own", "program", "backlog")  # actions that open an editor
 PRINTED = {"greater_than_sign": ">", "slash": "/", "question_mark": "?", "ctrl+p": ":", "colon": ":"}
 
 

@@ -175,7 +175,12 @@ class PaneUpdates:
         ]
         pane = self._main.query_one(ProgramPane)
         pane.show_reading(
-            used_from, is_changed, charter.understood if charter else (), warnings, charter.problem if charter else ""
+            used_from,
+            is_changed,
+            self._bridge.ideas,
+            charter.understood if charter else (),
+            warnings,
+            charter.problem if charter else "",
         )
         pane.show_proposed_limits(charter.proposed if charter else ())
 

@@ -13,6 +13,7 @@ from core.verdicts import Verdict
 from nanochat.contract.value import Data
 
 Kind = TypeVar("Kind", bound=Data)
+GIVEN = 5  # ideas of the backlog that a language model is shown
 
 
 class PastExperiment(Data, frozen=True, kw_only=True):
@@ -77,6 +78,8 @@ class Context(Data, frozen=True, kw_only=True):
         earlier: What experiments of earlier runs have gained. They began with other versions of train.py, perhaps.
         hints: The human's hints, newest last.
         said: The hints and the reasons for skipping, newest last.
+        backlog: The ideas of the backlog that were not tried, the most urgent first.
+        lessons: What the run has taught so far, in the words of a language model.
         tried: Changes of `source` that must not be proposed again, as fingerprint -> experiment.
         proposed: Agent -> the number of its proposals so far, without repeats of interrupted ones.
         rejections: Why the previous tries of this proposal were rejected.
@@ -97,6 +100,8 @@ class Context(Data, frozen=True, kw_only=True):
     earlier: tuple[Effect, ...] = ()
     hints: tuple[str, ...] = ()
     said: tuple[Said, ...] = ()
+    backlog: tuple[str, ...] = ()
+    lessons: tuple[str, ...] = ()
     tried: dict[str, int] = field(default_factory=dict)
     proposed: dict[str, int] = field(default_factory=dict)
     rejections: tuple[str, ...] = ()
@@ -115,6 +120,13 @@ class CharterSummary(Data, frozen=True, kw_only=True, omit_defaults=True):
             return checked(cls, given if isinstance(given, CharterSummary) else cls(words=tuple(given)))
         except TypeError as error:
             raise AgentFailed(f"What the agent returned is no restatement ({error}).") from None
+
+
+class LessonsLearned(Data, frozen=True, kw_only=True):
+    """What an agent has learned from a run, as lines, and what writing it cost. No lines if it said nothing usable."""
+
+    lines: tuple[str, ...] = ()
+    cost: Cost = NO_COST
 
 
 class Exhausted(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from core.agents.base import Agent, CharterSummary, Context
+from core.agents.base import Agent, CharterSummary, Context, LessonsLearned
 from core.agents.llm.prompt import Message
 
 TextCallback = Callable[[str], None]
@@ -72,6 +72,15 @@ class SummarizesCharter(Protocol):
 
     async def understand(self, charter: str) -> CharterSummary | Iterable[str]:
         """Return the restatement as phrases, with or without its cost. Raises AgentFailed."""
+        ...
+
+
+@runtime_checkable
+class Reflects(Protocol):
+    """Writes lessons: what the experiments so far have taught."""
+
+    async def reflect(self, context: Context) -> LessonsLearned | None:
+        """Return the lessons, or None if it asks no model. Raises AgentFailed."""
         ...
 
 

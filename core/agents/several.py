@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from core.agents import shares
-from core.agents.base import Agent, AgentFailed, CharterSummary, Context, Exhausted, checked
-from core.agents.hooks import ShowsPrompt, SummarizesCharter, is_exclusive
+from core.agents.base import Agent, AgentFailed, CharterSummary, Context, Exhausted, LessonsLearned, checked
+from core.agents.hooks import Reflects, ShowsPrompt, SummarizesCharter, is_exclusive
 from core.agents.llm.chat import Unusable
 from core.agents.llm.prompt import Message
 from core.model import NO_COST, Proposal
@@ -66,6 +66,15 @@ async def _prompt_for(agents: Sequence[Agent], context: Context) -> tuple[list[M
     return None if asks is None else await asks.prompt_for(context)
 
 
+async def _reflected(agents: Sequence[Agent], context: Context) -> LessonsLearned | None:
+    """Return the first lessons that are not empty, or None if no agent asks a model. Raises AgentFailed."""
+    found = None
+    for agent in agents:
+        if isinstance(agent, Reflects) and (found := await agent.reflect(context) or found) and found.lines:
+            break
+    return found
+
+
 async def _release(agents: Sequence[Agent]) -> None:
     """Release all agents. Raises AgentFailed with all failures."""
     wrong = []
@@ -106,6 +115,9 @@ class WithStandIn:
 
     async def understand(self, charter: str) -> CharterSummary:
         return await _understood([self._agent], charter)
+
+    async def reflect(self, context: Context) -> LessonsLearned | None:
+        return await _reflected([self._agent], context)
 
     async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None:
         return await _prompt_for([self._agent], context)
@@ -153,6 +165,9 @@ class Team:
 
     async def understand(self, charter: str) -> CharterSummary:
         return await _understood(self.parts, charter)
+
+    async def reflect(self, context: Context) -> LessonsLearned | None:
+        return await _reflected(self.parts, context)
 
     async def prompt_for(self, context: Context) -> tuple[list[Message], str] | None:
         return await _prompt_for(self.parts, context)

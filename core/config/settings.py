@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_d
     max_crashes: Count | None = None
     notify: Text | None = None
     earlier: Flag | None = None
+    lessons: Flag | None = None
     report: Flag | None = None
     beside: Flag | None = None
     ablation: Flag | None = None

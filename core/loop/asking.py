@@ -14,6 +14,7 @@ from core.loop.ablations import Ablations
 from core.loop.backoff import BACKOFF_S, longer
 from core.loop.ending import Ending
 from core.loop.proposals import Proposer
+from core.loop.reflecting import Reflecting
 from core.record import events as ev
 from core.record.journal import JournalError
 from core.run.active import ActiveRun
@@ -53,6 +54,7 @@ class Asking:
         self.exclusive = is_exclusive(proposer.agent)  # nothing trains while the agent proposes
         self._backoff_s, self._ask_again = 0.0, 0.0
         self._refused = 0
+        self._reflecting = Reflecting(active, proposer, ending.fail)
         attach_callbacks(proposer.agent, live.stream, live.doing, self._note)
 
     @property
@@ -66,15 +68,26 @@ class Asking:
 
     def step(self, *, busy: bool) -> None:
         """Start to ask the agent if a proposal is wanted. `busy`: whether a training runs."""
+        if self.task or time.monotonic() < self._ask_again:
+            return
+        if not self._wanted():
+            if busy and not self.exclusive:
+                self._reflecting.start()
+        elif not (self.exclusive and busy) or self._without_agent:  # else the GPU is in use
+            self.task = asyncio.create_task(self._ask_agent())
+
+    def _wanted(self) -> bool:
+        """Return whether a proposal is wanted: none waits for a slot, and the run goes on."""
         state, limit = self._active.state, self._ending.limits.max_experiments
+        if self._ending.reason or self.exhausted or state.paused:
+            return False
         ahead = sum(1 for experiment in state.open.values() if not experiment.launched)
-        if self.task or self._ending.reason or self.exhausted or state.paused or time.monotonic() < self._ask_again:
-            return
-        if ahead >= 1 or (limit is not None and state.judged + len(state.open) >= limit):
-            return
-        if self.exclusive and busy and not self._without_agent:
-            return  # the GPU is in use
-        self.task = asyncio.create_task(self._ask_agent())
+        return ahead < 1 and (limit is None or state.judged + len(state.open) < limit)
+
+    async def close(self) -> None:
+        """End what is asked for besides a proposal, and release the agent."""
+        await self._reflecting.close()
+        await self.release()
 
     @property
     def _without_agent(self) -> bool:
@@ -83,6 +96,7 @@ class Asking:
 
     async def _ask_agent(self) -> None:
         try:
+            await self._reflecting.stop()
             before = self._active.state.next_number
             await self._ask()
             self._backoff_s = 0.0
@@ -122,6 +136,7 @@ class Asking:
         try:
             for _ in range(self._load()):
                 await self._proposer.propose(self._active)
+            await self._reflecting.ask_now()
         finally:
             await self.release()
 

@@ -199,10 +199,11 @@ class Loop:
             if asked is not None:
                 await asyncio.gather(asked, return_exceptions=True)
         await self._server.close()
-        await self._asking.release()
+        await self._asking.close()
         self._live.close()
         if interrupted and not isinstance(self._ending.failure, JournalError):
             self.active.experiments.interrupt_running(self._ending.reason or "the loop ended")
+        self.active.backlog.close()
 
     # -- the human ------------------------------------------------------------------------------------------------
 

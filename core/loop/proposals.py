@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from core.agents.base import Agent, AgentFailed, Asked, CharterSummary, Context, PastExperiment, Said, checked
+from core.agents.base import GIVEN, Agent, AgentFailed, Asked, CharterSummary, Context, PastExperiment, Said, checked
 from core.agents.hooks import SummarizesCharter, may_repeat
 from core.change import edits, knobs, touched
 from core.change.as_edits import as_edits
 from core.judging import schedule
 from core.model import NO_COST, Edit, Notes, Proposal, Value
 from core.record import events as ev
+from core.record.backlog import plain
 from core.record.experiment import AND_HUMAN, Experiment
 from core.record.state import State
 from core.reporting import diagnosis, phrases
@@ -24,6 +25,7 @@ from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
 
 TRIES = 3
+MOST_LATER = 2  # ideas for the backlog that a proposal may add
 RESTATE_AGAIN = 32  # the most proposals between two requests for a restatement of program.md
 CURVE_BYTES = 1_000_000  # how much of a training's curve is read
 SOURCE_LIMIT = 200_000  # the most characters of a train.py
@@ -60,7 +62,8 @@ class Proposer:
             await self._restate(active)
             parent = active.state.incumbent
             source = active.source(parent)
-            proposal = checked(Proposal, await self.agent.propose(self._context(active, source, tuple(rejections))))
+            context = self.context(active, tuple(rejections))
+            proposal = checked(Proposal, await self.agent.propose(context))
             proposal = replace(proposal, agent=proposal.agent or self.agent.name)
             idea: tuple[str, ...] = ()
             candidate = source
@@ -75,8 +78,15 @@ class Proposer:
                 rejections.append(str(error))
                 crash = error.crash
         refused = len(rejections) == TRIES  # without training, its idea does not count as tried
-        proposal = replace(proposal, notes=replace(proposal.notes, idea=() if refused else idea))
+        notes = replace(
+            proposal.notes,
+            idea=() if refused else idea,
+            given=context.backlog[:GIVEN] or None,
+            follows=plain(proposal.notes.follows),
+        )
+        proposal = replace(proposal, notes=notes)
         active.experiments.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
+        active.backlog.add((notes.later or ())[:MOST_LATER])
         if refused:
             number = max(active.state.experiments)
             verdict = Verdict.CRASH if crash else Verdict.INVALID
@@ -107,9 +117,11 @@ class Proposer:
         how = f"cut short {schedule.CUT_SHORT} times" if verdict is not None and verdict.may_repeat else "tried before"
         raise edits.EditError(f"This very change was {how} on the same train.py, as experiment {number}.")
 
-    def _context(self, active: ActiveRun, source: str, rejections: tuple[str, ...]) -> Context:
+    def context(self, active: ActiveRun, rejections: tuple[str, ...] = ()) -> Context:
+        """Return what the agent is told now."""
         state = active.state
         assert state.config is not None
+        source = active.source(state.incumbent)
         return Context(
             charter=active.program.text,
             source=source,
@@ -131,6 +143,8 @@ class Proposer:
                 for said in state.said
                 if not said.taken_back
             ),
+            backlog=active.backlog.untried(state),
+            lessons=state.lessons.lines if state.lessons else (),
             proposed=Counter(e.agent.removesuffix(AND_HUMAN) for e in state.experiments.values() if e.retry_of is None),
             rejections=rejections,
         )

@@ -338,6 +338,26 @@ class Reported(Event, frozen=True, kw_only=True):
     best: float
 
 
+class Lessons(Event, frozen=True, kw_only=True):
+    """What the run has taught, in the words of a language model. Each such event replaces the one before.
+
+    Attributes:
+        lines: The lessons; none if the model could not be asked, or said nothing usable.
+        judged: The number of verdicts that they are about.
+        agent: The model.
+        source: The earlier run that they come from; "" for this one.
+        problem: Why there are none, as a sentence.
+        cost: What they cost ("meta" in JSON).
+    """
+
+    lines: tuple[str, ...] = ()
+    judged: int = 0
+    agent: str = ""
+    source: str = ""
+    problem: str = ""
+    cost: Cost = msgspec.field(default=NO_COST, name="meta")
+
+
 class Notice(Event, frozen=True, kw_only=True):
     """A message for the human. It does not change the state of the run."""
 
@@ -368,6 +388,7 @@ AnyEvent = (
     | Paused
     | Resumed
     | ApprovalChanged
+    | Lessons
     | Notice
     | Reported
 )

@@ -90,6 +90,8 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.paused, state.pause_reason = False, ""
         case ev.ApprovalChanged():
             state.approval = event.mode
+        case ev.Lessons():
+            _taught(state, event)
         case ev.Reported():
             _reported(state, event)
         case ev.Notice():
@@ -109,6 +111,15 @@ def _proposed(state: State, event: ev.Proposed) -> None:
         experiment.peak_memory = earlier.peak_memory
     state.known.add(event.commit)
     state.experiments[event.number] = state.open[event.number] = experiment
+
+
+def _taught(state: State, event: ev.Lessons) -> None:
+    if event.lines:
+        state.lessons = event
+    if not event.source:
+        state.lessons_at = event.judged
+    if event.cost != NO_COST:
+        state.reflections.append(event.cost)
 
 
 def _taken_back(state: State, number: int) -> None:

@@ -51,6 +51,9 @@ class State:
     notices: set[str] = field(default_factory=set)  # texts, so that none needs to be said twice
     charter: ev.Charter | None = None
     restatings: list[Cost] = field(default_factory=list)  # what each restatement of program.md cost
+    lessons: ev.Lessons | None = None  # the latest ones that say something
+    lessons_at: int = 0  # verdicts when a model was last asked for lessons
+    reflections: list[Cost] = field(default_factory=list)  # what each request for lessons cost
     approval: ApprovalMode = "auto"
     paused: bool = False
     pause_reason: str = ""

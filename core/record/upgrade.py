@@ -47,7 +47,11 @@ _OF_RESULT = {
 } | {"others": "other_gpu_bytes", "held_down": "throttled_share"}  # fmt: skip
 
 
-_NOTED: dict[str, type[Cost]] = {"proposed": Notes, "charter": Cost}  # events with notes, and the type of these
+_NOTED: dict[str, type[Cost]] = {
+    "proposed": Notes,
+    "charter": Cost,
+    "lessons": Cost,
+}  # events with notes, and the type of these
 
 
 def upgraded(event: Fields) -> Fields:

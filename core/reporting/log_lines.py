@@ -94,6 +94,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             return f"hint {len(state.said)} for the agent: {one_line(event.text)}"
         case ev.TakenBack():
             return f"hint {event.number} is taken back"
+        case ev.Lessons():
+            return _lessons(event)
         case ev.Earlier():
             return _earlier(event)
         case ev.Notice():
@@ -106,6 +108,13 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Stopped():
             return phrases.ended(event)
     return None
+
+
+def _lessons(event: ev.Lessons) -> str:
+    if not event.lines:
+        return f"no lessons after {event.judged} verdicts: {one_line(event.problem, 200)}; the run goes on"
+    whose = f"of run {event.source}" if event.source else f"after {event.judged} verdicts, by {event.agent}"
+    return f"lessons {whose}: {' · '.join(one_line(line, 200) for line in event.lines)}"
 
 
 def _earlier(event: ev.Earlier) -> str:

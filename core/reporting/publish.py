@@ -36,6 +36,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
             ("Hurt most", highlights.hurt(state, noise.sigma)),
         ),
         untried=highlights.untried(topics) if topics else (),
+        lessons=state.lessons.lines if state.lessons else (),
     )
     results.publish(folder, rows(state, sigma), header)
 

@@ -91,6 +91,7 @@ class Header:
     ] = ()  # agent, tried, kept, change in bpb, seconds proposing
     highlights: tuple[tuple[str, tuple[Highlight, ...]], ...] = ()  # title, and the experiments below it
     untried: tuple[str, ...] = ()  # topics that no experiment was about
+    lessons: tuple[str, ...] = ()  # what the run has taught, in the words of a language model
 
 
 def tsv(rows: Iterable[Row]) -> str:
@@ -143,6 +144,8 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
             lines += ["", f"## {title}", "", *map(_highlight, found)]
     if header.untried:
         lines += ["", "## Not tried", "", f"{', '.join(header.untried)}."]
+    if header.lessons:
+        lines += ["", "## Lessons", "", *(f"- {_text(line)}" for line in header.lessons)]
     lines += ["", "## All experiments", ""]
     for row in judged:
         lines += _finding(row)

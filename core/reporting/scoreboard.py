@@ -80,7 +80,7 @@ def scores(state: State) -> list[Score]:
                 of(instead).failed += 1
                 of(e.agent).stood_in += 1
         _judge(of(e.agent), e)
-    for cost in state.restatings:
+    for cost in (*state.restatings, *state.reflections):
         if cost.model:
             _book(of(cost.model), cost)
     for agent, count in state.refusals.items():

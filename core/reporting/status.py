@@ -155,6 +155,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         proposed: Suggested lines for its front matter, each with the sentence that seems to ask for it.
         charter_warnings, charter_problem: Parts of program.md that are not used, and why it cannot be used; empty if it can.
         hints: The hints that count.
+        lessons: What the run has taught, in the words of a language model.
         live: The present activity of the loop.
     """
 
@@ -207,6 +208,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     proposed: tuple[tuple[str, str], ...]
     charter_warnings: tuple[str, ...]
     hints: tuple[str, ...]
+    lessons: tuple[str, ...]
     charter_problem: str
     live: Picture | Idle
 
@@ -280,6 +282,7 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         proposed=tuple(charter.proposed) if charter else (),
         charter_warnings=tuple(charter.warnings) if charter else (),
         hints=tuple(said.text for said in state.said if not said.taken_back),
+        lessons=state.lessons.lines if state.lessons else (),
         charter_problem=charter.problem if charter else "",
         live=live if live.t else Idle(),
     )

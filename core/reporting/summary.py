@@ -195,7 +195,7 @@ def _recent(e: Recent, wide: int, width: int) -> Line:
 
 
 def _facts(found: RunStatus, width: int) -> list[Line]:
-    """Return the counts, the topics, the noise, the agents, what was read in program.md, and warnings."""
+    """Return the counts, the topics, the noise, the agents, the lessons, what was read in program.md, and warnings."""
     lines = _wrapped("tried", f"{found.tried}: {_outcomes(found)}", width)
     if found.topics:
         topics = ", ".join(
@@ -207,6 +207,8 @@ def _facts(found: RunStatus, width: int) -> list[Line]:
     lines += _wrapped("noise", f"{found.noise} of one score", width)
     for index, words in enumerate(found.scoreboard):
         lines += _wrapped("agents" if index == 0 else "", words, width)
+    for index, words in enumerate(found.lessons):
+        lines += _wrapped("lessons" if index == 0 else "", one_line(words, 300), width)
     if said := "; ".join(filter(None, [found.charter_problem, *found.charter_warnings, *found.understood])):
         lines += _wrapped("program.md", one_line(said, 1000), width, "warn" if found.charter_problem else "")
     for line, sentence in found.proposed:

@@ -27,6 +27,7 @@ from core.record.journal import Journal, JournalError
 from core.record.state import State
 from core.reporting.publish import publish
 from core.reporting.results import BEST_DIFF
+from core.run.backlog import Backlog
 from core.run.experiments import Experiments
 from core.run.integrity import IntegrityCheck
 from core.run.program import Program
@@ -49,6 +50,7 @@ class ActiveRun:
         report: Called with every recorded event and the state after it.
         waits: Called with the number of a proposal that begins to wait for the human.
         program: program.md, as the run understands it.
+        backlog: The ideas in its folder.
         start: The commit that the run starts from.
         experiments: Records proposals and verdicts.
         trainings: Records jobs and results.
@@ -68,6 +70,7 @@ class ActiveRun:
     def __post_init__(self) -> None:
         self.source = lru_cache(maxsize=64)(self.repo.source)
         self.program, self.start = Program(self), StartCommit(self)
+        self.backlog = Backlog(self.folder)
         self.experiments, self.trainings = Experiments(self), Trainings(self)
 
     @property
@@ -155,9 +158,10 @@ class ActiveRun:
             self.record(ev.Notice(text=f"{ref} could not be set ({error}) The journal has it; the next start sets it."))
 
     def publish(self) -> None:
-        """Rewrite results.tsv and notebook.md. Errors are ignored, since both derive from the journal."""
+        """Rewrite results.tsv and notebook.md, and mark the backlog. Errors are ignored, since all derives from the journal."""
         with contextlib.suppress(OSError):
             publish(self.folder, self.state, self.sigma)
+        self.backlog.mark(self.state)
 
 
 def record_end(record: Journal, state: State, error: BaseException) -> None:

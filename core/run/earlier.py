@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections.abc import Iterator
@@ -52,6 +53,24 @@ def known(project: Project, config: RunConfig) -> ev.Earlier | None:
     if not effects and not shipped:
         return None
     return ev.Earlier(effects=_merged([*effects, *shipped]), runs=tuple(runs), shipped=len(shipped), own=len(effects))
+
+
+def lessons(project: Project, config: RunConfig, origin: str | None) -> ev.Lessons | ev.Notice:
+    """Return the lessons with which a run with this configuration begins, or a notice that there are none.
+
+    Args:
+        project: The source tree and its logs.
+        config: The configuration of the new run.
+        origin: The run that it starts from. None for the latest run with lessons on the same data.
+    """
+    folders = [project.pick(origin)] if origin is not None else _comparable_runs(project, config)
+    for folder in folders:
+        with contextlib.suppress(Exception):  # whatever is wrong with an old journal must not prevent a new run
+            found = read_state(folder).lessons
+            if found is not None:
+                return ev.Lessons(lines=found.lines, agent=found.agent, source=folder.name)
+    where = f"Run {origin} has" if origin is not None else "Earlier runs on the same data have"
+    return ev.Notice(text=f"{where} no lessons, so this run begins without any.")
 
 
 def effects_of(state: State) -> Iterator[Effect]:

@@ -163,6 +163,8 @@ class _Opening:
         begins = state.start_commit is None and state.earlier is None  # also after a first start that was killed
         if begins and self._options.earlier is not False and (found := earlier.known(project, active.config)):
             active.record(found)
+        if begins and self._options.lessons:
+            active.record(earlier.lessons(project, active.config, self._options.origin))
         active.program.watch()
         if state.start_commit is None:
             self._commit_start(active, knob_values, unset)
@@ -172,6 +174,9 @@ class _Opening:
             if words:
                 active.record(ev.Notice(text=words))
         active.experiments.recheck(begun=True)
+        if self._loop:
+            active.backlog.begin()
+            active.backlog.mark(active.state)  # a loop that was killed may not have come to it
         return active
 
     def _startup_knobs(self, repo: Repository) -> tuple[dict[str, Value], str]:

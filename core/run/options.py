@@ -14,7 +14,7 @@ from core.run.limits import LimitOptions
 # Keys of a config file, and the fields that they fill.
 OF_NEW_RUNS = {  # the journal keeps these, so files count for new runs only
     "agent": "agent", "gate": "gate", "budget": "budget_s", "slots": "slots", "dataset": "dataset", "device": "device", "profile": "profile",
-    "earlier": "earlier",
+    "earlier": "earlier", "lessons": "lessons",
 }  # fmt: skip
 INHERITED = ("budget", "dataset", "device", "profile")  # by a new run that starts from another one
 OF_LIMITS = {"max-experiments": "max_experiments", "max-hours": "max_hours", "max-crashes": "max_crashes"}
@@ -43,6 +43,7 @@ class Options:
     data: Path | None = None  # the folder of data that was prepared for this start
     limits: LimitOptions = field(default_factory=LimitOptions)
     earlier: bool | None = None  # whether the agent of a new run may know what earlier runs have measured; None: yes
+    lessons: bool | None = None  # whether a new run begins with the lessons of an earlier one; None: no
 
 
 @dataclass(frozen=True)

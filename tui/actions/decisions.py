@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tui.actions.backlog import BacklogActions
 from tui.actions.experiment import ExperimentActions
 from tui.actions.loop import LoopActions
 from tui.actions.own import OwnActions
@@ -9,5 +10,5 @@ from tui.actions.program import ProgramActions
 from tui.actions.proposal import ProposalActions
 
 
-class DecisionActions(ProposalActions, OwnActions, LoopActions, ProgramActions, ExperimentActions):
+class DecisionActions(ProposalActions, OwnActions, LoopActions, ProgramActions, BacklogActions, ExperimentActions):
     """The actions that change the run or program.md. Most send a command to the loop and show its reply."""

@@ -24,6 +24,21 @@ class EditingActions(RunApp):
                 problem = str(error)
         return problem
 
+    async def edit_in_place(self, path: Path) -> None:
+        """Let the user edit a file that takes effect when it is saved. The clock of a waiting proposal is held meanwhile."""
+        held = await self.hold_clock_now()
+        try:
+            before = _content(path)
+            problem = self.run_editor(path)
+            if problem:
+                self.show_note(f"{problem} {path} is as it left it.", wrong=True, seconds=10)
+            elif _content(path) == before:
+                self.show_note("Nothing was changed.", seconds=3)
+        except OSError as error:
+            self.show_note(f"{path} cannot be read ({error.strerror}).", wrong=True)
+        finally:
+            self.hold_clock(held, held=False)
+
     def edit_draft(self, original: Path, draft: Path, key: str, line: int = 1) -> str | None:
         """Let the user edit a copy of a file, or go on with an earlier one.
 
@@ -84,6 +99,11 @@ class EditingActions(RunApp):
         _delete(draft)
         both = " Where both changed the same lines, both versions are between <<<<<<< and >>>>>>>."
         return f"{draft_note(own, 'E')}{both if MARKER in offer.source else ''}"
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file contains, b"" if there is none."""
+    return path.read_bytes() if path.exists() else b""
 
 
 def own_draft(folder: Path, commit: str) -> Path:

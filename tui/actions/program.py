@@ -17,18 +17,7 @@ class ProgramActions(EditingActions):
     """The keys m and P."""
 
     async def action_program(self) -> None:
-        program, held = self.bridge.program, await self.hold_clock_now()
-        try:
-            before = program.read_bytes() if program.exists() else b""
-            problem = self.run_editor(program)
-            if problem:
-                self.show_note(f"{problem} {program} is as it left it.", wrong=True, seconds=10)
-            elif program.exists() and program.read_bytes() == before:
-                self.show_note("Nothing was changed.", seconds=3)
-        except OSError as error:
-            self.show_note(f"{program} cannot be read ({error.strerror}).", wrong=True)
-        finally:
-            self.hold_clock(held, held=False)
+        await self.edit_in_place(self.bridge.program)
 
     def action_adopt(self) -> None:
         """Show the proposed limits with their sentences, and add the chosen one to the front matter."""

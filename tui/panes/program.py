@@ -40,23 +40,28 @@ class ProgramPane(Pane):
         self.query_one("#charter", Static).update(ThemedMarkdown(body, self.app.theme_variables))
 
     def show_reading(
-        self, used_from: int | None, changed: bool, understood: Sequence[str], warnings: Sequence[str], problem: str
+        self,
+        used_from: int | None,
+        changed: bool,
+        ideas: int,
+        understood: Sequence[str],
+        warnings: Sequence[str],
+        problem: str,
     ) -> None:
         """Show how the loop understood the text.
 
         Args:
             used_from: The first experiment that used it; None if there is none.
             changed: Whether the loop has not read the current text yet.
+            ideas: The number of untried ideas in the backlog.
             understood: Rules that the loop understood.
             warnings: Warnings about the text.
             problem: Why the loop cannot use the text, or ''.
         """
-        if problem:
-            self.set_title("program.md", "cannot be used")
-        elif changed:
-            self.set_title("program.md", "changed, used next")
-        else:
-            self.set_title("program.md", f"used from #{used_from}" if used_from else "")
+        use = f"used from #{used_from}" if used_from else ""
+        use = "cannot be used" if problem else "changed, used next" if changed else use
+        backlog = f"{ideas} idea{'s' if ideas != 1 else ''}" if ideas else ""
+        self.set_title("program.md", " · ".join(words for words in (use, backlog) if words))
         trouble = problem or "\n".join(warnings)
         self._update_box("#trouble", Content.styled(trouble, "$error" if problem else "$warning"))
         summary = "; ".join(understood)

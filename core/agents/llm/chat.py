@@ -6,15 +6,16 @@ The model is accessed through the protocol `Chat`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from core.agents.base import AgentFailed, CharterSummary, Context
+from core.agents.base import AgentFailed, CharterSummary, Context, LessonsLearned
 from core.agents.hooks import TextCallback, ignore
-from core.agents.llm import exhausted_ideas, formats, operators, prompt, understanding
+from core.agents.llm import backlog, exhausted_ideas, formats, lessons, operators, prompt, understanding
 from core.agents.llm.checks import Repeated, check
 from core.agents.llm.formats import Tier
 from core.agents.llm.material import DRAFT, Plan
@@ -228,7 +229,7 @@ class LanguageModel:
             answer, talk = await self._answer(form, context, talk, schema, spent, task.plan)
             stage: Stage = "answered"
             try:
-                proposal = formats.parse(form, answer.text, context.source)
+                proposal = backlog.parsed(form, answer.text, context)
                 stage = "applied"
                 check(context, proposal)
                 stage = "passed"
@@ -366,22 +367,43 @@ class LanguageModel:
 
     async def understand(self, charter: str) -> CharterSummary:
         """Return program.md in the model's own words, for the human. Without words if the answer is not usable."""
+        least, read = max(self._expected, needs("", charter)), partial(understanding.restated_lines, charter=charter)
+        talk = prompt.restate(charter)
+        words, cost = await self._lines("understanding", least, lambda _: talk, understanding.SCHEMA, read)
+        return CharterSummary(words=words, cost=cost)
+
+    async def reflect(self, context: Context) -> LessonsLearned:
+        """Return what the experiments so far have taught. Without lines if the answer is not usable."""
+        least = max(self._expected, needs(context.source, context.charter))
+        talk = partial(lessons.messages, context)
+        found, cost = await self._lines("lessons", least, talk, lessons.SCHEMA, lessons.lines)
+        return LessonsLearned(lines=found, cost=cost)
+
+    async def _lines(
+        self,
+        form: str,
+        least: int,
+        talk: Callable[[int], list[Message]],
+        schema: dict[str, Any],
+        read: Callable[[str], tuple[str, ...]],
+    ) -> tuple[tuple[str, ...], Cost]:
+        """Ask a single question in a context of at least so many tokens. Returns the lines of the answer, and the cost."""
         spent = Spent(self.name)
         try:
             async with asyncio.timeout(self._proposal_s):
-                await self._fit(max(self._expected, needs("", charter)))
-                answer = await self._ask(prompt.restate(charter), understanding.SCHEMA)
+                await self._fit(least)
+                answer = await self._ask(talk(int(self._tokens * self._scale)), schema)
         except OnlyThoughts as error:
-            spent.reached("understanding", "answered", error.tokens, error.prompt_tokens)
+            spent.reached(form, "answered", error.tokens, error.prompt_tokens)
             error.cost = spent.cost
             raise
         except TimeoutError:
-            raise AgentFailed(f"{self.name} did not restate program.md within {_minutes(self._proposal_s)}.") from None
+            raise AgentFailed(f"{self.name} gave no answer ({form}) within {_minutes(self._proposal_s)}.") from None
         finally:
             self.on_phase("")
-        words = understanding.restated_lines(answer.text, charter)
-        spent.reached("understanding", "passed" if words else "answered", answer.tokens, answer.prompt_tokens)
-        return CharterSummary(words=words, cost=spent.cost)
+        found = read(answer.text)
+        spent.reached(form, "passed" if found else "answered", answer.tokens, answer.prompt_tokens)
+        return found, spent.cost
 
     async def release(self) -> None:
         try:

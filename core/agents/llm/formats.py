@@ -32,6 +32,10 @@ MOST_TRIED = 8  # the most answers in a text that are tried, from the last one o
 NO_BLOCK = "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
 NO_OBJECT = "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
 SHORT_HYPOTHESIS = 160  # characters
+OF_BACKLOG: dict[str, Any] = {
+    "follows": {"type": "integer"},
+    "later": {"type": "array", "items": {"type": "string", "maxLength": SHORT_HYPOTHESIS}, "maxItems": 2},
+}
 _BEGUN = re.compile(
     r"(?P<block>^<{5,9} ?(?:SEARCH[ \t]*$|S?E?A?R?C?H?\Z))|\{\s*\"(?:hypothesis|knob|edits|move)\"\s*:", re.MULTILINE
 )
@@ -59,7 +63,9 @@ def schema(
         }
     if tier == "edits":
         edit = _object(search={"type": "string"}, replace={"type": "string"})
-        return _object(hypothesis=words, edits={"type": "array", "items": edit, "minItems": 1, "maxItems": 6})
+        found = _object(hypothesis=words, edits={"type": "array", "items": edit, "minItems": 1, "maxItems": 6})
+        found["properties"] |= OF_BACKLOG  # not required
+        return found
     return None
 
 

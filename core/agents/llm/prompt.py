@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.agents.base import Context, PastExperiment
-from core.agents.llm import exhausted_ideas
+from core.agents.llm import backlog, exhausted_ideas
 from core.agents.llm.examples import examples
 from core.agents.llm.formats import Tier
 from core.agents.llm.knob_moves import moves, offered
@@ -29,6 +29,7 @@ RETRY_TOKENS = 500  # the most tokens of that turn
 RECORD_TOKENS = 300  # the least room for hints and the record beside the examples
 FRAME_TOKENS = 40  # for the marks between messages
 DETAIL = 240  # characters of a finding
+IDEAS_SHARE = 0.25  # of the room for the record: the most that the backlog takes
 HINT = 500  # characters of a hint
 
 ROLE = """\
@@ -120,7 +121,10 @@ def _messages(context: Context, tier: Tier, tokens: int, taken: int, plan: Plan)
     shown = _examples(context, tier, tokens)
     room = tokens - _needs(context, tier, order, shown) + RETRY_TOKENS - taken
     told = _told(context, room)
-    varying = (_record(context, room - estimate(told) if told else room), told, order)
+    room -= estimate(told) if told else 0
+    ideas = backlog.section(context, tier, int(IDEAS_SHARE * room * CHARACTERS_A_TOKEN))
+    room -= estimate(ideas) if ideas else 0
+    varying = (_record(context, room), told, ideas, order)
     return [
         {"role": "system", "content": _fixed(context, tier, shown)},
         {"role": "user", "content": "\n\n".join(part for part in varying if part)},
@@ -168,7 +172,14 @@ def _shown(source: str, tier: Tier) -> str:
 def record(context: Context, tokens: int = 6000, plan: Plan = DRAFT) -> str:
     """Return the record and the task, for an agent that reads files itself."""
     order, told = _task(context, "blocks", plan), _told(context, tokens)
-    return "\n\n".join(part for part in (_record(context, tokens - estimate(order + told)), told, order) if part)
+    ideas = backlog.section(context, "knob", int(IDEAS_SHARE * tokens * CHARACTERS_A_TOKEN))
+    parts = (_record(context, tokens - estimate(order + told + ideas)), told, ideas, order)
+    return "\n\n".join(part for part in parts if part)
+
+
+def results(context: Context, tokens: int) -> str:
+    """Return the record alone."""
+    return _record(context, tokens)
 
 
 # -- the record -------------------------------------------------------------------------------------------------------
@@ -211,8 +222,12 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
     latest = next((p for p in reversed(past) if p.facts), None)
     used_up = exhausted_ideas.exhausted(context)
     lost = [group for group in exhausted_ideas.groups(past) if group not in used_up][:8]
+    lessons = (
+        "Lessons that a model drew from these experiments, or from an earlier run:",
+        [f"- {data(line, DETAIL)}" for line in context.lessons],
+    )
     if not past:
-        return []
+        return [lessons]
     standing = f"{len(past)} experiments, {len(kept)} kept" + (
         f"; {len(blameless)} ended by the machine or a human, which says nothing of their ideas." if blameless else "."
     )
@@ -222,6 +237,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
         standing += f" The model that this train.py makes has {context.params:,} parameters."
     return [
         ("", [standing]),
+        lessons,
         (
             "Used up on this train.py and refused if proposed:",
             [

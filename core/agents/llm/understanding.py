@@ -48,7 +48,7 @@ def _lines(found: dict[str, Any], charter: str) -> tuple[str, ...]:
     """Return one JSON object as lines."""
     lines = []
     for name in RESTATED:
-        words = [sanitize_line(word, 160) for word in _strings(found.get(name)) if _says_something(word)]
+        words = [sanitize_line(word, 160) for word in _strings(found.get(name)) if says_something(word)]
         if words:
             lines.append(f"{name}: {'; '.join(list(dict.fromkeys(words))[:6])}")
     if proposed := _proposed(found.get("limits"), charter):
@@ -58,7 +58,7 @@ def _lines(found: dict[str, Any], charter: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _says_something(text: str) -> bool:
+def says_something(text: str) -> bool:
     """Return whether a line has content. Small models may repeat field names or parts of words."""
     words = text.strip(" .:;").lower()
     return bool(words) and words not in FIELD_NAMES and not STAMMER.search(words)

@@ -6,6 +6,7 @@ A proposal only depends on the context, so a resumed run continues in the same w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 from collections import Counter
@@ -17,6 +18,7 @@ from msgspec.structs import replace as replace_fields
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search import combine
+from core.agents.search.backlog import backlog_wishes, steps_of
 from core.agents.search.drafts import Draft, Knobs, knobs_draft
 from core.agents.search.ideas import IDEAS, applied, changes_of, knob_change
 from core.agents.search.options import Options
@@ -38,6 +40,7 @@ NOTHING = "search found nothing new that the front matter of program.md allows. 
 OVER = "The best has {:,} parameters, more than program.md allows:"
 SIZES = ("WIDTH", "DEPTH", "MLP_RATIO")  # the knobs that determine the number of parameters
 OPTIMIZERS = ("muon", "adam")
+BACKLOG = "from the backlog: "
 KINDS = (
     "combination",
     "idea",
@@ -128,6 +131,7 @@ def _drafts(
     turn = context.proposed.get(Search.name, 0) + 1
     yield from _settings(context, wanted, known)
     yield from _wanted(context, wanted, known)
+    yield from _from_backlog(context, wanted, known, options, chance)
     yield _further(context, known, options)
     said = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
     if said and turn % 2:  # a hint names a topic
@@ -271,6 +275,27 @@ def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft 
             for value in places(known[name], way == "up"):
                 if draft := knobs_draft(context, everything, {name: value}, "asked for: "):
                     yield replace(draft, notes=replace_fields(draft.notes, step=f"{name} {way}", said=mark))
+
+
+def _from_backlog(
+    context: Context, wanted: Steering, known: Knobs, options: Options, chance: random.Random
+) -> Iterator[Draft | None]:
+    """Yield what the ideas of the backlog ask for, from the top. Ideas that are no wishes of a known form are left to others."""
+    everything = Knobs(known.every, known.every)
+    for idea, direction in backlog_wishes(context):
+        changes: list[tuple[str, Draft | None]] = []
+        if direction.kind == "set":
+            with contextlib.suppress(NotUsable):
+                changes.append(("", knobs_draft(context, everything, setting(direction, context.source), BACKLOG)))
+        for name, way, value in steps_of(direction, known):
+            changes.append((f"{name} {way}", knobs_draft(context, everything, {name: value}, BACKLOG)))
+        if direction.kind == "try" and direction.topics:
+            weights = dict.fromkeys(wanted.weights, 0.0) | dict.fromkeys(direction.topics, 1.0)
+            for ideas in (True, False):
+                changes += [("", draft) for draft in _screened(context, weights, options, chance, ideas=ideas)]
+        for step, draft in changes:
+            if draft is not None:
+                yield replace(draft, notes=replace_fields(draft.notes, step=step, follows=idea))
 
 
 def _done(context: Context) -> set[str | int | None]:

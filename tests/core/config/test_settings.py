@@ -29,6 +29,7 @@ max-crashes = 5
 notify = "ntfy:mine"
 earlier = true
 ablation = false
+lessons = true
 report = false
 beside = true
 theme = "nord"

@@ -155,3 +155,44 @@ def test_a_new_run_records_it_once(tmp_path: Path, corpus: Path, wanted: bool) -
         else:
             assert found is None
     assert sum(isinstance(event, ev.Earlier) for event in journal.read(chosen.folder / journal.NAME)) == wanted
+
+
+TAUGHT = ev.Lessons(lines=("Raise WIDTH.",), judged=10, agent="ollama:m")
+
+
+def test_lessons_come_from_the_run_of_origin_or_the_latest_on_the_same_data(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    first = write_run(project, "first", START, TAUGHT, ev.Lessons(judged=20, agent="ollama:m", problem="No answer."))
+    write_run(project, "other-data", START, TAUGHT, fingerprint="other")
+    empty = write_run(project, "without", START)
+    (write_run(project, "broken", START, TAUGHT) / journal.NAME).write_bytes(b"not a journal\n")
+    config = config_of(first)
+    assert earlier.lessons(project, config, None) == ev.Lessons(lines=TAUGHT.lines, agent="ollama:m", source="first")
+    assert earlier.lessons(project, config, "other-data") == ev.Lessons(
+        lines=TAUGHT.lines, agent="ollama:m", source="other-data"
+    )
+    none = earlier.lessons(project, config, empty.name)
+    assert isinstance(none, ev.Notice) and "Run without has no lessons" in none.text
+
+
+@pytest.mark.parametrize("wanted", [None, True])
+def test_a_new_run_begins_with_lessons_only_if_the_user_says_so(
+    tmp_path: Path, corpus: Path, wanted: bool | None
+) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    prepare(f"text:{corpus}", 320)
+    (tmp_path / "nanochat").mkdir()
+    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
+    (tmp_path / "program.md").write_text("Low.")
+    options = Options(name="new", dataset=f"text:{corpus}", profile="tiny", lessons=wanted)
+    chosen = make_plan(project, options)
+    same = ("fingerprint", "profile", "executor", "budget_s", "dataset")
+    write_run(project, "old", START, TAUGHT, **{name: getattr(chosen.config, name) for name in same})
+    for _ in range(2):
+        active, lock = open_run(project, make_plan(project, options), options, lambda event, state: None)
+        found = active.state.lessons
+        active.journal.close()
+        lock.release()
+        assert (found is not None and found.source == "old" and found.lines == TAUGHT.lines) == bool(wanted)
+        assert active.state.lessons_at == 0, "they do not put off the first of its own"
+    assert sum(isinstance(event, ev.Lessons) for event in journal.read(chosen.folder / journal.NAME)) == bool(wanted)

@@ -265,3 +265,12 @@ async def test_an_own_text_that_is_there_is_not_overwritten_by_an_offer(living: 
         await said(app, pilot, "No. Your draft is kept in")
         await said(app, pilot, "Press e to edit it again")
         assert own.read_text() == "LR = 9\n" and list(living.folder.glob("revised-11-*.py"))
+
+
+async def test_the_backlog_is_edited_where_it_lies_and_its_ideas_are_counted(living: Living, edits_by: Edits) -> None:
+    edits_by('printf -- "- one\\n- [x] two (#1: worse, +0.0100)\\n- three\\n" > "$1"')
+    async with at_work(living) as (app, pilot):
+        await pilot.press("b")
+        await until(pilot, lambda: "2 ideas" in screen_text(app))
+        assert (living.folder / "backlog.md").read_text().startswith("- one\n")
+        assert not living.told(commands.Hold)[-1].on, "the clock of the waiting proposal runs again"

@@ -17,7 +17,7 @@ import pytest
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.hooks import attach_callbacks, ignore
-from core.agents.llm import chat
+from core.agents.llm import chat, checking
 from core.agents.llm.chat import LanguageModel, Timeouts, Unusable
 from core.agents.llm.connection import to_ollama
 from core.agents.llm.counting import Counting
@@ -109,7 +109,7 @@ async def test_proposals_or_a_sentence(server: Server) -> None:
         except Unusable as error:
             assert error.cost.tries >= 3 and error.cost.tokens > 0
             continue
-        chat.check(asked, found)
+        checking.check(asked, found)
         assert found.notes.prompt_tokens > 100 and found.notes.format in ("knob", "edits", "blocks")
         candidate = found.source or edits.apply(TRAIN, found.edits)
         past += (tried(len(past) + 1, found, candidate),)

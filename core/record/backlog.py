@@ -1,0 +1,117 @@
+"""The backlog of ideas as text: a list with one idea a line, between anything else that a human writes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from core.text import lines_of, sanitize_line
+
+NAME = "backlog.md"
+HEAD = """\
+# Ideas for this run
+
+One idea a line, each after a dash. The first one is tried first. Add, change, move or delete lines at any time. A line that was tried gets an x
+and its result.
+
+"""
+LONGEST = 200  # characters of an idea as agents see it
+MOST_BYTES = 1_000_000  # a larger file is not used
+_IDEA = re.compile(
+    r"(?P<head>\ufeff?[-*+][ \t]+)(?:\[(?P<box>[ xX])\][ \t]+)?(?P<text>(?!\[[ xX]\]\s*$)\S.*?)(?P<end>[ \t]*(?:\r?\n|\r)?)"
+)
+_RESULT = re.compile(r" \(#\d+: .*\)$")  # as `marked` writes it
+_MARKS = re.compile(r"^(?:[-*+]\s+|\d+[.)]\s+|\[[ xX]?\]\s*)+")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that has an idea. `text` is as agents see it, without the mark of its result."""
+
+    index: int  # of the line in the file
+    text: str
+    tried: bool
+
+
+def plain(text: str) -> str:
+    """Return an idea as one printable line. Ideas that are equal in this form are the same."""
+    return sanitize_line(text, LONGEST)
+
+
+def ideas(text: str) -> list[Line]:
+    """Return the lines with ideas, from the top. An idea begins with a dash, a star or a plus at the very left."""
+    if "\0" in text:  # not plain text
+        return []
+    found = []
+    for index, line in enumerate(lines_of(text)):
+        match = _IDEA.fullmatch(line)
+        tried = match is not None and match["box"] in ("x", "X")
+        words = "" if match is None else plain(_RESULT.sub("", match["text"]) if tried else match["text"])
+        if _says_something(words):
+            found.append(Line(index, words, tried))
+    return found
+
+
+def untried(text: str, taken: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the ideas that were not tried, from the top, each once. `taken`: further ideas that were."""
+    return tuple(dict.fromkeys(one.text for one in ideas(text) if not one.tried and one.text not in taken))
+
+
+def marked(text: str, results: Mapping[str, str]) -> str:
+    """Return the text with an x and the result at each untried line whose idea has one. All other lines stay as they are.
+
+    Args:
+        text: The file.
+        results: Idea -> its result, such as "#12: kept, -0.0040".
+    """
+    lines = lines_of(text)
+    for one in ideas(text):
+        match = _IDEA.fullmatch(lines[one.index])
+        if not one.tried and one.text in results and match is not None:
+            lines[one.index] = f"{match['head']}[x] {match['text']} ({results[one.text]}){match['end']}"
+    return "".join(lines)
+
+
+def extended(text: str, added: Iterable[str]) -> str:
+    """Return the text with more ideas at its end. Ideas that it has already are left out."""
+    known = {one.text.casefold() for one in ideas(text)}
+    fresh = []
+    for given in added:
+        words = bare(given)
+        if words and words.casefold() not in known:
+            known.add(words.casefold())
+            fresh.append(f"- {words}\n")
+    if not fresh or "\0" in text:
+        return text
+    return _whole_lines(text) + "".join(fresh)
+
+
+def bare(text: str) -> str:
+    """Return an idea of an agent without the marks of a list; "" if it says nothing."""
+    words = plain(_MARKS.sub("", plain(text)))
+    return words if _says_something(words) else ""
+
+
+def rescued(present: str, late: str, seen: str) -> str:
+    """Return the text with the lines that a human wrote to an older copy of the file.
+
+    Args:
+        present: The file.
+        late: The older copy, as it is now.
+        seen: The older copy, as it was when the file was made from it.
+    """
+    known = {line.strip() for text in (present, seen) for line in lines_of(text)}
+    lost = [line for line in lines_of(late) if line.strip() and line.strip() not in known]
+    if not lost:
+        return present
+    return _whole_lines(present) + "".join(lost)
+
+
+def _says_something(words: str) -> bool:
+    return any(letter.isalnum() for letter in words)
+
+
+def _whole_lines(text: str) -> str:
+    """Return the text with a line end at its end, unless it is empty."""
+    return text if not text or text[-1] in "\n\r" else f"{text}\n"

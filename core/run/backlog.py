@@ -1,0 +1,184 @@
+"""The file of ideas in a run's folder. A human may save it at any moment; nothing that the human wrote is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.judging.gain import Scale
+from core.record import backlog
+from core.record.state import State
+from core.reporting import phrases
+
+MOST_OPEN = 10  # untried ideas beyond which agents add none
+GRACE_S = 5.0  # in which an editor that began to save has ended
+_HERE, _EXCHANGE, _SWAP = -100, 2, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
+
+
+@dataclass
+class _Copy:
+    """A copy that was replaced: what it said when it was looked at last, and since when it is replaced."""
+
+    path: Path
+    seen: str
+    since: float
+
+    def now(self) -> str:
+        """Return what it says now. Somebody may have removed it."""
+        try:
+            return read(self.path)
+        except OSError:
+            return self.seen
+
+
+class Backlog:
+    """The backlog of a run. The loop is the only program that writes it besides the human's editor.
+
+    Each change is written to a copy, which then changes places with the file. What was replaced is read afterwards: if it is not
+    what the change began with, a human has saved meanwhile, and the change is made again to the human's text. A replaced copy
+    stays for GRACE_S, and is looked at with the next change, since an editor may still be writing to it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / backlog.NAME
+        self._replaced: list[_Copy] = []
+        self._count = 0  # of written copies
+
+    def begin(self) -> None:
+        """Write a new file if there is none, and remove what a killed loop has left. Errors are ignored: a run works without it."""
+        for left in self.path.parent.glob(f".{backlog.NAME}.*"):
+            left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), self.path.open("x", encoding="utf-8") as file:
+            file.write(backlog.HEAD)
+
+    def untried(self, state: State) -> tuple[str, ...]:
+        """Return the ideas that no experiment has followed, from the top. There are none if the file cannot be read."""
+        try:
+            return backlog.untried(read(self.path), {e.notes.follows for e in state.experiments.values()})
+        except OSError:
+            return ()
+
+    def add(self, ideas: Iterable[str]) -> None:
+        """Add ideas of an agent at the end, unless there are MOST_OPEN already. Errors are ignored: the journal has them."""
+
+        def change(text: str) -> str:
+            room = MOST_OPEN - len(backlog.untried(text))
+            return backlog.extended(text, list(ideas)[: max(0, room)])
+
+        with contextlib.suppress(OSError):
+            self._edit(change)
+
+    def mark(self, state: State) -> None:
+        """Write results at the ideas that were tried. Errors are ignored: the next verdict does it."""
+        results = _results(state)
+        if results:
+            with contextlib.suppress(OSError):
+                self._edit(lambda text: backlog.marked(text, results))
+
+    def close(self) -> None:
+        """Remove the copies that were replaced, after a last look at them. Errors are ignored."""
+        with contextlib.suppress(OSError):
+            self._edit(lambda text: text)
+        for copy in self._replaced:
+            copy.path.unlink(missing_ok=True)
+        self._replaced.clear()
+
+    def _edit(self, change: Callable[[str], str]) -> None:
+        """Change the text of the file. A file that was deleted or emptied stays so. Raises OSError.
+
+        An editor that saves into the same file empties it first. So an empty text is not what the human wants to say.
+        """
+        path = self.path.resolve()  # a link stays a link
+        try:
+            text = expected = read(path)
+        except FileNotFoundError:
+            return
+        if not text:
+            return
+        looked = [(copy, copy.now()) for copy in self._replaced]
+        saved = [
+            (late, copy.seen) for copy, late in looked if late not in ("", copy.seen)
+        ]  # what a human saved, and before
+        while True:
+            whole = text
+            for late, seen in saved:
+                whole = backlog.rescued(whole, late, seen)
+            new = change(whole)
+            if new == text == expected:
+                break
+            replaced = self._write(path, new, expected)
+            if replaced in ("", expected, new):
+                break
+            saved.append((replaced, expected))
+            text, expected = replaced, new
+        for copy, late in looked:
+            copy.seen = late or copy.seen
+            if time.monotonic() - copy.since > GRACE_S:
+                copy.path.unlink(missing_ok=True)
+                self._replaced.remove(copy)
+
+    def _write(self, path: Path, text: str, expected: str) -> str:
+        """Replace the file in one step, and return what it said until then: as expected, or what a human wrote. Raises OSError."""
+        self._count += 1
+        copy = path.with_name(f".{backlog.NAME}.{os.getpid()}-{self._count}")
+        with copy.open("wb") as file:
+            file.write(text.encode(errors="surrogateescape"))
+            os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+        if not _exchange(copy, path):
+            before = read(path)  # this file system cannot exchange two files; the time until the next line is short
+            os.replace(copy, path)
+            return before
+        replaced = read(copy)
+        self._replaced.append(_Copy(copy, replaced or expected, time.monotonic()))
+        return replaced
+
+
+def read(path: Path) -> str:
+    """Return the text of a backlog. Bytes that are not UTF-8 are kept. Raises OSError, also if it is too large to be one."""
+    with path.open("rb") as file:
+        data = file.read(backlog.MOST_BYTES + 1)
+    if len(data) > backlog.MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data.decode(errors="surrogateescape")
+
+
+def count(folder: Path) -> int:
+    """Return the number of untried ideas in a run's backlog; 0 if it cannot be read."""
+    try:
+        return len(backlog.untried(read(folder / backlog.NAME)))
+    except OSError:
+        return 0
+
+
+def _results(state: State) -> dict[str, str]:
+    """Return idea -> the result of the last experiment that followed it, if that has a verdict."""
+    scale, found = Scale(state), dict[str, str]()
+    for e in state.experiments.values():
+        if not e.notes.follows:
+            continue
+        if e.verdict is None:
+            found.pop(e.notes.follows, None)
+            continue
+        change = scale.change(e)
+        score = f", {change + 0.0:+.4f}" if change is not None else ""
+        found[e.notes.follows] = f"#{e.number}: {phrases.verdict(e)}{score}"
+    return found
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two files change places in one step. Returns False if this system or file system cannot do that."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin":
+        swap, arguments = getattr(libc, "renamex_np", None), (first, second, _SWAP)
+    else:
+        swap, arguments = getattr(libc, "renameat2", None), (_HERE, first, _HERE, second, _EXCHANGE)
+    return swap is not None and swap(*arguments) == 0

@@ -1,0 +1,94 @@
+"""The backlog as text: ideas are found, results are written at them, and everything else stays as a human wrote it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.record import backlog
+from core.text import lines_of
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+LINES = st.one_of(
+    WORDS,
+    WORDS.map(lambda words: f"- {words}"),
+    WORDS.map(lambda words: f"* [ ] {words}"),
+    WORDS.map(lambda words: f"- [x] {words} (#3: kept, -0.0040)"),
+    WORDS.map(lambda words: f"  - {words}"),
+    st.sampled_from(["# Ideas", "", "---", "- [ ]", "```", "- - -", "1. numbered"]),
+)
+ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+TEXTS = st.builds(
+    lambda lines, last: "".join(line + end for line, end in lines) + last, st.lists(st.tuples(LINES, ENDS)), LINES
+)
+
+
+@given(TEXTS)
+def test_without_a_result_nothing_is_changed(text: str) -> None:
+    assert backlog.marked(text, {"an idea that stands nowhere": "#1: kept"}) == text
+    assert backlog.extended(text, []) == text and backlog.rescued(text, text, text) == text
+
+
+@given(TEXTS, st.data())
+def test_a_result_changes_its_lines_alone_and_they_are_then_tried(text: str, data: st.DataObject) -> None:
+    open_ideas = backlog.untried(text)
+    if not open_ideas:
+        return
+    one = data.draw(st.sampled_from(open_ideas))
+    after = backlog.marked(text, {one: "#12: kept, -0.0040"})
+    changed = {line.index for line in backlog.ideas(text) if line.text == one and not line.tried}
+    before, now = lines_of(text), lines_of(after)
+    assert len(before) == len(now)
+    assert all(old == new for index, (old, new) in enumerate(zip(before, now, strict=True)) if index not in changed)
+    assert all("[x]" in now[index] and "(#12: kept, -0.0040)" in now[index] for index in changed)
+    assert backlog.untried(after) == tuple(idea for idea in open_ideas if idea != one)
+    assert one in {line.text for line in backlog.ideas(after) if line.tried}, "it is recognised without its mark"
+    assert backlog.marked(after, {one: "#13: worse, +0.1"}) == after, "once"
+
+
+@given(TEXTS, st.lists(WORDS, max_size=4))
+def test_ideas_of_agents_come_at_the_end_each_once(text: str, added: list[str]) -> None:
+    after = backlog.extended(text, added)
+    assert after.startswith(text)
+    fresh = [idea for idea in backlog.untried(after) if idea not in backlog.untried(text)]
+    assert set(fresh) <= {backlog.bare(words) for words in added}
+    assert backlog.extended(after, added) == after
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_lines_of_an_older_copy_are_not_lost(present: str, late: str, seen: str) -> None:
+    after = backlog.rescued(present, late, seen)
+    assert after.startswith(present)
+    kept = {line.strip() for line in (*lines_of(after), *lines_of(seen))}
+    assert {line.strip() for line in lines_of(late)} <= kept | {""}
+
+
+@pytest.mark.parametrize(
+    ("line", "idea"),
+    [
+        ("- try WIDTH", "try WIDTH"),
+        ("* [ ]  a wider  model  ", "a wider model"),
+        ("\ufeff- the first line", "the first line"),
+        ("-no idea", None),
+        ("  - a detail of the line above", None),
+        ("- [x] done (#2: worse, +0.0100)", None),
+        ("- [X] done by hand", None),
+        ("- [ ]", None),
+        ("- --", None),
+        ("Prose.", None),
+    ],
+)
+def test_what_an_idea_is(line: str, idea: str | None) -> None:
+    assert backlog.untried(f"# Ideas\r\n{line}\r\n") == ((idea,) if idea else ())
+
+
+def test_a_long_idea_is_cut_for_agents_and_whole_in_the_file() -> None:
+    long = f"- {'very ' * 100}wide"
+    (idea,) = backlog.untried(long)
+    assert len(idea) == backlog.LONGEST
+    assert backlog.marked(long, {idea: "#1: kept"}) == f"- [x] {long[2:]} (#1: kept)"
+
+
+def test_what_is_no_text_is_left_alone() -> None:
+    assert backlog.untried("- a\0b\n") == () and backlog.extended("- a\0b\n", ["more"]) == "- a\0b\n"
