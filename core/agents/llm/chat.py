@@ -1,15 +1,14 @@
 """The agent that asks a language model. An answer that fails the checks is returned with the reason, then in a simpler form.
 
-The model is accessed through the protocol `Chat`.
+The model is accessed through the protocol `Chat` of server.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -21,111 +20,18 @@ from core.agents.llm.formats import Tier
 from core.agents.llm.material import DRAFT, Plan
 from core.agents.llm.operators import Task
 from core.agents.llm.prompt import Message
+from core.agents.llm.server import Answer, Chat, LevelRefused, Timeouts, Truncated
 from core.agents.llm.spent import Spent
-from core.agents.llm.thinking import Setting, Thinking
+from core.agents.llm.thinking import Setting
 from core.agents.llm.tiers import TRIES, choose, downwards, history
 from core.change.edits import EditError, NotRead
 from core.model import Cost, Proposal, Stage
 from core.text import sanitize_line
-from nanochat.contract.value import Data
 
 FRAME_TOKENS = 2000  # tokens for role, answer format, task and a second try
 PAUSES_S = (0.5, 2.0)  # waits before the same question is asked again after a temporary failure of the server
 LEAST_SCALE, LONG = 0.5, 2000  # limit of the correction by the server's count, and the characters of a prompt to use it
 SHORTER = 0.8  # factor for the length of the prompt after the server dropped a part of it
-LONGEST = 200_000  # characters of an answer
-
-
-class Answer(Data, frozen=True, kw_only=True):
-    """A model's answer and what it cost.
-
-    Attributes:
-        text: The answer. It may contain thoughts.
-        prompt_tokens: Tokens of the prompt, as the server counts them; 0 if unknown.
-        tokens: Tokens of the answer, thoughts included; 0 if unknown.
-        cut: Whether the answer reached its length limit.
-        thought: Whether the server returned thoughts separately from the text.
-    """
-
-    text: str
-    prompt_tokens: int = 0
-    tokens: int = 0
-    cut: bool = False
-    thought: bool = False
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """How long to wait, in seconds."""
-
-    connect_s: float = 5.0  # for a connection
-    first_s: float = 600.0  # for the first words of an answer
-    idle_s: float = 60.0  # between words
-    answer_s: float = 900.0  # for an answer
-    proposal_s: float = 1800.0  # for a proposal, all tries together
-    unload_s: float = 30.0  # until a model is unloaded
-    freed_s: float = 8.0  # until its memory is free
-
-
-class Chat(Protocol):
-    """A model on a server. Implement this for another kind of server.
-
-    Attributes:
-        name: The name of the agent, such as "ollama:qwen2.5-coder:7b".
-        start: The answer format to begin with. Valid after the first call of `context`.
-        thinking: How much the model is asked to think. Valid after the first call of `context`.
-    """
-
-    name: str
-    start: Tier
-    thinking: Thinking
-
-    async def context(self, least: int) -> int:
-        """Return the context length: the tokens that prompt and answer may have together.
-
-        It stays the same during a run, except for one enlargement when the task no longer fits.
-
-        Args:
-            least: The tokens that the task needs.
-
-        Raises:
-            AgentFailed: The server cannot be asked.
-        """
-        ...
-
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
-        """Ask the model and stream its answer.
-
-        Args:
-            messages: The conversation.
-            schema: The JSON schema of the answer, or None for text.
-            on_text: Called with the text so far.
-
-        Raises:
-            LevelRefused: The server does not accept the present setting of `thinking`.
-            Truncated: The model saw only a part of the prompt.
-            AgentFailed: Anything else failed. `again` says that the same question may succeed at once.
-        """
-        ...
-
-    async def release(self, phase: TextCallback) -> str:
-        """Unload the model from the GPU. Returns once its memory is free.
-
-        Args:
-            phase: Called with what is being done, in a few words.
-
-        Returns:
-            A notice for the human; "" for none.
-        """
-        ...
-
-
-class Truncated(AgentFailed):
-    """The model saw only a part of the prompt."""
-
-
-class LevelRefused(AgentFailed):
-    """The server or the model does not accept the setting for thinking."""
 
 
 class OnlyThoughts(AgentFailed):

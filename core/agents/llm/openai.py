@@ -9,10 +9,10 @@ from typing import Any
 
 from core.agents.base import AgentFailed
 from core.agents.hooks import TextCallback
-from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Timeouts
 from core.agents.llm.connection import key, options, to_openai
 from core.agents.llm.formats import Tier
 from core.agents.llm.prompt import Message
+from core.agents.llm.server import LONGEST, Answer, LevelRefused, Timeouts
 from core.agents.llm.thinking import ENDPOINT, Setting, Thinking
 from core.text import sanitize_line
 from nanochat.contract.route import Route

@@ -14,12 +14,12 @@ import httpx
 from core.agents.base import AgentFailed
 from core.agents.hooks import TextCallback
 from core.agents.llm import thinking
-from core.agents.llm.chat import LONGEST, Answer, LevelRefused, Timeouts, Truncated
 from core.agents.llm.connection import ollama, ollama_client, to_ollama
 from core.agents.llm.counting import Counting
 from core.agents.llm.formats import Tier
 from core.agents.llm.ollama.models import MOST, Installed, billions, described, failure, full, sized
 from core.agents.llm.prompt import ANSWER_TOKENS, Message, estimate
+from core.agents.llm.server import LONGEST, Answer, LevelRefused, Timeouts, Truncated
 from core.agents.llm.thinking import Thinking
 from core.agents.llm.tiers import first
 from core.machine import stats

@@ -9,7 +9,7 @@ import httpx
 
 from core.agents.base import AgentFailed
 
-LINE = 8_000_000  # bytes; the longest normal line is an answer of `core.agents.llm.chat.LONGEST` characters
+LINE = 8_000_000  # bytes; the longest normal line is an answer of `core.agents.llm.server.LONGEST` characters
 
 
 class Lines(httpx.AsyncByteStream):

@@ -17,12 +17,13 @@ import pytest
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.hooks import attach_callbacks, ignore
-from core.agents.llm import chat, checking
-from core.agents.llm.chat import LanguageModel, Timeouts, Unusable
+from core.agents.llm import chat, checks
+from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.llm.connection import to_ollama
 from core.agents.llm.counting import Counting
 from core.agents.llm.ollama.agent import Ollama, _within
 from core.agents.llm.ollama.models import full, installed, pick, sized
+from core.agents.llm.server import Timeouts
 from core.change import edits
 from core.machine import stats
 from core.model import Proposal
@@ -109,7 +110,7 @@ async def test_proposals_or_a_sentence(server: Server) -> None:
         except Unusable as error:
             assert error.cost.tries >= 3 and error.cost.tokens > 0
             continue
-        checking.check(asked, found)
+        checks.check(asked, found)
         assert found.notes.prompt_tokens > 100 and found.notes.format in ("knob", "edits", "blocks")
         candidate = found.source or edits.apply(TRAIN, found.edits)
         past += (tried(len(past) + 1, found, candidate),)
