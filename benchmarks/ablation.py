@@ -114,7 +114,7 @@ def take_out(night: Night, change: Change) -> bool | None:
 
 
 def outcomes(kind: Kind, source: str, seed: int, trainings: int) -> Iterator[float]:
-    """Yield the true gains with and without ablations, that before and after them, how many there were, and how many dropped."""
+    """Yield the true gains with and without ablations, that before and after them, how many were wanted, and how many dropped."""
     night, keeps, agent = Night(World(kind, source, seed), source, seed, trainings + 1), Keeps(), Search()
     with contextlib.suppress(StopIteration, AgentFailed):
         while night.left > max(1, EACH * len(keeps.outstanding)) or _finding(night, len(keeps.outstanding)):
@@ -148,7 +148,7 @@ def main() -> None:
     source = (ROOT / "nanochat" / "train.py").read_text(encoding="utf-8")
     print("true gain of the best over the start, in standard deviations of one score, with their standard errors")
     print(
-        f"{'world':<8}{'agent alone':>12}{'with ablations':>16}{'difference':>16}{'by the ablations':>18}{'made':>6}{'dropped':>9}"
+        f"{'world':<8}{'agent alone':>12}{'with ablations':>16}{'difference':>16}{'by the ablations':>18}{'wanted':>8}{'dropped':>9}"
     )
     for kind in options.kinds:
         rows = [tuple(outcomes(KINDS[kind], source, seed, options.trainings)) for seed in range(1, options.worlds + 1)]
@@ -157,7 +157,7 @@ def main() -> None:
         by = [one - other for one, other in zip(after, before, strict=True)]
         print(
             f"{kind:<8}{statistics.mean(alone):>12.2f}{statistics.mean(both):>16.2f}{_error(less):>16}{_error(by):>18}"
-            f"{statistics.mean(made):>6.1f}{statistics.mean(dropped):>9.2f}",
+            f"{statistics.mean(made):>8.1f}{statistics.mean(dropped):>9.2f}",
             flush=True,
         )
 

@@ -139,14 +139,10 @@ def decide(
     enough = KEEP.get(n, KEEP[MAX_PAIRS]) * found.error
     if n in KEEP and found.z >= KEEP[n]:
         return found.end("keep", "a real improvement", enough, noise=False)
-    if ablation:
-        less, least_z, pairs, words = nodes_delta <= 0, 0.0, ABLATED_PAIRS, "no worse without the change"
-    else:
-        less, least_z, pairs = simpler(nodes_delta, nodes), SIMPLER_Z, SIMPLER_PAIRS
-        words = f"inconclusive, with {-nodes_delta} AST nodes fewer"
+    less, least_z, pairs, words = _simplification(nodes_delta, nodes, ablation=ablation)
     if found.z >= least_z and less:
         if n < pairs:
-            return found.further("inconclusive so far, with less code" if not ablation else words, wanted)
+            return found.further(words if ablation else "inconclusive so far, with less code", wanted)
         level = sum(candidate.values()) / len(candidate)
         if best_confirmed is None or level <= best_confirmed + DRIFT * sigma:
             return found.end("simplify", words, enough, noise=True)
@@ -157,6 +153,13 @@ def decide(
     if n > 1:
         return found.end("discard", "not confirmed", enough, noise=True)
     return found.end("discard", "inconclusive", (-WORSE if gain < 0 else FUTILE[1]) * found.error, noise=True)
+
+
+def _simplification(nodes_delta: int, nodes: int, *, ablation: bool) -> tuple[bool, float, int, str]:
+    """Return whether a change is simpler, the least z and the pairs from which it is kept for that, and words for it."""
+    if ablation:
+        return nodes_delta <= 0, 0.0, ABLATED_PAIRS, "no worse without the change"
+    return simpler(nodes_delta, nodes), SIMPLER_Z, SIMPLER_PAIRS, f"inconclusive, with {-nodes_delta} AST nodes fewer"
 
 
 class _Pairs(NamedTuple):

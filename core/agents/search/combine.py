@@ -85,15 +85,17 @@ def _draft(
         edits=tuple(names),
         before={name: present[name] for name in values},
         expected=(round(gain, 5), round(spread, 5)),
-        parts=tuple(
-            Part(
-                name=moves.get(option.name, option.name),
-                gain=round(context.sigma * options.model.expected.gain(option.change), 5),
-                error=round(context.sigma * options.model.spread(option.change), 5),
-                knobs=sets,
-                edits=(option.name,) if option.value is None else (),
-            )
-            for option, sets in zip(taken, moved, strict=True)
-        ),
+        parts=tuple(_part(context, options, option, moves, sets) for option, sets in zip(taken, moved, strict=True)),
     )
     return Draft(knobs.set_knobs(source, values) if values else source, words, taken[0].topic, notes)
+
+
+def _part(context: Context, options: Options, option: Option, moves: Mapping[str, str], sets: dict[str, Value]) -> Part:
+    """Return the note about one change. `sets`: the constants that it sets, with those that must follow."""
+    return Part(
+        name=moves.get(option.name, option.name),
+        gain=round(context.sigma * options.model.expected.gain(option.change), 5),
+        error=round(context.sigma * options.model.spread(option.change), 5),
+        knobs=sets,
+        edits=(option.name,) if option.value is None else (),
+    )
