@@ -15,7 +15,7 @@ from core.record.events import AnyEvent
 from core.record.fold import fold
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import log_lines, scoreboard, status, summary
+from core.reporting import log_lines, phrases, scoreboard, status, summary
 from core.verdicts import Verdict
 from tests.core.judging.test_schedule import CONFIG
 from tests.events import measurement
@@ -155,3 +155,26 @@ def test_the_banner_is_in_the_status_in_json_and_said_once_without_an_app() -> N
     assert found.banner in summary.text(summary.summary(found, 200))
     assert status.status(state(own(1)), Noise(0.01, 0), None, Picture(), []).banner == ""
     assert found.agents[0].formats, "the ledger is in the JSON"
+
+
+def test_operators_count_for_the_model_that_was_asked() -> None:
+    found = state(
+        own(1, operator="draft"),
+        own(2, operator="repair", on=(1,)),
+        own(3, operator="draft", dropped="combine", on=(1, 2)),
+        proposed(4, "search", instead=MODEL, model=MODEL, operator="draft", dropped="repair", on=(3,)),
+        own(5, operator="of a later version"),
+    )
+    rows = {score.agent: score.operators for score in scoreboard.scores(found)}
+    assert {name: (row.asked, row.usable) for name, row in rows[MODEL].items()} == {
+        "draft": (3, 2), "repair": (2, 1), "combine": (1, 0), "of a later version": (1, 1),
+    }  # fmt: skip
+    assert rows["search"] == {}
+    lines = scoreboard.lines(scoreboard.scores(found))
+    assert [line.split(":")[0].strip() for line in lines if "usable" in line] == [
+        "draft", "repair", "combine", "of a later version",
+    ]  # fmt: skip
+    assert [phrases.asked_for(e.notes) for e in found.experiments.values()] == [
+        "draft", "repair of #1", "combine of #1, #2; without a usable answer, so a draft was asked for",
+        "repair of #3; without a usable answer", "of a later version",
+    ]  # fmt: skip
