@@ -109,8 +109,7 @@ def run(  # long, because each option is a parameter
         bool | None,
         typer.Option(
             "--ablation/--no-ablation",
-            help="Near the end, or when the agent has nothing left, take each kept change out of the best once more and drop what no longer "
-            "pays.",
+            help="When the agent has nothing left, take each kept change out of the best once more and drop what no longer pays.",
             show_default="yes",
         ),
     ] = None,

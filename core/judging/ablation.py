@@ -1,4 +1,4 @@
-"""Ablations: which kept changes are taken out of the best once more, and when. Pure.
+"""Ablations: which kept changes are taken out of the best once more. Pure.
 
 What pays when it is kept need not pay later, since later changes interact with it, and a combination can have parts that do
 nothing. Each kept change is taken out at most once in a run, so ablations end.
@@ -6,7 +6,7 @@ nothing. Each kept change is taken out at most once in a run, so ablations end.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.record.experiment import Experiment
@@ -70,33 +70,3 @@ def _clear(state: State, experiment: Experiment) -> bool:
     """Return whether a keep is recent and its gain large."""
     since = sum(e.verdict is not None for number, e in state.experiments.items() if number > experiment.number)
     return since < RECENT and (experiment.gain or 0.0) > CLEAR_Z * (experiment.error or 0.0)
-
-
-def due(
-    state: State, changes: Collection[KeptChange], *, experiments_left: int | None, seconds_left: float | None
-) -> bool:
-    """Return whether what is left of the run is about what these ablations need, and better spent on them.
-
-    If one of as many latest verdicts is a keep, the agent is expected to find more in the time than ablations do.
-
-    Args:
-        state: The state of the run.
-        changes: The changes to take out.
-        experiments_left: Experiments that may still be proposed; None for no limit.
-        seconds_left: Time that is left; None for no limit.
-    """
-    if not changes or _finding(state, len(changes)):
-        return False
-    if experiments_left is not None and experiments_left <= len(changes):
-        return True
-    if seconds_left is None or not state.judged:
-        return False
-    return seconds_left <= len(changes) * state.worked_s / state.judged
-
-
-def _finding(state: State, count: int) -> bool:
-    """Return whether one of this number of latest verdicts on the agent's proposals is a keep."""
-    judged = [
-        e for e in state.experiments.values() if e.verdict is not None and e.verdict.tried and not e.notes.without
-    ]
-    return any(e.verdict is Verdict.KEEP for e in judged[-count:])

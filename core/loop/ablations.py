@@ -1,4 +1,4 @@
-"""Proposes the best without one of its kept changes, when the agent has nothing new or the run is near its end."""
+"""Proposes the best without one of its kept changes, when the agent has nothing new."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from core.change import edits, knobs, removal, touched
 from core.judging import ablation
 from core.judging.ablation import KeptChange
-from core.loop.ending import Ending
 from core.model import Notes, Proposal
 from core.record import events as ev
 from core.reporting.changes import short_name
@@ -24,12 +23,11 @@ class Ablations:
 
     Args:
         active: The run.
-        ending: The limits of the run.
         on: Whether to propose any.
     """
 
-    def __init__(self, active: ActiveRun, ending: Ending, *, on: bool) -> None:
-        self._active, self._ending, self._on = active, ending, on
+    def __init__(self, active: ActiveRun, *, on: bool) -> None:
+        self._active, self._on = active, on
         self._passed_over: set[tuple[str, tuple[int, int]]] = set()  # (best, change) that cannot be taken out of it
 
     @property
@@ -38,15 +36,6 @@ class Ablations:
         best = self._active.state.incumbent
         changes = ablation.outstanding(self._active.state) if self._on else ()
         return tuple(one for one in changes if (best, one.key) not in self._passed_over)
-
-    @property
-    def due(self) -> bool:
-        """Whether what is left of the run is about what they need."""
-        state, limit = self._active.state, self._ending.limits.max_experiments
-        experiments, seconds = None if limit is None else limit - state.judged - len(state.open), self._ending.left_s
-        if experiments is None and seconds is None:
-            return False
-        return ablation.due(state, self.left, experiments_left=experiments, seconds_left=seconds)
 
     def propose(self) -> bool:
         """Record the next ablation as a proposal. Returns whether there was one.

@@ -30,7 +30,7 @@ class Asking:
     Args:
         active: The run.
         proposer: Asks the agent and records its proposal.
-        ablations: Proposes when the agent has nothing left, and near the end of the run.
+        ablations: Proposes when the agent has nothing left.
         ending: Whether and why the loop ends.
         live: Shows the agent's text and phase.
         wake: Wakes the loop.
@@ -73,7 +73,7 @@ class Asking:
         if not self._wanted():
             if busy and not self.exclusive:
                 self._reflecting.start()
-        elif not (self.exclusive and busy) or self._without_agent:  # else the GPU is in use
+        elif not (self.exclusive and busy) or self._agent_exhausted:  # else the GPU is in use
             self.task = asyncio.create_task(self._ask_agent())
 
     def _wanted(self) -> bool:
@@ -88,11 +88,6 @@ class Asking:
         """End what is asked for besides a proposal, and release the agent."""
         await self._reflecting.close()
         await self.release()
-
-    @property
-    def _without_agent(self) -> bool:
-        """Whether an ablation is proposed instead of asking the agent."""
-        return self._agent_exhausted or self._ablations.due
 
     async def _ask_agent(self) -> None:
         try:
@@ -126,9 +121,13 @@ class Asking:
             self._ask_again = time.monotonic() + min(2.0 ** (self._refused - REFUSED), BACKOFF_S[1])
 
     async def _ask(self) -> None:
-        """Ask for one proposal. An agent that shares the GPU is asked for several, and then released."""
-        if self._without_agent and (self._ablations.propose() or self._agent_exhausted or self.exclusive):
-            return  # if nothing could be taken out, an exclusive agent is asked in the next step, when the GPU is free
+        """Ask for one proposal. An agent that shares the GPU is asked for several, and then released.
+
+        When the agent has nothing left, an ablation is proposed.
+        """
+        if self._agent_exhausted:
+            self._ablations.propose()
+            return
         self._expect()
         if not self.exclusive:
             await self._proposer.propose(self._active)

@@ -28,11 +28,6 @@ class Ending:
         """Hours of work that count against the limit."""
         return self.hours_before + (time.monotonic() - self._began) / 3600
 
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until the limit of hours is reached; None without such a limit."""
-        return None if self.limits.max_hours is None else 3600 * (self.limits.max_hours - self._hours)
-
     def stop(self, reason: str, *, now: bool = False, finished: bool = False, check_result: bool = False) -> None:
         """End after the running experiments, or `now` without waiting for them. The first reason counts.
 

@@ -44,7 +44,7 @@ class Loop:
         attend_s: Seconds at the beginning in which an app is expected, so that proposals wait.
         final_seeds: Seeds of the final check, in which the start and the best are measured afresh. 0 for no such check.
         hours_before: Hours of `limits.max_hours` that earlier starts have used.
-        ablation: Whether kept changes are taken out of the best once more, when the agent has nothing left or near the end.
+        ablation: Whether kept changes are taken out of the best once more, when the agent has nothing left.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Loop:
         self._ending = Ending(limits, hours_before)
         self._holding = Holding(active)
         self._slots = Slots(active, executors, self._ending, self._holding, self._live, self._wake.set)
-        ablations = Ablations(active, self._ending, on=ablation)
+        ablations = Ablations(active, on=ablation)
         self._asking = Asking(active, proposer, ablations, self._ending, self._live, self._wake.set, say)
         self._approval = Approval(active, self._attended, countdown_s)
         self._control = Control(

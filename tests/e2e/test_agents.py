@@ -298,7 +298,8 @@ def own_agent(product: Product, timeouts: str, chat: str = "", model: str = "") 
     """The same agent as ollama:MODEL, with another timeouts: what a user can write."""
     path = product.root.parent / "impatient.py"
     path.write_text(
-        "from core.agents.llm.chat import LanguageModel\nfrom core.agents.llm.server import Timeouts\nfrom core.agents.llm.ollama.agent import Ollama\n"
+        "from core.agents.llm.chat import LanguageModel\nfrom core.agents.llm.server import Timeouts\n"
+        "from core.agents.llm.ollama.agent import Ollama\n"
         "from core.agents.search.agent import Search\nfrom core.agents.several import WithStandIn\n\n\n"
         f"def make():\n    chat = Ollama({MODEL!r}, {chat}timeouts={timeouts})\n"
         f"    return WithStandIn(LanguageModel(chat, {model}), Search())\n"

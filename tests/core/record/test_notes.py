@@ -21,6 +21,7 @@ FULL = Notes(
     format="edits", model="ollama:m", seconds=2.5, tries=3, tokens=0, prompt_tokens=90, repeats=0,
     forms={"edits": FormCost(asked=3, answered=2, parsed=2, applied=1, passed=1, tokens=90, seconds=2.4)},
     thinking="thinking off and 4000 tokens", operator="draft", on=(3, 4), dropped="combine",
+    given=("a longer warm-up",), follows="a longer warm-up", later=("less decay",),
     knobs={"LR": 0.02, "DEPTH": 4, "TIED": True, "WINDOW": "SL"}, edits=("relu2",),
     parts=(Part(name="WIDTH 64 -> 96", gain=0.01, error=0.002, knobs={"WIDTH": 96}, edits=("relu2",)),), without=(12, 2),
     before={"LR": 0.01, "DEPTH": 3, "TIED": False, "WINDOW": "L"}, expected=(0.01, 0.002), step="LR up", said="2: LR up", aside="only size",

@@ -9,7 +9,7 @@ import pytest
 from core.agents import registry
 from core.agents.base import AgentFailed, Context
 from core.agents.hooks import ignore
-from core.agents.llm import chat
+from core.agents.llm import chat, server
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.several import Team
 from core.change import edits
@@ -161,7 +161,7 @@ async def test_an_answer_that_breaks_off_and_one_without_end(monkeypatch: pytest
         await agent(url, monkeypatch).propose(context())
     with serving(Script(answer, mishap="endless")) as url:
         found = await agent(url, monkeypatch)._chat.ask([{"role": "user", "content": "x"}], None, ignore)
-    assert found.cut and len(found.text) == chat.LONGEST
+    assert found.cut and len(found.text) == server.LONGEST
 
 
 async def test_its_context_is_what_the_user_gave(monkeypatch: pytest.MonkeyPatch) -> None:
