@@ -10,7 +10,7 @@ from textual.app import App
 from textual.widgets import Input
 
 from core.judging import schedule
-from core.judging.gain import Scale
+from core.judging.gain import Scale, moved_numbers
 from core.judging.noise import Noise
 from core.record import events as ev
 from core.reporting import phrases
@@ -144,8 +144,8 @@ class PaneUpdates:
         if news.first:  # `_show_older` adds the others
             return list(reversed(state.experiments))[:FIRST_ROWS]
         numbers = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
-        measured = {event.commit for event in news.events if isinstance(event, ev.Measured)}
-        numbers |= {n for n in state.kept if state.experiments[n].commit in measured}  # their means have changed
+        if measured := {event.commit for event in news.events if isinstance(event, ev.Measured)}:
+            numbers |= moved_numbers(state, measured)
         return sorted(
             numbers | set(state.open if news.alive else ())
         )  # open experiments look different when a loop starts or ends
