@@ -33,8 +33,8 @@ from tui.view.machine import machine_summary
 from tui.view.night import night_picture
 from tui.view.status import run_status
 
-PLOT_S = 2.0  # least time between two drawings of a curve
-LIVE_S = 1.0  # least time between two updates of progress and time left
+CURRENT_S = 2.0  # least time between two updates of what the agent and the trainer say
+LIVE_S = 0.7  # least time between two updates of progress, loss and time left
 FIRST_ROWS = 120  # rows of the table in the first paint
 STREAM_LINES = 6  # lines of the agent's streamed text that are shown
 
@@ -48,8 +48,7 @@ class PaneUpdates:
         self._selection = selection
         self._curves = TrainingCurves(bridge, selection)
         self.noise: Noise | None = None  # of one score; None before the journal is read
-        self._shown_t = self._plotted_t = 0.0
-        self._plotted = ""  # name of the training whose curve is drawn
+        self._shown_t = self._current_t = 0.0
         self._was_waiting = False  # a proposal waited at the last update
         self._rung_for: set[int] = set()  # proposals that the bell was rung for
 
@@ -85,13 +84,16 @@ class PaneUpdates:
         if news.machine:
             main.query_one(MachinePane).show(self._bridge.machine)
         self._show_change()
-        self.show_loss(force=bool(news.events) or news.first)
+        self.show_loss()
+        if news.first or news.events or self._shown_t - self._current_t >= CURRENT_S:
+            self._show_current()
         self.show_status()
 
     def show_followed(self) -> None:
         """Update the panes that show a single experiment."""
         self._show_change()
-        self.show_loss(force=True)
+        self.show_loss()
+        self._show_current()
 
     def show_status(self) -> None:
         """Update the status line, and ring the bell when a proposal begins to wait."""
@@ -105,16 +107,15 @@ class PaneUpdates:
             self._rung_for.add(bridge.waiting.number)
             self._app.bell()
 
-    def show_loss(self, force: bool = False) -> None:
-        """Draw the curve of the followed training. Without `force`, only if it has changed, and once in PLOT_S seconds."""
-        now = time.monotonic()
-        if not force and now - self._plotted_t < PLOT_S:
-            return
+    def show_loss(self) -> None:
+        """Show the curve of the followed training with its latest figures."""
         training = self._curves.followed_curve()
-        if not (force or training.grown or training.name != self._plotted):
-            return
-        self._plotted_t, self._plotted = now, training.name
         self._main.query_one(LossPane).show(training.name, training.curve, training.best, training.job)
+
+    def _show_current(self) -> None:
+        """Show what the agent and the trainer say."""
+        self._current_t = time.monotonic()
+        training = self._curves.followed_curve()
         stream = [line for line in self._bridge.live.stream.splitlines()[-STREAM_LINES:] if line.strip()]
         current = [words.sanitize_line(line, 300) for line in stream] + self._curves.latest_lines(training.job)
         self._main.query_one(ActivityPane).show_current(current)

@@ -24,7 +24,6 @@ class TrainingCurve:
     job: RunningJob | None
     curve: Curve
     best: Curve  # empty if it is the same training
-    grown: bool  # since the last call
 
 
 class TrainingCurves:
@@ -42,13 +41,14 @@ class TrainingCurves:
         job = self._followed_job()
         path = self._metrics_path(job)
         best, own = self._tail(best_path), self._tail(path)
-        grown = [tail.read() for tail in (best, own) if tail is not None]
+        for tail in (best, own):
+            if tail is not None:
+                tail.read()
         return TrainingCurve(
             name=self._name(job),
             job=job,
             curve=own.curve if own else Curve(),
             best=best.curve if best and best_path != path else Curve(),
-            grown=any(grown),
         )
 
     def loss_summary(self) -> str:

@@ -49,7 +49,7 @@ class ViewingActions(RunApp):
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)
         pane.logarithmic = not pane.logarithmic
-        self.updates.show_loss(force=True)
+        self.updates.show_loss()
         self._say_unless_empty(self.memory.save(logarithmic=pane.logarithmic))
 
     def restore_view(self) -> str:

@@ -15,6 +15,8 @@ from tui.widgets.loss_plot import Line, draw_losses
 from tui.widgets.pane import Pane
 from tui.widgets.plot import Plot
 
+DOTS = 2  # of braille in a column
+
 
 class LossPane(Pane):
     """A plot with the latest figures below it."""
@@ -25,6 +27,7 @@ class LossPane(Pane):
     def __init__(self) -> None:
         super().__init__()
         self.logarithmic = False
+        self._drawn: tuple[object, ...] = ()  # what the plot shows
 
     def compose(self) -> ComposeResult:
         yield Plot(id="curve")
@@ -45,8 +48,17 @@ class LossPane(Pane):
         legend = f"━ {name}  {'·' if self.app.no_color else '━'} best  {scale}" if best.loss else scale
         self.set_title(f"{title} · {name} {value}" if name else title, legend if curve.loss else "")
         lines = (Line(best, "foreground-darken-2", dotted=self.app.no_color), Line(curve, "accent"))
-        self.query_one(Plot).show(lambda plot: draw_losses(plot, lines, logarithmic=self.logarithmic))
+        plot = self.query_one(Plot)
+        drawn = (name, self.logarithmic, *(_end(line.curve, plot.size.width) for line in lines))
+        if drawn != self._drawn:
+            self._drawn = drawn
+            plot.show(lambda plot: draw_losses(plot, lines, logarithmic=self.logarithmic))
         self.query_one("#pulse", Static).update("  ".join(_figures(curve, best, job)), layout=False)
+
+
+def _end(curve: Curve, columns: int) -> tuple[int, int]:
+    """Return which curve it is, and how far it reaches in a plot. Drawing costs much, so further points in the same dot must wait."""
+    return (id(curve), round(curve.progress[-1] * columns * DOTS)) if curve.progress else (0, 0)
 
 
 def _figures(curve: Curve, best: Curve, job: RunningJob | None) -> list[str]:
