@@ -6,7 +6,7 @@ from textual.screen import Screen
 
 from core.reporting import status
 from tui import run_files
-from tui.actions.base import RunApp
+from tui.actions.morning import MorningActions
 from tui.panes import registry
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
@@ -18,7 +18,7 @@ from tui.view.night import night_picture
 from tui.widgets.prompt import Prompt
 
 
-class ViewingActions(RunApp):
+class ViewingActions(MorningActions):
     """The digits, and the keys enter, /, f, >, L, z, escape and ?."""
 
     def action_pane(self, number: int) -> None:
@@ -131,4 +131,5 @@ class ViewingActions(RunApp):
             status=status.status(bridge.state, noise, bridge.pid, bridge.live, warnings),
             night=night_picture(bridge.state, noise),
             diff=run_files.read_whole_diff(bridge.folder),
+            steps=self.next_steps(),
         )
