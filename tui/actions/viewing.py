@@ -8,6 +8,7 @@ from core.reporting import status
 from tui import run_files
 from tui.actions.morning import MorningActions
 from tui.panes import registry
+from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
 from tui.screens.comparison import ComparisonScreen
@@ -15,11 +16,12 @@ from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
 from tui.screens.summary import SUMMARY, Contents, SummaryPane, SummaryScreen
 from tui.view.night import night_picture
+from tui.widgets.diff_text import DiffText
 from tui.widgets.prompt import Prompt
 
 
 class ViewingActions(MorningActions):
-    """The digits, and the keys enter, /, f, >, L, z, escape and ?."""
+    """The digits, and the keys enter, /, f, >, F, L, z, escape and ?."""
 
     def action_pane(self, number: int) -> None:
         if self.key_context.tiny:
@@ -45,6 +47,13 @@ class ViewingActions(MorningActions):
     def action_explain(self) -> None:
         if not isinstance(self.screen, HelpScreen):
             self.open_page(HelpScreen((*registry.ENTRIES, SUMMARY)))
+
+    def action_fold(self) -> None:
+        """Fold the shown change, whichever pane has the focus."""
+        self.main.query_one(ChangePane).query_one(DiffText).fold_all()
+
+    def on_diff_text_folded(self) -> None:
+        self.updates.show_followed()
 
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)

@@ -18,7 +18,7 @@ from core.reporting import comparison, phrases
 from core.reporting.comparison import Comparison, Side
 from tui.view import diffs, spans
 from tui.view.curves import Curve
-from tui.widgets.diff_text import MORE, DiffText
+from tui.widgets.diff_text import DiffText
 from tui.widgets.loss_plot import Line, draw_losses
 from tui.widgets.pane import SCROLL_KEYS, Pane
 from tui.widgets.plot import Plot
@@ -104,8 +104,14 @@ class ComparisonScreen(ModalScreen[None]):
         self._show_changes(found, width)
         self._text("comparison-between", _title(phrases.typeset(comparison.difference_title(both))))
         self.query_one("#comparison-diff", DiffText).show(diffs.parse(both.diff), width)
-        is_cut = any(diff.is_cut for diff in self.query(DiffText))
-        page.set_title(f"comparison of {both.first.name} and {both.second.name}", MORE if is_cut else "")
+        self.on_diff_text_folded()
+
+    def on_diff_text_folded(self) -> None:
+        """Show in the title what the keys of the diffs are."""
+        notes = next((diff.notes for diff in self.query(DiffText) if diff.notes), "")
+        if self._shown is not None:
+            first, second = self._shown[1].comparison.sides
+            self.query_one(ComparisonPane).set_title(f"comparison of {first.name} and {second.name}", notes)
 
     def _show_curves(self, found: Contents) -> None:
         """Draw both curves with a legend. Without any curve, only the legend says so."""

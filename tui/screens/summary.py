@@ -104,14 +104,20 @@ class SummaryScreen(ModalScreen[None]):
         plot.show_night(found.night)
         self.query_one("#summary-result", Static).update(spans.content(summary.result(found.status, columns)))
         self.query_one("#summary-text", Static).update(spans.content(summary.details(found.status, columns, bars=True)))
-        lines = diffs.parse(found.diff)
-        self.query_one("#summary-title", Static).update(_change_title(lines))
-        self.query_one(DiffText).show(lines, width)
+        self.query_one(DiffText).show(diffs.parse(found.diff), width)
+        self.on_diff_text_folded()
+
+    def on_diff_text_folded(self) -> None:
+        """Show in the title of the change whether it is folded."""
+        if self._shown is not None:
+            lines = diffs.parse(self._shown[2].diff)
+            self.query_one("#summary-title", Static).update(_change_title(lines, self.query_one(DiffText).notes))
 
 
-def _change_title(lines: Sequence[diffs.Line]) -> Content:
+def _change_title(lines: Sequence[diffs.Line], notes: str) -> Content:
     """Return the line above the change from start to best."""
     if not lines:
         return Content("")
     added, removed = diffs.count_changes(lines)
-    return Content.assemble("\n", (f"The change from start to best, +{added} −{removed}", "bold"))
+    title = (f"The change from start to best, +{added} −{removed}", "bold")
+    return Content.assemble("\n", title, (f"  {notes}", "$foreground 60%"))
