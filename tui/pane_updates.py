@@ -29,9 +29,11 @@ from tui.selection import Selection
 from tui.training_curves import TrainingCurves
 from tui.view import words
 from tui.view.experiments import Row, outdated_warning, table_row
+from tui.view.layout import LEAST
 from tui.view.machine import machine_summary
 from tui.view.night import night_picture
 from tui.view.status import run_status
+from tui.view.tiny import tiny_lines
 
 CURRENT_S = 2.0  # least time between two updates of what the agent and the trainer say
 LIVE_S = 0.7  # least time between two updates of progress, loss and time left
@@ -101,6 +103,10 @@ class PaneUpdates:
         if not bridge.loaded:
             return
         status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
+        if main.is_tiny:
+            judged = next((e for e in reversed(bridge.state.experiments.values()) if e.verdict is not None), None)
+            last = table_row(bridge.state, judged) if judged is not None else None
+            main.show_tiny(tiny_lines(status, bridge.waiting, last, LEAST))
         extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_narrow else ""
         main.query_one(StatusLine).show(status, bridge.waiting, main.is_narrow, extra)
         if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
@@ -110,7 +116,7 @@ class PaneUpdates:
     def show_loss(self) -> None:
         """Show the curve of the followed training with its latest figures."""
         training = self._curves.followed_curve()
-        self._main.query_one(LossPane).show(training.name, training.curve, training.best, training.job)
+        self._main.query_one(LossPane).show(training.name, training.curve, training.best, training.job, training.others)
 
     def _show_current(self) -> None:
         """Show what the agent and the trainer say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class TrainingCurve:
     job: RunningJob | None
     curve: Curve
     best: Curve  # empty if it is the same training
+    others: tuple[tuple[str, Curve], ...]  # names and curves of the experiments that the user has pinned
 
 
 class TrainingCurves:
@@ -49,7 +51,20 @@ class TrainingCurves:
             job=job,
             curve=own.curve if own else Curve(),
             best=best.curve if best and best_path != path else Curve(),
+            others=self._pinned_curves({path, best_path}),
         )
+
+    def _pinned_curves(self, shown: Collection[Path | None]) -> tuple[tuple[str, Curve], ...]:
+        """Return the names and curves of the pinned experiments, without those that are shown anyway."""
+        state, folder = self._bridge.state, self._bridge.folder
+        found = []
+        for number in self._selection.pinned:
+            path = metrics_path(state, folder, state.experiments[number].commit)
+            tail = self._tail(path) if path not in shown else None
+            if tail is not None:
+                tail.read()
+                found.append((f"#{number}", tail.curve))
+        return tuple(found)
 
     def loss_summary(self) -> str:
         """Return the last loss with a sparkline, of the newest running training or else of the followed experiment."""

@@ -21,7 +21,7 @@ from tui.widgets.prompt import Prompt
 
 
 class ViewingActions(MorningActions):
-    """The digits, and the keys enter, /, f, >, F, L, z, escape and ?."""
+    """The digits, and the keys enter, /, f, >, v, F, L, z, escape and ?."""
 
     def action_pane(self, number: int) -> None:
         if self.key_context.tiny:
@@ -47,6 +47,15 @@ class ViewingActions(MorningActions):
     def action_explain(self) -> None:
         if not isinstance(self.screen, HelpScreen):
             self.open_page(HelpScreen((*registry.ENTRIES, SUMMARY)))
+
+    def action_pin(self) -> None:
+        """Keep the curve of the selected experiment in the loss pane, or remove it."""
+        if (followed := self.followed) is None:
+            return
+        self.selection.pin(followed.number)
+        self.updates.show_loss()
+        names = ", ".join(f"#{number}" for number in self.selection.pinned)
+        self.show_note(f"Curves beside the selected one: {names or 'only the best'}.")
 
     def action_fold(self) -> None:
         """Fold the shown change, whichever pane has the focus."""

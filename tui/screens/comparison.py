@@ -118,7 +118,7 @@ class ComparisonScreen(ModalScreen[None]):
         first, second = found.curves
         plot = self.query_one(Plot)
         plot.display = bool(first.loss or second.loss)
-        lines = (Line(first, "warning", dotted=self.app.no_color), Line(second, "accent"))
+        lines = (Line(first, "warning", marker="·" if self.app.no_color else ""), Line(second, "accent"))
         plot.show(lambda plot: draw_losses(plot, lines))
         self._text("comparison-legend", _legend(found, "·━" if self.app.no_color else "━━"))
 

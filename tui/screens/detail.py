@@ -146,7 +146,7 @@ def _draw(plot: Plot, curve: Curve, parents: Curve) -> None:
     for line, tone in ((parents, "foreground-darken-3"), (curve, "accent")):
         xs, ys = thin(line.progress, line.smooth(), max(8, plot.size.width * 2))
         if xs:
-            plot.line(xs, ys, tone, dashed=line is parents)
+            plot.line(xs, ys, tone, "·" if line is parents else "")
     plot.range_x(0.0, 1.0)
 
 
