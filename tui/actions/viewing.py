@@ -52,6 +52,10 @@ class ViewingActions(MorningActions):
         """Keep the curve of the selected experiment in the loss pane, or remove it."""
         if (followed := self.followed) is None:
             return
+        state, folder = self.bridge.state, self.bridge.folder
+        if followed.number not in self.selection.pinned and not run_files.metrics_path(state, folder, followed.commit):
+            self.show_note(f"#{followed.number} has no loss curve to keep.")
+            return
         self.selection.pin(followed.number)
         self.updates.show_loss()
         names = ", ".join(f"#{number}" for number in self.selection.pinned)

@@ -21,7 +21,7 @@ from tui.widgets.plot import Plot
 DOTS = 2  # of braille in a column
 LINE = "━"  # stands for a curve in the legend
 OTHERS = (
-    ("warning", "+"),
+    ("primary", "+"),
     ("success", "x"),
     ("error", "o"),
 )  # the tone of each further curve, and its marker without colours

@@ -118,7 +118,7 @@ class ComparisonScreen(ModalScreen[None]):
         first, second = found.curves
         plot = self.query_one(Plot)
         plot.display = bool(first.loss or second.loss)
-        lines = (Line(first, "warning", marker="·" if self.app.no_color else ""), Line(second, "accent"))
+        lines = (Line(first, "primary", marker="·" if self.app.no_color else ""), Line(second, "accent"))
         plot.show(lambda plot: draw_losses(plot, lines))
         self._text("comparison-legend", _legend(found, "·━" if self.app.no_color else "━━"))
 
@@ -155,7 +155,7 @@ def _legend(found: Contents, marks: str) -> Content:
     """Return the names of the curves with their last losses. `marks`: how each is drawn."""
     parts: list[Content] = []
     for side, curve, mark, tone in zip(
-        found.comparison.sides, found.curves, marks, ("$warning", "$accent"), strict=True
+        found.comparison.sides, found.curves, marks, ("$primary", "$accent"), strict=True
     ):
         loss = f"{side.name} {curve.smooth()[-1]:.3f}" if curve.loss else f"{side.name} without a curve"
         parts.append(Content.assemble((f"{mark} ", tone if curve.loss else ""), loss, "   "))

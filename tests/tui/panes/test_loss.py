@@ -75,3 +75,14 @@ async def test_the_key_keeps_the_curve_of_the_selected_experiment(recorded: Path
         assert app.selection.pinned == [1] and app.followed is not None and app.followed.number != 1
         await pilot.press("G", "v", "g")
         await until(pilot, lambda: "━ #1" not in screen_text(app))
+
+
+async def test_an_experiment_without_a_curve_is_not_kept(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        without = next(n for n, e in app.bridge.state.experiments.items() if e.scored is None)
+        app.selection.chosen = without
+        app.action_pin()
+        await until(pilot, lambda: f"#{without} has no loss curve to keep." in screen_text(app))
+        assert app.selection.pinned == []
