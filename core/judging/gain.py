@@ -254,6 +254,8 @@ def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
 
     It is that of the verdict, or the present one if there is no verdict yet or further pairs were measured since.
     """
+    if experiment.gain is not None and len(state.scores.get(experiment.commit, ())) <= experiment.pairs:
+        return -experiment.gain, experiment.pairs  # there cannot be further pairs, and looking for them costs time
     pairs = _pairs(state, experiment.parent, experiment.commit)
     if experiment.gain is not None and len(pairs) <= experiment.pairs:
         return -experiment.gain, experiment.pairs

@@ -19,6 +19,7 @@ from tui.widgets.pane import FOCUSED, Pane
 from tui.widgets.plot import Plot
 
 DOTS = 2  # of braille in a column
+CROWDED = 4  # curves from which the legend leaves out the unit
 LINE = "━"  # stands for a curve in the legend
 OTHERS = (
     ("primary", "+"),
@@ -84,7 +85,7 @@ def _legend(entries: Sequence[tuple[str, Line]], scale: str) -> Content:
     parts: list[tuple[str, str]] = []
     for name, line in reversed(entries):
         parts += [(f"{line.marker or LINE} ", f"${line.tone}"), (f"{name}  ", "")]
-    return Content.assemble(*parts, scale)
+    return Content.assemble(*parts, scale if len(entries) < CROWDED else "")
 
 
 def _end(curve: Curve, columns: int) -> tuple[int, int]:
