@@ -43,6 +43,10 @@ def main() -> int:
         words = app.run()
     if words and not in_browser:
         print(words)
+    if app.afterwards and not in_browser:
+        sys.stdout.flush()
+        os.chdir(project.root)
+        os.execv(app.afterwards[0], app.afterwards)
     return app.return_code or 0
 
 

@@ -100,6 +100,10 @@ KEYS: tuple[Key, ...] = (
     Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around", panes="5"),
     Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent. A click on a title of the table sorts by "
         "that column, another click reverses it.", "looking around", panes="5"),
+    Key("v", "pin", "curve", "Keep the loss curve of the selected experiment in the pane of the loss, beside up to two more. v again removes it.",
+        "looking around", lambda now: now.selected, panes="35"),
+    Key("F", "fold", "fold", "Fold the diff to a line for each part, or unfold it. In the pane of a diff, { and } go to another part, - folds it, "
+        "and a click on its title as well.", "looking around", lambda now: now.selected, panes="2"),
     Key("L", "logarithmic", "log scale", "Log scale of the loss.", "looking around", panes="3"),
     Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",
         lambda now: not now.small or now.zoomed, "Here a pane fills the screen as it is."),
@@ -113,8 +117,8 @@ KEYS: tuple[Key, ...] = (
 PANES = "12345678"
 FOOTER = (  # actions by importance, because most terminals cannot show all
     "approve", "skip", "skip_why", "revise", "explain", "command_palette", "detach", "details", "adopt", "program", "backlog", "search", "filter",
-    "sort", "logarithmic", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom", "unattended", "own",
-    "stop",
+    "sort", "logarithmic", "pin", "fold", "copy", "hints", "pause", "abort", "tell", "compare", "compare_start", "rerun", "overrule", "zoom",
+    "unattended", "own", "stop",
 )  # fmt: skip
 IN_DETAIL = (
     "approve",

@@ -10,7 +10,7 @@ from textual.app import App
 from textual.widgets import Input
 
 from core.judging import schedule
-from core.judging.gain import Scale
+from core.judging.gain import Scale, moved_numbers
 from core.judging.noise import Noise
 from core.record import events as ev
 from core.reporting import phrases
@@ -29,12 +29,14 @@ from tui.selection import Selection
 from tui.training_curves import TrainingCurves
 from tui.view import words
 from tui.view.experiments import Row, outdated_warning, table_row
+from tui.view.layout import LEAST
 from tui.view.machine import machine_summary
 from tui.view.night import night_picture
 from tui.view.status import run_status
+from tui.view.tiny import tiny_lines
 
-PLOT_S = 2.0  # least time between two drawings of a curve
-LIVE_S = 1.0  # least time between two updates of progress and time left
+CURRENT_S = 2.0  # least time between two updates of what the agent and the trainer say
+LIVE_S = 0.7  # least time between two updates of progress, loss and time left
 FIRST_ROWS = 120  # rows of the table in the first paint
 STREAM_LINES = 6  # lines of the agent's streamed text that are shown
 
@@ -48,8 +50,7 @@ class PaneUpdates:
         self._selection = selection
         self._curves = TrainingCurves(bridge, selection)
         self.noise: Noise | None = None  # of one score; None before the journal is read
-        self._shown_t = self._plotted_t = 0.0
-        self._plotted = ""  # name of the training whose curve is drawn
+        self._shown_t = self._current_t = 0.0
         self._was_waiting = False  # a proposal waited at the last update
         self._rung_for: set[int] = set()  # proposals that the bell was rung for
 
@@ -85,13 +86,16 @@ class PaneUpdates:
         if news.machine:
             main.query_one(MachinePane).show(self._bridge.machine)
         self._show_change()
-        self.show_loss(force=bool(news.events) or news.first)
+        self.show_loss()
+        if news.first or news.events or self._shown_t - self._current_t >= CURRENT_S:
+            self._show_current()
         self.show_status()
 
     def show_followed(self) -> None:
         """Update the panes that show a single experiment."""
         self._show_change()
-        self.show_loss(force=True)
+        self.show_loss()
+        self._show_current()
 
     def show_status(self) -> None:
         """Update the status line, and ring the bell when a proposal begins to wait."""
@@ -99,22 +103,25 @@ class PaneUpdates:
         if not bridge.loaded:
             return
         status = run_status(bridge.state, bridge.live, bridge.pid is not None, time.time(), self.noise, bridge.trouble)
+        if main.is_tiny:
+            judged = next((e for e in reversed(bridge.state.experiments.values()) if e.verdict is not None), None)
+            last = table_row(bridge.state, judged) if judged is not None else None
+            main.show_tiny(tiny_lines(status, bridge.waiting, last, LEAST))
         extra = f"{self._curves.loss_summary()}  {machine_summary(bridge.machine)}" if main.is_narrow else ""
         main.query_one(StatusLine).show(status, bridge.waiting, main.is_narrow, extra)
         if bridge.waiting is not None and bridge.waiting.number not in self._rung_for:
             self._rung_for.add(bridge.waiting.number)
             self._app.bell()
 
-    def show_loss(self, force: bool = False) -> None:
-        """Draw the curve of the followed training. Without `force`, only if it has changed, and once in PLOT_S seconds."""
-        now = time.monotonic()
-        if not force and now - self._plotted_t < PLOT_S:
-            return
+    def show_loss(self) -> None:
+        """Show the curve of the followed training with its latest figures."""
         training = self._curves.followed_curve()
-        if not (force or training.grown or training.name != self._plotted):
-            return
-        self._plotted_t, self._plotted = now, training.name
-        self._main.query_one(LossPane).show(training.name, training.curve, training.best, training.job)
+        self._main.query_one(LossPane).show(training.name, training.curve, training.best, training.job, training.others)
+
+    def _show_current(self) -> None:
+        """Show what the agent and the trainer say."""
+        self._current_t = time.monotonic()
+        training = self._curves.followed_curve()
         stream = [line for line in self._bridge.live.stream.splitlines()[-STREAM_LINES:] if line.strip()]
         current = [words.sanitize_line(line, 300) for line in stream] + self._curves.latest_lines(training.job)
         self._main.query_one(ActivityPane).show_current(current)
@@ -144,8 +151,8 @@ class PaneUpdates:
         if news.first:  # `_show_older` adds the others
             return list(reversed(state.experiments))[:FIRST_ROWS]
         numbers = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
-        measured = {event.commit for event in news.events if isinstance(event, ev.Measured)}
-        numbers |= {n for n in state.kept if state.experiments[n].commit in measured}  # their means have changed
+        if measured := {event.commit for event in news.events if isinstance(event, ev.Measured)}:
+            numbers |= moved_numbers(state, measured)
         return sorted(
             numbers | set(state.open if news.alive else ())
         )  # open experiments look different when a loop starts or ends

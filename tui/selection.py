@@ -5,6 +5,8 @@ from __future__ import annotations
 from core.record.experiment import Experiment
 from tui.bridge import Bridge
 
+MOST_PINNED = 3
+
 
 class Selection:
     """The experiment that the user chose in the table, or the most relevant one."""
@@ -13,6 +15,15 @@ class Selection:
         self._bridge = bridge
         self.chosen: int | None = None  # the experiment under the cursor; None if the table follows the newest
         self.marked: int | None = None  # the first experiment of a comparison that the user has begun
+        self.pinned: list[int] = []  # the experiments whose curves are shown for comparison, at most MOST_PINNED
+
+    def pin(self, number: int) -> None:
+        """Show the curve of an experiment beside others, or no longer. A fourth one takes the place of the first."""
+        self.pinned = (
+            [one for one in self.pinned if one != number]
+            if number in self.pinned
+            else [*self.pinned, number][-MOST_PINNED:]
+        )
 
     @property
     def followed(self) -> Experiment | None:

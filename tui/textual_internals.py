@@ -42,13 +42,13 @@ def change_focus(widget: Widget, event: events.Focus | events.Blur) -> None:
         widget.parent.post_message(message)
 
 
-def set_border_text(widget: Widget, title: str, subtitle: str, style: str = "") -> None:
-    """Set the title and subtitle of a border as plain text, and redraw only their lines. `style` is that of the title.
+def set_border_text(widget: Widget, title: str, subtitle: str | Content, style: str = "") -> None:
+    """Set the title and subtitle of a border as plain text, or the latter with styles, and redraw only their lines. `style` is that of the title.
 
     The documented attributes redraw the whole widget, but countdowns and losses change every second.
     """
     before = widget._border_title, widget._border_subtitle
-    after = (Content.styled(title, style) if title else None, Content(subtitle) if subtitle else None)
+    after = (Content.styled(title, style) if title else None, Content.assemble(subtitle) if subtitle else None)
     widget._border_title, widget._border_subtitle = after
     width, height = widget.outer_size
     for line, old, new in zip((0, height - 1), before, after, strict=True):

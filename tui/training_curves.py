@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class TrainingCurve:
     job: RunningJob | None
     curve: Curve
     best: Curve  # empty if it is the same training
-    grown: bool  # since the last call
+    others: tuple[tuple[str, Curve], ...]  # names and curves of the experiments that the user has pinned
 
 
 class TrainingCurves:
@@ -42,14 +43,28 @@ class TrainingCurves:
         job = self._followed_job()
         path = self._metrics_path(job)
         best, own = self._tail(best_path), self._tail(path)
-        grown = [tail.read() for tail in (best, own) if tail is not None]
+        for tail in (best, own):
+            if tail is not None:
+                tail.read()
         return TrainingCurve(
             name=self._name(job),
             job=job,
             curve=own.curve if own else Curve(),
             best=best.curve if best and best_path != path else Curve(),
-            grown=any(grown),
+            others=self._pinned_curves({path, best_path}),
         )
+
+    def _pinned_curves(self, shown: Collection[Path | None]) -> tuple[tuple[str, Curve], ...]:
+        """Return the names and curves of the pinned experiments, without those that are shown anyway."""
+        state, folder = self._bridge.state, self._bridge.folder
+        found = []
+        for number in self._selection.pinned:
+            path = metrics_path(state, folder, state.experiments[number].commit)
+            tail = self._tail(path) if path not in shown else None
+            if tail is not None:
+                tail.read()
+                found.append((f"#{number}", tail.curve))
+        return tuple(found)
 
     def loss_summary(self) -> str:
         """Return the last loss with a sparkline, of the newest running training or else of the followed experiment."""

@@ -8,7 +8,7 @@ which come from pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -153,6 +153,10 @@ class Scale:
             return None
         return experiment.error if pairs == experiment.pairs else sigma * math.sqrt(2 / max(1, pairs))
 
+    def pairs(self, experiment: Experiment) -> int:
+        """Return the number of pairs of an experiment and its parent."""
+        return _change(self._state, experiment)[1]
+
     def contrast(self, first: Experiment | None, second: Experiment | None, sigma: float) -> Contrast | None:
         """Return the second experiment against the first. None without pairs that lead from one to the other.
 
@@ -226,11 +230,32 @@ def experiment_score(state: State, experiment: Experiment) -> float | None:
     return Scale(state).of(experiment)
 
 
+def moved_numbers(state: State, measured: Collection[str]) -> set[int]:
+    """Return the experiments whose score or change may be another one after new scores.
+
+    These are the experiments with such a commit, and all descendants of those that were kept.
+
+    Args:
+        state: The state with the new scores.
+        measured: The commits that were measured.
+    """
+    start = state.start_commit.commit if state.start_commit else ""
+    moved = {start} & set(measured)
+    for number in state.kept:
+        one = state.experiments[number]
+        if one.parent in moved or not {one.latest.commit, one.kept_as}.isdisjoint(measured):
+            moved |= {one.latest.commit, one.kept_as}
+    moved |= set(measured)
+    return {number for number, one in state.experiments.items() if one.commit in moved or one.parent in moved}
+
+
 def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
     """Return the paired change of an experiment against its parent in bpb, and its number of pairs.
 
     It is that of the verdict, or the present one if there is no verdict yet or further pairs were measured since.
     """
+    if experiment.gain is not None and len(state.scores.get(experiment.commit, ())) <= experiment.pairs:
+        return -experiment.gain, experiment.pairs  # there cannot be further pairs, and looking for them costs time
     pairs = _pairs(state, experiment.parent, experiment.commit)
     if experiment.gain is not None and len(pairs) <= experiment.pairs:
         return -experiment.gain, experiment.pairs

@@ -9,6 +9,8 @@ from core.record.fold import SKIPPED
 from core.text import capital
 from core.verdicts import Verdict
 
+ROUNDING = 5e-5  # smaller differences are not visible, in bpb
+
 
 def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:
     """Return the finding for a verdict. `parent`: mean val_bpb of the train.py that the experiment changed."""
@@ -41,6 +43,19 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
             return f"{SKIPPED.removesuffix('.')}: {reason}" if reason else SKIPPED
         case verdict:
             return verdict.sentence.replace("{reason}", reason)
+
+
+def shown(experiment: Experiment, change: float | None) -> str:
+    """Return the recorded finding. If its change is estimated differently now, as after further trainings, that is added.
+
+    Args:
+        experiment: The experiment.
+        change: Its change on the scale of the run, in bpb; negative is better. None without a pair.
+    """
+    found = experiment.finding
+    if experiment.gain is None or change is None or abs(experiment.gain + change) < ROUNDING:
+        return found
+    return f"{found.rstrip('.')}, at the verdict. Now estimated as {policy.figures(-change)[0]}."
 
 
 def _overruled(reason: str) -> str:

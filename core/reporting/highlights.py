@@ -70,17 +70,23 @@ def kept(state: State, sigma: float) -> tuple[Highlight, ...]:
 
 def near_misses(state: State, sigma: float) -> tuple[Highlight, ...]:
     """Return the largest gains within the noise that are at least their standard error, the largest first."""
-    found = [
-        e for e in state.experiments.values() if _by_rule(e) and e.within_noise and (e.gain or 0.0) > (e.error or 0.0)
-    ]
-    return _highlights(state, sigma, sorted(found, key=lambda e: -(e.gain or 0.0))[:MOST])
+    scale, found = gain.Scale(state), []
+    for e in state.experiments.values():
+        change = scale.change(e) if _by_rule(e) and e.within_noise else None
+        if change is not None and -change > (scale.error(e, sigma) or 0.0):
+            found.append((change, e))
+    return _highlights(state, sigma, _least(found))
 
 
 def hurt(state: State, sigma: float) -> tuple[Highlight, ...]:
     """Return the largest losses that were beyond the noise, the largest first. The loss of an ablation is a change's worth."""
-    ideas = [e for e in state.experiments.values() if e.ablation is None]
-    found = [e for e in ideas if _by_rule(e) and not e.within_noise and (e.gain or 0.0) < 0]
-    return _highlights(state, sigma, sorted(found, key=lambda e: e.gain or 0.0)[:MOST])
+    scale, found = gain.Scale(state), []
+    for e in state.experiments.values():
+        counts = _by_rule(e) and not e.within_noise and e.ablation is None
+        change = scale.change(e) if counts else None
+        if change is not None and change > 0:
+            found.append((-change, e))
+    return _highlights(state, sigma, _least(found))
 
 
 def topics(state: State) -> tuple[Topic, ...]:
@@ -105,6 +111,11 @@ def _by_rule(e: Experiment) -> bool:
     return e.verdict is Verdict.DISCARD and e.by != "human"
 
 
+def _least(found: Iterable[tuple[float, Experiment]]) -> list[Experiment]:
+    """Return the experiments with the smallest figures, the smallest first."""
+    return [e for _, e in sorted(found, key=lambda one: one[0])[:MOST]]
+
+
 def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -> tuple[Highlight, ...]:
     scale = gain.Scale(state)
     return tuple(
@@ -115,7 +126,7 @@ def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -
             outcome=verdict(e),
             change=scale.change(e),
             error=scale.error(e, sigma),
-            pairs=e.pairs,
+            pairs=scale.pairs(e),
             val_bpb=scale.of(e),
             agent=one_line(e.agent),
             commit=e.commit,

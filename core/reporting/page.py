@@ -237,7 +237,7 @@ def _kept(found: Report) -> str:
         for row in found.kept
     ]
     diffs = [_change(found, row) for row in found.kept]
-    note = "Each change is paired with the best at that time, on the same seeds; ± is the standard error."
+    note = "Each change is against the best before it, as it is estimated now; ± is the standard error."
     table = _table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
     return _section("Kept changes", table, _paragraph(note, "note"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from core.judging import gain, schedule
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import highlights, phrases, results, scoreboard
+from core.reporting import findings, highlights, phrases, results, scoreboard
 from core.reporting.phrases import verdict
 from core.reporting.results import Header, Row
 
@@ -74,14 +74,14 @@ def _row(scale: gain.Scale, experiment: Experiment) -> Row:
         raw_bpb=experiment.val_bpb,
         memory=experiment.peak_memory,
         crash=experiment.crash or "",
-        change=scale.change(experiment),
+        change=(change := scale.change(experiment)),
         pairs=experiment.pairs,
         sigma=experiment.sigma or None,
         within_noise=experiment.within_noise,
         agent=experiment.agent,
         seconds=experiment.seconds,
         params=experiment.params,
-        finding=experiment.finding,
+        finding=findings.shown(experiment, change),
         words=verdict(experiment),
         added=experiment.added,
         removed=experiment.removed,

@@ -19,6 +19,7 @@ COLUMNS = (
 BASELINE = "baseline"
 TSV, NOTEBOOK = "results.tsv", "notebook.md"
 BEST_DIFF = "best.diff"  # the change from the start to the best
+HTML, PNG = "report.html", "report.png"  # the report, written when the run ends
 
 
 @dataclass(frozen=True)

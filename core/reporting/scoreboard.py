@@ -12,6 +12,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
+from core.judging.gain import Scale
 from core.model import OPERATORS, Cost, FormCost
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -53,7 +54,7 @@ class Score:
     tried: int = 0  # experiments that were tried, see `Verdict.tried`
     scored: int = 0
     kept: int = 0
-    gain: float = 0.0  # sum of its kept improvements, in bpb
+    gain: float = 0.0  # sum of its kept improvements in bpb, on the scale of `core.judging.gain`
     seconds: float = 0.0  # time that proposing took
     tokens: int = 0
     tries: int = 0
@@ -65,6 +66,7 @@ class Score:
 def scores(state: State) -> list[Score]:
     """Return the statistics of each agent that was asked, the one with the most kept experiments first."""
     found: dict[str, Score] = {}
+    scale = Scale(state)
 
     def of(agent: str) -> Score:
         return found.setdefault(agent, Score(agent))
@@ -79,7 +81,7 @@ def scores(state: State) -> list[Score]:
             if instead:
                 of(instead).failed += 1
                 of(e.agent).stood_in += 1
-        _judge(of(e.agent), e)
+        _judge(of(e.agent), e, scale)
     for cost in (*state.restatings, *state.reflections):
         if cost.model:
             _book(of(cost.model), cost)
@@ -117,7 +119,7 @@ def _count_operators(score: Score, cost: Cost, *, failed: bool) -> None:
             score.operators[operator] = replace(before, asked=before.asked + 1, usable=before.usable + usable)
 
 
-def _judge(score: Score, e: Experiment) -> None:
+def _judge(score: Score, e: Experiment, scale: Scale) -> None:
     """Count the result of a proposal. For an interrupted proposal its repeat has the verdict."""
     verdict = e.verdict if e.verdict is not None and e.verdict.tried else None
     kept = verdict is not None and verdict.kept
@@ -134,10 +136,11 @@ def _judge(score: Score, e: Experiment) -> None:
     score.wasted_s += wasted_s
     if kept:
         score.kept += 1
-        score.gain += e.gain or 0.0
+        gained = -(scale.change(e) or 0.0)
+        score.gain += gained
         row = score.operators.get(e.notes.operator)
         if row is not None and not e.notes.instead:
-            score.operators[e.notes.operator] = replace(row, kept=row.kept + 1, gain=row.gain + (e.gain or 0.0))
+            score.operators[e.notes.operator] = replace(row, kept=row.kept + 1, gain=row.gain + gained)
 
 
 def lines(found: Sequence[Score]) -> list[str]:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from core.judging import final_check, gain
-from core.judging.gain import Difference
+from core.judging.gain import Difference, Scale
 from core.judging.noise import Noise
 from core.model import ApprovalMode, Limits, Role
 from core.record.experiment import Experiment
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import highlights, phrases, scoreboard
+from core.reporting import findings, highlights, phrases, scoreboard
 from core.reporting.highlights import Highlight, Topic
 from core.reporting.phrases import (
     doing,
@@ -271,7 +271,7 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         checking=state.checking,
         finished=state.finished,
         rehearsal=config.computed,
-        last=tuple(_recent(state, e, loop) for e in list(state.experiments.values())[-5:]),
+        last=_last(state, loop),
         unprotected=tuple(state.unprotected),
         unmeasured=state.unmeasured,
         banner=scoreboard.banner(state),
@@ -295,17 +295,22 @@ def _gain(state: State, noise: Noise) -> Gain | None:
     return Gain(start=found.start, best=found.best, change=found.change, error=found.error, seeds=found.seeds)
 
 
-def _recent(state: State, e: Experiment, loop: int | None) -> Recent:
+def _last(state: State, loop: int | None) -> tuple[Recent, ...]:
+    scale = Scale(state)
+    return tuple(_recent(scale, e, loop) for e in list(state.experiments.values())[-5:])
+
+
+def _recent(scale: Scale, e: Experiment, loop: int | None) -> Recent:
     return Recent(
         number=e.number,
         verdict=e.verdict.value if e.verdict else "",
         outcome=verdict(e, alive=loop is not None),
-        val_bpb=gain.experiment_score(state, e),
-        change=-e.gain if e.gain is not None else None,
+        val_bpb=scale.of(e),
+        change=(change := scale.change(e)),
         within_noise=e.within_noise,
         agent=e.agent,
         hypothesis=e.hypothesis,
-        finding=e.finding,
+        finding=findings.shown(e, change),
     )
 
 

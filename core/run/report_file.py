@@ -19,11 +19,10 @@ from core.record.state import State
 from core.reporting import card, diagnosis, picture
 from core.reporting.page import page
 from core.reporting.report import Material, Report, report
+from core.reporting.results import HTML, PNG
 from core.run import metrics
 from core.run.background import say
 from core.run.reading import read_state
-
-HTML, PNG = "report.html", "report.png"
 
 
 class ReportFailed(UserError):

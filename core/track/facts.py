@@ -13,6 +13,7 @@ from core.model import Value
 from core.record.events import Measured
 from core.record.experiment import Experiment
 from core.record.state import State
+from core.reporting import findings
 from core.reporting.changes import short_name, topic
 from core.track.tracked import Point, Tracked
 
@@ -68,16 +69,18 @@ def experiment(state: State, number: int, sigma: float, files: Files) -> Tracked
     verdict, measured, scale = one.verdict, training(state, one), Scale(state)
     assert verdict is not None and measured is not None
     parents = {state.experiments[kept].kept_as: kept for kept in state.kept}
+    change = scale.change(one)
+    finding = findings.shown(one, change)
     config: dict[str, Value] = {
         "change": short_name(one), "hypothesis": one.hypothesis, "agent": one.agent, "topic": topic(one),
-        "verdict": verdict.words, "finding": one.finding, "parent": parents.get(one.parent, 0), "commit": one.commit,
+        "verdict": verdict.words, "finding": finding, "parent": parents.get(one.parent, 0), "commit": one.commit,
     }  # fmt: skip
     figures = {
-        "val_bpb": scale.of(one), "change": scale.change(one), "change_error": scale.error(one, sigma),
-        "pairs": float(one.pairs), "kept": float(verdict.kept), "seconds": one.seconds,
+        "val_bpb": scale.of(one), "change": change, "change_error": scale.error(one, sigma),
+        "pairs": float(scale.pairs(one)), "kept": float(verdict.kept), "seconds": one.seconds,
     }  # fmt: skip
     summary = {**_training_figures(measured), **{name: value for name, value in figures.items() if value is not None}}
-    notes = "\n\n".join(filter(None, (one.hypothesis, one.finding)))
+    notes = "\n\n".join(filter(None, (one.hypothesis, finding)))
     return _tracked(
         state, number, short_name(one), notes, config, summary, measured, files, known=one.notes.knobs or {}
     )

@@ -1,6 +1,10 @@
 """The weights of a model as a file in the safetensors format: a JSON header, then the raw tensors. Loading it runs no code.
 
 The trainer writes and reads the file, since only train.py knows the model. The scorer checks it before it leaves the sandbox.
+
+The package `safetensors` reads these files and could replace `save`. It is not used: it refuses tensors that share memory, as tied
+embeddings do, and it writes types and notes that `read_header` would have to refuse. `read_header` stays in any case, because the
+trusted side bounds the header, the shapes and the offsets of an untrusted file itself, and in Python.
 """
 
 from __future__ import annotations

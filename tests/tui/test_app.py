@@ -71,7 +71,7 @@ async def test_too_small_a_terminal_is_told_politely(recorded: Path) -> None:
     app = app_on(recorded)
     async with app.run_test(size=(59, 16)) as pilot:
         await until(pilot, lambda: app.bridge.loaded)
-        assert "needs 60 columns and 16 rows" in screen_text(app)
+        assert "panes from 60x16" in screen_text(app)
         await pilot.resize_terminal(*FULL)
         await pilot.pause()
         assert "experiments" in screen_text(app)
@@ -325,6 +325,27 @@ def test_snapshots_of_other_screens(
         await pilot.pause(0.5)
 
     assert snap_compare(app, terminal_size=FULL, run_before=ready)
+
+
+@pytest.mark.parametrize(
+    ("size", "keys_pressed"),
+    [((80, 24), ("8",)), ((120, 36), ("G", "v", "g")), ((40, 10), ())],
+    ids=["summary", "curves", "tiny"],
+)
+def test_snapshots_of_sizes_of_their_own(
+    recorded: Path, snap_compare, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], keys_pressed: tuple[str, ...]
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("tui.bridge.SLOW_S", 1e9)
+    app = app_on(recorded)
+
+    async def ready(pilot: Pilot[str]) -> None:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press(*keys_pressed)
+        await pilot.pause(0.5)
+        app.clear_notifications()
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=ready)
 
 
 async def test_the_tabs_fit_after_the_terminal_was_resized(recorded: Path) -> None:

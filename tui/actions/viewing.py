@@ -6,8 +6,9 @@ from textual.screen import Screen
 
 from core.reporting import status
 from tui import run_files
-from tui.actions.base import RunApp
+from tui.actions.morning import MorningActions
 from tui.panes import registry
+from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
 from tui.screens.comparison import ComparisonScreen
@@ -15,11 +16,12 @@ from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
 from tui.screens.summary import SUMMARY, Contents, SummaryPane, SummaryScreen
 from tui.view.night import night_picture
+from tui.widgets.diff_text import DiffText
 from tui.widgets.prompt import Prompt
 
 
-class ViewingActions(RunApp):
-    """The digits, and the keys enter, /, f, >, L, z, escape and ?."""
+class ViewingActions(MorningActions):
+    """The digits, and the keys enter, /, f, >, v, F, L, z, escape and ?."""
 
     def action_pane(self, number: int) -> None:
         if self.key_context.tiny:
@@ -46,10 +48,30 @@ class ViewingActions(RunApp):
         if not isinstance(self.screen, HelpScreen):
             self.open_page(HelpScreen((*registry.ENTRIES, SUMMARY)))
 
+    def action_pin(self) -> None:
+        """Keep the curve of the selected experiment in the loss pane, or remove it."""
+        if (followed := self.followed) is None:
+            return
+        state, folder = self.bridge.state, self.bridge.folder
+        if followed.number not in self.selection.pinned and not run_files.metrics_path(state, folder, followed.commit):
+            self.show_note(f"#{followed.number} has no loss curve to keep.")
+            return
+        self.selection.pin(followed.number)
+        self.updates.show_loss()
+        names = ", ".join(f"#{number}" for number in self.selection.pinned)
+        self.show_note(f"Curves beside the selected one: {names or 'only the best'}.")
+
+    def action_fold(self) -> None:
+        """Fold the shown change, whichever pane has the focus."""
+        self.main.query_one(ChangePane).query_one(DiffText).fold_all()
+
+    def on_diff_text_folded(self) -> None:
+        self.updates.show_followed()
+
     def action_logarithmic(self) -> None:
         pane = self.query_one(LossPane)
         pane.logarithmic = not pane.logarithmic
-        self.updates.show_loss(force=True)
+        self.updates.show_loss()
         self._say_unless_empty(self.memory.save(logarithmic=pane.logarithmic))
 
     def restore_view(self) -> str:
@@ -131,4 +153,5 @@ class ViewingActions(RunApp):
             status=status.status(bridge.state, noise, bridge.pid, bridge.live, warnings),
             night=night_picture(bridge.state, noise),
             diff=run_files.read_whole_diff(bridge.folder),
+            steps=self.next_steps(),
         )

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from core.record.live import Waiting
 from tui.view import diffs, words
 from tui.view.diffs import Line
-from tui.widgets.diff_text import MORE, DiffText
+from tui.widgets.diff_text import DiffText
 from tui.widgets.pane import Pane
 
 HYPOTHESIS_LINES = 4  # the detail screen shows all of it
@@ -68,7 +68,8 @@ class ChangePane(Pane):
         """Show in the title which experiment this is, its verdict, and whether it waits for an answer."""
         added, removed = diffs.count_changes(self._lines)
         size = f"+{added} −{removed}" if self._lines else ""
-        size += f" · {MORE}" if self.query_one(DiffText).is_cut else ""
+        notes = self.query_one(DiffText).notes
+        size += f" · {notes}" if notes else ""
         is_waiting = waiting is not None and waiting.number == number
         self.set_class(is_waiting, "-asks")
         if is_waiting and waiting is not None:

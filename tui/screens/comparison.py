@@ -18,7 +18,7 @@ from core.reporting import comparison, phrases
 from core.reporting.comparison import Comparison, Side
 from tui.view import diffs, spans
 from tui.view.curves import Curve
-from tui.widgets.diff_text import MORE, DiffText
+from tui.widgets.diff_text import DiffText
 from tui.widgets.loss_plot import Line, draw_losses
 from tui.widgets.pane import SCROLL_KEYS, Pane
 from tui.widgets.plot import Plot
@@ -104,15 +104,21 @@ class ComparisonScreen(ModalScreen[None]):
         self._show_changes(found, width)
         self._text("comparison-between", _title(phrases.typeset(comparison.difference_title(both))))
         self.query_one("#comparison-diff", DiffText).show(diffs.parse(both.diff), width)
-        is_cut = any(diff.is_cut for diff in self.query(DiffText))
-        page.set_title(f"comparison of {both.first.name} and {both.second.name}", MORE if is_cut else "")
+        self.on_diff_text_folded()
+
+    def on_diff_text_folded(self) -> None:
+        """Show in the title what the keys of the diffs are."""
+        notes = next((diff.notes for diff in self.query(DiffText) if diff.notes), "")
+        if self._shown is not None:
+            first, second = self._shown[1].comparison.sides
+            self.query_one(ComparisonPane).set_title(f"comparison of {first.name} and {second.name}", notes)
 
     def _show_curves(self, found: Contents) -> None:
         """Draw both curves with a legend. Without any curve, only the legend says so."""
         first, second = found.curves
         plot = self.query_one(Plot)
         plot.display = bool(first.loss or second.loss)
-        lines = (Line(first, "warning", dotted=self.app.no_color), Line(second, "accent"))
+        lines = (Line(first, "primary", marker="·" if self.app.no_color else ""), Line(second, "accent"))
         plot.show(lambda plot: draw_losses(plot, lines))
         self._text("comparison-legend", _legend(found, "·━" if self.app.no_color else "━━"))
 
@@ -149,7 +155,7 @@ def _legend(found: Contents, marks: str) -> Content:
     """Return the names of the curves with their last losses. `marks`: how each is drawn."""
     parts: list[Content] = []
     for side, curve, mark, tone in zip(
-        found.comparison.sides, found.curves, marks, ("$warning", "$accent"), strict=True
+        found.comparison.sides, found.curves, marks, ("$primary", "$accent"), strict=True
     ):
         loss = f"{side.name} {curve.smooth()[-1]:.3f}" if curve.loss else f"{side.name} without a curve"
         parts.append(Content.assemble((f"{mark} ", tone if curve.loss else ""), loss, "   "))

@@ -20,7 +20,7 @@ from tui import run_files
 from tui.view import diffs, words
 from tui.view.curves import Curve, thin
 from tui.view.detail import experiment_facts, loss_caption, output_and_files
-from tui.widgets.diff_text import MORE, DiffText
+from tui.widgets.diff_text import DiffText
 from tui.widgets.footer import KeysLine
 from tui.widgets.pane import SCROLL_KEYS, Pane
 from tui.widgets.plot import Plot
@@ -101,6 +101,9 @@ class DetailScreen(Screen[int]):
     def on_resize(self, event: events.Resize) -> None:
         self.show()
 
+    def on_diff_text_folded(self) -> None:
+        self.show()
+
     def action_leave(self) -> None:
         self.dismiss(self.number)
 
@@ -135,7 +138,7 @@ class DetailScreen(Screen[int]):
         self.query_one("#caption", Static).update(Content("\n").join(loss_caption(curve, parents)))
         diff = self.query_one(DiffText)
         diff.show(diffs.parse(run_files.read_diff(folder, self.number)), width)
-        body.set_title(f"#{self.number} {verdict}", MORE if diff.is_cut else "")
+        body.set_title(f"#{self.number} {verdict}", diff.notes)
         self.query_one("#more", Static).update(Content("\n").join(_output(folder, experiment, width)))
 
 
@@ -143,7 +146,7 @@ def _draw(plot: Plot, curve: Curve, parents: Curve) -> None:
     for line, tone in ((parents, "foreground-darken-3"), (curve, "accent")):
         xs, ys = thin(line.progress, line.smooth(), max(8, plot.size.width * 2))
         if xs:
-            plot.line(xs, ys, tone, dashed=line is parents)
+            plot.line(xs, ys, tone, "·" if line is parents else "")
     plot.range_x(0.0, 1.0)
 
 

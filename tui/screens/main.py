@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 
 from textual import events
 from textual.app import App
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
@@ -52,10 +53,10 @@ class MainScreen(QuietScreen):
         self.is_narrow = width < ONE_LINE or self._layout.shows_one
         self.set_class(not self._layout.shows_all, "-tabs")
         self.set_class(width < LEAST[0] or height < LEAST[1], "-tiny")
-        self.query_one("#tiny", Static).update(
-            f"The app needs {LEAST[0]} columns and {LEAST[1]} rows;\nthis terminal has {width} by {height}. Enlarge it.\n"
-            f"The loop keeps running. q closes the app."
-        )
+
+    def show_tiny(self, lines: Sequence[Content]) -> None:
+        """Show the status in a terminal that is too small for the panes. Longer lines are cut off."""
+        self.query_one("#tiny", Static).update(Content("\n").join(lines))
 
     def show_panes(self, current: Widget) -> None:
         """Show the panes for the first time. `current` is the pane to show if only one fits."""

@@ -17,6 +17,7 @@ from core.reporting import summary
 from core.reporting.status import RunStatus
 from nanochat.contract.registry import Entry
 from tui.view import diffs, spans
+from tui.view.next_steps import Step, markup
 from tui.view.night import Night
 from tui.widgets.diff_text import DiffText
 from tui.widgets.night_plot import NightPlot
@@ -36,18 +37,20 @@ class SummaryPane(Pane):
 
 SUMMARY = Entry(
     "summary",
-    "What the run has found, whether it is true, the change from start to best, and what to do next.",
+    "What the run has found, whether it is true, the change from start to best, and what to do next. Without a loop, a twice applies the "
+    "best train.py to your checkout, e twice exports its model, c twice resumes the run. h opens the report.",
     SummaryPane,
 )
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What the screen shows: the status, the points of the plot, and the change from start to best as a unified diff."""
+    """What the screen shows: the status, the points of the plot, the change from start to best as a unified diff, and the keys."""
 
     status: RunStatus
     night: Night
     diff: str
+    steps: tuple[Step, ...]  # the keys that are valid now
 
 
 class SummaryScreen(ModalScreen[None]):
@@ -56,6 +59,10 @@ class SummaryScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *SCROLL_KEYS,
         Binding("escape,8,enter", "dismiss", "back", priority=True),
+        Binding("a", "app.apply_best", "apply"),
+        Binding("h", "app.open_report", "report"),
+        Binding("e", "app.export_best", "export"),
+        Binding("c", "app.continue_run", "continue"),
         Binding("q,ctrl+c,ctrl+q", "app.detach", "detach", priority=True),
         Binding("question_mark", "app.explain", "help", priority=True),
     ]
@@ -75,7 +82,7 @@ class SummaryScreen(ModalScreen[None]):
             yield Static(id="summary-text")
             yield Static(id="summary-title")
             yield DiffText(id="summary-diff")
-        yield Static("escape to the panes  q detach  ? help  j k scroll", id="page-keys")
+        yield Static(id="page-keys")
 
     def on_mount(self) -> None:
         self.query_one(SummaryPane).focus()
@@ -91,19 +98,26 @@ class SummaryScreen(ModalScreen[None]):
         if width < 1 or self._shown == (width, is_tall, found):
             return
         self._shown = (width, is_tall, found)
+        self.query_one("#page-keys", Static).update(Content.from_markup(markup(found.steps)))
         plot, columns = self.query_one(NightPlot), min(width, WIDEST)
         plot.display = bool(found.night.stairs) and found.status.tried > 0 and is_tall
         plot.show_night(found.night)
         self.query_one("#summary-result", Static).update(spans.content(summary.result(found.status, columns)))
         self.query_one("#summary-text", Static).update(spans.content(summary.details(found.status, columns, bars=True)))
-        lines = diffs.parse(found.diff)
-        self.query_one("#summary-title", Static).update(_change_title(lines))
-        self.query_one(DiffText).show(lines, width)
+        self.query_one(DiffText).show(diffs.parse(found.diff), width)
+        self.on_diff_text_folded()
+
+    def on_diff_text_folded(self) -> None:
+        """Show in the title of the change whether it is folded."""
+        if self._shown is not None:
+            lines = diffs.parse(self._shown[2].diff)
+            self.query_one("#summary-title", Static).update(_change_title(lines, self.query_one(DiffText).notes))
 
 
-def _change_title(lines: Sequence[diffs.Line]) -> Content:
+def _change_title(lines: Sequence[diffs.Line], notes: str) -> Content:
     """Return the line above the change from start to best."""
     if not lines:
         return Content("")
     added, removed = diffs.count_changes(lines)
-    return Content.assemble("\n", (f"The change from start to best, +{added} −{removed}", "bold"))
+    title = (f"The change from start to best, +{added} −{removed}", "bold")
+    return Content.assemble("\n", title, (f"  {notes}", "$foreground 60%"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
-import subprocess
 from pathlib import Path
+
+from tui.system import foreground
 
 TAKE_PLUS_LINE = (  # editors that open a file at line N with +N
     "vi",
@@ -52,15 +52,9 @@ def edit(path: Path, line: int = 1) -> None:
     """
     command = editor_command()
     position = [f"+{line}"] if line > 1 and Path(command[0]).name in TAKE_PLUS_LINE else []
-    before = {  # Ctrl-C and Ctrl-\ are for the editor, not for the waiting app
-        number: signal.signal(number, lambda number, frame: None) for number in (signal.SIGINT, signal.SIGQUIT)
-    }
     try:
-        code = subprocess.run([*command, *position, str(path)]).returncode
+        code = foreground.run([*command, *position, str(path)])
     except OSError as error:
         raise NoEditor(f"{command[0]} could not be started ({error.strerror}). Set EDITOR to another one.") from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if code:
         raise NoEditor(f"{command[0]} ended with code {code}.")

@@ -17,6 +17,10 @@ class Curve:
 
     progress: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
+    _means: list[float] = field(default_factory=list, init=False, repr=False, compare=False)  # of the losses so far
+    _sums: tuple[float, float] = field(
+        default=(0.0, 0.0), init=False, repr=False, compare=False
+    )  # of losses and weights
 
     def add(self, line: str) -> None:
         """Add a line of metrics.jsonl. Invalid lines and values that are not finite are ignored."""
@@ -29,19 +33,20 @@ class Curve:
             self.progress.append(progress)
             self.loss.append(loss)
 
-    def smooth(self) -> list[float]:
-        """Return exponential moving averages of the loss, corrected for the bias at the start."""
-        means, mean, weight = [], 0.0, 0.0
-        for value in self.loss:
+    def smooth(self) -> Sequence[float]:
+        """Return exponential moving averages of the loss, corrected for the bias at the start. Only new points are computed."""
+        mean, weight = self._sums
+        for value in self.loss[len(self._means) :]:
             mean = SMOOTHING * mean + (1 - SMOOTHING) * value
             weight = SMOOTHING * weight + (1 - SMOOTHING)
-            means.append(mean / weight)
-        return means
+            self._means.append(mean / weight)
+        self._sums = mean, weight
+        return self._means
 
     def at(self, progress: float) -> float | None:
         """Return the smoothed loss at the last point up to a progress, or None if there is none."""
-        values = [value for where, value in zip(self.progress, self.smooth(), strict=True) if where <= progress]
-        return values[-1] if values else None
+        points = zip(reversed(self.progress), reversed(self.smooth()), strict=True)
+        return next((value for where, value in points if where <= progress), None)
 
 
 def thin(xs: Sequence[float], ys: Sequence[float], count: int) -> tuple[list[float], list[float]]:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
+from core.judging import schedule
+from core.judging.gain import Scale
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import phrases
+from core.reporting import findings, phrases
 from nanochat.contract.job import Speed
 from tui.view import expected, words
 from tui.view.curves import Curve
@@ -22,16 +24,20 @@ Fact = tuple[str, str]  # a label and its text
 def experiment_facts(state: State, experiment: Experiment, verdict: str, width: int) -> Content:
     """Return the hypothesis, the finding, the verdict with its figures, the cost, the agent and the job. `verdict` is its text."""
     hypothesis = words.sanitize_line(experiment.hypothesis, 10_000)
+    scale = Scale(state)
+    change = scale.change(experiment)
+    error = scale.error(experiment, schedule.noise(state).sigma if state.config else experiment.sigma)
     facts = [
-        *_verdict_facts(experiment, verdict),
+        *_verdict_facts(experiment, verdict, change),
         *_score_facts(state, experiment),
+        *_change_facts(experiment, change, error, scale.pairs(experiment)),
         ("cost", _cost(experiment)),
         *_agent_facts(experiment),
         *_job_facts(state, experiment),
     ]
     rows = [Content.styled(hypothesis, "bold"), Content("")]
     rows += [_labelled(label, text, width) for label, text in facts]
-    if bars := expected.chart(experiment, width - LABEL):
+    if bars := expected.chart(experiment, width - LABEL, (-change, error or 0.0) if change is not None else None):
         rows += [
             Content(""),
             _labelled("changes", EXPECTED, width),
@@ -63,10 +69,10 @@ def output_and_files(experiment: Experiment, output: str, files: str, width: int
     return rows
 
 
-def _verdict_facts(experiment: Experiment, verdict: str) -> list[Fact]:
+def _verdict_facts(experiment: Experiment, verdict: str, change: float | None) -> list[Fact]:
     facts: list[Fact] = []
     if experiment.finding:
-        facts.append(("finding", words.sanitize_line(experiment.finding, 4000)))
+        facts.append(("finding", words.sanitize_line(findings.shown(experiment, change), 4000)))
     reason = words.sanitize_line(experiment.reason)
     facts.append(("verdict", reason if reason.startswith(verdict) else f"{verdict}{': ' + reason if reason else ''}"))
     return facts
@@ -79,12 +85,17 @@ def _score_facts(state: State, experiment: Experiment) -> list[Fact]:
         each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())
         parents = _parents_score(state, experiment)
         facts.append(("val_bpb", f"{words.bpb(experiment.val_bpb)} against the parent's {parents}; {each}"))
-    if experiment.gain is not None:
-        error = f" ± {experiment.error:.4f}" if experiment.error is not None else ""
-        pairs = f"{experiment.pairs} pair{'s' if experiment.pairs != 1 else ''}"
-        change = f"{words.change(-experiment.gain)}{error} over {pairs} on the same seeds"
-        facts.append(("change", f"{change}; noise {experiment.sigma:.4f}"))
     return facts
+
+
+def _change_facts(experiment: Experiment, change: float | None, error: float | None, count: int) -> list[Fact]:
+    """Return the present change, as in the table. The finding beside it says what it was at the verdict."""
+    if change is None:
+        return []
+    found = f"{words.change(change)}{f' ± {error:.4f}' if error is not None else ''}"
+    pairs = f"{count} pair{'s' if count != 1 else ''}"
+    noise = f"; noise {experiment.sigma:.4f} at the verdict" if experiment.sigma else ""
+    return [("change", f"{found} over {pairs} on the same seeds{noise}")]
 
 
 def _parents_score(state: State, experiment: Experiment) -> str:

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from textual.content import Content
 from textual.highlight import highlight
+from textual.style import Style
 
 from tui.view import words
 
@@ -23,10 +24,12 @@ SIGN = 2  # columns of the sign before a line
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a diff. `sign` is +, -, a space, or @ for the start of a hunk."""
+    """One line of a diff. `sign` is +, -, a space, or @ for the heading of a hunk."""
 
     sign: str
     text: str
+    hunk: int | None = None  # of a heading that can be clicked: its hunk, counted from 0
+    chosen: bool = False  # the user has gone to this hunk
 
 
 def parse(diff: str) -> list[Line]:
@@ -106,7 +109,7 @@ def _one_column(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
     rows = []
     for line, code in lines:
         if line.sign == "@":
-            rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
+            rows.append(_heading(line, width))
         else:
             rows.append(_signed_row(line.sign, code, width))
     return Content("\n").join(rows)
@@ -138,12 +141,20 @@ def _two_columns(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
         else:
             flush()
             if line.sign == "@":
-                rows.append(Content.styled(f"┄ {line.text}", "$foreground 50%"))
+                rows.append(_heading(line, width))
             else:
                 side = _fill_row(Content.assemble("  ", code), half, "")
                 rows.append(Content.assemble(side, " │ ", side))
     flush()
     return Content("\n").join(rows)
+
+
+def _heading(line: Line, width: int) -> Content:
+    """Return the heading of a hunk. A click folds the hunk."""
+    text = Content.styled(line.text, "bold $accent" if line.chosen else "$foreground 60%")
+    if text.cell_length > width:
+        text = text.truncate(width, ellipsis=True)
+    return text if line.hunk is None else text.stylize(Style.from_meta({"@click": f"fold({line.hunk})"}))
 
 
 def _column_width(width: int) -> int:

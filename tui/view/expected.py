@@ -22,7 +22,7 @@ class _Bar(NamedTuple):
     color: str
 
 
-def chart(experiment: Experiment, width: int) -> list[Content]:
+def chart(experiment: Experiment, width: int, measured: tuple[float, float] | None) -> list[Content]:
     """Return a line with a bar for each change of a combination, for their sum, and for the measured change.
 
     A bar ends at the mean, and its dotted part at the mean plus the standard error. Returns an empty list for other experiments, and
@@ -31,6 +31,7 @@ def chart(experiment: Experiment, width: int) -> list[Content]:
     Args:
         experiment: The experiment.
         width: Columns of a line.
+        measured: Its gain and the standard error, in bpb; None if it was not measured.
     """
     notes = experiment.notes
     if experiment.revised or not notes.parts or notes.expected is None:
@@ -39,9 +40,8 @@ def chart(experiment: Experiment, width: int) -> list[Content]:
         _Bar(words.sanitize_line(part.name, LONGEST_NAME), part.gain, part.error, "$accent") for part in notes.parts
     ]
     bars.append(_Bar("together", *notes.expected, "$accent"))
-    if experiment.gain is not None:
-        color = "$success" if experiment.gain > 0 else "$error"
-        bars.append(_Bar("measured", experiment.gain, experiment.error or 0.0, color))
+    if measured is not None:
+        bars.append(_Bar("measured", *measured, "$success" if measured[0] > 0 else "$error"))
     name_width = max(len(bar.name) for bar in bars)
     room = max(LEAST_BAR, min(BAR, width - name_width - FIGURES - 4))
     longest = max(max(abs(bar.gain) + bar.error for bar in bars), 1e-9)

@@ -50,7 +50,7 @@ class Layout:
 
 LAYOUTS = (
     Layout(
-        (120, 36), "3fr 5fr 3fr", "1fr 7 1fr 6",
+        (120, 36), "3fr 6fr 3fr", "1fr 7 1fr 6",
         {"program": (1, 2), "change": (1, 2), "loss": (1, 1), "machine": (1, 1), "experiments": (2, 1), "night": (1, 1),
          "activity": (3, 1)},
     ),

@@ -49,7 +49,7 @@ FILTERS: dict[str, str] = {  # name -> letters of the verdicts to show; '' for a
     "open": " ",
 }
 COLUMNS = {  # title -> width, including a gap to the next column; 0: the rest of the line
-    "#": 6, "verdict": 16, "val_bpb": 8, "change": 9, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
+    "#": 6, "verdict": 15, "val_bpb": 8, "change": 8, "mem": 8, "tok/s": 6, "agent": 11, "±lines": 9, "time": 6, "hypothesis": 0,
 }  # fmt: skip
 RIGHT = ("#", "val_bpb", "change", "mem", "tok/s", "time")  # columns that are aligned to the right
 ALWAYS = ("#", "verdict", "val_bpb", "change", "hypothesis")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
+from collections.abc import Sequence
 
 from core.record.experiment import Experiment
 from core.reporting.phrases import verdict as verdict
@@ -76,7 +77,7 @@ def bar(share: float, width: int) -> tuple[str, str]:
     return full, "━" * (width - len(full))
 
 
-def sparkline(values: list[float], width: int) -> str:
+def sparkline(values: Sequence[float], width: int) -> str:
     """Return a sparkline of at most `width` blocks. Values that are not finite are left out."""
     finite = [max(-LARGEST, min(LARGEST, value)) for value in values if math.isfinite(value)]
     if not finite or width < 1:

@@ -1,13 +1,14 @@
-"""A diff whose long lines move sideways."""
+"""A diff whose long lines move sideways, and whose hunks can be folded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from textual import events
+from textual.message import Message
 from textual.widgets import Static
 
-from tui.view import diffs
+from tui.view import diffs, folds
 from tui.view.diffs import Line
 
 MORE = "← → long lines"  # the note where a line is cut off
@@ -17,35 +18,85 @@ STEP = 16  # columns of one press of a key, and of one step of the wheel
 class DiffText(Static):
     """Shows a diff. Lines that are too long are cut off, and `move` shows their rest."""
 
+    class Folded(Message):
+        """Posted when hunks were folded or unfolded."""
+
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._lines: Sequence[Line] = ()
+        self._shown: Sequence[Line] = ()  # without those of folded hunks
+        self._folded: set[int] = set()
+        self._chosen: int | None = None  # the hunk that the user has gone to
+        self._rows: list[int] = []  # where the heading of each hunk is
         self._width = 0
         self._offset = 0
 
     @property
     def is_cut(self) -> bool:
         """Whether a line is too long."""
-        return diffs.most_offset(self._lines, self._width) > 0
+        return diffs.most_offset(self._shown, self._width) > 0
+
+    @property
+    def hunks(self) -> int:
+        """The number of hunks."""
+        return sum(line.sign == "@" for line in self._lines)
+
+    @property
+    def notes(self) -> str:
+        """Whether hunks are folded, and the keys that this diff needs, for a title; '' for a short diff."""
+        count, parts = self.hunks, []
+        if self._folded:
+            parts = [f"{len(self._folded)} of {count} parts folded, F unfolds"]
+        elif count > 1:
+            parts = ["F folds"]
+        return " · ".join([*parts, *([MORE] if self.is_cut else [])])
 
     def show(self, lines: Sequence[Line], width: int) -> None:
-        """Show a diff in `width` columns. The same diff stays where it was moved to."""
+        """Show a diff in `width` columns. The same diff stays where it was moved to, and folded."""
         if lines != self._lines:
-            self._offset = 0
+            self._offset, self._folded, self._chosen = 0, set(), None
         self._lines, self._width = lines, width
         self._draw()
 
     def move(self, columns: int) -> None:
         """Move the code to the left by some columns; to the right if they are negative."""
-        offset = min(diffs.most_offset(self._lines, self._width), max(0, self._offset + columns))
+        offset = min(diffs.most_offset(self._shown, self._width), max(0, self._offset + columns))
         if offset != self._offset:
             self._offset = offset
             self._draw()
 
+    def fold_all(self) -> None:
+        """Fold all hunks, or unfold all if one is folded."""
+        self._fold(set() if self._folded else set(range(self.hunks)))
+
+    def fold_chosen(self) -> None:
+        """Fold or unfold the hunk that the user has gone to, or else the first one."""
+        if self.hunks:
+            self.action_fold(self._chosen or 0)
+
+    def action_fold(self, hunk: int) -> None:
+        """Fold or unfold one hunk. Also the action of a click on its heading."""
+        self._chosen = hunk
+        self._fold(self._folded ^ {hunk})
+
+    def choose(self, step: int) -> int:
+        """Go to another hunk. Returns the row of its heading."""
+        first = self._chosen is None and step > 0
+        self._chosen = 0 if first else min(self.hunks - 1, max(0, (self._chosen or 0) + step))
+        self._draw()
+        return self._rows[self._chosen]
+
+    def _fold(self, folded: set[int]) -> None:
+        self._folded = folded
+        self._draw()
+        self.post_message(self.Folded())
+
     def _draw(self) -> None:
         """Update the text. The layout is only computed again if its height changes."""
-        self._offset = min(self._offset, diffs.most_offset(self._lines, self._width))
-        content = diffs.render(self._lines, self._width, self._offset)
+        self._shown = folds.fold(self._lines, self._folded, self._chosen)
+        self._offset = min(self._offset, diffs.most_offset(self._shown, self._width))
+        content = diffs.render(self._shown, self._width, self._offset)
+        self._rows = folds.rows(content.plain)
         width, height = self.size
         same = width and content.get_height(self.styles.get_rules(), width) == height
         self.update(content, layout=not same)

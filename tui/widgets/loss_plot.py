@@ -12,11 +12,11 @@ from tui.widgets.plot import Plot
 
 
 class Line(NamedTuple):
-    """A curve with its tone. A dotted one differs from others even without colours."""
+    """A curve with its tone. One that is drawn with a marker differs from others even without colours."""
 
     curve: Curve
     tone: str
-    dotted: bool = False
+    marker: str = ""
 
 
 def draw_losses(plot: Plot, lines: Sequence[Line], *, logarithmic: bool = False) -> None:
@@ -29,7 +29,7 @@ def draw_losses(plot: Plot, lines: Sequence[Line], *, logarithmic: bool = False)
         losses += [y for _, y in points]
         if points:
             heights = [_height(y, logarithmic) for _, y in points]
-            plot.line([x for x, _ in points], heights, line.tone, dashed=line.dotted)
+            plot.line([x for x, _ in points], heights, line.tone, line.marker)
     plot.range_x(0.0, 1.0)
     plot.ticks_x([0.0, 0.5, 1.0], ["0%", "50%", "100%"])
     if losses and max(losses) > min(losses):

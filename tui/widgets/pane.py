@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from textual import events
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
@@ -49,6 +50,10 @@ class Pane(VerticalScroll, can_focus=True):
         *SCROLL_KEYS,
         Binding("left", "move_diffs(-1)", "left", show=False),
         Binding("right", "move_diffs(1)", "right", show=False),
+        Binding("F", "fold_diffs", "fold", show=False),
+        Binding("minus", "fold_chosen", "fold one", show=False),
+        Binding("right_curly_bracket", "choose_hunk(1)", "next part", show=False),
+        Binding("left_curly_bracket", "choose_hunk(-1)", "previous part", show=False),
     ]
     NUMBER: ClassVar[int]
     NAME: ClassVar[str]
@@ -74,6 +79,28 @@ class Pane(VerticalScroll, can_focus=True):
         """Move the diffs of the pane sideways, to read long lines. 1: to the right, -1: back."""
         for diff in self.query(DiffText):
             diff.move(direction * STEP)
+
+    def action_fold_diffs(self) -> None:
+        """Fold or unfold all hunks of the diffs of the pane. A pane without a diff leaves the key to the app."""
+        for diff in (found := self._diffs()):
+            diff.fold_all()
+        if not found:
+            raise SkipAction
+
+    def action_fold_chosen(self) -> None:
+        """Fold or unfold one hunk: the one that `choose_hunk` went to."""
+        for diff in self._diffs()[:1]:
+            diff.fold_chosen()
+
+    def action_choose_hunk(self, step: int) -> None:
+        """Scroll to the next hunk, or to the previous one for -1."""
+        for diff in self._diffs()[:1]:
+            row = diff.choose(step)
+            top = diff.region.y - self.content_region.y + int(self.scroll_y)
+            self.scroll_to(y=max(0, top + row), animate=False)
+
+    def _diffs(self) -> list[DiffText]:
+        return [diff for diff in self.query(DiffText) if diff.hunks]
 
     def on_focus(self, event: events.Focus) -> None:
         change_focus(self, event)

@@ -35,11 +35,11 @@ class Plot(PlotextPlot):
         except Exception:  # such as "auto" colours
             return Color.parse(variables["foreground"]).rgb
 
-    def line(self, xs: Sequence[float], ys: Sequence[float], tone: str, *, dashed: bool = False) -> None:
-        """Draw a curve. A dashed curve differs from others even without colours."""
-        if dashed:
+    def line(self, xs: Sequence[float], ys: Sequence[float], tone: str, marker: str = "") -> None:
+        """Draw a curve. One that is drawn with a marker differs from others even without colours."""
+        if marker:
             xs, ys = list(xs)[::4], list(ys)[::4]
-            self.plt.scatter(xs, ys, marker="·", color=self.colour(tone))
+            self.plt.scatter(xs, ys, marker=marker, color=self.colour(tone))
         else:
             self.plt.plot(xs, ys, marker=MARKER, color=self.colour(tone))
 

@@ -14,8 +14,9 @@ from core.execution.deterministic import World
 from core.machine import stats
 from core.machine.project import UsageError
 from core.model import Limits
+from core.reporting.results import HTML, PNG
 from core.run import report_file, report_process
-from core.run.report_file import HTML, PNG, ReportFailed
+from core.run.report_file import ReportFailed
 from tests.core.loop.night import Night
 from tests.core.loop.test_nights import BAD, GOOD, WORLD
 

@@ -121,7 +121,7 @@ async def test_a_size_that_no_screen_has_does_no_harm(serving: Serving) -> None:
         async with client.ws_connect(huge) as socket:
             await read_until(socket, "nov23")
             await socket.send_json(["resize", {"width": 10**9, "height": -1}])
-            await read_until(socket, "The app needs 60 columns")
+            await read_until(socket, "panes from 60x16")
 
 
 async def test_an_app_ends_with_its_browser_and_the_server_goes_on(serving: Serving) -> None:

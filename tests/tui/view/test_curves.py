@@ -38,3 +38,12 @@ def test_thinning_keeps_the_mean_and_the_number(values: list[float], count: int)
     assert len(xs) == len(ys) == min(len(values), count)
     if values and len(values) % count == 0:
         assert abs(sum(ys) / len(ys) - sum(values) / len(values)) < 1e-6
+
+
+def test_smoothing_as_points_arrive_is_smoothing_at_the_end() -> None:
+    losses = [5.0, 4.0, 4.5, 3.0, 3.5]
+    growing, whole = Curve(), Curve([0.0] * 5, list(losses))
+    for loss in losses:
+        growing.add(f'{{"progress": 0.0, "loss": {loss}}}')
+        growing.smooth()
+    assert list(growing.smooth()) == list(whole.smooth())
