@@ -418,7 +418,11 @@ def test_proposals_without_training_keep_to_what_is_off_limits(product: Product)
     with serving(Script(ideas, models=("tiny:135m",), parameters="135M", context=4096)) as url:
         with_ollama(product, url)
         told = product("propose", "--agent", "ollama:tiny:135m", "--dry-run").stdout
-    assert "form of answer knob, context of 4096 tokens" in told and "- LR = 0.01" in told and "- DECAY" not in told
+    assert (
+        "form of answer knob, operator draft, context of 4096 tokens" in told
+        and "- LR = 0.01" in told
+        and "- DECAY" not in told
+    )
     assert "asks no model" in product("propose", "--agent", "search", "--dry-run").stdout
 
 
