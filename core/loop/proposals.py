@@ -82,7 +82,7 @@ class Proposer:
             proposal.notes,
             idea=() if refused else idea,
             given=context.backlog[:GIVEN] or None,
-            follows=plain(proposal.notes.follows),
+            follows="" if refused else plain(proposal.notes.follows),
         )
         proposal = replace(proposal, notes=notes)
         active.experiments.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
