@@ -241,6 +241,7 @@ def _past(
         fingerprint=e.fingerprint,
         proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, notes=notes),
         verdict=e.verdict,
+        by=e.by,
         outcome="" if e.by == "human" else phrases.verdict(e),
         crash=e.crash or "",
         val_bpb=e.val_bpb,
