@@ -109,7 +109,8 @@ def run(  # long, because each option is a parameter
         bool | None,
         typer.Option(
             "--ablation/--no-ablation",
-            help="When the agent has nothing left, take each kept change out of the best once more and drop what no longer pays.",
+            help="When the agent has nothing left (only script and agents of your own can run out), take each kept change out of the best "
+            "once more and drop what no longer pays.",
             show_default="yes",
         ),
     ] = None,

@@ -24,6 +24,7 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     fingerprint: str  # fingerprint (normalised AST) of the train.py it tried
     proposal: Proposal
     verdict: Verdict
+    by: str = ""  # "human" if the human gave the verdict
     outcome: str = ""  # the verdict as text; for a discarded change: worse, inconclusive or not confirmed
     crash: str = ""
     val_bpb: float | None = None

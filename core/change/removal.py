@@ -22,7 +22,7 @@ def without(best: str, old: str, new: str, merge: Merge) -> str:
         merge: Returns the three-way merge of three texts, or None if both sides changed the same lines.
 
     Raises:
-        EditError: A later change touches the same lines, or moved the same constant.
+        EditError: A later change touches the same lines, or moved the same constant, or what is left is no valid Python.
     """
     try:
         back = {name: values[0] for name, values in knobs.moved(old, new).items()}
@@ -35,7 +35,10 @@ def without(best: str, old: str, new: str, merge: Merge) -> str:
     merged = merge(_with(new, present), best, _with(old, present))
     if merged is None:
         raise edits.EditError("later changes touch the same lines")
-    return _with(merged, back)
+    try:
+        return _with(merged, back)
+    except SyntaxError as error:  # such as a block whose last statement it was
+        raise edits.EditError(f"without it train.py would be no valid Python: {error}") from error
 
 
 def _with(source: str, values: dict[str, Value]) -> str:

@@ -82,7 +82,7 @@ class Proposer:
             proposal.notes,
             idea=() if refused else idea,
             given=context.backlog[:GIVEN] or None,
-            follows=plain(proposal.notes.follows),
+            follows="" if refused else plain(proposal.notes.follows),
         )
         proposal = replace(proposal, notes=notes)
         active.experiments.propose(proposal, parent, source, candidate, seconds=time.monotonic() - began)
@@ -241,6 +241,7 @@ def _past(
         fingerprint=e.fingerprint,
         proposal=Proposal(hypothesis=e.hypothesis, agent=e.agent, topic=e.topic, notes=notes),
         verdict=e.verdict,
+        by=e.by,
         outcome="" if e.by == "human" else phrases.verdict(e),
         crash=e.crash or "",
         val_bpb=e.val_bpb,

@@ -70,11 +70,13 @@ class Reflecting:
             await self._ask(LONGEST_S)
 
     async def _ask(self, longest_s: float | None) -> None:
+        limit = asyncio.timeout(longest_s)
         try:
-            async with asyncio.timeout(longest_s):
+            async with limit:
                 event = await self._answer()
-        except TimeoutError:
-            event = ev.Lessons(problem=f"there was no answer within {longest_s or 0:g} s")
+        except TimeoutError:  # of this limit, or of one of the agent's own
+            late = f"there was no answer within {longest_s or 0:g} s"
+            event = ev.Lessons(problem=late if limit.expired() else "the agent timed out")
         except AgentFailed as error:
             event = ev.Lessons(problem=str(error), cost=error.cost)
         except Exception as error:  # a bug in an agent must not end the run

@@ -6,20 +6,24 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.judging.gain import Scale
+from core.judging.schedule import CUT_SHORT
 from core.record import backlog
 from core.record.state import State
 from core.reporting import phrases
 
 MOST_OPEN = 10  # untried ideas beyond which agents add none
 GRACE_S = 5.0  # in which an editor that began to save has ended
+_COPY = re.compile(rf"\.{re.escape(backlog.NAME)}\.\d+-\d+")  # the names of the copies that `_write` makes
 _HERE, _EXCHANGE, _SWAP = -100, 2, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 
 
@@ -53,16 +57,21 @@ class Backlog:
         self._count = 0  # of written copies
 
     def begin(self) -> None:
-        """Write a new file if there is none, and remove what a killed loop has left. Errors are ignored: a run works without it."""
-        for left in self.path.parent.glob(f".{backlog.NAME}.*"):
-            left.unlink(missing_ok=True)
+        """Write the file of a new run, if there is none. Errors are ignored: a run works without it."""
         with contextlib.suppress(OSError), self.path.open("x", encoding="utf-8") as file:
             file.write(backlog.HEAD)
 
+    def clean(self) -> None:
+        """Remove the copies that a killed loop has left. Files of editors have similar names and stay. Errors are ignored."""
+        for left in self.path.parent.glob(f".{backlog.NAME}.*"):
+            if _COPY.fullmatch(left.name):
+                with contextlib.suppress(OSError):
+                    left.unlink()
+
     def untried(self, state: State) -> tuple[str, ...]:
-        """Return the ideas that no experiment has followed, from the top. There are none if the file cannot be read."""
+        """Return the ideas that no experiment has tried or tries now, from the top. There are none if the file cannot be read."""
         try:
-            return backlog.untried(read(self.path), {e.notes.follows for e in state.experiments.values()})
+            return backlog.untried(read(self.path), _taken(state))
         except OSError:
             return ()
 
@@ -158,14 +167,28 @@ def count(folder: Path) -> int:
         return 0
 
 
-def _results(state: State) -> dict[str, str]:
-    """Return idea -> the result of the last experiment that followed it, if that has a verdict."""
-    scale, found = Scale(state), dict[str, str]()
+def _taken(state: State) -> set[str]:
+    """Return the ideas that an experiment tries now or has tried.
+
+    One that ended without a word on its idea, such as by an interruption, leaves it open until CUT_SHORT of them have followed it.
+    """
+    taken, cut_short = set[str](), Counter[str]()
     for e in state.experiments.values():
-        if not e.notes.follows:
+        if e.verdict is None or not e.verdict.may_repeat:
+            taken.add(e.notes.follows)
+        elif e.launched:
+            cut_short[e.notes.follows] += 1
+    return taken | {idea for idea, times in cut_short.items() if times >= CUT_SHORT}
+
+
+def _results(state: State) -> dict[str, str]:
+    """Return idea -> the result of the last experiment that tried it. There is none while an experiment tries it."""
+    scale, found, taken = Scale(state), dict[str, str](), _taken(state)
+    wanted = taken - {e.notes.follows for e in state.experiments.values() if e.verdict is None} - {""}
+    for e in state.experiments.values():
+        if e.verdict is None or e.notes.follows not in wanted:
             continue
-        if e.verdict is None:
-            found.pop(e.notes.follows, None)
+        if e.verdict.may_repeat and e.notes.follows in found:  # an earlier result says more
             continue
         change = scale.change(e)
         score = f", {change + 0.0:+.4f}" if change is not None else ""

@@ -167,6 +167,7 @@ class _Opening:
             active.record(earlier.lessons(project, active.config, self._options.origin))
         active.program.watch()
         if state.start_commit is None:
+            active.backlog.begin()  # not later: a human may have deleted it
             self._commit_start(active, knob_values, unset)
         _clean_up(active)
         active.sync_refs()
@@ -175,7 +176,7 @@ class _Opening:
                 active.record(ev.Notice(text=words))
         active.experiments.recheck(begun=True)
         if self._loop:
-            active.backlog.begin()
+            active.backlog.clean()
             active.backlog.mark(active.state)  # a loop that was killed may not have come to it
         return active
 

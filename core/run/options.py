@@ -57,7 +57,7 @@ class StartOptions:
         notify: A command for notifications, or a preset, see `core.run.notify`.
         report: Whether the final check follows at the end of the run, and the report is written.
         beside: Whether the run may share its device with another one.
-        ablation: Whether each kept change is taken out of the best once more near the end.
+        ablation: Whether each kept change is taken out of the best once more when the agent has nothing left.
     """
 
     tenancy: str | None = None

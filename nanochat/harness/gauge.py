@@ -55,7 +55,7 @@ class Gauge:
     processor, the caches, the memory and the interpreter in similar shares.
 
     Raises:
-        NotMeasured: This process cannot choose its core.
+        NotMeasured: This process cannot choose its core, or has no memory for the work.
     """
 
     def __init__(self) -> None:
@@ -154,9 +154,16 @@ def _unshared(shape: tuple[int, int]) -> torch.Tensor:
 
     After a fork, the first write to a shared page copies it. The passes of the first readings would time these copies: they took
     eight times as long as the later ones.
+
+    Raises:
+        NotMeasured: The system gives no memory.
     """
-    pages = mmap.mmap(-1, 4 * shape[0] * shape[1], flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    pages.madvise(mmap.MADV_DONTFORK)
+    try:
+        pages = mmap.mmap(-1, 4 * shape[0] * shape[1], flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise NotMeasured(f"there is no memory for it: {error.strerror}") from None
+    with contextlib.suppress(OSError):  # some sandboxes refuse it; then only the first passes are slower
+        pages.madvise(mmap.MADV_DONTFORK)
     return (
         torch.frombuffer(pages, dtype=torch.float32).view(shape).fill_(1.0)
     )  # pages that were never written do not exist

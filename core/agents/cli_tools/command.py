@@ -20,7 +20,7 @@ from core.agents.base import AgentFailed, Context
 from core.agents.cli_tools.limits import limited
 from core.agents.cli_tools.scratch import TASK, TRAIN, Seen, changed, lay_out, look
 from core.agents.hooks import TextCallback, ignore
-from core.agents.llm import prompt
+from core.agents.llm import backlog, prompt
 from core.agents.llm.material import Plan
 from core.agents.llm.operators import Task, choose
 from core.machine import temporary
@@ -129,7 +129,7 @@ class Command:
             before = await lay_out(self._root, folder, context.source, context.charter, task)
             code, output = await self._run(folder, task)
             self._check_ended(code, output, unchanged=look(folder).get(TRAIN) == before[TRAIN])
-            return self._proposal(folder, before, output, time.monotonic() - began)
+            return self._proposal(context, folder, before, output, time.monotonic() - began)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -170,18 +170,19 @@ class Command:
         if code:
             raise AgentFailed(f"{self.name} ended with code {code}: {sanitize_line(output[-400:], 300)}")
 
-    def _proposal(self, folder: Path, before: Seen, output: str, seconds: float) -> Proposal:
+    def _proposal(self, context: Context, folder: Path, before: Seen, output: str, seconds: float) -> Proposal:
         if others := changed(before, look(folder)):
             raise _Refused(f"changed {', '.join(others[:5])}; only {TARGET.path} may be changed.")
         try:
             source = (folder / TRAIN).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise _Refused(f"left a train.py that cannot be read ({error}).") from error
+        follows, said = backlog.of_tool(sanitize_text(output, OUTPUT), context, source)
         return Proposal(
-            hypothesis=sentence(output) or f"A change by {self.name}.",
+            hypothesis=sentence(said) or f"A change by {self.name}.",
             source=source,
             agent=self.name,
-            notes=Notes(model=self.name, seconds=round(seconds, 1)),
+            notes=Notes(model=self.name, seconds=round(seconds, 1), follows=follows),
         )
 
 

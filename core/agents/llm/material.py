@@ -175,9 +175,13 @@ def _simplification(context: Context) -> Plan | None:
 
 
 def _ablation(context: Context, tier: Tier) -> Plan | None:
-    """Return a plan to take one kept change back: the one with the least gain, but not the latest, which was just compared."""
+    """Return a plan to take one kept change back: the one with the least gain, but not the latest, which was just compared.
+
+    What the human kept stays, whatever its gain.
+    """
     kept = [p for p in context.past if p.verdict.kept]
-    for past in sorted(kept[:-1], key=lambda p: (p.gain or 0.0, p.number)):
+    loops = [p for p in kept[:-1] if p.by != "human"]
+    for past in sorted(loops, key=lambda p: (p.gain or 0.0, p.number)):
         if not _open(context, past) or _times(context, "ablate", (past.number,)):
             continue
         back = tuple(Edit(search=edit.replace, replace=edit.search) for edit in reversed(past.change))

@@ -172,7 +172,7 @@ def _shown(source: str, tier: Tier) -> str:
 def record(context: Context, tokens: int = 6000, plan: Plan = DRAFT) -> str:
     """Return the record and the task, for an agent that reads files itself."""
     order, told = _task(context, "blocks", plan), _told(context, tokens)
-    ideas = backlog.section(context, "knob", int(IDEAS_SHARE * tokens * CHARACTERS_A_TOKEN))
+    ideas = backlog.section(context, "tool", int(IDEAS_SHARE * tokens * CHARACTERS_A_TOKEN))
     parts = (_record(context, tokens - estimate(order + told + ideas)), told, ideas, order)
     return "\n\n".join(part for part in parts if part)
 

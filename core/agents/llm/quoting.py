@@ -12,7 +12,11 @@ from core.text import sanitize_line, sanitize_text
 BEGIN, END = "----- data begins -----", "----- data ends -----"
 SHORT = 120  # characters of a line in a list
 _RULE, _INST = re.compile(r"-{4,}"), re.compile(r"\[(/?INST)\]")
-_TOKEN = re.compile(r"<(?=[|/\w\uff5c])")  # begins a token such as <|im_end|>; a comparison in code has a space there
+# In code only what is a token or a mark for sure, since a model must copy the rest: 1<<20, a<b and long rules are not.
+_TOKEN = re.compile(r"<(?=[|\uff5c]|/?(?:s|bos|eos|pad|unk|think)>|(?:start|end)_of_\w+>)", re.IGNORECASE)
+_MARK = re.compile(
+    r"-{4,}(?=[ \t]*data (?:begins|ends))|(?<=data begins)([ \t]*)-{4,}|(?<=data ends)([ \t]*)-{4,}", re.IGNORECASE
+)
 
 
 def data(text: str, limit: int = SHORT) -> str:
@@ -22,8 +26,9 @@ def data(text: str, limit: int = SHORT) -> str:
 
 
 def code(text: str) -> str:
-    """Return untrusted code likewise, with its lines. Comparisons stay as they are."""
-    return _INST.sub(r"(\1)", _TOKEN.sub("‹", _RULE.sub("---", sanitize_text(text))))
+    """Return untrusted code with its lines, without data marks and without tokens. All else stays as it is."""
+    words = _MARK.sub(lambda found: f"{found[1] or found[2] or ''}---", sanitize_text(text))
+    return _INST.sub(r"(\1)", _TOKEN.sub("‹", words))
 
 
 def change(edits: tuple[Edit, ...], tier: Tier) -> str:

@@ -34,6 +34,7 @@ from core.target.entry import Entry
 from core.text import sanitize_line
 
 MAX_DRAFTS = 300  # drafts after which the search gives up
+MAX_OF_BACKLOG = 100  # of these, what the backlog may take: its lines may ask for what was tried
 # Kinds of wishes that are ignored, step by step, if the wishes leave nothing to try. So a run never lacks experiments.
 WITHOUT: tuple[tuple[Kind, ...], ...] = ((), ("only",), ("only", "avoid"))
 NOTHING = "search found nothing new that the front matter of program.md allows. Shorten off_limits, or start a new run from another one (--from)."
@@ -131,7 +132,7 @@ def _drafts(
     turn = context.proposed.get(Search.name, 0) + 1
     yield from _settings(context, wanted, known)
     yield from _wanted(context, wanted, known)
-    yield from _from_backlog(context, wanted, known, options, chance)
+    yield from islice(_from_backlog(context, wanted, known, options, chance), MAX_OF_BACKLOG)
     yield _further(context, known, options)
     said = {topic: weight for topic, weight in wanted.weights.items() if weight >= SAID}
     if said and turn % 2:  # a hint names a topic

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
+from core.change import edits, removal
 from core.execution.deterministic import World
 from core.loop.ablations import AGENT
 from core.model import Limits, Notes, Part, Proposal
@@ -104,3 +106,27 @@ def test_a_change_of_code_is_taken_out_beside_constants_that_moved_later(tmp_pat
     (found,) = ablations(state)
     assert found.hypothesis == "without #1: Log" and found.verdict is Verdict.DISCARD
     assert night.active().source(found.commit) == changed(SOURCE, "K5 = 1")
+
+
+def test_a_change_without_which_no_valid_python_is_left_is_passed_over_and_the_run_ends(tmp_path: Path) -> None:
+    """The second change empties the block but for the line of the first one. git merges both without a conflict."""
+    start = SOURCE.replace(
+        "    return None\n",
+        "    if run:\n        run.log(loss=3.0)\n        #\n        #\n        #\n    return None\n",
+    )
+    one = start.replace("        #\n    return", "        run.log(loss=2.0)\n        #\n    return")
+    two = one.replace("        run.log(loss=3.0)\n", "")
+    night = Night(tmp_path / "n", ablation=True, source=start)
+    ideas = [Proposal(hypothesis="Log more.", source=one), Proposal(hypothesis="Log less.", source=two)]
+    world = World(effects={"loss=2.0": -0.1, "loss=3.0": 0.1, "K9 = 1": -0.1}, noise=0.002)
+    active = night.active()
+    with pytest.raises(edits.EditError, match="no valid Python"):
+        removal.without(two, start, one, active.merge)
+    active.journal.close()
+    state = night.run([*ideas, *FILLERS, "K9 = 1"], world)
+    said = [event.text for event in night.events() if isinstance(event, ev.Notice)]
+    assert len(said) == 1 and said[0].startswith(
+        "#1 is not taken out of the best: without it train.py would be no valid Python"
+    )
+    assert state.kept[:2] == [1, 2]
+    assert state.stopped is not None and state.stopped.reason == "the agent has nothing left to propose"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.agents.base import Context
+from core.agents.base import Context, LessonsLearned
 from core.agents.llm.chat import LanguageModel
 from core.agents.llm.ollama.agent import Ollama
 from core.agents.search.agent import Search
@@ -20,8 +20,8 @@ from core.agents.several import Team, WithStandIn
 from core.execution.deterministic import DeterministicExecutor
 from core.loop import reflecting
 from core.loop.loop import Loop
-from core.loop.proposals import Proposer
-from core.model import Limits
+from core.loop.proposals import TRIES, Proposer
+from core.model import Limits, Notes, Proposal
 from core.record import backlog
 from core.record import events as ev
 from core.record.state import State
@@ -165,6 +165,31 @@ def test_search_alone_writes_no_lessons_and_takes_the_ideas_that_it_understands(
         lines = path.read_text().splitlines()
         assert lines[:2] == ["- a new idea in prose", "- leave K2 alone"]
         assert all(line.startswith("- [x] ") for line in lines[2:])
+
+
+def test_an_idea_whose_proposal_was_refused_stays_open(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    night.active().journal.close()
+    (night.folder / backlog.NAME).write_text("- one\n")
+    broken = Proposal(hypothesis="One.", source="def", notes=Notes(follows="one"))
+    agent = Listed([broken] * TRIES + ["K1 = 1"])
+    state = work(night, agent, 2)
+    assert state.experiments[1].notes.follows == "" and not state.experiments[1].launched
+    assert agent.told[-1].backlog == ("one",) and (night.folder / backlog.NAME).read_text() == "- one\n"
+
+
+class TimesOut(Listed):
+    """An agent whose own request for lessons times out."""
+
+    async def reflect(self, context: Context) -> LessonsLearned | None:
+        raise TimeoutError
+
+
+def test_an_agent_that_times_out_by_itself_is_said_as_such(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    work(night, Listed([f"K1 = {n}" for n in range(1, 11)]), 10)
+    work(night, TimesOut([f"K2 = {n}" for n in range(1, 3)]), 11, seconds=SLOW_S)
+    assert [event.problem for event in lessons_of(night)] == ["the agent timed out"]
 
 
 def test_an_agent_of_ones_own_gets_both_and_may_add_ideas(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from core.agents.llm.chat import LanguageModel
 from core.agents.llm.ollama.agent import Ollama
 from core.execution.deterministic import Ending, World
 from core.model import Limits
+from core.record import events as ev
 from core.record.fold import fold
 from core.record.state import State
 from core.reporting import scoreboard
-from tests.core.loop.night import SOURCE, Night
+from core.verdicts import Verdict
+from tests.core.loop.night import SOURCE, Listed, Night
 from tests.ollama_server import MODEL, Script, serving
 
 SMALL = "tiny-coder:0.5b"
@@ -126,3 +128,13 @@ def test_an_operator_that_is_not_answered_costs_no_proposal(night: Night) -> Non
     assert dropped and all(e.notes.operator == "draft" and e.notes.tries == 3 for e in dropped)
     assert all(row.usable == 0 for name, row in found.items() if name != "draft")
     assert found["draft"].usable == len(state.experiments)
+
+
+def test_agents_are_told_whose_verdict_it_was(tmp_path: Path) -> None:
+    night, agent = Night(tmp_path), Listed(["K1 = 1", "K2 = 1", "K4 = 1"])
+    night.run_agent(agent, WORLD, Limits(max_experiments=2))
+    active = night.active()
+    active.experiments.judge(ev.Judged(number=1, verdict=Verdict.KEEP, finding="", gain=0.001, pairs=1, by="human"))
+    active.journal.close()
+    night.run_agent(agent, WORLD, Limits(max_experiments=3))
+    assert [past.by for past in agent.told[-1].past] == ["human", ""]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.judging.schedule import CUT_SHORT
 from core.model import Notes
 from core.record import backlog as text
 from core.record import events as ev
@@ -80,6 +81,54 @@ def test_a_file_that_was_deleted_or_is_no_list_is_left_alone(tmp_path: Path) -> 
     one.path.mkdir()
     one.add(["more"])
     assert one.untried(State()) == ()
+
+
+def test_only_the_copies_of_a_killed_loop_are_removed(tmp_path: Path) -> None:
+    editors = {".backlog.md.swp", ".backlog.md.swo", ".backlog.md.kate-swp", ".backlog.md.1-2.swp", ".backlog.md.bak"}
+    for name in (*editors, ".backlog.md.4711-3"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".backlog.md.4711-4").mkdir()  # cannot be unlinked
+    Backlog(tmp_path).clean()
+    assert {path.name for path in tmp_path.iterdir()} == {*editors, ".backlog.md.4711-4"}
+
+
+def followed(*verdicts: Verdict | None, idea: str = "mine", launched: bool = True) -> State:
+    """A run in which one experiment after the other has followed an idea."""
+    events: list[ev.AnyEvent] = []
+    for number, verdict in enumerate(verdicts, 1):
+        events.append(
+            ev.Proposed(
+                number=number, commit=f"c{number}", parent="p", fingerprint=f"f{number}", hypothesis="h", agent="a", charter="",
+                notes=Notes(follows=idea),
+            )
+        )  # fmt: skip
+        if verdict is not None:
+            events.append(ev.Judged(number=number, verdict=verdict, finding=""))
+    state = fold(events)
+    for experiment in state.experiments.values():
+        experiment.launched = launched
+    return state
+
+
+@pytest.mark.parametrize("verdict", [one for one in Verdict if one.may_repeat])
+def test_an_idea_of_which_nothing_was_learnt_stays_open(tmp_path: Path, verdict: Verdict) -> None:
+    one = Backlog(tmp_path)
+    in_place(one.path, "- mine\n")
+    for state in (followed(verdict), followed(verdict, verdict), followed(*[verdict] * 9, launched=False)):
+        one.mark(state)
+        assert one.untried(state) == ("mine",) and one.path.read_text() == "- mine\n"
+    assert one.untried(followed(verdict, None)) == (), "it is tried now"
+    one.mark(followed(verdict, None))
+    assert one.path.read_text() == "- mine\n", "without a result so far"
+    assert one.untried(followed(*[verdict] * CUT_SHORT)) == (), "no run is spent on an idea that never ends"
+    one.mark(followed(verdict, Verdict.CRASH, verdict))
+    assert one.path.read_text() == "- [x] mine (#2: crash)\n"
+
+
+def test_an_idea_that_the_human_skipped_is_not_tried_again(tmp_path: Path) -> None:
+    one = Backlog(tmp_path)
+    in_place(one.path, "- mine\n")
+    assert one.untried(followed(Verdict.SKIPPED, launched=False)) == ()
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

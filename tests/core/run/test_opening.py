@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.machine.project import Project, UsageError
-from core.record import journal
+from core.record import backlog, journal
 from core.record.fold import fold
 from core.record.run_lock import Lock, RunBusy
 from core.record.state import State
@@ -52,6 +52,22 @@ def test_a_run_that_another_command_is_starting_is_busy(tmp_path: Path, corpus: 
     other.release()
     with pytest.raises(UsageError, match=r"holds harness\.new, which no run wrote"):
         open_run(project, chosen, Options(), lambda event, state: None)
+
+
+def test_a_backlog_that_was_deleted_is_not_made_again(tmp_path: Path, corpus: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    prepare(f"text:{corpus}", 320)
+    (tmp_path / "nanochat").mkdir()
+    (tmp_path / "nanochat" / "train.py").write_text(SHIPPED)
+    (tmp_path / "program.md").write_text("Low.")
+    options = Options(name="mine", dataset=f"text:{corpus}", profile="tiny")
+    path = project.logs / "mine" / backlog.NAME
+    for exists in (True, False):
+        active, lock = open_run(project, make_plan(project, options), options, lambda event, state: None)
+        active.journal.close()
+        lock.release()
+        assert path.exists() is exists
+        path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("how", ["renamed", "copied"])

@@ -245,6 +245,26 @@ def test_a_pass_after_a_fork_copies_no_pages() -> None:
         os.waitpid(child, 0)
 
 
+def test_without_memory_the_gauge_is_not_there() -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            most = psutil.Process().memory_info().vms + (4 << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            gauges._unshared((gauges.PARTS, gauges.PASS_ITEMS))
+        except NotMeasured as error:
+            code = 0 if "no memory" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_system_that_refuses_the_advice_on_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges.mmap, "MADV_DONTFORK", 9999)  # the kernel knows no such advice
+    assert Gauge().read(min(os.sched_getaffinity(0))).pass_s > 0
+
+
 def test_a_system_without_a_choice_of_cores_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_setaffinity")
     with pytest.raises(NotMeasured, match="lets no program choose"):

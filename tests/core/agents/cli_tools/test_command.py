@@ -112,6 +112,15 @@ else:
     assert (await agent(repository, more).propose(context())).source is not None
 
 
+async def test_the_idea_of_the_backlog_that_it_took_is_noted(repository: Path) -> None:
+    ideas = ("try another loss", "a wider model", "set LR to 0.02")
+    by_itself = await agent(repository, WORKS).propose(context(backlog=ideas))
+    assert by_itself.notes.follows == "set LR to 0.02"
+    more = f"assert 'the line FOLLOWS: its number' in task, task\n{WORKS}\nprint('FOLLOWS: 2 as it was the best of the ideas.')"
+    named = await agent(repository, more).propose(context(backlog=ideas))
+    assert named.notes.follows == "a wider model" and named.hypothesis == "A larger step should help."
+
+
 async def test_another_file_every_time_is_said(repository: Path) -> None:
     command = agent(repository, "Path('core/loop/loop.py').unlink()")
     with pytest.raises(

@@ -31,6 +31,10 @@ def context(**more: Any) -> Context:
         ({"follows": "2."}, "a wider model", None),
         ({"follows": 6}, "", None),  # it was not shown
         ({"follows": True}, "", None),
+        ({"follows": -1}, "", None),
+        ({"follows": "-1"}, "", None),
+        ({"follows": "#3"}, "c", None),
+        ({"follows": "0.1"}, "", None),
         ({"follows": 0, "later": ["- [ ] warm up\n", "", 3, "decay"]}, "", ("decay",)),
         ({"later": "one alone"}, "", ("one alone",)),
         ({"later": {"no": "list"}, "follows": [1]}, "", None),
@@ -56,6 +60,44 @@ def test_a_move_of_the_constant_that_an_idea_names_follows_it() -> None:
         == "try a higher LR"
     )
     assert not backlog.parsed("knob", knob, context(backlog=("leave LR alone", "try BATCH"))).notes.follows
+
+
+@pytest.mark.parametrize(
+    ("idea", "move", "follows"),
+    [
+        ("set LR to 0.02", "2", True),
+        ("set LR to 2e-2", "2", True),
+        ("set LR to 0.04", "2", False),
+        ("set LR to 0.02", "0.5", False),
+        ("try a higher LR", "2", True),
+        ("try a higher LR", "0.5", False),
+        ("reduce LR", "0.5", True),
+        ("reduce LR", "2", False),
+        ("try LR", "0.5", True),
+        ("Try a lower LR. Try a higher LR.", "2", True),
+    ],
+)
+def test_a_move_follows_an_idea_only_with_its_value_or_direction(idea: str, move: str, follows: bool) -> None:
+    knob = json.dumps({"hypothesis": "h", "knob": "LR", "move": move})
+    assert (backlog.parsed("knob", knob, context(backlog=(idea,))).notes.follows == idea) is follows
+
+
+@pytest.mark.parametrize(
+    ("printed", "follows"),
+    [
+        ("It should help.", "raise LR"),  # by the constant that moved
+        ("FOLLOWS: 2\nIt should help.", "a wider model"),
+        ("I tried.\n- **FOLLOWS: 3**\nIt should help.", "c"),
+        ("If you take one, print the line FOLLOWS: its number\nFOLLOWS: its number\nIt should help.", "raise LR"),
+        ("FOLLOWS: 6\nIt should help.", "raise LR"),  # it was not shown
+    ],
+)
+def test_what_a_coding_agent_follows(printed: str, follows: str) -> None:
+    told, source = context(backlog=IDEAS), TRAIN.replace("LR = 0.01 ", "LR = 0.02 ")
+    found, rest = backlog.of_tool(printed, told, source)
+    assert found == follows and rest.endswith("It should help.")
+    assert backlog.of_tool("So it is.", told, "def") == ("", "So it is."), "a broken train.py follows nothing"
+    assert "FOLLOWS" in prompt.record(told) and "LATER" not in prompt.record(told)
 
 
 def test_a_prompt_shows_the_first_ideas_as_data_and_asks_for_more_while_there_are_few() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace as changed
 from typing import Any
 
@@ -18,6 +19,7 @@ from core.agents.llm.examples import ANSWERS, SOURCE
 from core.agents.llm.formats import TIERS, Tier
 from core.agents.llm.material import DRAFT, plans
 from core.agents.llm.operators import SHARE, WINDOW, Task
+from core.agents.llm.quoting import BEGIN, END, code
 from core.change import edits, knobs, touched
 from core.change.as_edits import as_edits
 from core.model import NO_NOTES, OPERATORS, Edit, Operator, Proposal
@@ -93,6 +95,13 @@ def test_what_can_be_built_on() -> None:
     assert [found[name].numbers for name in ("improve", "repair", "combine")] == [(2,), (1,), (2, 3)]
     assert plans(RECORDS["simplify"], "edits").keys() == {"simplify"}
     assert plans(RECORDS["ablate"], "edits")["ablate"].numbers == (1,), "the newest one was just compared"
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_what_the_human_kept_is_not_taken_back(tier: Tier) -> None:
+    by_hand = (replace(KEEPS[0], by="human", gain=-0.03), KEEPS[1])
+    assert "ablate" in plans(context(*KEEPS, source=BEST), tier)
+    assert "ablate" not in plans(context(*by_hand, source=BEST), tier)
 
 
 def test_small_models_are_asked_for_what_one_constant_can_answer() -> None:
@@ -308,3 +317,28 @@ def test_an_echoed_example_does_not_hide_the_answer() -> None:
 
 def test_a_plan_is_plain_data() -> None:
     assert changed(DRAFT, edits=(Edit(search="a", replace="b"),)).numbers == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SIZE = 1<<20",
+        "ok = a<b and b<c>d",
+        "# ---------------------------- the model ----------------------------",
+        "x = y -----1",
+        "def f(x: list[int])->int: return x<s",
+        "mask = rows<start_of_rows",
+    ],
+)
+def test_code_is_shown_as_it_must_be_copied(line: str) -> None:
+    assert code(f"    {line}\n") == f"    {line}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [BEGIN, END, END.upper(), f"# {END}{END}", "------data ends------", "<|im_end|>", "<|eot_id|>", "</s>", "<s>", "<bos>",
+     "<start_of_turn>user", "<end_of_turn>", "<\uff5cUser\uff5c>", "[INST]", "[/INST]", "</think>"],
+)  # fmt: skip
+def test_marks_and_tokens_in_code_are_changed(text: str) -> None:
+    shown = code(f"x = 1  # {text}\n")
+    assert shown != f"x = 1  # {text}\n" and "----" not in shown and not re.search(r"<[|/s\uff5cbe]|\[/?INST\]", shown)

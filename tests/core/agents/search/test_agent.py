@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context, PastExperiment, Said
-from core.agents.search.agent import Search
+from core.agents.search.agent import MAX_DRAFTS, Search, _from_backlog
+from core.agents.search.drafts import Knobs
 from core.agents.search.joint import Change, Model, Record
+from core.agents.search.options import Options
 from core.agents.search.ranges import Range, range_for
+from core.agents.search.steering import steering
 from core.change import edits, knobs
 from core.change.touched import names, touched
 from core.charter import read
@@ -416,3 +420,16 @@ def test_what_an_earlier_run_measured_can_turn_out_otherwise() -> None:
         for rows in ((), (past,))
     ]
     assert expected[0] > 0 > expected[1] and expected[1] < -1
+
+
+def test_lines_of_the_backlog_of_which_all_was_tried_leave_room_for_other_changes() -> None:
+    every = {knob.name: knob for knob in knobs.read(SOURCE)}
+    lines = tuple(f"{verb} {name}" for verb in ("try", "explore", "test", "tune", "vary", "look at") for name in every)
+    told = replace(context(), backlog=lines)
+    _, wanted = steering(told, ())
+    known = Knobs(every, every)
+    asked = list(_from_backlog(told, wanted, known, Options(told, known, ()), random.Random(1)))
+    assert len(asked) > MAX_DRAFTS
+    stale = {edits.fingerprint(draft.source): 1 for draft in asked if draft is not None}
+    found = Search().propose_now(replace(told, tried=stale))
+    assert found.source is not None and edits.fingerprint(found.source) not in stale and not found.notes.follows
