@@ -18,7 +18,7 @@ from tests.core.serve.conftest import Serve, Serving
 
 SIZE = "width=140&height=40"
 SECONDS = 60.0
-READY = "escape to the panes"  # in the summary, which opens once the app has started
+READY = "escape goes to the panes"  # in the summary, which opens once the app has started
 
 
 async def read_until(socket: aiohttp.ClientWebSocketResponse, words: str) -> str:
