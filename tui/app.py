@@ -13,6 +13,7 @@ from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.content import Content
 from textual.driver import Driver
 from textual.screen import Screen
 from textual.timer import Timer
@@ -39,6 +40,8 @@ from tui.selection import Selection
 from tui.system.driver import PatientDriver
 from tui.system.remembered import ViewMemory
 from tui.textual_internals import unhandled_error
+from tui.view.layout import LEAST
+from tui.view.tiny import first_lines
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
@@ -104,7 +107,7 @@ class AutoResearch(ComparingActions, DecisionActions):
             for pane in [entry.factory() for entry in registry.ENTRIES]:
                 pane.display = False
                 yield pane
-        yield Static(id="tiny")
+        yield Static(Content("\n").join(first_lines(self.bridge.folder.name, LEAST)), id="tiny")
         yield Prompt()
         yield KeysLine()
 

@@ -16,6 +16,8 @@ from core.judging import policy
 from core.record.experiment import Experiment
 from core.record.state import State
 
+VISIBLE = 5e-5  # smaller differences do not show in four digits, in bpb
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -148,14 +150,42 @@ class Scale:
 
     def error(self, experiment: Experiment, sigma: float) -> float | None:
         """Return the standard error of `change` in bpb. None without a pair. `sigma`: noise of one score, in bpb."""
+        paired = self.paired(experiment, sigma)
+        if paired is None or self.is_paired(experiment):
+            return paired.error if paired is not None else None
+        parent, own = self.place(experiment.parent), self.place(experiment.kept_as)
+        assert parent is not None and own is not None  # else it is paired
+        return sigma * math.sqrt(own.variance + parent.variance - self._common_start(experiment))
+
+    def pairs(self, experiment: Experiment) -> int:
+        """Return the number of pairs of an experiment and its parent that `change` is the mean of; 0 if it is a step on the scale."""
+        return _change(self._state, experiment)[1] if self.is_paired(experiment) else 0
+
+    def is_paired(self, experiment: Experiment) -> bool:
+        """Return whether `change` is the mean over the pairs with the parent. The step of a kept one may be another, if one of the two
+        is compared with the start on more seeds.
+        """
+        change, paired = self.change(experiment), _change(self._state, experiment)[0]
+        return change is None or paired is None or abs(change - paired) < VISIBLE
+
+    def paired(self, experiment: Experiment, sigma: float) -> Contrast | None:
+        """Return an experiment against its parent over the pairs of the two. None without a pair. `sigma`: noise of one score, in bpb."""
         change, pairs = _change(self._state, experiment)
         if change is None:
             return None
-        return experiment.error if pairs == experiment.pairs else sigma * math.sqrt(2 / max(1, pairs))
+        known = experiment.error if pairs == experiment.pairs else None
+        return Contrast(change, sigma * math.sqrt(2 / max(1, pairs)) if known is None else known, pairs)
 
-    def pairs(self, experiment: Experiment) -> int:
-        """Return the number of pairs of an experiment and its parent."""
-        return _change(self._state, experiment)[1]
+    def _common_start(self, experiment: Experiment) -> float:
+        """Return the variance of the scores of the start that the places of an experiment and of its parent share. It is not in their
+        difference. 0 if one of the two is not compared with the start.
+        """
+        one, other = self.place(experiment.parent), self.place(experiment.kept_as)
+        if one is None or other is None or not one.pairs or not other.pairs or experiment.parent == self._start:
+            return 0.0
+        seeds = _seeds(self._state, self._start, experiment.parent)
+        shared = set(seeds).intersection(_seeds(self._state, self._start, experiment.kept_as))
+        return 2 * len(shared) / (one.pairs * other.pairs)
 
     def contrast(self, first: Experiment | None, second: Experiment | None, sigma: float) -> Contrast | None:
         """Return the second experiment against the first. None without pairs that lead from one to the other.
@@ -192,11 +222,11 @@ class Scale:
 
     def _step(self, experiment: Experiment, sigma: float) -> Contrast | None:
         """Return an experiment against its parent."""
+        paired = self.paired(experiment, sigma)
         change, error = self.change(experiment), self.error(experiment, sigma)
-        pairs = _change(self._state, experiment)[1]
-        if change is None or not pairs:
+        if paired is None or not paired.seeds or change is None or error is None:
             return None
-        return Contrast(change, sigma * math.sqrt(2 / pairs) if error is None else error, pairs)
+        return Contrast(change, error, self.pairs(experiment))
 
     def _paired(self, experiment: Experiment | None) -> Place | None:
         """Return where an experiment, or the start, lies on the scale; None if no pairs say so."""
@@ -265,10 +295,15 @@ def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
 def _pairs(state: State, one: str, other: str) -> list[float]:
     """Return the differences of two commits on their common seeds; only of comparable scores, if there are any."""
     first, second = state.scores.get(one, {}), state.scores.get(other, {})
+    return [second[seed] - first[seed] for seed in _seeds(state, one, other)]
+
+
+def _seeds(state: State, one: str, other: str) -> list[int]:
+    """Return the seeds of the pairs of two commits."""
+    first, second = state.scores.get(one, {}), state.scores.get(other, {})
     shared = [seed for seed in first if seed in second]
     here, there = state.conditions.get(one, {}), state.conditions.get(other, {})
-    chosen = [seed for seed in shared if _comparable(state, here, there, seed)] or shared
-    return [second[seed] - first[seed] for seed in chosen]
+    return [seed for seed in shared if _comparable(state, here, there, seed)] or shared
 
 
 def _comparable(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from core.judging import policy
+from core.judging.gain import VISIBLE, Scale
 from core.record.events import Judged
 from core.record.experiment import Experiment
 from core.record.fold import SKIPPED
 from core.text import capital
 from core.verdicts import Verdict
-
-ROUNDING = 5e-5  # smaller differences are not visible, in bpb
 
 
 def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str:
@@ -45,17 +44,22 @@ def finding(judged: Judged, experiment: Experiment, parent: float | None) -> str
             return verdict.sentence.replace("{reason}", reason)
 
 
-def shown(experiment: Experiment, change: float | None) -> str:
-    """Return the recorded finding. If its change is estimated differently now, as after further trainings, that is added.
+def shown(experiment: Experiment, scale: Scale) -> str:
+    """Return the recorded finding. If the change is another one now, that is added.
+
+    It is after further pairs, or because the step of a kept experiment on the scale of the run is not the mean over its pairs.
 
     Args:
         experiment: The experiment.
-        change: Its change on the scale of the run, in bpb; negative is better. None without a pair.
+        scale: The scale of its run.
     """
-    found = experiment.finding
-    if experiment.gain is None or change is None or abs(experiment.gain + change) < ROUNDING:
+    found, change = experiment.finding, scale.change(experiment)
+    if experiment.gain is None or change is None or abs(experiment.gain + change) < VISIBLE:
         return found
-    return f"{found.rstrip('.')}, at the verdict. Now estimated as {policy.figures(-change)[0]}."
+    now = policy.figures(-change)[0]
+    if scale.pairs(experiment) > experiment.pairs:
+        return f"{found.rstrip('.')}, at the verdict. Now estimated as {now}."
+    return f"{found.rstrip('.')}. On the run's scale: {now}."
 
 
 def _overruled(reason: str) -> str:

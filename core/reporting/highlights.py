@@ -26,10 +26,10 @@ class Highlight(Data, frozen=True, kw_only=True):
         name: What it changes, in a few words.
         hypothesis: The hypothesis.
         outcome: Its verdict as people read it.
-        change: The paired change of its score against its parent, in bpb; negative is better. None without a pair. The changes of
-            all kept experiments add up to the gain of the run.
+        change: The change of its score against its parent on the scale of the run, in bpb; negative is better. None without a pair.
+            The changes of all kept experiments add up to the gain of the run.
         error: The standard error of `change`, in bpb.
-        pairs: The number of pairs behind it.
+        pairs: The number of pairs with the parent that it is the mean of; 0 if it comes from comparisons with the start.
         val_bpb: Its score on the scale of the run, see `core.judging.gain`.
         agent: Who proposed it.
         commit: Its commit.

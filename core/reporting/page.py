@@ -233,11 +233,13 @@ def _kept(found: Report) -> str:
         return _section("Kept changes", _paragraph("Nothing was kept. The start is still the best."))
     columns = ("#", "change", "change in bpb (a minus is better)", "pairs", TARGET.metric, "agent")
     rows = [
-        (str(row.number), _what(row), _own(row.change_words), str(row.pairs), _score(row), _text(row.agent))
+        (str(row.number), _what(row), _own(row.change_words), str(row.pairs or "–"), _score(row), _text(row.agent))
         for row in found.kept
     ]
     diffs = [_change(found, row) for row in found.kept]
     note = "Each change is against the best before it, as it is estimated now; ± is the standard error."
+    if not all(row.pairs for row in found.kept):
+        note += " A change without pairs is the difference of two comparisons with the start."
     table = _table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
     return _section("Kept changes", table, _paragraph(note, "note"))
 

@@ -306,11 +306,11 @@ def _recent(scale: Scale, e: Experiment, loop: int | None) -> Recent:
         verdict=e.verdict.value if e.verdict else "",
         outcome=verdict(e, alive=loop is not None),
         val_bpb=scale.of(e),
-        change=(change := scale.change(e)),
+        change=scale.change(e),
         within_noise=e.within_noise,
         agent=e.agent,
         hypothesis=e.hypothesis,
-        finding=findings.shown(e, change),
+        finding=findings.shown(e, scale),
     )
 
 

@@ -70,7 +70,7 @@ def experiment(state: State, number: int, sigma: float, files: Files) -> Tracked
     assert verdict is not None and measured is not None
     parents = {state.experiments[kept].kept_as: kept for kept in state.kept}
     change = scale.change(one)
-    finding = findings.shown(one, change)
+    finding = findings.shown(one, scale)
     config: dict[str, Value] = {
         "change": short_name(one), "hypothesis": one.hypothesis, "agent": one.agent, "topic": topic(one),
         "verdict": verdict.words, "finding": finding, "parent": parents.get(one.parent, 0), "commit": one.commit,

@@ -24,8 +24,12 @@ class EditingActions(RunApp):
                 problem = str(error)
         return problem
 
-    async def edit_in_place(self, path: Path) -> None:
-        """Let the user edit a file that takes effect when it is saved. The clock of a waiting proposal is held meanwhile."""
+    async def edit_in_place(self, path: Path) -> bool:
+        """Let the user edit a file that takes effect when it is saved. The clock of a waiting proposal is held meanwhile.
+
+        Returns:
+            Whether it was changed by an editor that did not fail. If not, a note says so.
+        """
         held = await self.hold_clock_now()
         try:
             before = _content(path)
@@ -34,10 +38,13 @@ class EditingActions(RunApp):
                 self.show_note(f"{problem} {path} is as it left it.", wrong=True, seconds=10)
             elif _content(path) == before:
                 self.show_note("Nothing was changed.", seconds=3)
+            else:
+                return True
         except OSError as error:
             self.show_note(f"{path} cannot be read ({error.strerror}).", wrong=True)
         finally:
             self.hold_clock(held, held=False)
+        return False
 
     def edit_draft(self, original: Path, draft: Path, key: str, line: int = 1) -> str | None:
         """Let the user edit a copy of a file, or go on with an earlier one.

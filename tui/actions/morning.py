@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from core.reporting import phrases
 from core.reporting.results import HTML
 from core.run.background import module
 from nanochat.contract.shell import make
 from tui.actions.base import RunApp
 from tui.system import foreground
+from tui.view import report_age
 from tui.view.next_steps import Step, next_steps
 
 
@@ -47,20 +50,37 @@ class MorningActions(RunApp):
             self._run_command("export", "--run", self.bridge.folder.name)
 
     def action_open_report(self) -> None:
-        """Open report.html, and say where it is. It is written first if it is missing."""
-        path, may_act = self.bridge.folder / HTML, not (self.bridge.read_only or self.is_web)
-        if not path.exists() and may_act:
-            self._run_command("report", self.bridge.folder.name, "--html")
-        if not path.exists():
-            self.show_note(f"There is no report yet. {make('report', '--html', self.bridge.folder.name)} writes it.")
+        """Open report.html, and say where and of when it is. It is written first if it is missing, or if the run has ended since."""
+        path, state, name = self.bridge.folder / HTML, self.bridge.state, self.bridge.folder.name
+        alive, may_act = self.bridge.pid is not None, not (self.bridge.read_only or self.is_web)
+        written_t = _written_t(path)
+        if report_age.is_coming(written_t, state, alive=alive):
+            self.show_note("The loop writes the report now. Press h again in a few seconds.")
             return
+        is_due = written_t is None or (not alive and report_age.is_old(written_t, state))
+        if is_due and may_act:
+            self._run_command("report", name, "--html")
+            written_t = _written_t(path)
+        again = make("report", "--html", name)
+        if written_t is None:
+            self.show_note(f"There is no report yet. {again} writes it.")
+            return
+        age = report_age.age(written_t, state, alive=alive)
         opened = may_act and foreground.open_file(path)
-        self.show_note(f"The report is {path}.{' Your browser opens it.' if opened else ''}", seconds=10.0)
+        words = [
+            f"The report is {path}.",
+            age,
+            f"{again} writes it again." if age else "",
+            "Your browser opens it." if opened else "",
+        ]
+        self.show_note(" ".join(filter(None, words)), seconds=10.0)
 
     def action_continue_run(self) -> None:
         """Close the app and resume the run, at the second press. The command opens the app again."""
         name = self.bridge.folder.name
-        hint = f"c again resumes the run{' without its limits' if self.bridge.state.finished else ''}."
+        hint = (
+            f"c again resumes the run{' without the limits of its last start' if self.bridge.state.finished else ''}."
+        )
         if self._offers("continue_run") and self.is_second_press("continue", hint):
             self.afterwards = self._command("run", "--name", name)
             self.exit(f"{phrases.resume_command(name)} resumes the run.")
@@ -84,3 +104,11 @@ class MorningActions(RunApp):
                 problem = f"The command could not be started ({error.strerror})."
         if problem:
             self.show_note(problem, wrong=True)
+
+
+def _written_t(path: Path) -> float | None:
+    """Return when a file was written, in seconds since the epoch; None if it cannot be read."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None

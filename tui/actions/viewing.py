@@ -54,7 +54,8 @@ class ViewingActions(MorningActions):
             return
         state, folder = self.bridge.state, self.bridge.folder
         if followed.number not in self.selection.pinned and not run_files.metrics_path(state, folder, followed.commit):
-            self.show_note(f"#{followed.number} has no loss curve to keep.")
+            none = "no loss curve to keep" if followed.verdict is not None else "no whole curve yet"
+            self.show_note(f"#{followed.number} has {none}.")
             return
         self.selection.pin(followed.number)
         self.updates.show_loss()
@@ -63,7 +64,8 @@ class ViewingActions(MorningActions):
 
     def action_fold(self) -> None:
         """Fold the shown change, whichever pane has the focus."""
-        self.main.query_one(ChangePane).query_one(DiffText).fold_all()
+        diff = self.main.query_one(ChangePane).query_one(DiffText)
+        diff.fold_all(not diff.is_folded)
 
     def on_diff_text_folded(self) -> None:
         self.updates.show_followed()

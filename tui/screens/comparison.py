@@ -108,7 +108,8 @@ class ComparisonScreen(ModalScreen[None]):
 
     def on_diff_text_folded(self) -> None:
         """Show in the title what the keys of the diffs are."""
-        notes = next((diff.notes for diff in self.query(DiffText) if diff.notes), "")
+        found = sorted(self.query(DiffText), key=lambda diff: not diff.is_folded)  # F unfolds all if one is folded
+        notes = next((diff.notes for diff in found if diff.notes), "")
         if self._shown is not None:
             first, second = self._shown[1].comparison.sides
             self.query_one(ComparisonPane).set_title(f"comparison of {first.name} and {second.name}", notes)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from textual.content import Content
 
 from core.judging import schedule
-from core.judging.gain import Scale
+from core.judging.gain import Contrast, Scale
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import findings, phrases
@@ -25,19 +25,18 @@ def experiment_facts(state: State, experiment: Experiment, verdict: str, width: 
     """Return the hypothesis, the finding, the verdict with its figures, the cost, the agent and the job. `verdict` is its text."""
     hypothesis = words.sanitize_line(experiment.hypothesis, 10_000)
     scale = Scale(state)
-    change = scale.change(experiment)
-    error = scale.error(experiment, schedule.noise(state).sigma if state.config else experiment.sigma)
+    paired = scale.paired(experiment, schedule.noise(state).sigma if state.config else experiment.sigma)
     facts = [
-        *_verdict_facts(experiment, verdict, change),
+        *_verdict_facts(experiment, verdict, scale),
         *_score_facts(state, experiment),
-        *_change_facts(experiment, change, error, scale.pairs(experiment)),
+        *_change_facts(experiment, scale, paired),
         ("cost", _cost(experiment)),
         *_agent_facts(experiment),
         *_job_facts(state, experiment),
     ]
     rows = [Content.styled(hypothesis, "bold"), Content("")]
     rows += [_labelled(label, text, width) for label, text in facts]
-    if bars := expected.chart(experiment, width - LABEL, (-change, error or 0.0) if change is not None else None):
+    if bars := expected.chart(experiment, width - LABEL, (-paired.change, paired.error) if paired else None):
         rows += [
             Content(""),
             _labelled("changes", EXPECTED, width),
@@ -69,10 +68,10 @@ def output_and_files(experiment: Experiment, output: str, files: str, width: int
     return rows
 
 
-def _verdict_facts(experiment: Experiment, verdict: str, change: float | None) -> list[Fact]:
+def _verdict_facts(experiment: Experiment, verdict: str, scale: Scale) -> list[Fact]:
     facts: list[Fact] = []
     if experiment.finding:
-        facts.append(("finding", words.sanitize_line(findings.shown(experiment, change), 4000)))
+        facts.append(("finding", words.sanitize_line(findings.shown(experiment, scale), 4000)))
     reason = words.sanitize_line(experiment.reason)
     facts.append(("verdict", reason if reason.startswith(verdict) else f"{verdict}{': ' + reason if reason else ''}"))
     return facts
@@ -88,14 +87,17 @@ def _score_facts(state: State, experiment: Experiment) -> list[Fact]:
     return facts
 
 
-def _change_facts(experiment: Experiment, change: float | None, error: float | None, count: int) -> list[Fact]:
-    """Return the present change, as in the table. The finding beside it says what it was at the verdict."""
-    if change is None:
+def _change_facts(experiment: Experiment, scale: Scale, paired: Contrast | None) -> list[Fact]:
+    """Return the present change, as in the table, and the one over the pairs with the parent if that is another."""
+    change = scale.change(experiment)
+    if change is None or paired is None:
         return []
-    found = f"{words.change(change)}{f' ± {error:.4f}' if error is not None else ''}"
-    pairs = f"{count} pair{'s' if count != 1 else ''}"
+    pairs = f"{paired.seeds} pair{'s' if paired.seeds != 1 else ''} on the same seeds"
+    found = f"{words.change(paired.change)} ± {paired.error:.4f} over {pairs}"
+    if not scale.is_paired(experiment):
+        found = f"{words.change(change)} on the scale of the run; {found}"
     noise = f"; noise {experiment.sigma:.4f} at the verdict" if experiment.sigma else ""
-    return [("change", f"{found} over {pairs} on the same seeds{noise}")]
+    return [("change", f"{found}{noise}")]
 
 
 def _parents_score(state: State, experiment: Experiment) -> str:

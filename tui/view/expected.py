@@ -31,7 +31,7 @@ def chart(experiment: Experiment, width: int, measured: tuple[float, float] | No
     Args:
         experiment: The experiment.
         width: Columns of a line.
-        measured: Its gain and the standard error, in bpb; None if it was not measured.
+        measured: Its gain over the pairs with its parent and the standard error, in bpb; None if it was not measured.
     """
     notes = experiment.notes
     if experiment.revised or not notes.parts or notes.expected is None:

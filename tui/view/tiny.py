@@ -28,8 +28,9 @@ def tiny_lines(status: Status, waiting: Waiting | None, last: Row | None, needs:
         left = f"  {words.clock(status.left_s)} left" if status.left_s is not None else ""
         lines.append(Content.assemble((full, "$accent"), (rest, "$foreground 25%"), f" {status.progress:.0%}{left}"))
     if waiting is not None:
-        clock = "countdown paused" if waiting.held else words.clock(waiting.left_s)
-        lines.append(Content.styled(f"#{waiting.number} waits for you, {clock}", "bold $warning"))
+        stands = "waits, countdown paused" if waiting.held else f"is approved in {words.clock(waiting.left_s)}"
+        lines.append(Content.styled(f"#{waiting.number} {stands}", "bold $warning"))
+        lines.append(Content.styled("enlarge the terminal to answer", "$warning"))
     found = status.gain
     best = Content.assemble("best ", (words.bpb(found.best if found else None), "bold"))
     if found is not None and status.kept:
@@ -44,5 +45,14 @@ def tiny_lines(status: Status, waiting: Waiting | None, last: Row | None, needs:
         lines.append(Content.assemble(f"#{last.number} ", (f"{last.verdict}{change}", tone), f" {last.hypothesis}"))
     sign = "●" if status.alive else "○"
     lines.append(Content(f"{sign} {status.alarm or ('alive' if status.alive else status.doing)}"))
-    lines.append(Content.styled(f"panes from {needs[0]}x{needs[1]} · q closes the app", "$foreground 60%"))
+    lines.append(_keys(needs))
     return lines
+
+
+def first_lines(run: str, needs: tuple[int, int]) -> list[Content]:
+    """Return the lines until the journal is read."""
+    return [Content.assemble((words.sanitize_line(run, 60), "bold $accent"), " waits for its journal"), _keys(needs)]
+
+
+def _keys(needs: tuple[int, int]) -> Content:
+    return Content.styled(f"panes from {needs[0]}x{needs[1]} · q closes the app", "$foreground 60%")

@@ -19,7 +19,11 @@ class DiffText(Static):
     """Shows a diff. Lines that are too long are cut off, and `move` shows their rest."""
 
     class Folded(Message):
-        """Posted when hunks were folded or unfolded."""
+        """Posted when hunks of `diff` were folded or unfolded."""
+
+        def __init__(self, diff: DiffText) -> None:
+            super().__init__()
+            self.diff = diff
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
@@ -40,6 +44,16 @@ class DiffText(Static):
     def hunks(self) -> int:
         """The number of hunks."""
         return sum(line.sign == "@" for line in self._lines)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether a hunk is folded."""
+        return bool(self._folded)
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the user has gone to one of its hunks."""
+        return self._chosen is not None
 
     @property
     def notes(self) -> str:
@@ -65,9 +79,9 @@ class DiffText(Static):
             self._offset = offset
             self._draw()
 
-    def fold_all(self) -> None:
-        """Fold all hunks, or unfold all if one is folded."""
-        self._fold(set() if self._folded else set(range(self.hunks)))
+    def fold_all(self, fold: bool) -> None:
+        """Fold all hunks, or unfold all."""
+        self._fold(set(range(self.hunks)) if fold else set())
 
     def fold_chosen(self) -> None:
         """Fold or unfold the hunk that the user has gone to, or else the first one."""
@@ -79,17 +93,30 @@ class DiffText(Static):
         self._chosen = hunk
         self._fold(self._folded ^ {hunk})
 
-    def choose(self, step: int) -> int:
-        """Go to another hunk. Returns the row of its heading."""
-        first = self._chosen is None and step > 0
-        self._chosen = 0 if first else min(self.hunks - 1, max(0, (self._chosen or 0) + step))
+    def choose(self, step: int) -> int | None:
+        """Go to the next hunk, or to the previous one for -1; the first time to the first or the last one.
+
+        Returns:
+            The row of its heading, or None if there is no further hunk.
+        """
+        outside = -1 if step > 0 else self.hunks
+        chosen = (outside if self._chosen is None else self._chosen) + step
+        if not 0 <= chosen < self.hunks:
+            return None
+        self._chosen = chosen
         self._draw()
-        return self._rows[self._chosen]
+        return self._rows[chosen]
+
+    def leave(self) -> None:
+        """Let no hunk be the chosen one."""
+        if self._chosen is not None:
+            self._chosen = None
+            self._draw()
 
     def _fold(self, folded: set[int]) -> None:
         self._folded = folded
         self._draw()
-        self.post_message(self.Folded())
+        self.post_message(self.Folded(self))
 
     def _draw(self) -> None:
         """Update the text. The layout is only computed again if its height changes."""

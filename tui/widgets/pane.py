@@ -81,23 +81,42 @@ class Pane(VerticalScroll, can_focus=True):
             diff.move(direction * STEP)
 
     def action_fold_diffs(self) -> None:
-        """Fold or unfold all hunks of the diffs of the pane. A pane without a diff leaves the key to the app."""
-        for diff in (found := self._diffs()):
-            diff.fold_all()
-        if not found:
+        """Fold all hunks of the diffs of the pane, or unfold all if one is folded. A pane without a diff leaves the key to the app."""
+        if not (found := self._diffs()):
             raise SkipAction
+        fold = not any(diff.is_folded for diff in found)
+        for diff in found:
+            diff.fold_all(fold)
 
     def action_fold_chosen(self) -> None:
         """Fold or unfold one hunk: the one that `choose_hunk` went to."""
-        for diff in self._diffs()[:1]:
+        found = self._diffs()
+        for diff in ([diff for diff in found if diff.is_chosen] or found)[:1]:
             diff.fold_chosen()
 
     def action_choose_hunk(self, step: int) -> None:
-        """Scroll to the next hunk, or to the previous one for -1."""
-        for diff in self._diffs()[:1]:
-            row = diff.choose(step)
-            top = diff.region.y - self.content_region.y + int(self.scroll_y)
-            self.scroll_to(y=max(0, top + row), animate=False)
+        """Scroll to the next hunk, or to the previous one for -1. At the end of a diff, this goes on to the next one."""
+        found = self._diffs()
+        at = next((index for index, diff in enumerate(found) if diff.is_chosen), -1)
+        if at < 0:
+            at, step = 0, 1
+        last = len(found) if step > 0 else -1
+        for diff in (found[index] for index in range(at, last, step)):
+            if (row := diff.choose(step)) is not None:
+                self._leave_others(diff)
+                top = diff.region.y - self.content_region.y + int(self.scroll_y)
+                self.scroll_to(y=max(0, top + row), animate=False)
+                return
+
+    def on_diff_text_folded(self, event: DiffText.Folded) -> None:
+        if event.diff.is_chosen:  # also by a click
+            self._leave_others(event.diff)
+
+    def _leave_others(self, chosen: DiffText) -> None:
+        """Let the keys go on from one diff."""
+        for diff in self.query(DiffText):
+            if diff is not chosen:
+                diff.leave()
 
     def _diffs(self) -> list[DiffText]:
         return [diff for diff in self.query(DiffText) if diff.hunks]

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from core.judging import gain, schedule
 from core.record import events as ev
 from core.record import journal
-from core.record.fold import apply
+from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import findings, highlights, publish, scoreboard, status
 from core.reporting.commit_message import commit_message
 from core.verdicts import Verdict
-from tests.core.judging.test_gain import judged, night, proposed, scored
+from tests.core.judging.test_gain import KEPT, judged, night, proposed, scored
 from tui.view.detail import experiment_facts
 
 RECORDED = Path(__file__).resolve().parents[2] / "recorded"
@@ -67,7 +67,34 @@ def test_a_near_miss_that_a_further_pair_takes_back_is_none_any_more() -> None:
 def test_a_finding_without_a_later_estimate_stays_as_it_was_recorded() -> None:
     state = night(proposed(1, "start"), scored("candidate", "c1", 1, 1.49, 1), judged(1, Verdict.DISCARD, -0.01, 1))
     one = state.experiments[1]
-    assert findings.shown(one, gain.Scale(state).change(one)) == one.finding
+    assert findings.shown(one, gain.Scale(state)) == one.finding
+
+
+def test_a_step_on_the_scale_of_the_run_is_not_said_to_come_from_its_pairs() -> None:
+    """#1 is measured again on a third seed. So the step of #2, which is compared with the start on two, is not that of its pairs."""
+    second = replace(judged(2, Verdict.KEEP, -0.01), finding="Better by 0.0100 bpb over 2 seeds.")
+    state = night(
+        *KEPT, proposed(2, "k1"), scored("candidate", "c2", 1, 1.48, 2), scored("confirm", "c2", 2, 1.48, 2), second,
+        scored("best", "start", 3, 1.5), scored("best", "k1", 3, 1.52),
+    )  # fmt: skip
+    scale, one = gain.Scale(state), state.experiments[2]
+    sigma = schedule.noise(state).sigma
+    assert findings.shown(one, scale) == "Better by 0.0100 bpb over 2 seeds. On the run's scale: 0.0200 bpb better."
+    facts = experiment_facts(state, one, "kept", 200).plain
+    assert "−0.0200 on the scale of the run; −0.0100 ± 0.0010 over 2 pairs on the same seeds" in facts
+    row = highlights.kept(state, sigma)[1]
+    assert row.change == pytest.approx(-0.02) and row.pairs == 0
+    assert row.error == pytest.approx(sigma), "of two scores, of three, and of those of the start that do not cancel"
+    sides = scale.contrast(state.experiments[1], one, sigma)
+    assert sides == (row.change, row.error, 0), "a comparison says the same"
+    assert scale.is_paired(state.experiments[1]) and highlights.kept(state, sigma)[0].pairs == 3
+
+
+def test_the_bar_of_a_combination_is_the_change_over_its_pairs() -> None:
+    path = RECORDED / "found" / "events.jsonl"
+    state = fold(journal.read(path))
+    bars = experiment_facts(state, state.experiments[31], "kept", 200).plain.split("measured")[1]
+    assert bars.split("\n")[0].rstrip().endswith("−0.0101 ± 0.0022")
 
 
 @pytest.mark.parametrize("path", sorted(RECORDED.glob("*/events.jsonl")), ids=lambda path: path.parent.name)

@@ -10,6 +10,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
+from core.record import backlog
 from core.run import commands
 from tests.tui.conftest import Edits, app_on, screen_text, until
 from tests.tui.living import Living
@@ -273,4 +274,19 @@ async def test_the_backlog_is_edited_where_it_lies_and_its_ideas_are_counted(liv
         await pilot.press("b")
         await until(pilot, lambda: "2 ideas" in screen_text(app))
         assert (living.folder / "backlog.md").read_text().startswith("- one\n")
+        await said(app, pilot, "The backlog has 2 untried ideas.")
         assert not living.told(commands.Hold)[-1].on, "the clock of the waiting proposal runs again"
+
+
+async def test_a_run_without_a_backlog_gets_one_with_its_heading(living: Living, edits_by: Edits) -> None:
+    edits_by('echo "wider" >> "$1"')
+    path = living.folder / backlog.NAME
+    assert not path.exists()
+    async with at_work(living) as (app, pilot):
+        await pilot.press("b")
+        await said(app, pilot, "The backlog has no untried idea. An idea is a line that begins with a dash.")
+        assert path.read_text() == f"{backlog.HEAD}wider\n"
+        edits_by('echo "- wider" >> "$1"')
+        await pilot.press("b")
+        await said(app, pilot, "The backlog has 1 untried idea.")
+        assert path.read_text() == f"{backlog.HEAD}wider\n- wider\n"

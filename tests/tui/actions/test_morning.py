@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.widgets import Static
 
+from core.record import journal
+from core.record.fold import fold
 from core.reporting.results import HTML
 from tests.tui.actions.test_editing import NoSuspend, said
 from tests.tui.conftest import HERE, screen_text, until
@@ -51,7 +54,7 @@ async def test_continue_closes_the_app_for_the_command_that_resumes_the_run(reco
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
         await pilot.press("c")
-        await said(app, pilot, "c again resumes the run without its limits.")
+        await said(app, pilot, "c again resumes the run without the limits of its last start.")
         assert not app.afterwards
         await pilot.press("c")
     assert app.afterwards[-6:] == ("core.cli", "run", "--name", "nov23", "--logs", str(recorded.parent))
@@ -79,6 +82,56 @@ async def test_a_missing_report_is_written_by_the_command(
         await said(app, pilot, "The report is ")
     assert "$ make report ARGS='nov23 --html'" in capfd.readouterr().out
     assert (recorded / HTML).exists()
+
+
+async def test_a_report_from_before_the_end_is_written_again(
+    recorded: Path, no_input: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    report = recorded / HTML
+    report.write_text("<p>earlier")
+    ended = fold(journal.read(recorded / journal.NAME)).last_t
+    os.utime(report, (ended - 60, ended - 60))
+    app = AutoResearch(recorded, PROGRAM, read_only=True)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
+        await pilot.press("h")
+        await said(
+            app, pilot, f"It is from {time.strftime('%H:%M', time.localtime(ended - 60))}, before the run ended."
+        )
+        await said(app, pilot, "`make report ARGS='--html nov23'` writes it again.")
+    assert report.read_text() == "<p>earlier", "a read-only app writes nothing"
+    app = AutoResearch(recorded, PROGRAM)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
+        app.suspend = NoSuspend  # type: ignore[method-assign,assignment]
+        await pilot.press("h")
+        await said(app, pilot, "The report is ")
+        assert not any("It is from" in note.message for note in app._notifications)
+    assert "$ make report ARGS='nov23 --html'" in capfd.readouterr().out
+    assert report.read_text() != "<p>earlier"
+
+
+async def test_a_report_of_a_run_that_goes_on_is_dated(living: Living) -> None:
+    report = living.folder / HTML
+    report.write_text("<p>earlier")
+    began = fold(journal.read(living.folder / journal.NAME)).started
+    assert began is not None
+    os.utime(report, (began.t - 1, began.t - 1))
+    app = AutoResearch(living.folder, PROGRAM, read_only=True)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("8")
+        await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
+        await pilot.press("h")
+        await said(app, pilot, ", before the run was resumed.")
+        living.record("stopped", reason="stop requested")
+        await until(pilot, lambda: app.bridge.state.stopped is not None)
+        await pilot.press("h")
+        await said(app, pilot, "The loop writes the report now.")
+        report.write_text("<p>whole")
+        await pilot.press("h")
+        await said(app, pilot, "The report is ")
+        assert not any("It is from" in note.message for note in app._notifications)
 
 
 async def test_a_loop_at_work_is_not_disturbed(living: Living) -> None:

@@ -123,7 +123,7 @@ async def test_reading_how_it_stands_holds_the_clock(living: Living) -> None:
         await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("8")
         await until(pilot, lambda: living.told(commands.Hold) and living.told(commands.Hold)[-1].on)
-        assert "escape to the panes" in screen_text(app) and "a approve" not in screen_text(app)
+        assert "escape goes to the panes" in screen_text(app) and "a approve" not in screen_text(app)
         await pilot.press("question_mark", "escape")  # page 8 is still there
         await pilot.pause(0.3)
         assert living.told(commands.Hold)[-1].on and len(living.told(commands.Hold)) == 1

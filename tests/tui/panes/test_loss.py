@@ -86,3 +86,13 @@ async def test_an_experiment_without_a_curve_is_not_kept(recorded: Path) -> None
         app.action_pin()
         await until(pilot, lambda: f"#{without} has no loss curve to keep." in screen_text(app))
         assert app.selection.pinned == []
+
+
+async def test_a_training_that_goes_on_has_no_whole_curve_to_keep_yet(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        app.selection.chosen = 10
+        await pilot.press("v")
+        await until(pilot, lambda: any(n.message == "#10 has no whole curve yet." for n in app._notifications))
+        assert not app.selection.pinned

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.change import edits
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
@@ -136,3 +137,37 @@ async def test_long_lines_of_all_diffs_move_together(recorded: Path) -> None:
         await pilot.press(*["left"] * 4)
         await until(pilot, lambda: "− LR = 2  # word" in screen_text(app))
         assert len(app.screen.query(DiffText)) == 3
+
+
+async def test_the_keys_of_parts_go_through_all_diffs_and_fold_them_alike(recorded: Path) -> None:
+    old = "".join(f"x{n} = {n}\n" for n in range(60))
+    for number in (8, 9):
+        new = old.replace("x5 = 5", f"x5 = 6  # {number}").replace("x50 = 50", f"x50 = 51  # {number}")
+        (recorded / f"{number:05d}" / "change.diff").write_text(edits.unified(old, new))
+    app: AutoResearch = app_on(recorded)
+    async with app.run_test(size=(100, 50)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press("c", "j", "c")
+        await until(pilot, lambda: "F folds" in screen_text(app))
+        found = list(app.screen.query(DiffText))
+        walked = [diff for diff in found if diff.hunks]
+        assert [diff.hunks for diff in walked[:2]] == [2, 2]
+
+        def chosen() -> list[bool]:
+            return [diff.is_chosen for diff in walked[:2]]
+
+        await pilot.press("left_curly_bracket")
+        await until(pilot, lambda: chosen() == [True, False])
+        await pilot.press("right_curly_bracket", "right_curly_bracket", "minus")
+        await until(pilot, lambda: chosen() == [False, True] and walked[1].is_folded)
+        assert not walked[0].is_folded and "1 of 2 parts folded, F unfolds" in screen_text(app)
+        await pilot.press("left_curly_bracket")
+        await until(pilot, lambda: chosen() == [True, False])
+        await pilot.press("F")
+        await until(pilot, lambda: not any(diff.is_folded for diff in found))
+        await pilot.press("F")
+        await until(pilot, lambda: all(diff.is_folded for diff in walked))
+        walked[1].action_fold(0)  # as by a click
+        await until(pilot, lambda: chosen() == [False, True])
+        await pilot.press(*["right_curly_bracket"] * 9)
+        await until(pilot, lambda: walked[-1].is_chosen, 10)

@@ -34,10 +34,21 @@ async def test_a_tiny_terminal_says_how_the_run_stands(recorded: Path) -> None:
 async def test_a_tiny_terminal_follows_a_loop_and_names_what_waits(living: Living) -> None:
     app = app_on(living.folder)
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: "#11 waits for you, 0:41" in screen_text(app))
+        await until(pilot, lambda: "#11 is approved in 0:41" in screen_text(app))
         assert "50%" in screen_text(app) and "● alive" in screen_text(app)
+        assert "enlarge the terminal to answer" in screen_text(app)
         living.wait(11, left_s=12.0)
-        await until(pilot, lambda: "#11 waits for you, 0:12" in screen_text(app))
+        await until(pilot, lambda: "#11 is approved in 0:12" in screen_text(app))
+        living.wait(11, held=True)
+        await until(pilot, lambda: "#11 waits, countdown paused" in screen_text(app))
+
+
+async def test_a_tiny_terminal_says_what_it_needs_before_there_is_a_journal(tmp_path: Path) -> None:
+    app = app_on(tmp_path / "nov23")
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        shown = [line.strip() for line in screen_text(app).splitlines()]
+        assert shown[:2] == ["nov23 waits for its journal", "panes from 60x16 · q closes the app"]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in BUILTIN_THEMES if not name.startswith("ansi")))
