@@ -249,11 +249,7 @@ def _next(found: RunStatus, width: int) -> list[Line]:
     if found.loop.alive:
         return []
     apply = [f"{make('apply', found.run)} commits the best train.py to your checkout"]
-    goes_on = (
-        "continues it without its limits; options such as --max-experiments set new ones"
-        if found.finished
-        else "resumes it"
-    )
+    goes_on = "continues it without the limits of its last start" if found.finished else "resumes it"
     commands = [*(apply if found.kept else []), f"{resume_command(found.run)} {goes_on}"]
     lines: list[Line] = []
     for index, words in enumerate(commands):

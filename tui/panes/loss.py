@@ -64,7 +64,8 @@ class LossPane(Pane):
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
         scale, title = "nats per token", "loss (log)" if self.logarithmic else "loss"
         plain = self.app.no_color
-        entries = [("best", Line(best, "foreground-darken-2", "·" if plain else ""))] if best.loss else []
+        reference = "best before" if name == "best" else "best"  # the best is measured again
+        entries = [(reference, Line(best, "foreground-darken-2", "·" if plain else ""))] if best.loss else []
         for (other, its), (tone, marker) in zip(others, OTHERS, strict=False):
             entries.append((other, Line(its, tone, marker if plain else "")))
         entries.append((name, Line(curve, "accent")))  # the last one is on top

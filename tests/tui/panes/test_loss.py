@@ -10,6 +10,7 @@ import pytest
 from tests.tui.conftest import app_on, screen_text, until
 from tests.tui.living import Living
 from tui.panes.loss import LossPane
+from tui.view.curves import Curve
 from tui.widgets.plot import Plot
 
 SIZE = (120, 36)
@@ -64,6 +65,18 @@ async def test_three_more_curves_have_a_legend_and_differ_without_colours(
         for number, marker in zip(others, "+xo", strict=False):
             assert f"{'━' if colours else marker} #{number}" in legend, legend
             assert colours or marker in pane_text(app), pane_text(app)
+
+
+async def test_the_best_in_training_is_told_from_its_earlier_curve(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        curve = Curve([0.0, 0.5, 1.0], [3.0, 2.5, 2.0])
+        pane = app.query_one(LossPane)
+        pane.show("best", curve, Curve([0.0, 1.0], [3.0, 2.1]), None)
+        assert pane._legend.plain == "━ best  ━ best before  nats per token"
+        pane.show("#3", curve, Curve([0.0, 1.0], [3.0, 2.1]), None)
+        assert pane._legend.plain == "━ #3  ━ best  nats per token"
 
 
 async def test_the_key_keeps_the_curve_of_the_selected_experiment(recorded: Path) -> None:
