@@ -21,7 +21,9 @@ MOST_BYTES = 1_000_000  # a larger file is not used
 _IDEA = re.compile(
     r"(?P<head>\ufeff?[-*+][ \t]+)(?:\[(?P<box>[ xX])\][ \t]+)?(?P<text>(?!\[[ xX]\]\s*$)\S.*?)(?P<end>[ \t]*(?:\r?\n|\r)?)"
 )
-_RESULT = re.compile(r" \(#\d+: .*\)$")  # as `marked` writes it
+_RESULT = re.compile(
+    r" \(#\d+: (?:(?!\(#\d+: ).)*\)$"
+)  # as `marked` writes it; the last one, as an idea may look alike
 _MARKS = re.compile(r"^(?:[-*+]\s+|\d+[.)]\s+|\[[ xX]?\]\s*)+")
 
 

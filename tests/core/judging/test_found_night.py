@@ -1,4 +1,7 @@
-"""A recorded night of real trainings on two shared cores, in which `search` found something. Its agent was mended on the way (#13)."""
+"""Recorded nights of real trainings on two shared cores, in which `search` found something.
+
+The agent of `found` was mended on the way (#13). `fifty` has 50 experiments and knew nothing of earlier runs.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from core.record import journal
 from core.record.fold import fold
 from core.record.state import State
 
-JOURNAL = Path(__file__).resolve().parents[2] / "recorded" / "found" / journal.NAME
+RECORDED = Path(__file__).resolve().parents[2] / "recorded"
 
 
-@pytest.fixture(scope="module")
-def night() -> State:
-    return fold(journal.read(JOURNAL))
+@pytest.fixture(scope="module", params=["found", "fifty"])
+def night(request: pytest.FixtureRequest) -> State:
+    return fold(journal.read(RECORDED / request.param / journal.NAME))
 
 
 def test_its_gain_holds_on_fresh_seeds_and_on_text_that_no_experiment_saw(night: State) -> None:

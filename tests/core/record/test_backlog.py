@@ -30,6 +30,12 @@ def test_without_a_result_nothing_is_changed(text: str) -> None:
     assert backlog.extended(text, []) == text and backlog.rescued(text, text, text) == text
 
 
+def test_an_idea_that_ends_like_a_result_is_recognised() -> None:
+    for idea in ("0 (#0:", "as before (#5: kept, -0.0100)"):
+        after = backlog.marked(f"- {idea}\n", {idea: "#12: worse, +0.0040"})
+        assert [(line.text, line.tried) for line in backlog.ideas(after)] == [(idea, True)]
+
+
 @given(TEXTS, st.data())
 def test_a_result_changes_its_lines_alone_and_they_are_then_tried(text: str, data: st.DataObject) -> None:
     open_ideas = backlog.untried(text)
