@@ -162,8 +162,9 @@ class Scale:
         return _change(self._state, experiment)[1] if self.is_paired(experiment) else 0
 
     def is_paired(self, experiment: Experiment) -> bool:
-        """Return whether `change` is the mean over the pairs with the parent. The step of a kept one may be another, if one of the two
-        is compared with the start on more seeds.
+        """Return whether `change` is the mean over the pairs with the parent.
+
+        For a kept change it may differ: its score and that of its parent are compared with the start, maybe on more seeds.
         """
         change, paired = self.change(experiment), _change(self._state, experiment)[0]
         return change is None or paired is None or abs(change - paired) < VISIBLE

@@ -21,9 +21,8 @@ MOST_BYTES = 1_000_000  # a larger file is not used
 _IDEA = re.compile(
     r"(?P<head>\ufeff?[-*+][ \t]+)(?:\[(?P<box>[ xX])\][ \t]+)?(?P<text>(?!\[[ xX]\]\s*$)\S.*?)(?P<end>[ \t]*(?:\r?\n|\r)?)"
 )
-_RESULT = re.compile(
-    r" \(#\d+: (?:(?!\(#\d+: ).)*\)$"
-)  # as `marked` writes it; the last one, as an idea may look alike
+# A result as `marked` writes it. Only the last one counts, since an idea itself may look like one.
+_RESULT = re.compile(r" \(#\d+: (?:(?!\(#\d+: ).)*\)$")
 _MARKS = re.compile(r"^(?:[-*+]\s+|\d+[.)]\s+|\[[ xX]?\]\s*)+")
 
 

@@ -113,9 +113,8 @@ class Backlog:
         if not text:
             return
         looked = [(copy, copy.now()) for copy in self._replaced]
-        saved = [
-            (late, copy.seen) for copy, late in looked if late not in ("", copy.seen)
-        ]  # what a human saved, and before
+        # What a human has saved to a replaced copy, and what the copy said before.
+        saved = [(late, copy.seen) for copy, late in looked if late not in ("", copy.seen)]
         while True:
             whole = text
             for late, seen in saved:

@@ -164,6 +164,5 @@ def _unshared(shape: tuple[int, int]) -> torch.Tensor:
         raise NotMeasured(f"there is no memory for it: {error.strerror}") from None
     with contextlib.suppress(OSError):  # some sandboxes refuse it; then only the first passes are slower
         pages.madvise(mmap.MADV_DONTFORK)
-    return (
-        torch.frombuffer(pages, dtype=torch.float32).view(shape).fill_(1.0)
-    )  # pages that were never written do not exist
+    memory = torch.frombuffer(pages, dtype=torch.float32).view(shape)
+    return memory.fill_(1.0)  # a page is allocated when it is first written
