@@ -4,7 +4,7 @@
                                                                        without the gauge, quiet and under a load
     python benchmarks/truth.py --night 60 [--budget 60] [--slots 1] [--no-load] [--keep FOLDER]   an A/A night: edits without
                                                                        effect, in the real loop under the load
-    python benchmarks/truth.py --independence 8 [--budget 20]          the gauge's readings beside four kinds of trainers
+    python benchmarks/truth.py --independence 100                      the gauge's readings beside four kinds of trainers
     python benchmarks/truth.py --slots-compare 6 [--budget 60]         rounds of one and of two trainings at once
     python benchmarks/truth.py --establish 12 [--budget 60] [--slots 2] true effects of ten edits over 12 seeds, to effects.jsonl
     python benchmarks/truth.py --effects [--budget 60] [--keep FOLDER] a night of these ten edits, in the real loop under the load
@@ -58,9 +58,7 @@ def arguments() -> argparse.Namespace:
         "--budgets", type=float, nargs="+", default=[20.0, 60.0], help="seconds of the trainings of --repeats"
     )
     parser.add_argument("--quiet", type=int, default=4, help="quiet pairs of --repeats")
-    parser.add_argument(
-        "--budget", type=float, help="seconds of a training, but for --repeats (60; 20 for --independence)"
-    )
+    parser.add_argument("--budget", type=float, help="seconds of a training, but for --repeats (60)")
     parser.add_argument("--slots", type=int, default=1, help="trainings at once in a night, or of --establish")
     parser.add_argument("--seed", type=int, default=1, help="seed of a night: of its run and of the choice of edits")
     parser.add_argument(
@@ -95,6 +93,8 @@ def run(options: argparse.Namespace) -> list[str]:
         return a_night(options, profile)
     if options.effects:
         return effects_night(options, profile)
+    if options.independence is not None:
+        return independent(options.independence, profile)
     record = trainings.Record(options.out if options.establish is None else options.established)
     try:
         asyncio.run(measurement(options, profile, record))
@@ -103,12 +103,20 @@ def run(options: argparse.Namespace) -> list[str]:
     return figures_of(record.rows)
 
 
+def independent(rounds: int, profile: profiles.Profile) -> list[str]:
+    """Read the gauge beside four kinds of trainers, and return the report. Raises Unmeasured."""
+    turns: list[independence.Turn] = []
+    try:
+        independence.measure(profile, rounds, turns)
+    except KeyboardInterrupt:
+        print("Interrupted; the figures so far:")
+    return independence.report(turns)
+
+
 def measurement(
     options: argparse.Namespace, profile: profiles.Profile, record: trainings.Record
 ) -> Coroutine[Any, Any, None]:
     """Return the coroutine that runs the chosen series of trainings. It raises Unmeasured."""
-    if options.independence is not None:
-        return independence.measure(profile, record, options.independence, options.budget or 20.0)
     if options.establish is not None:
         return effects.establish(profile, record, options.establish, options.budget or 60.0, options.slots)
     if options.slots_compare is not None:
@@ -119,7 +127,7 @@ def measurement(
 
 def figures_of(rows: Sequence[trainings.Row]) -> list[str]:
     """Return a report of single trainings, as lines."""
-    reports = {"independence": independence.report, "slots": slots.report, effects.MODE: established}
+    reports = {"slots": slots.report, effects.MODE: established}
     if not rows:
         return ["No training was recorded."]
     modes = {row.mode for row in rows}

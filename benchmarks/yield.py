@@ -1,11 +1,12 @@
 """What a night finds: real runs of several agents with the same number of trainings, and their results measured afresh.
 
     python benchmarks/yield.py --keep FOLDER [--arms search tpe random] [--seeds 1 2 3] [--trainings 60] [--budget 60]
-                               [--fresh 8] [--profile NAME] [--picture FILE.png]
+                               [--fresh 8] [--no-earlier] [--profile NAME] [--picture FILE.png]
 
 An arm is an agent as in `--agent`, or `tpe` (joint TPE) or `random` (uniform values) over the knobs that matter most. `search@REF` is
 the agent of another commit, such as `search@v0.1`. Each run ends after the trainings, the repeats of the keep rule included. Its start and its best
-are then trained on fresh seeds and scored on the test split. Measurements in FOLDER are continued.
+are then trained on fresh seeds and scored on the test split. Measurements in FOLDER are continued. By default `search` knows what earlier
+runs measured; with --no-earlier all arms begin without knowledge.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def command(folder: Path, arm: str, seed: int, options: argparse.Namespace) -> l
     words = [sys.executable, "autorun.py", "--headless", "--name", NAME, "--logs", str(folder / "logs"), "--agent", spec,
              "--gate", "auto", "--seed", str(seed), "--budget", str(options.budget), "--slots", "1", "--device", "cpu",
              "--max-crashes", "1000"]  # fmt: skip
+    if options.no_earlier and "@" not in arm:  # earlier versions have no such option, and know nothing
+        words.append("--no-earlier")
     return words + (["--profile", options.profile] if options.profile else [])
 
 
@@ -173,6 +176,7 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=60)
     parser.add_argument("--budget", type=float, default=60.0)
     parser.add_argument("--fresh", type=int, default=8, help="fresh seeds for the start and the best; 0 for none")
+    parser.add_argument("--no-earlier", action="store_true", help="begin without what earlier runs measured")
     parser.add_argument("--profile")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")
     options = parser.parse_args()

@@ -7,6 +7,8 @@ import dataclasses
 import importlib
 import itertools
 import math
+import os
+import random
 import subprocess
 import sys
 import time
@@ -32,6 +34,7 @@ from core.record import journal
 from core.record.fold import fold
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result, Speed
+from nanochat.harness.gauge import Gauge
 from tests.events import measurement
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -323,14 +326,37 @@ def test_trainers_that_should_not_move_the_gauge_are_what_they_say() -> None:
 
 def test_the_shift_of_the_gauge_is_told_round_by_round() -> None:
     """The machine drifts by half; a trainer that shifts the gauge by a percent is still seen."""
-    independence, trainings, planned = benchmark("independence"), benchmark("trainings"), benchmark("repeats").Planned
-    told = []
-    for speed in (1.0, 0.8, 0.5):
-        for name, factor in ((independence.SHIPPED, 1.0), ("other", 1.01)):
-            one = row(trainings, planned(20.0, True, ""), 1.5, 100, speed * factor)
-            told.append(msgspec.structs.replace(one, name=name))
-    line = next(line for line in independence.report(told) if line.startswith("other"))
-    assert line.split() == ["other", "0", "3", "0.7743", "+1.00%", "0.00%"]
+    independence = benchmark("independence")
+    turns = [
+        independence.Turn(name, speed * factor)
+        for speed in (1.0, 0.8, 0.5)
+        for name, factor in ((independence.SHIPPED, 1.0), ("other", 1.01))
+    ]
+    line = next(line for line in independence.report(turns) if line.startswith("other"))
+    assert line.split() == ["other", "3", "0.7743", "+1.00%", "0.00%"]
+    assert independence.report(turns[:1]) == ["No round was measured."]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system lets no program choose its core")
+def test_a_trainer_runs_only_in_its_turn(tiny_data: Path, tmp_path: Path) -> None:
+    independence = benchmark("independence")
+    program = tmp_path / "train.py"
+    program.write_text(
+        "def train(run):\n    for x, y in run.batches(1, 16):\n        run.log(loss=1.0)\n    return lambda tokens: tokens\n"
+    )
+    trainer = independence.Trainer("busy", program, min(os.sched_getaffinity(0)), tiny_data)
+    try:
+        trainer.await_training()
+        process = psutil.Process(trainer.pid)
+        before = process.cpu_times().user
+        gauge = Gauge()
+        readings = list(trainer.readings(gauge, min(os.sched_getaffinity(0)), random.Random(0)))
+        trained = process.cpu_times().user - before
+        assert len(readings) == independence.READINGS and min(readings) > 0
+        assert process.status() == psutil.STATUS_STOPPED and trained > 0.2
+    finally:
+        trainer.end()
+    assert not psutil.pid_exists(trainer.pid)
 
 
 def test_verdicts_on_known_effects_are_judged_by_what_was_established(tmp_path: Path) -> None:
