@@ -27,6 +27,7 @@ from nanochat.harness.shared import Shared
 
 LEAST_S, MOST_S = 0.3, 2.0  # limits of the mean time between readings, in seconds
 AIM = 0.006  # target standard error of the mean speed of a training, relative to the mean
+MOST_SHARE = 0.025  # of the time that readings may take for it
 AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trainer cannot predict a reading
 FIRST = 8  # readings taken before their spread is used
 RECENT = 6  # the mean of the latest 6 readings is the speed until the next one
@@ -197,7 +198,8 @@ class Speedometer:
         if len(self._speeds) < FIRST:
             return LEAST_S
         enough = (self._scatter / AIM) ** 2
-        return min(MOST_S, max(LEAST_S, self._budget_s / max(1.0, enough)))
+        affordable_s = self._stopped_s / len(self._speeds) / MOST_SHARE
+        return min(MOST_S, max(LEAST_S, affordable_s, self._budget_s / max(1.0, enough)))
 
     @property
     def _scatter(self) -> float:

@@ -211,6 +211,24 @@ def test_a_restless_machine_is_read_more_often() -> None:
     assert every_s(60, *drifting) == clocks.MOST_S, "readings follow a drift"
 
 
+def test_readings_take_a_bounded_share_of_the_time() -> None:
+    """On a slow or restless machine the speed is known less exactly; the training does not get slower for it."""
+
+    class Slow(Planned):
+        def read(self, core: int, ran_s: object = None) -> Reading:
+            until = time.monotonic() + 0.012
+            while time.monotonic() < until:
+                pass
+            return super().read(core, ran_s)
+
+    clock, trainer, speedometer = Clock(), Trainer(), Speedometer(Slow(*[0.005, 0.02] * 10), 0.01, 60.0)
+    follow(speedometer, trainer, clock, *range(20))
+    speed = speedometer.facts(20.0, clock, 0.0)
+    assert speed is not None and speed.readings == 20 and speed.stopped_s >= 20 * 0.012
+    assert speedometer.every_s == pytest.approx(speed.stopped_s / 20 / clocks.MOST_SHARE, rel=0.01)
+    assert clocks.LEAST_S < speedometer.every_s < clocks.MOST_S
+
+
 # -- the machine --------------------------------------------------------------------------------------------------------
 
 
