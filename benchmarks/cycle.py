@@ -8,6 +8,7 @@ For each job it prints the seconds of the loop between jobs (propose, commit, re
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=6)
     parser.add_argument("--budget", type=float, default=5.0)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run is ended as well
     with tempfile.TemporaryDirectory() as logs:
         tree = Path(logs) / "tree"  # a clone, so that this repository gets no refs of the run
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)

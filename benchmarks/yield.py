@@ -12,6 +12,7 @@ runs measured; with --no-earlier all arms begin without knowledge.
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--profile")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run is ended as well
     found = []
     try:
         for seed in options.seeds:  # arms in turn, so that a change of the machine meets all of them
