@@ -95,7 +95,8 @@ class Scale:
     def place(self, commit: str) -> Place | None:
         """Return where the start or a kept commit lies; None without a score.
 
-        It is compared with the start on common seeds, or with its parent, whichever has the smaller standard error.
+        It is compared with the start on common seeds, or with its parent, whichever has the smaller standard error. A single pair
+        with the start counts only without pairs with the parent: it would shift the step of one change far from its own pairs.
         """
         chain = [commit]  # the commit, and its ancestors whose place is not known yet
         while chain[-1] not in self._known and chain[-1] in self._kept and self._kept[chain[-1]].parent not in chain:
@@ -108,15 +109,15 @@ class Scale:
     def _placed(self, commit: str) -> Place | None:
         """Return where a commit lies, if the place of its parent is known."""
         found: list[Place] = []
-        start = self._known.get(self._start)
-        if start is not None and (pairs := _pairs(self._state, self._start, commit)):
-            found.append(Place(start.score + _mean(pairs), 2 / len(pairs), len(pairs)))
         experiment = self._kept.get(commit)
         parent = self._known.get(experiment.parent) if experiment is not None else None
         if experiment is not None and parent is not None:
             change, count = _change(self._state, experiment)
             if change is not None:
                 found.append(Place(parent.score + change, parent.variance + 2 / max(1, count), 0))
+        start = self._known.get(self._start)
+        if start is not None and len(pairs := _pairs(self._state, self._start, commit)) >= (2 if found else 1):
+            found.insert(0, Place(start.score + _mean(pairs), 2 / len(pairs), len(pairs)))  # first: it wins a tie
         mean = self._state.mean(commit)
         unpaired = Place(mean, 2.0, 0) if mean is not None else None
         return min(found, key=lambda one: one.variance, default=unpaired)

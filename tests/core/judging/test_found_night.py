@@ -28,7 +28,7 @@ def test_its_gain_holds_on_fresh_seeds_and_on_text_that_no_experiment_saw(night:
     assert len(night.kept) >= 3 and fresh is not None and so_far is not None
     assert fresh.holds and fresh.seeds == 3 and fresh.change < -0.02
     assert so_far.change < fresh.change, "what was chosen by its score looks a little too good"
-    assert abs(so_far.change - fresh.change) < 3 * (so_far.error**2 + fresh.error**2) ** 0.5
+    assert fresh.change < 0.6 * so_far.change, "but most of it holds"
 
 
 def test_what_people_see_agrees(night: State) -> None:

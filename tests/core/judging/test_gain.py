@@ -112,10 +112,8 @@ def test_one_common_seed_does_not_outweigh_the_way_over_the_parent() -> None:
     more = (scored("best", "k1", 3, 1.49), proposed(2, "k1"), scored("candidate", "c2", 3, 1.48, 2))
     luck = measurement(role="confirm", commit="c2", seed=1, number=2, val_bpb=1.505)
     state = night(*one, judged(1, Verdict.KEEP, -0.01), *more, luck, judged(2, Verdict.KEEP, -0.005, 2))
-    scale = gain.Scale(state)
-    direct, chain = 2 / 1, 2 / 2 + 2 / 2
-    place = scale.place(state.incumbent)
-    assert place is not None and place.variance == min(direct, chain)
+    place = gain.Scale(state).place(state.incumbent)
+    assert place is not None and place.pairs == 0 and place.variance == 2 / 2 + 2 / 2, "by way of the parent"
     state = night(
         *one,
         judged(1, Verdict.KEEP, -0.01),
@@ -126,6 +124,26 @@ def test_one_common_seed_does_not_outweigh_the_way_over_the_parent() -> None:
     )
     place = gain.Scale(state).place(state.incumbent)
     assert place is not None and place.pairs == 2 and place.variance == 1.0
+
+
+def test_a_single_pair_with_the_start_shifts_no_step_away_from_its_own_pairs() -> None:
+    """By the one pair with the start, the last of three changes would seem to have gained almost nothing."""
+    state = night(
+        *KEPT,
+        proposed(2, "k1"),
+        scored("best", "k1", 3, 1.49),
+        scored("candidate", "c2", 3, 1.47, 2),
+        judged(2, Verdict.KEEP, -0.02, 1),
+        scored("best", "k2", 1, 1.47),
+        proposed(3, "k2"),
+        scored("candidate", "c3", 3, 1.455, 3),
+        measurement(role="confirm", commit="c3", seed=1, number=3, val_bpb=1.465),
+        judged(3, Verdict.KEEP, -0.01, 2),
+    )
+    scale = gain.Scale(state)
+    step, error = scale.change(state.experiments[3]), scale.error(state.experiments[3], 0.002)
+    assert step == pytest.approx(-0.01) and error == 0.001, "as its two pairs say, which the verdict came from"
+    assert scale.pairs(state.experiments[3]) == 2
 
 
 def test_the_steps_of_kept_changes_add_up_to_the_gain() -> None:
