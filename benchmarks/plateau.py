@@ -2,8 +2,9 @@
 
 Each night is simulated to its end as it is: every proposal changes the best. Where it has had a losing streak, it goes on a second
 time from the same point with as many trainings, but with branches. A branch is the search with another parent: a near miss, or
-what was the best earlier. Its proposals are compared with that parent by the keep rule. If one wins, everything that the branch
-has and the best has not is put on the best, and compared with the best by the keep rule. The worlds are those of worlds.py.
+what was the best earlier. Its proposals are compared with that parent by the keep rule, and repeat nothing that was kept since it
+left. If one wins, everything that the branch has and the best has not is put on the best, and compared with the best by the keep
+rule. The worlds are those of worlds.py.
 
 python benchmarks/plateau.py [--worlds 16] [--trainings 150] [--kinds recorded tangled rough plain] [--streaks 10 20] [--keep FILE]
 """
@@ -25,13 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import figures
+from msgspec.structs import replace
 from simulated import SIGMA, Night
 from simulated_record import Record, Row, row
 from worlds import KINDS, World
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.search.agent import Search
-from core.agents.search.ideas import IDEAS, applied
+from core.agents.search.ideas import IDEAS, applied, knob_change
 from core.agents.search.ranges import misfit
 from core.change import edits, knobs
 from core.model import Notes, Proposal
@@ -41,6 +43,7 @@ BRANCHES = 3  # at most, at one plateau
 NEAR_MISSES = 2  # of them, at most; the others are from earlier keeps
 STRONG = 1.2  # standard errors that a near miss gained at least, over two pairs or more
 LENGTH = 6  # proposals in a row that a branch may lose
+ASKED = 8  # times that the agent is asked for a proposal that repeats nothing
 GREEDY = "search"
 
 
@@ -90,7 +93,7 @@ class Branching:
         """
         night, losses = self.night, 0
         while losses < LENGTH:
-            night.try_out(self.agent.propose_now(night.context(tip)), tip)
+            night.try_out(self._propose(fork, tip), tip)
             losses += 1
             if not night.past[-1].verdict.kept:
                 continue
@@ -100,6 +103,19 @@ class Branching:
                 self.counts["merges"] += 1
                 return True
         return False
+
+    def _propose(self, fork: str, tip: str) -> Proposal:
+        """Return a proposal for a branch that repeats nothing that was kept since the branch left. Raises AgentFailed."""
+        night, context = self.night, self.night.context(tip)
+        kept = changes(night.sources[fork], night.sources[night.incumbent])
+        kept |= night.ideas[night.incumbent] - night.ideas[fork]
+        for _ in range(ASKED):
+            proposal = self.agent.propose_now(context)
+            assert proposal.source is not None
+            if not kept & (changes(context.source, proposal.source) | set(proposal.notes.edits or ())):
+                return proposal
+            context = replace(context, tried=context.tried | {edits.fingerprint(proposal.source): context.number})
+        raise AgentFailed("The agent proposes only what the best has already.")
 
     def _merge(self, fork: str, tip: str) -> bool:
         """Compare the best with the changes of a branch with the best. Returns whether that was kept."""
@@ -115,6 +131,11 @@ class Branching:
             if scores:
                 night.scores[version] = scores | night.scores.get(version, {})
         return night.incumbent != best
+
+
+def changes(old: str, new: str) -> set[str]:
+    """Return the constants that differ, with the direction."""
+    return {knob_change(name, *values) for name, values in knobs.moved(old, new).items()}
 
 
 def lost(night: Night, since: int = 0) -> int:

@@ -251,3 +251,15 @@ def test_a_branch_ends_after_so_many_losses_and_the_night_goes_on_with_the_best(
     assert rest.counts == {"plateaus": 1, "branches": 2, "wins": 0, "merges": 0} and night.incumbent == best
     assert sum(one.parent == near for one in night.past) == found.LENGTH
     assert found.lost(night, rest._since) == 0, "the streak begins anew"
+
+
+def test_a_branch_repeats_nothing_that_was_kept_since_it_left(stuck: Any) -> None:
+    found, night, start, near = stuck
+    rest = found.Branching(night, 1, agent=Scripted(OTHER, {**OTHER, **B}, {"MATRIX_LR": 0.012}, B))
+    moved = [knobs.moved(night.sources[tip], rest._propose(start, tip).source) for tip in (start, near)]
+    assert [list(one) for one in moved] == [["MATRIX_LR"], ["UNEMBED_LR"]], "the other direction is new"
+    rest.agent = Scripted(*[OTHER] * found.ASKED)
+    with pytest.raises(AgentFailed, match="only what the best has"):
+        rest._propose(start, start)
+    rest.agent = Scripted(OTHER)
+    assert rest._propose(night.incumbent, near).source is not None, "nothing was kept since"
