@@ -1,7 +1,7 @@
 """What ablations near the end of a night cost and gain, in simulated nights of the agent `search`. No training, only numbers.
 
 Each night is simulated once until about as many trainings are left as its ablations need. From there it goes on twice: with
-the agent alone, and with the ablations first. The worlds are those of search_worlds.py.
+the agent alone, and with the ablations first. The worlds are those of worlds.py.
 
 python benchmarks/ablation.py [--worlds 12] [--trainings 100] [--kinds plain rough large]
 """
@@ -22,7 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from search_worlds import KINDS, SIGMA, Kind, Night, World
+from simulated import SIGMA, Night
+from worlds import KINDS, Kind, World
 
 from core.agents.base import AgentFailed
 from core.agents.search.agent import Search

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib
 import itertools
 import math
 import os
@@ -35,6 +34,7 @@ from core.record.fold import fold
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result, Speed
 from nanochat.harness.gauge import Gauge
+from tests.benchmark import benchmark
 from tests.events import measurement
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,15 +47,6 @@ SEQ_LEN = 2048  # a
 WINDOW_PATTERN = "SSSL"  # a
 WINDOW = 1024  # a
 """
-
-
-def benchmark(name: str) -> ModuleType:
-    """A file of benchmarks/ as a module; benchmarks/ is not a package."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
 
 
 @pytest.fixture(scope="module")
@@ -410,24 +401,6 @@ for path in {[str(path) for path in sorted(folder.glob("*.py"))]!r}: runpy.run_p
     assert done.returncode == 0, done.stderr
 
 
-def test_a_simulated_night_counts_each_training_and_knows_the_truth() -> None:
-    searches = benchmark("search_worlds")
-    source = (ROOT / "nanochat" / "train.py").read_text()
-    world = searches.World(searches.Kind(interaction=0.0), source, 1)
-    assert world.gain(source) == 0.0
-    for name, effect in world._edits.items():
-        assert world.gain(source, frozenset((name,))) == pytest.approx(effect), "whatever text it leaves in train.py"
-    moved = searches.knobs.set_knobs(source, {"MATRIX_LR": 0.034})
-    best, curve = world._best["MATRIX_LR"], world._curve["MATRIX_LR"]
-    assert world.gain(moved) == pytest.approx(curve * (2 * best - 1)), "one step on the parabola"
-    night = searches.run("search", searches.KINDS["rough"], source, 1, 6)
-    assert len(night.curve) == 6 and night.left == 0 and len(night.past) >= 1
-    assert all((one.gain is None) == one.verdict.failed and (one.seeds or one.gain is None) for one in night.past)
-    steep = searches.World(searches.Kind(cliffs=1.0), source, 1)
-    far = searches.knobs.set_knobs(source, {"MATRIX_LR": 0.02 * 1.7 ** math.copysign(2, steep._cliff["MATRIX_LR"])})
-    assert steep.gain(far) is None, "beyond its cliff the training diverges"
-
-
 def test_a_night_of_an_arm_is_read_from_its_journal(tmp_path: Path) -> None:
     yields = benchmark("yield")
     path = ROOT / "tests" / "recorded" / "finished" / "events.jsonl"
@@ -468,22 +441,3 @@ def test_an_arm_proposes_new_values_and_the_same_ones_for_the_same_record(arm: s
                 val_bpb=1.5 + abs(proposal.notes.own["drawn"]["MATRIX_LR"] - 0.02), gain=-0.1,
             ),
         )  # fmt: skip
-
-
-def test_a_simulated_night_goes_on_with_and_without_ablations() -> None:
-    found = benchmark("ablation")
-    source = (ROOT / "nanochat" / "train.py").read_text()
-    both, alone, before, after, made, dropped = found.outcomes(found.KINDS["large"], source, 1, 40)
-    assert min(both, alone) >= min(before, after) and 0 <= dropped <= made
-
-
-def test_a_change_that_hurts_is_dropped_by_a_simulated_ablation() -> None:
-    found = benchmark("ablation")
-    source = (ROOT / "nanochat" / "train.py").read_text()
-    night = found.Night(found.World(found.Kind(), source, 1), source, 1, 60)
-    worse = min(
-        (found.removal.knobs.set_knobs(source, {"MATRIX_LR": value}) for value in (0.006, 0.06)), key=night.world.gain
-    )
-    night.incumbent = night._known(worse, frozenset())
-    night._measure(night.incumbent, night.order[0])
-    assert found.take_out(night, found.Change(source, worse, frozenset())) and night.sources[night.incumbent] == source
