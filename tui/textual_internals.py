@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import cast
 
 from rich.console import Console, RenderableType
 from rich.control import Control
@@ -71,7 +72,7 @@ class Shown:
             self.forget()
         if isinstance(update, ChopsUpdate):
             pieces = [piece for x, y, strip in _chops(update) for piece in self._changed(x, y, strip)]
-            return ChangedCells(pieces) if pieces else None
+            return cast(RenderableType, ChangedCells(pieces)) if pieces else None
         if isinstance(update, LayoutUpdate):  # of the whole screen
             self._lines = {
                 y: [cell for strip in line for cell in cells_of(strip)]
