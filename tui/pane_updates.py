@@ -133,7 +133,8 @@ class PaneUpdates:
         main.show_panes(table)
         if not isinstance(main.focused, Input):
             main.set_focus(table)
-        self._app.call_after_refresh(self._complete, program)
+        # after the second refresh, since a summary that opens by itself is first laid out and then filled
+        self._app.call_after_refresh(self._app.call_after_refresh, self._complete, program)
 
     def _complete(self, program: bool) -> None:
         """Show program.md and complete the table, which both take time, after the first paint. Enable the garbage collector.

@@ -157,9 +157,10 @@ class Scale:
 
         For a kept one this is the step on the scale, so that the steps of all kept changes add up to the gain.
         """
-        parent, own = self.score(experiment.parent), self.of(experiment)
-        if experiment.kept_as and parent is not None and own is not None:
-            return own - parent
+        if experiment.kept_as:
+            parent, own = self.score(experiment.parent), self.of(experiment)
+            if parent is not None and own is not None:
+                return own - parent
         return _change(self._state, experiment)[0]
 
     def error(self, experiment: Experiment, sigma: float) -> float | None:
