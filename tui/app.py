@@ -161,7 +161,10 @@ class AutoResearch(ComparingActions, DecisionActions):
         if news.events and isinstance(self.screen, DetailScreen | ComparisonScreen):
             self.screen.show()
         if self._opens_summary and self._is_over(news):
-            self.call_after_refresh(self.open_summary)
+            if news.first:
+                self.open_summary()  # at once: the panes behind it need not be drawn
+            else:
+                self.call_after_refresh(self.open_summary)
 
     def _is_over(self, news: News) -> bool:
         """Return whether the app has found no loop at its start, or the run has just ended and the user does nothing else."""

@@ -69,7 +69,7 @@ class PaneUpdates:
         self._shown_t, self._was_waiting = time.monotonic(), self._bridge.live.waiting is not None
         state, main = self._bridge.state, self._main
         if news.first:
-            self._show_panes()
+            self._show_panes(program=news.program)
         table = main.query_one(ExperimentsPane)
         table.show(self._rows(self._changed_numbers(news)))
         table.follow_line(self._selection.leading)
@@ -79,7 +79,7 @@ class PaneUpdates:
             self.noise = schedule.noise(state)
         if news.first or _has_event(news, ev.Judged | ev.Measured):
             main.query_one(NightPane).show(night_picture(state, self.noise))
-        if news.program:
+        if news.program and not news.first:  # the first time, `_complete` shows it
             main.query_one(ProgramPane).show(self._bridge.program_text)
         if news.program or news.first or _has_event(news, ev.Charter | ev.Proposed | ev.Judged | ev.Measured):
             self._show_reading_of_program()
@@ -126,20 +126,23 @@ class PaneUpdates:
         current = [words.sanitize_line(line, 300) for line in stream] + self._curves.latest_lines(training.job)
         self._main.query_one(ActivityPane).show_current(current)
 
-    def _show_panes(self) -> None:
-        """Show the panes for the first time. The table gets the focus unless the user is typing."""
+    def _show_panes(self, *, program: bool) -> None:
+        """Show the panes for the first time. The table gets the focus unless the user is typing. `program`: program.md was read."""
         main = self._main
         table = main.query_one(ExperimentsPane)
         main.show_panes(table)
         if not isinstance(main.focused, Input):
             main.set_focus(table)
-        self._app.call_after_refresh(self._show_older)
+        # after the second refresh, since a summary that opens by itself is first laid out and then filled
+        self._app.call_after_refresh(self._app.call_after_refresh, self._complete, program)
 
-    def _show_older(self) -> None:
-        """Complete the table after the first paint, and enable the garbage collector.
+    def _complete(self, program: bool) -> None:
+        """Show program.md and complete the table, which both take time, after the first paint. Enable the garbage collector.
 
         Objects that exist now live as long as the app, so they are excluded from collection.
         """
+        if program:
+            self._main.query_one(ProgramPane).show(self._bridge.program_text)
         older = list(reversed(self._bridge.state.experiments))[FIRST_ROWS:]
         self._main.query_one(ExperimentsPane).show_older(self._rows(older))
         gc.freeze()
@@ -148,7 +151,7 @@ class PaneUpdates:
     def _changed_numbers(self, news: News) -> list[int]:
         """Return the experiments whose rows may have changed."""
         state = self._bridge.state
-        if news.first:  # `_show_older` adds the others
+        if news.first:  # `_complete` adds the others
             return list(reversed(state.experiments))[:FIRST_ROWS]
         numbers = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
         if measured := {event.commit for event in news.events if isinstance(event, ev.Measured)}:

@@ -7,25 +7,111 @@ tests/tui/test_textual_internals.py fails if another version is installed. Two u
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from typing import cast
+
+from rich.console import Console, RenderableType
+from rich.control import Control
 from rich.text import Text
 from textual import events
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
 from textual.content import Content
+from textual.driver import Driver
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
+from tui.view.cells import Line, cells_of, changed_runs
+
 TEXTUAL_VERSION = "8.2.8"
+WHOLE_S = (
+    60.0  # after so long, what is drawn next is written as a whole, in case that something else wrote to the terminal
+)
 
 
 class QuietScreen(Screen[None]):
     """A screen that is not redrawn when the focus moves. Only the two affected widgets are redrawn."""
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
+class ChangedCells(CompositorUpdate):
+    """An update of the terminal that writes some pieces of lines, as tuples (column, line, content)."""
+
+    def __init__(self, pieces: list[tuple[int, int, Strip]]) -> None:
+        self.pieces = pieces
+
+    def render_segments(self, console: Console) -> str:
+        return "".join(Control.move_to(x, y).segment.text + strip.render(console) for x, y, strip in self.pieces)
+
+
+class Shown:
+    """The cells that the terminal shows. An update is reduced to those that differ.
+
+    Textual writes all lines of a widget that has changed, up to its edges. In a status line often only two digits are others.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[int, Line] = {}
+        self._since = 0.0  # when they began to be remembered
+
+    def forget(self) -> None:
+        """Let the next updates be written as a whole. Another program may have written to the terminal."""
+        self._lines, self._since = {}, time.monotonic()
+
+    def reduced(self, update: RenderableType | None) -> RenderableType | None:
+        """Return an update without the cells that are shown already; None if nothing is left. The cells count as shown then."""
+        if update is not None and time.monotonic() - self._since > WHOLE_S:
+            self.forget()
+        if isinstance(update, ChopsUpdate):
+            pieces = [piece for x, y, strip in _chops(update) for piece in self._changed(x, y, strip)]
+            return cast(RenderableType, ChangedCells(pieces)) if pieces else None
+        if isinstance(update, LayoutUpdate):  # of the whole screen
+            self._lines = {
+                y: [cell for strip in line for cell in cells_of(strip)]
+                for y, line in enumerate(update.strips, update.region.y)
+            }
+        elif update is not None:
+            self.forget()
+        return update
+
+    def _changed(self, x: int, y: int, strip: Strip) -> Iterator[tuple[int, int, Strip]]:
+        line, cells = self._lines.setdefault(y, []), cells_of(strip)
+        end = x + len(cells)
+        line += [None] * (end - len(line))
+        for first, last in changed_runs(line[x:end], cells):
+            yield x + first, y, strip.crop(first, last)
+        line[x:end] = cells
+
+
+def _chops(update: ChopsUpdate) -> Iterator[tuple[int, int, Strip]]:
+    """Yield the pieces of lines in an update, as tuples (column, line, content)."""
+    for y, left, right in update.spans:
+        for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+            if strip is not None and x < right and end > left:
+                yield x, y, strip
+
+
+class FrugalApp(App[str]):
+    """An app that writes only those cells to the terminal that have changed."""
+
+    def __init__(self, driver_class: type[Driver]) -> None:
+        super().__init__(driver_class=driver_class)
+        self._shown = Shown()
+
+    def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self._shown.forget(), immediate=True)
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        writes = not (self._batch_count or self._closed or self.is_headless) and self._running
+        super()._display(screen, self._shown.reduced(renderable) if writes else renderable)
 
 
 def change_focus(widget: Widget, event: events.Focus | events.Blur) -> None:

@@ -98,13 +98,27 @@ class Scale:
         It is compared with the start on common seeds, or with its parent, whichever has the smaller standard error. A single pair
         with the start counts only without pairs with the parent: it would shift the step of one change far from its own pairs.
         """
-        chain = [commit]  # the commit, and its ancestors whose place is not known yet
-        while chain[-1] not in self._known and chain[-1] in self._kept and self._kept[chain[-1]].parent not in chain:
-            chain.append(self._kept[chain[-1]].parent)
-        for one in reversed(chain):
-            if one not in self._known:
-                self._known[one] = self._placed(one)
+        if commit in self._known:
+            return self._known[commit]
+        chain = [commit]  # the commit, and the ancestors whose place it needs and that is not known yet
+        while (one := self._kept.get(chain[-1])) is not None and one.parent not in chain:
+            if chain[-1] in self._known or self._is_nearest_to_start(one):
+                break
+            chain.append(one.parent)
+        for each in reversed(chain):
+            if each not in self._known:
+                self._known[each] = self._placed(each)
         return self._known[commit]
+
+    def _is_nearest_to_start(self, kept: Experiment) -> bool:
+        """Return whether a kept experiment has as many pairs with the start as with its parent, and more than one.
+
+        No way by the parent has a smaller standard error then, so where the parent lies does not matter.
+        """
+        if self._start not in self._known:
+            return False
+        pairs = len(_pairs(self._state, self._start, kept.kept_as))
+        return pairs > 1 and pairs >= _change(self._state, kept)[1]
 
     def _placed(self, commit: str) -> Place | None:
         """Return where a commit lies, if the place of its parent is known."""
@@ -144,9 +158,10 @@ class Scale:
 
         For a kept one this is the step on the scale, so that the steps of all kept changes add up to the gain.
         """
-        parent, own = self.score(experiment.parent), self.of(experiment)
-        if experiment.kept_as and parent is not None and own is not None:
-            return own - parent
+        if experiment.kept_as:
+            parent, own = self.score(experiment.parent), self.of(experiment)
+            if parent is not None and own is not None:
+                return own - parent
         return _change(self._state, experiment)[0]
 
     def error(self, experiment: Experiment, sigma: float) -> float | None:
@@ -286,11 +301,13 @@ def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
 
     It is that of the verdict, or the present one if there is no verdict yet or further pairs were measured since.
     """
-    if experiment.gain is not None and len(state.scores.get(experiment.commit, ())) <= experiment.pairs:
-        return -experiment.gain, experiment.pairs  # there cannot be further pairs, and looking for them costs time
+    judged = experiment.judged
+    known = (-judged.gain, judged.pairs) if judged is not None and judged.gain is not None else None
+    if known is not None and len(state.scores.get(experiment.commit, ())) <= known[1]:
+        return known  # there cannot be further pairs, and looking for them costs time
     pairs = _pairs(state, experiment.parent, experiment.commit)
-    if experiment.gain is not None and len(pairs) <= experiment.pairs:
-        return -experiment.gain, experiment.pairs
+    if known is not None and len(pairs) <= known[1]:
+        return known
     return (_mean(pairs), len(pairs)) if pairs else (None, 0)
 
 

@@ -161,7 +161,8 @@ def _interaction(parent: Scores, candidates: Sequence[Scores], sigma: float) -> 
         candidates: Scores of the candidates.
         sigma: The noise expected so far, in bpb. It decides which values are outliers.
     """
-    paired = [scores for one in candidates if len(scores := {seed: one[seed] for seed in one if seed in parent}) > 1]
+    several = (one for one in candidates if len(one) > 1)
+    paired = [scores for one in several if len(scores := {seed: one[seed] for seed in one if seed in parent}) > 1]
     total = weight = 0.0
     for first, second in combinations(sorted({seed for scores in paired for seed in scores}), 2):
         steps = [scores[first] - scores[second] for scores in (parent, *paired) if first in scores and second in scores]

@@ -11,7 +11,7 @@ from core.judging import policy
 from core.judging.noise import Noise
 from core.model import Role
 from core.record.events import Judged, Measured
-from core.record.experiment import Experiment
+from core.record.experiment import Conditions, Experiment
 from core.record.state import State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
@@ -45,11 +45,17 @@ class Rebase:
 def noise(state: State) -> Noise:
     """Estimate the noise of one measurement from the profile's prior and the repeated measurements of the run."""
     assert state.config is not None
+    device = state.config.device
     families: dict[str, dict[int, dict[int, float]]] = {}
     for experiment in state.experiments.values():
-        scores = state.scores.get(experiment.commit, {})
-        if paired := {seed: scores[seed] for seed in scores if _comparable(state, experiment, seed)}:
-            families.setdefault(experiment.parent, {})[id(scores)] = paired  # experiments on one commit count once
+        commit, parent = experiment.commit, experiment.parent
+        if not (scores := state.scores.get(commit)):
+            continue
+        here, there = state.conditions.get(commit, {}), state.conditions.get(parent, {})
+        lone = [seed for seed in scores if not _can_pair(here.get(seed), there.get(seed), device)]
+        paired = {seed: scores[seed] for seed in scores if seed not in lone} if lone else scores
+        if paired:
+            families.setdefault(parent, {})[id(scores)] = paired  # experiments on one commit count once
     # One version only: others on the same seeds, with mostly the same code, would repeat the same scatter.
     repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})
     return Noise.estimate(
@@ -63,7 +69,11 @@ def _comparable(state: State, experiment: Experiment, seed: int) -> bool:
     """Return whether the scores of a candidate and its parent on a seed can form a pair. A missing score can."""
     assert state.config is not None
     here, there = (state.conditions.get(commit, {}).get(seed) for commit in (experiment.commit, experiment.parent))
-    return here is None or there is None or policy.comparable(here, there, state.config.device)
+    return _can_pair(here, there, state.config.device)
+
+
+def _can_pair(here: Conditions | None, there: Conditions | None, device: str) -> bool:
+    return here is None or there is None or policy.comparable(here, there, device)
 
 
 def best_confirmed(state: State) -> float | None:

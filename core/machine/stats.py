@@ -1,4 +1,7 @@
-"""Figures of the machine from psutil and NVML. A figure that cannot be read is None, never an error."""
+"""Figures of the machine from psutil and NVML. A figure that cannot be read is None, never an error.
+
+psutil is imported by the functions that need it, since the app shows its first picture without them.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from core.machine import limits
+
+if TYPE_CHECKING:
+    import psutil
 
 FULL_BYTES = 8 << 20  # with less free space no new experiment is started
 LOW_BYTES, LOW_SHARE = 1 << 30, 0.05  # with less free space than both, `status` warns
@@ -62,6 +66,8 @@ class Meter:
 
     def read(self, trainers: Iterable[tuple[int, float]] = ()) -> Machine:
         """Return the present figures. `trainers` are the processes of the running jobs, as (pid, start time)."""
+        import psutil
+
         used = total = None
         cores: tuple[float, ...] = ()
         with contextlib.suppress(psutil.Error, OSError):
@@ -82,6 +88,8 @@ class Meter:
         return Machine(percent, cores, used, total, found, load, size)
 
     def _processes(self, trainers: Iterable[tuple[int, float]]) -> list[psutil.Process]:
+        import psutil
+
         known: dict[tuple[int, float], psutil.Process] = {}
         for pid, started in trainers:
             with contextlib.suppress(psutil.Error, OSError):
@@ -96,6 +104,8 @@ class Meter:
 
 def _sum(processes: Iterable[psutil.Process]) -> tuple[float | None, int | None]:
     """Return the load in percent of one core and the resident bytes, or None for both if nothing can be read."""
+    import psutil
+
     load, size, seen = 0.0, 0, False
     for process in processes:
         with contextlib.suppress(psutil.Error, OSError):
@@ -246,6 +256,8 @@ def gpu_memory() -> list[int]:
 
 def physical_cores(root: Path = limits.ROOT) -> int:
     """Return the number of physical cores that this process may use, at least 1, by its affinity and control groups."""
+    import psutil
+
     threads = logical_cores(root)
     return min(psutil.cpu_count(logical=False) or threads, threads)
 
@@ -289,6 +301,8 @@ def multiplies_bf16(info: Path = CPUINFO) -> bool | None:
 
 def memory_total(root: Path = limits.ROOT) -> int:
     """Return the bytes of memory that this process may use: the machine's, or a smaller limit of control groups or ulimit."""
+    import psutil
+
     total = int(psutil.virtual_memory().total)
     limit = limits.memory(root)
     return total if limit is None else min(total, limit)

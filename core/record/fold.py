@@ -22,7 +22,7 @@ SKIPPED = "Skipped by the human."
 
 
 def apply(state: State, event: ev.AnyEvent) -> None:
-    """Update the state with one event. Unexpected combinations are ignored. Long, because each event has a case."""
+    """Update the state with one event. Unexpected combinations are ignored. Long, because each event has a case, the frequent ones first."""
     state.last_t = event.t
     match event:
         case ev.Measured():
@@ -36,6 +36,10 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.processes[event.job] = event.pids
         case ev.Proposed():
             _proposed(state, event)
+        case ev.Approved():
+            state.experiments[event.number].approval = event
+        case ev.Judged():
+            _judged(state, event)
         case ev.Revised():
             _revised(state, event)
         case ev.Rerun(wanted=True):
@@ -45,10 +49,6 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             state.aborted.discard(event.number)
         case ev.Aborted():
             state.aborted.add(event.number)
-        case ev.Approved():
-            state.experiments[event.number].approval = event
-        case ev.Judged():
-            _judged(state, event)
         case ev.Rebased():
             _rebased(state, event)
         case ev.Created():

@@ -95,8 +95,9 @@ def topics(state: State) -> tuple[Topic, ...]:
     won: Counter[str] = Counter()
     for e in state.experiments.values():
         if e.verdict is not None and e.verdict.tried:
-            tried[topic(e)] += 1
-            won[topic(e)] += e.verdict.kept
+            name = topic(e)
+            tried[name] += 1
+            won[name] += e.verdict.kept
     return tuple(Topic(name=name, tried=count, kept=won[name]) for name, count in tried.most_common())
 
 

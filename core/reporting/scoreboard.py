@@ -72,16 +72,19 @@ def scores(state: State) -> list[Score]:
         return found.setdefault(agent, Score(agent))
 
     for e in state.experiments.values():
+        agent = e.agent
         if e.retry_of is None:
             instead = e.notes.instead
-            elsewhere_s = _book(of(e.notes.model or instead or e.agent), e.notes, failed=bool(instead))
-            _count_operators(of(e.notes.model or instead or e.agent), e.notes, failed=bool(instead))
-            of(e.agent).proposed += 1
-            of(e.agent).seconds += max(0.0, e.proposing_s - elsewhere_s)
+            asked = of(e.notes.model or instead or agent)
+            elsewhere_s = _book(asked, e.notes, failed=bool(instead))
+            _count_operators(asked, e.notes, failed=bool(instead))
+            own = of(agent)
+            own.proposed += 1
+            own.seconds += max(0.0, e.proposing_s - elsewhere_s)
             if instead:
                 of(instead).failed += 1
-                of(e.agent).stood_in += 1
-        _judge(of(e.agent), e, scale)
+                own.stood_in += 1
+        _judge(of(agent), e, scale)
     for cost in (*state.restatings, *state.reflections):
         if cost.model:
             _book(of(cost.model), cost)

@@ -18,6 +18,8 @@ from tui.panes.machine import MachinePane
 from tui.panes.status import StatusLine
 from tui.screens.detail import DetailScreen
 from tui.view.table import FILTERS
+from tui.widgets.diff_text import DiffText
+from tui.widgets.night_plot import NightPlot
 
 FULL = (120, 40)
 SMALL = (80, 24)
@@ -65,6 +67,34 @@ async def test_zoom_and_back(recorded: Path) -> None:
         assert [pane.id for pane in app.query(".pane") if pane.display] == ["night"]
         await pilot.press("escape")
         assert all(pane.display for pane in app.query(".pane"))
+
+
+@pytest.mark.parametrize("size", [FULL, (137, 47), (120, 26), (96, 26), (72, 32), (60, 16)])
+async def test_a_zoomed_pane_covers_the_others(recorded: Path, size: tuple[int, int]) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        for digit in "1234567":
+            await pilot.press(digit, "z")
+            await pilot.pause()
+            shown = [pane for pane in app.query(".pane") if pane.display]
+            assert [pane.NUMBER for pane in shown] == [int(digit)] and shown[0].region == app.query_one("#panes").region
+            await pilot.press("z")
+
+
+async def test_a_zoom_draws_the_other_panes_only_once(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL) as pilot:
+        await until(pilot, lambda: app.bridge.loaded and app.focused is not None)
+        await pilot.press("6")
+        await pilot.pause()
+        night = app.query_one(NightPlot)
+        before, diff = night.render(), app.query_one(DiffText).visual
+        await pilot.press("z")
+        await until(pilot, lambda: night.render() is not before)
+        await pilot.press("z")
+        await until(pilot, lambda: night.render() is before)
+        assert app.query_one(DiffText).visual is diff
 
 
 async def test_too_small_a_terminal_is_told_politely(recorded: Path) -> None:

@@ -6,8 +6,6 @@ import textwrap
 import time
 from collections.abc import Callable
 
-from textual.app import App
-
 from core.record.experiment import Experiment
 from core.run import commands
 from tui.bridge import Bridge
@@ -19,13 +17,14 @@ from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen, main_screen
 from tui.selection import Selection
 from tui.system.remembered import ViewMemory
+from tui.textual_internals import FrugalApp
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
 
-class RunApp(App[str]):
+class RunApp(FrugalApp):
     """An app that shows one run. Subclasses add actions.
 
     Attributes:

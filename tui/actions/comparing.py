@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from core.reporting.comparison import START
-from core.run import comparing
 from tui import run_files
 from tui.actions.viewing import ViewingActions
 from tui.panes.experiments import ExperimentsPane
@@ -51,6 +50,8 @@ class ComparingActions(ViewingActions):
 
     def _comparison(self, numbers: tuple[int, int]) -> Contents:
         """Return the present contents of the comparison screen."""
+        from core.run import comparing  # imported late, so that the app starts quickly
+
         bridge, noise = self.bridge, self.updates.noise
         assert noise is not None
         found = comparing.compare(bridge.state, bridge.folder, numbers, noise.sigma, alive=bridge.pid is not None)

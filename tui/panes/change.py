@@ -28,6 +28,7 @@ class ChangePane(Pane):
         super().__init__()
         self._shown: tuple[int, str, str, str] | None = None
         self._lines: list[Line] = []
+        self._width = 0  # that it is drawn for
 
     @property
     def number(self) -> int | None:
@@ -81,7 +82,7 @@ class ChangePane(Pane):
     def _draw(self) -> None:
         if self._shown is None:
             return
-        width = self.scrollable_content_region.width
+        width = self._width = self.scrollable_content_region.width
         _, hypothesis, _, warning = self._shown
         beginning = words.sanitize_line(hypothesis, max(60, width * HYPOTHESIS_LINES - 8))
         self._update_hypothesis(Content.assemble((warning and f"{warning}\n", "$warning"), beginning))
@@ -94,4 +95,5 @@ class ChangePane(Pane):
         box.update(content, layout=not width or content.get_height(box.styles.get_rules(), width) != height)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._draw()
+        if self.scrollable_content_region.width != self._width:
+            self._draw()

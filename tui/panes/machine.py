@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.geometry import Size
 from textual.widgets import Static
 
 from core.machine.stats import Machine
@@ -28,6 +29,7 @@ class MachinePane(Pane):
         self._line_count = -1
         self._loads: deque[float] = deque(maxlen=HISTORY)  # percent, the newest last
         self._machine = Machine()
+        self._room = Size(0, 0)  # that it is drawn for
 
     def compose(self) -> ComposeResult:
         yield Static(id="figures")
@@ -41,11 +43,12 @@ class MachinePane(Pane):
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
-        self._draw()
+        if self.scrollable_content_region.size != self._room:
+            self._draw()
 
     def _draw(self) -> None:
         lines = machine_lines(self._machine)
-        room = self.scrollable_content_region
+        room = self._room = self.scrollable_content_region.size
         lines += load_graph(self._loads, room.width, room.height - len(lines))
         self.query_one("#figures", Static).update(Content("\n").join(lines), layout=len(lines) != self._line_count)
         self._line_count = len(lines)

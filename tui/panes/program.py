@@ -10,7 +10,6 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.view import words
-from tui.widgets.markdown import ThemedMarkdown
 from tui.widgets.pane import Pane
 
 
@@ -35,6 +34,10 @@ class ProgramPane(Pane):
 
     def show(self, text: str) -> None:
         """Show the text of the file."""
+        from tui.widgets.markdown import (
+            ThemedMarkdown,
+        )  # imported late: the first picture of the app is shown without it
+
         self._text = text
         body = words.sanitize_text(_without_front_matter(text))
         self.query_one("#charter", Static).update(ThemedMarkdown(body, self.app.theme_variables))

@@ -83,11 +83,12 @@ class MainScreen(QuietScreen):
     def arrange_panes(self) -> None:
         """Show the panes of the layout, or only the current one if it is zoomed.
 
-        Sets styles of the panes themselves. With classes of the screen, Textual would update the styles of all contents.
+        Sets styles of the panes themselves. With classes of the screen, Textual would update the styles of all contents. A zoomed
+        pane covers all cells of the grid: with another grid, Textual would draw the contents of all panes again.
         """
-        current = self._current.id if self._current is not None else None
-        layout = LAYOUTS[-1] if self.is_zoomed else self._layout
-        places, grid = layout.places(current or "experiments"), self.query_one("#panes").styles
+        layout, current = self._layout, (self._current.id if self._current is not None else None) or "experiments"
+        places = layout.zoomed(current) if self.is_zoomed else layout.places(current)
+        grid = self.query_one("#panes").styles
         grid.layout = "vertical" if layout.shows_one else "grid"
         grid.grid_columns, grid.grid_rows = layout.columns, layout.rows
         grid.grid_size_columns, grid.grid_size_rows = len(layout.columns.split()), len(layout.rows.split())

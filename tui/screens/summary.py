@@ -93,9 +93,11 @@ class SummaryScreen(ModalScreen[None]):
         self._refresh_page()
 
     def _refresh_page(self) -> None:
-        width, found = self.query_one(SummaryPane).scrollable_content_region.width, self._contents()
-        is_tall = self.size.height >= TALL
-        if width < 1 or self._shown == (width, is_tall, found):
+        width, is_tall = self.query_one(SummaryPane).scrollable_content_region.width, self.size.height >= TALL
+        if width < 1:  # not laid out yet
+            return
+        found = self._contents()
+        if self._shown == (width, is_tall, found):
             return
         self._shown = (width, is_tall, found)
         self.query_one("#page-keys", Static).update(Content.from_markup(markup(found.steps)))

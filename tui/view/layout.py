@@ -47,6 +47,10 @@ class Layout:
         replaced = self.instead.get(current)
         return {current if name == replaced else name: span for name, span in self.spans.items()}
 
+    def zoomed(self, current: str) -> dict[str, tuple[int, int]]:
+        """Return name -> span of the one pane that covers the whole grid."""
+        return {current: (len(self.columns.split()), len(self.rows.split()))}
+
 
 LAYOUTS = (
     Layout(

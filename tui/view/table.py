@@ -142,6 +142,8 @@ class Choice:
         letters = FILTERS[self.filter_name]
         if letters and row.letter not in letters:
             return False
+        if not self.search:
+            return True
         searched = f"{row.hypothesis} {row.verdict} {row.agent} #{row.number}".lower()
         return self.search.lower() in searched
 

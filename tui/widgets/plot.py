@@ -11,6 +11,7 @@ from textual.content import Content
 from textual_plotext import PlotextPlot
 
 MARKER = "braille"  # for curves
+MOST_PICTURES = 2  # that are kept: of the plot among others, and zoomed
 
 
 class Plot(PlotextPlot):
@@ -19,11 +20,12 @@ class Plot(PlotextPlot):
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._draw: Callable[[Plot], None] | None = None
-        self._picture: tuple[object, Content] | None = None  # (size, theme) and the rendered plot
+        self._pictures: dict[object, Content] = {}  # (size, theme) -> the rendered plot
 
     def show(self, draw: Callable[[Plot], None]) -> None:
         """Redraw the plot with `draw`, which calls methods such as `line` and `dots`."""
-        self._draw, self._picture = draw, None
+        self._draw = draw
+        self._pictures.clear()
         self.refresh()
 
     def colour(self, tone: str) -> tuple[int, int, int]:
@@ -65,7 +67,7 @@ class Plot(PlotextPlot):
 
     def render(self) -> Content:
         key = (self.size, self.app.theme)
-        if self._picture is None or self._picture[0] != key:
+        if key not in self._pictures:
             self.plt.clear_figure()
             self.plt.frame(False)
             self.plt.canvas_color("default")  # that of the pane
@@ -77,8 +79,10 @@ class Plot(PlotextPlot):
             assert isinstance(picture, Text)
             if self.app.theme_variables["background"].startswith("ansi_"):
                 picture = _in_terminal_colours(picture)
-            self._picture = (key, Content.from_rich_text(picture).simplify())
-        return self._picture[1]
+            while len(self._pictures) >= MOST_PICTURES:
+                self._pictures.pop(next(iter(self._pictures)))
+            self._pictures[key] = Content.from_rich_text(picture).simplify()
+        return self._pictures[key]
 
 
 def _in_terminal_colours(picture: Text) -> Text:

@@ -9,6 +9,7 @@ import pytest
 from core.judging import gain
 from core.record import events as ev
 from core.record import journal
+from core.record.experiment import Experiment
 from core.record.fold import apply, fold
 from core.record.state import State
 from core.reporting import phrases
@@ -242,3 +243,22 @@ def test_contrasts_of_recorded_runs_are_the_same_from_both_sides(path: Path) -> 
                 assert found.change == pytest.approx(-back.change) and found.error == pytest.approx(back.error)
                 same = one is other or (one is not None and other is not None and one.commit == other.commit)
                 assert (found.error > 0) is not same, "an experiment that was queued again has the same train.py"
+
+
+@pytest.mark.parametrize("name", ["found", "fifty", "finished", "effects-night", "human"])
+def test_a_place_does_not_depend_on_whether_the_parents_are_asked(name: str) -> None:
+    class Thorough(gain.Scale):
+        """Asks all parents, also those that cannot matter."""
+
+        def _is_nearest_to_start(self, kept: Experiment) -> bool:
+            return False
+
+    path = RECORDED / name / journal.NAME
+    state, kept = State(), set[str]()
+    for event in journal.read(path):
+        apply(state, event)
+        kept |= {state.experiments[number].kept_as for number in state.kept}
+        if isinstance(event, ev.Measured | ev.Judged):
+            for commit in kept:
+                assert gain.Scale(state).place(commit) == Thorough(state).place(commit), (event, commit)
+    assert kept or name == "human"

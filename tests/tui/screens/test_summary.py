@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import ClassVar
 
 import pytest
 
+import tui.app
 from core.reporting.results import BEST_DIFF
 from tests.tui.conftest import HERE, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
-from tui.screens.summary import SummaryScreen
+from tui.screens.summary import Contents, SummaryScreen
 
 PROGRAM = HERE / "recorded" / "program.md"
 DIFF = "--- a/train.py\n+++ b/train.py\n@@ -3,1 +3,1 @@\n-LR = 1\n+LR = 2  # the whole change\n"
@@ -35,6 +37,25 @@ async def test_it_opens_at_a_run_that_has_ended(recorded: Path, size: tuple[int,
         await pilot.press("8")
         await pilot.pause()
         assert isinstance(app.screen, SummaryScreen)
+
+
+async def test_its_contents_are_computed_once_at_the_start(recorded: Path) -> None:
+    class Counting(AutoResearch):
+        CSS_PATH: ClassVar[list[str | PurePath]] = [
+            Path(tui.app.__file__).parent / path for path in AutoResearch.CSS_PATH
+        ]
+        computed = 0
+
+        def _summary(self) -> Contents:
+            self.computed += 1
+            return super()._summary()
+
+    app = Counting(recorded, PROGRAM)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: "1 program.md" not in screen_text(app) and "result" in screen_text(app))
+        assert app.computed == 1
+        await pilot.press("escape")
+        await until(pilot, lambda: "1 program.md" in screen_text(app) and "Aim" in screen_text(app))
 
 
 async def test_it_opens_when_the_run_ends_and_not_before(living: Living) -> None:
