@@ -26,10 +26,8 @@ def commit_message(state: State, noise: Noise) -> str:
         f"- {one.name}{f': {one.change_words}' if one.change_words else ''}"
         for one in highlights.kept(state, noise.sigma)
     ]
-    moved = state.start_commit.knobs if state.start_commit else {}
-    if moved:
-        values = ", ".join(f"{name} = {value}" for name, value in moved.items())
-        changes.append(f"- Set for the machine before the run began, so not compared: {values}")
+    if moved := phrases.set_for_machine(state):
+        changes.append(f"- {moved}: {phrases.NOT_COMPARED}")
     name = [] if subject.endswith(f" {state.name}") else [f"Run: {state.name}"]
     texts = [*([f"This was {phrases.REHEARSAL}."] if _computed(state) else []), *phrases.checks(state, noise.sigma)]
     wrapped = [textwrap.fill(words, BODY, break_long_words=False, break_on_hyphens=False) for words in texts]

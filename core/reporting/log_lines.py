@@ -48,8 +48,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             found = "; ".join((*event.warnings, *event.understood)) or "read"
             return f"program.md: {found}{f'; {proposals}. {PASTE}' if proposals else ''}"
         case ev.StartCommit():
-            knobs = ", ".join(f"{name} = {value}" for name, value in event.knobs.items())
-            return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
+            moved = phrases.set_for_machine(state)
+            return f"start from {event.commit[:7]}{f' with {moved}, {phrases.NOT_COMPARED}' if moved else ''}"
         case ev.Proposed():
             again = f" (retry of #{event.retry_of})" if event.retry_of else ""
             words = (

@@ -190,8 +190,10 @@ def _whole(found: Report) -> str:
         return markup.section("From the start to the best", markup.paragraph("The change could not be read from git."))
     lines = diff.partition("\n@@")[2].splitlines()  # without the header
     added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
+    change = markup.folded(f"+{added} −{removed} lines of {TARGET.path}", markup.diff(diff))
+    moved = f"{found.set_for_machine}: {phrases.NOT_COMPARED}, and not part of this change. `make apply` sets it too."
     return markup.section(
-        "From the start to the best", markup.folded(f"+{added} −{removed} lines of {TARGET.path}", markup.diff(diff))
+        "From the start to the best", change, *([markup.paragraph(moved)] if found.set_for_machine else [])
     )
 
 
@@ -248,6 +250,10 @@ def _setting(found: Report) -> str:
         ("machine", ", ".join(found.material.machine) or "unknown"),
         ("device", config.device),
         ("profile", config.profile),
+        (
+            "set in train.py",
+            typeset(f"{found.set_for_machine} ({phrases.NOT_COMPARED})") if found.set_for_machine else "nothing",
+        ),
         ("dataset", config.dataset),
         ("budget", f"{config.budget_s:g} s of training each, {config.slots} at a time"),
         ("agent", config.agent),

@@ -27,6 +27,7 @@ BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # a hyphen before a figure, but not within a name
+NOT_COMPARED = "set for this machine before the run began, so not compared"
 DOING = {
     Role.BASELINE: "training",
     Role.CANDIDATE: "training",
@@ -165,6 +166,22 @@ def begun_as(name: str, header: str) -> str:
 def resume_command(name: str) -> str:
     """Return the command that continues this run."""
     return make("run", "--name", name)
+
+
+def set_for_machine(state: State) -> str:
+    """Return the constants that were set before the run began, such as "DEPTH 2 -> 1"; "" for none.
+
+    The start has them already, so the change from the start to the best does not show them. Journals of earlier versions lack the
+    values before.
+    """
+    start = state.start_commit
+    if start is None:
+        return ""
+    return ", ".join(
+        f"{name} {start.before[name]} -> {value}" if name in start.before else f"{name} = {value}"
+        for name, value in start.knobs.items()
+        if start.before.get(name) != value
+    )
 
 
 def over_limit_warning(state: State) -> str:

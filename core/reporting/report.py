@@ -112,6 +112,7 @@ class Report:
         progress: The data of the chart.
         topics: The topics that were tried, the most frequent first.
         untried: The other topics of the target.
+        set_for_machine: The constants that were set before the run began, such as "DEPTH 2 -> 1"; "" for none.
         noise: The noise and what it means, as a sentence.
         agents: The statistics of the agents.
         unprotected: Parts of the sandbox that the machine lacked.
@@ -146,6 +147,7 @@ class Report:
     progress: Progress
     topics: tuple[Topic, ...]
     untried: tuple[str, ...]
+    set_for_machine: str
     noise: str
     agents: tuple[Score, ...]
     unprotected: tuple[str, ...]
@@ -202,6 +204,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         progress=_progress(state, noise.sigma),
         topics=topics,
         untried=highlights.untried(topics),
+        set_for_machine=phrases.set_for_machine(state),
         noise=_noise(noise),
         agents=tuple(scoreboard.scores(state)),
         unprotected=tuple(state.unprotected),

@@ -136,6 +136,8 @@ class RunStatus(Data, frozen=True, kw_only=True):
         sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
         noise: The same as text.
         experiments, judged, tried, kept: Counts of experiments.
+        set_for_machine: The constants that were set before the run began, such as "DEPTH 2 -> 1". The start has them already, so the
+            gain is not due to them. `apply` sets them too. "" for none.
         limits: The limits of the present start that are set.
         verdicts: Verdict -> count.
         outcomes: Verdict as people read it -> count.
@@ -184,6 +186,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
     noise: str
     experiments: int
     judged: int
+    set_for_machine: str
     limits: dict[str, float | int]
     tried: int
     kept: int
@@ -258,6 +261,7 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         noise=str(noise),
         experiments=len(state.experiments),
         judged=state.judged,
+        set_for_machine=phrases.set_for_machine(state),
         limits=_set(state.started.limits) if state.started else {},
         tried=state.tried,
         kept=len(state.kept),

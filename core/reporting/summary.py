@@ -57,7 +57,7 @@ def summary(found: RunStatus, width: int = WIDTH, *, bars: bool = False) -> list
 
 def result(found: RunStatus, width: int) -> list[Line]:
     """Return the beginning of the summary: what the run is doing, its result, and what to do next."""
-    return [*_heading(found, width), *_result(found, width), *_next(found, width)]
+    return [*_heading(found, width), *_result(found, width), *_set(found, width), *_next(found, width)]
 
 
 def details(found: RunStatus, width: int, *, bars: bool = False) -> list[Line]:
@@ -86,6 +86,8 @@ def at_end(
     lines += [
         f"  {one.change_words:<{CHANGE}} #{one.number:<4} {one.name}  {one.commit[:7]}" for one in found.kept_changes
     ]
+    if found.set_for_machine:
+        lines.append(f"{found.set_for_machine}: {phrases.NOT_COMPARED}.")
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if reported:
         lines.append(f"Report: {folder}/report.html, and report.png to share.")
@@ -139,6 +141,14 @@ def _result(found: RunStatus, width: int) -> list[Line]:
     if found.final_check is None and not found.loop.alive and not found.checking:
         lines += _wrapped("afresh", f"not measured yet; {make('report', found.run)} does it", width, "warn")
     return lines
+
+
+def _set(found: RunStatus, width: int) -> list[Line]:
+    """Return which constants of train.py were set before the run began."""
+    if not found.set_for_machine:
+        return []
+    applied = f"; {make('apply', found.run)} sets it too" if found.kept else ""
+    return _wrapped("set", f"{found.set_for_machine} ({phrases.NOT_COMPARED}{applied})", width)
 
 
 def _tone(check: FinalCheck) -> Tone:
