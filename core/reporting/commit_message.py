@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from core.judging import gain
+from core.judging import final_check, gain
 from core.judging.noise import Noise
 from core.record.state import State
 from core.reporting import highlights, phrases
@@ -35,8 +35,9 @@ def commit_message(state: State, noise: Noise) -> str:
 
 
 def _subject(state: State, sigma: float) -> str:
-    """Return the first line. A name of a run that does not fit is left out."""
-    found, count = gain.so_far(state, sigma), len(state.kept)
+    """Return the first line, with the gain measured afresh once it was. A name of a run that does not fit is left out."""
+    count = len(state.kept)
+    found = final_check.outcome(state, sigma) or gain.so_far(state, sigma)
     scores = f"{TARGET.metric} {phrases.scores(found)}: " if found is not None else ""
     kept = f"{scores}{count} change{'s' if count > 1 else ''} kept by AutoResearch"
     subject = f"Rehearsal: {kept}" if _computed(state) else kept

@@ -16,7 +16,7 @@ from core.target import TARGET
 from nanochat.contract.shell import make, quoted
 
 RESULTS = {  # result -> its words and the colour of its label
-    "confirmed": ("confirmed", "good"),
+    "confirmed": ("the gain holds", "good"),
     "not certain": ("not certain", "bad"),
     "worse": ("worse on the test split", "bad"),
     "not measured afresh": ("not measured afresh", "muted"),
@@ -122,7 +122,7 @@ def _head(found: Report) -> str:
     ended = f"Ended: {found.ended}." if found.ended else "The run has not ended."
     meta = f"Begun {began}, {duration(found.seconds)} of work. {ended}"
     rehearsal = ' <span class="label bad">rehearsal</span>' if found.rehearsal else ""
-    more = f", <span>{markup.own(found.checked)}.</span>" if found.checked else "."
+    more = f".<span>{markup.own(found.checked)}</span>" if found.checked else "."
     return (
         f'<header>\n<p class="meta"><b>{markup.plain(found.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
         f"<h1>{markup.own(found.found)}{more}</h1>\n"
@@ -145,7 +145,8 @@ def _progress(found: Report) -> str:
 
 def _kept(found: Report) -> str:
     if not found.kept:
-        return markup.section("Kept changes", markup.paragraph("Nothing was kept. The start is still the best."))
+        nothing = ("Nothing was kept. The start is still the best.", *found.advice)
+        return markup.section("Kept changes", *map(markup.paragraph, nothing))
     columns = ("#", "change", "change in bpb (a minus is better)", "pairs", TARGET.metric, "agent")
     rows = [
         (

@@ -79,8 +79,13 @@ def change_of(found: Difference) -> str:
 def scores(found: Difference) -> str:
     """Return the scores of start and best, and the change, as text. Without an error the two are the same train.py."""
     if not found.error:
-        return f"{found.start:.4f}, no change kept"
+        return f"{start_score(found)}, no change kept"
     return f"{found.start:.4f} -> {found.best:.4f} ({change_of(found)})"
+
+
+def start_score(found: Difference) -> str:
+    """Return the score of the start with the number of its seeds, as text. The score moves with each further seed."""
+    return f"{found.start:.4f} ({f'mean of {found.seeds} seeds' if found.seeds > 1 else 'one seed'})"
 
 
 def fresh_seeds(found: FinalCheck) -> str:

@@ -17,7 +17,8 @@ from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import Check, State
-from core.reporting import card, changes, chart, phrases, picture, status, summary
+from core.reporting import advice, card, changes, chart, phrases, picture, status, summary
+from core.reporting.commit_message import commit_message
 from core.reporting.drawing import Drawing, Text, box_of, width_of
 from core.reporting.page import page
 from core.reporting.phrases import duration
@@ -73,7 +74,7 @@ def test_a_recorded_night_has_the_figures_of_its_status(night: str) -> None:
 
 def test_the_finished_night() -> None:
     found = report_of(recorded("finished"))
-    assert found.headline == "3 changes kept: val_bpb 1.5016 -> 1.3211 (-0.1804 ± 0.0185), not measured afresh."
+    assert found.headline == "3 changes kept: val_bpb 1.5016 -> 1.3211 (-0.1804 ± 0.0185). Not measured afresh."
     assert [row.change_words for row in found.kept] == ["-0.0965 ± 0.0067", "-0.0030 ± 0.0199", "-0.0809 ± 0.0185"]
     assert [row.name for row in found.kept] == ["Set K1 = 1", "Remove three constants", "Set K5 = 1"]
     assert found.ended == "the agent has nothing left to propose" and found.result == "not measured afresh"
@@ -86,30 +87,27 @@ def test_the_finished_night() -> None:
 @pytest.mark.parametrize(
     ("best", "result", "words"),
     [
-        (0.98, "confirmed", "measured afresh -0.0200 ± {error} on 3 fresh seeds and the test split: the gain holds."),
-        (
-            0.9999,
-            "not certain",
-            "but measured afresh -0.0001 ± {error} on 3 fresh seeds and the test split: the gain is not",
-        ),
-        (
-            1.02,
-            "worse",
-            "but measured afresh +0.0200 ± {error} on 3 fresh seeds and the test split: on this split the best is",
-        ),
+        (0.98, "confirmed", "The gain holds."),
+        (0.9999, "not certain", "The gain is not certain: {needed:.4f} was needed."),
+        (1.02, "worse", "On this split the best is worse than the start."),
     ],
 )
-def test_the_headline_tells_whether_the_gain_holds(best: float, result: str, words: str) -> None:
+def test_the_headline_is_what_was_measured_afresh(best: float, result: str, words: str) -> None:
+    """The scores that chose the changes are too good, so they come second."""
     state = checked(state_of(10, keep_every=5), best)
     noise = schedule.noise(state)
     outcome = final_check.outcome(state, noise.sigma)
     assert outcome is not None
     found = report_of(state)
-    assert found.result == result and words.format(error=f"{outcome.error:.4f}") in found.headline
-    assert found.headline.startswith("2 changes kept: val_bpb 1.0000 -> 0.9920 (-0.0080 ± 0.0141), ")
+    afresh, said = phrases.change_of(outcome), words.format(needed=outcome.needed)
+    first = f"2 changes kept: val_bpb 1.0000 -> {best:.4f} ({afresh}) on 3 fresh seeds and the test split. {said}"
+    assert found.result == result and found.headline.startswith(first)
+    assert found.headline.endswith("which chose the changes: 1.0000 -> 0.9920 (-0.0080 ± 0.0141).")
+    assert found.title == f"val_bpb 1.0000 -> {best:.4f} ({afresh.partition(' ')[0]})"
+    assert f"Measured afresh: {afresh}" in found.subtitle and "seeds of the search: -0.0080 ± 0.0141" in found.subtitle
     shown = summary.text(summary.summary(status.status(state, noise, None, Picture()), 200))
-    assert phrases.change_of(outcome) in shown and phrases.change_of(outcome) in found.subtitle
-    assert phrases.typeset(phrases.change_of(outcome)) in words_of(found)
+    assert afresh in shown and phrases.typeset(afresh) in words_of(found)
+    assert f"val_bpb 1.0000 -> {best:.4f} ({afresh}): 2 changes" in commit_message(state, noise).splitlines()[0]
 
 
 def test_the_longer_check_stands_below_the_headline() -> None:
@@ -126,9 +124,28 @@ def test_the_longer_check_stands_below_the_headline() -> None:
 
 def test_a_night_that_kept_nothing_says_so() -> None:
     found = report_of(state_of(12))
-    assert found.headline == "None of 12 changes was kept: val_bpb stays at 1.0000." and found.result == "nothing kept"
+    assert found.headline == "None of 12 changes was kept: the start has val_bpb 1.0000 (one seed)."
+    assert found.result == "nothing kept"
     assert "Nothing was kept. The start is still the best." in words_of(found)
-    assert report_of(state_of(0)).headline == "Nothing was tried: val_bpb stays at 1.0000."
+    assert report_of(state_of(0)).headline == "Nothing was tried: the start has val_bpb 1.0000 (one seed)."
+
+
+def test_a_run_that_kept_nothing_says_what_to_do_next() -> None:
+    """Which gains it can see, and which near misses are worth another training."""
+    state = state_of(12)
+    miss = state.experiments[3]
+    assert miss.judged is not None
+    miss.judged = msgspec.structs.replace(miss.judged, gain=0.003, within_noise=True)
+    noise = schedule.noise(state)
+    seen = policy.KEEP[2] * noise.sigma
+    told = advice.after_nothing(state, noise)
+    assert f"a gain of at least {seen:.4f} over 2 seeds" in told[0] and "--name night-longer --budget 2" in told[0]
+    assert "#3 (-0.0030 ± 0.0010)" in told[1] and "make run ARGS='--name night'" in told[1]
+    facts = status.status(state, noise, None, Picture())
+    for words in told:
+        assert words in summary.text(summary.summary(facts)) and words in summary.at_end(facts, "logs/x", "b")
+        assert phrases.typeset(words) in words_of(report_of(state))
+    assert advice.after_nothing(state_of(0), noise) == advice.after_nothing(state_of(12, keep_every=4), noise) == ()
 
 
 def test_a_night_that_has_not_ended_says_so() -> None:
@@ -140,7 +157,7 @@ def test_a_night_that_has_not_ended_says_so() -> None:
 def test_a_night_without_a_score_says_so() -> None:
     state = fold(list(events(0))[:3])  # type: ignore[arg-type]
     found = report_of(state)
-    assert found.headline == "The start has no score yet, so nothing was compared." and found.ended == ""
+    assert found.headline == "The start has no score yet. Nothing was compared." and found.ended == ""
     assert "The run has not ended." in words_of(found)
 
 
