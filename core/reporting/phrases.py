@@ -140,8 +140,10 @@ def checks(state: State, sigma: float) -> list[str]:
 
 
 def machine_speed(speed: float | None) -> str:
-    """Return the machine's speed as text, or '' if it is unknown or close to the reference."""
-    return f"machine {speed:.0%} of reference" if speed and abs(speed - 1) >= NOTABLE else ""
+    """Return the machine's speed against that when the run began, as text, or '' if it is unknown or about the same."""
+    if not speed or abs(speed - 1) < NOTABLE:
+        return ""
+    return f"machine {abs(speed - 1):.0%} {'faster' if speed > 1 else 'slower'} than at the start"
 
 
 def duration(seconds: float) -> str:
