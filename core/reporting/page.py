@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from core.reporting import card, chart, markup, phrases
+from core.reporting import card, chart, markup, page_experiments, phrases
 from core.reporting.drawing import PALETTE, svg
 from core.reporting.highlights import Highlight
 from core.reporting.phrases import duration, typeset
@@ -26,7 +26,6 @@ RESULTS = {  # result -> its words and the colour of its label
 REHEARSAL = (
     "This was a rehearsal: scores were computed from a table, and nothing was trained. They say nothing of a model."
 )
-CLI = (".venv/bin/python", "-m", "core.cli")
 STYLE = """
 *{box-sizing:border-box}
 html{color-scheme:light dark;-webkit-text-size-adjust:100%}
@@ -83,7 +82,9 @@ def page(found: Report) -> str:
         _kept(found),
         _whole(found),
         _curves(found),
-        _others(found),
+        page_experiments.others(found),
+        page_experiments.every(found),
+        page_experiments.said(found),
         _topics(found),
         _noise(found),
         _setting(found),
@@ -151,7 +152,7 @@ def _kept(found: Report) -> str:
     rows = [
         (
             str(row.number),
-            _what(row),
+            page_experiments.what(row),
             markup.own(row.change_words),
             str(row.pairs or "–"),
             _score(row),
@@ -165,12 +166,6 @@ def _kept(found: Report) -> str:
         note += " A change without pairs is the difference of two comparisons with the start."
     table = markup.table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
     return markup.section("Kept changes", table, markup.paragraph(note, "note"))
-
-
-def _what(row: Highlight) -> str:
-    """Return the short name of a change, with its hypothesis below."""
-    more = "" if row.hypothesis.rstrip(".") == row.name else f"<small>{markup.plain(row.hypothesis)}</small>"
-    return f"{markup.plain(row.name)}{more}"
 
 
 def _change(found: Report, row: Highlight) -> str:
@@ -210,20 +205,6 @@ def _curves(found: Report) -> str:
         f"Training loss, smoothed. It is not the score: {TARGET.metric} is measured on text that no training sees."
     )
     return markup.section("Training curves", markup.charts(svg(wide, "wide"), svg(small, "small"), caption))
-
-
-def _others(found: Report) -> str:
-    columns = ("#", "change", "change in bpb (a minus is better)", "result")
-    parts = []
-    for title, rows, none in (
-        ("Near misses", found.near, "No other change gained more than its standard error."),
-        ("What hurt most", found.hurt, "No change was worse by more than the noise."),
-    ):
-        cells = [(str(row.number), _what(row), markup.own(row.change_words), markup.plain(row.outcome)) for row in rows]
-        parts.append(
-            markup.section(title, markup.table(columns, cells, columns[2:3]) if cells else markup.paragraph(none))
-        )
-    return "\n".join(parts)
 
 
 def _topics(found: Report) -> str:
@@ -309,7 +290,7 @@ def _reproduce(found: Report) -> str:
     commands = []
     if found.kept:
         commands += [
-            ("Commit the best train.py on your branch", quoted([*CLI, "apply", found.run, *logs])),
+            ("Commit the best train.py on your branch", make("apply", found.run, *logs).strip("`")),
             (
                 "Read the kept changes, one commit each",
                 quoted([*found.material.git, "log", "-p", f"{begin[:12]}..{found.material.branch or best[:12]}"]),
@@ -320,13 +301,18 @@ def _reproduce(found: Report) -> str:
         commands.append(
             (
                 "Measure start and best on further seeds",
-                quoted([*CLI, "report", found.run, "--seeds", str(seeds + 5), *logs]),
+                make("report", found.run, "--seeds", str(seeds + 5), *logs).strip("`"),
             )
         )
     options = ("--name", f"{found.run}-again", "--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset,
                "--device", config.device, "--profile", config.profile, "--budget", f"{config.budget_s:g}",
                "--slots", str(config.slots), "--executor", config.executor, *found.limits, *found.knows, *logs)  # fmt: skip
-    again = "Repeat the run with its seed" + (" (a new run knows more of earlier ones)" if not found.knows else "")
+    lacks = [
+        *(["a new run knows more of earlier ones"] if not found.knows else []),
+        *(["what you told the agents is not repeated"] if found.said else []),
+    ]
+    but = f" ({'; '.join(lacks)})" if lacks else ""
+    again = f"Repeat the run with its seed{but}"
     commands.append((again, make("run", *options).strip("`")))
     items = "".join(
         f"<dt>{markup.plain(what)}</dt><dd><code>{markup.plain(command)}</code></dd>" for what, command in commands

@@ -109,6 +109,8 @@ class Report:
         kept: The kept changes, in order.
         near: Inconclusive gains, the largest first.
         hurt: Losses beyond the noise, the largest first.
+        experiments: All experiments with a verdict, in order.
+        said: What the human told the agents: a hint or a skipped experiment, and the words. What was taken back is left out.
         progress: The data of the chart.
         topics: The topics that were tried, the most frequent first.
         untried: The other topics of the target.
@@ -145,6 +147,8 @@ class Report:
     kept: tuple[Highlight, ...]
     near: tuple[Highlight, ...]
     hurt: tuple[Highlight, ...]
+    experiments: tuple[Highlight, ...]
+    said: tuple[tuple[str, str], ...]
     progress: Progress
     topics: tuple[Topic, ...]
     untried: tuple[str, ...]
@@ -203,9 +207,11 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         kept=highlights.kept(state, noise.sigma),
         near=highlights.near_misses(state, noise.sigma),
         hurt=highlights.hurt(state, noise.sigma),
+        experiments=highlights.judged(state, noise.sigma),
+        said=_said(state),
         progress=_progress(state, noise.sigma),
         topics=topics,
-        untried=highlights.untried(topics),
+        untried=highlights.untried(state),
         advice=advice.after_nothing(state, noise),
         set_for_machine=phrases.set_for_machine(state),
         noise=_noise(noise),
@@ -277,6 +283,15 @@ def _limits(state: State) -> tuple[str, ...]:
         return ()
     asked = (("--max-experiments", limits.max_experiments), ("--max-hours", limits.max_hours))
     return tuple(word for option, value in asked if value is not None for word in (option, f"{value:g}"))
+
+
+def _said(state: State) -> tuple[tuple[str, str], ...]:
+    """Return what the human told the agents, with what it was."""
+    return tuple(
+        (f"hint {one.number}" if one.skipped is None else f"#{one.skipped} skipped", one_line(one.text, 400))
+        for one in state.said
+        if not one.taken_back
+    )
 
 
 def _count(number: int, noun: str) -> str:

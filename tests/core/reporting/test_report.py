@@ -13,6 +13,7 @@ import pytest
 from core.judging import final_check, policy, schedule
 from core.judging.final_check import FIRST
 from core.model import Notes, Role
+from core.record import events as ev
 from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
@@ -199,6 +200,12 @@ def test_topics_are_those_of_the_target() -> None:
     assert "attention" in found.untried and "schedule" not in found.untried
 
 
+def test_a_topic_that_a_hypothesis_names_was_tried() -> None:
+    """An experiment counts for one topic, and is about others too."""
+    assert "embeddings" in report_of(state_of(4)).untried
+    assert "embeddings" not in report_of(state_of(4, hypothesis="Raise the rate of the Embeddings {}.")).untried
+
+
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
@@ -230,9 +237,35 @@ def test_the_page_shows_diffs_curves_and_commands() -> None:
     text = page(report_of(state_of(10, keep_every=5), material()))
     assert '<i class="add">+WIDTH = 2' in text and '<i class="del">-WIDTH = 1</i>' in text
     words = words_of(report_of(state_of(10, keep_every=5), material()))
-    assert "training loss (nats)" in words and "core.cli apply night" in words and "autoresearch/night" in words
+    assert "training loss (nats)" in words and "make apply ARGS=night" in words and "autoresearch/night" in words
     assert "−0.0040 ± 0.0010" in words and "a minus is better" in words
     assert "No training curve was recorded." in words_of(report_of(state_of(10, keep_every=5)))
+
+
+def test_the_page_has_every_experiment_and_what_the_human_said() -> None:
+    state = state_of(10, hypothesis="Change the learning rate of the embeddings by a factor of {}")
+    apply(state, ev.Hint(text="try <b>WIDTH</b>"))
+    apply(state, ev.Hint(text="no, avoid it"))
+    apply(state, ev.TakenBack(number=1))
+    words = words_of(report_of(state))
+    assert (
+        "10 experiments" in words and "hint 2 no, avoid it" in words.replace("2no", "2 no") and "try <b>" not in words
+    )
+    for number in state.experiments:
+        assert words.count(f"by a factor of {number} ") <= words.count(f"by a factor of {number}") > 0
+    assert "embeddings by…" not in words, "a name that is cut is left out, since its sentence follows"
+    assert "what you told the agents is not repeated" in words
+    assert "What you told" not in words_of(report_of(state_of(10)))
+
+
+@pytest.mark.parametrize("style", [chart.WIDE, chart.SMALL])
+def test_the_name_of_the_axis_hides_no_figure(style: chart.Style) -> None:
+    for count in (8, 10, 100):
+        shapes = chart.progress_chart(report_of(state_of(count)).progress, style).shapes
+        texts = [shape for shape in shapes if isinstance(shape, Text)]
+        assert str(count) in {text.text for text in texts}, "the last figure"
+        name = next(text for text in texts if text.text == "experiment")
+        assert not any(box_of(name).overlaps(box_of(other)) for other in texts if other is not name)
 
 
 @pytest.mark.parametrize("night", NIGHTS)
@@ -241,7 +274,7 @@ def test_the_page_of_a_recorded_night_has_every_kept_change(night: str) -> None:
     found = report_of(state)
     words = words_of(found)
     for one in found.kept:
-        assert phrases.typeset(one.change_words) in words and one.name in words
+        assert phrases.typeset(one.change_words) in words and one.name.rstrip("…") in words
     steps = sum(one.change for one in found.kept if one.change is not None)
     assert found.gain is not None and steps == pytest.approx(found.gain.change), "the kept changes add up to the gain"
 
