@@ -1,5 +1,6 @@
 # `make run` starts the loop, `make test` runs the tests. Each first installs missing packages into .venv.
 #   make status, attach, stop, runs, compare, apply, report, export ...  the commands of `python -m core.cli`
+#   make help                                          lists the commands
 #   make serve                                         the app in a browser; installs what that needs
 #   make run ARGS="--headless --max-experiments 3"     options for the loop
 #   make run TORCH_INDEX=URL                            package index for torch (such as that of CPU builds)
@@ -7,7 +8,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 COMMANDS := status stop attach doctor config runs compare notebook apply report export sample track hint hints agents propose install
-.PHONY: run serve test test-llm test-gpu check prepare $(COMMANDS)
+.PHONY: help run serve test test-llm test-gpu check prepare $(COMMANDS)
 ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
@@ -25,6 +26,10 @@ unexport CDPATH BASH_ENV SHELLOPTS BASHOPTS POSIXLY_CORRECT
 
 run: $(RUNTIME)
 	@$(PY) autorun.py $(ARGS)
+
+help: $(RUNTIME)
+	@$(PY) -m core.cli --help
+	@echo "Each command is also a target of make: make COMMAND ARGS=\"...\", such as make run ARGS=\"--budget 60\"."
 
 $(COMMANDS): $(RUNTIME)
 	@$(PY) -m core.cli $@ $(ARGS)
@@ -73,3 +78,7 @@ $(SERVE): requirements-serve.txt $(RUNTIME)
 $(DEV): requirements-dev.txt requirements-serve.txt $(RUNTIME)
 	@$(INSTALL) -q -r requirements-dev.txt
 	@touch $@
+
+# A target that does not exist.
+.DEFAULT:
+	@echo "There is no command $@. \`make help\` lists all commands." >&2; exit 2

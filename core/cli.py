@@ -45,7 +45,7 @@ def status(
     """What a run has found and is doing, whether its result is confirmed, and what to do next."""
     from core.run import reading
 
-    reading.print_status(find(logs).pick(name), as_json=as_json, line=line)
+    reading.print_status(find(logs), name, as_json=as_json, line=line)
 
 
 @app.command()

@@ -30,13 +30,30 @@ Name = Annotated[
 ]
 
 
+UNREADABLE = "unable to parse string as a"  # in typer's message about a value that is no number
+
+
 class Commands(TyperGroup):
-    """The group of all commands. Its help names no type beside a flag, because a flag takes no value."""
+    """The group of all commands.
+
+    Its help names no type beside a flag, because a flag takes no value. Its errors name what was given in place of a number.
+    """
 
     # Any, because the types belong to a private copy of click in typer.
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options of the group."""
         return _without_flag_types(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            told: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
+            if UNREADABLE in error.message and told:
+                given, whole = str(told[0].get("input"))[:40], " whole" if "integer" in error.message else ""
+                error.message = f"{given!r} is not a{whole} number. Give it without a unit, such as 5."
+            raise
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, or None if there is none of this name."""

@@ -108,7 +108,8 @@ def run(
     reports = effective.report is not False
     try:
         with active.recording_end():
-            _record_notices(project, active, chosen, (config.said(used), why))
+            unasked = notices.unasked(chosen.config.approval, start.gate_time_s)
+            _record_notices(project, active, chosen, (config.said(used), why, unasked))
             _work(active, maker(), executor, chosen, effective, attended, SEEDS if reports else 0)
         reported = reports and _write_report(active)
     finally:
@@ -189,7 +190,7 @@ def _check_reachable(agent: str, *, offer: bool) -> None:
 
 
 def _record_notices(project: Project, active: ActiveRun, chosen: Plan, first: Sequence[str]) -> None:
-    """Record what the human should know about this start. `first`: which settings come from files, why that agent; '' for none."""
+    """Record what the human should know about this start. `first`: which settings come from files and so on; '' for none."""
     changes = () if chosen.new else (notices.source_changed(project, active), notices.text_changed(active))
     rehearsal = COMPUTED if chosen.new and active.config.computed else ""
     for words in (*first, chosen.said, rehearsal, *changes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Sequence
 
@@ -11,7 +10,7 @@ from msgspec import structs
 from core.charter.blocks import blocks
 from core.charter.directions import Direction, described, of_sections
 from core.charter.front_matter import CharterError as CharterError
-from core.charter.front_matter import limits, misplaced, split
+from core.charter.front_matter import limits, misplaced, split, undefined
 from core.charter.prose import Proposed as Proposed
 from core.charter.prose import asked_for, missing
 from core.model import CharterLimits
@@ -20,7 +19,7 @@ from nanochat.contract.value import Data
 
 TIME = re.compile(r"(?<!\d)\d+ ?-?(s|sec|seconds?|min|minutes?|hours?)\b", re.I)
 _WORD = re.compile(r"[^\W\d_]{2}")
-QUOTES, QUOTE = 2, 45  # number of unused sentences that are quoted, and characters of each
+QUOTES, QUOTE = 2, 45  # unused sentences up to which all are quoted, and characters of each
 
 
 class Charter(Data, frozen=True, kw_only=True):
@@ -30,6 +29,7 @@ class Charter(Data, frozen=True, kw_only=True):
         max_params: The largest number of parameters, from the front matter. The loop enforces it for every agent.
         max_memory_gb: The most memory of a training in GB, likewise.
         off_limits: Names of train.py that must not change, likewise.
+        absent: Those of them that train.py does not define, so that nothing is protected.
         proposed: Limits that the prose seems to ask for. They are not enforced.
         directions: The directions for `search` in the prose.
         warnings: Names that train.py does not define, and front matter in the wrong place.
@@ -40,6 +40,7 @@ class Charter(Data, frozen=True, kw_only=True):
     max_params: int | None = None
     max_memory_gb: float | None = None
     off_limits: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     proposed: tuple[Proposed, ...] = ()
     directions: tuple[Direction, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -53,7 +54,8 @@ class Charter(Data, frozen=True, kw_only=True):
 
     def understood(self, restated: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return phrases for a human. If a language model `restated` program.md, they replace the one about unused sentences."""
-        found = [*self.limits.words()]
+        present = tuple(name for name in self.off_limits if name not in self.absent)
+        found = [*structs.replace(self.limits, off_limits=present).words()]
         if self.directions:
             found.append(f"directions: {'; '.join(described(self.directions))}")
         words = restated or ((_unused_words(self.unused),) if self.unused else ())
@@ -73,8 +75,8 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     if not text.strip("\ufeff \t\r\n"):
         raise CharterError("program.md is empty. Write down what to research, in plain English, and start again.")
     parts = split(text)
-    bound = limits(parts)
-    strange = [_strange(name, known) for name in bound.off_limits if name not in known]
+    bound = limits(parts, known)
+    absent = tuple(name for name in bound.off_limits if known and name not in known)
     paragraphs = tuple(blocks(parts.body))
     asked = asked_for(parts.body, paragraphs, known)
     wishes, unused = of_sections(paragraphs, known)
@@ -86,7 +88,8 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
         **structs.asdict(bound),
         proposed=missing(asked, bound),
         directions=wishes,
-        warnings=(*misplaced(parts), *(strange if known else ())),
+        absent=absent,
+        warnings=(*misplaced(parts), *(undefined(name, known) for name in absent)),
         notes=tuple(notes),
         unused=tuple(
             sanitize_line(sentence, 200) for sentence in unused if sentence not in quoted and _WORD.search(sentence)
@@ -99,16 +102,11 @@ def binding(text: str) -> CharterLimits:
     return limits(split(text))
 
 
-def _strange(name: str, known: Collection[str]) -> str:
-    plain = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=0.75)
-    hint = f" (did you mean {plain[near[0]]}?)" if near else ""
-    return f"off_limits {name}, which train.py does not define{hint}"
-
-
 def _unused_words(sentences: Sequence[str]) -> str:
-    """Return a phrase that quotes the last unused sentences and counts the rest."""
-    latest = sentences[: -QUOTES - 1 : -1]  # the last ones, which were probably added last
+    """Return a phrase that quotes a few unused sentences. Of more it quotes the last one, which was probably added last."""
+    many = len(sentences) > QUOTES
+    latest = sentences[-1:] if many else sentences[::-1]
     shown = " ".join(f"“{s if len(s) <= QUOTE else s[: QUOTE - 1].rstrip() + '…'}”" for s in latest)
-    more = f" and {len(sentences) - QUOTES} more" if len(sentences) > QUOTES else ""
-    return f"not used by search, which uses a section only if it understands all of it: {shown}{more}"
+    if many:
+        return f"{len(sentences)} sentences are not used by search, the last one {shown}"
+    return f"not used by search, which uses a section only if it understands all of it: {shown}"

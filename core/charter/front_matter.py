@@ -126,8 +126,12 @@ def node(parts: Parts) -> MappingNode | None:
     return found
 
 
-def limits(parts: Parts) -> CharterLimits:
+def limits(parts: Parts, known: Collection[str] = ()) -> CharterLimits:
     """Return the limits.
+
+    Args:
+        parts: The parts of program.md.
+        known: The names of train.py; () if it cannot be read. A name that is not among them is no error, but an error names it too.
 
     Raises:
         CharterError: A key is not known, or a value cannot be read. The message names all problems.
@@ -149,9 +153,19 @@ def limits(parts: Parts) -> CharterLimits:
             except ValueError as error:
                 words, *culprits = error.args
                 wrong.append(f"{name} {words}, not {' or '.join(_shown(one) for one in culprits or (value,))}")
+    bound = msgspec.convert(values, CharterLimits)
     if wrong:
+        wrong += [undefined(name, known) for name in bound.off_limits if known and name not in known]
         raise CharterError(f"The front matter of program.md cannot be used: {'; '.join(wrong)}.")
-    return msgspec.convert(values, CharterLimits)
+    return bound
+
+
+def undefined(name: str, known: Collection[str]) -> str:
+    """Return a phrase about a name in off_limits that train.py does not define."""
+    plain = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=0.75)
+    hint = f" (did you mean {plain[near[0]]}?)" if near else ""
+    return f"off_limits {_short(name)}, which train.py does not define{hint}"
 
 
 def _unknown(name: str, value: Node) -> str:

@@ -18,6 +18,7 @@ from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.fold import fold
 from core.record.state import State
+from core.reporting import phrases
 from core.reporting.commit_message import commit_message
 from core.text import sanitize_text
 
@@ -41,6 +42,7 @@ class Patch:
         clash: Whether it changes lines that the user has changed too.
         bare: Whether the repository is bare, so that git cannot merge the changes.
         dry_run: Whether the patch is only described, not written.
+        note: A sentence about the change; "" for none.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Patch:
     clash: bool
     bare: bool
     dry_run: bool
+    note: str = ""
 
     def write(self, why: str) -> Applied:
         """Write the patch and return how to use it. An empty patch is not written, since git refuses it.
@@ -80,6 +83,11 @@ class Patch:
 
     @property
     def _how(self) -> str:
+        """How to use the patch and what to know of it, as sentences."""
+        return " ".join(filter(None, (self._usage, self.note)))
+
+    @property
+    def _usage(self) -> str:
         """How to use the patch, as a sentence."""
         quoted = shlex.quote(str(self.path))
         if self.clash and self.bare:
@@ -111,6 +119,7 @@ def apply_best(project: Project, folder: Path, *, dry_run: bool = False) -> str:
     if not state.kept or state.start_commit is None or state.config is None:
         raise UsageError(f"Run {folder.name} has kept nothing yet, so there is nothing to apply.")
     repo = Repository.open(project.root, project.logs / "repository")
+    moved = phrases.set_for_machine(state)
     return apply_to_checkout(
         repo,
         project.root,
@@ -118,12 +127,21 @@ def apply_best(project: Project, folder: Path, *, dry_run: bool = False) -> str:
         state.incumbent,
         commit_message(state, schedule.noise(state)),
         folder / "best.patch",
+        note=f"It contains {moved}, {phrases.NOT_COMPARED}." if moved else "",
         dry_run=dry_run,
     ).words
 
 
 def apply_to_checkout(
-    repo: Repository, root: Path, base: str, best: str, message: str, patch: Path, *, dry_run: bool = False
+    repo: Repository,
+    root: Path,
+    base: str,
+    best: str,
+    message: str,
+    patch: Path,
+    *,
+    note: str = "",
+    dry_run: bool = False,
 ) -> Applied:
     """Commit a train.py on the user's checkout, or write a patch if that is not safe.
 
@@ -137,6 +155,7 @@ def apply_to_checkout(
         best: The commit with the train.py to apply.
         message: The message of the commit.
         patch: Where to write the patch.
+        note: A sentence about the change that the message has too; "" for none.
         dry_run: Change nothing, and return what would be done.
     """
     path, source = root / TRAIN, repo.source(best)
@@ -144,7 +163,7 @@ def apply_to_checkout(
         now = path.read_bytes()
         current = normalised(now.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        whole = Patch(patch, repo.diff(base, best), clash=True, bare=repo.git.bare, dry_run=dry_run)
+        whole = Patch(patch, repo.diff(base, best), clash=True, bare=repo.git.bare, dry_run=dry_run, note=note)
         return whole.write(f"Your {TRAIN} cannot be read ({error})")
     plain = normalised(source)
     if current == plain:
@@ -157,7 +176,7 @@ def apply_to_checkout(
         text = repo.diff(base, best)
     else:  # git would write objects for its diff
         text = edits.unified(current, merged) if dry_run else repo.diff_of_texts(current, merged)
-    instead = Patch(patch, text, clash=merged is None, bare=repo.git.bare, dry_run=dry_run)
+    instead = Patch(patch, text, clash=merged is None, bare=repo.git.bare, dry_run=dry_run, note=note)
     if why := _why_unsafe(repo, moved_on=current != origin):
         return instead.write(why)
     if dry_run:
@@ -198,7 +217,7 @@ def _commit(repo: Repository, path: Path, now: bytes, best: str, message: str, i
     head = repo.base()
     return Applied(
         f"Done: the best train.py is now commit {head[:7]} on your checkout. `git show {head[:7]}` shows it, "
-        f"`git revert {head[:7]}` takes it back.",
+        f"`git revert {head[:7]}` takes it back.{f' {instead.note}' if instead.note else ''}",
         commit=head,
     )
 

@@ -110,14 +110,25 @@ class Torn(Event, frozen=True, kw_only=True):
 
 
 class StartCommit(Event, frozen=True, kw_only=True):
-    """The commit that the run starts from. It has the user's train.py with the profile's knobs set."""
+    """The commit that the run starts from. It has the user's train.py with the profile's knobs set.
+
+    Attributes:
+        commit: The commit.
+        source_hash: The hash of its train.py.
+        nodes: The size of its train.py, in nodes of the syntax tree.
+        knobs: The knobs that were set, with their values.
+        before: The same knobs with their values in the user's train.py. Journals of earlier versions lack it.
+        parent: The commit below it.
+        user_commit: The commit with the user's train.py as it was when the run began.
+    """
 
     commit: str
     source_hash: str
     nodes: int
     knobs: dict[str, Value] = {}
+    before: dict[str, Value] = {}
     parent: str = ""
-    user_commit: str = ""  # the commit with the user's train.py as it was when the run began
+    user_commit: str = ""
 
 
 class Charter(Event, frozen=True, kw_only=True):

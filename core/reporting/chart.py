@@ -88,11 +88,11 @@ def progress_chart(progress: Progress, style: Style) -> Drawing:
     edge = any(not a.kept and (a.val_bpb is None or a.val_bpb > high) for a in progress.attempts)
     strip = style.dot * 4 if edge else 0.0  # for what has no place in the plot
     right = style.width - width_of("0.0000", size, bold=True) - 8
-    box = Box(size * 4.6, size * 2.2 + strip, right, style.height - size * 3.8)
+    box = Box(size * 4.6, size * 2.2 + strip, right, style.height - size * 4.7)
     frame = Frame(box, 0.0, max(progress.last, 1) * 1.02, low, high)
     shapes = _axes(frame, size, whole=True)
     shapes.append(Text((2.0, size * 1.2), f"{TARGET.metric} (lower is better)", size, "muted"))
-    shapes.append(Text((box.right, box.bottom + size * 1.55), "experiment", size, "muted", "end"))
+    shapes.append(Text((box.right, box.bottom + size * 2.75), "experiment", size, "muted", "end"))
     corners = _staircase(progress, frame)
     if corners:
         noise = progress.sigma / (high - low) * (box.bottom - box.top)
@@ -124,9 +124,7 @@ def _axes(frame: Frame, size: float, *, whole: bool) -> Shapes:
         if whole and value != int(value):
             continue
         words, x = (f"{value:.0f}" if whole else f"{value:.0%}"), frame.x(value)
-        near_end = whole and x + width_of(words, size) / 2 > box.right - width_of("experiment", size) - 14
-        if not near_end:
-            shapes.append(Text((x, box.bottom + size * 1.55), words, size, "muted", "middle"))
+        shapes.append(Text((x, box.bottom + size * 1.55), words, size, "muted", "middle"))
     shapes.append(Line(((box.left, box.bottom), (box.right, box.bottom)), "other"))
     return shapes
 

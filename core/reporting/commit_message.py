@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from core.judging import gain
+from core.judging import final_check, gain
 from core.judging.noise import Noise
 from core.record.state import State
 from core.reporting import highlights, phrases
@@ -26,10 +26,8 @@ def commit_message(state: State, noise: Noise) -> str:
         f"- {one.name}{f': {one.change_words}' if one.change_words else ''}"
         for one in highlights.kept(state, noise.sigma)
     ]
-    moved = state.start_commit.knobs if state.start_commit else {}
-    if moved:
-        values = ", ".join(f"{name} = {value}" for name, value in moved.items())
-        changes.append(f"- Set for the machine before the run began, so not compared: {values}")
+    if moved := phrases.set_for_machine(state):
+        changes.append(f"- {moved}: {phrases.NOT_COMPARED}")
     name = [] if subject.endswith(f" {state.name}") else [f"Run: {state.name}"]
     texts = [*([f"This was {phrases.REHEARSAL}."] if _computed(state) else []), *phrases.checks(state, noise.sigma)]
     wrapped = [textwrap.fill(words, BODY, break_long_words=False, break_on_hyphens=False) for words in texts]
@@ -37,8 +35,9 @@ def commit_message(state: State, noise: Noise) -> str:
 
 
 def _subject(state: State, sigma: float) -> str:
-    """Return the first line. A name of a run that does not fit is left out."""
-    found, count = gain.so_far(state, sigma), len(state.kept)
+    """Return the first line, with the gain measured afresh once it was. A name of a run that does not fit is left out."""
+    count = len(state.kept)
+    found = final_check.outcome(state, sigma) or gain.so_far(state, sigma)
     scores = f"{TARGET.metric} {phrases.scores(found)}: " if found is not None else ""
     kept = f"{scores}{count} change{'s' if count > 1 else ''} kept by AutoResearch"
     subject = f"Rehearsal: {kept}" if _computed(state) else kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -101,10 +102,23 @@ def topics(state: State) -> tuple[Topic, ...]:
     return tuple(Topic(name=name, tried=count, kept=won[name]) for name, count in tried.most_common())
 
 
-def untried(found: Iterable[Topic]) -> tuple[str, ...]:
-    """Return the topics of the target that are not among those that were tried."""
-    names = {one.name for one in found}
-    return tuple(name for name in TARGET.topics if name not in names)
+def untried(state: State) -> tuple[str, ...]:
+    """Return the topics of the target that no experiment was about, and that no hypothesis of one that was tried names.
+
+    An experiment counts for one topic, but a learning rate of the embeddings, say, is about those too.
+    """
+    tried = [e for e in state.experiments.values() if e.verdict is not None and e.verdict.tried]
+    about, said = {topic(e) for e in tried}, "\n".join(e.hypothesis.casefold() for e in tried)
+    return tuple(
+        name
+        for name, others in TARGET.topics.items()
+        if name not in about and not any(re.search(rf"\b{re.escape(words)}\b", said) for words in (name, *others))
+    )
+
+
+def judged(state: State, sigma: float) -> tuple[Highlight, ...]:
+    """Return all experiments with a verdict, in order. `sigma`: noise of one score, in bpb."""
+    return _highlights(state, sigma, (e for e in state.experiments.values() if e.verdict is not None))
 
 
 def _by_rule(e: Experiment) -> bool:

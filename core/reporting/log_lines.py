@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from core.judging import final_check, gain, schedule
 from core.model import Limits, Notes, Role
 from core.record import events as ev
 from core.record.experiment import Experiment
-from core.record.fold import RERUN_TRIES
+from core.record.fold import RERUN_TRIES, SKIPPED
 from core.record.state import State
 from core.reporting import phrases, scoreboard
 from core.reporting.phrases import PASTE, begun_as, job_name, one_line, proposed_limit, verdict
 from core.reporting.summary import APPROVAL
+from core.target import TARGET
 from core.text import sanitize_line
+from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
 
 NAMED = 3  # earlier runs that are named
+_SAID = re.compile(rf"(?:(?:Better|Worse) by [\d.]+ {TARGET.unit}|{SKIPPED.removesuffix('.')})[.:]?")
 
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
@@ -48,8 +52,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             found = "; ".join((*event.warnings, *event.understood)) or "read"
             return f"program.md: {found}{f'; {proposals}. {PASTE}' if proposals else ''}"
         case ev.StartCommit():
-            knobs = ", ".join(f"{name} = {value}" for name, value in event.knobs.items())
-            return f"start from {event.commit[:7]}{' with ' + knobs if knobs else ''}"
+            moved = phrases.set_for_machine(state)
+            return f"start from {event.commit[:7]}{f' with {moved}, {phrases.NOT_COMPARED}' if moved else ''}"
         case ev.Proposed():
             again = f" (retry of #{event.retry_of})" if event.retry_of else ""
             words = (
@@ -203,13 +207,17 @@ def _judged(state: State, experiment: Experiment) -> str:
     score = f" {found:.4f}" if found is not None else ""
     change = f" ({-experiment.gain:+.4f})".replace("-", "−") if experiment.gain is not None else ""
     words = verdict(experiment)
+    shown = "skipped by you" if experiment.verdict is Verdict.SKIPPED else words
+    more = _without(experiment.finding, words)
     return (
-        f"#{experiment.number} {words.upper() if experiment.verdict.kept else words}{score}{change}: "
-        f"{_without(experiment.finding, words)}"
+        f"#{experiment.number} {shown.upper() if experiment.verdict.kept else shown}{score}{change}"
+        f"{f': {more}' if more else ''}"
     )
 
 
 def _without(finding: str, words: str) -> str:
-    """Return a finding without the verdict at its beginning, which the line has already."""
+    """Return a finding without what the line has already: the verdict, and the change from which it follows."""
+    if (said := _SAID.match(finding)) is not None:
+        return finding[said.end() :].strip()
     head, colon, rest = finding.partition(": ")
     return rest if colon and head.lower() == words else finding

@@ -1,25 +1,22 @@
 """Writes a run's report as one HTML file that needs nothing else: no network, no script, no font. Pure.
 
-Every text that comes from an agent, a trainer or a user is escaped by `_text` or `_block`.
+Every text that comes from an agent, a trainer or a user is escaped by `plain` or `block` of `core.reporting.markup`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from html import escape
 
-from core.reporting import card, chart, phrases
+from core.reporting import card, chart, markup, page_experiments, phrases
 from core.reporting.drawing import PALETTE, svg
 from core.reporting.highlights import Highlight
 from core.reporting.phrases import duration, typeset
 from core.reporting.report import Report
 from core.target import TARGET
-from core.text import sanitize_line, sanitize_text
 from nanochat.contract.shell import make, quoted
 
 RESULTS = {  # result -> its words and the colour of its label
-    "confirmed": ("confirmed", "good"),
+    "confirmed": ("the gain holds", "good"),
     "not certain": ("not certain", "bad"),
     "worse": ("worse on the test split", "bad"),
     "not measured afresh": ("not measured afresh", "muted"),
@@ -29,7 +26,6 @@ RESULTS = {  # result -> its words and the colour of its label
 REHEARSAL = (
     "This was a rehearsal: scores were computed from a table, and nothing was trained. They say nothing of a model."
 )
-CLI = (".venv/bin/python", "-m", "core.cli")
 STYLE = """
 *{box-sizing:border-box}
 html{color-scheme:light dark;-webkit-text-size-adjust:100%}
@@ -86,7 +82,9 @@ def page(found: Report) -> str:
         _kept(found),
         _whole(found),
         _curves(found),
-        _others(found),
+        page_experiments.others(found),
+        page_experiments.every(found),
+        page_experiments.said(found),
         _topics(found),
         _noise(found),
         _setting(found),
@@ -100,10 +98,10 @@ def page(found: Report) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}" />\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
-        f'<meta name="description" content="{_own(found.headline)}" />\n'
-        f"<title>{_text(title)}</title>\n<style>{_colours()}{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f'<meta name="description" content="{markup.own(found.headline)}" />\n'
+        f"<title>{markup.plain(title)}</title>\n<style>{_colours()}{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
-        + f"\n<footer>{_text(card.footer(found))}</footer>\n</main>\n</body>\n</html>\n"
+        + f"\n<footer>{markup.plain(card.footer(found))}</footer>\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -116,88 +114,6 @@ def _colours() -> str:
     return f"\n:root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
-def _text(text: str) -> str:
-    """Return a text as one line of HTML."""
-    return escape(sanitize_line(text))
-
-
-def _own(text: str) -> str:
-    """Return a text of this program as HTML, with arrows and minus signs."""
-    return _text(typeset(text))
-
-
-def _block(text: str) -> str:
-    """Return a text of several lines as HTML."""
-    return escape(sanitize_text(text))
-
-
-# -- parts of the page ------------------------------------------------------------------------------------------------
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"<section>\n<h2>{_text(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
-
-
-def _paragraph(words: str, css_class: str = "") -> str:
-    return _cell("p", _own(words), css_class)
-
-
-def _table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = (), below: Sequence[str] = ()
-) -> str:
-    """Return a table. The cells are HTML.
-
-    Args:
-        columns: The heads of the columns.
-        rows: The cells of each row.
-        numbers: The columns with figures.
-        below: What stands below each row, across all columns; () for nothing.
-    """
-    classes = [_column(column, column in numbers, "change" in columns) for column in columns]
-    head = "".join(_cell("th", _text(words), css) for words, css in zip(columns, classes, strict=True))
-    lines = []
-    for index, row in enumerate(rows):
-        cells = "".join(_cell("td", cell, css) for cell, css in zip(row, classes, strict=True))
-        lines.append(f"<tr>{cells}</tr>")
-        if below:
-            lines[-1] = f'<tr class="open">{cells}</tr>'
-            lines.append(f'<tr><td></td><td colspan="{len(columns) - 1}">{below[index]}</td></tr>')
-    slim = "" if "change" in columns or len(columns) > 3 else ' class="slim"'
-    body = "\n".join(lines)
-    return f'<div class="scroll"><table{slim}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
-
-
-def _column(name: str, number: bool, changes: bool) -> str:
-    """Return the CSS classes of a column. `changes`: whether it is a table of changes, where phones hide what they can."""
-    hidden = "more" if changes and name in ("pairs", TARGET.metric, "agent") else ""
-    return " ".join(filter(None, ("n" if number else "", "wide" if name == "change" else "", hidden)))
-
-
-def _cell(tag: str, content: str, css_class: str) -> str:
-    chosen = f' class="{css_class}"' if css_class else ""
-    return f"<{tag}{chosen}>{content}</{tag}>"
-
-
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{_own(title)}</summary>{content}</details>"
-
-
-def _diff(diff: str) -> str:
-    """Return a unified diff with a colour for each kind of line."""
-    lines, in_hunk = [], False
-    for line in sanitize_text(diff, 400_000).split("\n"):
-        in_hunk = (in_hunk or line.startswith("@@")) and not line.startswith("diff ")
-        kind = "at" if line.startswith("@@") or not in_hunk else ""
-        kind = kind or ("add" if line.startswith("+") else "del" if line.startswith("-") else "")
-        lines.append(f'<i class="{kind}">{escape(line)}</i>' if kind else escape(line))
-    return "<pre>" + "\n".join(lines).rstrip("\n") + "</pre>"
-
-
-def _charts(wide: str, small: str, caption: str) -> str:
-    """Return a chart for large screens and one for phones."""
-    return f"<figure>\n{wide}\n{small}\n<figcaption>{_own(caption)}</figcaption>\n</figure>"
-
-
 # -- what was found ---------------------------------------------------------------------------------------------------
 
 
@@ -207,13 +123,13 @@ def _head(found: Report) -> str:
     ended = f"Ended: {found.ended}." if found.ended else "The run has not ended."
     meta = f"Begun {began}, {duration(found.seconds)} of work. {ended}"
     rehearsal = ' <span class="label bad">rehearsal</span>' if found.rehearsal else ""
-    more = f", <span>{_own(found.checked)}.</span>" if found.checked else "."
+    more = f".<span>{markup.own(found.checked)}</span>" if found.checked else "."
     return (
-        f'<header>\n<p class="meta"><b>{_text(found.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
-        f"<h1>{_own(found.found)}{more}</h1>\n"
-        + (f"{_paragraph(found.longer)}\n" if found.longer else "")
+        f'<header>\n<p class="meta"><b>{markup.plain(found.run)}</b> <span class="label {colour}">{words}</span>{rehearsal}</p>\n'
+        f"<h1>{markup.own(found.found)}{more}</h1>\n"
+        + (f"{markup.paragraph(found.longer)}\n" if found.longer else "")
         + (f'<p class="rehearsal">{REHEARSAL}</p>\n' if found.rehearsal else "")
-        + f"{_paragraph(meta, 'meta')}\n</header>"
+        + f"{markup.paragraph(meta, 'meta')}\n</header>"
     )
 
 
@@ -225,35 +141,37 @@ def _progress(found: Report) -> str:
     caption = (
         f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it."
     )
-    return _charts(wide, small, caption)
+    return markup.charts(wide, small, caption)
 
 
 def _kept(found: Report) -> str:
     if not found.kept:
-        return _section("Kept changes", _paragraph("Nothing was kept. The start is still the best."))
+        nothing = ("Nothing was kept. The start is still the best.", *found.advice)
+        return markup.section("Kept changes", *map(markup.paragraph, nothing))
     columns = ("#", "change", "change in bpb (a minus is better)", "pairs", TARGET.metric, "agent")
     rows = [
-        (str(row.number), _what(row), _own(row.change_words), str(row.pairs or "–"), _score(row), _text(row.agent))
+        (
+            str(row.number),
+            page_experiments.what(row),
+            markup.own(row.change_words),
+            str(row.pairs or "–"),
+            _score(row),
+            markup.plain(row.agent),
+        )
         for row in found.kept
     ]
     diffs = [_change(found, row) for row in found.kept]
     note = "Each change is against the best before it, as it is estimated now; ± is the standard error."
     if not all(row.pairs for row in found.kept):
         note += " A change without pairs is the difference of two comparisons with the start."
-    table = _table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
-    return _section("Kept changes", table, _paragraph(note, "note"))
-
-
-def _what(row: Highlight) -> str:
-    """Return the short name of a change, with its hypothesis below."""
-    more = "" if row.hypothesis.rstrip(".") == row.name else f"<small>{_text(row.hypothesis)}</small>"
-    return f"{_text(row.name)}{more}"
+    table = markup.table(columns, rows, (columns[2], "pairs", TARGET.metric), diffs)
+    return markup.section("Kept changes", table, markup.paragraph(note, "note"))
 
 
 def _change(found: Report, row: Highlight) -> str:
     diff = found.material.diffs.get(row.number, "")
     title = f"+{row.added} −{row.removed} lines, commit {row.commit[:7]}"
-    return _folded(title, _diff(diff)) if diff else f"<small>{_text(title)}</small>"
+    return markup.folded(title, markup.diff(diff)) if diff else f"<small>{markup.plain(title)}</small>"
 
 
 def _score(row: Highlight) -> str:
@@ -265,10 +183,14 @@ def _whole(found: Report) -> str:
         return ""
     diff = found.material.diff
     if not diff:
-        return _section("From the start to the best", _paragraph("The change could not be read from git."))
+        return markup.section("From the start to the best", markup.paragraph("The change could not be read from git."))
     lines = diff.partition("\n@@")[2].splitlines()  # without the header
     added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
-    return _section("From the start to the best", _folded(f"+{added} −{removed} lines of {TARGET.path}", _diff(diff)))
+    change = markup.folded(f"+{added} −{removed} lines of {TARGET.path}", markup.diff(diff))
+    moved = f"{found.set_for_machine}: {phrases.NOT_COMPARED}, and not part of this change. `make apply` sets it too."
+    return markup.section(
+        "From the start to the best", change, *([markup.paragraph(moved)] if found.set_for_machine else [])
+    )
 
 
 def _curves(found: Report) -> str:
@@ -278,34 +200,26 @@ def _curves(found: Report) -> str:
         chart.curves_chart(material.start_curve, best, style) for style in (chart.CURVES_WIDE, chart.CURVES_SMALL)
     )
     if wide is None or small is None:
-        return _section("Training curves", _paragraph("No training curve was recorded."))
+        return markup.section("Training curves", markup.paragraph("No training curve was recorded."))
     caption = (
         f"Training loss, smoothed. It is not the score: {TARGET.metric} is measured on text that no training sees."
     )
-    return _section("Training curves", _charts(svg(wide, "wide"), svg(small, "small"), caption))
-
-
-def _others(found: Report) -> str:
-    columns = ("#", "change", "change in bpb (a minus is better)", "result")
-    parts = []
-    for title, rows, none in (
-        ("Near misses", found.near, "No other change gained more than its standard error."),
-        ("What hurt most", found.hurt, "No change was worse by more than the noise."),
-    ):
-        cells = [(str(row.number), _what(row), _own(row.change_words), _text(row.outcome)) for row in rows]
-        parts.append(_section(title, _table(columns, cells, columns[2:3]) if cells else _paragraph(none)))
-    return "\n".join(parts)
+    return markup.section("Training curves", markup.charts(svg(wide, "wide"), svg(small, "small"), caption))
 
 
 def _topics(found: Report) -> str:
-    rows = [(_text(topic.name or "other"), str(topic.tried), str(topic.kept)) for topic in found.topics]
-    table = _table(("topic", "tried", "kept"), rows, ("tried", "kept")) if rows else _paragraph("Nothing was tried.")
+    rows = [(markup.plain(topic.name or "other"), str(topic.tried), str(topic.kept)) for topic in found.topics]
+    table = (
+        markup.table(("topic", "tried", "kept"), rows, ("tried", "kept"))
+        if rows
+        else markup.paragraph("Nothing was tried.")
+    )
     untried = f"Not tried: {', '.join(found.untried)}." if found.untried else "Every topic was tried."
-    return _section("What was explored", table, _paragraph(untried))
+    return markup.section("What was explored", table, markup.paragraph(untried))
 
 
 def _noise(found: Report) -> str:
-    return _section("Noise", _paragraph(found.noise))
+    return markup.section("Noise", markup.paragraph(found.noise))
 
 
 # -- where and how ----------------------------------------------------------------------------------------------------
@@ -318,14 +232,19 @@ def _setting(found: Report) -> str:
         ("machine", ", ".join(found.material.machine) or "unknown"),
         ("device", config.device),
         ("profile", config.profile),
+        (
+            "set in train.py",
+            typeset(f"{found.set_for_machine} ({phrases.NOT_COMPARED})") if found.set_for_machine else "nothing",
+        ),
         ("dataset", config.dataset),
         ("budget", f"{config.budget_s:g} s of training each, {config.slots} at a time"),
         ("agent", config.agent),
         ("seed", str(config.seed)),
         ("unprotected", ", ".join(found.unprotected) or ("nothing was trained" if found.rehearsal else safe)),
     )
-    return _section(
-        "Where it was measured", "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in rows) + "</dl>"
+    return markup.section(
+        "Where it was measured",
+        "<dl>" + "".join(f"<dt>{markup.plain(k)}</dt><dd>{markup.plain(v)}</dd>" for k, v in rows) + "</dl>",
     )
 
 
@@ -335,27 +254,34 @@ def _agents(found: Report) -> str:
     columns = ("agent", "tried", "kept", "change in bpb", "proposals", "without a proposal", "s a proposal", "tokens")
     rows = [
         (
-            _text(one.agent), str(one.tried), str(one.kept), _own(phrases.change(one.gain)), str(one.proposed), str(one.failed),
+            markup.plain(one.agent), str(one.tried), str(one.kept), markup.own(phrases.change(one.gain)), str(one.proposed), str(one.failed),
             f"{one.seconds / max(1, one.proposed + one.failed):.1f}", f"{one.tokens:,}",
         )
         for one in found.agents
     ]  # fmt: skip
     asked = ("agent", "operator", "asked for", "usable", "kept", "change in bpb")
     operators = [
-        (_text(one.agent), _text(name), str(row.asked), str(row.usable), str(row.kept), _own(phrases.change(row.gain)))
+        (
+            markup.plain(one.agent),
+            markup.plain(name),
+            str(row.asked),
+            str(row.usable),
+            str(row.kept),
+            markup.own(phrases.change(row.gain)),
+        )
         for one in found.agents
         for name, row in one.operators.items()
     ]
-    tables = _table(columns, rows, columns[1:]) + (_table(asked, operators, asked[2:]) if operators else "")
-    return _section("Agents and what they cost", tables)
+    tables = markup.table(columns, rows, columns[1:]) + (markup.table(asked, operators, asked[2:]) if operators else "")
+    return markup.section("Agents and what they cost", tables)
 
 
 def _program(found: Report) -> str:
     program, changed = found.material.program, found.material.program_changed
     if not program:
-        return _section("program.md", _paragraph("It cannot be read any more."))
+        return markup.section("program.md", markup.paragraph("It cannot be read any more."))
     title = "program.md as it is now; the run used an earlier version" if changed else "program.md as the run used it"
-    return _section("program.md", _folded(title, f'<pre class="text">{_block(program)}</pre>'))
+    return markup.section("program.md", markup.folded(title, f'<pre class="text">{markup.block(program)}</pre>'))
 
 
 def _reproduce(found: Report) -> str:
@@ -364,7 +290,7 @@ def _reproduce(found: Report) -> str:
     commands = []
     if found.kept:
         commands += [
-            ("Commit the best train.py on your branch", quoted([*CLI, "apply", found.run, *logs])),
+            ("Commit the best train.py on your branch", make("apply", found.run, *logs).strip("`")),
             (
                 "Read the kept changes, one commit each",
                 quoted([*found.material.git, "log", "-p", f"{begin[:12]}..{found.material.branch or best[:12]}"]),
@@ -375,15 +301,22 @@ def _reproduce(found: Report) -> str:
         commands.append(
             (
                 "Measure start and best on further seeds",
-                quoted([*CLI, "report", found.run, "--seeds", str(seeds + 5), *logs]),
+                make("report", found.run, "--seeds", str(seeds + 5), *logs).strip("`"),
             )
         )
     options = ("--name", f"{found.run}-again", "--seed", str(config.seed), "--agent", config.agent, "--dataset", config.dataset,
                "--device", config.device, "--profile", config.profile, "--budget", f"{config.budget_s:g}",
                "--slots", str(config.slots), "--executor", config.executor, *found.limits, *found.knows, *logs)  # fmt: skip
-    again = "Repeat the run with its seed" + (" (a new run knows more of earlier ones)" if not found.knows else "")
+    lacks = [
+        *(["a new run knows more of earlier ones"] if not found.knows else []),
+        *(["what you told the agents is not repeated"] if found.said else []),
+    ]
+    but = f" ({'; '.join(lacks)})" if lacks else ""
+    again = f"Repeat the run with its seed{but}"
     commands.append((again, make("run", *options).strip("`")))
-    items = "".join(f"<dt>{_text(what)}</dt><dd><code>{_text(command)}</code></dd>" for what, command in commands)
+    items = "".join(
+        f"<dt>{markup.plain(what)}</dt><dd><code>{markup.plain(command)}</code></dd>" for what, command in commands
+    )
     where = f"The run started from commit {begin[:12]}" + (f"; the best is {best[:12]}" if found.kept else "")
     branch = f" on the branch {found.material.branch}" if found.kept and found.material.branch else ""
-    return _section("How to reproduce it", f"<dl>{items}</dl>", _paragraph(f"{where}{branch}.", "note"))
+    return markup.section("How to reproduce it", f"<dl>{items}</dl>", markup.paragraph(f"{where}{branch}.", "note"))

@@ -27,6 +27,7 @@ BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # a hyphen before a figure, but not within a name
+NOT_COMPARED = "set for this machine before the run began, so not compared"
 DOING = {
     Role.BASELINE: "training",
     Role.CANDIDATE: "training",
@@ -78,8 +79,13 @@ def change_of(found: Difference) -> str:
 def scores(found: Difference) -> str:
     """Return the scores of start and best, and the change, as text. Without an error the two are the same train.py."""
     if not found.error:
-        return f"{found.start:.4f}, no change kept"
+        return f"{start_score(found)}, no change kept"
     return f"{found.start:.4f} -> {found.best:.4f} ({change_of(found)})"
+
+
+def start_score(found: Difference) -> str:
+    """Return the score of the start with the number of its seeds, as text. The score moves with each further seed."""
+    return f"{found.start:.4f} ({f'mean of {found.seeds} seeds' if found.seeds > 1 else 'one seed'})"
 
 
 def fresh_seeds(found: FinalCheck) -> str:
@@ -134,8 +140,10 @@ def checks(state: State, sigma: float) -> list[str]:
 
 
 def machine_speed(speed: float | None) -> str:
-    """Return the machine's speed as text, or '' if it is unknown or close to the reference."""
-    return f"machine {speed:.0%} of reference" if speed and abs(speed - 1) >= NOTABLE else ""
+    """Return the machine's speed against that when the run began, as text, or '' if it is unknown or about the same."""
+    if not speed or abs(speed - 1) < NOTABLE:
+        return ""
+    return f"machine {abs(speed - 1):.0%} {'faster' if speed > 1 else 'slower'} than at the start"
 
 
 def duration(seconds: float) -> str:
@@ -165,6 +173,22 @@ def begun_as(name: str, header: str) -> str:
 def resume_command(name: str) -> str:
     """Return the command that continues this run."""
     return make("run", "--name", name)
+
+
+def set_for_machine(state: State) -> str:
+    """Return the constants that were set before the run began, such as "DEPTH 2 -> 1"; "" for none.
+
+    The start has them already, so the change from the start to the best does not show them. Journals of earlier versions lack the
+    values before.
+    """
+    start = state.start_commit
+    if start is None:
+        return ""
+    return ", ".join(
+        f"{name} {start.before[name]} -> {value}" if name in start.before else f"{name} = {value}"
+        for name, value in start.knobs.items()
+        if start.before.get(name) != value
+    )
 
 
 def over_limit_warning(state: State) -> str:

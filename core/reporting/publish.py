@@ -16,7 +16,6 @@ def publish(folder: Path, state: State, sigma: float) -> None:
     """Rewrite results.tsv and notebook.md. Raises OSError."""
     config, noise = state.config, schedule.noise(state)
     assert config is not None
-    topics = highlights.topics(state)
     header = Header(
         name=state.name,
         dataset=config.dataset,
@@ -35,7 +34,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
             ("Near misses", highlights.near_misses(state, noise.sigma)),
             ("Hurt most", highlights.hurt(state, noise.sigma)),
         ),
-        untried=highlights.untried(topics) if topics else (),
+        untried=highlights.untried(state) if state.tried else (),
         lessons=state.lessons.lines if state.lessons else (),
     )
     results.publish(folder, rows(state, sigma), header)

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.judging import final_check, gain, policy
+from core.judging import final_check, gain
 from core.judging.final_check import FinalCheck
 from core.judging.gain import Difference
 from core.judging.noise import Noise
 from core.model import Role, RunConfig
 from core.record.experiment import Experiment
 from core.record.state import State
-from core.reporting import highlights, phrases, scoreboard
+from core.reporting import advice, highlights, phrases, scoreboard
 from core.reporting.changes import short_name
 from core.reporting.diagnosis import Point
 from core.reporting.highlights import Highlight, Topic
@@ -90,8 +90,8 @@ class Report:
         config: Its settings.
         limits: The options for the limits of its latest start, as words.
         knows: The option for a start without knowledge of earlier runs, as words, if it began so.
-        found: What was found, as the first part of the headline.
-        checked: Whether that is confirmed, as the second part; "" if there is nothing to confirm.
+        found: What was found, as the first sentence of the headline: measured afresh, once it was.
+        checked: Whether that is confirmed, as further sentences; "" if there is nothing to confirm.
         result: The same in one or two words.
         title: What was found, in a few words.
         subtitle: The counts and the check, as a sentence or two.
@@ -109,9 +109,13 @@ class Report:
         kept: The kept changes, in order.
         near: Inconclusive gains, the largest first.
         hurt: Losses beyond the noise, the largest first.
+        experiments: All experiments with a verdict, in order.
+        said: What the human told the agents: a hint or a skipped experiment, and the words. What was taken back is left out.
         progress: The data of the chart.
         topics: The topics that were tried, the most frequent first.
         untried: The other topics of the target.
+        advice: What to do next after a run that has kept nothing, as sentences; empty otherwise.
+        set_for_machine: The constants that were set before the run began, such as "DEPTH 2 -> 1"; "" for none.
         noise: The noise and what it means, as a sentence.
         agents: The statistics of the agents.
         unprotected: Parts of the sandbox that the machine lacked.
@@ -143,9 +147,13 @@ class Report:
     kept: tuple[Highlight, ...]
     near: tuple[Highlight, ...]
     hurt: tuple[Highlight, ...]
+    experiments: tuple[Highlight, ...]
+    said: tuple[tuple[str, str], ...]
     progress: Progress
     topics: tuple[Topic, ...]
     untried: tuple[str, ...]
+    advice: tuple[str, ...]
+    set_for_machine: str
     noise: str
     agents: tuple[Score, ...]
     unprotected: tuple[str, ...]
@@ -154,8 +162,8 @@ class Report:
 
     @property
     def headline(self) -> str:
-        """What was found and whether it is confirmed, in one sentence."""
-        return f"{self.found}{', ' if self.checked else ''}{self.checked}."
+        """What was found and whether it is confirmed, as sentences."""
+        return f"{self.found}.{' ' if self.checked else ''}{self.checked}"
 
 
 def report(state: State, noise: Noise, material: Material) -> Report:
@@ -182,8 +190,8 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         found=found,
         checked=checked,
         result=result,
-        title=_title(state, found_gain),
-        subtitle=_subtitle(state, check),
+        title=_title(state, found_gain, check),
+        subtitle=_subtitle(state, found_gain, check),
         rehearsal=config.computed,
         ended=phrases.why_ended(state.stopped) if state.stopped is not None else "",
         started_t=state.created_t,
@@ -199,9 +207,13 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         kept=highlights.kept(state, noise.sigma),
         near=highlights.near_misses(state, noise.sigma),
         hurt=highlights.hurt(state, noise.sigma),
+        experiments=highlights.judged(state, noise.sigma),
+        said=_said(state),
         progress=_progress(state, noise.sigma),
         topics=topics,
-        untried=highlights.untried(topics),
+        untried=highlights.untried(state),
+        advice=advice.after_nothing(state, noise),
+        set_for_machine=phrases.set_for_machine(state),
         noise=_noise(noise),
         agents=tuple(scoreboard.scores(state)),
         unprotected=tuple(state.unprotected),
@@ -218,23 +230,24 @@ def _finding(state: State, result: Difference | None, check: FinalCheck | None) 
     rehearsal = state.config is not None and state.config.computed
     kept, metric, so_far = len(state.kept), TARGET.metric, "" if state.stopped else " so far"
     if result is None:
-        return "no score", _opened("The start has no score yet", rehearsal), "so nothing was compared"
+        return "no score", _opened("The start has no score yet", rehearsal), "Nothing was compared."
     if not kept:
         tried = (
             f"none of {_count(state.tried, 'change')} was kept{so_far}" if state.tried else f"nothing was tried{so_far}"
         )
         words = _opened(f"{tried[0].upper()}{tried[1:]}", rehearsal)
-        return "nothing kept", f"{words}: {metric} stays at {result.start:.4f}", ""
+        return "nothing kept", f"{words}: the start has {metric} {phrases.start_score(result)}", ""
     counts = _opened(f"{_count(kept, 'change')} kept{so_far}", rehearsal)
-    found = f"{counts}: {metric} {phrases.scores(result)}"
     if check is None:
-        return "not measured afresh", found, "not measured afresh"
-    fresh = f"measured afresh {phrases.change_of(check)} on {phrases.fresh_seeds(check)}"
-    if check.holds:
-        return "confirmed", found, f"{fresh}: the gain holds"
-    if check.change > check.needed:
-        return "worse", found, f"but {fresh}: on this split the best is worse than the start"
-    return "not certain", found, f"but {fresh}: the gain is not certain, since {check.needed:.4f} was needed"
+        return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", "Not measured afresh."
+    found = f"{counts}: {metric} {phrases.scores(check)} on {phrases.fresh_seeds(check)}"
+    outcome = "confirmed" if check.holds else "worse" if check.change > check.needed else "not certain"
+    return outcome, found, f"{phrases.final_verdict(check)} {_chosen_by(result)}"
+
+
+def _chosen_by(result: Difference) -> str:
+    """Return the gain on the seeds of the keep rule, as a sentence."""
+    return f"On the seeds of the search, which chose the changes: {phrases.scores(result)}."
 
 
 def _opened(words: str, rehearsal: bool) -> str:
@@ -242,23 +255,25 @@ def _opened(words: str, rehearsal: bool) -> str:
     return f"In a rehearsal, {words[0].lower()}{words[1:]}" if rehearsal else words
 
 
-def _title(state: State, result: Difference | None) -> str:
+def _title(state: State, result: Difference | None, check: FinalCheck | None) -> str:
     if result is None:
         return "No score yet"
     if not state.kept:
         return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {result.start:.4f}"
-    return f"{TARGET.metric} {result.start:.4f} -> {result.best:.4f}"
+    shown = check or result
+    return f"{TARGET.metric} {shown.start:.4f} -> {shown.best:.4f} ({phrases.change(-shown.change)})"
 
 
-def _subtitle(state: State, check: FinalCheck | None) -> str:
+def _subtitle(state: State, result: Difference | None, check: FinalCheck | None) -> str:
     rehearsal = "Rehearsal with computed scores. " if state.config is not None and state.config.computed else ""
     if not state.tried:
         return f"{rehearsal}Only the start was measured."
     counts = f"{rehearsal}{len(state.kept)} of {_count(state.tried, 'change')} kept."
-    if check is not None:
-        verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
-        return f"{counts} Measured afresh {phrases.change_of(check)} on {phrases.fresh_seeds(check)}. {verdict_words}."
-    return f"{counts} Not measured afresh." if state.kept else counts
+    if check is None or result is None:
+        return f"{counts} Not measured afresh." if state.kept else counts
+    fresh = f"{phrases.change_of(check)} on {phrases.fresh_seeds(check)}"
+    verdict_words = phrases.final_verdict(check).split(". ")[0].rstrip(".")
+    return f"{counts} Measured afresh: {fresh}. {verdict_words}. The chart has the seeds of the search: {phrases.change_of(result)}."
 
 
 def _limits(state: State) -> tuple[str, ...]:
@@ -270,16 +285,23 @@ def _limits(state: State) -> tuple[str, ...]:
     return tuple(word for option, value in asked if value is not None for word in (option, f"{value:g}"))
 
 
+def _said(state: State) -> tuple[tuple[str, str], ...]:
+    """Return what the human told the agents, with what it was."""
+    return tuple(
+        (f"hint {one.number}" if one.skipped is None else f"#{one.skipped} skipped", one_line(one.text, 400))
+        for one in state.said
+        if not one.taken_back
+    )
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _noise(noise: Noise) -> str:
-    few, many = min(policy.KEEP), max(policy.KEEP)
-    small, large = (policy.KEEP[n] * noise.sigma * (2 / n) ** 0.5 for n in (many, few))
     return (
         f"Two trainings of the same code differ: the noise of one score is {noise} {TARGET.unit}, so a change is kept only if "
-        f"it is better by at least {large:.4f} over {few} seeds, or by {small:.4f} over {many}, or if it has clearly less code and is not "
+        f"it is better by at least {advice.needed(noise.sigma)}, or if it has clearly less code and is not "
         f"clearly worse over two pairs."
     )
 

@@ -14,7 +14,7 @@ from core.model import ApprovalMode, Limits, Role
 from core.record.experiment import Experiment
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import findings, highlights, phrases, scoreboard
+from core.reporting import advice, findings, highlights, phrases, scoreboard
 from core.reporting.highlights import Highlight, Topic
 from core.reporting.phrases import (
     doing,
@@ -69,7 +69,12 @@ class Gain(Data, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """The scores and the change, as text."""
-        return phrases.scores(Difference(self.start, self.best, self.error, self.seeds))
+        return phrases.scores(self.difference)
+
+    @property
+    def difference(self) -> Difference:
+        """The same as it is computed."""
+        return Difference(self.start, self.best, self.error, self.seeds)
 
 
 class FinalCheck(Data, frozen=True, kw_only=True):
@@ -136,6 +141,10 @@ class RunStatus(Data, frozen=True, kw_only=True):
         sigma, sigma_low, sigma_high: Noise of one score, and its 80% interval.
         noise: The same as text.
         experiments, judged, tried, kept: Counts of experiments.
+        advice: What to do next after a run that has kept nothing, as sentences; empty otherwise.
+        applied: Whether train.py in the checkout is the best one already.
+        set_for_machine: The constants that were set before the run began, such as "DEPTH 2 -> 1". The start has them already, so the
+            gain is not due to them. `apply` sets them too. "" for none.
         limits: The limits of the present start that are set.
         verdicts: Verdict -> count.
         outcomes: Verdict as people read it -> count.
@@ -184,6 +193,9 @@ class RunStatus(Data, frozen=True, kw_only=True):
     noise: str
     experiments: int
     judged: int
+    advice: tuple[str, ...]
+    applied: bool
+    set_for_machine: str
     limits: dict[str, float | int]
     tried: int
     kept: int
@@ -213,7 +225,15 @@ class RunStatus(Data, frozen=True, kw_only=True):
     live: Picture | Idle
 
 
-def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings: Sequence[str] = ()) -> RunStatus:
+def status(
+    state: State,
+    noise: Noise,
+    loop: int | None,
+    live: Picture,
+    warnings: Sequence[str] = (),
+    *,
+    applied: bool = False,
+) -> RunStatus:
     """Return the status of a run. Long, because each field has a line.
 
     Args:
@@ -222,6 +242,7 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         loop: The pid of its loop, or None.
         live: The present activity of the loop.
         warnings: Sentences for the human.
+        applied: Whether train.py in the checkout is the best one already.
     """
     config, charter = state.config, state.charter
     assert config is not None
@@ -258,6 +279,9 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         noise=str(noise),
         experiments=len(state.experiments),
         judged=state.judged,
+        advice=advice.after_nothing(state, noise),
+        applied=applied,
+        set_for_machine=phrases.set_for_machine(state),
         limits=_set(state.started.limits) if state.started else {},
         tried=state.tried,
         kept=len(state.kept),
@@ -266,8 +290,8 @@ def status(state: State, noise: Noise, loop: int | None, live: Picture, warnings
         kept_changes=highlights.kept(state, noise.sigma),
         near_misses=highlights.near_misses(state, noise.sigma),
         hurt=highlights.hurt(state, noise.sigma),
-        topics=(topics := highlights.topics(state)),
-        untried=highlights.untried(topics),
+        topics=highlights.topics(state),
+        untried=highlights.untried(state),
         checking=state.checking,
         finished=state.finished,
         rehearsal=config.computed,

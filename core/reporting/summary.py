@@ -57,7 +57,7 @@ def summary(found: RunStatus, width: int = WIDTH, *, bars: bool = False) -> list
 
 def result(found: RunStatus, width: int) -> list[Line]:
     """Return the beginning of the summary: what the run is doing, its result, and what to do next."""
-    return [*_heading(found, width), *_result(found, width), *_next(found, width)]
+    return [*_heading(found, width), *_result(found, width), *_set(found, width), *_next(found, width)]
 
 
 def details(found: RunStatus, width: int, *, bars: bool = False) -> list[Line]:
@@ -86,9 +86,12 @@ def at_end(
     lines += [
         f"  {one.change_words:<{CHANGE}} #{one.number:<4} {one.name}  {one.commit[:7]}" for one in found.kept_changes
     ]
+    if found.set_for_machine:
+        lines.append(f"{found.set_for_machine}: {phrases.NOT_COMPARED}.")
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if reported:
-        lines.append(f"Report: {folder}/report.html, and report.png to share.")
+        lines.append(f"Report: {folder}/report.html{', and report.png to share' if found.tried else ''}.")
+    lines += found.advice
     if found.kept:
         lines.append(f"Apply the best train.py: {make('apply', found.run, *logs)}")
     return lines
@@ -107,9 +110,8 @@ def one_line_summary(found: RunStatus) -> str:
 
 def _heading(found: RunStatus, width: int) -> list[Line]:
     alive = (Span(f"  [loop {found.loop.pid} alive]", "good"),) if found.loop.alive else ()
-    settings = (
-        f"{found.dataset} on {found.device}, {found.budget_s:g} s each, agent {found.agent}, {APPROVAL[found.gate]}"
-    )
+    gate = f", {APPROVAL[found.gate]}" if found.loop.alive else ""
+    settings = f"{found.dataset} on {found.device}, {found.budget_s:g} s each, agent {found.agent}{gate}"
     return [
         (Span(f"{found.run}{begun_as(found.run, found.begun_as)}", "strong"), Span(f": {found.phase}"), *alive),
         (Span(f"  {settings}", "dim"),),
@@ -123,11 +125,8 @@ def _result(found: RunStatus, width: int) -> list[Line]:
     if gain is None:
         return _wrapped("result", "no score yet", width)
     if not found.kept:
-        words = (
-            f"{TARGET.metric} {gain.start:.4f}: none of {found.tried} was kept"
-            if found.tried
-            else f"{TARGET.metric} {gain.start:.4f}, the start"
-        )
+        start = phrases.start_score(gain.difference)
+        words = f"{TARGET.metric} of the start {start}" + (f": none of {found.tried} was kept" if found.tried else "")
         return _wrapped("result", words, width, "strong")
     words, counts = f"{TARGET.metric} {gain.words}", f"   {found.kept} kept of {found.tried} tried"
     fits = LABEL + len(words) + len(counts) <= width
@@ -139,6 +138,14 @@ def _result(found: RunStatus, width: int) -> list[Line]:
     if found.final_check is None and not found.loop.alive and not found.checking:
         lines += _wrapped("afresh", f"not measured yet; {make('report', found.run)} does it", width, "warn")
     return lines
+
+
+def _set(found: RunStatus, width: int) -> list[Line]:
+    """Return which constants of train.py were set before the run began."""
+    if not found.set_for_machine:
+        return []
+    applied = f"; {make('apply', found.run)} sets it too" if found.kept else ""
+    return _wrapped("set", f"{found.set_for_machine} ({phrases.NOT_COMPARED}{applied})", width)
 
 
 def _tone(check: FinalCheck) -> Tone:
@@ -245,14 +252,19 @@ def _counted(words: str) -> str:
 
 
 def _next(found: RunStatus, width: int) -> list[Line]:
-    """Return the commands to go on with. None while the loop runs."""
+    """Return what to do next. Nothing while the loop runs."""
     if found.loop.alive:
         return []
-    apply = [f"{make('apply', found.run)} commits the best train.py to your checkout"]
-    goes_on = "continues it without the limits of its last start" if found.finished else "resumes it"
-    commands = [*(apply if found.kept else []), f"{resume_command(found.run)} {goes_on}"]
+    if found.applied:
+        apply = "your train.py is the best one already"
+    else:
+        apply = f"{make('apply', found.run)} commits the best train.py to your checkout"
+    goes_on = (
+        "goes on with it until you stop it; --max-experiments N ends it by itself" if found.finished else "resumes it"
+    )
+    steps = [*([apply] if found.kept else []), f"{resume_command(found.run)} {goes_on}", *found.advice]
     lines: list[Line] = []
-    for index, words in enumerate(commands):
+    for index, words in enumerate(steps):
         lines += _wrapped("next" if index == 0 else "", words, width)
     return lines
 

@@ -22,7 +22,7 @@ def all_runs(project: Project) -> list[RunStatus | str]:
     found: list[RunStatus | str] = []
     for folder in project.runs():
         try:
-            found.append(read_status(folder))
+            found.append(read_status(folder, project.root))
         except Exception as error:  # one odd run must not hide the others
             found.append(f"{folder.name}: {explained(error) or f'its journal cannot be understood ({error!r})'}")
     return found

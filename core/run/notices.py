@@ -8,6 +8,7 @@ from core.change import edits
 from core.execution import compiling
 from core.git.errors import RepositoryError
 from core.machine.project import Project
+from core.model import ApprovalMode
 from core.reporting.phrases import resume_command, why_ended
 from core.run.active import ActiveRun
 from core.run.which import latest_run
@@ -28,6 +29,16 @@ def uncompiled(finding: compiling.Finding) -> str:
     return (
         f"torch.compile is off in this run, since {finding.words}. Trainings work, with about half the steps. "
         f"{finding.todo}; then start a new run, since scores of the two cannot be compared."
+    )
+
+
+def unasked(approval: ApprovalMode, gate_time_s: float | None) -> str:
+    """Return a notice if a time to answer was given for a run in which no proposal waits, else ''."""
+    if gate_time_s is None or approval == "ask":
+        return ""
+    return (
+        f"--gate-time {gate_time_s:g} has no effect yet: in this run proposals do not wait. --gate ask, or u in the app, makes "
+        f"them wait."
     )
 
 

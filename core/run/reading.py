@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.machine.project import UsageError
+from core.machine.project import Project, UsageError
 from core.record import journal, live, run_lock
 from core.record.fold import fold
 from core.record.state import State
@@ -33,22 +33,33 @@ def read_state(folder: Path) -> State:
     return state
 
 
-def read_status(folder: Path) -> RunStatus:
-    """Return the status of a run. Raises as `read_state`."""
+def read_status(folder: Path, root: Path | None = None) -> RunStatus:
+    """Return the status of a run. Raises as `read_state`.
+
+    Args:
+        folder: The folder of the run.
+        root: The source tree, to find out whether it has the best train.py already.
+    """
     from core.judging import schedule  # imported late, as `attach` and `hint` start without these
     from core.machine import stats
     from core.reporting import status
+    from core.run.applied import is_applied
 
     state = read_state(folder)
     warnings = [words for words in (stats.disk_warning(folder),) if words]
-    return status.status(state, schedule.noise(state), run_lock.alive(folder), live.read(folder), warnings)
+    applied = root is not None and bool(state.kept) and is_applied(root, folder)
+    alive, now = run_lock.alive(folder), live.read(folder)
+    return status.status(state, schedule.noise(state), alive, now, warnings, applied=applied)
 
 
-def print_status(folder: Path, *, as_json: bool, line: bool) -> None:
-    """Print the status of a run as text, as a JSON object, or in one line. Raises as `read_state`."""
+def print_status(project: Project, name: str | None, *, as_json: bool, line: bool) -> None:
+    """Print the status of a run as text, as a JSON object, or in one line. Raises as `read_state`.
+
+    `name`: the name of the run; None for the latest one.
+    """
     from core.reporting import summary
 
-    found = read_status(folder)
+    found = read_status(project.pick(name), project.root)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else summary.WIDTH
     if as_json:
         say(json.dumps(msgspec.to_builtins(found)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from core.reporting import status
+from core.run.applied import is_applied
 from tui import run_files
 from tui.actions.morning import MorningActions
 from tui.panes import registry
@@ -151,8 +152,9 @@ class ViewingActions(MorningActions):
         bridge, noise = self.bridge, self.updates.noise
         assert noise is not None
         warnings = [bridge.trouble] if bridge.trouble else []
+        applied = bool(bridge.state.kept) and is_applied(bridge.program.parent, bridge.folder)
         return Contents(
-            status=status.status(bridge.state, noise, bridge.pid, bridge.live, warnings),
+            status=status.status(bridge.state, noise, bridge.pid, bridge.live, warnings, applied=applied),
             night=night_picture(bridge.state, noise),
             diff=run_files.read_whole_diff(bridge.folder),
             steps=self.next_steps(),

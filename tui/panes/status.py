@@ -5,7 +5,10 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from core.judging.gain import Difference
 from core.record.live import Waiting
+from core.reporting import phrases
+from core.reporting.summary import APPROVAL
 from tui.view import words
 from tui.view.status import Status
 
@@ -62,9 +65,10 @@ def _activity(status: Status, width: int) -> Content:
 def _score(status: Status, *, brief: bool = False) -> list[Content]:
     """Return the results of the run so far, most important first. `brief`: in few words, for a small screen."""
     found = status.gain
-    best = Content.assemble(
-        "best ", (words.bpb(found.best if found else None), "bold $success" if status.kept else "bold")
-    )
+    if status.kept:
+        best = Content.assemble("best ", (words.bpb(found.best if found else None), "bold $success"))
+    else:
+        best = _start(found, brief=brief)
     if found is not None and status.kept and not (brief and status.checked is not None):
         error = "" if brief else f" ± {found.error:.4f}"
         best += Content.styled(f" {words.change(found.change)}{error}", "$success")
@@ -77,13 +81,20 @@ def _score(status: Status, *, brief: bool = False) -> list[Content]:
     return parts
 
 
+def _start(found: Difference | None, *, brief: bool) -> Content:
+    """Return the score of the start, with the number of its seeds: it moves with each of them, although nothing was kept."""
+    if found is None or brief:
+        return Content.assemble("start ", (words.bpb(found.start if found else None), "bold"))
+    return Content.assemble("start ", (phrases.start_score(found), "bold"))
+
+
 def _circumstances(status: Status) -> list[Content]:
     """Return the machine's speed, the agent, the approval mode, the experiments per hour and the duration."""
-    gate = "asks you" if status.gate == "ask" else "unattended"
+    gate = APPROVAL[status.gate] if status.alive else ""
     rate = [Content(f"{status.per_hour:.1f}/h")] if status.per_hour is not None else []
     machine = [Content.styled(status.machine, "$warning")] if status.machine else []
     running = Content(words.duration(status.worked_s))
-    return [*machine, Content(status.agent), Content.styled(gate, "$foreground 60%"), *rate, running]
+    return [*machine, Content(status.agent), Content.styled(gate, "$foreground 60%" if gate else ""), *rate, running]
 
 
 def _life_sign(status: Status) -> Content:

@@ -16,7 +16,7 @@ from tui.view import expected, words
 from tui.view.curves import Curve
 
 LABEL = 12  # width of the column of labels
-APPROVALS = {"auto": ", approved by itself", "time-out": ", approved by time-out", "human": ", approved by you"}
+APPROVALS = {"auto": ", nobody was asked", "time-out": ", approved by time-out", "human": ", approved by you"}
 EXPECTED = "what search expected of each alone and of all together; negative is better"
 Fact = tuple[str, str]  # a label and its text
 

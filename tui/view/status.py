@@ -8,7 +8,7 @@ from core.judging import final_check, gain
 from core.judging.final_check import FinalCheck
 from core.judging.gain import Difference
 from core.judging.noise import Noise
-from core.model import Role
+from core.model import ApprovalMode, Role
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import phrases, scoreboard, status
@@ -33,7 +33,7 @@ class Status:
     tried: int
     per_hour: float | None
     agent: str
-    gate: str
+    gate: ApprovalMode
     worked_s: float  # seconds that the loops of the run have worked
     alive: bool
     alarm: str  # the most important warning, or ''

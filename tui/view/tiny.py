@@ -32,7 +32,7 @@ def tiny_lines(status: Status, waiting: Waiting | None, last: Row | None, needs:
         lines.append(Content.styled(f"#{waiting.number} {stands}", "bold $warning"))
         lines.append(Content.styled("enlarge the terminal to answer", "$warning"))
     found = status.gain
-    best = Content.assemble("best ", (words.bpb(found.best if found else None), "bold"))
+    best = Content.assemble("best " if status.kept else "start ", (words.bpb(found.best if found else None), "bold"))
     if found is not None and status.kept:
         best += Content.styled(f" {words.change(found.change)}", "$success")
     lines.append(best + Content(f"  {status.kept}/{status.tried} kept"))

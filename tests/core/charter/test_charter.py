@@ -244,6 +244,10 @@ def test_names_off_limits_that_are_not_there_are_warned_of() -> None:
     near = read("---\noff_limits: width\n---\nLow.", KNOWN).warnings
     assert near == ("off_limits width, which train.py does not define (did you mean WIDTH?)",)
     assert not read(text).warnings, "without train.py nobody knows"
+    assert "off_limits DEPTH (enforced)" in read(text, KNOWN).understood(), "what is not there is not enforced"
+    with pytest.raises(CharterError) as error:
+        read("---\noff_limits: [NOPE, DEPTH]\nmax_memory_gb: lots\n---\nLow.", KNOWN)
+    assert "off_limits NOPE, which train.py" in str(error.value) and "max_memory_gb must be" in str(error.value)
 
 
 @given(st.text() | st.text("-#\n :[]{}&*!<>'\"maxpr_5\r\ufeff|"))
@@ -331,10 +335,12 @@ def test_sentences_that_search_does_not_use_are_quoted_the_last_first_and_counte
     text = "# Aim\nLow val_bpb.\n\n# Hints\n- Be brave,\n  like a lion.\n\n# Rules\n- Avoid the optimizer.\n\nIdeas:\n\nLow."
     found = read(text, KNOWN)
     assert found.unused == ("Be brave, like a lion.", "Avoid the optimizer.", "Ideas:", "Low.")
-    assert found.understood()[-1] == f"{words}“Low.” “Ideas:” and 2 more"
+    assert found.understood()[-1] == "4 sentences are not used by search, the last one “Low.”"
+    few = read("# Aim\nLow val_bpb.\n\n# Rules\n- Be brave.\n- Be quick.", KNOWN)
+    assert few.understood()[-1] == f"{words}“Be quick.” “Be brave.”"
     assert found.understood(("goals: courage",))[-1] == "goals: courage"
     (words,) = read(" ".join(f"Be brave {n}{' and so on' * 20}." for n in range(9))).understood()
-    assert words.count("“") == 2 and words.endswith("and 7 more") and len(words) < 200
+    assert words.count("“") == 1 and words.startswith("9 sentences ") and len(words) < 100
 
 
 @pytest.mark.parametrize(

@@ -192,3 +192,16 @@ def test_the_commit_has_the_identity_of_the_user(
     who = tuple(git(checkout, "log", "-1", "--format=%an <%ae>%n%cn <%ce>").splitlines())
     assert who == expected.get(case, (user, user))
     assert git(checkout, "log", "-1", "--format=%an <%ae>", kept) == product, "commits of a run are the product's"
+
+
+@pytest.mark.parametrize("case", ["commit", "patch", "dry patch"])
+def test_what_the_change_contains_beside_what_was_compared_is_told(checkout: Path, tmp_path: Path, case: str) -> None:
+    repo = opened(checkout)
+    base, _, kept = night(repo)
+    if case != "commit":
+        (checkout / "README.md").write_text("mine\n")
+        git(checkout, "add", "README.md")
+    note, patch = "It contains DEPTH 2 -> 1.", tmp_path / "best.patch"
+    done = apply_to_checkout(repo, checkout, base, kept, "home", patch, note=note, dry_run=case == "dry patch")
+    assert note in done.words and (done.commit is not None) == (case == "commit")
+    assert note not in apply_to_checkout(repo, checkout, kept, kept, "home", patch).words

@@ -7,10 +7,13 @@ import pytest
 
 from core.judging import gain, schedule
 from core.record.fold import apply
+from core.record.live import Picture
 from core.record.state import State
-from core.reporting import phrases
+from core.reporting import log_lines, phrases, summary
 from core.reporting.commit_message import SUBJECT, commit_message
-from tests.core.reporting.reports import START, state_of
+from core.reporting.page import page
+from core.reporting.status import status
+from tests.core.reporting.reports import START, report_of, state_of
 from tests.events import measurement
 
 
@@ -56,3 +59,19 @@ def test_a_rehearsal_is_named_as_one() -> None:
         and len(subject) <= SUBJECT
         and "nothing was trained" in " ".join(body)
     )
+
+
+@pytest.mark.parametrize(("before", "words"), [({"DEPTH": 2}, "DEPTH 2 -> 1"), ({}, "DEPTH = 1")])
+def test_what_was_set_before_the_run_is_told_everywhere(before: dict[str, int], words: str) -> None:
+    """The start has it already, so the change from the start to the best does not show it."""
+    state = state_of(10, keep_every=10)
+    assert state.start_commit is not None
+    state.start_commit = msgspec.structs.replace(state.start_commit, knobs={"DEPTH": 1}, before=before)
+    facts = status(state, schedule.noise(state), None, Picture())
+    assert f"- {words}: {phrases.NOT_COMPARED}" in message(state)
+    assert f"{words} ({phrases.NOT_COMPARED}" in summary.text(summary.summary(facts))
+    assert f"{words}: {phrases.NOT_COMPARED}." in summary.at_end(facts, "logs/x", "a branch")
+    assert f"{words}, {phrases.NOT_COMPARED}" in (log_lines.line(state.start_commit, state) or "")
+    assert phrases.typeset(f"{words} ({phrases.NOT_COMPARED})") in page(report_of(state))
+    state.start_commit = msgspec.structs.replace(state.start_commit, knobs={"DEPTH": 2}, before={"DEPTH": 2})
+    assert phrases.set_for_machine(state) == "", "it was not changed"

@@ -126,7 +126,10 @@ def test_status_and_summary_show_the_noise_with_its_interval() -> None:
     facts = status.status(found, Noise(0.0042, 8), None, Picture(), [])
     assert (facts.sigma, round(facts.sigma_low, 4), round(facts.sigma_high, 4)) == (0.0042, 0.0033, 0.006)
     text = summary.text(summary.summary(facts))
-    assert "val_bpb 1.6000: none of 1 was kept" in text and "noise       0.0042 (0.0033 to 0.0060) of one score" in text
+    assert (
+        "val_bpb of the start 1.6000 (one seed): none of 1 was kept" in text
+        and "noise       0.0042 (0.0033 to 0.0060) of one score" in text
+    )
     alive = status.status(found, Noise(0.0042, 8), 1, Picture(), [])
     assert "#1     inconclusive 1.6100  Try it." in summary.text(summary.summary(alive)) and "1 inconclusive" in text
     assert "noise 0.0042 (0.0033 to 0.0060)." in "\n".join(summary.at_end(facts, "logs/x", "b"))

@@ -13,11 +13,13 @@ import pytest
 from core.judging import final_check, policy, schedule
 from core.judging.final_check import FIRST
 from core.model import Notes, Role
+from core.record import events as ev
 from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import Check, State
-from core.reporting import card, changes, chart, phrases, picture, status, summary
+from core.reporting import advice, card, changes, chart, phrases, picture, status, summary
+from core.reporting.commit_message import commit_message
 from core.reporting.drawing import Drawing, Text, box_of, width_of
 from core.reporting.page import page
 from core.reporting.phrases import duration
@@ -73,7 +75,7 @@ def test_a_recorded_night_has_the_figures_of_its_status(night: str) -> None:
 
 def test_the_finished_night() -> None:
     found = report_of(recorded("finished"))
-    assert found.headline == "3 changes kept: val_bpb 1.5016 -> 1.3211 (-0.1804 ± 0.0185), not measured afresh."
+    assert found.headline == "3 changes kept: val_bpb 1.5016 -> 1.3211 (-0.1804 ± 0.0185). Not measured afresh."
     assert [row.change_words for row in found.kept] == ["-0.0965 ± 0.0067", "-0.0030 ± 0.0199", "-0.0809 ± 0.0185"]
     assert [row.name for row in found.kept] == ["Set K1 = 1", "Remove three constants", "Set K5 = 1"]
     assert found.ended == "the agent has nothing left to propose" and found.result == "not measured afresh"
@@ -86,30 +88,27 @@ def test_the_finished_night() -> None:
 @pytest.mark.parametrize(
     ("best", "result", "words"),
     [
-        (0.98, "confirmed", "measured afresh -0.0200 ± {error} on 3 fresh seeds and the test split: the gain holds."),
-        (
-            0.9999,
-            "not certain",
-            "but measured afresh -0.0001 ± {error} on 3 fresh seeds and the test split: the gain is not",
-        ),
-        (
-            1.02,
-            "worse",
-            "but measured afresh +0.0200 ± {error} on 3 fresh seeds and the test split: on this split the best is",
-        ),
+        (0.98, "confirmed", "The gain holds."),
+        (0.9999, "not certain", "The gain is not certain: {needed:.4f} was needed."),
+        (1.02, "worse", "On this split the best is worse than the start."),
     ],
 )
-def test_the_headline_tells_whether_the_gain_holds(best: float, result: str, words: str) -> None:
+def test_the_headline_is_what_was_measured_afresh(best: float, result: str, words: str) -> None:
+    """The scores that chose the changes are too good, so they come second."""
     state = checked(state_of(10, keep_every=5), best)
     noise = schedule.noise(state)
     outcome = final_check.outcome(state, noise.sigma)
     assert outcome is not None
     found = report_of(state)
-    assert found.result == result and words.format(error=f"{outcome.error:.4f}") in found.headline
-    assert found.headline.startswith("2 changes kept: val_bpb 1.0000 -> 0.9920 (-0.0080 ± 0.0141), ")
+    afresh, said = phrases.change_of(outcome), words.format(needed=outcome.needed)
+    first = f"2 changes kept: val_bpb 1.0000 -> {best:.4f} ({afresh}) on 3 fresh seeds and the test split. {said}"
+    assert found.result == result and found.headline.startswith(first)
+    assert found.headline.endswith("which chose the changes: 1.0000 -> 0.9920 (-0.0080 ± 0.0141).")
+    assert found.title == f"val_bpb 1.0000 -> {best:.4f} ({afresh.partition(' ')[0]})"
+    assert f"Measured afresh: {afresh}" in found.subtitle and "seeds of the search: -0.0080 ± 0.0141" in found.subtitle
     shown = summary.text(summary.summary(status.status(state, noise, None, Picture()), 200))
-    assert phrases.change_of(outcome) in shown and phrases.change_of(outcome) in found.subtitle
-    assert phrases.typeset(phrases.change_of(outcome)) in words_of(found)
+    assert afresh in shown and phrases.typeset(afresh) in words_of(found)
+    assert f"val_bpb 1.0000 -> {best:.4f} ({afresh}): 2 changes" in commit_message(state, noise).splitlines()[0]
 
 
 def test_the_longer_check_stands_below_the_headline() -> None:
@@ -126,9 +125,28 @@ def test_the_longer_check_stands_below_the_headline() -> None:
 
 def test_a_night_that_kept_nothing_says_so() -> None:
     found = report_of(state_of(12))
-    assert found.headline == "None of 12 changes was kept: val_bpb stays at 1.0000." and found.result == "nothing kept"
+    assert found.headline == "None of 12 changes was kept: the start has val_bpb 1.0000 (one seed)."
+    assert found.result == "nothing kept"
     assert "Nothing was kept. The start is still the best." in words_of(found)
-    assert report_of(state_of(0)).headline == "Nothing was tried: val_bpb stays at 1.0000."
+    assert report_of(state_of(0)).headline == "Nothing was tried: the start has val_bpb 1.0000 (one seed)."
+
+
+def test_a_run_that_kept_nothing_says_what_to_do_next() -> None:
+    """Which gains it can see, and which near misses are worth another training."""
+    state = state_of(12)
+    miss = state.experiments[3]
+    assert miss.judged is not None
+    miss.judged = msgspec.structs.replace(miss.judged, gain=0.003, within_noise=True)
+    noise = schedule.noise(state)
+    seen = policy.KEEP[2] * noise.sigma
+    told = advice.after_nothing(state, noise)
+    assert f"a gain of at least {seen:.4f} over 2 seeds" in told[0] and "--name night-longer --budget 2" in told[0]
+    assert "#3 (-0.0030 ± 0.0010)" in told[1] and "make run ARGS='--name night'" in told[1]
+    facts = status.status(state, noise, None, Picture())
+    for words in told:
+        assert words in summary.text(summary.summary(facts)) and words in summary.at_end(facts, "logs/x", "b")
+        assert phrases.typeset(words) in words_of(report_of(state))
+    assert advice.after_nothing(state_of(0), noise) == advice.after_nothing(state_of(12, keep_every=4), noise) == ()
 
 
 def test_a_night_that_has_not_ended_says_so() -> None:
@@ -140,7 +158,7 @@ def test_a_night_that_has_not_ended_says_so() -> None:
 def test_a_night_without_a_score_says_so() -> None:
     state = fold(list(events(0))[:3])  # type: ignore[arg-type]
     found = report_of(state)
-    assert found.headline == "The start has no score yet, so nothing was compared." and found.ended == ""
+    assert found.headline == "The start has no score yet. Nothing was compared." and found.ended == ""
     assert "The run has not ended." in words_of(found)
 
 
@@ -182,6 +200,12 @@ def test_topics_are_those_of_the_target() -> None:
     assert "attention" in found.untried and "schedule" not in found.untried
 
 
+def test_a_topic_that_a_hypothesis_names_was_tried() -> None:
+    """An experiment counts for one topic, and is about others too."""
+    assert "embeddings" in report_of(state_of(4)).untried
+    assert "embeddings" not in report_of(state_of(4, hypothesis="Raise the rate of the Embeddings {}.")).untried
+
+
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
@@ -213,9 +237,35 @@ def test_the_page_shows_diffs_curves_and_commands() -> None:
     text = page(report_of(state_of(10, keep_every=5), material()))
     assert '<i class="add">+WIDTH = 2' in text and '<i class="del">-WIDTH = 1</i>' in text
     words = words_of(report_of(state_of(10, keep_every=5), material()))
-    assert "training loss (nats)" in words and "core.cli apply night" in words and "autoresearch/night" in words
+    assert "training loss (nats)" in words and "make apply ARGS=night" in words and "autoresearch/night" in words
     assert "−0.0040 ± 0.0010" in words and "a minus is better" in words
     assert "No training curve was recorded." in words_of(report_of(state_of(10, keep_every=5)))
+
+
+def test_the_page_has_every_experiment_and_what_the_human_said() -> None:
+    state = state_of(10, hypothesis="Change the learning rate of the embeddings by a factor of {}")
+    apply(state, ev.Hint(text="try <b>WIDTH</b>"))
+    apply(state, ev.Hint(text="no, avoid it"))
+    apply(state, ev.TakenBack(number=1))
+    words = words_of(report_of(state))
+    assert (
+        "10 experiments" in words and "hint 2 no, avoid it" in words.replace("2no", "2 no") and "try <b>" not in words
+    )
+    for number in state.experiments:
+        assert words.count(f"by a factor of {number} ") <= words.count(f"by a factor of {number}") > 0
+    assert "embeddings by…" not in words, "a name that is cut is left out, since its sentence follows"
+    assert "what you told the agents is not repeated" in words
+    assert "What you told" not in words_of(report_of(state_of(10)))
+
+
+@pytest.mark.parametrize("style", [chart.WIDE, chart.SMALL])
+def test_the_name_of_the_axis_hides_no_figure(style: chart.Style) -> None:
+    for count in (8, 10, 100):
+        shapes = chart.progress_chart(report_of(state_of(count)).progress, style).shapes
+        texts = [shape for shape in shapes if isinstance(shape, Text)]
+        assert str(count) in {text.text for text in texts}, "the last figure"
+        name = next(text for text in texts if text.text == "experiment")
+        assert not any(box_of(name).overlaps(box_of(other)) for other in texts if other is not name)
 
 
 @pytest.mark.parametrize("night", NIGHTS)
@@ -224,7 +274,7 @@ def test_the_page_of_a_recorded_night_has_every_kept_change(night: str) -> None:
     found = report_of(state)
     words = words_of(found)
     for one in found.kept:
-        assert phrases.typeset(one.change_words) in words and one.name in words
+        assert phrases.typeset(one.change_words) in words and one.name.rstrip("…") in words
     steps = sum(one.change for one in found.kept if one.change is not None)
     assert found.gain is not None and steps == pytest.approx(found.gain.change), "the kept changes add up to the gain"
 

@@ -114,3 +114,15 @@ def test_a_direction_that_cannot_be_followed_is_noted(active: ActiveRun) -> None
     active.program.watch()
     assert active.state.charter is not None
     assert "search cannot follow “try BATCH, LR”: BATCH is off limits in program.md" in active.state.charter.understood
+
+
+def test_the_values_before_the_run_stay_those_of_the_user(active: ActiveRun) -> None:
+    """A start that is made again begins with the train.py of the one before, in which constants are already set."""
+    user = {knob.name: knob.value for knob in knobs.read(TRAIN)}
+    active.start.make(TRAIN, {"LR": 0.5}, active.repo.base())
+    first = active.state.start_commit
+    assert first is not None and first.before == {"LR": user["LR"]}
+    active.start.make(active.source(first.commit), {"LR": 0.25, "BATCH": 4}, first.parent)
+    second = active.state.start_commit
+    assert second is not None and second.before == {"LR": user["LR"], "BATCH": user["BATCH"]}
+    active.journal.close()
