@@ -23,10 +23,12 @@ from textual.worker import WorkerFailed
 from core.errors import told
 from core.record import events as ev
 from core.reporting import phrases
+from core.run import commands
 from nanochat.contract.shell import make
 from tui import keys
 from tui.actions.comparing import ComparingActions
 from tui.actions.decisions import DecisionActions
+from tui.attention import Attention
 from tui.bridge import Bridge, News
 from tui.pane_updates import PaneUpdates
 from tui.panes import registry
@@ -45,6 +47,7 @@ from tui.view.tiny import first_lines
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
+ATTENTION_S = 0.3  # between two looks at whether the user types or reads
 REST_S = 0.05  # the other panes are updated when the cursor has not moved for so long
 
 
@@ -91,6 +94,7 @@ class AutoResearch(ComparingActions, DecisionActions):
         self.bridge = Bridge(folder, program, self._show_news, read_only)
         self.key_context = replace(self.key_context, read_only=read_only)
         self.selection = Selection(self.bridge)
+        self.attention = Attention(self.bridge.who, self._send_quietly)
         self.updates = PaneUpdates(self, self.bridge, self.selection)
         self._rest_timer: Timer | None = None
 
@@ -120,6 +124,7 @@ class AutoResearch(ComparingActions, DecisionActions):
         self._said = self.restore_view()
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
+        self.set_interval(ATTENTION_S, self.update_attention)
 
     def action_detach(self) -> None:
         """Close the app with a message about the run."""
@@ -128,7 +133,7 @@ class AutoResearch(ComparingActions, DecisionActions):
             apply = f" {make('apply', name)} commits its best train.py to your checkout." if state.kept else ""
             self.exit(f"App closed. Run {name} has no loop; {phrases.resume_command(name)} resumes it.{apply}")
             return
-        is_waiting = self.bridge.live.waiting is not None
+        is_waiting = self.bridge.waiting is not None
         approval = " The waiting proposal is approved if no app is open." if is_waiting else ""
         commands = f"`make attach ARGS={name}` opens the app again. `make stop ARGS={name}` stops the loop."
         self.exit(f"App closed. The loop of {name} keeps running. {commands}{approval}")
@@ -201,6 +206,17 @@ class AutoResearch(ComparingActions, DecisionActions):
         self.refresh_keys()
 
     # -- keys and the command palette -----------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note each key and click before the screen handles it: any of them shows that the user is there."""
+        if isinstance(
+            event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp | events.Paste
+        ):
+            self.note_use()
+        await super().on_event(event)
+
+    def _send_quietly(self, command: commands.Command) -> None:
+        self.run_worker(self.bridge.send(command), exit_on_error=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return whether an action is valid now. Textual ignores keys of invalid actions."""

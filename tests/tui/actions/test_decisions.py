@@ -229,7 +229,7 @@ async def test_in_the_details_keys_mean_the_one_that_is_shown(living: Living) ->
         assert (isinstance(app.screen, DetailScreen) and "git show" in screen_text(app)) or "conflict" in screen_text(
             app
         )
-        assert not living.told(commands.Hold) and not living.told(commands.Approve) and not living.told(commands.Skip)
+        assert not living.told(commands.Approve) and not living.told(commands.Skip)
         await pilot.press("t")
         await until(pilot, lambda: app.screen.query_one(Prompt).display)
         await pilot.press(*"quit", "enter")
