@@ -26,6 +26,7 @@ from core.reporting import phrases
 from core.run import commands
 from nanochat.contract.shell import make
 from tui import keys
+from tui.actions.base import PAGES
 from tui.actions.comparing import ComparingActions
 from tui.actions.decisions import DecisionActions
 from tui.attention import Attention
@@ -38,6 +39,7 @@ from tui.panes.status import StatusLine
 from tui.screens.comparison import ComparisonScreen
 from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen
+from tui.screens.menu import Menu
 from tui.selection import Selection
 from tui.system.driver import PatientDriver
 from tui.system.remembered import ViewMemory
@@ -232,14 +234,12 @@ class AutoResearch(ComparingActions, DecisionActions):
                 return
         if self.focused is None or isinstance(self.focused, Input):
             return
-        is_alive = self.bridge.pid is not None
-        if forbidden := keys.forbidden_reason(event.character or "", self.key_context):
-            self.show_note(forbidden, wrong=True)
-        elif not is_alive and self.bridge.loaded and not self.key_context.tiny and event.character in keys.LOOP_KEYS:
-            again = phrases.resume_command(self.bridge.folder.name)
-            self.show_note(f"This key needs a running loop. {again} resumes the run; q closes the app.")
-        elif is_alive and (reason := keys.unavailable_reason(event.character or "", self.key_context)):
-            self.show_note(reason)
+        key = keys.key_of(event.key, event.character)
+        if key is None or not self.bridge.loaded or isinstance(self.screen, Menu):
+            return
+        resume = phrases.resume_command(self.bridge.folder.name)
+        if words := keys.reason(key, self.key_context, resume, page=isinstance(self.screen, PAGES)):
+            self.show_note(words, wrong=keys.is_forbidden(key, self.key_context))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Return the entries of the command palette: the valid keys by name, a screenshot, and the themes."""

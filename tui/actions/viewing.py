@@ -18,6 +18,8 @@ from tui.view.night import night_picture
 from tui.widgets.diff_text import DiffText
 from tui.widgets.prompt import Prompt
 
+FOLLOW = "There is nothing to leave. In the table, g follows the newest experiment again."
+
 
 class ViewingActions(MorningActions):
     """The digits, and the keys enter, /, f, >, v, F, L, z, escape and ?."""
@@ -36,8 +38,8 @@ class ViewingActions(MorningActions):
     async def action_back(self) -> None:
         if self.main.is_zoomed:
             self.action_zoom()
-        else:
-            self.follow_newest()
+        elif not self.query_one(ExperimentsPane).show_all() and self.selection.chosen is not None:
+            self.show_note(FOLLOW, seconds=3)
 
     def action_details(self) -> None:
         if self.followed is not None:

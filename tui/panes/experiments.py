@@ -227,6 +227,15 @@ class ExperimentsPane(LazyTable):
         self._update_title()
         self.post_message(self.Selected(None))
 
+    def show_all(self) -> bool:
+        """Leave the filter, the order and the search. The cursor stays on its experiment. Returns False if there is nothing to leave."""
+        if self._choice.shows_all:
+            return False
+        self._choice.reset()
+        self._post_choice()
+        self._show_choice()
+        return True
+
     def _show_choice(self) -> None:
         self.rebuild()
         self._report_choice()

@@ -308,7 +308,7 @@ async def test_following_again_shows_the_newest_on_top_whatever_the_order(living
         await pilot.press("greater_than_sign", "j", "g")
         table = app.query_one(ExperimentsPane)
         assert app.followed is not None and app.followed.number == table.selected
-        await pilot.press("escape")
+        await pilot.press("escape", "g")
         assert table.selected == 11 and app.followed.number == 11
 
 
