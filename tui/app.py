@@ -17,7 +17,7 @@ from textual.content import Content
 from textual.driver import Driver
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Input, Static
+from textual.widgets import Input
 from textual.worker import WorkerFailed
 
 from core.errors import told
@@ -43,7 +43,7 @@ from tui.screens.menu import Menu
 from tui.selection import Selection
 from tui.system.driver import PatientDriver
 from tui.system.remembered import ViewMemory
-from tui.textual_internals import unhandled_error
+from tui.textual_internals import Static, unhandled_error
 from tui.view.layout import LEAST
 from tui.view.tiny import first_lines
 from tui.widgets.footer import KeysLine

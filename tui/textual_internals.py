@@ -7,6 +7,8 @@ tests/tui/test_textual_internals.py fails if another version is installed. Two u
 
 from __future__ import annotations
 
+from typing import Self
+
 from rich.text import Text
 from textual import events
 from textual.app import App
@@ -17,6 +19,7 @@ from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import DataTable
+from textual.widgets import Static as TextualStatic
 from textual.widgets.data_table import ColumnKey
 
 TEXTUAL_VERSION = "8.2.8"
@@ -26,6 +29,21 @@ class QuietScreen(Screen[None]):
     """A screen that is not redrawn when the focus moves. Only the two affected widgets are redrawn."""
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
+class Static(TextualStatic):
+    """A text whose height is that of its last content.
+
+    If the screen is laid out between two updates that come soon after each other, Textual takes the height of the first content for
+    that of the second one, which is then cut off or has blank lines below it.
+    """
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        if (
+            layout and self._layout_required
+        ):  # asked for before, but maybe computed since, and remembered under this number
+            self._layout_updates += 1
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
 
 def change_focus(widget: Widget, event: events.Focus | events.Blur) -> None:

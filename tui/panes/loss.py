@@ -8,9 +8,8 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
-from tui.textual_internals import set_border_text
+from tui.textual_internals import Static, set_border_text
 from tui.view import words
 from tui.view.curves import Curve
 from tui.view.jobs import RunningJob

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.widgets import Static
 
 from core.record.live import Waiting
+from tui.textual_internals import Static
 from tui.view import words
 from tui.view.status import Status
 

@@ -12,10 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from core.reporting import comparison, phrases
 from core.reporting.comparison import Comparison, Side
+from tui.textual_internals import Static
 from tui.view import diffs, spans
 from tui.view.curves import Curve
 from tui.widgets.diff_text import DiffText

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from nanochat.contract.registry import Entry
 from tui import keys
+from tui.textual_internals import Static
 from tui.view import words
 from tui.widgets.pane import SCROLL_KEYS, Numbered, Pane
 

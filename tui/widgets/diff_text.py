@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from textual import events
 from textual.message import Message
-from textual.widgets import Static
 
+from tui.textual_internals import Static
 from tui.view import diffs, folds
 from tui.view.diffs import Line
 
