@@ -11,6 +11,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
 
+from tui.system import colours
 from tui.textual_internals import set_border_text
 from tui.view import table
 from tui.view.experiments import Row
@@ -68,6 +69,7 @@ class ExperimentsPane(LazyTable):
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.rebuild())  # lines contain colours
+        self.set_class(colours.are_few(self.app), "-few-colours")
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
