@@ -13,6 +13,8 @@ from pathlib import Path
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")  # animations are slow over SSH
 os.environ.setdefault("TEXTUAL_FPS", "60")
+if not os.environ.get("NO_COLOR"):  # Textual takes an empty one for a wish, https://no-color.org does not
+    os.environ.pop("NO_COLOR", None)
 gc.disable()  # until the first paint: a long journal makes tens of thousands of objects that are never freed
 
 

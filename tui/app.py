@@ -17,16 +17,19 @@ from textual.content import Content
 from textual.driver import Driver
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Input, Static
+from textual.widgets import Input
 from textual.worker import WorkerFailed
 
 from core.errors import told
 from core.record import events as ev
 from core.reporting import phrases
+from core.run import commands
 from nanochat.contract.shell import make
 from tui import keys
+from tui.actions.base import PAGES
 from tui.actions.comparing import ComparingActions
 from tui.actions.decisions import DecisionActions
+from tui.attention import Attention
 from tui.bridge import Bridge, News
 from tui.pane_updates import PaneUpdates
 from tui.panes import registry
@@ -36,15 +39,17 @@ from tui.panes.status import StatusLine
 from tui.screens.comparison import ComparisonScreen
 from tui.screens.detail import DetailScreen
 from tui.screens.main import MainScreen
+from tui.screens.menu import Menu
 from tui.selection import Selection
 from tui.system.driver import PatientDriver
 from tui.system.remembered import ViewMemory
-from tui.textual_internals import unhandled_error
+from tui.textual_internals import Static, unhandled_error
 from tui.view.layout import LEAST
 from tui.view.tiny import first_lines
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
+ATTENTION_S = 0.3  # between two looks at whether the user types or reads
 REST_S = 0.05  # the other panes are updated when the cursor has not moved for so long
 
 
@@ -91,6 +96,7 @@ class AutoResearch(ComparingActions, DecisionActions):
         self.bridge = Bridge(folder, program, self._show_news, read_only)
         self.key_context = replace(self.key_context, read_only=read_only)
         self.selection = Selection(self.bridge)
+        self.attention = Attention(self.bridge.who, self._send_quietly)
         self.updates = PaneUpdates(self, self.bridge, self.selection)
         self._rest_timer: Timer | None = None
 
@@ -120,6 +126,7 @@ class AutoResearch(ComparingActions, DecisionActions):
         self._said = self.restore_view()
         self.run_worker(self.bridge.follow(), exit_on_error=True)
         self.run_worker(self.bridge.stay_attached(), exit_on_error=False)
+        self.set_interval(ATTENTION_S, self.update_attention)
 
     def action_detach(self) -> None:
         """Close the app with a message about the run."""
@@ -128,7 +135,7 @@ class AutoResearch(ComparingActions, DecisionActions):
             apply = f" {make('apply', name)} commits its best train.py to your checkout." if state.kept else ""
             self.exit(f"App closed. Run {name} has no loop; {phrases.resume_command(name)} resumes it.{apply}")
             return
-        is_waiting = self.bridge.live.waiting is not None
+        is_waiting = self.bridge.waiting is not None
         approval = " The waiting proposal is approved if no app is open." if is_waiting else ""
         commands = f"`make attach ARGS={name}` opens the app again. `make stop ARGS={name}` stops the loop."
         self.exit(f"App closed. The loop of {name} keeps running. {commands}{approval}")
@@ -205,6 +212,17 @@ class AutoResearch(ComparingActions, DecisionActions):
 
     # -- keys and the command palette -----------------------------------------------------------------------------
 
+    async def on_event(self, event: events.Event) -> None:
+        """Note each key and click before the screen handles it: any of them shows that the user is there."""
+        if isinstance(
+            event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp | events.Paste
+        ):
+            self.note_use()
+        await super().on_event(event)
+
+    def _send_quietly(self, command: commands.Command) -> None:
+        self.run_worker(self.bridge.send(command), exit_on_error=False)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return whether an action is valid now. Textual ignores keys of invalid actions."""
         return keys.is_valid(action, self.key_context)
@@ -219,14 +237,12 @@ class AutoResearch(ComparingActions, DecisionActions):
                 return
         if self.focused is None or isinstance(self.focused, Input):
             return
-        is_alive = self.bridge.pid is not None
-        if forbidden := keys.forbidden_reason(event.character or "", self.key_context):
-            self.show_note(forbidden, wrong=True)
-        elif not is_alive and self.bridge.loaded and not self.key_context.tiny and event.character in keys.LOOP_KEYS:
-            again = phrases.resume_command(self.bridge.folder.name)
-            self.show_note(f"This key needs a running loop. {again} resumes the run; q closes the app.")
-        elif is_alive and (reason := keys.unavailable_reason(event.character or "", self.key_context)):
-            self.show_note(reason)
+        key = keys.key_of(event.key, event.character)
+        if key is None or not self.bridge.loaded or isinstance(self.screen, Menu):
+            return
+        resume = phrases.resume_command(self.bridge.folder.name)
+        if words := keys.reason(key, self.key_context, resume, page=isinstance(self.screen, PAGES)):
+            self.show_note(words, wrong=keys.is_forbidden(key, self.key_context))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Return the entries of the command palette: the valid keys by name, a screenshot, and the themes."""

@@ -23,6 +23,7 @@ from core.record.live import Picture, Waiting
 from core.record.state import State
 from core.reporting import log_lines, phrases
 from core.run import backlog, commands
+from tui.view.jobs import waiting_proposal
 
 TICK_S = 0.4  # between two reads of the journal and the live files
 SLOW_S = 2.0  # between two reads of the machine's figures, the disk and program.md
@@ -72,7 +73,7 @@ class Bridge:
     @property
     def waiting(self) -> Waiting | None:
         """The proposal that waits for an answer; None if no loop runs."""
-        return self.live.waiting if self.pid else None
+        return waiting_proposal(self.state, self.live) if self.pid else None
 
     async def follow(self) -> None:
         """Read the run every TICK_S seconds and post changes, until cancelled."""

@@ -50,6 +50,8 @@ class Key:
 
 NO_EDITOR = "An editor needs a terminal. `make attach` opens the app in one."
 NOTHING_WAITS, ANOTHER_WAITS = "Nothing waits for your answer.", "This one does not wait for your answer."
+NONE_YET = "There is no experiment yet."
+AT_THE_PANES = "This key works at the panes. Escape goes back to them."
 
 
 def _waiting(context: KeyContext) -> bool:
@@ -89,25 +91,26 @@ KEYS: tuple[Key, ...] = (
     Key("o", "overrule", "overrule", "Give the selected experiment another verdict, recorded as yours.", "the selected experiment",
         lambda now: now.alive and now.judged, "The selected experiment has no verdict yet.", panes="25"),
     Key("y", "copy", "copy", "Copy the shown diff to the clipboard, and name the file it is in.", "the selected experiment",
-        lambda now: now.selected, panes="2"),
+        lambda now: now.selected, NONE_YET, panes="2"),
     Key("enter", "details", "details", "Show the selected experiment in full. There [ and ] go to the older and the newer one, whatever the order "
-        "of the table.", "the selected experiment", lambda now: now.selected),
+        "of the table.", "the selected experiment", lambda now: now.selected, NONE_YET),
     Key("c", "compare", "compare", "Mark the selected experiment. c on another one compares the two.", "the selected experiment",
-        lambda now: now.selected, panes="25"),
+        lambda now: now.selected, NONE_YET, panes="25"),
     Key("C", "compare_start", "with start", "Compare the selected experiment with the start of the run.", "the selected experiment",
-        lambda now: now.selected, panes="25"),
+        lambda now: now.selected, NONE_YET, panes="25"),
     Key("slash", "search", "search", "Search the table; an empty search shows all.", "looking around", panes="5"),
     Key("f", "filter", "filter", "Show all, kept, not kept, failed, cut short, or open experiments.", "looking around", panes="5"),
     Key("greater_than_sign", "sort", "sort", "Sort: newest, best, largest gain, longest, by agent. A click on a title of the table sorts by "
         "that column, another click reverses it.", "looking around", panes="5"),
     Key("v", "pin", "curve", "Keep the loss curve of the selected experiment in the pane of the loss, beside up to two more. v again removes it.",
-        "looking around", lambda now: now.selected, panes="35"),
+        "looking around", lambda now: now.selected, NONE_YET, panes="35"),
     Key("F", "fold", "fold", "Fold the diff to a line for each part, or unfold it. In the pane of a diff, { and } go to another part, - folds it, "
-        "and a click on its title as well.", "looking around", lambda now: now.selected, panes="2"),
+        "and a click on its title as well.", "looking around", lambda now: now.selected, NONE_YET, panes="2"),
     Key("L", "logarithmic", "log scale", "Log scale of the loss.", "looking around", panes="3"),
     Key("z", "zoom", "zoom", "Let the focused pane fill the screen, and back.", "looking around",
         lambda now: not now.small or now.zoomed, "Here a pane fills the screen as it is."),
-    Key("escape", "back", "back", "Leave the comparison or the zoom. In the table: show all experiments, newest first, and follow the newest again.",
+    Key("escape", "back", "back", "Leave the comparison, the zoom, or the filter, order and search of the table. The selected experiment stays; g "
+        "follows the newest again.",
         "looking around",
         lambda now: not now.detail),
     Key("question_mark", "explain", "help", "Show all keys, panes and words.", "looking around"),
@@ -135,11 +138,11 @@ IN_DETAIL = (
     "explain",
     "command_palette",
 )  # actions that also work on the detail screen
-LOOP_KEYS = tuple(
-    key.keys
+NEED_LOOP = frozenset(
+    key.action
     for key in KEYS
     if key.group in ("the proposal", "the loop") and key.action not in ("program", "backlog", "adopt", "hints")
-)
+) | {"rerun", "overrule"}  # actions that the loop carries out
 CHANGING = frozenset(
     key.action for key in KEYS if key.group in ("the proposal", "the loop") and key.action != "hints"
 ) | {"rerun", "overrule"}  # actions that change the run, program.md or the backlog
@@ -198,21 +201,34 @@ def _forbidden(action: str, context: KeyContext) -> str:
     return NO_EDITOR if context.browser and action in IN_EDITOR else ""
 
 
-def forbidden_reason(character: str, context: KeyContext) -> str:
-    """Return why this app never allows what a key does; '' if it may be allowed."""
-    if context.tiny:
-        return ""
-    return next((_forbidden(key.action, context) for key in KEYS if key.keys == character), "")
+def key_of(*names: str | None) -> Key | None:
+    """Return the row of a key by one of its names: that of Textual, or its character. None if it is not in the table."""
+    return next((key for key in KEYS if not set(key.keys.split(",")).isdisjoint(names)), None)
 
 
-def unavailable_reason(character: str, context: KeyContext) -> str:
-    """Return why a key is not valid now; '' if it is valid or not in the table."""
-    if context.tiny:
+def is_forbidden(key: Key, context: KeyContext) -> bool:
+    """Return whether this app never allows what a key does."""
+    return not context.tiny and bool(_forbidden(key.action, context))
+
+
+def reason(key: Key, context: KeyContext, resume: str, *, page: bool = False) -> str:
+    """Return why a key does nothing now, as a sentence; '' if it is valid.
+
+    Args:
+        key: The key.
+        context: The present conditions.
+        resume: The command that resumes the run.
+        page: Whether a page covers the panes.
+    """
+    if context.tiny or (is_valid(key.action, context) and not page):
         return ""
-    for key in KEYS:
-        if key.keys == character and (not context.detail or key.action in IN_DETAIL) and not key.valid(context):
-            return ANOTHER_WAITS if context.detail and key.group == "the proposal" else key.unavailable
-    return ""
+    if forbidden := _forbidden(key.action, context):
+        return forbidden
+    if not context.alive and key.action in NEED_LOOP:
+        return f"This key needs a running loop. {resume} resumes the run; q closes the app."
+    if page or (context.detail and key.action not in IN_DETAIL):
+        return AT_THE_PANES
+    return ANOTHER_WAITS if context.detail and key.group == "the proposal" else key.unavailable
 
 
 def valid_keys(context: KeyContext) -> list[Key]:

@@ -60,13 +60,13 @@ class PaneUpdates:
 
     def is_due(self, news: News) -> bool:
         """Return whether to show news now. Changes of only progress and time left are shown once in LIVE_S seconds."""
-        is_waiting = self._bridge.live.waiting is not None
+        is_waiting = self._bridge.waiting is not None
         is_urgent = news != News(live=True) or is_waiting != self._was_waiting
         return is_urgent or time.monotonic() - self._shown_t >= LIVE_S
 
     def show(self, news: News) -> None:
         """Update the panes that news concern."""
-        self._shown_t, self._was_waiting = time.monotonic(), self._bridge.live.waiting is not None
+        self._shown_t, self._was_waiting = time.monotonic(), self._bridge.waiting is not None
         state, main = self._bridge.state, self._main
         if news.first:
             self._show_panes(program=news.program)

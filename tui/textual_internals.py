@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Self, cast
 
 from rich.console import Console, RenderableType
 from rich.control import Control
@@ -26,6 +26,7 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import DataTable
+from textual.widgets import Static as TextualStatic
 from textual.widgets.data_table import ColumnKey
 
 from tui.view.cells import Line, cells_of, changed_runs
@@ -112,6 +113,21 @@ class FrugalApp(App[str]):
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         writes = not (self._batch_count or self._closed or self.is_headless) and self._running
         super()._display(screen, self._shown.reduced(renderable) if writes else renderable)
+
+
+class Static(TextualStatic):
+    """A text whose height is that of its last content.
+
+    If the screen is laid out between two updates that come soon after each other, Textual takes the height of the first content for
+    that of the second one, which is then cut off or has blank lines below it.
+    """
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        if (
+            layout and self._layout_required
+        ):  # asked for before, but maybe computed since, and remembered under this number
+            self._layout_updates += 1
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
 
 def change_focus(widget: Widget, event: events.Focus | events.Blur) -> None:

@@ -142,11 +142,11 @@ class Scale:
         return found.score if found is not None else None
 
     def of(self, experiment: Experiment) -> float | None:
-        """Return val_bpb of an experiment; None without a score.
+        """Return val_bpb of an experiment; None without a score of its own.
 
         For a kept one this is the score of its commit. For others it is the score of the parent plus the paired change.
         """
-        if experiment.val_bpb is None:
+        if experiment.val_bpb is None or experiment.is_pending_retry:
             return None
         if experiment.kept_as:
             return self.score(experiment.kept_as)

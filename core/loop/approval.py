@@ -11,7 +11,7 @@ from core.record import live
 from core.run.active import ActiveRun
 
 COUNTDOWN_S, LEAST_COUNTDOWN_S = 60.0, 10.0
-LONGEST_HOLD_S = 1800.0  # a stopped countdown goes on after this time, in case an editor was left open
+LONGEST_HOLD_S = 1800.0  # a proposal is not put off for longer, in case an editor was left open
 UNANSWERED = 3  # approvals by time-out in a row after which proposals no longer wait
 
 
@@ -29,8 +29,10 @@ class Waiting:
 
     number: int
     left_s: float
-    held_s: float = 0.0
-    holders: set[str] = field(default_factory=set)  # the apps in which the proposal is being read or edited
+    put_off_s: float = 0.0  # by holding the countdown, and by beginning it again
+    holders: set[str] = field(
+        default_factory=set
+    )  # the apps in which the human reads, types or edits; shared by all proposals
 
     @property
     def held(self) -> bool:
@@ -45,9 +47,15 @@ class Waiting:
         if not self.held:
             self.left_s -= elapsed_s
             return
-        self.held_s += elapsed_s
-        if self.held_s >= LONGEST_HOLD_S:
+        self.put_off_s += elapsed_s
+        if self.put_off_s >= LONGEST_HOLD_S:
             self.holders.clear()
+
+    def begin_again(self, countdown_s: float) -> None:
+        """Let the countdown begin again, unless the proposal was put off for too long."""
+        if self.put_off_s < LONGEST_HOLD_S:
+            self.put_off_s += max(0.0, countdown_s - self.left_s)
+            self.left_s = max(self.left_s, countdown_s)
 
 
 class Approval:
@@ -63,6 +71,7 @@ class Approval:
         self._active, self._attended, self._countdown_s = active, attended, countdown_s
         self._unanswered = 0
         self._ticked = time.monotonic()
+        self._holders: set[str] = set()  # the apps that hold the countdown of whatever waits
         self.waiting: Waiting | None = None
 
     def tick(self) -> None:
@@ -85,7 +94,7 @@ class Approval:
             if not asking:
                 self.answer(experiment.number, "auto")
             elif self.waiting is None or self.waiting.number != experiment.number:
-                self.waiting = Waiting(experiment.number, self._countdown_s)
+                self.waiting = Waiting(experiment.number, self._countdown_s, holders=self._holders)
                 self._active.waits(experiment.number)
             elif self.waiting.left_s <= 0:
                 self.answer(experiment.number, "time-out")
@@ -106,13 +115,17 @@ class Approval:
         """Drop the waiting proposal, which the human skipped."""
         self.waiting, self._unanswered = None, 0
 
-    def hold(self, number: int, who: str, *, on: bool) -> None:
-        """Stop the countdown while an app shows or edits the proposal (`on`), or let it go on."""
-        if self.waiting is not None and self.waiting.number == number:
-            change = self.waiting.holders.add if on else self.waiting.holders.discard
-            change(who)
+    def hold(self, who: str, *, on: bool) -> None:
+        """Stop the countdown while the human reads, types or edits in an app (`on`), or let it go on."""
+        change = self._holders.add if on else self._holders.discard
+        change(who)
+
+    def attend(self) -> None:
+        """Let the countdown begin again, and forget proposals without an answer: the human is there."""
+        self._unanswered = 0
+        if self.waiting is not None:
+            self.waiting.begin_again(self._countdown_s)
 
     def gone(self, who: str) -> None:
         """Release what a disconnected app held."""
-        if self.waiting is not None:
-            self.waiting.holders.discard(who)
+        self._holders.discard(who)

@@ -82,6 +82,11 @@ class Control:
                 return True, human_actions.rerun(active, command.number)
             case commands.Overrule():
                 return True, human_actions.overrule(active, command.number, command.verdict)
+            case commands.Attend():
+                self._approval.attend()
+                return True, "the countdown begins again"
+            case commands.Hold(number=0) | commands.Hold(on=False):
+                return True, self._held(command)
             case commands.Revise() if not self._waits(command.number):
                 raise human_actions.too_late(active, command.number, command.source, command.parent)
             case commands.Approve() | commands.Skip() | commands.Revise() | commands.Hold() if self._waits(
@@ -164,5 +169,8 @@ class Control:
             case commands.Revise():
                 return human_actions.revise(self._active, number, command.source, command.hypothesis, command.parent)
             case commands.Hold():
-                self._approval.hold(number, command.who, on=command.on)
-                return "the countdown is paused" if command.on else "the countdown continues"
+                return self._held(command)
+
+    def _held(self, command: commands.Hold) -> str:
+        self._approval.hold(command.who, on=command.on)
+        return "the countdown is paused" if command.on else "the countdown continues"

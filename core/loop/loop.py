@@ -101,6 +101,7 @@ class Loop:
                     break
                 self._asking.step(busy=self._slots.busy)
                 self._approval.step()
+                self._show_present()
                 self._launch()
                 await self._sleep()
         except UsageError as error:
@@ -125,18 +126,22 @@ class Loop:
     def _tick(self) -> None:
         """Advance the countdown, write live.json, and pause or resume when the disk is full or has room again."""
         self._approval.tick()
-        waiting = self._approval.waiting
-        self._live.write(
-            waiting.picture if waiting is not None else None,
-            proposing=self._asking.task is not None,
-            stopping=bool(self._ending.reason),
-        )
+        self._show_present()
         state, warning = self.active.state, disk_full(self.active.folder)
         if warning and not state.paused:
             self.active.record(ev.Paused(reason=warning))
         elif not warning and state.paused and state.pause_reason:
             self.active.record(ev.Resumed())
             self.active.journal.keep_reserve()
+
+    def _show_present(self) -> None:
+        """Write live.json, at once if another proposal waits than before, so that it agrees with the journal."""
+        waiting = self._approval.waiting
+        self._live.write(
+            waiting.picture if waiting is not None else None,
+            proposing=self._asking.task is not None,
+            stopping=bool(self._ending.reason),
+        )
 
     def _judge(self) -> None:
         """Judge or rebase every experiment that is ready for it."""

@@ -113,6 +113,11 @@ class Experiment:
         return self.proposed.retry_of
 
     @property
+    def is_pending_retry(self) -> bool:
+        """Whether it repeats an interrupted experiment and has not begun. Its scores so far are those of the interrupted one."""
+        return self.retry_of is not None and not self.launched and self.judged is None
+
+    @property
     def approved(self) -> str:
         """How it was approved: auto, time-out or human; "" while it waits."""
         return self.approval.by if self.approval else ""

@@ -43,7 +43,8 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
     """Return the state of an experiment as text. `alive`: whether a loop still works on experiments without a verdict."""
     found = experiment.verdict
     if found is None:
-        doing = "running" if experiment.launched else "queued" if experiment.approved else "waiting"
+        is_queued = experiment.approved or experiment.is_pending_retry  # nobody is asked about a retry
+        doing = "running" if experiment.launched else "queued" if is_queued else "waiting"
         return doing if alive else f"was {doing}"
     if experiment.by == "human" and found not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
         return found.words + BY_YOU

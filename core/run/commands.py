@@ -109,11 +109,18 @@ class Overrule(Message, frozen=True, kw_only=True):
 
 
 class Hold(Message, frozen=True, kw_only=True):
-    """Stop the countdown of the waiting proposal while the human reads or edits it, or let it go on."""
+    """Stop the countdown while the human reads, types or edits, or let it go on.
 
-    number: int
+    `number`: a proposal that must wait for an answer. 0: whatever waits, now or before the countdown goes on.
+    """
+
+    number: int = 0
     on: bool = True
     who: str = ""
+
+
+class Attend(Message, frozen=True, kw_only=True):
+    """Say that the human uses an app. The countdown begins again, and earlier proposals no longer count as unanswered."""
 
 
 class Abort(Message, frozen=True, kw_only=True):
@@ -153,6 +160,7 @@ Command = (
     | Rerun
     | Overrule
     | Hold
+    | Attend
     | Abort
     | Tell
     | TakeBack

@@ -1,4 +1,4 @@
-"""Writes the present activity of the loop for `status` and the app, at most twice a second."""
+"""Writes the present activity of the loop for `status` and the app, at most twice a second, and when another proposal waits."""
 
 from __future__ import annotations
 
@@ -52,8 +52,13 @@ class Live:
         self._slots.pop(index, None)
 
     def write(self, waiting: Waiting | None, *, proposing: bool, stopping: bool = False) -> None:
-        """Write the state of the loop: the waiting proposal, and whether the loop is proposing or stopping."""
+        """Write the state of the loop: the waiting proposal, and whether the loop is proposing or stopping.
+
+        Written at once if another proposal waits, or its countdown stops or goes on.
+        """
         stream = self._picture.stream if proposing else ""
+        if _question(waiting) != _question(self._picture.waiting):
+            self._written = 0.0
         self._change(waiting=waiting, proposing=proposing, stopping=stopping, stream=stream)
 
     def _change(self, **changes: object) -> None:
@@ -73,3 +78,8 @@ class Live:
         """Remove the file when the loop ends."""
         with contextlib.suppress(OSError):
             self._path.unlink()
+
+
+def _question(waiting: Waiting | None) -> tuple[int, bool] | None:
+    """Return what the app must show without delay: which proposal waits, and whether its countdown is stopped."""
+    return (waiting.number, waiting.held) if waiting is not None else None

@@ -20,6 +20,13 @@ from tui.system.remembered import ViewMemory
 HERE = Path(__file__).resolve().parent
 
 
+@pytest.fixture(autouse=True)
+def many_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pictures be those of a terminal with all colours, whatever the terminal of the tests is."""
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 @pytest.fixture
 def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the folder of a real, finished run."""

@@ -21,6 +21,7 @@ class Living:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.heard: list[commands.Command] = []
+        self.attended = 0  # how often it was told that the human is there
         self.gone: list[str] = []
         self.refuses = ""  # why, where it does not do as told
         self.offers: dict[str, commands.Offer] = {}  # with the reply to a command of this name
@@ -38,9 +39,10 @@ class Living:
         self._lock.release()
 
     async def _hear(self, command: commands.Command) -> commands.Reply:
-        if not isinstance(command, commands.Attach):
+        self.attended += isinstance(command, commands.Attend)
+        if not isinstance(command, commands.Attach | commands.Attend):
             self.heard.append(command)
-        if self.refuses and not isinstance(command, commands.Attach | commands.Hold):
+        if self.refuses and not isinstance(command, commands.Attach | commands.Attend | commands.Hold):
             return commands.Reply(ok=False, words=self.refuses, offer=self._offer(command))
         return commands.Reply(ok=True, words=f"heard {self._name(command)}", offer=self._offer(command))
 

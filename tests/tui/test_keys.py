@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
-from tests.tui.conftest import app_on, until
+import pytest
+
+from core.run import commands
+from tests.tui.conftest import app_on, screen_text, until
+from tests.tui.living import Living
 from tui import keys
 from tui.app import AutoResearch
 from tui.panes import registry
+from tui.panes.experiments import ExperimentsPane
 from tui.screens.summary import SummaryPane
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
@@ -25,13 +30,81 @@ async def test_keys_that_make_no_sense_are_not_offered(recorded: Path) -> None:
         assert not offered & {"approve", "skip", "pause", "abort", "tell", "rerun", "overrule", "own"}
 
 
-async def test_a_reason_is_only_given_for_a_key_that_is_not_valid() -> None:
-    waiting = keys.KeyContext(alive=True, waiting=True, running=True)
-    assert not keys.unavailable_reason("a", waiting) and not keys.unavailable_reason("x", waiting)
-    assert not keys.unavailable_reason("a", replace(waiting, detail=True)) and not keys.unavailable_reason(
-        "a", keys.KeyContext(tiny=True)
+CONTEXTS = [
+    keys.KeyContext(
+        **dict(zip(("alive", "selected", "judged", "detail", "small", "read_only", "browser"), values, strict=True))
     )
-    assert "Nothing waits" in keys.unavailable_reason("a", keys.KeyContext(alive=True))
+    for values in product((False, True), repeat=7)
+]
+
+
+@pytest.mark.parametrize("key", keys.KEYS, ids=lambda key: key.action)
+def test_a_key_works_or_says_why_not(key: keys.Key) -> None:
+    for context in CONTEXTS:
+        valid = keys.is_valid(key.action, context)
+        assert bool(keys.reason(key, context, "`make run`")) is not valid, context
+        assert keys.reason(key, context, "`make run`", page=True), context
+
+
+def test_what_stops_a_key_is_said_in_this_order() -> None:
+    ended = keys.KeyContext(selected=True, judged=True)
+    for name in "aptEorQ":
+        key = keys.key_of(name)
+        assert key is not None and "needs a running loop" in keys.reason(key, ended, "`make run`")
+    approve = keys.key_of("a")
+    assert approve is not None
+    assert "Nothing waits" in keys.reason(approve, keys.KeyContext(alive=True), "")
+    assert "does not wait" in keys.reason(approve, keys.KeyContext(alive=True, detail=True), "")
+    assert "read-only" in keys.reason(approve, keys.KeyContext(read_only=True), "")
+    assert not keys.reason(approve, keys.KeyContext(tiny=True), ""), "a tiny terminal says what it lacks"
+    assert keys.key_of("slash", "/") is keys.key_of(None, ">", "slash") and keys.key_of("0") is None
+
+
+@pytest.mark.parametrize("key", ["o", "r", "p", "E", "t", "u", "x", "a"])
+@pytest.mark.parametrize("where", ["panes", "details", "summary", "help"])
+async def test_no_key_is_dead_without_a_loop(recorded: Path, key: str, where: str) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        await pilot.press(*{"panes": [], "details": ["enter"], "summary": ["8"], "help": ["question_mark"]}[where])
+        await until(pilot, lambda: (app.screen is app.main) is (where == "panes"))
+        await pilot.press(key)
+        if (where, key) == ("summary", "a"):
+            await until(pilot, lambda: "a again commits" in screen_text(app))
+        else:
+            await until(pilot, lambda: "This key needs a running loop" in screen_text(app))
+
+
+async def test_the_keys_of_the_summary_say_why_they_wait(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=FULL, notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("8")
+        for key in "aec":
+            await until(pilot, lambda: not app._notifications)
+            await pilot.press(key)
+            await until(pilot, lambda: "A loop works on this run." in screen_text(app))
+            app.clear_notifications()
+        assert not [command for command in living.heard if not isinstance(command, commands.Hold)]
+
+
+async def test_escape_leaves_the_filter_but_not_the_experiment(recorded: Path) -> None:
+    app = app_on(recorded)
+    async with app.run_test(size=FULL, notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded)
+        table = app.query_one(ExperimentsPane)
+        await pilot.press("j", "j", "j", "f")
+        await until(pilot, lambda: "kept" in str(table.border_title))
+        await pilot.press("j")
+        chosen = app.selection.chosen
+        await pilot.press("escape")
+        await until(pilot, lambda: "all" in str(table.border_title))
+        assert app.selection.chosen == chosen == table.selected
+        await pilot.press("escape")
+        await until(pilot, lambda: "g follows the newest" in screen_text(app))
+        assert app.selection.chosen == chosen == table.selected
+        await pilot.press("g")
+        await until(pilot, lambda: app.selection.chosen is None)
 
 
 async def test_the_footer_has_one_line_with_the_keys_of_the_focused_pane(recorded: Path) -> None:

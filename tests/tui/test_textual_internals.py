@@ -12,15 +12,18 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual.app import App, ComposeResult
+from textual.containers import VerticalScroll
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.widgets import Static as TextualStatic
 
 import tui.app
 from tests.tui.conftest import HERE, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
-from tui.textual_internals import TEXTUAL_VERSION, ChangedCells, Shown
+from tui.textual_internals import TEXTUAL_VERSION, ChangedCells, Shown, Static
 
 
 def test_they_are_those_of_the_installed_version() -> None:
@@ -119,3 +122,31 @@ def test_an_update_is_reduced_to_what_has_changed() -> None:
     shown.forget()
     again = update("left 1:03")
     assert isinstance(again, ChangedCells) and again.render_segments(console) == "\x1b[1;1Hleft 1:03"
+
+
+class Page(App[None]):
+    def __init__(self, text: type[TextualStatic]) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield self._text("", id="text")
+
+
+@pytest.mark.parametrize("lines", [1, 4])
+async def test_a_text_has_the_height_of_its_last_content(lines: int) -> None:
+    app = Page(Static)
+    async with app.run_test() as pilot:
+        text = app.query_one("#text", TextualStatic)
+        text.update("two\nlines")
+        app.screen._refresh_layout()  # as when the terminal was resized, before the text itself asks for a layout
+        text.update("\n".join("x" * lines))
+        await pilot.pause()
+        await until(pilot, lambda: text.size.height == lines, 5.0)
+
+
+def test_no_text_of_the_app_lacks_this() -> None:
+    code = "\n".join(path.read_text() for path in Path(tui.__file__).parent.rglob("*.py"))
+    found = re.findall(r"from textual.widgets import .*\bStatic\b.*", code)
+    assert found == ["from textual.widgets import Static as TextualStatic"]

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from core.record.experiment import Experiment
 from core.run import commands
+from tui.attention import Attention
 from tui.bridge import Bridge
 from tui.keys import KeyContext
 from tui.pane_updates import PaneUpdates
 from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
+from tui.screens.comparison import ComparisonScreen
 from tui.screens.detail import DetailScreen
+from tui.screens.help import HelpScreen
 from tui.screens.main import MainScreen, main_screen
+from tui.screens.summary import SummaryScreen
 from tui.selection import Selection
 from tui.system.remembered import ViewMemory
 from tui.textual_internals import FrugalApp
 from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
+PAGES = HelpScreen | SummaryScreen | ComparisonScreen
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
 
@@ -33,12 +39,14 @@ class RunApp(FrugalApp):
         updates: Tells the panes what to show.
         memory: What is remembered of the view.
         key_context: Decides which keys are valid.
+        attention: Tells the loop that the human uses the app.
     """
 
     bridge: Bridge
     selection: Selection
     updates: PaneUpdates
     memory: ViewMemory
+    attention: Attention
     key_context = KeyContext()
     _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 
@@ -133,7 +141,7 @@ class RunApp(FrugalApp):
             self.screen.refresh_bindings()
 
     def _current_key_context(self) -> KeyContext:
-        state, target, waiting = self.bridge.state, self.target, self.bridge.live.waiting
+        state, target, waiting = self.bridge.state, self.target, self.bridge.waiting
         is_detail = self.detailed_number is not None
         is_target = target is not None and waiting is not None and target.number == waiting.number
         return KeyContext(
@@ -187,17 +195,37 @@ class RunApp(FrugalApp):
         """Send a command in the background, so that keys still work."""
         self.run_worker(self.send_command(command, on_success=on_success), exit_on_error=False)
 
-    def hold_command(self, number: int, held: bool) -> commands.Hold:
-        """Return the command that holds or releases the clock of a waiting proposal."""
-        return commands.Hold(number=number, on=held, who=self.bridge.who)
+    # -- the countdown of a waiting proposal ------------------------------------------------------------------------
 
-    def hold_clock(self, number: int | None, *, held: bool) -> None:
-        """Hold or release the clock of a waiting proposal, so that it is not approved while the user reads or writes."""
-        if number is not None:
-            self.run_worker(self.bridge.send(self.hold_command(number, held)), exit_on_error=False)
+    @property
+    def _asks(self) -> bool:
+        """Whether a loop waits for answers of this app."""
+        return self.bridge.pid is not None and not self.bridge.read_only and self.bridge.state.approval == "ask"
 
-    async def hold_clock_now(self) -> int | None:
-        """Hold the clock before an editor takes the terminal. Returns the number of the waiting proposal, or None."""
-        if (number := self.waiting_number) is not None:
-            await self.bridge.send(self.hold_command(number, True))
-        return number
+    @property
+    def is_typing(self) -> bool:
+        """Whether keys are text, or choose from a menu: a prompt, a menu or the command palette is open."""
+        is_prompt = any(prompt.display for prompt in self.screen.query(Prompt))
+        return is_prompt or not isinstance(self.screen, MainScreen | DetailScreen | PAGES)
+
+    def note_use(self) -> None:
+        """Tell the loop that the human uses the app."""
+        if self._asks:
+            self.attention.use()
+
+    def update_attention(self) -> None:
+        """Hold the countdown while the human types or reads, else let it go on."""
+        if not self.screen_stack or self.bridge.pid is None:
+            self.attention.reset()
+        elif self._asks:
+            self.attention.update(typing=self.is_typing, reading=isinstance(self.screen, DetailScreen | PAGES))
+
+    @contextlib.asynccontextmanager
+    async def editing(self) -> AsyncIterator[None]:
+        """Hold the countdown while an editor has the terminal, also of proposals that come meanwhile."""
+        if self._asks:
+            await self.bridge.send(self.attention.edit())
+        try:
+            yield
+        finally:
+            self.attention.end_edit()

@@ -25,15 +25,15 @@ class EditingActions(RunApp):
         return problem
 
     async def edit_in_place(self, path: Path) -> bool:
-        """Let the user edit a file that takes effect when it is saved. The clock of a waiting proposal is held meanwhile.
+        """Let the user edit a file that takes effect when it is saved.
 
         Returns:
             Whether it was changed by an editor that did not fail. If not, a note says so.
         """
-        held = await self.hold_clock_now()
         try:
             before = _content(path)
-            problem = self.run_editor(path)
+            async with self.editing():
+                problem = self.run_editor(path)
             if problem:
                 self.show_note(f"{problem} {path} is as it left it.", wrong=True, seconds=10)
             elif _content(path) == before:
@@ -42,8 +42,6 @@ class EditingActions(RunApp):
                 return True
         except OSError as error:
             self.show_note(f"{path} cannot be read ({error.strerror}).", wrong=True)
-        finally:
-            self.hold_clock(held, held=False)
         return False
 
     def edit_draft(self, original: Path, draft: Path, key: str, line: int = 1) -> str | None:
@@ -78,19 +76,16 @@ class EditingActions(RunApp):
         self.show_note(problem or ("Nothing was changed." if after.strip() else "The text was empty and is dropped."))
         return None
 
-    async def submit_draft(self, command: commands.Command, draft: Path, key: str, held: int | None) -> None:
-        """Send a command with a draft, and release the clock of proposal `held`.
+    async def submit_draft(self, command: commands.Command, draft: Path, key: str) -> None:
+        """Send a command with a draft.
 
         The draft is deleted if the loop accepted it. If it could not be merged, the loop offers a text for an own experiment, which
         replaces the draft.
         """
-        try:
-            reply = await self.bridge.send(command)
-            if reply.ok:
-                _delete(draft)
-            self.show_reply(reply, "" if reply.ok else self._keep(reply.offer, draft, key))
-        finally:
-            self.hold_clock(held, held=False)
+        reply = await self.bridge.send(command)
+        if reply.ok:
+            _delete(draft)
+        self.show_reply(reply, "" if reply.ok else self._keep(reply.offer, draft, key))
 
     def _keep(self, offer: commands.Offer | None, draft: Path, key: str) -> str:
         """Keep a text that the loop refused. Returns where it is and how to go on with it."""

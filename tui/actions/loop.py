@@ -37,14 +37,10 @@ class LoopActions(RunApp):
             self.send_later(commands.Abort(number=number))
 
     def action_tell(self) -> None:
-        held = self.waiting_number
-
         def done(text: str | None) -> None:
             if text and text.strip():
                 self.send_later(commands.Tell(text=text.strip()))
-            self.hold_clock(held, held=False)
 
-        self.hold_clock(held, held=True)
         self.ask_for_line("tell the agent", done)
 
     def action_hints(self) -> None:

@@ -11,7 +11,7 @@ from nanochat.contract.shell import make
 from tui.actions.base import RunApp
 from tui.system import foreground
 from tui.view import report_age
-from tui.view.next_steps import Step, next_steps
+from tui.view.next_steps import Step, next_steps, refusal
 
 
 class MorningActions(RunApp):
@@ -23,6 +23,10 @@ class MorningActions(RunApp):
 
     afterwards: tuple[str, ...] = ()
 
+    @property
+    def _may_act(self) -> bool:
+        return not (self.bridge.read_only or self.is_web)
+
     def next_steps(self) -> tuple[Step, ...]:
         """Return the keys of the summary that are valid now."""
         state, config = self.bridge.state, self.bridge.state.config
@@ -30,7 +34,7 @@ class MorningActions(RunApp):
             alive=self.bridge.pid is not None,
             kept=bool(state.kept),
             computed=config is not None and config.computed,
-            may_act=not (self.bridge.read_only or self.is_web),
+            may_act=self._may_act,
         )
 
     def action_apply_best(self) -> None:
@@ -52,7 +56,7 @@ class MorningActions(RunApp):
     def action_open_report(self) -> None:
         """Open report.html, and say where and of when it is. It is written first if it is missing, or if the run has ended since."""
         path, state, name = self.bridge.folder / HTML, self.bridge.state, self.bridge.folder.name
-        alive, may_act = self.bridge.pid is not None, not (self.bridge.read_only or self.is_web)
+        alive, may_act = self.bridge.pid is not None, self._may_act
         written_t = _written_t(path)
         if report_age.is_coming(written_t, state, alive=alive):
             self.show_note("The loop writes the report now. Press h again in a few seconds.")
@@ -86,8 +90,12 @@ class MorningActions(RunApp):
             self.exit(f"{phrases.resume_command(name)} resumes the run.")
 
     def _offers(self, action: str) -> bool:
-        """Return whether an action is valid now. A click may come after the loop has started again."""
-        return any(step.action == f"app.{action}" for step in self.next_steps())
+        """Return whether an action is valid now; if not, say why. A click may come after the loop has started again."""
+        if any(step.action == f"app.{action}" for step in self.next_steps()):
+            return True
+        alive, kept = self.bridge.pid is not None, bool(self.bridge.state.kept)
+        self.show_note(refusal(action, alive=alive, kept=kept, may_act=self._may_act))
+        return False
 
     def _command(self, *words: str) -> tuple[str, ...]:
         return tuple(module("core.cli", *words, "--logs", str(self.bridge.folder.parent)))

@@ -13,26 +13,23 @@ class OwnActions(EditingActions):
     """The key E."""
 
     async def action_own(self) -> None:
-        held = await self.hold_clock_now()
         draft, parent = self._own_draft()
-        source = self.edit_draft(self.bridge.folder / "train.py", draft, "E")
+        async with self.editing():
+            source = self.edit_draft(self.bridge.folder / "train.py", draft, "E")
         if source is None:
-            self.hold_clock(held, held=False)
             return
         try:
             edits.check(source)
         except edits.EditError as error:
             self.show_note(f"{error} {draft_note(draft, 'E')}", wrong=True, seconds=10)
-            self.hold_clock(held, held=False)
             return
 
         def done(hypothesis: str | None) -> None:
             if hypothesis is None:
                 self.show_note(f"Not started. {draft_note(draft, 'E')}", seconds=10)
-                self.hold_clock(held, held=False)
             else:
                 command = commands.Own(parent=parent, source=source, hypothesis=hypothesis.strip())
-                self.run_worker(self.submit_draft(command, draft, "E", held), exit_on_error=False)
+                self.run_worker(self.submit_draft(command, draft, "E"), exit_on_error=False)
 
         self.ask_for_line("hypothesis of your experiment", done)
 

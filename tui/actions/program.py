@@ -41,14 +41,11 @@ class ProgramActions(EditingActions):
             )
             for index, proposal in enumerate(proposals)
         ]
-        held = self.waiting_number
 
         def done(choice: str | None) -> None:
             if choice is not None:
                 self._adopt(proposals[int(choice)], names)
-            self.hold_clock(held, held=False)
 
-        self.hold_clock(held, held=True)
         self.push_screen(Menu("Enforce a limit? It goes into the front matter of program.md.", choices), done)
 
     def _adopt(self, proposal: Proposed, names: frozenset[str]) -> None:

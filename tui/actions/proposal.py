@@ -7,7 +7,11 @@ from pathlib import Path
 from core.run import commands
 from tui import keys, run_files
 from tui.actions.editing import EditingActions, draft_note
+from tui.panes.change import ChangePane
+from tui.panes.experiments import ExperimentsPane
 from tui.view import diffs, words
+
+VERBS = {"a": "approves", "s": "skips", "S": "asks why, and skips", "e": "edits"}  # what a key does
 
 
 class ProposalActions(EditingActions):
@@ -22,42 +26,42 @@ class ProposalActions(EditingActions):
             self.send_later(commands.Skip(number=number))
 
     def action_skip_why(self) -> None:
-        if (number := self.waiting_number) is None:
+        if (number := self.waiting_number) is None or not self._is_on_screen(number, "S"):
             return
 
         def done(reason: str | None) -> None:
-            if reason is None:
-                self.hold_clock(number, held=False)
-            else:
+            if reason is not None:
                 self.send_later(commands.Skip(number=number, reason=reason.strip()))
 
-        self.hold_clock(number, held=True)
         self.ask_for_line(f"why skip #{number}?", done)
 
     async def action_revise(self) -> None:
         number = self.waiting_number
-        if number is None or not await self.send_command(self.hold_command(number, True), quiet=True):
+        if number is None or not self._is_on_screen(number, "e"):
             return
-        folder = self.bridge.folder
-        draft, parent = self._kept_revision(number) or await self._new_revision(number)
-        original = run_files.experiment_folder(folder, number) / "train.py"
-        line = diffs.first_line(run_files.read_diff(folder, number))
-        source = self.edit_draft(original, draft, "e", line)
+        async with self.editing():
+            source, draft, parent = await self._edit_proposal(number)
         if source is None:
-            self.hold_clock(number, held=False)
             return
 
         def done(hypothesis: str | None) -> None:
             if hypothesis is None:
                 self.show_note(f"Nothing is revised. {draft_note(draft, 'e')}", seconds=10)
-                self.hold_clock(number, held=False)
                 return
             command = commands.Revise(number=number, source=source, hypothesis=hypothesis.strip(), parent=parent)
-            self.run_worker(self.submit_draft(command, draft, "e", number), exit_on_error=False)
+            self.run_worker(self.submit_draft(command, draft, "e"), exit_on_error=False)
 
         experiment = self.bridge.state.experiments.get(number)
         hypothesis = words.sanitize_line(experiment.hypothesis, 1000) if experiment else ""
         self.ask_for_line("what does it try now?", done, hypothesis)
+
+    async def _edit_proposal(self, number: int) -> tuple[str | None, Path, str]:
+        """Let the user edit a proposal. Returns the new text or None, the path of the draft, and the commit that it changes."""
+        folder = self.bridge.folder
+        draft, parent = self._kept_revision(number) or await self._new_revision(number)
+        original = run_files.experiment_folder(folder, number) / "train.py"
+        line = diffs.first_line(run_files.read_diff(folder, number))
+        return self.edit_draft(original, draft, "e", line), draft, parent
 
     def _kept_revision(self, number: int) -> tuple[Path, str] | None:
         """Return the draft of an earlier revision, and the commit that it changes, which is part of its name. None if there is none."""
@@ -84,9 +88,13 @@ class ProposalActions(EditingActions):
             if self.detailed_number != number:
                 self.show_note(keys.ANOTHER_WAITS)
             return self.detailed_number == number
-        if self.followed is not None and self.followed.number == number == self.drawn_number:
+        change = self.main.query_one(ChangePane)
+        is_selected = self.followed is not None and self.followed.number == number
+        if is_selected and number == self.drawn_number and (change.display or self.query_one(ExperimentsPane).display):
             return True
-        self.follow_newest()
-        verb = "approves" if key == "a" else "skips"
-        self.show_note(f"This is #{number}, which waits for you. {key} again {verb} it.")
+        if not is_selected:
+            self.follow_newest()
+        if not change.display:
+            change.focus()
+        self.show_note(f"This is #{number}, which waits for you. {key} again {VERBS[key]} it.")
         return False

@@ -12,13 +12,14 @@ from tui.panes import registry
 from tui.panes.change import ChangePane
 from tui.panes.experiments import ExperimentsPane
 from tui.panes.loss import LossPane
-from tui.screens.comparison import ComparisonScreen
 from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
 from tui.screens.summary import SUMMARY, Contents, SummaryPane, SummaryScreen
 from tui.view.night import night_picture
 from tui.widgets.diff_text import DiffText
 from tui.widgets.prompt import Prompt
+
+FOLLOW = "There is nothing to leave. In the table, g follows the newest experiment again."
 
 
 class ViewingActions(MorningActions):
@@ -38,8 +39,8 @@ class ViewingActions(MorningActions):
     async def action_back(self) -> None:
         if self.main.is_zoomed:
             self.action_zoom()
-        else:
-            self.follow_newest()
+        elif not self.query_one(ExperimentsPane).show_all() and self.selection.chosen is not None:
+            self.show_note(FOLLOW, seconds=3)
 
     def action_details(self) -> None:
         if self.followed is not None:
@@ -130,16 +131,12 @@ class ViewingActions(MorningActions):
         self.call_after_refresh(self.refresh_keys)
 
     def open_page(self, page: Screen[None]) -> None:
-        """Show a page of text, and hold the clock of a waiting proposal while it is open."""
-        is_held = isinstance(self.screen, SummaryScreen | ComparisonScreen)  # the page below this one already holds it
-        number = self.waiting_number if not is_held else None
+        """Show a page of text."""
 
         def back(_: None) -> None:
-            self.hold_clock(number, held=False)
             self.updates.show_status()  # the terminal may have been resized
             self.call_after_refresh(self.refresh_keys)
 
-        self.hold_clock(number, held=True)
         self.push_screen(page, back)
 
     def open_summary(self) -> None:

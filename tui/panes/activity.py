@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
+from tui.textual_internals import Static
 from tui.view import words
 from tui.widgets.pane import Pane
 

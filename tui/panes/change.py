@@ -7,9 +7,9 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
 from core.record.live import Waiting
+from tui.textual_internals import Static
 from tui.view import diffs, words
 from tui.view.diffs import Line
 from tui.widgets.diff_text import DiffText

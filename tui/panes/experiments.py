@@ -11,6 +11,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import DataTable
 
+from tui.system import colours
 from tui.textual_internals import set_border_text
 from tui.view import table
 from tui.view.experiments import Row
@@ -68,6 +69,7 @@ class ExperimentsPane(LazyTable):
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.rebuild())  # lines contain colours
+        self.set_class(colours.are_few(self.app), "-few-colours")
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
@@ -226,6 +228,15 @@ class ExperimentsPane(LazyTable):
             self.go_to_followed()
         self._update_title()
         self.post_message(self.Selected(None))
+
+    def show_all(self) -> bool:
+        """Leave the filter, the order and the search. The cursor stays on its experiment. Returns False if there is nothing to leave."""
+        if self._choice.shows_all:
+            return False
+        self._choice.reset()
+        self._post_choice()
+        self._show_choice()
+        return True
 
     def _show_choice(self) -> None:
         self.rebuild()

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
-from tui.textual_internals import set_border_text
+from tui.system import colours
+from tui.textual_internals import Static, set_border_text
 from tui.view import words
 from tui.view.curves import Curve
 from tui.view.jobs import RunningJob
@@ -63,7 +63,7 @@ class LossPane(Pane):
         last = job.loss if job is not None and job.loss is not None else curve.loss[-1] if curve.loss else None
         value = f"{last:.3f}" if last is not None and math.isfinite(last) else words.MISSING
         scale, title = "nats per token", "loss (log)" if self.logarithmic else "loss"
-        plain = self.app.no_color
+        plain = not colours.tell_curves_apart(self.app)
         reference = "best before" if name == "best" else "best"  # the best is measured again
         entries = [(reference, Line(best, "foreground-darken-2", "·" if plain else ""))] if best.loss else []
         for (other, its), (tone, marker) in zip(others, OTHERS, strict=False):

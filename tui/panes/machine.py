@@ -9,9 +9,9 @@ from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.geometry import Size
-from textual.widgets import Static
 
 from core.machine.stats import Machine
+from tui.textual_internals import Static
 from tui.view.machine import load_graph, machine_lines, machine_load
 from tui.widgets.pane import Pane
 

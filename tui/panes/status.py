@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.widgets import Static
 
 from core.judging.gain import Difference
 from core.record.live import Waiting
 from core.reporting import phrases
 from core.reporting.summary import APPROVAL
+from tui.textual_internals import Static
 from tui.view import words
 from tui.view.status import Status
 

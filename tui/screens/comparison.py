@@ -12,10 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from core.reporting import comparison, phrases
 from core.reporting.comparison import Comparison, Side
+from tui.system import colours
+from tui.textual_internals import Static
 from tui.view import diffs, spans
 from tui.view.curves import Curve
 from tui.widgets.diff_text import DiffText
@@ -117,11 +118,12 @@ class ComparisonScreen(ModalScreen[None]):
     def _show_curves(self, found: Contents) -> None:
         """Draw both curves with a legend. Without any curve, only the legend says so."""
         first, second = found.curves
+        apart = colours.tell_curves_apart(self.app)
         plot = self.query_one(Plot)
         plot.display = bool(first.loss or second.loss)
-        lines = (Line(first, "primary", marker="·" if self.app.no_color else ""), Line(second, "accent"))
+        lines = (Line(first, "primary", marker="" if apart else "·"), Line(second, "accent"))
         plot.show(lambda plot: draw_losses(plot, lines))
-        self._text("comparison-legend", _legend(found, "·━" if self.app.no_color else "━━"))
+        self._text("comparison-legend", _legend(found, "━━" if apart else "·━"))
 
     def _show_changes(self, found: Contents, width: int) -> None:
         """Show both changes, side by side on a wide screen."""

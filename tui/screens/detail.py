@@ -12,11 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
 from core.record.experiment import Experiment
 from core.record.state import State
 from tui import run_files
+from tui.textual_internals import Static
 from tui.view import diffs, words
 from tui.view.curves import Curve, thin
 from tui.view.detail import experiment_facts, loss_caption, output_and_files

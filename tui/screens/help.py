@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from nanochat.contract.registry import Entry
 from tui import keys
+from tui.textual_internals import Static
 from tui.view import words
 from tui.widgets.pane import SCROLL_KEYS, Numbered, Pane
 
@@ -32,7 +32,8 @@ FIGURES = (
     ("9/41 kept", "Kept and tried experiments. "
                   "Skipped and interrupted experiments do not count as tried, but --max-experiments counts skipped ones."),
     ("11.6/h", "Experiments an hour, over the last three hours."),
-    ("waits 0:42", "A waiting proposal is approved when its countdown ends. The countdown is paused while you edit, type a reason, or read help."),
+    ("waits 0:42", "A waiting proposal is approved when its countdown ends. Each key lets it begin again. It is paused while you type, choose from a "
+               "menu, edit, or read a page."),
     ("no loop", "No loop is running, so you can only look at the run. "
                 "Keys that need the loop (approve, rerun, overrule, tell, your own) work again after you resume the run."),
     ("the result", "At its end a run trains the start and the best afresh, on new seeds, and scores both on text that no experiment has seen: "

@@ -10,9 +10,8 @@ from textual.app import App
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
 
-from tui.textual_internals import QuietScreen
+from tui.textual_internals import QuietScreen, Static
 from tui.view.layout import LAYOUTS, LEAST, fitting_layout
 from tui.widgets.pane import Numbered
 

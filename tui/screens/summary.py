@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from core.reporting import summary
 from core.reporting.status import RunStatus
 from nanochat.contract.registry import Entry
+from tui.textual_internals import Static
 from tui.view import diffs, spans
 from tui.view.next_steps import Step, markup
 from tui.view.night import Night

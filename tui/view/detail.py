@@ -79,6 +79,8 @@ def _verdict_facts(experiment: Experiment, verdict: str, scale: Scale) -> list[F
 
 def _score_facts(state: State, experiment: Experiment) -> list[Fact]:
     facts: list[Fact] = []
+    if experiment.retry_of is not None:
+        facts.append(("continues", f"#{experiment.retry_of}, which was interrupted; its scores count here too"))
     if experiment.val_bpb is not None:
         scores = state.scores.get(experiment.commit, {})
         each = ", ".join(f"{value:.4f} (seed {seed})" for seed, value in scores.items())

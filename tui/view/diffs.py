@@ -17,6 +17,7 @@ from tui.view import words
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@ ?(.*)")
 STYLES = {"+": "on $success 18%", "-": "on $error 18%", " ": ""}
 SIGN_STYLES = {"+": "bold $text-success", "-": "bold $text-error", " ": ""}  # 256 colours have no pale green and red
+FEW_STYLES = {"+": "$success", "-": "$error"}  # of a line of code where the colours have no shades
 MOST_LINES = 2000  # lines of a diff that are shown
 MOST_CHARACTERS = 400  # characters of a line that are shown
 SIGN = 2  # columns of the sign before a line
@@ -79,13 +80,14 @@ def most_offset(lines: Sequence[Line], width: int) -> int:
     return max(0, longest_line(lines) - room)
 
 
-def render(lines: Sequence[Line], width: int, offset: int = 0) -> Content:
+def render(lines: Sequence[Line], width: int, offset: int = 0, *, few_colours: bool = False) -> Content:
     """Return the highlighted diff, side by side if that fits into `width` columns.
 
     Args:
         lines: The diff.
         width: Columns. Longer lines are cut off, with an ellipsis.
         offset: Columns that the code is moved to the left.
+        few_colours: Whether there are no shades for the background of a line. Then its text is green or red.
     """
     if not lines:
         return Content("")
@@ -95,7 +97,8 @@ def render(lines: Sequence[Line], width: int, offset: int = 0) -> Content:
     coloured = [
         (line, _moved(code[i] if i < len(code) else Content(line.text), offset)) for i, line in enumerate(lines)
     ]
-    return _two_columns(coloured, width) if fits_side_by_side(lines, width) else _one_column(coloured, width)
+    draw = _two_columns if fits_side_by_side(lines, width) else _one_column
+    return draw(coloured, width, few_colours)
 
 
 def _moved(code: Content, offset: int) -> Content:
@@ -105,17 +108,17 @@ def _moved(code: Content, offset: int) -> Content:
     return Content.assemble(("…", "$foreground 50%"), code[offset + 1 :])
 
 
-def _one_column(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
+def _one_column(lines: Sequence[tuple[Line, Content]], width: int, few_colours: bool) -> Content:
     rows = []
     for line, code in lines:
         if line.sign == "@":
             rows.append(_heading(line, width))
         else:
-            rows.append(_signed_row(line.sign, code, width))
+            rows.append(_signed_row(line.sign, code, width, few_colours))
     return Content("\n").join(rows)
 
 
-def _two_columns(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
+def _two_columns(lines: Sequence[tuple[Line, Content]], width: int, few_colours: bool) -> Content:
     half = _column_width(width)
     rows: list[Content] = []
     old: list[Content] = []
@@ -125,9 +128,9 @@ def _two_columns(lines: Sequence[tuple[Line, Content]], width: int) -> Content:
         for left, right in zip_longest(old, new):
             rows.append(
                 Content.assemble(
-                    _signed_row("-", left, half) if left is not None else " " * half,
+                    _signed_row("-", left, half, few_colours) if left is not None else " " * half,
                     " │ ",
-                    _signed_row("+", right, half) if right is not None else " " * half,
+                    _signed_row("+", right, half, few_colours) if right is not None else " " * half,
                 )
             )
         old.clear()
@@ -161,10 +164,12 @@ def _column_width(width: int) -> int:
     return (width - 3) // 2
 
 
-def _signed_row(sign: str, code: Content, width: int) -> Content:
+def _signed_row(sign: str, code: Content, width: int, few_colours: bool) -> Content:
     """Return a line of code in its colour, after its sign, which is visible on any colour as it has the background of the pane."""
-    mark = Content.styled(f"{'−' if sign == '-' else sign} ", SIGN_STYLES[sign])
-    return Content.assemble(mark, _fill_row(code, width - SIGN, STYLES[sign]))
+    shown = "−" if sign == "-" else sign
+    if few_colours and sign != " ":
+        return _fill_row(Content.styled(f"{shown} {code.plain}", FEW_STYLES[sign]), width, "")
+    return Content.assemble((f"{shown} ", SIGN_STYLES[sign]), _fill_row(code, width - SIGN, STYLES[sign]))
 
 
 def _fill_row(row: Content, width: int, style: str) -> Content:

@@ -40,7 +40,7 @@ def table_row(state: State, experiment: Experiment, alive: bool = True, scale: S
         alive: Whether a loop runs, which matters for experiments without a verdict.
         scale: The scale of the run's scores, if it is known already.
     """
-    verdict, scale = experiment.verdict, scale or Scale(state)
+    verdict, scale, is_pending = experiment.verdict, scale or Scale(state), experiment.is_pending_retry
     return Row(
         number=experiment.number,
         letter=words.verdict_letter(experiment),
@@ -48,8 +48,8 @@ def table_row(state: State, experiment: Experiment, alive: bool = True, scale: S
         tone=_tone(experiment, alive),
         val_bpb=scale.of(experiment),
         change=scale.change(experiment) if verdict is not None else None,
-        memory=experiment.peak_memory,
-        tokens_per_s=experiment.tokens_per_s,
+        memory=0 if is_pending else experiment.peak_memory,
+        tokens_per_s=0.0 if is_pending else experiment.tokens_per_s,
         agent=words.sanitize_line(experiment.agent, 24),
         added=experiment.added,
         removed=experiment.removed,

@@ -1,11 +1,11 @@
-"""The running jobs: trainings of experiments, of the baseline, and of the best when it is measured again."""
+"""What the loop does now: the running jobs, and the proposal that waits for an answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from core.model import Role
-from core.record.live import Picture
+from core.record.live import Picture, Waiting
 from core.record.state import State
 from core.reporting import phrases
 from tui.view import words
@@ -62,3 +62,10 @@ def running_jobs(state: State, live: Picture) -> list[RunningJob]:
             )
         )
     return jobs
+
+
+def waiting_proposal(state: State, live: Picture) -> Waiting | None:
+    """Return the proposal that waits for an answer. One that was answered but is still in live.json is left out."""
+    waiting = live.waiting
+    asked = state.open.get(waiting.number) if waiting is not None else None
+    return waiting if asked is not None and not asked.approved else None

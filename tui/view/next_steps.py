@@ -43,6 +43,16 @@ def next_steps(*, alive: bool, kept: bool, computed: bool, may_act: bool) -> tup
     return (*steps, *CLOSE)
 
 
+def refusal(action: str, *, alive: bool, kept: bool, may_act: bool) -> str:
+    """Return why a key of the summary does nothing now, as a sentence. The arguments are those of `next_steps`."""
+    if not may_act:
+        return "This needs the app in a terminal, and not read-only. `make attach` opens one."
+    if alive:
+        return "A loop works on this run. This key works when it has ended."
+    name = action.removeprefix("app.").removesuffix("_best")
+    return f"There is nothing to {name}: no change was kept." if not kept else "A rehearsal has no model to export."
+
+
 def markup(steps: tuple[Step, ...]) -> str:
     """Return the keys as a line that can be clicked."""
     return "  ".join(f"[@click={step.action}]{step.key}[/] {step.name}" for step in steps)

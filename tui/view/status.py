@@ -13,7 +13,7 @@ from core.record.live import Picture
 from core.record.state import State
 from core.reporting import phrases, scoreboard, status
 from tui.view import words
-from tui.view.jobs import RunningJob, running_jobs
+from tui.view.jobs import RunningJob, running_jobs, waiting_proposal
 
 WINDOW_S = 3 * 3600.0  # experiments per hour are averaged over this time
 
@@ -91,7 +91,7 @@ def _activity(state: State, live: Picture, running: list[RunningJob], alive: boo
         return _doing(running)
     if jobs := status.starting(state):
         return jobs[-1]
-    if live.waiting:
+    if waiting_proposal(state, live) is not None:
         return "waiting for you"
     if state.paused:
         return "paused"

@@ -70,11 +70,11 @@ def wrap_indented(text: str, width: int, indent: int) -> str:
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """Return the full and the empty part of a progress bar."""
+    """Return the full and the empty part of a progress bar, which differ without colours too."""
     share = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
     halves = round(share * width * 2)
     full = "━" * (halves // 2) + ("╸" if halves % 2 else "")
-    return full, "━" * (width - len(full))
+    return full, "─" * (width - len(full))
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

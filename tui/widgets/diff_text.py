@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from textual import events
 from textual.message import Message
-from textual.widgets import Static
 
+from tui.system import colours
+from tui.textual_internals import Static
 from tui.view import diffs, folds
 from tui.view.diffs import Line
 
@@ -34,6 +35,9 @@ class DiffText(Static):
         self._rows: list[int] = []  # where the heading of each hunk is
         self._width = 0
         self._offset = 0
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())  # the ansi themes have no shades
 
     @property
     def is_cut(self) -> bool:
@@ -122,7 +126,8 @@ class DiffText(Static):
         """Update the text. The layout is only computed again if its height changes."""
         self._shown = folds.fold(self._lines, self._folded, self._chosen)
         self._offset = min(self._offset, diffs.most_offset(self._shown, self._width))
-        content = diffs.render(self._shown, self._width, self._offset)
+        few = self.app.native_ansi_color or colours.are_few(self.app)
+        content = diffs.render(self._shown, self._width, self._offset, few_colours=few)
         self._rows = folds.rows(content.plain)
         width, height = self.size
         same = width and content.get_height(self.styles.get_rules(), width) == height

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.content import Content
-from textual.widgets import Static
 
 from tui import keys
 from tui.keys import KeyContext
+from tui.textual_internals import Static
 
 
 class KeysLine(Static):

@@ -70,26 +70,27 @@ class Plot(PlotextPlot):
         if key not in self._pictures:
             self.plt.clear_figure()
             self.plt.frame(False)
-            self.plt.canvas_color("default")  # that of the pane
-            self.plt.axes_color("default")
             self.plt.xticks([])
             if self._draw is not None:
                 self._draw(self)
             picture = super().render()
             assert isinstance(picture, Text)
-            if self.app.theme_variables["background"].startswith("ansi_"):
-                picture = _in_terminal_colours(picture)
+            is_ansi = self.app.theme_variables["background"].startswith("ansi_")
+            picture = _without_background(picture, terminal_colours=is_ansi)
             while len(self._pictures) >= MOST_PICTURES:
                 self._pictures.pop(next(iter(self._pictures)))
             self._pictures[key] = Content.from_rich_text(picture).simplify()
         return self._pictures[key]
 
 
-def _in_terminal_colours(picture: Text) -> Text:
-    """Return a plot on the terminal's background. Its foreground, which plotext can only draw in black, is the terminal's."""
+def _without_background(picture: Text, *, terminal_colours: bool) -> Text:
+    """Return a plot on the background of its pane, since plotext has one of its own.
+
+    `terminal_colours`: the foreground, which plotext can then only draw in black, is the terminal's.
+    """
     spans = []
     for start, end, style in picture.spans:
         drawn = style.color if isinstance(style, Style) else None
         is_black = drawn is None or drawn.get_truecolor() == (0, 0, 0)
-        spans.append(Span(start, end, Style(color=None if is_black else drawn)))
+        spans.append(Span(start, end, Style(color=None if terminal_colours and is_black else drawn)))
     return Text(picture.plain, spans=spans)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.record import live
-from core.record.live import Picture, Slot
+from core.record.live import Picture, Slot, Waiting
 from core.record.state import State
 from core.reporting import status
 from core.run.live import Live
@@ -33,3 +33,10 @@ def test_beside_a_training_it_is_shown_too(tmp_path: Path) -> None:
     )
     assert status.phase(State(), 1, Picture(slots=(slot,), proposing=True)) == "#3 training 40%"
     assert status.phase(State(), 1, Picture()) == "between experiments"
+
+
+def test_another_proposal_that_waits_is_told_at_once(tmp_path: Path) -> None:
+    now = Live(tmp_path)
+    for waiting in (Waiting(number=3, left_s=9.0, held=False), Waiting(number=3, left_s=9.0, held=True), None):
+        now.write(waiting, proposing=False)
+        assert live.read(tmp_path).waiting == waiting

@@ -229,7 +229,7 @@ async def test_in_the_details_keys_mean_the_one_that_is_shown(living: Living) ->
         assert (isinstance(app.screen, DetailScreen) and "git show" in screen_text(app)) or "conflict" in screen_text(
             app
         )
-        assert not living.told(commands.Hold) and not living.told(commands.Approve) and not living.told(commands.Skip)
+        assert not living.told(commands.Approve) and not living.told(commands.Skip)
         await pilot.press("t")
         await until(pilot, lambda: app.screen.query_one(Prompt).display)
         await pilot.press(*"quit", "enter")
@@ -308,7 +308,7 @@ async def test_following_again_shows_the_newest_on_top_whatever_the_order(living
         await pilot.press("greater_than_sign", "j", "g")
         table = app.query_one(ExperimentsPane)
         assert app.followed is not None and app.followed.number == table.selected
-        await pilot.press("escape")
+        await pilot.press("escape", "g")
         assert table.selected == 11 and app.followed.number == 11
 
 

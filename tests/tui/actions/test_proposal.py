@@ -112,7 +112,7 @@ async def test_reading_the_help_costs_no_decision(living: Living) -> None:
         await until(pilot, lambda: app.key_context.waiting)
         await pilot.press("question_mark")
         await until(pilot, lambda: living.told(commands.Hold))
-        assert living.told(commands.Hold)[0].on and living.told(commands.Hold)[0].number == 11
+        assert living.told(commands.Hold)[0].on
         await pilot.press("escape")
         await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
 
@@ -140,3 +140,76 @@ async def test_a_proposal_for_an_older_program_md_says_so(living: Living) -> Non
         assert "program.md has changed" not in screen_text(app)
         living.record("charter", sha="another", understood=[], limits={})
         await until(pilot, lambda: "program.md has changed since this was proposed." in screen_text(app))
+
+
+@pytest.mark.parametrize("key", ["t", "slash", "Q", "colon", "o"])
+async def test_no_countdown_ends_while_a_prompt_or_a_menu_is_open(living: Living, key: str) -> None:
+    living.show(waiting=None)
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.bridge.loaded and app.key_context.alive)
+        await pilot.press("G", key)
+        await until(pilot, lambda: app.is_typing)
+        await until(pilot, lambda: living.told(commands.Hold))
+        (hold,) = living.told(commands.Hold)
+        assert hold.on and hold.number == 0, "whatever waits, also what comes now"
+        await pilot.press("escape")
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+
+
+async def test_any_key_and_any_click_is_attention(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.attention.EVERY_S", 0.0)
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1]) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        assert living.attended == 0
+        for count, key in enumerate(("j", "t", "x", "escape", "f9"), start=1):
+            await pilot.press(key)
+            await until(pilot, lambda count=count: living.attended >= count)
+        before = living.attended
+        await pilot.click("#experiments", offset=(5, 3))
+        await until(pilot, lambda: living.attended > before)
+
+
+async def test_a_page_that_is_left_open_holds_nothing_for_long(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1]) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: living.told(commands.Hold) and living.told(commands.Hold)[-1].on)
+        monkeypatch.setattr("tui.attention.READING_S", 0.0)
+        await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
+
+
+@pytest.mark.parametrize("key", ["a", "s", "S", "e"])
+async def test_the_first_press_shows_what_waits_where_something_else_is_shown(living: Living, key: str) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("j", "enter", "left_square_bracket", "escape")
+        await until(pilot, lambda: app.drawn_number not in (None, 11))
+        await pilot.press(key)
+        await until(pilot, lambda: f"This is #11, which waits for you. {key} again" in screen_text(app))
+        await until(pilot, lambda: app.drawn_number == 11)
+        assert not [command for command in living.heard if not isinstance(command, commands.Hold)] and not app.is_typing
+
+
+async def test_where_only_another_pane_is_shown_the_change_is_shown_first(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[0], notifications=True) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("4", "a")
+        await until(pilot, lambda: "2 change · #11 waits for you" in screen_text(app))
+        assert not living.told(commands.Approve)
+        await pilot.press("a")
+        await until(pilot, lambda: living.told(commands.Approve))
+
+
+async def test_an_approved_proposal_does_not_wait_although_live_json_says_so(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1]) as pilot:
+        await until(pilot, lambda: app.key_context.waiting and "#11 waits for you" in screen_text(app))
+        living.record("approved", number=11, by="time-out")
+        await until(pilot, lambda: "queued" in screen_text(app))
+        shown = screen_text(app)
+        assert "waits" not in shown and "a approve" not in shown

@@ -215,7 +215,7 @@ async def test_the_cursor_is_on_the_experiment_that_the_panes_show(living: Livin
         await pilot.press("k")
         await until(pilot, lambda: table.selected == change.number == 11)
         assert not table.following
-        await pilot.press("escape")
+        await pilot.press("g")
         await until(pilot, lambda: table.selected == change.number == 10)
         assert table.following
 

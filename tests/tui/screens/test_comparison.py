@@ -75,7 +75,7 @@ async def test_the_same_row_and_escape_remove_the_mark(recorded: Path) -> None:
             await pilot.press(key)
             await until(pilot, lambda: "◆" not in screen_text(app) and "comparing with" not in screen_text(app))
             assert app.followed is chosen, "the cursor stays"
-        await pilot.press("escape")
+        await pilot.press("g")
         assert app.query_one(ExperimentsPane).following
 
 

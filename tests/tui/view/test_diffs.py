@@ -72,3 +72,14 @@ def test_a_sign_has_its_colour_on_the_background_of_the_pane() -> None:
         for sign, style in (("− b", "bold $text-error"), ("+ b", "bold $text-success")):
             at = content.plain.index(sign)
             assert {str(span.style) for span in content.spans if span.start <= at < span.end} == {style}
+
+
+def test_where_there_are_no_shades_the_text_has_the_colour() -> None:
+    for width in (60, 120):  # one column and two
+        lines = diffs.parse(edits.unified(OLD, NEW))
+        content = diffs.render(lines, width, few_colours=True)
+        assert content.plain == diffs.render(lines, width).plain, "only the colours differ"
+        for code, style in (("− b", "$error"), ("+ b", "$success")):
+            at = content.plain.index(code)
+            for place in (at, at + 2):
+                assert {str(span.style) for span in content.spans if span.start <= place < span.end} == {style}

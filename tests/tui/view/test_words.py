@@ -89,3 +89,9 @@ def test_figures() -> None:
     assert words.duration(22320) == "6h12m" and words.duration(61) == "1m" and words.duration(5) == "5s"
     assert words.rate(412_000) == "412k" and words.rate(2_500_000) == "2.5M" and words.rate(9_500) == "9.5k"
     assert words.memory(38.1e9) == "38.1 GB" and words.memory(541e6) == "541 MB"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.04, 0.32, 0.5, 0.96])
+def test_a_bar_shows_its_share_without_colours(share: float) -> None:
+    full, rest = words.bar(share, 12)
+    assert len(full + rest) == 12 and not set(full) & set(rest)

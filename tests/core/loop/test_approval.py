@@ -1,0 +1,102 @@
+"""The countdown of a waiting proposal: keys let it begin again, and typing, reading and editing hold it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from core.loop.approval import LONGEST_HOLD_S, UNANSWERED, Approval, Waiting
+from core.loop.control import Control
+from core.loop.ending import Ending
+from core.loop.slots import Slots
+from core.model import Limits
+from core.record import events as ev
+from core.run import commands
+from core.run.active import ActiveRun
+from tests.core.run.test_active import active
+from tests.core.run.test_notify import proposed
+
+__all__ = ["active"]
+
+
+class Desk:
+    """An approval that is told what an app tells the loop."""
+
+    def __init__(self, active: ActiveRun) -> None:
+        active.record(ev.ApprovalChanged(mode="ask"))
+        self.active = active
+        self.approval = Approval(active, lambda: True, 10.0)
+        self._control = Control(active, self.approval, cast(Slots, None), Ending(Limits()), "listed")
+
+    def propose(self, number: int) -> Waiting:
+        self.active.record(proposed(number))
+        self.approval.step()
+        assert self.approval.waiting is not None and self.approval.waiting.number == number
+        return self.approval.waiting
+
+    def time_out(self, number: int) -> None:
+        self.propose(number).tick(11.0)
+        self.approval.step()
+        assert self.active.state.experiments[number].approved == "time-out"
+
+    def send(self, command: commands.Command) -> commands.Reply:
+        return self._control.obey(command)
+
+
+def test_a_key_lets_the_countdown_begin_again(active: ActiveRun) -> None:
+    desk = Desk(active)
+    waiting = desk.propose(1)
+    waiting.tick(9.0)
+    assert desk.send(commands.Attend()).ok and waiting.left_s == 10.0
+    waiting.tick(9.0)
+    desk.approval.step()
+    assert not active.state.experiments[1].approved
+
+
+def test_who_presses_keys_is_not_taken_for_away(active: ActiveRun) -> None:
+    desk = Desk(active)
+    for number in range(1, UNANSWERED):
+        desk.time_out(number)
+    desk.send(commands.Attend())
+    desk.time_out(UNANSWERED)
+    assert active.state.approval == "ask"
+    for number in range(UNANSWERED + 1, 2 * UNANSWERED):
+        desk.time_out(number)
+    assert active.state.approval == "auto", "after so many in a row without a key"
+
+
+def test_a_proposal_that_comes_while_the_human_types_is_held_too(active: ActiveRun) -> None:
+    desk = Desk(active)
+    assert desk.send(commands.Hold(on=True, who="app")).ok
+    waiting = desk.propose(1)
+    waiting.tick(60.0)
+    assert waiting.held and waiting.left_s == 10.0
+    desk.send(commands.Approve(number=1))
+    assert desk.propose(2).held
+    assert desk.send(commands.Hold(on=False, who="app")).ok and not desk.approval.waiting.held  # type: ignore[union-attr]
+
+
+def test_what_an_app_held_is_released_although_its_proposal_was_answered(active: ActiveRun) -> None:
+    desk = Desk(active)
+    desk.propose(1)
+    desk.send(commands.Hold(number=1, on=True, who="app"))
+    desk.send(commands.Approve(number=1))
+    assert desk.send(commands.Hold(number=1, on=False, who="app")).ok
+    assert not desk.propose(2).held
+    assert not desk.send(commands.Hold(number=1, on=True, who="app")).ok, "#1 does not wait"
+
+
+def test_nobody_puts_a_proposal_off_for_ever(active: ActiveRun) -> None:
+    waiting = Desk(active).propose(1)
+    waiting.holders.add("an app that was left open")
+    waiting.tick(LONGEST_HOLD_S)
+    assert not waiting.held
+    waiting.tick(4.0)
+    waiting.begin_again(10.0)
+    assert waiting.left_s == 6.0
+
+
+def test_a_disconnected_app_holds_nothing(active: ActiveRun) -> None:
+    desk = Desk(active)
+    desk.send(commands.Hold(on=True, who="app"))
+    desk.approval.gone("app")
+    assert not desk.propose(1).held
