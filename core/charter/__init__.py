@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from msgspec import structs
 
@@ -94,6 +95,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     )
 
 
+@lru_cache(maxsize=16)  # asked for each experiment of a record
 def binding(text: str) -> CharterLimits:
     """Return the limits in the front matter of a program.md, without reading its prose. Raises CharterError."""
     return limits(split(text))

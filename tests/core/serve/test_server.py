@@ -150,8 +150,9 @@ async def test_an_app_that_does_not_answer_is_killed_when_its_page_closes(servin
             await read_until(socket, READY)
 
 
-async def test_only_some_apps_run_at_once(serving: Serving) -> None:
+async def test_only_some_apps_run_at_once(serve: Serve) -> None:
     """Each is a process on the machine that trains."""
+    serving = serve()
     async with aiohttp.ClientSession() as client, contextlib.AsyncExitStack() as stack:
         for _ in range(MOST_APPS):
             await stack.enter_async_context(open_app(client, serving))
