@@ -16,7 +16,6 @@ import pytest
 from core.execution.local import harness_environment
 from nanochat.contract.job import CrashClass, Outcome
 from nanochat.contract.messages import Abort, Progress, Ready
-from nanochat.harness.charges import long_answers
 from nanochat.sandbox.probe import probe
 from tests.conftest import Harness
 from tests.product import TRAIN
@@ -263,13 +262,6 @@ def test_slow_but_even_answers_are_within_the_allowance(harness: Harness) -> Non
     )
     result = harness.run(slow, scoring_s=60.0)
     assert result.outcome is Outcome.SCORED, result.reason
-
-
-def test_long_answers_are_charged_but_for_a_little() -> None:
-    even = [0.06, 0.05, 0.07] * 20
-    assert long_answers([]) == long_answers(even) == long_answers([0.4, *even]) == 0.0
-    assert long_answers([8.0, *even]) == pytest.approx(8.0 - 0.28 - 0.5)
-    assert long_answers([*even, 3.0, 3.0]) > 4.5
 
 
 # -- the evaluation ---------------------------------------------------------------------------------------------------------
