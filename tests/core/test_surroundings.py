@@ -32,6 +32,7 @@ for module in (
     importlib.import_module(module)  # before the forks, so that each is quick
 
 ROOT = Path(__file__).resolve().parents[2]
+EVERYTHING = "AUTORESEARCH_TEST_ALL"  # an environment variable: try every command, and draw every report
 LONG = "n" * 300
 ODD = os.fsdecode(b"$HOME \xff#")
 
@@ -276,7 +277,7 @@ def fresh(place: Place, folder: Path) -> Place:
 
 def some(commands: list[str], turn: int) -> list[str]:
     """A start of a run, and another command that changes with the turn; all with AUTORESEARCH_TEST_ALL set, which takes minutes."""
-    if "AUTORESEARCH_TEST_ALL" in os.environ:
+    if EVERYTHING in os.environ:
         return commands
     rest = [name for name in commands if name != "run"]
     return ["run", rest[turn % len(rest)]]
@@ -284,7 +285,7 @@ def some(commands: list[str], turn: int) -> list[str]:
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_no_traceback(original: Place, tmp_path: Path, broken: str) -> None:
-    reports = broken in REPORTS
+    reports = broken in REPORTS or EVERYTHING in os.environ
     for name in some(list(original.commands(reports=reports)), list(BROKEN).index(broken)):
         if broken == "no working directory" and name in ("run", "continue", "run-long", "report", "apply"):
             continue  # the tree that this code lies in would be used
