@@ -59,14 +59,17 @@ def check_settings(spec: str) -> None:
 
     For agents that the user has just named. A run that is continued is not refused: `search` proposes instead and says why.
     """
-    from core.agents.llm.connection import options, to_ollama, to_openai
+    servers = [part for part in parts(spec) if part.startswith(("ollama:", "openai:"))]
+    if not servers:
+        return
+    from core.agents.llm.connection import options, to_ollama, to_openai  # imported late: they import HTTP clients
     from core.agents.llm.openai import package
 
-    for part in parts(spec):
+    for part in servers:
         try:
             if part.startswith("ollama:"):
                 options(to_ollama())
-            if part.startswith("openai:"):
+            else:
                 package()
                 options(to_openai())
         except AgentFailed as error:

@@ -173,6 +173,7 @@ def fingerprint(source: str) -> str:
         return hashlib.sha256(ast.dump(bare(source)).encode(errors="replace")).hexdigest()[:16]
 
 
+@lru_cache(maxsize=64)
 def ast_nodes(source: str) -> int:
     """Return the number of AST nodes, without docstrings. Raises SyntaxError and EditError."""
     with readable():

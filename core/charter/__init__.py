@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from msgspec import structs
 
@@ -97,6 +98,7 @@ def read(text: str, known: Collection[str] = ()) -> Charter:
     )
 
 
+@lru_cache(maxsize=16)  # asked for each experiment of a record
 def binding(text: str) -> CharterLimits:
     """Return the limits in the front matter of a program.md, without reading its prose. Raises CharterError."""
     return limits(split(text))

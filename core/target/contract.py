@@ -21,12 +21,13 @@ def parse(source: str) -> ast.Module:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ContractError(f"syntax error{where}: {getattr(error, 'msg', error)}.", CrashClass.SYNTAX) from None
-    if _depth(tree) > DEEPEST:
+    nodes = _nodes(tree)
+    if nodes is None:
         raise ContractError(f"It nests more than {DEEPEST} levels deep; write it flatter.", CrashClass.CONTRACT)
     train = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train"]
     if len(train) != 1 or len(train[0].args.posonlyargs + train[0].args.args) != 1:
         raise ContractError("It must have exactly one top-level function train(run).", CrashClass.CONTRACT)
-    for node in ast.walk(tree):
+    for node in nodes:
         if _seeds(node):
             raise ContractError(
                 f"Line {getattr(node, 'lineno', 0)} sets a seed; the seed belongs to the harness and is set already. Leave it out.",
@@ -35,13 +36,16 @@ def parse(source: str) -> ast.Module:
     return tree
 
 
-def _depth(tree: ast.AST) -> int:
-    """Return the levels of nesting, without recursion."""
+def _nodes(tree: ast.AST) -> list[ast.AST] | None:
+    """Return all nodes level by level, without recursion. None if there are more than DEEPEST levels."""
+    found: list[ast.AST] = []
     level: list[ast.AST] = [tree]
-    deep = 0
-    while level and deep <= DEEPEST:
-        level, deep = [child for node in level for child in ast.iter_child_nodes(node)], deep + 1
-    return deep
+    for _ in range(DEEPEST):
+        found += level
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return found
+    return None
 
 
 def _seeds(node: ast.AST) -> bool:

@@ -201,7 +201,7 @@ def test_files_of_a_job_that_was_never_recorded_do_not_matter(product: Product) 
         left = product.logs / "r" / folder / job
         left.mkdir(parents=True)
         (left / "metrics.jsonl").write_text("half a li")
-    done = product.run("--agent", product.script(*endless(1)))
+    done = product.run("--agent", product.script(WORSE))  # judged after one training
     assert done.returncode == 0, done.stdout + done.stderr
     assert product.state().judged == 1 and "half" not in (product.logs / "r/00001/j000002/metrics.jsonl").read_text()
 
@@ -276,7 +276,7 @@ def test_stop_finishes_the_experiment_and_stop_now_does_not(product: Product) ->
 
 
 def test_a_second_loop_is_refused_and_a_run_whose_copies_were_altered_ends(product: Product) -> None:
-    loop = product.start(*product.options(), "--budget", "4", "--agent", product.script(*endless(5)))
+    loop = product.start(*product.options(), "--budget", "1", "--agent", product.script(*endless(5)))
     assert loop.stdout is not None
     for line in loop.stdout:
         if "baseline: training" in line:
@@ -347,6 +347,7 @@ def test_program_md_may_change_while_it_runs_and_its_limits_are_enforced(product
     done = product.run("--agent", product.script(BETTER, edit("Twice the batch.", ("BATCH = 8", "BATCH = 16"))))
     assert done.returncode == 1 and "baseline" in done.stderr, "the user's own train.py breaks the limit: say so"
     assert "10" in done.stderr
+    product.compute(WORLD)  # what follows is not about a training
     (product.root / "program.md").write_text("---\noff_limits: [BATCH]\n---\n# Aim\nLow val_bpb.\n")
     done = product.run("--agent", product.script(edit("Twice the batch.", ("BATCH = 8", "BATCH = 16"))), name="two")
     assert done.returncode == 0, done.stderr

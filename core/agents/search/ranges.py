@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from core.change.knobs import Knob, is_power_of_two
@@ -201,12 +202,18 @@ def senseless(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
 def misfit(values: Mapping[str, Value], known: Mapping[str, Knob]) -> str:
     """Return why values do not fit each other, or '' if they do. Comments may ask for multiples."""
     for name, knob in known.items():
-        found = MULTIPLE.search(knob.comment)
-        other = values.get(found[1]) if found else None
-        value = values.get(name)
-        if found and isinstance(other, int) and isinstance(value, int) and other and value % other:
-            return f"{name} must be a multiple of {found[1]}, which is {other}"
+        unit = _unit(knob.comment)
+        other, value = values.get(unit), values.get(name)
+        if isinstance(other, int) and isinstance(value, int) and other and value % other:
+            return f"{name} must be a multiple of {unit}, which is {other}"
     return TARGET.misfit(values)
+
+
+@lru_cache(maxsize=256)  # asked for every value that `search` looks at
+def _unit(comment: str) -> str:
+    """Return the knob of which a comment asks for a multiple; '' if it asks for none."""
+    found = MULTIPLE.search(comment)
+    return found[1] if found else ""
 
 
 def with_followers(values: dict[str, Value], known: Mapping[str, Knob]) -> dict[str, Value]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from core.agents import registry
 from core.machine.project import UsageError
+from tests.conftest import ROOT
 
 
 def test_a_list_is_split_where_an_agent_begins() -> None:
@@ -24,6 +28,16 @@ def test_the_context_by_option_or_environment(monkeypatch: pytest.MonkeyPatch) -
             registry.check("search")
     with pytest.raises(UsageError, match="--context is '12'"):
         registry.check("search", context=12)
+
+
+def test_agents_without_a_server_import_no_http_client() -> None:
+    """That would take a fifth of the time of a start."""
+    code = (
+        "import sys; from core.agents import registry; registry.check_settings('search,script:ideas.jsonl,command:sh');"
+        "print(sorted({'httpx', 'ollama', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_openai_without_the_package_or_a_key_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

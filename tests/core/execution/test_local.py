@@ -7,12 +7,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
+import pytest_asyncio
 
 from core.execution.base import DataUnusable, ExecutorFailed
 from core.execution.local import LocalExecutor, harness_environment
@@ -45,22 +46,30 @@ def executor(tmp_path: Path) -> LocalExecutor:
     return LocalExecutor(ROOT, "cpu", tmp_path / "harness.log")
 
 
-async def test_job_after_job_on_one_harness(executor: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalExecutor]:
+    """One harness for the tests that leave it running. It takes seconds to start."""
+    made = LocalExecutor(ROOT, "cpu", tmp_path_factory.mktemp("shared") / "harness.log")
+    yield made
+    await made.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_job_after_job_on_one_harness(shared: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
     seen: list[Started | Progress] = []
     for name in ("a", "b"):
-        result = await executor.run(job(tmp_path, tiny_data, name), seen.append)
+        result = await shared.run(job(tmp_path, tiny_data, name), seen.append)
         assert result.outcome is Outcome.SCORED and result.job == name
     assert {type(told) for told in seen} == {Started, Progress}
-    await executor.close()
 
 
-async def test_an_aborted_job_says_interrupted(executor: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_aborted_job_says_interrupted(shared: LocalExecutor, tmp_path: Path, tiny_data: Path) -> None:
     seen: list[Started | Progress] = []
-    running = asyncio.create_task(executor.run(job(tmp_path, tiny_data, "long", 60.0), seen.append))
+    running = asyncio.create_task(shared.run(job(tmp_path, tiny_data, "long", 60.0), seen.append))
     await until(seen, "training")
-    await executor.abort()
+    await shared.abort()
     assert (await running).outcome is Outcome.INTERRUPTED
-    await executor.close()
 
 
 async def test_a_harness_that_is_killed_is_a_sentence_and_the_next_job_runs(
@@ -84,8 +93,9 @@ async def test_a_harness_that_is_killed_is_a_sentence_and_the_next_job_runs(
     await executor.close()
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_data_that_cannot_be_scored_is_not_tried_again(
-    executor: LocalExecutor, tmp_path: Path, tiny_data: Path
+    shared: LocalExecutor, tmp_path: Path, tiny_data: Path
 ) -> None:
     copy = tmp_path / "data"
     shutil.copytree(tiny_data, copy)
@@ -94,11 +104,10 @@ async def test_data_that_cannot_be_scored_is_not_tried_again(
     dataset.write(copy, msgspec.structs.replace(manifest, splits={**manifest.splits, "val": short}))
     (copy / "val.bin").write_bytes((copy / "val.bin").read_bytes()[:40])
     with pytest.raises(DataUnusable, match=r"20 tokens: too few to score .* The run ends here"):
-        await executor.run(job(tmp_path, copy, "short"), lambda message: None)
+        await shared.run(job(tmp_path, copy, "short"), lambda message: None)
     (copy / "val.bin").unlink()
     with pytest.raises(DataUnusable, match=r"val.bin is missing"):
-        await executor.run(job(tmp_path, copy, "missing"), lambda message: None)
-    await executor.close()
+        await shared.run(job(tmp_path, copy, "missing"), lambda message: None)
 
 
 async def test_a_card_that_is_gone_is_no_fault_of_the_idea(
@@ -194,12 +203,10 @@ def test_torch_reads_the_variable_of_the_allocator_when_it_first_needs_it(monkey
     """The fork server takes it back, after torch is imported, for a card that cannot do it."""
     monkeypatch.setattr(platform, "release", lambda: "6.8.0-generic")
     monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
-    code = "import os, sys, torch\nif len(sys.argv) > 1: del os.environ['PYTORCH_ALLOC_CONF']\n"
-    code += "print(torch._C._accelerator_getAllocatorSettings())"
-    command = [sys.executable, "-c", code]
-    for more, setting in ([], "expandable_segments:True"), (["taken back"], ""):
-        done = subprocess.run([*command, *more], capture_output=True, text=True, env=harness_environment("cuda"))
-        assert done.stdout.strip() == setting, done.stderr
+    code = "import os, torch\nif os.fork(): os.wait()\nelse: del os.environ['PYTORCH_ALLOC_CONF']\n"
+    code += "print('settings:', torch._C._accelerator_getAllocatorSettings(), flush=True)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=harness_environment("cuda"))
+    assert done.stdout.split("\n") == ["settings: ", "settings: expandable_segments:True", ""], done.stderr
 
 
 @pytest.fixture

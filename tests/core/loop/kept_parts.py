@@ -1,15 +1,11 @@
-"""A night that keeps a combination, and that can be killed at a given step of the verdict.
-
-python -m tests.core.loop.kept_parts FOLDER STEP
-"""
+"""A night that keeps a combination, and that can be killed at a given step of the verdict."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
+import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from core.execution.deterministic import World
@@ -41,7 +37,7 @@ def again(night: Night) -> State:
     return night.run([] if active.state.experiments else [COMBINATION], WORLD)
 
 
-def _killed_at(step: int) -> None:
+def _kill_at(step: int) -> None:
     """Make the process kill itself before the `step`-th write of a verdict, counted from 1."""
     done = {"judging": False, "steps": 0}
     judge = Experiments.judge
@@ -68,6 +64,20 @@ def _killed_at(step: int) -> None:
     Experiments.judge = judging  # type: ignore[method-assign]
 
 
-if __name__ == "__main__":
-    _killed_at(int(sys.argv[2]))
-    Night(Path(sys.argv[1])).run([COMBINATION], WORLD)
+def killed_at(night: Night, step: int) -> int:
+    """Run a night in a process of its own, which kills itself at a step of the verdict. Returns its exit code.
+
+    The process is forked: importing everything again for each step would take longer than the night.
+    """
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            _kill_at(step)
+            night.run([COMBINATION], WORLD)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

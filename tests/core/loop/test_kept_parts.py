@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -13,8 +11,7 @@ from core.change import edits
 from core.git.refs import wanted_refs
 from core.record.fold import fold
 from core.record.state import State
-from tests.conftest import ROOT
-from tests.core.loop.kept_parts import COMBINATION, IDEAS, PARTS, WHOLE, WORLD, again
+from tests.core.loop.kept_parts import COMBINATION, IDEAS, PARTS, WHOLE, WORLD, again, killed_at
 from tests.core.loop.night import SOURCE, Night, changed
 
 
@@ -73,11 +70,8 @@ def test_a_loop_killed_at_any_step_of_the_verdict_keeps_it_all_the_same(tmp_path
     while died:
         step += 1
         night = Night(tmp_path / str(step))
-        found = subprocess.run(
-            [sys.executable, "-m", "tests.core.loop.kept_parts", str(night.root), str(step)],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        died = found.returncode == -signal.SIGKILL
-        assert died or found.returncode == 0, found.stderr
+        code = killed_at(night, step)
+        died = code == -signal.SIGKILL
+        assert died or code == 0, "it ended by an error, which it has printed"
         check(night, again(night))
     assert step > 8, "three blobs, trees and commits, an event, refs"

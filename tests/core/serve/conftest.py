@@ -48,6 +48,31 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "core.cli", "serve", *arguments]
 
 
+def start(logs: Path, *options: str) -> Serving:
+    """Start a server on a free port, with more options."""
+    process = subprocess.Popen(
+        command("nov23", "--port", "0", "--logs", str(logs), *options),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    return Serving(process, process.stdout.readline())
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a server and its apps."""
+    apps = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.kill()
+    for app in apps:
+        if app.is_running():
+            app.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
     shutil.copytree(RECORDED, tmp_path / "logs")
@@ -56,28 +81,23 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(logs: Path) -> Iterator[Serve]:
-    """Starts a server on a free port, with more options. It is ended with the test."""
-    started: list[subprocess.Popen[str]] = []
+    """Starts a server of the test's own. It is ended with the test."""
+    started: list[Serving] = []
 
-    def start(*options: str) -> Serving:
-        process = subprocess.Popen(
-            command("nov23", "--port", "0", "--logs", str(logs), *options),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        return Serving(process, process.stdout.readline())
+    def serve(*options: str) -> Serving:
+        started.append(start(logs, *options))
+        return started[-1]
 
-    yield start
-    for process in started:
-        apps = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.kill()
-        for app in apps:
-            if app.is_running():
-                app.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    yield serve
+    for serving in started:
+        end(serving.process)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One server for all tests of a module that leave it running."""
+    logs = tmp_path_factory.mktemp("served") / "logs"
+    shutil.copytree(RECORDED, logs)
+    serving = start(logs)
+    yield serving
+    end(serving.process)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -37,8 +38,11 @@ def open_app(client: aiohttp.ClientSession, serving: Serving) -> aiohttp.client.
 
 
 @pytest.fixture
-def serving(serve: Serve) -> Serving:
-    return serve()
+async def serving(shared: Serving) -> AsyncIterator[Serving]:
+    """The server that the tests share. Each test waits until its own apps have ended."""
+    yield shared
+    assert shared.process.poll() is None
+    await gone(shared.apps())
 
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=wrong", "?token=%ff%00"])
@@ -146,8 +150,9 @@ async def test_an_app_that_does_not_answer_is_killed_when_its_page_closes(servin
             await read_until(socket, READY)
 
 
-async def test_only_some_apps_run_at_once(serving: Serving) -> None:
+async def test_only_some_apps_run_at_once(serve: Serve) -> None:
     """Each is a process on the machine that trains."""
+    serving = serve()
     async with aiohttp.ClientSession() as client, contextlib.AsyncExitStack() as stack:
         for _ in range(MOST_APPS):
             await stack.enter_async_context(open_app(client, serving))
@@ -180,7 +185,8 @@ async def test_closing_the_app_closes_the_connection(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_ends_the_server_and_its_apps(serving: Serving, number: signal.Signals) -> None:
+async def test_a_signal_ends_the_server_and_its_apps(serve: Serve, number: signal.Signals) -> None:
+    serving = serve()
     async with (
         aiohttp.ClientSession() as client,
         open_app(client, serving) as first,
@@ -201,7 +207,8 @@ async def test_a_signal_ends_the_server_and_its_apps(serving: Serving, number: s
     assert serving.process.stdout is not None and serving.process.stdout.read() == ""
 
 
-async def test_an_app_ends_when_the_server_was_killed(serving: Serving) -> None:
+async def test_an_app_ends_when_the_server_was_killed(serve: Serve) -> None:
+    serving = serve()
     async with aiohttp.ClientSession() as client, open_app(client, serving) as socket:
         await read_until(socket, "nov23")
         apps = serving.apps()
@@ -210,7 +217,8 @@ async def test_an_app_ends_when_the_server_was_killed(serving: Serving) -> None:
         await gone(apps)
 
 
-async def test_a_read_only_app_writes_nothing(serving: Serving, logs: Path) -> None:
+async def test_a_read_only_app_writes_nothing(serve: Serve, logs: Path) -> None:
+    serving = serve()
     before = stamps(logs)
     async with aiohttp.ClientSession() as client, open_app(client, serving) as socket:
         await read_until(socket, "nov23")

@@ -6,7 +6,10 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 from core.change import edits, knobs
 from core.target import TARGET
@@ -47,36 +50,21 @@ def small(source: str) -> str:
     return knobs.set_knobs(source, {name: value for name, value in sizes.items() if name in names})
 
 
-def trained(sources: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN_ALL],
-        input=json.dumps(sources),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=500,
-    )
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [name for name, *_ in results] == list(sources), done.stderr[-1500:]
-    for name, shape, finite, causal in results:
-        assert shape == [2, 16, 64] and finite, name
-        assert causal, f"{name} looks at the future"
-
-
-def test_every_idea_applies_passes_the_gate_and_trains() -> None:
-    assert len(BOOK) >= 60 and len({entry.name for entry in BOOK}) == len(BOOK)
+@pytest.fixture(scope="module")
+def alone() -> dict[str, str]:
+    """Each idea on the shipped train.py."""
     sources = {}
     for entry in BOOK:
         changed = edits.try_apply(SOURCE, entry.edits)
         assert changed is not None, f"{entry.name} does not apply to the shipped train.py"
         edits.validate_change(SOURCE, changed)
-        assert entry.topic in TARGET.topics
         sources[entry.name] = small(changed)
-    assert len({edits.fingerprint(source) for source in sources.values()}) == len(BOOK)
-    trained(sources)
+    return sources
 
 
-def test_ideas_stack() -> None:
+@pytest.fixture(scope="module")
+def stacks() -> dict[str, str]:
+    """Two to six ideas at once."""
     chance = random.Random(1)
     sources = {}
     for _ in range(24):
@@ -89,4 +77,40 @@ def test_ideas_stack() -> None:
                 source, names = changed, [*names, entry.name]
         assert len(names) == wanted
         sources["+".join(names)] = small(source)
-    trained(sources)
+    return sources
+
+
+@pytest.fixture(scope="module")
+def trained(alone: dict[str, str], stacks: dict[str, str]) -> dict[str, tuple[list[int], bool, bool]]:
+    """What became of each: the shape of its logits, whether all was finite, and whether it was causal. One process trains all."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_ALL],
+        input=json.dumps(alone | stacks),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=500,
+    )
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [name for name, *_ in results] == [*alone, *stacks], done.stderr[-1500:]
+    return {name: (shape, finite, causal) for name, shape, finite, causal in results}
+
+
+def check(trained: dict[str, tuple[list[int], bool, bool]], names: Iterable[str]) -> None:
+    for name in names:
+        shape, finite, causal = trained[name]
+        assert shape == [2, 16, 64] and finite, name
+        assert causal, f"{name} looks at the future"
+
+
+def test_every_idea_applies_passes_the_gate_and_trains(
+    alone: dict[str, str], trained: dict[str, tuple[list[int], bool, bool]]
+) -> None:
+    assert len(BOOK) >= 60 and len({entry.name for entry in BOOK}) == len(BOOK)
+    assert {entry.topic for entry in BOOK} <= TARGET.topics.keys()
+    assert len({edits.fingerprint(source) for source in alone.values()}) == len(BOOK)
+    check(trained, alone)
+
+
+def test_ideas_stack(stacks: dict[str, str], trained: dict[str, tuple[list[int], bool, bool]]) -> None:
+    check(trained, stacks)

@@ -325,7 +325,7 @@ def reference_s(harness: Harness) -> float:
     return result.speed.reference_s
 
 
-@pytest.mark.parametrize(("factor", "budget_s"), [(4.0, 12.0), (0.1, 0.15)])
+@pytest.mark.parametrize(("factor", "budget_s"), [(4.0, 6.0), (0.1, 0.15)])
 def test_a_budget_is_as_much_work_on_a_faster_and_on_a_slower_machine(
     harness: Harness, reference_s: float, factor: float, budget_s: float
 ) -> None:
@@ -413,16 +413,16 @@ def test_a_trainer_whose_main_thread_ended_is_stopped_and_ended(harness: Harness
     assert not alive
 
 
-@needs_seccomp
-@pytest.mark.parametrize(
-    "call",
-    [
-        "os.sched_setaffinity(0, {0})",
-        "os.setpriority(os.PRIO_PROCESS, 0, 19)",
-        "os.nice(5)",
-        "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
-    ],
+CHOICES = (
+    "os.sched_setaffinity(0, {0})",
+    "os.setpriority(os.PRIO_PROCESS, 0, 19)",
+    "os.nice(5)",
+    "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))",
 )
-def test_a_trainer_chooses_neither_core_nor_priority(harness: Harness, call: str) -> None:
-    code = f"import os\ntry: {call}\nexcept OSError: pass\nelse: raise RuntimeError('it worked')"
-    assert harness.run(before_training(code)).outcome is Outcome.SCORED
+
+
+@needs_seccomp
+def test_a_trainer_chooses_neither_core_nor_priority(harness: Harness) -> None:
+    calls = (f"try: {call}\nexcept OSError: pass\nelse: raise RuntimeError({call!r})\n" for call in CHOICES)
+    result = harness.run(before_training("import os\n" + "".join(calls)))
+    assert result.outcome is Outcome.SCORED, result.reason

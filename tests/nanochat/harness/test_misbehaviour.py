@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,6 @@ import pytest
 from core.execution.local import harness_environment
 from nanochat.contract.job import CrashClass, Outcome
 from nanochat.contract.messages import Abort, Progress, Ready
-from nanochat.harness.charges import long_answers
 from nanochat.sandbox.probe import probe
 from tests.conftest import Harness
 from tests.product import TRAIN
@@ -44,8 +44,18 @@ STEADY = with_(  # the same steps on any machine, however busy: the same score t
 
 
 @pytest.fixture(scope="module")
+def harness(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    """The harness of a user whose environment holds a secret."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OPENAI_API_KEY", "secret")
+        made = Harness(tiny_data, tmp_path_factory.mktemp("jobs"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
 def honest(harness: Harness) -> float:
-    """The score of the honest model: the yardstick that no cheat may pass."""
+    """The score of the honest model: the yardstick that no cheat may pass. Its preflight is part of it."""
     result = harness.run(STEADY, budget_s=5.0)  # of which it needs a hundredth
     assert result.outcome is Outcome.SCORED and result.val_bpb is not None
     return result.val_bpb
@@ -54,8 +64,14 @@ def honest(harness: Harness) -> float:
 @pytest.fixture(autouse=True)
 def still_sound(harness: Harness, honest: float):  # type: ignore[no-untyped-def]
     """After each misbehaviour the next honest job scores as ever, and no process is left."""
+    jobs = harness.count
     yield
-    result = harness.run(STEADY, budget_s=5.0)
+    if harness.count > jobs:
+        check_soundness(harness, honest)
+
+
+def check_soundness(harness: Harness, honest: float) -> None:
+    result = harness.run(STEADY, budget_s=5.0, preflight=False)
     assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-6)
     _, alive = psutil.wait_procs(harness.descendants(), timeout=60)
     assert not alive
@@ -82,7 +98,7 @@ CRASHES = {
                     CrashClass.OUTPUT_SHAPE),
     "no tensor": (with_(FORWARD, "        return [1, 2, 3]\n").replace("model(x).flatten(0, 1)", "model.table[x].flatten(0, 1)"),
                   CrashClass.OUTPUT_SHAPE),
-    "not a number": (with_(RETURN, "    model.table.data.fill_(float('nan'))\n    return model\n"), CrashClass.NON_FINITE),
+    "not a number": (with_(RETURN, "    model.table.data.fill_(float('nan'))\n    return model\n", STEADY), CrashClass.NON_FINITE),
     "loss not finite": (with_("run.log(loss=loss.item())", "run.log(loss=float('nan')); import time; time.sleep(0.06)"),
                         CrashClass.NON_FINITE),
     "leaves at once": (with_(MODEL, "    import os; os._exit(0)\n"), CrashClass.EXCEPTION),
@@ -163,6 +179,7 @@ def test_a_scorer_that_stood_still_takes_no_training_for_a_hang(harness: Harness
 
 # -- the clock --------------------------------------------------------------------------------------------------------
 
+FREE_S = 0.5  # of set-up: an honest one takes a fifth of that
 BURN = "import time as _t; _e = _t.process_time() + {s}\nwhile _t.process_time() < _e: pass\n"
 
 
@@ -171,12 +188,12 @@ def indented(text: str) -> str:
 
 
 def test_training_at_import_is_an_overrun(harness: Harness) -> None:
-    assert harness.run(BURN.format(s=4) + TRAIN, preflight=False).outcome is Outcome.OVERRUN
+    assert harness.run(BURN.format(s=2) + STEADY, preflight=False, setup_s=FREE_S).outcome is Outcome.OVERRUN
 
 
 def test_training_in_warm_up_is_an_overrun(harness: Harness) -> None:
-    warm = "    for x, y in run.warmup_batches(8, 32):\n        pass\n" + indented(BURN.format(s=4))
-    assert harness.run(with_(MODEL, MODEL + warm), preflight=False).outcome is Outcome.OVERRUN
+    warm = "    for x, y in run.warmup_batches(8, 32):\n        pass\n" + indented(BURN.format(s=2))
+    assert harness.run(with_(MODEL, MODEL + warm), preflight=False, setup_s=FREE_S).outcome is Outcome.OVERRUN
 
 
 def test_going_on_after_the_end_is_an_overrun(harness: Harness) -> None:
@@ -224,9 +241,9 @@ class Late(torch.nn.Module):
 
 def test_steps_too_large_for_the_budget_are_said(harness: Harness) -> None:
     line = "        run.log(loss=loss.item())\n"
-    for seconds, words in ((0.86, "a step took 0.9 s"), (1.6, "Use a longer --budget")):
+    for seconds, budget_s, words in ((0.86, 2.0, "a step took 0.9 s"), (1.6, 0.4, "Use a longer --budget")):
         burn = f"        import time\n        end = time.process_time() + {seconds}\n        while time.process_time() < end:\n            pass\n"
-        result = harness.run(with_(line, line + burn), budget_s=2.0, preflight=False)
+        result = harness.run(with_(line, line + burn), budget_s=budget_s, preflight=False)
         assert result.outcome is Outcome.OVERRUN and words in result.reason, result.reason
 
 
@@ -245,13 +262,6 @@ def test_slow_but_even_answers_are_within_the_allowance(harness: Harness) -> Non
     )
     result = harness.run(slow, scoring_s=60.0)
     assert result.outcome is Outcome.SCORED, result.reason
-
-
-def test_long_answers_are_charged_but_for_a_little() -> None:
-    even = [0.06, 0.05, 0.07] * 20
-    assert long_answers([]) == long_answers(even) == long_answers([0.4, *even]) == 0.0
-    assert long_answers([8.0, *even]) == pytest.approx(8.0 - 0.28 - 0.5)
-    assert long_answers([*even, 3.0, 3.0]) > 4.5
 
 
 # -- the evaluation ---------------------------------------------------------------------------------------------------------
@@ -306,7 +316,7 @@ CHEATS = {
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_in_the_exam_is_found(harness: Harness, name: str) -> None:
-    result = harness.run(with_(FORWARD, CHEATS[name]), eval_tokens=4096)
+    result = harness.run(with_(FORWARD, CHEATS[name], STEADY), eval_tokens=4096, preflight=False)
     assert result.outcome is Outcome.INVALID, (result.outcome, result.reason, result.val_bpb, result.probes)
     assert result.val_bpb is None and result.reason
 
@@ -323,7 +333,7 @@ def test_the_evaluation_runs_once(harness: Harness) -> None:
         "                for k in range(4, min(n, 31)): out[i, k, old[k + 1]] += 3.0\n"
         "            if self.calls <= 20: seen.append(row)\n        return out\n"
     )
-    result = harness.run(with_(FORWARD, twice))
+    result = harness.run(with_(FORWARD, twice, STEADY))
     assert result.outcome is Outcome.CRASH and "which runs once" in result.reason, (result.reason, result.val_bpb)
 
 
@@ -341,7 +351,7 @@ def test_a_thread_that_trains_during_the_evaluation_is_found(harness: Harness) -
         "            with torch.no_grad(): model.table.mul_(1.0001)\n"
         "    threading.Thread(target=more, daemon=True).start()\n"
     )
-    result = harness.run(with_(RETURN, thread + RETURN), preflight=False, eval_tokens=4096)
+    result = harness.run(with_(RETURN, thread + RETURN, STEADY), preflight=False, eval_tokens=4096)
     assert result.outcome in (Outcome.INVALID, Outcome.OVERRUN)
 
 
@@ -366,50 +376,59 @@ def test_forged_messages_are_no_score(harness: Harness, honest: float) -> None:
 # -- what it may touch ------------------------------------------------------------------------------------------------
 
 
-def attempt(code: str) -> str:
-    """Try something; raise if it worked, train on if it was refused."""
-    body = (
-        "    try:\n"
-        + indented(indented(code))
-        + "    except OSError:\n        worked = False\n    else:\n        worked = True\n"
-    )
-    return with_(MODEL, body + "    if worked: raise RuntimeError('it worked')\n" + MODEL)
+ATTEMPTS = (
+    "import sysconfig; open(sysconfig.get_paths()['stdlib'] + '/argparse.py').read()",
+    "open('{data}/val.bin', 'rb').read()",
+    "open('{data}/manifest.json').read()",
+    "open('/etc/passwd').read()",
+    "import os; os.listdir(os.path.expanduser('~root'))",
+    "open('{jobs}/stolen', 'w')",
+    "import os; os.remove('{jobs}/keep')",
+    "import os; os.rmdir('{jobs}')",
+    "open('/tmp/left-behind', 'w')",
+    "open('/dev/shm/left-behind', 'w')",
+    "open('/proc/%d/mem' % __import__('os').getppid(), 'rb').read(1)",
+    "import socket; socket.socket(socket.AF_INET, socket.SOCK_STREAM)",
+    "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+    "import os; os.execv('/bin/true', ['true'])",
+    "import subprocess; subprocess.run(['/bin/true'], check=True)",
+    "import os; os.kill({pid}, 0)",
+    "import ctypes\nif ctypes.CDLL(None).msgget(77, 0o1600) < 0: raise OSError",
+    "import ctypes\nif ctypes.CDLL(None).semget(77, 1, 0o1600) < 0: raise OSError",
+)  # fmt: skip
+TRY_ALL = """
+    for code in {codes!r}:
+        try:
+            exec(code, {{}})
+        except OSError:
+            print("refused", flush=True)
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+        else:
+            print("worked", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def tried(harness: Harness, honest: float) -> dict[str, str]:
+    """What became of each of ATTEMPTS. One trainer tries them all, and then trains on."""
+    (harness.folder / "keep").write_text("x")
+    names = {"{data}": str(harness.data), "{jobs}": str(harness.folder), "{pid}": str(os.getpid())}
+    codes = list(ATTEMPTS)
+    for name, value in names.items():
+        codes = [code.replace(name, value) for code in codes]
+    result = harness.run(with_(MODEL, TRY_ALL.format(codes=codes) + MODEL, STEADY), preflight=False)
+    assert result.outcome is Outcome.SCORED, (result.reason, result.traceback)
+    said = (harness.folder / result.job / "output.txt").read_text().splitlines()
+    check_soundness(harness, honest)
+    return dict(zip(ATTEMPTS, said, strict=True))
 
 
 @needs_landlock
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import sysconfig; open(sysconfig.get_paths()['stdlib'] + '/argparse.py').read()",
-        "open('{data}/val.bin', 'rb').read()",
-        "open('{data}/manifest.json').read()",
-        "open('/etc/passwd').read()",
-        "import os; os.listdir(os.path.expanduser('~root'))",
-        "open('{jobs}/stolen', 'w')",
-        "import os; os.remove('{jobs}/keep')",
-        "import os; os.rmdir('{jobs}')",
-        "open('/tmp/left-behind', 'w')",
-        "open('/dev/shm/left-behind', 'w')",
-        "open('/proc/%d/mem' % __import__('os').getppid(), 'rb').read(1)",
-        "import socket; socket.socket(socket.AF_INET, socket.SOCK_STREAM)",
-        "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
-        "import os; os.execv('/bin/true', ['true'])",
-        "import subprocess; subprocess.run(['/bin/true'], check=True)",
-        "import os; os.kill({pid}, 0)",
-        "import ctypes\nif ctypes.CDLL(None).msgget(77, 0o1600) < 0: raise OSError",
-        "import ctypes\nif ctypes.CDLL(None).semget(77, 1, 0o1600) < 0: raise OSError",
-    ],
-)
-def test_what_it_may_not_touch_is_refused(harness: Harness, code: str) -> None:
-    (harness.folder / "keep").write_text("x")
-    code = (
-        code.replace("{data}", str(harness.data))
-        .replace("{jobs}", str(harness.folder))
-        .replace("{pid}", str(os.getpid()))
-    )
-    result = harness.run(attempt(code))
-    assert result.outcome is Outcome.SCORED, (result.reason, result.traceback)
-    assert (harness.folder / "keep").read_text() == "x"
+@pytest.mark.parametrize("code", ATTEMPTS)
+def test_what_it_may_not_touch_is_refused(harness: Harness, tried: dict[str, str], code: str) -> None:
+    assert tried[code] == "refused"
+    assert (harness.folder / "keep").read_text() == "x" and not (harness.folder / "stolen").exists()
 
 
 @needs_landlock
@@ -417,6 +436,7 @@ def test_nothing_is_left_for_the_next_trainer(harness: Harness) -> None:
     leave = with_(
         MODEL,
         "    open('note', 'w').write('for the next one')\n    import os; print(os.getcwd(), flush=True)\n" + MODEL,
+        STEADY,
     )
     result = harness.run(leave)
     assert result.outcome is Outcome.SCORED
@@ -424,15 +444,15 @@ def test_nothing_is_left_for_the_next_trainer(harness: Harness) -> None:
     assert scratch.is_absolute() and not scratch.exists()
 
 
-def test_the_environment_holds_no_secrets(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell = with_(MODEL, "    import os; print(sorted(os.environ), flush=True)\n" + MODEL)
-    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+def test_the_environment_holds_no_secrets(harness: Harness) -> None:
+    tell = with_(MODEL, "    import os; print(sorted(os.environ.items()), flush=True)\n" + MODEL, STEADY)
     result = harness.run(tell)
-    assert "KEY" not in (harness.folder / result.job / "output.txt").read_text()
+    told = (harness.folder / result.job / "output.txt").read_text()
+    assert "'PATH'" in told and "KEY" not in told and "secret" not in told
 
 
 def test_a_flood_of_output_is_cut(harness: Harness) -> None:
-    flood = with_(RETURN, "    for _ in range(2000): print('x' * 10_000)\n" + RETURN)
+    flood = with_(RETURN, "    for _ in range(2000): print('x' * 10_000)\n" + RETURN, STEADY)
     result = harness.run(flood, output_limit=100_000, budget_s=3.0)
     assert result.outcome in (Outcome.SCORED, Outcome.OVERRUN)
     assert (harness.folder / result.job / "output.txt").stat().st_size < 110_000
@@ -459,7 +479,7 @@ def test_too_many_parameters_break_a_rule(harness: Harness) -> None:
     assert result.outcome is Outcome.INVALID and "102,400" in result.reason and "1,000" in result.reason
     hidden = harness.run(with_(RETURN, "    return lambda x: model(x)\n"), max_params=1000)
     assert hidden.outcome is Outcome.INVALID and "torch module" in hidden.reason
-    assert harness.run(with_(RETURN, "    return lambda x: model(x)\n")).outcome is Outcome.SCORED
+    assert harness.run(with_(RETURN, "    return lambda x: model(x)\n", STEADY)).outcome is Outcome.SCORED
 
 
 def test_a_model_that_cannot_answer_a_whole_batch_is_scored_with_less(harness: Harness, honest: float) -> None:
@@ -488,14 +508,6 @@ def test_an_abort_ends_the_job_and_the_next_one_runs(harness: Harness) -> None:
     assert harness.result(job).outcome is Outcome.INTERRUPTED
 
 
-def test_a_killed_scorer_is_an_interruption(harness: Harness) -> None:
-    job = harness.submit(TRAIN, budget_s=60.0)
-    until(harness, "training")
-    (scorer,) = psutil.Process(harness.process.pid).children()
-    scorer.kill()
-    assert harness.result(job).outcome is Outcome.INTERRUPTED
-
-
 @pytest.mark.parametrize("how", ["end of input", "kill"])
 def test_no_process_outlives_the_harness(tiny_data: Path, tmp_path: Path, how: str) -> None:
     other = Harness(tiny_data, tmp_path)
@@ -511,15 +523,18 @@ def test_no_process_outlives_the_harness(tiny_data: Path, tmp_path: Path, how: s
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("code", "preflight"),
     [
-        "from nanochat.harness import fork_server as f, start_trainer as t; t.FORKS = False; f.main()",  # the scorer starts afresh
-        "import sys\nfrom nanochat.harness import progress, scorer, start_trainer\nfrom nanochat.contract.messages import Ready, request\n"
+        # the scorer starts afresh
+        ("from nanochat.harness import fork_server as f, start_trainer as t; t.FORKS = False; f.main()", True),
+        ("import sys\nfrom nanochat.harness import progress, scorer, start_trainer\nfrom nanochat.contract.messages import Ready, request\n"
         "start_trainer.FORKS = False\nprogress.say(Ready(pid=0, torch=''))\n"
-        "scorer.main(request(sys.stdin.buffer.readline()).job)",  # and so is its trainer
+        "scorer.main(request(sys.stdin.buffer.readline()).job)", False),  # and so is its trainer
     ],
-)
-def test_spawning_instead_of_forking_scores_as_well(tiny_data: Path, honest: float, tmp_path: Path, code: str) -> None:
+)  # fmt: skip
+def test_spawning_instead_of_forking_scores_as_well(
+    tiny_data: Path, honest: float, tmp_path: Path, code: str, preflight: bool
+) -> None:
     job = Harness.__new__(Harness)
     job.data, job.folder, job.count = tiny_data, tmp_path, 0
     job.process = subprocess.Popen(
@@ -527,6 +542,7 @@ def test_spawning_instead_of_forking_scores_as_well(tiny_data: Path, honest: flo
         cwd=Path(__file__).resolve().parents[3], env=harness_environment("cpu"),
     )  # fmt: skip
     assert isinstance(job.receive(), Ready)
-    result = job.run(STEADY, setup_s=10.0, budget_s=20.0)  # its first steps load what a fork has loaded before
+    # its first steps load what a fork has loaded before
+    result = job.run(STEADY, setup_s=10.0, budget_s=20.0, preflight=preflight)
     job.close()
     assert result.outcome is Outcome.SCORED and result.val_bpb == pytest.approx(honest, abs=1e-6)

@@ -195,7 +195,8 @@ import torch
 def loss_of(x, w):
     return torch.tanh(x @ w).pow(2).sum()
 x, w = torch.randn(8, 16), torch.randn(16, 16, requires_grad=True)
-torch._inductor.config.cpp.simdlen = 1  # takes less time to compile, and so does what follows
+torch._inductor.config.cpp.vec_isa_ok = False  # a plain kernel: takes less time to compile, and so does what follows
+torch._inductor.config.cpp_cache_precompile_headers = False
 torch._inductor.config.aot_inductor.debug_compile = True
 compiled = torch.compile(loss_of, dynamic=False)(x, w.detach())  # one kernel: each takes seconds
 loss = torch.compile(loss_of, dynamic=False, backend="aot_eager_decomp_partition")(x, w)

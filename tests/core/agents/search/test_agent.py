@@ -63,8 +63,13 @@ def night(count: int, charter: str = "Low val_bpb.", seed: int = 3) -> list[Prop
     return found
 
 
-def test_a_night_of_proposals_is_new_each_time_and_passes_the_gate() -> None:
-    found = night(30)
+@pytest.fixture(scope="module")
+def long_night() -> list[Proposal]:
+    return night(30)
+
+
+def test_a_night_of_proposals_is_new_each_time_and_passes_the_gate(long_night: list[Proposal]) -> None:
+    found = long_night
     prints = set()
     for proposal in found:
         assert proposal.source is not None and proposal.hypothesis.endswith((".", "?"))
@@ -99,9 +104,9 @@ def test_off_limits_knobs_are_left_alone() -> None:
         assert {name for name in before if before[name] != after[name]} <= {"WARM_DOWN"}
 
 
-def test_knobs_that_do_nothing_now_are_left_alone() -> None:
+def test_knobs_that_do_nothing_now_are_left_alone(long_night: list[Proposal]) -> None:
     """The shipped pattern has no short layer, so the window's width is nothing to measure."""
-    moved = {name for proposal in night(30) for name in proposal.notes.knobs}
+    moved = {name for proposal in long_night for name in proposal.notes.knobs}
     assert "WINDOW" not in moved and len(moved) > 6
     assert "WINDOW" in TARGET.inactive_knobs({"WINDOW": 128, "WINDOW_PATTERN": "L", "SEQ_LEN": 256})
     assert TARGET.inactive_knobs({"WINDOW": 128, "WINDOW_PATTERN": "SL", "SEQ_LEN": 256}) == set()
