@@ -49,7 +49,7 @@ async def test_it_waits_for_the_journal_and_then_shows_all(
         assert sum(pane.display for pane in app.query(".pane")) == panes
         assert app.focused is app.query_one(ExperimentsPane)
         assert "waiting for its journal" not in screen_text(app)
-        assert "keep" in screen_text(app)
+        assert "kept" in screen_text(app)
 
 
 async def test_who_types_when_the_journal_comes_types_on(recorded: Path, missing: Missing) -> None:
