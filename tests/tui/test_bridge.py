@@ -122,9 +122,11 @@ async def test_the_activity_says_what_was_known_at_the_time(tmp_path: Path) -> N
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "finished" in screen_text(app))
         await pilot.press("7", "z")
-        await until(pilot, lambda: "#10 KEEP" in screen_text(app))
-        lines = [line for line in screen_text(app).splitlines() if "#10 KEEP" in line or "#10 discard, by you" in line]
-        assert ["#10 KEEP 1." in lines[0], "#10 discard, by you" in lines[1]] == [True, True] and len(lines) == 2
+        await until(pilot, lambda: "#10 KEPT" in screen_text(app))
+        lines = [
+            line for line in screen_text(app).splitlines() if "#10 KEPT" in line or "#10 discarded, by you" in line
+        ]
+        assert ["#10 KEPT 1." in lines[0], "#10 discarded, by you" in lines[1]] == [True, True] and len(lines) == 2
 
 
 async def test_an_activity_that_does_not_follow_says_so(recorded: Path) -> None:
