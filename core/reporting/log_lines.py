@@ -20,7 +20,7 @@ from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
 
 NAMED = 3  # earlier runs that are named
-_SAID = re.compile(rf"(?:(?:Better|Worse) by [\d.]+ {TARGET.unit}|{SKIPPED.removesuffix('.')})[.:]?")
+_SAID = re.compile(rf"(?:Crashed, [\w -]+:|(?:Better|Worse) by [\d.]+ {TARGET.unit}|{SKIPPED.removesuffix('.')})[.:]?")
 
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
