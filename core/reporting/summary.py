@@ -139,7 +139,7 @@ def _set(found: RunStatus, width: int) -> list[Line]:
     """Return which constants of train.py were set before the run began."""
     if not found.set_for_machine:
         return []
-    applied = f"; {make('apply', found.run)} sets it too" if found.kept else ""
+    applied = f"; {make('apply', found.run)} sets it too" if found.kept and not found.applied else ""
     return _wrapped("set", f"{found.set_for_machine} ({phrases.NOT_COMPARED}{applied})", width)
 
 
