@@ -141,6 +141,9 @@ def run(  # long, because each option is a parameter
 
     What is not given comes from the config files; `config` lists it.
     """
+    shown = not headless and not attended and background.can_show_app()
+    if shown:
+        background.tell("Starting. The app opens in a few seconds.")  # what is imported now can take longer than that
     from core import session
     from core.config import files
     from core.run.options import Options, StartOptions
@@ -163,5 +166,5 @@ def run(  # long, because each option is a parameter
     with config.explaining():
         session.run(
             project, options, StartOptions(tenancy, context, gate_time, notify, report, beside, ablation), config,
-            shown=not headless and not attended and background.can_show_app(), attended=attended, again=again,
+            shown=shown, attended=attended, again=again,
         )  # fmt: skip

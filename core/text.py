@@ -1,9 +1,11 @@
-"""Text that is safe to print: without escape sequences and invisible direction marks. Pure."""
+"""Text that is safe to print, without escape sequences and invisible direction marks, and which texts count as the same. Pure."""
 
 from __future__ import annotations
 
 import io
 import unicodedata
+
+BYTE_ORDER_MARK = "\ufeff"  # some editors write one
 
 
 def sanitize_line(text: str, limit: int = 2000) -> str:
@@ -36,3 +38,8 @@ def lines_of(source: str) -> list[str]:
 def capital(words: str) -> str:
     """Return words as they stand at the beginning of a sentence."""
     return words[:1].upper() + words[1:]
+
+
+def normalised(text: str) -> str:
+    """Return a text without a byte order mark and carriage returns, which some editors add."""
+    return text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n")

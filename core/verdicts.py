@@ -44,13 +44,13 @@ class Verdict(StrEnum):
         made.sentence, made.may_repeat = sentence, may_repeat
         return made
 
-    KEEP = "keep", "K", "kept"
+    KEEP = "keep", "K", "kept", "", "kept"
     SIMPLIFICATION = "simplification", "S", "kept"
-    DISCARD = "discard", "D", "not kept"
+    DISCARD = "discard", "D", "not kept", "", "discarded"
     CRASH = "crash", "C", "failed"
     TIMEOUT = "timeout", "T", "failed", "No result: {reason}", "out of time"
     OVERRUN = "overrun", "O", "failed", "No result: {reason}"
-    INVALID = "invalid", "!", "failed", "Broke a rule: {reason}", "broke a rule"
+    INVALID = "invalid", "!", "failed", "Invalid: {reason}"
     SKIPPED = "skipped", "-", "not kept"
     INTERRUPTED = "interrupted", "I", "cut short", "Interrupted: {reason}.", "", True
     CONFLICT = "conflict", "X", "not kept", "Not run: {reason}", "", True
@@ -88,7 +88,7 @@ _ALREADY = {
     Verdict.KEEP: "is already kept",
     Verdict.SIMPLIFICATION: "is already kept",
     Verdict.DISCARD: "is already discarded",
-    Verdict.INVALID: "already counts as an experiment that broke a rule",
+    Verdict.INVALID: "is already invalid",
     Verdict.SKIPPED: "is already skipped",
 }
 

@@ -110,3 +110,19 @@ def test_make_passes_nothing_on_that_misleads(tmp_path: Path, place: str | bytes
     assert "called with autorun.py --headless" in done.stdout
     assert misleading.keys().isdisjoint(line.partition("=")[0] for line in done.stdout.splitlines())
     assert sorted(path.name for path in root.iterdir()) == [".venv", "Makefile", "requirements.txt"]
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "out", "err"),
+    [("help", 0, "make COMMAND ARGS=", ""), ("stat", 2, "", "There is no command stat. `make help` lists")],
+)
+def test_make_lists_its_commands(tmp_path: Path, target: str, code: int, out: str, err: str) -> None:
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\necho "called with $*"\n')
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    (tmp_path / ".venv/runtime.stamp").touch()
+    done = subprocess.run(["make", target], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, out in done.stdout, err in done.stderr) == (code, True, True), done.stdout + done.stderr
+    assert ("called with -m core.cli --help" in done.stdout) == (target == "help")

@@ -41,8 +41,9 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
         if not edit.search:
             raise EditError(f"Edit {index} has an empty search text; copy some lines of train.py into it.{fine}")
         if count == 0:
+            shown = f"\n{edit.search}\n" if "\n" in edit.search else f" “{edit.search}”. "
             raise EditError(
-                f"The search text of edit {index} is not in train.py:\n{edit.search}\n{_nearest(source, edit.search)}{fine}"
+                f"The search text of edit {index} is not in train.py:{shown}{_nearest(source, edit.search)}{fine}"
             )
         if count > 1:
             raise EditError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.change import edits
 from core.git.errors import RepositoryError
 from core.git.repository import Repository
-from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, normalised
+from core.git.source_tree import TRAIN
 from core.judging import schedule
 from core.machine.project import Project, UsageError
 from core.record import journal
@@ -20,7 +20,7 @@ from core.record.fold import fold
 from core.record.state import State
 from core.reporting import phrases
 from core.reporting.commit_message import commit_message
-from core.text import sanitize_text
+from core.text import BYTE_ORDER_MARK, normalised, sanitize_text
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from core.git.owners import Owners
 from core.git.plumbing import Git, one_line
 from core.git.ref_store import RefStore
 from core.git.refs import RunRefs
-from core.git.source_tree import BYTE_ORDER_MARK, TRAIN, SourceTree, normalised
+from core.git.source_tree import TRAIN, SourceTree
+from core.text import BYTE_ORDER_MARK, normalised
 
 MOST_CONFLICTS = 127  # the largest exit status of `git merge-file` that counts conflicts; above it the merge failed
 MARKERS = ("-L", "the best", "-L", "before", "-L", "yours")  # labels of the conflict markers

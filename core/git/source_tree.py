@@ -1,4 +1,4 @@
-"""The place of a source tree in a repository, and which texts of train.py count as the same. Pure."""
+"""The place of a source tree in a repository. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from core.target import TARGET
 
 TRAIN, PROGRAM = TARGET.path, "program.md"
-BYTE_ORDER_MARK = "\ufeff"  # some editors write one
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,3 @@ class SourceTree:
     def program(self) -> str:
         """The path of program.md inside the repository."""
         return self.prefix + PROGRAM
-
-
-def normalised(text: str) -> str:
-    """Return a text without a byte order mark and carriage returns, which some editors add."""
-    return text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n")

@@ -28,10 +28,10 @@ def after_nothing(state: State, noise: Noise) -> tuple[str, ...]:
         noise: Its noise.
 
     Returns:
-        The sentences; () if something was kept, or nothing was tried yet.
+        The sentences; () if something was kept, or nothing has a score yet.
     """
     config = state.config
-    if config is None or state.kept or not state.tried:
+    if config is None or state.kept or not any(e.val_bpb is not None for e in state.experiments.values()):
         return ()
     longer = make("run", "--name", f"{state.name}-longer", "--budget", f"{LONGER * config.budget_s:g}")
     told = [

@@ -11,8 +11,8 @@ from core.record import events as ev
 from core.record.experiment import Experiment
 from core.record.fold import RERUN_TRIES, SKIPPED
 from core.record.state import State
-from core.reporting import phrases, scoreboard
-from core.reporting.phrases import PASTE, begun_as, job_name, one_line, proposed_limit, verdict
+from core.reporting import activity, phrases, scoreboard
+from core.reporting.phrases import PASTE, begun_as, one_line, proposed_limit, verdict
 from core.reporting.summary import APPROVAL
 from core.target import TARGET
 from core.text import sanitize_line
@@ -20,7 +20,7 @@ from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result
 
 NAMED = 3  # earlier runs that are named
-_SAID = re.compile(rf"(?:(?:Better|Worse) by [\d.]+ {TARGET.unit}|{SKIPPED.removesuffix('.')})[.:]?")
+_SAID = re.compile(rf"(?:Crashed, [\w -]+:|(?:Better|Worse) by [\d.]+ {TARGET.unit}|{SKIPPED.removesuffix('.')})[.:]?")
 
 
 def line(event: ev.AnyEvent, state: State) -> str | None:
@@ -65,7 +65,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Launched(role=Role.CANDIDATE):
             return f"#{event.number} training"
         case ev.Launched(role=Role.REPLICATE):
-            return f"#{event.number} looks promising: again on another seed"
+            return f"#{event.number} looks promising: {activity.place(state, event)}"
         case ev.Launched(role=Role.RERUN):
             return f"#{event.number} rerun on a new seed, as the human asked"
         case ev.Aborted():
@@ -75,7 +75,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Revised():
             return f"#{event.number} revised by the human (+{event.added} −{event.removed})"
         case ev.Launched(role=Role.FINAL | Role.LONGER):
-            return f"{event.role}: {_which(event.commit, state)} on a fresh seed, to be scored on the test split"
+            return f"{event.role} {activity.place(state, event)}: {_which(event.commit, state)} on a fresh seed, to be scored on the test split"
         case ev.Launched(role=Role.INCUMBENT):
             return (
                 f"the best train.py is measured again{f', to compare #{event.number} with it' if event.number else ''}"
@@ -193,7 +193,7 @@ def _measured(event: ev.Measured, state: State) -> str | None:
 
 
 def _owner(event: ev.Measured) -> str:
-    return job_name(event.role, event.number)
+    return activity.name(event.role, event.number)
 
 
 def _rate(result: Result) -> str:

@@ -136,7 +136,10 @@ def _head(found: Report) -> str:
 def _progress(found: Report) -> str:
     wide = svg(chart.progress_chart(found.progress, chart.WIDE), "wide")
     small = svg(chart.progress_chart(found.progress, chart.SMALL), "small")
-    outcomes = ", ".join(f"{count} {words}" for words, count in found.outcomes.items()) or "none yet"
+    outcomes = (
+        ", ".join(f"{count} {words.replace(phrases.BY_YOU, ' by you')}" for words, count in found.outcomes.items())
+        or "none yet"
+    )
     others = "".join(f"; {count} {words}" for words, count in found.others.items())
     caption = (
         f"{found.tried} tried: {outcomes}{others}. The line is the best so far, with the noise of one score around it."

@@ -12,6 +12,7 @@ from core.record.experiment import Experiment
 from core.record.state import State
 from core.text import sanitize_line
 from core.verdicts import Verdict
+from nanochat.contract.job import CrashClass
 from nanochat.contract.shell import make
 
 PASTE = (
@@ -23,20 +24,12 @@ READ_ONLY = (
     "so does `serve` with --control."
 )
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
+WORSE, INCONCLUSIVE, NOT_CONFIRMED = "worse", "inconclusive", "not confirmed"  # for Verdict.DISCARD
 BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")  # a hyphen before a figure, but not within a name
 NOT_COMPARED = "set for this machine before the run began, so not compared"
-DOING = {
-    Role.BASELINE: "training",
-    Role.CANDIDATE: "training",
-    Role.REPLICATE: "confirming",
-    Role.INCUMBENT: "training again",
-    Role.RERUN: "training again",
-    Role.FINAL: "training",
-    Role.LONGER: "training",
-}
 
 
 def verdict(experiment: Experiment, alive: bool = True) -> str:
@@ -50,21 +43,25 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
         return found.words + BY_YOU
     if found is Verdict.DISCARD and experiment.gain is not None:
         if not experiment.within_noise:
-            return "worse" if experiment.gain < 0 else "discard"
-        return "not confirmed" if experiment.pairs > 1 else "inconclusive"
+            return WORSE if experiment.gain < 0 else found.words
+        return NOT_CONFIRMED if experiment.pairs > 1 else INCONCLUSIVE
     if found is Verdict.CRASH and experiment.crash:
         return f"crash {experiment.crash}"
     return found.words
 
 
-def job_name(role: Role, number: int | None) -> str:
-    """Return whose job it is: an experiment's number, or the role if the job trains the baseline or the incumbent."""
-    return f"#{number}" if number is not None and role not in (Role.BASELINE, Role.INCUMBENT) else role
-
-
-def doing(role: Role, phase: str) -> str:
-    """Return what a job is doing, as text."""
-    return DOING.get(role, phase) if phase == "training" else phase
+def verdicts() -> str:
+    """Return all words for a verdict that people read, with what is not clear from the word, as text."""
+    own = {
+        Verdict.SIMPLIFICATION: f"{Verdict.SIMPLIFICATION.words} (kept because it has less code)",
+        Verdict.DISCARD: f"{WORSE}, {INCONCLUSIVE} (within the noise on one seed), {NOT_CONFIRMED} (the same over several seeds), "
+        f"{Verdict.DISCARD.words}",
+        Verdict.CRASH: f"{Verdict.CRASH.words} (in the table only its kind: {', '.join(CrashClass)})",
+        Verdict.INVALID: f"{Verdict.INVALID.words} (it broke a rule, or does not fit train.py)",
+        Verdict.CONFLICT: f"{Verdict.CONFLICT.words} (it does not fit the new best)",
+        Verdict.DISTURBED: f"{Verdict.DISTURBED.words} (by the machine, so nothing is known)",
+    }
+    return ", ".join(own.get(verdict, verdict.words) for verdict in Verdict)
 
 
 def change(gain: float, error: float | None = None) -> str:

@@ -302,7 +302,8 @@ def _noise(noise: Noise) -> str:
     return (
         f"Two trainings of the same code differ: the noise of one score is {noise} {TARGET.unit}, so a change is kept only if "
         f"it is better by at least {advice.needed(noise.sigma)}, or if it has clearly less code and is not "
-        f"clearly worse over two pairs."
+        f"clearly worse over two pairs. These limits lie above two standard errors, since many changes are tried and each is looked at "
+        f"after every seed: with a lower limit, luck would be kept."
     )
 
 

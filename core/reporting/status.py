@@ -12,13 +12,11 @@ from core.judging.gain import Difference, Scale
 from core.judging.noise import Noise
 from core.model import ApprovalMode, Limits, Role
 from core.record.experiment import Experiment
-from core.record.live import Picture
+from core.record.live import Picture, Slot
 from core.record.state import State
-from core.reporting import advice, findings, highlights, phrases, scoreboard
+from core.reporting import activity, advice, findings, highlights, phrases, scoreboard
 from core.reporting.highlights import Highlight, Topic
 from core.reporting.phrases import (
-    doing,
-    job_name,
     machine_speed,
     one_line,
     resume_command,
@@ -370,11 +368,11 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [
-        f"{job_name(slot.role, slot.number)} {doing(slot.role, slot.phase)} {slot.progress:.0%}"
+        f"{activity.name(slot.role, slot.number)} {_doing(state, slot)} {slot.progress:.0%}"
         + (f" ({words})" if (words := machine_speed(slot.speed)) else "")
         for slot in live.slots
     ]
-    ends = ["then it stops"] if live.stopping else []
+    ends = ["then it ends"] if live.stopping else []
     asking = live.phase or ("proposing" if live.proposing and not slots else "")
     return (
         ", ".join([*(slots or starting(state)), *([one_line(asking)] if asking else []), *ends])
@@ -382,6 +380,13 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
     )
 
 
+def _doing(state: State, slot: Slot) -> str:
+    """Return what the training in a slot is doing, with its place among those that belong together."""
+    launched = state.running.get(slot.job)
+    place = activity.place(state, launched) if launched is not None else ""
+    return ", ".join(filter(None, (activity.doing(slot.role, slot.phase), place)))
+
+
 def starting(state: State) -> list[str]:
     """Return a phrase for each launched job, for the time before they report progress."""
-    return [f"{job_name(launched.role, launched.number)} starting" for launched in state.running.values()]
+    return [f"{activity.name(launched.role, launched.number)} starting" for launched in state.running.values()]

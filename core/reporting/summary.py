@@ -12,15 +12,10 @@ from core.reporting.highlights import Highlight
 from core.reporting.phrases import PASTE, REHEARSAL, UNTRIED, begun_as, one_line, proposed_limit, resume_command
 from core.reporting.status import FinalCheck, Recent, RunStatus
 from core.target import TARGET
-from core.verdicts import Verdict
 from nanochat.contract.shell import make
 
 Tone = Literal["", "strong", "dim", "good", "bad", "warn"]
 APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
-COUNTED = {  # the words of some verdicts after a number
-    Verdict.KEEP.words: "kept",
-    Verdict.DISCARD.words: "discarded",
-}
 LABEL = 14  # width of the column of labels
 CHANGE = 18  # width of a change with its standard error
 FEW = 3  # near misses, and changes that hurt, that are listed
@@ -144,7 +139,7 @@ def _set(found: RunStatus, width: int) -> list[Line]:
     """Return which constants of train.py were set before the run began."""
     if not found.set_for_machine:
         return []
-    applied = f"; {make('apply', found.run)} sets it too" if found.kept else ""
+    applied = f"; {make('apply', found.run)} sets it too" if found.kept and not found.applied else ""
     return _wrapped("set", f"{found.set_for_machine} ({phrases.NOT_COMPARED}{applied})", width)
 
 
@@ -238,17 +233,14 @@ def _outcomes(found: RunStatus) -> str:
     """Return the counts of verdicts: those that count as tried, the others, and the limit at which the run ends."""
     outcomes = dict(sorted(found.outcomes.items(), key=lambda item: -item[1]))
     untried = [(words, outcomes.pop(words)) for words in UNTRIED if words in outcomes]
-    told = ", ".join(f"{count} {_counted(words)}" for words, count in outcomes.items()) or "none yet"
+    told = (
+        ", ".join(f"{count} {words.replace(phrases.BY_YOU, ' by you')}" for words, count in outcomes.items())
+        or "none yet"
+    )
     more = "".join(f"; {count} {words}" for words, count in untried)
     limit = found.limits.get("max_experiments")
     ends = f"; ends at {limit} verdicts, {found.judged} given" if limit and found.loop.alive else ""
     return f"{told}{more}{ends}"
-
-
-def _counted(words: str) -> str:
-    """Return a verdict as it is said after a number, without a comma, since commas separate the counts."""
-    verdict, by_you, _ = words.partition(phrases.BY_YOU)
-    return f"{COUNTED.get(verdict, verdict)}{' by you' if by_you else ''}"
 
 
 def _next(found: RunStatus, width: int) -> list[Line]:

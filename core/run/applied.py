@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.git.source_tree import TRAIN, normalised
+from core.target import TARGET
+from core.text import normalised
 
 
 def is_applied(root: Path, folder: Path) -> bool:
@@ -17,7 +18,9 @@ def is_applied(root: Path, folder: Path) -> bool:
         folder: The folder of the run.
     """
     try:
-        mine, best = (one.read_text(encoding="utf-8", errors="replace") for one in (root / TRAIN, folder / "train.py"))
+        mine, best = (
+            one.read_text(encoding="utf-8", errors="replace") for one in (root / TARGET.path, folder / "train.py")
+        )
     except OSError:
         return False
     return normalised(mine) == normalised(best)

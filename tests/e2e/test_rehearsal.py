@@ -41,7 +41,9 @@ def test_a_run_writes_its_report_at_its_end(product: Product) -> None:
     assert "Report: logs/r/report.html, and report.png to share." in done.stdout
     text = (product.logs / "r" / "report.html").read_text(encoding="utf-8")
     assert (
-        "1 change kept: val_bpb" in text and "measured afresh" in text and (product.logs / "r" / "report.png").exists()
+        "1 change kept: val_bpb" in text
+        and "fresh seeds and the test split" in text
+        and (product.logs / "r" / "report.png").exists()
     )
     (product.logs / "r" / "report.html").unlink()
     jobs = product.state().jobs

@@ -33,7 +33,7 @@ async def test_a_recorded_run_is_shown(recorded: Path, size: tuple[int, int]) ->
         await until(pilot, lambda: app.bridge.loaded)
         await pilot.pause()
         shown = screen_text(app)
-        for words in ("nov23", "inconclusive", "non-finite", "keep", "finished: the agent has"):
+        for words in ("nov23", "inconclusive", "non-finite", "kept", "finished: the agent has"):
             assert words in shown, shown
         assert "Markup [bold]" in shown and "\x1b" not in shown
 

@@ -49,7 +49,7 @@ async def test_it_waits_for_the_journal_and_then_shows_all(
         assert sum(pane.display for pane in app.query(".pane")) == panes
         assert app.focused is app.query_one(ExperimentsPane)
         assert "waiting for its journal" not in screen_text(app)
-        assert "keep" in screen_text(app)
+        assert "kept" in screen_text(app)
 
 
 async def test_who_types_when_the_journal_comes_types_on(recorded: Path, missing: Missing) -> None:
@@ -122,9 +122,11 @@ async def test_the_activity_says_what_was_known_at_the_time(tmp_path: Path) -> N
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "finished" in screen_text(app))
         await pilot.press("7", "z")
-        await until(pilot, lambda: "#10 KEEP" in screen_text(app))
-        lines = [line for line in screen_text(app).splitlines() if "#10 KEEP" in line or "#10 discard, by you" in line]
-        assert ["#10 KEEP 1." in lines[0], "#10 discard, by you" in lines[1]] == [True, True] and len(lines) == 2
+        await until(pilot, lambda: "#10 KEPT" in screen_text(app))
+        lines = [
+            line for line in screen_text(app).splitlines() if "#10 KEPT" in line or "#10 discarded, by you" in line
+        ]
+        assert ["#10 KEPT 1." in lines[0], "#10 discarded, by you" in lines[1]] == [True, True] and len(lines) == 2
 
 
 async def test_an_activity_that_does_not_follow_says_so(recorded: Path) -> None:

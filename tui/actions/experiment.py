@@ -12,7 +12,7 @@ from tui.screens.menu import Menu
 from tui.system import clipboard
 from tui.view import words
 
-CHOICES = (("y", "keep", "yes, keep it"), ("d", "discard", "discard it"), ("r", "invalid", "it broke a rule"))
+CHOICES = (("y", "keep", "yes, keep it"), ("d", "discard", "discard it"), ("r", "invalid", "it is invalid"))
 
 
 class ExperimentActions(RunApp):

@@ -82,9 +82,7 @@ class MorningActions(RunApp):
     def action_continue_run(self) -> None:
         """Close the app and resume the run, at the second press. The command opens the app again."""
         name = self.bridge.folder.name
-        hint = (
-            f"c again resumes the run{' without the limits of its last start' if self.bridge.state.finished else ''}."
-        )
+        hint = f"c again resumes the run{'; it goes on until you stop it' if self.bridge.state.finished else ''}."
         if self._offers("continue_run") and self.is_second_press("continue", hint):
             self.afterwards = self._command("run", "--name", name)
             self.exit(f"{phrases.resume_command(name)} resumes the run.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.verdicts import Verdict
+from core.reporting import phrases
 from nanochat.contract.registry import Entry
 from tui.panes.activity import ActivityPane
 from tui.panes.change import ChangePane
@@ -37,7 +37,7 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "experiments",
-        f"Every experiment. Its verdict is one of: {', '.join(verdict.words for verdict in Verdict)}.",
+        f"Every experiment. Its verdict is one of: {phrases.verdicts()}.",
         ExperimentsPane,
     ),
     Entry(

@@ -25,6 +25,9 @@ INTRO = (
 LEFT = 18  # width of the column of names
 FIGURES = (
     ("best", "The mean val_bpb of the best train.py, from which the next proposal starts. The mean changes when that train.py is measured again."),
+    ("start", "The mean val_bpb of the train.py that the run began with, while nothing is kept. It moves with each further seed, and the "
+              "scores of all rows with it."),
+    ("seed 5 of 8", "A promising change is confirmed on further seeds, on eight at most. “for #3” is the best, trained for the same comparison."),
     ("noise", "The standard deviation of one score, and its likely range. "
               "The difference of two scores on one seed has 1.4 times this standard deviation."),
     ("change", "The change of val_bpb against the parent, on the same seeds; negative is better. "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.model import Role
 from core.record.live import Picture, Waiting
 from core.record.state import State
-from core.reporting import phrases
+from core.reporting import activity
 from tui.view import words
 
 STEADY = 0.03  # share of the budget after which the time left is estimated
@@ -27,15 +27,16 @@ class RunningJob:
     step: int
     tokens_per_s: float | None
     speed: float | None = None  # of the machine, relative to the reference
+    place: str = ""  # among the trainings that belong together, such as "seed 5 of at most 8"
 
     @property
     def name(self) -> str:
-        return phrases.job_name(self.role, self.number)
+        return activity.name(self.role, self.number)
 
     @property
     def activity(self) -> str:
         """A short description of what the job is doing."""
-        return phrases.doing(self.role, self.phase)
+        return ", ".join(filter(None, (activity.doing(self.role, self.phase), self.place)))
 
 
 def running_jobs(state: State, live: Picture) -> list[RunningJob]:
@@ -59,6 +60,7 @@ def running_jobs(state: State, live: Picture) -> list[RunningJob]:
                 step=slot.step,
                 tokens_per_s=slot.tokens_per_s,
                 speed=slot.speed,
+                place=activity.place(state, state.running[slot.job]),
             )
         )
     return jobs

@@ -110,7 +110,7 @@ def _doing(running: list[RunningJob]) -> str:
         if running[0].activity == newest.activity:
             return f"{running[0].name} {newest.name} {newest.activity}"
         return ", ".join(f"{job.name} {job.activity}" for job in running)
-    return f"{newest.name} {newest.activity}" + (f" (+{len(running) - 1})" if len(running) > 1 else "")
+    return f"{newest.name} {newest.activity}" + (f" and {len(running) - 1} more" if len(running) > 1 else "")
 
 
 def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
@@ -122,7 +122,7 @@ def _alarm(state: State, alive: bool, trouble: str, stopping: bool) -> str:
     if not alive and state.stopped is not None:
         return words.sanitize_line(phrases.ended(state.stopped), 120)
     if stopping:
-        return "stopping after the final check" if state.checking else "stopping after this experiment"
+        return "ends after the final check" if state.checking else "ends after this experiment"
     if state.paused and state.busy and not state.pause_reason:
         return "pausing after this experiment, p resumes"
     if state.paused:

@@ -107,7 +107,7 @@ def test_decisions(run: Run) -> None:
     assert run.send(commands.Overrule(number=kept[-1], verdict=Verdict.KEEP)).ok
     state = run.state
     assert state.kept[-1] == kept[-1] and run.branch() == state.commits
-    assert "changed by hand from discard to keep" in run.product.git("log", "-1", "--format=%B", "autoresearch/r")
+    assert "changed by hand from discarded to kept" in run.product.git("log", "-1", "--format=%B", "autoresearch/r")
     # no score, no keep
     reply = run.send(commands.Overrule(number=crash, verdict=Verdict.KEEP))
     assert not reply.ok and "no score" in reply.words

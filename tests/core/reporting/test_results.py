@@ -167,4 +167,4 @@ def test_the_notebook_begins_with_what_mattered_most(tmp_path: Path) -> None:
     titles = [line for line in head.splitlines() if line.startswith("## ")]
     assert titles == ["## Kept", "## Near misses", "## Hurt most", "## Not tried"]
     assert "- -0.0204 ± 0.0022 · #30 DEPTH 1 → 2\n" in head and "residuals." in head
-    assert "- **#30 keep**" in findings
+    assert "- **#30 kept**" in findings

@@ -50,7 +50,7 @@ def test_two_experiments_with_their_difference_and_what_differs(logs: Path, caps
     for words in (
         "A larger step: the table",
         "A larger step still.",
-        "keep, val_bpb",
+        "kept, val_bpb",
         "against the start",
         "against #1",
     ):

@@ -204,7 +204,7 @@ async def test_only_verdicts_that_would_change_something_are_offered(living: Liv
             await until(pilot, lambda number=number: app.followed is not None and app.followed.number == number)
             await pilot.press("o")
             await until(pilot, lambda: isinstance(app.screen, Menu))
-            assert absent not in screen_text(app) and "it broke a rule" in screen_text(app)
+            assert absent not in screen_text(app) and "it is invalid" in screen_text(app)
             await pilot.press("escape")
 
 

@@ -54,7 +54,7 @@ async def test_continue_closes_the_app_for_the_command_that_resumes_the_run(reco
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await until(pilot, lambda: isinstance(app.screen, SummaryScreen))
         await pilot.press("c")
-        await said(app, pilot, "c again resumes the run without the limits of its last start.")
+        await said(app, pilot, "c again resumes the run; it goes on until you stop it.")
         assert not app.afterwards
         await pilot.press("c")
     assert app.afterwards[-6:] == ("core.cli", "run", "--name", "nov23", "--logs", str(recorded.parent))

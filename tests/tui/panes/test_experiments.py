@@ -238,7 +238,7 @@ async def test_the_selected_line_keeps_its_colours(recorded: Path) -> None:
 
         def colours() -> set[object]:
             segments = table.render_line(1 + table.get_row_index("8"))
-            return {segment.style.color for segment in segments if segment.text.strip() == "keep" and segment.style}
+            return {segment.style.color for segment in segments if segment.text.strip() == "kept" and segment.style}
 
         await pilot.press("j")
         await until(pilot, lambda: table.selected == 8)

@@ -48,7 +48,7 @@ async def test_everything_about_both_is_on_the_page_and_the_start_can_be_one_of_
         await pilot.press("j", "c", "G", "c")
         await until(pilot, lambda: "comparison of #8 and #1" in screen_text(app))
         shown = screen_text(app)
-        for words in ("A larger step still.", "A larger step: the table", "keep, val_bpb", "against the start", "final loss",
+        for words in ("A larger step still.", "A larger step: the table", "kept, val_bpb", "against the start", "final loss",
                       "What #8 changes in #1, +1 −1", "What #1 changes in the start, +1 −1", "train.py from #8 to #1", "#1 is worse"):  # fmt: skip
             assert words in shown, shown
         first, second = (app.screen.query_one(f"#comparison-{name}") for name in ("first", "second"))

@@ -44,7 +44,7 @@ def test_the_final_check_is_shown_while_it_runs_and_after_it(tmp_path: Path) -> 
         (
             "yes, after this experiment and the final check of the best",
             "yes, after this training, without the rest of the final check",
-            "final check starting / stopping after the final check",
+            "final check starting / ends after the final check",
         )
     ]
     noise = schedule.noise(state)
@@ -57,8 +57,8 @@ def test_the_final_check_is_shown_while_it_runs_and_after_it(tmp_path: Path) -> 
         ([3], "#3 training"),
         ([3, 4], "#3 #4 training"),
         ([3, -4], "#3 training, #4 scoring"),
-        ([3, 4, 5], "#5 training (+2)"),
-        ([None, 4], "#4 training (+1)"),
+        ([3, 4, 5], "#5 training and 2 more"),
+        ([None, 4], "#4 training and 1 more"),
     ],
 )
 def test_all_trainings_are_named_or_counted(running: list[int | None], words: str) -> None:

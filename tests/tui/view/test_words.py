@@ -65,13 +65,13 @@ def test_a_bar_is_as_long_as_asked(share: float, width: int) -> None:
         ({}, "waiting"),
         ({"approved": "auto"}, "queued"),
         ({"approved": "auto", "launched": True}, "running"),
-        ({"verdict": Verdict.KEEP}, "keep"),
+        ({"verdict": Verdict.KEEP}, "kept"),
         ({"verdict": Verdict.DISCARD, "gain": -0.1}, "worse"),
         ({"verdict": Verdict.DISCARD, "gain": 0.01, "pairs": 2, "within_noise": True}, "not confirmed"),
         ({"verdict": Verdict.DISCARD, "gain": -0.01, "pairs": 1, "within_noise": True}, "inconclusive"),
         ({"verdict": Verdict.CRASH, "crash": "output shape"}, "crash output shape"),
-        ({"verdict": Verdict.INVALID}, "broke a rule"),
-        ({"verdict": Verdict.DISCARD, "by": "human"}, "discard, by you"),
+        ({"verdict": Verdict.INVALID}, "invalid"),
+        ({"verdict": Verdict.DISCARD, "by": "human"}, "discarded, by you"),
     ],
 )
 def test_words_for_people(fields: dict[str, object], said: str) -> None:
