@@ -30,6 +30,7 @@ class KeyContext:
     tiny: bool = False  # the terminal is too small for the app
     pane: str = ""  # the number of the focused pane
     marked: int | None = None  # the experiment to compare another one with
+    typing: bool = False  # keys are text: a prompt is open
     read_only: bool = False  # the app may change nothing
     browser: bool = False  # the app has no terminal of its own
 
@@ -233,6 +234,8 @@ def reason(key: Key, context: KeyContext, resume: str, *, page: bool = False) ->
 
 def valid_keys(context: KeyContext) -> list[Key]:
     """Return the keys for the footer, most important first: those that are valid now and matter in the focused pane."""
+    if context.typing:
+        return []
     actions = [action for action in FOOTER if is_valid(action, context) and not (context.detail and action == "detach")]
     found = [key for action in actions for key in KEYS if key.action == action]
     return [key for key in found if context.detail or not context.pane or not key.panes or context.pane in key.panes]

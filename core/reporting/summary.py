@@ -19,6 +19,7 @@ APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
 LABEL = 14  # width of the column of labels
 CHANGE = 18  # width of a change with its standard error
 FEW = 3  # near misses, and changes that hurt, that are listed
+LEAST = 8  # columns below which the beginning of a hypothesis says nothing
 EIGHTHS = " ▏▎▍▌▋▊▉"
 WIDE, BAR = 118, 20  # columns from which changes are also shown as bars, and those of a bar
 WIDTH = 1000  # columns of a text that is not for a terminal: nothing is wrapped
@@ -109,7 +110,7 @@ def _heading(found: RunStatus, width: int) -> list[Line]:
     settings = f"{found.dataset} on {found.device}, {found.budget_s:g} s each, agent {found.agent}{gate}"
     return [
         (Span(f"{found.run}{begun_as(found.run, found.begun_as)}", "strong"), Span(f": {found.phase}"), *alive),
-        (Span(f"  {settings}", "dim"),),
+        *((Span(f"  {part}", "dim"),) for part in textwrap.wrap(settings, max(30, width - 2), break_on_hyphens=False)),
         *(_wrapped("note", REHEARSAL, width, "warn") if found.rehearsal else []),
     ]
 
@@ -192,8 +193,9 @@ def _bar(one: Highlight, largest: float, columns: int) -> str:
 
 def _recent(e: Recent, wide: int, width: int) -> Line:
     score = f"{e.val_bpb:.4f}" if e.val_bpb is not None else "     -"
-    room = max(20, width - LABEL - wide - 16)
-    return (Span(f"#{e.number:<5} {e.outcome:<{wide}} {score}  "), Span(one_line(e.hypothesis, room), "dim"))
+    room = width - LABEL - wide - 16
+    hypothesis = one_line(e.hypothesis, room) if room >= LEAST else ""
+    return (Span(f"#{e.number:<5} {e.outcome:<{wide}} {score}  "), Span(hypothesis, "dim"))
 
 
 def _facts(found: RunStatus, width: int) -> list[Line]:

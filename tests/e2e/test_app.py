@@ -142,6 +142,7 @@ def test_a_night_at_the_terminal(desk: Desk) -> None:
     )
     desk.type("t")
     desk.sees("tell the agent")
+    desk.sees("#3 waits", "countdown paused")  # it was proposed while the prompt was open
     desk.type("try other heads", "Enter")
     desk.until(lambda: desk.state.hints == ["try other heads"], "the hint")
     desk.sees("#3 waits for you")

@@ -27,6 +27,7 @@ from tui.widgets.footer import KeysLine
 from tui.widgets.prompt import Prompt
 
 PAGES = HelpScreen | SummaryScreen | ComparisonScreen
+READ_S = 1.0  # a note is not removed earlier
 TWICE_S = 3.0  # seconds in which the second press of a key confirms the first
 
 
@@ -48,6 +49,7 @@ class RunApp(FrugalApp):
     memory: ViewMemory
     attention: Attention
     key_context = KeyContext()
+    _noted_t = 0.0  # when the last note was shown
     _first_press: tuple[float, str] = (0.0, "")  # time and action of a key that must be pressed twice
 
     # -- which experiment -----------------------------------------------------------------------------------------
@@ -93,9 +95,15 @@ class RunApp(FrugalApp):
     def show_note(self, text: str, wrong: bool = False, seconds: float = 5.0) -> None:
         """Show a note at the lower right."""
         # Wrapped here, because Textual cuts off lines that are slightly too long.
+        self._noted_t = time.monotonic()
         width = max(30, self.size.width * 2 // 3)
         text = "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
         self.notify(text, severity="warning" if wrong else "information", timeout=seconds, markup=False)
+
+    def clear_old_notes(self) -> None:
+        """Remove a note that could be read already, before another screen opens below it."""
+        if time.monotonic() - self._noted_t > READ_S:
+            self.clear_notifications()
 
     def on_notify(self) -> None:
         """Show one note at a time: a new note replaces the previous one."""
@@ -115,6 +123,17 @@ class RunApp(FrugalApp):
             done(answer)
 
         self.screen.query_one(Prompt).ask(question, answered, text)
+
+    def on_prompt_changed(self) -> None:
+        self.refresh_keys()
+
+    def action_answer(self) -> None:
+        """Submit the open prompt, for a click in the footer."""
+        self.screen.query_one(Prompt).submit()
+
+    def action_cancel_answer(self) -> None:
+        """Close the open prompt, for a click in the footer."""
+        self.screen.query_one(Prompt).action_cancel()
 
     def is_second_press(self, what: str, hint: str) -> bool:
         """Return whether the same action was requested in the last TWICE_S seconds. If not, show a hint.
@@ -161,6 +180,7 @@ class RunApp(FrugalApp):
             tiny=self.main.is_tiny,
             marked=self.selection.marked,
             pane=self.main.pane_number,
+            typing=any(prompt.display for prompt in self.screen.query(Prompt)),
             read_only=self.bridge.read_only,
             browser=self.is_web,
         )

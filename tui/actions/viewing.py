@@ -127,6 +127,7 @@ class ViewingActions(MorningActions):
                 table.select(last)
             self.call_after_refresh(self.refresh_keys)
 
+        self.clear_old_notes()
         self.push_screen(DetailScreen(self.bridge, table.numbers, number), back)
         self.call_after_refresh(self.refresh_keys)
 
@@ -137,6 +138,7 @@ class ViewingActions(MorningActions):
             self.updates.show_status()  # the terminal may have been resized
             self.call_after_refresh(self.refresh_keys)
 
+        self.clear_old_notes()
         self.push_screen(page, back)
 
     def open_summary(self) -> None:

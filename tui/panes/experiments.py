@@ -172,13 +172,11 @@ class ExperimentsPane(LazyTable):
     def next_sort(self) -> None:
         """Sort by another column."""
         self._choice.next_sort()
-        self._post_choice()
         self._show_choice()
 
     def next_filter(self) -> None:
         """Show another group of experiments."""
         self._choice.next_filter()
-        self._post_choice()
         self._show_choice()
 
     def mark(self, number: int | None) -> None:
@@ -200,11 +198,7 @@ class ExperimentsPane(LazyTable):
         column = table.column_at(self._shown_columns, at.x + int(self.scroll_x))
         if column is not None:
             self._choice.sort_by(column)
-            self._post_choice()
             self._show_choice()
-
-    def _post_choice(self) -> None:
-        self.post_message(self.Chose(self._choice.filter_name, self._choice.sort_name))
 
     @property
     def searched(self) -> str:
@@ -222,7 +216,7 @@ class ExperimentsPane(LazyTable):
         self.following, self._led_away, self._reported, self._new_count = True, False, None, 0
         if not self._choice.shows_all:
             self._choice.reset()
-            self._post_choice()
+            self.post_message(self.Chose(self._choice.filter_name, self._choice.sort_name))
             self.rebuild()
         with self.arranging():
             self.go_to_followed()
@@ -234,11 +228,11 @@ class ExperimentsPane(LazyTable):
         if self._choice.shows_all:
             return False
         self._choice.reset()
-        self._post_choice()
         self._show_choice()
         return True
 
     def _show_choice(self) -> None:
+        self.post_message(self.Chose(self._choice.filter_name, self._choice.sort_name))
         self.rebuild()
         self._report_choice()
         self._update_title()
@@ -248,8 +242,7 @@ class ExperimentsPane(LazyTable):
         if self._choice.shows_all and (self.following or self._led_away):
             self.follow()
             return
-        self._led_away = self._led_away or self.following
-        self.following, self._reported = False, self.selected
+        self._led_away, self.following, self._reported = self._led_away or self.following, False, self.selected
         self.post_message(self.Selected(self._reported))
 
     def action_cursor_left(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from core.reporting import phrases
 from nanochat.contract.registry import Entry
 from tui.panes.activity import ActivityPane
 from tui.panes.change import ChangePane
@@ -37,7 +36,7 @@ ENTRIES: tuple[Entry[type[Pane] | type[ExperimentsPane]], ...] = (
     ),
     Entry(
         "experiments",
-        f"Every experiment. Its verdict is one of: {phrases.verdicts()}.",
+        "Every experiment, with its verdict. The words are explained at the end of this page.",
         ExperimentsPane,
     ),
     Entry(

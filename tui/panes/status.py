@@ -40,8 +40,10 @@ class StatusLine(Static):
             self._update_line(_join_fitting(parts, [_health(status)], width))
             return
         right = question or ([_health(status)] if status.alarm else [])
+        is_told = not status.alive and status.alarm.startswith(status.doing)  # such as "finished: reached a limit"
+        sign = [] if is_told and not question else [_life_sign(status)]
         score = _score(status, brief=True)
-        first = _join_fitting([_activity(status, SHORT_BAR), *score], [_life_sign(status)], width)
+        first = _join_fitting([_activity(status, SHORT_BAR), *score], sign, width)
         second = _join_fitting([Content(f" {extra}"), *_circumstances(status)], right, width)
         self._update_line(Content("\n").join([first, second]))
 

@@ -11,6 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import ModalScreen
 
+from core.reporting import phrases
+from core.verdicts import Verdict
 from nanochat.contract.registry import Entry
 from tui import keys
 from tui.textual_internals import Static
@@ -41,6 +43,28 @@ FIGURES = (
                 "Keys that need the loop (approve, rerun, overrule, tell, your own) work again after you resume the run."),
     ("the result", "At its end a run trains the start and the best afresh, on new seeds, and scores both on text that no experiment has seen: "
                    "the figure after “measured afresh”. `make apply` commits the best train.py to your checkout."),
+)  # fmt: skip
+
+WORDS = (
+    (Verdict.KEEP.words, "Better than the best so far by more than the noise explains, on at least two seeds. It is the new best."),
+    (Verdict.SIMPLIFICATION.words, "About as good as the best, with less code. It is the new best."),
+    ("inconclusive", "Within the noise on one seed, so it was not tried further."),
+    ("not confirmed", "It looked better at first, but not on further seeds."),
+    ("worse", "Worse than the best by more than the noise explains."),
+    (Verdict.DISCARD.words, "Not kept for another reason, which the details say; or you decided so."),
+    ("exception, syntax ...", "It crashed; the word is the kind of crash. The traceback is in the details."),
+    (Verdict.TIMEOUT.words, "It did not end in the time that a training may take."),
+    (Verdict.OVERRUN.words, "It trained longer than its budget, so it has no score."),
+    (Verdict.INVALID.words, "Such as code that reads files, or that changes what a limit of program.md protects. The details say which rule."),
+    (Verdict.SKIPPED.words, "You skipped it."),
+    (Verdict.INTERRUPTED.words, "The loop ended, or you aborted it. It says nothing about the idea."),
+    (Verdict.CONFLICT.words, "A new best has changed the same lines, so it was not run."),
+    (Verdict.DISTURBED.words, "The machine spoilt its measurements. It says nothing about the idea."),
+    ("waiting", "Proposed. It waits for your answer, or for its turn to be asked about."),
+    ("queued", "Approved. It waits for a free slot."),
+    ("running", "It trains, is confirmed on another seed, or is being scored."),
+    ("was queued ...", "The same, when the loop ended. It goes on when the run is resumed."),
+    (phrases.BY_YOU.lstrip(", "), "After a verdict: you gave it."),
 )  # fmt: skip
 
 
@@ -100,6 +124,8 @@ class HelpScreen(ModalScreen[None]):
         rows += [row(str(entry.factory.NUMBER), f"{entry.factory.NAME}: {entry.help}") for entry in self._panes]
         rows += [Content(""), Content.styled("words and figures", "bold $accent")]
         rows += [row(name, about) for name, about in FIGURES]
+        rows += [Content(""), Content.styled("words in the table", "bold $accent")]
+        rows += [row(name, about) for name, about in WORDS]
         return Content("\n").join(rows)
 
 

@@ -59,6 +59,11 @@ LAYOUTS = (
          "activity": (3, 1)},
     ),
     Layout(
+        (120, 32), "5fr 4fr 3fr", "1fr 1fr 8",
+        {"change": (1, 1), "loss": (1, 1), "machine": (1, 1), "experiments": (2, 1), "night": (1, 1), "activity": (3, 1)},
+        {"program": "change"},
+    ),
+    Layout(
         (120, 26), "5fr 4fr 3fr", "1fr 1fr 5",
         {"change": (1, 1), "loss": (1, 1), "machine": (1, 1), "experiments": (2, 1), "night": (1, 1), "activity": (3, 1)},
         {"program": "change"},

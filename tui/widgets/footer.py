@@ -10,6 +10,8 @@ from tui import keys
 from tui.keys import KeyContext
 from tui.textual_internals import Static
 
+TYPING = (("enter", "app.answer", "done"), ("escape", "app.cancel_answer", "cancel"))  # while keys are text
+
 
 class KeysLine(Static):
     """Shows the keys with their names, in one line below a notice if there is one. They can be clicked.
@@ -26,7 +28,7 @@ class KeysLine(Static):
     def show(self, context: KeyContext) -> None:
         """Show as many valid keys as fit, below a notice if there is one."""
         valid = keys.valid_keys(context)
-        entries = [*self._own_keys]
+        entries = [*TYPING] if context.typing else [*self._own_keys]
         entries += [(keys.display(key), f"app.{key.action}", keys.label(key, context)) for key in valid]
         room = width = self.app.size.width - 2
         shown: list[str] = []

@@ -7,7 +7,7 @@ from itertools import pairwise
 from tui.view.night import Night, val_bpb_range
 from tui.widgets.plot import Plot
 
-LEVELS = 6  # columns of the levels on the left
+LEVELS = 7  # columns of the levels on the left
 FINER = 2  # dots that differ by less than half a cell are drawn once
 
 
@@ -42,10 +42,10 @@ def _draw(plot: Plot, night: Night) -> None:
     _draw_names(plot, night, last, row)
     plot.range_y(bottom, top)
     plot.range_x(0, last)
-    plot.ticks_x([0, last], ["0", str(last)])
+    plot.ticks_x([0, last / 2, last], ["0", "experiment", str(last)])
     above = "≥" if any(value > top for _, value in night.scored) else ""
     levels = [value for _, value in night.stairs]
-    marks = {level: f"{level:.3f}" for level in sorted({levels[0], min(levels)})} | {top: f"{above}{top:.3f}"}
+    marks = {level: f"{level:.3f} " for level in sorted({levels[0], min(levels)})} | {top: f"{above}{top:.3f} "}
     plot.ticks_y(list(marks), list(marks.values()))
 
 

@@ -9,11 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.events import Key
+from textual.message import Message
 from textual.widgets import Input, Label
 
 
 class Prompt(Horizontal):
     """Asks for a line of text. Enter submits it, escape cancels."""
+
+    class Changed(Message):
+        """Posted when a prompt opens or closes, since other keys are valid then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel"),
@@ -50,11 +54,12 @@ class Prompt(Horizontal):
         """
         self._finish(None)
         self._done, self._typed = done, None
-        self.query_one("#question", Label).update(f"{question} (enter, or escape)")
+        self.query_one("#question", Label).update(question)
         field = self.query_one(Input)
         field.value = self._last = text
         field.select_all()
         self.display = True
+        self.post_message(self.Changed())
         field.focus()
         self._typed = typed
 
@@ -77,7 +82,12 @@ class Prompt(Horizontal):
         done, self._done, self._typed = self._done, None, None
         if done is not None:
             self.display = False
+            self.post_message(self.Changed())
             done(answer)
+
+    def submit(self) -> None:
+        """Submit the line, as enter does."""
+        self._finish(self.query_one(Input).value)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

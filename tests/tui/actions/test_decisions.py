@@ -164,7 +164,7 @@ async def test_a_proposed_limit_is_shown_with_its_sentence_and_adopted(
         await pilot.press("P")
         await until(pilot, lambda: isinstance(app.screen, Menu))
         assert "1  max_params: 60000000" in screen_text(app) and "from “At most 60M parameters.”" in screen_text(app)
-        assert living.told(commands.Hold)[-1].on, "nobody loses a decision by reading"
+        await until(pilot, lambda: living.told(commands.Hold) and living.told(commands.Hold)[-1].on)
         await pilot.press("escape")
         await until(pilot, lambda: not living.told(commands.Hold)[-1].on)
         assert program.read_text().startswith("# Aim")

@@ -213,3 +213,14 @@ async def test_an_approved_proposal_does_not_wait_although_live_json_says_so(liv
         await until(pilot, lambda: "queued" in screen_text(app))
         shown = screen_text(app)
         assert "waits" not in shown and "a approve" not in shown
+
+
+async def test_while_keys_are_text_the_footer_offers_no_decision(living: Living) -> None:
+    app = app_on(living.folder)
+    async with app.run_test(size=SIZES[1]) as pilot:
+        await until(pilot, lambda: app.key_context.waiting)
+        await pilot.press("t", *"as")
+        await until(pilot, lambda: screen_text(app).splitlines()[-1].split() == ["enter", "done", "escape", "cancel"])
+        await pilot.click("#keys", offset=(screen_text(app).splitlines()[-1].index("enter"), 0))
+        await until(pilot, lambda: [told.text for told in living.told(commands.Tell)] == ["as"])
+        await until(pilot, lambda: "a approve" in screen_text(app))

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from core.record import events as ev
+from core.record.experiment import Experiment
+from core.reporting import phrases
+from core.verdicts import Verdict
+from tests.core.judging.test_gain import proposed
 from tests.tui.conftest import app_on, screen_text, until
 from tui import keys
-from tui.screens.help import HelpScreen
+from tui.screens.help import WORDS, HelpScreen
 
 FULL = (120, 40)
 
@@ -70,3 +75,21 @@ async def test_what_leaves_every_program_leaves_this_one_from_any_page(recorded:
         assert len(app.screen_stack) == 2
         await pilot.press(key)
     assert app.return_value is not None and "make run" in app.return_value
+
+
+def test_every_word_of_the_table_is_explained() -> None:
+    explained = {name for name, _ in WORDS}
+    assert {verdict.words for verdict in Verdict if verdict is not Verdict.CRASH} <= explained
+    shown = set()
+    for number, (gain, within, pairs) in enumerate(
+        [(-1.0, False, 1), (1.0, False, 1), (1.0, True, 2), (1.0, True, 1)], 1
+    ):
+        experiment = Experiment(proposed(number, "start"))
+        shown.add(phrases.verdict(experiment))
+        experiment.launched = True
+        shown.add(phrases.verdict(experiment))
+        experiment.judged = ev.Judged(
+            number=number, verdict=Verdict.DISCARD, finding="", gain=gain, within_noise=within, pairs=pairs
+        )
+        shown.add(phrases.verdict(experiment))
+    assert len(shown) == 6 and shown <= explained

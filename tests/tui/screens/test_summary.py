@@ -6,14 +6,21 @@ from pathlib import Path, PurePath
 from typing import ClassVar
 
 import pytest
+from msgspec import structs
 
 import tui.app
+from core.judging import schedule
+from core.record import journal
+from core.record.fold import fold
+from core.record.live import Picture
+from core.reporting import status, summary
 from core.reporting.results import BEST_DIFF
 from tests.tui.conftest import HERE, screen_text, until
 from tests.tui.living import Living
 from tui.app import AutoResearch
 from tui.screens.summary import Contents, SummaryScreen
 
+RECORDED = HERE.parent / "recorded"
 PROGRAM = HERE / "recorded" / "program.md"
 DIFF = "--- a/train.py\n+++ b/train.py\n@@ -3,1 +3,1 @@\n-LR = 1\n+LR = 2  # the whole change\n"
 
@@ -77,3 +84,13 @@ async def test_it_does_not_open_while_the_user_types(living: Living) -> None:
         await until(pilot, lambda: app.bridge.state.stopped is not None)
         await pilot.pause(0.3)
         assert app.screen is app.main
+
+
+@pytest.mark.parametrize("width", [54, 60, 76, 120])
+def test_no_line_of_a_run_at_work_is_too_long_for_a_small_terminal(width: int) -> None:
+    state = fold(journal.read(RECORDED / "fifty" / "events.jsonl"))
+    noise = schedule.noise(state)
+    found = structs.replace(status.status(state, noise, 1, Picture()), scoreboard=())
+    latest = summary.text(summary.summary(found, width)).splitlines()
+    rows = [line for line in latest if " latest " in line or line.startswith(" " * summary.LABEL + "#")]
+    assert rows and max(map(len, rows)) <= width and max(map(len, latest[1:3])) <= width
