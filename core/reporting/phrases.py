@@ -12,7 +12,6 @@ from core.record.experiment import Experiment
 from core.record.state import State
 from core.text import sanitize_line
 from core.verdicts import Verdict
-from nanochat.contract.job import CrashClass
 from nanochat.contract.shell import make
 
 PASTE = (
@@ -48,20 +47,6 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
     if found is Verdict.CRASH and experiment.crash:
         return f"crash {experiment.crash}"
     return found.words
-
-
-def verdicts() -> str:
-    """Return all words for a verdict that people read, with what is not clear from the word, as text."""
-    own = {
-        Verdict.SIMPLIFICATION: f"{Verdict.SIMPLIFICATION.words} (kept because it has less code)",
-        Verdict.DISCARD: f"{WORSE}, {INCONCLUSIVE} (within the noise on one seed), {NOT_CONFIRMED} (the same over several seeds), "
-        f"{Verdict.DISCARD.words}",
-        Verdict.CRASH: f"{Verdict.CRASH.words} (in the table only its kind: {', '.join(CrashClass)})",
-        Verdict.INVALID: f"{Verdict.INVALID.words} (it broke a rule, or does not fit train.py)",
-        Verdict.CONFLICT: f"{Verdict.CONFLICT.words} (it does not fit the new best)",
-        Verdict.DISTURBED: f"{Verdict.DISTURBED.words} (by the machine, so nothing is known)",
-    }
-    return ", ".join(own.get(verdict, verdict.words) for verdict in Verdict)
 
 
 def change(gain: float, error: float | None = None) -> str:
