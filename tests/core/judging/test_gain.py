@@ -64,7 +64,7 @@ def test_the_gain_is_paired_whatever_seeds_each_was_measured_on() -> None:
 def test_nothing_kept_is_no_gain() -> None:
     found = gain.so_far(night(), 0.002)
     assert found is not None and (found.change, found.error) == (0.0, 0.0)
-    assert phrases.scores(found) == "1.5250, no change kept"
+    assert phrases.scores(found) == "1.5250 (mean of 2 seeds), no change kept"
     assert gain.so_far(fold([ev.Created(v=ev.SCHEMA, config=CONFIG, t=1.0)]), 0.002) is None
 
 

@@ -123,9 +123,11 @@ async def test_a_size_that_no_screen_has_does_no_harm(serving: Serving) -> None:
     async with aiohttp.ClientSession() as client:
         huge = f"{serving.base}ws?token={serving.token}&width=999999999&height=40"
         async with client.ws_connect(huge) as socket:
-            await read_until(socket, "nov23")
+            await read_until(socket, READY)
             await socket.send_json(["resize", {"width": 10**9, "height": -1}])
-            await read_until(socket, "panes from 60x16")
+            await read_until(socket, "escape")  # of the footer, which has the only line
+            await socket.send_json(["resize", {"width": 140, "height": 40}])
+            await read_until(socket, READY)
 
 
 async def test_an_app_ends_with_its_browser_and_the_server_goes_on(serving: Serving) -> None:

@@ -55,7 +55,7 @@ def test_every_experiment_has_its_curve_its_figures_and_its_settings(tmp_path: P
     assert found["val_bpb"] == pytest.approx(scale.of(experiment)) and found["kept"] == 1
     assert found["change"] == pytest.approx(scale.change(experiment)) and found["change"] < 0
     assert found["change_error"] == pytest.approx(scale.error(experiment, sigma))
-    assert columns(kept)["LR"] == 0.02 and columns(start)["LR"] == 0.0005 and columns(kept)["verdict"] == "keep"
+    assert columns(kept)["LR"] == 0.02 and columns(start)["LR"] == 0.0005 and columns(kept)["verdict"] == "kept"
     assert columns(kept)["parent"] == 1 and str(columns(kept)["agent"]).startswith("script:")
     assert b"A larger step still." in kept.Tensors("notes")[0].tensor_proto.string_val[0]
     assert "val_bpb" not in figures(crashed) and figures(crashed)["kept"] == 0

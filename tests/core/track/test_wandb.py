@@ -72,8 +72,8 @@ def test_every_experiment_is_a_run_of_one_group(tmp_path: Path) -> None:
     assert ids == {f"{state.id[:16]}-{number:05d}" for number in (0, 1, 3, 4, 5, 6, 7, 8, 9)}
     assert groups == {f"nov23-{state.id[:6]}"}
     run, config, history, summary = read(folder, 8)
-    assert run.project == "autoresearch" and run.display_name.startswith("#8 ") and list(run.tags) == ["keep"]
-    assert config["LR"] == 0.02 and config["hypothesis"] == "A larger step still." and config["verdict"] == "keep"
+    assert run.project == "autoresearch" and run.display_name.startswith("#8 ") and list(run.tags) == ["kept"]
+    assert config["LR"] == 0.02 and config["hypothesis"] == "A larger step still." and config["verdict"] == "kept"
     losses = [row["train/loss"] for row in history if "train/loss" in row]
     assert len(losses) > 10 and losses[0] > losses[-1]
     assert summary["val_bpb"] == pytest.approx(gain.Scale(state).of(state.experiments[8]))
