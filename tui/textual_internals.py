@@ -32,9 +32,7 @@ from textual.widgets.data_table import ColumnKey
 from tui.view.cells import Line, cells_of, changed_runs
 
 TEXTUAL_VERSION = "8.2.8"
-WHOLE_S = (
-    60.0  # after so long, what is drawn next is written as a whole, in case that something else wrote to the terminal
-)
+WHOLE_S = 60.0  # after so long the next updates are written as a whole, in case another program wrote to the terminal
 
 
 class QuietScreen(Screen[None]):

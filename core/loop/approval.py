@@ -30,9 +30,7 @@ class Waiting:
     number: int
     left_s: float
     put_off_s: float = 0.0  # by holding the countdown, and by beginning it again
-    holders: set[str] = field(
-        default_factory=set
-    )  # the apps in which the human reads, types or edits; shared by all proposals
+    holders: set[str] = field(default_factory=set)  # apps in which the human reads or types; shared by all proposals
 
     @property
     def held(self) -> bool:

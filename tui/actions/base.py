@@ -180,7 +180,7 @@ class RunApp(FrugalApp):
             tiny=self.main.is_tiny,
             marked=self.selection.marked,
             pane=self.main.pane_number,
-            typing=any(prompt.display for prompt in self.screen.query(Prompt)),
+            typing=self._has_prompt,
             read_only=self.bridge.read_only,
             browser=self.is_web,
         )
@@ -223,10 +223,13 @@ class RunApp(FrugalApp):
         return self.bridge.pid is not None and not self.bridge.read_only and self.bridge.state.approval == "ask"
 
     @property
+    def _has_prompt(self) -> bool:
+        return any(prompt.display for prompt in self.screen.query(Prompt))
+
+    @property
     def is_typing(self) -> bool:
         """Whether keys are text, or choose from a menu: a prompt, a menu or the command palette is open."""
-        is_prompt = any(prompt.display for prompt in self.screen.query(Prompt))
-        return is_prompt or not isinstance(self.screen, MainScreen | DetailScreen | PAGES)
+        return self._has_prompt or not isinstance(self.screen, MainScreen | DetailScreen | PAGES)
 
     def note_use(self) -> None:
         """Tell the loop that the human uses the app."""

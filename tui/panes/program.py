@@ -34,9 +34,7 @@ class ProgramPane(Pane):
 
     def show(self, text: str) -> None:
         """Show the text of the file."""
-        from tui.widgets.markdown import (
-            ThemedMarkdown,
-        )  # imported late: the first picture of the app is shown without it
+        from tui.widgets.markdown import ThemedMarkdown  # imported late: the first picture does not need it
 
         self._text = text
         body = words.sanitize_text(_without_front_matter(text))

@@ -18,19 +18,8 @@ from tui.widgets.diff_text import DiffText
 from tui.widgets.plot import Plot
 
 
-@pytest.mark.parametrize("theme", ["ansi-light", "ansi-dark"])
-async def test_a_plot_has_the_background_of_the_terminal(recorded: Path, theme: str) -> None:
-    app = app_on(recorded)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "finished" in screen_text(app))
-        app.theme = theme
-        await pilot.pause()
-        styles = [str(span.style) for span in app.query_one(NightPane).query_one(Plot).render().spans]
-        assert styles and not any("on " in style or "#000000" in style for style in styles), styles
-
-
-@pytest.mark.parametrize("theme", ["textual-dark", "solarized-light", "nord"])
-async def test_a_plot_has_the_background_of_its_pane(recorded: Path, theme: str) -> None:
+@pytest.mark.parametrize("theme", ["ansi-light", "ansi-dark", "textual-dark", "solarized-light", "nord"])
+async def test_a_plot_has_the_background_of_its_pane_or_of_the_terminal(recorded: Path, theme: str) -> None:
     app = app_on(recorded)
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: "finished" in screen_text(app))
@@ -38,6 +27,7 @@ async def test_a_plot_has_the_background_of_its_pane(recorded: Path, theme: str)
         await pilot.pause()
         styles = [str(span.style) for span in app.query_one(NightPane).query_one(Plot).render().spans]
         assert styles and not any("on " in style for style in styles), styles
+        assert not theme.startswith("ansi") or not any("#000000" in style for style in styles), styles
 
 
 async def test_a_terminal_of_16_colours_tells_curves_rows_and_lines_apart(
