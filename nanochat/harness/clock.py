@@ -25,7 +25,7 @@ from nanochat.contract.job import Speed
 from nanochat.harness.gauge import Gauge, NotMeasured, Reading
 from nanochat.harness.shared import Shared
 
-LEAST_S, MOST_S = 0.3, 2.0  # limits of the mean time between readings, in seconds
+LEAST_S, MOST_S = 0.2, 2.0  # limits of the mean time between readings, in seconds
 AIM = 0.006  # target standard error of the mean speed of a training, relative to the mean
 MOST_SHARE = 0.025  # of the time that readings may take for it
 AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trainer cannot predict a reading
@@ -145,7 +145,7 @@ class Speedometer:
 
     Args:
         gauge: The gauge to read.
-        reference_s: Weighted CPU seconds of a reading (`Reading.work_s`) at the run's reference.
+        reference_s: CPU seconds of a reading (`Reading.work_s`) at the run's reference.
         budget_s: Reference seconds of the training.
     """
 

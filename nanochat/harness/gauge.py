@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-LEAST_READINGS = 7  # for a reference: an idle core needs some readings to reach its full clock frequency
-TOKENS, WIDTH, VOCABULARY = 256, 128, 512  # of the gauge's model
+LEAST_READINGS = 20  # for a reference: an idle core needs some readings to reach its full clock frequency
+TOKENS, WIDTH, VOCABULARY = 64, 128, 512  # of the gauge's model
 PASS_ITEMS, PARTS = 1 << 21, 4  # float32 values in a pass over memory, and regions that the passes use in turn
-PASS_WEIGHT = 7  # weight of a pass, so that it is about a fifth of the total, which fits best (docs/decisions.md)
 
 
 class NotMeasured(Exception):
@@ -43,16 +42,16 @@ class Reading:
 
     @property
     def work_s(self) -> float:
-        """Weighted CPU seconds. The machine's speed is inversely proportional to them."""
-        return self.rounds_s + PASS_WEIGHT * self.pass_s
+        """CPU seconds of the whole reading. The machine's speed is inversely proportional to them."""
+        return self.pass_s + self.rounds_s
 
 
 class Gauge:
     """The fixed work, on one thread: a pass over uncached memory, then two rounds of a small transformer.
 
     A round is a forward and a backward pass in float32. In the first round the trainer may have evicted the data from the caches;
-    in the second round it is cached. This mix followed the speed of real trainings best (docs/decisions.md). It depends on the
-    processor, the caches, the memory and the interpreter in similar shares.
+    in the second round it is cached. This mix followed the speed of real trainings best (docs/decisions.md). A reading is short,
+    because many short readings tell the mean speed better than a few long ones.
 
     Raises:
         NotMeasured: This process cannot choose its core, or has no memory for the work.

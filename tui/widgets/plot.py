@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.style import Style
-from rich.text import Span, Text
+from rich.text import Text
 from textual.color import Color
 from textual.content import Content
-from textual_plotext import PlotextPlot
+from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from textual_plotext import Plot as Canvas
 
 MARKER = "braille"  # for curves
 MOST_PICTURES = 2  # that are kept: of the plot among others, and zoomed
 
 
-class Plot(PlotextPlot):
-    """A plot that is drawn by a function. It is redrawn by `show`, and when its size or the theme changes."""
+class Plot(Widget):
+    """A plot that is drawn by a function. It is redrawn by `show`, and when its size or the theme changes.
+
+    Importing plotext takes 30 ms, so the first plot of the app is drawn right after the first paint.
+    """
+
+    DEFAULT_CSS = """
+    Plot {
+        width: 1fr;
+        height: 1fr;
+    }
+    """
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._draw: Callable[[Plot], None] | None = None
         self._pictures: dict[object, Content] = {}  # (size, theme) -> the rendered plot
+        self._canvas: Canvas | None = None
+
+    @property
+    def plt(self) -> Canvas:
+        """The functions of plotext, for functions that draw."""
+        assert self._canvas is not None
+        return self._canvas
 
     def show(self, draw: Callable[[Plot], None]) -> None:
         """Redraw the plot with `draw`, which calls methods such as `line` and `dots`."""
         self._draw = draw
         self._pictures.clear()
+        if self._canvas is not None or "textual_plotext" in sys.modules:
+            self._redraw()
+        else:
+            self.call_after_refresh(self._redraw)
+
+    def _redraw(self) -> None:
+        from textual_plotext import Plot as Canvas
+
+        self._canvas = self._canvas or Canvas()
         self.refresh()
 
     def colour(self, tone: str) -> tuple[int, int, int]:
@@ -66,31 +96,26 @@ class Plot(PlotextPlot):
         self.plt.xticks(list(marks), list(labels))
 
     def render(self) -> Content:
+        if self._canvas is None:
+            return Content("")
         key = (self.size, self.app.theme)
         if key not in self._pictures:
-            self.plt.clear_figure()
-            self.plt.frame(False)
-            self.plt.xticks([])
-            if self._draw is not None:
-                self._draw(self)
-            picture = super().render()
-            assert isinstance(picture, Text)
-            is_ansi = self.app.theme_variables["background"].startswith("ansi_")
-            picture = _without_background(picture, terminal_colours=is_ansi)
             while len(self._pictures) >= MOST_PICTURES:
                 self._pictures.pop(next(iter(self._pictures)))
-            self._pictures[key] = Content.from_rich_text(picture).simplify()
+            self._pictures[key] = self._picture(self._canvas)
         return self._pictures[key]
 
-
-def _without_background(picture: Text, *, terminal_colours: bool) -> Text:
-    """Return a plot on the background of its pane, since plotext has one of its own.
-
-    `terminal_colours`: the foreground, which plotext can then only draw in black, is the terminal's.
-    """
-    spans = []
-    for start, end, style in picture.spans:
-        drawn = style.color if isinstance(style, Style) else None
-        is_black = drawn is None or drawn.get_truecolor() == (0, 0, 0)
-        spans.append(Span(start, end, Style(color=None if terminal_colours and is_black else drawn)))
-    return Text(picture.plain, spans=spans)
+    def _picture(self, canvas: Canvas) -> Content:
+        """Draw the plot on the background of its pane."""
+        canvas.clear_figure()
+        is_ansi = self.app.theme_variables["background"].startswith("ansi_")
+        canvas.ticks_color("default" if is_ansi else self.colour("foreground"))
+        canvas.axes_color("default")
+        canvas.canvas_color("default")
+        canvas.frame(False)
+        canvas.xticks([])
+        canvas._limit_size(False, False)  # plotext would limit it to the size of the terminal at the start
+        canvas.plotsize(self.size.width, self.size.height)
+        if self._draw is not None:
+            self._draw(self)
+        return Content.from_rich_text(Text.from_ansi(canvas.build())).simplify()

@@ -72,3 +72,10 @@ def test_an_empty_no_color_is_no_wish(value: str, kept: bool) -> None:
         [sys.executable, "-c", code], env={**os.environ, "NO_COLOR": value}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(kept)
+
+
+def test_the_app_imports_plotext_only_to_draw() -> None:
+    """The import takes a part of the time until the first paint."""
+    code = "import tui.__main__, tui.app, sys; print('plotext' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
