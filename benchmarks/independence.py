@@ -179,7 +179,7 @@ def measure(profile: Profile, rounds: int, turns: list[Turn]) -> None:
         gauge, core, order = Gauge(), min(os.sched_getaffinity(0)), random.Random(1)
         with started(profile, core) as found:
             gauge.warm(core)
-            unit = gauge.reference(1.0)
+            unit = gauge.read(core).work_s  # only for what is printed meanwhile
             for _ in range(rounds):
                 for trainer in order.sample(found, len(found)):
                     seconds = list(trainer.readings(gauge, core, order))

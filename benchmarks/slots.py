@@ -13,7 +13,7 @@ from core.machine.profiles import Profile
 
 MOST = 2
 REFERENCE = "reference"
-REFERENCE_S = 5.0  # budget of the training that measures the reference for all others
+REFERENCE_S = 20.0  # budget of the training that measures the reference for all others
 
 
 async def measure(profile: Profile, record: Record, rounds: int, budget_s: float) -> None:

@@ -30,7 +30,7 @@ class State:
     scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
     checks: dict[Role, Check] = field(default_factory=dict)  # the final check, and the same with a longer budget
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
-    reference_s: float | None = None  # seconds of a gauge reading when the run's reference was taken
+    reference_s: float | None = None  # CPU seconds of a gauge reading in the first training with a score
     unmeasured: str = ""  # why the machine's speed was not measured in the last job
     other_gpu_bytes: int = 0  # bytes of the GPU that other processes held in the last job
     facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job

@@ -48,7 +48,7 @@ class Job(Data, frozen=True, kw_only=True, omit_defaults=True):
     seed: int = 0
     budget_s: float = 60.0  # CPU seconds on a CPU, wall seconds on a GPU; reference seconds where the gauge runs
     gauge: bool = True  # whether the clock corrects for the machine's speed
-    reference_s: float | None = None  # seconds of a gauge reading, as in `Speed`; None: measure it before this training
+    reference_s: float | None = None  # seconds of a gauge reading, as in `Speed`; None: this training is the reference
     wall_factor: float = 4.0  # on a CPU the wall-time limit is budget_s * wall_factor + hang_s
     setup_s: float = 4.0  # free set-up before the clock (same unit as budget_s)
     warmup_s: float = 0.0  # free warm-up before the clock
@@ -73,7 +73,7 @@ class Job(Data, frozen=True, kw_only=True, omit_defaults=True):
 class Speed(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The machine's speed during a training, measured by the gauge (nanochat/harness/gauge.py)."""
 
-    reference_s: float  # seconds of one gauge reading when the run's reference was taken
+    reference_s: float  # CPU seconds of a gauge reading, the mean over the run's first training
     mean: float  # reference seconds per second used; 1 is the speed at the reference
     spread: float  # standard deviation of the readings' speeds, as a fraction of their mean
     busy: float  # 1 + seconds that the trainer waited for a core per CPU second; above 1 others used the same core

@@ -6,6 +6,9 @@ the trainer's core.
 
 The speed can change within seconds. The more successive readings differ, the more often the gauge is read.
 
+The first training of a run is the reference of all others: its clock counts CPU seconds, and the mean of its readings is the unit of speed.
+Readings of an idle machine would not do. Beside a trainer, which leaves the caches full of its own data, they take a third longer.
+
 If other programs use the trainer's core, the gauge reads some percent too slow on some machines. `BUSY_POWER` corrects for half
 of that.
 """
@@ -85,6 +88,16 @@ class Line:
     def at(self, used: float) -> float:
         return self.reference + (used - self.since) * self.speed
 
+    def set(self, since: float, reference: float, speed: float) -> None:
+        """Set the line from now on.
+
+        Args:
+            since: Seconds used at which the new line starts.
+            reference: Reference seconds at that point.
+            speed: Reference seconds per second used after it.
+        """
+        self.since, self.reference, self.speed = since, reference, speed
+
 
 class Clock(Line):
     """The scorer's clock, with a copy in shared memory for the trainer.
@@ -100,14 +113,8 @@ class Clock(Line):
         self.set(0.0, 0.0, 1.0)
 
     def set(self, since: float, reference: float, speed: float) -> None:
-        """Set the line from now on.
-
-        Args:
-            since: Seconds used at which the new line starts.
-            reference: Reference seconds at that point.
-            speed: Reference seconds per second used after it.
-        """
-        self.since, self.reference, self.speed = since, reference, speed
+        """Set the line from now on, also for the trainer. The arguments are those of `Line.set`."""
+        super().set(since, reference, speed)
         self._entry = 1 - self._entry
         self._numbers[1 + 3 * self._entry : 4 + 3 * self._entry] = since, reference, speed
         self._numbers[0] = self._entry
@@ -145,15 +152,16 @@ class Speedometer:
 
     Args:
         gauge: The gauge to read.
-        reference_s: CPU seconds of a reading (`Reading.work_s`) at the run's reference.
+        reference_s: CPU seconds of a reading (`Reading.work_s`) at the run's reference. None if this training is the reference.
         budget_s: Reference seconds of the training.
     """
 
-    def __init__(self, gauge: Gauge, reference_s: float, budget_s: float) -> None:
+    def __init__(self, gauge: Gauge, reference_s: float | None, budget_s: float) -> None:
         self._gauge, self._reference_s, self._budget_s = gauge, reference_s, budget_s
         self._random = random.Random()
         self._due = 0.0
-        self._speeds: list[float] = []
+        self._speeds: list[float] = []  # relative to the reference; in readings per second if this is the reference
+        self._own = Line()  # readings that fit into the seconds used, if this is the reference
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._waits: deque[_Waits] = deque(maxlen=RECENT)
         self._ran_s, self._stopped_s, self._resumed = 0.0, 0.0, time.monotonic()
@@ -180,8 +188,9 @@ class Speedometer:
         try:
             with trainer.stopped() as standstill:
                 used = trainer.used(fresh=True) - start
+                line = clock if self._reference_s is not None else self._own
                 if standstill.core is None:  # on a busy machine it may not have had time to stop
-                    return self._unread(used - clock.since, ran_on=standstill.ran_s() > STOPPING_S)
+                    return self._unread(used - line.since, ran_on=standstill.ran_s() > STOPPING_S)
                 if not self._speeds:
                     self._gauge.warm(standstill.core)
                 reading = self._gauge.read(standstill.core, standstill.ran_s)
@@ -189,8 +198,8 @@ class Speedometer:
             self._resumed = time.monotonic()
             self._stopped_s += self._resumed - stopped
         if reading.before_s > BEFORE_S or reading.during_s > DURING_S:
-            return self._unread(used - clock.since, ran_on=True)
-        self._take(reading, used, self._busy(_Waits(used, trainer.delay_s() or 0.0, self._ran_s)), clock)
+            return self._unread(used - line.since, ran_on=True)
+        self._take(reading, used, self._busy(_Waits(used, trainer.delay_s() or 0.0, self._ran_s)), line)
 
     @property
     def every_s(self) -> float:
@@ -238,25 +247,25 @@ class Speedometer:
         waited = max(now.delay - then.delay, now.ran - then.ran - used, 0.0)
         return min(MOST_BUSY, 1.0 + waited / used) if used > 0 else 1.0
 
-    def _take(self, reading: Reading, used: float, busy: float, clock: Clock) -> None:
-        """Set the clock by a reading.
+    def _take(self, reading: Reading, used: float, busy: float, line: Line) -> None:
+        """Set the clock by a reading. `line`: the clock, or the readings of the reference.
 
         The time since the last reading counts at the mean speed of both readings. The time from now on counts at the mean speed
         of the recent readings.
         """
-        speed = self._reference_s / reading.work_s * busy**BUSY_POWER
+        speed = (self._reference_s or 1.0) / reading.work_s * busy**BUSY_POWER
         before = self._speeds[-1] if self._speeds else speed
         self._speeds.append(speed)
         self._recent.append(speed)
         self._cpu_s += reading.rounds_s
         self._wall_s += reading.wall_s
-        reference = clock.reference + (used - clock.since) * (before + speed) / 2
-        clock.set(used, reference, statistics.fmean(self._recent))
+        reference = line.reference + (used - line.since) * (before + speed) / 2
+        line.set(used, reference, statistics.fmean(self._recent))
 
     @property
     def now(self) -> float | None:
-        """The current speed relative to the reference; None before the first reading."""
-        return statistics.fmean(self._recent) if self._recent else None
+        """The current speed relative to the reference; None before the first reading, or if this is the reference."""
+        return statistics.fmean(self._recent) if self._recent and self._reference_s is not None else None
 
     def facts(self, used: float, clock: Clock, delay_s: float | None) -> Speed | None:
         """Return the machine's speed over a training.
@@ -271,10 +280,12 @@ class Speedometer:
         """
         if not self._speeds:
             return None
+        line = clock if self._reference_s is not None else self._own
+        mean = line.at(used) / used if used > 0 else statistics.fmean(self._speeds)
         waited = self._wall_s / self._cpu_s if delay_s is None or used <= 0 else 1 + delay_s / used
         return Speed(
-            reference_s=self._reference_s,
-            mean=round(clock.at(used) / used if used > 0 else statistics.fmean(self._speeds), 5),
+            reference_s=1 / mean if self._reference_s is None else self._reference_s,
+            mean=1.0 if self._reference_s is None else round(mean, 5),
             spread=round(self._spread, 5),
             busy=round(waited, 4),
             readings=len(self._speeds),

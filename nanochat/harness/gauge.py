@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-LEAST_READINGS = 20  # for a reference: an idle core needs some readings to reach its full clock frequency
 TOKENS, WIDTH, VOCABULARY = 64, 128, 512  # of the gauge's model
 PASS_ITEMS, PARTS = 1 << 21, 4  # float32 values in a pass over memory, and regions that the passes use in turn
 
@@ -128,24 +126,6 @@ class Gauge:
             logits = F.linear(F.rms_norm(x, (WIDTH,)), unembed)  # (T, V)
             loss = F.cross_entropy(logits, self._tokens[1:])
         torch.autograd.grad(loss, self._weights)
-
-    def reference(self, seconds: float) -> float:
-        """Measure the machine's current speed.
-
-        Args:
-            seconds: How long to measure, in wall seconds.
-
-        Returns:
-            The median of `Reading.work_s` over at least LEAST_READINGS readings.
-
-        Raises:
-            NotMeasured: A reading failed.
-        """
-        core, until = min(self._cores), time.monotonic() + seconds
-        found: list[float] = []
-        while len(found) < LEAST_READINGS or time.monotonic() < until:
-            found.append(self.read(core).work_s)
-        return statistics.median(found)
 
 
 def _unshared(shape: tuple[int, int]) -> torch.Tensor:

@@ -7,9 +7,6 @@ from nanochat.harness.clock import Clock, RanOn, Speedometer
 from nanochat.harness.gauge import Gauge, NotMeasured
 from nanochat.harness.trainer_process import Failed, TrainerProcess
 
-# How long the reference is measured before the first training: a share of the budget, limited to MOST_REFERENCE_S seconds.
-REFERENCE_SHARE, MOST_REFERENCE_S = 0.1, 3.0
-
 
 class MachineSpeed:
     """The machine's speed during one job. Without a gauge, a reference second is a second."""
@@ -20,16 +17,14 @@ class MachineSpeed:
         self.unmeasured = ""  # why the gauge could not run, as a clause
 
     def prepare(self) -> None:
-        """Prepare the gauge, and measure the run's reference if the job does not give it. Does nothing for a GPU."""
+        """Prepare the gauge. Does nothing for a GPU."""
         job = self._job
         if job.device == "mps":
             self.unmeasured = "there is no gauge for this kind of GPU"
         if job.device != "cpu" or not job.gauge:
             return
         try:
-            gauge = Gauge()
-            seconds = min(MOST_REFERENCE_S, REFERENCE_SHARE * job.budget_s)
-            self._speedometer = Speedometer(gauge, job.reference_s or gauge.reference(seconds), job.budget_s)
+            self._speedometer = Speedometer(Gauge(), job.reference_s, job.budget_s)
         except NotMeasured as error:
             self.unmeasured = str(error)
 

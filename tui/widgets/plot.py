@@ -114,8 +114,8 @@ class Plot(Widget):
         canvas.canvas_color("default")
         canvas.frame(False)
         canvas.xticks([])
-        canvas._limit_size(False, False)  # plotext would limit it to the size of the terminal at the start
         canvas.plotsize(self.size.width, self.size.height)
+        canvas._set_size(self.size.width, self.size.height)  # plotsize limits it to the size of the terminal at the start
         if self._draw is not None:
             self._draw(self)
         return Content.from_rich_text(Text.from_ansi(canvas.build())).simplify()

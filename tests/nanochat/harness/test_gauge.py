@@ -97,6 +97,30 @@ def test_the_clock_runs_at_the_machines_speed() -> None:
     assert gauge.warmed == 1, "once, before the first reading"
 
 
+def test_the_first_training_is_the_reference_and_counts_seconds() -> None:
+    clock, trainer, gauge = Clock(), Trainer(), Planned(0.01, 0.02, 0.02, 0.04)
+    speedometer = Speedometer(gauge, None, 60.0)
+    follow(speedometer, trainer, clock, 0.0, 10.0)
+    assert clock.at(12.0) == 12.0 and speedometer.now is None
+    facts = speedometer.facts(10.0, clock, None)
+    assert facts is not None and facts.mean == 1.0
+    assert facts.reference_s == pytest.approx(1 / 75), "100 readings fit into a second at first, and 50 at the end"
+    follow(speedometer, trainer, clock, 20.0, 30.0)
+    facts = speedometer.facts(30.0, clock, None)
+    assert facts is not None and facts.reference_s == pytest.approx(3 / (75 + 50 + 37.5))
+    assert facts.spread > 0.3 and facts.readings == 4
+
+
+def test_the_next_training_at_the_same_speed_has_the_same_clock() -> None:
+    clock, trainer, first = Clock(), Trainer(), Speedometer(Planned(*[0.01, 0.03] * 5), None, 60.0)
+    follow(first, trainer, clock, *range(10))
+    found = first.facts(9.0, clock, None)
+    assert found is not None
+    next_one = Speedometer(Planned(*[0.01, 0.03] * 5), found.reference_s, 60.0)
+    follow(next_one, trainer, clock, *range(10))
+    assert clock.at(9.0) == pytest.approx(9.0)
+
+
 def test_a_trainer_that_waits_for_its_core_gets_a_faster_clock() -> None:
     """Beside others the gauge reads too slow for the steps that a training makes."""
 
