@@ -47,8 +47,8 @@ class Reading:
 class Gauge:
     """The fixed work, on one thread: a pass over uncached memory, then two rounds of a small transformer.
 
-    A round is a forward and a backward pass in float32. In the first round the trainer may have evicted the data from the caches;
-    in the second round it is cached. This mix followed the speed of real trainings best (docs/decisions.md). A reading is short,
+    A round is a forward and a backward pass in float32. Before them, an untimed round brings the code back into the caches. The pass
+    then evicts the data of the rounds, so the first one finds them in the memory or the outer caches, whatever the trainer did. This mix followed the speed of real trainings best (docs/decisions.md). A reading is short,
     because many short readings tell the mean speed better than a few long ones.
 
     Raises:
@@ -96,6 +96,7 @@ class Gauge:
         except OSError as error:
             raise NotMeasured(f"its core cannot be chosen: {error.strerror}") from None
         try:
+            self._round()  # untimed: how long this one takes depends on what the trainer has left in the caches
             began = time.thread_time()
             self._pass()
             pass_s = time.thread_time() - began
