@@ -48,8 +48,9 @@ class Gauge:
     """The fixed work, on one thread: a pass over uncached memory, then two rounds of a small transformer.
 
     A round is a forward and a backward pass in float32. Before them, an untimed round brings the code back into the caches. The pass
-    then evicts the data of the rounds, so the first one finds them in the memory or the outer caches, whatever the trainer did. This mix followed the speed of real trainings best (docs/decisions.md). A reading is short,
-    because many short readings tell the mean speed better than a few long ones.
+    then evicts the data of the rounds, so that the first round finds them outside of the core's own caches, whatever the trainer did.
+    This mix followed the speed of real trainings best (docs/decisions.md). A reading is short, because many short readings tell the
+    mean speed better than a few long ones.
 
     Raises:
         NotMeasured: This process cannot choose its core, or has no memory for the work.
