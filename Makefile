@@ -8,13 +8,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
 COMMANDS := status stop attach doctor config runs compare notebook apply report export sample track hint hints agents propose install
-.PHONY: help run serve test test-llm test-gpu check prepare $(COMMANDS)
+.PHONY: help run serve test test-llm test-gpu test-cluster check prepare $(COMMANDS)
 ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
 RUNTIME := .venv/runtime.stamp
 SERVE := .venv/serve.stamp
 DEV := .venv/dev.stamp
+RAY := .venv/ray.stamp
 QUIET := $(if $(MAKE_TERMOUT),,-q)# pip shows its progress on a terminal only
 INSTALL = $(PY) -I core/install.py $(QUIET)# pip install into .venv, whatever pip is configured to do on this machine
 
@@ -51,6 +52,10 @@ test-llm: $(DEV)
 test-gpu: $(DEV)
 	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest tests/gpu -p no:xdist -rs --durations 10 $(ARGS)
 
+# Tests that need Ray, which this installs.
+test-cluster: $(DEV) $(RAY)
+	@env -u PYTHONDONTWRITEBYTECODE $(PY) -m pytest tests/cluster -p no:xdist -rs --durations 10 $(ARGS)
+
 check: $(DEV)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -73,6 +78,10 @@ $(RUNTIME): requirements.txt
 
 $(SERVE): requirements-serve.txt $(RUNTIME)
 	@$(INSTALL) -q -r requirements-serve.txt
+	@touch $@
+
+$(RAY): requirements-ray.txt $(RUNTIME)
+	@$(INSTALL) -q -r requirements-ray.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt requirements-serve.txt $(RUNTIME)

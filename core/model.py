@@ -227,6 +227,7 @@ class RunConfig(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     approval: ApprovalMode = "auto"
     own_code: bool = True  # it starts from the user's train.py, not from one that another run kept
     executor: str = "local"  # where trainings run; for others see core/execution/registry.py
+    ray_address: str = ""  # of the cluster of the executor `ray`; "": one that is started on this machine
     compiles: bool = True  # on a GPU: whether torch.compile works; scores with and without it cannot be compared
 
     @property

@@ -82,7 +82,16 @@ def run(  # long, because each option is a parameter
     executor: Annotated[
         str | None,
         typer.Option(
-            help="Where trainings run: local, or deterministic:FILE (computed, for rehearsals).", show_default="local"
+            help="Where trainings run: local, ray (the nodes of a Ray cluster), or deterministic:FILE (computed, for rehearsals).",
+            show_default="local",
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster of --executor ray: auto (the one that this machine belongs to), HOST:6379 or ray://HOST:10001.",
+            metavar="ADDRESS",
+            show_default="one is started on this machine",
         ),
     ] = None,
     earlier: Annotated[
@@ -152,13 +161,14 @@ def run(  # long, because each option is a parameter
     config = files.Config() if no_config else files.read(project.root)
     config.check()
     options = Options(
-        name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, prepared,
+        name, origin, agent, gate, budget, slots, dataset, device, seed, profile, executor, ray_address, prepared,
         LimitOptions(max_experiments, max_hours, max_crashes), earlier, lessons,
     )  # fmt: skip
     again = {
         "--from": origin, "--budget": budget, "--slots": slots, "--dataset": dataset, "--device": device,
         "--max-experiments": max_experiments, "--tenancy": tenancy, "--context": context, "--max-hours": max_hours,
-        "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--logs": logs,
+        "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--ray-address": ray_address,
+        "--logs": logs,
         "--report": report, "--beside": beside, "--gate-time": gate_time, "--no-config": no_config or None,
         "--earlier": earlier, "--lessons": lessons, "--ablation": ablation,
         "--notify": notify if notify != os.environ.get("AUTORESEARCH_NOTIFY") else None,  # which the loop inherits

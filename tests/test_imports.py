@@ -53,7 +53,7 @@ def test_the_contract_needs_only_small_packages() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("core.session", "torch,textual,numpy,matplotlib"),
+        ("core.session", "torch,textual,numpy,matplotlib,ray"),
         ("core.run.report_file", "torch,textual,numpy,matplotlib"),
         ("core.cli", "asyncio,git,yaml"),
         ("tui.app", "torch,git,yaml,pydantic"),

@@ -27,7 +27,7 @@ Text = Annotated[str, Meta(pattern=r"\S", max_length=4000, description="a text")
 Count = Annotated[int, Meta(ge=1, le=10**9, description="a whole number above 0")]
 Flag = Annotated[bool, Meta(description="true or false")]
 CHARTER = ("max_params", "max_memory_gb", "off_limits")  # keys of the front matter of program.md
-PER_RUN = ("name", "from", "seed", "executor")  # options of a single run
+PER_RUN = ("name", "from", "seed", "executor", "ray-address")  # options of a single run
 PER_COMMAND = ("headless", "logs", "no-config", "json", "attended", "prepared")
 LEAST_BUDGET_S, LONGEST_S = 0.1, 1e8
 

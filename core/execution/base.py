@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from core.errors import UserError
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 
-Update = Callable[[Started | Progress], None]
+
+@dataclass(frozen=True)
+class Placed:
+    """A job will run on another machine.
+
+    Attributes:
+        job: The id of the job.
+        node: The name of the machine.
+        notes: What the user should know about the machines, as sentences.
+    """
+
+    job: str
+    node: str
+    notes: tuple[str, ...] = ()
+
+
+Update = Callable[[Started | Progress | Placed], None]
 
 
 class ExecutorFailed(UserError):
@@ -28,7 +45,8 @@ class Executor(Protocol):
 
         Args:
             job: The train.py, its data, its seed and its limits.
-            update: Called with `Started` once the trainer runs, then with `Progress` from time to time.
+            update: Called with `Placed` if the job runs on another machine, with `Started` once the trainer runs, then with
+                `Progress` from time to time.
 
         Returns:
             The result. A training that fails also has one: its outcome says crash, timeout, overrun or invalid.

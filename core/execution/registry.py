@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from core.execution import deterministic
+from core.execution import deterministic, ray_cluster
 from core.execution.base import Executor
 from core.execution.local import LocalExecutor
+from core.execution.ray_executor import RayExecutor, share
+from core.execution.ray_places import Places
 from core.machine.project import UsageError
 from nanochat.contract import registry
 from nanochat.contract.registry import Entry
 
-LOCAL = "local"
+LOCAL, RAY = "local", "ray"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Slot:
         log: The file for the stderr of the harness.
         index: The index of the slot, and of its GPU on a CUDA device.
         compiles: Whether torch.compile works.
+        run: The id of the run.
     """
 
     harness: Path
@@ -33,36 +37,66 @@ class Slot:
     log: Path
     index: int
     compiles: bool
+    run: str = ""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the executors of a run work.
+
+    Attributes:
+        address: The address of a Ray cluster; "" for this machine.
+        slots: The number of slots.
+    """
+
+    address: str = ""
+    slots: int = 1
+
+
+HERE = Place()
 Maker = Callable[[Slot], Executor]
 
 
-def _local(argument: str) -> Maker:
+def _local(argument: str, place: Place) -> Maker:
     return lambda slot: LocalExecutor(slot.harness, slot.device, slot.log, slot.index, compiles=slot.compiles)
 
 
-def _deterministic(argument: str) -> Maker:
+def _deterministic(argument: str, place: Place) -> Maker:
     world = deterministic.read(Path(argument))
     return lambda slot: deterministic.DeterministicExecutor(world, world.seconds)
 
 
+def _ray(argument: str, place: Place) -> Maker:
+    ray_cluster.check_installed()
+    ray_cluster.check_reachable(place.address)
+    shared: list[Places] = []  # of all slots; made with the first one
+
+    def make(slot: Slot) -> Executor:
+        if not shared:
+            connect = partial(ray_cluster.connect, place.address, place.slots, slot.device)
+            shared.append(share(slot.harness, slot.run, slot.device, compiles=slot.compiles, cluster=connect))
+        return RayExecutor(shared[0])
+
+    return make
+
+
 # A factory takes the text after the colon and raises UserError.
-ENTRIES: tuple[Entry[Callable[[str], Maker]], ...] = (
+ENTRIES: tuple[Entry[Callable[[str, Place], Maker]], ...] = (
     Entry(LOCAL, "trainings on this machine", _local),
+    Entry(RAY, "trainings on the nodes of a Ray cluster", _ray),
     Entry("deterministic:FILE", "no training: scores computed from a table, for rehearsals", _deterministic),
 )
 
 
-def check(spec: str) -> Maker:
-    """Return a function that creates the executor of that name. Raises UserError if there is no such executor."""
+def check(spec: str, place: Place = HERE) -> Maker:
+    """Return a function that creates the executor of that name. Raises UserError if there is none, or if it cannot be used."""
     found = registry.find(spec, ENTRIES)
     if found is None:
         raise UsageError(
             f"There is no executor {spec!r}. Nothing was started. These are known:{registry.table(ENTRIES)}"
         )
     factory, argument = found
-    return factory(argument)
+    return factory(argument, place)
 
 
 def absolute(spec: str) -> str:

@@ -155,9 +155,11 @@ class Exporter:
     ) -> tuple[dict[str, Result], ExportFailed | None]:
         """Train versions in their drafts, which then have their weights. Ends at the first failure, and returns it with the rest."""
         config, results = self.config, dict[str, Result]()
-        slot = executors.Slot(self._folder / "harness", config.device, self._folder / EXPORT / LOG, 0, config.compiles)
+        slot = executors.Slot(
+            self._folder / "harness", config.device, self._folder / EXPORT / LOG, 0, config.compiles, self._state.id
+        )
         try:
-            executor = executors.check(config.executor)(slot)
+            executor = executors.check(config.executor, executors.Place(config.ray_address))(slot)
         except ExecutorFailed as error:
             raise ExportFailed(f"Nothing was trained. {error}") from error
         seal = IntegrityCheck(self._folder)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from core.execution.base import DataUnusable, Executor, ExecutorFailed
+from core.execution.base import DataUnusable, Executor, ExecutorFailed, Placed
 from core.git.errors import RepositoryError
 from core.judging.schedule import Work
 from core.loop.ending import Ending
@@ -30,6 +30,7 @@ class Slot:
     executor: Executor
     task: asyncio.Task[None] | None = None
     work: Work | None = None
+    node: str = ""  # the machine of a cluster on which the job runs
 
 
 class Slots:
@@ -57,7 +58,7 @@ class Slots:
         if self._ending.now or self._ending.failure or not free or self._holding.on:
             return
         for slot, work in zip(free, wanted(), strict=False):
-            slot.work = work
+            slot.work, slot.node = work, ""
             slot.task = asyncio.create_task(self._measure(slot, work))
 
     async def _measure(self, slot: Slot, work: Work) -> None:
@@ -93,13 +94,19 @@ class Slots:
         except ExecutorFailed as error:
             self._holding.begin(str(error), "job")
             result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))
-        self._active.trainings.measured(work, result)
+        self._active.trainings.measured(work, result, slot.node)
 
-    def _update(self, slot: Slot, work: Work, told: Started | Progress) -> None:
-        if isinstance(told, Started):
-            self._active.trainings.note_processes(told)
-        else:
-            self._live.update(slot.index, work, told)
+    def _update(self, slot: Slot, work: Work, told: Started | Progress | Placed) -> None:
+        match told:
+            case Started():
+                self._active.trainings.note_processes(told)
+            case Progress():
+                self._live.update(slot.index, work, told)
+            case Placed():
+                slot.node = told.node
+                for words in told.notes:
+                    if words not in self._active.state.notices:
+                        self._active.record(ev.Notice(text=words))
 
     def abort(self, number: int) -> bool:
         """End the running job of an experiment early. Returns False if it has none."""

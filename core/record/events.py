@@ -244,6 +244,7 @@ class Measured(Event, frozen=True, kw_only=True):
         number: The experiment; None for the baseline and for the incumbent measured on its own.
         disturbed: Why the score does not count, and the job runs again; "" if it counts.
         disturbance_ignored: A disturbance that was ignored, since it came every time; "" for none.
+        node: The machine of the cluster on which it ran; "" for the machine of the loop.
     """
 
     role: Role
@@ -253,6 +254,7 @@ class Measured(Event, frozen=True, kw_only=True):
     number: int | None = None
     disturbed: str = ""
     disturbance_ignored: str = ""
+    node: str = ""
 
     @property
     def job(self) -> str:

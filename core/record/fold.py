@@ -159,6 +159,8 @@ def _measured(state: State, event: ev.Measured) -> None:
         experiment.seconds += result.total_wall_s
     if result.speed is not None and state.reference_s is None and result.outcome is Outcome.SCORED:
         state.reference_s = result.speed.reference_s
+    if result.speed is not None:
+        state.references.setdefault(event.node, result.speed.reference_s)
     if result.outcome is Outcome.INTERRUPTED:
         return
     state.unprotected, state.unmeasured = result.unprotected, result.unmeasured
@@ -232,7 +234,7 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
 def _conditions(state: State, event: ev.Measured) -> Conditions:
     """Return when and how fast a training was."""
     result = event.result
-    known = result.speed is not None and result.speed.reference_s == state.reference_s
+    known = result.speed is not None and result.speed.reference_s == state.references.get(event.node)
     speed = result.speed.mean if result.speed is not None and known else None
     return Conditions(event.t, result.total_wall_s, speed, state.ended)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from core.execution.base import Executor
+from core.execution.base import Executor, Placed
 from core.judging import final_check, schedule
 from core.judging.final_check import FinalCheck
 from core.machine.project import UsageError
 from core.model import Role
 from core.run.active import ActiveRun
-from nanochat.contract.job import Outcome
+from nanochat.contract.job import Job, Outcome, Result
 
 
 async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role = Role.FINAL) -> FinalCheck:
@@ -28,9 +28,9 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
     while work := next(final_check.wanted(active.state, seeds, role), None):
         job = active.trainings.launch(work, 0)
         active.seal.check()
-        result = await executor.run(job, lambda message: None)
+        result, node = await _run(executor, job)
         active.seal.check()
-        active.trainings.measured(work, result)
+        active.trainings.measured(work, result, node)
         last = result.reason
         if result.outcome is Outcome.INTERRUPTED:
             break
@@ -38,3 +38,10 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
     if found is None:
         raise UsageError(f"The start and the best could not both be scored on the test split: {last}.")
     return found
+
+
+async def _run(executor: Executor, job: Job) -> tuple[Result, str]:
+    """Run a job. Returns its result, and the machine of a cluster on which it ran."""
+    nodes = [""]
+    result = await executor.run(job, lambda told: nodes.append(told.node) if isinstance(told, Placed) else None)
+    return result, nodes[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import msgspec
 
 from core.errors import UserError
 from core.machine.project import UsageError
+from core.machine.unchanged import Unchanged, sha256
 from nanochat.contract import dataset
 from nanochat.contract.shell import make
 
@@ -120,7 +120,7 @@ def _write_list(folder: Path) -> None:
     if not files:
         return
     known = _manifest(folder / "data")
-    hashes = {relative.as_posix(): known.get(path) or _hash(path) for path, relative in files}
+    hashes = {relative.as_posix(): known.get(path) or sha256(path) for path, relative in files}
     draft = folder / f"{LIST}.new"
     draft.write_text(json.dumps(hashes, indent=1))
     os.replace(draft, folder / LIST)
@@ -147,8 +147,7 @@ class IntegrityCheck:
                 f"{folder} lacks the copies of the harness and the data ({error}). {_todo(folder)}"
             ) from error
         self._folder = folder
-        self._hashes = {folder / name: digest for name, digest in hashes.items()}
-        self._stats: dict[Path, tuple[int, ...]] = {}
+        self._files = Unchanged({folder / name: digest for name, digest in hashes.items()})
         self.check()
 
     def check(self) -> None:
@@ -158,30 +157,18 @@ class IntegrityCheck:
             TamperedError: A file was altered or removed.
             OSError: A file cannot be read now.
         """
-        for path, digest in self._hashes.items():
-            try:
-                stat = _stat(path)
-                if stat != self._stats.get(path):
-                    if _hash(path) != digest:
-                        raise TamperedError(
-                            f"The run's own copy {path} was altered. The result is not counted. {_todo(self._folder)}"
-                        )
-                    self._stats[path] = stat
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:  # other errors may be temporary
-                raise TamperedError(
-                    f"The run's own copy {path} cannot be read ({error.strerror}). The result is not counted. {_todo(self._folder)}"
-                ) from error
+        try:
+            altered = self._files.altered()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:  # other errors may be temporary
+            raise TamperedError(
+                f"The run's own copy {error.filename} cannot be read ({error.strerror}). The result is not counted. "
+                f"{_todo(self._folder)}"
+            ) from error
+        if altered is not None:
+            raise TamperedError(
+                f"The run's own copy {altered} was altered. The result is not counted. {_todo(self._folder)}"
+            )
 
 
 def _todo(folder: Path) -> str:
     return f"{make('run', '--name', 'NEW', '--from', folder.name)} starts a new run with fresh copies from its best train.py."
-
-
-def _stat(path: Path) -> tuple[int, ...]:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

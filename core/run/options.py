@@ -40,6 +40,7 @@ class Options:
     seed: int | None = None
     profile: str | None = None
     executor: str | None = None
+    ray_address: str | None = None
     data: Path | None = None  # the folder of data that was prepared for this start
     limits: LimitOptions = field(default_factory=LimitOptions)
     earlier: bool | None = None  # whether the agent of a new run may know what earlier runs have measured; None: yes

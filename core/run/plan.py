@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from core.config.settings import LEAST_BUDGET_S, NOTHING, Settings
-from core.execution.registry import LOCAL, absolute
+from core.execution.registry import LOCAL, RAY, absolute
 from core.machine import profiles, stats
 from core.machine.defaults import default_profile, usable_slots
 from core.machine.project import Project, UsageError, lacking
@@ -114,6 +114,8 @@ def _check_options(options: Options) -> None:
         raise UsageError(f"There is no profile {options.profile!r}; known are {known}.")
     if options.gate not in (None, "auto", "ask"):
         raise UsageError(f"--gate {options.gate} is neither auto nor ask. Nothing was started.")
+    if options.executor == RAY and options.device == "mps":
+        raise UsageError("--executor ray trains on cpu or cuda, not on mps. Nothing was started. --device cpu works.")
 
 
 # -- a continued run --------------------------------------------------------------------------------------------------
@@ -127,12 +129,13 @@ def _plan_continued(options: Options, folder: Path, continued: RunConfig, settin
         replace(continued, approval=state.approval),
         **{key: value for key, value in _changeable(options).items() if value is not None},
     )
+    _check_address(config)
     if config.device != "cpu" and (lack := lacking(config.device, len(stats.gpu_memory()))):
         raise UsageError(
             f"Run {folder.name} trains on {config.device}, which cannot be used now: {lack}. Nothing was changed. "
             f"Fix that, or start another run with --name NEW --from {folder.name} --device cpu."
         )
-    slots, said = usable_slots(config.slots, config.device, stats.cards())
+    slots, said = _usable_slots(config)
     profile = profiles.named(config.profile)
     ends = start_limits(options.limits, state, configured_limits(LimitOptions(), settings))
     return Plan(folder, replace(config, slots=slots), profile, new=False, said=said, ends=ends, options=options)
@@ -178,7 +181,26 @@ def _check_same(config: RunConfig, options: Options, name: str) -> None:
 
 def _changeable(options: Options) -> dict[str, object]:
     """Return the options that may change from one start of a run to the next."""
-    return {"agent": options.agent, "approval": options.gate, "slots": options.slots}
+    return {
+        "agent": options.agent,
+        "approval": options.gate,
+        "slots": options.slots,
+        "ray_address": options.ray_address,
+    }
+
+
+def _check_address(config: RunConfig) -> None:
+    """Raise UsageError if there is an address of a cluster, but another executor."""
+    if config.ray_address and config.executor != RAY:
+        raise UsageError(
+            f"--ray-address has no meaning for the executor {config.executor}. Nothing was started. Leave it out, or begin another "
+            f"run with --executor ray."
+        )
+
+
+def _usable_slots(config: RunConfig) -> tuple[int, str]:
+    """Return how many trainings run in parallel, and a sentence if that is fewer than wanted. Of a cluster nothing is known yet."""
+    return (config.slots, "") if config.ray_address else usable_slots(config.slots, config.device, stats.cards())
 
 
 # -- a new run --------------------------------------------------------------------------------------------------------
@@ -194,7 +216,6 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
     budget = options.budget_s if options.budget_s is not None else profile.budget_s
     cores, threads = stats.physical_cores(), stats.logical_cores()
     wanted = options.slots or profiles.default_slots(device, len(gpus), cores, threads, stats.memory_total())
-    slots, said = usable_slots(wanted, device, stats.cards())
     config = RunConfig(
         name=folder.name,
         dataset=dataset,
@@ -207,16 +228,19 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
         vocab_size=profile.vocab_size,
         eval_tokens=profile.eval_tokens,
         seed=options.seed if options.seed is not None else secrets.randbelow(10**6),
-        slots=slots,
+        slots=wanted,
         base_commit="",
         noise_prior=profile.noise_prior(budget),
         agent=options.agent or "search",
         approval="ask" if options.gate == "ask" else "auto",
         executor=absolute(options.executor or LOCAL),
+        ray_address=options.ray_address or "",
     )
+    _check_address(config)
+    slots, said = _usable_slots(config)
     return Plan(
         folder,
-        config,
+        replace(config, slots=slots),
         profile,
         new=True,
         unnamed=options.name is None,

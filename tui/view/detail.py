@@ -157,6 +157,8 @@ def _job_facts(state: State, experiment: Experiment) -> list[Fact]:
         facts.append(("probes", _probes(job.probes)))
     if job.speed is not None or job.unmeasured:
         facts.append(("machine", _speed(job.speed) if job.speed else f"speed not measured: {job.unmeasured}"))
+    if measured.node:
+        facts.append(("node", words.sanitize_line(measured.node, 80)))
     if job.unprotected:
         facts.append(("unprotected", ", ".join(job.unprotected)))
     return facts

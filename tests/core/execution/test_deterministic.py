@@ -86,7 +86,7 @@ def test_a_table_is_read_from_a_file_and_nonsense_is_a_sentence(tmp_path: Path) 
         read(path)
 
 
-@pytest.mark.parametrize("spec", ["", "ray", "local:x", "deterministic", "deterministic:"])
+@pytest.mark.parametrize("spec", ["", "slurm", "local:x", "deterministic", "deterministic:", "ray:x"])
 def test_an_executor_that_does_not_exist_is_refused_with_those_that_do(spec: str) -> None:
     with pytest.raises(UserError, match=r"Nothing was started(?s:.*)local .*(?s:.*)deterministic:FILE "):
         registry.check(spec)

@@ -470,3 +470,17 @@ def test_pairs_that_do_not_compare_say_nothing_of_the_noise() -> None:
         return state(theirs, proposed(1), ours)
 
     assert noise(with_speed(1.0)).pairs == 1 and noise(with_speed(0.5)).pairs == 0
+
+
+def test_each_node_has_a_reference_of_its_own() -> None:
+    """A speed counts relative to the reference of the node on which it was measured."""
+    found = pair(0.0, 100.0, (1.0, 1.0), 0.0)
+    late = under(200.0, 0.7, "c1", 1.6, "confirm", 1, index=1)[1]
+    assert isinstance(late, ev.Measured) and late.result.speed is not None
+    there = replace(late.result, speed=replace(late.result.speed, reference_s=0.02))
+    apply(found, replace(late, result=there, node="b"))
+    assert found.references == {"": 0.01, "b": 0.02} and found.reference_s == 0.01
+    assert found.conditions["c1"][SEED[1]].speed == 0.7
+    moved = replace(there, job="again", speed=replace(late.result.speed, reference_s=0.03))
+    apply(found, replace(late, result=moved, node="b"))
+    assert found.conditions["c1"][SEED[1]].speed is None  # of a cache that was deleted

@@ -209,3 +209,24 @@ def test_a_run_whose_harness_speaks_another_version_is_not_continued(tmp_path: P
     for version in messages.UNDERSTOOD:
         (contract_ / "messages.py").write_text(f"VERSION = {version}\n")
         assert not make_plan(project, Options(name="r")).new
+
+
+def test_a_run_on_a_cluster_keeps_it_and_another_start_may_name_another_address(tmp_path: Path) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    new = make_plan(project, Options(name="n", executor="ray", ray_address="ray://a:1", device="cpu", slots=64)).config
+    assert (new.executor, new.ray_address, new.slots) == ("ray", "ray://a:1", 64)
+    write_run(project, "night", START, TOLD, executor="ray", ray_address="auto", slots=3)
+    same = make_plan(project, Options(name="night")).config
+    assert (same.executor, same.ray_address, same.slots) == ("ray", "auto", 3)
+    assert make_plan(project, Options(name="night", ray_address="b:6379")).config.ray_address == "b:6379"
+    with pytest.raises(UsageError, match=r"started with executor ray; .* executor local could not be compared"):
+        make_plan(project, Options(name="night", executor="local"))
+
+
+def test_a_cluster_is_named_for_a_run_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(tmp_path, tmp_path / "logs")
+    with pytest.raises(UsageError, match="--ray-address has no meaning for the executor local"):
+        make_plan(project, Options(name="n", ray_address="auto", device="cpu"))
+    monkeypatch.setattr(plan, "lacking", lambda device, count: "")
+    with pytest.raises(UsageError, match="not on mps"):
+        make_plan(project, Options(name="n", executor="ray", device="mps"))

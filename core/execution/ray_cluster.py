@@ -1,0 +1,225 @@
+"""The cluster as the executor sees it, and Ray behind it. The only module that imports Ray, and only when a cluster is used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.execution import ray_actor, ray_code
+from core.execution.base import ExecutorFailed
+from core.execution.ray_actor import DONE, Actor
+from core.machine.project import UsageError
+
+LOOPBACK = "127.0.0.1"
+REACH_S = 5.0
+STORE_BYTES = 160 << 20  # of the object store of a local cluster: chunks pass through it
+INSTALL = ".venv/bin/python -m pip install -r requirements-ray.txt"
+RESOURCES = {"cpu": "CPU", "cuda": "GPU"}  # device -> Ray's name of what a training needs
+# Otherwise Ray sends statistics of its use to its makers, and warns of a change in a later version.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+class NodeLost(ExecutorFailed):
+    """A node or its actor does not answer. Its job is lost."""
+
+
+class NodeRefused(ExecutorFailed):
+    """A node answered that it cannot do what it was asked for."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster. `places`: how many trainings fit on it."""
+
+    id: str
+    name: str
+    places: int
+
+
+class Remote(Protocol):
+    """The actor of a slot on a node."""
+
+    async def call(self, method: str, *arguments: bytes, within_s: float) -> bytes:
+        """Call a method of `NodeSlot`. Raises NodeLost if no answer comes within so many seconds, and NodeRefused."""
+        ...
+
+    def kill(self) -> None:
+        """End the actor at once."""
+        ...
+
+
+class Cluster(Protocol):
+    """Nodes on which actors can be started."""
+
+    def nodes(self, device: str) -> Sequence[Node]:
+        """Return the living nodes that have what a training on this device needs. Raises NodeLost if they are unknown."""
+        ...
+
+    def place(self, node: Node, device: str) -> Remote:
+        """Start an actor on a node. It may not live yet. Raises NodeLost."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect, and end what was started."""
+        ...
+
+
+def check_installed() -> None:
+    """Raise UsageError if Ray is not installed. Does not import it."""
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError(f"`--executor ray` needs the package ray. Nothing was started. `{INSTALL}` installs it.")
+
+
+def check_reachable(address: str) -> None:
+    """Raise UsageError if nothing answers at an address that names a host. Does not import Ray."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        if address in ("", "auto"):
+            return
+        raise UsageError(
+            f"{address!r} is no address of a Ray cluster. Nothing was started. Such are auto, HOST:6379 and ray://HOST:10001."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"Nothing answers at {address} ({error}). Nothing was started. `ray status` on the first machine of the cluster shows "
+            "whether it runs."
+        ) from error
+
+
+def connect(address: str, places: int, device: str) -> RayCluster:
+    """Connect to a cluster, or start one on this machine.
+
+    Args:
+        address: The address of the cluster as Ray understands it; "" to start one on this machine, reachable by loopback only.
+        places: The number of trainings that a cluster on this machine takes.
+        device: cpu or cuda.
+
+    Raises:
+        UsageError: Ray cannot be imported, the cluster cannot be reached, or it has another version of Ray or Python.
+    """
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as error:
+        raise UsageError(f"Ray cannot be imported ({error}). `{INSTALL}` installs it.") from error
+    folder = tempfile.mkdtemp(prefix="autoresearch-ray-") if not address else ""
+    options: dict[str, Any] = {"address": address}
+    if not address:
+        options = {
+            "address": "local", "num_cpus": places, "num_gpus": places if device == "cuda" else 0, "include_dashboard": False,
+            "object_store_memory": STORE_BYTES, "_node_ip_address": LOOPBACK, "_temp_dir": folder,
+        }  # fmt: skip
+    try:
+        with _kept_signals():
+            ray.init(**options, log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError, TimeoutError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(_unreachable(address, error)) from error
+    return RayCluster(ray, folder)
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    words = " ".join(str(error).split())[:400].rstrip(".")
+    if not address:
+        return f"Ray could not be started on this machine: {words}. What was recorded is kept. --executor local needs no Ray."
+    return (
+        f"The Ray cluster at {address} cannot be used: {words}. What was recorded is kept. `ray status` on its first machine shows "
+        "whether it runs; Ray and Python must have the same versions on all machines."
+    )
+
+
+@contextlib.contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Put back the handlers of signals that Ray replaces."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+class RayCluster:
+    """A cluster that this process is connected to. `folder`: of a cluster that was started for this process; "" otherwise."""
+
+    def __init__(self, ray: Any, folder: str) -> None:
+        self._ray, self._folder = ray, folder
+        self._code = ray_code.packed()  # once, since the sources may change later
+        self._digest = hashlib.sha256(self._code).hexdigest()
+        importlib.import_module("ray.cloudpickle").register_pickle_by_value(ray_actor)
+        self._actor = ray.remote(Actor)
+
+    def nodes(self, device: str) -> Sequence[Node]:
+        try:
+            found = [one for one in self._ray.nodes() if one["Alive"]]
+        except Exception as error:  # Ray raises errors of many kinds when its head is gone
+            raise NodeLost(f"The Ray cluster does not answer ({_line(error)}).") from error
+        nodes = [(one, int(one["Resources"].get(RESOURCES[device], 0))) for one in found]
+        return [Node(one["NodeID"], _name(one), places) for one, places in nodes if places > 0]
+
+    def place(self, node: Node, device: str) -> Remote:
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        try:
+            handle = self._actor.options(
+                num_cpus=1 if device == "cpu" else 0,
+                num_gpus=1 if device == "cuda" else 0,
+                max_restarts=0,
+                max_task_retries=0,
+                scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node.id, soft=False),
+            ).remote(self._code, self._digest)
+        except Exception as error:
+            raise NodeLost(f"No training can be started on node {node.name} ({_line(error)}).") from error
+        return RayRemote(self._ray, handle, node.name)
+
+    def close(self) -> None:
+        with _kept_signals():
+            self._ray.shutdown()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class RayRemote:
+    """An actor in Ray."""
+
+    def __init__(self, ray: Any, handle: Any, node: str) -> None:
+        self._ray, self._handle, self._node = ray, handle, node
+
+    async def call(self, method: str, *arguments: bytes, within_s: float) -> bytes:
+        try:
+            future = self._handle.call.remote(method, *arguments).future()
+            answer: bytes = await asyncio.wait_for(asyncio.wrap_future(future), within_s)
+        except TimeoutError:
+            raise NodeLost(f"Node {self._node} did not answer within {within_s:.0f} s.") from None
+        except self._ray.exceptions.RayError as error:
+            raise NodeLost(f"Node {self._node} or its process has ended ({type(error).__name__}).") from error
+        if answer[:1] != DONE:
+            words = answer[1:].decode(errors="replace")
+            raise NodeRefused(f"Node {self._node} reports: {words.rstrip('.')}.")
+        return answer[1:]
+
+    def kill(self) -> None:
+        with contextlib.suppress(Exception):  # it may be gone already
+            self._ray.kill(self._handle, no_restart=True)
+
+
+def _name(found: dict[str, Any]) -> str:
+    """Return the name that a node was started with, or that of its machine."""
+    given, address = str(found.get("NodeName") or ""), str(found.get("NodeManagerAddress") or "")
+    return given if given and given != address else str(found.get("NodeManagerHostname") or address)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

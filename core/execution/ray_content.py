@@ -1,0 +1,124 @@
+"""Files by the SHA-256 of their content, in the cache folder of a node. Each is verified before it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from core.execution.launch import LIST
+from core.machine.unchanged import sha256
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class BadContent(ValueError):
+    """A file that arrived is not what it should be."""
+
+
+class Store:
+    """The files in a cache folder. Several processes may use the same folder.
+
+    Args:
+        folder: The cache folder, which is created.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in ("files", "trees"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: str) -> Path:
+        """Return the path of a file, which need not exist. Raises BadContent for a text that is no hash."""
+        if not DIGEST.fullmatch(digest):
+            raise BadContent(f"{digest[:80]!r} is no SHA-256")
+        return self._folder / "files" / digest
+
+    def has(self, digest: str) -> bool:
+        """Return whether the file is there. It is read and verified; a damaged one is removed."""
+        path = self.path(digest)
+        try:
+            if sha256(path) == digest:
+                return True
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        return False
+
+    def put(self, digest: str, offset: int, data: bytes, *, last: bool) -> None:
+        """Write a piece of a file. Pieces come in order. After the last one the file is verified and gets its name.
+
+        Raises:
+            BadContent: A piece is missing, or the content has another hash. The file is discarded.
+        """
+        path = self.path(digest)
+        draft = path.with_name(f".{digest}.{os.getpid()}")
+        with draft.open("ab" if offset else "wb") as file:
+            if file.tell() != offset:
+                raise BadContent(f"{file.tell()} bytes have arrived of the file {digest}, and {offset} were expected")
+            file.write(data)
+        if not last:
+            return
+        if sha256(draft) != digest:
+            draft.unlink()
+            raise BadContent(f"the file {digest} was damaged on its way")
+        draft.chmod(0o444)
+        draft.replace(path)
+
+    def tree(self, files: Mapping[str, str]) -> Path:
+        """Return a folder with these files and their list, as the launcher of the harness wants it.
+
+        Args:
+            files: Path relative to the folder -> SHA-256. The store has all of them.
+
+        Raises:
+            BadContent: A path leads out of the folder.
+            OSError: A file is missing, or the folder cannot be written.
+        """
+        listed = json.dumps(dict(files), indent=1, sort_keys=True)
+        folder = self._folder / "trees" / hashlib.sha256(listed.encode()).hexdigest()
+        if folder.exists():
+            return folder
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        self.place(files, draft)
+        (draft / LIST).write_text(listed)
+        try:
+            draft.rename(folder)
+        except OSError:  # another process has made it meanwhile
+            shutil.rmtree(draft, ignore_errors=True)
+            if not folder.exists():
+                raise
+        return folder
+
+    def remove_tree(self, folder: Path) -> None:
+        """Remove a folder of `tree`, such as one with an altered file, so that it is made again."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def place(self, files: Mapping[str, str], folder: Path) -> None:
+        """Put files into a folder, as links if the file system allows it. Raises BadContent and OSError like `tree`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, digest in files.items():
+            target = folder / relative(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                target.unlink()
+            try:
+                os.link(self.path(digest), target)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                shutil.copyfile(self.path(digest), target)
+
+
+def relative(name: str) -> PurePosixPath:
+    """Return a relative path that stays inside of its folder. Raises BadContent for any other."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise BadContent(f"{name[:200]!r} is no path inside of a folder")
+    return path

@@ -1,0 +1,107 @@
+"""An executor whose trainings run on the nodes of a Ray cluster, each with a harness of its own there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from core.execution.base import ExecutorFailed, Placed, Update
+from core.execution.ray_cluster import Cluster, NodeLost, NodeRefused
+from core.execution.ray_files import Sources, frozen
+from core.execution.ray_messages import Setup
+from core.execution.ray_place import Place
+from core.execution.ray_places import Places
+from core.machine.project import torch_build
+from nanochat.contract.job import Job, Outcome, Result
+
+ABORT_S = 10.0  # how long an aborted job may take to end before its actor is killed
+
+
+class RayExecutor:
+    """A slot whose jobs run on a node of a cluster. The node may be another one for each job.
+
+    Args:
+        places: The places of the run, which all its slots share.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._place: Place | None = None  # of the running job
+        self._told_to_end = asyncio.Event()
+        places.join()
+
+    async def run(self, job: Job, update: Update) -> Result:
+        self._told_to_end.clear()
+        work = asyncio.create_task(self._run(job, update))
+        told = asyncio.create_task(self._told_to_end.wait())
+        try:
+            await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                return await self._ended_early(job, work)
+            return work.result()
+        finally:
+            for task in (work, told):
+                task.cancel()
+            await asyncio.gather(work, told, return_exceptions=True)
+
+    async def _run(self, job: Job, update: Update) -> Result:
+        place = self._place = await self._places.take()
+        try:
+            update(Placed(job.id, place.node.name, self._places.notes()))
+            result = await place.train(job, self._places.sources, self._places.beside(place), update)
+        except (NodeLost, NodeRefused) as error:
+            self._places.drop(place, lost=True)
+            raise ExecutorFailed(f"{error} The experiment is run again.") from error
+        except ExecutorFailed:
+            self._places.give(place)
+            raise
+        except BaseException:  # also when the job is cancelled: nothing of it may go on
+            self._places.drop(place, lost=False)
+            raise
+        else:
+            self._places.give(place)
+            return result
+        finally:
+            self._place = None
+
+    async def _ended_early(self, job: Job, work: asyncio.Task[Result]) -> Result:
+        """Return the result of a job that is told to end. If it does not end in time, its actor is killed."""
+        try:
+            async with asyncio.timeout(ABORT_S):
+                if self._place is not None:
+                    await self._place.abort()
+                    return await asyncio.shield(work)
+        except (TimeoutError, ExecutorFailed):
+            pass
+        return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason="told to end")
+
+    async def abort(self) -> None:
+        self._told_to_end.set()
+
+    async def close(self) -> None:
+        self._told_to_end.set()
+        await self._places.leave()
+
+
+Connect = Callable[[], Cluster]
+
+
+def share(harness: Path, run: str, device: str, *, compiles: bool, cluster: Connect) -> Places:
+    """Return the places of a run on a cluster.
+
+    Args:
+        harness: The run's own copy of nanochat, in the folder of the run.
+        run: The id of the run.
+        device: cpu or cuda.
+        compiles: Whether torch.compile works.
+        cluster: Connects to the cluster.
+
+    Raises:
+        ExecutorFailed: The list of the run's copies cannot be read.
+        UsageError: The cluster cannot be used.
+    """
+    folder = harness.parent
+    files = frozen(folder)
+    setup = Setup(run=run, files=files, device=device, compiles=compiles)
+    return Places(cluster(), setup, Sources(folder, files), torch_build())

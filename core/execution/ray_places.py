@@ -1,0 +1,196 @@
+"""The places of a run on its cluster. Slots take one for each job, so that a run with fewer nodes than before goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from core.execution.base import ExecutorFailed
+from core.execution.ray_cluster import Cluster, Node, NodeLost
+from core.execution.ray_files import Sources
+from core.execution.ray_messages import Facts, Setup
+from core.execution.ray_place import Place
+
+NO_PLACE_S = 60.0  # how long a job waits when no node is left
+LOOK_S = 1.0  # how often it looks for one
+LOST_S = 120.0  # for so long, a node that was lost comes after the others
+
+
+class Places:
+    """Starts actors on nodes, and gives each to one job at a time.
+
+    All nodes of a run are of one kind, that of the first: others would give scores that cannot be compared.
+
+    Args:
+        cluster: The cluster. It is closed when the last executor has left.
+        setup: What the nodes must prepare.
+        sources: The files that they may ask for.
+        torch: The version of PyTorch on this machine.
+    """
+
+    def __init__(self, cluster: Cluster, setup: Setup, sources: Sources, torch: str) -> None:
+        self._cluster, self._setup, self._torch = cluster, setup, torch
+        self.sources = sources
+        self._executors = 0
+        self._idle: list[Place] = []
+        self._busy: list[Place] = []
+        self._starting: Counter[str] = Counter()  # id of a node -> actors that are being started there
+        self._lost: dict[str, float] = {}  # id of a node -> when it was lost
+        self._refused: dict[str, str] = {}  # id of a node -> why it is not used, as a sentence
+        self._sending: dict[str, asyncio.Lock] = {}  # so that files are sent to a node once
+        self._kind = ""
+        self._waited = False  # whether the user knows that there are fewer places than slots
+        self._notes: list[str] = []
+
+    def join(self) -> None:
+        """Count an executor that uses the places."""
+        self._executors += 1
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the user should know and was not told yet, as sentences."""
+        found, self._notes = tuple(self._notes), []
+        return found
+
+    def beside(self, place: Place) -> int:
+        """Return the number of places on the node of a place."""
+        return sum(one.node.id == place.node.id for one in (*self._idle, *self._busy))
+
+    async def take(self) -> Place:
+        """Return a place for a job. Waits for one if there are other jobs; else for at most NO_PLACE_S seconds.
+
+        Raises:
+            ExecutorFailed: There is no node on which the job can run.
+        """
+        since = time.monotonic()
+        while True:
+            if (place := await self._living()) is not None or (place := await self._new()) is not None:
+                return place
+            if self._busy or self._starting.total():
+                since = time.monotonic()
+                self._note_waiting()
+            elif time.monotonic() - since > NO_PLACE_S:
+                raise ExecutorFailed(self._nowhere())
+            await asyncio.sleep(LOOK_S)
+
+    def give(self, place: Place) -> None:
+        """Take a place back after a job."""
+        self._busy.remove(place)
+        self._idle.append(place)
+
+    def drop(self, place: Place, *, lost: bool) -> None:
+        """End a place. `lost`: whether its node or actor has failed, so that others come first."""
+        for places in (self._busy, self._idle):
+            if place in places:
+                places.remove(place)
+        if lost:
+            self._lost[place.node.id] = time.monotonic()
+        place.kill()
+
+    async def leave(self) -> None:
+        """Count an executor that has ended. The last one closes the cluster."""
+        self._executors -= 1
+        if self._executors > 0:
+            return
+        places, self._idle, self._busy = [*self._idle, *self._busy], [], []
+        try:
+            await asyncio.gather(*(place.close() for place in places), return_exceptions=True)
+        finally:
+            self._cluster.close()
+
+    def _note_waiting(self) -> None:
+        """Tell the user once that there are fewer places than slots."""
+        room = len(self._busy) + self._starting.total()
+        if not self._waited and room < self._executors:
+            self._waited = True
+            self._notes.append(
+                f"The Ray cluster has room for {room} of {self._executors} parallel trainings. The others wait for their turn."
+            )
+
+    async def _living(self) -> Place | None:
+        """Return an idle place that answers. Those that do not answer are dropped."""
+        while self._idle:
+            place = self._idle.pop()
+            self._busy.append(place)
+            try:
+                await place.facts(self._setup.device)
+                return place
+            except ExecutorFailed:
+                self.drop(place, lost=True)
+            except asyncio.CancelledError:
+                self.give(place)
+                raise
+        return None
+
+    async def _new(self) -> Place | None:
+        """Start a place on a node with room. Returns None if there is none, or if it could not be started."""
+        node = next(self._roomy(), None)
+        if node is None:
+            return None
+        self._starting[node.id] += 1
+        place: Place | None = None
+        try:
+            place = Place(node, self._cluster.place(node, self._setup.device))
+            if why := self._unlike(node, await place.facts(self._setup.device)):
+                self._refused[node.id] = why
+                self._notes.append(why)
+                place.kill()
+                return None
+            async with self._sending.setdefault(node.id, asyncio.Lock()):
+                await place.open(self._setup, self.sources)
+            self._busy.append(place)
+            return place
+        except ExecutorFailed as error:
+            self._lost[node.id] = time.monotonic()
+            self._notes.append(f"{error} Other nodes are used, if there are any.")
+            if place is not None:
+                place.kill()
+            return None
+        except BaseException:
+            if place is not None:
+                place.kill()
+            raise
+        finally:
+            self._starting[node.id] -= 1
+
+    def _roomy(self) -> Iterator[Node]:
+        """Yield the nodes with room: those that were not lost lately first, then those with few places."""
+        used = Counter(place.node.id for place in (*self._idle, *self._busy)) + self._starting
+        found = [
+            node
+            for node in self._cluster.nodes(self._setup.device)
+            if node.id not in self._refused and used[node.id] < node.places
+        ]
+        yield from sorted(found, key=lambda node: (self._lost_lately(node), used[node.id], node.name))
+
+    def _lost_lately(self, node: Node) -> bool:
+        return time.monotonic() - self._lost.get(node.id, -LOST_S) < LOST_S
+
+    def _unlike(self, node: Node, facts: Facts) -> str:
+        """Return why scores of a node cannot be compared with those of the run, as a sentence; "" if they can."""
+        left_out = "So it is not used."
+        if _release(facts.torch) != _release(self._torch):
+            has = f"torch {facts.torch}" if facts.torch else "no torch"
+            return f"Node {node.name} has {has}, and this machine torch {self._torch}. {left_out} `pip install -r requirements.txt` there helps."
+        if self._kind and facts.kind != self._kind:
+            return f"Node {node.name} has {facts.kind}, and this run's trainings use {self._kind}. Their scores could not be compared. {left_out}"
+        self._kind = facts.kind
+        return ""
+
+    def _nowhere(self) -> str:
+        with contextlib.suppress(NodeLost):
+            known = self._cluster.nodes(self._setup.device)
+            reasons = [self._refused[node.id] for node in known if node.id in self._refused]
+            if reasons:
+                return f"No node of the Ray cluster can be used. {' '.join(reasons)}"
+            if known:
+                return "No node of the Ray cluster could start a training. `ray status` shows what they do."
+        what = "a free GPU" if self._setup.device == "cuda" else "a processor for trainings"
+        return f"No node of the Ray cluster with {what} is left. `ray status` on its first machine lists them."
+
+
+def _release(version: str) -> str:
+    """Return the version of PyTorch without the part that names its build, such as +cpu."""
+    return version.partition("+")[0]

@@ -1,0 +1,118 @@
+"""A cluster without Ray: its actors live in the process of the test, with the real code of a node and real harnesses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.execution.deterministic import DeterministicExecutor, World
+from core.execution.ray_cluster import Node, NodeLost, NodeRefused
+from core.execution.ray_executor import RayExecutor, share
+from core.execution.ray_messages import Facts, decode, encode
+from core.execution.ray_node import NodeSlot
+from core.execution.ray_places import Places
+from core.run.integrity import freeze
+from nanochat.contract.job import Job
+from tests.product import ROOT, TRAIN
+
+
+@dataclass
+class Machine:
+    """A node. `kind` and `torch` stand for another processor and another version than those that it has."""
+
+    name: str
+    cache: Path
+    places: int = 1
+    kind: str = ""
+    torch: str = ""
+    alive: bool = True
+    put: int = 0  # pieces of files that were sent here
+    computed: World | None = None  # scores are computed, and nothing is trained
+    slots: list[NodeSlot] = field(default_factory=list)
+    closing: list[asyncio.Task[bytes]] = field(default_factory=list)  # what was killed here
+
+
+@dataclass
+class InProcess:
+    """A `Cluster` of these machines."""
+
+    machines: list[Machine]
+    closed: bool = False
+
+    def nodes(self, device: str) -> Sequence[Node]:
+        return [Node(one.name, one.name, one.places) for one in self.machines if one.alive]
+
+    def place(self, node: Node, device: str) -> Slot:
+        machine = next(one for one in self.machines if one.name == node.id)
+        world = machine.computed
+        slot = (
+            NodeSlot(machine.cache, lambda *_: DeterministicExecutor(world, world.seconds))
+            if world
+            else NodeSlot(machine.cache)
+        )
+        machine.slots.append(slot)
+        return Slot(machine, slot)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Slot:
+    """A `Remote` in this process."""
+
+    def __init__(self, machine: Machine, slot: NodeSlot) -> None:
+        self._machine, self._slot = machine, slot
+        self._killed = asyncio.Event()
+
+    async def call(self, method: str, *arguments: bytes, within_s: float) -> bytes:
+        if self._killed.is_set() or not self._machine.alive:
+            raise NodeLost(f"Node {self._machine.name} or its process has ended.")
+        self._machine.put += method == "put"
+        try:
+            found: bytes = await asyncio.wait_for(getattr(self._slot, method)(*arguments), within_s)
+        except Exception as error:
+            raise NodeRefused(f"Node {self._machine.name} reports: {error}.") from error
+        if not self._machine.alive:
+            raise NodeLost(f"Node {self._machine.name} or its process has ended.")
+        if method == "hello":
+            facts = decode(found, Facts)
+            kind, torch = self._machine.kind or facts.kind, self._machine.torch or facts.torch
+            return encode(Facts(kind=kind, torch=torch, python=facts.python, pid=facts.pid))
+        return found
+
+    def kill(self) -> None:
+        self._killed.set()
+        self._machine.closing.append(asyncio.get_running_loop().create_task(self._slot.close()))
+
+
+def run_folder(folder: Path, data: Path) -> Path:
+    """The folder of a run with its frozen copies."""
+    folder.mkdir()
+    freeze(ROOT, data, folder)
+    return folder
+
+
+def places(run: Path, *machines: Machine) -> tuple[Places, InProcess]:
+    cluster = InProcess(list(machines))
+    return share(run / "harness", "run-id", "cpu", compiles=True, cluster=lambda: cluster), cluster
+
+
+def executors(run: Path, *machines: Machine, slots: int = 1) -> tuple[list[RayExecutor], InProcess]:
+    found, cluster = places(run, *machines)
+    return [RayExecutor(found) for _ in range(slots)], cluster
+
+
+def job(run: Path, name: str, budget: float = 0.4, **more: object) -> Job:
+    out = run / "00001" / name
+    out.mkdir(parents=True)
+    (out / "train.py").write_text(TRAIN)
+    fields: dict[str, object] = {
+        "budget_s": budget,
+        "seq_len": 32,
+        "eval_tokens": 2048,
+        "score_batch": 4,
+        "wall_factor": 20.0,
+    }
+    return Job(id=name, source=str(out / "train.py"), out=str(out), data=str(run / "data"), **(fields | more))  # type: ignore[arg-type]
