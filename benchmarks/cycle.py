@@ -1,6 +1,6 @@
 """Measure the time of a run that is not spent on training, with a real run of short experiments.
 
-    python benchmarks/cycle.py [--experiments 6] [--budget 5]
+    python benchmarks/cycle.py [--experiments 6] [--budget 5] [--executor local|ray]
 
 For each job it prints the seconds of the loop between jobs (propose, commit, record) and those of each part of the harness.
 """
@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=6)
     parser.add_argument("--budget", type=float, default=5.0)
+    parser.add_argument("--executor", default="local")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run is ended as well
     with tempfile.TemporaryDirectory() as logs:
@@ -33,7 +34,7 @@ def main() -> None:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
         subprocess.run(
             [sys.executable, "autorun.py", "--headless", "--name", "cycle", "--logs", logs, "--seed", "1", "--slots", "1",
-             "--budget", str(options.budget), "--max-experiments", str(options.experiments), "--no-report"],
+             "--budget", str(options.budget), "--max-experiments", str(options.experiments), "--no-report", "--executor", options.executor],
             cwd=tree, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         events = list(journal.read(Path(logs) / "cycle" / journal.NAME))
@@ -72,6 +73,7 @@ def report(events: list[ev.Launched | ev.Measured]) -> None:
     print(
         f"median stopped for readings of the gauge: {medians['gauge'] / medians['training']:.1%} of the training (aim: 3% at 60 s)"
     )
+    print(f"median around the harness (files, dispatch, return): {medians['around']:.3f} s")
     print(f"median outside training and scoring: {medians['outside']:.2f} s (aim: 1.0 s)")
     print(f"at a 60 s budget that is {60 / (60 + rest):.0%} of the wall time in training (aim: 90%)")
 

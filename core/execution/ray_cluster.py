@@ -12,22 +12,33 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.execution import ray_actor, ray_code
 from core.execution.base import ExecutorFailed
 from core.execution.ray_actor import DONE, Actor
+from core.machine import temporary
 from core.machine.project import UsageError
 
 LOOPBACK = "127.0.0.1"
-REACH_S = 5.0
+REACH_S = 5.0  # to connect to an address
+HEAD_S = 30.0  # for an answer of the head
+PREFIX, LONGEST = (
+    "autoresearch-ray-",
+    30,
+)  # of the folder for a cluster on this machine; characters of the path around it
 STORE_BYTES = 160 << 20  # of the object store of a local cluster: chunks pass through it
 INSTALL = ".venv/bin/python -m pip install -r requirements-ray.txt"
 RESOURCES = {"cpu": "CPU", "cuda": "GPU"}  # device -> Ray's name of what a training needs
-# Otherwise Ray sends statistics of its use to its makers, and warns of a change in a later version.
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# Otherwise Ray sends statistics of its use to its makers, warns of a change in a later version, and ends actors when memory is
+# scarce. The harness has limits of its own, and says which training reached them.
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
 
 
 class NodeLost(ExecutorFailed):
@@ -62,11 +73,11 @@ class Remote(Protocol):
 class Cluster(Protocol):
     """Nodes on which actors can be started."""
 
-    def nodes(self, device: str) -> Sequence[Node]:
+    async def nodes(self, device: str) -> Sequence[Node]:
         """Return the living nodes that have what a training on this device needs. Raises NodeLost if they are unknown."""
         ...
 
-    def place(self, node: Node, device: str) -> Remote:
+    async def place(self, node: Node, device: str) -> Remote:
         """Start an actor on a node. It may not live yet. Raises NodeLost."""
         ...
 
@@ -110,12 +121,12 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     Raises:
         UsageError: Ray cannot be imported, the cluster cannot be reached, or it has another version of Ray or Python.
     """
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
         raise UsageError(f"Ray cannot be imported ({error}). `{INSTALL}` installs it.") from error
-    folder = tempfile.mkdtemp(prefix="autoresearch-ray-") if not address else ""
+    folder = _session_folder() if not address else ""
     options: dict[str, Any] = {"address": address}
     if not address:
         options = {
@@ -129,6 +140,15 @@ def connect(address: str, places: int, device: str) -> RayCluster:
         shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(_unreachable(address, error)) from error
     return RayCluster(ray, folder)
+
+
+def _session_folder() -> str:
+    """Create a folder for the sockets and logs of a cluster on this machine. The path of a socket has at most 107 characters."""
+    short = [place for place in temporary.places() if len(str(place)) <= LONGEST]
+    for place in short:
+        with contextlib.suppress(OSError):
+            return tempfile.mkdtemp(prefix=PREFIX, dir=place)
+    return str(temporary.folder(PREFIX))
 
 
 def _unreachable(address: str, error: Exception) -> str:
@@ -162,27 +182,34 @@ class RayCluster:
         importlib.import_module("ray.cloudpickle").register_pickle_by_value(ray_actor)
         self._actor = ray.remote(Actor)
 
-    def nodes(self, device: str) -> Sequence[Node]:
-        try:
-            found = [one for one in self._ray.nodes() if one["Alive"]]
-        except Exception as error:  # Ray raises errors of many kinds when its head is gone
-            raise NodeLost(f"The Ray cluster does not answer ({_line(error)}).") from error
+    async def nodes(self, device: str) -> Sequence[Node]:
+        found = [one for one in await self._within(self._ray.nodes) if one["Alive"]]
         nodes = [(one, int(one["Resources"].get(RESOURCES[device], 0))) for one in found]
         return [Node(one["NodeID"], _name(one), places) for one, places in nodes if places > 0]
 
-    def place(self, node: Node, device: str) -> Remote:
-        strategies = importlib.import_module("ray.util.scheduling_strategies")
-        try:
-            handle = self._actor.options(
-                num_cpus=1 if device == "cpu" else 0,
-                num_gpus=1 if device == "cuda" else 0,
-                max_restarts=0,
-                max_task_retries=0,
-                scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node.id, soft=False),
-            ).remote(self._code, self._digest)
-        except Exception as error:
-            raise NodeLost(f"No training can be started on node {node.name} ({_line(error)}).") from error
+    async def place(self, node: Node, device: str) -> Remote:
+        handle = await self._within(lambda: self._start(node, device))
         return RayRemote(self._ray, handle, node.name)
+
+    def _start(self, node: Node, device: str) -> Any:
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        options = self._actor.options(
+            num_cpus=1 if device == "cpu" else 0,
+            num_gpus=1 if device == "cuda" else 0,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node.id, soft=False),
+        )
+        return options.remote(self._code, self._digest)
+
+    async def _within(self, work: Callable[[], Any]) -> Any:
+        """Ask the head of the cluster. Without one, Ray waits for it, and the loop must not. Raises NodeLost."""
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(work), HEAD_S)
+        except TimeoutError:
+            raise NodeLost(f"The head of the Ray cluster did not answer within {HEAD_S:.0f} s.") from None
+        except Exception as error:  # Ray raises errors of many kinds
+            raise NodeLost(f"The Ray cluster does not answer ({_line(error)}).") from error
 
     def close(self) -> None:
         with _kept_signals():

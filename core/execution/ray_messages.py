@@ -26,13 +26,11 @@ class Facts(Data, frozen=True, kw_only=True):
     Attributes:
         kind: The processor, or the card on a GPU. Scores of different kinds cannot be compared.
         torch: The version of PyTorch; "" if it is not installed.
-        python: The version of Python.
         pid: The process of the actor.
     """
 
     kind: str
     torch: str
-    python: str
     pid: int
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -105,8 +104,8 @@ class NodeSlot:
         """Return the facts about this node. `raw` is the device."""
         from core.machine.project import torch_build  # imported late, since it needs more of the package
 
-        kind = (await asyncio.to_thread(stats.described, raw.decode()))[0]
-        return encode(Facts(kind=kind, torch=torch_build(), python=platform.python_version(), pid=os.getpid()))
+        kind = await asyncio.to_thread(_kind, raw.decode())
+        return encode(Facts(kind=kind, torch=torch_build(), pid=os.getpid()))
 
     async def missing(self, raw: bytes) -> bytes:
         """Return which of these files the node lacks. Those that it has are verified."""
@@ -178,7 +177,7 @@ class NodeSlot:
                 job = replace(job, reference_s=found)
             result = await self._executor.run(job, run.tell)
             await self._check()
-            files = await asyncio.to_thread(_files, run.out, nats=job.reference is None)
+            files = await asyncio.to_thread(_files, run.out, nats=job.reference is None and job.split == "val")
             ending = Ending(result=result, files=files)
         except DataUnusable as error:
             ending = Ending(unusable=str(error))
@@ -237,6 +236,11 @@ class NodeSlot:
         if self._work is not None:
             self._work.remove()
         return b""
+
+
+def _kind(device: str) -> str:
+    """Return the card of a GPU training, or the processor; how many cores there are does not matter for one training."""
+    return (device == "cpu" and stats.processor()) or stats.described(device)[0]
 
 
 def _memory_limit(wanted: int | None, beside: int) -> int:

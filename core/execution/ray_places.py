@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from core.execution.base import ExecutorFailed
 from core.execution.ray_cluster import Cluster, Node, NodeLost
@@ -72,7 +72,7 @@ class Places:
                 since = time.monotonic()
                 self._note_waiting()
             elif time.monotonic() - since > NO_PLACE_S:
-                raise ExecutorFailed(self._nowhere())
+                raise ExecutorFailed(await self._nowhere())
             await asyncio.sleep(LOOK_S)
 
     def give(self, place: Place) -> None:
@@ -126,13 +126,14 @@ class Places:
 
     async def _new(self) -> Place | None:
         """Start a place on a node with room. Returns None if there is none, or if it could not be started."""
-        node = next(self._roomy(), None)
+        nodes = await self._cluster.nodes(self._setup.device)
+        node = next(self._roomy(nodes), None)
         if node is None:
             return None
         self._starting[node.id] += 1
         place: Place | None = None
         try:
-            place = Place(node, self._cluster.place(node, self._setup.device))
+            place = Place(node, await self._cluster.place(node, self._setup.device))
             if why := self._unlike(node, await place.facts(self._setup.device)):
                 self._refused[node.id] = why
                 self._notes.append(why)
@@ -155,14 +156,10 @@ class Places:
         finally:
             self._starting[node.id] -= 1
 
-    def _roomy(self) -> Iterator[Node]:
+    def _roomy(self, nodes: Iterable[Node]) -> Iterator[Node]:
         """Yield the nodes with room: those that were not lost lately first, then those with few places."""
         used = Counter(place.node.id for place in (*self._idle, *self._busy)) + self._starting
-        found = [
-            node
-            for node in self._cluster.nodes(self._setup.device)
-            if node.id not in self._refused and used[node.id] < node.places
-        ]
+        found = [node for node in nodes if node.id not in self._refused and used[node.id] < node.places]
         yield from sorted(found, key=lambda node: (self._lost_lately(node), used[node.id], node.name))
 
     def _lost_lately(self, node: Node) -> bool:
@@ -179,9 +176,9 @@ class Places:
         self._kind = facts.kind
         return ""
 
-    def _nowhere(self) -> str:
+    async def _nowhere(self) -> str:
         with contextlib.suppress(NodeLost):
-            known = self._cluster.nodes(self._setup.device)
+            known = await self._cluster.nodes(self._setup.device)
             reasons = [self._refused[node.id] for node in known if node.id in self._refused]
             if reasons:
                 return f"No node of the Ray cluster can be used. {' '.join(reasons)}"

@@ -174,7 +174,8 @@ def _measured(event: ev.Measured, state: State) -> str | None:
         return f"{_owner(event)} disturbed: {event.disturbed}; {so}"
     if event.role in (Role.BASELINE, Role.INCUMBENT) and result.val_bpb is not None:
         name = "baseline" if event.role == Role.BASELINE else "the best again"
-        guard = f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
+        guard = f"; on {event.node}" if event.node else ""
+        guard += f"; unprotected: {', '.join(result.unprotected)}" if result.unprotected else ""
         return f"{name}: {result.val_bpb:.4f}  ({result.steps} steps, {_rate(result)}{guard})"
     if event.role.is_check and result.val_bpb is not None:
         scores = state.check(event.role).scores

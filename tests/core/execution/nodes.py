@@ -41,10 +41,10 @@ class InProcess:
     machines: list[Machine]
     closed: bool = False
 
-    def nodes(self, device: str) -> Sequence[Node]:
+    async def nodes(self, device: str) -> Sequence[Node]:
         return [Node(one.name, one.name, one.places) for one in self.machines if one.alive]
 
-    def place(self, node: Node, device: str) -> Slot:
+    async def place(self, node: Node, device: str) -> Slot:
         machine = next(one for one in self.machines if one.name == node.id)
         world = machine.computed
         slot = (
@@ -79,7 +79,7 @@ class Slot:
         if method == "hello":
             facts = decode(found, Facts)
             kind, torch = self._machine.kind or facts.kind, self._machine.torch or facts.torch
-            return encode(Facts(kind=kind, torch=torch, python=facts.python, pid=facts.pid))
+            return encode(Facts(kind=kind, torch=torch, pid=facts.pid))
         return found
 
     def kill(self) -> None:
