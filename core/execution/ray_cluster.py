@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -25,10 +26,8 @@ from core.machine.project import UsageError
 LOOPBACK = "127.0.0.1"
 REACH_S = 5.0  # to connect to an address
 HEAD_S = 30.0  # for an answer of the head
-PREFIX, LONGEST = (
-    "autoresearch-ray-",
-    30,
-)  # of the folder for a cluster on this machine; characters of the path around it
+PREFIX = "autoresearch-ray-"  # of the folder of a cluster on this machine
+LONGEST = 30  # characters of the path to that folder
 STORE_BYTES = 160 << 20  # of the object store of a local cluster: chunks pass through it
 INSTALL = ".venv/bin/python -m pip install -r requirements-ray.txt"
 RESOURCES = {"cpu": "CPU", "cuda": "GPU"}  # device -> Ray's name of what a training needs
@@ -39,6 +38,9 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_memory_monitor_refresh_ms": "0",
 }
+# Of a cluster on this machine: it uses the loopback address only, and answers only those who have its token. Ray reads the name of
+# the first variable on all systems.
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 
 
 class NodeLost(ExecutorFailed):
@@ -121,7 +123,8 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     Raises:
         UsageError: Ray cannot be imported, the cluster cannot be reached, or it has another version of Ray or Python.
     """
-    os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
+    settings = SETTINGS if address else SETTINGS | ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
