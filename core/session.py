@@ -95,7 +95,7 @@ def run(
         chosen, why = _with_agent(project, chosen, effective, shown)
     tenancy = cast(Tenancy, effective.tenancy or "auto")
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, effective.context)
-    executor = executors.check(chosen.config.executor, _place(chosen))
+    executor = executors.maker(chosen.config)
     if named is not None and not (shown and run_lock.alive(chosen.folder) is not None):  # else only the app opens
         _check_reachable(named, offer=shown)
     if chosen.data is not None and chosen.data.manifest is None:
@@ -230,7 +230,7 @@ def final(project: Project, name: str | None, seeds: int | None, *, longer: bool
     chosen = make_plan(project, options)
     if not beside:
         check_alone(project, chosen)
-    maker = executors.check(chosen.config.executor, _place(chosen))
+    maker = executors.maker(chosen.config)
     active, lock = open_run(project, chosen, options, print_event, loop=False)
     executor = maker(_slot(active, "harness-report.log", 0))
 
@@ -370,10 +370,6 @@ def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
     return executors.Slot(
         active.folder / "harness", config.device, active.folder / log, index, config.compiles, active.state.id
     )
-
-
-def _place(chosen: Plan) -> executors.Place:
-    return executors.Place(chosen.config.ray_address, chosen.config.slots)
 
 
 def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:

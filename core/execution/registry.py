@@ -13,6 +13,7 @@ from core.execution.local import LocalExecutor
 from core.execution.ray_executor import RayExecutor, share
 from core.execution.ray_places import Places
 from core.machine.project import UsageError
+from core.model import RunConfig
 from nanochat.contract import registry
 from nanochat.contract.registry import Entry
 
@@ -41,7 +42,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """Where the executors of a run work.
 
     Attributes:
@@ -53,27 +54,27 @@ class Place:
     slots: int = 1
 
 
-HERE = Place()
+HERE = Site()
 Maker = Callable[[Slot], Executor]
 
 
-def _local(argument: str, place: Place) -> Maker:
+def _local(argument: str, site: Site) -> Maker:
     return lambda slot: LocalExecutor(slot.harness, slot.device, slot.log, slot.index, compiles=slot.compiles)
 
 
-def _deterministic(argument: str, place: Place) -> Maker:
+def _deterministic(argument: str, site: Site) -> Maker:
     world = deterministic.read(Path(argument))
     return lambda slot: deterministic.DeterministicExecutor(world, world.seconds)
 
 
-def _ray(argument: str, place: Place) -> Maker:
+def _ray(argument: str, site: Site) -> Maker:
     ray_cluster.check_installed()
-    ray_cluster.check_reachable(place.address)
+    ray_cluster.check_reachable(site.address)
     shared: list[Places] = []  # of all slots; made with the first one
 
     def make(slot: Slot) -> Executor:
         if not shared:
-            connect = partial(ray_cluster.connect, place.address, place.slots, slot.device)
+            connect = partial(ray_cluster.connect, site.address, site.slots, slot.device)
             shared.append(share(slot.harness, slot.run, slot.device, compiles=slot.compiles, cluster=connect))
         return RayExecutor(shared[0])
 
@@ -81,14 +82,14 @@ def _ray(argument: str, place: Place) -> Maker:
 
 
 # A factory takes the text after the colon and raises UserError.
-ENTRIES: tuple[Entry[Callable[[str, Place], Maker]], ...] = (
+ENTRIES: tuple[Entry[Callable[[str, Site], Maker]], ...] = (
     Entry(LOCAL, "trainings on this machine", _local),
     Entry(RAY, "trainings on the nodes of a Ray cluster", _ray),
     Entry("deterministic:FILE", "no training: scores computed from a table, for rehearsals", _deterministic),
 )
 
 
-def check(spec: str, place: Place = HERE) -> Maker:
+def check(spec: str, site: Site = HERE) -> Maker:
     """Return a function that creates the executor of that name. Raises UserError if there is none, or if it cannot be used."""
     found = registry.find(spec, ENTRIES)
     if found is None:
@@ -96,7 +97,12 @@ def check(spec: str, place: Place = HERE) -> Maker:
             f"There is no executor {spec!r}. Nothing was started. These are known:{registry.table(ENTRIES)}"
         )
     factory, argument = found
-    return factory(argument, place)
+    return factory(argument, site)
+
+
+def maker(config: RunConfig) -> Maker:
+    """Return a function that creates the executors of a run. Raises UserError like `check`."""
+    return check(config.executor, Site(config.ray_address, config.slots))
 
 
 def absolute(spec: str) -> str:

@@ -159,7 +159,7 @@ class Exporter:
             self._folder / "harness", config.device, self._folder / EXPORT / LOG, 0, config.compiles, self._state.id
         )
         try:
-            executor = executors.check(config.executor, executors.Place(config.ray_address))(slot)
+            executor = executors.maker(config)(slot)
         except ExecutorFailed as error:
             raise ExportFailed(f"Nothing was trained. {error}") from error
         seal = IntegrityCheck(self._folder)

@@ -50,7 +50,7 @@ def test_a_short_night(product: Product) -> None:
 
 def test_a_loop_that_is_killed_is_continued_and_leaves_no_process(product: Product) -> None:
     agent = product.script(slowly(BETTER), harmless(1))
-    process = product.start(*product.options(), *RAY, "--agent", agent, "--max-experiments", "1", "--budget", "2")
+    process = product.start(*product.options(), *RAY, "--agent", agent, "--max-experiments", "1", "--budget", "0.5")
     until(lambda: training(product, 1), "a training")
     started = family(process)
     process.kill()

@@ -242,7 +242,7 @@ def test_a_training_that_fails_leaves_nothing(
     (place / TOKENIZER).unlink()
     (place / "mine").touch()
     maker = lambda slot: DeterministicExecutor(lambda source, seed: answer)  # noqa: E731
-    monkeypatch.setattr("core.execution.registry.check", lambda spec: maker)
+    monkeypatch.setattr("core.execution.registry.check", lambda *_: maker)
     with pytest.raises(ExportFailed, match=re.escape(why)):
         made.exporter().export([made.version("start"), made.version()])
     left = {path.name for path in place.parent.iterdir()}
