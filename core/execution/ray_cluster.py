@@ -159,8 +159,9 @@ def _unreachable(address: str, error: Exception) -> str:
     if not address:
         return f"Ray could not be started on this machine: {words}. What was recorded is kept. --executor local needs no Ray."
     return (
-        f"The Ray cluster at {address} cannot be used: {words}. What was recorded is kept. `ray status` on its first machine shows "
-        "whether it runs; Ray and Python must have the same versions on all machines."
+        f"The Ray cluster at {address} cannot be used: {words}. What was recorded is kept; try again. `ray status` on its "
+        "first machine shows whether it runs. Ray and Python must have the same versions on all "
+        "machines. If it has a token, set RAY_AUTH_MODE=token here too."
     )
 
 

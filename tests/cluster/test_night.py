@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 
 import psutil
@@ -24,6 +25,16 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [loop, *loop.children(recursive=True)]
 
 
+def addresses(processes: list[psutil.Process]) -> set[str]:
+    """The addresses on which processes wait for others."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found |= {one.laddr.ip for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN}
+    assert found
+    return found
+
+
 def training(product: Product, number: int | None) -> bool:
     if not (product.logs / "r" / journal.NAME).exists():
         return False
@@ -35,6 +46,7 @@ def test_a_short_night(product: Product) -> None:
     process = product.start(*product.options(), *RAY, "--agent", agent, "--max-experiments", "3", "--budget", "2")
     until(lambda: training(product, 1), "a training")
     started = family(process)
+    assert addresses(started) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     said, _ = process.communicate(timeout=380)
     assert process.returncode == 0, said
     assert psutil.wait_procs(started, timeout=60)[1] == []

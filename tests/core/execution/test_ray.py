@@ -19,9 +19,12 @@ import pytest
 from core.errors import UserError
 from core.execution import ray_cluster, registry
 from core.execution.base import DataUnusable, ExecutorFailed, Placed
-from core.execution.deterministic import World
+from core.execution.deterministic import DeterministicExecutor, World
 from core.execution.ray_code import packed
 from core.execution.ray_executor import RayExecutor
+from core.execution.ray_files import plain
+from core.execution.ray_messages import News, Question, Setup, Training, decode, encode
+from core.execution.ray_node import NodeSlot
 from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
 from tests.core.execution.nodes import Machine, executors, job, run_folder
@@ -256,6 +259,22 @@ async def test_data_that_cannot_be_scored_ends_the_run(run: Path, machine: Make)
     with pytest.raises(DataUnusable, match=r"val\.bin is missing.* on node a"):
         await executor.run(job(run, "a"), ignore)
     await executor.close()
+
+
+async def test_a_node_ends_a_job_that_nobody_asks_about(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network to the loop is cut, or its machine is off."""
+    monkeypatch.setattr("core.execution.ray_node.SILENT_S", 0.2)
+    slot = NodeSlot(tmp_path / "cache", lambda *_: DeterministicExecutor(ENDLESS, ENDLESS.seconds))
+    await slot.open(encode(Setup(run="r", files={}, device="cpu", compiles=True)))
+    asked = Training(job=plain(computed(run, "a")), source="", inputs={}, beside=1)
+    await slot.begin(encode(asked))
+    async with asyncio.timeout(60):  # a question waits longer than the node does
+        while (news := decode(await slot.news(encode(Question(after=9, sizes={}))), News)).ending is None:
+            pass
+    assert news.ending.result is not None and news.ending.result.outcome is Outcome.INTERRUPTED
+    await slot.close()
 
 
 def test_the_packed_code_is_enough_for_a_node(tmp_path: Path) -> None:
