@@ -140,7 +140,8 @@ def connect(address: str, places: int, device: str) -> RayCluster:
         with _kept_signals():
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, TimeoutError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(_unreachable(address, error)) from error
     return RayCluster(ray, folder)
 

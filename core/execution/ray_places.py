@@ -76,9 +76,10 @@ class Places:
             await asyncio.sleep(LOOK_S)
 
     def give(self, place: Place) -> None:
-        """Take a place back after a job."""
-        self._busy.remove(place)
-        self._idle.append(place)
+        """Take a place back after a job, unless all places were closed meanwhile."""
+        if place in self._busy:
+            self._busy.remove(place)
+            self._idle.append(place)
 
     def drop(self, place: Place, *, lost: bool) -> None:
         """End a place. `lost`: whether its node or actor has failed, so that others come first."""

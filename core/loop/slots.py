@@ -101,7 +101,7 @@ class Slots:
             case Started():
                 self._active.trainings.note_processes(told)
             case Progress():
-                self._live.update(slot.index, work, told)
+                self._live.update(slot.index, work, told, slot.node)
             case Placed():
                 slot.node = told.node
                 for words in told.notes:

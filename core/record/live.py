@@ -37,6 +37,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_s: float | None = None
     wall_s: float = 0.0
     speed: float | None = None
+    node: str = ""  # the machine of a cluster; "" for the machine of the loop
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):

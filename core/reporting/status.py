@@ -368,7 +368,7 @@ def phase(state: State, loop: int | None, live: Picture) -> str:
     if state.paused:
         return f"paused {state.pause_reason}".strip()
     slots = [
-        f"{activity.name(slot.role, slot.number)} {_doing(state, slot)} {slot.progress:.0%}"
+        f"{activity.name(slot.role, slot.number)} {_doing(state, slot)} {slot.progress:.0%}{_place(slot.node)}"
         + (f" ({words})" if (words := machine_speed(slot.speed)) else "")
         for slot in live.slots
     ]
@@ -385,6 +385,11 @@ def _doing(state: State, slot: Slot) -> str:
     launched = state.running.get(slot.job)
     place = activity.place(state, launched) if launched is not None else ""
     return ", ".join(filter(None, (activity.doing(slot.role, slot.phase), place)))
+
+
+def _place(node: str) -> str:
+    """Return where a job runs, if that is not the machine of the loop."""
+    return f" on {one_line(node, 40)}" if node else ""
 
 
 def starting(state: State) -> list[str]:

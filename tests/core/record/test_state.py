@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from core.model import Role, RunConfig
 from core.record import events as ev
@@ -205,3 +206,14 @@ def test_an_overruled_reason_for_skipping_is_no_second_one() -> None:
         [*opening(), proposed(1), skip, ev.Judged(number=1, verdict=Verdict.SKIPPED, finding="f", reason="overruled")]
     )
     assert len(state.said) == 1
+
+
+def test_the_log_names_the_node_of_a_cluster_and_what_it_lacks() -> None:
+    events = opening()
+    measured = events[-1]
+    assert isinstance(measured, ev.Measured)
+    there = replace(measured, node="second", result=replace(measured.result, unprotected=("no Landlock (files)",)))
+    state = fold([*events[:-1], there])
+    assert state.unprotected == ("no Landlock (files)",)
+    assert "; on second; unprotected: no Landlock (files))" in str(line(there, state))
+    assert "; on " not in str(line(measured, state))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.judging.schedule import Work
+from core.model import Role
 from core.record import live
 from core.record.live import Picture, Slot, Waiting
 from core.record.state import State
 from core.reporting import status
 from core.run.live import Live
+from nanochat.contract.messages import Progress
 from tui.view.status import run_status
 
 
@@ -40,3 +43,20 @@ def test_another_proposal_that_waits_is_told_at_once(tmp_path: Path) -> None:
     for waiting in (Waiting(number=3, left_s=9.0, held=False), Waiting(number=3, left_s=9.0, held=True), None):
         now.write(waiting, proposing=False)
         assert live.read(tmp_path).waiting == waiting
+
+
+def test_a_training_on_a_node_is_shown_with_its_name(tmp_path: Path) -> None:
+    now, work = Live(tmp_path), Work(Role.CANDIDATE, "c", 1, 3)
+    told = Progress(
+        job="j1",
+        phase="training",
+        step=1,
+        loss=None,
+        progress=0.4,
+        charged_s=1.0,
+        tokens_per_s=None,
+        wall_s=1.0,
+        speed=None,
+    )
+    now.update(0, work, told, "second")
+    assert status.phase(State(), 1, live.read(tmp_path)) == "#3 training 40% on second"
