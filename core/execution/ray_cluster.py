@@ -15,7 +15,10 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+import psutil
 
 from core.execution import ray_actor, ray_code
 from core.execution.base import ExecutorFailed
@@ -148,11 +151,22 @@ def connect(address: str, places: int, device: str) -> RayCluster:
 
 def _session_folder() -> str:
     """Create a folder for the sockets and logs of a cluster on this machine. The path of a socket has at most 107 characters."""
+    prefix = f"{PREFIX}{os.getpid()}-"
     short = [place for place in temporary.places() if len(str(place)) <= LONGEST]
     for place in short:
         with contextlib.suppress(OSError):
-            return tempfile.mkdtemp(prefix=PREFIX, dir=place)
-    return str(temporary.folder(PREFIX))
+            found = tempfile.mkdtemp(prefix=prefix, dir=place)
+            remove_left(place)
+            return found
+    return str(temporary.folder(prefix))
+
+
+def remove_left(place: Path) -> None:
+    """Remove the folders of clusters whose process was killed. Those of other users stay."""
+    for folder in place.glob(f"{PREFIX}*-*"):
+        number = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unreachable(address: str, error: Exception) -> str:

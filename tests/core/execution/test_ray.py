@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import zlib
@@ -320,6 +321,20 @@ def test_without_ray_the_sentence_says_how_to_install_it(monkeypatch: pytest.Mon
 def test_an_address_where_nothing_answers_is_refused_at_once(address: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         ray_cluster.check_reachable(address)
+
+
+def test_the_folder_of_a_cluster_whose_process_was_killed_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {
+        f"autoresearch-ray-{ended.pid}-x": False,
+        f"autoresearch-ray-{os.getpid()}-y": True,
+        "autoresearch-ray-mine": True,
+    }
+    for name in names:
+        (tmp_path / name / "session").mkdir(parents=True)
+    ray_cluster.remove_left(tmp_path)
+    assert {name: (tmp_path / name).exists() for name in names} == names
 
 
 def test_a_run_on_this_machine_imports_nothing_of_ray(tmp_path: Path) -> None:
