@@ -249,7 +249,7 @@ class RayRemote:
             answer: bytes = await asyncio.wait_for(asyncio.wrap_future(future), within_s)
         except TimeoutError:
             raise NodeLost(f"Node {self._node} did not answer within {within_s:.0f} s.") from None
-        except self._ray.exceptions.RayError as error:
+        except Exception as error:  # RayError, and with ray:// also ConnectionError and others
             raise NodeLost(f"Node {self._node} or its process has ended ({type(error).__name__}).") from error
         if answer[:1] != DONE:
             words = answer[1:].decode(errors="replace")

@@ -51,16 +51,21 @@ class RayExecutor:
             update(Placed(job.id, place.node.name, self._places.notes()))
             result = await place.train(job, self._places.sources, self._places.beside(place), update)
         except (NodeLost, NodeRefused) as error:
-            self._places.drop(place, lost=True)
+            self._places.drop(place, why=str(error))
             raise ExecutorFailed(f"{error} The experiment is run again.") from error
+        except OSError as error:
+            self._places.drop(place)
+            raise ExecutorFailed(
+                f"The files of a job cannot be read or written ({error}). All that was recorded is kept."
+            ) from error
         except ExecutorFailed:
             self._places.give(place)
             raise
         except BaseException:  # also when the job is cancelled: nothing of it may go on
-            self._places.drop(place, lost=False)
+            self._places.drop(place)
             raise
         else:
-            self._places.give(place)
+            self._places.give(place, trained=True)
             return result
         finally:
             self._place = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from core.execution.base import DataUnusable, ExecutorFailed, Update
-from core.execution.ray_cluster import Node, Remote
+from core.execution.ray_cluster import Node, NodeRefused, Remote
 from core.execution.ray_files import Mirror, Sources, plain
 from core.execution.ray_messages import (
     CHUNK,
@@ -32,6 +33,8 @@ ANSWER_S = 30.0  # for an answer that needs no work
 FILES_S = 600.0  # to verify files: a node reads all of them
 CLOSE_S = 25.0  # to end a harness
 
+T = TypeVar("T")
+
 
 class Place:
     """Runs one job at a time on a node.
@@ -46,7 +49,15 @@ class Place:
 
     async def facts(self, device: str) -> Facts:
         """Return what the node is. The first call waits until the actor lives. Raises NodeLost and NodeRefused."""
-        return decode(await self._remote.call("hello", device.encode(), within_s=BEGIN_S), Facts)
+        return self._read(await self._remote.call("hello", device.encode(), within_s=BEGIN_S), Facts)
+
+    def _read(self, answer: bytes, kind: type[T]) -> T:
+        """Decode an answer of the node. Raises NodeRefused if that is impossible."""
+        try:
+            return decode(answer, kind)
+        except (ValueError, RecursionError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise NodeRefused(f"Node {self.node.name} gave an answer that cannot be read ({words}).") from error
 
     async def open(self, setup: Setup, sources: Sources) -> None:
         """Send what the node lacks of the frozen copies, and prepare it. Raises NodeLost, NodeRefused and OSError."""
@@ -57,7 +68,7 @@ class Place:
         asked = Missing(digests=tuple(dict.fromkeys(digests)))
         if not asked.digests:
             return
-        lacking = decode(await self._remote.call("missing", encode(asked), within_s=FILES_S), Missing)
+        lacking = self._read(await self._remote.call("missing", encode(asked), within_s=FILES_S), Missing)
         for digest in lacking.digests:
             if digest not in asked.digests:
                 raise ExecutorFailed(f"Node {self.node.name} asks for a file that is not part of the run.")
@@ -109,7 +120,7 @@ class Place:
         known = 0
         while True:
             asked = Question(after=known, sizes=mirror.sizes)
-            news = decode(await self._remote.call("news", encode(asked), within_s=ANSWER_S), News)
+            news = self._read(await self._remote.call("news", encode(asked), within_s=ANSWER_S), News)
             known = news.number
             for told in news.messages:
                 update(told if isinstance(told, Progress) else Started(job=told.job, pids=()))

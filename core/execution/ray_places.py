@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from core.execution.base import ExecutorFailed
 from core.execution.ray_cluster import Cluster, Node, NodeLost
+from core.execution.ray_failures import Failures
 from core.execution.ray_files import Sources
 from core.execution.ray_messages import Facts, Setup
 from core.execution.ray_place import Place
 
 NO_PLACE_S = 60.0  # how long a job waits when no node is left
 LOOK_S = 1.0  # how often it looks for one
-LOST_S = 120.0  # for so long, a node that was lost comes after the others
 
 
 class Places:
@@ -38,7 +37,7 @@ class Places:
         self._idle: list[Place] = []
         self._busy: list[Place] = []
         self._starting: Counter[str] = Counter()  # id of a node -> actors that are being started there
-        self._lost: dict[str, float] = {}  # id of a node -> when it was lost
+        self._failures = Failures()
         self._refused: dict[str, str] = {}  # id of a node -> why it is not used, as a sentence
         self._sending: dict[str, asyncio.Lock] = {}  # so that files are sent to a node once
         self._kind = ""
@@ -68,26 +67,32 @@ class Places:
         while True:
             if (place := await self._living()) is not None or (place := await self._new()) is not None:
                 return place
-            if self._busy or self._starting.total():
+            if self._busy or self._first_start():
                 since = time.monotonic()
                 self._note_waiting()
             elif time.monotonic() - since > NO_PLACE_S:
                 raise ExecutorFailed(await self._nowhere())
             await asyncio.sleep(LOOK_S)
 
-    def give(self, place: Place) -> None:
-        """Take a place back after a job, unless all places were closed meanwhile."""
+    def _first_start(self) -> bool:
+        """Return whether an actor is being started on a node where nothing has failed. That may need minutes: files are sent."""
+        return any(count and not self._failures.known(node) for node, count in self._starting.items())
+
+    def give(self, place: Place, *, trained: bool = False) -> None:
+        """Take a place back after a job, unless all places were closed meanwhile. `trained`: whether the job has a result."""
+        if trained:
+            self._failures.forget(place.node.id)
         if place in self._busy:
             self._busy.remove(place)
             self._idle.append(place)
 
-    def drop(self, place: Place, *, lost: bool) -> None:
-        """End a place. `lost`: whether its node or actor has failed, so that others come first."""
+    def drop(self, place: Place, *, why: str = "") -> None:
+        """End a place. `why`: how its node or actor has failed, so that others come first; "" if it has not."""
         for places in (self._busy, self._idle):
             if place in places:
                 places.remove(place)
-        if lost:
-            self._lost[place.node.id] = time.monotonic()
+        if why:
+            self._failures.note(place.node.id, why)
         place.kill()
 
     async def leave(self) -> None:
@@ -118,10 +123,13 @@ class Places:
             try:
                 await place.facts(self._setup.device)
                 return place
-            except ExecutorFailed:
-                self.drop(place, lost=True)
+            except ExecutorFailed as error:
+                self.drop(place, why=str(error))
             except asyncio.CancelledError:
                 self.give(place)
+                raise
+            except BaseException:
+                self.drop(place)
                 raise
         return None
 
@@ -145,11 +153,18 @@ class Places:
             self._busy.append(place)
             return place
         except ExecutorFailed as error:
-            self._lost[node.id] = time.monotonic()
-            self._notes.append(f"{error} Other nodes are used, if there are any.")
+            if not self._failures.known(node.id):
+                self._notes.append(f"{error} Other nodes are used, if there are any.")
+            self._failures.note(node.id, str(error))
             if place is not None:
                 place.kill()
             return None
+        except OSError as error:
+            if place is not None:
+                place.kill()
+            raise ExecutorFailed(
+                f"The run's files cannot be read ({error}), so no node can get them. All that was recorded is kept."
+            ) from error
         except BaseException:
             if place is not None:
                 place.kill()
@@ -158,13 +173,11 @@ class Places:
             self._starting[node.id] -= 1
 
     def _roomy(self, nodes: Iterable[Node]) -> Iterator[Node]:
-        """Yield the nodes with room: those that were not lost lately first, then those with few places."""
+        """Yield the nodes with room: those where nothing has failed lately first, then those with few places."""
         used = Counter(place.node.id for place in (*self._idle, *self._busy)) + self._starting
-        found = [node for node in nodes if node.id not in self._refused and used[node.id] < node.places]
-        yield from sorted(found, key=lambda node: (self._lost_lately(node), used[node.id], node.name))
-
-    def _lost_lately(self, node: Node) -> bool:
-        return time.monotonic() - self._lost.get(node.id, -LOST_S) < LOST_S
+        usable = [node for node in nodes if node.id not in self._refused and not self._failures.waits(node.id)]
+        found = [node for node in usable if used[node.id] < node.places]
+        yield from sorted(found, key=lambda node: (self._failures.lately(node.id), used[node.id], node.name))
 
     def _unlike(self, node: Node, facts: Facts) -> str:
         """Return why scores of a node cannot be compared with those of the run, as a sentence; "" if they can."""
@@ -178,13 +191,16 @@ class Places:
         return ""
 
     async def _nowhere(self) -> str:
-        with contextlib.suppress(NodeLost):
+        """Return why there is no place, as sentences."""
+        try:
             known = await self._cluster.nodes(self._setup.device)
-            reasons = [self._refused[node.id] for node in known if node.id in self._refused]
-            if reasons:
-                return f"No node of the Ray cluster can be used. {' '.join(reasons)}"
-            if known:
-                return "No node of the Ray cluster could start a training. `ray status` shows what they do."
+        except NodeLost as error:
+            return str(error)
+        reasons = [self._refused.get(node.id) or self._failures.why(node.id) for node in known]
+        if any(reasons):
+            return f"No node of the Ray cluster can be used. {' '.join(filter(None, reasons))}"
+        if known:
+            return "No node of the Ray cluster could start a training. `ray status` shows what they do."
         what = "a free GPU" if self._setup.device == "cuda" else "a processor for trainings"
         return f"No node of the Ray cluster with {what} is left. `ray status` on its first machine lists them."
 

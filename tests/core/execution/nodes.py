@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,17 @@ class Machine:
     put: int = 0  # pieces of files that were sent here
     computed: World | None = None  # scores are computed, and nothing is trained
     slots: list[NodeSlot] = field(default_factory=list)
+    spoil: Callable[[str, bytes], bytes] | None = (
+        None  # changes answers: method, answer -> answer. What it raises is kept
+    )
     closing: list[asyncio.Task[bytes]] = field(default_factory=list)  # what was killed here
+
+    def disguised(self, hello: bytes) -> bytes:
+        """The facts with `kind` and `torch`."""
+        if not (self.kind or self.torch):
+            return hello
+        facts = decode(hello, Facts)
+        return encode(Facts(kind=self.kind or facts.kind, torch=self.torch or facts.torch, pid=facts.pid))
 
 
 @dataclass
@@ -76,10 +86,10 @@ class Slot:
             raise NodeRefused(f"Node {self._machine.name} reports: {error}.") from error
         if not self._machine.alive:
             raise NodeLost(f"Node {self._machine.name} or its process has ended.")
+        if self._machine.spoil is not None:
+            found = self._machine.spoil(method, found)
         if method == "hello":
-            facts = decode(found, Facts)
-            kind, torch = self._machine.kind or facts.kind, self._machine.torch or facts.torch
-            return encode(Facts(kind=kind, torch=torch, pid=facts.pid))
+            return self._machine.disguised(found)
         return found
 
     def kill(self) -> None:

@@ -1,0 +1,128 @@
+"""What a node or the network does wrong costs a training at most, never a place or the run."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.execution.base import ExecutorFailed, Placed
+from core.execution.deterministic import World
+from core.execution.ray_cluster import NodeLost, RayRemote
+from nanochat.contract.job import Outcome
+from tests.core.execution.nodes import Machine, executors, job, run_folder
+from tests.core.execution.test_ray import Told, ignore
+
+QUICK = World()
+WITHIN_S = 30.0  # a place that is never free again makes a job wait for ever
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_data: Path) -> Path:
+    return run_folder(tmp_path / "run", tiny_data)
+
+
+def machine(tmp_path: Path, name: str = "a", **more: object) -> Machine:
+    return Machine(name, tmp_path / f"cache-{name}", computed=QUICK, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [ConnectionError("Client is shutting down."), ValueError("?"), RuntimeError("?")])
+async def test_every_error_of_the_transport_is_a_lost_node(error: Exception) -> None:
+    future: Future[bytes] = Future()
+    future.set_exception(error)
+    handle = SimpleNamespace(call=SimpleNamespace(remote=lambda *_: SimpleNamespace(future=lambda: future)))
+    with pytest.raises(NodeLost, match=f"Node a .*{type(error).__name__}"):
+        await RayRemote(None, handle, "a").call("news", within_s=1.0)
+
+
+@pytest.mark.parametrize("method", ["hello", "missing", "news"])
+async def test_an_answer_that_cannot_be_read_costs_one_training(run: Path, tmp_path: Path, method: str) -> None:
+    node, bad = machine(tmp_path), {method}
+
+    def spoil(asked: str, answer: bytes) -> bytes:
+        if asked not in bad:
+            return answer
+        bad.clear()
+        return b"no JSON"
+
+    node.spoil = spoil
+    (executor,), _ = executors(run, node)
+    async with asyncio.timeout(WITHIN_S):
+        if method == "news":
+            with pytest.raises(ExecutorFailed, match=r"answer that cannot be read.* run again"):
+                await executor.run(job(run, "one", gauge=False), ignore)
+        seen: list[Told] = []
+        assert (await executor.run(job(run, "two", gauge=False), seen.append)).outcome is Outcome.SCORED
+        notes = [words for told in seen if isinstance(told, Placed) for words in told.notes]
+        assert method == "news" or "cannot be read" in notes[0]
+        await executor.close()
+
+
+async def test_an_idle_place_with_such_an_answer_is_not_waited_for(run: Path, tmp_path: Path) -> None:
+    first, second = machine(tmp_path, "a"), machine(tmp_path, "b")
+    (executor,), _ = executors(run, first, second)
+    assert (await executor.run(job(run, "one", gauge=False), ignore)).outcome is Outcome.SCORED
+    first.spoil = lambda method, answer: b"{}"
+    seen: list[Told] = []
+    async with asyncio.timeout(WITHIN_S):
+        assert (await executor.run(job(run, "two", gauge=False), seen.append)).outcome is Outcome.SCORED
+    assert isinstance(seen[0], Placed) and seen[0].node == "b"
+    await executor.close()
+
+
+async def test_a_file_of_this_machine_that_cannot_be_read_frees_the_place(run: Path, tmp_path: Path) -> None:
+    (executor,), _ = executors(run, machine(tmp_path))
+    copy = run / "harness" / "nanochat" / "harness" / "scorer.py"
+    text = copy.read_bytes()
+    copy.unlink()
+    async with asyncio.timeout(WITHIN_S):
+        with pytest.raises(ExecutorFailed, match=r"run's files cannot be read .*scorer\.py"):
+            await executor.run(job(run, "one", gauge=False), ignore)
+        copy.write_bytes(text)
+        with pytest.raises(ExecutorFailed, match=r"files of a job cannot be read .*gone\.npy"):
+            await executor.run(job(run, "two", gauge=False, reference=str(run / "gone.npy")), ignore)
+        assert (await executor.run(job(run, "three", gauge=False), ignore)).outcome is Outcome.SCORED
+    await executor.close()
+
+
+# -- nodes that cannot start ------------------------------------------------------------------------------------------
+
+
+async def test_the_reason_why_no_node_can_start_is_told_and_ends_the_wait(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two slots too, each of which tries the node."""
+    monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 3.0)
+
+    def full(method: str, answer: bytes) -> bytes:
+        raise NodeLost("Node a reports: No space left on device.")
+
+    slots, _ = executors(run, machine(tmp_path, spoil=full, places=2), slots=2)
+    async with asyncio.timeout(WITHIN_S):
+        ended = await asyncio.gather(
+            *(slot.run(job(run, f"j{i}"), ignore) for i, slot in enumerate(slots)), return_exceptions=True
+        )
+    assert [type(error) for error in ended] == [ExecutorFailed, ExecutorFailed]
+    assert all("can be used. Node a reports: No space left on device." in str(error) for error in ended)
+    await asyncio.gather(*(slot.close() for slot in slots))
+
+
+async def test_a_node_that_failed_is_not_tried_again_at_once(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 5.0)
+    monkeypatch.setattr("core.execution.ray_places.LOOK_S", 0.02)
+    monkeypatch.setattr("core.execution.ray_failures.WAITS_S", (1.0, 60.0))
+
+    def full(method: str, answer: bytes) -> bytes:
+        raise NodeLost("Node a reports: No space left on device.")
+
+    node = machine(tmp_path, spoil=full)
+    (executor,), _ = executors(run, node)
+    with pytest.raises(ExecutorFailed, match="No space left"):
+        await executor.run(job(run, "one"), ignore)
+    assert 2 <= len(node.slots) <= 4  # after 1, 2 and 4 s
+    await executor.close()
