@@ -33,6 +33,10 @@ class ExecutorFailed(UserError):
     """The executor failed, not the experiment. The message is shown to the user."""
 
 
+class MachineLost(ExecutorFailed):
+    """Another machine was lost, and its training with it. Neither this machine nor the experiment is at fault."""
+
+
 class DataUnusable(UserError):
     """The scorer cannot use the run's data, and a retry cannot help."""
 
@@ -53,6 +57,7 @@ class Executor(Protocol):
 
         Raises:
             ExecutorFailed: The harness failed. The executor can be used again.
+            MachineLost: The machine of the training failed. The executor waits before it uses that machine again.
             DataUnusable: The data cannot be used, and a retry cannot help.
         """
         ...

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from core.execution.base import ExecutorFailed, Placed, Update
+from core.execution.base import ExecutorFailed, MachineLost, Placed, Update
 from core.execution.ray_cluster import Cluster, NodeLost, NodeRefused
 from core.execution.ray_files import Sources, frozen
 from core.execution.ray_messages import Setup
@@ -52,7 +52,7 @@ class RayExecutor:
             result = await place.train(job, self._places.sources, self._places.beside(place), update)
         except (NodeLost, NodeRefused) as error:
             self._places.drop(place, why=str(error))
-            raise ExecutorFailed(f"{error} The experiment is run again.") from error
+            raise MachineLost(f"{error} The experiment is run again.") from error
         except OSError as error:
             self._places.drop(place)
             raise ExecutorFailed(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 BACKOFF_S = (2.0, 300.0)  # the first and the longest wait
 HARNESS_TRIES = 3  # failures of the harness after which a commit is given up, unless the machine is at fault
+LOST_TRIES = 10  # machines that may be lost under a commit before that counts as a failure of its harness
 HARNESS_GIVEN_UP_S = 900.0  # a commit that fails for longer is given up, even if no other job succeeds
 
 
@@ -23,6 +24,7 @@ class Backoff:
     _broken: dict[str, tuple[int, float]] = field(
         default_factory=dict
     )  # commit -> how often its harness failed, and since when
+    _lost: dict[str, int] = field(default_factory=dict)  # commit -> machines that were lost during its trainings
     _worked: float = 0.0  # when a job last came to a result
 
     def failed(self, what: str, now: float) -> float:
@@ -39,6 +41,11 @@ class Backoff:
         """Note that some job finished with a result."""
         self.succeeded("job")
         self._worked = now
+
+    def lost(self, commit: str) -> bool:
+        """Note that a machine was lost during a training. Returns whether the commit may be the cause: it happened very often."""
+        self._lost[commit] = self._lost.get(commit, 0) + 1
+        return self._lost[commit] > LOST_TRIES
 
     def is_hopeless(self, commit: str, now: float) -> bool:
         """Note that the harness failed at a commit. Returns whether to give up on the commit.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from core.execution.base import DataUnusable, Executor, ExecutorFailed, Placed
+from core.execution.base import DataUnusable, Executor, ExecutorFailed, MachineLost, Placed
 from core.git.errors import RepositoryError
 from core.judging.schedule import Work
 from core.loop.ending import Ending
@@ -91,6 +91,10 @@ class Slots:
             if result.outcome is Outcome.INTERRUPTED and work.number not in self._active.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")
             backoff.job_finished(time.monotonic())
+        except MachineLost as error:  # others go on, so nothing waits
+            self._active.record(ev.Notice(text=str(error)))
+            hopeless = backoff.lost(work.commit) and backoff.is_hopeless(work.commit, time.monotonic())
+            result = interrupted(job, str(error), hopeless)
         except ExecutorFailed as error:
             self._holding.begin(str(error), "job")
             result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))

@@ -19,7 +19,7 @@ import pytest
 
 from core.errors import UserError
 from core.execution import ray_cluster, registry
-from core.execution.base import DataUnusable, ExecutorFailed, Placed
+from core.execution.base import DataUnusable, ExecutorFailed, MachineLost, Placed
 from core.execution.deterministic import DeterministicExecutor, World
 from core.execution.ray_code import packed
 from core.execution.ray_executor import RayExecutor
@@ -180,7 +180,7 @@ async def test_a_lost_node_is_a_sentence_and_the_next_job_runs_elsewhere(run: Pa
     running = asyncio.create_task(executor.run(computed(run, "lost"), seen.append))
     await until(seen, "training")
     first.alive = False
-    with pytest.raises(ExecutorFailed, match=r"Node a .* ended\. The experiment is run again"):
+    with pytest.raises(MachineLost, match=r"Node a .* ended\. The experiment is run again"):
         await running
     seen.clear()
     assert (await executor.run(computed(run, "next"), seen.append)).outcome is Outcome.SCORED
@@ -247,8 +247,9 @@ async def test_an_abort_while_a_job_waits_for_a_place_ends_it(run: Path, machine
 async def test_without_a_node_a_job_says_so(run: Path, machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 0.5)
     (executor,), _ = executors(run, machine(alive=False))
-    with pytest.raises(ExecutorFailed, match=r"No node of the Ray cluster .* is left\. `ray status`"):
+    with pytest.raises(ExecutorFailed, match=r"No node of the Ray cluster .* is left\. `ray status`") as raised:
         await executor.run(job(run, "a"), ignore)
+    assert not isinstance(raised.value, MachineLost)  # the loop must wait
     await executor.close()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from core.agents.base import AgentFailed
-from core.execution.base import DataUnusable, ExecutorFailed, Update
+from core.execution.base import DataUnusable, ExecutorFailed, MachineLost, Update
 from core.execution.deterministic import DeterministicExecutor, Ending, World
 from core.judging.policy import MAX_PAIRS
 from core.loop import backoff
@@ -200,6 +201,35 @@ def test_a_change_that_always_breaks_the_harness_is_given_up(night: Night) -> No
         return ExecutorFailed("The harness is gone.") if BAD in Path(job.source).read_text() else None
 
     state = night.run([BAD, GOOD], WORLD, executors=[Failing(WORLD, fails), DeterministicExecutor(WORLD)])
+    assert sorted(verdicts(state)) == ["crash", "keep"]
+
+
+def test_lost_machines_are_no_fault_of_a_change_and_nothing_waits(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs of other changes end meanwhile, so three failures of a harness would make it a crash."""
+    monkeypatch.setattr(backoff, "BACKOFF_S", (10.0, 10.0))
+
+    def fails(count: int, job: Job) -> Exception | None:
+        nonlocal lost
+        if GOOD not in Path(job.source).read_text() or lost == 5:
+            return None
+        lost += 1
+        return MachineLost("Node a has ended.")
+
+    lost, started = 0, time.monotonic()
+    state = night.run([GOOD, BAD], WORLD, executors=[Failing(WORLD, fails), DeterministicExecutor(WORLD)])
+    assert sorted(verdicts(state)) == ["discard", "keep"] and lost == 5
+    assert time.monotonic() - started < 20  # waits for the harness would be 50 s
+    said = [event.text for event in night.events() if isinstance(event, ev.Notice)]
+    assert said.count("Node a has ended.") == 5
+
+
+def test_a_change_under_which_every_machine_is_lost_is_given_up(night: Night) -> None:
+    def fails(count: int, job: Job) -> Exception | None:
+        return MachineLost("Node a has ended.") if BAD in Path(job.source).read_text() else None
+
+    state = night.run([BAD, GOOD], WORLD, executors=[Failing(WORLD, fails), Failing(WORLD, fails)])
     assert sorted(verdicts(state)) == ["crash", "keep"]
 
 
