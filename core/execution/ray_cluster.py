@@ -126,8 +126,11 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     Raises:
         UsageError: Ray cannot be imported, the cluster cannot be reached, or it has another version of Ray or Python.
     """
-    settings = SETTINGS if address else SETTINGS | ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
+    if not address:
+        os.environ.update(
+            ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        )  # whatever the user has set for another one
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
@@ -142,7 +145,7 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     try:
         with _kept_signals():
             ray.init(**options, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # also RayError, such as AuthenticationError
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(_unreachable(address, error)) from error

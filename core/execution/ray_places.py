@@ -54,8 +54,8 @@ class Places:
         return found
 
     def beside(self, place: Place) -> int:
-        """Return the number of places on the node of a place."""
-        return sum(one.node.id == place.node.id for one in (*self._idle, *self._busy))
+        """Return how many trainings of the run may be on the node of a place at once."""
+        return max(1, min(place.node.places, self._executors))
 
     async def take(self) -> Place:
         """Return a place for a job. Waits for one if there are other jobs; else for at most NO_PLACE_S seconds.

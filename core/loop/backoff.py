@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 BACKOFF_S = (2.0, 300.0)  # the first and the longest wait
 HARNESS_TRIES = 3  # failures of the harness after which a commit is given up, unless the machine is at fault
-LOST_TRIES = 10  # machines that may be lost under a commit before that counts as a failure of its harness
+LOST_TRIES = 10  # machines lost during trainings of a commit after which it is given up in the same way
 HARNESS_GIVEN_UP_S = 900.0  # a commit that fails for longer is given up, even if no other job succeeds
 
 
@@ -24,7 +24,7 @@ class Backoff:
     _broken: dict[str, tuple[int, float]] = field(
         default_factory=dict
     )  # commit -> how often its harness failed, and since when
-    _lost: dict[str, int] = field(default_factory=dict)  # commit -> machines that were lost during its trainings
+    _lost: dict[str, tuple[int, float]] = field(default_factory=dict)  # the same for lost machines
     _worked: float = 0.0  # when a job last came to a result
 
     def failed(self, what: str, now: float) -> float:
@@ -42,16 +42,18 @@ class Backoff:
         self.succeeded("job")
         self._worked = now
 
-    def lost(self, commit: str) -> bool:
-        """Note that a machine was lost during a training. Returns whether the commit may be the cause: it happened very often."""
-        self._lost[commit] = self._lost.get(commit, 0) + 1
-        return self._lost[commit] > LOST_TRIES
+    def lost(self, commit: str, now: float) -> bool:
+        """Note that a machine was lost during a training. Returns whether to give up on the commit, as in `is_hopeless`."""
+        return self._gives_up(self._lost, commit, now, LOST_TRIES)
 
     def is_hopeless(self, commit: str, now: float) -> bool:
         """Note that the harness failed at a commit. Returns whether to give up on the commit.
 
         That is so after HARNESS_TRIES failures, if other jobs have succeeded since the first one or it was long ago.
         """
-        tries, since = self._broken.get(commit, (0, now))
-        self._broken[commit] = tries + 1, since
-        return tries + 1 >= HARNESS_TRIES and (self._worked > since or now - since > HARNESS_GIVEN_UP_S)
+        return self._gives_up(self._broken, commit, now, HARNESS_TRIES)
+
+    def _gives_up(self, failed: dict[str, tuple[int, float]], commit: str, now: float, most: int) -> bool:
+        tries, since = failed.get(commit, (0, now))
+        failed[commit] = tries + 1, since
+        return tries + 1 >= most and (self._worked > since or now - since > HARNESS_GIVEN_UP_S)

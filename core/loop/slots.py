@@ -93,7 +93,7 @@ class Slots:
             backoff.job_finished(time.monotonic())
         except MachineLost as error:  # others go on, so nothing waits
             self._active.record(ev.Notice(text=str(error)))
-            hopeless = backoff.lost(work.commit) and backoff.is_hopeless(work.commit, time.monotonic())
+            hopeless = backoff.lost(work.commit, time.monotonic())
             result = interrupted(job, str(error), hopeless)
         except ExecutorFailed as error:
             self._holding.begin(str(error), "job")

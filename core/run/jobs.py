@@ -11,7 +11,7 @@ from core.judging import policy
 from core.judging.final_check import LONGER
 from core.judging.schedule import MAX_MACHINE_RETRIES, Work
 from core.machine.profiles import Profile
-from core.model import Role
+from core.model import Role, RunConfig
 from core.record.events import Measured
 from core.record.state import State
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
@@ -60,7 +60,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         eval_tokens=config.eval_tokens,
         split="test" if final else "val",
         score_batch=profile.score_batch,
-        memory_limit=_memory_limit(config.device, config.slots, charter.max_memory_gb, ram),
+        memory_limit=_memory_limit(config, charter.max_memory_gb, ram),
         max_params=charter.max_params,
         reference=str(reference) if reference.exists() and not final else None,  # it is of the split `val`
         preflight=work.role in (Role.BASELINE, Role.CANDIDATE),
@@ -94,14 +94,17 @@ def bound(state: State, charter: Charter, work: Work) -> Charter:
     return charter if binds else Charter()
 
 
-def _memory_limit(device: str, slots: int, allowed_gb: float | None, ram: int) -> int:
+def _memory_limit(config: RunConfig, allowed_gb: float | None, ram: int) -> int | None:
     """Return how many bytes of the machine's memory a trainer may use.
 
     It is the slot's share, so that a trainer cannot exhaust the machine. On a CPU the limit of program.md applies too. On a GPU
-    that limit is about the GPU's memory, and is checked when the job has ended.
+    that limit is about the GPU's memory, and is checked when the job has ended. On other machines each takes its own share.
     """
-    share = int(ram * RAM_SHARE / slots)
-    return share if allowed_gb is None or device == "cuda" else min(share, int(allowed_gb * 1e9))
+    allowed = None if allowed_gb is None or config.device == "cuda" else int(allowed_gb * 1e9)
+    if config.ray_address:
+        return allowed
+    share = int(ram * RAM_SHARE / config.slots)
+    return share if allowed is None else min(share, allowed)
 
 
 def interrupted(job: Job, reason: str, give_up: bool) -> Result:

@@ -114,8 +114,6 @@ def _check_options(options: Options) -> None:
         raise UsageError(f"There is no profile {options.profile!r}; known are {known}.")
     if options.gate not in (None, "auto", "ask"):
         raise UsageError(f"--gate {options.gate} is neither auto nor ask. Nothing was started.")
-    if options.executor == RAY and options.device == "mps":
-        raise UsageError("--executor ray trains on cpu or cuda, not on mps. Nothing was started. --device cpu works.")
 
 
 # -- a continued run --------------------------------------------------------------------------------------------------
@@ -129,7 +127,7 @@ def _plan_continued(options: Options, folder: Path, continued: RunConfig, settin
         replace(continued, approval=state.approval),
         **{key: value for key, value in _changeable(options).items() if value is not None},
     )
-    _check_address(config)
+    _check_cluster(config)
     if config.device != "cpu" and (lack := lacking(config.device, len(stats.gpu_memory()))):
         raise UsageError(
             f"Run {folder.name} trains on {config.device}, which cannot be used now: {lack}. Nothing was changed. "
@@ -189,8 +187,10 @@ def _changeable(options: Options) -> dict[str, object]:
     }
 
 
-def _check_address(config: RunConfig) -> None:
-    """Raise UsageError if there is an address of a cluster, but another executor."""
+def _check_cluster(config: RunConfig) -> None:
+    """Raise UsageError for an address of a cluster with another executor, and for a device that trainings there cannot use."""
+    if config.executor == RAY and config.device == "mps":
+        raise UsageError("--executor ray trains on cpu or cuda, not on mps. Nothing was started. --device cpu works.")
     if config.ray_address and config.executor != RAY:
         raise UsageError(
             f"--ray-address has no meaning for the executor {config.executor}. Nothing was started. Leave it out, or begin another "
@@ -236,7 +236,7 @@ def _plan_new(project: Project, options: Options, folder: Path) -> Plan:
         executor=absolute(options.executor or LOCAL),
         ray_address=options.ray_address or "",
     )
-    _check_address(config)
+    _check_cluster(config)
     slots, said = _usable_slots(config)
     return Plan(
         folder,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +13,10 @@ import pytest
 
 from core.execution.base import ExecutorFailed, Placed
 from core.execution.deterministic import World
-from core.execution.ray_cluster import NodeLost, RayRemote
+from core.execution.ray_cluster import ALONE, SETTINGS, NodeLost, RayRemote, connect
+from core.machine.project import UsageError
 from nanochat.contract.job import Outcome
-from tests.core.execution.nodes import Machine, executors, job, run_folder
+from tests.core.execution.nodes import Machine, executors, job, places, run_folder
 from tests.core.execution.test_ray import Told, ignore
 
 QUICK = World()
@@ -126,3 +129,40 @@ async def test_a_node_that_failed_is_not_tried_again_at_once(
         await executor.run(job(run, "one"), ignore)
     assert 2 <= len(node.slots) <= 4  # after 1, 2 and 4 s
     await executor.close()
+
+
+# -- connecting -------------------------------------------------------------------------------------------------------
+
+
+class NoToken(Exception):
+    """As Ray's AuthenticationError: neither an OSError nor a RuntimeError."""
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.1:6379"])
+def test_whatever_ray_raises_is_a_sentence_and_a_cluster_here_is_never_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    def init(**options: object) -> None:
+        raise NoToken("Token authentication is enabled but no token was found.")
+
+    for name in (*SETTINGS, *ALONE, "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "disabled" if name == "RAY_AUTH_MODE" else "mine")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("core.execution.ray_cluster.LONGEST", 1000)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"no token was found\. What was recorded is kept"):
+        connect(address, 1, "cpu")
+    assert not list(tmp_path.iterdir())
+    assert (os.environ["RAY_AUTH_MODE"] == "token") == (address == "")
+    assert (os.environ["RAY_AUTH_TOKEN"] == "mine") == (address != "")
+
+
+async def test_the_first_training_on_a_node_has_the_same_share_of_memory_as_the_next(run: Path, tmp_path: Path) -> None:
+    found, _ = places(run, machine(tmp_path, places=64))
+    for _ in range(2):
+        found.join()
+    first = await found.take()
+    assert found.beside(first) == 2
+    assert found.beside(await found.take()) == 2
+    for _ in range(2):
+        await found.leave()

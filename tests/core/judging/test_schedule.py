@@ -304,6 +304,18 @@ def test_limits_bind_what_is_proposed_and_no_yardstick(role: Role, binds: bool, 
     assert (jobs.event(found, limits, work, large).result.outcome == "invalid") is binds
 
 
+def test_the_memory_of_the_loops_machine_does_not_limit_other_machines(tmp_path: Path) -> None:
+    found, work = state(proposed(1)), Work(Role.CANDIDATE, "c1", SEED[0], 1)
+    assert found.config is not None
+    found.config = replace(found.config, executor="ray", ray_address="auto", slots=8)
+    for limits, expected in ((Charter(), None), (Charter(max_memory_gb=100.0), 100 * 10**9)):
+        job = jobs.job(found, PROFILES["cpu"], limits, work, "j", tmp_path / "00001" / "j", 16 << 30)
+        assert job.memory_limit == expected
+    found.config = replace(found.config, ray_address="")
+    job = jobs.job(found, PROFILES["cpu"], Charter(), work, "j", tmp_path / "00001" / "j", 16 << 30)
+    assert job.memory_limit == int((16 << 30) * 0.8 / 8)
+
+
 def test_the_train_py_that_a_run_begins_with_keeps_the_limits(tmp_path: Path) -> None:
     found, work = state(baseline=False), Work(Role.BASELINE, "fit", SEED[0])
     limits = Charter(max_params=10)

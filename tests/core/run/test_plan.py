@@ -230,3 +230,9 @@ def test_a_cluster_is_named_for_a_run_on_one(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(plan, "lacking", lambda device, count: "")
     with pytest.raises(UsageError, match="not on mps"):
         make_plan(project, Options(name="n", executor="ray", device="mps"))
+    monkeypatch.setattr(plan, "default_profile", lambda device: ("mps", named("cpu")))  # as on Apple silicon
+    with pytest.raises(UsageError, match="not on mps"):
+        make_plan(project, Options(name="n", executor="ray"))
+    write_run(project, "night", START, TOLD, executor="ray", device="mps")
+    with pytest.raises(UsageError, match="not on mps"):
+        make_plan(project, Options(name="night"))
