@@ -366,10 +366,9 @@ def _interrupt(number: int) -> None:
 
 
 def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
-    config = active.config
-    return executors.Slot(
-        active.folder / "harness", config.device, active.folder / log, index, config.compiles, active.state.id
-    )
+    config, state, folder = active.config, active.state, active.folder
+    place, log_file = folder / "harness", folder / log
+    return executors.Slot(place, config.device, log_file, index, config.compiles, state.id, state.kind)
 
 
 def _summary(active: ActiveRun, logs: object, *, reported: bool) -> None:

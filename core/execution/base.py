@@ -18,12 +18,14 @@ class Placed:
     Attributes:
         job: The id of the job.
         node: The name of the machine.
+        kind: Its processor or card. Scores of different kinds cannot be compared.
         notes: What the user should know about the machines, as sentences.
     """
 
     job: str
     node: str
     notes: tuple[str, ...] = ()
+    kind: str = ""
 
 
 Update = Callable[[Started | Progress | Placed], None]

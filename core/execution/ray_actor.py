@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import traceback
 import zlib
 from typing import Any
@@ -63,7 +64,8 @@ class Actor:
         """Write the files to the folder, unless it has them already. Another actor may do the same at the same time."""
         if _holds(folder, files):
             return
-        draft = f"{folder}.{os.getpid()}"
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        draft = tempfile.mkdtemp(prefix=".", dir=os.path.dirname(folder))
         for name, text in files.items():
             path = os.path.join(draft, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)

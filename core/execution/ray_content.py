@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._own = secrets.token_hex(8)  # in names of drafts; process numbers of several machines may be the same
         for name in ("files", "trees"):
             (folder / name).mkdir(parents=True, exist_ok=True)
 
@@ -57,7 +59,7 @@ class Store:
             BadContent: A piece is missing, or the content has another hash. The file is discarded.
         """
         path = self.path(digest)
-        draft = path.with_name(f".{digest}.{os.getpid()}")
+        draft = path.with_name(f".{digest}.{self._own}")
         with draft.open("ab" if offset else "wb") as file:
             if file.tell() != offset:
                 raise BadContent(f"{file.tell()} bytes have arrived of the file {digest}, and {offset} were expected")
@@ -84,7 +86,7 @@ class Store:
         folder = self._folder / "trees" / hashlib.sha256(listed.encode()).hexdigest()
         if folder.exists():
             return folder
-        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        draft = folder.with_name(f".{folder.name}.{self._own}")
         shutil.rmtree(draft, ignore_errors=True)
         self.place(files, draft)
         (draft / LIST).write_text(listed)

@@ -48,7 +48,7 @@ class RayExecutor:
     async def _run(self, job: Job, update: Update) -> Result:
         place = self._place = await self._places.take()
         try:
-            update(Placed(job.id, place.node.name, self._places.notes()))
+            update(Placed(job.id, place.node.name, self._places.notes(), self._places.kind))
             result = await place.train(job, self._places.sources, self._places.beside(place), update)
         except (NodeLost, NodeRefused) as error:
             self._places.drop(place, why=str(error))
@@ -92,7 +92,7 @@ class RayExecutor:
 Connect = Callable[[], Cluster]
 
 
-def share(harness: Path, run: str, device: str, *, compiles: bool, cluster: Connect) -> Places:
+def share(harness: Path, run: str, device: str, *, compiles: bool, cluster: Connect, kind: str = "") -> Places:
     """Return the places of a run on a cluster.
 
     Args:
@@ -101,6 +101,7 @@ def share(harness: Path, run: str, device: str, *, compiles: bool, cluster: Conn
         device: cpu or cuda.
         compiles: Whether torch.compile works.
         cluster: Connects to the cluster.
+        kind: The kind of nodes that earlier starts have used; "" if there was none.
 
     Raises:
         ExecutorFailed: The list of the run's copies cannot be read.
@@ -109,4 +110,4 @@ def share(harness: Path, run: str, device: str, *, compiles: bool, cluster: Conn
     folder = harness.parent
     files = frozen(folder)
     setup = Setup(run=run, files=files, device=device, compiles=compiles)
-    return Places(cluster(), setup, Sources(folder, files), torch_build())
+    return Places(cluster(), setup, Sources(folder, files), torch_build(), kind)

@@ -79,6 +79,13 @@ def plain(job: Job) -> Job:
     )  # fmt: skip
 
 
+def may_leave(job: Job, name: str) -> bool:
+    """Return whether a job may leave a file of this name in its folder."""
+    if name.startswith(f"{COMPILED}/"):
+        return job.keep_compiled and ".." not in name.split("/")
+    return name in (*GROWING, "nats.npy") or (name == "model.safetensors" and job.keep_weights)
+
+
 class Mirror:
     """Writes what comes back from a node to the folder of the job. A full disk must not end the training."""
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from core.execution.base import DataUnusable, ExecutorFailed, Update
 from core.execution.ray_cluster import Node, NodeRefused, Remote
-from core.execution.ray_files import Mirror, Sources, plain
+from core.execution.ray_files import Mirror, Sources, may_leave, plain
 from core.execution.ray_messages import (
     CHUNK,
     MOST_RETURNED,
@@ -112,6 +112,7 @@ class Place:
             raise DataUnusable(f"{ending.unusable} It was found on node {self.node.name}.")
         if ending.result is None:
             raise ExecutorFailed(f"On node {self.node.name}: {ending.failed}")
+        self._check(job, ending.result, ending.files)
         await self._fetch(ending.files, mirror)
         return ending.result
 
@@ -128,10 +129,16 @@ class Place:
             if news.ending is not None:
                 return news.ending
 
+    def _check(self, job: Job, result: Result, files: dict[str, int]) -> None:
+        """Raise NodeRefused if a node offers what the job may not leave."""
+        wrong = [name for name in files if not may_leave(job, name)]
+        if result.job != job.id:
+            raise NodeRefused(f"Node {self.node.name} sent the result of another job. It was not taken.")
+        if wrong or min(files.values(), default=0) < 0 or sum(files.values()) > MOST_RETURNED:
+            raise NodeRefused(f"Node {self.node.name} offers files that the job may not leave. None was taken.")
+
     async def _fetch(self, files: dict[str, int], mirror: Mirror) -> None:
         """Fetch the files of the ended job."""
-        if sum(files.values()) > MOST_RETURNED:
-            raise ExecutorFailed(f"Node {self.node.name} offers more files than a job may leave. None was taken.")
         for name, size in files.items():
             with mirror.whole(name) as whole:
                 offset = 0

@@ -28,9 +28,10 @@ class Places:
         setup: What the nodes must prepare.
         sources: The files that they may ask for.
         torch: The version of PyTorch on this machine.
+        kind: The kind of nodes that earlier starts have used; "" if there was none. The first node then decides.
     """
 
-    def __init__(self, cluster: Cluster, setup: Setup, sources: Sources, torch: str) -> None:
+    def __init__(self, cluster: Cluster, setup: Setup, sources: Sources, torch: str, kind: str = "") -> None:
         self._cluster, self._setup, self._torch = cluster, setup, torch
         self.sources = sources
         self._executors = 0
@@ -40,7 +41,7 @@ class Places:
         self._failures = Failures()
         self._refused: dict[str, str] = {}  # id of a node -> why it is not used, as a sentence
         self._sending: dict[str, asyncio.Lock] = {}  # so that files are sent to a node once
-        self._kind = ""
+        self.kind = kind
         self._waited = False  # whether the user knows that there are fewer places than slots
         self._notes: list[str] = []
 
@@ -143,13 +144,14 @@ class Places:
         place: Place | None = None
         try:
             place = Place(node, await self._cluster.place(node, self._setup.device))
-            if why := self._unlike(node, await place.facts(self._setup.device)):
-                self._refused[node.id] = why
-                self._notes.append(why)
-                place.kill()
+            facts = await place.facts(self._setup.device)
+            if self._refuses(place, facts):
                 return None
             async with self._sending.setdefault(node.id, asyncio.Lock()):
                 await place.open(self._setup, self.sources)
+            if self._refuses(place, facts):  # another slot was faster, on a node of another kind
+                return None
+            self.kind = facts.kind
             self._busy.append(place)
             return place
         except ExecutorFailed as error:
@@ -179,15 +181,22 @@ class Places:
         found = [node for node in usable if used[node.id] < node.places]
         yield from sorted(found, key=lambda node: (self._failures.lately(node.id), used[node.id], node.name))
 
+    def _refuses(self, place: Place, facts: Facts) -> bool:
+        """End a place whose scores could not be compared. Returns whether that is so."""
+        if why := self._unlike(place.node, facts):
+            self._refused[place.node.id] = why
+            self._notes.append(why)
+            place.kill()
+        return bool(why)
+
     def _unlike(self, node: Node, facts: Facts) -> str:
         """Return why scores of a node cannot be compared with those of the run, as a sentence; "" if they can."""
         left_out = "So it is not used."
         if _release(facts.torch) != _release(self._torch):
             has = f"torch {facts.torch}" if facts.torch else "no torch"
             return f"Node {node.name} has {has}, and this machine torch {self._torch}. {left_out} `pip install -r requirements.txt` there helps."
-        if self._kind and facts.kind != self._kind:
-            return f"Node {node.name} has {facts.kind}, and this run's trainings use {self._kind}. Their scores could not be compared. {left_out}"
-        self._kind = facts.kind
+        if self.kind and facts.kind != self.kind:
+            return f"Node {node.name} has {facts.kind}, and this run's trainings use {self.kind}. Their scores could not be compared. {left_out}"
         return ""
 
     async def _nowhere(self) -> str:

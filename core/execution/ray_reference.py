@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -38,7 +39,7 @@ async def reference(cache: Path, run: str, harness: Path, budget_s: float) -> fl
     """
     folder = cache / "references"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / hashlib.sha256(run.encode()).hexdigest()
+    path = folder / hashlib.sha256(f"{run} {machine()}".encode()).hexdigest()
     with path.with_suffix(".lock").open("w") as lock:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         if (known := _read(path)) is not None:
@@ -49,6 +50,15 @@ async def reference(cache: Path, run: str, harness: Path, budget_s: float) -> fl
             draft.write_text(repr(found))
             os.replace(draft, path)
         return found
+
+
+def machine() -> str:
+    """Return what identifies this machine. Several may share a home folder, and so the cache."""
+    known = ""
+    for name in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
+        with contextlib.suppress(OSError):
+            known += Path(name).read_text()
+    return f"{socket.gethostname()} {known}"
 
 
 def _read(path: Path) -> float | None:

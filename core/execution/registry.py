@@ -31,6 +31,7 @@ class Slot:
         index: The index of the slot, and of its GPU on a CUDA device.
         compiles: Whether torch.compile works.
         run: The id of the run.
+        kind: The processor or card of the nodes on which it has trained; "" if it has not.
     """
 
     harness: Path
@@ -39,6 +40,7 @@ class Slot:
     index: int
     compiles: bool
     run: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def _ray(argument: str, site: Site) -> Maker:
     def make(slot: Slot) -> Executor:
         if not shared:
             connect = partial(ray_cluster.connect, site.address, site.slots, slot.device)
-            shared.append(share(slot.harness, slot.run, slot.device, compiles=slot.compiles, cluster=connect))
+            found = share(slot.harness, slot.run, slot.device, compiles=slot.compiles, cluster=connect, kind=slot.kind)
+            shared.append(found)
         return RayExecutor(shared[0])
 
     return make

@@ -156,7 +156,13 @@ class Exporter:
         """Train versions in their drafts, which then have their weights. Ends at the first failure, and returns it with the rest."""
         config, results = self.config, dict[str, Result]()
         slot = executors.Slot(
-            self._folder / "harness", config.device, self._folder / EXPORT / LOG, 0, config.compiles, self._state.id
+            self._folder / "harness",
+            config.device,
+            self._folder / EXPORT / LOG,
+            0,
+            config.compiles,
+            self._state.id,
+            self._state.kind,
         )
         try:
             executor = executors.maker(config)(slot)

@@ -31,6 +31,7 @@ class Slot:
     task: asyncio.Task[None] | None = None
     work: Work | None = None
     node: str = ""  # the machine of a cluster on which the job runs
+    kind: str = ""  # its processor or card
 
 
 class Slots:
@@ -58,7 +59,7 @@ class Slots:
         if self._ending.now or self._ending.failure or not free or self._holding.on:
             return
         for slot, work in zip(free, wanted(), strict=False):
-            slot.work, slot.node = work, ""
+            slot.work, slot.node, slot.kind = work, "", ""
             slot.task = asyncio.create_task(self._measure(slot, work))
 
     async def _measure(self, slot: Slot, work: Work) -> None:
@@ -98,7 +99,7 @@ class Slots:
         except ExecutorFailed as error:
             self._holding.begin(str(error), "job")
             result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))
-        self._active.trainings.measured(work, result, slot.node)
+        self._active.trainings.measured(work, result, slot.node, slot.kind)
 
     def _update(self, slot: Slot, work: Work, told: Started | Progress | Placed) -> None:
         match told:
@@ -107,7 +108,7 @@ class Slots:
             case Progress():
                 self._live.update(slot.index, work, told, slot.node)
             case Placed():
-                slot.node = told.node
+                slot.node, slot.kind = told.node, told.kind
                 for words in told.notes:
                     if words not in self._active.state.notices:
                         self._active.record(ev.Notice(text=words))

@@ -245,6 +245,7 @@ class Measured(Event, frozen=True, kw_only=True):
         disturbed: Why the score does not count, and the job runs again; "" if it counts.
         disturbance_ignored: A disturbance that was ignored, since it came every time; "" for none.
         node: The machine of the cluster on which it ran; "" for the machine of the loop.
+        kind: The processor or card of `node`. Later starts of the run use no other.
     """
 
     role: Role
@@ -255,6 +256,7 @@ class Measured(Event, frozen=True, kw_only=True):
     disturbed: str = ""
     disturbance_ignored: str = ""
     node: str = ""
+    kind: str = ""
 
     @property
     def job(self) -> str:

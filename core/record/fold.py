@@ -163,6 +163,7 @@ def _measured(state: State, event: ev.Measured) -> None:
         state.references.setdefault(event.node, result.speed.reference_s)
     if result.outcome is Outcome.INTERRUPTED:
         return
+    state.kind = state.kind or event.kind
     state.unprotected, state.unmeasured = result.unprotected, result.unmeasured
     state.other_gpu_bytes = result.other_gpu_bytes
     if event.role is Role.RERUN and event.number is not None:

@@ -32,6 +32,7 @@ class State:
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
     reference_s: float | None = None  # CPU seconds of a gauge reading in the first training with a score
     references: dict[str, float] = field(default_factory=dict)  # node -> the same there; "" for the loop's machine
+    kind: str = ""  # processor or card of the nodes of a cluster, which all have the same
     unmeasured: str = ""  # why the machine's speed was not measured in the last job
     other_gpu_bytes: int = 0  # bytes of the GPU that other processes held in the last job
     facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job

@@ -28,9 +28,9 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
     while work := next(final_check.wanted(active.state, seeds, role), None):
         job = active.trainings.launch(work, 0)
         active.seal.check()
-        result, node = await _run(executor, job)
+        result, placed = await _run(executor, job)
         active.seal.check()
-        active.trainings.measured(work, result, node)
+        active.trainings.measured(work, result, placed.node, placed.kind)
         last = result.reason
         if result.outcome is Outcome.INTERRUPTED:
             break
@@ -40,8 +40,8 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
     return found
 
 
-async def _run(executor: Executor, job: Job) -> tuple[Result, str]:
-    """Run a job. Returns its result, and the machine of a cluster on which it ran."""
-    nodes = [""]
-    result = await executor.run(job, lambda told: nodes.append(told.node) if isinstance(told, Placed) else None)
-    return result, nodes[-1]
+async def _run(executor: Executor, job: Job) -> tuple[Result, Placed]:
+    """Run a job. Returns its result, and where it ran; its node is "" for this machine."""
+    found = [Placed(job.id, "")]
+    result = await executor.run(job, lambda told: found.append(told) if isinstance(told, Placed) else None)
+    return result, found[-1]

@@ -114,8 +114,8 @@ def interrupted(job: Job, reason: str, give_up: bool) -> Result:
     return Result(job=job.id, outcome=Outcome.INTERRUPTED, reason=reason)
 
 
-def event(state: State, charter: Charter, work: Work, result: Result, node: str = "") -> Measured:
-    """Return the event that records a result of a node, with the memory limit applied and disturbances of the machine noted."""
+def event(state: State, charter: Charter, work: Work, result: Result, node: str = "", kind: str = "") -> Measured:
+    """Return the event that records a result of a node of some kind, with the memory limit applied and disturbances of the machine noted."""
     outcome, reason = result.outcome, result.reason
     limit = bound(state, charter, work).max_memory_gb
     if outcome is Outcome.SCORED and limit is not None and result.peak_memory > limit * 1e9:
@@ -150,5 +150,5 @@ def event(state: State, charter: Charter, work: Work, result: Result, node: str 
         disturbed, ignored = "", disturbed  # it is disturbed every time; a noisy reference is better than none
     return Measured(
         role=work.role, commit=work.commit, seed=work.seed, number=work.number, result=result, disturbed=disturbed,
-        disturbance_ignored=ignored, node=node,
+        disturbance_ignored=ignored, node=node, kind=kind,
     )  # fmt: skip

@@ -63,9 +63,9 @@ class Trainings:
         if pids and started.job in self._active.state.running:
             self._active.record(ev.Processes(job=started.job, pids=tuple(pids)))
 
-    def measured(self, work: Work, result: Result, node: str = "") -> None:
-        """Record the result of a job, and clean up its files. `node`: the machine of a cluster on which it ran."""
-        event = event_of(self._active.state, self._active.program.charter, work, result, node)
+    def measured(self, work: Work, result: Result, node: str = "", kind: str = "") -> None:
+        """Record the result of a job, and clean up its files. `node`, `kind`: the machine of a cluster on which it ran."""
+        event = event_of(self._active.state, self._active.program.charter, work, result, node, kind)
         first = work.role == Role.BASELINE and event.scored
         told = self._active.state.unmeasured
         self._active.record(event)

@@ -82,7 +82,8 @@ async def test_a_job_on_a_node_gives_what_it_gives_at_home(run: Path, machine: M
     seen: list[Told] = []
     first = await executor.run(job(run, "j1"), seen.append)
     assert first.outcome is Outcome.SCORED and first.job == "j1" and first.val_bpb
-    assert seen[0] == Placed("j1", "a", ())
+    assert isinstance(seen[0], Placed) and seen[0].kind
+    assert seen[0] == Placed("j1", "a", (), seen[0].kind)
     assert {type(told) for told in seen} == {Placed, Started, Progress}
     assert all(told.pids == () for told in seen if isinstance(told, Started))
     out = run / "00001" / "j1"

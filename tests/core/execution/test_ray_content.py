@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from core.execution.ray_content import BadContent, Store, relative
-from core.execution.ray_files import Mirror, Sources
+from core.execution.ray_files import Mirror, Sources, may_leave
 from core.execution.ray_messages import Ending, News, Tail, decode, encode
 from core.execution.ray_node import _files, _tail
+from core.execution.ray_reference import machine
 from core.execution.ray_work import WorkFolder
 from nanochat.contract.job import Job, Outcome, Result
 from nanochat.contract.messages import Started
@@ -147,7 +148,8 @@ def test_a_job_names_the_files_that_go_along(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_a_killed_actor_has_left_is_removed_and_no_other(tmp_path: Path) -> None:
-    script = "import sys, os, pathlib; from core.execution.ray_work import WorkFolder\n"
+    script = "import sys, os, pathlib; from core.execution.ray_reference import machine
+from core.execution.ray_work import WorkFolder\n"
     script += "ours = WorkFolder(pathlib.Path(sys.argv[1])); print(ours.path, flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -167,3 +169,28 @@ def test_a_folder_that_a_killed_actor_has_left_is_removed_and_no_other(tmp_path:
     ours.remove()
     third.remove()
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["lock"]
+
+
+def test_only_what_a_job_asked_for_is_taken(tmp_path: Path) -> None:
+    usual, asking = Job(id="j", source="", out="", data=""), Job(
+        id="j", source="", out="", data="", keep_compiled=True, keep_weights=True
+    )
+    assert may_leave(usual, "nats.npy") and may_leave(usual, "output.txt")
+    for name in ("model.safetensors", "compiled/a"):
+        assert may_leave(asking, name) and not may_leave(usual, name)
+    for name in ("train.py", "result.json", "compiled/../train.py", "../x", "/x"):
+        assert not may_leave(asking, name)
+
+
+def test_two_machines_with_one_home_keep_two_references_and_two_drafts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = machine()
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    assert machine() != before
+    name = digest(b"abcdef")
+    first, second = Store(tmp_path), Store(tmp_path)
+    first.put(name, 0, b"abc", last=False)
+    second.put(name, 0, b"ab", last=False)
+    first.put(name, 3, b"def", last=True)
+    assert first.has(name)

@@ -10,13 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from core.execution.base import ExecutorFailed, Placed
 from core.execution.deterministic import World
 from core.execution.ray_cluster import ALONE, SETTINGS, NodeLost, RayRemote, connect
+from core.execution.ray_executor import RayExecutor, share
+from core.execution.ray_messages import News, decode, encode
 from core.machine.project import UsageError
 from nanochat.contract.job import Outcome
-from tests.core.execution.nodes import Machine, executors, job, places, run_folder
+from tests.core.execution.nodes import InProcess, Machine, executors, job, places, run_folder
 from tests.core.execution.test_ray import Told, ignore
 
 QUICK = World()
@@ -88,6 +91,25 @@ async def test_a_file_of_this_machine_that_cannot_be_read_frees_the_place(run: P
         with pytest.raises(ExecutorFailed, match=r"files of a job cannot be read .*gone\.npy"):
             await executor.run(job(run, "two", gauge=False, reference=str(run / "gone.npy")), ignore)
         assert (await executor.run(job(run, "three", gauge=False), ignore)).outcome is Outcome.SCORED
+    await executor.close()
+
+
+@pytest.mark.parametrize("files", [{"train.py": 3}, {"nats.npy": -1}, {}])
+async def test_a_result_of_another_job_or_with_other_files_is_not_taken(
+    run: Path, tmp_path: Path, files: dict[str, int]
+) -> None:
+    def spoil(method: str, answer: bytes) -> bytes:
+        news = decode(answer, News) if method == "news" else None
+        if news is None or news.ending is None or news.ending.result is None:
+            return answer
+        result = news.ending.result if files else replace(news.ending.result, job="another")
+        return encode(replace(news, ending=replace(news.ending, result=result, files=files)))
+
+    (executor,), _ = executors(run, machine(tmp_path, spoil=spoil))
+    one = job(run, "one", gauge=False)
+    with pytest.raises(ExecutorFailed, match=r"may not leave|another job"):
+        await executor.run(one, ignore)
+    assert Path(one.source).stat().st_size > 3
     await executor.close()
 
 
@@ -166,3 +188,20 @@ async def test_the_first_training_on_a_node_has_the_same_share_of_memory_as_the_
     assert found.beside(await found.take()) == 2
     for _ in range(2):
         await found.leave()
+
+
+async def test_a_run_that_goes_on_uses_nodes_of_its_kind_only(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 0.5)
+    cluster = InProcess([machine(tmp_path, kind="H100")])
+    for kind in ("", "H100"):
+        executor = RayExecutor(share(run / "harness", "r", "cpu", compiles=True, cluster=lambda: cluster, kind=kind))
+        seen: list[Told] = []
+        await executor.run(job(run, f"of-{kind}", gauge=False), seen.append)
+        assert isinstance(seen[0], Placed) and seen[0].kind == "H100"
+        await executor.close()
+    executor = RayExecutor(share(run / "harness", "r", "cpu", compiles=True, cluster=lambda: cluster, kind="A100"))
+    with pytest.raises(ExecutorFailed, match="has H100, and this run's trainings use A100"):
+        await executor.run(job(run, "other", gauge=False), ignore)
+    await executor.close()
