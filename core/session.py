@@ -95,14 +95,16 @@ def run(
         chosen, why = _with_agent(project, chosen, effective, shown)
     tenancy = cast(Tenancy, effective.tenancy or "auto")
     maker = registry.check(chosen.config.agent, project.root, chosen.config.device, tenancy, effective.context)
-    executor = executors.maker(chosen.config)
-    if named is not None and not (shown and run_lock.alive(chosen.folder) is not None):  # else only the app opens
+    only_app = shown and run_lock.alive(chosen.folder) is not None
+    executor = None if only_app else executors.maker(chosen.config)
+    if named is not None and not only_app:
         _check_reachable(named, offer=shown)
     if chosen.data is not None and chosen.data.manifest is None:
         chosen = make_plan(project, replace(chosen.options, data=_prepare_for(project, chosen, chosen.data)))
     if shown:
         gate = None if "gate" in used else chosen.options.gate
         _show(project, chosen, start, {**again, "--agent": given.agent, "--gate": gate}, named=named is not None)
+    assert executor is not None
     active, lock = open_run(project, chosen, chosen.options, print_event)
     notifier = notifications.attached(active, effective.notify) if effective.notify is not None else None
     reports = effective.report is not False

@@ -148,8 +148,7 @@ def test_a_job_names_the_files_that_go_along(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_a_killed_actor_has_left_is_removed_and_no_other(tmp_path: Path) -> None:
-    script = "import sys, os, pathlib; from core.execution.ray_reference import machine
-from core.execution.ray_work import WorkFolder\n"
+    script = "import sys, os, pathlib; from core.execution.ray_work import WorkFolder\n"
     script += "ours = WorkFolder(pathlib.Path(sys.argv[1])); print(ours.path, flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -172,8 +171,9 @@ from core.execution.ray_work import WorkFolder\n"
 
 
 def test_only_what_a_job_asked_for_is_taken(tmp_path: Path) -> None:
-    usual, asking = Job(id="j", source="", out="", data=""), Job(
-        id="j", source="", out="", data="", keep_compiled=True, keep_weights=True
+    usual, asking = (
+        Job(id="j", source="", out="", data=""),
+        Job(id="j", source="", out="", data="", keep_compiled=True, keep_weights=True),
     )
     assert may_leave(usual, "nats.npy") and may_leave(usual, "output.txt")
     for name in ("model.safetensors", "compiled/a"):

@@ -109,7 +109,6 @@ async def test_a_result_of_another_job_or_with_other_files_is_not_taken(
     one = job(run, "one", gauge=False)
     with pytest.raises(ExecutorFailed, match=r"may not leave|another job"):
         await executor.run(one, ignore)
-    assert Path(one.source).stat().st_size > 3
     await executor.close()
 
 

@@ -212,7 +212,9 @@ def test_the_log_names_the_node_of_a_cluster_and_what_it_lacks() -> None:
     events = opening()
     measured = events[-1]
     assert isinstance(measured, ev.Measured)
-    there = replace(measured, node="second", kind="A100", result=replace(measured.result, unprotected=("no Landlock (files)",)))
+    there = replace(
+        measured, node="second", kind="A100", result=replace(measured.result, unprotected=("no Landlock (files)",))
+    )
     state = fold([*events[:-1], there])
     assert state.unprotected == ("no Landlock (files)",) and state.kind == "A100"
     assert "; on second; unprotected: no Landlock (files))" in str(line(there, state))
