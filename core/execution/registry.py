@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from core.execution import deterministic, ray_cluster
+from core.execution import deterministic
 from core.execution.base import Executor
+from core.execution.cluster import ray_cluster
+from core.execution.cluster.executor import RayExecutor, share
+from core.execution.cluster.places import Places
 from core.execution.local import LocalExecutor
-from core.execution.ray_executor import RayExecutor, share
-from core.execution.ray_places import Places
 from core.machine.project import UsageError
 from core.model import RunConfig
 from nanochat.contract import registry

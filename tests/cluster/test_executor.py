@@ -11,15 +11,15 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.core.execution.test_ray import Told, harnesses, ignore, until
 
 from core.execution.base import ExecutorFailed, Placed
-from core.execution.ray_cluster import RayCluster, connect
-from core.execution.ray_executor import RayExecutor, share
-from core.execution.ray_place import Place
+from core.execution.cluster.executor import RayExecutor, share
+from core.execution.cluster.place import Place
+from core.execution.cluster.ray_cluster import RayCluster, connect
 from nanochat.contract.job import Outcome
 from nanochat.contract.messages import Progress, Started
-from tests.core.execution.nodes import job, run_folder
-from tests.core.execution.test_ray import Told, harnesses, ignore, until
+from tests.core.execution.cluster.nodes import job, run_folder
 
 
 class Ray:

@@ -11,16 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
+from tests.core.execution.test_ray import Told, ignore
 
 from core.execution.base import ExecutorFailed, Placed
+from core.execution.cluster.executor import RayExecutor, share
+from core.execution.cluster.messages import News, decode, encode
+from core.execution.cluster.ray_cluster import ALONE, SETTINGS, NodeLost, RayRemote, connect
 from core.execution.deterministic import World
-from core.execution.ray_cluster import ALONE, SETTINGS, NodeLost, RayRemote, connect
-from core.execution.ray_executor import RayExecutor, share
-from core.execution.ray_messages import News, decode, encode
 from core.machine.project import UsageError
 from nanochat.contract.job import Outcome
-from tests.core.execution.nodes import InProcess, Machine, executors, job, places, run_folder
-from tests.core.execution.test_ray import Told, ignore
+from tests.core.execution.cluster.nodes import InProcess, Machine, executors, job, places, run_folder
 
 QUICK = World()
 WITHIN_S = 30.0  # a place that is never free again makes a job wait for ever
@@ -119,7 +119,7 @@ async def test_the_reason_why_no_node_can_start_is_told_and_ends_the_wait(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two slots too, each of which tries the node."""
-    monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 3.0)
+    monkeypatch.setattr("core.execution.cluster.places.NO_PLACE_S", 3.0)
 
     def full(method: str, answer: bytes) -> bytes:
         raise NodeLost("Node a reports: No space left on device.")
@@ -137,9 +137,9 @@ async def test_the_reason_why_no_node_can_start_is_told_and_ends_the_wait(
 async def test_a_node_that_failed_is_not_tried_again_at_once(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 5.0)
-    monkeypatch.setattr("core.execution.ray_places.LOOK_S", 0.02)
-    monkeypatch.setattr("core.execution.ray_failures.WAITS_S", (1.0, 60.0))
+    monkeypatch.setattr("core.execution.cluster.places.NO_PLACE_S", 5.0)
+    monkeypatch.setattr("core.execution.cluster.places.LOOK_S", 0.02)
+    monkeypatch.setattr("core.execution.cluster.failures.WAITS_S", (1.0, 60.0))
 
     def full(method: str, answer: bytes) -> bytes:
         raise NodeLost("Node a reports: No space left on device.")
@@ -169,7 +169,7 @@ def test_whatever_ray_raises_is_a_sentence_and_a_cluster_here_is_never_open(
     for name in (*SETTINGS, *ALONE, "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "disabled" if name == "RAY_AUTH_MODE" else "mine")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("core.execution.ray_cluster.LONGEST", 1000)
+    monkeypatch.setattr("core.execution.cluster.ray_cluster.LONGEST", 1000)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"no token was found\. What was recorded is kept"):
         connect(address, 1, "cpu")
@@ -192,7 +192,7 @@ async def test_the_first_training_on_a_node_has_the_same_share_of_memory_as_the_
 async def test_a_run_that_goes_on_uses_nodes_of_its_kind_only(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 0.5)
+    monkeypatch.setattr("core.execution.cluster.places.NO_PLACE_S", 0.5)
     cluster = InProcess([machine(tmp_path, kind="H100")])
     for kind in ("", "H100"):
         executor = RayExecutor(share(run / "harness", "r", "cpu", compiles=True, cluster=lambda: cluster, kind=kind))

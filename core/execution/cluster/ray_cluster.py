@@ -20,9 +20,9 @@ from typing import Any, Protocol
 
 import psutil
 
-from core.execution import ray_actor, ray_code
 from core.execution.base import ExecutorFailed
-from core.execution.ray_actor import DONE, Actor
+from core.execution.cluster import actor, code
+from core.execution.cluster.actor import DONE, Actor
 from core.machine import temporary
 from core.machine.project import UsageError
 
@@ -199,9 +199,9 @@ class RayCluster:
 
     def __init__(self, ray: Any, folder: str) -> None:
         self._ray, self._folder = ray, folder
-        self._code = ray_code.packed()  # once, since the sources may change later
+        self._code = code.packed()  # once, since the sources may change later
         self._digest = hashlib.sha256(self._code).hexdigest()
-        importlib.import_module("ray.cloudpickle").register_pickle_by_value(ray_actor)
+        importlib.import_module("ray.cloudpickle").register_pickle_by_value(actor)
         self._actor = ray.remote(Actor)
 
     async def nodes(self, device: str) -> Sequence[Node]:

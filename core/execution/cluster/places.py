@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from core.execution.base import ExecutorFailed
-from core.execution.ray_cluster import Cluster, Node, NodeLost
-from core.execution.ray_failures import Failures
-from core.execution.ray_files import Sources
-from core.execution.ray_messages import Facts, Setup
-from core.execution.ray_place import Place
+from core.execution.cluster.failures import Failures
+from core.execution.cluster.files import Sources
+from core.execution.cluster.messages import Facts, Setup
+from core.execution.cluster.place import Place
+from core.execution.cluster.ray_cluster import Cluster, Node, NodeLost
 
 NO_PLACE_S = 60.0  # how long a job waits when no node is left
 LOOK_S = 1.0  # how often it looks for one

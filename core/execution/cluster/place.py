@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.execution.base import DataUnusable, ExecutorFailed, Update
-from core.execution.ray_cluster import Node, NodeRefused, Remote
-from core.execution.ray_files import Mirror, Sources, may_leave, plain
-from core.execution.ray_messages import (
+from core.execution.cluster.files import Mirror, Sources, may_leave, plain
+from core.execution.cluster.messages import (
     CHUNK,
     MOST_RETURNED,
     Ending,
@@ -25,6 +24,7 @@ from core.execution.ray_messages import (
     decode,
     encode,
 )
+from core.execution.cluster.ray_cluster import Node, NodeRefused, Remote
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 

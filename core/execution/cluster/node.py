@@ -1,6 +1,6 @@
 """A slot on a node of the cluster: the harness, its data, and the files of its job. Runs in the actor; imports nothing of Ray.
 
-Every method takes and returns bytes: messages of ray_messages.py, or bytes of a file.
+Every method takes and returns bytes: messages of messages.py, or bytes of a file.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from core.execution.base import DataUnusable, Executor, Placed
-from core.execution.local import LocalExecutor
-from core.execution.ray_content import BadContent, Store, relative
-from core.execution.ray_messages import (
+from core.execution.cluster.content import BadContent, Store, relative
+from core.execution.cluster.messages import (
     CHUNK,
     GROWING,
     MOST_GROWING,
@@ -37,8 +36,9 @@ from core.execution.ray_messages import (
     decode,
     encode,
 )
-from core.execution.ray_reference import reference
-from core.execution.ray_work import WorkFolder
+from core.execution.cluster.reference import reference
+from core.execution.cluster.work import WorkFolder
+from core.execution.local import LocalExecutor
 from core.machine import stats
 from core.machine.unchanged import Unchanged
 from nanochat.contract.job import Job

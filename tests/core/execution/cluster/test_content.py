@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from core.execution.ray_content import BadContent, Store, relative
-from core.execution.ray_files import Mirror, Sources, may_leave
-from core.execution.ray_messages import Ending, News, Tail, decode, encode
-from core.execution.ray_node import _files, _tail
-from core.execution.ray_reference import machine
-from core.execution.ray_work import WorkFolder
+from core.execution.cluster.content import BadContent, Store, relative
+from core.execution.cluster.files import Mirror, Sources, may_leave
+from core.execution.cluster.messages import Ending, News, Tail, decode, encode
+from core.execution.cluster.node import _files, _tail
+from core.execution.cluster.reference import machine
+from core.execution.cluster.work import WorkFolder
 from nanochat.contract.job import Job, Outcome, Result
 from nanochat.contract.messages import Started
 
@@ -148,7 +148,7 @@ def test_a_job_names_the_files_that_go_along(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_a_killed_actor_has_left_is_removed_and_no_other(tmp_path: Path) -> None:
-    script = "import sys, os, pathlib; from core.execution.ray_work import WorkFolder\n"
+    script = "import sys, os, pathlib; from core.execution.cluster.work import WorkFolder\n"
     script += "ours = WorkFolder(pathlib.Path(sys.argv[1])); print(ours.path, flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.execution.base import ExecutorFailed, MachineLost, Placed, Update
-from core.execution.ray_cluster import Cluster, NodeLost, NodeRefused
-from core.execution.ray_files import Sources, frozen
-from core.execution.ray_messages import Setup
-from core.execution.ray_place import Place
-from core.execution.ray_places import Places
+from core.execution.cluster.files import Sources, frozen
+from core.execution.cluster.messages import Setup
+from core.execution.cluster.place import Place
+from core.execution.cluster.places import Places
+from core.execution.cluster.ray_cluster import Cluster, NodeLost, NodeRefused
 from core.machine.project import torch_build
 from nanochat.contract.job import Job, Outcome, Result
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from core.execution.base import ExecutorFailed
+from core.execution.cluster.content import relative
+from core.execution.cluster.messages import GROWING, Tail
 from core.execution.launch import LIST
-from core.execution.ray_content import relative
-from core.execution.ray_messages import GROWING, Tail
 from core.machine.unchanged import sha256
 from nanochat.contract.job import Job
 

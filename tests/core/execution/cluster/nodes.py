@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.execution.cluster.executor import RayExecutor, share
+from core.execution.cluster.messages import Facts, decode, encode
+from core.execution.cluster.node import NodeSlot
+from core.execution.cluster.places import Places
+from core.execution.cluster.ray_cluster import Node, NodeLost, NodeRefused
 from core.execution.deterministic import DeterministicExecutor, World
-from core.execution.ray_cluster import Node, NodeLost, NodeRefused
-from core.execution.ray_executor import RayExecutor, share
-from core.execution.ray_messages import Facts, decode, encode
-from core.execution.ray_node import NodeSlot
-from core.execution.ray_places import Places
 from core.run.integrity import freeze
 from nanochat.contract.job import Job
 from tests.product import ROOT, TRAIN

@@ -6,7 +6,7 @@ import json
 import zlib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PARTS = ("core", "nanochat/__init__.py", "nanochat/contract")  # the harness itself is the run's own copy
 
 

@@ -18,17 +18,18 @@ import psutil
 import pytest
 
 from core.errors import UserError
-from core.execution import ray_cluster, registry
+from core.execution import registry
 from core.execution.base import DataUnusable, ExecutorFailed, MachineLost, Placed
+from core.execution.cluster import ray_cluster
+from core.execution.cluster.code import packed
+from core.execution.cluster.executor import RayExecutor
+from core.execution.cluster.files import plain
+from core.execution.cluster.messages import News, Question, Setup, Training, decode, encode
+from core.execution.cluster.node import NodeSlot
 from core.execution.deterministic import DeterministicExecutor, World
-from core.execution.ray_code import packed
-from core.execution.ray_executor import RayExecutor
-from core.execution.ray_files import plain
-from core.execution.ray_messages import News, Question, Setup, Training, decode, encode
-from core.execution.ray_node import NodeSlot
 from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
-from tests.core.execution.nodes import Machine, executors, job, run_folder
+from tests.core.execution.cluster.nodes import Machine, executors, job, run_folder
 from tests.product import ROOT
 
 Told = Started | Progress | Placed
@@ -246,7 +247,7 @@ async def test_an_abort_while_a_job_waits_for_a_place_ends_it(run: Path, machine
 
 
 async def test_without_a_node_a_job_says_so(run: Path, machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.execution.ray_places.NO_PLACE_S", 0.5)
+    monkeypatch.setattr("core.execution.cluster.places.NO_PLACE_S", 0.5)
     (executor,), _ = executors(run, machine(alive=False))
     with pytest.raises(ExecutorFailed, match=r"No node of the Ray cluster .* is left\. `ray status`") as raised:
         await executor.run(job(run, "a"), ignore)
@@ -268,7 +269,7 @@ async def test_a_node_ends_a_job_that_nobody_asks_about(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The network to the loop is cut, or its machine is off."""
-    monkeypatch.setattr("core.execution.ray_node.SILENT_S", 0.2)
+    monkeypatch.setattr("core.execution.cluster.node.SILENT_S", 0.2)
     slot = NodeSlot(tmp_path / "cache", lambda *_: DeterministicExecutor(ENDLESS, ENDLESS.seconds))
     await slot.open(encode(Setup(run="r", files={}, device="cpu", compiles=True)))
     asked = Training(job=plain(computed(run, "a")), source="", inputs={}, beside=1)
@@ -283,7 +284,7 @@ async def test_a_node_ends_a_job_that_nobody_asks_about(
 def test_the_packed_code_is_enough_for_a_node(tmp_path: Path) -> None:
     """The actor's own text and the packed code, in a Python that finds no other copy of the project."""
     (tmp_path / "code").write_bytes(packed())
-    (tmp_path / "actor.py").write_text((ROOT / "core" / "execution" / "ray_actor.py").read_text())
+    (tmp_path / "actor.py").write_text((ROOT / "core" / "execution" / "cluster" / "actor.py").read_text())
     script = (
         "import asyncio, hashlib, sys, pathlib\n"
         "from actor import Actor\n"
@@ -304,7 +305,7 @@ def test_the_packed_code_is_enough_for_a_node(tmp_path: Path) -> None:
     assert refused.startswith("-ValidationError: ")
     assert Path(place).is_relative_to(tmp_path / "cache" / "code")
     assert damaged.startswith("-ValueError: the code was damaged on its way")
-    assert set(json.loads(zlib.decompress(packed()))) >= {"core/execution/ray_node.py", "nanochat/contract/job.py"}
+    assert set(json.loads(zlib.decompress(packed()))) >= {"core/execution/cluster/node.py", "nanochat/contract/job.py"}
 
 
 # -- the name on the command line -------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class Actor:
     """Answers calls with bytes. An error is an answer too, so that no exception of the node is unpickled by the loop.
 
     Args:
-        code: What `ray_code.packed` returns.
+        code: What `code.packed` returns.
         digest: The SHA-256 of `code`.
     """
 
@@ -57,7 +57,7 @@ class Actor:
         sys.path.insert(0, folder)
         from pathlib import Path
 
-        return importlib.import_module("core.execution.ray_node").NodeSlot(Path(cache))
+        return importlib.import_module("core.execution.cluster.node").NodeSlot(Path(cache))
 
     @staticmethod
     def _unpack(files: dict[str, str], folder: str) -> None:
