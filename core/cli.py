@@ -8,12 +8,12 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from core import entry
-from core.cli_options import AgentName, Commands, ContextTokens, Logs, Name
+from core.cli_options import AgentName, Commands, ContextTokens, Logs, Name, RayAddress
 from core.export import commands as models
 from core.machine.project import UsageError, find
 from core.run import background
@@ -223,11 +223,20 @@ def propose(
 
 
 @app.command()
-def doctor(logs: Logs = None) -> None:
-    """Check this machine: one line each, ok, problem or note, and what to do."""
+def doctor(
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Check also the nodes of a Ray cluster: ray.")
+    ] = "local",
+    ray_address: RayAddress = None,
+    logs: Logs = None,
+) -> None:
+    """Check this machine, and the nodes of a cluster: one line each, ok, problem or note, and what to do."""
     from core import doctor as checks
+    from core import doctor_cluster
 
     found = checks.examine(find(logs))
+    if executor == "ray" or ray_address:
+        found += doctor_cluster.examine(ray_address or "")
     for check in found:
         say(check.line)
     if any(check.status == "problem" for check in found):

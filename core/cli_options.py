@@ -23,6 +23,14 @@ ContextTokens = Annotated[
         show_default="by train.py and program.md, with room to grow",
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="The Ray cluster of --executor ray: auto (the one that this machine belongs to), HOST:6379 or ray://HOST:10001.",
+        metavar="ADDRESS",
+        show_default="one is started on this machine",
+    ),
+]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")]
 Name = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from core.cli_options import AgentName, ContextTokens, Logs
+from core.cli_options import AgentName, ContextTokens, Logs, RayAddress
 from core.machine.profiles import PROFILES
 from core.machine.project import find
 from core.run import background
@@ -86,14 +86,7 @@ def run(  # long, because each option is a parameter
             show_default="local",
         ),
     ] = None,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            help="The Ray cluster of --executor ray: auto (the one that this machine belongs to), HOST:6379 or ray://HOST:10001.",
-            metavar="ADDRESS",
-            show_default="one is started on this machine",
-        ),
-    ] = None,
+    ray_address: RayAddress = None,
     earlier: Annotated[
         bool | None,
         typer.Option(

@@ -1,4 +1,4 @@
-"""The code of `core` as one piece of bytes, which the actor unpacks on a node."""
+"""The code of `core`, and of the sandbox's check, as one piece of bytes, which the actor unpacks on a node."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-PARTS = ("core", "nanochat/__init__.py", "nanochat/contract")  # the harness itself is the run's own copy
+PARTS = ("core", "nanochat/__init__.py", "nanochat/contract", "nanochat/sandbox")  # the harness is the run's own copy
 
 
 def packed(root: Path = ROOT) -> bytes:
-    """Return the sources of `core` and of the contract of nanochat: path -> text, as compressed JSON.
+    """Return the sources of `core`, and of the contract and the sandbox of nanochat: path -> text, as compressed JSON.
 
     It is the same for the same sources, so that its hash identifies them. Raises OSError.
     """

@@ -34,6 +34,26 @@ class Facts(Data, frozen=True, kw_only=True):
     pid: int
 
 
+class Condition(Data, frozen=True, kw_only=True):
+    """What a node has for trainings, as its actor finds it.
+
+    Attributes:
+        facts: The node.
+        cards: The names of its cards.
+        memory: Its memory, in bytes.
+        free: Free space for its cache, in bytes.
+        lacks: What a sandbox lacks there, as phrases. It was tried.
+        failed: Why the sandbox could not be tried, as a clause; "" if it was.
+    """
+
+    facts: Facts
+    cards: tuple[str, ...]
+    memory: int
+    free: int
+    lacks: tuple[str, ...] = ()
+    failed: str = ""
+
+
 class Setup(Data, frozen=True, kw_only=True):
     """Prepare for the trainings of a run.
 

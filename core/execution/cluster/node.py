@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from core.execution.base import DataUnusable, Executor, Placed
+from core.execution.cluster.condition import condition
 from core.execution.cluster.content import BadContent, Store, relative
 from core.execution.cluster.messages import (
     CHUNK,
@@ -102,10 +103,13 @@ class NodeSlot:
 
     async def hello(self, raw: bytes) -> bytes:
         """Return the facts about this node. `raw` is the device."""
-        from core.machine.project import torch_build  # imported late, since it needs more of the package
+        return encode(await asyncio.to_thread(_facts, raw.decode()))
 
-        kind = await asyncio.to_thread(_kind, raw.decode())
-        return encode(Facts(kind=kind, torch=torch_build(), pid=os.getpid()))
+    async def examine(self, raw: bytes) -> bytes:
+        """Return what this node has for trainings. `raw` is the device."""
+        device = raw.decode()
+        facts = await asyncio.to_thread(_facts, device)
+        return encode(await asyncio.to_thread(condition, facts, self._cache, device))
 
     async def missing(self, raw: bytes) -> bytes:
         """Return which of these files the node lacks. Those that it has are verified."""
@@ -238,9 +242,12 @@ class NodeSlot:
         return b""
 
 
-def _kind(device: str) -> str:
-    """Return the card of a GPU training, or the processor; how many cores there are does not matter for one training."""
-    return (device == "cpu" and stats.processor()) or stats.described(device)[0]
+def _facts(device: str) -> Facts:
+    """Return this node: its card for a GPU training, or its processor. How many cores there are does not matter for one training."""
+    from core.machine.project import torch_build  # imported late, since it needs more of the package
+
+    kind = (device == "cpu" and stats.processor()) or stats.described(device)[0]
+    return Facts(kind=kind, torch=torch_build(), pid=os.getpid())
 
 
 def _memory_limit(wanted: int | None, beside: int) -> int:

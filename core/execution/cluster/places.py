@@ -192,7 +192,7 @@ class Places:
     def _unlike(self, node: Node, facts: Facts) -> str:
         """Return why scores of a node cannot be compared with those of the run, as a sentence; "" if they can."""
         left_out = "So it is not used."
-        if _release(facts.torch) != _release(self._torch):
+        if release(facts.torch) != release(self._torch):
             has = f"torch {facts.torch}" if facts.torch else "no torch"
             return f"Node {node.name} has {has}, and this machine torch {self._torch}. {left_out} `pip install -r requirements.txt` there helps."
         if self.kind and facts.kind != self.kind:
@@ -214,6 +214,6 @@ class Places:
         return f"No node of the Ray cluster with {what} is left. `ray status` on its first machine lists them."
 
 
-def _release(version: str) -> str:
+def release(version: str) -> str:
     """Return the version of PyTorch without the part that names its build, such as +cpu."""
     return version.partition("+")[0]

@@ -83,7 +83,10 @@ class Cluster(Protocol):
         ...
 
     async def place(self, node: Node, device: str) -> Remote:
-        """Start an actor on a node. It may not live yet. Raises NodeLost."""
+        """Start an actor on a node. It may not live yet. Raises NodeLost.
+
+        `device`: cpu or cuda for trainings, "" for a question, which takes no place from them.
+        """
         ...
 
     def close(self) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from core.execution.cluster.executor import RayExecutor, share
-from core.execution.cluster.messages import Facts, decode, encode
+from core.execution.cluster.messages import Condition, Facts, decode, encode
 from core.execution.cluster.node import NodeSlot
 from core.execution.cluster.places import Places
 from core.execution.cluster.ray_cluster import Node, NodeLost, NodeRefused
@@ -27,6 +29,8 @@ class Machine:
     places: int = 1
     kind: str = ""
     torch: str = ""
+    free: int = 0  # bytes; 0: as there are
+    cards: int = 0
     alive: bool = True
     put: int = 0  # pieces of files that were sent here
     computed: World | None = None  # scores are computed, and nothing is trained
@@ -36,12 +40,17 @@ class Machine:
     )
     closing: list[asyncio.Task[bytes]] = field(default_factory=list)  # what was killed here
 
-    def disguised(self, hello: bytes) -> bytes:
-        """The facts with `kind` and `torch`."""
-        if not (self.kind or self.torch):
-            return hello
-        facts = decode(hello, Facts)
-        return encode(Facts(kind=self.kind or facts.kind, torch=self.torch or facts.torch, pid=facts.pid))
+    def disguised(self, method: str, answer: bytes) -> bytes:
+        """The answer with `kind` and `torch` in its facts."""
+        if method == "hello":
+            return encode(self._facts(decode(answer, Facts)))
+        if method == "examine":
+            found = decode(answer, Condition)
+            return encode(replace(found, facts=self._facts(found.facts), free=self.free or found.free))
+        return answer
+
+    def _facts(self, facts: Facts) -> Facts:
+        return replace(facts, kind=self.kind or facts.kind, torch=self.torch or facts.torch)
 
 
 @dataclass
@@ -52,7 +61,8 @@ class InProcess:
     closed: bool = False
 
     async def nodes(self, device: str) -> Sequence[Node]:
-        return [Node(one.name, one.name, one.places) for one in self.machines if one.alive]
+        rooms = [(one, one.cards if device == "cuda" else one.places) for one in self.machines if one.alive]
+        return [Node(one.name, one.name, places) for one, places in rooms if places]
 
     async def place(self, node: Node, device: str) -> Slot:
         machine = next(one for one in self.machines if one.name == node.id)
@@ -88,9 +98,7 @@ class Slot:
             raise NodeLost(f"Node {self._machine.name} or its process has ended.")
         if self._machine.spoil is not None:
             found = self._machine.spoil(method, found)
-        if method == "hello":
-            return self._machine.disguised(found)
-        return found
+        return self._machine.disguised(method, found)
 
     def kill(self) -> None:
         self._killed.set()
