@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from core.errors import UserError
+from core.record.live import Load
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 
@@ -28,7 +29,7 @@ class Placed:
     kind: str = ""
 
 
-Update = Callable[[Started | Progress | Placed], None]
+Update = Callable[[Started | Progress | Placed | Load], None]
 
 
 class ExecutorFailed(UserError):
@@ -52,7 +53,7 @@ class Executor(Protocol):
         Args:
             job: The train.py, its data, its seed and its limits.
             update: Called with `Placed` if the job runs on another machine, with `Started` once the trainer runs, then with
-                `Progress` from time to time.
+                `Progress` from time to time, and with the `Load` of another machine.
 
         Returns:
             The result. A training that fails also has one: its outcome says crash, timeout, overrun or invalid.

@@ -14,6 +14,7 @@ from core.loop.ending import Ending
 from core.loop.holding import Holding
 from core.record import events as ev
 from core.record.journal import JournalError
+from core.record.live import Load
 from core.run.active import ActiveRun
 from core.run.integrity import TamperedError
 from core.run.jobs import interrupted
@@ -32,6 +33,7 @@ class Slot:
     work: Work | None = None
     node: str = ""  # the machine of a cluster on which the job runs
     kind: str = ""  # its processor or card
+    load: Load | None = None  # how busy it is
 
 
 class Slots:
@@ -59,7 +61,7 @@ class Slots:
         if self._ending.now or self._ending.failure or not free or self._holding.on:
             return
         for slot, work in zip(free, wanted(), strict=False):
-            slot.work, slot.node, slot.kind = work, "", ""
+            slot.work, slot.node, slot.kind, slot.load = work, "", "", None
             slot.task = asyncio.create_task(self._measure(slot, work))
 
     async def _measure(self, slot: Slot, work: Work) -> None:
@@ -101,12 +103,14 @@ class Slots:
             result = interrupted(job, str(error), backoff.is_hopeless(work.commit, time.monotonic()))
         self._active.trainings.measured(work, result, slot.node, slot.kind)
 
-    def _update(self, slot: Slot, work: Work, told: Started | Progress | Placed) -> None:
+    def _update(self, slot: Slot, work: Work, told: Started | Progress | Placed | Load) -> None:
         match told:
             case Started():
                 self._active.trainings.note_processes(told)
             case Progress():
-                self._live.update(slot.index, work, told, slot.node)
+                self._live.update(slot.index, work, told, slot.node, slot.load)
+            case Load():
+                slot.load = told
             case Placed():
                 slot.node, slot.kind = told.node, told.kind
                 for words in told.notes:

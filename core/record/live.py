@@ -22,6 +22,22 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     held: bool  # whether the countdown is stopped
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine of a cluster on which a job runs: its card on a GPU, else its processors and memory.
+
+    Attributes:
+        busy: Utilisation in percent.
+        memory_used: In bytes.
+        memory_total: In bytes.
+        temperature: In degrees Celsius; None for processors.
+    """
+
+    busy: float | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
+    temperature: int | None = None
+
+
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """A running job and its progress. For the figures see `nanochat.contract.messages.Progress`."""
 
@@ -38,6 +54,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float = 0.0
     speed: float | None = None
     node: str = ""  # the machine of a cluster; "" for the machine of the loop
+    load: Load | None = None  # of that machine
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):

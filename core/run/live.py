@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from core.judging.schedule import Work
-from core.record.live import NAME, Picture, Slot, Waiting
+from core.record.live import NAME, Load, Picture, Slot, Waiting
 from core.text import sanitize_line, sanitize_text
 from nanochat.contract.messages import Progress
 
@@ -38,12 +38,12 @@ class Live:
             self._written = 0.0
             self._change(phase=words)
 
-    def update(self, index: int, work: Work, told: Progress, node: str = "") -> None:
-        """Show the progress of the job in a slot. `node`: the machine of a cluster on which it runs."""
+    def update(self, index: int, work: Work, told: Progress, node: str = "", load: Load | None = None) -> None:
+        """Show the progress of the job in a slot. `node` and `load`: the machine of a cluster on which it runs."""
         self._slots[index] = Slot(
             slot=index, number=work.number, role=work.role, job=told.job, phase=told.phase, step=told.step, loss=told.loss,
             progress=told.progress, charged_s=told.charged_s, tokens_per_s=told.tokens_per_s, wall_s=told.wall_s,
-            speed=told.speed, node=node,
+            speed=told.speed, node=node, load=load,
         )  # fmt: skip
         self._change()
 

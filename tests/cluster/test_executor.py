@@ -11,15 +11,16 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.core.execution.test_ray import Told, harnesses, ignore, until
 
 from core.execution.base import ExecutorFailed, Placed
 from core.execution.cluster.executor import RayExecutor, share
 from core.execution.cluster.place import Place
 from core.execution.cluster.ray_cluster import RayCluster, connect
+from core.record.live import Load
 from nanochat.contract.job import Outcome
 from nanochat.contract.messages import Progress, Started
 from tests.core.execution.cluster.nodes import job, run_folder
+from tests.core.execution.cluster.test_executor import Told, harnesses, ignore, until
 
 
 class Ray:
@@ -81,7 +82,7 @@ async def test_two_slots_train_on_two_nodes_and_leave_nothing(ray: Ray) -> None:
     results = await asyncio.gather(*(slots[i].run(jobs[i], seen[i].append) for i in range(2)))
     assert [result.outcome for result in results] == [Outcome.SCORED, Outcome.SCORED], results
     assert {node_of(told) for told in seen} == {"one", "two"}
-    assert {type(one) for one in seen[0]} == {Placed, Started, Progress}
+    assert {type(one) for one in seen[0]} == {Placed, Started, Progress, Load}
     assert sorted(path.name for path in (ray.run / "00001" / "a").iterdir()) == [
         "metrics.jsonl",
         "nats.npy",

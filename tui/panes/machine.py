@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
@@ -11,15 +12,16 @@ from textual.content import Content
 from textual.geometry import Size
 
 from core.machine.stats import Machine
+from core.record.live import Slot
 from tui.textual_internals import Static
-from tui.view.machine import load_graph, machine_lines, machine_load
+from tui.view.machine import load_graph, machine_lines, machine_load, node_lines
 from tui.widgets.pane import Pane
 
 HISTORY = 400  # readings of the load that are kept
 
 
 class MachinePane(Pane):
-    """Two lines for each GPU, then the CPU, the memory and the trainer. The rest of the height shows the load over time."""
+    """A line for each busy node of a cluster, two for each GPU, then the CPU, the memory and the trainer. Then the load over time."""
 
     NUMBER: ClassVar[int] = 4
     NAME: ClassVar[str] = "machine"
@@ -29,14 +31,15 @@ class MachinePane(Pane):
         self._line_count = -1
         self._loads: deque[float] = deque(maxlen=HISTORY)  # percent, the newest last
         self._machine = Machine()
+        self._slots: tuple[Slot, ...] = ()
         self._room = Size(0, 0)  # that it is drawn for
 
     def compose(self) -> ComposeResult:
         yield Static(id="figures")
 
-    def show(self, machine: Machine) -> None:
-        """Show the figures of the machine."""
-        self._machine = machine
+    def show(self, machine: Machine, slots: Sequence[Slot] = ()) -> None:
+        """Show the figures of this machine, and of those of a cluster on which jobs run."""
+        self._machine, self._slots = machine, tuple(slots)
         self.set_title("GPU" if machine.gpus else "CPU")
         if (load := machine_load(machine)) is not None:
             self._loads.append(load)
@@ -47,7 +50,7 @@ class MachinePane(Pane):
             self._draw()
 
     def _draw(self) -> None:
-        lines = machine_lines(self._machine)
+        lines = [*node_lines(self._slots), *machine_lines(self._machine)]
         room = self._room = self.scrollable_content_region.size
         lines += load_graph(self._loads, room.width, room.height - len(lines))
         self.query_one("#figures", Static).update(Content("\n").join(lines), layout=len(lines) != self._line_count)

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from textual.content import Content
 
 from core.machine.stats import Gpu, Machine
+from core.record.live import Load, Slot
 from tui.view import words
 
 TALLEST = 8  # rows of the graph of the load
 MEDIUM, HIGH = 0.5, 0.85  # shares of full load from which rows of the graph have another colour
+NODE_NAME = 12  # characters of a node's name
 MOST_CORES = 12  # blocks of the CPU's cores that fit into a narrow pane
 
 
@@ -29,6 +31,26 @@ def machine_lines(machine: Machine) -> list[Content]:
         cpu = f"{machine.trainer_cpu:.0f}%" if machine.trainer_cpu is not None else "n/a"
         lines.append(Content(f"trainer {cpu} cpu, {words.memory(machine.trainer_memory)}"))
     return lines
+
+
+def node_lines(slots: Iterable[Slot]) -> list[Content]:
+    """Return a line for each machine of a cluster on which jobs run: its name, load, memory, temperature and measured speed."""
+    by_name: dict[str, list[Slot]] = {}
+    for slot in slots:
+        if slot.node:
+            by_name.setdefault(slot.node, []).append(slot)
+    return [_node_line(name, by_name[name]) for name in sorted(by_name)]
+
+
+def _node_line(name: str, slots: Sequence[Slot]) -> Content:
+    load = next((slot.load for slot in slots if slot.load is not None), None) or Load()
+    speeds = [slot.speed for slot in slots if slot.speed is not None]
+    parts = [f"{load.temperature}°C"] if load.temperature is not None else []
+    if load.memory_used is not None and load.memory_total:
+        parts.append(f"{load.memory_used / 1e9:.0f}/{load.memory_total / 1e9:.0f} GB")
+    parts += [f"{len(slots)} jobs"] if len(slots) > 1 else []
+    parts += [f"speed {sum(speeds) / len(speeds):.0%}"] if speeds else []
+    return _meter(words.sanitize_line(name, NODE_NAME), load.busy, " ".join(parts))
 
 
 def machine_load(machine: Machine) -> float | None:

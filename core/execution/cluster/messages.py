@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from core.record.live import Load
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 from nanochat.contract.value import Data
@@ -143,12 +144,14 @@ class News(Data, frozen=True, kw_only=True):
         messages: The messages, in order.
         tails: Growing file -> its new bytes.
         ending: How the job ended; None while it runs.
+        load: The node; None if it was told lately.
     """
 
     number: int
     messages: tuple[Started | Progress, ...] = ()
     tails: dict[str, Tail] = msgspec.field(default_factory=dict)
     ending: Ending | None = None
+    load: Load | None = None
 
 
 class Wanted(Data, frozen=True, kw_only=True):

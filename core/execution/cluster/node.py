@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from core.execution.base import DataUnusable, Executor, Placed
 from core.execution.cluster.condition import condition
 from core.execution.cluster.content import BadContent, Store, relative
+from core.execution.cluster.load import LoadMeter
 from core.execution.cluster.messages import (
     CHUNK,
     GROWING,
@@ -42,6 +43,7 @@ from core.execution.cluster.work import WorkFolder
 from core.execution.local import LocalExecutor
 from core.machine import stats
 from core.machine.unchanged import Unchanged
+from core.record.live import Load
 from nanochat.contract.job import Job
 from nanochat.contract.messages import Progress, Started
 
@@ -65,9 +67,9 @@ class _Run:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     asked: float = field(default_factory=time.monotonic)
 
-    def tell(self, message: Started | Progress | Placed) -> None:
-        """Keep a message until it is asked for, in place of an older one of its kind. A `Placed` is left out."""
-        if isinstance(message, Placed):
+    def tell(self, message: Started | Progress | Placed | Load) -> None:
+        """Keep a message until it is asked for, in place of an older one of its kind. Only trainers' own messages."""
+        if isinstance(message, Placed | Load):
             return
         self.number += 1
         self.latest[type(message)] = self.number, message
@@ -94,6 +96,7 @@ class NodeSlot:
     def __init__(self, cache: Path, make: Make = _local) -> None:
         self._cache, self._make = cache, make
         self._store = Store(cache)
+        self._load = LoadMeter()
         self._setup: Setup | None = None
         self._tree = Path()
         self._frozen: Unchanged | None = None
@@ -209,7 +212,8 @@ class NodeSlot:
         messages = sorted(told for told in run.latest.values() if told[0] > asked.after)
         ending = run.ending  # before the tails, so that nothing is written after they were read
         tails = {name: tail for name in GROWING if (tail := _tail(run.out / name, asked.sizes.get(name, 0)))}
-        return encode(News(number=run.number, messages=tuple(one for _, one in messages), tails=tails, ending=ending))
+        told = tuple(one for _, one in messages)
+        return encode(News(number=run.number, messages=told, tails=tails, ending=ending, load=self._load.read()))
 
     async def fetch(self, raw: bytes) -> bytes:
         """Return bytes of a file of the ended job."""

@@ -123,6 +123,8 @@ class Place:
             asked = Question(after=known, sizes=mirror.sizes)
             news = self._read(await self._remote.call("news", encode(asked), within_s=ANSWER_S), News)
             known = news.number
+            if news.load is not None:
+                update(news.load)
             for told in news.messages:
                 update(told if isinstance(told, Progress) else Started(job=told.job, pids=()))
             mirror.add(news.tails)

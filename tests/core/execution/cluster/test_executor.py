@@ -27,12 +27,13 @@ from core.execution.cluster.files import plain
 from core.execution.cluster.messages import News, Question, Setup, Training, decode, encode
 from core.execution.cluster.node import NodeSlot
 from core.execution.deterministic import DeterministicExecutor, World
+from core.record.live import Load
 from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
 from tests.core.execution.cluster.nodes import Machine, executors, job, run_folder
 from tests.product import ROOT
 
-Told = Started | Progress | Placed
+Told = Started | Progress | Placed | Load
 
 
 @pytest.fixture
@@ -85,7 +86,8 @@ async def test_a_job_on_a_node_gives_what_it_gives_at_home(run: Path, machine: M
     assert first.outcome is Outcome.SCORED and first.job == "j1" and first.val_bpb
     assert isinstance(seen[0], Placed) and seen[0].kind
     assert seen[0] == Placed("j1", "a", (), seen[0].kind)
-    assert {type(told) for told in seen} == {Placed, Started, Progress}
+    assert {type(told) for told in seen} == {Placed, Started, Progress, Load}
+    assert all(told.memory_total == psutil.virtual_memory().total for told in seen if isinstance(told, Load))
     assert all(told.pids == () for told in seen if isinstance(told, Started))
     out = run / "00001" / "j1"
     assert sorted(path.name for path in out.iterdir()) == ["metrics.jsonl", "nats.npy", "train.py"]

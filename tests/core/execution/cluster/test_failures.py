@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
-from tests.core.execution.test_ray import Told, ignore
+from tests.core.execution.cluster.test_executor import Told, ignore
 
 from core.execution.base import ExecutorFailed, Placed
 from core.execution.cluster.executor import RayExecutor, share

@@ -1,0 +1,32 @@
+"""How busy a node is, for the machine pane of the app."""
+
+from __future__ import annotations
+
+import time
+
+from core.machine.stats import Meter
+from core.record.live import Load
+
+EVERY_S = 2.0  # between two readings
+
+
+class LoadMeter:
+    """Reads the load of this machine: that of the first card that this process sees, or of the processors."""
+
+    def __init__(self) -> None:
+        self._meter = Meter()
+        self._due = 0.0
+
+    def read(self) -> Load | None:
+        """Return the load; None if it was read within the last EVERY_S seconds."""
+        if time.monotonic() < self._due:
+            return None
+        self._due = time.monotonic() + EVERY_S
+        found = self._meter.read(())
+        if found.gpus:
+            card = found.gpus[0]
+            return Load(
+                busy=card.utilisation, memory_used=card.memory_used, memory_total=card.memory_total,
+                temperature=card.temperature,
+            )  # fmt: skip
+        return Load(busy=found.cpu_percent, memory_used=found.memory_used, memory_total=found.memory_total)
