@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +17,8 @@ from core.execution.launch import LIST
 from core.machine.unchanged import sha256
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+DRAFT_S = 3600.0  # without a write for so long, what arrives is taken to be interrupted
+UNUSED_S = 30 * 86400.0  # without use for so long, files of a run are removed
 
 
 class BadContent(ValueError):
@@ -46,6 +49,7 @@ class Store:
         path = self.path(digest)
         try:
             if sha256(path) == digest:
+                used(path)
                 return True
             path.unlink()
         except FileNotFoundError:
@@ -85,6 +89,7 @@ class Store:
         listed = json.dumps(dict(files), indent=1, sort_keys=True)
         folder = self._folder / "trees" / hashlib.sha256(listed.encode()).hexdigest()
         if folder.exists():
+            used(folder)
             return folder
         draft = folder.with_name(f".{folder.name}.{self._own}")
         shutil.rmtree(draft, ignore_errors=True)
@@ -97,6 +102,14 @@ class Store:
             if not folder.exists():
                 raise
         return folder
+
+    def clean(self) -> None:
+        """Remove what was interrupted on its way, and what no run has used for UNUSED_S seconds."""
+        now = time.time()
+        for path in [*(self._folder / "files").iterdir(), *(self._folder / "trees").iterdir()]:
+            with contextlib.suppress(OSError):  # another process may have removed it
+                if now - path.stat().st_mtime > (DRAFT_S if path.name.startswith(".") else UNUSED_S):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def remove_tree(self, folder: Path) -> None:
         """Remove a folder of `tree`, such as one with an altered file, so that it is made again."""
@@ -116,6 +129,12 @@ class Store:
                 raise
             except OSError:
                 shutil.copyfile(self.path(digest), target)
+
+
+def used(path: Path) -> None:
+    """Note that a file or folder of the cache is used, by its modification time."""
+    with contextlib.suppress(OSError):  # a cache of another user
+        os.utime(path)
 
 
 def relative(name: str) -> PurePosixPath:

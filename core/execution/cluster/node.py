@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from core.execution.base import DataUnusable, Executor, Placed
 from core.execution.cluster.condition import condition
-from core.execution.cluster.content import BadContent, Store, relative
+from core.execution.cluster.content import BadContent, Store, relative, used
 from core.execution.cluster.load import LoadMeter
 from core.execution.cluster.messages import (
     CHUNK,
@@ -132,6 +132,7 @@ class NodeSlot:
         self._tree = await asyncio.to_thread(self._store.tree, setup.files)
         self._frozen = Unchanged({self._tree / name: digest for name, digest in setup.files.items()})
         await self._check()
+        await asyncio.to_thread(self._store.clean)
         self._work = await asyncio.to_thread(WorkFolder, self._cache)
         self._executor = self._make(setup, self._tree, self._work.path / LOG)
         return b""
@@ -156,6 +157,7 @@ class NodeSlot:
         asked = decode(raw, Training)
         await self._end()
         await self._check()
+        used(self._tree)
         out = self._work.fresh("job")
         (out / SOURCE).write_text(asked.source, encoding="utf-8")
         inputs = self._work.fresh("inputs")

@@ -6,10 +6,12 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from core.execution.cluster import content
 from core.execution.cluster.content import BadContent, Store, relative
 from core.execution.cluster.files import Mirror, Sources, may_leave
 from core.execution.cluster.messages import Ending, News, Tail, decode, encode
@@ -60,6 +62,27 @@ def test_a_tree_holds_its_files_and_their_list(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         store.tree({"a": digest(b"three")})
     assert len(list((tmp_path / "trees").glob("[!.]*"))) == 2
+
+
+def test_the_cache_loses_what_was_interrupted_and_what_no_run_uses(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    used, left, arriving, interrupted = (digest(data) for data in (b"used", b"left", b"arriving", b"interrupted"))
+    for data in (b"used", b"left"):
+        store.put(digest(data), 0, data, last=True)
+    trees = [store.tree({"a": used}), store.tree({"a": left})]
+    for name in (arriving, interrupted):
+        store.put(name, 0, b"a", last=False)
+    age = time.time() - content.UNUSED_S - 60
+    draft = next((tmp_path / "files").glob(f".{interrupted}.*"))
+    for path in (*trees, store.path(used), store.path(left), draft):
+        os.utime(path, (age, age))
+    assert store.has(used) and store.tree({"a": used}) == trees[0]
+    store.clean()
+    assert trees[0].exists() and not trees[1].exists()
+    assert {path.name.split(".")[1 if path.name.startswith(".") else 0] for path in (tmp_path / "files").iterdir()} == {
+        used,
+        arriving,
+    }
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "a/../../b", "a\0b"])

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
-from tests.core.execution.cluster.test_executor import Told, ignore
 
 from core.execution.base import ExecutorFailed, Placed
 from core.execution.cluster.executor import RayExecutor, share
@@ -21,6 +20,7 @@ from core.execution.deterministic import World
 from core.machine.project import UsageError
 from nanochat.contract.job import Outcome
 from tests.core.execution.cluster.nodes import InProcess, Machine, executors, job, places, run_folder
+from tests.core.execution.cluster.test_executor import Told, ignore
 
 QUICK = World()
 WITHIN_S = 30.0  # a place that is never free again makes a job wait for ever
