@@ -46,7 +46,7 @@ class RayExecutor:
             await asyncio.gather(work, told, return_exceptions=True)
 
     async def _run(self, job: Job, update: Update) -> Result:
-        place = self._place = await self._places.take()
+        place = self._place = await self._places.take(job.seed)
         try:
             update(Placed(job.id, place.node.name, self._places.notes(), self._places.kind))
             result = await place.train(job, self._places.sources, self._places.beside(place), update)
@@ -65,7 +65,7 @@ class RayExecutor:
             self._places.drop(place)
             raise
         else:
-            self._places.give(place, trained=True)
+            self._places.give(place, trained=job.seed)
             return result
         finally:
             self._place = None

@@ -41,6 +41,7 @@ class Places:
         self._failures = Failures()
         self._refused: dict[str, str] = {}  # id of a node -> why it is not used, as a sentence
         self._sending: dict[str, asyncio.Lock] = {}  # so that files are sent to a node once
+        self._trained: dict[int, str] = {}  # seed -> id of the node where it was trained last
         self.kind = kind
         self._waited = False  # whether the user knows that there are fewer places than slots
         self._notes: list[str] = []
@@ -58,15 +59,19 @@ class Places:
         """Return how many trainings of the run may be on the node of a place at once."""
         return max(1, min(place.node.places, self._executors))
 
-    async def take(self) -> Place:
+    async def take(self, seed: int | None = None) -> Place:
         """Return a place for a job. Waits for one if there are other jobs; else for at most NO_PLACE_S seconds.
+
+        Args:
+            seed: The seed of the job. If places on several nodes are free, it gets the node where this seed was trained last:
+                pairs have the same seed, and on one node they differ less.
 
         Raises:
             ExecutorFailed: There is no node on which the job can run.
         """
         since = time.monotonic()
         while True:
-            if (place := await self._living()) is not None or (place := await self._new()) is not None:
+            if (place := await self._living(seed)) is not None or (place := await self._new()) is not None:
                 return place
             if self._busy or self._first_start():
                 since = time.monotonic()
@@ -79,10 +84,11 @@ class Places:
         """Return whether an actor is being started on a node where nothing has failed. That may need minutes: files are sent."""
         return any(count and not self._failures.known(node) for node, count in self._starting.items())
 
-    def give(self, place: Place, *, trained: bool = False) -> None:
-        """Take a place back after a job, unless all places were closed meanwhile. `trained`: whether the job has a result."""
-        if trained:
+    def give(self, place: Place, *, trained: int | None = None) -> None:
+        """Take a place back after a job, unless all places were closed meanwhile. `trained`: the seed of a job with a result."""
+        if trained is not None:
             self._failures.forget(place.node.id)
+            self._trained[trained] = place.node.id
         if place in self._busy:
             self._busy.remove(place)
             self._idle.append(place)
@@ -116,10 +122,12 @@ class Places:
                 f"The Ray cluster has room for {room} of {self._executors} parallel trainings. The others wait for their turn."
             )
 
-    async def _living(self) -> Place | None:
+    async def _living(self, seed: int | None = None) -> Place | None:
         """Return an idle place that answers. Those that do not answer are dropped."""
         while self._idle:
-            place = self._idle.pop()
+            known = [place for place in self._idle if seed is not None and place.node.id == self._trained.get(seed)]
+            place = known[-1] if known else self._idle[-1]
+            self._idle.remove(place)
             self._busy.append(place)
             try:
                 await place.facts(self._setup.device)

@@ -189,6 +189,21 @@ async def test_the_first_training_on_a_node_has_the_same_share_of_memory_as_the_
         await found.leave()
 
 
+async def test_a_pair_is_trained_on_one_node_if_both_are_free(run: Path, tmp_path: Path) -> None:
+    found, _ = places(run, machine(tmp_path, "first"), machine(tmp_path, "second"))
+    for _ in range(2):
+        found.join()
+    both = [await found.take(seed) for seed in (1, 2)]
+    for order in (both, both[::-1]):
+        for place in order:
+            found.give(place, trained=1 if place is both[0] else 2)
+        assert (one := await found.take(1)) is both[0]
+        assert (two := await found.take(2)) is both[1]
+        assert [one, two] == both
+    for _ in range(2):
+        await found.leave()
+
+
 async def test_a_run_that_goes_on_uses_nodes_of_its_kind_only(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
