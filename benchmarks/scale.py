@@ -4,7 +4,8 @@
     python benchmarks/scale.py --executor local ray --slots 1 2 --seconds 20             real trainings of this budget
 
 Each line is a run of the real loop with `search`: proposals, commits and journal are real. `busy` is the share of the slots' time
-in which a job ran; `gap` is the median time from the end of a job to the start of the next one in the same slot.
+in which a job ran, with the end of the run, when some are idle; `gap` is the median time from the end of a job to the start of the next one
+in the same slot. CPU time and journal are those of the whole run, its start included. The first value of --slots is what others compare with.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import msgspec
 import psutil
 
 from core.execution.deterministic import World
+from core.model import Role
 from core.record import events as ev
 from core.record import journal
 
@@ -100,12 +102,12 @@ def summed(events: Iterable[ev.Event], slots: int, loop_s: float, journal_bytes:
     for event in events:
         if isinstance(event, ev.Launched):
             launched[event.job] = event
-            if event.slot in ended:
+            if event.slot in ended and spans:
                 gaps.append(event.t - ended[event.slot])
         elif isinstance(event, ev.Measured) and event.job in launched:
             begun = launched[event.job]
             ended[begun.slot] = event.t
-            if begun.number is not None:
+            if begun.role is not Role.BASELINE:
                 spans.append((begun.t, event.t))
     if not spans:
         raise SystemExit("the run trained nothing after its baseline")
@@ -123,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run is ended as well
     print(
-        "executor       slots  trainings  trainings/h  of one slot x slots   busy    gap s  loop CPU s/training  journal kB/training"
+        "executor       slots  trainings  trainings/h  of the first        busy    gap s  loop CPU s/training  journal kB/training"
     )
     for executor in options.executor:
         alone = 0.0

@@ -234,8 +234,12 @@ def doctor(
     from core import doctor as checks
     from core import doctor_cluster
 
+    if ray_address and executor != "ray":
+        raise UsageError(
+            "--ray-address has no meaning for the executor local. Nothing was checked. Add --executor ray."
+        )
     found = checks.examine(find(logs))
-    if executor == "ray" or ray_address:
+    if executor == "ray":
         found += doctor_cluster.examine(ray_address or "")
     for check in found:
         say(check.line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from core.doctor import LEAST_DISK, LEAST_MEMORY, Check, Status
 from core.execution.base import ExecutorFailed
@@ -14,7 +14,8 @@ from core.execution.cluster.places import release
 from core.execution.cluster.ray_cluster import Cluster
 from core.execution.cluster.survey import Surveyed, survey
 from core.machine import stats
-from core.machine.project import torch_build
+from core.machine.project import UsageError, torch_build
+from core.text import sanitize_line
 
 Connect = Callable[[], Cluster]
 
@@ -24,55 +25,69 @@ def examine(address: str) -> list[Check]:
 
     Args:
         address: The address of the cluster as Ray understands it; "" for this machine.
-
-    Raises:
-        UsageError: Ray is not installed, or the cluster cannot be reached.
     """
-    ray_cluster.check_installed()
-    ray_cluster.check_reachable(address)
     cards = len(stats.gpus())
     device, places = ("cuda", cards) if cards else ("cpu", os.cpu_count() or 1)
-    return checks(lambda: ray_cluster.connect(address, places, device), torch_build())
+
+    def connect() -> Cluster:
+        ray_cluster.check_installed()
+        ray_cluster.check_reachable(address)
+        return ray_cluster.connect(address, places, device)
+
+    return checks(connect, torch_build())
 
 
 def checks(connect: Connect, torch: str) -> list[Check]:
-    """Return a line about the cluster and one for each node. Raises UsageError if the cluster cannot be reached.
+    """Return a line about the cluster and one for each node.
 
     Args:
-        connect: Connects to the cluster, which is closed at the end.
+        connect: Connects to the cluster, which is closed at the end. Raises UsageError if that is not possible.
         torch: The version of PyTorch on this machine.
     """
-    cluster = connect()
+    try:
+        cluster = connect()
+    except UsageError as error:
+        return [Check("cluster", "problem", _clean(str(error)))]
     try:
         found = asyncio.run(survey(cluster))
     except ExecutorFailed as error:
-        return [
-            Check("cluster", "problem", str(error).removesuffix("."), "`ray status` on its first machine shows more")
-        ]
+        return [Check("cluster", "problem", _clean(str(error)), "`ray status` on its first machine shows more")]
     finally:
         cluster.close()
     if not found:
         return [Check("cluster", "problem", "no node has room for a training", "`ray status` lists its nodes")]
     rooms = {device: sum(one.places.get(device, 0) for one in found) for device in ("cpu", "cuda")}
-    kinds = {one.condition.facts.kind for one in found if one.condition is not None}
+    kinds = {device: _kinds(found, device) for device in rooms}
     words = f"{len(found)} node{'' if len(found) == 1 else 's'}, {_room(rooms)}"
-    mixed = "Nodes of different kinds: a run uses those like its first one" if len(kinds) > 1 else ""
+    mixed = "Nodes of different kinds: a run uses those like its first one" if max(map(len, kinds.values())) > 1 else ""
     return [Check("cluster", "note" if mixed else "ok", words, mixed), *(_node(one, torch) for one in found)]
+
+
+def _kinds(found: Iterable[Surveyed], device: str) -> set[str]:
+    """Return the kinds of the nodes that were asked about this device."""
+    return {one.condition.facts.kind for one in found if one.condition is not None and one.device == device}
+
+
+def _clean(words: str) -> str:
+    """Return text from a node as one line without a full stop."""
+    return sanitize_line(words).removesuffix(".")
 
 
 def _node(one: Surveyed, torch: str) -> Check:
     if one.condition is None:
-        return Check("node", "problem", one.why.removesuffix("."), "`ray status` shows whether it lives")
+        return Check("node", "problem", _clean(one.why), "`ray status` shows whether it lives")
     status: Status = "ok"
     lacks, todo = "sandboxed", ""
-    if one.condition.lacks or one.condition.failed:
-        status, lacks = "note", f"sandbox: {', '.join(one.condition.lacks) or one.condition.failed}"
+    if one.condition.failed:
+        status, lacks = "note", f"the sandbox could not be tried: {one.condition.failed}"
+    elif one.condition.lacks:
+        status, lacks = "note", f"the sandbox lacks: {', '.join(one.condition.lacks)}"
         todo = "Its trainings are marked unprotected"
     if problem := _problem(one.condition, torch):
         status, (lacks, todo) = "problem", problem
     about = one.condition
     kind = f"{about.facts.kind}, {about.memory / 1e9:.0f} GB of memory, torch {about.facts.torch or 'missing'}"
-    return Check("node", status, f"{one.node.name}: {kind}; {_room(one.places)}; {lacks}", todo)
+    return Check("node", status, _clean(f"{one.node.name}: {kind}; {_room(one.places)}; {lacks}"), todo)
 
 
 def _problem(about: Condition, torch: str) -> tuple[str, str] | None:

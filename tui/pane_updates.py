@@ -84,7 +84,7 @@ class PaneUpdates:
         if news.program or news.first or _has_event(news, ev.Charter | ev.Proposed | ev.Judged | ev.Measured):
             self._show_reading_of_program()
         if news.machine:
-            main.query_one(MachinePane).show(self._bridge.machine, self._bridge.live.slots)
+            main.query_one(MachinePane).show(self._bridge.machine, self._bridge.live.slots if self._bridge.pid else ())
         self._show_change()
         self.show_loss()
         if news.first or news.events or self._shown_t - self._current_t >= CURRENT_S:

@@ -157,9 +157,8 @@ def _measured(state: State, event: ev.Measured) -> None:
     experiment = state.experiments.get(event.number) if event.number is not None else None
     if experiment is not None:
         experiment.seconds += result.total_wall_s
-    if result.speed is not None and state.reference_s is None and result.outcome is Outcome.SCORED:
-        state.reference_s = result.speed.reference_s
-    if result.speed is not None:
+    if result.speed is not None and result.outcome is Outcome.SCORED:
+        state.reference_s = state.reference_s or result.speed.reference_s
         state.references.setdefault(event.node, result.speed.reference_s)
     if result.outcome is Outcome.INTERRUPTED:
         return

@@ -6,12 +6,15 @@ The reader may be of another version than the loop: unknown fields are ignored.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from core.model import Role
 
 NAME = "live.json"
+
+Bytes = Annotated[int, msgspec.Meta(ge=0, lt=1 << 60)]
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +36,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     busy: float | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
+    memory_used: Bytes | None = None
+    memory_total: Bytes | None = None
     temperature: int | None = None
 
 

@@ -43,7 +43,7 @@ def node_lines(slots: Iterable[Slot]) -> list[Content]:
 
 
 def _node_line(name: str, slots: Sequence[Slot]) -> Content:
-    load = next((slot.load for slot in slots if slot.load is not None), None) or Load()
+    load = _together([slot.load for slot in slots if slot.load is not None])
     speeds = [slot.speed for slot in slots if slot.speed is not None]
     parts = [f"{load.temperature}°C"] if load.temperature is not None else []
     if load.memory_used is not None and load.memory_total:
@@ -51,6 +51,19 @@ def _node_line(name: str, slots: Sequence[Slot]) -> Content:
     parts += [f"{len(slots)} jobs"] if len(slots) > 1 else []
     parts += [f"speed {sum(speeds) / len(speeds):.0%}"] if speeds else []
     return _meter(words.sanitize_line(name, NODE_NAME), load.busy, " ".join(parts))
+
+
+def _together(loads: Sequence[Load]) -> Load:
+    """Return the load of a node from those of its jobs. Each job on a GPU tells of its own card; the others of the same processors."""
+    if not loads or loads[0].temperature is None:
+        return loads[-1] if loads else Load()
+    busy = [load.busy for load in loads if load.busy is not None]
+    return Load(
+        busy=sum(busy) / len(busy) if busy else None,
+        memory_used=sum(load.memory_used or 0 for load in loads),
+        memory_total=sum(load.memory_total or 0 for load in loads),
+        temperature=max(load.temperature or 0 for load in loads),
+    )
 
 
 def machine_load(machine: Machine) -> float | None:

@@ -115,7 +115,9 @@ class Plot(Widget):
         canvas.frame(False)
         canvas.xticks([])
         canvas.plotsize(self.size.width, self.size.height)
-        canvas._set_size(self.size.width, self.size.height)  # plotsize limits it to the size of the terminal at the start
+        canvas._set_size(
+            self.size.width, self.size.height
+        )  # plotsize limits it to the size of the terminal at the start
         if self._draw is not None:
             self._draw(self)
         return Content.from_rich_text(Text.from_ansi(canvas.build())).simplify()

@@ -49,7 +49,6 @@ class Store:
         path = self.path(digest)
         try:
             if sha256(path) == digest:
-                used(path)
                 return True
             path.unlink()
         except FileNotFoundError:
@@ -104,12 +103,12 @@ class Store:
         return folder
 
     def clean(self) -> None:
-        """Remove what was interrupted on its way, and what no run has used for UNUSED_S seconds."""
-        now = time.time()
-        for path in [*(self._folder / "files").iterdir(), *(self._folder / "trees").iterdir()]:
-            with contextlib.suppress(OSError):  # another process may have removed it
-                if now - path.stat().st_mtime > (DRAFT_S if path.name.startswith(".") else UNUSED_S):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Remove what was interrupted on its way, the trees that no run has used for UNUSED_S seconds, and their files."""
+        for folder in ("trees", "files"):
+            for path in (self._folder / folder).iterdir():
+                with contextlib.suppress(OSError):  # another process may have removed it
+                    if _is_left(path, time.time()):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def remove_tree(self, folder: Path) -> None:
         """Remove a folder of `tree`, such as one with an altered file, so that it is made again."""
@@ -131,10 +130,19 @@ class Store:
                 shutil.copyfile(self.path(digest), target)
 
 
-def used(path: Path) -> None:
-    """Note that a file or folder of the cache is used, by its modification time."""
+def _is_left(path: Path, now: float) -> bool:
+    """Return whether nobody needs a file or a tree. The times of a file are never changed: trees are checked by them."""
+    found = path.stat()
+    age = now - found.st_mtime
+    if path.name.startswith("."):
+        return age > DRAFT_S
+    return age > UNUSED_S and (path.is_dir() or found.st_nlink == 1)  # a file of a tree has another link there
+
+
+def used(folder: Path) -> None:
+    """Note that a tree is used, by its modification time."""
     with contextlib.suppress(OSError):  # a cache of another user
-        os.utime(path)
+        os.utime(folder)
 
 
 def relative(name: str) -> PurePosixPath:

@@ -11,19 +11,30 @@ EVERY_S = 2.0  # between two readings
 
 
 class LoadMeter:
-    """Reads the load of this machine: that of the first card that this process sees, or of the processors."""
+    """Reads the load of this machine.
 
-    def __init__(self) -> None:
+    Args:
+        device: cpu for that of the processors, cuda for that of the first card that this process sees.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
         self._meter = Meter()
         self._due = 0.0
 
     def read(self) -> Load | None:
-        """Return the load; None if it was read within the last EVERY_S seconds."""
+        """Return the load; None if it was read within the last EVERY_S seconds, or cannot be read."""
         if time.monotonic() < self._due:
             return None
         self._due = time.monotonic() + EVERY_S
+        try:
+            return self._load()
+        except Exception:  # of a driver; a training must not end for it
+            return None
+
+    def _load(self) -> Load:
         found = self._meter.read(())
-        if found.gpus:
+        if self._device == "cuda" and found.gpus:
             card = found.gpus[0]
             return Load(
                 busy=card.utilisation, memory_used=card.memory_used, memory_total=card.memory_total,

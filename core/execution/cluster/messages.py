@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from core.record.live import Load
+from core.record.live import Bytes, Load
 from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 from nanochat.contract.value import Data
@@ -40,7 +40,6 @@ class Condition(Data, frozen=True, kw_only=True):
 
     Attributes:
         facts: The node.
-        cards: The names of its cards.
         memory: Its memory, in bytes.
         free: Free space for its cache, in bytes.
         lacks: What a sandbox lacks there, as phrases. It was tried.
@@ -48,9 +47,8 @@ class Condition(Data, frozen=True, kw_only=True):
     """
 
     facts: Facts
-    cards: tuple[str, ...]
-    memory: int
-    free: int
+    memory: Bytes
+    free: Bytes
     lacks: tuple[str, ...] = ()
     failed: str = ""
 

@@ -38,18 +38,19 @@ from core.execution.cluster.messages import (
     decode,
     encode,
 )
-from core.execution.cluster.reference import reference
+from core.execution.cluster.reference import References
 from core.execution.cluster.work import WorkFolder
 from core.execution.local import LocalExecutor
 from core.machine import stats
 from core.machine.unchanged import Unchanged
 from core.record.live import Load
-from nanochat.contract.job import Job
+from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
 
 HARNESS, DATA, SOURCE, LOG = "harness", "data", "train.py", "harness.log"
 NATS, WEIGHTS, COMPILED = "nats.npy", "model.safetensors", "compiled"  # what a job may leave besides GROWING
 RAM_SHARE = 0.8  # share of the node's memory for all trainers together
+LOAD_S = 2.0  # how long a reading of the load may take
 NEWS_S = 1.0  # how long a question for news waits
 SILENT_S = 120.0  # without a question for so long, the loop is taken to be gone
 
@@ -96,7 +97,7 @@ class NodeSlot:
     def __init__(self, cache: Path, make: Make = _local) -> None:
         self._cache, self._make = cache, make
         self._store = Store(cache)
-        self._load = LoadMeter()
+        self._meter: LoadMeter | None = None
         self._setup: Setup | None = None
         self._tree = Path()
         self._frozen: Unchanged | None = None
@@ -180,11 +181,11 @@ class NodeSlot:
         assert self._executor is not None and self._setup is not None
         ending: Ending
         try:
-            job = run.job
-            if job.device == "cpu" and job.gauge:
-                found = await reference(self._cache, self._setup.run, self._tree / HARNESS, job.budget_s)
-                job = replace(job, reference_s=found)
+            references = References(self._cache, self._setup.run)
+            job = replace(run.job, reference_s=references.read())  # its own, not that of another machine
             result = await self._executor.run(job, run.tell)
+            if result.speed is not None and result.outcome is Outcome.SCORED and job.reference_s is None:
+                references.keep(result.speed.reference_s)
             await self._check()
             files = await asyncio.to_thread(_files, run.out, nats=job.reference is None and job.split == "val")
             ending = Ending(result=result, files=files)
@@ -215,7 +216,15 @@ class NodeSlot:
         ending = run.ending  # before the tails, so that nothing is written after they were read
         tails = {name: tail for name in GROWING if (tail := _tail(run.out / name, asked.sizes.get(name, 0)))}
         told = tuple(one for _, one in messages)
-        return encode(News(number=run.number, messages=told, tails=tails, ending=ending, load=self._load.read()))
+        return encode(News(number=run.number, messages=told, tails=tails, ending=ending, load=await self._load()))
+
+    async def _load(self) -> Load | None:
+        """Return how busy this node is. None if that was told lately, or if the driver of the card takes long."""
+        assert self._setup is not None
+        meter = self._meter = self._meter or LoadMeter(self._setup.device)
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.to_thread(meter.read), LOAD_S)
+        return None
 
     async def fetch(self, raw: bytes) -> bytes:
         """Return bytes of a file of the ended job."""

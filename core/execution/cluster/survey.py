@@ -30,6 +30,11 @@ class Surveyed:
     condition: Condition | None = None
     why: str = ""
 
+    @property
+    def device(self) -> str:
+        """What it is asked about: cuda if it has room for trainings on cards."""
+        return "cuda" if "cuda" in self.places else "cpu"
+
 
 async def survey(cluster: Cluster) -> list[Surveyed]:
     """Ask all nodes at once, also those whose places are taken. Raises NodeLost if the nodes are unknown."""
@@ -43,10 +48,9 @@ async def survey(cluster: Cluster) -> list[Surveyed]:
 
 async def _ask(cluster: Cluster, one: Surveyed) -> None:
     remote: Remote | None = None
-    device = "cuda" if "cuda" in one.places else "cpu"
     try:
         remote = await cluster.place(one.node, "")
-        one.condition = decode(await remote.call("examine", device.encode(), within_s=ASK_S), Condition)
+        one.condition = decode(await remote.call("examine", one.device.encode(), within_s=ASK_S), Condition)
     except ExecutorFailed as error:
         one.why = str(error)
     except (ValueError, RecursionError) as error:

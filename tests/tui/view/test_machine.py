@@ -25,6 +25,15 @@ def test_jobs_on_one_node_share_its_line() -> None:
     assert line.plain.startswith("second  50% ") and line.plain.endswith("8/24 GB 2 jobs speed 99%")
 
 
+def test_each_job_on_a_gpu_tells_of_its_own_card() -> None:
+    loads = [
+        Load(busy=busy, memory_used=used, memory_total=80_000_000_000, temperature=heat)
+        for busy, used, heat in ((90, 40_000_000_000, 61), (50, 20_000_000_000, 70))
+    ]
+    (line,) = node_lines([job(index, "second", load) for index, load in enumerate(loads)])
+    assert line.plain.startswith("second  70% ") and line.plain.endswith("70°C 60/160 GB 2 jobs")
+
+
 def test_a_name_cannot_break_the_line() -> None:
     (line,) = node_lines([job(0, "\x1b[2J" + "long name of a node")])
     assert "\x1b" not in line.plain and len(line.plain) < 20

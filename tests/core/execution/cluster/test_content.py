@@ -16,7 +16,7 @@ from core.execution.cluster.content import BadContent, Store, relative
 from core.execution.cluster.files import Mirror, Sources, may_leave
 from core.execution.cluster.messages import Ending, News, Tail, decode, encode
 from core.execution.cluster.node import _files, _tail
-from core.execution.cluster.reference import machine
+from core.execution.cluster.reference import References, machine
 from core.execution.cluster.work import WorkFolder
 from nanochat.contract.job import Job, Outcome, Result
 from nanochat.contract.messages import Started
@@ -77,6 +77,7 @@ def test_the_cache_loses_what_was_interrupted_and_what_no_run_uses(tmp_path: Pat
     for path in (*trees, store.path(used), store.path(left), draft):
         os.utime(path, (age, age))
     assert store.has(used) and store.tree({"a": used}) == trees[0]
+    assert store.path(used).stat().st_mtime == pytest.approx(age), "trees are checked by the times of their files"
     store.clean()
     assert trees[0].exists() and not trees[1].exists()
     assert {path.name.split(".")[1 if path.name.startswith(".") else 0] for path in (tmp_path / "files").iterdir()} == {
@@ -217,3 +218,13 @@ def test_two_machines_with_one_home_keep_two_references_and_two_drafts(
     second.put(name, 0, b"ab", last=False)
     first.put(name, 3, b"def", last=True)
     assert first.has(name)
+
+
+def test_the_first_slot_that_ends_a_training_decides_the_reference(tmp_path: Path) -> None:
+    first, second = References(tmp_path, "run"), References(tmp_path, "run")
+    assert first.read() is None
+    first.keep(0.0123)
+    second.keep(0.5)
+    assert first.read() == second.read() == 0.0123
+    assert References(tmp_path, "another run").read() is None
+    assert len(list((tmp_path / "references").iterdir())) == 1

@@ -105,7 +105,7 @@ async def test_both_slots_of_a_node_share_its_files_and_its_reference(run: Path,
     node = machine(places=2)
     slots, _ = executors(run, node, slots=2)
     jobs = [job(run, name, reference_s=123.0) for name in ("a", "b")]
-    results = await asyncio.gather(*(slot.run(one, ignore) for slot, one in zip(slots, jobs, strict=True)))
+    results = [await slot.run(one, ignore) for slot, one in zip(slots, jobs, strict=True)]
     speeds = [result.speed for result in results]
     assert all(result.outcome is Outcome.SCORED for result in results), results
     assert speeds[0] is not None and speeds[1] is not None

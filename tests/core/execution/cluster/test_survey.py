@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from core import doctor_cluster
+from core.execution.cluster.ray_cluster import NodeLost
 from core.machine import stats
-from core.machine.project import torch_build
+from core.machine.project import UsageError, torch_build
 from nanochat.sandbox.probe import probe
 from tests.core.execution.cluster.nodes import InProcess, Machine
 
@@ -15,6 +16,7 @@ def lines(*machines: Machine) -> list[str]:
     cluster = InProcess(list(machines))
     found = [check.line for check in doctor_cluster.checks(lambda: cluster, torch_build())]
     assert cluster.closed
+    assert all(len(machine.closing) == len(machine.slots) for machine in machines), "the actors are killed"
     return found
 
 
@@ -52,6 +54,26 @@ def test_a_node_that_does_not_answer_is_a_problem(tmp_path: Path) -> None:
     told = lines(first, second)
     assert told[1].startswith("ok") or told[1].startswith("note")
     assert told[2].startswith("problem  node       Node second gave an answer that cannot be read")
+
+
+def test_a_node_that_is_lost_while_it_is_asked_is_a_problem(tmp_path: Path) -> None:
+    def lose(method: str, answer: bytes) -> bytes:
+        raise NodeLost("Node second or its process has ended\n\x1b[2J.")
+
+    first, second = Machine("first", tmp_path / "first"), Machine("second", tmp_path / "second")
+    second.spoil = lose
+    told = lines(first, second)
+    assert (
+        told[2] == "problem  node       Node second or its process has ended [2J. `ray status` shows whether it lives"
+    )
+
+
+def test_a_cluster_that_cannot_be_reached_is_a_problem_beside_the_other_lines() -> None:
+    def connect() -> InProcess:
+        raise UsageError("Nothing answers at 10.0.0.1:6379. Nothing was started.")
+
+    (told,) = doctor_cluster.checks(connect, torch_build())
+    assert told.line == "problem  cluster    Nothing answers at 10.0.0.1:6379. Nothing was started"
 
 
 def test_no_node_is_a_problem() -> None:
