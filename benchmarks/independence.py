@@ -1,8 +1,9 @@
 """truth.py --independence: check that the gauge's readings do not depend on the trainer.
 
 Four trainers share one core. Each trains for a moment while the others are stopped, and the gauge is read a few times, as in the
-harness. Turns that follow each other within seconds are compared, because the machine itself changes by some percent from one
-minute to the next.
+harness. Right after each reading two more rounds of the gauge are timed. They find the caches as the reading has left them, so they
+do not depend on the trainer, and the machine has hardly changed meanwhile. So the reading is compared with them, and the results of
+turns that follow each other within seconds with each other.
 """
 
 from __future__ import annotations
@@ -93,11 +94,27 @@ class Turn:
 
     Attributes:
         name: The kind of trainer.
-        speed: Geometric mean of the machine's speed, relative to the first reading of the measurement.
+        speed: Seconds of the rounds right after a reading, relative to those of the reading; the geometric mean over the readings. A
+            trainer whose readings are too fast has a larger one.
     """
 
     name: str
     speed: float
+
+
+class ControlledGauge(Gauge):
+    """A gauge that can repeat its rounds right after a reading."""
+
+    def control(self, core: int) -> float:
+        """Return the CPU seconds of two more rounds."""
+        os.sched_setaffinity(0, {core})
+        try:
+            began = time.thread_time()
+            self._round()
+            self._round()
+            return time.thread_time() - began
+        finally:
+            os.sched_setaffinity(0, self._cores)
 
 
 class Trainer:
@@ -140,14 +157,15 @@ class Trainer:
                 time.sleep(1e-4)
         raise Unmeasured(f'the trainer "{self.name}" could not be stopped')
 
-    def readings(self, gauge: Gauge, core: int, waits: random.Random) -> Iterator[float]:
-        """Let it train, stop it again and again, and yield the weighted CPU seconds of each reading. Raises Unmeasured."""
+    def readings(self, gauge: ControlledGauge, core: int, waits: random.Random) -> Iterator[float]:
+        """Let it train, stop it again and again, and yield the speed of each reading as in `Turn`. Raises Unmeasured."""
         for count in range(READINGS):
             self._process.send_signal(signal.SIGCONT)
             time.sleep(waits.uniform(*BETWEEN_S) if count else BEFORE_S)
             self._stop()
             pids = [self.pid]
-            yield gauge.read(core, Standstill(core, pids, cpu_clock(pids)).ran_s).work_s
+            reading = gauge.read(core, Standstill(core, pids, cpu_clock(pids)).ran_s)
+            yield gauge.control(core) / reading.work_s
 
     def end(self) -> None:
         self._process.kill()
@@ -176,14 +194,13 @@ def measure(profile: Profile, rounds: int, turns: list[Turn]) -> None:
     """Give each trainer a turn in each round, in random order, and append the turns. Raises Unmeasured."""
     torch.set_num_threads(1)
     try:
-        gauge, core, order = Gauge(), min(os.sched_getaffinity(0)), random.Random(1)
+        gauge, core, order = ControlledGauge(), min(os.sched_getaffinity(0)), random.Random(1)
         with started(profile, core) as found:
             gauge.warm(core)
-            unit = gauge.read(core).work_s  # only for what is printed meanwhile
             for _ in range(rounds):
                 for trainer in order.sample(found, len(found)):
-                    seconds = list(trainer.readings(gauge, core, order))
-                    turns.append(Turn(trainer.name, math.exp(-figures.mean([math.log(one / unit) for one in seconds]))))
+                    speeds = list(trainer.readings(gauge, core, order))
+                    turns.append(Turn(trainer.name, math.exp(figures.mean([math.log(one) for one in speeds]))))
                 print(_progress(turns[-len(found) :]), flush=True)
     except (AttributeError, NotMeasured) as error:
         raise Unmeasured(f"the gauge cannot run here: {error}") from None
@@ -191,18 +208,20 @@ def measure(profile: Profile, rounds: int, turns: list[Turn]) -> None:
 
 def _progress(turns: Sequence[Turn]) -> str:
     now = {turn.name: turn.speed for turn in turns}
-    return f"{time.strftime('%H:%M:%S')}  speed " + "  ".join(f"{name}: {now[name]:.3f}" for name in sorted(now))
+    return f"{time.strftime('%H:%M:%S')}  rounds / reading " + "  ".join(
+        f"{name}: {now[name]:.3f}" for name in sorted(now)
+    )
 
 
 def report(turns: Sequence[Turn]) -> list[str]:
-    """Return a report of the mean speed beside each kind of trainer, relative to the shipped one in the same round, as lines."""
+    """Return a report of how fast the readings are beside each kind of trainer, relative to the shipped one in the same round, as lines."""
     speeds: dict[str, list[float]] = {}
     for turn in turns:
         speeds.setdefault(turn.name, []).append(turn.speed)
     base = speeds.pop(SHIPPED, [])
     if not base or not speeds:
         return ["No round was measured."]
-    cells = [("", "rounds", "mean speed", f"against {SHIPPED}", "standard error")]
+    cells = [("", "rounds", "rounds / reading", f"against {SHIPPED}", "standard error")]
     cells.append((SHIPPED, str(len(base)), number(figures.mean(base)), "-", "-"))
     for name, found in speeds.items():
         ratios = [math.log(one / shipped) for one, shipped in zip(found, base, strict=False)]

@@ -33,7 +33,6 @@ from core.record import journal
 from core.record.fold import fold
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome, Result, Speed
-from nanochat.harness.gauge import Gauge
 from tests.benchmark import benchmark
 from tests.events import measurement
 
@@ -340,7 +339,7 @@ def test_a_trainer_runs_only_in_its_turn(tiny_data: Path, tmp_path: Path) -> Non
         trainer.await_training()
         process = psutil.Process(trainer.pid)
         before = process.cpu_times().user
-        gauge = Gauge()
+        gauge = independence.ControlledGauge()
         readings = list(trainer.readings(gauge, min(os.sched_getaffinity(0)), random.Random(0)))
         trained = process.cpu_times().user - before
         assert len(readings) == independence.READINGS and min(readings) > 0
