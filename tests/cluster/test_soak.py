@@ -31,32 +31,21 @@ def nodes(product: Product, tmp_path: Path) -> Iterator[Ray]:
     made.end()
 
 
-class Killer(threading.Thread):
-    """Kills a process every EVERY_S seconds until it is told to stop: an actor or something that it has started.
+class Killer:
+    """Kills something of the night at each turn: an actor or a process that it has started.
 
-    Every third time a whole raylet ends instead, and another one joins.
+    At every third turn a whole raylet ends instead, and another one joins. Ray lets only the main thread start one.
     """
 
     def __init__(self, nodes: Ray) -> None:
-        super().__init__()
-        self._nodes, self._chance, self._told = nodes, random.Random(11), threading.Event()
+        self._nodes, self._chance = nodes, random.Random(11)
         self.killed: Counter[str] = Counter()
-        self.turns, self._error = 0, ""
+        self.turns = 0
 
-    def run(self) -> None:
-        try:
-            while not self._told.wait(EVERY_S):
-                self.turns += 1
-                kill = self._node if self.turns % 3 == 0 else self._process
-                kill()
-        except BaseException as error:
-            self._error = repr(error)
-            raise
-
-    def stop(self) -> None:
-        self._told.set()
-        self.join()
-        assert not self._error, self._error
+    def turn(self) -> None:
+        self.turns += 1
+        kill = self._node if self.turns % 3 == 0 else self._process
+        kill()
 
     def _process(self) -> None:
         found = harnesses(self._nodes.cache)
@@ -86,21 +75,22 @@ def test_nothing_is_lost_and_nothing_counts_twice(product: Product, nodes: Ray) 
         "--max-experiments", str(EXPERIMENTS),
     )  # fmt: skip
     until(lambda: (product.logs / "r" / journal.NAME).exists() and product.state().judged, "a first verdict")
-    killer = Killer(nodes)
-    killer.start()
-    try:
-        said, _ = process.communicate(timeout=2000)
-    finally:
-        killer.stop()
+    killer, said = Killer(nodes), [""]
+    reader = threading.Thread(target=lambda: said.append(process.communicate(timeout=2000)[0]))
+    reader.start()
+    while reader.is_alive():
+        reader.join(EVERY_S)
+        if reader.is_alive():
+            killer.turn()
     assert process.returncode == 0, said
     print(dict(killer.killed))
     assert sum(killer.killed.values()) >= killer.turns * 0.7 and len(killer.killed) == 3, (killer.turns, killer.killed)
-    check(product)
+    check(product, killer.killed["process"])
     until(lambda: not harnesses(nodes.cache), "no process stays behind", within=60)
 
 
-def check(product: Product) -> None:
-    """What the journal and git say of a night in which things were killed."""
+def check(product: Product, most_crashed: int) -> None:
+    """What the journal and git say of a night in which things were killed: a killed trainer is a crash, as at home, and all else is not."""
     state = product.state()
     events = list(journal.read(product.logs / "r" / journal.NAME))
     assert state.judged == EXPERIMENTS
@@ -113,8 +103,8 @@ def check(product: Product) -> None:
     )
     assert launched == measured, "each job has one result"
     assert all(experiment.verdict is not None for experiment in state.experiments.values())
-    crashed = [e.number for e in state.experiments.values() if e.verdict is Verdict.CRASH]
-    assert not crashed, "an experiment is not blamed for a lost machine"
+    crashed = [e.reason for e in state.experiments.values() if e.verdict is Verdict.CRASH]
+    assert len(crashed) <= most_crashed and all("was ended by SIGKILL" in reason for reason in crashed), crashed
     assert product.git("fsck", "--no-dangling") == ""
     kept = [e for e in state.experiments.values() if e.verdict is not None and e.verdict.kept]
     assert len(product.git("log", "--format=%s", "main..autoresearch/r").splitlines()) == len(kept) + 1
