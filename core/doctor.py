@@ -18,7 +18,7 @@ from core.agents.base import AgentFailed
 from core.agents.llm.connection import to_ollama
 from core.config import files, shown
 from core.errors import explained
-from core.execution import compiling
+from core.execution import compiling, sandboxing
 from core.git.errors import RepositoryError
 from core.git.repository import Repository
 from core.machine import stats
@@ -231,17 +231,13 @@ def _config(config: files.Config) -> list[Check]:
 
 
 def _sandbox(project: Project, device: str) -> Check:
-    done = subprocess.run(
-        [sys.executable, "-m", "nanochat.sandbox.probe", device], capture_output=True, text=True, cwd=project.root
-    )  # fmt: skip
-    try:
-        found = json.loads(done.stdout)
-    except ValueError:
-        return Check("sandbox", "problem", f"its check failed: {done.stderr.strip()[-200:]}")
-    if found["missing"]:
+    found = sandboxing.check(project.root, device)
+    if found.error:
+        return Check("sandbox", "problem", f"its check failed: {found.error}")
+    if found.missing:
         todo = "Runs are marked unprotected; a newer Linux kernel with Landlock helps, or a container with fewer restrictions"
-        return Check("sandbox", "note", f"missing: {', '.join(found['missing'])}", todo)
-    return Check("sandbox", "ok", f"Landlock {found['landlock_abi']}, process and network namespaces, seccomp")
+        return Check("sandbox", "note", f"missing: {', '.join(found.missing)}", todo)
+    return Check("sandbox", "ok", f"Landlock {found.landlock_abi}, process and network namespaces, seccomp")
 
 
 def _compiler(project: Project, device: str) -> Check:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from core.doctor import LEAST_DISK, LEAST_MEMORY, Check, Status
 from core.execution.base import ExecutorFailed
 from core.execution.cluster import ray_cluster
 from core.execution.cluster.messages import Condition
 from core.execution.cluster.places import release
-from core.execution.cluster.ray_cluster import Cluster
+from core.execution.cluster.ray_cluster import Cluster, Connect
 from core.execution.cluster.survey import Surveyed, survey
 from core.machine import stats
 from core.machine.project import UsageError, torch_build
 from core.text import sanitize_line
-
-Connect = Callable[[], Cluster]
 
 
 def examine(address: str) -> list[Check]:
@@ -56,7 +54,7 @@ def checks(connect: Connect, torch: str) -> list[Check]:
         cluster.close()
     if not found:
         return [Check("cluster", "problem", "no node has room for a training", "`ray status` lists its nodes")]
-    rooms = {device: sum(one.places.get(device, 0) for one in found) for device in ("cpu", "cuda")}
+    rooms = {device: sum(one.places.get(device, 0) for one in found) for device in ray_cluster.RESOURCES}
     kinds = {device: _kinds(found, device) for device in rooms}
     words = f"{len(found)} node{'' if len(found) == 1 else 's'}, {_room(rooms)}"
     mixed = "Nodes of different kinds: a run uses those like its first one" if max(map(len, kinds.values())) > 1 else ""

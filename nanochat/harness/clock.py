@@ -188,7 +188,7 @@ class Speedometer:
         try:
             with trainer.stopped() as standstill:
                 used = trainer.used(fresh=True) - start
-                line = clock if self._reference_s is not None else self._own
+                line = self._line(clock)
                 if standstill.core is None:  # on a busy machine it may not have had time to stop
                     return self._unread(used - line.since, ran_on=standstill.ran_s() > STOPPING_S)
                 if not self._speeds:
@@ -200,6 +200,10 @@ class Speedometer:
         if reading.before_s > BEFORE_S or reading.during_s > DURING_S:
             return self._unread(used - line.since, ran_on=True)
         self._take(reading, used, self._busy(_Waits(used, trainer.delay_s() or 0.0, self._ran_s)), line)
+
+    def _line(self, clock: Clock) -> Line:
+        """Return what readings set: the clock, or the line of the reference. Then the clock counts seconds."""
+        return clock if self._reference_s is not None else self._own
 
     @property
     def every_s(self) -> float:
@@ -280,7 +284,7 @@ class Speedometer:
         """
         if not self._speeds:
             return None
-        line = clock if self._reference_s is not None else self._own
+        line = self._line(clock)
         mean = line.at(used) / used if used > 0 else statistics.fmean(self._speeds)
         waited = self._wall_s / self._cpu_s if delay_s is None or used <= 0 else 1 + delay_s / used
         return Speed(

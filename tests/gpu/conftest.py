@@ -13,6 +13,7 @@ import pytest
 
 from core.machine import stats
 from core.machine.project import lacking
+from tests import optional
 from tests.fake_cuda import Cards, make
 from tests.gpu.support import Corpus, DeviceHarness, corpus_of_this_machine
 from tests.product import Product, build
@@ -28,21 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave this folder alone unless it, something in it or the mark `gpu` is asked for."""
-    paths = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
-    asked = "gpu" in str(config.getoption("markexpr", "")) or any(path.is_relative_to(HERE) for path in paths)
-    return None if asked else True
+    return optional.is_ignored(HERE, "gpu", config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    reason = why_skipped(asked_device(config))
-    for item in items:
-        if not item.path.is_relative_to(HERE):
-            continue
-        item.add_marker(pytest.mark.gpu)
-        if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
-        if reason:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    optional.mark_items(items, HERE, "gpu", TIMEOUT_S, why_skipped(asked_device(config)))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -115,9 +115,7 @@ class Plot(Widget):
         canvas.frame(False)
         canvas.xticks([])
         canvas.plotsize(self.size.width, self.size.height)
-        canvas._set_size(
-            self.size.width, self.size.height
-        )  # plotsize limits it to the size of the terminal at the start
+        canvas._set_size(self.size.width, self.size.height)  # plotsize limits it to the terminal
         if self._draw is not None:
             self._draw(self)
         return Content.from_rich_text(Text.from_ansi(canvas.build())).simplify()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from core.execution.base import ExecutorFailed, MachineLost, Placed, Update
@@ -11,7 +10,7 @@ from core.execution.cluster.files import Sources, frozen
 from core.execution.cluster.messages import Setup
 from core.execution.cluster.place import Place
 from core.execution.cluster.places import Places
-from core.execution.cluster.ray_cluster import Cluster, NodeLost, NodeRefused
+from core.execution.cluster.ray_cluster import Connect, NodeLost, NodeRefused
 from core.machine.project import torch_build
 from nanochat.contract.job import Job, Outcome, Result
 
@@ -87,9 +86,6 @@ class RayExecutor:
     async def close(self) -> None:
         self._told_to_end.set()
         await self._places.leave()
-
-
-Connect = Callable[[], Cluster]
 
 
 def share(harness: Path, run: str, device: str, *, compiles: bool, cluster: Connect, kind: str = "") -> Places:

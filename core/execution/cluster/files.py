@@ -11,12 +11,12 @@ import msgspec
 
 from core.execution.base import ExecutorFailed
 from core.execution.cluster.content import relative
-from core.execution.cluster.messages import GROWING, Tail
+from core.execution.cluster.messages import COMPILED, GROWING, NATS, WEIGHTS, Tail
 from core.execution.launch import LIST
 from core.machine.unchanged import sha256
 from nanochat.contract.job import Job
 
-REFERENCE, COMPILED = "baseline.npy", "compiled"  # names of a job's further files on the node
+REFERENCE = "baseline.npy"  # name of that file of a job on the node
 
 
 def frozen(folder: Path) -> dict[str, str]:
@@ -83,7 +83,7 @@ def may_leave(job: Job, name: str) -> bool:
     """Return whether a job may leave a file of this name in its folder."""
     if name.startswith(f"{COMPILED}/"):
         return job.keep_compiled and ".." not in name.split("/")
-    return name in (*GROWING, "nats.npy") or (name == "model.safetensors" and job.keep_weights)
+    return name in (*GROWING, NATS) or (name == WEIGHTS and job.keep_weights)
 
 
 class Mirror:

@@ -15,6 +15,7 @@ from nanochat.contract.value import Data
 CHUNK = 4 << 20  # bytes of a file in one message
 TAIL = 256 << 10  # bytes of a growing file in one message
 GROWING = ("metrics.jsonl", "output.txt")  # files that the app shows while a training runs
+NATS, WEIGHTS, COMPILED = "nats.npy", "model.safetensors", "compiled"  # what else a job may leave in its folder
 MOST_GROWING = 64 << 20  # bytes of each of them
 MOST_RETURNED = (1 << 30) + (320 << 20)  # bytes of all files of one job; weights have up to 1 GiB, kernels 256 MiB
 

@@ -21,10 +21,13 @@ from core.execution.cluster.content import BadContent, Store, relative, used
 from core.execution.cluster.load import LoadMeter
 from core.execution.cluster.messages import (
     CHUNK,
+    COMPILED,
     GROWING,
     MOST_GROWING,
     MOST_RETURNED,
+    NATS,
     TAIL,
+    WEIGHTS,
     Ending,
     Facts,
     Missing,
@@ -48,7 +51,6 @@ from nanochat.contract.job import Job, Outcome
 from nanochat.contract.messages import Progress, Started
 
 HARNESS, DATA, SOURCE, LOG = "harness", "data", "train.py", "harness.log"
-NATS, WEIGHTS, COMPILED = "nats.npy", "model.safetensors", "compiled"  # what a job may leave besides GROWING
 RAM_SHARE = 0.8  # share of the node's memory for all trainers together
 LOAD_S = 2.0  # how long a reading of the load may take
 NEWS_S = 1.0  # how long a question for news waits

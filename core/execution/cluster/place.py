@@ -12,6 +12,7 @@ from core.execution.cluster.files import Mirror, Sources, may_leave, plain
 from core.execution.cluster.messages import (
     CHUNK,
     MOST_RETURNED,
+    Condition,
     Ending,
     Facts,
     Missing,
@@ -29,6 +30,7 @@ from nanochat.contract.job import Job, Result
 from nanochat.contract.messages import Progress, Started
 
 BEGIN_S = 60.0  # to start an actor
+EXAMINE_S = BEGIN_S + 60.0  # to start an actor, and to try the sandbox
 ANSWER_S = 30.0  # for an answer that needs no work
 FILES_S = 600.0  # to verify files: a node reads all of them
 CLOSE_S = 25.0  # to end a harness
@@ -50,6 +52,10 @@ class Place:
     async def facts(self, device: str) -> Facts:
         """Return what the node is. The first call waits until the actor lives. Raises NodeLost and NodeRefused."""
         return self._read(await self._remote.call("hello", device.encode(), within_s=BEGIN_S), Facts)
+
+    async def condition(self, device: str) -> Condition:
+        """Return what the node has for trainings. Waits until the actor lives. Raises NodeLost and NodeRefused."""
+        return self._read(await self._remote.call("examine", device.encode(), within_s=EXAMINE_S), Condition)
 
     def _read(self, answer: bytes, kind: type[T]) -> T:
         """Decode an answer of the node. Raises NodeRefused if that is impossible."""

@@ -94,6 +94,9 @@ class Cluster(Protocol):
         ...
 
 
+Connect = Callable[[], Cluster]  # raises UsageError
+
+
 def check_installed() -> None:
     """Raise UsageError if Ray is not installed. Does not import it."""
     if importlib.util.find_spec("ray") is None:
@@ -131,9 +134,8 @@ def connect(address: str, places: int, device: str) -> RayCluster:
     """
     os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
     if not address:
-        os.environ.update(
-            ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        )  # whatever the user has set for another one
+        # whatever the user has set for another cluster
+        os.environ.update(ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:

@@ -6,12 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from core.execution.base import ExecutorFailed
-from core.execution.cluster.messages import Condition, decode
-from core.execution.cluster.place import BEGIN_S
-from core.execution.cluster.ray_cluster import Cluster, Node, Remote
-
-ASK_S = BEGIN_S + 60.0  # to start an actor, and to try the sandbox
-DEVICES = ("cpu", "cuda")
+from core.execution.cluster.messages import Condition
+from core.execution.cluster.place import Place
+from core.execution.cluster.ray_cluster import RESOURCES, Cluster, Node
 
 
 @dataclass
@@ -39,7 +36,7 @@ class Surveyed:
 async def survey(cluster: Cluster) -> list[Surveyed]:
     """Ask all nodes at once, also those whose places are taken. Raises NodeLost if the nodes are unknown."""
     found: dict[str, Surveyed] = {}
-    for device in DEVICES:
+    for device in RESOURCES:
         for node in await cluster.nodes(device):
             found.setdefault(node.id, Surveyed(node)).places[device] = node.places
     await asyncio.gather(*(_ask(cluster, one) for one in found.values()))
@@ -47,14 +44,12 @@ async def survey(cluster: Cluster) -> list[Surveyed]:
 
 
 async def _ask(cluster: Cluster, one: Surveyed) -> None:
-    remote: Remote | None = None
+    place: Place | None = None
     try:
-        remote = await cluster.place(one.node, "")
-        one.condition = decode(await remote.call("examine", one.device.encode(), within_s=ASK_S), Condition)
+        place = Place(one.node, await cluster.place(one.node, ""))
+        one.condition = await place.condition(one.device)
     except ExecutorFailed as error:
         one.why = str(error)
-    except (ValueError, RecursionError) as error:
-        one.why = f"Node {one.node.name} gave an answer that cannot be read ({' '.join(str(error).split())[:200]})."
     finally:
-        if remote is not None:
-            remote.kill()
+        if place is not None:
+            place.kill()
