@@ -1,7 +1,7 @@
 """truth.py --independence: check that the gauge's readings do not depend on the trainer.
 
 Four trainers share one core. Each trains for a moment while the others are stopped, and the gauge is read a few times, as in the
-harness. Right after each reading two more rounds of the gauge are timed. They find the caches as the reading has left them, so they
+harness. Right after each reading its products are timed once more. They find the caches as the reading has left them, so they
 do not depend on the trainer, and the machine has hardly changed meanwhile. So the reading is compared with them, and the results of
 turns that follow each other within seconds with each other.
 """
@@ -37,7 +37,7 @@ from core.machine.profiles import Profile
 from core.model import Edit
 from nanochat.contract import dataset as contract
 from nanochat.data.prepared import load
-from nanochat.harness.gauge import Gauge, NotMeasured
+from nanochat.harness.gauge import PRODUCTS, Gauge, NotMeasured
 from nanochat.harness.processes import Standstill, cpu_clock
 from nanochat.local import train_once
 
@@ -94,7 +94,7 @@ class Turn:
 
     Attributes:
         name: The kind of trainer.
-        speed: Seconds of the rounds right after a reading, relative to those of the reading; the geometric mean over the readings. A
+        speed: Seconds of the products right after a reading, relative to those of the reading; the geometric mean over the readings. A
             trainer whose readings are too fast has a larger one.
     """
 
@@ -103,15 +103,14 @@ class Turn:
 
 
 class ControlledGauge(Gauge):
-    """A gauge that can repeat its rounds right after a reading."""
+    """A gauge that can repeat its products right after a reading."""
 
     def control(self, core: int) -> float:
-        """Return the CPU seconds of two more rounds."""
+        """Return the CPU seconds of the products."""
         os.sched_setaffinity(0, {core})
         try:
             began = time.thread_time()
-            self._round()
-            self._round()
+            self._multiply(PRODUCTS)
             return time.thread_time() - began
         finally:
             os.sched_setaffinity(0, self._cores)

@@ -7,10 +7,10 @@ the trainer's core.
 The speed can change within seconds. The more successive readings differ, the more often the gauge is read.
 
 The first training of a run is the reference of all others: its clock counts CPU seconds, and the mean of its readings is the unit of speed.
-Readings of an idle machine would not do. Beside a trainer, which leaves the caches full of its own data, they take a third longer.
+Readings of an idle machine would not do. Beside a trainer, which leaves the caches full of its own data, they can take longer.
 
-If other programs use the trainer's core, the gauge reads some percent too slow on some machines. `BUSY_POWER` corrects for half
-of that.
+If other programs use the trainer's core, each of them evicts the trainer's data from the caches when its turn comes. The gauge has less
+to lose. So the gauge's own wait for the core corrects its readings (`WAIT_POWER`). The trainer is stopped then and cannot change it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import statistics
 import time
 from collections import deque
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from nanochat.contract.job import Speed
 from nanochat.harness.gauge import Gauge, NotMeasured, Reading
@@ -34,10 +34,8 @@ MOST_SHARE = 0.025  # of the time that readings may take for it
 AT_RANDOM = (0.5, 1.5)  # range of a random factor for each wait, so that a trainer cannot predict a reading
 FIRST = 8  # readings taken before their spread is used
 RECENT = 6  # the mean of the latest 6 readings is the speed until the next one
-BUSY_POWER = (
-    0.035  # at the same reading, steps went with busy ** 0.07 on one machine and ** 0.0 on another (docs/decisions.md)
-)
-MOST_BUSY = 4.0  # measured up to 2.6; a machine that stood still for minutes must not cost a training its budget
+WAIT_POWER = 0.12  # steps went with the 0.0 to -0.2th power of a reading's wall / CPU time (docs/decisions.md)
+MOST_WAIT = 4.0  # of that ratio; a machine that stood still for a second must not change the speed of a training
 STOPPING_S = 5e-3  # CPU seconds that a trainer may use while it stops
 BEFORE_S, DURING_S = 1e-3, 1e-6  # CPU seconds that a stopped trainer may show before the timed rounds, and during them
 SPOILT = 3  # RanOn is raised if a trainer kept running in this many readings,
@@ -68,10 +66,6 @@ class Trainer(Protocol):
 
     def used(self, *, fresh: bool = False) -> float:
         """Return the CPU seconds used so far. `fresh`: do not return a recent value."""
-        ...
-
-    def delay_s(self) -> float | None:
-        """Return the seconds that it was runnable and waited for a core; None if unknown."""
         ...
 
     def stopped(self) -> AbstractContextManager[Standstill, bool | None]:
@@ -133,20 +127,6 @@ class View:
         return line.at(used)
 
 
-class _Waits(NamedTuple):
-    """Times of a trainer at a reading, in seconds.
-
-    Attributes:
-        used: CPU time used.
-        delay: Time that its living threads waited for a core.
-        ran: Wall time in which it was not stopped.
-    """
-
-    used: float
-    delay: float
-    ran: float
-
-
 class Speedometer:
     """Reads the gauge at random times while a trainer runs, and sets its clock.
 
@@ -163,9 +143,7 @@ class Speedometer:
         self._speeds: list[float] = []  # relative to the reference; in readings per second if this is the reference
         self._own = Line()  # readings that fit into the seconds used, if this is the reference
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self._waits: deque[_Waits] = deque(maxlen=RECENT)
-        self._ran_s, self._stopped_s, self._resumed = 0.0, 0.0, time.monotonic()
-        self._cpu_s = self._wall_s = 0.0
+        self._stopped_s = self._cpu_s = self._wall_s = 0.0
         self._spoilt = 0
 
     def look(self, trainer: Trainer, start: float, clock: Clock) -> None:
@@ -184,7 +162,6 @@ class Speedometer:
             return
         self._due = time.monotonic() + self._random.uniform(*AT_RANDOM) * self.every_s
         stopped = time.monotonic()
-        self._ran_s += stopped - self._resumed
         try:
             with trainer.stopped() as standstill:
                 used = trainer.used(fresh=True) - start
@@ -195,11 +172,10 @@ class Speedometer:
                     self._gauge.warm(standstill.core)
                 reading = self._gauge.read(standstill.core, standstill.ran_s)
         finally:
-            self._resumed = time.monotonic()
-            self._stopped_s += self._resumed - stopped
+            self._stopped_s += time.monotonic() - stopped
         if reading.before_s > BEFORE_S or reading.during_s > DURING_S:
             return self._unread(used - line.since, ran_on=True)
-        self._take(reading, used, self._busy(_Waits(used, trainer.delay_s() or 0.0, self._ran_s)), line)
+        self._take(reading, used, line)
 
     def _line(self, clock: Clock) -> Line:
         """Return what readings set: the clock, or the line of the reference. Then the clock counts seconds."""
@@ -239,29 +215,18 @@ class Speedometer:
                 raise RanOn
             raise NotMeasured("the trainer could not be stopped for a reading")
 
-    def _busy(self, now: _Waits) -> float:
-        """Return seconds passed per CPU second used, over the latest readings. 1: the trainer did not wait for its core.
-
-        The kernel forgets the waits of ended threads, so for a trainer that uses short threads the wall time decides. A trainer
-        can only raise this ratio, which makes its clock run faster.
-        """
-        self._waits.append(now)
-        then = self._waits[0]
-        used = now.used - then.used
-        waited = max(now.delay - then.delay, now.ran - then.ran - used, 0.0)
-        return min(MOST_BUSY, 1.0 + waited / used) if used > 0 else 1.0
-
-    def _take(self, reading: Reading, used: float, busy: float, line: Line) -> None:
+    def _take(self, reading: Reading, used: float, line: Line) -> None:
         """Set the clock by a reading. `line`: the clock, or the readings of the reference.
 
         The time since the last reading counts at the mean speed of both readings. The time from now on counts at the mean speed
         of the recent readings.
         """
-        speed = (self._reference_s or 1.0) / reading.work_s * busy**BUSY_POWER
+        waited = min(MOST_WAIT, max(1.0, reading.wall_s / reading.products_s))
+        speed = (self._reference_s or 1.0) / reading.work_s * waited**-WAIT_POWER
         before = self._speeds[-1] if self._speeds else speed
         self._speeds.append(speed)
         self._recent.append(speed)
-        self._cpu_s += reading.rounds_s
+        self._cpu_s += reading.products_s
         self._wall_s += reading.wall_s
         reference = line.reference + (used - line.since) * (before + speed) / 2
         line.set(used, reference, statistics.fmean(self._recent))
