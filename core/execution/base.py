@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,13 +47,15 @@ class DataUnusable(UserError):
 class Executor(Protocol):
     """One slot, which runs one job at a time."""
 
-    async def run(self, job: Job, update: Update) -> Result:
+    async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
         """Run a job to its end.
 
         Args:
             job: The train.py, its data, its seed and its limits.
             update: Called with `Placed` if the job runs on another machine, with `Started` once the trainer runs, then with
                 `Progress` from time to time, and with the `Load` of another machine.
+            nodes: The names of the machines of which one should run it; () if any may. If none of them can, another one does. An
+                executor with one machine ignores this.
 
         Returns:
             The result. A training that fails also has one: its outcome says crash, timeout, overrun or invalid.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -72,7 +72,7 @@ class DeterministicExecutor:
         self._answer, self._seconds = answer, seconds
         self._aborted = asyncio.Event()
 
-    async def run(self, job: Job, update: Update) -> Result:
+    async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
         """Compute the result of a job. Raises DataUnusable if its train.py cannot be read, and any error of `answer`."""
         self._aborted.clear()
         update(Started(job=job.id, pids=()))

@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -149,7 +150,7 @@ class LocalExecutor:
         except OSError as error:
             raise ExecutorFailed(f"The harness could not be started ({error}).") from error
 
-    async def run(self, job: Job, update: Update) -> Result:
+    async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
         kills = limits.oom_kills()
         try:
             return out_of_memory(await self._run(job, update), job, kills)

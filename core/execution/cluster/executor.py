@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from core.execution.base import ExecutorFailed, MachineLost, Placed, Update
@@ -30,9 +31,9 @@ class RayExecutor:
         self._told_to_end = asyncio.Event()
         places.join()
 
-    async def run(self, job: Job, update: Update) -> Result:
+    async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
         self._told_to_end.clear()
-        work = asyncio.create_task(self._run(job, update))
+        work = asyncio.create_task(self._run(job, update, nodes))
         told = asyncio.create_task(self._told_to_end.wait())
         try:
             await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
@@ -44,8 +45,8 @@ class RayExecutor:
                 task.cancel()
             await asyncio.gather(work, told, return_exceptions=True)
 
-    async def _run(self, job: Job, update: Update) -> Result:
-        place = self._place = await self._places.take(job.seed)
+    async def _run(self, job: Job, update: Update, nodes: Collection[str]) -> Result:
+        place = self._place = await self._places.take(job.seed, nodes)
         try:
             update(Placed(job.id, place.node.name, self._places.notes(), self._places.kind))
             result = await place.train(job, self._places.sources, self._places.beside(place), update)

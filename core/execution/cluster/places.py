@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from core.execution.base import ExecutorFailed
 from core.execution.cluster.failures import Failures
@@ -15,6 +15,7 @@ from core.execution.cluster.place import Place
 from core.execution.cluster.ray_cluster import Cluster, Node, NodeLost
 
 NO_PLACE_S = 60.0  # how long a job waits when no node is left
+THESE_S = 30.0  # how long a job waits for the nodes that it should run on while none of them runs anything
 LOOK_S = 1.0  # how often it looks for one
 
 
@@ -45,6 +46,7 @@ class Places:
         self.kind = kind
         self._waited = False  # whether the user knows that there are fewer places than slots
         self._notes: list[str] = []
+        self._awaited: dict[object, Collection[str]] = {}  # job that asks for a place -> nodes that it needs
 
     def join(self) -> None:
         """Count an executor that uses the places."""
@@ -59,26 +61,50 @@ class Places:
         """Return how many trainings of the run may be on the node of a place at once."""
         return max(1, min(place.node.places, self._executors))
 
-    async def take(self, seed: int | None = None) -> Place:
+    async def take(self, seed: int | None = None, nodes: Collection[str] = ()) -> Place:
         """Return a place for a job. Waits for one if there are other jobs; else for at most NO_PLACE_S seconds.
 
         Args:
             seed: The seed of the job. If places on several nodes are free, it gets the node where this seed was trained last:
                 pairs have the same seed, and on one node they differ less.
+            nodes: The names of the nodes of which one should run it. It waits while they are busy. If they have left the cluster, or
+                cannot start a training for THESE_S seconds, it gets any node.
 
         Raises:
             ExecutorFailed: There is no node on which the job can run.
         """
+        asked = object()
+        try:
+            return await self._take(asked, seed, nodes)
+        finally:
+            self._awaited.pop(asked, None)
+
+    async def _take(self, asked: object, seed: int | None, nodes: Collection[str]) -> Place:
+        """Return a place as `take` does. Meanwhile the nodes that the job needs are kept for it. `asked`: what stands for the job."""
         since = time.monotonic()
         while True:
-            if (place := await self._living(seed)) is not None or (place := await self._new()) is not None:
+            if nodes:
+                nodes = await self._present(nodes) if time.monotonic() - since < THESE_S else ()
+            self._awaited[asked] = nodes
+            if (place := await self._living(seed, nodes)) or (place := await self._new(nodes)):
                 return place
-            if self._busy or self._first_start():
+            if any(place.node.name in nodes for place in self._busy):
+                since = time.monotonic()
+            elif not nodes and (self._busy or self._first_start()):
                 since = time.monotonic()
                 self._note_waiting()
             elif time.monotonic() - since > NO_PLACE_S:
                 raise ExecutorFailed(await self._nowhere())
             await asyncio.sleep(LOOK_S)
+
+    def _suits(self, node: Node, names: Collection[str]) -> bool:
+        """Return whether a job may get a node: one of these if any are named, else one that no other job waits for."""
+        return node.name in names if names else not any(node.name in others for others in self._awaited.values())
+
+    async def _present(self, names: Collection[str]) -> frozenset[str]:
+        """Return which of these nodes the cluster has and the run may use. Raises NodeLost."""
+        known = await self._cluster.nodes(self._setup.device)
+        return frozenset(node.name for node in known if node.name in names and node.id not in self._refused)
 
     def _first_start(self) -> bool:
         """Return whether an actor is being started on a node where nothing has failed. That may need minutes: files are sent."""
@@ -114,7 +140,9 @@ class Places:
             self._cluster.close()
 
     def _note_waiting(self) -> None:
-        """Tell the user once that there are fewer places than slots."""
+        """Tell the user once that there are fewer places than slots. A place that is kept for another job is no sign of that."""
+        if any(self._awaited.values()):
+            return
         room = len(self._busy) + self._starting.total()
         if not self._waited and room < self._executors:
             self._waited = True
@@ -122,11 +150,11 @@ class Places:
                 f"The Ray cluster has room for {room} of {self._executors} parallel trainings. The others wait for their turn."
             )
 
-    async def _living(self, seed: int | None = None) -> Place | None:
-        """Return an idle place that answers. Those that do not answer are dropped."""
-        while self._idle:
-            known = [place for place in self._idle if seed is not None and place.node.id == self._trained.get(seed)]
-            place = known[-1] if known else self._idle[-1]
+    async def _living(self, seed: int | None, names: Collection[str]) -> Place | None:
+        """Return an idle place that answers, on one of these nodes if any are named. Those that do not answer are dropped."""
+        while idle := [place for place in self._idle if self._suits(place.node, names)]:
+            known = [place for place in idle if seed is not None and place.node.id == self._trained.get(seed)]
+            place = known[-1] if known else idle[-1]
             self._idle.remove(place)
             self._busy.append(place)
             try:
@@ -142,10 +170,10 @@ class Places:
                 raise
         return None
 
-    async def _new(self) -> Place | None:
-        """Start a place on a node with room. Returns None if there is none, or if it could not be started."""
+    async def _new(self, names: Collection[str]) -> Place | None:
+        """Start a place on a node with room, one of these if any are named. Returns None if none is there or could be started."""
         nodes = await self._cluster.nodes(self._setup.device)
-        node = next(self._roomy(nodes), None)
+        node = next((node for node in self._roomy(nodes) if self._suits(node, names)), None)
         if node is None:
             return None
         self._starting[node.id] += 1

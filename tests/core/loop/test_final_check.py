@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_its_scores_are_of_the_test_split_and_touch_no_other_score(tmp_path: Pat
     splits: dict[str, set[str]] = {}
 
     class Noting(DeterministicExecutor):
-        async def run(self, job: Job, update: Update) -> Result:
+        async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
             splits.setdefault(job.split, set()).add(job.id)
             return await super().run(job, update)
 
@@ -191,7 +192,7 @@ def test_a_harness_that_fails_for_a_moment_does_not_cost_the_check(
     failed: list[str] = []
 
     class Failing(DeterministicExecutor):
-        async def run(self, job: Job, update: Update) -> Result:
+        async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
             if job.split == "test" and len(failed) < 2:
                 failed.append(job.id)
                 raise ExecutorFailed("The harness is gone for a moment.")
@@ -234,7 +235,7 @@ def test_the_longer_check_has_three_times_the_budget_and_seeds_of_its_own(tmp_pa
     budgets: list[tuple[str, float]] = []
 
     class Noting(DeterministicExecutor):
-        async def run(self, job: Job, update: Update) -> Result:
+        async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
             budgets.append((job.split, job.budget_s))
             return await super().run(job, update)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -176,7 +176,7 @@ class Failing(DeterministicExecutor):
         super().__init__(answer)
         self.fails, self.jobs = fails, 0
 
-    async def run(self, job: Job, update: Update) -> Result:
+    async def run(self, job: Job, update: Update, nodes: Collection[str] = ()) -> Result:
         self.jobs += 1
         if (error := self.fails(self.jobs, job)) is not None:
             raise error
