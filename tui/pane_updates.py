@@ -153,6 +153,8 @@ class PaneUpdates:
         state = self._bridge.state
         if news.first:  # `_complete` adds the others
             return list(reversed(state.experiments))[:FIRST_ROWS]
+        if _has_event(news, ev.Grouped):  # other scores form pairs
+            return sorted(state.experiments)
         numbers = {n for event in news.events if (n := getattr(event, "number", None)) in state.experiments}
         if measured := {event.commit for event in news.events if isinstance(event, ev.Measured)}:
             numbers |= moved_numbers(state, measured)

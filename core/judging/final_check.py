@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.judging import policy
+from core.judging import pairing, policy
 from core.judging.gain import Difference
 from core.judging.schedule import Work
 from core.model import Role
@@ -49,7 +49,8 @@ def wanted(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterato
     """Yield the trainings that a check still needs and that are not running, in pairs that are close in time.
 
     Nothing is wanted before a change was kept, and while another training runs. A seed on which one of the two failed is left out.
-    Where the machine's speed has changed too much between the two, the earlier one is trained again.
+    Where the machine's speed has changed too much between the two, the earlier one is trained again. So it is where they were trained on
+    nodes that give different scores. If there are such nodes, the second of a pair follows the first, to the same node.
     """
     if state.config is None or state.start_commit is None or not state.kept:
         return
@@ -58,26 +59,33 @@ def wanted(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterato
     both, check = (state.start_commit.commit, state.incumbent), state.check(role)
     first = FIRST if role is Role.FINAL else FIRST_LONGER
     running = {(launched.commit, launched.seed) for launched in state.running.values()}
+    several = pairing.several(state)
     for index in range(seeds):
         seed = policy.seed(state.config.seed, first + index)
         lacking = [commit for commit in both if seed not in check.scores.get(commit, {})]
         if not lacking and not _comparable(state, check, seed):
-            here = [check.conditions[commit][seed].turn for commit in both]
-            lacking = [both[here.index(min(here))]]
+            lacking = [min(both, key=lambda commit: check.conditions[commit][seed].turn)]
         if any(check.tries.get((commit, seed), 0) >= CHECK_TRIES for commit in lacking):
             continue
-        for commit in lacking if index % 2 == 0 else reversed(lacking):  # neither is always first
+        ordered = lacking if index % 2 == 0 else lacking[::-1]  # neither is always first
+        nodes = _nodes(state, check, seed, [commit for commit in both if commit not in lacking])
+        for commit in ordered[:1] if several else ordered:
             if (commit, seed) not in running:
-                yield Work(role, commit, seed)
+                yield Work(role, commit, seed, nodes=nodes)
+
+
+def _nodes(state: State, check: Check, seed: int, measured: list[str]) -> tuple[str, ...]:
+    """Return the nodes on which a score on a seed would form a pair with that of the commit that has one, if any."""
+    found = [check.conditions.get(commit, {}).get(seed) for commit in measured]
+    return pairing.beside(state, [one.node for one in found if one is not None])
 
 
 def _comparable(state: State, check: Check, seed: int) -> bool:
-    """Return whether the start's and the best's scores on a seed form a pair. Earlier versions did not note the machine's speed."""
-    assert state.config is not None and state.start_commit is not None
-    here, there = (
-        check.conditions.get(commit, {}).get(seed) for commit in (state.start_commit.commit, state.incumbent)
-    )
-    return here is None or there is None or policy.comparable(here, there, state.config.device)
+    """Return whether the start's and the best's scores on a seed form a pair."""
+    assert state.start_commit is not None
+    both = (state.start_commit.commit, state.incumbent)
+    here, there = (check.conditions.get(commit, {}).get(seed) for commit in both)
+    return pairing.comparable(state, here, there)
 
 
 def outcome(state: State, sigma: float, role: Role = Role.FINAL, until_t: float = math.inf) -> FinalCheck | None:

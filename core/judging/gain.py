@@ -8,11 +8,11 @@ which come from pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.judging import policy
+from core.judging import pairing
 from core.record.experiment import Experiment
 from core.record.state import State
 
@@ -200,8 +200,8 @@ class Scale:
         one, other = self.place(experiment.parent), self.place(experiment.kept_as)
         if one is None or other is None or not one.pairs or not other.pairs or experiment.parent == self._start:
             return 0.0
-        seeds = _seeds(self._state, self._start, experiment.parent)
-        shared = set(seeds).intersection(_seeds(self._state, self._start, experiment.kept_as))
+        seeds = pairing.differences(self._state, self._start, experiment.parent).keys()
+        shared = seeds & pairing.differences(self._state, self._start, experiment.kept_as).keys()
         return 2 * len(shared) / (one.pairs * other.pairs)
 
     def contrast(self, first: Experiment | None, second: Experiment | None, sigma: float) -> Contrast | None:
@@ -313,25 +313,7 @@ def _change(state: State, experiment: Experiment) -> tuple[float | None, int]:
 
 def _pairs(state: State, one: str, other: str) -> list[float]:
     """Return the differences of two commits on their common seeds; only of comparable scores, if there are any."""
-    first, second = state.scores.get(one, {}), state.scores.get(other, {})
-    return [second[seed] - first[seed] for seed in _seeds(state, one, other)]
-
-
-def _seeds(state: State, one: str, other: str) -> list[int]:
-    """Return the seeds of the pairs of two commits."""
-    first, second = state.scores.get(one, {}), state.scores.get(other, {})
-    shared = [seed for seed in first if seed in second]
-    here, there = state.conditions.get(one, {}), state.conditions.get(other, {})
-    return [seed for seed in shared if _comparable(state, here, there, seed)] or shared
-
-
-def _comparable(
-    state: State, one: Mapping[int, policy.Conditions], other: Mapping[int, policy.Conditions], seed: int
-) -> bool:
-    """Return whether two scores form a pair. Journals of earlier versions have no conditions."""
-    if state.config is None or seed not in one or seed not in other:
-        return True
-    return policy.comparable(one[seed], other[seed], state.config.device)
+    return list(pairing.differences(state, one, other).values())
 
 
 def _mean(values: list[float]) -> float:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from core.judging import policy
+from core.judging import grouping, pairing, policy
 from core.judging.noise import Noise
 from core.model import Role
 from core.record.events import Judged, Measured
-from core.record.experiment import Conditions, Experiment
+from core.record.experiment import Experiment
 from core.record.state import State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
@@ -27,12 +27,21 @@ MAX_MACHINE_RETRIES = 3  # tries of the baseline or the incumbent on a disturbed
 
 @dataclass(frozen=True)
 class Work:
-    """A measurement that is wanted: a commit, a seed, and the experiment it is for."""
+    """A measurement that is wanted: a commit, a seed, and the experiment it is for.
+
+    `nodes`: the machines of a cluster of which one should run it, so that its score forms a pair. () if any may.
+    """
 
     role: Role
     commit: str
     seed: int
     number: int | None = None
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, tuple[str, ...]]:
+        """What tells it from others that run at the same time."""
+        return self.commit, self.seed, self.nodes
 
 
 @dataclass(frozen=True)
@@ -45,35 +54,32 @@ class Rebase:
 def noise(state: State) -> Noise:
     """Estimate the noise of one measurement from the profile's prior and the repeated measurements of the run."""
     assert state.config is not None
-    device = state.config.device
-    families: dict[str, dict[int, dict[int, float]]] = {}
+    families: dict[tuple[str, str], dict[int, dict[int, float]]] = {}  # of a parent and a group of nodes
     for experiment in state.experiments.values():
         commit, parent = experiment.commit, experiment.parent
         if not (scores := state.scores.get(commit)):
             continue
-        here, there = state.conditions.get(commit, {}), state.conditions.get(parent, {})
-        lone = [seed for seed in scores if not _can_pair(here.get(seed), there.get(seed), device)]
-        paired = {seed: scores[seed] for seed in scores if seed not in lone} if lone else scores
-        if paired:
-            families.setdefault(parent, {})[id(scores)] = paired  # experiments on one commit count once
+        theirs = pairing.by_group(state, parent)
+        for group, ours in pairing.by_group(state, commit).items():
+            there = theirs[group].conditions if group in theirs else {}
+            lone = [s for s in ours.scores if not pairing.comparable(state, ours.conditions.get(s), there.get(s))]
+            paired = {seed: value for seed, value in ours.scores.items() if seed not in lone} if lone else ours.scores
+            if paired:
+                families.setdefault((parent, group), {})[id(scores)] = paired  # experiments on one commit count once
     # One version only: others on the same seeds, with mostly the same code, would repeat the same scatter.
-    repeats = max((state.scores.get(commit, {}) for commit in state.commits), key=len, default={})
+    versions = (scored.scores for commit in state.commits for scored in pairing.by_group(state, commit).values())
+    repeats = max(versions, key=len, default={})
     return Noise.estimate(
         state.config.noise_prior,
         tuple(repeats.values()),
-        [(state.scores.get(parent, {}), tuple(found.values())) for parent, found in families.items()],
+        [(_on(state, parent, group), tuple(found.values())) for (parent, group), found in families.items()],
     )
 
 
-def _comparable(state: State, experiment: Experiment, seed: int) -> bool:
-    """Return whether the scores of a candidate and its parent on a seed can form a pair. A missing score can."""
-    assert state.config is not None
-    here, there = (state.conditions.get(commit, {}).get(seed) for commit in (experiment.commit, experiment.parent))
-    return _can_pair(here, there, state.config.device)
-
-
-def _can_pair(here: Conditions | None, there: Conditions | None, device: str) -> bool:
-    return here is None or there is None or policy.comparable(here, there, device)
+def _on(state: State, commit: str, group: str) -> Mapping[int, float]:
+    """Return the scores of a commit on a group of nodes."""
+    found = pairing.by_group(state, commit).get(group)
+    return found.scores if found is not None else {}
 
 
 def best_confirmed(state: State) -> float | None:
@@ -84,6 +90,17 @@ def best_confirmed(state: State) -> float | None:
         if len(scores := state.scores.get(commit, {})) > 1
     ]
     return min(means) if means else state.mean(state.incumbent)
+
+
+def _confirmed_beside(state: State, experiment: Experiment, parents: Mapping[int, float]) -> float | None:
+    """Return the same where nodes give different scores: the parent's mean on the candidate's seeds, plus the paired differences.
+
+    The mean scores of two commits cannot be compared there. `parents`: the parent's scores that form pairs with the candidate's.
+    """
+    shared = [value for seed, value in parents.items() if seed in state.scores.get(experiment.commit, {})]
+    differences = [pairing.differences(state, experiment.parent, commit) for commit in state.commits]
+    levels = [sum(found.values()) / len(found) for found in differences if len(found) > 1]
+    return sum(shared) / len(shared) + min(levels, default=0.0) if shared else None
 
 
 def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase | Judged:
@@ -104,7 +121,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
             reason=f"the machine was disturbed during {experiment.disturbances} trainings of this change, so no result counts",
             finding="",
         )
-    candidate = state.scores.get(experiment.commit, {})
+    candidate, theirs = pairing.sides(state, experiment.commit, experiment.parent)
     stale = experiment.parent != state.incumbent
     if not candidate:
         if stale:
@@ -115,12 +132,14 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
         return Rebase(experiment.number) if stale else work
     decision = policy.decide(
         candidate,
-        state.scores.get(experiment.parent, {}),
+        theirs,
         sigma,
         run_seed=state.config.seed,
         nodes_delta=experiment.nodes - _nodes(state, experiment.parent),
         nodes=_nodes(state, experiment.parent),
-        best_confirmed=best_confirmed(state),
+        best_confirmed=_confirmed_beside(state, experiment, theirs)
+        if pairing.several(state)
+        else best_confirmed(state),
         ablation=experiment.ablation is not None,
     )
     if decision.action != "discard" and stale:
@@ -135,7 +154,7 @@ def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase 
                 finding="",
             )
         if decision.who == "incumbent":
-            return Work(Role.INCUMBENT, experiment.parent, decision.seed, experiment.number)
+            return _of_parent(state, experiment, decision.seed)
         return Work(Role.REPLICATE, experiment.commit, decision.seed, experiment.number)
     return _judged(experiment, decision, sigma)
 
@@ -159,20 +178,40 @@ def _judged(experiment: Experiment, decision: policy.Decision, sigma: float) -> 
 def _apart(state: State, experiment: Experiment) -> Work | None:
     """Return what to measure again if the conditions of candidate and incumbent cannot be compared, else None.
 
-    If the incumbent was measured earlier, it is measured again. If it was measured much later, the candidate is.
+    If the incumbent was measured earlier, it is measured again. If it was measured much later, the candidate is. If the two were
+    measured on nodes that give different scores, the incumbent is measured on the candidate's node. If that node is gone, the
+    candidate is measured on the incumbent's.
     """
     if state.failures.get(experiment.parent, 0) >= MAX_MACHINE_RETRIES:
         return None
-    ours, theirs = (state.conditions.get(commit, {}) for commit in (experiment.commit, experiment.parent))
-    for seed, here in ours.items():
-        if _comparable(state, experiment, seed):
+    found = pairing.pairs(state, experiment.commit, experiment.parent)
+    for seed in state.scores.get(experiment.commit, {}):
+        if seed not in state.scores.get(experiment.parent, {}):
+            continue  # the keep rule says which of the two is measured next
+        pair = found.get(seed)
+        if pair is None:
+            beside = pairing.nodes(state, experiment.commit, seed)
+            return _of_parent(state, experiment, seed) if beside else _again(state, experiment, seed)
+        if pairing.comparable(state, pair.here, pair.there):
             continue
-        there = theirs[seed]
-        if there.turn < here.turn:
-            return Work(Role.INCUMBENT, experiment.parent, seed, experiment.number)
-        if there.turn - here.turn > BESIDE:
-            return Work(Role.REPLICATE, experiment.commit, seed, experiment.number)
+        assert pair.here is not None and pair.there is not None  # else they are comparable
+        if pair.there.turn < pair.here.turn:
+            return _of_parent(state, experiment, seed)
+        if pair.there.turn - pair.here.turn > BESIDE:
+            return _again(state, experiment, seed)
     return None
+
+
+def _of_parent(state: State, experiment: Experiment, seed: int) -> Work:
+    """Return a training of the incumbent where it forms a pair with a candidate."""
+    nodes = pairing.nodes(state, experiment.commit, seed)
+    return Work(Role.INCUMBENT, experiment.parent, seed, experiment.number, nodes)
+
+
+def _again(state: State, experiment: Experiment, seed: int) -> Work:
+    """Return a further training of a candidate on the same seed, where it forms a pair with the incumbent."""
+    nodes = pairing.nodes(state, experiment.parent, seed)
+    return Work(Role.REPLICATE, experiment.commit, seed, experiment.number, nodes)
 
 
 def unchecked(state: State) -> Iterator[Experiment]:
@@ -245,14 +284,14 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
     if state.start_commit is None:
         return
     first = policy.seed(state.config.seed, 0)
-    busy = {(launched.commit, launched.seed) for launched in state.running.values()}
+    busy = {(launched.commit, launched.seed, launched.nodes) for launched in state.running.values()}
     if state.baseline is None:
-        if (state.start_commit.commit, first) not in busy and not only_started:
+        if (state.start_commit.commit, first, ()) not in busy and not only_started:
             yield Work(Role.BASELINE, state.start_commit.commit, first)
         return
     for number in () if only_started else state.reruns:
         commit = state.experiments[number].commit
-        scores, running = state.scores.get(commit, {}), {taken for where, taken in busy if where == commit}
+        scores, running = state.scores.get(commit, {}), {taken for where, taken, _ in busy if where == commit}
         if not any(launched.role == Role.RERUN and launched.number == number for launched in state.running.values()):
             yield Work(Role.RERUN, commit, next(_unused(state, {*scores, *running})), number)
     fresh: list[Work] = []
@@ -261,28 +300,32 @@ def wanted(state: State, sigma: float, *, only_started: bool = False) -> Iterato
         if not experiment.approved:
             continue
         step = assess(state, experiment, sigma)
-        if not isinstance(step, Work) or (step.commit, step.seed) in busy:
+        if not isinstance(step, Work) or step.key in busy:
             continue
         if step.role in OF_CANDIDATE and experiment.number in measured_now:
             continue  # one pair after another, even if a new score of the incumbent changes the order of the seeds
         if step.role == Role.CANDIDATE and not experiment.launched:
             fresh.append(step)
         else:
-            busy.add((step.commit, step.seed))
+            busy.add(step.key)
             yield step
     if only_started:
         return
-    scores = state.scores.get(state.incumbent, {})
-    trouble = state.failures.get(state.incumbent, 0)
     if (
         state.judged_since_incumbent >= REMEASURE_EVERY
-        and len(scores) < MAX_INCUMBENT_SEEDS
-        and trouble < MAX_MACHINE_RETRIES
+        and len(state.scores.get(state.incumbent, {})) < MAX_INCUMBENT_SEEDS
+        and state.failures.get(state.incumbent, 0) < MAX_MACHINE_RETRIES
+        and not any(launched.commit == state.incumbent for launched in state.running.values())
     ):
-        seed = next(_unused(state, scores))
-        if not any(launched.commit == state.incumbent for launched in state.running.values()):
-            yield Work(Role.INCUMBENT, state.incumbent, seed)
+        yield _repeat(state)
     yield from fresh
+
+
+def _repeat(state: State) -> Work:
+    """Return the next measurement of the incumbent on its own: on a new seed, or to compare two nodes of a cluster."""
+    if (common := grouping.to_compare(state)) is not None:
+        return Work(Role.INCUMBENT, state.incumbent, common.seed, nodes=(common.node,))
+    return Work(Role.INCUMBENT, state.incumbent, next(_unused(state, state.scores.get(state.incumbent, {}))))
 
 
 def _unused(state: State, taken: Collection[int]) -> Iterator[int]:

@@ -89,7 +89,7 @@ class Slots:
         backoff = self._holding.backoff
         try:
             self._active.seal.check()
-            result = await slot.executor.run(job, lambda told: self._update(slot, work, told))
+            result = await slot.executor.run(job, lambda told: self._update(slot, work, told), work.nodes)
             self._active.seal.check()
             if result.outcome is Outcome.INTERRUPTED and work.number not in self._active.state.aborted:
                 raise ExecutorFailed(f"The harness gave up on a job: {result.reason}")

@@ -216,7 +216,10 @@ class Rebased(Event, frozen=True, kw_only=True):
 
 
 class Launched(Event, frozen=True, kw_only=True):
-    """A job was started in a slot. For `role` see `core.model.Role`."""
+    """A job was started in a slot. For `role` see `core.model.Role`.
+
+    `nodes`: the machines of a cluster of which one should run it, so that its score forms a pair. () if any may.
+    """
 
     job: str
     role: Role
@@ -224,6 +227,7 @@ class Launched(Event, frozen=True, kw_only=True):
     seed: int
     slot: int
     number: int | None = None
+    nodes: tuple[str, ...] = ()
 
 
 class Processes(Event, frozen=True, kw_only=True):
@@ -266,6 +270,24 @@ class Measured(Event, frozen=True, kw_only=True):
     def scored(self) -> bool:
         """Whether it has a val_bpb that counts."""
         return self.result.outcome is Outcome.SCORED and self.result.val_bpb is not None and not self.disturbed
+
+
+class Grouped(Event, frozen=True, kw_only=True):
+    """A node of a cluster was compared with others by their scores of the same train.py. Pairs stay in one group of nodes.
+
+    Attributes:
+        node: The node.
+        group: The first node of its group from now on: that of another group that it has joined, or itself.
+        other: The first node of the group that it was compared with; "" if it was not.
+        difference: The mean of its scores minus theirs, in bpb; positive is worse.
+        trainings: The number of differences in the mean, each of one train.py and one seed.
+    """
+
+    node: str
+    group: str
+    other: str = ""
+    difference: float = 0.0
+    trainings: int = 0
 
 
 class KeptPart(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -395,6 +417,7 @@ AnyEvent = (
     | Launched
     | Processes
     | Measured
+    | Grouped
     | Judged
     | Rerun
     | Aborted

@@ -224,3 +224,4 @@ class Conditions:
     wall_s: float  # how long the training took
     speed: float | None  # of the machine, relative to the reference; None if it was not measured
     turn: int = 0  # jobs of the run that had ended by then; unlike a clock, it cannot be set back
+    node: str = ""  # the machine of a cluster; "" for that of the loop

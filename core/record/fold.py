@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from core.model import NO_COST, Role
 from core.record import events as ev
 from core.record.experiment import Conditions, Experiment, Said
-from core.record.state import Check, State
+from core.record.state import Check, Scored, State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
@@ -42,6 +42,8 @@ def apply(state: State, event: ev.AnyEvent) -> None:
             _judged(state, event)
         case ev.Revised():
             _revised(state, event)
+        case ev.Grouped():
+            state.groups[event.node] = event.group
         case ev.Rerun(wanted=True):
             state.reruns[event.number] = 0
         case ev.Rerun():
@@ -152,8 +154,10 @@ def _rebased(state: State, event: ev.Rebased) -> None:
 def _measured(state: State, event: ev.Measured) -> None:
     result = event.result
     state.ended += 1
-    state.running.pop(event.job, None)
+    launched = state.running.pop(event.job, None)
     state.processes.pop(event.job, None)
+    if event.node:
+        _note_node(state, event.node, launched.nodes if launched is not None else ())
     experiment = state.experiments.get(event.number) if event.number is not None else None
     if experiment is not None:
         experiment.seconds += result.total_wall_s
@@ -163,6 +167,8 @@ def _measured(state: State, event: ev.Measured) -> None:
     if result.outcome is Outcome.INTERRUPTED:
         return
     state.kind = state.kind or event.kind
+    if event.node and event.node not in state.nodes:
+        state.nodes.append(event.node)
     state.unprotected, state.unmeasured = result.unprotected, result.unmeasured
     state.other_gpu_bytes = result.other_gpu_bytes
     if event.role is Role.RERUN and event.number is not None:
@@ -193,6 +199,13 @@ def _measured(state: State, event: ev.Measured) -> None:
             state.baseline_failure = event
 
 
+def _note_node(state: State, node: str, wanted: tuple[str, ...]) -> None:
+    """Note on which node a job ran, and that the nodes on which it should have run are gone."""
+    state.gone.discard(node)
+    if wanted and node not in wanted:
+        state.gone.update(wanted)
+
+
 def _checked(state: State, event: ev.Measured) -> None:
     """Note a training of a check. Its score is of another split, so no verdict may depend on it."""
     check, key = state.checks.setdefault(event.role, Check()), (event.commit, event.seed)
@@ -218,7 +231,11 @@ def _scored(state: State, event: ev.Measured, experiment: Experiment | None) -> 
         state.disturbances.pop(event.commit, None)  # only disturbances in a row count
     state.failures.pop(event.commit, None)
     state.scores.setdefault(event.commit, {})[event.seed] = result.val_bpb
-    state.conditions.setdefault(event.commit, {})[event.seed] = _conditions(state, event)
+    conditions = _conditions(state, event)
+    state.conditions.setdefault(event.commit, {})[event.seed] = conditions
+    if event.node:
+        there = state.on_nodes.setdefault(event.commit, {}).setdefault(event.node, Scored())
+        there.scores[event.seed], there.conditions[event.seed] = result.val_bpb, conditions
     state.facts.setdefault(event.commit, event)
     if event.commit == state.incumbent:
         state.judged_since_incumbent = 0
@@ -236,7 +253,7 @@ def _conditions(state: State, event: ev.Measured) -> Conditions:
     result = event.result
     known = result.speed is not None and result.speed.reference_s == state.references.get(event.node)
     speed = result.speed.mean if result.speed is not None and known else None
-    return Conditions(event.t, result.total_wall_s, speed, state.ended)
+    return Conditions(event.t, result.total_wall_s, speed, state.ended, event.node)
 
 
 def _show_mean(state: State, event: ev.Measured, experiment: Experiment | None) -> None:
@@ -264,6 +281,8 @@ def _judged(state: State, event: ev.Judged) -> None:
         state.known.update((event.commit, *(part.commit for part in event.parts)))
         state.scores[event.commit] = state.scores.get(experiment.commit, {})
         state.conditions[event.commit] = state.conditions.get(experiment.commit, {})
+        if experiment.commit in state.on_nodes:
+            state.on_nodes[event.commit] = state.on_nodes[experiment.commit]
         if experiment.commit in state.facts:
             state.facts[event.commit] = state.facts[experiment.commit]
         experiment.kept_as = event.commit

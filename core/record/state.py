@@ -19,6 +19,14 @@ class Check:
 
 
 @dataclass(slots=True)
+class Scored:
+    """The scores of a commit on one machine, or on several that are alike."""
+
+    scores: dict[int, float] = field(default_factory=dict)  # seed -> val_bpb
+    conditions: dict[int, Conditions] = field(default_factory=dict)  # seed -> state of the machine
+
+
+@dataclass(slots=True)
 class State:
     """Everything that is known about a run. Only `core.record.fold` changes it."""
 
@@ -27,12 +35,16 @@ class State:
     id: str = ""  # the id in the header, or a hash of the header if it has none
     known: set[str] = field(default_factory=set)  # every commit that the run made
     experiments: dict[int, Experiment] = field(default_factory=dict)
-    scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> val_bpb
+    scores: dict[str, dict[int, float]] = field(default_factory=dict)  # commit -> seed -> its latest val_bpb
     checks: dict[Role, Check] = field(default_factory=dict)  # the final check, and the same with a longer budget
     conditions: dict[str, dict[int, Conditions]] = field(default_factory=dict)  # commit -> seed -> state of the machine
     reference_s: float | None = None  # CPU seconds of a gauge reading in the first training with a score
     references: dict[str, float] = field(default_factory=dict)  # node -> the same there; "" for the loop's machine
     kind: str = ""  # processor or card of the nodes of a cluster, which all have the same
+    nodes: list[str] = field(default_factory=list)  # machines of a cluster that have trained, the first one first
+    on_nodes: dict[str, dict[str, Scored]] = field(default_factory=dict)  # commit -> node -> its scores there
+    groups: dict[str, str] = field(default_factory=dict)  # node -> first node of its group, once they were compared
+    gone: set[str] = field(default_factory=set)  # nodes on which a training was wanted and could not run
     unmeasured: str = ""  # why the machine's speed was not measured in the last job
     other_gpu_bytes: int = 0  # bytes of the GPU that other processes held in the last job
     facts: dict[str, ev.Measured] = field(default_factory=dict)  # commit -> its first undisturbed job

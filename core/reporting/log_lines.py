@@ -82,6 +82,8 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
             )
         case ev.Measured():
             return _measured(event, state)
+        case ev.Grouped():
+            return phrases.grouped(event) or None
         case ev.Rebased():
             return f"#{event.number} re-applied to the new best, and measured on that"
         case ev.Judged():

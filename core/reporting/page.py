@@ -244,6 +244,7 @@ def _setting(found: Report) -> str:
         ("agent", config.agent),
         ("seed", str(config.seed)),
         ("unprotected", ", ".join(found.unprotected) or ("nothing was trained" if found.rehearsal else safe)),
+        *([("nodes", found.nodes)] if found.nodes else []),
     )
     return markup.section(
         "Where it was measured",

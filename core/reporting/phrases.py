@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+from core.judging import pairing
 from core.judging.final_check import LONGER, FinalCheck, outcome
 from core.judging.gain import Difference
 from core.model import Notes, Role
-from core.record.events import STOP_REQUESTED, Stopped
+from core.record.events import STOP_REQUESTED, Grouped, Stopped
 from core.record.experiment import Experiment
 from core.record.state import State
+from core.target import TARGET
 from core.text import sanitize_line
 from core.verdicts import Verdict
 from nanochat.contract.shell import make
@@ -127,6 +129,29 @@ def machine_speed(speed: float | None) -> str:
     if not speed or abs(speed - 1) < NOTABLE:
         return ""
     return f"machine {abs(speed - 1):.0%} {'faster' if speed > 1 else 'slower'} than at the start"
+
+
+def grouped(found: Grouped) -> str:
+    """Return what a comparison of nodes has shown, as a sentence; "" if nothing was compared."""
+    if not found.other:
+        return ""
+    node, other = sanitize_line(found.node, 80), sanitize_line(found.other, 80)
+    size, side = f"{abs(found.difference):.4f} {TARGET.unit}", "higher" if found.difference > 0 else "lower"
+    if found.group == found.node:
+        return f"Node {node} scores {size} {side} than {other} on the same train.py; pairs stay on one of them."
+    return f"Node {node} scores like {other} on the same train.py ({size} apart), so a pair may use both."
+
+
+def unequal_nodes(state: State) -> str:
+    """Return which nodes of a cluster give the same scores, as a sentence, if some were found to differ; else ""."""
+    if not any(state.groups.get(node) == node for node in state.nodes):
+        return ""
+    compared = {state.nodes[0], *state.groups, *state.groups.values()}
+    groups: dict[str, list[str]] = {}
+    for node in (node for node in state.nodes if node in compared):
+        groups.setdefault(pairing.group(state, node), []).append(sanitize_line(node, 80))
+    found = "; ".join(" and ".join(nodes) for nodes in groups.values())
+    return f"Nodes give different scores, so only scores of one group are compared: {found}."
 
 
 def duration(seconds: float) -> str:

@@ -119,6 +119,7 @@ class Report:
         noise: The noise and what it means, as a sentence.
         agents: The statistics of the agents.
         unprotected: Parts of the sandbox that the machine lacked.
+        nodes: Which nodes of a cluster give the same scores, as a sentence, if some were found to differ; else "".
         commits: The start commit and the commit of the best; "" if they are unknown.
         material: Texts from git and from the folder of the run.
     """
@@ -157,6 +158,7 @@ class Report:
     noise: str
     agents: tuple[Score, ...]
     unprotected: tuple[str, ...]
+    nodes: str
     commits: tuple[str, str]
     material: Material
 
@@ -217,6 +219,7 @@ def report(state: State, noise: Noise, material: Material) -> Report:
         noise=_noise(noise),
         agents=tuple(scoreboard.scores(state)),
         unprotected=tuple(state.unprotected),
+        nodes=phrases.unequal_nodes(state),
         commits=(state.start_commit.commit if state.start_commit else "", state.incumbent),
         material=material,
     )

@@ -157,7 +157,7 @@ class RunStatus(Data, frozen=True, kw_only=True):
         banner: A warning if a stand-in proposes most of the time; "" otherwise.
         scoreboard: The statistics of the agents as lines.
         agents: The same as data.
-        warnings: Sentences about the machine.
+        warnings: Sentences about the machine, or those of a cluster.
         understood: What was read in program.md.
         proposed: Suggested lines for its front matter, each with the sentence that seems to ask for it.
         charter_warnings, charter_problem: Parts of program.md that are not used, and why it cannot be used; empty if it can.
@@ -299,7 +299,7 @@ def status(
         banner=scoreboard.banner(state),
         scoreboard=tuple(scoreboard.lines(scores)),
         agents=tuple(scores),
-        warnings=tuple(warnings),
+        warnings=tuple(filter(None, (*warnings, phrases.unequal_nodes(state)))),
         understood=tuple(understood(state)),
         proposed=tuple(charter.proposed) if charter else (),
         charter_warnings=tuple(charter.warnings) if charter else (),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from core.execution.base import Executor, Placed
 from core.judging import final_check, schedule
 from core.judging.final_check import FinalCheck
@@ -28,7 +30,7 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
     while work := next(final_check.wanted(active.state, seeds, role), None):
         job = active.trainings.launch(work, 0)
         active.seal.check()
-        result, placed = await _run(executor, job)
+        result, placed = await _run(executor, job, work.nodes)
         active.seal.check()
         active.trainings.measured(work, result, placed.node, placed.kind)
         last = result.reason
@@ -40,8 +42,8 @@ async def report(active: ActiveRun, executor: Executor, seeds: int, role: Role =
     return found
 
 
-async def _run(executor: Executor, job: Job) -> tuple[Result, Placed]:
-    """Run a job. Returns its result, and where it ran; its node is "" for this machine."""
+async def _run(executor: Executor, job: Job, nodes: Collection[str]) -> tuple[Result, Placed]:
+    """Run a job, on one of these nodes if any are named. Returns its result, and where it ran; its node is "" for this machine."""
     found = [Placed(job.id, "")]
-    result = await executor.run(job, lambda told: found.append(told) if isinstance(told, Placed) else None)
+    result = await executor.run(job, lambda told: found.append(told) if isinstance(told, Placed) else None, nodes)
     return result, found[-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from core.charter import Charter
-from core.judging import policy
+from core.judging import pairing, policy
 from core.judging.final_check import LONGER
 from core.judging.schedule import MAX_MACHINE_RETRIES, Work
 from core.machine.profiles import Profile
@@ -127,6 +127,8 @@ def event(state: State, charter: Charter, work: Work, result: Result, node: str 
     disturbed, device = "", state.config.device if state.config else "cpu"
     if outcome in (Outcome.SCORED, Outcome.TIMEOUT):
         earlier = state.facts.get(work.commit)
+        if earlier is not None and pairing.group(state, earlier.node) != pairing.group(state, node):
+            earlier = None  # a node may be slower than others
         disturbed = (
             policy.disturbed(
                 result,

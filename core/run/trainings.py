@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from core.judging import grouping, schedule
 from core.judging.schedule import Work
 from core.machine import stats
 from core.model import Role
@@ -42,7 +43,15 @@ class Trainings:
         out.mkdir(parents=True)
         (out / "train.py").write_text(self._active.source(work.commit), encoding="utf-8")
         self._active.record(
-            ev.Launched(job=name, role=work.role, commit=work.commit, seed=work.seed, slot=slot, number=work.number)
+            ev.Launched(
+                job=name,
+                role=work.role,
+                commit=work.commit,
+                seed=work.seed,
+                slot=slot,
+                number=work.number,
+                nodes=work.nodes,
+            )
         )
         return job_for(
             self._active.state,
@@ -69,6 +78,7 @@ class Trainings:
         first = work.role == Role.BASELINE and event.scored
         told = self._active.state.unmeasured
         self._active.record(event)
+        self._group_nodes(event)
         if event.result.unmeasured and not told:
             self._active.record(ev.Notice(text=UNMEASURED.format(why=event.result.unmeasured)))
         self._tidy(work, event, keep_nats=first)
@@ -76,6 +86,13 @@ class Trainings:
             self._active.publish()  # the mean of an experiment in it has changed
         if work.number is not None and work.number in self._active.state.aborted:
             self._active.experiments.aborted(work.number)
+
+    def _group_nodes(self, event: ev.Measured) -> None:
+        """Record which nodes of a cluster give the same scores, if a training says something new about that."""
+        state = self._active.state
+        if event.node and event.scored and grouping.is_common(state, event.commit, event.seed):
+            for change in grouping.regrouped(state, schedule.noise(state).sigma):
+                self._active.record(change)
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
         """Remove the large files of a job. Only the baseline's per-token scores and compiled kernels are kept."""

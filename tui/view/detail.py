@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
-from core.judging import schedule
+from core.judging import pairing, schedule
 from core.judging.gain import Contrast, Scale
 from core.record.experiment import Experiment
 from core.record.state import State
@@ -107,7 +107,7 @@ def _parents_score(state: State, experiment: Experiment) -> str:
 
     If the parent was trained with more seeds, the mean of all its scores is added.
     """
-    ours, parents = state.scores.get(experiment.commit, {}), state.scores.get(experiment.parent, {})
+    ours, parents = pairing.sides(state, experiment.commit, experiment.parent)
     shared = [parents[seed] for seed in ours if seed in parents]
     mean = words.bpb(state.mean(experiment.parent))
     if not shared or len(shared) == len(parents):

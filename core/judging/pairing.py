@@ -1,0 +1,123 @@
+"""Which scores form pairs: those of two commits on one seed, from one group of nodes and from about the same time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from core.judging import policy
+from core.record.experiment import Conditions
+from core.record.state import Scored, State
+
+
+class Pair(NamedTuple):
+    """The scores of two commits on one seed, in bpb, and the conditions of each. Earlier versions did not note conditions."""
+
+    one: float
+    other: float
+    here: Conditions | None
+    there: Conditions | None
+
+    @property
+    def turn(self) -> int:
+        """When the later one was measured, in jobs of the run that had ended."""
+        return max(found.turn if found is not None else 0 for found in (self.here, self.there))
+
+
+def group(state: State, node: str) -> str:
+    """Return the name of a node's group, which is that of its first node. A node that was not compared yet is alone."""
+    return state.groups.get(node, node)
+
+
+def several(state: State) -> bool:
+    """Return whether the nodes of the run are in more than one group."""
+    return len({group(state, node) for node in state.nodes}) > 1
+
+
+def comparable(state: State, one: Conditions | None, other: Conditions | None) -> bool:
+    """Return whether two scores on one seed can form a pair. A score whose conditions are not known can."""
+    if one is None or other is None or state.config is None:
+        return True
+    same = one.node == other.node or group(state, one.node) == group(state, other.node)
+    return same and policy.comparable(one, other, state.config.device)
+
+
+def by_group(state: State, commit: str) -> Mapping[str, Scored]:
+    """Return the scores of a commit for each group of nodes; "" is the machine of the loop. The latest on a seed counts."""
+    nodes = state.on_nodes.get(commit)
+    if nodes is None:
+        return {"": Scored(state.scores.get(commit, {}), state.conditions.get(commit, {}))}
+    found: dict[str, Scored] = {}
+    for node, scored in nodes.items():
+        name = group(state, node)
+        found[name] = _latest(found[name], scored) if name in found else scored
+    return found
+
+
+def _latest(one: Scored, other: Scored) -> Scored:
+    """Return the scores of both, the later one on each seed."""
+    both = Scored(dict(one.scores), dict(one.conditions))
+    for seed, value in other.scores.items():
+        if seed not in both.scores or both.conditions[seed].turn < other.conditions[seed].turn:
+            both.scores[seed], both.conditions[seed] = value, other.conditions[seed]
+    return both
+
+
+def pairs(state: State, one: str, other: str) -> dict[int, Pair]:
+    """Return the pairs of two commits, as seed -> pair. All are of one group of nodes, but they may lie far apart in time.
+
+    Where several groups have a pair on a seed, a comparable one counts, and of those the latest.
+    """
+    found: dict[int, Pair] = {}
+    theirs = by_group(state, other)
+    for name, ours in by_group(state, one).items():
+        if (those := theirs.get(name)) is None:
+            continue
+        for seed, value in ours.scores.items():
+            if seed in those.scores:
+                pair = Pair(value, those.scores[seed], ours.conditions.get(seed), those.conditions.get(seed))
+                if seed not in found or _rank(state, pair) > _rank(state, found[seed]):
+                    found[seed] = pair
+    return found
+
+
+def _rank(state: State, pair: Pair) -> tuple[bool, int]:
+    return comparable(state, pair.here, pair.there), pair.turn
+
+
+def sides(state: State, one: str, other: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
+    """Return the scores of two commits as seed -> val_bpb, such that those on a common seed form a pair.
+
+    Where no group of nodes has both scores on a seed, that of the other commit is left out.
+    """
+    ours, theirs = state.scores.get(one, {}), state.scores.get(other, {})
+    if not state.on_nodes:
+        return ours, theirs
+    found = pairs(state, one, other)
+    paired = ({seed: pair.one for seed, pair in found.items()}, {seed: pair.other for seed, pair in found.items()})
+    return {**ours, **paired[0]}, {seed: v for seed, v in theirs.items() if seed not in ours} | paired[1]
+
+
+def differences(state: State, one: str, other: str) -> dict[int, float]:
+    """Return the differences of two commits by seed: the other one's score minus that of the first, in bpb.
+
+    Pairs that lie far apart in time count only if there are no others.
+    """
+    found = pairs(state, one, other)
+    near = {seed: pair for seed, pair in found.items() if comparable(state, pair.here, pair.there)} or found
+    return {seed: pair.other - pair.one for seed, pair in near.items()}
+
+
+def nodes(state: State, commit: str, seed: int) -> tuple[str, ...]:
+    """Return the nodes on which a score would form a pair with that of a commit on a seed, without those that are gone.
+
+    Returns () if there are none, or on the machine of the loop.
+    """
+    there = state.on_nodes.get(commit, {})
+    return beside(state, (node for node, scored in there.items() if seed in scored.scores))
+
+
+def beside(state: State, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the nodes in the groups of these nodes, without those that are gone."""
+    groups = {group(state, name) for name in names}
+    return tuple(node for node in state.nodes if node not in state.gone and group(state, node) in groups)
