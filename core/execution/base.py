@@ -54,7 +54,7 @@ class Executor(Protocol):
             job: The train.py, its data, its seed and its limits.
             update: Called with `Placed` if the job runs on another machine, with `Started` once the trainer runs, then with
                 `Progress` from time to time, and with the `Load` of another machine.
-            nodes: The names of the machines of which one should run it; () if any may. If none of them can, another one does. An
+            nodes: The names of the machines, one of which should run it; () if any may. If none of them can, another one does. An
                 executor with one machine ignores this.
 
         Returns:

@@ -1,7 +1,7 @@
 """Puts the nodes of a cluster into groups by their scores of the same train.py. Pure.
 
 Nodes with the same processor or card can still give different scores, such as when one of them has slower memory or a card that is
-held down. The evidence are the trainings of one train.py on one seed that ran on several nodes. A node that has none is alone,
+held down. The evidence is the trainings of one train.py on one seed on several nodes. A node that has none is alone,
 so the incumbent is trained there beside the first candidate. That is the first such training. Once the node has joined others, the
 incumbent's regular repeats give the next ones.
 """
@@ -115,9 +115,9 @@ def _seeds(nodes: dict[str, Scored], names: Collection[str]) -> set[int]:
 def regrouped(state: State, sigma: float) -> tuple[Grouped, ...]:
     """Return what has changed in the groups of nodes.
 
-    Each node is compared with the groups of the nodes before it, in the order in which the run came to use them. It joins the first
-    one from which it differs by at most JOIN standard errors, and stays while it differs by at most LEAVE. So chance does not
-    move it to and fro. A node that joins none is alone. That is said once if it differs by more than LEAVE.
+    Each node is compared with the groups of the nodes before it, in the order in which the run came to use them. It stays in its
+    group while it differs from it by at most LEAVE standard errors. So chance does not move it to and fro. Else it joins the closest
+    group from which it differs by at most JOIN. A node that joins none is alone. That is said once if it differs by more than LEAVE.
 
     Args:
         state: The state of the run.
@@ -137,15 +137,16 @@ def regrouped(state: State, sigma: float) -> tuple[Grouped, ...]:
 
 def _change(state: State, node: str, groups: dict[str, list[str]], sigma: float) -> Grouped:
     """Return the group of a node, with the comparison that decides it. Without such a one, `other` is empty."""
-    apart = Grouped(node=node, group=node)
-    for first, members in groups.items():
-        if (found := compared(state, node, members, sigma)) is None:
-            continue
-        if found.within(LEAVE if state.groups.get(node) == first else JOIN):
-            return _event(node, first, first, found)
-        if not found.within(LEAVE) and not apart.other:
-            apart = _event(node, node, first, found)
-    return apart
+    compare = {first: compared(state, node, members, sigma) for first, members in groups.items()}
+    found = {first: one for first, one in compare.items() if one is not None}
+    own = state.groups.get(node, node)
+    if own in found and found[own].within(LEAVE):
+        return _event(node, own, own, found[own])
+    if near := [first for first, one in found.items() if one.within(JOIN)]:
+        closest = min(near, key=lambda first: abs(found[first].difference))
+        return _event(node, closest, closest, found[closest])
+    far = next((first for first, one in found.items() if not one.within(LEAVE)), None)
+    return _event(node, node, far, found[far]) if far is not None else Grouped(node=node, group=node)
 
 
 def _event(node: str, group: str, other: str, found: Comparison) -> Grouped:

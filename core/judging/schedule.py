@@ -12,7 +12,7 @@ from core.judging.noise import Noise
 from core.model import Role
 from core.record.events import Judged, Measured
 from core.record.experiment import Experiment
-from core.record.state import State
+from core.record.state import Scored, State
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
@@ -29,7 +29,7 @@ MAX_MACHINE_RETRIES = 3  # tries of the baseline or the incumbent on a disturbed
 class Work:
     """A measurement that is wanted: a commit, a seed, and the experiment it is for.
 
-    `nodes`: the machines of a cluster of which one should run it, so that its score forms a pair. () if any may.
+    `nodes`: the machines of a cluster, one of which should run it, so that its score forms a pair. () if any may.
     """
 
     role: Role
@@ -55,11 +55,13 @@ def noise(state: State) -> Noise:
     """Estimate the noise of one measurement from the profile's prior and the repeated measurements of the run."""
     assert state.config is not None
     families: dict[tuple[str, str], dict[int, dict[int, float]]] = {}  # of a parent and a group of nodes
+    parents: dict[str, Mapping[str, Scored]] = {}  # many experiments have the same parent
     for experiment in state.experiments.values():
         commit, parent = experiment.commit, experiment.parent
         if not (scores := state.scores.get(commit)):
             continue
-        theirs = pairing.by_group(state, parent)
+        if (theirs := parents.get(parent)) is None:
+            theirs = parents[parent] = pairing.by_group(state, parent)
         for group, ours in pairing.by_group(state, commit).items():
             there = theirs[group].conditions if group in theirs else {}
             lone = [s for s in ours.scores if not pairing.comparable(state, ours.conditions.get(s), there.get(s))]

@@ -218,7 +218,7 @@ class Rebased(Event, frozen=True, kw_only=True):
 class Launched(Event, frozen=True, kw_only=True):
     """A job was started in a slot. For `role` see `core.model.Role`.
 
-    `nodes`: the machines of a cluster of which one should run it, so that its score forms a pair. () if any may.
+    `nodes`: the machines of a cluster, one of which should run it, so that its score forms a pair. () if any may.
     """
 
     job: str

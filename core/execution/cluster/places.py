@@ -67,7 +67,7 @@ class Places:
         Args:
             seed: The seed of the job. If places on several nodes are free, it gets the node where this seed was trained last:
                 pairs have the same seed, and on one node they differ less.
-            nodes: The names of the nodes of which one should run it. It waits while they are busy. If they have left the cluster, or
+            nodes: The names of the nodes, one of which should run it. It waits while they are busy. If they have left the cluster, or
                 cannot start a training for THESE_S seconds, it gets any node.
 
         Raises:
@@ -80,17 +80,21 @@ class Places:
             self._awaited.pop(asked, None)
 
     async def _take(self, asked: object, seed: int | None, nodes: Collection[str]) -> Place:
-        """Return a place as `take` does. Meanwhile the nodes that the job needs are kept for it. `asked`: what stands for the job."""
-        since = time.monotonic()
+        """Return a place as `take` does. While it waits, the nodes that the job needs are kept for it. `asked`: stands for the job."""
+        since, patience_s = time.monotonic(), THESE_S
         while True:
-            if nodes:
-                nodes = await self._present(nodes) if time.monotonic() - since < THESE_S else ()
-            self._awaited[asked] = nodes
-            if (place := await self._living(seed, nodes)) or (place := await self._new(nodes)):
+            named = await self._present(nodes) if nodes and patience_s > 0 else []
+            names = {node.name for node in named}
+            if place := await self._living(seed, names):
                 return place
-            if any(place.node.name in nodes for place in self._busy):
+            self._awaited.pop(asked, None)  # a start takes up to minutes; nothing is kept meanwhile
+            if place := await self._new(names):
+                return place
+            self._awaited[asked] = names
+            if named:
                 since = time.monotonic()
-            elif not nodes and (self._busy or self._first_start()):
+                patience_s -= 0 if self._used(named) else LOOK_S
+            elif self._busy or self._first_start():
                 since = time.monotonic()
                 self._note_waiting()
             elif time.monotonic() - since > NO_PLACE_S:
@@ -101,10 +105,15 @@ class Places:
         """Return whether a job may get a node: one of these if any are named, else one that no other job waits for."""
         return node.name in names if names else not any(node.name in others for others in self._awaited.values())
 
-    async def _present(self, names: Collection[str]) -> frozenset[str]:
+    async def _present(self, names: Collection[str]) -> list[Node]:
         """Return which of these nodes the cluster has and the run may use. Raises NodeLost."""
         known = await self._cluster.nodes(self._setup.device)
-        return frozenset(node.name for node in known if node.name in names and node.id not in self._refused)
+        return [node for node in known if node.name in names and node.id not in self._refused]
+
+    def _used(self, nodes: Iterable[Node]) -> bool:
+        """Return whether a job runs or is being started on one of these nodes."""
+        busy = {place.node.id for place in self._busy}
+        return any(node.id in busy or self._starting[node.id] for node in nodes)
 
     def _first_start(self) -> bool:
         """Return whether an actor is being started on a node where nothing has failed. That may need minutes: files are sent."""

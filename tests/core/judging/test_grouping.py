@@ -249,6 +249,21 @@ def test_a_node_stays_until_it_differs_clearly() -> None:
     assert grouped(found) == {"b": "b"}
 
 
+def test_a_node_stays_with_its_own_and_a_new_one_joins_the_closest() -> None:
+    alike = [(node, index, 1.6) for index in (1, 2) for node in ("b", "c")]
+    found = measured(("a", 0, 1.6), ("b", 0, 1.6 + 5 * ERROR), *alike)
+    assert grouped(found) == {"b": "b", "c": "b"}
+
+    def differ(one: str, other: str, commit: str, errors: float) -> None:
+        fold([*on(one, commit, 1.6, 0, "best"), *on(other, commit, 1.6 + errors * ERROR, 0, "best")], found)
+
+    differ("a", "c", "x1", 0.9 * JOIN)
+    assert grouped(found)["c"] == "b", "one lucky score beside a says less than two beside b"
+    differ("a", "d", "x2", 0.9 * JOIN)
+    differ("b", "d", "x3", 0.1 * JOIN)
+    assert grouped(found)["d"] == "b"
+
+
 def test_a_difference_that_could_not_be_kept_as_a_gain_does_not_matter() -> None:
     smallest = policy.KEEP[policy.MAX_PAIRS] * SIGMA * math.sqrt(2 / policy.MAX_PAIRS)
     for share, group in ((0.4, "a"), (0.7, "b")):

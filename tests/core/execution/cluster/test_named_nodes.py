@@ -10,9 +10,10 @@ import pytest
 from core.execution.base import Placed
 from core.execution.cluster import places as module
 from core.execution.cluster.places import Places
+from core.execution.cluster.ray_cluster import Node
 from core.execution.deterministic import World
 from nanochat.contract.job import Outcome
-from tests.core.execution.cluster.nodes import Machine, executors, job, places, run_folder
+from tests.core.execution.cluster.nodes import InProcess, Machine, Slot, executors, job, places, run_folder
 from tests.core.execution.cluster.test_executor import Told
 
 WITHIN_S = 20.0
@@ -36,6 +37,19 @@ async def waiting(task: asyncio.Task[object]) -> bool:
     """Whether a task still waits after a moment."""
     await asyncio.wait([task], timeout=0.2)
     return not task.done()
+
+
+def start_slowly(monkeypatch: pytest.MonkeyPatch, cluster: InProcess, name: str) -> asyncio.Event:
+    """Let actors on a node start only after the event that is returned."""
+    start, go = cluster.place, asyncio.Event()
+
+    async def place(node: Node, device: str) -> Slot:
+        if node.name == name:
+            await go.wait()
+        return await start(node, device)
+
+    monkeypatch.setattr(cluster, "place", place)
+    return go
 
 
 async def leave(found: Places, times: int) -> None:
@@ -81,4 +95,39 @@ async def test_a_node_that_has_left_or_starts_nothing_is_not_waited_for(
         found.give(place)
         broken.spoil = lambda method, answer: b"no JSON"
         assert (await found.take(None, ("second",))).node.name == "first"
+    await leave(found, 1)
+
+
+async def test_a_node_that_is_being_started_is_waited_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "THESE_S", 0.1)
+    found, cluster = places(run, machine(tmp_path, "first"), machine(tmp_path, "second"))
+    found.join()
+    go = start_slowly(monkeypatch, cluster, "second")
+    async with asyncio.timeout(WITHIN_S):
+        one, other = (asyncio.create_task(found.take(1, ("second",))) for _ in range(2))
+        assert await waiting(one) and await waiting(other), "longer than a node that starts nothing is waited for"
+        go.set()
+        place = await one
+        assert place.node.name == "second" and await waiting(other)
+        found.give(place)
+        assert await other is place
+    await leave(found, 1)
+
+
+async def test_a_job_that_is_starting_on_a_node_keeps_no_other_one(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, cluster = places(run, machine(tmp_path, "first"), machine(tmp_path, "second"))
+    found.join()
+    async with asyncio.timeout(WITHIN_S):
+        first = await found.take()
+        go = start_slowly(monkeypatch, cluster, "second")
+        either = asyncio.create_task(found.take(1, ("first", "second")))
+        assert await waiting(either)
+        found.give(first)
+        assert await found.take(2) is first
+        go.set()
+        assert (await either).node.name == "second"
     await leave(found, 1)
