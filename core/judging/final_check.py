@@ -49,8 +49,8 @@ def wanted(state: State, seeds: int = SEEDS, role: Role = Role.FINAL) -> Iterato
     """Yield the trainings that a check still needs and that are not running, in pairs that are close in time.
 
     Nothing is wanted before a change was kept, and while another training runs. A seed on which one of the two failed is left out.
-    Where the machine's speed has changed too much between the two, the earlier one is trained again. So it is where they were trained on
-    nodes that give different scores. If there are such nodes, the second of a pair follows the first, to the same node.
+    If the machine's speed has changed too much between the two, the earlier one is trained again. The same applies if they were trained
+    on nodes that give different scores. If there are such nodes, the second of a pair is trained after the first, on its node.
     """
     if state.config is None or state.start_commit is None or not state.kept:
         return

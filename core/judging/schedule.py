@@ -40,7 +40,7 @@ class Work:
 
     @property
     def key(self) -> tuple[str, int, tuple[str, ...]]:
-        """What tells it from others that run at the same time."""
+        """What distinguishes it from other trainings that run at the same time."""
         return self.commit, self.seed, self.nodes
 
 

@@ -9,8 +9,8 @@ The speed can change within seconds. The more successive readings differ, the mo
 The first training of a run is the reference of all others: its clock counts CPU seconds, and the mean of its readings is the unit of speed.
 Readings of an idle machine would not do. Beside a trainer, which leaves the caches full of its own data, they can take longer.
 
-If other programs use the trainer's core, each of them evicts the trainer's data from the caches when its turn comes. The gauge has less
-to lose. So the gauge's own wait for the core corrects its readings (`WAIT_POWER`). The trainer is stopped then and cannot change it.
+Other programs on the trainer's core evict its data from the caches, and the gauge has less data there. So the time that the gauge itself
+waits for the core corrects its readings (`WAIT_POWER`). The trainer is stopped meanwhile and cannot change that time.
 """
 
 from __future__ import annotations
