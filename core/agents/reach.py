@@ -44,7 +44,10 @@ def tokens(project: Project, context: int | None = None) -> int:
 
 
 def default(tokens: int) -> tuple[str, str]:
-    """Return the default agent of a new run, and why: a model of Ollama if one fits, else `search`."""
+    """Return the default agents of a new run, and why: a model of Ollama and `search` if one fits, else `search` alone.
+
+    Small models can find less than a search over the constants (arXiv 2603.24647). Together, each is asked as often as it pays.
+    """
     try:
         found = models()
     except AgentFailed as error:
@@ -63,7 +66,10 @@ def default(tokens: int) -> tuple[str, str]:
             "search",
             f"Ollama answers at {to_ollama().words}, but {none}. So `search` proposes; --agent ollama:MODEL insists.",
         )
-    return f"ollama:{chosen[0].name}", f"Agent {chosen[1]}."
+    return (
+        f"ollama:{chosen[0].name},search",
+        f"Agent {chosen[1]}. `search` proposes too; the one whose changes are kept is asked more often.",
+    )
 
 
 def offer() -> str | None:

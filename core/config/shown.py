@@ -10,7 +10,7 @@ from core.config import settings
 from core.config.files import ENVIRONMENT, Config, ConfigFile
 
 DEFAULTS = {
-    "agent": "a model of Ollama, else search", "tenancy": "auto", "context": "by train.py and program.md", "gate": "ask in the app",
+    "agent": "a model of Ollama and search", "tenancy": "auto", "context": "by train.py and program.md", "gate": "ask in the app",
     "gate-time": "as long as a training, 10 to 60", "budget": "60 on a CPU, 300 on a GPU",
     "slots": "by the machine", "dataset": "by the machine", "device": "by the machine",
     "profile": "by the machine", "max-experiments": "no limit", "max-hours": "no limit", "max-crashes": "20", "notify": "nothing is sent",

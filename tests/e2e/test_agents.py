@@ -111,7 +111,7 @@ def test_a_run_without_a_named_agent_takes_the_model_that_is_there(product: Prod
         listed = product("agents").stdout
         assert f"ollama:{MODEL}" in listed and "the default" in listed and "context 32768" in listed
     state = product.state()
-    assert state.experiments[1].agent.startswith("ollama:")
+    assert state.experiments[1].agent.startswith("ollama:") and state.config.agent == f"ollama:{MODEL},search"
     assert state.charter is not None and "directions: the schedule, says the model" in state.charter.understood
 
 

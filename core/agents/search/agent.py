@@ -194,9 +194,10 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft
     """Yield a step of each knob that matters much: one step down for sizes, one step up for others.
 
     The steps in the other direction follow. What anybody has tried alone, on any train.py, is left out, and so is what lost clearly
-    in earlier runs. What gained clearly there comes first.
+    in earlier runs, and what would undo a kept change. What gained clearly there comes first.
     """
     said, before = _said_something(context), _steps_before(context, known)
+    left = {(name, old) for past in said if past.verdict.kept for name, (old, _) in past.constants.items()}
     tried = {past.proposal.notes.step for past in said}
     tried |= {next(iter(changes_of(past))) for past in said if len(changes_of(past)) == 1}
     order = sorted(
@@ -212,7 +213,7 @@ def _opening(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft
         for name in order:
             up = (TARGET.topic_of(name) != "size") is not second
             value, mark = range_for(known[name]).step(known[name].value, up), f"{name} {'up' if up else 'down'}"
-            if mark in tried or value is None:
+            if mark in tried or value is None or (name, value) in left:
                 continue
             if draft := knobs_draft(context, known, {name: value}):
                 steps.append((before.get(mark, 0.0), replace(draft, notes=replace_fields(draft.notes, step=mark))))

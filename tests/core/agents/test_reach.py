@@ -38,6 +38,13 @@ def test_a_model_that_the_server_lacks_is_refused(monkeypatch: pytest.MonkeyPatc
         reach.check("ollama:foo,search")
 
 
+def test_by_default_search_proposes_beside_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Script(lambda body, count: "")) as url:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        agents, why = reach.default(8192)
+    assert agents == f"ollama:{MODEL},search" and "`search` proposes too" in why
+
+
 def test_an_endpoint_counts_as_reached_whatever_it_responds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{NOWHERE}/v1")

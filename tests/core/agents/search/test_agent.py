@@ -166,6 +166,30 @@ def test_it_opens_with_the_knobs_that_matter_most_and_clear_steps() -> None:
     assert "DEPTH" not in {name for p in night(12, "Avoid changes of size.") for name in p.notes.knobs}
 
 
+def test_the_opening_does_not_undo_a_kept_change() -> None:
+    source = knobs.set_knobs(SOURCE, {"DEPTH": 3})
+    deeper = Proposal(
+        hypothesis="Deeper.", source=source, topic="size", notes=Notes(knobs={"DEPTH": 3}, before={"DEPTH": 2})
+    )
+    kept = replace(judged(1, deeper, 0.05), verdict=Verdict.KEEP)
+    opening, past = list[dict[str, Value]](), (kept,)
+    for number in range(2, 20):
+        tried = {one.fingerprint: one.number for one in past}
+        turn_of_knobs = replace(
+            context(number, past), source=source, parent=kept.fingerprint, proposed={"search": 1}, tried=tried
+        )
+        proposal = Search().propose_now(turn_of_knobs)
+        opening.append(proposal.notes.knobs)
+        past += (
+            replace(
+                judged(number, proposal, -0.01),
+                parent=kept.fingerprint,
+                constants=knobs.moved(source, proposal.source or ""),
+            ),
+        )
+    assert {"EMBED_LR": 0.34} in opening and {"DEPTH": 2} not in opening
+
+
 def test_a_model_narrower_than_one_head_is_tried_with_narrower_heads() -> None:
     width, head = ({knob.name: knob.value for knob in knobs.read(SOURCE)}[name] for name in ("WIDTH", "HEAD_DIM"))
     assert width == head == 128
