@@ -95,8 +95,14 @@ def write(value: Value, like: str) -> str:
 def set_knobs(source: str, values: Mapping[str, Value]) -> str:
     """Return the source with these knobs set. Comments stay. Raises KeyError for a name that is not a knob."""
     known = {knob.name: knob for knob in read(source)}
+    return set_written(source, {name: write(value, known[name].written) for name, value in values.items()})
+
+
+def set_written(source: str, written: Mapping[str, str]) -> str:
+    """Return the source with these knobs set to values that are given as source text. Raises KeyError as `set_knobs` does."""
+    known = {knob.name: knob for knob in read(source)}
     lines = [line.encode() for line in lines_of(source)]
-    for knob in sorted((known[name] for name in values), key=lambda knob: -knob.begin):  # several may share a line
-        line, text = lines[knob.line], write(values[knob.name], knob.written).encode()
-        lines[knob.line] = line[: knob.begin] + text + line[knob.end :]
+    for knob in sorted((known[name] for name in written), key=lambda knob: -knob.begin):  # several may share a line
+        line = lines[knob.line]
+        lines[knob.line] = line[: knob.begin] + written[knob.name].encode() + line[knob.end :]
     return b"".join(lines).decode()

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.change.merging import aligned
 from core.git.errors import RepositoryError
 from core.git.names import RunNames
 from core.git.namespace import RUN, START_REFS, run_in
@@ -190,7 +191,9 @@ class Repository:
         return self.git.write_tree(tree, self.tree.train.split("/"), blob)
 
     def merge(self, base: str, ours: str, theirs: str, scratch: Path) -> str | None:
-        """Return the three-way merge of three texts, or None if both sides changed the same lines.
+        """Return the three-way merge of three texts of train.py, or None if both sides changed the same lines.
+
+        Constants are merged by name: only two different values of one constant are a conflict.
 
         Args:
             base: The common ancestor.
@@ -210,6 +213,7 @@ class Repository:
 
     def _merge_file(self, base: str, ours: str, theirs: str, scratch: Path) -> tuple[int, str]:
         """Return the exit status and the output of `git merge-file`. The status is the number of conflicts."""
+        base, ours, theirs = aligned(base, ours, theirs)
         try:
             scratch.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".merge-", dir=scratch, ignore_cleanup_errors=True) as folder:

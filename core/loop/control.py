@@ -154,8 +154,9 @@ class Control:
         number = command.number
         match command:
             case commands.Approve():
+                words = human_actions.approvable(self._active, number)
                 self._approval.answer(number, "human")
-                return f"approved #{number}"
+                return words
             case commands.Skip():
                 self._approval.skipped()
                 reason = command.reason

@@ -38,6 +38,23 @@ def reapply(active: ActiveRun, number: int) -> Reply:
     return Reply(ok=True, words=words, offer=Offer(parent=incumbent, source=active.source(experiment.commit)))
 
 
+def approvable(active: ActiveRun, number: int) -> str:
+    """Re-apply a proposal to the incumbent before the human's approval counts. Returns what is approved, as text.
+
+    Raises:
+        CommandRejected: It does not apply to the incumbent.
+    """
+    if active.state.open[number].parent == active.state.incumbent:
+        return f"approved #{number}"
+    try:
+        reapply(active, number)
+    except CommandRejected as error:
+        raise CommandRejected(
+            f"#{number} is not approved. {str(error).removesuffix('.')}. Revise or skip it."
+        ) from error
+    return f"approved #{number}, re-applied to the new best"
+
+
 def revise(active: ActiveRun, number: int, source: str, hypothesis: str = "", parent: str = "") -> str:
     """Replace the change of a proposal that is not approved yet.
 

@@ -250,6 +250,16 @@ def test_a_merge_needs_no_temporary_folder_but_its_own(
     assert list(scratch.iterdir()) == []
 
 
+def test_changes_of_neighbouring_constants_are_merged(checkout: Path, tmp_path: Path) -> None:
+    repo, lines = opened(checkout), "DEPTH = 2\nWIDTH = 128\nLR = 0.1\n"
+    deeper, wider = lines.replace("= 2", "= 3"), lines.replace("128", "192")
+    assert repo.merge(lines, deeper, wider, tmp_path) == "DEPTH = 3\nWIDTH = 192\nLR = 0.1\n"
+    both = wider.replace("= 2", "= 4")
+    assert repo.merge(lines, deeper, both, tmp_path) is None
+    marked = repo.merge_marked(lines, deeper, both, tmp_path)
+    assert marked.count("WIDTH = 192") == 1 and "DEPTH = 3" in marked and "DEPTH = 4" in marked
+
+
 def test_the_run_that_kept_a_train_py_is_found(checkout: Path, tmp_path: Path) -> None:
     repo = Repository.open(checkout, tmp_path / "private")
     start = repo.commit(repo.base(), OLD, "start")

@@ -30,8 +30,8 @@ Idea = str | Proposal | BaseException  # such as "K3 = 1", or what is proposed, 
 Answer = Callable[[str, int], float | Ending]
 Meanwhile = Callable[[Loop], Coroutine[None, None, None]]
 
-# Constants far enough apart that changes to two of them can be merged.
-KNOBS = "".join(f"K{i} = 0  # constant {i}\n#\n#\n#\n" for i in range(1, 13))
+# Constants on neighbouring lines, as in the shipped train.py.
+KNOBS = "".join(f"K{i} = 0  # constant {i}\n" for i in range(1, 13))
 SOURCE = f"""\
 {KNOBS}
 

@@ -126,6 +126,25 @@ def test_a_proposal_that_does_not_apply_to_the_new_best_is_left_as_it_is(run: Ru
     assert 3 in run.active.state.open, "the human may still edit it"
 
 
+def test_approving_an_overtaken_proposal_re_applies_it_first(run: Run) -> None:
+    run.keep(1)
+    assert run.send(commands.Approve(number=2)) == commands.Reply(
+        ok=True, words="approved #2, re-applied to the new best"
+    )
+    assert run.active.state.experiments[2].parent == run.active.state.incumbent
+    assert "K1 = 1" in run.source(2) and "K5 = 1" in run.source(2)
+
+
+def test_approving_what_does_not_apply_to_the_new_best_is_refused(run: Run) -> None:
+    run.propose("K1 = 2")
+    run.keep(1)
+    reply = run.send(commands.Approve(number=3))
+    assert not reply.ok and reply.words.startswith(
+        "#3 is not approved. There is a new best, and #3 does not apply to it"
+    )
+    assert reply.words.endswith(". Revise or skip it.") and not run.active.state.open[3].approved
+
+
 def test_a_text_for_a_proposal_that_waits_no_more_is_offered_for_an_own_experiment(run: Run) -> None:
     mine = changed(run.source(2), "K8 = 8")
     run.keep(1)
