@@ -1,6 +1,6 @@
 """Measure the app in a real tmux: first useful paint, memory, CPU load, bytes written, and the latency of keys.
 
-python benchmarks/app.py [--experiments 10000] [--seconds 30]
+python benchmarks/app.py [--experiments 10000] [--seconds 30] [--starts 10]
 
 `peer` is `htop -d 10` in a window of the same size at the same time, if it is installed.
 """
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -100,28 +101,42 @@ class Terminal:
         self.tmux("kill-server")
 
 
-def large(folder: Path, experiments: int) -> None:
-    """Measure the first paint, the memory and the scrolling of a run with many experiments."""
+def paint_s(command: str, folder: Path, seen: Sequence[str], count: int) -> float:
+    """Return the median time to the first useful paint over a number of starts, in seconds."""
+    times = []
+    for _ in range(count):
+        terminal = Terminal(command, folder)
+        times.append(terminal.until(*seen))
+        terminal.close()
+    return statistics.median(times)
+
+
+def large(folder: Path, experiments: int, count: int) -> None:
+    """Measure the first paint, the memory and the scrolling of a run with many experiments. `count`: starts of each kind."""
     run = folder / "large"
     run.mkdir()
     write(run / journal.NAME, experiments)
     lock = run_lock.Lock(run)  # as if a loop ran; without one, the summary opens
-    terminal = Terminal(f"{sys.executable} -m tui {run}", folder)
-    seen = (f" {experiments} ", "1 program.md", "6 the night")
-    paint = terminal.until(*seen)
+    seen = (f"│{experiments} kept", "1 program.md", "7 activity")  # the newest row is on the screen
+    show, attach = f"{sys.executable} -m tui {run}", f"{sys.executable} -m core.cli attach large --logs {folder}"
+    paint_s(show, folder, seen, 1)  # fills the file cache
+    print(f"{experiments} experiments, medians of {count} starts:")
+    print(f"  first useful paint {paint_s(show, folder, seen, count):.2f} s (aim 0.9)")
+    print(
+        f"  by `autoresearch attach`, the command line's own start included: {paint_s(attach, folder, seen, count):.2f} s"
+    )
+    terminal = Terminal(show, folder)
+    terminal.until(*seen)
     time.sleep(4)  # until the table is complete
     memory = terminal.process.memory_info().rss / 1e6
     pages = [terminal.change("PageDown") for _ in range(20)]
-    print(f"{experiments} experiments: first useful paint {paint:.2f} s (aim 1.0), memory {memory:.0f} MB (aim 150)")
-    attached = Terminal(f"{sys.executable} -m core.cli attach large --logs {folder}", folder)
-    print(f"  by `autoresearch attach`, the command line's own start included: {attached.until(*seen):.2f} s")
-    attached.close()
-    lock.release()
-    morning = Terminal(f"{sys.executable} -m tui {run}", folder)
-    print(f"  of the summary, without a loop: {morning.until('8 summary', 'result', 'tried'):.2f} s")
-    morning.close()
-    print(f"  a page of scrolling: median {1000 * statistics.median(pages):.0f} ms, with tmux's own part (aim 50)")
     terminal.close()
+    lock.release()
+    summary = paint_s(show, folder, ("8 summary", "result", "tried"), count)
+    print(f"  of the summary, without a loop: {summary:.2f} s")
+    print(
+        f"  memory {memory:.0f} MB (aim 150); a page of scrolling: median {1000 * statistics.median(pages):.0f} ms (aim 50)"
+    )
 
 
 def live(folder: Path, seconds: float) -> None:
@@ -144,7 +159,7 @@ def live(folder: Path, seconds: float) -> None:
         cpu, written = app.load(seconds)
         other.join()
         print(
-            f"live, {WIDTH}x{HEIGHT}, 10 loss points a second: {cpu:.1f}% of a core (aim 3), {written / 1000:.1f} KB/s (aim 3)"
+            f"live, {WIDTH}x{HEIGHT}, 10 loss points a second: {cpu:.1f}% of a core (aim 1.5), {written / 1000:.1f} KB/s (aim 1.2)"
         )
         told = f"{box[0][0]:.1f}% of a core, {box[0][1] / 1000:.1f} KB/s" if peer else "htop is not installed"
         print(f"  peer, htop -d 10: {told}")
@@ -202,16 +217,7 @@ def keys(folder: Path, busy: bool) -> None:
     run = folder / "logs" / "keys"
     tree = folder / "tree"  # a clone, so that this repository gets no refs of the run
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
-    options = [
-        "--profile",
-        "tiny",
-        "--dataset",
-        f"text:{ROOT / 'core'}",
-        "--name",
-        "keys",
-        "--logs",
-        str(folder / "logs"),
-    ]
+    options = ["--profile", "tiny", "--name", "keys", "--logs", str(folder / "logs")]
     loop = subprocess.Popen(
         [sys.executable, "-m", "core.cli", "run", "--headless", "--agent", "search", "--budget", "5", *options],
         stdout=subprocess.DEVNULL, cwd=tree,
@@ -234,7 +240,8 @@ def keys(folder: Path, busy: bool) -> None:
         loop.terminate()
         loop.wait()
     name = f"with {len(burners)} more busy processes" if busy else "beside one trainer"
-    print(f"{name}, p95: key to changed screen {1000 * _p95(moves):.0f} ms (aim 100), zoom {1000 * _p95(zooms):.0f} ms")
+    print(f"{name}, p95: key to changed screen {1000 * _p95(moves):.0f} ms (aim 100)")
+    print(f"  zoom: median {1000 * statistics.median(zooms):.0f} ms, p95 {1000 * _p95(zooms):.0f} ms (aim 100)")
     print(f"  command to its acknowledgement {1000 * _p95(acks):.0f} ms (aim 200)")
 
 
@@ -246,10 +253,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--experiments", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--starts", type=int, default=10, help="of which the first paint is the median")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        large(folder, parsed.experiments)
+        large(folder, parsed.experiments, parsed.starts)
         live(folder, parsed.seconds)
     for busy in (False, True):
         with tempfile.TemporaryDirectory() as name:
