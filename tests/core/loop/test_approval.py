@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from msgspec.structs import replace
+
 from core.loop.approval import LONGEST_HOLD_S, UNANSWERED, Approval, Waiting
 from core.loop.control import Control
 from core.loop.ending import Ending
@@ -28,7 +30,7 @@ class Desk:
         self._control = Control(active, self.approval, cast(Slots, None), Ending(Limits()), "listed")
 
     def propose(self, number: int) -> Waiting:
-        self.active.record(proposed(number))
+        self.active.record(replace(proposed(number), parent=self.active.state.incumbent))
         self.approval.step()
         assert self.approval.waiting is not None and self.approval.waiting.number == number
         return self.approval.waiting

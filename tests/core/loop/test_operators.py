@@ -58,7 +58,7 @@ def coder(body: dict[str, Any], count: int) -> dict[str, Any]:
         return {"hypothesis": f"Set {name}.", "edits": [{"search": old, "replace": f"{name} = {value}  # new {count}"}]}
     shown = json.loads(lines[0])["edits"]
     if "Combine" not in order(body):
-        shown = [edit | {"replace": edit["replace"].replace("= 1 ", f"= {2 + count} ")} for edit in shown]
+        shown = [edit | {"replace": re.sub(r"= \d+ ", f"= {2 + count} ", edit["replace"])} for edit in shown]
     return {"hypothesis": "What was asked for.", "edits": shown}
 
 
