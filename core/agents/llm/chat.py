@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -17,6 +16,7 @@ from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import backlog, exhausted_ideas, formats, lessons, operators, prompt, understanding
 from core.agents.llm.checks import Repeated, check
 from core.agents.llm.formats import Tier
+from core.agents.llm.json_objects import Schema
 from core.agents.llm.material import DRAFT, Plan
 from core.agents.llm.operators import Task
 from core.agents.llm.prompt import Message
@@ -156,7 +156,7 @@ class LanguageModel:
         raise AssertionError("the last try returns or raises")
 
     async def _answer(
-        self, form: Tier, context: Context, talk: list[Message], schema: dict[str, Any] | None, spent: Spent, plan: Plan
+        self, form: Tier, context: Context, talk: list[Message], schema: Schema | None, spent: Spent, plan: Plan
     ) -> tuple[Answer, list[Message]]:
         """Return an answer and its prompt. If the server dropped a part of the prompt, ask again with a shorter one."""
         try:
@@ -206,7 +206,7 @@ class LanguageModel:
         await self._fit(before + 1)
         return self._tokens > before
 
-    async def _ask(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
+    async def _ask(self, talk: Sequence[Message], schema: Schema | None) -> Answer:
         """Return an answer. If there are only thoughts, try the other settings for thinking, and keep the one that works.
 
         Raises:
@@ -249,7 +249,7 @@ class LanguageModel:
             return f"{self.name} used {used} for thinking and did not come to an answer, last with {setting.words}."
         return f"{self.name} thought and gave no answer, last with {setting.words}."
 
-    async def _asked(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
+    async def _asked(self, talk: Sequence[Message], schema: Schema | None) -> Answer:
         """Return the answer to one question. After a temporary failure of the server it is asked again."""
         for pause in (*PAUSES_S, None):
             self.on_text("")
@@ -290,7 +290,7 @@ class LanguageModel:
         form: str,
         least: int,
         talk: Callable[[int], list[Message]],
-        schema: dict[str, Any],
+        schema: Schema,
         read: Callable[[str], tuple[str, ...]],
     ) -> tuple[tuple[str, ...], Cost]:
         """Ask a single question in a context of at least so many tokens. Returns the lines of the answer, and the cost."""
