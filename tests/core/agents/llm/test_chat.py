@@ -12,7 +12,7 @@ import pytest
 
 from core.agents import registry
 from core.agents.base import AgentFailed, Context, PastExperiment
-from core.agents.llm import chat, prompt
+from core.agents.llm import prompt, questions
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.llm.ollama.agent import Ollama
 from core.agents.llm.ollama.models import Installed, pick
@@ -56,7 +56,7 @@ def agent(url: str, model: str = MODEL, **settings: Any) -> LanguageModel:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stumbles is asked again at once; here without the second between."""
-    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(questions, "PAUSES_S", (0.0, 0.0))
 
 
 async def test_a_proposal_with_its_cost() -> None:

@@ -17,8 +17,8 @@ import pytest
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.hooks import attach_callbacks, ignore
-from core.agents.llm import chat, checks
-from core.agents.llm.chat import LanguageModel, Unusable
+from core.agents.llm import checks, questions
+from core.agents.llm.chat import LanguageModel, Unusable, needs
 from core.agents.llm.connection import to_ollama
 from core.agents.llm.counting import Counting
 from core.agents.llm.ollama.agent import Ollama, _within
@@ -40,7 +40,7 @@ SHORT = Timeouts(first_s=0.4, idle_s=0.4, answer_s=0.8, proposal_s=5.0, unload_s
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(questions, "PAUSES_S", (0.0, 0.0))
 
 
 def context(source: str = TRAIN, charter: str = CHARTER, past: tuple[PastExperiment, ...] = (), **more: Any) -> Context:
@@ -447,5 +447,5 @@ async def test_one_model_that_cannot_be_shown_does_not_hide_the_others() -> None
 
 
 def test_the_sum_uses_the_context_of_the_task() -> None:
-    tokens = sized(chat.needs(SHIPPED, PROGRAM))
+    tokens = sized(needs(SHIPPED, PROGRAM))
     assert 16_384 <= tokens <= 24_576 and tokens % 4096 == 0

@@ -9,7 +9,7 @@ import pytest
 from core.agents import registry
 from core.agents.base import AgentFailed, Context
 from core.agents.hooks import ignore
-from core.agents.llm import chat, server
+from core.agents.llm import questions, server
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.several import Team
 from core.change import edits
@@ -29,7 +29,7 @@ openai = pytest.importorskip("openai", reason="`.venv/bin/python -m pip install 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from core.agents.llm import openai as module
 
-    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(questions, "PAUSES_S", (0.0, 0.0))
     monkeypatch.setattr(module, "ASKED_AGAIN", 0)
 
 
