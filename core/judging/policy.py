@@ -65,11 +65,6 @@ class Decision:
     within_noise: bool = False
     needed: float | None = None
 
-    @property
-    def z(self) -> float | None:
-        """The gain in standard errors."""
-        return self.gain / self.error if self.gain is not None and self.error else None
-
 
 def seed(run_seed: int, index: int) -> int:
     """Return the index-th seed of a run. It is the same for every commit, so that scores form pairs."""

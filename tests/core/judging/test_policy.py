@@ -103,7 +103,6 @@ def test_the_keep_rule(gains: list[float], action: str, words: str) -> None:
     assert decision.pairs == len(gains)
     assert decision.gain == pytest.approx(SIGMA * sum(gains) / len(gains))
     assert decision.error == pytest.approx(SIGMA * math.sqrt(2 / len(gains)))
-    assert decision.z == pytest.approx(sum(gains) / len(gains) / math.sqrt(2 / len(gains)))
     assert decision.within_noise == decision.reason.startswith(("inconclusive", "not confirmed"))
     assert (decision.needed is None) == (action == "measure")
 
@@ -111,7 +110,7 @@ def test_the_keep_rule(gains: list[float], action: str, words: str) -> None:
 def test_seeds_are_asked_for_one_by_one_and_the_cached_scores_of_the_best_are_used() -> None:
     a, b = SEEDS[:2]
     first = decide({}, {a: 1.6}, SIGMA, run_seed=RUN)
-    assert (first.action, first.seed, first.who, first.gain, first.z) == ("measure", a, "candidate", None, None)
+    assert (first.action, first.seed, first.who, first.gain, first.error) == ("measure", a, "candidate", None, None)
     again = decide({a: 1.57}, {a: 1.6}, SIGMA, run_seed=RUN)
     assert (again.action, again.seed, again.who) == ("measure", b, "candidate")
     lacking = decide({a: 1.57, b: 1.57}, {a: 1.6}, SIGMA, run_seed=RUN)
