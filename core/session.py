@@ -51,6 +51,7 @@ from core.run.plan import Plan, make_plan, renamed_if_overtaken
 from core.run.report_process import write_report
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
+from nanochat.contract.layout import HARNESS
 from nanochat.contract.text import printable
 
 INTERRUPTED = 128  # exit codes above this are 128 plus the number of the signal that ended the process
@@ -369,7 +370,7 @@ def _interrupt(number: int) -> None:
 
 def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
     config, state, folder = active.config, active.state, active.folder
-    place, log_file = folder / "harness", folder / log
+    place, log_file = folder / HARNESS, folder / log
     return executors.Slot(place, config.device, log_file, index, config.compiles, state.id, state.kind)
 
 

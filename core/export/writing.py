@@ -17,6 +17,7 @@ from core.execution.local import LAUNCH, harness_environment
 from core.export.folder import EXPORT
 from core.machine.project import UsageError
 from core.model import RunConfig
+from nanochat.contract.layout import HARNESS
 from nanochat.contract.sampling import Sampled, Sampling
 
 LOG = "sampling.log"  # stderr of the harness
@@ -40,7 +41,7 @@ def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list
         SamplingFailed: The harness ended without the answers.
         ExecutorFailed: There is no GPU.
     """
-    place, harness = folder / EXPORT, folder / "harness"
+    place, harness = folder / EXPORT, folder / HARNESS
     place.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=place))  # two commands may ask at the same time
     environment = harness_environment(config.device, 0, compiles=config.compiles) | {"TMPDIR": str(scratch)}

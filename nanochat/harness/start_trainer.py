@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from nanochat.contract.layout import COMPILED
 from nanochat.harness import compiler, trainer
 from nanochat.harness.preload import preload
 from nanochat.harness.processes import python
@@ -23,7 +24,6 @@ from nanochat.sandbox.namespaces import enter_namespaces, mount_proc, mount_shar
 from nanochat.sandbox.rights import NO_PROCESSES
 
 FORKS = sys.platform == "linux"  # on other systems a process with torch imported must not be forked
-COMPILED = "compiled"  # folder of compiled kernels, in the trainer's scratch folder
 
 
 def start(end: socket.socket, output: int, spec: Spec) -> int:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from nanochat.contract.job import CrashClass, Outcome
+from nanochat.contract.layout import COMPILED
 from nanochat.harness import start_trainer, wire
 from nanochat.harness.crashes import CRASHES, NO_MEMORY, speaks_of_memory
 from nanochat.harness.processes import Descendants, Standstill, Usage, temporary_folder
-from nanochat.harness.start_trainer import COMPILED
 from nanochat.harness.trainer import Spec
 from nanochat.harness.trainer_output import Curve, Output, plain
 
