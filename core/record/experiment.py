@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from core.model import Notes
+from core.model import Notes, Role
 from core.record import events as ev
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
@@ -202,6 +203,18 @@ class Experiment:
 def experiment_id(number: int) -> str:
     """Return the name of an experiment's folder and ref. Names sort in the order of the numbers."""
     return f"{number:05d}"
+
+
+def job_folder(run: Path, role: Role, number: int | None, job: str) -> Path:
+    """Return the folder of a job. Jobs of the start, and of the incumbent when it is measured again, are under 00000.
+
+    Args:
+        run: The folder of the run.
+        role: What the training is for.
+        number: The number of the experiment; None if the job belongs to none.
+        job: The name of the job.
+    """
+    return run / experiment_id((number or 0) if role.own_folder else 0) / job
 
 
 @dataclass(slots=True)
