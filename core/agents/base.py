@@ -120,7 +120,7 @@ class CharterSummary(Data, frozen=True, kw_only=True, omit_defaults=True):
         try:
             return checked(cls, given if isinstance(given, CharterSummary) else cls(words=tuple(given)))
         except TypeError as error:
-            raise AgentFailed(f"What the agent returned is no restatement ({error}).") from None
+            raise AgentFailed(f"What the agent returned is not a restatement ({error}).") from None
 
 
 class LessonsLearned(Data, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ def checked(kind: type[Kind], given: object) -> Kind:
     try:
         return msgspec.json.decode(msgspec.json.encode(given), type=kind)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise AgentFailed(f"What the agent returned is no {kind.__name__} ({error}).") from None
+        raise AgentFailed(f"What the agent returned is not a {kind.__name__} ({error}).") from None
 
 
 class Agent(Protocol):

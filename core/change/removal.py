@@ -22,7 +22,7 @@ def without(best: str, old: str, new: str, merge: Merge) -> str:
         merge: Returns the three-way merge of three texts, or None if both sides changed the same lines.
 
     Raises:
-        EditError: A later change touches the same lines, or moved the same constant, or what is left is no valid Python.
+        EditError: A later change touches the same lines, or moved the same constant, or what is left is not valid Python.
     """
     try:
         back = {name: values[0] for name, values in knobs.moved(old, new).items()}

@@ -47,7 +47,7 @@ def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list
     environment = harness_environment(config.device, 0, compiles=config.compiles) | {"TMPDIR": str(scratch)}
     asked = json.dumps(
         msgspec.to_builtins(list(requests))
-    )  # not msgspec's JSON: a path may contain bytes that are no UTF-8
+    )  # not msgspec's JSON: a path may contain bytes that are not UTF-8
     limit_s = START_S + 2 * sum(request.limit_s for request in requests)
     try:
         with (place / LOG).open("wb") as log:
@@ -71,6 +71,6 @@ def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list
 
 
 def check_prompt(temperature: float) -> None:
-    """Raise UsageError for a temperature that is no number from 0 on."""
+    """Raise UsageError for a temperature that is not a number from 0 on."""
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"--temperature {temperature:g} must be 0 or more, such as 0.8. Nothing was started.")

@@ -269,7 +269,7 @@ def disturbed(
 
     The sign of a disturbance is the pace, in steps per second of the budget. It is lower than the same code had before, or
     lower for a while and then normal again. On a CPU the pace is already corrected for the machine's speed by the gauge. There the gauge
-    must also have seen other work; a long wall time alone is no sign. A pace that differs from other code's, or that only falls
+    must also have seen other work; a long wall time alone is not a sign. A pace that differs from other code's, or that only falls
     or only rises during the training (as with a growing batch), is an effect of the change.
 
     Args:

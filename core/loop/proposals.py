@@ -175,7 +175,7 @@ class Proposer:
         return self._ideas[key]
 
     def _constants(self, active: ActiveRun, e: Experiment) -> dict[str, tuple[Value, Value]]:
-        """The constants that an experiment changed; none where its train.py is no Python."""
+        """The constants that an experiment changed; none where its train.py is not Python."""
         key = (e.parent, e.commit)
         if key not in self._moved:
             try:

@@ -101,7 +101,7 @@ class Experiment:
 
     @property
     def ablation(self) -> tuple[int, int] | None:
-        """What it takes out: the number of a kept experiment, and one of its parts or 0. None if it is no ablation."""
+        """What it takes out: the number of a kept experiment, and one of its parts or 0. None if it is not an ablation."""
         return self.notes.without if self.revised is None else None
 
     @property

@@ -137,7 +137,7 @@ def _start_knobs(state: State) -> Mapping[str, Value]:
 
 
 def _knobs(source: str | None) -> dict[str, Value]:
-    """Return all knobs of a train.py; empty if it is gone or no Python."""
+    """Return all knobs of a train.py; empty if it is gone or not Python."""
     try:
         return {knob.name: knob.value for knob in knobs.read(source)} if source is not None else {}
     except SyntaxError:

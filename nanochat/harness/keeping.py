@@ -71,7 +71,7 @@ def keep_weights(source: Path, target: Path) -> None:
         weights.check(source)
         shutil.copyfile(source, target, follow_symlinks=False)
     except weights.BadWeights as error:
-        raise Failed(Outcome.CRASH, f"what it saved is no file of weights: {error}", CrashClass.CONTRACT) from None
+        raise Failed(Outcome.CRASH, f"what it saved is not a file of weights: {error}", CrashClass.CONTRACT) from None
     except OSError as error:
         raise Failed(Outcome.CRASH, f"its weights cannot be copied: {error.strerror}", CrashClass.EXCEPTION) from None
 

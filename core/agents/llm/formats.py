@@ -30,7 +30,7 @@ Content = TypeVar("Content")
 TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest on
 MOST_TRIED = 8  # the most answers in a text that are tried, from the last one on
 NO_BLOCK = "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
-NO_OBJECT = "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
+NO_OBJECT = "The answer is not a JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
 SHORT_HYPOTHESIS = 160  # characters
 OF_BACKLOG: Schema = {
     "follows": {"type": "integer"},
