@@ -112,8 +112,8 @@ def test_broken_surroundings_are_findings_each_in_its_own_line(tmp_path: Path, m
     (root / "file").write_text("")
     (root / "link").symlink_to("nowhere")
     for name, words in (
-        ("file", "no folder"),
-        ("file/logs", "no folder"),
+        ("file", "not a folder"),
+        ("file/logs", "not a folder"),
         ("link", "leads nowhere"),
         ("link/x", "leads nowhere"),
     ):

@@ -99,7 +99,7 @@ def test_without_a_repository_a_private_one_serves(tree: Path) -> None:
     assert again.fsck() == ""
     patch = tree.parent / "logs" / "nov24" / "best.patch"
     done = apply_to_checkout(again, tree, base, kept, "home", patch)
-    assert done.commit is None and "no git repository" in done.words
+    assert done.commit is None and "not a git repository" in done.words
     subprocess.run(["git", "apply", str(patch)], cwd=tree, check=True)
     assert (tree / TRAIN).read_text() == NEW
 

@@ -136,7 +136,7 @@ def test_a_file_that_changed_meanwhile_is_not_mixed_with_its_part(server: Server
 
 def test_what_is_no_parquet_is_never_taken_for_it(server: Server, tmp_path: Path) -> None:
     server.files["/a.parquet"] = b"<html>sign in first</html>"
-    with pytest.raises(DataError, match="no whole parquet"):
+    with pytest.raises(DataError, match="not a complete parquet"):
         get(server, tmp_path)
     assert not (tmp_path / "a.parquet").exists()
 

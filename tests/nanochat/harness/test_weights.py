@@ -106,5 +106,5 @@ def test_a_file_that_is_no_file_of_weights_is_refused(
 def test_a_link_is_no_file_of_weights(tmp_path: Path) -> None:
     weights.save(nn.Linear(2, 3), tmp_path / "w")
     (tmp_path / "link").symlink_to(tmp_path / "w")
-    with pytest.raises(BadWeights, match="no file"):
+    with pytest.raises(BadWeights, match="not a file"):
         weights.check(tmp_path / "link")
