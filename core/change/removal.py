@@ -38,7 +38,7 @@ def without(best: str, old: str, new: str, merge: Merge) -> str:
     try:
         return _with(merged, back)
     except SyntaxError as error:  # such as a block whose last statement it was
-        raise edits.EditError(f"without it train.py would be no valid Python: {error}") from error
+        raise edits.EditError(f"without it train.py would not be valid Python: {error}") from error
 
 
 def _with(source: str, values: dict[str, Value]) -> str:
