@@ -189,7 +189,7 @@ def test_clearly_less_code(delta: int, nodes: int, fewer: bool) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 0.0, -37.8])
-def test_what_is_no_score_never_passes(bad: float) -> None:
+def test_an_invalid_score_is_rejected(bad: float) -> None:
     a = SEEDS[0]
     for candidate, incumbent in (({a: bad}, {a: 1.6}), ({a: 1.6}, {a: bad}), ({a: 1.6}, {a: 1.6, SEEDS[5]: bad})):
         with pytest.raises(ValueError, match="val_bpb must be finite and positive"):
@@ -474,6 +474,6 @@ def test_what_makes_a_pair(one: Conditions, other: Conditions, device: str, comp
         ([4.0, 4.0], 0, 1.6, "keep"),
     ],
 )
-def test_an_ablation_is_kept_if_it_is_no_worse(gains: list[float], delta: int, confirmed: float, action: str) -> None:
+def test_an_ablation_is_kept_unless_it_is_worse(gains: list[float], delta: int, confirmed: float, action: str) -> None:
     decision = judge(gains, nodes_delta=delta, nodes=2000, best_confirmed=confirmed, ablation=True)  # type: ignore[arg-type]
     assert decision.action == action

@@ -48,7 +48,7 @@ def test_without_a_compiler_it_names_one(tmp_path: Path, options: tuple[str, ...
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox is Linux only")
-def test_a_compiler_that_the_sandbox_refuses_is_none(tmp_path: Path) -> None:
+def test_a_compiler_that_the_sandbox_refuses_does_not_count(tmp_path: Path) -> None:
     """Such as one of conda or nix, which lies in the user's folders."""
     (tmp_path / COMPILERS[0]).touch(0o755)
     found = check("--quick", PATH=str(tmp_path))
