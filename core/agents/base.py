@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import field
@@ -24,7 +24,7 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     fingerprint: str  # fingerprint (normalised AST) of the train.py it tried
     proposal: Proposal
     verdict: Verdict
-    by: str = ""  # "human" if the human gave the verdict
+    by: Literal["", "human"] = ""  # "human" if the human gave the verdict
     outcome: str = ""  # the verdict as text; for a discarded change: worse, inconclusive or not confirmed
     crash: str = ""
     val_bpb: float | None = None

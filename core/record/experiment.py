@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from core.model import Notes, Role
 from core.record import events as ev
@@ -119,7 +120,7 @@ class Experiment:
         return self.retry_of is not None and not self.launched and self.judged is None
 
     @property
-    def approved(self) -> str:
+    def approved(self) -> ev.ApprovedBy | Literal[""]:
         """How it was approved: auto, time-out or human; "" while it waits."""
         return self.approval.by if self.approval else ""
 
@@ -191,7 +192,7 @@ class Experiment:
         return self.judged.within_noise if self.judged else False
 
     @property
-    def by(self) -> str:
+    def by(self) -> ev.JudgedBy:
         """`human` if the human gave or overruled the verdict, else ""."""
         return self.judged.by if self.judged else ""
 
