@@ -109,7 +109,7 @@ def decide(
         run_seed: The seed of the run, from which all training seeds follow.
         nodes_delta: AST nodes of the candidate minus those of the incumbent. Negative for less code.
         nodes: AST nodes of the incumbent.
-        best_confirmed: The lowest mean val_bpb of a kept commit that was measured more than once; None without one.
+        best_confirmed: The best mean val_bpb of a kept commit that was measured more than once; None without one.
         ablation: Whether the candidate is the incumbent without one of its kept changes.
 
     Returns:
