@@ -17,7 +17,7 @@ import threading
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Required, TypedDict
+from typing import Required, TypedDict, cast
 from urllib.parse import quote
 
 from nanochat.contract import address
@@ -62,7 +62,7 @@ class Route:
 
     def options(self) -> ClientOptions:
         """Return keyword arguments for `httpx.Client`. Raises SettingError."""
-        options: ClientOptions = {**self.transport()}
+        options = cast(ClientOptions, self.transport())  # `auth` is not required
         if self.server.user or self.server.password:
             options["auth"] = (self.server.user, self.server.password)
         return options
