@@ -48,7 +48,7 @@ def shown(folder: Path, out: Path) -> dict[str, Any]:
         "status": summary.text(summary.summary(facts)),
         "summary": summary.at_end(facts, "logs/x", "a branch"),
         "facts": json.loads(msgspec.json.encode(facts)),
-        **{path.name: path.read_text(encoding="utf-8") for path in sorted(out.iterdir())},
+        **{path.name: path.read_text(encoding="utf-8") for path in sorted(out.iterdir(), reverse=True)},
     }
 
 
