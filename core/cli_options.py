@@ -38,7 +38,7 @@ Name = Annotated[
 ]
 
 
-UNREADABLE = "unable to parse string as a"  # in typer's message about a value that is no number
+UNREADABLE = "unable to parse string as a"  # in typer's message about a value that is not a number
 
 
 class Commands(TyperGroup):

@@ -173,7 +173,7 @@ def _memory() -> Check:
 def _disk(name: str, path: Path) -> Check:
     there = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
     if not there.is_dir():
-        what = "is a link that leads nowhere" if there.is_symlink() else "is no folder"
+        what = "is a link that leads nowhere" if there.is_symlink() else "is not a folder"
         return Check(name, "problem", f"{there} {what}", "Put it out of the way, or name another folder")
     free = shutil.disk_usage(there).free
     if not os.access(there, os.W_OK):

@@ -17,7 +17,7 @@ from nanochat.contract import sources
 from nanochat.contract.registry import names
 
 
-def run(  # long, because each option is a parameter
+def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; an existing one is continued.")] = None,
     origin: Annotated[
         str | None, typer.Option("--from", help="Start from the best train.py of another run.", metavar="RUN")
@@ -142,6 +142,8 @@ def run(  # long, because each option is a parameter
     """Start the loop, or continue a run. In a terminal it opens the app; the loop itself runs in the background.
 
     What is not given comes from the config files; `config` lists it.
+    \f
+    Long, because each option is a parameter. The help ends before this paragraph.
     """
     shown = not headless and not attended and background.can_show_app()
     if shown:

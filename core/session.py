@@ -51,6 +51,7 @@ from core.run.plan import Plan, make_plan, renamed_if_overtaken
 from core.run.report_process import write_report
 from nanochat.contract import dataset as contract
 from nanochat.contract.dataset import Found
+from nanochat.contract.layout import HARNESS
 from nanochat.contract.text import printable
 
 INTERRUPTED = 128  # exit codes above this are 128 plus the number of the signal that ended the process
@@ -85,12 +86,8 @@ def run(
     chosen = make_plan(project, given, settings)
     used = from_files(given, start, settings, chosen.ends.carried, new=chosen.new)
     effective = start_options(start, settings)
-    _check_start(effective)
-    if not effective.beside:
-        check_alone(project, chosen)
+    _check_start(project, chosen, effective)
     named, why = chosen.options.agent, ""
-    if named is not None:
-        registry.check_settings(named)
     if chosen.new:
         chosen, why = _with_agent(project, chosen, effective, shown)
     tenancy = cast(Tenancy, effective.tenancy or "auto")
@@ -123,14 +120,18 @@ def run(
     _summary(active, again.get("--logs"), reported=reported)
 
 
-def _check_start(start: StartOptions) -> None:
-    """Raise UsageError if an option of this start is not valid."""
+def _check_start(project: Project, chosen: Plan, start: StartOptions) -> None:
+    """Raise UsageError if an option of this start is not valid, or if another run uses the device."""
     if start.tenancy not in (None, *get_args(Tenancy)):
         raise UsageError(f"--tenancy {start.tenancy} is not one of {', '.join(get_args(Tenancy))}.")
     if start.gate_time_s is not None and not 1 <= start.gate_time_s < float("inf"):
         raise UsageError(f"--gate-time {start.gate_time_s:g} is not valid; it must be 1 second or more, such as 60.")
     if start.notify is not None:
         notifications.check(start.notify)
+    if not start.beside:
+        check_alone(project, chosen)
+    if chosen.options.agent is not None:
+        registry.check_settings(chosen.options.agent)
 
 
 def _with_agent(project: Project, chosen: Plan, start: StartOptions, shown: bool) -> tuple[Plan, str]:
@@ -369,7 +370,7 @@ def _interrupt(number: int) -> None:
 
 def _slot(active: ActiveRun, log: str, index: int) -> executors.Slot:
     config, state, folder = active.config, active.state, active.folder
-    place, log_file = folder / "harness", folder / log
+    place, log_file = folder / HARNESS, folder / log
     return executors.Slot(place, config.device, log_file, index, config.compiles, state.id, state.kind)
 
 

@@ -1,60 +1,95 @@
-"""The verdicts that an experiment can get. One row holds the texts of a verdict, and how it counts.
-
-`LOST` in `core/agents/llm/exhausted_ideas.py` holds those that count against an idea.
-"""
+"""The verdicts that an experiment can get. One row holds the texts of a verdict, and how it counts."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # A variable of the app's theme.
 Tone = Literal["success", "warning", ""]
 Group = Literal["kept", "not kept", "failed", "cut short"]  # what the table of experiments can be narrowed to
 
 
-class Verdict(StrEnum):
-    """How an experiment ended.
+class Row(NamedTuple):
+    """The columns of a verdict.
 
     Attributes:
-        words: The text that people read.
         letter: One letter, for narrow tables.
         group: The filter of the experiment table that shows it.
+        about: What it means, for the help of the app.
+        words: The text that people read; "" for the verdict itself.
         sentence: A template of the finding with {reason}; "" where `core/reporting/findings.py` composes the finding.
         may_repeat: Whether the same change may be proposed again: nothing was learnt about it, and nobody rejected it.
+        stopped: Whether somebody stopped it. It then says nothing about the idea, and does not end a row of failures.
     """
 
-    words: str
     letter: str
     group: Group
+    about: str
+    words: str = ""
+    sentence: str = ""
+    may_repeat: bool = False
+    stopped: bool = False
+
+
+_NO_ROW = Row("", "not kept", "")  # in a call like Verdict("keep"), which looks a verdict up
+
+
+class Verdict(StrEnum):
+    """How an experiment ended. The attributes are the columns of `Row`."""
+
+    letter: str
+    group: Group
+    about: str
+    words: str
     sentence: str
     may_repeat: bool
+    stopped: bool
 
-    def __new__(  # defaults, since Verdict("keep") looks one up
-        cls,
-        value: str,
-        letter: str = "",
-        group: Group = "not kept",
-        sentence: str = "",
-        words: str = "",
-        may_repeat: bool = False,
-    ) -> Verdict:
+    def __new__(cls, value: str, row: Row = _NO_ROW) -> Verdict:
         made = str.__new__(cls, value)
-        made._value_, made.words, made.letter, made.group = value, words or value, letter, group
-        made.sentence, made.may_repeat = sentence, may_repeat
+        made._value_ = value
+        made.letter, made.group, made.about, made.words, made.sentence, made.may_repeat, made.stopped = row
+        made.words = row.words or value
         return made
 
-    KEEP = "keep", "K", "kept", "", "kept"
-    SIMPLIFICATION = "simplification", "S", "kept"
-    DISCARD = "discard", "D", "not kept", "", "discarded"
-    CRASH = "crash", "C", "failed"
-    TIMEOUT = "timeout", "T", "failed", "No result: {reason}", "out of time"
-    OVERRUN = "overrun", "O", "failed", "No result: {reason}"
-    INVALID = "invalid", "!", "failed", "Invalid: {reason}"
-    SKIPPED = "skipped", "-", "not kept"
-    INTERRUPTED = "interrupted", "I", "cut short", "Interrupted: {reason}.", "", True
-    CONFLICT = "conflict", "X", "not kept", "Not run: {reason}", "", True
-    DISTURBED = "disturbed", "~", "cut short", "No verdict on the idea: {reason}.", "", True
+    # fmt: off
+    KEEP = "keep", Row(
+        "K", "kept",
+        "Better than the best so far by more than the noise explains, on at least two seeds. It is the new best.",
+        words="kept",
+    )
+    SIMPLIFICATION = "simplification", Row("S", "kept", "About as good as the best, with less code. It is the new best.")
+    DISCARD = "discard", Row(
+        "D", "not kept", "Not kept for another reason, which the details say; or you decided so.", words="discarded",
+    )
+    CRASH = "crash", Row("C", "failed", "It crashed; the word is the kind of crash. The traceback is in the details.")
+    TIMEOUT = "timeout", Row(
+        "T", "failed", "It did not end in the time that a training may take.",
+        words="out of time", sentence="No result: {reason}",
+    )
+    OVERRUN = "overrun", Row(
+        "O", "failed", "It trained longer than its budget, so it has no score.", sentence="No result: {reason}",
+    )
+    INVALID = "invalid", Row(
+        "!", "failed",
+        "Such as code that reads files, or that changes what a limit of program.md protects. The details say which rule.",
+        sentence="Invalid: {reason}",
+    )
+    SKIPPED = "skipped", Row("-", "not kept", "You skipped it.", stopped=True)
+    INTERRUPTED = "interrupted", Row(
+        "I", "cut short", "The loop ended, or you aborted it. It says nothing about the idea.",
+        sentence="Interrupted: {reason}.", may_repeat=True, stopped=True,
+    )
+    CONFLICT = "conflict", Row(
+        "X", "not kept", "A new best has changed the same lines, so it was not run.",
+        sentence="Not run: {reason}", may_repeat=True,
+    )
+    DISTURBED = "disturbed", Row(
+        "~", "cut short", "The machine spoilt its measurements. It says nothing about the idea.",
+        sentence="No verdict on the idea: {reason}.", may_repeat=True,
+    )
+    # fmt: on
 
     @property
     def tone(self) -> Tone:
@@ -74,7 +109,12 @@ class Verdict(StrEnum):
     @property
     def tried(self) -> bool:
         """Whether it says something about the idea or its code. An experiment that did not run to its end was not tried."""
-        return not self.may_repeat and self is not Verdict.SKIPPED
+        return not self.may_repeat and not self.stopped
+
+    @property
+    def lost(self) -> bool:
+        """Whether it counts against the idea."""
+        return self.tried and not self.kept
 
     @property
     def upstream(self) -> Literal["keep", "discard", "crash"]:
@@ -84,15 +124,6 @@ class Verdict(StrEnum):
         return "crash" if self.failed else "discard"
 
 
-_ALREADY = {
-    Verdict.KEEP: "is already kept",
-    Verdict.SIMPLIFICATION: "is already kept",
-    Verdict.DISCARD: "is already discarded",
-    Verdict.INVALID: "is already invalid",
-    Verdict.SKIPPED: "is already skipped",
-}
-
-
 def may_overrule(old: Verdict, new: Verdict) -> bool:
     """Return whether a verdict would change anything in place of another one."""
     return new != old and not (new.kept and old.kept)
@@ -100,4 +131,4 @@ def may_overrule(old: Verdict, new: Verdict) -> bool:
 
 def already(verdict: Verdict) -> str:
     """Return the end of a sentence which says that an experiment has this verdict."""
-    return _ALREADY.get(verdict, f"already has the verdict {verdict.words}")
+    return f"is already {'kept' if verdict.kept else verdict.words}"

@@ -11,6 +11,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+READ_SIDE = {
+    *(f"core.{name}" for name in ("entry", "errors", "model", "text", "verdicts")),
+    "core.change.edits", "core.change.touched",  # what the human writes is checked before it is sent
+    "core.charter", "core.charter.front_matter",
+    "core.charter.adopt",  # the only one that writes: a limit into program.md, when the human asks for it
+    "core.config.files",
+    *(f"core.judging.{name}" for name in ("final_check", "gain", "noise", "pairing", "schedule")),
+    "core.machine.project", "core.machine.stats",
+    *(f"core.record.{name}" for name in (
+        "backlog", "events", "experiment", "fold", "hints", "journal", "live", "run_lock", "state",
+    )),
+    *(f"core.reporting.{name}" for name in (
+        "activity", "axes", "comparison", "findings", "log_lines", "phrases", "results", "scoreboard", "status", "summary",
+    )),
+    "core.run.applied", "core.run.comparing",
+    "core.run.background", "core.run.backlog", "core.run.commands",  # how to start a loop, ideas, and commands to the loop
+}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
@@ -28,6 +45,23 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def imported_modules(path: Path) -> set[str]:
+    """Every module of `core` that a file imports, itself or a name of it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if is_module(name) else node.module for name in names}
+    return {name for name in found if name.startswith("core.")}
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
 def test_layers_and_purity_hold_as_pyproject_says() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([lint, "--no-cache"], capture_output=True, text=True, cwd=ROOT)
@@ -38,6 +72,13 @@ def test_core_imports_nothing_of_nanochat_but_the_contract() -> None:
     for path in (ROOT / "core").rglob("*.py"):
         ours = {name for name in imports(path) if name.startswith("nanochat.")}
         assert all(name.startswith("nanochat.contract") for name in ours), path
+
+
+def test_the_app_imports_only_these_modules_of_core() -> None:
+    """Its read side. The contract of import-linter forbids other packages, also those that these would import."""
+    found = {name for path in (ROOT / "tui").rglob("*.py") for name in imported_modules(path)}
+    assert found - READ_SIDE == set(), "name it in READ_SIDE if the app should know it"
+    assert READ_SIDE - found == set(), "the app no longer imports these"
 
 
 def test_the_contract_needs_only_small_packages() -> None:

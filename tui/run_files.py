@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.model import Role
-from core.record.experiment import experiment_id
+from core.record.experiment import experiment_id, job_folder
 from core.record.state import State
 from core.reporting.results import BEST_DIFF
+from nanochat.contract.layout import METRICS
 from tui.view.curves import Curve
 
 TAIL_BYTES = 2000  # bytes at the end of a growing file that are searched for its last lines
@@ -18,15 +18,10 @@ def experiment_folder(folder: Path, number: int) -> Path:
     return folder / experiment_id(number)
 
 
-def job_folder(folder: Path, role: Role, number: int | None, job: str) -> Path:
-    """Return the folder of a job. Jobs of the baseline, and of the best when it is measured again, are in 00000."""
-    return experiment_folder(folder, number if role.own_folder and number is not None else 0) / job
-
-
 def metrics_path(state: State, folder: Path, commit: str) -> Path | None:
     """Return the path of the metrics of a commit's first undisturbed job; None if there is none."""
     fact = state.facts.get(commit)
-    return job_folder(folder, fact.role, fact.number, fact.job) / "metrics.jsonl" if fact else None
+    return job_folder(folder, fact.role, fact.number, fact.job) / METRICS if fact else None
 
 
 def diff_path(folder: Path, number: int) -> Path:

@@ -6,8 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.record.experiment import job_folder
+from nanochat.contract.layout import METRICS
 from tui.bridge import Bridge
-from tui.run_files import MetricsTail, job_folder, last_lines, metrics_path
+from tui.run_files import MetricsTail, last_lines, metrics_path
 from tui.selection import Selection
 from tui.view.curves import Curve
 from tui.view.jobs import RunningJob, running_jobs
@@ -109,7 +111,7 @@ class TrainingCurves:
         return metrics_path(self._bridge.state, self._bridge.folder, followed.commit) if followed else None
 
     def _job_metrics(self, job: RunningJob) -> Path:
-        return job_folder(self._bridge.folder, job.role, job.number, job.job) / "metrics.jsonl"
+        return job_folder(self._bridge.folder, job.role, job.number, job.job) / METRICS
 
     def _tail(self, path: Path | None) -> MetricsTail | None:
         if path is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import field
@@ -24,7 +24,7 @@ class PastExperiment(Data, frozen=True, kw_only=True):
     fingerprint: str  # fingerprint (normalised AST) of the train.py it tried
     proposal: Proposal
     verdict: Verdict
-    by: str = ""  # "human" if the human gave the verdict
+    by: Literal["", "human"] = ""  # "human" if the human gave the verdict
     outcome: str = ""  # the verdict as text; for a discarded change: worse, inconclusive or not confirmed
     crash: str = ""
     val_bpb: float | None = None
@@ -120,7 +120,7 @@ class CharterSummary(Data, frozen=True, kw_only=True, omit_defaults=True):
         try:
             return checked(cls, given if isinstance(given, CharterSummary) else cls(words=tuple(given)))
         except TypeError as error:
-            raise AgentFailed(f"What the agent returned is no restatement ({error}).") from None
+            raise AgentFailed(f"What the agent returned is not a restatement ({error}).") from None
 
 
 class LessonsLearned(Data, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ def checked(kind: type[Kind], given: object) -> Kind:
     try:
         return msgspec.json.decode(msgspec.json.encode(given), type=kind)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise AgentFailed(f"What the agent returned is no {kind.__name__} ({error}).") from None
+        raise AgentFailed(f"What the agent returned is not a {kind.__name__} ({error}).") from None
 
 
 class Agent(Protocol):

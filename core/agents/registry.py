@@ -120,7 +120,7 @@ def _python(path: Path) -> Agent:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     try:
         if spec is None or spec.loader is None:
-            raise ImportError("it is no Python file")
+            raise ImportError("it is not a Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         agent: Agent = module.make()

@@ -38,7 +38,7 @@ class Script:
             try:
                 entry = msgspec.json.decode(line, type=Entry)
             except msgspec.DecodeError as error:
-                raise ValueError(f"Line {number} of {path} is no proposal: {error}.") from None
+                raise ValueError(f"Line {number} of {path} is not a proposal: {error}.") from None
             if (entry.source is None) == (not entry.edits):
                 raise ValueError(f"Line {number} of {path} needs either edits or a source, and not both.")
             self._entries.append((number, entry))

@@ -14,6 +14,7 @@ from core.agents.llm.chat import Unusable
 from core.agents.llm.prompt import Message
 from core.model import NO_COST, Proposal
 from core.text import sanitize_line
+from core.waits import GrowingWait
 
 BACKOFF_S = (5.0, 300.0)  # the first and the longest wait before a failed agent is asked again
 COST = 20.0  # the wait is at most this multiple of the time that the failure took
@@ -26,17 +27,17 @@ class _Rest:
 
     def __init__(self, clock: Clock) -> None:
         self.why = ""
-        self._clock, self._asked, self._until, self._wait_s = clock, 0.0, 0.0, 0.0
+        self._clock, self._asked, self._wait = clock, 0.0, GrowingWait(*BACKOFF_S)
 
     @property
     def left_s(self) -> float:
-        return max(0.0, self._until - self._clock())
+        return max(0.0, self._wait.until - self._clock())
 
     def asked(self) -> None:
         self._asked = self._clock()
 
     def worked(self) -> None:
-        self._wait_s = 0.0
+        self._wait.succeeded()
 
     def failed(self, agent: Agent, error: Exception) -> None:
         """Note an exception of an agent, which may also be a bug in it, and set the wait."""
@@ -47,8 +48,10 @@ class _Rest:
         if isinstance(error, Unusable):
             return
         dear = max(COST * (self._clock() - self._asked), BACKOFF_S[0])
-        self._wait_s = min(max(2 * self._wait_s, BACKOFF_S[0]), BACKOFF_S[1], dear)
-        self._until = self._clock() + max(self._wait_s, error.wait_s if isinstance(error, AgentFailed) else 0.0)
+        now = self._clock()
+        self._wait.failed(now, most_s=dear)
+        if isinstance(error, AgentFailed):
+            self._wait.put_off(now + error.wait_s)
 
 
 async def _understood(agents: Sequence[Agent], charter: str) -> CharterSummary:

@@ -131,7 +131,7 @@ def limits(parts: Parts, known: Collection[str] = ()) -> CharterLimits:
 
     Args:
         parts: The parts of program.md.
-        known: The names of train.py; () if it cannot be read. A name that is not among them is no error, but an error names it too.
+        known: The names of train.py; () if it cannot be read. A name that is not among them is not an error, but an error names it too.
 
     Raises:
         CharterError: A key is not known, or a value cannot be read. The message names all problems.
@@ -278,7 +278,7 @@ def amount(figure: str, *, whole: bool) -> Decimal | None:
 
 
 def _names(value: Node) -> tuple[str, ...]:
-    """Return the names in a list, or in one line. Raises ValueError with everything that is no name."""
+    """Return the names in a list, or in one line. Raises ValueError with everything that is not a name."""
     items = value.value if isinstance(value, SequenceNode) else [value]
     found: list[str] = []
     wrong: list[Node | str] = []

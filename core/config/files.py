@@ -103,7 +103,7 @@ class Config:
             words = str(error)
             found = settings.values(self.settings)
             named = [
-                key for key in NAMED if key in found and re.search(rf"(?<!\w){re.escape(found[key])}(?!\w)", words)
+                key for key in NAMED if key in found and re.search(rf"(?<!\w){re.escape(str(found[key]))}(?!\w)", words)
             ]
             said = self.said(named)
             if not said or said in words:

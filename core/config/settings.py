@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 Text = Annotated[str, Meta(pattern=r"\S", max_length=4000, description="a text")]
 Count = Annotated[int, Meta(ge=1, le=10**9, description="a whole number above 0")]
+Value = str | int | float | bool  # of any key
 Flag = Annotated[bool, Meta(description="true or false")]
 CHARTER = ("max_params", "max_memory_gb", "off_limits")  # keys of the front matter of program.md
 PER_RUN = ("name", "from", "seed", "executor", "ray-address")  # options of a single run
@@ -80,7 +81,7 @@ def parse(text: str) -> Parsed:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         return Parsed(problems=(f"It is not valid TOML: {sanitize_line(str(error), 200)}.",))
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     problems: list[tuple[int, str]] = []
     for key, value in table.items():
         why = _problem(key, value)
@@ -102,7 +103,7 @@ def without(settings: Settings, keys: Collection[str]) -> Settings:
     return msgspec.convert({key: value for key, value in values(settings).items() if key not in keys}, Settings)
 
 
-def values(settings: Settings) -> dict[str, Any]:
+def values(settings: Settings) -> dict[str, Value]:
     """Return the values that are set, by their keys."""
     return {key: value for key in KEYS if (value := getattr(settings, FIELDS[key].name)) is not None}
 

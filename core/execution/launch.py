@@ -17,10 +17,9 @@ import runpy
 import sys
 from collections.abc import Sequence
 from types import CodeType, ModuleType
-from typing import Any
 
 PACKAGE = "nanochat"
-LIST = "frozen.json"  # beside FOLDER: the files that were copied, with their hashes
+LIST = "frozen.json"  # beside FOLDER: the files that were copied, with their hashes; `COPIES` of the contract
 
 
 class Source(importlib.machinery.SourceFileLoader):
@@ -39,7 +38,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._known: dict[str, Any] | None = None
+        self._known: dict[str, str] | None = None  # path -> SHA-256
         path = os.path.join(os.path.dirname(folder), LIST)
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:

@@ -9,25 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from nanochat.contract.checks import SandboxFinding
+
 LIMIT_S = 60.0
 WORDS = 200  # characters of an error
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of the check.
-
-    Attributes:
-        missing: Missing parts, as phrases.
-        landlock_abi: The version of Landlock; 0 without it.
-        error: Why the check did not run, as a clause; "" if it did.
-    """
-
-    missing: tuple[str, ...] = ()
-    landlock_abi: int = 0
-    error: str = ""
-
-
-def check(root: Path, device: str) -> Finding:
+def check(root: Path, device: str) -> SandboxFinding:
     """Try the sandbox as a trainer would use it.
 
     Args:
@@ -42,10 +30,10 @@ def check(root: Path, device: str) -> Finding:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LIMIT_S, env=env)
     except subprocess.TimeoutExpired:
-        return Finding(error=f"it did not end within {LIMIT_S:.0f} s")
+        return SandboxFinding(error=f"it did not end within {LIMIT_S:.0f} s")
     except OSError as failure:
-        return Finding(error=str(failure)[-WORDS:])
+        return SandboxFinding(error=str(failure)[-WORDS:])
     try:
-        return msgspec.json.decode(done.stdout, type=Finding)
+        return msgspec.json.decode(done.stdout, type=SandboxFinding)
     except msgspec.MsgspecError as failure:
-        return Finding(error=(done.stderr.strip() or str(failure))[-WORDS:])
+        return SandboxFinding(error=(done.stderr.strip() or str(failure))[-WORDS:])

@@ -95,7 +95,7 @@ def sample(
     from core.export.sampling import write_samples
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else samples.WIDTH
-    text = prompt.encode(errors="replace").decode() if prompt is not None else None  # bytes that are no UTF-8
+    text = prompt.encode(errors="replace").decode() if prompt is not None else None  # bytes that are not UTF-8
     found = write_samples(
         find_project(logs), run, text, tokens, temperature, seed, beside=beside, say=_tell_error if as_json else say
     )

@@ -35,7 +35,7 @@ from core.run.beside import check_free
 from core.run.integrity import IntegrityCheck, harness_version
 from core.run.jobs import job as job_for
 from core.text import capital
-from nanochat.contract import messages
+from nanochat.contract import layout, messages
 from nanochat.contract.job import Job, Outcome, Result
 from nanochat.contract.sampling import NATS, Sampling
 from nanochat.contract.shell import make
@@ -141,7 +141,7 @@ class Exporter:
             done = [version for version in versions if version.name in results]
             found = self._check_loading([(version, drafts[version.name], results[version.name]) for version in done])
             for name, one in found.items():
-                exports.fill(drafts[name], one.facts, self._folder / "data")
+                exports.fill(drafts[name], one.facts, self._folder / layout.DATA)
                 exports.move(drafts[name], one.folder)
             if failure is not None:
                 raise failure
@@ -156,7 +156,7 @@ class Exporter:
         """Train versions in their drafts, which then have their weights. Ends at the first failure, and returns it with the rest."""
         config, results = self.config, dict[str, Result]()
         slot = executors.Slot(
-            self._folder / "harness",
+            self._folder / layout.HARNESS,
             config.device,
             self._folder / EXPORT / LOG,
             0,
@@ -243,7 +243,7 @@ class Exporter:
 def sampling(folder: Path, config: RunConfig, export: Path, facts: Facts) -> Sampling:
     """Return the request that only loads an exported model and compares it. `folder`: that of the run."""
     return Sampling(
-        source=str(export / exports.TRAIN), weights=str(export / exports.WEIGHTS), data=str(folder / "data"),
+        source=str(export / exports.TRAIN), weights=str(export / exports.WEIGHTS), data=str(folder / layout.DATA),
         device=config.device, seq_len=config.seq_len, memory_limit=int(stats.memory_total() * MEMORY_SHARE), nats=facts.nats,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from core.execution.local import LAUNCH, harness_environment
 from core.export.folder import EXPORT
 from core.machine.project import UsageError
 from core.model import RunConfig
+from nanochat.contract.layout import HARNESS
 from nanochat.contract.sampling import Sampled, Sampling
 
 LOG = "sampling.log"  # stderr of the harness
@@ -40,13 +41,13 @@ def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list
         SamplingFailed: The harness ended without the answers.
         ExecutorFailed: There is no GPU.
     """
-    place, harness = folder / EXPORT, folder / "harness"
+    place, harness = folder / EXPORT, folder / HARNESS
     place.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=place))  # two commands may ask at the same time
     environment = harness_environment(config.device, 0, compiles=config.compiles) | {"TMPDIR": str(scratch)}
     asked = json.dumps(
         msgspec.to_builtins(list(requests))
-    )  # not msgspec's JSON: a path may contain bytes that are no UTF-8
+    )  # not msgspec's JSON: a path may contain bytes that are not UTF-8
     limit_s = START_S + 2 * sum(request.limit_s for request in requests)
     try:
         with (place / LOG).open("wb") as log:
@@ -70,6 +71,6 @@ def write(folder: Path, config: RunConfig, requests: Sequence[Sampling]) -> list
 
 
 def check_prompt(temperature: float) -> None:
-    """Raise UsageError for a temperature that is no number from 0 on."""
+    """Raise UsageError for a temperature that is not a number from 0 on."""
     if not 0 <= temperature < float("inf"):
         raise UsageError(f"--temperature {temperature:g} must be 0 or more, such as 0.8. Nothing was started.")

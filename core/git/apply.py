@@ -228,7 +228,7 @@ def _why_unsafe(repo: Repository, *, moved_on: bool) -> str:
     `moved_on`: whether train.py has changed since the run began.
     """
     if not repo.git.work_tree:
-        return "This source tree is no git repository"
+        return "This source tree is not a git repository"
     lines = repo.git.run("status", "--porcelain", "-z", "--untracked-files=no", env=_work_tree(repo)).split("\0")
     if any(line and line != f" M {repo.tree.program}" for line in lines):
         return "Your checkout has changes of its own"

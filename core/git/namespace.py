@@ -18,7 +18,7 @@ def checked_run(run: str) -> str:
     """Return the name of a run unchanged. Raises RepositoryError for an invalid name."""
     if not RUN.fullmatch(run):
         raise RepositoryError(
-            f"{run!r} is no name for a run; use small letters, digits and dashes. Nothing was changed."
+            f"{run!r} is not a name for a run; use small letters, digits and dashes. Nothing was changed."
         )
     return run
 

@@ -107,7 +107,7 @@ class Repository:
                     return around
             if os.path.lexists(root / ".git"):
                 raise RepositoryError(
-                    f"{root / '.git'} is no repository that git can use. Nothing was started. `git -C {root} status` says what "
+                    f"{root / '.git'} is not a repository that git can use. Nothing was started. `git -C {root} status` says what "
                     f"is wrong; without a .git a private repository in logs/ is used."
                 )
             if not (private / "HEAD").exists():

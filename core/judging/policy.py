@@ -65,11 +65,6 @@ class Decision:
     within_noise: bool = False
     needed: float | None = None
 
-    @property
-    def z(self) -> float | None:
-        """The gain in standard errors."""
-        return self.gain / self.error if self.gain is not None and self.error else None
-
 
 def seed(run_seed: int, index: int) -> int:
     """Return the index-th seed of a run. It is the same for every commit, so that scores form pairs."""
@@ -114,7 +109,7 @@ def decide(
         run_seed: The seed of the run, from which all training seeds follow.
         nodes_delta: AST nodes of the candidate minus those of the incumbent. Negative for less code.
         nodes: AST nodes of the incumbent.
-        best_confirmed: The lowest mean val_bpb of a kept commit that was measured more than once; None without one.
+        best_confirmed: The best mean val_bpb of a kept commit that was measured more than once; None without one.
         ablation: Whether the candidate is the incumbent without one of its kept changes.
 
     Returns:
@@ -274,7 +269,7 @@ def disturbed(
 
     The sign of a disturbance is the pace, in steps per second of the budget. It is lower than the same code had before, or
     lower for a while and then normal again. On a CPU the pace is already corrected for the machine's speed by the gauge. There the gauge
-    must also have seen other work; a long wall time alone is no sign. A pace that differs from other code's, or that only falls
+    must also have seen other work; a long wall time alone is not a sign. A pace that differs from other code's, or that only falls
     or only rises during the training (as with a growing batch), is an effect of the change.
 
     Args:

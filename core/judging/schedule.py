@@ -13,6 +13,7 @@ from core.model import Role
 from core.record.events import Judged, Measured
 from core.record.experiment import Experiment
 from core.record.state import Scored, State
+from core.target import TARGET
 from core.verdicts import Verdict
 from nanochat.contract.job import Outcome
 
@@ -85,13 +86,13 @@ def _on(state: State, commit: str, group: str) -> Mapping[int, float]:
 
 
 def best_confirmed(state: State) -> float | None:
-    """Return the lowest mean of the commits on the branch that have two or more scores, else the incumbent's mean."""
+    """Return the best mean of the commits on the branch that have two or more scores, else the incumbent's mean."""
     means = [
         sum(scores.values()) / len(scores)
         for commit in state.commits
         if len(scores := state.scores.get(commit, {})) > 1
     ]
-    return min(means) if means else state.mean(state.incumbent)
+    return TARGET.best(means) if means else state.mean(state.incumbent)
 
 
 def _confirmed_beside(state: State, experiment: Experiment, parents: Mapping[int, float]) -> float | None:
@@ -102,7 +103,7 @@ def _confirmed_beside(state: State, experiment: Experiment, parents: Mapping[int
     shared = [value for seed, value in parents.items() if seed in state.scores.get(experiment.commit, {})]
     differences = [pairing.differences(state, experiment.parent, commit) for commit in state.commits]
     levels = [sum(found.values()) / len(found) for found in differences if len(found) > 1]
-    return sum(shared) / len(shared) + min(levels, default=0.0) if shared else None
+    return sum(shared) / len(shared) + (TARGET.best(levels) if levels else 0.0) if shared else None
 
 
 def assess(state: State, experiment: Experiment, sigma: float) -> Work | Rebase | Judged:

@@ -11,7 +11,7 @@ from core.agents.base import AgentFailed, Exhausted
 from core.agents.hooks import Prepares, attach_callbacks, is_exclusive, members
 from core.git.errors import RepositoryError
 from core.loop.ablations import Ablations
-from core.loop.backoff import BACKOFF_S, longer
+from core.loop.backoff import BACKOFF_S, growing_wait
 from core.loop.ending import Ending
 from core.loop.proposals import Proposer
 from core.loop.reflecting import Reflecting
@@ -52,7 +52,7 @@ class Asking:
         self.task: asyncio.Task[None] | None = None
         self._agent_exhausted = False
         self.exclusive = is_exclusive(proposer.agent)  # nothing trains while the agent proposes
-        self._backoff_s, self._ask_again = 0.0, 0.0
+        self._wait = growing_wait()
         self._refused = 0
         self._reflecting = Reflecting(active, proposer, ending.fail)
         attach_callbacks(proposer.agent, live.stream, live.doing, self._note)
@@ -68,7 +68,7 @@ class Asking:
 
     def step(self, *, busy: bool) -> None:
         """Start to ask the agent if a proposal is wanted. `busy`: whether a training runs."""
-        if self.task or time.monotonic() < self._ask_again:
+        if self.task or time.monotonic() < self._wait.until:
             return
         if not self._wanted():
             if busy and not self.exclusive:
@@ -94,7 +94,7 @@ class Asking:
             await self._reflecting.stop()
             before = self._active.state.next_number
             await self._ask()
-            self._backoff_s = 0.0
+            self._wait.succeeded()
             self._mind_refusals(before)
         except Exhausted:
             self._agent_exhausted = True
@@ -118,7 +118,7 @@ class Asking:
             refused = self._active.state.experiments[number].verdict is not None
             self._refused = self._refused + 1 if refused else 0
         if self._refused > REFUSED:
-            self._ask_again = time.monotonic() + min(2.0 ** (self._refused - REFUSED), BACKOFF_S[1])
+            self._wait.put_off(time.monotonic() + min(2.0 ** (self._refused - REFUSED), BACKOFF_S[1]))
 
     async def _ask(self) -> None:
         """Ask for one proposal. An agent that shares the GPU is asked for several, and then released.
@@ -166,10 +166,9 @@ class Asking:
         return max(1, min(LOAD, left))
 
     def _back_off(self, reason: str, wait_s: float = 0.0) -> None:
-        self._backoff_s = max(longer(self._backoff_s), wait_s)
-        self._ask_again = time.monotonic() + self._backoff_s
+        waits_s = self._wait.failed(time.monotonic(), least_s=wait_s)
         self._active.record(ev.Refused(number=self._active.state.next_number, agent=self.agent_name, reason=reason))
-        self._say(f"{reason} The agent is asked again {_when(self._backoff_s)}; running experiments are not affected.")
+        self._say(f"{reason} The agent is asked again {_when(waits_s)}; running experiments are not affected.")
 
 
 def _when(seconds: float) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from core.waits import GrowingWait
+
 BACKOFF_S = (2.0, 300.0)  # the first and the longest wait
 HARNESS_TRIES = 3  # failures of the harness after which a commit is given up, unless the machine is at fault
 LOST_TRIES = 10  # machines lost during trainings of a commit after which it is given up in the same way
 HARNESS_GIVEN_UP_S = 900.0  # a commit that fails for longer is given up, even if no other job succeeds
 
 
-def longer(before_s: float) -> float:
-    """Return the seconds of the next wait: twice the one before, within BACKOFF_S."""
-    return min(max(before_s * 2, BACKOFF_S[0]), BACKOFF_S[1])
+def growing_wait() -> GrowingWait:
+    """Return a wait of the loop, before its first failure."""
+    return GrowingWait(*BACKOFF_S)
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Backoff:
     """Recent failures of the machine. Times are seconds of a monotonic clock."""
 
     until: float = 0.0  # when to try again
-    _waits: dict[str, float] = field(default_factory=dict)  # what failed -> the last wait for it, in seconds
+    _waits: dict[str, GrowingWait] = field(default_factory=dict)  # by what failed
     _broken: dict[str, tuple[int, float]] = field(
         default_factory=dict
     )  # commit -> how often its harness failed, and since when
@@ -29,8 +31,9 @@ class Backoff:
 
     def failed(self, what: str, now: float) -> float:
         """Note that `what` failed. Returns the seconds to wait, which grow until it succeeds."""
-        wait_s = self._waits[what] = longer(self._waits.get(what, 0.0))
-        self.until = now + wait_s
+        wait = self._waits.setdefault(what, growing_wait())
+        wait_s = wait.failed(now)
+        self.until = wait.until
         return wait_s
 
     def succeeded(self, what: str) -> None:

@@ -20,6 +20,7 @@ from core.record.experiment import AND_HUMAN, Experiment
 from core.record.state import State
 from core.reporting import diagnosis, phrases
 from core.reporting.diagnosis import Training
+from core.run import metrics
 from core.run.active import ActiveRun
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
@@ -174,7 +175,7 @@ class Proposer:
         return self._ideas[key]
 
     def _constants(self, active: ActiveRun, e: Experiment) -> dict[str, tuple[Value, Value]]:
-        """The constants that an experiment changed; none where its train.py is no Python."""
+        """The constants that an experiment changed; none where its train.py is not Python."""
         key = (e.parent, e.commit)
         if key not in self._moved:
             try:
@@ -270,12 +271,7 @@ def _facts(active: ActiveRun, e: Experiment, job: ev.Measured) -> str:
 
 def _training(active: ActiveRun, job: ev.Measured) -> Training:
     """Return the figures of a job, with the loss curve from its folder."""
-    path = active.attempt_folder(job.number if job.role.own_folder else None) / job.job / "metrics.jsonl"
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            lines = file.read(CURVE_BYTES).splitlines()
-    except OSError:
-        lines = []
+    lines = metrics.lines(active.folder, job, CURVE_BYTES)
     result = job.result
     speed = result.tokens / result.charged_s if result.charged_s else 0.0
     return Training(result.steps, speed, result.peak_memory, diagnosis.curve(lines))

@@ -163,7 +163,7 @@ def lacking(device: str, gpu_count: int) -> str:
         return (
             ""
             if platform.system() == "Darwin" and platform.machine() == "arm64"
-            else "this is no Mac with Apple silicon"
+            else "this is not a Mac with Apple silicon"
         )
     if "+cpu" in torch_build():
         return f"the installed torch {torch_build()} is a CPU build"

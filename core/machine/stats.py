@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.machine import limits
+from nanochat.contract import throttling
 
 if TYPE_CHECKING:
     import psutil
@@ -219,8 +220,10 @@ def _gpu(nvml: Any, handle: object) -> Gpu:
         power=power / 1000 if isinstance(power, int) else None,
         clock=number(ask("nvmlDeviceGetClockInfo", 1)),  # NVML_CLOCK_SM
         uuid=text(ask("nvmlDeviceGetUUID")),
-        throttled=throttled(
-            ask("nvmlDeviceGetCurrentClocksEventReasons") or ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+        throttled=", ".join(
+            throttling.reasons(
+                ask("nvmlDeviceGetCurrentClocksEventReasons") or ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+            )
         ),
         users=_users(ask("nvmlDeviceGetComputeRunningProcesses") or ()),
     )
@@ -234,16 +237,6 @@ def _users(processes: Iterable[Any]) -> tuple[tuple[int, int], ...]:
             size = process.usedGpuMemory
             found.append((int(process.pid), size if isinstance(size, int) and 0 <= size < 1 << 63 else 0))
     return tuple(found)
-
-
-def throttled(reasons: object) -> str:
-    """Return why the clock is throttled, or ''. `reasons` are bits of nvmlClocksEventReasons in nvml.h.
-
-    The normal power cap does not count.
-    """
-    bits = reasons if isinstance(reasons, int) else 0
-    words = {0x08: "hardware slowdown", 0x20: "heat", 0x40: "heat", 0x80: "power brake"}
-    return ", ".join(dict.fromkeys(word for bit, word in words.items() if bits & bit))
 
 
 def gpu_memory() -> list[int]:

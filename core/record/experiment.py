@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
-from core.model import Notes
+from core.model import Notes, Role
 from core.record import events as ev
 from core.verdicts import Verdict
 from nanochat.contract.job import CrashClass
@@ -100,7 +102,7 @@ class Experiment:
 
     @property
     def ablation(self) -> tuple[int, int] | None:
-        """What it takes out: the number of a kept experiment, and one of its parts or 0. None if it is no ablation."""
+        """What it takes out: the number of a kept experiment, and one of its parts or 0. None if it is not an ablation."""
         return self.notes.without if self.revised is None else None
 
     @property
@@ -118,7 +120,7 @@ class Experiment:
         return self.retry_of is not None and not self.launched and self.judged is None
 
     @property
-    def approved(self) -> str:
+    def approved(self) -> ev.ApprovedBy | Literal[""]:
         """How it was approved: auto, time-out or human; "" while it waits."""
         return self.approval.by if self.approval else ""
 
@@ -190,7 +192,7 @@ class Experiment:
         return self.judged.within_noise if self.judged else False
 
     @property
-    def by(self) -> str:
+    def by(self) -> ev.JudgedBy:
         """`human` if the human gave or overruled the verdict, else ""."""
         return self.judged.by if self.judged else ""
 
@@ -202,6 +204,18 @@ class Experiment:
 def experiment_id(number: int) -> str:
     """Return the name of an experiment's folder and ref. Names sort in the order of the numbers."""
     return f"{number:05d}"
+
+
+def job_folder(run: Path, role: Role, number: int | None, job: str) -> Path:
+    """Return the folder of a job. Jobs of the start, and of the incumbent when it is measured again, are under 00000.
+
+    Args:
+        run: The folder of the run.
+        role: What the training is for.
+        number: The number of the experiment; None if the job belongs to none.
+        job: The name of the job.
+    """
+    return run / experiment_id((number or 0) if role.own_folder else 0) / job
 
 
 @dataclass(slots=True)

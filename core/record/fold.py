@@ -296,7 +296,7 @@ def _judged(state: State, event: ev.Judged) -> None:
         return
     if verdict.failed:
         state.crash_streak += experiment.launched  # an experiment that was never trained does not count
-    elif verdict not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
+    elif not verdict.stopped:
         state.crash_streak = 0
 
 

@@ -149,7 +149,7 @@ def _schema(line: bytes, path: Path) -> int:
         header = _Header()
     if header.type != "created":
         decode(line, 1, path)  # raises a more precise error if the line is not an event at all
-        raise JournalError(f"Line 1 of {path} is no header of a run. Nothing was changed; is this file a journal?")
+        raise JournalError(f"Line 1 of {path} is not the header of a run. Nothing was changed; is this file a journal?")
     if not 1 <= header.v <= SCHEMA:
         raise JournalError(
             f"{path} was written with schema {header.v}; this version reads schemas 1 to {SCHEMA}. "

@@ -48,7 +48,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     number: int | None  # of the experiment
     role: Role
     job: str
-    phase: str = "starting"
+    phase: str = "starting"  # any text, since the loop may be of a later version than the reader
     step: int = 0
     loss: float | None = None
     progress: float = 0.0

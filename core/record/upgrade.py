@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from core.model import Cost, Notes
 
-Fields = dict[str, Any]  # a decoded line of a journal
+Fields = dict[str, object]  # a decoded line of a journal
 
 # For example "It made no difference: 0.0143 bpb worse, within noise." Such journals lack the figure that was needed.
 _FINDING = re.compile(
@@ -56,7 +55,7 @@ _NOTED: dict[str, type[Cost]] = {
 
 def upgraded(event: Fields) -> Fields:
     """Return the fields of an event of schema 1 as in schema 2. An event of schema 2 only gets notes that fit."""
-    change = _CHANGES.get(event.get("type", ""))
+    change = _CHANGES.get(str(event.get("type")))
     return with_fitting_notes(change(dict(event)) if change is not None else event)
 
 
@@ -65,7 +64,7 @@ def with_fitting_notes(event: Fields) -> Fields:
 
     A note with an unknown name or another type is moved to `own` of the notes. If it does not fit there, it is left out.
     """
-    kind, notes = _NOTED.get(event.get("type", "")), event.get("meta")
+    kind, notes = _NOTED.get(str(event.get("type"))), event.get("meta")
     if kind is None or not isinstance(notes, dict) or _fits(notes, kind):
         return event
     fitting = {name: value for name, value in notes.items() if _fits({name: value}, kind)}
@@ -87,12 +86,26 @@ def _renamed(fields: Fields, **names: str) -> Fields:
     return {names.get(name, name): value for name, value in fields.items()}
 
 
+def _object(value: object) -> Fields:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, not {value!r:.40}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, not {value!r:.40}")
+    return value
+
+
 def _created(event: Fields) -> Fields:
-    return event | {"config": _renamed(event["config"], gate="approval")}
+    return event | {"config": _renamed(_object(event["config"]), gate="approval")}
 
 
 def _charter(event: Fields) -> Fields:
-    return event | {"limits": {name: value for name, value in event.get("limits", {}).items() if value is not None}}
+    return event | {
+        "limits": {name: value for name, value in _object(event.get("limits", {})).items() if value is not None}
+    }
 
 
 def _measured(event: Fields) -> Fields:
@@ -103,7 +116,7 @@ def _measured(event: Fields) -> Fields:
 
 
 def _judged(event: Fields) -> Fields:
-    return event | {name: renewed(event[name]) for name in ("finding", "reason") if name in event}
+    return event | {name: renewed(_text(event[name])) for name in ("finding", "reason") if name in event}
 
 
 _CHANGES: dict[str, Callable[[Fields], Fields]] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from nanochat.contract import metrics
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # shares of the budget at which losses are compared
 NEARLY = 0.003  # a relative difference up to which two losses count as equal
@@ -26,16 +26,14 @@ class Training:
 
 def curve(lines: Iterable[str]) -> tuple[Point, ...]:
     """Return the points of a metrics.jsonl in order of progress. Invalid lines are skipped."""
-    found = []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            progress, loss = float(entry["progress"]), float(entry["loss"])
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            continue
-        if 0 <= progress <= 1 and math.isfinite(loss):
-            found.append((progress, loss))
-    return tuple(sorted(found))
+    points = (metrics.point(line) for line in lines)
+    return tuple(
+        sorted(
+            (one.progress, one.values["loss"])
+            for one in points
+            if one is not None and 0 <= one.progress <= 1 and "loss" in one.values
+        )
+    )
 
 
 def at(points: Sequence[Point], share: float) -> float | None:

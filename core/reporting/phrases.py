@@ -40,7 +40,7 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
         is_queued = experiment.approved or experiment.is_pending_retry  # nobody is asked about a retry
         doing = "running" if experiment.launched else "queued" if is_queued else "waiting"
         return doing if alive else f"was {doing}"
-    if experiment.by == "human" and found not in (Verdict.SKIPPED, Verdict.INTERRUPTED):
+    if experiment.by == "human" and not found.stopped:
         return found.words + BY_YOU
     if found is Verdict.DISCARD and experiment.gain is not None:
         if not experiment.within_noise:

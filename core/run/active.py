@@ -16,7 +16,6 @@ from core.git.namespace import attempt_ref
 from core.git.refs import wanted_refs
 from core.git.repository import Repository
 from core.judging import schedule
-from core.judging.schedule import Work
 from core.machine.profiles import Profile
 from core.machine.project import Project
 from core.model import RunConfig
@@ -118,9 +117,6 @@ class ActiveRun:
     def attempt_folder(self, number: int | None) -> Path:
         """Return the folder of an experiment. None stands for the baseline and the incumbent, whose folder is 00000."""
         return self.folder / experiment_id(number or 0)
-
-    def job_folder(self, work: Work) -> Path:
-        return self.attempt_folder(work.number if work.role.own_folder else None)
 
     def merge(self, base: str, ours: str, theirs: str) -> str | None:
         """Return the three-way merge of three texts of train.py, or None if both sides changed the same lines."""

@@ -297,7 +297,9 @@ class Server:
                 try:
                     command = _commands.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    reply = Reply(ok=False, words=f"That is no command this loop knows ({error}). Nothing was changed.")
+                    reply = Reply(
+                        ok=False, words=f"This loop does not know that command ({error}). Nothing was changed."
+                    )
                 else:
                     if isinstance(command, Attach) and not attached:
                         attached = self.ever = True

@@ -7,6 +7,7 @@ from pathlib import Path
 from core.machine.project import UsageError
 from core.model import RunConfig
 from nanochat.contract import dataset as contract
+from nanochat.contract.layout import DATA
 
 
 def check_data(config: RunConfig, new: bool, folder: Path) -> None:
@@ -22,7 +23,7 @@ def check_data(config: RunConfig, new: bool, folder: Path) -> None:
     Raises:
         UsageError: The data cannot be used.
     """
-    own = folder / "data"
+    own = folder / DATA
     data = own if own.is_dir() and not new else Path(config.data)
     try:
         manifest = contract.read(data)

@@ -39,7 +39,7 @@ def hint(project: Project, name: str | None, text: str | None, take_back: int | 
         raise UsageError(
             f"Run {folder.name} is not active, so nothing was recorded. {phrases.resume_command(folder.name)} resumes it."
         )
-    text = text.encode(errors="replace").decode() if text is not None else None  # bytes that are no UTF-8
+    text = text.encode(errors="replace").decode() if text is not None else None  # bytes that are not UTF-8
     command = commands.Tell(text=text) if text is not None else commands.TakeBack(number=take_back or 0)
     reply = commands.send(folder, command)
     if not reply.ok:

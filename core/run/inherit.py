@@ -9,6 +9,7 @@ from pathlib import Path
 from core.machine.profiles import PROFILES, Profile
 from core.model import RunConfig
 from nanochat.contract import dataset as contract
+from nanochat.contract.layout import DATA
 from nanochat.contract.text import printable
 
 
@@ -93,7 +94,7 @@ def defaults(
 
 def _options(folder: Path, origin: RunConfig) -> contract.Options | None:
     """Return the options with which the data of a run was prepared, or None if they are not known."""
-    for place in (folder / "data", Path(origin.data)):
+    for place in (folder / DATA, Path(origin.data)):
         try:
             found = contract.read(place)
         except contract.DataError:

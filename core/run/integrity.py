@@ -15,12 +15,18 @@ import msgspec
 from core.errors import UserError
 from core.machine.project import UsageError
 from core.machine.unchanged import Unchanged, sha256
-from nanochat.contract import dataset
+from nanochat.contract import dataset, layout
 from nanochat.contract.shell import make
 
-LIST = "frozen.json"  # also in core/execution/launch.py, which cannot import this
+LIST = layout.COPIES
 DATA = (".bin", ".npy", ".json")  # suffixes of prepared data
-MADE = ("harness", "harness.new", "data", "data.new", LIST)  # what `freeze` creates in the folder of a run
+MADE = (
+    layout.HARNESS,
+    f"{layout.HARNESS}.new",
+    layout.DATA,
+    f"{layout.DATA}.new",
+    LIST,
+)  # what `freeze` creates in the folder of a run
 COPY_LIMIT = 64 << 20  # bytes; larger files are linked, not copied
 
 
@@ -44,16 +50,17 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
     """
     if anew:
         (folder / LIST).unlink(missing_ok=True)
-        for name in ("harness", "data"):
+        for name in (layout.HARNESS, layout.DATA):
             shutil.rmtree(folder / name, ignore_errors=True)
-    for name, files in (("harness", _sources(source / "nanochat", source)), ("data", _prepared(data, data))):
+    copied = ((layout.HARNESS, _sources(source / "nanochat", source)), (layout.DATA, _prepared(data, data)))
+    for name, files in copied:
         if (folder / name).exists():
             continue
         draft = folder / f"{name}.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         for path, relative in files:
-            if path.name == "train.py" and name == "harness" and len(relative.parts) == 2:
+            if path.name == "train.py" and name == layout.HARNESS and len(relative.parts) == 2:
                 continue
             (draft / relative).parent.mkdir(parents=True, exist_ok=True)
             _take(path, draft / relative)
@@ -64,7 +71,7 @@ def freeze(source: Path, data: Path, folder: Path, *, anew: bool = False) -> Non
 
 def harness_version(folder: Path) -> int | None:
     """Return the version of the messages that a run's harness understands, or None if it has no harness or an altered one."""
-    harness = folder / "harness" / "nanochat"
+    harness = folder / layout.HARNESS / "nanochat"
     if not harness.exists():
         return None
     try:
@@ -116,10 +123,10 @@ def _manifest(data: Path) -> dict[Path, str]:
 
 def _write_list(folder: Path) -> None:
     """Write the list of copies: path relative to the run's folder -> SHA-256."""
-    files = [*_sources(folder / "harness", folder), *_prepared(folder / "data", folder)]
+    files = [*_sources(folder / layout.HARNESS, folder), *_prepared(folder / layout.DATA, folder)]
     if not files:
         return
-    known = _manifest(folder / "data")
+    known = _manifest(folder / layout.DATA)
     hashes = {relative.as_posix(): known.get(path) or sha256(path) for path, relative in files}
     draft = folder / f"{LIST}.new"
     draft.write_text(json.dumps(hashes, indent=1))

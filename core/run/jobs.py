@@ -15,13 +15,13 @@ from core.model import Role, RunConfig
 from core.record.events import Measured
 from core.record.state import State
 from nanochat.contract.job import CrashClass, Job, Outcome, Result
+from nanochat.contract.layout import COMPILED, DATA
 
 # A candidate may use this multiple of the baseline's scoring time, plus the seconds below, without being charged.
 SCORING_MULTIPLE = 4.0
 SCORING_EXTRA_S = 1.0
 # On a GPU, the same for set-up, which includes compiling.
 SET_UP_MULTIPLE, SET_UP_EXTRA_S = 1.5, 15.0
-COMPILED = "compiled"  # folder of the kernels that the baseline's training compiled
 RAM_SHARE = 0.8  # share of the machine's memory for all trainers together
 
 
@@ -46,7 +46,7 @@ def job(state: State, profile: Profile, charter: Charter, work: Work, name: str,
         id=name,
         source=str(out / "train.py"),
         out=str(out),
-        data=str(folder / "data"),
+        data=str(folder / DATA),
         device=config.device,
         seed=work.seed,
         budget_s=config.budget_s * (LONGER if work.role is Role.LONGER else 1.0),

@@ -56,7 +56,7 @@ def commit(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> Comm
 
 
 def _steps(active: ActiveRun, experiment: Experiment, source: str) -> tuple[parts.Step, ...]:
-    """Return the changes of a combination. A change that the human revised, or that is no combination, is one step."""
+    """Return the changes of a combination. A change that the human revised, or that is not a combination, is one step."""
     noted = experiment.notes.parts or ()
     incumbent = active.state.incumbent
     if len(noted) < 2 or experiment.revised is not None or experiment.parent != incumbent:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.change import edits
-from core.execution import compiling
 from core.git.errors import RepositoryError
 from core.machine.project import Project
 from core.model import ApprovalMode
@@ -14,6 +13,7 @@ from core.run.active import ActiveRun
 from core.run.which import latest_run
 from core.target import TARGET
 from nanochat.contract import dataset as contract
+from nanochat.contract.checks import CompilerFinding
 from nanochat.contract.shell import make
 from nanochat.contract.text import printable
 
@@ -24,7 +24,7 @@ NO_SYNC = (
 KILLED = "The previous loop of this run ended unexpectedly: it was killed, or the machine went down."
 
 
-def uncompiled(finding: compiling.Finding) -> str:
+def uncompiled(finding: CompilerFinding) -> str:
     """Return a notice for a new run on a machine where torch.compile does not work."""
     return (
         f"torch.compile is off in this run, since {finding.words}. Trainings work, with about half the steps. "

@@ -32,6 +32,7 @@ from core.run.options import Options
 from core.run.plan import Plan, renamed
 from core.run.program import check_charter
 from core.run.start_commit import StartingPoint, starting_point, startup_knobs
+from nanochat.contract.checks import CompilerFinding
 from nanochat.contract.shell import make
 
 Report = Callable[[ev.AnyEvent, State], None]
@@ -86,7 +87,7 @@ class _Opening:
         self._report = report
         self._loop = loop
         self._start: StartingPoint | None = None  # set once it is known
-        self._compiling: compiling.Finding | None = None  # on a GPU: whether torch.compile works
+        self._compiling: CompilerFinding | None = None  # on a GPU: whether torch.compile works
         self._began = False  # whether the run existed before this try
         self._repo: Repository | None = None  # set once it is open
 

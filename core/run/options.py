@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.config.settings import Settings, values
 from core.run.limits import LimitOptions
@@ -121,4 +121,5 @@ def _missing(given: object, config: Settings, keys: Mapping[str, str]) -> dict[s
 
 def _filled(given: Given, config: Settings, keys: Mapping[str, str]) -> Given:
     set_here = values(config)
-    return dataclasses.replace(given, **{name: set_here[key] for key, name in _missing(given, config, keys).items()})
+    found: dict[str, Any] = {name: set_here[key] for key, name in _missing(given, config, keys).items()}
+    return dataclasses.replace(given, **found)  # a setting has the type of its option

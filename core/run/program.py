@@ -61,7 +61,7 @@ class Program:
             sha=sha,
             understood=charter.understood(),
             limits=charter.limits,
-            proposed=tuple((proposal.line, proposal.sentence) for proposal in charter.proposed),
+            proposed=tuple(ev.ProposedLimit(proposal.line, proposal.sentence) for proposal in charter.proposed),
             warnings=charter.warnings,
         )
         if known is None or _told(known) != _told(event):  # an earlier version may have interpreted it differently

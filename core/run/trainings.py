@@ -14,10 +14,11 @@ from core.judging.schedule import Work
 from core.machine import stats
 from core.model import Role
 from core.record import events as ev
-from core.run.jobs import COMPILED
+from core.record.experiment import job_folder
 from core.run.jobs import event as event_of
 from core.run.jobs import job as job_for
 from nanochat.contract.job import Job, Result
+from nanochat.contract.layout import COMPILED
 from nanochat.contract.messages import Started
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Trainings:
     def launch(self, work: Work, slot: int) -> Job:
         """Write the files of a job, record its start, and return it."""
         name = f"j{self._active.state.jobs + 1:06d}"
-        out = self._active.job_folder(work) / name
+        out = job_folder(self._active.folder, work.role, work.number, name)
         shutil.rmtree(out, ignore_errors=True)  # left by a loop that was killed before it recorded the job
         out.mkdir(parents=True)
         (out / "train.py").write_text(self._active.source(work.commit), encoding="utf-8")
@@ -96,7 +97,7 @@ class Trainings:
 
     def _tidy(self, work: Work, event: ev.Measured, *, keep_nats: bool) -> None:
         """Remove the large files of a job. Only the baseline's per-token scores and compiled kernels are kept."""
-        out = self._active.job_folder(work) / event.job
+        out = job_folder(self._active.folder, work.role, work.number, event.job)
         with contextlib.suppress(OSError):
             if keep_nats:
                 with contextlib.suppress(OSError):  # a rehearsal has no such file

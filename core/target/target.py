@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from core.model import Effect, RunConfig, Value
 from core.target.entry import Entry
@@ -85,6 +86,10 @@ class Target:
     def improvement(self, before: float, after: float) -> float:
         """Return by how much `after` is better than `before`; positive is better. Lower scores are better."""
         return before - after
+
+    def best(self, scores: Iterable[float]) -> float:
+        """Return the best of these scores, at least one."""
+        return reduce(lambda one, other: other if self.improvement(one, other) > 0 else one, scores)
 
     def topic_of(self, knob: str) -> str:
         """Return the topic of a knob."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +14,7 @@ from core.record.state import State
 from core.reporting import findings
 from core.reporting.changes import short_name, topic
 from core.track.tracked import Point, Tracked
+from nanochat.contract import metrics
 
 START = "start"  # title and verdict of the start
 ID_LETTERS = 16  # of the id of the run, in the id of an experiment
@@ -90,14 +89,10 @@ def curve(lines: Iterable[str]) -> tuple[Point, ...]:
     """Return the points of a metrics.jsonl with increasing steps. Invalid lines and values are skipped."""
     found: dict[int, Point] = {}
     for line in lines:
-        try:
-            entry = json.loads(line)
-            step, progress = int(entry.pop("step")), float(entry.pop("progress"))
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            continue
-        values = {TRAIN + name: float(value) for name, value in entry.items() if _is_number(value)}
-        if values and step >= 0 and 0 <= progress <= 1:
-            found[step] = Point(step, progress, {**values, f"{TRAIN}progress": progress})
+        one = metrics.point(line)
+        if one is not None and one.values and one.step >= 0 and 0 <= one.progress <= 1:
+            values = {TRAIN + name: value for name, value in one.values.items()}
+            found[one.step] = Point(one.step, one.progress, {**values, f"{TRAIN}progress": one.progress})
     return tuple(found[step] for step in sorted(found))
 
 
@@ -142,12 +137,8 @@ def _start_knobs(state: State) -> Mapping[str, Value]:
 
 
 def _knobs(source: str | None) -> dict[str, Value]:
-    """Return all knobs of a train.py; empty if it is gone or no Python."""
+    """Return all knobs of a train.py; empty if it is gone or not Python."""
     try:
         return {knob.name: knob.value for knob in knobs.read(source)} if source is not None else {}
     except SyntaxError:
         return {}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

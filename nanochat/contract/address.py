@@ -166,7 +166,7 @@ def _host(variable: str, text: str, host: str) -> str:
     if ip is not None and percent:
         zone = zone.removeprefix("25")  # "%25" is a percent sign quoted as in a URL
         if ip.version == 4 or not re.fullmatch(r"[\w.-]{1,32}", zone, re.ASCII):
-            raise _error(variable, text, "its host is no name and no IP address")
+            raise _error(variable, text, "its host is neither a name nor an IP address")
         return f"{ip}%{zone}"
     if ip is not None:
         return _ANY_ADDRESS.get(str(ip), str(ip))
@@ -174,7 +174,7 @@ def _host(variable: str, text: str, host: str) -> str:
         return "127.0.0.1"
     name = host.lower() if host.isascii() else _ascii(host)
     if not _NAME.fullmatch(name) or len(name) > 253:
-        raise _error(variable, text, "its host is no name and no IP address")
+        raise _error(variable, text, "its host is neither a name nor an IP address")
     return name
 
 

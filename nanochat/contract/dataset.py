@@ -64,7 +64,7 @@ class Unreadable(DataError):
 
 
 def unreadable(folder: Path, name: str, error: OSError, manifest: Manifest | None = None) -> DataError:
-    """Return Damaged if the file does not exist or is no file, Unreadable for any other error."""
+    """Return Damaged if the file does not exist or is not a file, Unreadable for any other error."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         return Damaged(folder, f"{name} cannot be read ({error.strerror})", manifest)
     return Unreadable(folder / name, error)

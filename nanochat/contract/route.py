@@ -17,7 +17,7 @@ import threading
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict, cast
 from urllib.parse import quote
 
 from nanochat.contract import address
@@ -26,6 +26,20 @@ from nanochat.contract.text import printable
 
 RESOLVED_S = 2.0  # enough to resolve a name of this machine, which needs only a file or a local service
 PROBED_PORT = 9  # UDP port; nothing is sent to it
+
+
+class TransportOptions(TypedDict, total=False):
+    """Keyword arguments of `httpx.HTTPTransport`."""
+
+    trust_env: Required[bool]
+    verify: Required[ssl.SSLContext]
+    proxy: str
+
+
+class ClientOptions(TransportOptions, total=False):
+    """Keyword arguments of `httpx.Client`."""
+
+    auth: tuple[str, str]  # user and password
 
 
 @dataclass(frozen=True)
@@ -46,18 +60,20 @@ class Route:
         """The proxy for messages, with a leading space; '' for a direct connection."""
         return f" through the proxy {self.proxy.url} ({self.variable})" if self.proxy else ""
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> ClientOptions:
         """Return keyword arguments for `httpx.Client`. Raises SettingError."""
-        user, password = self.server.user, self.server.password
-        return {**self.transport(), **({"auth": (user, password)} if user or password else {})}
+        options = cast(ClientOptions, self.transport())  # `auth` is not required
+        if self.server.user or self.server.password:
+            options["auth"] = (self.server.user, self.server.password)
+        return options
 
-    def transport(self) -> dict[str, Any]:
+    def transport(self) -> TransportOptions:
         """Return keyword arguments for `httpx.HTTPTransport`. Raises SettingError.
 
         Certificates are required only for encrypted connections.
         """
         encrypted = "https" in (self.server.scheme, self.proxy.scheme if self.proxy else "")
-        options: dict[str, Any] = {"trust_env": False, "verify": _certificates(encrypted)}
+        options: TransportOptions = {"trust_env": False, "verify": _certificates(encrypted)}
         if self.proxy:
             if self.proxy.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
                 raise SettingError(

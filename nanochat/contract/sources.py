@@ -8,6 +8,7 @@ import sysconfig
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from nanochat.contract.layout import COPIES, DATA, HARNESS
 from nanochat.contract.registry import Entry, find
 
 TEXT = "text:"
@@ -146,7 +147,7 @@ def _walk(top: str, avoid: Collection[str]) -> Iterator[Listed]:
 def _reserved(folder: str, folders: Collection[str], files: Collection[str], avoid: Collection[str]) -> str:
     """Return why a folder is skipped: AutoResearch wrote it, or it is a git repository. '' for other folders."""
     prepared = "manifest.json" in files and not PREPARED.isdisjoint(files)
-    copies = "frozen.json" in files and not {"harness", "data"}.isdisjoint(folders)
+    copies = COPIES in files and not {HARNESS, DATA}.isdisjoint(folders)
     if folder in avoid or prepared or copies or ("events.jsonl" in files and _is_journal(folder)):
         return OURS
     return "a git repository" if "HEAD" in files and {"objects", "refs"} <= set(folders) else ""

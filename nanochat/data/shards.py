@@ -81,4 +81,4 @@ def _is_parquet(path: Path) -> None:
     try:
         parquet.ParquetFile(path).metadata  # noqa: B018  reading the footer is the check
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"it is no whole parquet file ({error})") from error
+        raise ValueError(f"it is not a complete parquet file ({error})") from error

@@ -16,9 +16,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from nanochat.contract.checks import CompilerFinding
 from nanochat.sandbox.landlock import PROGRAMS
 
 LIMIT_S = 240.0  # the first kernel may take a minute on a slow machine
@@ -58,25 +61,14 @@ def train(run):
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of the check."""
-
-    works: bool
-    words: str  # what was found
-    todo: str = ""  # what the user can do
-    device: str = ""  # name of the GPU, or cpu; '' if nothing was compiled
-    slow: bool = False  # it works, but something is missing that would make it faster
-
-
-def lacking() -> Finding | None:
+def lacking() -> CompilerFinding | None:
     """Look for a compiler and Python's headers, which every kernel needs. Returns None if both are there."""
     found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if found is None:
-        return Finding(False, "no C compiler (gcc or clang) is on PATH", packages("gcc"))
+        return CompilerFinding(False, "no C compiler (gcc or clang) is on PATH", packages("gcc"))
     if sys.platform == "linux" and not any(Path(found).resolve().is_relative_to(folder) for folder in PROGRAMS):
         where = f"{found} may not run in the sandbox, which allows programs in {', '.join(PROGRAMS)}"
-        return Finding(False, where, f"{packages('gcc')}, and put it first on PATH")
+        return CompilerFinding(False, where, f"{packages('gcc')}, and put it first on PATH")
     include = Path(sysconfig.get_paths()["include"])
     if not (include / "Python.h").is_file():
         return _no_headers(include)
@@ -91,8 +83,8 @@ def packages(*names: str) -> str:
     return f"Install it: sudo apt install {debian} (Debian, Ubuntu), sudo dnf install {fedora} (Fedora)"
 
 
-def _no_headers(include: Path) -> Finding:
-    return Finding(
+def _no_headers(include: Path) -> CompilerFinding:
+    return CompilerFinding(
         False,
         f"the headers of Python {platform.python_version()} are missing ({include}/Python.h)",
         packages("headers"),
@@ -105,10 +97,10 @@ def locked_nodes(dev: Path = Path("/dev")) -> list[Path]:
     return [path for path in found if not os.access(path, os.R_OK | os.W_OK)]
 
 
-def attempt() -> Finding:
+def attempt() -> CompilerFinding:
     """Compile one kernel in a trainer and return the result. Takes 10 to 60 seconds."""
     if nodes := locked_nodes():
-        return Finding(
+        return CompilerFinding(
             False, f"this user may not use {', '.join(str(node) for node in nodes[:3])}",
             "Add the user to the group that owns them (ls -l /dev/nvidia*; usually video or render), and log in again",
         )  # fmt: skip
@@ -156,42 +148,44 @@ def _printed() -> str:
         return (path.read_text(encoding="utf-8", errors="replace") if path.exists() else "") + failure
 
 
-def diagnosis(text: str, seconds: float = 0.0) -> Finding:
+def diagnosis(text: str, seconds: float = 0.0) -> CompilerFinding:
     """Interpret the output of the check. `seconds`: how long it took."""
     found = re.search(r"^device: (.+)$", text, re.M)
     device = found[1].strip() if found else ""
     if old := re.search(r"driver on your system is too old \(found version (\d+)\)", text):
         version = f"{int(old[1]) // 1000}.{int(old[1]) % 1000 // 10}"
-        return Finding(
+        return CompilerFinding(
             False, f"the NVIDIA driver is too old for the installed torch: it knows CUDA {version} at the most",
             "Install a newer driver, or a torch built for that CUDA: rm -r .venv, then make run TORCH_INDEX=URL", device,
         )  # fmt: skip
     if "driver version is insufficient" in text or "unsupported toolchain" in text:
-        return Finding(False, "the NVIDIA driver is too old for the installed torch", "Install a newer driver", device)
+        return CompilerFinding(
+            False, "the NVIDIA driver is too old for the installed torch", "Install a newer driver", device
+        )
     if "no kernel image is available" in text or "is not compatible with the current PyTorch installation" in text:
-        return Finding(
+        return CompilerFinding(
             False, f"the installed torch has no code for {device or 'this GPU'}",
             "Install a build of torch that supports it: rm -r .venv, then make run TORCH_INDEX=URL", device,
         )  # fmt: skip
     if "Failed to find C compiler" in text or "No working C++ compiler found" in text:
-        return Finding(
+        return CompilerFinding(
             False, "no compiler can be started in the sandbox (gcc with g++, under /usr)", packages("g++"), device
         )
     if re.search(r"Python\.h: No such file|'Python\.h' file not found|Can't find Python\.h", text):
-        return replace_device(_no_headers(Path(sysconfig.get_paths()["include"])), device)
+        return replace(_no_headers(Path(sysconfig.get_paths()["include"])), device=device)
     if "no triton" in text:
-        return Finding(
+        return CompilerFinding(
             True, f"triton is not installed, so nothing is compiled for {device}", "pip install triton in .venv makes steps faster",
             device, slow=True,
         )  # fmt: skip
     if "it compiles" in text:
         words = f"one kernel compiled and ran on {device} in the sandbox, in {seconds:.0f} s"
         if "no semaphores" in text:
-            return Finding(
+            return CompilerFinding(
                 True, f"{words}; /dev/shm is not available there, so kernels are compiled one after the other",
                 "Starts of trainings take longer; user namespaces would help", device, slow=True,
             )  # fmt: skip
-        return Finding(True, words, "", device)
+        return CompilerFinding(True, words, "", device)
     last = next(
         (
             line.strip()
@@ -201,20 +195,19 @@ def diagnosis(text: str, seconds: float = 0.0) -> Finding:
         "",
     )
     last = last or next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason was given")
-    return Finding(False, f"a kernel cannot be compiled in the sandbox: {last[:200]}", "", device)
-
-
-def replace_device(finding: Finding, device: str) -> Finding:
-    return Finding(finding.works, finding.words, finding.todo, device, finding.slow)
+    return CompilerFinding(False, f"a kernel cannot be compiled in the sandbox: {last[:200]}", "", device)
 
 
 def main() -> None:
     """Print the finding, as one line or as JSON."""
     found = (
-        lacking() or Finding(True, "a compiler and Python's headers are there") if "--quick" in sys.argv else attempt()
+        lacking() or CompilerFinding(True, "a compiler and Python's headers are there")
+        if "--quick" in sys.argv
+        else attempt()
     )
     print(
-        json.dumps(asdict(found)) if "--json" in sys.argv else f"{found.words}. {found.todo}".rstrip(". "), flush=True
+        json.dumps(to_builtins(found)) if "--json" in sys.argv else f"{found.words}. {found.todo}".rstrip(". "),
+        flush=True,
     )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nanochat.contract import throttling
+
 EVERY_S = 1.0  # between two readings
 FREED_S, AGAIN_S, AT_REST = 3.0, 0.1, 2  # longest wait, interval (seconds); readings in a row without a decrease
-# Bits of nvmlClocksEventReasons (nvml.h) for hardware slowdown, heat and power brake. Idle clocks and power caps do not count.
-HELD_DOWN = 0x08 | 0x20 | 0x40 | 0x80
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Reading | None:
             reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksEventReasons", device)
             if reasons is None:  # the name in older libraries
                 reasons = _ask(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", device)
-            held_down = isinstance(reasons, int) and bool(reasons & HELD_DOWN)
+            held_down = bool(throttling.reasons(reasons))
             return Reading(sum(users.values()) if memory is None else memory, users, held_down)
         except Exception:  # there is no such GPU
             return None

@@ -16,11 +16,11 @@ import torch
 from torch.nn import functional as F
 
 from nanochat.contract.job import CrashClass, Job, Outcome
+from nanochat.contract.layout import COMPILED
 from nanochat.contract.sampling import NATS
 from nanochat.data.prepared import Prepared
 from nanochat.harness import weights, wire
 from nanochat.harness.answers import Answers
-from nanochat.harness.start_trainer import COMPILED
 from nanochat.harness.trainer_process import Failed, TrainerProcess
 
 MOST_COMPILED = 256 << 20  # bytes of compiled kernels that are kept
@@ -71,7 +71,7 @@ def keep_weights(source: Path, target: Path) -> None:
         weights.check(source)
         shutil.copyfile(source, target, follow_symlinks=False)
     except weights.BadWeights as error:
-        raise Failed(Outcome.CRASH, f"what it saved is no file of weights: {error}", CrashClass.CONTRACT) from None
+        raise Failed(Outcome.CRASH, f"what it saved is not a file of weights: {error}", CrashClass.CONTRACT) from None
     except OSError as error:
         raise Failed(Outcome.CRASH, f"its weights cannot be copied: {error.strerror}", CrashClass.EXCEPTION) from None
 

@@ -92,7 +92,7 @@ class Scorer:
                 self._note(probes=self.result.probes | keep(self.job, self.trainer, self.answers, self.prepared))
             self._note(outcome=Outcome.SCORED, val_bpb=bpb)
         except (Failed, TooBig, Cheated, MemoryError, RuntimeError, OSError) as error:
-            self._note(**_failure(error).facts)
+            self.result = _failure(error).noted(self.result)
         finally:
             began = time.monotonic()
             self._end()

@@ -12,8 +12,10 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+import msgspec
+
+from nanochat.contract.layout import COMPILED
 from nanochat.harness import compiler, trainer
 from nanochat.harness.preload import preload
 from nanochat.harness.processes import python
@@ -23,7 +25,6 @@ from nanochat.sandbox.namespaces import enter_namespaces, mount_proc, mount_shar
 from nanochat.sandbox.rights import NO_PROCESSES
 
 FORKS = sys.platform == "linux"  # on other systems a process with torch imported must not be forked
-COMPILED = "compiled"  # folder of compiled kernels, in the trainer's scratch folder
 
 
 def start(end: socket.socket, output: int, spec: Spec) -> int:
@@ -80,18 +81,18 @@ def environment(scratch: str) -> dict[str, str]:
 
 def _start_afresh(end: socket.socket, output: int, spec: Spec) -> int:
     handles = [end.fileno(), spec.inputs, spec.outputs, spec.clock]
-    code = "import sys, json; from nanochat.harness import start_trainer; start_trainer.started_afresh(*json.loads(sys.argv[1]))"
+    code = "import sys; from nanochat.harness import start_trainer; start_trainer.started_afresh(int(sys.argv[1]), sys.argv[2])"
     process = subprocess.Popen(
-        python(code, json.dumps([end.fileno(), asdict(spec)])),
+        python(code, str(end.fileno()), json.dumps(asdict(spec))),
         stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=handles, start_new_session=True,
     )  # fmt: skip
     return process.pid
 
 
-def started_afresh(handle: int, fields: dict[str, Any]) -> None:
-    """Run a trainer in a new Python. `handle` is its end of the socket pair, `fields` are those of its Spec."""
+def started_afresh(handle: int, spec: str) -> None:
+    """Run a trainer in a new Python. `handle` is its end of the socket pair, `spec` its Spec as JSON."""
     preload()
-    trainer.main(socket.socket(fileno=handle), Spec(**fields), ())
+    trainer.main(socket.socket(fileno=handle), msgspec.convert(json.loads(spec), Spec), ())
 
 
 def _offer_to_out_of_memory_killer() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from pathlib import Path
+
+from nanochat.contract import metrics
+from nanochat.contract.layout import METRICS
+from nanochat.contract.metrics import Point
 
 TAIL = 2000  # last characters of the output, which are searched for the reason of a crash
 METRICS_LINES = 4000  # a longer curve is thinned to every second point
@@ -53,7 +56,7 @@ class Curve:
     """Writes metrics.jsonl, with one line for each point of the training curve."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "metrics.jsonl"
+        self._path = folder / METRICS
         self._lines: list[str] = []
         self._every, self._seen = 1, 0
 
@@ -62,7 +65,7 @@ class Curve:
         self._seen += 1
         if not values or self._seen % self._every:
             return
-        self._lines.append(json.dumps({"step": step, "progress": round(progress, 5), **values}))
+        self._lines.append(metrics.line(Point(step, progress, values)))
         with contextlib.suppress(OSError):
             if len(self._lines) > METRICS_LINES:
                 self._lines = self._lines[::2]

@@ -18,11 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from nanochat.contract.job import CrashClass, Outcome
+from msgspec import structs
+
+from nanochat.contract.job import CrashClass, Outcome, Result
+from nanochat.contract.layout import COMPILED
 from nanochat.harness import start_trainer, wire
 from nanochat.harness.crashes import CRASHES, NO_MEMORY, speaks_of_memory
 from nanochat.harness.processes import Descendants, Standstill, Usage, temporary_folder
-from nanochat.harness.start_trainer import COMPILED
 from nanochat.harness.trainer import Spec
 from nanochat.harness.trainer_output import Curve, Output, plain
 
@@ -55,16 +57,16 @@ class Failed(Exception):
         super().__init__(reason)
         self.outcome, self.reason, self.crash, self.traceback, self.signal = outcome, reason, crash, traceback, signal
 
-    @property
-    def facts(self) -> dict[str, object]:
-        """The fields of a Result that say how the job ended."""
-        return {
-            "outcome": self.outcome,
-            "reason": self.reason,
-            "crash": self.crash,
-            "traceback": self.traceback,
-            "signal": self.signal,
-        }
+    def noted(self, result: Result) -> Result:
+        """Return the result with how the job ended."""
+        return structs.replace(
+            result,
+            outcome=self.outcome,
+            reason=self.reason,
+            crash=self.crash,
+            traceback=self.traceback,
+            signal=self.signal,
+        )
 
 
 class TooBig(Exception):

@@ -58,7 +58,7 @@ def save(model: Any, path: Path) -> None:
     """Write the parameters and buffers of a model.
 
     Raises:
-        Contract: The model is no torch module, or it has something that this format cannot hold.
+        Contract: The model is not a torch module, or it has something that this format cannot hold.
         OSError: The file cannot be written.
     """
     found = _tensors(model)
@@ -136,7 +136,7 @@ def read_header(raw: np.ndarray) -> dict[str, Entry]:
 def check(path: Path) -> None:
     """Check a file that an untrusted trainer wrote. Raises BadWeights, and OSError if it cannot be read."""
     if path.is_symlink() or not path.is_file():
-        raise BadWeights("it is no file")
+        raise BadWeights("it is not a file")
     if not 8 < path.stat().st_size <= MOST_BYTES:
         raise BadWeights(f"it has {path.stat().st_size} bytes")
     read_header(np.memmap(path, dtype=np.uint8, mode="r"))
@@ -151,5 +151,5 @@ def _tensors(model: Any) -> dict[str, torch.Tensor]:
     found = {name.replace(COMPILED, ""): tensor for name, tensor in model.state_dict().items()}
     for name, tensor in found.items():
         if not isinstance(tensor, torch.Tensor):
-            raise Contract(f"its state {name[:80]} is no tensor, so it cannot be saved")
+            raise Contract(f"its state {name[:80]} is not a tensor, so it cannot be saved")
     return found

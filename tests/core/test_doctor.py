@@ -112,15 +112,15 @@ def test_broken_surroundings_are_findings_each_in_its_own_line(tmp_path: Path, m
     (root / "file").write_text("")
     (root / "link").symlink_to("nowhere")
     for name, words in (
-        ("file", "no folder"),
-        ("file/logs", "no folder"),
+        ("file", "not a folder"),
+        ("file/logs", "not a folder"),
         ("link", "leads nowhere"),
         ("link/x", "leads nowhere"),
     ):
         found = doctor._disk("logs", root / name)
         assert found.status == "problem" and words in found.words and found.todo
     project = Project(root, root / "logs")
-    assert doctor._git(project).status == "problem" and ".git is no repository" in doctor._git(project).words
+    assert doctor._git(project).status == "problem" and ".git is not a repository" in doctor._git(project).words
     git = tmp_path / "bin/git"
     git.parent.mkdir()
     git.write_text("#!/bin/sh\necho broken >&2\nexit 3\n")

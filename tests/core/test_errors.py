@@ -25,7 +25,7 @@ def test_the_place_that_is_full_is_named(error: OSError, words: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b'["a"]', b"null", b'{"harness/run.py": 3}', b"{", b"\xff"])
-def test_a_list_of_copies_that_is_none_is_a_sentence(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_list_of_copies_is_reported_in_a_sentence(content: bytes, tmp_path: Path) -> None:
     (tmp_path / LIST).write_bytes(content)
     with pytest.raises(UserError, match="lacks the copies of the harness"):
         IntegrityCheck(tmp_path)

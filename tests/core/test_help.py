@@ -31,7 +31,7 @@ def test_a_flag_has_no_type_beside_it(words: list[str]) -> None:
         (["report", "--seeds", ""], "'' is not a whole number."),
     ],
 )
-def test_what_is_no_number_is_named(words: list[str], said: str) -> None:
+def test_an_invalid_number_is_named(words: list[str], said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "core.cli", *words],
         env=os.environ | {"COLUMNS": "200", "TERM": "dumb"},

@@ -5,8 +5,8 @@ from __future__ import annotations
 from core.change import knobs
 from core.record import events as ev
 from core.record import journal
-from core.run import jobs
 from core.verdicts import Verdict
+from nanochat.contract import layout
 from tests.gpu.support import shipped, written
 from tests.product import BETTER, ROOT, Product, edit
 
@@ -60,4 +60,4 @@ def test_an_edit_of_a_learning_rate_starts_with_compiled_kernels(device_product:
     assert candidate.result.outcome == "scored", candidate.result.reason
     assert candidate.result.parts["setup"] <= WARM_S, (baseline.result.parts, candidate.result.parts)
     if real_device == "cuda":
-        assert (device_product.logs / "r" / jobs.COMPILED).is_dir(), "the baseline left its kernels"
+        assert (device_product.logs / "r" / layout.COMPILED).is_dir(), "the baseline left its kernels"

@@ -142,7 +142,7 @@ def test_warmup_batches_are_few_random_and_not_counted() -> None:
     assert (watch.starts, watch.steps) == (0, [])
 
 
-def test_there_is_no_warm_up_once_training_has_begun() -> None:
+def test_the_warm_up_ends_once_training_has_begun() -> None:
     run = Watch().run()
     next(run.batches(4, 16))
     assert list(run.warmup_batches(4, 16)) == []

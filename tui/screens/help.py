@@ -45,21 +45,16 @@ FIGURES = (
                    "the figure after “measured afresh”. `make apply` commits the best train.py to your checkout."),
 )  # fmt: skip
 
-WORDS = (
-    (Verdict.KEEP.words, "Better than the best so far by more than the noise explains, on at least two seeds. It is the new best."),
-    (Verdict.SIMPLIFICATION.words, "About as good as the best, with less code. It is the new best."),
+OF_DISCARDED = (  # what the table shows in place of the verdict, if it was measured
     ("inconclusive", "Within the noise on one seed, so it was not tried further."),
     ("not confirmed", "It looked better at first, but not on further seeds."),
     ("worse", "Worse than the best by more than the noise explains."),
-    (Verdict.DISCARD.words, "Not kept for another reason, which the details say; or you decided so."),
-    ("exception, syntax ...", "It crashed; the word is the kind of crash. The traceback is in the details."),
-    (Verdict.TIMEOUT.words, "It did not end in the time that a training may take."),
-    (Verdict.OVERRUN.words, "It trained longer than its budget, so it has no score."),
-    (Verdict.INVALID.words, "Such as code that reads files, or that changes what a limit of program.md protects. The details say which rule."),
-    (Verdict.SKIPPED.words, "You skipped it."),
-    (Verdict.INTERRUPTED.words, "The loop ended, or you aborted it. It says nothing about the idea."),
-    (Verdict.CONFLICT.words, "A new best has changed the same lines, so it was not run."),
-    (Verdict.DISTURBED.words, "The machine spoilt its measurements. It says nothing about the idea."),
+)
+KINDS_OF_CRASH = "exception, syntax ..."  # the table shows the kind
+WORDS = (
+    *((one.words, one.about) for one in Verdict if one.kept),
+    *OF_DISCARDED,
+    *((KINDS_OF_CRASH if one is Verdict.CRASH else one.words, one.about) for one in Verdict if not one.kept),
     ("waiting", "Proposed. It waits for your answer, or for its turn to be asked about."),
     ("queued", "Approved. It waits for a free slot."),
     ("running", "It trains, is confirmed on another seed, or is being scored."),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from nanochat.contract import metrics
 
 SMOOTHING = 0.9  # weight of the previous mean in the running mean
 
@@ -24,14 +24,10 @@ class Curve:
 
     def add(self, line: str) -> None:
         """Add a line of metrics.jsonl. Invalid lines and values that are not finite are ignored."""
-        try:
-            content = json.loads(line)
-            progress, loss = float(content["progress"]), float(content["loss"])
-        except (ValueError, KeyError, TypeError):
-            return
-        if math.isfinite(progress) and math.isfinite(loss):
-            self.progress.append(progress)
-            self.loss.append(loss)
+        point = metrics.point(line)
+        if point is not None and "loss" in point.values:
+            self.progress.append(point.progress)
+            self.loss.append(point.values["loss"])
 
     def smooth(self) -> Sequence[float]:
         """Return exponential moving averages of the loss, corrected for the bias at the start. Only new points are computed."""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from core.agents.base import AgentFailed, Context
 from core.agents.cli_tools.limits import limited
-from core.agents.cli_tools.scratch import TASK, TRAIN, Seen, changed, lay_out, look
+from core.agents.cli_tools.scratch import TRAIN, Seen, changed, lay_out, look
 from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import backlog, prompt
 from core.agents.llm.material import Plan
@@ -197,6 +197,3 @@ def sentence(output: str) -> str:
     lines = [line for line in lines if len(line.split()) >= 4 and not _COST.search(line)]
     ended = [line for line in lines if line[-1] in ".!?"]
     return (ended or lines or [""])[-1]
-
-
-__all__ = ["TASK", "Command", "clock", "sentence"]

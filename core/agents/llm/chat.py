@@ -6,9 +6,8 @@ The model is accessed through the protocol `Chat` of server.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -17,10 +16,12 @@ from core.agents.hooks import TextCallback, ignore
 from core.agents.llm import backlog, exhausted_ideas, formats, lessons, operators, prompt, understanding
 from core.agents.llm.checks import Repeated, check
 from core.agents.llm.formats import Tier
+from core.agents.llm.json_objects import Schema
 from core.agents.llm.material import DRAFT, Plan
 from core.agents.llm.operators import Task
 from core.agents.llm.prompt import Message
-from core.agents.llm.server import Answer, Chat, LevelRefused, Timeouts, Truncated
+from core.agents.llm.questions import OnlyThoughts, Questions
+from core.agents.llm.server import Answer, Chat, Timeouts, Truncated
 from core.agents.llm.spent import Spent
 from core.agents.llm.thinking import Setting
 from core.agents.llm.tiers import TRIES, choose, downwards, history
@@ -29,17 +30,6 @@ from core.model import Cost, Proposal, Stage
 from core.text import sanitize_line
 
 FRAME_TOKENS = 2000  # tokens for role, answer format, task and a second try
-PAUSES_S = (0.5, 2.0)  # waits before the same question is asked again after a temporary failure of the server
-LEAST_SCALE, LONG = 0.5, 2000  # limit of the correction by the server's count, and the characters of a prompt to use it
-SHORTER = 0.8  # factor for the length of the prompt after the server dropped a part of it
-
-
-class OnlyThoughts(AgentFailed):
-    """The model only returned thoughts, with all settings. `tokens` and `prompt_tokens` are what that cost."""
-
-    def __init__(self, message: str, tokens: int, prompt_tokens: int) -> None:
-        super().__init__(message)
-        self.tokens, self.prompt_tokens = tokens, prompt_tokens
 
 
 class Unusable(AgentFailed):
@@ -69,7 +59,12 @@ class LanguageModel:
         self._chat, self._proposal_s = chat, proposal_s
         self._expected = 0
         self._tokens = 0  # the context length
-        self._scale = 1.0  # below 1 if the server counts more tokens than the estimate
+        self._questions = Questions(chat, self)
+
+    @property
+    def _room(self) -> int:
+        """Tokens of the context, as estimated: fewer than it has if the server counts more than the estimate."""
+        return int(self._tokens * self._questions.scale)
 
     def expect(self, source: str, charter: str) -> None:
         """Note the texts of the next prompt. The first request may be a restatement, which alone needs too small a context."""
@@ -118,7 +113,7 @@ class LanguageModel:
 
     def _plan(self, context: Context, tier: Tier) -> Plan:
         plan = operators.choose(context, tier)
-        return plan if prompt.fits(context, tier, int(self._tokens * self._scale), plan) else DRAFT
+        return plan if prompt.fits(context, tier, self._room, plan) else DRAFT
 
     async def _with_form(self, form: Tier, context: Context, spent: Spent, task: Task) -> Proposal:
         """Return a checked proposal in this answer format.
@@ -152,21 +147,21 @@ class LanguageModel:
             if last == 1:
                 task.give_up()
             said = formats.after_thoughts(answer.text) or "(nothing)"  # the client library drops empty messages
-            talk = prompt.again(context, form, int(self._tokens * self._scale), said, reason, task.plan)
+            talk = prompt.again(context, form, self._room, said, reason, task.plan)
         raise AssertionError("the last try returns or raises")
 
     async def _answer(
-        self, form: Tier, context: Context, talk: list[Message], schema: dict[str, Any] | None, spent: Spent, plan: Plan
+        self, form: Tier, context: Context, talk: list[Message], schema: Schema | None, spent: Spent, plan: Plan
     ) -> tuple[Answer, list[Message]]:
         """Return an answer and its prompt. If the server dropped a part of the prompt, ask again with a shorter one."""
         try:
             try:
-                return await self._ask(talk, schema), talk
+                return await self._questions.ask(talk, schema), talk
             except Truncated:
-                self._scale = max(LEAST_SCALE, SHORTER * self._scale)
+                self._questions.shorten()
                 await self._enlarged()
                 talk = await self._talk(form, context, plan)
-                return await self._ask(talk, schema), talk
+                return await self._questions.ask(talk, schema), talk
         except OnlyThoughts as error:
             spent.reached(form, "answered", error.tokens, error.prompt_tokens)
             raise
@@ -188,14 +183,14 @@ class LanguageModel:
     async def _talk(self, form: Tier, context: Context, plan: Plan) -> list[Message]:
         """Return the prompt. If train.py no longer fits, the context is enlarged first. Raises TooSmall."""
         try:
-            return prompt.messages(context, form, int(self._tokens * self._scale), plan)
+            return prompt.messages(context, form, self._room, plan)
         except prompt.TooSmall:
             if not await self._enlarged():
                 raise
-            return prompt.messages(context, form, int(self._tokens * self._scale), plan)
+            return prompt.messages(context, form, self._room, plan)
 
     async def _fit(self, least: int) -> None:
-        before, self._tokens = self._tokens, await self._chat.context(int(least / self._scale))
+        before, self._tokens = self._tokens, await self._chat.context(int(least / self._questions.scale))
         if 0 < before < self._tokens:
             self.on_notice(
                 f"train.py has outgrown the context of {before} tokens; {self.name} is given {self._tokens} from now on."
@@ -205,71 +200,6 @@ class LanguageModel:
         before = self._tokens
         await self._fit(before + 1)
         return self._tokens > before
-
-    async def _ask(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
-        """Return an answer. If there are only thoughts, try the other settings for thinking, and keep the one that works.
-
-        Raises:
-            OnlyThoughts: No setting gives an answer.
-        """
-        tokens = prompt_tokens = 0
-        first, vain = self._chat.thinking.setting, ""
-        while True:
-            setting = self._chat.thinking.setting
-            try:
-                answer = await self._asked(talk, schema)
-            except LevelRefused as error:
-                if not self._chat.thinking.without():
-                    raise OnlyThoughts(vain or str(error), tokens, prompt_tokens) from error
-                continue
-            tokens, prompt_tokens = tokens + answer.tokens, prompt_tokens + answer.prompt_tokens
-            silent = not formats.after_thoughts(answer.text)
-            thought = answer.thought or bool(answer.text.strip()) or self._chat.thinking.expected
-            if silent and not thought:  # an empty answer; a simpler format may help
-                return answer
-            if silent or (answer.cut and answer.thought):
-                vain = self._vain(answer, setting) if silent else vain
-                if self._chat.thinking.another():
-                    continue
-                if silent:
-                    raise OnlyThoughts(vain, tokens, prompt_tokens)
-            else:
-                self._chat.thinking.worked()
-                if setting != first:
-                    self.on_notice(
-                        f"{self.name} gave no answer with {first.words}. It answered with {setting.words}, which is used from now on."
-                    )
-            return replace(answer, tokens=tokens, prompt_tokens=prompt_tokens)
-
-    def _vain(self, answer: Answer, setting: Setting) -> str:
-        if not answer.thought and not answer.text.strip():
-            return f"{self.name} answered with nothing at all, last with {setting.words}."
-        if answer.cut:
-            used = f"all {answer.tokens} tokens" if answer.tokens else "all its tokens"
-            return f"{self.name} used {used} for thinking and did not come to an answer, last with {setting.words}."
-        return f"{self.name} thought and gave no answer, last with {setting.words}."
-
-    async def _asked(self, talk: Sequence[Message], schema: dict[str, Any] | None) -> Answer:
-        """Return the answer to one question. After a temporary failure of the server it is asked again."""
-        for pause in (*PAUSES_S, None):
-            self.on_text("")
-            self.on_phase(f"asking {self.name}")
-            try:
-                answer = await self._chat.ask(talk, schema, self.on_text)
-            except AgentFailed as error:
-                if not error.again or pause is None:
-                    raise
-                await asyncio.sleep(pause)
-                continue
-            self._calibrate(sum(len(message["content"]) for message in talk), answer.prompt_tokens)
-            return answer
-        raise AssertionError("the last pause is none")
-
-    def _calibrate(self, length: int, counted: int) -> None:
-        """Correct the estimate of tokens by the server's count if that is higher. A lower count may be due to its cache."""
-        if length >= LONG and counted:
-            scale = length / counted / prompt.CHARACTERS_A_TOKEN
-            self._scale = max(LEAST_SCALE, min(self._scale, scale))
 
     async def understand(self, charter: str) -> CharterSummary:
         """Return program.md in the model's own words, for the human. Without words if the answer is not usable."""
@@ -290,7 +220,7 @@ class LanguageModel:
         form: str,
         least: int,
         talk: Callable[[int], list[Message]],
-        schema: dict[str, Any],
+        schema: Schema,
         read: Callable[[str], tuple[str, ...]],
     ) -> tuple[tuple[str, ...], Cost]:
         """Ask a single question in a context of at least so many tokens. Returns the lines of the answer, and the cost."""
@@ -298,7 +228,7 @@ class LanguageModel:
         try:
             async with asyncio.timeout(self._proposal_s):
                 await self._fit(least)
-                answer = await self._ask(talk(int(self._tokens * self._scale)), schema)
+                answer = await self._questions.ask(talk(self._room), schema)
         except OnlyThoughts as error:
             spent.reached(form, "answered", error.tokens, error.prompt_tokens)
             error.cost = spent.cost

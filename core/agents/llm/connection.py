@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 
@@ -19,7 +18,7 @@ from core.agents.llm import address
 from core.agents.llm.ollama.bounded import HOOKS, PLAIN
 from core.text import sanitize_line
 from nanochat.contract.address import SettingError, bare
-from nanochat.contract.route import Route, route
+from nanochat.contract.route import ClientOptions, Route, route
 
 CONNECT_S = 5.0
 _READ_AT_IMPORT = re.compile(r".*_proxy|OLLAMA_.*|SSL_CERT_.*|SSLKEYLOGFILE", re.IGNORECASE)
@@ -51,7 +50,7 @@ def _as_failure() -> Iterator[None]:
 
 
 @_as_failure()
-def options(way: Route) -> dict[str, Any]:
+def options(way: Route) -> ClientOptions:
     """Return the arguments of an httpx client for a route. Raises AgentFailed."""
     return way.options()
 

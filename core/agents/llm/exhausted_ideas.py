@@ -12,8 +12,6 @@ from core.charter import CharterError, binding
 from core.verdicts import Verdict
 
 LOSSES = 3  # failures of an idea on one train.py after which it is exhausted; small models repeated one idea 55 times
-# Verdicts that count against an idea. The others say nothing about it.
-LOST = (Verdict.DISCARD, Verdict.CRASH, Verdict.TIMEOUT, Verdict.OVERRUN, Verdict.INVALID)
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def groups(past: Iterable[PastExperiment]) -> list[Group]:
     """Group failed tries by idea, the most frequent first. Experiments that the machine or a human ended do not count."""
     found: dict[tuple[str, ...], list[PastExperiment]] = defaultdict(list)
     for p in past:
-        if p.verdict in LOST and p.idea:
+        if p.verdict.lost and p.idea:
             found[p.idea].append(p)
     made = [Group(idea, tuple(tries)) for idea, tries in found.items()]
     return sorted(made, key=lambda group: (-len(group.tries), group.idea))

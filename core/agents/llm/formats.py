@@ -16,7 +16,7 @@ import msgspec
 
 from core.agents.llm import thoughts
 from core.agents.llm.answers import LONGEST_HYPOTHESIS, EditsAnswer, KnobAnswer
-from core.agents.llm.json_objects import objects_in
+from core.agents.llm.json_objects import Schema, objects_in
 from core.agents.llm.knob_moves import knob_proposal, moves, offered
 from core.agents.llm.search_replace import answers_in, blocks_in
 from core.agents.llm.thoughts import Found
@@ -30,9 +30,9 @@ Content = TypeVar("Content")
 TIERS: tuple[Tier, ...] = ("knob", "edits", "blocks")  # from the simplest on
 MOST_TRIED = 8  # the most answers in a text that are tried, from the last one on
 NO_BLOCK = "There is no SEARCH/REPLACE block. Write one as: <<<<<<< SEARCH, the old lines, =======, the new lines, >>>>>>> REPLACE."
-NO_OBJECT = "The answer is no JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
+NO_OBJECT = "The answer is not a JSON object (or it was cut off). Answer with the JSON object alone, and keep it short."
 SHORT_HYPOTHESIS = 160  # characters
-OF_BACKLOG: dict[str, Any] = {
+OF_BACKLOG: Schema = {
     "follows": {"type": "integer"},
     "later": {"type": "array", "items": {"type": "string", "maxLength": SHORT_HYPOTHESIS}, "maxItems": 2},
 }
@@ -47,12 +47,12 @@ _ASIDE = re.compile(
 
 def schema(
     tier: Tier, source: str, left_out: Sequence[str] = (), only: tuple[str, Sequence[str]] = ("", ())
-) -> dict[str, Any] | None:
+) -> Schema | None:
     """Return the JSON schema of an answer, or None for text. Enumerations keep small models from invalid answers.
 
     `left_out`: constants that are not offered. `only`: the only constant that is offered, and its moves.
     """
-    words: dict[str, Any] = {"type": "string", "maxLength": LONGEST_HYPOTHESIS}
+    words = {"type": "string", "maxLength": LONGEST_HYPOTHESIS}
     if tier == "knob":
         short = {"type": "string", "maxLength": SHORT_HYPOTHESIS}
         known = [only] if only[0] else [(k.name, moves(k)) for k in offered(source, left_out)]
@@ -63,13 +63,12 @@ def schema(
         }
     if tier == "edits":
         edit = _object(search={"type": "string"}, replace={"type": "string"})
-        found = _object(hypothesis=words, edits={"type": "array", "items": edit, "minItems": 1, "maxItems": 6})
-        found["properties"] |= OF_BACKLOG  # not required
-        return found
+        required = {"hypothesis": words, "edits": {"type": "array", "items": edit, "minItems": 1, "maxItems": 6}}
+        return _object(**required) | {"properties": required | OF_BACKLOG}
     return None
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def _object(**properties: object) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 

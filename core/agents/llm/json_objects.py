@@ -9,6 +9,7 @@ from typing import Any
 
 from core.agents.llm.thoughts import Found
 
+Schema = dict[str, object]  # a JSON schema
 MOST_OBJECTS = 200  # the most objects that are tried, counted from the end of the text
 # Strings are skipped, even unterminated ones. Every match succeeds, so each character is read once.
 _TRAILING_COMMA = re.compile(r"(\"(?:[^\"\\\n]|\\.)*+\"?)|,(?=\s*[}\]])")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from core.agents.base import Context
 from core.agents.llm import prompt, thoughts
-from core.agents.llm.json_objects import objects_in
+from core.agents.llm.json_objects import Schema, objects_in
 from core.agents.llm.prompt import Message
 from core.agents.llm.understanding import says_something
 from core.change.edits import NotRead
 from core.text import sanitize_line
 
 MOST, LONGEST = 5, 200  # lines, and characters of one
-SCHEMA: dict[str, Any] = {
+SCHEMA: Schema = {
     "type": "object",
     "properties": {"lessons": {"type": "array", "items": {"type": "string", "maxLength": LONGEST}, "maxItems": MOST}},
     "required": ["lessons"],

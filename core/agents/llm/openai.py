@@ -11,6 +11,7 @@ from core.agents.base import AgentFailed
 from core.agents.hooks import TextCallback
 from core.agents.llm.connection import key, options, to_openai
 from core.agents.llm.formats import Tier
+from core.agents.llm.json_objects import Schema
 from core.agents.llm.prompt import Message
 from core.agents.llm.server import LONGEST, Answer, LevelRefused, Timeouts
 from core.agents.llm.thinking import ENDPOINT, Setting, Thinking
@@ -52,7 +53,7 @@ class OpenAI:
         del least
         return self._context
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: Schema | None, on_text: TextCallback) -> Answer:
         setting = self.thinking.setting
         extra = _of_thinking(setting)
         if schema is not None:

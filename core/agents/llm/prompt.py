@@ -215,7 +215,7 @@ def _sections(context: Context) -> list[tuple[str, list[str]]]:
     """Return sections as title and lines, the most important first. Lines are sorted by time or frequency."""
     past = context.past
     kept = [p for p in past if p.verdict.kept]
-    blameless = [p for p in past if not p.verdict.kept and p.verdict not in exhausted_ideas.LOST]
+    blameless = [p for p in past if not p.verdict.kept and not p.verdict.lost]
     near = sorted(
         (p for p in past if not p.verdict.kept and (p.gain or 0) > 0), key=lambda p: (-(p.gain or 0), -p.number)
     )[:3]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from core.agents.base import AgentFailed
 from core.agents.hooks import TextCallback
 from core.agents.llm.formats import Tier
+from core.agents.llm.json_objects import Schema
 from core.agents.llm.prompt import Message
 from core.agents.llm.thinking import Thinking
 from nanochat.contract.value import Data
@@ -73,7 +74,7 @@ class Chat(Protocol):
         """
         ...
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: Schema | None, on_text: TextCallback) -> Answer:
         """Ask the model and stream its answer.
 
         Args:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from core.agents.llm import thoughts
-from core.agents.llm.json_objects import objects_in
+from core.agents.llm.json_objects import Schema, objects_in
 from core.change.edits import NotRead
 from core.charter import CharterError, binding
 from core.text import sanitize_line
@@ -20,7 +20,7 @@ _LIMITS = {
         "off_limits": {"type": "array", "items": {"type": "string", "maxLength": 60}, "maxItems": 12},
     },
 }
-SCHEMA: dict[str, Any] = {
+SCHEMA: Schema = {
     "type": "object",
     "properties": {"goals": _STRINGS, "directions": _STRINGS, "avoid": _STRINGS, "limits": _LIMITS},
     "required": ["goals", "directions", "avoid"],

@@ -282,7 +282,7 @@ def _wanted(context: Context, wanted: Steering, known: Knobs) -> Iterator[Draft 
 def _from_backlog(
     context: Context, wanted: Steering, known: Knobs, options: Options, chance: random.Random
 ) -> Iterator[Draft | None]:
-    """Yield what the ideas of the backlog ask for, from the top. Ideas that are no wishes of a known form are left to others."""
+    """Yield what the ideas of the backlog ask for, from the top. Ideas that are not wishes of a known form are left to others."""
     everything = Knobs(known.every, known.every)
     for idea, direction in backlog_wishes(context):
         changes: list[tuple[str, Draft | None]] = []

@@ -39,9 +39,9 @@ class Store:
             (folder / name).mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: str) -> Path:
-        """Return the path of a file, which need not exist. Raises BadContent for a text that is no hash."""
+        """Return the path of a file, which need not exist. Raises BadContent for a text that is not a hash."""
         if not DIGEST.fullmatch(digest):
-            raise BadContent(f"{digest[:80]!r} is no SHA-256")
+            raise BadContent(f"{digest[:80]!r} is not a SHA-256")
         return self._folder / "files" / digest
 
     def has(self, digest: str) -> bool:
@@ -149,5 +149,5 @@ def relative(name: str) -> PurePosixPath:
     """Return a relative path that stays inside of its folder. Raises BadContent for any other."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
-        raise BadContent(f"{name[:200]!r} is no path inside of a folder")
+        raise BadContent(f"{name[:200]!r} is not a path inside a folder")
     return path

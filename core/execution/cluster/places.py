@@ -149,7 +149,7 @@ class Places:
             self._cluster.close()
 
     def _note_waiting(self) -> None:
-        """Tell the user once that there are fewer places than slots. A place that is kept for another job is no sign of that."""
+        """Tell the user once that there are fewer places than slots. A place that is kept for another job is not a sign of that."""
         if any(self._awaited.values()):
             return
         room = len(self._busy) + self._starting.total()

@@ -110,7 +110,7 @@ def check_reachable(address: str) -> None:
         if address in ("", "auto"):
             return
         raise UsageError(
-            f"{address!r} is no address of a Ray cluster. Nothing was started. Such are auto, HOST:6379 and ray://HOST:10001."
+            f"{address!r} is not the address of a Ray cluster. Nothing was started. Such are auto, HOST:6379 and ray://HOST:10001."
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()

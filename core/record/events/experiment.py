@@ -13,6 +13,7 @@ from nanochat.contract.job import CrashClass
 from nanochat.contract.value import Data
 
 ApprovedBy = Literal["auto", "time-out", "human"]
+JudgedBy = Literal["", "human"]  # "" for the loop
 
 
 class Proposed(Event, frozen=True, kw_only=True):
@@ -104,7 +105,7 @@ class Judged(Event, frozen=True, kw_only=True):
     sigma: float = 0.0
     within_noise: bool = False
     needed: float | None = None
-    by: Literal["", "human"] = ""
+    by: JudgedBy = ""
     parts: tuple[KeptPart, ...] = ()
 
 

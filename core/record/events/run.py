@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from core.model import NO_COST, ApprovalMode, CharterLimits, Cost, Effect, Limits, RunConfig, Value
@@ -101,6 +103,13 @@ class StartCommit(Event, frozen=True, kw_only=True):
     user_commit: str = ""
 
 
+class ProposedLimit(NamedTuple):
+    """A line for the front matter, and the sentence of program.md that seems to ask for it. An array in the journal."""
+
+    line: str
+    sentence: str
+
+
 class Charter(Event, frozen=True, kw_only=True):
     """program.md was read.
 
@@ -108,7 +117,7 @@ class Charter(Event, frozen=True, kw_only=True):
         sha: Its hash.
         understood: What was understood, as phrases.
         limits: The limits from its front matter.
-        proposed: Suggested lines for the front matter, each with the sentence that seems to ask for it.
+        proposed: Suggested lines for the front matter.
         warnings: Parts that are not used.
         problem: Why it cannot be used; "" if it can.
         cost: The cost of its restatement by a language model ("meta" in JSON).
@@ -117,7 +126,7 @@ class Charter(Event, frozen=True, kw_only=True):
     sha: str
     understood: tuple[str, ...] = ()
     limits: CharterLimits = CharterLimits()
-    proposed: tuple[tuple[str, str], ...] = ()
+    proposed: tuple[ProposedLimit, ...] = ()
     warnings: tuple[str, ...] = ()
     problem: str = ""
     cost: Cost = msgspec.field(default=NO_COST, name="meta")

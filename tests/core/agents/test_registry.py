@@ -50,7 +50,7 @@ def test_openai_without_the_package_or_a_key_says_what_to_do(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("spec", "words"), [("python:no-such-file.py", "does not exist"), ("codex", "is not installed")]
 )
-def test_what_is_not_there_is_said_before_anything_starts(
+def test_a_missing_agent_is_reported_before_anything_starts(
     spec: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")

@@ -20,7 +20,7 @@ def test_a_changed_constant_is_one_line() -> None:
     assert "\n" not in edit.search and edit.replace == edit.search.replace("0.5", "0.9")
 
 
-def test_lines_that_occur_twice_are_told_apart() -> None:
+def test_lines_that_occur_twice_are_distinguished() -> None:
     old = "def f():\n    return 1\n\ndef g():\n    return 1\n"
     made = as_edits(old, "def f():\n    return 1\n\ndef g():\n    return 2\n")
     assert made == (Edit(search="def g():\n    return 1", replace="def g():\n    return 2"),)

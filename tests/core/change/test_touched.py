@@ -77,7 +77,7 @@ def test_three_losses_on_this_train_py_and_an_idea_is_used_up() -> None:
     )
 
 
-def test_it_is_said_with_its_reasons_and_no_longer_offered() -> None:
+def test_an_exhausted_idea_is_listed_with_its_reasons_and_not_offered() -> None:
     tried = context(
         past(1, ("LR",), gain=-0.1, outcome="inconclusive"), past(2, ("LR",), gain=0.001, outcome="not confirmed"),
         past(3, ("LR",), Verdict.CRASH, crash="out-of-memory"), *three(("Bigram.forward",), 4, gain=-0.2),

@@ -76,7 +76,7 @@ def test_the_file_keeps_its_link_its_mode_and_its_bytes(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["program.md", "real.md"]
 
 
-def test_a_file_system_without_fsync_is_no_obstacle(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adopting_works_without_fsync(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(file: int) -> None:
         raise OSError(errno.EINVAL, "")
 

@@ -165,7 +165,7 @@ def test_what_cannot_be_used_is_a_sentence(text: str, words: str) -> None:
         read(text)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_mistakes_are_reported_together() -> None:
     with pytest.raises(CharterError) as error:
         read("---\nmax_params: many\nmax_parms: 3\nmax_memory_gb: -1\noff_limits: [3, WIDTH, a-b]\ntitle: x\n---\nLow.")
     expected = ("'many'", "max_parms (did you mean max_params?)", "'-1'", "not '3' or 'a-b'", "unknown key title")
@@ -306,7 +306,7 @@ def test_no_figure_crashes(bound: str, figure: str) -> None:
         assert read(f"---\n{proposal.line}\n---\n").limits != NONE
 
 
-def test_a_pasted_block_is_read_in_no_time() -> None:
+def test_a_long_pasted_block_is_read_quickly() -> None:
     block = "leave the what as it keep the is alone from at most 3 " * 2000
     began = time.process_time()
     read(f"# Aim\n\n{block}\n\n{'<!-- ' * 500}", KNOWN)
@@ -326,7 +326,7 @@ def test_the_shipped_charter_states_no_limit_and_gives_directions() -> None:
     ("text", "said"),
     [("Lowest loss within the training budget.", False), ("Five experiments of 5 minutes each.", True)],
 )
-def test_times_in_figures_are_said_to_be_no_limits(text: str, said: bool) -> None:
+def test_times_in_prose_are_reported_as_not_enforced(text: str, said: bool) -> None:
     assert any("--budget" in words for words in read(text).understood()) is said
 
 

@@ -397,7 +397,7 @@ def test_a_lead_in_that_cannot_be_read_is_shown() -> None:
         ("only WIDTH; avoid the optimizer", "search understands: only WIDTH; leave optimizer alone"),
     ],
 )
-def test_what_a_hint_comes_to_is_said(text: str, words: str) -> None:
+def test_the_reply_explains_how_a_hint_is_understood(text: str, words: str) -> None:
     three = edits.fingerprint(knobs.set_knobs(SOURCE, {"DEPTH": 3}))
     assert words in answer(text, SOURCE, ("HEAD_DIM",), {three: 7}, leave=["TOTAL_BATCH"])
 
@@ -410,7 +410,7 @@ def test_what_is_left_alone_by_a_later_part_of_a_hint_counts_for_the_parts_befor
     )
 
 
-def test_a_topic_of_which_nothing_can_be_tried_here_is_said_to_be_so() -> None:
+def test_a_topic_without_any_possible_change_is_reported() -> None:
     small = "MATRIX_LR = 0.01  # learning rate\n\n\ndef train(run):\n    return MATRIX_LR\n"
     assert "nothing to try about attention in this train.py" in answer("focus on attention", small, (), {})
     assert answer("try the optimizer and heads", small, (), {}).startswith("search understands: try optimizer, but")
@@ -418,7 +418,7 @@ def test_a_topic_of_which_nothing_can_be_tried_here_is_said_to_be_so() -> None:
     assert "nothing to try" in answer("only the optimizer", small, ("MATRIX_LR",), {})
 
 
-def test_a_direction_of_program_md_that_cannot_be_followed_is_said() -> None:
+def test_a_direction_that_cannot_be_followed_is_reported() -> None:
     charter = read(
         "---\noff_limits: [DEPTH]\n---\nTry DEPTH, WINDOW.\n\nTry heads.\n\nAvoid heads. Try WIDTH.\n", KNOWN
     )

@@ -57,7 +57,7 @@ def test_the_file_of_the_project_wins_and_each_value_has_its_source(home: Path) 
     assert values["notify"]["value"] == "ntfy:..." and values["gate"] == {"value": None, "source": "default"}
 
 
-def test_the_mistakes_of_both_files_are_said_at_once(home: Path) -> None:
+def test_the_mistakes_of_both_files_are_reported_together(home: Path) -> None:
     write(home / ".config/autoresearch/config.toml", "agnet = 'search'\n")
     write(home / "p/autoresearch.toml", "budget = -1\nslots = 0\n")
     with pytest.raises(UsageError) as refused:

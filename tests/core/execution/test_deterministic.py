@@ -43,7 +43,7 @@ async def test_a_job_is_answered_as_by_a_harness(tmp_path: Path) -> None:
     assert [type(one) for one in told] == [Started, Progress]
 
 
-async def test_an_ending_is_reported_and_missing_files_are_said(tmp_path: Path) -> None:
+async def test_the_end_of_a_job_and_missing_files_are_reported(tmp_path: Path) -> None:
     boom = Ending(outcome=Outcome.CRASH, crash=CrashClass.HANG, reason="it did nothing")
     executor = DeterministicExecutor(World(endings={"LR": boom}))
     result = await executor.run(job(tmp_path), lambda told: None)

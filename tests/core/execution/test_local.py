@@ -110,7 +110,7 @@ async def test_data_that_cannot_be_scored_is_not_tried_again(
         await shared.run(job(tmp_path, copy, "missing"), lambda message: None)
 
 
-async def test_a_card_that_is_gone_is_no_fault_of_the_idea(
+async def test_an_idea_is_not_blamed_for_a_missing_card(
     tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its driver was updated under it, or it fell off the bus. The job can be run again when it is back."""

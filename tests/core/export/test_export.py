@@ -138,7 +138,7 @@ def test_a_run_at_work_is_not_disturbed(exported: Made, tmp_path: Path) -> None:
     assert not made.said, "nothing was trained"
 
 
-def test_a_folder_with_something_in_it_is_no_place_for_a_copy(tmp_path: Path) -> None:
+def test_a_copy_needs_an_empty_folder(tmp_path: Path) -> None:
     for _ in range(2):
         exports.make_empty(tmp_path / "new" / "one")
     (tmp_path / "mine").touch()
@@ -214,7 +214,7 @@ def test_the_command_says_what_there_is_and_makes_a_copy(
 
 
 @pytest.mark.parametrize("lost", [TOKENIZER, WEIGHTS, FACTS])
-def test_an_incomplete_export_is_none(exported: Made, tmp_path: Path, lost: str) -> None:
+def test_an_incomplete_export_is_ignored(exported: Made, tmp_path: Path, lost: str) -> None:
     made = copied(exported, tmp_path)
     assert made.exporter().existing(made.version()) is not None
     path = made.folder / "export" / "00002" / lost

@@ -46,7 +46,7 @@ def test_line_endings_of_the_checkout_are_kept(checkout: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-def test_a_byte_order_mark_is_no_part_of_the_text_and_stays_in_the_checkout(tree: Path, ends: str) -> None:
+def test_a_byte_order_mark_stays_in_the_checkout_and_out_of_the_text(tree: Path, ends: str) -> None:
     mark = "\ufeff".encode()
     (tree / TRAIN).write_bytes(mark + OLD.replace("\n", ends).encode())
     git(tree, "init", "-q", "-b", "main")
@@ -195,7 +195,7 @@ def test_the_commit_has_the_identity_of_the_user(
 
 
 @pytest.mark.parametrize("case", ["commit", "patch", "dry patch"])
-def test_what_the_change_contains_beside_what_was_compared_is_told(checkout: Path, tmp_path: Path, case: str) -> None:
+def test_changes_outside_the_comparison_are_named(checkout: Path, tmp_path: Path, case: str) -> None:
     repo = opened(checkout)
     base, _, kept = night(repo)
     if case != "commit":

@@ -44,9 +44,7 @@ def test_where_the_file_system_has_no_fsync_git_goes_on_without(
     assert not other.git.synced and other.fsck() == ""
 
 
-def test_a_file_system_without_fsync_is_told_from_one_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_fsync_is_distinguished_from_a_failing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(number: int) -> Callable[[int], None]:
         def sync(file: int) -> None:
             raise OSError(number, "")

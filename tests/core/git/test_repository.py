@@ -99,7 +99,7 @@ def test_without_a_repository_a_private_one_serves(tree: Path) -> None:
     assert again.fsck() == ""
     patch = tree.parent / "logs" / "nov24" / "best.patch"
     done = apply_to_checkout(again, tree, base, kept, "home", patch)
-    assert done.commit is None and "no git repository" in done.words
+    assert done.commit is None and "not a git repository" in done.words
     subprocess.run(["git", "apply", str(patch)], cwd=tree, check=True)
     assert (tree / TRAIN).read_text() == NEW
 
@@ -274,7 +274,7 @@ def test_the_run_that_kept_a_train_py_is_found(checkout: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("branch", ["autoresearch/mar5", "autoresearch-mine", "autoresearch"])
-def test_a_branch_of_the_user_is_no_run(checkout: Path, tmp_path: Path, branch: str) -> None:
+def test_a_branch_of_the_user_is_not_taken_for_a_run(checkout: Path, tmp_path: Path, branch: str) -> None:
     (checkout / TRAIN).write_bytes(b"# caf\xe9, in latin-1\n")
     git(checkout, "checkout", "-q", "-b", branch)
     git(checkout, "commit", "-q", "-am", "mine")

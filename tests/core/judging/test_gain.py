@@ -61,7 +61,7 @@ def test_the_gain_is_paired_whatever_seeds_each_was_measured_on() -> None:
     assert phrases.scores(found) == "1.5250 -> 1.5150 (-0.0100 ± 0.0020)"
 
 
-def test_nothing_kept_is_no_gain() -> None:
+def test_without_kept_changes_the_gain_is_zero() -> None:
     found = gain.so_far(night(), 0.002)
     assert found is not None and (found.change, found.error) == (0.0, 0.0)
     assert phrases.scores(found) == "1.5250 (mean of 2 seeds), no change kept"
@@ -167,7 +167,7 @@ def test_a_rerun_moves_the_score_of_an_experiment() -> None:
     assert gain.experiment_score(state, state.experiments[1]) == pytest.approx(1.53)
 
 
-def test_a_long_chain_of_keeps_is_no_trouble() -> None:
+def test_a_long_chain_of_kept_changes_works() -> None:
     """None of them shares a seed with the start."""
     LUCK.update(dict.fromkeys(range(10, 3000), 0.0))
     events: list[ev.AnyEvent] = [scored("best", "start", 10, 1.5)]
@@ -224,7 +224,7 @@ def test_a_contrast_on_common_seeds_has_none_of_their_luck() -> None:
     assert found.change == pytest.approx(0.02) and found.error == pytest.approx(0.002 * (2 / 1 + 2 / 1) ** 0.5)
 
 
-def test_without_pairs_there_is_no_contrast() -> None:
+def test_two_experiments_without_pairs_cannot_be_compared() -> None:
     state = night(*KEPT, proposed(2, "k1"), proposed(3, "k1"), scored("candidate", "c3", 3, 1.4, 3))
     assert contrast(state, 1, 2) is None and contrast(state, 0, 2) is None, "#2 was not measured"
     assert contrast(state, 1, 3) is None and contrast(state, 0, 3) is None, "#3 has no seed of its parent"

@@ -327,7 +327,7 @@ def test_nodes_that_differ_clearly_are_grouped_by_their_level(levels: list[float
     assert [found.groups.get(n, n) for n in names] == [firsts[level] for level in levels]
 
 
-def test_what_was_found_is_told_once_and_in_the_morning() -> None:
+def test_a_finding_about_nodes_is_reported_once_and_in_the_summary() -> None:
     found, lines = measured(("a", 0, 1.6), ("b", 0, 1.7), ("c", 0, 1.6)), list[str]()
     assert phrases.unequal_nodes(found) == ""
     for change in regrouped(found, SIGMA):

@@ -103,7 +103,6 @@ def test_the_keep_rule(gains: list[float], action: str, words: str) -> None:
     assert decision.pairs == len(gains)
     assert decision.gain == pytest.approx(SIGMA * sum(gains) / len(gains))
     assert decision.error == pytest.approx(SIGMA * math.sqrt(2 / len(gains)))
-    assert decision.z == pytest.approx(sum(gains) / len(gains) / math.sqrt(2 / len(gains)))
     assert decision.within_noise == decision.reason.startswith(("inconclusive", "not confirmed"))
     assert (decision.needed is None) == (action == "measure")
 
@@ -111,7 +110,7 @@ def test_the_keep_rule(gains: list[float], action: str, words: str) -> None:
 def test_seeds_are_asked_for_one_by_one_and_the_cached_scores_of_the_best_are_used() -> None:
     a, b = SEEDS[:2]
     first = decide({}, {a: 1.6}, SIGMA, run_seed=RUN)
-    assert (first.action, first.seed, first.who, first.gain, first.z) == ("measure", a, "candidate", None, None)
+    assert (first.action, first.seed, first.who, first.gain, first.error) == ("measure", a, "candidate", None, None)
     again = decide({a: 1.57}, {a: 1.6}, SIGMA, run_seed=RUN)
     assert (again.action, again.seed, again.who) == ("measure", b, "candidate")
     lacking = decide({a: 1.57, b: 1.57}, {a: 1.6}, SIGMA, run_seed=RUN)
@@ -190,7 +189,7 @@ def test_clearly_less_code(delta: int, nodes: int, fewer: bool) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 0.0, -37.8])
-def test_what_is_no_score_never_passes(bad: float) -> None:
+def test_an_invalid_score_is_rejected(bad: float) -> None:
     a = SEEDS[0]
     for candidate, incumbent in (({a: bad}, {a: 1.6}), ({a: 1.6}, {a: bad}), ({a: 1.6}, {a: 1.6, SEEDS[5]: bad})):
         with pytest.raises(ValueError, match="val_bpb must be finite and positive"):
@@ -475,6 +474,6 @@ def test_what_makes_a_pair(one: Conditions, other: Conditions, device: str, comp
         ([4.0, 4.0], 0, 1.6, "keep"),
     ],
 )
-def test_an_ablation_is_kept_if_it_is_no_worse(gains: list[float], delta: int, confirmed: float, action: str) -> None:
+def test_an_ablation_is_kept_unless_it_is_worse(gains: list[float], delta: int, confirmed: float, action: str) -> None:
     decision = judge(gains, nodes_delta=delta, nodes=2000, best_confirmed=confirmed, ablation=True)  # type: ignore[arg-type]
     assert decision.action == action

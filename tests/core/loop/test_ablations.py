@@ -50,7 +50,7 @@ def test_what_no_longer_pays_is_taken_out_when_the_agent_has_nothing_left(tmp_pa
     assert {score.agent: score.kept for score in scoreboard.scores(state)} == {"listed": 3, AGENT: 1}
 
 
-def test_an_ablation_that_is_no_better_is_kept_as_a_simplification_after_four_pairs(tmp_path: Path) -> None:
+def test_an_equal_ablation_is_kept_as_a_simplification_after_four_pairs(tmp_path: Path) -> None:
     night = Night(tmp_path / "n", ablation=True)
     state = night.run(
         NIGHT,
@@ -78,7 +78,7 @@ def test_each_part_of_a_combination_is_taken_out(tmp_path: Path) -> None:
     assert night.active().source(state.incumbent) == changed(changed(SOURCE, IDEAS[0]), IDEAS[2])
 
 
-def test_what_cannot_be_taken_out_is_said_once_and_the_run_ends(tmp_path: Path) -> None:
+def test_a_change_that_cannot_be_removed_is_reported_once_and_the_run_ends(tmp_path: Path) -> None:
     night = Night(tmp_path / "n", ablation=True)
     world = World(effects={"K1 = 1": -0.1, "K1 = 2": -0.3, "K9 = 1": -0.1}, noise=0.002)
     night.run(["K1 = 1", "K3 = 9", "K1 = 2", *FILLERS, "K9 = 1"], world)

@@ -105,7 +105,7 @@ def test_a_stop_lets_it_follow_and_a_second_stop_leaves_it_out(tmp_path: Path) -
     assert state.finished
 
 
-def test_stopped_at_once_there_is_no_check(tmp_path: Path) -> None:
+def test_stopping_at_once_skips_the_final_check(tmp_path: Path) -> None:
     night = Night(tmp_path, seconds=0.02, final_seeds=SEEDS)
 
     async def stop(loop: Loop) -> None:
@@ -216,7 +216,7 @@ def test_the_check_cannot_be_paused(tmp_path: Path) -> None:
     assert len(checked(night)) == 2 * SEEDS
 
 
-def test_scores_of_another_day_on_another_speed_are_no_pair(tmp_path: Path) -> None:
+def test_scores_of_another_day_at_another_speed_form_no_pair(tmp_path: Path) -> None:
     """The start was checked while the machine was fast; the best of today is not compared with that."""
     night = Night(tmp_path, final_seeds=1)
     state = night.run([GOOD], WORLD)

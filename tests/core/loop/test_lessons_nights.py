@@ -185,7 +185,7 @@ class TimesOut(Listed):
         raise TimeoutError
 
 
-def test_an_agent_that_times_out_by_itself_is_said_as_such(tmp_path: Path) -> None:
+def test_an_agent_that_times_out_by_itself_is_reported_as_such(tmp_path: Path) -> None:
     night = Night(tmp_path)
     work(night, Listed([f"K1 = {n}" for n in range(1, 11)]), 10)
     work(night, TimesOut([f"K2 = {n}" for n in range(1, 3)]), 11, seconds=SLOW_S)

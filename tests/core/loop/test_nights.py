@@ -204,7 +204,7 @@ def test_a_change_that_always_breaks_the_harness_is_given_up(night: Night) -> No
     assert sorted(verdicts(state)) == ["crash", "keep"]
 
 
-def test_lost_machines_are_no_fault_of_a_change_and_nothing_waits(
+def test_a_change_is_not_blamed_for_lost_machines_and_nothing_waits(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Jobs of other changes end meanwhile, so three failures of a harness would make it a crash."""

@@ -130,7 +130,7 @@ def test_an_operator_that_is_not_answered_costs_no_proposal(night: Night) -> Non
     assert found["draft"].usable == len(state.experiments)
 
 
-def test_agents_are_told_whose_verdict_it_was(tmp_path: Path) -> None:
+def test_agents_see_who_gave_a_verdict(tmp_path: Path) -> None:
     night, agent = Night(tmp_path), Listed(["K1 = 1", "K2 = 1", "K4 = 1"])
     night.run_agent(agent, WORLD, Limits(max_experiments=2))
     active = night.active()

@@ -23,7 +23,7 @@ def test_a_proposal_passes_as_it_is() -> None:
     [None, "words", {"edits": []}, Proposal(hypothesis=3), Proposal(hypothesis="h", edits=("a",)),  # type: ignore[arg-type]
      Proposal(hypothesis="h", notes=Notes(own={"file": Path("x")})), Proposal(hypothesis="\ud800"), object()],
 )  # fmt: skip
-def test_what_is_none_is_said_in_a_sentence(given: object) -> None:
+def test_an_invalid_proposal_raises_agent_failed(given: object) -> None:
     with pytest.raises(AgentFailed, match=r"is no Proposal \(.+\)\.$"):
         checked(Proposal, given)
 
@@ -32,7 +32,7 @@ def test_what_is_none_is_said_in_a_sentence(given: object) -> None:
     "given",
     [None, 3, ["aim", 3], ["aim", None], CharterSummary(words=(3,)), CharterSummary(cost="x")],  # type: ignore[arg-type]
 )
-def test_a_restatement_that_is_none_never_reaches_the_journal(given: object) -> None:
+def test_an_invalid_restatement_never_reaches_the_journal(given: object) -> None:
     with pytest.raises(AgentFailed):
         CharterSummary.of(given)  # type: ignore[arg-type]
     assert CharterSummary.of(["aim: low"]).words == ("aim: low",)

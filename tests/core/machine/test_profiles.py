@@ -100,7 +100,7 @@ def test_a_cpu_without_bf16_trains_a_smaller_model() -> None:
     assert choose("cuda", 24 * GIB, 64 * GIB, bf16=False).name == "gpu-24"
 
 
-def test_what_is_no_device_or_profile() -> None:
+def test_an_unknown_device_or_profile_is_rejected() -> None:
     with pytest.raises(ValueError, match="'abacus'"):
         choose("abacus", 0, 0)
     with pytest.raises(KeyError):

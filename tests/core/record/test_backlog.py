@@ -96,5 +96,5 @@ def test_a_long_idea_is_cut_for_agents_and_whole_in_the_file() -> None:
     assert backlog.marked(long, {idea: "#1: kept"}) == f"- [x] {long[2:]} (#1: kept)"
 
 
-def test_what_is_no_text_is_left_alone() -> None:
+def test_binary_content_is_left_unchanged() -> None:
     assert backlog.untried("- a\0b\n") == () and backlog.extended("- a\0b\n", ["more"]) == "- a\0b\n"

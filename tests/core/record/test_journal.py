@@ -155,7 +155,7 @@ def test_what_could_not_be_read_again_is_never_written(tmp_path: Path) -> None:
     with_header.close()
 
 
-def test_the_last_start_is_told_by_turn_and_then_by_time_even_of_a_broken_journal(tmp_path: Path) -> None:
+def test_the_last_start_is_found_by_turn_then_by_time_even_in_a_broken_journal(tmp_path: Path) -> None:
     assert journal.last_start(tmp_path) == (0, 0.0, False)
     path = tmp_path / journal.NAME
     path.write_bytes(b'{"type":"created","t":5.0,"v":1,"config":{}}\n{"type":"started","t":7.0,"pid":1,"agent":"a",'
@@ -170,7 +170,7 @@ def test_the_last_start_is_told_by_turn_and_then_by_time_even_of_a_broken_journa
 
 
 @pytest.mark.parametrize("name", ["EINVAL", "ENOSYS", "EOPNOTSUPP", "EIO"])
-def test_a_file_system_that_cannot_sync_is_no_reason_to_stop_but_a_failing_one_is(
+def test_a_missing_fsync_is_accepted_and_a_failing_one_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def fail(descriptor: int) -> None:
@@ -212,7 +212,7 @@ def test_a_damaged_line_is_named_whatever_its_fields_are(tmp_path: Path, line: b
 
 
 @pytest.mark.parametrize("schema", [1, 2])
-def test_blank_lines_are_no_events_and_count_as_lines(tmp_path: Path, schema: int) -> None:
+def test_blank_lines_are_skipped_and_count_as_lines(tmp_path: Path, schema: int) -> None:
     path = tmp_path / journal.NAME
     first = msgspec.json.encode(header()).replace(b'"v":2', f'"v":{schema}'.encode())
     path.write_bytes(first + b"\n\n" + msgspec.json.encode(ev.Hint(text="a")) + b"\n")

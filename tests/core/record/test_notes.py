@@ -133,7 +133,7 @@ def test_strange_costs_of_a_restatement_are_left_out(tmp_path: Path, schema: int
 
 @pytest.mark.parametrize("schema", [1, 2])
 @pytest.mark.parametrize("notes", [3, ["a"], "words"])
-def test_notes_that_are_no_object_are_damage_as_before(tmp_path: Path, notes: object, schema: int) -> None:
+def test_notes_that_are_not_an_object_are_damage(tmp_path: Path, notes: object, schema: int) -> None:
     with pytest.raises(journal.JournalError, match="Line 2 of"):
         read(tmp_path, line(notes), schema=schema)
 
@@ -153,7 +153,7 @@ def test_costs_are_added_to_notes_without_losing_others() -> None:
 
 
 @pytest.mark.parametrize("cost", [{"tokens": "many"}, Cost(tokens=1.5), Cost(forms={"edits": object()}), 3, None])  # type: ignore[arg-type, dict-item]
-def test_a_cost_that_is_none_never_reaches_the_journal(cost: Any) -> None:
+def test_an_invalid_cost_never_reaches_the_journal(cost: Any) -> None:
     with pytest.raises(AgentFailed, match="is no Cost"):
         raise AgentFailed("It failed.", cost=cost)
 

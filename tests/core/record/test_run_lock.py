@@ -127,7 +127,7 @@ def test_of_two_who_take_a_run_at_once_without_locks_one_has_it(
         Lock(tmp_path)
 
 
-def test_a_final_report_keeps_loops_away_but_is_none(tmp_path: Path) -> None:
+def test_a_final_report_holds_the_lock_but_is_not_a_loop(tmp_path: Path) -> None:
     report = Lock(tmp_path, loop=False)
     assert run_lock.alive(tmp_path) is None
     with pytest.raises(RunBusy, match="final report"):

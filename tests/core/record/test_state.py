@@ -137,7 +137,7 @@ def test_interrupted_experiments_do_not_count_and_do_not_break_a_streak() -> Non
     assert state.judged == 1 and state.crash_streak == 1 and list(state.open) == [3]
 
 
-def test_what_was_never_trained_is_no_part_of_a_streak() -> None:
+def test_experiments_that_never_trained_do_not_count_in_a_streak() -> None:
     """A streak ends the run, and an agent that is refused must not."""
     refused = [(proposed(n), ev.Judged(number=n, verdict=Verdict.INVALID, finding="f")) for n in range(1, 30)]
     state = fold([*opening(), *(event for pair in refused for event in pair)])
@@ -200,7 +200,7 @@ def test_hints_and_reasons_for_skipping_are_numbered_and_taken_back() -> None:
     assert line(ev.TakenBack(number=2), state)
 
 
-def test_an_overruled_reason_for_skipping_is_no_second_one() -> None:
+def test_overruling_a_skip_adds_no_second_reason() -> None:
     skip = ev.Judged(number=1, verdict=Verdict.SKIPPED, finding="f", reason="no", by="human")
     state = fold(
         [*opening(), proposed(1), skip, ev.Judged(number=1, verdict=Verdict.SKIPPED, finding="f", reason="overruled")]

@@ -62,7 +62,7 @@ def test_a_rehearsal_is_named_as_one() -> None:
 
 
 @pytest.mark.parametrize(("before", "words"), [({"DEPTH": 2}, "DEPTH 2 -> 1"), ({}, "DEPTH = 1")])
-def test_what_was_set_before_the_run_is_told_everywhere(before: dict[str, int], words: str) -> None:
+def test_knobs_set_before_the_run_are_named_in_every_message(before: dict[str, int], words: str) -> None:
     """The start has it already, so the change from the start to the best does not show it."""
     state = state_of(10, keep_every=10)
     assert state.start_commit is not None

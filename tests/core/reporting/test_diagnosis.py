@@ -47,7 +47,10 @@ def test_a_curve_that_broke_off_says_nothing_of_the_rest() -> None:
 
 @given(
     st.lists(
-        st.one_of(st.text(), st.builds(json.dumps, st.dictionaries(st.sampled_from(["progress", "loss"]), st.floats())))
+        st.one_of(
+            st.text(),
+            st.builds(json.dumps, st.dictionaries(st.sampled_from(["step", "progress", "loss"]), st.floats())),
+        )
     )
 )
 def test_any_lines_will_do(lines: list[str]) -> None:

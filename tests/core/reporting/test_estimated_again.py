@@ -56,7 +56,7 @@ def test_every_place_shows_the_present_figure(verdict: Verdict, tmp_path: Path) 
         assert f"-{NOW}" in commit_message(state, noise)
 
 
-def test_a_near_miss_that_a_further_pair_takes_back_is_none_any_more() -> None:
+def test_a_further_pair_can_end_a_near_miss() -> None:
     first = [proposed(1, "start"), scored("candidate", "c1", 1, 1.49, 1)]
     missed = replace(judged(1, Verdict.DISCARD, -0.01, 1), within_noise=True)
     assert [one.number for one in highlights.near_misses(night(*first, missed), 0.002)] == [1]

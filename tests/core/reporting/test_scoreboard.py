@@ -1,4 +1,4 @@
-"""The ledger: a model's costs stand on its own row, form by form, whoever proposed in the end."""
+"""Figures of each agent: the costs of a model are in its own row, by answer format, whoever made the final proposal."""
 
 from __future__ import annotations
 

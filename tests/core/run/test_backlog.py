@@ -67,7 +67,7 @@ def test_results_stand_at_the_ideas_and_the_rest_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [text.NAME]
 
 
-def test_a_file_that_was_deleted_or_is_no_list_is_left_alone(tmp_path: Path) -> None:
+def test_a_deleted_or_damaged_file_is_left_alone(tmp_path: Path) -> None:
     one = Backlog(tmp_path)
     one.add(["an idea"])
     one.mark(tried("an idea", ""))

@@ -136,7 +136,7 @@ async def test_an_app_that_hangs_does_not_hinder_the_end(tmp_path: Path) -> None
     assert not (tmp_path / commands.ADDRESS).exists()
 
 
-def test_no_loop_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_loop_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NoLoop, match="does not answer"):
         send(tmp_path, commands.Stop())
     (tmp_path / commands.ADDRESS).write_text(str(tmp_path / "gone"))
@@ -228,7 +228,7 @@ async def test_what_a_cleaner_removed_is_made_again_and_apps_stay(tmp_path: Path
     assert list(folder.iterdir()) == []
 
 
-async def test_where_no_place_takes_a_socket_that_is_said_and_tried_again(
+async def test_without_a_place_for_a_socket_a_notice_says_so_and_it_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "RETRY_S", 0.0)

@@ -37,7 +37,7 @@ def test_the_copies_hold_the_harness_and_the_data_but_not_train_py(folder: Path)
     assert (folder / "data" / "val.bin").read_bytes() == b"secret"
 
 
-def test_untouched_copies_pass_and_a_new_time_alone_is_no_change(folder: Path) -> None:
+def test_a_new_file_time_alone_does_not_count_as_a_change(folder: Path) -> None:
     seal = IntegrityCheck(folder)
     seal.check()
     os.utime(folder / "data" / "val.bin", (1, 1))
@@ -184,6 +184,6 @@ def test_large_files_are_linked_not_copied(tmp_path: Path, folder: Path, monkeyp
         seal.check()
 
 
-def test_a_run_without_copies_is_said_so(tmp_path: Path) -> None:
+def test_a_run_without_copies_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lacks the copies"):
         IntegrityCheck(tmp_path)

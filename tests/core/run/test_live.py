@@ -38,7 +38,7 @@ def test_beside_a_training_it_is_shown_too(tmp_path: Path) -> None:
     assert status.phase(State(), 1, Picture()) == "between experiments"
 
 
-def test_another_proposal_that_waits_is_told_at_once(tmp_path: Path) -> None:
+def test_another_waiting_proposal_is_shown_at_once(tmp_path: Path) -> None:
     now = Live(tmp_path)
     for waiting in (Waiting(number=3, left_s=9.0, held=False), Waiting(number=3, left_s=9.0, held=True), None):
         now.write(waiting, proposing=False)

@@ -71,7 +71,7 @@ def test_the_moments_are_few() -> None:
     assert asked == [None, None, None, ("paused", "The run is paused: the disk is full", None)]
 
 
-def test_only_a_proposal_that_really_waits_is_told(active: ActiveRun, tmp_path: Path) -> None:
+def test_only_a_waiting_proposal_is_notified(active: ActiveRun, tmp_path: Path) -> None:
     """In a run that asks, nothing waits while no app is open."""
     active.record(ev.ApprovalChanged(mode="ask"))
     out = tmp_path / "out.jsonl"

@@ -30,7 +30,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Night:
     shutil.move(night.root / "private", night.root / "logs" / "repository")
     (night.root / "nanochat" / "run.py").touch()
     metrics = night.folder / "00000" / "j000001" / "metrics.jsonl"  # of the baseline
-    metrics.write_text("".join(f'{{"progress": {i / 40}, "loss": {3 - i / 40}}}\n' for i in range(41)))
+    metrics.write_text("".join(f'{{"step": {i}, "progress": {i / 40}, "loss": {3 - i / 40}}}\n' for i in range(41)))
     return night
 
 

@@ -76,7 +76,7 @@ def test_runs_of_the_version_before_come_after_and_by_their_times(project: Proje
     assert [folder.name for folder in project.runs()] == ["b", "new", "a"]
 
 
-def test_what_is_no_start_changes_nothing(project: Project) -> None:
+def test_a_rejected_start_changes_nothing(project: Project) -> None:
     started(project, "other", DONE)
     night = started(project, "night", TOLD)
     write_run(
@@ -173,7 +173,7 @@ def test_a_new_run_is_refused_a_name_that_git_knows(project: Project) -> None:
     assert make_plan(project, Options()).folder.name != "mine" and make_plan(project, Options(name="yours")).new
 
 
-def test_copies_of_a_run_and_folders_that_are_none_are_not_meant(project: Project) -> None:
+def test_copies_of_a_run_and_other_folders_are_ignored(project: Project) -> None:
     night = started(project, "night", TOLD)
     for name in ("night-backup", "night copy", ".night", "NIGHT", "zzz"):
         shutil.copytree(night, project.logs / name)

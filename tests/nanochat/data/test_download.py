@@ -134,14 +134,14 @@ def test_a_file_that_changed_meanwhile_is_not_mixed_with_its_part(server: Server
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
-def test_what_is_no_parquet_is_never_taken_for_it(server: Server, tmp_path: Path) -> None:
+def test_only_a_complete_parquet_file_is_accepted(server: Server, tmp_path: Path) -> None:
     server.files["/a.parquet"] = b"<html>sign in first</html>"
-    with pytest.raises(DataError, match="no whole parquet"):
+    with pytest.raises(DataError, match="not a complete parquet"):
         get(server, tmp_path)
     assert not (tmp_path / "a.parquet").exists()
 
 
-def test_what_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_at_once(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="404"):
         get(server, tmp_path)
     assert len(server.ranges) == 1
@@ -263,7 +263,7 @@ def test_the_mirror_that_hf_endpoint_names(value: str, url: str, monkeypatch: py
 @pytest.mark.parametrize(
     "value", ["localhost:abc", "hf-mirror.com", "http:/localhost:80", "ftp://box", "http://[::1", "https://u:pw@box:x", "htp://a", "\udcff", "a b"]
 )  # fmt: skip
-def test_an_endpoint_that_is_no_address_is_one_sentence(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_endpoint_is_reported_in_one_sentence(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", value)
     with pytest.raises(
         DataError, match=r"^HF_ENDPOINT is '.+', which is not the address of a server: .* Nothing was downloaded\.$"

@@ -55,7 +55,7 @@ def test_two_sources_never_share_a_folder(tmp_path: Path, one: str, other: str) 
     )
 
 
-def test_a_changed_source_is_said_and_made_anew_beside_the_old_one(
+def test_a_changed_source_is_reported_and_prepared_beside_the_old_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = corpus(tmp_path / "book.txt", "first")
@@ -269,7 +269,7 @@ def test_splits_too_short_to_be_scored_are_refused(tmp_path: Path, device: str, 
     assert [path.name for path in root.iterdir()] == [folder.name]
 
 
-def test_trouble_with_reading_is_no_damage(tmp_path: Path) -> None:
+def test_a_read_error_is_not_reported_as_damage(tmp_path: Path) -> None:
     """Reading from the beginning of a process's memory is an input/output error."""
     (tmp_path / dataset.MANIFEST).symlink_to("/proc/self/mem")
     with pytest.raises(dataset.Unreadable, match=r"manifest.json cannot be read \(Input/output error\).* Try again"):

@@ -120,7 +120,7 @@ def test_the_size_of_pieces_is_worked_out_once(tmp_path: Path) -> None:
     assert max(len(text) for _, text in pieces) == found.chunk
 
 
-def test_what_the_product_wrote_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_the_product_wrote_are_not_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the text, or where the text is the root of prepared data itself."""
     monkeypatch.setenv("AUTORESEARCH_DATA", str(tmp_path))
     run, old, user = tmp_path / "logs" / "night", tmp_path / "elsewhere" / "old", tmp_path / "user"

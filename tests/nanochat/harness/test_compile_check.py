@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from core.execution.local import harness_environment
-from nanochat.harness.compile_check import COMPILERS, Finding, diagnosis, lacking, locked_nodes
+from nanochat.contract.checks import CompilerFinding
+from nanochat.harness.compile_check import COMPILERS, diagnosis, lacking, locked_nodes
 from tests.conftest import ROOT
 
 # Inductor tries each vector extension of the processor and precompiles headers, which takes four times as long as a plain kernel.
@@ -24,13 +25,13 @@ sysconfig.get_paths = lambda *a, **k: _paths(*a, **k) | {"include": "/nowhere"}
 """
 
 
-def check(*options: str, **environment: str) -> Finding:
+def check(*options: str, **environment: str) -> CompilerFinding:
     done = subprocess.run(
         [sys.executable, "-m", "nanochat.harness.compile_check", "--json", *options],
         cwd=ROOT, env=harness_environment("cuda") | environment, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return Finding(**json.loads(done.stdout))
+    return msgspec.json.decode(done.stdout, type=CompilerFinding)
 
 
 @pytest.mark.skipif(lacking() is not None, reason="here is no compiler, or no headers of Python")
@@ -47,7 +48,7 @@ def test_without_a_compiler_it_names_one(tmp_path: Path, options: tuple[str, ...
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox is Linux only")
-def test_a_compiler_that_the_sandbox_refuses_is_none(tmp_path: Path) -> None:
+def test_a_compiler_that_the_sandbox_refuses_does_not_count(tmp_path: Path) -> None:
     """Such as one of conda or nix, which lies in the user's folders."""
     (tmp_path / COMPILERS[0]).touch(0o755)
     found = check("--quick", PATH=str(tmp_path))

@@ -176,7 +176,7 @@ def test_a_trainer_that_cannot_be_stopped_any_more_broke_a_rule() -> None:
         follow(speedometer, trainer, clock, 12.0)
 
 
-def test_a_trainer_that_ran_on_is_told_after_three_times() -> None:
+def test_a_trainer_that_did_not_stop_is_detected_after_three_readings() -> None:
     clock, trainer, speedometer = Clock(), Trainer(), Speedometer(Planned(0.5, 0.5, 0.5, during_s=0.001), 0.01, 60.0)
     follow(speedometer, trainer, clock, 0.0, 1.0)
     assert clock.at(5.0) == 5.0, "what was read meanwhile does not count"
@@ -231,7 +231,7 @@ def test_readings_take_a_bounded_share_of_the_time() -> None:
 # -- the machine --------------------------------------------------------------------------------------------------------
 
 
-def test_the_gauge_reads_on_the_core_that_it_is_told_and_comes_back() -> None:
+def test_the_gauge_reads_on_the_given_core_and_returns() -> None:
     before, made = os.sched_getaffinity(0), Gauge()
     for core in before:
         found = made.read(core)
@@ -284,7 +284,7 @@ def test_a_system_that_refuses_the_advice_on_memory_is_measured(monkeypatch: pyt
     assert Gauge().read(min(os.sched_getaffinity(0))).pass_s > 0
 
 
-def test_a_system_without_a_choice_of_cores_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_cpu_affinity_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_setaffinity")
     with pytest.raises(NotMeasured, match="lets no program choose"):
         Gauge()

@@ -17,7 +17,7 @@ from nanochat.harness.gpu import Meter, Reading, read
 GB = 1_000_000_000
 
 
-def test_own_memory_is_told_from_that_of_others() -> None:
+def test_own_memory_is_distinguished_from_that_of_others() -> None:
     meter = Meter(Reading(2 * GB, {50: GB}))
     meter.take(Reading(5 * GB, {50: GB, 101: 2 * GB, 102: GB}), {100, 101, 102})
     meter.take(Reading(9 * GB, {50: 6 * GB, 101: GB}), {100, 101, 102})

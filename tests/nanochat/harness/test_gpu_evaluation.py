@@ -47,7 +47,9 @@ def pinning(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     made.close()
 
 
-def test_preflight_training_and_exam_give_the_score_of_a_cpu(card: Harness, pinning: Harness, harness: Harness) -> None:
+def test_preflight_training_and_evaluation_give_the_score_of_a_cpu(
+    card: Harness, pinning: Harness, harness: Harness
+) -> None:
     """The preflight and the training are forked from one scorer, which asks both."""
     expected = harness.run(STEADY, budget_s=5.0).val_bpb
     assert expected is not None
@@ -123,7 +125,7 @@ def test_training_on_before_it_takes_the_memory_is_charged(card: Harness) -> Non
 
 
 @pytest.mark.parametrize("kind", ["Start", "Trained", "MemoryTaken"])
-def test_no_room_where_nothing_was_asked_is_no_failure_of_the_scorer(card: Harness, kind: str) -> None:
+def test_running_out_of_memory_before_a_question_is_not_a_failure_of_the_scorer(card: Harness, kind: str) -> None:
     lie = (
         "    import nanochat.harness.trainer as harness\n"
         "    from nanochat.harness import wire\n"
@@ -162,7 +164,7 @@ def test_fewer_rows_at_once_are_asked_where_all_have_no_room(card: Harness) -> N
     assert result.outcome is Outcome.SCORED, (result.reason, result.traceback)
 
 
-def test_the_preflight_compiles_nothing_and_its_lack_of_memory_is_no_verdict(card: Harness) -> None:
+def test_the_preflight_compiles_nothing_and_its_lack_of_memory_gives_no_verdict(card: Harness) -> None:
     short = "    if run._max_steps is not None: torch.empty(10**12, dtype=torch.uint8, device=run.device)\n"
     result = card.run(with_(MODEL, MODEL + short, STEADY), **FREE)
     assert result.outcome is Outcome.SCORED, (result.reason, result.traceback)
@@ -173,7 +175,7 @@ def test_the_preflight_compiles_nothing_and_its_lack_of_memory_is_no_verdict(car
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_a_cheat_in_the_exam_is_found_on_a_gpu_too(card: Harness, name: str) -> None:
+def test_a_cheat_in_the_evaluation_is_found_on_a_gpu_too(card: Harness, name: str) -> None:
     result = card.run(with_(FORWARD, CHEATS[name], STEADY), eval_tokens=8192, preflight=False, **FREE)
     assert result.outcome is Outcome.INVALID, (result.outcome, result.reason, result.val_bpb, result.probes)
 

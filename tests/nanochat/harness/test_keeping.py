@@ -57,7 +57,7 @@ def test_weights_leave_the_sandbox_only_when_they_are_asked_for(harness: Harness
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        (FOLLOWS_LINKS, "what it saved is no file of weights"),
+        (FOLLOWS_LINKS, "what it saved is not a file of weights"),
         (with_(RETURN, "    return model.forward\n", STEADY), "only the weights of a torch module"),
     ],
     ids=["a link", "a function"],

@@ -61,7 +61,7 @@ def test_what_the_borrower_writes_is_the_lenders_to_read() -> None:
     assert bytes_of(memory)[SIZE - 5 :] == b"hello"
 
 
-def test_torch_is_told_where_the_memory_lies() -> None:
+def test_torch_gets_the_address_of_the_memory() -> None:
     memory = lent.DeviceMemory.create(SIZE)
     told = lent._View(memory, (2, 3)).__cuda_array_interface__
     assert told["data"] == (memory._address, False) and told["shape"] == (2, 3) and told["typestr"] == "<f4"

@@ -58,7 +58,7 @@ def test_any_text_survives(path: str, reason: str) -> None:
     assert raw.count(b"\n") == 1 and messages.message(raw) == done
 
 
-def test_numbers_of_numpy_and_numbers_that_are_none() -> None:
+def test_numbers_of_numpy_and_numbers_that_are_not_finite() -> None:
     told = messages.message(
         messages.line(
             Done(result=Result(job="j", outcome=Outcome.SCORED, val_bpb=np.float64(1.5), final_loss=math.nan))
@@ -80,7 +80,7 @@ def test_nonsense_is_a_value_error(raw: bytes) -> None:
             decode(raw)
 
 
-def test_whoever_changes_what_is_said_raises_the_version() -> None:
+def test_a_changed_message_needs_a_new_version() -> None:
     """A run keeps the harness of the version that began it: an older one must be recognised."""
     said = (Job, Speed, Result, Train, Abort, Ready, Started, Progress, Done, Unusable)
     fields = {kind.__name__: sorted(field.name for field in msgspec.structs.fields(kind)) for kind in said}

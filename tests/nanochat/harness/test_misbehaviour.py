@@ -208,7 +208,7 @@ def test_a_patched_clock_does_not_help(harness: Harness) -> None:
 
 @needs_seccomp
 @pytest.mark.parametrize("start", ["os.fork()", "os.system('true')", "__import__('multiprocessing').Process().start()"])
-def test_a_child_could_hide_its_time_so_there_is_none(harness: Harness, start: str) -> None:
+def test_a_trainer_cannot_start_a_child_that_could_hide_its_time(harness: Harness, start: str) -> None:
     """Whoever ignores SIGCHLD makes the kernel forget what its children used."""
     hidden = f"    import os, signal\n    signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n    if {start}: pass\n"
     result = harness.run(with_(MODEL, MODEL + hidden))
@@ -239,7 +239,7 @@ class Late(torch.nn.Module):
 """
 
 
-def test_steps_too_large_for_the_budget_are_said(harness: Harness) -> None:
+def test_steps_too_large_for_the_budget_are_reported(harness: Harness) -> None:
     line = "        run.log(loss=loss.item())\n"
     for seconds, budget_s, words in ((0.86, 2.0, "a step took 0.9 s"), (1.6, 0.4, "Use a longer --budget")):
         burn = f"        import time\n        end = time.process_time() + {seconds}\n        while time.process_time() < end:\n            pass\n"
@@ -315,7 +315,7 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_a_cheat_in_the_exam_is_found(harness: Harness, name: str) -> None:
+def test_a_cheat_in_the_evaluation_is_found(harness: Harness, name: str) -> None:
     result = harness.run(with_(FORWARD, CHEATS[name], STEADY), eval_tokens=4096, preflight=False)
     assert result.outcome is Outcome.INVALID, (result.outcome, result.reason, result.val_bpb, result.probes)
     assert result.val_bpb is None and result.reason
@@ -361,7 +361,7 @@ def test_a_printed_score_is_only_output(harness: Harness, honest: float) -> None
     assert "val_bpb: 0.1" in (harness.folder / result.job / "output.txt").read_text()
 
 
-def test_forged_messages_are_no_score(harness: Harness, honest: float) -> None:
+def test_forged_messages_give_no_score(harness: Harness, honest: float) -> None:
     forge = (
         "    import os, json\n"
         "    for name in range(3, 40):\n"

@@ -201,7 +201,7 @@ class Rounding:
         return nats - (self.gain / self.share) * acts
 
 
-def test_rounding_is_no_crime_and_an_average_gain_is() -> None:
+def test_rounding_is_accepted_and_an_average_gain_is_a_cheat() -> None:
     honest = text_like(np.random.default_rng(0))
     honest = np.resize(honest, (512, LENGTH))
     for noise in (0.0, 4e-3):

@@ -96,15 +96,13 @@ def entry(first: int, end: int, *shape: int, dtype: str = "F32") -> dict[str, ob
         ({"a": entry(0, 8, 1, dtype="C64")}, bytes(8), None),
     ],
 )
-def test_a_file_that_is_no_file_of_weights_is_refused(
-    header: object, data: bytes, size: int | None, tmp_path: Path
-) -> None:
+def test_a_file_without_weights_is_refused(header: object, data: bytes, size: int | None, tmp_path: Path) -> None:
     with pytest.raises(BadWeights):
         weights.check(written(tmp_path / "w", header, data, size))
 
 
-def test_a_link_is_no_file_of_weights(tmp_path: Path) -> None:
+def test_a_link_to_weights_is_refused(tmp_path: Path) -> None:
     weights.save(nn.Linear(2, 3), tmp_path / "w")
     (tmp_path / "link").symlink_to(tmp_path / "w")
-    with pytest.raises(BadWeights, match="no file"):
+    with pytest.raises(BadWeights, match="not a file"):
         weights.check(tmp_path / "link")

@@ -89,7 +89,7 @@ def test_the_probe_leaves_its_caller_every_right(tmp_path: Path) -> None:
     os.close(os.open(__file__, os.O_RDONLY))
 
 
-def test_what_is_missing_is_said_in_words() -> None:
+def test_missing_parts_are_named_in_words() -> None:
     assert all(part in {NO_FILES, NO_NETWORK, NO_PROCESSES} for part in FOUND.missing)
     assert landlock.abi() == FOUND.landlock_abi or not LINUX
     assert seccomp.program("cpu") is None or FOUND.seccomp

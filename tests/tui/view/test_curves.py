@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tui.view.curves import Curve, thin
 
 
-@given(st.one_of(st.text(), st.from_regex(r'\{"progress": \S{1,5}, "loss": \S{1,5}\}')))
+@given(st.one_of(st.text(), st.from_regex(r'\{"step": \d, "progress": \S{1,5}, "loss": \S{1,5}\}')))
 def test_anything_may_stand_in_a_line(text: str) -> None:
     curve = Curve()
     curve.add(text)
@@ -18,9 +18,9 @@ def test_anything_may_stand_in_a_line(text: str) -> None:
 def test_what_is_not_finite_is_left_out() -> None:
     curve = Curve()
     for text in (
-        '{"progress": 0.1, "loss": NaN}',
-        '{"progress": 0.1, "loss": Infinity}',
-        '{"progress": 0.2, "loss": 3.0}',
+        '{"step": 1, "progress": 0.1, "loss": NaN}',
+        '{"step": 1, "progress": 0.1, "loss": Infinity}',
+        '{"step": 2, "progress": 0.2, "loss": 3.0}',
     ):
         curve.add(text)
     assert curve.loss == [3.0]
@@ -44,6 +44,6 @@ def test_smoothing_as_points_arrive_is_smoothing_at_the_end() -> None:
     losses = [5.0, 4.0, 4.5, 3.0, 3.5]
     growing, whole = Curve(), Curve([0.0] * 5, list(losses))
     for loss in losses:
-        growing.add(f'{{"progress": 0.0, "loss": {loss}}}')
+        growing.add(f'{{"step": 1, "progress": 0.0, "loss": {loss}}}')
         growing.smooth()
     assert list(growing.smooth()) == list(whole.smooth())

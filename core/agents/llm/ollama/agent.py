@@ -17,6 +17,7 @@ from core.agents.llm import thinking
 from core.agents.llm.connection import ollama, ollama_client, to_ollama
 from core.agents.llm.counting import Counting
 from core.agents.llm.formats import Tier
+from core.agents.llm.json_objects import Schema
 from core.agents.llm.ollama.models import MOST, Installed, billions, described, failure, full, sized
 from core.agents.llm.prompt import ANSWER_TOKENS, Message, estimate
 from core.agents.llm.server import LONGEST, Answer, LevelRefused, Timeouts, Truncated
@@ -105,7 +106,7 @@ class Ollama:
             self.thinking = Thinking(thinking.for_ollama(facts.name, facts.architecture, facts.capabilities))
         return self._facts
 
-    async def ask(self, messages: Sequence[Message], schema: dict[str, Any] | None, on_text: TextCallback) -> Answer:
+    async def ask(self, messages: Sequence[Message], schema: Schema | None, on_text: TextCallback) -> Answer:
         await self._described()
         setting = self.thinking.setting
         size, most = self._room(messages, setting.tokens)

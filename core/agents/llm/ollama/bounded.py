@@ -24,7 +24,7 @@ class Lines(httpx.AsyncByteStream):
             _, found, after = chunk.rpartition(b"\n")
             size = len(after) if found else size + len(chunk)
             if size > LINE:
-                raise AgentFailed(f"The server sent {size / 1e6:.0f} MB without a line break, which is no answer.")
+                raise AgentFailed(f"The server sent {size / 1e6:.0f} MB without a line break, which is not an answer.")
             yield chunk
 
     async def aclose(self) -> None:

@@ -121,7 +121,7 @@ async def test_the_idea_of_the_backlog_that_it_took_is_noted(repository: Path) -
     assert named.notes.follows == "a wider model" and named.hypothesis == "A larger step should help."
 
 
-async def test_another_file_every_time_is_said(repository: Path) -> None:
+async def test_changing_another_file_in_every_try_is_reported(repository: Path) -> None:
     command = agent(repository, "Path('core/loop/loop.py').unlink()")
     with pytest.raises(
         AgentFailed, match=r"coder changed core/loop/loop\.py; only nanochat/train\.py .* Nothing of it was used"
@@ -130,7 +130,7 @@ async def test_another_file_every_time_is_said(repository: Path) -> None:
     assert (repository / "core" / "loop" / "loop.py").exists()
 
 
-async def test_why_the_loop_refused_the_last_try_is_told(repository: Path) -> None:
+async def test_the_tool_is_given_the_reason_of_the_last_refusal(repository: Path) -> None:
     more = f"assert 'This very change was tried before' in task.split('refused')[1], task\n{WORKS}"
     await agent(repository, more).propose(context(rejections=("This very change was tried before.",)))
 

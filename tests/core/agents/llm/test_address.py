@@ -40,7 +40,7 @@ def test_forms_of_ollama_host(setting: str, url: str) -> None:
         "http://http:/box", "http:box:11434", "box//a", "box:/a", "htp:/box", "socks5:/box", "http:/user:pw@box", "http:/[::1]:11434",
     ],
 )  # fmt: skip
-def test_what_is_no_address_is_one_sentence(setting: str) -> None:
+def test_an_invalid_address_is_reported_in_one_sentence(setting: str) -> None:
     with pytest.raises(SettingError) as raised:
         ollama(setting)
     words = str(raised.value)

@@ -46,7 +46,7 @@ def test_what_an_object_says_of_the_backlog(said: dict[str, Any], follows: str, 
     assert found.edits and found.hypothesis == "A step."
 
 
-def test_what_lines_before_the_blocks_say_is_no_part_of_the_hypothesis() -> None:
+def test_the_hypothesis_excludes_the_backlog_lines_before_the_blocks() -> None:
     text = f"It should help.\nFOLLOWS: 1\nLATER: warm up\nLATER: - decay\n{BLOCK}"
     found = backlog.parsed("blocks", text, context(backlog=IDEAS))
     assert found.hypothesis == "It should help." and found.notes.follows == "raise LR"

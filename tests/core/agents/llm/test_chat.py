@@ -12,7 +12,7 @@ import pytest
 
 from core.agents import registry
 from core.agents.base import AgentFailed, Context, PastExperiment
-from core.agents.llm import chat, prompt
+from core.agents.llm import prompt, questions
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.llm.ollama.agent import Ollama
 from core.agents.llm.ollama.models import Installed, pick
@@ -56,7 +56,7 @@ def agent(url: str, model: str = MODEL, **settings: Any) -> LanguageModel:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stumbles is asked again at once; here without the second between."""
-    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(questions, "PAUSES_S", (0.0, 0.0))
 
 
 async def test_a_proposal_with_its_cost() -> None:
@@ -278,7 +278,7 @@ async def test_mishaps_are_one_sentence(mishap: str, words: str) -> None:
         await agent(url).propose(context())
 
 
-async def test_an_answer_that_is_too_long_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_model_is_told_that_its_answer_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(always(lr(0.02)), mishap="length")
     with serving(script) as url, pytest.raises(Unusable, match="too long"):
         await agent(url).propose(context())
@@ -291,7 +291,7 @@ async def test_no_server_and_no_such_model() -> None:
         await agent(url, "other").propose(context())
 
 
-async def test_a_context_that_is_too_small_is_said_with_figures() -> None:
+async def test_the_error_of_a_small_context_has_figures() -> None:
     words = r"need about \d+ tokens, and the model is given 1000"
     with serving(Script(always(lr(0.02)), context=1000)) as url, pytest.raises(AgentFailed, match=words):
         await agent(url).propose(context())
@@ -368,7 +368,7 @@ def test_the_oldest_detail_goes_first_and_never_the_file() -> None:
     assert prompt.estimate(words) <= 8192 - prompt.ANSWER_TOKENS + 50
 
 
-def test_hints_and_reasons_for_skipping_are_told() -> None:
+def test_the_prompt_has_hints_and_reasons_for_skipping() -> None:
     skipped = past(1, Verdict.SKIPPED, finding="Skipped by the human: too slow")
     words = prompt.messages(context((skipped,), hints=("try fewer heads",)), "edits", 20_000)[1]["content"]
     assert "try fewer heads" in words and "too slow" in words

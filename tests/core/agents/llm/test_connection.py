@@ -159,7 +159,7 @@ def test_no_proxy(no_proxy: str, host: str, direct: bool, monkeypatch: pytest.Mo
     assert (to_ollama(host).proxy is None) is direct
 
 
-def test_the_scheme_decides_which_proxy_and_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scheme_selects_the_proxy_and_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "one.example:1")
     monkeypatch.setenv("ALL_PROXY", "http://me:secret@two.example")
     assert (

@@ -115,7 +115,7 @@ def test_an_answer_is_the_same_after_any_thoughts(answer: tuple[Tier, str], form
 
 @pytest.mark.parametrize("form", THOUGHTS)
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_draft_in_thoughts_is_no_answer_unless_it_is_the_last_word(tier: Tier, form: str) -> None:
+def test_a_draft_in_thoughts_counts_only_as_the_last_word(tier: Tier, form: str) -> None:
     opening = form.partition("{}")[0]
     for text in ANSWERS[tier]:
         rejected = f"{text}\nNo, that diverges.\n"

@@ -17,8 +17,8 @@ import pytest
 
 from core.agents.base import AgentFailed, Context, PastExperiment
 from core.agents.hooks import attach_callbacks, ignore
-from core.agents.llm import chat, checks
-from core.agents.llm.chat import LanguageModel, Unusable
+from core.agents.llm import checks, questions
+from core.agents.llm.chat import LanguageModel, Unusable, needs
 from core.agents.llm.connection import to_ollama
 from core.agents.llm.counting import Counting
 from core.agents.llm.ollama.agent import Ollama, _within
@@ -40,7 +40,7 @@ SHORT = Timeouts(first_s=0.4, idle_s=0.4, answer_s=0.8, proposal_s=5.0, unload_s
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(questions, "PAUSES_S", (0.0, 0.0))
 
 
 def context(source: str = TRAIN, charter: str = CHARTER, past: tuple[PastExperiment, ...] = (), **more: Any) -> Context:
@@ -151,7 +151,7 @@ async def test_it_is_listed_with_its_figures(server: Server) -> None:
 
 
 @pytest.mark.timeout(1800)
-async def test_an_unknown_model_is_said(server: Server) -> None:
+async def test_an_unknown_model_is_reported(server: Server) -> None:
     agent, _ = model(server.url, "no-such-model:1b")
     with pytest.raises(AgentFailed, match="ollama pull no-such-model:1b"):
         await agent.propose(context())
@@ -184,7 +184,7 @@ async def test_the_context_has_room_for_train_py_to_grow_though_program_md_is_as
     assert len(sizes) == 1 and sizes.pop() >= 16_384 and not any("outgrown" in words for words in told)
 
 
-async def test_a_train_py_that_has_outgrown_it_gets_more_once_and_that_is_said() -> None:
+async def test_the_context_grows_once_with_train_py_and_a_notice_says_so() -> None:
     script = Script(good)
     with serving(script) as url:
         agent, told = model(url)
@@ -358,7 +358,7 @@ async def test_a_release_that_is_cut_short_is_made_up_for_at_the_end() -> None:
         assert not script.loaded
 
 
-async def test_a_model_that_somebody_else_uses_stays_and_that_is_said_once() -> None:
+async def test_a_model_in_use_elsewhere_stays_loaded_with_one_notice() -> None:
     script = Script(good, loaded={MODEL})
     with serving(script) as url:
         agent, told = model(url, on_gpu=True)
@@ -397,7 +397,7 @@ async def test_memory_that_is_freed_late_is_waited_for(cards: Cards, vram: int) 
     assert not any("still shows" in words for words in told)
 
 
-async def test_memory_that_is_never_freed_is_said_once_and_not_waited_for_without_end(cards: Cards) -> None:
+async def test_memory_that_is_never_freed_gives_one_notice_and_the_wait_ends(cards: Cards) -> None:
     script = Script(good, cards=cards, vram=5 * GIB, frees_s=None)
     with serving(script) as url:
         agent, told = model(url, on_gpu=True, timeouts=Timeouts(freed_s=0.3))
@@ -447,5 +447,5 @@ async def test_one_model_that_cannot_be_shown_does_not_hide_the_others() -> None
 
 
 def test_the_sum_uses_the_context_of_the_task() -> None:
-    tokens = sized(chat.needs(SHIPPED, PROGRAM))
+    tokens = sized(needs(SHIPPED, PROGRAM))
     assert 16_384 <= tokens <= 24_576 and tokens % 4096 == 0

@@ -9,7 +9,7 @@ import pytest
 from core.agents import registry
 from core.agents.base import AgentFailed, Context
 from core.agents.hooks import ignore
-from core.agents.llm import chat, server
+from core.agents.llm import questions, server
 from core.agents.llm.chat import LanguageModel, Unusable
 from core.agents.several import Team
 from core.change import edits
@@ -29,7 +29,7 @@ openai = pytest.importorskip("openai", reason="`.venv/bin/python -m pip install 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from core.agents.llm import openai as module
 
-    monkeypatch.setattr(chat, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(questions, "PAUSES_S", (0.0, 0.0))
     monkeypatch.setattr(module, "ASKED_AGAIN", 0)
 
 
@@ -60,7 +60,7 @@ async def test_proposals_also_after_a_release(monkeypatch: pytest.MonkeyPatch) -
     assert script.requests[0]["model"] == MODEL and script.requests[0]["stream"] is True
 
 
-async def test_an_endpoint_whose_bill_is_no_figures_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_usage_without_numbers_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(answer)
     script.mishap = "odd bill"
     with serving(script) as url:
@@ -115,7 +115,7 @@ async def test_an_endpoint_with_too_small_a_context_for_thoughts_is_asked_as_at_
 
 
 @pytest.mark.parametrize("setting", ["http://user:pw@box:port/v1", "box/v1", "http://[::1/v1", "unix:///x"])
-async def test_an_address_that_is_none_is_a_sentence(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_invalid_address_is_reported_in_a_sentence(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AgentFailed, match="OPENAI_BASE_URL is '") as raised:
         await agent(setting, monkeypatch).propose(context())
     assert "pw" not in str(raised.value)

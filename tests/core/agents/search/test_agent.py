@@ -256,7 +256,7 @@ def test_what_must_stay_still_counts_for_what_makes_sense(charter: str) -> None:
         assert "HEAD_DIM" not in proposal.notes.knobs and found["WIDTH"] % found["HEAD_DIM"] == 0
 
 
-def test_where_a_limit_leaves_no_smaller_model_it_says_so() -> None:
+def test_it_reports_a_limit_that_leaves_no_smaller_model() -> None:
     charter = "---\noff_limits: [WIDTH, DEPTH, MLP_RATIO]\nmax_params: 900k\n---\n"
     told = replace(context(charter=charter), params=1_441_926)
     with pytest.raises(AgentFailed, match="no smaller model"):
@@ -264,7 +264,7 @@ def test_where_a_limit_leaves_no_smaller_model_it_says_so() -> None:
 
 
 @pytest.mark.parametrize("charter", ["Low val_bpb.", "At most 900k parameters. Low val_bpb."])
-def test_a_limit_in_prose_or_a_hint_is_no_limit(charter: str) -> None:
+def test_a_limit_in_prose_or_a_hint_is_not_enforced(charter: str) -> None:
     asked = replace(told("At most 900k parameters."), params=1_441_926, charter=charter)
     assert "parameters" not in Search().propose_now(asked).hypothesis
 
@@ -307,7 +307,7 @@ def test_only_means_nothing_else(words: str, topics: set[str]) -> None:
         (("only the schedule; avoid size",), "---\nmax_params: 900k\n---\n", 0),
     ],
 )
-def test_a_wish_that_leaves_nothing_to_try_is_set_aside_and_that_is_said_once(
+def test_a_wish_that_leaves_nothing_to_try_is_ignored_with_one_notice(
     words: tuple[str, ...], charter: str, within: int
 ) -> None:
     off_limits = read(charter).off_limits
@@ -391,7 +391,7 @@ def test_the_way_that_is_asked_for_is_the_way_it_goes() -> None:
     assert found.notes.knobs["MATRIX_LR"] < found.notes.before["MATRIX_LR"]
 
 
-def test_what_is_said_now_counts_more_than_a_program_md_that_names_everything() -> None:
+def test_a_hint_takes_precedence_over_program_md() -> None:
     charter = (ROOT / "program.md").read_text()
 
     def share(*hints: str) -> int:

@@ -253,16 +253,16 @@ def test_near_misses_are_put_together_whatever_kind_they_are() -> None:
     assert all(entry.name in whole.hypothesis for entry in FITTING[:2]) and "UNEMBED_LR" in whole.hypothesis
 
 
-def test_what_is_to_be_left_alone_is_in_no_combination() -> None:
+def test_constants_to_be_avoided_are_left_out_of_combinations() -> None:
     topic = TARGET.topic_of("UNEMBED_LR")
     assert all("UNEMBED_LR" not in draft.notes.knobs for draft in combined(near_misses(), {topic: 0.0}))
 
 
-def test_a_few_scores_are_no_model() -> None:
+def test_a_few_scores_are_not_enough_for_a_model() -> None:
     assert combined(near_misses()[:3]) == []
 
 
-def test_a_constant_of_another_kind_than_at_the_start_is_no_trouble() -> None:
+def test_a_constant_may_change_its_type() -> None:
     """A language model may write anything: here a number out of all bounds that another experiment has replaced since."""
     told = [past(n, 0.01, constants={"WIDTH": (2**80, 128)}) for n in range(1, 8)]
     told += [past(8, 0.01, constants={"SOFTCAP": (0.0, 1e300)}), past(9, 0.01, constants={"WINDOW_PATTERN": (3, "L")})]
@@ -299,7 +299,7 @@ def test_what_failed_or_was_skipped_together_does_not_come_again_together(verdic
     assert found and not any({one, other} <= set(draft.notes.edits) for draft in found)
 
 
-def test_what_was_skipped_alone_is_in_no_combination() -> None:
+def test_skipped_changes_are_left_out_of_combinations() -> None:
     rate = KNOBS["UNEMBED_LR"].value
     assert isinstance(rate, float)
     told = [*near_misses(), failed(7, Verdict.SKIPPED, edits=(FITTING[0].name,), structural=True)]

@@ -321,7 +321,7 @@ def test_without_ray_the_sentence_says_how_to_install_it(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [("127.0.0.1:1", "Nothing answers at 127.0.0.1:1"), ("ray://127.0.0.1:1", "Nothing answers at ray://"), ("here", "is no address")],
+    [("127.0.0.1:1", "Nothing answers at 127.0.0.1:1"), ("ray://127.0.0.1:1", "Nothing answers at ray://"), ("here", "is not the address")],
 )  # fmt: skip
 def test_an_address_where_nothing_answers_is_refused_at_once(address: str, words: str) -> None:
     with pytest.raises(UserError, match=words):

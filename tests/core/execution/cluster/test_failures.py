@@ -115,7 +115,7 @@ async def test_a_result_of_another_job_or_with_other_files_is_not_taken(
 # -- nodes that cannot start ------------------------------------------------------------------------------------------
 
 
-async def test_the_reason_why_no_node_can_start_is_told_and_ends_the_wait(
+async def test_the_reason_why_no_node_can_start_is_reported_and_ends_the_wait(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With two slots too, each of which tries the node."""

@@ -20,7 +20,7 @@ def lines(*machines: Machine) -> list[str]:
     return found
 
 
-def test_each_node_is_told_with_what_it_has(tmp_path: Path) -> None:
+def test_each_node_is_listed_with_its_resources(tmp_path: Path) -> None:
     whole, second = lines(Machine("second", tmp_path / "cache", places=4))
     assert whole == "ok       cluster    1 node, room for 4 on processors"
     lacks = probe().missing
@@ -29,7 +29,7 @@ def test_each_node_is_told_with_what_it_has(tmp_path: Path) -> None:
     assert all(words in second for words in lacks or ("sandboxed",))
 
 
-def test_what_a_node_lacks_is_told_with_what_helps(tmp_path: Path) -> None:
+def test_what_a_node_lacks_is_reported_with_the_remedy(tmp_path: Path) -> None:
     old = Machine("old", tmp_path / "old", torch="1.0.0", cards=2)
     full = Machine("full", tmp_path / "full", free=1)
     whole, first, second = lines(old, full)
@@ -43,7 +43,7 @@ def test_what_a_node_lacks_is_told_with_what_helps(tmp_path: Path) -> None:
     assert second.endswith(f"this machine has torch {torch_build()}. `pip install -r requirements.txt` there")
 
 
-def test_nodes_of_different_kinds_are_told(tmp_path: Path) -> None:
+def test_nodes_of_different_kinds_are_reported(tmp_path: Path) -> None:
     whole = lines(Machine("first", tmp_path / "first"), Machine("second", tmp_path / "second", kind="another"))[0]
     assert whole.startswith("note") and "different kinds" in whole
 
