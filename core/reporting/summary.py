@@ -175,7 +175,7 @@ def _highlights(label: str, found: Sequence[Highlight], tone: Tone, width: int, 
             (
                 Span(f"{one.change_words:<{CHANGE}}{_bar(one, largest, bars):<{bars}}", tone),
                 Span(f"#{one.number:<5} "),
-                Span(one_line(one.name, room)),
+                Span(one.named(room)),
             )
             for one in found
         ],
