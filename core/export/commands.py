@@ -71,6 +71,8 @@ def _say_exported(found: Exported, place: Path, state: State) -> None:
     if found.unprotected:
         say(f"Unprotected: {', '.join(found.unprotected)}.")
     say(comparison(facts, state))
+    if facts.change_words:
+        say(f"{capital(facts.change_words)}.")
     say(f"{where} has the weights ({facts.weights_bytes / 1e6:.1f} MB), train.py, the tokenizer and a loader.")
     words = [".venv/bin/python", str(Path(where) / LOADER), samples.default_prompt(facts.dataset)]
     say(f"`{quoted(words)}` prints what the model writes, outside of the sandbox.")

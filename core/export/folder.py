@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from core.machine.project import UsageError
+from core.reporting import phrases
 from core.text import capital
 from nanochat.contract.value import Data
 
@@ -16,6 +17,7 @@ EXPORT = "export"  # in the folder of a run: one folder for each exported versio
 WEIGHTS, TRAIN, TOKENIZER, FACTS = "model.safetensors", "train.py", "tokenizer.json", "model.json"
 LOADER, README = "sample.py", "README.md"
 FILES = (WEIGHTS, TRAIN, TOKENIZER, LOADER, README, FACTS)  # the last one makes it complete
+NEWLINE = chr(10)  # an f-string of Python 3.11 can have no backslash
 SCRIPT = Path(__file__).with_name("sample.py.txt")
 
 
@@ -32,6 +34,9 @@ class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
         budget_s: Seconds of training.
         val_bpb: The score of these weights, in bits per byte.
         recorded_bpb: What the run measured on the same seed.
+        change, change_error: The change of val_bpb from the start of the run to this version on the scale of the run, and its standard
+            error. A minus is better. None for the start, the error also for experiments other than the best.
+        confirmed_change, confirmed_error: The same measured afresh, if this is the best and its final check was made.
         params: Number of parameters.
         vocab_size: Tokens of the tokenizer.
         seq_len: Tokens that the model sees at once.
@@ -59,6 +64,22 @@ class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     weights_bytes: int
     torch: str
     seconds: float
+    change: float | None = None
+    change_error: float | None = None
+    confirmed_change: float | None = None
+    confirmed_error: float | None = None
+
+    @property
+    def change_words(self) -> str:
+        """The change from the start of the run, as a phrase; "" for the start."""
+        if self.change is None:
+            return ""
+        afresh = (
+            f"; measured afresh: {phrases.change(self.confirmed_change, self.confirmed_error)}"
+            if self.confirmed_change is not None
+            else ""
+        )
+        return f"against the start of the run: {phrases.change(self.change, self.change_error)} (a minus is better){afresh}"
 
 
 def read(folder: Path, commit: str) -> Facts | None:
@@ -113,7 +134,7 @@ def _readme(facts: Facts) -> str:
 {capital(facts.version)} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
 
 * val_bpb {facts.val_bpb:.4f} (the run measured {facts.recorded_bpb:.4f} on the same seed); lower is better
-* {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context
+{f"* {facts.change_words}{NEWLINE}" if facts.change_words else ""}* {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context
 * trained on {facts.dataset} with PyTorch {facts.torch}
 
 ```

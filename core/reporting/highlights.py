@@ -64,7 +64,7 @@ class Highlight(Data, frozen=True, kw_only=True):
     @property
     def change_words(self) -> str:
         """The change with its standard error, as text; "" without a pair."""
-        return phrases.change(-self.change, self.error) if self.change is not None else ""
+        return phrases.change(self.change, self.error) if self.change is not None else ""
 
 
 class Topic(Data, frozen=True, kw_only=True):

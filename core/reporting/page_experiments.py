@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.reporting import markup
+from core.reporting import markup, phrases
 from core.reporting.highlights import Highlight
 from core.reporting.report import Report
 
-COLUMNS = ("#", "change", "change in bpb (a minus is better)", "result")
+COLUMNS = ("#", "change", phrases.BPB, "result")
 
 
 def what(row: Highlight) -> str:

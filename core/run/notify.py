@@ -24,8 +24,8 @@ from core.record.live import Picture
 from core.record.state import State
 from core.reporting import status
 from core.reporting.changes import LINE, short_name
+from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.phrases import one_line, why_ended
-from core.reporting.status import FinalCheck, Gain
 from core.run.active import ActiveRun
 from core.run.background import module
 from core.target import TARGET
