@@ -21,14 +21,17 @@ from core.export import folder as exports
 from core.export.folder import FACTS, FILES, LOADER, TOKENIZER, WEIGHTS
 from core.export.samples import Sample, Samples
 from core.export.sampling import write_samples
-from core.export.training import Exporter, ExportFailed, comparison
+from core.export.training import Exporter, ExportFailed, comparison, gains
 from core.export.version import find
+from core.judging import gain, schedule
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.run_lock import Lock, RunBusy
 from core.run import deletion
 from core.run.reading import read_state
 from tests.core.export.runs import BETTER, STEADY, project, write
+from tests.core.reporting.reports import state_of
+from tests.core.reporting.test_report import checked
 
 
 @dataclass
@@ -182,6 +185,24 @@ def test_the_score_is_compared_with_the_recorded_one(exported: Made) -> None:
     assert "4.0010, and the run measured 4.0000 on the same seed: the same within the noise" in comparison(near, state)
     assert "0.5000 worse, more than the noise" in comparison(msgspec.structs.replace(facts, val_bpb=4.5), state)
     assert "0.5000 better, more than the noise" in comparison(msgspec.structs.replace(facts, val_bpb=3.5), state)
+
+
+def test_an_export_says_how_much_better_it_is_than_the_start(exported: Made) -> None:
+    [best], [start] = (exported.exporter().export([exported.version(asked)]) for asked in ("best", "start"))
+    assert best.facts.change == pytest.approx(-1.0) and best.facts.confirmed_change is None
+    assert best.facts.change_words.startswith("against the start of the run: -1.0000 ± ")
+    assert f"* {best.facts.change_words}\n* 102,400 parameters" in (best.folder / exports.README).read_text()
+    assert start.facts.change is None and "against the start" not in (start.folder / exports.README).read_text()
+
+
+def test_the_change_of_an_export_is_that_of_the_run_and_of_its_final_check() -> None:
+    state = checked(state_of(11, keep_every=5), 0.9)
+    so_far = gain.so_far(state, schedule.noise(state).sigma)
+    found = gains(state, state.incumbent)
+    assert so_far is not None and (found["change"], found["change_error"]) == (so_far.change, so_far.error)
+    assert found["confirmed_change"] == pytest.approx(-0.1) and found["confirmed_error"] > 0
+    other = state.experiments[7]
+    assert gains(state, other.commit).keys() == {"change"} and gains(state, state.commits[0]) == {}
 
 
 def test_the_loader_writes_the_same_text_without_the_loop(exported: Made, tmp_path: Path) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from core.judging import schedule
 from core.machine.project import Project
+from core.model import Limits
+from core.record import events as ev
 from core.record import journal
 from core.record.fold import fold
 from core.record.live import Picture
 from core.record.state import State
-from core.reporting import summary
+from core.reporting import log_lines, publish, run_table, summary
 from core.reporting.status import RunStatus, status
 from core.run.reading import print_status
 from tests.core.record.test_recorded_nights import NIGHTS, RECORDED
@@ -77,3 +80,22 @@ def test_the_command_names_the_files_that_are_there(
     print_status(Project(tmp_path, tmp_path / "logs"), "found", as_json=False, line=False)
     told = capsys.readouterr().out
     assert "report      logs/found/report.html\n" in told and len(told.splitlines()) <= LINES
+
+
+def test_one_experiment_is_no_plural() -> None:
+    state = state_of(1)
+    assert summary.at_end(facts(state), "logs/night", "a branch")[0] == "Run night: 1 experiment, 0 kept."
+    started = ev.Started(pid=1, agent="search", approval="auto", slots=1, limits=Limits(max_experiments=1))
+    line = log_lines.line(started, state) or ""
+    assert ", 1 experiment so far" in line and "ends at 1 verdict" in line and "verdicts" not in line
+
+
+def test_in_every_figure_a_minus_is_better(tmp_path: Path) -> None:
+    state = state_of(20, keep_every=10)
+    found = facts(state)
+    assert found.gain is not None and found.gain.change == pytest.approx(-0.008)
+    (agent,) = msgspec.to_builtins(found)["agents"]
+    assert agent["change"] == pytest.approx(-0.008) and "gain" not in agent
+    publish.publish(tmp_path, state, 0.001)
+    assert "In all changes a minus is better." in (tmp_path / "notebook.md").read_text(encoding="utf-8")
+    assert "(- is better)" in run_table.table([found])[0]
