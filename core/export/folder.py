@@ -82,6 +82,22 @@ class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
         return f"against the start of the run: {phrases.change(self.change, self.change_error)} (a minus is better){afresh}"
 
 
+class Export(Data, frozen=True, kw_only=True):
+    """What `export --json` prints.
+
+    Attributes:
+        folder: The folder of the model.
+        fresh: Whether it was trained just now.
+        unprotected: Parts of the sandbox that this machine lacked at that training.
+        facts: The content of model.json.
+    """
+
+    folder: str
+    fresh: bool
+    unprotected: tuple[str, ...]
+    facts: Facts
+
+
 def read(folder: Path, commit: str) -> Facts | None:
     """Return the facts of a complete export of this commit, or None if there is none in the folder."""
     try:

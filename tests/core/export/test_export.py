@@ -32,6 +32,7 @@ from core.run.reading import read_state
 from tests.core.export.runs import BETTER, STEADY, project, write
 from tests.core.reporting.reports import state_of
 from tests.core.reporting.test_report import checked
+from tests.json_shapes import has_shape
 
 
 @dataclass
@@ -59,6 +60,7 @@ def exported(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     found = write_samples(made.project, "r", "the ", 30, 0.8, 5, beside=False, say=made.said.append)
     assert (made.folder / journal.NAME).read_bytes() == before, "an export records nothing"
     (root / "found.json").write_text(samples.as_json(found))
+    has_shape(samples.as_json(found), "sample")
     return made
 
 
@@ -228,6 +230,9 @@ def test_the_command_says_what_there_is_and_makes_a_copy(
     assert "Experiment 2 of run r was exported before. Nothing was trained." in said
     assert f"{tmp_path / 'out'} has the weights (0.4 MB)" in said and "`.venv/bin/python" in said
     assert set(os.listdir(tmp_path / "out")) == set(FILES)
+    commands.export("r", "2", as_json=True)
+    told = capsys.readouterr()
+    assert not has_shape(told.out, "export")["fresh"] and "was exported before" in told.err
     commands.export("r", "start")
     assert f"{Path('logs', 'r', 'export', 'start')} has the weights" in capsys.readouterr().out
     with pytest.raises(UsageError, match="is not an empty folder"):
