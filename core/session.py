@@ -106,7 +106,8 @@ def run(
         _show(project, chosen, start, {**again, "--agent": given.agent, "--gate": gate}, named=named is not None)
     assert executor is not None
     active, lock = open_run(project, chosen, chosen.options, print_event)
-    notifier = notifications.attached(active, effective.notify) if effective.notify is not None else None
+    notify, on = effective.notify, effective.notify_on
+    notifier = notifications.attached(active, notify, on) if notify is not None else None
     reports = effective.report is not False
     try:
         with active.recording_end():
@@ -129,8 +130,7 @@ def _check_start(start: StartOptions) -> None:
         raise UsageError(f"--tenancy {start.tenancy} is not one of {', '.join(get_args(Tenancy))}.")
     if start.gate_time_s is not None and not 1 <= start.gate_time_s < float("inf"):
         raise UsageError(f"--gate-time {start.gate_time_s:g} is not valid; it must be 1 second or more, such as 60.")
-    if start.notify is not None:
-        notifications.check(start.notify)
+    notifications.check(start.notify, start.notify_on)
 
 
 def _with_agent(project: Project, chosen: Plan, start: StartOptions, shown: bool) -> tuple[Plan, str]:

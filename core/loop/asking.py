@@ -11,7 +11,7 @@ from core.agents.base import AgentFailed, Exhausted
 from core.agents.hooks import Prepares, attach_callbacks, is_exclusive, members
 from core.git.errors import RepositoryError
 from core.loop.ablations import Ablations
-from core.loop.backoff import BACKOFF_S, longer
+from core.loop.backoff import BACKOFF_S, STALLED_S, Stall, longer
 from core.loop.ending import Ending
 from core.loop.proposals import Proposer
 from core.loop.reflecting import Reflecting
@@ -53,6 +53,7 @@ class Asking:
         self._agent_exhausted = False
         self.exclusive = is_exclusive(proposer.agent)  # nothing trains while the agent proposes
         self._backoff_s, self._ask_again = 0.0, 0.0
+        self._stall = Stall(STALLED_S)
         self._refused = 0
         self._reflecting = Reflecting(active, proposer, ending.fail)
         attach_callbacks(proposer.agent, live.stream, live.doing, self._note)
@@ -95,6 +96,7 @@ class Asking:
             before = self._active.state.next_number
             await self._ask()
             self._backoff_s = 0.0
+            self._stall.succeeded()
             self._mind_refusals(before)
         except Exhausted:
             self._agent_exhausted = True
@@ -167,9 +169,13 @@ class Asking:
 
     def _back_off(self, reason: str, wait_s: float = 0.0) -> None:
         self._backoff_s = max(longer(self._backoff_s), wait_s)
-        self._ask_again = time.monotonic() + self._backoff_s
+        now = time.monotonic()
+        self._ask_again = now + self._backoff_s
         self._active.record(ev.Refused(number=self._active.state.next_number, agent=self.agent_name, reason=reason))
-        self._say(f"{reason} The agent is asked again {_when(self._backoff_s)}; running experiments are not affected.")
+        again = f"{reason} The agent is asked again {_when(self._backoff_s)}; running experiments are not affected."
+        self._say(again)
+        if self._stall.failed(now, self._backoff_s):
+            self._active.record(ev.Notice(text=f"No agent has proposed anything for long. {again}", stalled=True))
 
 
 def _when(seconds: float) -> str:

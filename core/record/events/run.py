@@ -185,6 +185,12 @@ class Lessons(Event, frozen=True, kw_only=True):
 
 
 class Notice(Event, frozen=True, kw_only=True):
-    """A message for the human. It does not change the state of the run."""
+    """A message for the human. It does not change the state of the run.
+
+    Attributes:
+        text: The message.
+        stalled: Whether it says that the run does not get on.
+    """
 
     text: str
+    stalled: bool = False

@@ -145,6 +145,19 @@ def test_an_agent_that_fails_is_asked_again(night: Night, trouble: BaseException
     assert verdicts(state) == ["keep"] and len(refused) == 2 and all(words in event.reason for event in refused)
 
 
+def test_an_agent_that_is_away_for_long_is_recorded_as_a_stall_once(night: Night) -> None:
+    async def until_told(loop: Loop) -> None:
+        while not any(isinstance(event, ev.Notice) and event.stalled for event in night.events()):
+            await asyncio.sleep(0.02)
+        loop.stop("the test has seen enough", now=True)
+
+    night.run([GOOD, AgentFailed("The limit is reached.", wait_s=2 * backoff.STALLED_S)], WORLD, meanwhile=until_told)
+    (told,) = [event.text for event in night.events() if isinstance(event, ev.Notice)]
+    assert told.startswith(
+        "No agent has proposed anything for long. The limit is reached. The agent is asked again at "
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "verdict"),
     [
