@@ -147,8 +147,15 @@ def test_an_agent_that_fails_is_asked_again(night: Night, trouble: BaseException
 
 def test_an_agent_that_is_away_for_long_is_recorded_as_a_stall_once(night: Night) -> None:
     async def until_told(loop: Loop) -> None:
-        while not any(isinstance(event, ev.Notice) and event.stalled for event in night.events()):
-            await asyncio.sleep(0.02)
+        told, before = asyncio.Event(), loop.active.report
+
+        def report(event: ev.AnyEvent, state: State) -> None:
+            before(event, state)
+            if isinstance(event, ev.Notice) and event.stalled:
+                told.set()
+
+        loop.active.report = report
+        await told.wait()
         loop.stop("the test has seen enough", now=True)
 
     night.run([GOOD, AgentFailed("The limit is reached.", wait_s=2 * backoff.STALLED_S)], WORLD, meanwhile=until_told)
