@@ -17,7 +17,6 @@ EXPORT = "export"  # in the folder of a run: one folder for each exported versio
 WEIGHTS, TRAIN, TOKENIZER, FACTS = "model.safetensors", "train.py", "tokenizer.json", "model.json"
 LOADER, README = "sample.py", "README.md"
 FILES = (WEIGHTS, TRAIN, TOKENIZER, LOADER, README, FACTS)  # the last one makes it complete
-NEWLINE = chr(10)  # an f-string of Python 3.11 can have no backslash
 SCRIPT = Path(__file__).with_name("sample.py.txt")
 
 
@@ -144,13 +143,14 @@ def copy(folder: Path, out: Path) -> None:
 
 
 def _readme(facts: Facts) -> str:
+    change = f"* {facts.change_words}\n" if facts.change_words else ""
     size = f"{facts.params:,} parameters, " if facts.params is not None else ""
     return f"""# A model of AutoResearch
 
 {capital(facts.version)} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
 
 * val_bpb {facts.val_bpb:.4f} (the run measured {facts.recorded_bpb:.4f} on the same seed); lower is better
-{f"* {facts.change_words}{NEWLINE}" if facts.change_words else ""}* {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context
+{change}* {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context
 * trained on {facts.dataset} with PyTorch {facts.torch}
 
 ```
