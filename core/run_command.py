@@ -128,7 +128,7 @@ def run(  # long, because each option is a parameter
     notify: Annotated[
         str | None,
         typer.Option(
-            help="What to do at a new best, when a proposal waits, when the loop pauses itself or does not get on, and at the end: a shell "
+            help="What to do at a new best, when a proposal waits, when the loop pauses itself or is stalled, and at the end: a shell "
             "command (the facts come as JSON on its standard input), ntfy:TOPIC, slack:URL, discord:URL, desktop or terminal.",
             metavar="COMMAND",
             envvar="AUTORESEARCH_NOTIFY",

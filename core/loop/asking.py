@@ -175,7 +175,9 @@ class Asking:
         again = f"{reason} The agent is asked again {_when(self._backoff_s)}; running experiments are not affected."
         self._say(again)
         if self._stall.failed(now, self._backoff_s):
-            self._active.record(ev.Notice(text=f"No agent has proposed anything for long. {again}", stalled=True))
+            self._active.record(
+                ev.Notice(text=f"No agent has proposed anything for a long time. {again}", stalled=True)
+            )
 
 
 def _when(seconds: float) -> str:

@@ -228,7 +228,7 @@ def moment(event: ev.AnyEvent, state: State) -> tuple[Moment, str, int | None] |
         case ev.Paused(reason=reason) if reason:
             return "paused", f"The run is paused: {one_line(reason)}", None
         case ev.Notice(stalled=True):
-            return "stalled", f"The run does not get on: {one_line(event.text, 400)}", None
+            return "stalled", f"The run is stalled: {one_line(event.text, 400)}", None
     return None
 
 

@@ -189,7 +189,7 @@ class Notice(Event, frozen=True, kw_only=True):
 
     Attributes:
         text: The message.
-        stalled: Whether it says that the run does not get on.
+        stalled: Whether it says that the run is stalled.
     """
 
     text: str

@@ -161,7 +161,7 @@ def test_an_agent_that_is_away_for_long_is_recorded_as_a_stall_once(night: Night
     night.run([GOOD, AgentFailed("The limit is reached.", wait_s=2 * backoff.STALLED_S)], WORLD, meanwhile=until_told)
     (told,) = [event.text for event in night.events() if isinstance(event, ev.Notice)]
     assert told.startswith(
-        "No agent has proposed anything for long. The limit is reached. The agent is asked again at "
+        "No agent has proposed anything for a long time. The limit is reached. The agent is asked again at "
     )
 
 

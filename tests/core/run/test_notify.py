@@ -77,7 +77,7 @@ def test_the_moments_are_few() -> None:
     )  # fmt: skip
     assert asked == [
         None, None, None, ("paused", "The run is paused: the disk is full", None), None,
-        ("stalled", "The run does not get on: No training was possible for 5 min.", None),
+        ("stalled", "The run is stalled: No training was possible for 5 min.", None),
     ]  # fmt: skip
 
 
