@@ -11,7 +11,7 @@ from core.reporting.status import RunStatus
 HEADER = ("run", "began", "worked", "training", "agent", "kept", "start", "change (- is better)", "phase")
 RIGHT = (2,)  # columns that are aligned to the right
 WIDTH = 140  # characters of a line
-PHASE, AGENT, DATA = 20, 16, 12  # characters that a phase always has, and that an agent and a dataset have at most
+PHASE, AGENT, DATA = 20, 14, 12  # characters that a phase always has, and that an agent and a dataset have at most
 GAP = "  "
 
 

@@ -212,7 +212,7 @@ def test_the_terminals_of_attached_apps_show_the_news(tmp_path: Path, environ: d
             shown += os.read(terminal, 1000)
         told: list[str] = []
         notifier = Notifier("terminal", tmp_path, told.append)
-        notifier.send("best", "New best; #5.\x1b[2J", 5, state_of(10, keep_every=5))
+        notifier.send("best", "New best; #5.\x1b\x07", 5, state_of(10, keep_every=5))
         notifier.close()
         assert told == [], (tmp_path / notify.LOG).read_text()
         shown = b""
