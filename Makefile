@@ -13,11 +13,12 @@ ARGS ?=
 TORCH_INDEX ?=
 PY := .venv/bin/python
 RUNTIME := .venv/runtime.stamp
+LAUNCHER := .venv/bin/autoresearch
 SERVE := .venv/serve.stamp
 DEV := .venv/dev.stamp
 RAY := .venv/ray.stamp
 QUIET := $(if $(MAKE_TERMOUT),,-q)# pip shows its progress on a terminal only
-INSTALL = $(PY) -I core/install.py $(QUIET)# pip install into .venv, whatever pip is configured to do on this machine
+INSTALL = $(PY) -I core/install.py $(QUIET)# install into .venv with uv or pip, whatever they are configured to do on this machine
 
 # Variables set for other programs that would affect the Python in .venv, git, or the shell of the recipes.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONNOUSERSITE PYTHONUSERBASE PYTHONOPTIMIZE PYTHONWARNINGS PYTHONSTARTUP
@@ -25,20 +26,20 @@ unexport PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONINSPECT PYTHONCASEOK PYTHONPYCA
 unexport GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR GIT_NAMESPACE GIT_PREFIX
 unexport CDPATH BASH_ENV SHELLOPTS BASHOPTS POSIXLY_CORRECT
 
-run: $(RUNTIME)
+run: $(LAUNCHER)
 	@$(PY) autorun.py $(ARGS)
 
-help: $(RUNTIME)
+help: $(LAUNCHER)
 	@$(PY) -m core.cli --help
 	@echo "Each command is also a target of make: make COMMAND ARGS=\"...\", such as make run ARGS=\"--budget 60\"."
 
-$(COMMANDS): $(RUNTIME)
+$(COMMANDS): $(LAUNCHER)
 	@$(PY) -m core.cli $@ $(ARGS)
 
 serve: $(SERVE)
 	@$(PY) -m core.cli serve $(ARGS)
 
-prepare: $(RUNTIME)
+prepare: $(LAUNCHER)
 	@$(PY) prepare.py $(ARGS)
 
 test: $(DEV)
@@ -67,14 +68,20 @@ $(RUNTIME): requirements.txt
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
 	done; \
 	if [ -x $(PY) ] && $(PY) -I -c "import pip" >/dev/null 2>&1; then found=$(PY); fi; \
+	if [ -z "$$found" ] && command -v uv >/dev/null && uv venv -q --seed --python 3.12 .venv; then found=$(PY); fi; \
 	if [ -z "$$found" ]; then echo "AutoResearch needs Python 3.11 or newer, and none was found. Nothing was installed." >&2; exit 1; fi; \
 	if [ "$$found" != $(PY) ]; then rm -rf .venv; said=$$($$found -m venv .venv 2>&1) || \
+	  { rm -rf .venv; command -v uv >/dev/null && uv venv -q --seed --python "$$found" .venv; } || \
 	  { rm -rf .venv; echo "No virtual environment could be made in .venv: $$said" >&2; \
 	    echo "If the venv module is missing, install it (on Debian and Ubuntu: apt install python3-venv). If the path of this folder is the reason, move it to a plainer one. Then try again." >&2; exit 1; }; fi
 	@echo "Installing the pinned packages into .venv; this happens once and takes some minutes."
 	@if [ -n "$(TORCH_INDEX)" ]; then $(INSTALL) --index-url "$(TORCH_INDEX)" "torch==2.13.*"; fi
 	@$(INSTALL) -r requirements.txt
 	@touch $@
+
+# The command `autoresearch` in the environment.
+$(LAUNCHER): $(RUNTIME)
+	@$(PY) -m core.launcher
 
 $(SERVE): requirements-serve.txt $(RUNTIME)
 	@$(INSTALL) -q -r requirements-serve.txt

@@ -13,12 +13,13 @@ from typing import Annotated, Literal
 import typer
 
 from core import entry
-from core.cli_options import AgentName, Commands, ContextTokens, Logs, Name, RayAddress
+from core.cli_options import AgentName, AsJson, Commands, ContextTokens, Logs, Name, RayAddress
 from core.export import commands as models
 from core.machine.project import UsageError, find
 from core.run import background
 from core.run.background import say
 from core.run.compare_command import compare
+from core.run.json_output import say_json, words_on_stderr
 from core.run_command import run
 from core.serve.command import serve
 from core.track.commands import track
@@ -36,7 +37,7 @@ app.command()(run)
 @app.command()
 def status(
     name: Name = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
     line: Annotated[
         bool, typer.Option("--line", help="In one short line, such as for the status line of tmux.")
     ] = False,
@@ -80,9 +81,14 @@ app.command()(compare)
 
 
 @app.command()
-def notebook(name: Name = None, logs: Logs = None) -> None:
+def notebook(name: Name = None, as_json: AsJson = False, logs: Logs = None) -> None:
     """The findings, as Markdown."""
     folder = find(logs).pick(name)
+    if as_json:
+        from core.run import facts_commands
+
+        say_json(facts_commands.notebook(folder))
+        return
     path = folder / "notebook.md"
     if not path.exists():
         raise UsageError(f"Run {folder.name} has no findings yet. `make status` shows what it is doing.")
@@ -104,11 +110,11 @@ def stop(
 
 
 @app.command()
-def hints(name: Name = None, logs: Logs = None) -> None:
+def hints(name: Name = None, as_json: AsJson = False, logs: Logs = None) -> None:
     """List what the agents of a run were told: hints, and reasons for skipping."""
     from core.run import hinting
 
-    hinting.list_hints(find(logs), name)
+    hinting.list_hints(find(logs), name, as_json=as_json)
 
 
 @app.command()
@@ -148,13 +154,20 @@ def apply(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done and the diff; change nothing.")
     ] = False,
+    as_json: AsJson = False,
     logs: Logs = None,
 ) -> None:
     """Commit the best train.py of a run to your checkout, or write it as a patch."""
-    from core.git.apply import apply_best
-
     project = find(logs)
-    say(apply_best(project, project.pick(name), dry_run=dry_run))
+    folder = project.pick(name)
+    if as_json:
+        from core.run import facts_commands
+
+        say_json(facts_commands.application(project, folder, dry_run=dry_run))
+    else:
+        from core.git.apply import apply_best
+
+        say(apply_best(project, folder, dry_run=dry_run))
 
 
 @app.command("report")
@@ -171,20 +184,28 @@ def final_report(
         bool, typer.Option("--html", help="Train nothing; write report.html and report.png of what was found so far.")
     ] = False,
     beside: Annotated[bool, typer.Option("--beside", help="Train beside another run on the same device.")] = False,
+    as_json: AsJson = False,
     logs: Logs = None,
 ) -> None:
     """Train the start and the best of a run afresh, and score both on the test split that no experiment has seen.
 
     A run does this by itself when it ends, with its own budget, and then writes report.html and report.png.
     """
-    if html:
-        from core.run import report_file
+    project = find(logs)
+    folder = project.pick(name)
+    with words_on_stderr(on=as_json):
+        if html:
+            from core.run import report_file
 
-        report_file.command(find(logs), name, trains=longer or seeds is not None)
-    else:
-        from core import session
+            report_file.command(project, folder.name, trains=longer or seeds is not None)
+        else:
+            from core import session
 
-        session.final(find(logs), name, seeds, longer=longer, beside=beside)
+            session.final(project, folder.name, seeds, longer=longer, beside=beside)
+    if as_json:
+        from core.run import facts_commands
+
+        say_json(facts_commands.reported(folder))
 
 
 app.command()(models.export)
@@ -193,12 +214,15 @@ app.command()(track)
 
 
 @app.command()
-def agents() -> None:
+def agents(as_json: AsJson = False) -> None:
     """Which agents can be reached here: models, context lengths, capabilities, command lines."""
-    from core.agents import reach
+    from core.agents import listing
 
-    for words in reach.lines(reach.tokens(find())):
-        say(words)
+    found = listing.survey(find())
+    if as_json:
+        say_json(found)
+    else:
+        say("\n".join(listing.lines(found)))
 
 
 @app.command()
@@ -210,6 +234,7 @@ def propose(
     ] = False,
     seed: Annotated[int, typer.Option(help="As the seed of a run.")] = 0,
     context: ContextTokens = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask an agent for proposals on the current train.py without training. Shows whether each applies and what it cost."""
     from core.config import files
@@ -219,7 +244,7 @@ def propose(
     found = files.read(project.root)
     found.check()
     with found.explaining():
-        trial.propose(project, found, agent, count, seed, context, dry_run=dry_run)
+        trial.propose(project, found, agent, count, seed, context, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
@@ -228,6 +253,7 @@ def doctor(
         Literal["local", "ray"], typer.Option(help="Check also the nodes of a Ray cluster: ray.")
     ] = "local",
     ray_address: RayAddress = None,
+    as_json: AsJson = False,
     logs: Logs = None,
 ) -> None:
     """Check this machine, and the nodes of a cluster: one line each, ok, problem or note, and what to do."""
@@ -241,16 +267,17 @@ def doctor(
     found = checks.examine(find(logs))
     if executor == "ray":
         found += doctor_cluster.examine(ray_address or "")
-    for check in found:
-        say(check.line)
-    if any(check.status == "problem" for check in found):
+    health = checks.Health(ok=all(check.status != "problem" for check in found), checks=tuple(found))
+    if as_json:
+        say_json(health)
+    else:
+        say("\n".join(check.line for check in found))
+    if not health.ok:
         raise typer.Exit(1)
 
 
 @app.command()
-def config(
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False, logs: Logs = None
-) -> None:
+def config(as_json: AsJson = False, logs: Logs = None) -> None:
     """What the config files set for the next start, and where each value comes from."""
     from core.config import files, shown
 

@@ -31,6 +31,7 @@ RayAddress = Annotated[
         show_default="one is started on this machine",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON object; docs/json.md lists its fields.")]
 Logs = Annotated[Path | None, typer.Option("--logs", help="Folder with the logs of all runs.", show_default="logs/")]
 Name = Annotated[
     str | None,

@@ -25,6 +25,7 @@ from core.machine import stats
 from core.machine.defaults import default_profile
 from core.machine.project import Project, torch_build
 from nanochat.contract import dataset
+from nanochat.contract.value import Data
 
 LEAST_MEMORY, LEAST_DISK = 3 << 30, 2 << 30
 
@@ -43,6 +44,13 @@ class Check:
     @property
     def line(self) -> str:
         return f"{self.status:<8} {self.name:<10} {self.words}{'. ' + self.todo if self.todo else ''}"
+
+
+class Health(Data, frozen=True, kw_only=True):
+    """What `doctor --json` prints. `ok`: whether there is no problem."""
+
+    ok: bool
+    checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True)
@@ -259,4 +267,4 @@ def _ollama() -> Check:
 
 
 def _openai() -> Check:
-    return Check("openai", "note", reach.endpoint().removesuffix("."))
+    return Check("openai", "note", reach.endpoint()[0].removesuffix("."))

@@ -1,7 +1,11 @@
-"""The command `autoresearch`: a small script that starts this source tree's command line from any folder."""
+"""The command `autoresearch`: a small script that starts this source tree's command line from any folder.
+
+`python -m core.launcher` writes it beside this Python, so that it is on the PATH of an activated environment.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -75,9 +79,25 @@ def install(root: Path, folder: Path | None = None) -> str:
     return f"`{NAME}` now starts {root}: {path}.{before}{_unreachable(folder)}"
 
 
+def main() -> None:
+    """Write the script beside this Python. A script of that name that pip has written stays, since it does the same."""
+    folder = Path(sys.executable).parent
+    try:
+        install(Path(__file__).resolve().parents[1], folder)
+    except UsageError as error:
+        if not (folder / NAME).exists():
+            print(error, file=sys.stderr)
+    with contextlib.suppress(OSError):
+        os.utime(folder / NAME)  # so that make does not write it again
+
+
 def _unreachable(folder: Path) -> str:
     """Return a sentence if the shell does not look for programs in this folder, else ''."""
     if str(folder) in os.environ.get("PATH", "").split(os.pathsep):
         return ""
     line = f"export PATH={shlex.quote(str(folder))}:$PATH"
     return f" {folder} is not on your PATH. Add this line to the start-up file of your shell (~/.profile, ~/.zprofile): {line}"
+
+
+if __name__ == "__main__":
+    main()

@@ -128,11 +128,19 @@ def run(
     notify: Annotated[
         str | None,
         typer.Option(
-            help="What to do at a new best, when a proposal waits, when the loop pauses itself, and at the end: a shell command "
-            "(the facts come as JSON on its standard input), ntfy:TOPIC, slack:URL, discord:URL or desktop.",
+            help="What to do at a new best, when a proposal waits, when the loop pauses itself or is stalled, and at the end: a shell "
+            "command (the facts come as JSON on its standard input), ntfy:TOPIC, slack:URL, discord:URL, desktop or terminal.",
             metavar="COMMAND",
             envvar="AUTORESEARCH_NOTIFY",
             show_envvar=True,
+        ),
+    ] = None,
+    notify_on: Annotated[
+        str | None,
+        typer.Option(
+            help="The moments for --notify, with commas: best, waiting, paused, stalled, ended.",
+            metavar="MOMENTS",
+            show_default="all",
         ),
     ] = None,
     no_config: Annotated[bool, typer.Option("--no-config", help="Do not read the config files.")] = False,
@@ -165,11 +173,11 @@ def run(
         "--max-crashes": max_crashes, "--profile": profile, "--seed": seed, "--executor": executor, "--ray-address": ray_address,
         "--logs": logs,
         "--report": report, "--beside": beside, "--gate-time": gate_time, "--no-config": no_config or None,
-        "--earlier": earlier, "--lessons": lessons, "--ablation": ablation,
+        "--earlier": earlier, "--lessons": lessons, "--ablation": ablation, "--notify-on": notify_on,
         "--notify": notify if notify != os.environ.get("AUTORESEARCH_NOTIFY") else None,  # which the loop inherits
     }  # fmt: skip
     with config.explaining():
         session.run(
-            project, options, StartOptions(tenancy, context, gate_time, notify, report, beside, ablation), config,
+            project, options, StartOptions(tenancy, context, gate_time, notify, notify_on, report, beside, ablation), config,
             shown=shown, attended=attended, again=again,
         )  # fmt: skip

@@ -103,7 +103,8 @@ def run(
         _show(project, chosen, start, {**again, "--agent": given.agent, "--gate": gate}, named=named is not None)
     assert executor is not None
     active, lock = open_run(project, chosen, chosen.options, print_event)
-    notifier = notifications.attached(active, effective.notify) if effective.notify is not None else None
+    notify, on = effective.notify, effective.notify_on
+    notifier = notifications.attached(active, notify, on) if notify is not None else None
     reports = effective.report is not False
     try:
         with active.recording_end():
@@ -126,8 +127,7 @@ def _check_start(project: Project, chosen: Plan, start: StartOptions) -> None:
         raise UsageError(f"--tenancy {start.tenancy} is not one of {', '.join(get_args(Tenancy))}.")
     if start.gate_time_s is not None and not 1 <= start.gate_time_s < float("inf"):
         raise UsageError(f"--gate-time {start.gate_time_s:g} is not valid; it must be 1 second or more, such as 60.")
-    if start.notify is not None:
-        notifications.check(start.notify)
+    notifications.check(start.notify, start.notify_on)
     if not start.beside:
         check_alone(project, chosen)
     if chosen.options.agent is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.install import environment
+from core.install import environment, environment_of_uv
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -79,6 +79,39 @@ def test_a_package_lands_in_the_environment_whatever_pip_is_told(tmp_path: Path)
     assert (site / "tiny.py").exists() and (site / "small.py").exists() and not elsewhere.exists()
 
 
+def test_settings_of_pip_are_those_of_uv() -> None:
+    pip = {
+        "PATH": "/bin", "PIP_INDEX_URL": "https://mirror.example/simple", "PIP_EXTRA_INDEX_URL": "https://a.example\nhttps://b.example",
+        "PIP_FIND_LINKS": "/one /two", "PIP_CERT": "/ca.pem", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1", "UV_SYSTEM_PYTHON": "1",
+    }  # fmt: skip
+    assert environment_of_uv(pip) == {
+        "PATH": "/bin", "UV_DEFAULT_INDEX": "https://mirror.example/simple", "UV_INDEX": "https://a.example https://b.example",
+        "UV_INDEX_STRATEGY": "unsafe-best-match", "UV_FIND_LINKS": "/one,/two", "SSL_CERT_FILE": "/ca.pem",
+    }  # fmt: skip
+    assert environment_of_uv({"PIP_CLIENT_CERT": "/me.pem"}) is None, "uv has no such setting, so pip installs"
+
+
+@pytest.mark.parametrize(("code", "by_pip"), [(0, False), (1, True)])
+def test_uv_installs_where_it_is_there_and_pip_if_it_fails(tmp_path: Path, code: int, by_pip: bool) -> None:
+    """Without an index pip has nothing to install from, so it fails in words."""
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "$UV_NO_INDEX" > {tmp_path}/given\nexit {code}\n')
+    uv.chmod(0o755)
+    environ = os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin", "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run(
+        [sys.executable, "-I", ROOT / "core" / "install.py", "-q", "no-such-package-here"],
+        env=environ, capture_output=True, text=True,
+    )  # fmt: skip
+    given = (tmp_path / "given").read_text().splitlines()
+    assert given[:2] == ["pip", "install"] and given[given.index("--python") + 1] == sys.executable
+    assert given[-3:] == ["-q", "no-such-package-here", "1"]
+    assert (done.returncode != 0, "so pip does it" in done.stderr, "No matching distribution" in done.stderr) == (
+        by_pip,
+        by_pip,
+        by_pip,
+    )
+
+
 PLACES = ["$HOME", "$(touch made)", 'it\'s "here" #1 100%', b"caf\xe9", "two\nlines", "`x`;&"]
 
 
@@ -126,3 +159,16 @@ def test_make_lists_its_commands(tmp_path: Path, target: str, code: int, out: st
     done = subprocess.run(["make", target], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, out in done.stdout, err in done.stderr) == (code, True, True), done.stdout + done.stderr
     assert ("called with -m core.cli --help" in done.stdout) == (target == "help")
+
+
+def test_make_writes_the_command_into_the_environment_once(tmp_path: Path) -> None:
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/sh\necho "called with $*"; touch .venv/bin/autoresearch\n')
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    (tmp_path / ".venv/runtime.stamp").touch()
+    said = [subprocess.check_output(["make", "status"], cwd=tmp_path, text=True).splitlines() for _ in range(2)]
+    assert said == [
+        ["called with -m core.launcher", "called with -m core.cli status"], ["called with -m core.cli status"]
+    ]  # fmt: skip

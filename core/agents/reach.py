@@ -9,7 +9,6 @@ import shutil
 
 from core.agents import registry
 from core.agents.base import AgentFailed
-from core.agents.cli_tools.presets import PRESETS
 from core.agents.llm.chat import needs
 from core.agents.llm.connection import options, to_ollama, to_openai, unanswered
 from core.agents.llm.ollama.models import Installed, NoServer, full, installed, pick, sized
@@ -58,7 +57,7 @@ def default(tokens: int) -> tuple[str, str]:
     chosen = pick(found, memory(), tokens)
     if chosen is None:
         none = (
-            f"none of its {len(found)} models fits here"
+            f"none of its models fits here ({len(found)})"
             if found
             else f"has no model; `ollama pull {SMALL}` installs one"
         )
@@ -136,37 +135,11 @@ def _no_program(command: str) -> str:
     return "" if "/" in words[0] or shutil.which(words[0]) else f"{words[0]} is not installed (not on PATH)."
 
 
-def lines(tokens: int) -> list[str]:
-    """Return one line for each possible agent."""
-    found = ["search: always there"]
-    try:
-        every = models()
-        chosen = pick(every, memory(), tokens)
-        found.append(
-            f"ollama at {to_ollama().words}: {len(every)} models"
-            + ("" if every else f"; `ollama pull {SMALL}` installs one")
-        )
-        for model in sorted(every, key=lambda m: m.name):
-            mark = "  <- the default" if chosen and chosen[0].name == model.name else ""
-            words = ", ".join(model.capabilities) or "capabilities unknown"
-            size = f"{model.size / 1e9:.1f} GB, with {tokens} tokens {model.needs(tokens) / 1e9:.1f} GB"
-            if model.elsewhere:
-                size = "runs on another machine, never taken by itself"
-            found.append(f"  ollama:{model.name}: {size}, context {model.context or 'unknown'}, {words}{mark}")
-    except AgentFailed as error:
-        found.append(f"ollama: {error}")
-    found.append(f"openai: {endpoint()}")
-    for name, command in PRESETS.items():
-        program = shlex.split(command)[0]
-        found.append(f"{name}: {shutil.which(program) or 'not installed'}")
-    return found
-
-
-def endpoint() -> str:
-    """Return the endpoint that openai:MODEL would use, or why it cannot be used. Sends nothing."""
+def endpoint() -> tuple[str, bool]:
+    """Return the endpoint that openai:MODEL would use, or why it cannot be used, and whether it can. Sends nothing."""
     try:
         way = to_openai()
         options(way)
     except AgentFailed as error:
-        return str(error)
-    return f"endpoint {way.words}"
+        return str(error), False
+    return f"endpoint {way.words}", True

@@ -16,7 +16,7 @@ from nanochat.contract.text import printable
 
 PROJECT_FILE = "autoresearch.toml"
 FOLDER = "autoresearch"  # in the user's folders for configuration and state
-NAMED = ("agent", "dataset", "device", "notify")  # keys whose values are checked late, by what they name
+NAMED = ("agent", "dataset", "device", "notify", "notify-on")  # keys whose values are checked late, by what they name
 ENVIRONMENT = {"context": "AUTORESEARCH_CONTEXT", "notify": "AUTORESEARCH_NOTIFY"}  # these variables override the files
 
 

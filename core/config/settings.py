@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_d
     max_hours: Annotated[float, Meta(gt=0, le=10**6, description="a number of hours above 0")] | None = None
     max_crashes: Count | None = None
     notify: Text | None = None
+    notify_on: Text | None = None
     earlier: Flag | None = None
     lessons: Flag | None = None
     report: Flag | None = None
@@ -112,7 +113,13 @@ def shown(key: str, value: object) -> str:
     """Return a value as it stands in the file. Of `notify`, which can hold a secret address, only its kind is shown."""
     if key == "notify":
         kind, colon, _ = str(value).partition(":")
-        return f'"{kind}:..."' if colon and kind.isalpha() else '"desktop"' if value == "desktop" else "a command"
+        return (
+            f'"{kind}:..."'
+            if colon and kind.isalpha()
+            else f'"{value}"'
+            if value in ("desktop", "terminal")
+            else "a command"
+        )
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{sanitize_line(value, 80)}"' if isinstance(value, str) else f"{value:.12g}"

@@ -14,6 +14,7 @@ DEFAULTS = {
     "gate-time": "as long as a training, 10 to 60", "budget": "60 on a CPU, 300 on a GPU",
     "slots": "by the machine", "dataset": "by the machine", "device": "by the machine",
     "profile": "by the machine", "max-experiments": "no limit", "max-hours": "no limit", "max-crashes": "20", "notify": "nothing is sent",
+    "notify-on": "all moments",
     "earlier": "true", "lessons": "false", "report": "true", "beside": "false", "ablation": "true", "theme": "textual-dark",
 }  # fmt: skip
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli_options import Logs
+from core.cli_options import AsJson, Logs
 from core.machine.project import find as find_project
 from core.machine.project import shown_path
 from core.run.background import say
+from core.run.json_output import say_json, words_on_stderr
 
 if TYPE_CHECKING:
     from core.export.training import Exported
@@ -37,6 +38,7 @@ def export(
         ),
     ] = None,
     beside: Beside = False,
+    as_json: AsJson = False,
     logs: Logs = None,
 ) -> None:
     """Keep a model of a run: weights, train.py, tokenizer and a loader. It is trained once more, as the run did."""
@@ -50,12 +52,18 @@ def export(
     state = read_state(folder)
     if out is not None:
         exports.make_empty(out)
-    [found] = Exporter(project, folder, state, beside, say).export([version.find(state, experiment)])
-    place = found.folder
-    if out is not None:
-        exports.copy(place, out)
-        place = out
-    _say_exported(found, place, state)
+    with words_on_stderr(on=as_json):
+        [found] = Exporter(project, folder, state, beside, say).export([version.find(state, experiment)])
+        place = found.folder
+        if out is not None:
+            exports.copy(place, out)
+            place = out
+        _say_exported(found, place, state)
+    if as_json:
+        unprotected = tuple(found.unprotected)
+        say_json(
+            exports.Export(folder=shown_path(place), fresh=found.fresh, unprotected=unprotected, facts=found.facts)
+        )
 
 
 def _say_exported(found: Exported, place: Path, state: State) -> None:
@@ -71,6 +79,8 @@ def _say_exported(found: Exported, place: Path, state: State) -> None:
     if found.unprotected:
         say(f"Unprotected: {', '.join(found.unprotected)}.")
     say(comparison(facts, state))
+    if facts.change_words:
+        say(f"{capital(facts.change_words)}.")
     say(f"{where} has the weights ({facts.weights_bytes / 1e6:.1f} MB), train.py, the tokenizer and a loader.")
     words = [".venv/bin/python", str(Path(where) / LOADER), samples.default_prompt(facts.dataset)]
     say(f"`{quoted(words)}` prints what the model writes, outside of the sandbox.")
@@ -86,7 +96,7 @@ def sample(
         float, typer.Option(help="How freely to choose: 0 takes the likeliest token.", metavar="T")
     ] = 0.8,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Another seed writes another text.", metavar="S")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
     beside: Beside = False,
     logs: Logs = None,
 ) -> None:

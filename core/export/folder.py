@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from core.machine.project import UsageError
+from core.reporting import phrases
 from core.text import capital
 from nanochat.contract.value import Data
 
@@ -32,6 +33,9 @@ class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
         budget_s: Seconds of training.
         val_bpb: The score of these weights, in bits per byte.
         recorded_bpb: What the run measured on the same seed.
+        change, change_error: The change of val_bpb from the start of the run to this version on the scale of the run, and its standard
+            error. A minus is better. None for the start, the error also for experiments other than the best.
+        confirmed_change, confirmed_error: The same measured afresh, if this is the best and its final check was made.
         params: Number of parameters.
         vocab_size: Tokens of the tokenizer.
         seq_len: Tokens that the model sees at once.
@@ -59,6 +63,38 @@ class Facts(Data, frozen=True, kw_only=True, forbid_unknown_fields=False):
     weights_bytes: int
     torch: str
     seconds: float
+    change: float | None = None
+    change_error: float | None = None
+    confirmed_change: float | None = None
+    confirmed_error: float | None = None
+
+    @property
+    def change_words(self) -> str:
+        """The change from the start of the run, as a phrase; "" for the start."""
+        if self.change is None:
+            return ""
+        afresh = (
+            f"; measured afresh: {phrases.change(self.confirmed_change, self.confirmed_error)}"
+            if self.confirmed_change is not None
+            else ""
+        )
+        return f"against the start of the run: {phrases.change(self.change, self.change_error)} (a minus is better){afresh}"
+
+
+class Export(Data, frozen=True, kw_only=True):
+    """What `export --json` prints.
+
+    Attributes:
+        folder: The folder of the model.
+        fresh: Whether it was trained just now.
+        unprotected: Parts of the sandbox that this machine lacked at that training.
+        facts: The content of model.json.
+    """
+
+    folder: str
+    fresh: bool
+    unprotected: tuple[str, ...]
+    facts: Facts
 
 
 def read(folder: Path, commit: str) -> Facts | None:
@@ -107,13 +143,14 @@ def copy(folder: Path, out: Path) -> None:
 
 
 def _readme(facts: Facts) -> str:
+    change = f"* {facts.change_words}\n" if facts.change_words else ""
     size = f"{facts.params:,} parameters, " if facts.params is not None else ""
     return f"""# A model of AutoResearch
 
 {capital(facts.version)} of run {facts.run}, trained for {facts.budget_s:g} s on {facts.device} with seed {facts.seed}.
 
 * val_bpb {facts.val_bpb:.4f} (the run measured {facts.recorded_bpb:.4f} on the same seed); lower is better
-* {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context
+{change}* {size}a vocabulary of {facts.vocab_size} tokens, {facts.seq_len} tokens of context
 * trained on {facts.dataset} with PyTorch {facts.torch}
 
 ```

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from core.export import writing
 from core.export.folder import EXPORT, Facts
 from core.export.version import Version
 from core.git.repository import Repository
-from core.judging import schedule
+from core.judging import final_check, gain, schedule
 from core.judging.final_check import CLEAR
 from core.judging.schedule import Work
 from core.machine import profiles, stats
@@ -231,6 +232,7 @@ class Exporter:
             seed=version.measured.seed, budget_s=config.budget_s, val_bpb=result.val_bpb, recorded_bpb=version.val_bpb,
             params=result.params, vocab_size=config.vocab_size, seq_len=config.seq_len, batches=0,
             nats=result.probes.get(NATS, math.nan), weights_bytes=size, torch=torch_build(), seconds=result.total_wall_s,
+            **gains(self._state, version.commit),
         )  # fmt: skip
 
     def _failed(self, version: Version, reason: str) -> ExportFailed:
@@ -238,6 +240,33 @@ class Exporter:
             f"{capital(version.words)} of run {self._folder.name} could not be exported: "
             f"{phrases.one_line(reason, 400).rstrip('.')}. The run is unchanged, and no file was left."
         )
+
+
+class Gains(TypedDict, total=False):
+    """The fields of `Facts` about the change from the start of the run."""
+
+    change: float
+    change_error: float
+    confirmed_change: float
+    confirmed_error: float
+
+
+def gains(state: State, commit: str) -> Gains:
+    """Return the change from the start of a run to one of its versions. Empty for the start."""
+    sigma = schedule.noise(state).sigma
+    if state.start_commit is None or commit == state.start_commit.commit:
+        return {}
+    if commit != state.incumbent:
+        scale, start = gain.Scale(state), gain.start_score(state)
+        one = next((e for e in state.experiments.values() if e.commit == commit), None)
+        score = scale.of(one) if one is not None else None
+        return {"change": score - start} if score is not None and start is not None else {}
+    found = Gains()
+    if (so_far := gain.so_far(state, sigma)) is not None:
+        found["change"], found["change_error"] = so_far.change, so_far.error
+    if (check := final_check.outcome(state, sigma)) is not None:
+        found["confirmed_change"], found["confirmed_error"] = check.change, check.error
+    return found
 
 
 def sampling(folder: Path, config: RunConfig, export: Path, facts: Facts) -> Sampling:

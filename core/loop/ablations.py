@@ -72,11 +72,11 @@ class Ablations:
         experiment = self._active.state.experiments[change.number]
         moved = knobs.moved(source, candidate)
         idea = touched.touched(source, candidate)
-        moves = [f"{name} {before} -> {after}" for name, (before, after) in moved.items()]
-        only_constants = bool(moves) and set(idea) <= moved.keys()
-        what = ", ".join(moves) if only_constants else sanitize_line(change.name or short_name(experiment), 100)
+        made = [f"{name} {after} -> {before}" for name, (before, after) in moved.items()]  # when it was kept
+        only_constants = bool(made) and set(idea) <= moved.keys()
+        what = ", ".join(made) if only_constants else sanitize_line(change.name or short_name(experiment), 100)
         return Proposal(
-            hypothesis=f"without {change.words}: {what}",
+            hypothesis=f"Take out {what}",
             source=candidate,
             agent=AGENT,
             topic=experiment.topic,

@@ -11,7 +11,7 @@ from core.agents.base import AgentFailed, Exhausted
 from core.agents.hooks import Prepares, attach_callbacks, is_exclusive, members
 from core.git.errors import RepositoryError
 from core.loop.ablations import Ablations
-from core.loop.backoff import BACKOFF_S, growing_wait
+from core.loop.backoff import BACKOFF_S, STALLED_S, Stall, growing_wait
 from core.loop.ending import Ending
 from core.loop.proposals import Proposer
 from core.loop.reflecting import Reflecting
@@ -53,6 +53,7 @@ class Asking:
         self._agent_exhausted = False
         self.exclusive = is_exclusive(proposer.agent)  # nothing trains while the agent proposes
         self._wait = growing_wait()
+        self._stall = Stall(STALLED_S)
         self._refused = 0
         self._reflecting = Reflecting(active, proposer, ending.fail)
         attach_callbacks(proposer.agent, live.stream, live.doing, self._note)
@@ -95,6 +96,7 @@ class Asking:
             before = self._active.state.next_number
             await self._ask()
             self._wait.succeeded()
+            self._stall.succeeded()
             self._mind_refusals(before)
         except Exhausted:
             self._agent_exhausted = True
@@ -166,9 +168,15 @@ class Asking:
         return max(1, min(LOAD, left))
 
     def _back_off(self, reason: str, wait_s: float = 0.0) -> None:
-        waits_s = self._wait.failed(time.monotonic(), least_s=wait_s)
+        now = time.monotonic()
+        waits_s = self._wait.failed(now, least_s=wait_s)
         self._active.record(ev.Refused(number=self._active.state.next_number, agent=self.agent_name, reason=reason))
-        self._say(f"{reason} The agent is asked again {_when(waits_s)}; running experiments are not affected.")
+        again = f"{reason} The agent is asked again {_when(waits_s)}; running experiments are not affected."
+        self._say(again)
+        if self._stall.failed(now, waits_s):
+            self._active.record(
+                ev.Notice(text=f"No agent has proposed anything for a long time. {again}", stalled=True)
+            )
 
 
 def _when(seconds: float) -> str:

@@ -9,6 +9,8 @@ from core.waits import GrowingWait
 BACKOFF_S = (2.0, 300.0)  # the first and the longest wait
 HARNESS_TRIES = 3  # failures of the harness after which a commit is given up, unless the machine is at fault
 LOST_TRIES = 10  # machines lost during trainings of a commit after which it is given up in the same way
+STALLED_S = 1800.0  # time without a success after which the user is told that the run is stalled
+FAILING_S = 300.0  # the same for a machine that fails, on which nothing can be measured
 HARNESS_GIVEN_UP_S = 900.0  # a commit that fails for longer is given up, even if no other job succeeds
 
 
@@ -18,11 +20,41 @@ def growing_wait() -> GrowingWait:
 
 
 @dataclass
+class Stall:
+    """How long something has failed without a success. Times are seconds of a monotonic clock.
+
+    Attributes:
+        after_s: How long it must fail before the user is told.
+    """
+
+    after_s: float
+    _since: float | None = None  # the first failure since the last success
+    _told: bool = False
+
+    def failed(self, now: float, wait_s: float = 0.0) -> bool:
+        """Note a failure. Returns whether the user is to be told, which is so once until the next success.
+
+        `wait_s`: time until it is tried again. It counts already, since nothing happens meanwhile.
+        """
+        if self._since is None:
+            self._since = now
+        is_long = now + wait_s - self._since >= self.after_s
+        news = is_long and not self._told
+        self._told = self._told or is_long
+        return news
+
+    def succeeded(self) -> None:
+        """Note a success."""
+        self._since, self._told = None, False
+
+
+@dataclass
 class Backoff:
     """Recent failures of the machine. Times are seconds of a monotonic clock."""
 
     until: float = 0.0  # when to try again
     _waits: dict[str, GrowingWait] = field(default_factory=dict)  # by what failed
+    _stalls: dict[str, Stall] = field(default_factory=dict)  # what failed -> for how long
     _broken: dict[str, tuple[int, float]] = field(
         default_factory=dict
     )  # commit -> how often its harness failed, and since when
@@ -36,9 +68,14 @@ class Backoff:
         self.until = wait.until
         return wait_s
 
+    def is_news(self, what: str, now: float) -> bool:
+        """Return whether the user is to be told that `what` keeps failing. Call this once after each failure."""
+        return self._stalls.setdefault(what, Stall(FAILING_S)).failed(now, wait.wait_s if (wait := self._waits.get(what)) is not None else 0.0)
+
     def succeeded(self, what: str) -> None:
         """Note that `what` worked: after its next failure the wait is short again."""
         self._waits.pop(what, None)
+        self._stalls.pop(what, None)
 
     def job_finished(self, now: float) -> None:
         """Note that some job finished with a result."""

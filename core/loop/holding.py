@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 
 from core.git.errors import RepositoryError
-from core.loop.backoff import Backoff
+from core.loop.backoff import FAILING_S, Backoff
 from core.record import events as ev
+from core.reporting.phrases import duration
 from core.run.active import ActiveRun
+
+KINDS = {"job": "training"}  # what fails -> how people call it
 
 
 class Holding:
@@ -25,8 +28,12 @@ class Holding:
 
     def begin(self, reason: str, what: str) -> None:
         """Record why `what` failed, and begin to wait."""
-        wait_s = self.backoff.failed(what, time.monotonic())
-        self._active.record(ev.Notice(text=f"{reason} It is tried again in {wait_s:.0f} s."))
+        now = time.monotonic()
+        wait_s = self.backoff.failed(what, now)
+        text = f"{reason} It is tried again in {wait_s:.0f} s."
+        if stalled := self.backoff.is_news(what, now):
+            text = f"No {KINDS.get(what, what)} was possible for {duration(FAILING_S)}. {text}"
+        self._active.record(ev.Notice(text=text, stalled=stalled))
 
     def attempt(self, work: Callable[[], None]) -> None:
         """Do this work on verdicts, unless a wait is going on. Failures of git and of files begin a wait."""

@@ -25,9 +25,61 @@ from core.machine.project import Project, UsageError
 from core.model import Proposal
 from core.run import background
 from core.run.background import say
+from core.run.json_output import say_json, words_on_stderr
 from core.verdicts import Verdict
+from nanochat.contract.value import Data
 
+COSTS = ("format", "tries", "tokens", "prompt_tokens", "why")  # notes of a proposal that say what it cost
 SIGMA = 0.005  # a made-up noise, since nothing is measured
+
+
+class Tried(Data, frozen=True, kw_only=True):
+    """A proposal, and whether it can be used.
+
+    Attributes:
+        number: Its place, from 1.
+        agent: Who proposed it.
+        seconds: Wall time of the proposal.
+        hypothesis: What it tries.
+        applies: Whether it applies to train.py and passes the checks.
+        problem: Why it does not; "" if it does.
+        diff: The change of train.py as a unified diff; "" if it does not apply.
+        cost: What it cost a language model: the answer format, tries, tokens, and why another agent proposed.
+    """
+
+    number: int
+    agent: str
+    seconds: float
+    hypothesis: str
+    applies: bool
+    problem: str
+    diff: str
+    cost: dict[str, str | int]
+
+    @property
+    def text(self) -> str:
+        """All of this as text."""
+        head = f"{self.number}. {self.agent}, {self.seconds:.1f} s: {self.hypothesis}"
+        if not self.applies:
+            return f"{head}\n   does not apply: {self.problem}"
+        diff = "\n".join(f"   {line}" for line in self.diff.split("\n")[2:])  # without the names of the files
+        return f"{head}\n   applies; {json.dumps(self.cost) if self.cost else 'at no cost'}\n{diff}"
+
+
+class Proposed(Data, frozen=True, kw_only=True):
+    """What `propose --json` prints.
+
+    Attributes:
+        agent: The agent that was asked, as `--agent` takes it.
+        proposals: Its proposals.
+        ended: Why there are fewer than were asked for; "" if there are not.
+        prompt: With --dry-run, what a language model would be told; "" otherwise.
+    """
+
+    agent: str
+    proposals: tuple[Tried, ...] = ()
+    ended: str = ""
+    prompt: str = ""
 
 
 def _context(project: Project, seed: int, past: tuple[PastExperiment, ...] = ()) -> Context:
@@ -59,6 +111,7 @@ def propose(
     context: int | None,
     *,
     dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Print proposals of an agent on the present train.py, without training. Raises UserError.
 
@@ -69,22 +122,36 @@ def propose(
         seed: As the seed of a run.
         context: Context of a language model in tokens; None to fit the task.
         dry_run: Only print what a model would be told.
+        as_json: Print all as one JSON object.
     """
     settings, attended = files.without_overridden(config.settings, os.environ), background.can_show_app()
     agent, context = agent or settings.agent, context or settings.context
     if agent is None:
-        agent, why = default_agent(project, context, attended)
-        say(why)
+        agent, why = default_agent(project, context, attended and not as_json)
+        with words_on_stderr(on=as_json):
+            say(why)
     else:
         registry.check_settings(agent)
     maker = registry.check(agent, project.root, context=context)
     if dry_run:
-        say(shown_prompt(project, maker(), seed))
+        told = shown_prompt(project, maker(), seed)
+        if as_json:
+            say_json(Proposed(agent=agent, prompt=told))
+        else:
+            say(told)
         return
-    if attended:
+    if attended and not as_json:
         offer_missing(agent)
-    for words in proposals(project, maker(), count, seed):
-        say(words)
+    found, ended = list[Tried](), ""
+    for one in proposals(project, maker(), count, seed):
+        if isinstance(one, Tried):
+            found.append(one)
+        else:
+            ended = one
+        if not as_json:
+            say(one.text if isinstance(one, Tried) else f"{len(found) + 1}. no proposal: {one}")
+    if as_json:
+        say_json(Proposed(agent=agent, proposals=tuple(found), ended=ended))
 
 
 async def _shown_prompt(agent: Agent, context: Context) -> tuple[list[prompt.Message], str] | None:
@@ -107,37 +174,43 @@ def shown_prompt(project: Project, agent: Agent, seed: int) -> str:
     return f"{words}\n\n[{how}; about {prompt.estimate(words)} tokens]"
 
 
-def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[str]:
-    """Yield a text for each proposal. The agent is told that the earlier ones were tried without effect."""
+def proposals(project: Project, agent: Agent, count: int, seed: int) -> Iterator[Tried | str]:
+    """Yield each proposal, and at last why there is none, if so. The agent is told that the earlier ones had no effect."""
     past: tuple[PastExperiment, ...] = ()
     with asyncio.Runner() as runner:
-        for number in range(1, count + 1):
+        for _ in range(count):
             context, began = _context(project, seed, past), time.monotonic()
             try:
                 proposal = runner.run(agent.propose(context))
             except (AgentFailed, Exhausted) as error:
-                yield f"{number}. no proposal: {error or 'the agent has nothing left'}"
+                yield str(error) or "the agent has nothing left"
                 return
-            seconds = time.monotonic() - began
-            words, candidate = _words(context, proposal)
-            yield f"{number}. {proposal.agent or agent.name}, {seconds:.1f} s: {proposal.hypothesis}\n{words}"
+            found, candidate = _examined(context, proposal, agent.name, time.monotonic() - began)
+            yield found
             past += (_tried(context, proposal, candidate),)
         runner.run(agent.release())
 
 
-def _words(context: Context, proposal: Proposal) -> tuple[str, str]:
-    cost = {
-        key: value
-        for key, value in msgspec.to_builtins(proposal.notes).items()
-        if key in ("format", "tries", "tokens", "prompt_tokens", "why")
-    }
+def _examined(context: Context, proposal: Proposal, name: str, seconds: float) -> tuple[Tried, str]:
+    """Return a proposal with what became of it, and the train.py that it leads to."""
+    notes = msgspec.to_builtins(proposal.notes)
+    candidate, problem = context.source, ""
     try:
         candidate = realise(context.source, proposal)
         edits.validate_change(context.source, candidate, off_limits=exhausted_ideas.off_limits(context))
     except edits.EditError as error:
-        return f"   does not apply: {error}", context.source
-    diff = "\n".join(f"   {line}" for line in edits.unified(context.source, candidate).split("\n")[2:])
-    return f"   applies; {json.dumps(cost) if cost else 'at no cost'}\n{diff}", candidate
+        candidate, problem = context.source, str(error)
+    found = Tried(
+        number=context.number,
+        agent=proposal.agent or name,
+        seconds=round(seconds, 3),
+        hypothesis=proposal.hypothesis,
+        applies=not problem,
+        problem=problem,
+        diff=edits.unified(context.source, candidate) if not problem else "",
+        cost={key: value for key, value in notes.items() if key in COSTS},
+    )
+    return found, candidate
 
 
 def _tried(context: Context, proposal: Proposal, candidate: str) -> PastExperiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.reporting.chart import Shapes, Style, progress_chart
 from core.reporting.drawing import Area, Drawing, Line, Mark, Point, Text, cut, wrapped
-from core.reporting.phrases import typeset
+from core.reporting.phrases import dataset, typeset
 from core.reporting.report import Report
 
 CARD = (1200.0, 675.0)  # the usual size of a picture on a social network
@@ -31,8 +31,7 @@ def footer(found: Report) -> str:
     """Return the run, the machine, the data and the budget in one line."""
     config = found.config
     machine = found.material.machine[0] if found.material.machine else config.device
-    dataset = f"text:{config.dataset.rpartition('/')[2]}" if config.dataset.startswith("text:") else config.dataset
-    parts = ("AutoResearch", found.run, machine, dataset, f"{config.budget_s:g} s each")
+    parts = ("AutoResearch", found.run, machine, dataset(config.dataset), f"{config.budget_s:g} s each")
     return " · ".join(part for part in parts if part)
 
 

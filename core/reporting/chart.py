@@ -24,7 +24,7 @@ from core.reporting.drawing import (
     cut,
     width_of,
 )
-from core.reporting.phrases import typeset
+from core.reporting.phrases import count, typeset
 from core.reporting.report import Attempt, Progress
 from core.target import TARGET
 
@@ -109,7 +109,9 @@ def progress_chart(progress: Progress, style: Style) -> Drawing:
     if progress.start is None:
         middle = ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
         shapes.append(Text(middle, "no score yet", size * 1.2, "muted", "middle"))
-    return Drawing(style.width, style.height, tuple(shapes), f"{TARGET.metric} of {len(progress.attempts)} experiments")
+    return Drawing(
+        style.width, style.height, tuple(shapes), f"{TARGET.metric} of {count(len(progress.attempts), 'experiment')}"
+    )
 
 
 def _axes(frame: Frame, size: float, *, whole: bool) -> Shapes:

@@ -23,7 +23,7 @@ def commit_message(state: State, noise: Noise) -> str:
     subject = _subject(state, noise.sigma)
     changes = [f"Each change of {TARGET.metric} is against the best before it; a minus is better."]
     changes += [
-        f"- {one.name}{f': {one.change_words}' if one.change_words else ''}"
+        _item(f"{one.full_name}{f': {one.change_words}' if one.change_words else ''}")
         for one in highlights.kept(state, noise.sigma)
     ]
     if moved := phrases.set_for_machine(state):
@@ -43,6 +43,13 @@ def _subject(state: State, sigma: float) -> str:
     subject = f"Rehearsal: {kept}" if _computed(state) else kept
     named = f"{subject} run {state.name}"
     return named if len(named) <= SUBJECT else subject
+
+
+def _item(words: str) -> str:
+    """Return an item of a list. Its further lines are indented."""
+    return textwrap.fill(
+        words, BODY, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _computed(state: State) -> bool:

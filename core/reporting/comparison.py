@@ -203,7 +203,7 @@ def _figures(side: Side) -> str:
     parts = [side.outcome] if side.number else []
     parts.append(f"{TARGET.metric} {side.val_bpb:.4f}" if side.val_bpb is not None else "no score")
     if side.change is not None:
-        parts.append(f"{phrases.change(-side.change, side.error)} against {side.against}")
+        parts.append(f"{phrases.change(side.change, side.error)} against {side.against}")
     return ", ".join([*parts, *([f"by {phrases.one_line(side.agent, 60)}"] if side.agent else [])])
 
 
@@ -221,7 +221,7 @@ def _words(first: Side, second: Side, found: Contrast | None, *, same: bool) -> 
         meaning = "not certain, it is within two standard errors"
     else:
         meaning = f"{second.name} is {'better' if found.change < 0 else 'worse'} than {first.name}"
-    return f"{phrases.change(-found.change, found.error)} from {first.name} to {second.name}, {way}: {meaning}"
+    return f"{phrases.change(found.change, found.error)} from {first.name} to {second.name}, {way}: {meaning}"
 
 
 def _labelled(label: str, words: str, width: int, tone: Tone) -> list[Line]:

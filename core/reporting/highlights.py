@@ -10,7 +10,7 @@ from core.judging import gain
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import phrases
-from core.reporting.changes import short_name, topic
+from core.reporting.changes import LINE, joined, parts, topic
 from core.reporting.phrases import one_line, verdict
 from core.target import TARGET
 from core.verdicts import Verdict
@@ -24,7 +24,8 @@ class Highlight(Data, frozen=True, kw_only=True):
 
     Attributes:
         number: Its number.
-        name: What it changes, in a few words.
+        name: What it changes, in at most 72 characters.
+        parts: Each of its changes, in a few words. A combination has several.
         hypothesis: The hypothesis.
         outcome: Its verdict as people read it.
         change: The change of its score against its parent on the scale of the run, in bpb; negative is better. None without a pair.
@@ -39,6 +40,7 @@ class Highlight(Data, frozen=True, kw_only=True):
 
     number: int
     name: str
+    parts: tuple[str, ...]
     hypothesis: str
     outcome: str
     change: float | None
@@ -51,9 +53,18 @@ class Highlight(Data, frozen=True, kw_only=True):
     removed: int
 
     @property
+    def full_name(self) -> str:
+        """The name with all changes of a combination, however long it is."""
+        return ", ".join(self.parts) if len(self.parts) > 1 else self.name
+
+    def named(self, room: int) -> str:
+        """Return the name in at most `room` characters. Changes that do not fit are counted."""
+        return joined(self.parts, room)
+
+    @property
     def change_words(self) -> str:
         """The change with its standard error, as text; "" without a pair."""
-        return phrases.change(-self.change, self.error) if self.change is not None else ""
+        return phrases.change(self.change, self.error) if self.change is not None else ""
 
 
 class Topic(Data, frozen=True, kw_only=True):
@@ -136,7 +147,8 @@ def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -
     return tuple(
         Highlight(
             number=e.number,
-            name=short_name(e),
+            name=joined(found, LINE),
+            parts=found,
             hypothesis=one_line(e.hypothesis, 400),
             outcome=verdict(e),
             change=scale.change(e),
@@ -148,5 +160,5 @@ def _highlights(state: State, sigma: float, experiments: Iterable[Experiment]) -
             added=e.added,
             removed=e.removed,
         )
-        for e in experiments
+        for e, found in ((e, parts(e)) for e in experiments)
     )

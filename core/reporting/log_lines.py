@@ -35,7 +35,7 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
         case ev.Started():
             config = state.config
             assert config is not None
-            found = f", {state.tried} experiments so far" if state.tried else ""
+            found = f", {phrases.count(state.tried, 'experiment')} so far" if state.tried else ""
             asks = (
                 f" · each proposal waits {event.gate_time_s:g} s while the app is open"
                 if event.approval == "ask"
@@ -118,8 +118,12 @@ def _words(event: ev.AnyEvent, state: State) -> str | None:
 
 def _lessons(event: ev.Lessons) -> str:
     if not event.lines:
-        return f"no lessons after {event.judged} verdicts: {one_line(event.problem, 200)}; the run goes on"
-    whose = f"of run {event.source}" if event.source else f"after {event.judged} verdicts, by {event.agent}"
+        return f"no lessons after {phrases.count(event.judged, 'verdict')}: {one_line(event.problem, 200)}; the run goes on"
+    whose = (
+        f"of run {event.source}"
+        if event.source
+        else f"after {phrases.count(event.judged, 'verdict')}, by {event.agent}"
+    )
     return f"lessons {whose}: {' · '.join(one_line(line, 200) for line in event.lines)}"
 
 
@@ -127,13 +131,9 @@ def _earlier(event: ev.Earlier) -> str:
     """Return what the agent knows from elsewhere, and from where."""
     named, more = ", ".join(event.runs[:NAMED]), len(event.runs) - NAMED
     runs = f"{named} and {more} more" if more > 0 else named
-    sources = [f"{_experiments(event.own)} of {runs}"] if event.own else []
-    sources += [f"{_experiments(event.shipped)} of a recorded night"] if event.shipped else []
+    sources = [f"{phrases.count(event.own, 'experiment')} of {runs}"] if event.own else []
+    sources += [f"{phrases.count(event.shipped, 'experiment')} of a recorded night"] if event.shipped else []
     return f"known from earlier runs: the effects of {' and of '.join(sources)}"
-
-
-def _experiments(count: int) -> str:
-    return f"{count} experiment{'s' if count != 1 else ''}"
 
 
 def _limits(event: ev.Started) -> str:
@@ -141,7 +141,7 @@ def _limits(event: ev.Started) -> str:
     limits, before = event.limits, event.hours_before
     used = f", {before:.1f} h used" if before else ""
     phrases_of = {
-        "max_experiments": f"at {limits.max_experiments} verdicts",
+        "max_experiments": f"at {phrases.count(limits.max_experiments or 0, 'verdict')}",
         "max_hours": f"after {limits.max_hours or 0:g} h",
         "max_crashes_in_a_row": f"after {limits.max_crashes_in_a_row} failures in a row",
     }

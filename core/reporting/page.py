@@ -151,7 +151,7 @@ def _kept(found: Report) -> str:
     if not found.kept:
         nothing = ("Nothing was kept. The start is still the best.", *found.advice)
         return markup.section("Kept changes", *map(markup.paragraph, nothing))
-    columns = ("#", "change", "change in bpb (a minus is better)", "pairs", TARGET.metric, "agent")
+    columns = ("#", "change", phrases.BPB, "pairs", TARGET.metric, "agent")
     rows = [
         (
             str(row.number),
@@ -255,15 +255,15 @@ def _setting(found: Report) -> str:
 def _agents(found: Report) -> str:
     if not found.agents:
         return ""
-    columns = ("agent", "tried", "kept", "change in bpb", "proposals", "without a proposal", "s a proposal", "tokens")
+    columns = ("agent", "tried", "kept", phrases.BPB, "proposals", "without a proposal", "s a proposal", "tokens")
     rows = [
         (
-            markup.plain(one.agent), str(one.tried), str(one.kept), markup.own(phrases.change(one.gain)), str(one.proposed), str(one.failed),
+            markup.plain(one.agent), str(one.tried), str(one.kept), markup.own(phrases.change(one.change)), str(one.proposed), str(one.failed),
             f"{one.seconds / max(1, one.proposed + one.failed):.1f}", f"{one.tokens:,}",
         )
         for one in found.agents
     ]  # fmt: skip
-    asked = ("agent", "operator", "asked for", "usable", "kept", "change in bpb")
+    asked = ("agent", "operator", "asked for", "usable", "kept", phrases.BPB)
     operators = [
         (
             markup.plain(one.agent),
@@ -271,7 +271,7 @@ def _agents(found: Report) -> str:
             str(row.asked),
             str(row.usable),
             str(row.kept),
-            markup.own(phrases.change(row.gain)),
+            markup.own(phrases.change(row.change)),
         )
         for one in found.agents
         for name, row in one.operators.items()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.reporting import markup
+from core.reporting import markup, phrases
 from core.reporting.highlights import Highlight
 from core.reporting.report import Report
 
-COLUMNS = ("#", "change", "change in bpb (a minus is better)", "result")
+COLUMNS = ("#", "change", phrases.BPB, "result")
 
 
 def what(row: Highlight) -> str:
     """Return the short name of a change, with its hypothesis below. A name that is cut would only say the same twice."""
-    if row.name.endswith("…"):
+    name = row.full_name
+    if name.endswith("…"):
         return markup.plain(row.hypothesis)
-    more = "" if row.hypothesis.rstrip(".") == row.name else f"<small>{markup.plain(row.hypothesis)}</small>"
-    return f"{markup.plain(row.name)}{more}"
+    more = "" if row.hypothesis.rstrip(".") == name else f"<small>{markup.plain(row.hypothesis)}</small>"
+    return f"{markup.plain(name)}{more}"
 
 
 def others(found: Report) -> str:

@@ -26,6 +26,7 @@ READ_ONLY = (
 )
 REHEARSAL = "a rehearsal: scores were computed from a table, and nothing was trained"
 WORSE, INCONCLUSIVE, NOT_CONFIRMED = "worse", "inconclusive", "not confirmed"  # for Verdict.DISCARD
+BPB = f"change in {TARGET.unit} (a minus is better)"  # the title of a column
 BY_YOU = ", by you"  # after a verdict that the human gave
 UNTRIED = tuple(verdict.words for verdict in Verdict if not verdict.tried)
 NOTABLE = 0.1  # a difference from the reference speed from which the speed is shown
@@ -51,14 +52,14 @@ def verdict(experiment: Experiment, alive: bool = True) -> str:
     return found.words
 
 
-def change(gain: float, error: float | None = None) -> str:
-    """Return a change of the score as text: minus the gain, so that a minus is better, with its standard error if known."""
-    return f"{0.0 - gain:+.4f}" + (f" ± {error:.4f}" if error is not None else "")
+def change(found: float, error: float | None = None) -> str:
+    """Return a change of the score in bpb as text, with its standard error if known. A minus is better."""
+    return f"{found + 0.0:+.4f}" + (f" ± {error:.4f}" if error is not None else "")  # + 0.0 turns -0.0 into 0.0
 
 
 def change_of(found: Difference) -> str:
     """Return the change from the start to the best, with its standard error, as text."""
-    return change(-found.change, found.error)
+    return change(found.change, found.error)
 
 
 def scores(found: Difference) -> str:
@@ -171,6 +172,16 @@ def ended(stopped: Stopped) -> str:
     """Return how a loop ended, and why, as text."""
     why = why_ended(stopped)
     return why if why != stopped.reason else f"{'finished' if stopped.finished else 'stopped'}: {why}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 experiment" or "2 experiments"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def dataset(name: str) -> str:
+    """Return the name of a dataset without the folders of a text file."""
+    return f"text:{name.rpartition('/')[2]}" if name.startswith("text:") else name
 
 
 def begun_as(name: str, header: str) -> str:

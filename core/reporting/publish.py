@@ -26,8 +26,7 @@ def publish(folder: Path, state: State, sigma: float) -> None:
         checks=tuple(phrases.checks(state, noise.sigma)),
         gain=phrases.scores(found) if (found := gain.so_far(state, noise.sigma)) is not None else "",
         scoreboard=tuple(
-            (score.agent, score.tried, score.kept, 0.0 - score.gain, score.seconds)
-            for score in scoreboard.scores(state)
+            (score.agent, score.tried, score.kept, score.change, score.seconds) for score in scoreboard.scores(state)
         ),
         highlights=(
             ("Kept", highlights.kept(state, noise.sigma)),

@@ -236,11 +236,13 @@ def _finding(state: State, result: Difference | None, check: FinalCheck | None) 
         return "no score", _opened("The start has no score yet", rehearsal), "Nothing was compared."
     if not kept:
         tried = (
-            f"none of {_count(state.tried, 'change')} was kept{so_far}" if state.tried else f"nothing was tried{so_far}"
+            f"none of {phrases.count(state.tried, 'change')} was kept{so_far}"
+            if state.tried
+            else f"nothing was tried{so_far}"
         )
         words = _opened(f"{tried[0].upper()}{tried[1:]}", rehearsal)
         return "nothing kept", f"{words}: the start has {metric} {phrases.start_score(result)}", ""
-    counts = _opened(f"{_count(kept, 'change')} kept{so_far}", rehearsal)
+    counts = _opened(f"{phrases.count(kept, 'change')} kept{so_far}", rehearsal)
     if check is None:
         return "not measured afresh", f"{counts}: {metric} {phrases.scores(result)}", "Not measured afresh."
     found = f"{counts}: {metric} {phrases.scores(check)} on {phrases.fresh_seeds(check)}"
@@ -264,14 +266,14 @@ def _title(state: State, result: Difference | None, check: FinalCheck | None) ->
     if not state.kept:
         return f"{'No change kept' if state.tried else 'Nothing tried'}: {TARGET.metric} {result.start:.4f}"
     shown = check or result
-    return f"{TARGET.metric} {shown.start:.4f} -> {shown.best:.4f} ({phrases.change(-shown.change)})"
+    return f"{TARGET.metric} {shown.start:.4f} -> {shown.best:.4f} ({phrases.change(shown.change)})"
 
 
 def _subtitle(state: State, result: Difference | None, check: FinalCheck | None) -> str:
     rehearsal = "Rehearsal with computed scores. " if state.config is not None and state.config.computed else ""
     if not state.tried:
         return f"{rehearsal}Only the start was measured."
-    counts = f"{rehearsal}{len(state.kept)} of {_count(state.tried, 'change')} kept."
+    counts = f"{rehearsal}{len(state.kept)} of {phrases.count(state.tried, 'change')} kept."
     if check is None or result is None:
         return f"{counts} Not measured afresh." if state.kept else counts
     fresh = f"{phrases.change_of(check)} on {phrases.fresh_seeds(check)}"
@@ -295,10 +297,6 @@ def _said(state: State) -> tuple[tuple[str, str], ...]:
         for one in state.said
         if not one.taken_back
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _noise(noise: Noise) -> str:

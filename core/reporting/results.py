@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.reporting.highlights import Highlight
+from core.reporting.phrases import BPB
 from core.target import TARGET
 from core.verdicts import Verdict
 
@@ -17,6 +18,7 @@ COLUMNS = (
     "class", "change", "noise", "agent", "seconds", "number", "params", "sigma", "raw_bpb",
 )  # fmt: skip
 BASELINE = "baseline"
+SIGN = "In all changes a minus is better."
 TSV, NOTEBOOK = "results.tsv", "notebook.md"
 BEST_DIFF = "best.diff"  # the change from the start to the best
 HTML, PNG = "report.html", "report.png"  # the report, written when the run ends
@@ -131,11 +133,11 @@ def notebook(rows: Sequence[Row], header: Header) -> str:
         f"{_text(header.dataset)} on {header.device}, {header.budget_s:g} s of training each, seed {header.seed}.",
     ]
     if header.gain:
-        lines.append(f"{TARGET.metric} {header.gain}; noise {header.noise}. {kept} kept of {tried}.")
+        lines.append(f"{TARGET.metric} {header.gain}; noise {header.noise}. {kept} kept of {tried}. {SIGN}")
     for words in header.checks:
         lines += ["", words]
     if len(header.scoreboard) > 1:
-        lines += ["", "| agent | tried | kept | change | seconds proposing |", "| --- | --- | --- | --- | --- |"]
+        lines += ["", f"| agent | tried | kept | {BPB} | seconds proposing |", "| --- | --- | --- | --- | --- |"]
         lines += [
             f"| {_text(who)} | {tried} | {got} | {change:+.4f} | {s:.0f} |"
             for who, tried, got, change, s in header.scoreboard

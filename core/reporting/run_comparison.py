@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from core.judging.final_check import CLEAR
 from core.record.state import State
 from core.reporting import phrases
-from core.reporting.status import FinalCheck, Gain, RunStatus
+from core.reporting.outcome import FinalCheck, Gain
+from core.reporting.status import RunStatus
 from nanochat.contract.value import Data
 
 LABEL, GAP = 18, 2  # columns of the labels, and between the two runs
@@ -154,7 +155,7 @@ def _cells(found: RunFacts) -> dict[str, str]:
         "": found.run,
         "start": _bpb(found.start),
         "best": _bpb(found.best),
-        "change so far": phrases.change(-found.gain.change, found.gain.error) if found.gain and found.kept else UNKNOWN,
+        "change so far": phrases.change(found.gain.change, found.gain.error) if found.gain and found.kept else UNKNOWN,
         "measured afresh": _afresh(check) if check is not None else UNKNOWN,
         "experiments": str(found.tried),
         "kept": str(found.kept),
@@ -172,7 +173,7 @@ def _bpb(score: float | None) -> str:
 
 
 def _afresh(check: FinalCheck) -> str:
-    return f"{phrases.change(-check.change, check.error)}, {'holds' if check.holds else 'not certain'}"
+    return f"{phrases.change(check.change, check.error)}, {'holds' if check.holds else 'not certain'}"
 
 
 def _obstacles(first: RunFacts, second: RunFacts) -> Iterator[str]:
@@ -214,7 +215,7 @@ def _words(first: str, second: str, basis: str, difference: float, error: float)
     """Return the difference and what it means, as a sentence."""
     if not error:
         return "No difference: neither run has kept a change."
-    figure = f"The change {basis} differs by {phrases.change(-difference, error)} from {first} to {second}"
+    figure = f"The change {basis} differs by {phrases.change(difference, error)} from {first} to {second}"
     if abs(difference) <= CLEAR * error:
         return f"{figure}: not certain, it is within two standard errors."
     return f"{figure}: {second} found {'more' if difference < 0 else 'less'} than {first}."

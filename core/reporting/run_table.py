@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from core.reporting.phrases import begun_as, change, duration, one_line
+from core.reporting.phrases import begun_as, change, dataset, duration, one_line
 from core.reporting.status import RunStatus
 
-HEADER = ("run", "began", "worked", "training", "agent", "kept", "change in bpb", "phase")
+HEADER = ("run", "began", "worked", "training", "agent", "kept", "start", "change (- is better)", "phase")
 RIGHT = (2,)  # columns that are aligned to the right
-WIDTH = 120  # characters of a line
-PHASE, AGENT = 20, 18  # characters that are always left for a phase, and that an agent's name has at most
+WIDTH = 140  # characters of a line
+PHASE, AGENT, DATA = 20, 14, 12  # characters that a phase always has, and that an agent and a dataset have at most
 GAP = "  "
 
 
@@ -42,10 +42,11 @@ def _cells(found: RunStatus) -> tuple[str, ...]:
         found.run,
         time.strftime("%m-%d %H:%M", time.localtime(found.begun_t)) if found.begun_t else "-",
         duration(found.worked_s),
-        "rehearsal" if found.rehearsal else f"{found.device} {found.budget_s:g} s",
+        f"{'rehearsal' if found.rehearsal else f'{found.device} {found.budget_s:g} s'}, {one_line(dataset(found.dataset), DATA)}",
         one_line(found.agent, AGENT),
         f"{found.kept} of {found.tried}",
-        change(-gain.change, gain.error) if gain is not None and found.kept else "-",
+        f"{found.baseline:.4f}" if found.baseline is not None else "-",
+        change(gain.change, gain.error) if gain is not None and found.kept else "-",
     )
 
 

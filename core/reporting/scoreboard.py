@@ -16,6 +16,7 @@ from core.judging.gain import Scale
 from core.model import OPERATORS, Cost, FormCost
 from core.record.experiment import Experiment
 from core.record.state import State
+from core.reporting import phrases
 from nanochat.contract.value import Data
 
 RECENT, MOST = 10, 0.5  # the banner appears if more than this share of the last proposals came from a stand-in
@@ -40,7 +41,7 @@ class Operated(Data, frozen=True, kw_only=True):
     asked: int = 0  # proposals
     usable: int = 0  # of these, proposals that followed it
     kept: int = 0  # of these
-    gain: float = 0.0  # sum of their improvements, in bpb
+    change: float = 0.0  # sum of their changes of the score in bpb; a minus is better
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Score:
     tried: int = 0  # experiments that were tried, see `Verdict.tried`
     scored: int = 0
     kept: int = 0
-    gain: float = 0.0  # sum of its kept improvements in bpb, on the scale of `core.judging.gain`
+    change: float = 0.0  # sum of its kept changes in bpb on the scale of `core.judging.gain`; a minus is better
     seconds: float = 0.0  # time that proposing took
     tokens: int = 0
     tries: int = 0
@@ -90,7 +91,7 @@ def scores(state: State) -> list[Score]:
             _book(of(cost.model), cost)
     for agent, count in state.refusals.items():
         of(agent).failed += count
-    return sorted(found.values(), key=lambda score: (-score.kept, -score.gain, score.agent))
+    return sorted(found.values(), key=lambda score: (-score.kept, score.change, score.agent))
 
 
 def _book(score: Score, cost: Cost, *, failed: bool = False) -> float:
@@ -139,11 +140,11 @@ def _judge(score: Score, e: Experiment, scale: Scale) -> None:
     score.wasted_s += wasted_s
     if kept:
         score.kept += 1
-        gained = -(scale.change(e) or 0.0)
-        score.gain += gained
+        change = scale.change(e) or 0.0
+        score.change += change
         row = score.operators.get(e.notes.operator)
         if row is not None and not e.notes.instead:
-            score.operators[e.notes.operator] = replace(row, kept=row.kept + 1, gain=row.gain + gained)
+            score.operators[e.notes.operator] = replace(row, kept=row.kept + 1, change=row.change + change)
 
 
 def lines(found: Sequence[Score]) -> list[str]:
@@ -153,7 +154,7 @@ def lines(found: Sequence[Score]) -> list[str]:
     told = []
     for score in found:
         told.append(
-            f"{score.agent}: {score.kept} kept of {score.tried} tried, change {0.0 - score.gain:+.4f}, "
+            f"{score.agent}: {score.kept} kept of {score.tried} tried, change {phrases.change(score.change)}, "
             f"{score.seconds / max(1, score.proposed + score.failed):.1f} s a proposal"
             + (f", {score.tokens / 1000:.0f}k tokens" if score.tokens else "")
             + (f", {score.failed} times without a proposal" if score.failed else "")
@@ -176,7 +177,7 @@ def _rank(row: tuple[str, Operated]) -> int:
 
 
 def _found(row: Operated) -> str:
-    change = f", change {0.0 - row.gain:+.4f}" if row.kept else ""
+    change = f", change {phrases.change(row.change)}" if row.kept else ""
     return f"{row.asked} asked for, {row.usable} usable, {row.kept} kept{change}"
 
 

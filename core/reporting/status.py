@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from core.judging import final_check, gain
-from core.judging.gain import Difference, Scale
+from core.judging.gain import Scale
 from core.judging.noise import Noise
 from core.model import ApprovalMode, Limits, Role
 from core.record.experiment import Experiment
@@ -16,6 +16,7 @@ from core.record.live import Picture, Slot
 from core.record.state import State
 from core.reporting import activity, advice, findings, highlights, phrases, scoreboard
 from core.reporting.highlights import Highlight, Topic
+from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.phrases import (
     machine_speed,
     one_line,
@@ -48,57 +49,6 @@ class Best(Data, frozen=True, kw_only=True):
     experiment: int
 
 
-class Gain(Data, frozen=True, kw_only=True):
-    """The gain of the run so far, on the seeds of the keep rule.
-
-    Attributes:
-        start, best: val_bpb of the start and of the best on the scale of the run, see `core.judging.gain`.
-        change: Their paired difference in bpb; negative is better.
-        error: Standard error of `change`, in bpb.
-        seeds: Number of pairs.
-    """
-
-    start: float
-    best: float
-    change: float
-    error: float
-    seeds: int
-
-    @property
-    def words(self) -> str:
-        """The scores and the change, as text."""
-        return phrases.scores(self.difference)
-
-    @property
-    def difference(self) -> Difference:
-        """The same as it is computed."""
-        return Difference(self.start, self.best, self.error, self.seeds)
-
-
-class FinalCheck(Data, frozen=True, kw_only=True):
-    """The outcome of a check, on the test split.
-
-    Attributes:
-        start: Mean val_bpb of the start.
-        best: Mean val_bpb of the best.
-        error: Standard error of `change`, in bpb.
-        seeds: Number of fresh seeds.
-        change: Mean paired difference in bpb; negative is better.
-        needed: The smallest change that is beyond the noise.
-        holds: Whether the gain holds.
-        words: All of this as a sentence.
-    """
-
-    start: float
-    best: float
-    error: float
-    seeds: int
-    change: float
-    needed: float
-    holds: bool
-    words: str
-
-
 class Recent(Data, frozen=True, kw_only=True):
     """One of the latest experiments. `change` is the mean paired change in bpb; negative is better."""
 
@@ -125,6 +75,9 @@ class RunStatus(Data, frozen=True, kw_only=True):
         begun_as: Its name when it began.
         begun_t: When it began, in seconds since the epoch.
         worked_s: Seconds that its loops have worked. An active loop counts up to its last event.
+        proposing_s: Seconds that its agents have taken to propose, also beside trainings.
+        tokens: Tokens that language models have read and written.
+        report, picture: The paths of report.html and report.png; "" where there is none.
         loop: Whether its loop is alive.
         phase: What it is doing, as text.
         dataset, device, profile, executor, budget_s: Its settings. The budget is in seconds.
@@ -170,6 +123,10 @@ class RunStatus(Data, frozen=True, kw_only=True):
     begun_as: str
     begun_t: float
     worked_s: float
+    proposing_s: float
+    tokens: int
+    report: str
+    picture: str
     loop: Loop
     phase: str
     dataset: str
@@ -231,6 +188,7 @@ def status(
     warnings: Sequence[str] = (),
     *,
     applied: bool = False,
+    files: tuple[str, str] = ("", ""),
 ) -> RunStatus:
     """Return the status of a run. Long, because each field has a line.
 
@@ -241,6 +199,7 @@ def status(
         live: The present activity of the loop.
         warnings: Sentences for the human.
         applied: Whether train.py in the checkout is the best one already.
+        files: The paths of the report and its picture; "" where there is none.
     """
     config, charter = state.config, state.charter
     assert config is not None
@@ -251,6 +210,10 @@ def status(
         begun_as=config.name,
         begun_t=state.created_t,
         worked_s=state.worked_s,
+        proposing_s=sum(score.seconds for score in scores),
+        tokens=sum(score.tokens for score in scores),
+        report=files[0],
+        picture=files[1],
         loop=Loop(alive=loop is not None, pid=loop),
         phase=phase(state, loop, live),
         dataset=config.dataset,

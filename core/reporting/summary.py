@@ -9,8 +9,19 @@ from typing import Literal, NamedTuple
 from core.model import ApprovalMode
 from core.reporting import phrases
 from core.reporting.highlights import Highlight
-from core.reporting.phrases import PASTE, REHEARSAL, UNTRIED, begun_as, one_line, proposed_limit, resume_command
-from core.reporting.status import FinalCheck, Recent, RunStatus
+from core.reporting.outcome import FinalCheck
+from core.reporting.phrases import (
+    PASTE,
+    REHEARSAL,
+    UNTRIED,
+    begun_as,
+    count,
+    duration,
+    one_line,
+    proposed_limit,
+    resume_command,
+)
+from core.reporting.status import Recent, RunStatus
 from core.target import TARGET
 from nanochat.contract.shell import make
 
@@ -19,6 +30,7 @@ APPROVAL: dict[ApprovalMode, str] = {"ask": "asks you", "auto": "unattended"}
 LABEL = 14  # width of the column of labels
 CHANGE = 18  # width of a change with its standard error
 FEW = 3  # near misses, and changes that hurt, that are listed
+BRIEF_KEPT, BRIEF = 4, 2  # kept changes, and of the others, in a brief summary
 LEAST = 8  # columns below which the beginning of a hypothesis says nothing
 EIGHTHS = " ▏▎▍▌▋▊▉"
 WIDE, BAR = 118, 20  # columns from which changes are also shown as bars, and those of a bar
@@ -40,25 +52,27 @@ def text(lines: Iterable[Line]) -> str:
     return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
 
 
-def summary(found: RunStatus, width: int = WIDTH, *, bars: bool = False) -> list[Line]:
-    """Return the summary of a run: first its result, then how it came about, then what to do next.
+def summary(found: RunStatus, width: int = WIDTH, *, bars: bool = False, brief: bool = False) -> list[Line]:
+    """Return the summary of a run: first its result and what to do next, then how it came about.
 
     Args:
         found: The status of the run.
         width: Columns. Texts are wrapped, and names of experiments are cut to fit.
         bars: Also show changes as bars if they fit.
+        brief: List fewer experiments, so that about 20 lines are enough.
     """
-    return [*result(found, width), *details(found, width, bars=bars)]
+    return [*result(found, width), *details(found, width, bars=bars, brief=brief)]
 
 
 def result(found: RunStatus, width: int) -> list[Line]:
     """Return the beginning of the summary: what the run is doing, its result, and what to do next."""
-    return [*_heading(found, width), *_result(found, width), *_set(found, width), *_next(found, width)]
+    parts = (_heading, _result, _set, _report, _next)
+    return [line for part in parts for line in part(found, width)]
 
 
-def details(found: RunStatus, width: int, *, bars: bool = False) -> list[Line]:
-    """Return the rest of the summary."""
-    return [*_experiments(found, width, bars and width >= WIDE), *_facts(found, width)]
+def details(found: RunStatus, width: int, *, bars: bool = False, brief: bool = False) -> list[Line]:
+    """Return the rest of the summary. The arguments are those of `summary`."""
+    return [*_experiments(found, width, bars and width >= WIDE, brief), *_facts(found, width, brief)]
 
 
 def at_end(
@@ -73,7 +87,7 @@ def at_end(
         logs: The option for the folder of all logs, as words; () for the default.
         reported: Whether report.html and report.png were written.
     """
-    lines = [f"Run {found.run}: {found.tried} experiments, {found.kept} kept."]
+    lines = [f"Run {found.run}: {count(found.tried, 'experiment')}, {found.kept} kept."]
     if found.rehearsal:
         lines.append(f"It was {REHEARSAL}.")
     if found.gain is not None:
@@ -84,12 +98,15 @@ def at_end(
     ]
     if found.set_for_machine:
         lines.append(f"{found.set_for_machine}: {phrases.NOT_COMPARED}.")
+    lines.append(f"Time: {_time(found)}.")
     lines.append(f"Results: {folder}/results.tsv and notebook.md; branch of the kept changes: {branch}.")
     if reported:
         lines.append(f"Report: {folder}/report.html{', and report.png to share' if found.tried else ''}.")
     lines += found.advice
     if found.kept:
         lines.append(f"Apply the best train.py: {make('apply', found.run, *logs)}")
+    if found.kept and not found.rehearsal:
+        lines.append(f"Keep the best model: {make('export', '--run', found.run, *logs)}")
     return lines
 
 
@@ -144,19 +161,30 @@ def _set(found: RunStatus, width: int) -> list[Line]:
     return _wrapped("set", f"{found.set_for_machine} ({phrases.NOT_COMPARED}{applied})", width)
 
 
+def _report(found: RunStatus, width: int) -> list[Line]:
+    """Return where the report and the picture are."""
+    if not found.report:
+        return []
+    return _wrapped("report", f"{found.report}{f', and {found.picture} to share' if found.picture else ''}", width)
+
+
 def _tone(check: FinalCheck) -> Tone:
     return "good" if check.holds else "bad" if check.change > check.needed else "warn"
 
 
-def _experiments(found: RunStatus, width: int, bars: bool) -> list[Line]:
+def _experiments(found: RunStatus, width: int, bars: bool, brief: bool) -> list[Line]:
     """Return the experiments that matter, and the latest ones while the loop runs."""
-    near, hurt = found.near_misses[:FEW], found.hurt[:FEW]
+    few = BRIEF if brief else FEW
+    near, hurt = found.near_misses[:few], found.hurt[:few]
+    kept = _largest(found.kept_changes, BRIEF_KEPT) if brief else found.kept_changes
     largest = (
         max((abs(one.change) for one in (*found.kept_changes, *near, *hurt) if one.change), default=0.0)
         if bars
         else 0.0
     )
-    lines = _highlights("kept", found.kept_changes, "good", width, largest)
+    lines = _highlights("kept", kept, "good", width, largest)
+    if more := len(found.kept_changes) - len(kept):
+        lines += _wrapped("", f"and {count(more, 'smaller one')}; {make('notebook', found.run)} has all", width)
     lines += _highlights("near misses", near, "warn", width, largest)
     lines += _highlights("hurt most", hurt, "bad", width, largest)
     if found.loop.alive:
@@ -164,6 +192,14 @@ def _experiments(found: RunStatus, width: int, bars: bool) -> list[Line]:
         rows = [_recent(e, wide, width) for e in reversed(found.last)]
         lines += _labelled("latest", rows)
     return lines
+
+
+def _largest(found: Sequence[Highlight], most: int) -> Sequence[Highlight]:
+    """Return the changes with the largest gains, in their order. One more is listed if it would be the only one left out."""
+    if len(found) <= most + 1:
+        return found
+    chosen = {one.number for one in sorted(found, key=lambda one: one.change or 0.0)[:most]}
+    return [one for one in found if one.number in chosen]
 
 
 def _highlights(label: str, found: Sequence[Highlight], tone: Tone, width: int, largest: float) -> list[Line]:
@@ -175,7 +211,7 @@ def _highlights(label: str, found: Sequence[Highlight], tone: Tone, width: int, 
             (
                 Span(f"{one.change_words:<{CHANGE}}{_bar(one, largest, bars):<{bars}}", tone),
                 Span(f"#{one.number:<5} "),
-                Span(one_line(one.name, room)),
+                Span(one.named(room)),
             )
             for one in found
         ],
@@ -198,22 +234,27 @@ def _recent(e: Recent, wide: int, width: int) -> Line:
     return (Span(f"#{e.number:<5} {e.outcome:<{wide}} {score}  "), Span(hypothesis, "dim"))
 
 
-def _facts(found: RunStatus, width: int) -> list[Line]:
-    """Return the counts, the topics, the noise, the agents, the lessons, what was read in program.md, and warnings."""
+def _facts(found: RunStatus, width: int, brief: bool) -> list[Line]:
+    """Return the counts, the time, the topics, the noise, the agents, the lessons, what was read in program.md, and warnings."""
     lines = _wrapped("tried", f"{found.tried}: {_outcomes(found)}", width)
+    lines += _wrapped("time", _time(found), width)
     if found.topics:
         topics = ", ".join(
             f"{one.name or 'other'} {one.tried}{f' ({one.kept} kept)' if one.kept else ''}" for one in found.topics
         )
-        lines += _wrapped("topics", topics, width)
-    if found.topics and found.untried:
+        lines += _wrapped(
+            "topics", f"{topics}; not tried: {', '.join(found.untried)}" if brief and found.untried else topics, width
+        )
+    if found.topics and found.untried and not brief:
         lines += _wrapped("not tried", ", ".join(found.untried), width)
     lines += _wrapped("noise", f"{found.noise} of one score", width)
-    for index, words in enumerate(found.scoreboard):
+    agents = [words for words in found.scoreboard if not (brief and words.startswith(" "))]  # without their details
+    for index, words in enumerate(agents):
         lines += _wrapped("agents" if index == 0 else "", words, width)
-    for index, words in enumerate(found.lessons):
+    for index, words in enumerate(found.lessons[:BRIEF] if brief else found.lessons):
         lines += _wrapped("lessons" if index == 0 else "", one_line(words, 300), width)
-    if said := "; ".join(filter(None, [found.charter_problem, *found.charter_warnings, *found.understood])):
+    understood = () if brief else found.understood
+    if said := "; ".join(filter(None, [found.charter_problem, *found.charter_warnings, *understood])):
         lines += _wrapped("program.md", one_line(said, 1000), width, "warn" if found.charter_problem else "")
     for line, sentence in found.proposed:
         lines += _wrapped("", proposed_limit(line, sentence), width)
@@ -231,6 +272,12 @@ def _facts(found: RunStatus, width: int) -> list[Line]:
     return lines
 
 
+def _time(found: RunStatus) -> str:
+    """Return how long the loops have worked, and what the agents cost, as text."""
+    tokens = f" and {found.tokens / 1000:.0f}k tokens" if found.tokens else ""
+    return f"{duration(found.worked_s)} of work; the proposals took {duration(found.proposing_s)}{tokens}"
+
+
 def _outcomes(found: RunStatus) -> str:
     """Return the counts of verdicts: those that count as tried, the others, and the limit at which the run ends."""
     outcomes = dict(sorted(found.outcomes.items(), key=lambda item: -item[1]))
@@ -241,7 +288,7 @@ def _outcomes(found: RunStatus) -> str:
     )
     more = "".join(f"; {count} {words}" for words, count in untried)
     limit = found.limits.get("max_experiments")
-    ends = f"; ends at {limit} verdicts, {found.judged} given" if limit and found.loop.alive else ""
+    ends = f"; ends at {count(int(limit), 'verdict')}, {found.judged} given" if limit and found.loop.alive else ""
     return f"{told}{more}{ends}"
 
 
@@ -253,6 +300,8 @@ def _next(found: RunStatus, width: int) -> list[Line]:
         apply = "your train.py is the best one already"
     else:
         apply = f"{make('apply', found.run)} commits the best train.py to your checkout"
+    if not found.rehearsal:
+        apply += f"; {make('export', '--run', found.run)} keeps its model"
     goes_on = (
         "goes on with it until you stop it; --max-experiments N ends it by itself" if found.finished else "resumes it"
     )

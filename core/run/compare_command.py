@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from core.cli_options import Logs
+from core.cli_options import AsJson, Logs
 from core.machine.project import UsageError, find
 from core.run.background import say
 
@@ -29,7 +29,7 @@ def compare(
         tuple[str, str] | None,
         typer.Option(help="Compare two runs instead.", metavar="RUN RUN", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: AsJson = False,
     logs: Logs = None,
 ) -> None:
     """Two experiments side by side: scores, their difference, and the diff of train.py. Or two runs."""

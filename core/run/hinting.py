@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from core.machine.project import Project, UsageError
 from core.record import hints, journal, run_lock
+from core.record.experiment import Said
 from core.record.fold import fold
 from core.reporting import phrases
 from core.run import commands
 from core.run.background import say
+from core.run.json_output import say_json
+from nanochat.contract.value import Data
 
 
-def list_hints(project: Project, name: str | None) -> None:
+class Hints(Data, frozen=True, kw_only=True):
+    """What `hints --json` prints."""
+
+    run: str
+    hints: tuple[Said, ...]
+
+
+def list_hints(project: Project, name: str | None, *, as_json: bool = False) -> None:
     """Print what the agents of a run were told. Raises UsageError if there is no such run."""
     folder = project.pick(name)
     said = fold(journal.read(folder / journal.NAME)).said
+    if as_json:
+        say_json(Hints(run=folder.name, hints=tuple(said)))
+        return
     for one in said:
         say(hints.line(one))
     if not said:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypedDict
 
-from core.change import parts
+from core.change import knobs, parts, touched
 from core.judging import gain
 from core.record import events as ev
 from core.record.experiment import Experiment
+from core.reporting.changes import joined, short_name
 from core.target import TARGET
 
 if TYPE_CHECKING:
     from core.run.active import ActiveRun
 
 SUBJECT = 72  # characters of the first line of a message
+NUMBER = re.compile(r"#\d")  # of an experiment, which says nothing outside of the run
 UNSCORED = "This part was not measured alone. The last part has the score of all."
 
 
@@ -42,14 +45,14 @@ def commit(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> Comm
     found: list[ev.KeptPart] = []
     parent = incumbent
     for index, step in enumerate(steps, 1):
-        name = _subject(step.name, f" (part {index} of {len(steps)} of #{judged.number})")
-        body = scores = _scores(active, experiment, judged)
+        name = _subject(step.name, f" (part {index} of {len(steps)})")
+        hypothesis, scores = _line(experiment.hypothesis), _scores(active, experiment, judged)
+        body = f"{hypothesis}\n\n{scores}"
         if len(steps) == 1:
-            name = experiment.hypothesis
+            name = _name(experiment, active.source(experiment.parent), source)
+            body = scores if name == hypothesis else body
         elif index < len(steps):
             body = f"{UNSCORED}\nExperiment {judged.number} of run {active.name}, proposed by {experiment.agent}."
-        else:
-            body = f"{_line(experiment.hypothesis)}\n\n{scores}"
         parent = active.repo.commit(parent, step.source, message(name, body))
         found.append(ev.KeptPart(name=step.name, commit=parent))
     return Commits(commit=parent, parts=tuple(found) if len(found) > 1 else ())
@@ -76,6 +79,20 @@ def _scores(active: ActiveRun, experiment: Experiment, judged: ev.Judged) -> str
         f"Verdict: {judged.verdict}{', ' + judged.reason if judged.by else ''}. "
         f"Experiment {judged.number} of run {active.name}, proposed by {experiment.agent}."
     )
+
+
+def _name(experiment: Experiment, before: str, after: str) -> str:
+    """Return the subject for a change that is one commit: its hypothesis if that fits, else the names of what it changes."""
+    line, notes = _line(experiment.hypothesis), experiment.notes
+    if NUMBER.search(line):  # such as "Undo #7"
+        moved = knobs.moved(before, after)
+        moves = [f"{name} {old} -> {new}" for name, (old, new) in moved.items()]
+        names = [*moves, *(name for name in touched.touched(before, after) if name not in moved)]
+        return joined(names or [line], SUBJECT)
+    is_named = experiment.revised is None and (notes.knobs or notes.edits)
+    if len(line) <= SUBJECT or not is_named:
+        return line
+    return short_name(experiment, SUBJECT).replace("→", "->")
 
 
 def _subject(name: str, place: str) -> str:

@@ -10,9 +10,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, get_args
 
 import msgspec
 
@@ -23,16 +23,18 @@ from core.record.journal import JournalError
 from core.record.live import Picture
 from core.record.state import State
 from core.reporting import status
-from core.reporting.changes import short_name
+from core.reporting.changes import LINE, short_name
+from core.reporting.outcome import FinalCheck, Gain
 from core.reporting.phrases import one_line, why_ended
-from core.reporting.status import FinalCheck, Gain
 from core.run.active import ActiveRun
 from core.run.background import module
 from core.target import TARGET
 from nanochat.contract.value import Data
 
-Moment = Literal["best", "waiting", "paused", "ended"]
-PRESETS = ("ntfy", "slack", "discord", "desktop")
+Moment = Literal["best", "waiting", "paused", "stalled", "ended"]
+MOMENTS: tuple[Moment, ...] = get_args(Moment)
+PRESETS = ("ntfy", "slack", "discord", "desktop", "terminal")
+ALONE = ("desktop", "terminal")  # presets without a target
 LOG = "notify.log"  # the output of the commands, in the folder of the run
 LONGEST_S = 30.0  # a command that takes longer is killed at the next event
 END_S = 25.0  # how long the end of the loop waits for the last command
@@ -43,6 +45,7 @@ class Message(Data, frozen=True, kw_only=True):
 
     Attributes:
         moment: `best`: a change was kept. `waiting`: a proposal waits for an answer. `paused`: the loop paused itself.
+            `stalled`: the machine keeps failing, or no agent has proposed anything for half an hour.
             `ended`: the loop has ended, after the final check and the report.
         run: The name of the run.
         folder: The path of its folder.
@@ -64,30 +67,50 @@ class Message(Data, frozen=True, kw_only=True):
     final_check: FinalCheck | None
 
 
-def check(target: str) -> None:
-    """Raise UsageError if the value of `--notify` is not valid."""
+def check(target: str | None, on: str | None = None) -> None:
+    """Raise UsageError if the value of `--notify` or of `--notify-on` is not valid. None for one that is not given."""
+    moments_of(on)
+    if target is None:
+        return
     if not target.strip():
         raise UsageError(
-            "--notify needs a command, or one of ntfy:TOPIC, slack:URL, discord:URL, desktop. Nothing was started."
+            "--notify needs a command, or one of ntfy:TOPIC, slack:URL, discord:URL, desktop, terminal. Nothing was started."
         )
     preset, _, rest = target.partition(":")
-    if preset in PRESETS and preset != "desktop" and not rest:
+    if preset in PRESETS and preset not in ALONE and not rest:
         raise UsageError(
             f"--notify {preset} needs a target, such as {preset}:{'TOPIC' if preset == 'ntfy' else 'URL'}. Nothing was started."
         )
+
+
+def moments_of(on: str | None) -> tuple[Moment, ...]:
+    """Return the moments that `--notify-on` names, with commas between them. All for None. Raises UsageError."""
+    if on is None:
+        return MOMENTS
+    named = [word.strip() for word in on.split(",") if word.strip()]
+    if wrong := [word for word in named if word not in MOMENTS]:
+        raise UsageError(
+            f"--notify-on knows no moment {one_line(wrong[0], 40)}. Known are {', '.join(MOMENTS)}. Nothing was started."
+        )
+    if not named:
+        raise UsageError(f"--notify-on needs some of {', '.join(MOMENTS)}, with commas. Nothing was started.")
+    return tuple(moment for moment in MOMENTS if moment in named)
 
 
 class Notifier:
     """Runs the command of the user. The first failure is reported; the others are only in the log.
 
     Args:
-        target: A shell command, or a preset with its target: `ntfy:TOPIC`, `slack:URL`, `discord:URL`, `desktop`.
+        target: A shell command, or a preset with its target: `ntfy:TOPIC`, `slack:URL`, `discord:URL`, `desktop`, `terminal`.
         folder: The folder of the run.
         report: Called with a sentence about the first failure.
+        moments: The moments that the user wants to know about.
     """
 
-    def __init__(self, target: str, folder: Path, report: Callable[[str], None]) -> None:
-        self._target = target
+    def __init__(
+        self, target: str, folder: Path, report: Callable[[str], None], moments: Collection[Moment] = MOMENTS
+    ) -> None:
+        self._target, self._moments = target, moments
         self._folder = folder
         self._report = report
         self._running: list[tuple[subprocess.Popen[bytes], float]] = []
@@ -106,7 +129,9 @@ class Notifier:
         self.send("waiting", text, number, state)
 
     def send(self, moment: Moment, text: str, number: int | None, state: State) -> None:
-        """Run the command. Returns at once."""
+        """Run the command, if the user wants to know about this moment. Returns at once."""
+        if moment not in self._moments:
+            return
         facts = status.status(state, schedule.noise(state), None, Picture())
         message = Message(
             moment=moment, run=state.name, folder=str(self._folder), text=text, experiment=number, kept=facts.kept, tried=facts.tried,
@@ -169,15 +194,21 @@ class Notifier:
             )
 
 
-def attached(active: ActiveRun, target: str) -> Notifier:
-    """Return a notifier that is told of each event of a run, after what the run reports its events to."""
+def attached(active: ActiveRun, target: str, on: str | None = None) -> Notifier:
+    """Return a notifier that is told of each event of a run, after what the run reports its events to.
+
+    Args:
+        active: The run.
+        target: The value of `--notify`.
+        on: The value of `--notify-on`; None for all moments.
+    """
     before = active.report
 
     def failed(words: str) -> None:
         with contextlib.suppress(JournalError):
             active.record(ev.Notice(text=words))
 
-    notifier = Notifier(target, active.folder, failed)
+    notifier = Notifier(target, active.folder, failed, moments_of(on))
 
     def report(event: ev.AnyEvent, state: State) -> None:
         before(event, state)
@@ -193,9 +224,11 @@ def moment(event: ev.AnyEvent, state: State) -> tuple[Moment, str, int | None] |
         case ev.Judged() if event.verdict.kept:
             experiment = state.experiments[event.number]
             change = f" ({-event.gain:+.4f} {TARGET.unit})" if event.gain is not None else ""
-            return "best", f"New best: #{event.number} {short_name(experiment)}{change}.", event.number
+            return "best", f"New best: #{event.number} {short_name(experiment, LINE)}{change}.", event.number
         case ev.Paused(reason=reason) if reason:
             return "paused", f"The run is paused: {one_line(reason)}", None
+        case ev.Notice(stalled=True):
+            return "stalled", f"The run is stalled: {one_line(event.text, 400)}", None
     return None
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import msgspec
 
+from core.run import notify_terminal
 from core.run.notify import Message
 
 SEND_S = 20.0
 NTFY = "https://ntfy.sh"
-PRIORITY = {"best": "default", "waiting": "high", "paused": "high", "ended": "high"}
+PRIORITY = {"best": "default", "waiting": "high", "paused": "high", "stalled": "high", "ended": "high"}
 
 
 def send(preset: str, target: str, message: Message) -> None:
@@ -21,12 +23,15 @@ def send(preset: str, target: str, message: Message) -> None:
 
     Raises:
         httpx.HTTPError: The server cannot be reached or refuses it.
-        OSError: The desktop has no program for notifications.
+        OSError: The desktop has no program for notifications, or no terminal can be written.
         subprocess.CalledProcessError: That program failed.
     """
     title = f"AutoResearch: {message.run}"
     if preset == "desktop":
         subprocess.run(_desktop(title, message.text), check=True, timeout=SEND_S)
+        return
+    if preset == "terminal":
+        notify_terminal.show(Path(message.folder), title, message.text)
         return
     if preset == "ntfy":
         url = target if "://" in target else f"{NTFY}/{target}"

@@ -20,7 +20,8 @@ INHERITED = ("budget", "dataset", "device", "profile")  # by a new run that star
 OF_LIMITS = {"max-experiments": "max_experiments", "max-hours": "max_hours", "max-crashes": "max_crashes"}
 LIMIT_NAMES = {"max_crashes": "max_crashes_in_a_row"}  # names of limits in the journal, where they differ
 OF_STARTS = {  # not kept, so files count for each start
-    "tenancy": "tenancy", "context": "context", "gate-time": "gate_time_s", "notify": "notify", "report": "report", "beside": "beside",
+    "tenancy": "tenancy", "context": "context", "gate-time": "gate_time_s", "notify": "notify",
+    "notify-on": "notify_on", "report": "report", "beside": "beside",
     "ablation": "ablation",
 }  # fmt: skip
 
@@ -56,6 +57,7 @@ class StartOptions:
         context: Context of a language model in tokens.
         gate_time_s: Seconds that a proposal waits for an answer.
         notify: A command for notifications, or a preset, see `core.run.notify`.
+        notify_on: The moments at which it is run, with commas between them; None for all.
         report: Whether the final check follows at the end of the run, and the report is written.
         beside: Whether the run may share its device with another one.
         ablation: Whether each kept change is taken out of the best once more when the agent has nothing left.
@@ -65,6 +67,7 @@ class StartOptions:
     context: int | None = None
     gate_time_s: float | None = None
     notify: str | None = None
+    notify_on: str | None = None
     report: bool | None = None
     beside: bool | None = None
     ablation: bool | None = None

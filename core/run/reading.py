@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.machine.project import Project, UsageError
+from core.machine.project import Project, UsageError, shown_path
 from core.record import journal, live, run_lock
 from core.record.fold import fold
 from core.record.state import State
@@ -43,13 +43,15 @@ def read_status(folder: Path, root: Path | None = None) -> RunStatus:
     from core.judging import schedule  # imported late, as `attach` and `hint` start without these
     from core.machine import stats
     from core.reporting import status
+    from core.reporting.results import HTML, PNG
     from core.run.applied import is_applied
 
     state = read_state(folder)
     warnings = [words for words in (stats.disk_warning(folder),) if words]
     applied = root is not None and bool(state.kept) and is_applied(root, folder)
     alive, now = run_lock.alive(folder), live.read(folder)
-    return status.status(state, schedule.noise(state), alive, now, warnings, applied=applied)
+    html, png = (shown_path(path) if path.exists() else "" for path in (folder / HTML, folder / PNG))
+    return status.status(state, schedule.noise(state), alive, now, warnings, applied=applied, files=(html, png))
 
 
 def print_status(project: Project, name: str | None, *, as_json: bool, line: bool) -> None:
@@ -64,4 +66,8 @@ def print_status(project: Project, name: str | None, *, as_json: bool, line: boo
     if as_json:
         say(json.dumps(msgspec.to_builtins(found)))
     else:
-        say(summary.one_line_summary(found) if line else summary.text(summary.summary(found, width)))
+        say(
+            summary.one_line_summary(found)
+            if line
+            else summary.text(summary.summary(found, width, brief=not found.loop.alive))
+        )

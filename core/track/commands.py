@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from core.cli_options import Logs, Name
+from core.cli_options import AsJson, Logs, Name
 from core.machine.project import find
 from core.run.background import say
+from core.run.json_output import say_json, words_on_stderr
 from core.track import registry
 from core.track.base import Destination
 from nanochat.contract.registry import names
@@ -26,6 +27,7 @@ def track(
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on while the loop of the run works, and export each new verdict.")
     ] = False,
+    as_json: AsJson = False,
     logs: Logs = None,
 ) -> None:
     """Export a run to an experiment tracker: its start and each experiment with its loss curve, verdict and score.
@@ -35,4 +37,7 @@ def track(
     from core.track import sending
 
     folder = find(logs).pick(name)
-    sending.send(folder, to, registry.make(to, Destination(folder, project)), say, follow=follow)
+    with words_on_stderr(on=as_json):
+        sent = sending.send(folder, to, registry.make(to, Destination(folder, project)), say, follow=follow)
+    if as_json:
+        say_json(sent)

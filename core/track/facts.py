@@ -12,7 +12,7 @@ from core.record.events import Measured
 from core.record.experiment import Experiment
 from core.record.state import State
 from core.reporting import findings
-from core.reporting.changes import short_name, topic
+from core.reporting.changes import LINE, short_name, topic
 from core.track.tracked import Point, Tracked
 from nanochat.contract import metrics
 
@@ -71,7 +71,7 @@ def experiment(state: State, number: int, sigma: float, files: Files) -> Tracked
     change = scale.change(one)
     finding = findings.shown(one, scale)
     config: dict[str, Value] = {
-        "change": short_name(one), "hypothesis": one.hypothesis, "agent": one.agent, "topic": topic(one),
+        "change": short_name(one, LINE), "hypothesis": one.hypothesis, "agent": one.agent, "topic": topic(one),
         "verdict": verdict.words, "finding": finding, "parent": parents.get(one.parent, 0), "commit": one.commit,
     }  # fmt: skip
     figures = {
@@ -81,7 +81,7 @@ def experiment(state: State, number: int, sigma: float, files: Files) -> Tracked
     summary = {**_training_figures(measured), **{name: value for name, value in figures.items() if value is not None}}
     notes = "\n\n".join(filter(None, (one.hypothesis, finding)))
     return _tracked(
-        state, number, short_name(one), notes, config, summary, measured, files, known=one.notes.knobs or {}
+        state, number, short_name(one, LINE), notes, config, summary, measured, files, known=one.notes.knobs or {}
     )
 
 

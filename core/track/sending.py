@@ -19,8 +19,27 @@ from core.track import facts
 from core.track.base import Tracker, TrackFailed
 from core.track.facts import Files
 from core.track.tracked import Tracked
+from nanochat.contract.value import Data
 
 EVERY_S = 2.0  # time between two looks at the journal
+
+
+class Sent(Data, frozen=True, kw_only=True):
+    """What `track --json` prints.
+
+    Attributes:
+        run: Name of the run.
+        tracker: Name of the tracker.
+        exported: Number of experiments that were exported just now, the start included.
+        before: Number of those that an earlier export has written.
+        place: Where they are, as a sentence.
+    """
+
+    run: str
+    tracker: str
+    exported: int
+    before: int
+    place: str
 
 
 class Sending:
@@ -85,7 +104,7 @@ class Sending:
         return Files(source, metrics.lines(self._folder, measured))
 
 
-def send(folder: Path, name: str, tracker: Tracker, say: Callable[[str], None], *, follow: bool) -> None:
+def send(folder: Path, name: str, tracker: Tracker, say: Callable[[str], None], *, follow: bool) -> Sent:
     """Write what is new in a run to a tracker, and print what was done.
 
     Args:
@@ -94,6 +113,9 @@ def send(folder: Path, name: str, tracker: Tracker, say: Callable[[str], None], 
         tracker: The tracker.
         say: Prints a line.
         follow: Go on until the loop of the run ends, or until Ctrl-C.
+
+    Returns:
+        What was done, as data.
 
     Raises:
         UsageError: The run has no header yet, or another process exports it to the same tracker.
@@ -112,6 +134,7 @@ def send(folder: Path, name: str, tracker: Tracker, say: Callable[[str], None], 
         say(f"Run {folder.name} has nothing to export yet: no training of it has a verdict.")
     else:
         say(f"Run {folder.name}: {sending.written} exported, {sending.before} were exported before. {tracker.place}")
+    return Sent(run=folder.name, tracker=name, exported=sending.written, before=sending.before, place=tracker.place)
 
 
 def _repeat(sending: Sending, folder: Path, *, follow: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,28 @@ def test_the_shell_completes_commands(tmp_path: Path) -> None:
     launcher.install(ROOT, tmp_path)
     done = subprocess.run([tmp_path / "autoresearch"], env=environment, capture_output=True, text=True)
     assert {"status", "stop"} <= set(done.stdout.split()), (done, sys.executable)
+
+
+def environment(place: Path) -> Path:
+    """Make a virtual environment that finds the packages of this one, and return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    (site,) = place.glob("lib/python*/site-packages")
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib"))
+    return place / "bin" / "python"
+
+
+def test_the_environment_has_the_command(tmp_path: Path) -> None:
+    python = environment(tmp_path / "v")
+    command = python.with_name("autoresearch")
+    for _ in range(2):  # the second time it is there already
+        done = subprocess.run([python, "-m", "core.launcher"], cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    shown = subprocess.run(
+        [command, "runs", "--logs", str(tmp_path / "logs")], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (shown.returncode, shown.stderr) == (0, "") and "There is no run in" in shown.stdout
+    command.write_text("#!/bin/sh\necho by pip\n")
+    os.utime(command, (0, 0))
+    done = subprocess.run([python, "-m", "core.launcher"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, command.read_text()) == (0, "", "#!/bin/sh\necho by pip\n")
+    assert command.stat().st_mtime > 0, "make does not write it again each time"

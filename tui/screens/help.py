@@ -26,13 +26,14 @@ INTRO = (
 )
 LEFT = 18  # width of the column of names
 FIGURES = (
-    ("best", "The mean val_bpb of the best train.py, from which the next proposal starts. The mean changes when that train.py is measured again."),
+    ("best", "The val_bpb of the best train.py, from which the next proposal starts: the score of the start plus the changes that were kept, "
+             "each measured on the same seeds as what it is compared with. It moves when these are measured again."),
     ("start", "The mean val_bpb of the train.py that the run began with, while nothing is kept. It moves with each further seed, and the "
               "scores of all rows with it."),
     ("seed 5 of 8", "A promising change is confirmed on further seeds, on eight at most. “for #3” is the best, trained for the same comparison."),
     ("noise", "The standard deviation of one score, and its likely range. "
               "The difference of two scores on one seed has 1.4 times this standard deviation."),
-    ("change", "The change of val_bpb against the parent, on the same seeds; negative is better. "
+    ("change", "The change of val_bpb against the parent, on the same seeds; a minus is better. "
                "It can differ from the difference of the two mean scores."),
     ("9/41 kept", "Kept and tried experiments. "
                   "Skipped and interrupted experiments do not count as tried, but --max-experiments counts skipped ones."),

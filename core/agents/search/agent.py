@@ -335,11 +335,11 @@ def _further(context: Context, known: Knobs, options: Options) -> Draft | None:
         if (value := range_for(known[name]).further(before[name], after[name])) is not None
         and (notes.expected is None or options.model.expected.gain(options.change({name: value})) > 0)
     }
-    return (
-        knobs_draft(context, known, values, f"#{last.number} was kept, so one more step in the same direction: ")
-        if values
-        else None
-    )
+    draft = knobs_draft(context, known, values) if values else None
+    if draft is None:
+        return None
+    moves = [options.move(name, value) for name, value in (draft.notes.knobs or {}).items()]
+    return replace(draft, hypothesis=f"One more step in the same direction: {', '.join(moves)}.")
 
 
 def _tune(context: Context, options: Options, chance: random.Random, width: int) -> Draft | None:

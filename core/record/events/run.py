@@ -194,6 +194,12 @@ class Lessons(Event, frozen=True, kw_only=True):
 
 
 class Notice(Event, frozen=True, kw_only=True):
-    """A message for the human. It does not change the state of the run."""
+    """A message for the human. It does not change the state of the run.
+
+    Attributes:
+        text: The message.
+        stalled: Whether it says that the run is stalled.
+    """
 
     text: str
+    stalled: bool = False

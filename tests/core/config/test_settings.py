@@ -27,6 +27,7 @@ max-experiments = 50
 max-hours = 7.5
 max-crashes = 5
 notify = "ntfy:mine"
+notify-on = "best, ended"
 earlier = true
 ablation = false
 lessons = true

@@ -21,14 +21,18 @@ from core.export import folder as exports
 from core.export.folder import FACTS, FILES, LOADER, TOKENIZER, WEIGHTS
 from core.export.samples import Sample, Samples
 from core.export.sampling import write_samples
-from core.export.training import Exporter, ExportFailed, comparison
+from core.export.training import Exporter, ExportFailed, comparison, gains
 from core.export.version import find
+from core.judging import gain, schedule
 from core.machine.project import Project, UsageError
 from core.record import journal
 from core.record.run_lock import Lock, RunBusy
 from core.run import deletion
 from core.run.reading import read_state
 from tests.core.export.runs import BETTER, STEADY, project, write
+from tests.core.reporting.reports import state_of
+from tests.core.reporting.test_report import checked
+from tests.json_shapes import has_shape
 
 
 @dataclass
@@ -56,6 +60,7 @@ def exported(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     found = write_samples(made.project, "r", "the ", 30, 0.8, 5, beside=False, say=made.said.append)
     assert (made.folder / journal.NAME).read_bytes() == before, "an export records nothing"
     (root / "found.json").write_text(samples.as_json(found))
+    has_shape(samples.as_json(found), "sample")
     return made
 
 
@@ -184,6 +189,24 @@ def test_the_score_is_compared_with_the_recorded_one(exported: Made) -> None:
     assert "0.5000 better, more than the noise" in comparison(msgspec.structs.replace(facts, val_bpb=3.5), state)
 
 
+def test_an_export_says_how_much_better_it_is_than_the_start(exported: Made) -> None:
+    [best], [start] = (exported.exporter().export([exported.version(asked)]) for asked in ("best", "start"))
+    assert best.facts.change == pytest.approx(-1.0) and best.facts.confirmed_change is None
+    assert best.facts.change_words.startswith("against the start of the run: -1.0000 ± ")
+    assert f"* {best.facts.change_words}\n* 102,400 parameters" in (best.folder / exports.README).read_text()
+    assert start.facts.change is None and "against the start" not in (start.folder / exports.README).read_text()
+
+
+def test_the_change_of_an_export_is_that_of_the_run_and_of_its_final_check() -> None:
+    state = checked(state_of(11, keep_every=5), 0.9)
+    so_far = gain.so_far(state, schedule.noise(state).sigma)
+    found = gains(state, state.incumbent)
+    assert so_far is not None and (found["change"], found["change_error"]) == (so_far.change, so_far.error)
+    assert found["confirmed_change"] == pytest.approx(-0.1) and found["confirmed_error"] > 0
+    other = state.experiments[7]
+    assert gains(state, other.commit).keys() == {"change"} and gains(state, state.commits[0]) == {}
+
+
 def test_the_loader_writes_the_same_text_without_the_loop(exported: Made, tmp_path: Path) -> None:
     """From a copy of the folder, in an interpreter that finds no module of this project."""
     found = json.loads((exported.project.root / "found.json").read_text())
@@ -207,6 +230,9 @@ def test_the_command_says_what_there_is_and_makes_a_copy(
     assert "Experiment 2 of run r was exported before. Nothing was trained." in said
     assert f"{tmp_path / 'out'} has the weights (0.4 MB)" in said and "`.venv/bin/python" in said
     assert set(os.listdir(tmp_path / "out")) == set(FILES)
+    commands.export("r", "2", as_json=True)
+    told = capsys.readouterr()
+    assert not has_shape(told.out, "export")["fresh"] and "was exported before" in told.err
     commands.export("r", "start")
     assert f"{Path('logs', 'r', 'export', 'start')} has the weights" in capsys.readouterr().out
     with pytest.raises(UsageError, match="is not an empty folder"):

@@ -42,7 +42,7 @@ def test_what_no_longer_pays_is_taken_out_when_the_agent_has_nothing_left(tmp_pa
     state = night.run(NIGHT, gone_with_k5)
     first, second = ablations(state)
     assert [e.notes.without for e in (first, second)] == [(1, 0), (2, 0)], "the last keep was just compared with this"
-    assert first.hypothesis == short_name(first) == "without #1: K1 1 -> 0" and first.agent == AGENT
+    assert first.hypothesis == short_name(first) == "Take out K1 0 -> 1" and first.agent == AGENT
     assert first.verdict is not None and first.verdict.kept and second.verdict is Verdict.DISCARD
     assert state.kept == [1, 2, 8, first.number]
     assert night.active().source(state.incumbent) == changed(changed(SOURCE, "K5 = 1"), "K9 = 1")
@@ -74,7 +74,7 @@ def test_each_part_of_a_combination_is_taken_out(tmp_path: Path) -> None:
     found = {e.notes.without: e for e in ablations(state)}
     assert list(found) == [(1, 1), (1, 2), (1, 3)]
     dropped = found[1, 2]
-    assert dropped.hypothesis == "without #1, part 2: K5 2 -> 0" and state.kept == [1, dropped.number]
+    assert dropped.hypothesis == "Take out K5 0 -> 2" and state.kept == [1, dropped.number]
     assert night.active().source(state.incumbent) == changed(changed(SOURCE, IDEAS[0]), IDEAS[2])
 
 
@@ -104,7 +104,7 @@ def test_a_change_of_code_is_taken_out_beside_constants_that_moved_later(tmp_pat
     world = World(effects={"loss=2.0": -0.1, "K5 = 1": -0.1}, noise=0.002)
     state = night.run([idea, *FILLERS, "K5 = 1"], world)
     (found,) = ablations(state)
-    assert found.hypothesis == "without #1: Log" and found.verdict is Verdict.DISCARD
+    assert found.hypothesis == "Take out Log" and found.verdict is Verdict.DISCARD
     assert night.active().source(found.commit) == changed(SOURCE, "K5 = 1")
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from core.loop.backoff import BACKOFF_S, HARNESS_GIVEN_UP_S, HARNESS_TRIES, Backoff
+import pytest
+
+from core.loop import backoff as waits
+from core.loop.backoff import BACKOFF_S, FAILING_S, HARNESS_GIVEN_UP_S, HARNESS_TRIES, STALLED_S, Backoff, Stall
+from core.loop.holding import Holding
+from core.record import events as ev
+from core.record import journal
+from core.run.active import ActiveRun
+from tests.core.run.test_active import active as active
 
 
 def test_waits_grow_by_what_fails_until_it_succeeds() -> None:
@@ -22,3 +30,35 @@ def test_a_change_is_given_up_only_where_others_work_or_after_long() -> None:
     assert not backoff.is_hopeless("b", 10.0)
     backoff.job_finished(11.0)
     assert [backoff.is_hopeless("b", 12.0) for _ in range(HARNESS_TRIES - 1)] == [False] * (HARNESS_TRIES - 2) + [True]
+
+
+def test_the_user_is_told_once_that_something_fails_for_long() -> None:
+    stall = Stall(STALLED_S)
+    told = [stall.failed(float(at)) for at in range(0, 2 * int(STALLED_S), 300)]
+    assert told.index(True) == STALLED_S / 300 and told.count(True) == 1
+    stall.succeeded()
+    assert not stall.failed(10_000.0) and stall.failed(10_001.0, STALLED_S), "nothing happens during a long wait"
+
+
+def test_a_machine_that_keeps_failing_is_news_until_it_works() -> None:
+    backoff = Backoff()
+
+    def failed(at: float) -> bool:
+        backoff.failed("job", at)
+        return backoff.is_news("job", at)
+
+    assert [failed(0.0), failed(FAILING_S), failed(FAILING_S + 1)] == [False, True, False]
+    backoff.job_finished(FAILING_S + 2)
+    assert not failed(FAILING_S + 3)
+
+
+def test_a_harness_that_keeps_failing_is_recorded_as_stalled(
+    active: ActiveRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "FAILING_S", 5.0)
+    holding = Holding(active)
+    for _ in range(3):  # it waits 2, 4 and 8 s
+        holding.begin("The harness cannot be started.", "job")
+    notices = [event for event in journal.read(active.folder / journal.NAME) if isinstance(event, ev.Notice)]
+    assert [event.stalled for event in notices] == [False, False, True]
+    assert notices[-1].text.startswith("No training was possible for 5 min. The harness cannot be started. It is tried")

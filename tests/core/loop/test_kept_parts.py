@@ -8,7 +8,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from core.change import edits
+from core.execution.deterministic import World
 from core.git.refs import wanted_refs
+from core.model import Proposal
 from core.record.fold import fold
 from core.record.state import State
 from tests.core.loop.kept_parts import COMBINATION, IDEAS, PARTS, WHOLE, WORLD, again, killed_at
@@ -31,7 +33,7 @@ def check(night: Night, state: State) -> None:
         source = changed(source, idea)
         message = git.run("log", "-1", "--format=%B", commit)
         assert active.source(commit) == source
-        assert message.startswith(f"{PARTS[number - 1].name} (part {number} of 3 of #{kept.number})\n")
+        assert message.startswith(f"{PARTS[number - 1].name} (part {number} of 3)\n")
         assert ("val_bpb 1." in message) == (number == 3)
     assert not active.repo.fsck() and set(chain) <= state.known
     refs = active.repo.refs.commits("night")
@@ -55,6 +57,27 @@ def test_a_change_of_one_part_is_one_commit(tmp_path: Path) -> None:
     state = night.run([replace(COMBINATION, notes=replace(COMBINATION.notes, parts=PARTS[:1]))], WORLD)
     kept = state.experiments[1]
     assert kept.parts == () and kept.commit == state.incumbent and night.active().source(kept.commit) == WHOLE
+
+
+def subject(night: Night, commit: str) -> str:
+    return night.active().repo.git.run("log", "-1", "--format=%s", commit).strip()
+
+
+def test_the_subject_of_a_kept_change_names_all_that_it_changes(tmp_path: Path) -> None:
+    night = Night(tmp_path / "n")
+    values = {name: int(value) for name, value in (idea.split(" = ") for idea in IDEAS)}
+    notes = replace(COMBINATION.notes, parts=None, knobs=values, before=dict.fromkeys(values, 0))
+    words = f"{', '.join(part.name for part in PARTS)}: by the 12 scores so far, these should gain 0.0123 ± 0.0040."
+    state = night.run([replace(COMBINATION, hypothesis=words, notes=notes)], WORLD)
+    assert subject(night, state.incumbent) == "K1 0 -> 1, K5 0 -> 2, K9 0 -> 3"
+    assert f"\n\n{words}\n\nval_bpb " in night.active().repo.git.run("log", "-1", "--format=%B", state.incumbent)
+
+
+def test_the_subject_of_a_kept_change_has_no_number_of_an_experiment(tmp_path: Path) -> None:
+    night = Night(tmp_path / "n")
+    undo = Proposal(hypothesis="Undo #7: lower K3.", source=changed(changed(SOURCE, "K3 = 1"), "K5 = 2"))
+    state = night.run([undo], World(effects={"K3 = 1": -0.1}, noise=0.002))
+    assert subject(night, state.incumbent) == "K3 0 -> 1, K5 0 -> 2"
 
 
 def test_a_combination_on_a_new_best_is_split_there(tmp_path: Path) -> None:

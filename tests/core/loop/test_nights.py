@@ -145,6 +145,26 @@ def test_an_agent_that_fails_is_asked_again(night: Night, trouble: BaseException
     assert verdicts(state) == ["keep"] and len(refused) == 2 and all(words in event.reason for event in refused)
 
 
+def test_an_agent_that_is_away_for_long_is_recorded_as_a_stall_once(night: Night) -> None:
+    async def until_told(loop: Loop) -> None:
+        told, before = asyncio.Event(), loop.active.report
+
+        def report(event: ev.AnyEvent, state: State) -> None:
+            before(event, state)
+            if isinstance(event, ev.Notice) and event.stalled:
+                told.set()
+
+        loop.active.report = report
+        await told.wait()
+        loop.stop("the test has seen enough", now=True)
+
+    night.run([GOOD, AgentFailed("The limit is reached.", wait_s=2 * backoff.STALLED_S)], WORLD, meanwhile=until_told)
+    (told,) = [event.text for event in night.events() if isinstance(event, ev.Notice)]
+    assert told.startswith(
+        "No agent has proposed anything for a long time. The limit is reached. The agent is asked again at "
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "verdict"),
     [

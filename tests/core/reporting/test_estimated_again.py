@@ -52,7 +52,7 @@ def test_every_place_shows_the_present_figure(verdict: Verdict, tmp_path: Path) 
         assert f"Better by {VERDICT} bpb, at the verdict. Now estimated as {NOW} bpb better." in text
     assert f"change      −{NOW}" in facts and "over 2 pairs" in facts
     if verdict.kept:
-        assert round(scoreboard.scores(state)[0].gain, 4) == 0.02, "the agents' gains add up to that of the run"
+        assert round(scoreboard.scores(state)[0].change, 4) == -0.02, "the agents' gains add up to that of the run"
         assert f"-{NOW}" in commit_message(state, noise)
 
 

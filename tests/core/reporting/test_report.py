@@ -18,7 +18,7 @@ from core.record import journal
 from core.record.fold import apply, fold
 from core.record.live import Picture
 from core.record.state import Check, State
-from core.reporting import advice, card, changes, chart, phrases, picture, status, summary
+from core.reporting import advice, card, changes, chart, highlights, phrases, picture, status, summary
 from core.reporting.commit_message import commit_message
 from core.reporting.drawing import Drawing, Text, box_of, width_of
 from core.reporting.page import page
@@ -179,8 +179,14 @@ def test_a_rehearsal_says_that_it_is_one() -> None:
         (
             Notes(knobs={"EMBED_LR": 0.4, "MLP_RATIO": 3}, before={"EMBED_LR": 0.2, "MLP_RATIO": 4}, edits=("two-back",)),
             "All of it.",
-            "EMBED_LR 0.2 → 0.4, +2",
+            "EMBED_LR 0.2 → 0.4, MLP_RATIO 4 → 3, two-back",
         ),
+        (
+            Notes(knobs=dict.fromkeys(("EMBED_LR", "MATRIX_LR", "MLP_RATIO"), 3), before=dict.fromkeys(("EMBED_LR", "MATRIX_LR", "MLP_RATIO"), 1)),
+            "All of it.",
+            "EMBED_LR 1 → 3, MATRIX_LR 1 → 3, +1",
+        ),
+        (Notes(knobs={"K" * 60: 1, "J": 2}, before={"K" * 60: 0, "J": 1}), "Both.", "K" * 41 + "…, +1"),
         (Notes(), "Use a larger step: the table starts at zero.", "Use a larger step"),
         (Notes(), "x" * 200, "x" * 45 + "…"),
         (Notes(), "", ""),
@@ -191,7 +197,24 @@ def test_a_change_has_a_short_name(notes: Notes, hypothesis: str, name: str) -> 
     for event in events(1):
         is_proposal = type(event).__name__ == "Proposed"
         apply(state, msgspec.structs.replace(event, notes=notes, hypothesis=hypothesis) if is_proposal else event)  # type: ignore[call-arg,arg-type]
-    assert changes.short_name(state.experiments[1]) == name
+    assert changes.short_name(state.experiments[1]) == name and len(name) <= changes.NAME
+
+
+def test_a_combination_is_named_by_all_its_changes_where_there_is_room() -> None:
+    state = state_of(5, keep_every=5)
+    names = ("SEQ_LEN", "MLP_RATIO", "MATRIX_LR", "EMBED_LR")
+    notes = Notes(knobs=dict.fromkeys(names, 3), before=dict.fromkeys(names, 4), edits=("two-back",))
+    kept = state.experiments[5]
+    kept.proposed = msgspec.structs.replace(kept.proposed, notes=notes)
+    kept.latest = kept.proposed
+    (found,) = highlights.kept(state, 0.001)
+    every = [*(f"{name} 4 → 3" for name in names), "two-back"]
+    assert found.full_name == ", ".join(every) and found.parts == tuple(every)
+    assert found.name == f"{', '.join(every[:4])}, +1" and len(found.name) <= changes.LINE
+    assert found.named(30) == "SEQ_LEN 4 → 3, +4"
+    text = summary.text(summary.summary(status.status(state, schedule.noise(state), None, Picture()), 80))
+    assert "SEQ_LEN 4 → 3, MLP_RATIO 4 → 3, +3" in text and max(map(len, text.splitlines())) <= 80
+    assert all(part in " ".join(commit_message(state, schedule.noise(state)).split()) for part in every)
 
 
 def test_topics_are_those_of_the_target() -> None:

@@ -13,8 +13,8 @@ from core.change import edits
 from core.judging import gain, schedule
 from core.record import journal
 from core.reporting import run_comparison
+from core.reporting.outcome import FinalCheck
 from core.reporting.run_comparison import RunFacts
-from core.reporting.status import FinalCheck
 from core.run import comparing
 from core.run.reading import read_state
 

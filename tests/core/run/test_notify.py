@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -66,9 +72,13 @@ def test_the_moments_are_few() -> None:
     kept = ev.Judged(number=7, verdict=state.experiments[7].verdict, finding="", gain=0.004)  # type: ignore[arg-type]
     assert moment(kept, state) == ("best", "New best: #7 Change 7 (-0.0040 bpb).", 7)
     asked = played(
-        state, ev.ApprovalChanged(mode="ask"), proposed(9), ev.Paused(), ev.Paused(reason="the disk is full")
-    )
-    assert asked == [None, None, None, ("paused", "The run is paused: the disk is full", None)]
+        state, ev.ApprovalChanged(mode="ask"), proposed(9), ev.Paused(), ev.Paused(reason="the disk is full"),
+        ev.Notice(text="Something else."), ev.Notice(text="No training was possible for 5 min.", stalled=True),
+    )  # fmt: skip
+    assert asked == [
+        None, None, None, ("paused", "The run is paused: the disk is full", None), None,
+        ("stalled", "The run is stalled: No training was possible for 5 min.", None),
+    ]  # fmt: skip
 
 
 def test_only_a_waiting_proposal_is_notified(active: ActiveRun, tmp_path: Path) -> None:
@@ -159,10 +169,79 @@ def test_presets_send_the_news(tmp_path: Path, server: tuple[str, list[tuple[str
     assert len(told) == 1 and "HTTPStatusError" in (tmp_path / notify.LOG).read_text(), "the last one was refused"
 
 
+def test_the_user_chooses_the_moments(active: ActiveRun, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    notifier = notify.attached(active, f'echo "$AUTORESEARCH_MOMENT" >> {out}', "stalled, ended")
+    active.record(ev.Paused(reason="the disk is full"))
+    active.record(ev.Notice(text="No training was possible for 5 min.", stalled=True))
+    notifier.send("ended", "over", None, active.state)
+    notifier.close()
+    assert sorted(out.read_text().split()) == ["ended", "stalled"]
+    for wrong, words in (
+        ("best,end", "knows no moment end. Known are best, waiting, paused, stalled, ended"),
+        (" , ", "needs some"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            notify.check("desktop", wrong)
+    assert notify.moments_of(None) == notify.MOMENTS and notify.moments_of("ended,best") == ("best", "ended")
+
+
+APP = "import sys; print('ready', flush=True); sys.stdin.read()"  # what stands in for an app, in a terminal of its own
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, b"\x1b]9;AutoResearch: night: New best, #5.\x07\x1b]777;notify;AutoResearch: night;New best, #5.\x07"),
+        ({"TERM_PROGRAM": "WezTerm"}, b"\x1b]777;notify;AutoResearch: night;New best, #5.\x07"),
+        (
+            {"TERM_PROGRAM": "ghostty", "TMUX": "/tmp/tmux,1,0"},
+            b"\x1bPtmux;\x1b\x1b]777;notify;AutoResearch: night;New best, #5.\x07\x1b\\",
+        ),
+    ],
+)
+def test_the_terminals_of_attached_apps_show_the_news(tmp_path: Path, environ: dict[str, str], expected: bytes) -> None:
+    pid, terminal = pty.fork()
+    if not pid:
+        names = ("TERM_PROGRAM", "TMUX")
+        given = {name: value for name, value in os.environ.items() if name not in names} | environ
+        os.execve(sys.executable, [sys.executable, "-c", APP, "root", "tui", str(tmp_path)], given)
+    try:
+        shown = os.read(terminal, 1000)
+        while b"ready" not in shown:
+            shown += os.read(terminal, 1000)
+        told: list[str] = []
+        notifier = Notifier("terminal", tmp_path, told.append)
+        notifier.send("best", "New best; #5.\x1b\x07", 5, state_of(10, keep_every=5))
+        notifier.close()
+        assert told == [], (tmp_path / notify.LOG).read_text()
+        shown = b""
+        while len(shown) < len(expected) and select.select([terminal], [], [], 20.0)[0]:
+            shown += os.read(terminal, 1000)
+        assert shown.replace(b"\r\n", b"") == expected
+    finally:
+        os.close(terminal)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_without_an_app_the_terminal_is_told_nothing_and_that_is_no_failure(tmp_path: Path) -> None:
+    code = "import sys; from core.run import notify_terminal; notify_terminal.show(__import__('pathlib').Path(sys.argv[1]), 'a', 'b')"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {code!r}, sys.argv[1]]))", tmp_path],
+        start_new_session=True, cwd=Path(__file__).parents[3], capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "No app is attached in a terminal, so nothing was shown.\n"), (
+        done.stderr
+    )
+
+
 @pytest.mark.parametrize("target", ["", "  ", "ntfy", "slack:", "discord"])
 def test_a_target_that_cannot_work_starts_nothing(target: str) -> None:
     with pytest.raises(UsageError, match="Nothing was started"):
         notify.check(target)
     notify.check("desktop")
+    notify.check("terminal")
+    notify.check(None)
     notify.check("ntfy:my-topic")
     notify.check("mail -s done me@example.org")

@@ -96,7 +96,9 @@ def test_a_start_with_files(product: Product) -> None:  # noqa: F811
     script = product.script(harmless(1), harmless(2), harmless(3))
     user, project = Path(product.env["HOME"]) / ".config/autoresearch/config.toml", product.root / "autoresearch.toml"
     user.parent.mkdir(parents=True)
-    user.write_text(f"agent = '{script}'\nmax-experiments = 3\nnotify = 'echo $AUTORESEARCH_MOMENT'\n")
+    user.write_text(
+        f"agent = '{script}'\nmax-experiments = 3\nnotify = 'echo $AUTORESEARCH_MOMENT'\nnotify-on = 'ended'\n"
+    )
     project.write_text("max-experiments = 1\nbugdet = 60\n")
     start = [word for word in product.options() if word != "--no-report"]
     done = product(*start)
@@ -105,6 +107,6 @@ def test_a_start_with_files(product: Product) -> None:  # noqa: F811
     project.write_text("max-experiments = 1\nreport = false\n")
     done = product(*start)
     assert done.returncode == 0 and "reached --max-experiments 1" in done.stdout, done.stdout + done.stderr
-    said = "Settings: max-experiments, report from autoresearch.toml; agent, notify from ~/.config/autoresearch/config.toml."
+    said = "Settings: max-experiments, report from autoresearch.toml; agent, notify, notify-on from ~/.config/autoresearch/config.toml."
     assert said in done.stdout and product.state().started.final_seeds == 0  # type: ignore[union-attr]
     assert (product.logs / "r" / "notify.log").read_text().split() == ["ended"]

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from core import doctor
-from core.agents import reach, registry
+from core.agents import listing, reach, registry
 from core.agents.base import AgentFailed
 from core.agents.llm.address import ollama
 from core.agents.llm.connection import options, to_ollama, to_openai
 from core.agents.llm.ollama.models import installed
-from core.machine.project import UsageError
+from core.machine.project import Project, UsageError
 from nanochat.contract.route import here, route
 from tests.ollama_server import MODEL, Script, serving
 from tests.product import ROOT
@@ -193,7 +193,8 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence_and_only_where_it_counts(
             registry.check_settings(f"search,{spec}")
     assert words in reach.default(8192)[1] and reach.default(8192)[0] == "search"
     assert words in doctor._ollama().words and words in doctor._openai().words
-    assert all(any(line.startswith(f"{name}: {words}") for line in reach.lines(8192)) for name in ("ollama", "openai"))
+    lines = list(listing.lines(listing.survey(Project(ROOT, ROOT / "logs"))))
+    assert all(any(line.startswith(f"{name}: {words}") for line in lines) for name in ("ollama", "openai"))
     with serving(Script(lambda body, count: "")) as url:
         assert asked(url) == MODEL
 
