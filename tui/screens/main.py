@@ -112,7 +112,7 @@ class MainScreen(QuietScreen):
         tabs = []
         for pane in self._pane_types:
             is_current = self._current is not None and isinstance(self._current, cast(type, pane))
-            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md').removeprefix('the ')}"
+            name = f"{pane.NUMBER} {pane.NAME.removesuffix('.md')}"
             if self._width < FULL_NAMES and not is_current:
                 name = str(pane.NUMBER)
             tabs.append(f"[reverse] {name} [/reverse]" if is_current else f" {name} ")

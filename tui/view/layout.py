@@ -69,8 +69,8 @@ LAYOUTS = (
         {"program": "change"},
     ),
     Layout(
-        (96, 26), "5fr 3fr", "1fr 1fr 5",
-        {"change": (1, 1), "loss": (1, 1), "experiments": (1, 1), "night": (1, 1), "activity": (2, 1)},
+        (96, 26), "3fr 2fr", "1fr 1fr 7",
+        {"change": (1, 1), "loss": (1, 1), "experiments": (2, 1), "night": (1, 1), "activity": (1, 1)},
         {"program": "change", "machine": "loss"},
     ),
     Layout(
