@@ -85,10 +85,14 @@ class Approval:
             self.waiting = None
 
     def step(self) -> None:
-        """Approve proposals that need not wait. Of the others, start the countdown of one at a time."""
+        """Approve proposals that need not wait. Of the others, start the countdown of one at a time.
+
+        The first experiment of a run starts without waiting, so that the machine is not idle while the human reads.
+        """
         state = self._active.state
         for experiment in [e for e in state.open.values() if not e.approved]:
-            asking = state.approval == "ask" and self._attended() and experiment.retry_of is None
+            may_wait = experiment.retry_of is None and experiment.number != next(iter(state.experiments))
+            asking = may_wait and state.approval == "ask" and self._attended()
             if not asking:
                 self.answer(experiment.number, "auto")
             elif self.waiting is None or self.waiting.number != experiment.number:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-LEAST = (60, 16)  # least columns and rows for the app
+LEAST = (60, 16)  # least columns and rows for the panes
+LEAST_ANSWER = (40, 10)  # least columns and rows in which a proposal can be read and answered
 
 
 @dataclass(frozen=True)
