@@ -16,7 +16,7 @@ from tui.view.layout import LAYOUTS, LEAST, LEAST_ANSWER, fitting_layout
 from tui.widgets.pane import Numbered
 
 ONE_LINE = 120  # columns from which the status fits into one line
-FULL_NAMES = 76  # columns from which the tabs show the names of all panes
+FULL_NAMES = 79  # columns from which the tabs show the names of all panes
 
 
 class MainScreen(QuietScreen):
