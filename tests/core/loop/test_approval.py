@@ -12,6 +12,7 @@ from core.model import Limits
 from core.record import events as ev
 from core.run import commands
 from core.run.active import ActiveRun
+from core.verdicts import Verdict
 from tests.core.run.test_active import active
 from tests.core.run.test_notify import proposed
 
@@ -47,11 +48,15 @@ class Desk:
 def test_the_first_experiment_starts_without_waiting_and_the_second_waits(active: ActiveRun) -> None:
     active.record(ev.ApprovalChanged(mode="ask"))
     approval = Approval(active, lambda: True, 10.0)
-    for number in (1, 2):
+    for number in (1, 2, 3):
         active.record(proposed(number))
+    active.record(ev.Judged(number=1, verdict=Verdict.INVALID, finding="It cannot be trained."))
     approval.step()
-    assert active.state.experiments[1].approved == "auto" and not active.state.experiments[2].approved
-    assert approval.waiting is not None and approval.waiting.number == 2
+    assert active.state.experiments[2].approved == "auto" and not active.state.experiments[3].approved
+    assert approval.waiting is not None and approval.waiting.number == 3
+    active.record(ev.Judged(number=2, verdict=Verdict.INTERRUPTED, finding="Aborted."))
+    approval.step()
+    assert not active.state.experiments[3].approved, "its countdown goes on"
 
 
 def test_a_key_lets_the_countdown_begin_again(active: ActiveRun) -> None:
