@@ -72,7 +72,7 @@ def _tone(experiment: Experiment, alive: bool) -> str:
 def _open_tone(experiment: Experiment) -> str:
     """Return the tone of an experiment without a verdict: one that waits for an answer has that of the other panes."""
     if experiment.launched:
-        return "accent"
+        return "text-primary"  # in the default theme the accent is the colour of what waits
     return "text-muted" if experiment.approved or experiment.is_pending_retry else "warning"
 
 
