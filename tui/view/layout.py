@@ -54,6 +54,11 @@ class Layout:
 
 
 LAYOUTS = (
+    Layout(  # the machine has room for graphs
+        (120, 42), "3fr 6fr 3fr", "2fr 2fr 3fr 6",
+        {"program": (1, 2), "change": (1, 2), "loss": (1, 1), "machine": (1, 1), "experiments": (2, 1), "night": (1, 1),
+         "activity": (3, 1)},
+    ),
     Layout(
         (120, 36), "3fr 6fr 3fr", "1fr 7 1fr 6",
         {"program": (1, 2), "change": (1, 2), "loss": (1, 1), "machine": (1, 1), "experiments": (2, 1), "night": (1, 1),

@@ -12,7 +12,7 @@ from core.machine.stats import Gpu, Machine
 from core.record.live import Load, Slot
 from tui.view import words
 
-TALLEST, LEAST_GRAPH = 12, 3  # rows of a graph with its scale
+TALLEST, SHORT, SHORTEST = 12, 3, 2  # rows of a graph with its scale: at most, beside others, and of a single one
 TEMPERATURES = (20, 100)  # degrees Celsius at the lower and upper edge of the graph
 MEDIUM, HIGH = 0.5, 0.85  # shares of the scale from which rows of a graph have another colour
 NODE_NAME = 12  # characters of a node's name
@@ -108,7 +108,7 @@ def graphs(readings: Iterable[Reading], width: int, height: int) -> list[Content
     """
     newest = list(readings)[-width:] if width > 0 else []
     drawn = [(name, shares) for name, shares in _histories(newest) if any(share is not None for share in shares)]
-    count = min(len(drawn), height // LEAST_GRAPH)
+    count = min(len(drawn), max(height // SHORT, height >= SHORTEST))
     rows: list[Content] = []
     for index, (name, shares) in enumerate(drawn[:count]):
         tall = min(TALLEST, height // count + (index < height % count)) - 1

@@ -63,7 +63,7 @@ def test_a_machine_without_a_gpu_shows_processors_and_memory() -> None:
     assert [row.count("█") for row in rows] == [0, 0, 0, 0, 5, 0, 0, 0, 5, 5]
 
 
-@pytest.mark.parametrize(("height", "scales"), [(2, 0), (3, 1), (5, 1), (6, 2), (9, 3), (60, 3)])
+@pytest.mark.parametrize(("height", "scales"), [(1, 0), (2, 1), (3, 1), (5, 1), (6, 2), (9, 3), (60, 3)])
 def test_where_not_all_graphs_fit_the_first_ones_are_drawn(height: int, scales: int) -> None:
     rows = drawn(Machine(gpus=(CARD,)), height)
     assert sum("–" in row for row in rows) == scales and len(rows) <= height
